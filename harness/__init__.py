@@ -1,0 +1,1 @@
+"""esrbench: how efficient is a super-resolution network."""

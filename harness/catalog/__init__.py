@@ -1,0 +1,1 @@
+"""What can be measured: networks, their weights, and data sets."""

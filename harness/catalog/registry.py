@@ -1,0 +1,308 @@
+"""The registry of networks: one frozen descriptor each, built-ins and strangers alike.
+
+Descriptors are data and import no torch. A distribution offers its networks through the
+``esrbench.models`` entry-point group (a descriptor or an iterable of them); a script uses
+``register_model``. The network's code is imported only where it runs, from the lazy target.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from harness.errors import RegistrationError, UsageError
+from harness.protocol import Frozen
+from harness.records import Notice, Sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ENTRY_POINT_GROUP = "esrbench.models"
+
+Scale = Annotated[int, Field(ge=1, le=16)]
+FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
+
+
+class Paper(Frozen):
+    """Where a network was published."""
+
+    title: str
+    venue: str
+    year: int
+    url: str | None = None
+
+
+class PublishedFigure(Frozen):
+    """A figure printed by its authors or by a challenge, in base units of its metric.
+
+    Attributes:
+        metric: key in ``harness.metrics.METRICS``.
+        scale: upscaling factor.
+        value: the printed figure in base units (29.00 dB is 29.0; 0.242 M is 242000).
+        source: table and edition.
+        data: data set, for quality figures.
+    """
+
+    metric: str
+    scale: Scale
+    value: float
+    source: str
+    data: str | None = None
+
+
+class ReleasedWeights(Frozen):
+    """A checkpoint that its authors published, and how to read it.
+
+    Attributes:
+        scale: upscaling factor it was trained for.
+        filename: name in the cache and in mirrors.
+        url: official address.
+        bytes: exact size.
+        sha256: hash of the file.
+        key: name under which the state dict is nested, or None.
+        prefix: prefix of every key, removed before loading (``module.``).
+        data_range: value of white in the network's input and output (1 or 255).
+        renames: (theirs, ours) pairs of dotted key parts; wherever ``theirs`` stands as whole
+            parts of a key it becomes ``ours``, in one pass from the left, longest pair first.
+        licence: as stated by the publisher.
+    """
+
+    scale: Scale
+    filename: str
+    url: str
+    bytes: Annotated[int, Field(gt=0)]
+    sha256: Sha256
+    key: str | None = None
+    prefix: str = ""
+    data_range: float = 1.0
+    renames: tuple[tuple[str, str], ...] = ()
+    licence: str
+
+
+class ModelDescriptor(Frozen):
+    """Everything a probe needs to know of a network before importing it.
+
+    Attributes:
+        name: lower-case identifier.
+        summary: one line for lists.
+        scales: upscaling factors it is defined for.
+        factory: ``module:attr`` or ``path/to/file.py:attr``; called as
+            ``factory(scale=..., **options)`` it returns an ``nn.Module`` that maps float32
+            (N, 3, H, W) in [0, data_range] to (N, 3, scale*H, scale*W).
+        options: keyword arguments of the factory.
+        data_range: value of white for weights that declare nothing else.
+        min_lr_size: smallest LR side that the network accepts.
+        role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
+        paper: publication, if any.
+        licence: licence of the implementation.
+        published: figures to compare with.
+        weights: released checkpoints, at most one a scale.
+        origin: distribution or file that registered it; set on registration.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    summary: str
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
+    factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_.]*$")]
+    options: dict[str, str | bool | int | float] = {}
+    data_range: Annotated[float, Field(gt=0)] = 1.0
+    min_lr_size: Annotated[int, Field(ge=1)] = 1
+    role: Literal["network", "floor"] = "network"
+    paper: Paper | None = None
+    licence: str = "unstated"
+    published: tuple[PublishedFigure, ...] = ()
+    weights: tuple[ReleasedWeights, ...] = ()
+    origin: str = "unknown"
+
+    def released_weights(self, scale: int) -> ReleasedWeights | None:
+        """The released checkpoint for a scale, if there is one."""
+        return next((weights for weights in self.weights if weights.scale == scale), None)
+
+    def require_scale(self, scale: int) -> None:
+        """Raise ``UsageError`` if the network is not defined for this scale."""
+        if scale not in self.scales:
+            known = ", ".join(f"x{known}" for known in self.scales)
+            message = f"{self.name} is not defined at x{scale}"
+            raise UsageError(message, advice=f"Use one of its scales: {known}.")
+
+
+class Registry:
+    """Descriptors by name. Adding is atomic: all of a batch, or nothing."""
+
+    def __init__(self) -> None:
+        self._descriptors: dict[str, ModelDescriptor] = {}
+        self.notices: list[Notice] = []
+
+    def __iter__(self) -> Iterator[ModelDescriptor]:
+        """Descriptors in order of registration."""
+        return iter(tuple(self._descriptors.values()))
+
+    def __len__(self) -> int:
+        """Number of registered networks."""
+        return len(self._descriptors)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a network of this name is registered."""
+        return name in self._descriptors
+
+    def add(self, descriptors: Iterable[ModelDescriptor], *, origin: str) -> None:
+        """Register a batch under one origin.
+
+        Raises:
+            RegistrationError: a name is taken, twice in the batch, or a value is not a
+                descriptor, or two weights claim one scale. The registry is unchanged then.
+        """
+        batch: dict[str, ModelDescriptor] = {}
+        for descriptor in descriptors:
+            if not isinstance(descriptor, ModelDescriptor):
+                message = f"{origin}: expected a ModelDescriptor, got {type(descriptor).__name__}"
+                raise RegistrationError(message)
+            name = descriptor.name
+            holder = self._descriptors.get(name) or batch.get(name)
+            if holder is not None:
+                holder_origin = origin if name in batch else holder.origin
+                message = f"{origin}: the name {name!r} is already registered by {holder_origin}"
+                raise RegistrationError(message, advice="Choose another name.")
+            scales = [weights.scale for weights in descriptor.weights]
+            if len(scales) != len(set(scales)) or not set(scales) <= set(descriptor.scales):
+                message = f"{origin}: {name} declares weights for scales {scales}, expected at most"
+                message += f" one for each of {list(descriptor.scales)}"
+                raise RegistrationError(message)
+            batch[name] = descriptor.model_copy(update={"origin": origin})
+        self._descriptors.update(batch)
+
+    def get(self, name: str) -> ModelDescriptor:
+        """Descriptor of a network.
+
+        Raises:
+            UsageError: unknown name; the message suggests near ones and names what is known.
+        """
+        try:
+            return self._descriptors[name]
+        except KeyError:
+            near = difflib.get_close_matches(name.lower(), self._descriptors, n=3, cutoff=0.5)
+            origins = sorted({descriptor.origin for descriptor in self})
+            hint = f"Did you mean {' or '.join(near)}? " if near else ""
+            advice = (
+                f"{hint}Known from {', '.join(origins)}: {', '.join(sorted(self._descriptors))}."
+            )
+            message = f"no network is registered as {name!r}"
+            raise UsageError(message, advice=advice) from None
+
+
+@cache
+def default_registry() -> Registry:
+    """The registry of every installed distribution, filled on first use.
+
+    A distribution whose entry point fails to load leaves a notice and nothing else.
+    """
+    registry = Registry()
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        origin = point.dist.name if point.dist is not None else point.value
+        try:
+            offered = point.load()
+            batch = (offered,) if isinstance(offered, ModelDescriptor) else tuple(offered)
+            registry.add(batch, origin=origin)
+        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
+            registry.notices.append(
+                Notice(
+                    code="broken-entry-point",
+                    message=f"{origin}: {point.value} did not load: {error}",
+                    advice="Its networks are missing; reinstall or remove that distribution.",
+                )
+            )
+    return registry
+
+
+def register_model(
+    name: str, *, scales: Iterable[int], summary: str = "", **fields: Any
+) -> Callable[[FactoryT], FactoryT]:
+    """Register the decorated class or function as a network of the default registry.
+
+    Args:
+        name: lower-case identifier.
+        scales: upscaling factors it is defined for.
+        summary: one line for lists; the first line of the docstring if empty.
+        fields: any other field of ``ModelDescriptor`` except ``factory`` and ``origin``.
+
+    Returns:
+        A decorator that returns its argument unchanged.
+
+    Raises:
+        RegistrationError: the name is taken or a field is wrong; nothing is registered.
+    """
+
+    def register(factory: FactoryT) -> FactoryT:
+        module = factory.__module__
+        file = getattr(sys.modules.get(module), "__file__", None)
+        location = str(Path(file).resolve()) if module == "__main__" and file else module
+        doc = (factory.__doc__ or "").strip().splitlines()
+        try:
+            descriptor = ModelDescriptor(
+                name=name,
+                scales=tuple(scales),
+                summary=summary or (doc[0] if doc else name),
+                factory=f"{location}:{factory.__qualname__}",
+                **fields,
+            )
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors()
+            )
+            message = f"{name!r} from {location} cannot be registered: {wrong}"
+            raise RegistrationError(message, advice="See ModelDescriptor.") from None
+        default_registry().add((descriptor,), origin=location)
+        return factory
+
+    return register
+
+
+def resolve_factory(target: str) -> Callable[..., Any]:
+    """Import a ``module:attr`` or ``path/to/file.py:attr`` target.
+
+    Raises:
+        RegistrationError: the module, file or attribute does not exist. Errors raised by the
+            imported code itself pass through.
+    """
+    location, _, attribute = target.rpartition(":")
+    if location.endswith(".py"):
+        path = Path(location).resolve()
+        if not path.is_file():
+            message = f"{target}: there is no file {path}"
+            raise RegistrationError(message)
+        module_name = f"esrbench_file_{path.stem}"
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            message = f"{target}: {path} is not importable"
+            raise RegistrationError(message)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(location)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{location}.".startswith(f"{error.name}."):
+                raise
+            message = f"{target}: there is no module {error.name!r}"
+            raise RegistrationError(message, advice="Is it installed here?") from error
+    value: Any = module
+    for part in attribute.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            message = f"{target}: {location} has no attribute {attribute!r}"
+            raise RegistrationError(message) from None
+    if not callable(value):
+        message = f"{target}: expected a class or function, got {type(value).__name__}"
+        raise RegistrationError(message)
+    return value  # type: ignore[no-any-return]

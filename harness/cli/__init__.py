@@ -1,0 +1,1 @@
+"""The ``esrbench`` command: one file a verb, no logic."""

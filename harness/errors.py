@@ -1,0 +1,71 @@
+"""Errors a user can act on; anything else that escapes is a bug.
+
+Every error names what was wrong (file, field or image), what was expected and what to do
+next, and carries the exit code of the command it ends (documented in the README).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_USAGE_OR_DATA = 2
+EXIT_MEASUREMENT_FAILED = 4
+EXIT_INTERRUPTED = 130
+
+
+class EsrbenchError(Exception):
+    """Base of all errors that are the user's to mend.
+
+    Attributes:
+        advice: what to do next, one sentence, or None.
+        exit_code: process exit code of a command ended by this error.
+    """
+
+    exit_code: ClassVar[int] = EXIT_USAGE_OR_DATA
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+class UsageError(EsrbenchError):
+    """A name, option or value that the command cannot use."""
+
+
+class RegistrationError(EsrbenchError):
+    """A model description that cannot be registered."""
+
+
+class WeightsError(EsrbenchError):
+    """A weights file that is missing, altered, or does not fit its network."""
+
+
+class DownloadError(EsrbenchError):
+    """A file that could not be fetched, or whose hash differs from the declared one."""
+
+
+class DataError(EsrbenchError):
+    """Images that may not be measured on; lists every problem found, not just the first.
+
+    Attributes:
+        problems: one line a problem, each naming its file or image.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str], *, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.problems = tuple(problems)
+
+
+class RecordError(EsrbenchError):
+    """A stored record that is corrupt, of a newer schema, or cannot be written."""
+
+
+class MeasurementError(EsrbenchError):
+    """A measurement that failed: the network, its process or the device."""
+
+    exit_code = EXIT_MEASUREMENT_FAILED

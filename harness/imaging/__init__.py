@@ -1,0 +1,1 @@
+"""Images: strict decoding, MATLAB-compatible bicubic, PSNR and SSIM."""

@@ -1,0 +1,1 @@
+"""The worker process that runs a network, and the channel to it."""

@@ -1,0 +1,1 @@
+"""Measurements of one network in the process that runs it."""

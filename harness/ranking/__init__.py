@@ -1,0 +1,1 @@
+"""Challenge rules as data, and the leaderboards they give."""

@@ -1,0 +1,1 @@
+"""Networks: one file an architecture, shared blocks in ``blocks``, descriptors in ``entries``."""
