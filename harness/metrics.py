@@ -48,15 +48,15 @@ class Metric:
 
 
 def _count(key: str, label: str, unit: str, divisor: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "lower", True, 0.0, divisor, digits)  # noqa: FBT003
+    return Metric(key, label, unit, "lower", True, 0.0, divisor, digits)
 
 
 def _score(key: str, label: str, unit: str, tolerance: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "higher", True, tolerance, 1.0, digits)  # noqa: FBT003
+    return Metric(key, label, unit, "higher", True, tolerance, 1.0, digits)
 
 
 def _noisy(key: str, label: str, unit: str, divisor: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "lower", False, 0.0, divisor, digits)  # noqa: FBT003
+    return Metric(key, label, unit, "lower", False, 0.0, divisor, digits)
 
 
 METRICS: dict[str, Metric] = {

@@ -252,3 +252,15 @@ class RunRecord(Frozen):
         """Value of a metric in base units, or None when it is absent."""
         value = self.values.get(metric)
         return value.value if isinstance(value, Value) else None
+
+    def failure(self) -> str | None:
+        """Why the first failed probe failed, or None."""
+        parts = (
+            self.complexity,
+            self.image_latencies,
+            self.quality,
+            self.fixed_latency,
+            self.memory,
+        )
+        failed = (part for part in parts if isinstance(part, Absent) and part.kind == "failed")
+        return next((part.reason for part in failed), None)

@@ -1,0 +1,194 @@
+"""The Python interface: what the commands do, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.catalog.networks import build_network, load_model
+from harness.catalog.registry import ModelDescriptor, default_registry, register_model
+from harness.errors import UsageError
+from harness.protocol import COUNTERS, Protocol, QualityDefinition
+from harness.store import Store, default_results
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from harness.catalog.networks import WeightsChoice
+    from harness.protocol import CounterName
+    from harness.ranking.leaderboard import Leaderboard
+    from harness.records import Complexity, Quality, RunRecord
+
+__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "register_model", "run"]
+
+
+def complexity(
+    model: str | ModelDescriptor | nn.Module,
+    scale: int = 4,
+    *,
+    input_size: tuple[int, int] = (256, 256),
+    counters: Sequence[CounterName] = COUNTERS,
+) -> Complexity:
+    """Count parameters, FLOPs, activations and convolutions of one forward.
+
+    Args:
+        model: registered name, descriptor, or any module that takes (1, 3, H, W); a module is
+            copied for every counter and left untouched.
+        scale: upscaling factor; a module has its own.
+        input_size: LR height and width.
+        counters: which rules to count by.
+
+    Returns:
+        Sizes in elements and bytes, and per counter multiply-accumulates with the convention,
+        the library version and the operators it left out. A counter that failed is absent with
+        the reason.
+
+    Raises:
+        UsageError: unknown name or scale.
+    """
+    from torch import nn
+
+    from harness.probes.complexity import measure_complexity
+
+    if isinstance(model, nn.Module):
+        build = partial(copy.deepcopy, model)
+    else:
+        descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+        descriptor.require_scale(scale)
+        build = partial(build_network, descriptor, scale)
+    return measure_complexity(build, input_size=input_size, counters=counters)
+
+
+def evaluate(
+    model: str | ModelDescriptor | nn.Module,
+    data: str | os.PathLike[str] = "demo",
+    scale: int = 4,
+    *,
+    weights: WeightsChoice = "auto",
+    definition: QualityDefinition | None = None,
+) -> Quality:
+    """Score a network on a data set, in this process and on the network's own device.
+
+    Args:
+        model: registered name, descriptor, or a module that maps float32 (1, 3, H, W) in [0, 1]
+            to (1, 3, scale*H, scale*W).
+        data: data set name, folder of HR/LR pairs, or ``NAME=PATH``.
+        scale: upscaling factor.
+        weights: for names: ``auto`` for the released ones, or a file. Random weights are
+            refused, since their scores would mean nothing.
+        definition: borders and luma; the challenge's and the papers' by default.
+
+    Returns:
+        PSNR in dB (RGB and Y) and SSIM (Y) of every image.
+
+    Raises:
+        UsageError: unknown name or scale, or no trained weights.
+        DataError: images that may not be measured on.
+        MeasurementError: an output that is not an SR image.
+    """
+    import torch
+    from torch import nn
+
+    from harness.catalog.networks import resolve_weights
+    from harness.evaluation.suite import open_data
+    from harness.imaging.quality import score_image
+    from harness.probes.forward import lr_tensor, sr_pixels, validate_sr
+    from harness.records import Quality
+
+    if isinstance(model, nn.Module):
+        network = model
+    else:
+        descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+        if resolve_weights(descriptor, scale, weights).identity.source == "random":
+            message = f"{descriptor.name} has no trained weights here, so it has no scores"
+            advice = f"Run `esrbench fetch weights {descriptor.name}` or pass weights=FILE."
+            raise UsageError(message, advice=advice)
+        network = load_model(descriptor, scale, weights)
+    definition = definition or QualityDefinition()
+    pairs, _ = open_data(str(data), scale)
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    scores = []
+    was_training = network.training
+    network.eval()
+    try:
+        for index, pair in enumerate(pairs.pairs):
+            lr = pairs.read_lr(index)
+            with torch.inference_mode():
+                output = network(lr_tensor(lr, data_range=1.0, device=device))
+                sr = validate_sr(output, lr_size=(lr.shape[0], lr.shape[1]), scale=scale)
+                pixels = sr_pixels(sr, data_range=1.0)
+            hr = pairs.read_hr(index)
+            scores.append(
+                score_image(pixels, hr, scale=scale, definition=definition, image=pair.name)
+            )
+    finally:
+        network.train(was_training)
+    return Quality(definition=definition.describe(scale), images=tuple(scores))
+
+
+def run(
+    models: str | Sequence[str],
+    *,
+    data: str | os.PathLike[str] | Sequence[str] = "demo",
+    scale: int = 4,
+    weights: Mapping[str, WeightsChoice] | None = None,
+    protocol: Protocol | None = None,
+    results: str | os.PathLike[str] | None = None,
+) -> list[RunRecord]:
+    """Measure registered networks, each in a worker process, and store the records.
+
+    Args:
+        models: registered names.
+        data: data set names, folders, or ``NAME=PATH``.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings; CPU defaults if left out.
+        results: folder of run records; ``results`` if left out.
+
+    Raises:
+        UsageError, WeightsError, DataError: before anything runs.
+        RecordError: a record cannot be stored.
+    """
+    from harness.evaluation.suite import Suite, open_data, plan_entries, run_suite
+
+    names = [models] if isinstance(models, str) else list(models)
+    specs = [data] if not isinstance(data, list | tuple) else list(data)
+    suite = Suite(
+        entries=plan_entries(default_registry(), names, scale, weights or {}),
+        data=tuple(open_data(str(spec), scale) for spec in specs),
+        protocol=protocol or Protocol(),
+    )
+    return list(run_suite(suite, Store(Path(results) if results else default_results())))
+
+
+def leaderboard(
+    records: Sequence[RunRecord] | None = None,
+    *,
+    rule: str = "ntire2022",
+    results: str | os.PathLike[str] | None = None,
+) -> Leaderboard:
+    """Rank records by an edition's rule.
+
+    Args:
+        records: what to rank; those stored under ``results`` if left out. The newest record
+            decides data, protocol and environment; records that differ are left out with a
+            notice.
+        rule: name of the edition.
+        results: folder of run records; ``results`` if left out.
+
+    Raises:
+        UsageError: unknown rule, or no records.
+    """
+    from harness.ranking.leaderboard import build_leaderboard
+    from harness.ranking.rules import get_rule
+
+    chosen = get_rule(rule)
+    if records is None:
+        records, _ = Store(Path(results) if results else default_results()).load()
+    return build_leaderboard(records, chosen)

@@ -1,0 +1,68 @@
+"""How commands speak: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import DataError, EsrbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from harness.records import Notice
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
+]
+
+
+def messages() -> Console:
+    """Console for progress, warnings and errors."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def results() -> Console:
+    """Console for what was asked for; wide where nobody looks at a terminal."""
+    from rich.console import Console
+
+    wide = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, width=wide)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))  # noqa: T201
+
+
+def print_notices(notices: Iterable[Notice]) -> None:
+    """Print typed warnings."""
+    for notice in notices:
+        line = f"warning ({notice.code}): {notice.message}. {notice.advice}"
+        messages().print(line, style="yellow", markup=False)
+
+
+def report_error(error: EsrbenchError, *, as_json: bool) -> None:
+    """Print an error with its problems and advice."""
+    problems = error.problems if isinstance(error, DataError) else ()
+    if as_json:
+        document = {
+            "message": error.message,
+            "problems": problems,
+            "advice": error.advice,
+            "exit_code": error.exit_code,
+        }
+        print_json({"error": document})
+    console = messages()
+    console.print(f"error: {error.message}", style="bold red", markup=False)
+    for problem in problems:
+        console.print(f"  - {problem}", markup=False)
+    if error.advice:
+        console.print(error.advice, markup=False)

@@ -1,0 +1,99 @@
+"""From raw findings to one value a metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.metrics import METRICS
+from harness.protocol import COUNTERS
+from harness.records import Absent, Quality, Value
+from harness.statistics import mean_of_medians, median_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.records import (
+        Complexity,
+        CounterResult,
+        LatencySamples,
+        Memory,
+        WeightsIdentity,
+    )
+
+
+def summarise(
+    *,
+    complexity: Complexity | Absent,
+    quality: Quality | Absent,
+    images: Sequence[LatencySamples] | Absent,
+    fixed: LatencySamples | Absent,
+    memory: Memory | Absent,
+    weights: WeightsIdentity,
+    seed: int,
+) -> dict[str, Value | Absent]:
+    """One value for every metric of ``METRICS``: measured, or absent with the reason."""
+    values: dict[str, Value | Absent] = {
+        "runtime_images": images
+        if isinstance(images, Absent)
+        else mean_of_medians([sample.seconds for sample in images], seed=seed),
+        "runtime_fixed": fixed if isinstance(fixed, Absent) else median_value(fixed.seconds),
+        "peak_bytes": memory if isinstance(memory, Absent) else Value(value=memory.peak_bytes),
+        "weights_bytes": Absent(kind="unavailable", reason="no weights file was loaded")
+        if weights.file_bytes is None
+        else Value(value=weights.file_bytes),
+        **_quality_values(quality),
+        **_complexity_values(complexity),
+    }
+    return {key: values[key] for key in METRICS}
+
+
+def _quality_values(quality: Quality | Absent) -> dict[str, Value | Absent]:
+    keys = ("psnr_rgb", "psnr_y", "ssim_y")
+    if isinstance(quality, Absent):
+        return dict.fromkeys(keys, quality)
+    return {key: _mean_score(quality, key) for key in keys}
+
+
+def _mean_score(quality: Quality, key: str) -> Value | Absent:
+    scores: list[float] = []
+    for image in quality.images:
+        score: float | None = getattr(image, key)
+        if score is None:
+            reason = f"image {image.image} is reproduced without error: its PSNR is infinite"
+            return Absent(kind="unavailable", reason=reason)
+        scores.append(score)
+    return Value(value=sum(scores) / len(scores))
+
+
+def _complexity_values(complexity: Complexity | Absent) -> dict[str, Value | Absent]:
+    keys = [f"macs_{counter}" for counter in COUNTERS]
+    keys += ["params", "buffer_elements"]
+    keys += [f"{what}_{rule}" for what in ("activations", "conv_calls") for rule in CONV_RULES]
+    if isinstance(complexity, Absent):
+        return dict.fromkeys(keys, complexity)
+    values: dict[str, Value | Absent] = {
+        "params": Value(value=complexity.params),
+        "buffer_elements": Value(value=complexity.buffer_elements),
+    }
+    for counter in COUNTERS:
+        result = complexity.counters.get(
+            counter, Absent(kind="skipped", reason="the protocol leaves this counter out")
+        )
+        values[f"macs_{counter}"] = _figure(result, "macs")
+        if counter in CONV_RULES:
+            values[f"activations_{counter}"] = _figure(result, "activations")
+            values[f"conv_calls_{counter}"] = _figure(result, "conv_calls")
+    return values
+
+
+CONV_RULES = ("ntire2022", "aten")
+"""Counters whose activations and #Conv are metrics of their own."""
+
+
+def _figure(result: CounterResult | Absent, attribute: str) -> Value | Absent:
+    if isinstance(result, Absent):
+        return result
+    figure: int | None = getattr(result, attribute)
+    if figure is None:
+        return Absent(kind="unavailable", reason=f"{result.counter} does not count {attribute}")
+    return Value(value=figure)

@@ -1,0 +1,134 @@
+"""What evaluator and worker say to each other. Pixels travel as payload, uint8 (H, W, 3) RGB."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from harness.catalog.registry import (  # noqa: TC001 - pydantic reads it
+    ModelDescriptor,
+    ReleasedWeights,
+)
+from harness.protocol import Frozen, LatencyDesign, Protocol
+from harness.records import (  # noqa: TC001 - pydantic reads it
+    Absent,
+    Complexity,
+    LatencySamples,
+    Memory,
+    Sha256,
+)
+
+FailureKind = Literal[
+    "load-error", "forward-error", "invalid-output", "oom", "timeout", "crash", "protocol"
+]
+
+
+class Load(Frozen):
+    """Build the network, load its weights, ready the device. Always the first request.
+
+    ``released`` is the declaration by which the weights file is read, or None for a plain one.
+    """
+
+    command: Literal["load"] = "load"
+    descriptor: ModelDescriptor
+    scale: int
+    weights_path: str | None
+    released: ReleasedWeights | None
+    protocol: Protocol
+
+
+class CountComplexity(Frozen):
+    """Count on fresh copies of the network."""
+
+    command: Literal["count-complexity"] = "count-complexity"
+
+
+class Upscale(Frozen):
+    """Upscale one LR image (the payload); time it if a design is given.
+
+    The SR pixels of the answer are those of the last timed forward.
+    """
+
+    command: Literal["upscale"] = "upscale"
+    input_name: str
+    lr_size: tuple[int, int]
+    design: LatencyDesign | None
+
+
+class TimeFixedInput(Frozen):
+    """Time the network at the protocol's fixed input, seeded noise."""
+
+    command: Literal["time-fixed-input"] = "time-fixed-input"
+    design: LatencyDesign
+
+
+class ReadMemory(Frozen):
+    """Report the allocator's peak since loading."""
+
+    command: Literal["read-memory"] = "read-memory"
+
+
+class Stop(Frozen):
+    """End the worker."""
+
+    command: Literal["stop"] = "stop"
+
+
+class Ready(Frozen):
+    """The network is loaded."""
+
+    event: Literal["ready"] = "ready"
+    threads: int
+    accelerator: str | None
+    code_sha256: Sha256 | None
+
+
+class Counted(Frozen):
+    """Answer to ``CountComplexity``."""
+
+    event: Literal["counted"] = "counted"
+    complexity: Complexity
+
+
+class Upscaled(Frozen):
+    """Answer to ``Upscale``; SR pixels are the payload."""
+
+    event: Literal["upscaled"] = "upscaled"
+    sr_size: tuple[int, int]
+    latency: LatencySamples | None
+
+
+class Timed(Frozen):
+    """Answer to ``TimeFixedInput``."""
+
+    event: Literal["timed"] = "timed"
+    latency: LatencySamples
+
+
+class MemoryRead(Frozen):
+    """Answer to ``ReadMemory``."""
+
+    event: Literal["memory-read"] = "memory-read"
+    memory: Memory | Absent
+
+
+class Failed(Frozen):
+    """The request failed; the worker goes on if it can."""
+
+    event: Literal["failed"] = "failed"
+    kind: FailureKind
+    message: Annotated[str, Field(max_length=4000)]
+    advice: str | None = None
+
+
+Request = Annotated[
+    Load | CountComplexity | Upscale | TimeFixedInput | ReadMemory | Stop,
+    Field(discriminator="command"),
+]
+Reply = Annotated[
+    Ready | Counted | Upscaled | Timed | MemoryRead | Failed, Field(discriminator="event")
+]
+
+REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)

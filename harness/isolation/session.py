@@ -1,0 +1,258 @@
+"""The evaluator's end of a worker: start it, ask it, end it, and say why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.environment import MALLOC_SETTINGS
+from harness.errors import MeasurementError
+from harness.isolation.channel import (
+    Channel,
+    ChannelClosedError,
+    ChannelTimeoutError,
+    FrameError,
+)
+from harness.isolation.messages import (
+    REPLY,
+    CountComplexity,
+    Counted,
+    Failed,
+    FailureKind,
+    Load,
+    MemoryRead,
+    ReadMemory,
+    Ready,
+    Request,
+    Stop,
+    Timed,
+    TimeFixedInput,
+    Upscale,
+    Upscaled,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    import numpy.typing as npt
+
+    from harness.catalog.networks import ResolvedWeights
+    from harness.catalog.registry import ModelDescriptor
+    from harness.protocol import LatencyDesign, Protocol
+    from harness.records import Absent, Complexity, LatencySamples, Memory
+
+ReplyT = TypeVar("ReplyT", Ready, Counted, Upscaled, Timed, MemoryRead)
+
+LOG_BYTES = 64 * 1024
+DEFAULT_TIMEOUT_SECONDS = 900.0
+STOP_SECONDS = 5.0
+
+
+class WorkerError(MeasurementError):
+    """A request that the worker could not answer.
+
+    Attributes:
+        kind: what happened.
+        fatal: the worker is gone; nothing more can be asked of it.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, advice: str | None = None, fatal: bool
+    ) -> None:
+        super().__init__(f"{kind}: {message}", advice=advice)
+        self.kind = kind
+        self.fatal = fatal
+
+
+class LogTail(threading.Thread):
+    """Drains a pipe so that the writer never blocks; keeps the last ``LOG_BYTES``."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(daemon=True)
+        self._descriptor = descriptor
+        self._content = bytearray()
+
+    def run(self) -> None:
+        """Read until every writer has closed."""
+        with os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(1 << 16):
+                self._content += chunk
+                del self._content[:-LOG_BYTES]
+
+    def text(self) -> str:
+        """What was kept."""
+        return bytes(self._content).decode(errors="replace")
+
+
+class WorkerSession:
+    """One worker process, alive within a ``with`` block.
+
+    Args:
+        timeout_seconds: deadline of every request.
+    """
+
+    def __init__(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        self.timeout_seconds = timeout_seconds
+
+    def __enter__(self) -> Self:
+        """Start the process."""
+        worker_read, our_write = os.pipe()
+        our_read, worker_write = os.pipe()
+        log_read, log_write = os.pipe()
+        environment = {
+            **os.environ,
+            **MALLOC_SETTINGS,
+            # The worker finds what this process finds, scripts beside the caller included.
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+        }
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                [
+                    sys.executable,
+                    "-m",
+                    "harness.isolation.worker",
+                    str(worker_read),
+                    str(worker_write),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log_write,
+                stderr=log_write,
+                pass_fds=(worker_read, worker_write),
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            for descriptor in (worker_read, worker_write, log_write):
+                os.close(descriptor)
+        self._channel = Channel(our_read, our_write)
+        self._log = LogTail(log_read)
+        self._log.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the process, by force where asking does not help."""
+        if kind is None:
+            with contextlib.suppress(ChannelClosedError, ChannelTimeoutError):
+                self._channel.send(Stop().model_dump(mode="json"), timeout_seconds=STOP_SECONDS)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_SECONDS)
+        self._kill()
+        self._channel.close()
+        self._log.join(STOP_SECONDS)
+
+    @property
+    def log_tail(self) -> str:
+        """The last of what the worker printed."""
+        return self._log.text()
+
+    def load(
+        self,
+        descriptor: ModelDescriptor,
+        scale: int,
+        *,
+        weights: ResolvedWeights,
+        protocol: Protocol,
+    ) -> Ready:
+        """Build the network in the worker and load its weights.
+
+        Raises:
+            WorkerError: like every request here.
+        """
+        request = Load(
+            descriptor=descriptor,
+            scale=scale,
+            weights_path=str(weights.path) if weights.path else None,
+            released=weights.released,
+            protocol=protocol,
+        )
+        return self._ask(request, Ready)[0]
+
+    def count_complexity(self) -> Complexity:
+        """Complexity of the loaded network."""
+        return self._ask(CountComplexity(), Counted)[0].complexity
+
+    def upscale(
+        self, lr: npt.NDArray[np.uint8], name: str, *, design: LatencyDesign | None
+    ) -> tuple[npt.NDArray[np.uint8], LatencySamples | None]:
+        """SR of one image, timed if a design is given.
+
+        Args:
+            lr: (H, W, 3) RGB.
+            name: of the image.
+            design: timing design, or None.
+
+        Returns:
+            SR (scale*H, scale*W, 3) RGB uint8 from the last timed forward, and the samples.
+        """
+        height, width = lr.shape[:2]
+        request = Upscale(input_name=name, lr_size=(height, width), design=design)
+        reply, pixels = self._ask(request, Upscaled, np.ascontiguousarray(lr).tobytes())
+        shape = (*reply.sr_size, 3)
+        if len(pixels) != int(np.prod(shape)):
+            raise self._gone("protocol", f"{len(pixels)} bytes arrived for an SR of shape {shape}")
+        return np.frombuffer(pixels, dtype=np.uint8).reshape(shape), reply.latency
+
+    def time_fixed_input(self, design: LatencyDesign) -> LatencySamples:
+        """Times at the protocol's fixed input."""
+        return self._ask(TimeFixedInput(design=design), Timed)[0].latency
+
+    def read_memory(self) -> Memory | Absent:
+        """Peak device memory since loading."""
+        return self._ask(ReadMemory(), MemoryRead)[0].memory
+
+    def _ask(
+        self, request: Request, expected: type[ReplyT], payload: bytes = b""
+    ) -> tuple[ReplyT, bytes]:
+        try:
+            self._channel.send(
+                request.model_dump(mode="json"), payload, timeout_seconds=self.timeout_seconds
+            )
+            message, content = self._channel.receive(timeout_seconds=self.timeout_seconds)
+            reply = REPLY.validate_python(message)
+        except ChannelTimeoutError:
+            seconds = f"{self.timeout_seconds:g} s"
+            raise self._gone("timeout", f"no answer to {request.command} in {seconds}") from None
+        except ChannelClosedError:
+            raise self._gone("crash", self._exit_reason(request.command)) from None
+        except (FrameError, ValidationError) as error:
+            raise self._gone("protocol", f"bad answer to {request.command}: {error}") from error
+        if isinstance(reply, Failed):
+            raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
+        if not isinstance(reply, expected):
+            raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
+        return reply, content
+
+    def _gone(self, kind: FailureKind, message: str) -> WorkerError:
+        self._kill()
+        self._log.join(STOP_SECONDS)
+        last = self.log_tail.strip().splitlines()[-1:]
+        advice = f"Last line of its log: {last[0]}" if last else "It printed nothing."
+        return WorkerError(kind, message, advice=advice, fatal=True)
+
+    def _exit_reason(self, command: str) -> str:
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"the worker closed its pipe during {command}"
+        if code < 0:
+            return f"the worker was killed by {signal.Signals(-code).name} during {command}"
+        return f"the worker exited with code {code} during {command}"
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()

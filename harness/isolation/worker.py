@@ -1,0 +1,198 @@
+"""The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
+
+Started as ``python -m harness.isolation.worker READ_FD WRITE_FD``; speaks
+``harness.isolation.messages`` until told to stop or its pipe closes.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from harness.catalog.networks import build_network, code_sha256, prepare_network
+from harness.catalog.registry import resolve_factory
+from harness.errors import EsrbenchError
+from harness.isolation.channel import Channel, ChannelClosedError
+from harness.isolation.messages import (
+    REQUEST,
+    CountComplexity,
+    Counted,
+    Failed,
+    FailureKind,
+    Load,
+    MemoryRead,
+    ReadMemory,
+    Ready,
+    Reply,
+    Stop,
+    Timed,
+    TimeFixedInput,
+    Upscale,
+    Upscaled,
+)
+from harness.probes.complexity import measure_complexity
+from harness.probes.devices import ComputeDevice, open_device
+from harness.probes.forward import InvalidOutputError, lr_tensor, sr_pixels, validate_sr
+from harness.probes.latency import measure_latency
+from harness.records import LatencySamples
+
+if TYPE_CHECKING:
+    from harness.protocol import LatencyDesign
+
+MESSAGE_CHARACTERS = 2000
+
+
+class Worker:
+    """The state of a loaded network and the answers to requests."""
+
+    def __init__(self, load: Load) -> None:
+        self.protocol = load.protocol
+        self.descriptor = load.descriptor
+        self.scale = load.scale
+        torch.manual_seed(load.protocol.seed)
+        self.device: ComputeDevice = open_device(
+            load.protocol.device, threads=load.protocol.threads
+        )
+        weights_path = Path(load.weights_path) if load.weights_path else None
+        prepared = prepare_network(
+            load.descriptor,
+            load.scale,
+            weights_path,
+            released=load.released,
+            seed=load.protocol.seed,
+        )
+        self.data_range = prepared.data_range
+        self.network = prepared.network.to(self.device.device)
+        self.warm_sizes: set[tuple[int, int]] = set()
+        self.device.reset_memory()
+
+    def ready(self) -> Ready:
+        """What the evaluator records of the loaded network."""
+        return Ready(
+            threads=torch.get_num_threads(),
+            accelerator=self.device.accelerator,
+            code_sha256=code_sha256(self.network, resolve_factory(self.descriptor.factory)),
+        )
+
+    def count(self) -> Counted:
+        """Complexity on fresh, randomly initialised copies: weights do not change counts."""
+        complexity = measure_complexity(
+            partial(build_network, self.descriptor, self.scale, seed=self.protocol.seed),
+            input_size=self.protocol.counted_input,
+            counters=self.protocol.counters,
+        )
+        return Counted(complexity=complexity)
+
+    def upscale(self, request: Upscale, payload: bytes) -> tuple[Upscaled, bytes]:
+        """SR of one image as uint8, and the times of its forwards."""
+        height, width = request.lr_size
+        pixels = np.frombuffer(payload, dtype=np.uint8).reshape(height, width, 3)
+        lr = lr_tensor(pixels, data_range=self.data_range, device=self.device.device)
+        with torch.inference_mode():
+            if request.design is None:
+                output, latency = self.network(lr), None
+            else:
+                output, latency = self._time(lr, request.input_name, request.design)
+            sr = validate_sr(output, lr_size=request.lr_size, scale=self.scale)
+            image = sr_pixels(sr, data_range=self.data_range)
+        size = (height * self.scale, width * self.scale)
+        return Upscaled(sr_size=size, latency=latency), image.tobytes()
+
+    def time_fixed(self, design: LatencyDesign) -> Timed:
+        """Times at the protocol's fixed input: seeded uniform noise in [0, data range]."""
+        height, width = self.protocol.counted_input
+        generator = torch.Generator().manual_seed(self.protocol.seed)
+        noise = torch.rand(1, 3, height, width, generator=generator) * self.data_range
+        with torch.inference_mode():
+            sr, latency = self._time(noise.to(self.device.device), "fixed", design)
+            validate_sr(sr, lr_size=(height, width), scale=self.scale)
+        return Timed(latency=latency)
+
+    def _time(
+        self, lr: torch.Tensor, input_name: str, design: LatencyDesign
+    ) -> tuple[torch.Tensor, LatencySamples]:
+        size = (lr.shape[2], lr.shape[3])
+        timing = measure_latency(
+            partial(self.network, lr), self.device, design, warm=size in self.warm_sizes
+        )
+        self.warm_sizes.add(size)
+        latency = LatencySamples(
+            input_name=input_name,
+            lr_size=size,
+            clock=self.device.clock,
+            warmup_seconds=timing.warmup_seconds,
+            seconds=timing.seconds,
+            stopped_by=timing.stopped_by,
+        )
+        return timing.result, latency
+
+
+def classify(error: BaseException, default: FailureKind) -> FailureKind:
+    """Which kind of failure an exception is."""
+    if isinstance(error, InvalidOutputError):
+        return "invalid-output"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "oom"
+    # The CPU allocator has no exception type of its own.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom"
+    return default
+
+
+def failure(error: BaseException, default: FailureKind) -> Failed:
+    """An exception as an answer; its traceback goes to the log."""
+    if not isinstance(error, EsrbenchError):
+        traceback.print_exception(error)
+    text = error.message if isinstance(error, EsrbenchError) else f"{type(error).__name__}: {error}"
+    advice = error.advice if isinstance(error, EsrbenchError) else None
+    return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
+
+
+def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, bytes]:
+    """Answer one request after loading."""
+    match request:
+        case CountComplexity():
+            return worker.count(), b""
+        case Upscale():
+            return worker.upscale(request, payload)
+        case TimeFixedInput():
+            return worker.time_fixed(request.design), b""
+        case ReadMemory():
+            return MemoryRead(memory=worker.device.read_memory()), b""
+    return Failed(kind="protocol", message=f"unexpected request {request!r}"[:400]), b""
+
+
+def serve(channel: Channel) -> None:
+    """Answer requests until told to stop or the evaluator is gone."""
+    worker: Worker | None = None
+    while True:
+        try:
+            message, payload = channel.receive()
+        except ChannelClosedError:
+            return
+        request = REQUEST.validate_python(message)
+        reply: Reply
+        content = b""
+        try:
+            if isinstance(request, Stop):
+                return
+            if isinstance(request, Load):
+                worker = Worker(request)
+                reply = worker.ready()
+            elif worker is None:
+                reply = Failed(kind="protocol", message="the first request must be load")
+            else:
+                reply, content = answer(worker, request, payload)
+        except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
+            reply = failure(error, "load-error" if worker is None else "forward-error")
+        channel.send(reply.model_dump(mode="json"), content)
+
+
+if __name__ == "__main__":
+    serve(Channel(int(sys.argv[1]), int(sys.argv[2])))

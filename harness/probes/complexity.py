@@ -1,0 +1,147 @@
+"""Size of a network and the cost of one forward, by several counters kept apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import nn
+
+from harness.errors import MeasurementError
+from harness.probes.counters import COUNTERS
+from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
+from harness.records import Absent, Complexity, CounterResult, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from harness.protocol import CounterName
+
+SPREAD_LIMIT: Final = 0.02
+"""Counters that differ by more than this share of the smallest are worth a notice."""
+
+_ADVICE: Final = {
+    "meta": "This counter runs forwards without pixel values: sizes and control flow must not "
+    "depend on them, and custom operators need a meta kernel.",
+    "cpu": "Run one forward on the CPU at this input size; the counter needs one that ends well.",
+}
+
+
+def measure_complexity(
+    build: Callable[[], nn.Module],
+    *,
+    input_size: tuple[int, int],
+    counters: Sequence[CounterName],
+) -> Complexity:
+    """Measure parameters and count one forward of a batch of 1 by each counter.
+
+    Args:
+        build: makes the network on the CPU, a new one at each call, since counters leave
+            traces; ``lambda: copy.deepcopy(network)`` will do.
+        input_size: LR height and width in pixels.
+        counters: which counters to ask.
+
+    Returns:
+        Elements and bytes of all distinct parameters and buffers, and a result for each
+        counter. A counter that could not count is ``Absent`` with what was raised; the others
+        are unaffected. Notices: ``counter-spread`` (figures more than 2 % apart),
+        ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
+        ``opaque-operator`` (custom operators whose cost is unknown).
+
+    Raises:
+        MeasurementError: the network cannot be built, or its parameters have no size yet.
+    """
+    network = _built(build)
+    parameters, buffers = list(network.parameters()), list(network.buffers())
+    if any(nn.parameter.is_lazy(tensor) for tensor in (*parameters, *buffers)):
+        raise MeasurementError(
+            "the network has lazy parameters, which have no size before its first forward",
+            advice="Declare the sizes of its layers.",
+        )
+    results = {name: _counted(name, build, input_size) for name in counters}
+    return Complexity(
+        params=sum(parameter.numel() for parameter in parameters),
+        trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
+        buffer_elements=sum(buffer.numel() for buffer in buffers),
+        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
+        counters=results,
+        notices=tuple(
+            _notices([each for each in results.values() if isinstance(each, CounterResult)])
+        ),
+    )
+
+
+def _built(build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        network = build()
+    except Exception as error:
+        raise MeasurementError(
+            f"the network could not be built: {_in_words(error)}",
+            advice="Build it once in a Python session to see where it fails.",
+        ) from error
+    return network.eval()
+
+
+def _counted(
+    name: CounterName, build: Callable[[], nn.Module], input_size: tuple[int, int]
+) -> CounterResult | Absent:
+    counter = COUNTERS[name]
+    try:
+        network = build().eval().to(counter.device)
+        # Values matter only where a forward cannot do without; then they are an image's.
+        pixels = torch.rand((1, 3, *input_size), generator=torch.Generator().manual_seed(0))
+        return counter.count(network, pixels.to(counter.device))
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="failed",
+            reason=f"{name} could not count this network: {_in_words(error)}",
+            advice=_ADVICE[counter.device],
+        )
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
+    figures = {result.counter: result.macs for result in results}
+    if figures:
+        smallest, largest = min(figures.values()), max(figures.values())
+        if largest - smallest > SPREAD_LIMIT * smallest:
+            spread = f"{(largest - smallest) / smallest:.1%}" if smallest else "beyond measure"
+            listed = ", ".join(f"{counter} {macs:,}" for counter, macs in figures.items())
+            yield Notice(
+                code="counter-spread",
+                message=f"the counters differ by {spread}: {listed}",
+                advice="Quote a figure with its counter; see what each leaves uncounted.",
+            )
+    for result in results:
+        missed = {
+            operator: calls
+            for operator, calls in result.uncounted.items()
+            if out_of_place(operator) in NAMES_WITH_MACS
+        }
+        if missed:
+            yield Notice(
+                code="uncounted-macs",
+                message=f"{result.counter} passed over {_listed(missed.items())}, which multiply "
+                "and accumulate",
+                advice="Its figure is below what ran; compare it with the aten counter's.",
+            )
+    opaque = {
+        operator: calls
+        for result in results
+        for operator, calls in result.uncounted.items()
+        if is_opaque(operator)
+    }
+    if opaque:
+        yield Notice(
+            code="opaque-operator",
+            message=f"custom operators ran and count 0: {_listed(opaque.items())}",
+            advice="Count a version of the network that uses torch's own operators.",
+        )
+
+
+def _listed(calls: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{operator} ({count})" for operator, count in calls)

@@ -1,0 +1,294 @@
+"""From records to a challenge leaderboard: gate, ranks per metric, tracks, unranked entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.metrics import METRICS
+from harness.protocol import Frozen
+from harness.records import Absent, Notice, RunRecord, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from harness.ranking.rules import Rule
+
+
+class Place(Frozen):
+    """An entry's place in a track: its sum of ranks and its rank."""
+
+    rank_sum: int
+    rank: int
+
+
+class Row(Frozen):
+    """One entry of a leaderboard.
+
+    Attributes:
+        entry: name.
+        run_id: of the record.
+        weights: ``released``, ``file``, ``random`` or ``none``.
+        values: the rule's columns, measured or absent.
+        ranks: per metric, for ranked entries and ranked metrics.
+        places: per track, likewise.
+        unranked_because: reason, or None for ranked entries.
+    """
+
+    entry: str
+    run_id: str
+    weights: str
+    values: dict[str, Value | Absent]
+    ranks: dict[str, int] = {}
+    places: dict[str, Place] = {}
+    unranked_because: str | None = None
+
+
+class Leaderboard(Frozen):
+    """A ranking of entries measured alike.
+
+    Attributes:
+        rule: name of the edition's rule.
+        title: of the table.
+        data: title of the data set.
+        device: what it was measured on.
+        gate: what is claimed of the quality gate, in words.
+        columns: metric keys.
+        tracks: title of every track that could be ranked, main track first.
+        ranked: ordered by the first ranked track.
+        unranked: with their reasons.
+        notes: what a reader must know.
+        notices: typed warnings, for instance records left out as incomparable.
+    """
+
+    rule: str
+    title: str
+    data: str
+    device: str
+    gate: str
+    columns: tuple[str, ...]
+    tracks: dict[str, str]
+    ranked: tuple[Row, ...]
+    unranked: tuple[Row, ...]
+    notes: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+def shared_ranks(values: Mapping[str, float]) -> dict[str, int]:
+    """Rank of each name, 1 for the smallest value; equal values share the smallest rank."""
+    ordered = sorted(values.values())
+    return {name: ordered.index(value) + 1 for name, value in values.items()}
+
+
+def rank_tracks(
+    values: Mapping[str, Mapping[str, float]], rule: Rule, tracks: Iterable[str]
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, Place]]]:
+    """Ranks by metric and places by track.
+
+    Args:
+        values: by entry, every metric of the tracks in base units, unrounded.
+        rule: of the edition.
+        tracks: keys of the tracks to rank.
+
+    Returns:
+        Ranks by metric then entry, and places by track then entry.
+    """
+    chosen = [track for track in rule.tracks if track.key in set(tracks)]
+    metrics = {metric for track in chosen for metric in track.metrics}
+    ranks = {
+        metric: shared_ranks({entry: row[metric] for entry, row in values.items()})
+        for metric in rule.ranked_metrics
+        if metric in metrics
+    }
+    places: dict[str, dict[str, Place]] = {}
+    for track in chosen:
+        sums = {entry: sum(ranks[metric][entry] for metric in track.metrics) for entry in values}
+        order = shared_ranks(sums)
+        places[track.key] = {
+            entry: Place(rank_sum=sums[entry], rank=order[entry]) for entry in values
+        }
+    return ranks, places
+
+
+def select_comparable(
+    records: Sequence[RunRecord],
+) -> tuple[list[RunRecord], tuple[Notice, ...]]:
+    """The newest record of each entry among those measured like the newest of all.
+
+    Records that differ in data, protocol or environment are left out with a notice that names
+    what differs. A failed record's environment is not held against it.
+
+    Raises:
+        UsageError: no records.
+    """
+    if not records:
+        raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
+    ordered = sorted(records, key=lambda record: record.created)
+    reference = next((r for r in reversed(ordered) if r.status == "ok"), ordered[-1])
+    chosen: dict[str, RunRecord] = {}
+    left_out: dict[str, set[str]] = {}
+    for record in ordered:
+        differing = differences(record, reference)
+        if differing:
+            left_out.setdefault(record.entry.name, set()).update(differing)
+        else:
+            chosen[record.entry.name] = record
+    notices = tuple(
+        Notice(
+            code="incomparable",
+            message=f"{name}: a run differs in {', '.join(sorted(fields))} and is left out",
+            advice="Measure all entries in one `esrbench run`.",
+        )
+        for name, fields in left_out.items()
+        if name not in chosen
+    )
+    return list(chosen.values()), notices
+
+
+def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
+    """Names of the identities in which two records differ, so that they are incomparable."""
+    identities = [
+        ("data", record.data.digest != reference.data.digest),
+        ("scale", record.entry.scale != reference.entry.scale),
+        ("protocol", record.protocol_digest != reference.protocol_digest),
+    ]
+    if record.status == "ok":
+        differs = record.environment_digest != reference.environment_digest
+        identities.append(("environment", differs))
+    return tuple(name for name, differs in identities if differs)
+
+
+def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
+    """Rank records by a rule.
+
+    Raises:
+        UsageError: no records.
+    """
+    chosen, notices = select_comparable(records)
+    reference = chosen[-1]
+    gated = reference.data.name == rule.gate.data and reference.entry.scale == rule.gate.scale
+    needed, tracks, notes = _rankable(chosen, rule)
+    candidates: list[Row] = []
+    unranked: list[Row] = []
+    for record in chosen:
+        reason = _why_unranked(record, rule, needed=needed, gated=gated)
+        (candidates if reason is None else unranked).append(_row(record, rule, reason))
+    values = {
+        row.entry: {metric: _number(row.values[metric]) for metric in needed} for row in candidates
+    }
+    ranks, places = rank_tracks(values, rule, tracks)
+    ranked = [
+        row.model_copy(
+            update={
+                "ranks": {metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
+                "places": {track: by_entry[row.entry] for track, by_entry in places.items()},
+            }
+        )
+        for row in candidates
+    ]
+    first = next(iter(tracks), None)
+    ranked.sort(key=lambda row: (row.places[first].rank if first else 0, row.entry))
+    height, width = reference.protocol.counted_input
+    return Leaderboard(
+        rule=rule.name,
+        title=rule.title,
+        data=f"{reference.data.title} x{reference.data.scale} ({reference.data.images} images)",
+        device=_device(reference),
+        gate=_gate_statement(rule, reference, gated=gated),
+        columns=rule.columns,
+        tracks=tracks,
+        ranked=tuple(ranked),
+        unranked=tuple(unranked),
+        notes=(
+            *rule.footnotes,
+            f"Complexity at LR 3x{height}x{width}.",
+            f"{reference.protocol.quality.describe(reference.entry.scale)}.",
+            *notes,
+            *_weights_notes(chosen),
+        ),
+        notices=notices,
+    )
+
+
+def _rankable(
+    records: Sequence[RunRecord], rule: Rule
+) -> tuple[set[str], dict[str, str], list[str]]:
+    """Metrics that entries need, tracks that can be ranked, and why others cannot."""
+    missing: dict[str, str] = {}
+    for metric in rule.ranked_metrics:
+        values = [record.values[metric] for record in records if record.status == "ok"]
+        absent = [value for value in values if isinstance(value, Absent)]
+        if values and len(absent) == len(values):
+            missing[metric] = absent[0].reason
+    tracks: dict[str, str] = {}
+    notes: list[str] = []
+    needed: set[str] = set()
+    for track in rule.tracks:
+        lacking = [metric for metric in track.metrics if metric in missing]
+        if lacking:
+            why = "; ".join(f"{METRICS[metric].label}: {missing[metric]}" for metric in lacking)
+            notes.append(f"{track.title} is not ranked. {why}.")
+        else:
+            tracks[track.key] = track.title
+            needed.update(track.metrics)
+    return needed, tracks, notes
+
+
+def _why_unranked(record: RunRecord, rule: Rule, *, needed: set[str], gated: bool) -> str | None:
+    if record.entry.role == "floor":
+        return "interpolation, shown as the floor"
+    if record.status == "failed":
+        return record.failure() or "failed"
+    metrics = [*needed, rule.gate.metric] if gated else [*needed]
+    for metric in metrics:
+        value = record.values[metric]
+        if isinstance(value, Absent):
+            return f"{METRICS[metric].label} is missing: {value.reason}"
+    if gated and not rule.gate.passes(_number(record.values[rule.gate.metric])):
+        psnr = _number(record.values[rule.gate.metric])
+        return f"{METRICS[rule.gate.metric].label} {psnr:.4f} dB is below {rule.gate.minimum:.2f} dB"
+    return None
+
+
+def _row(record: RunRecord, rule: Rule, reason: str | None) -> Row:
+    return Row(
+        entry=record.entry.name,
+        run_id=record.run_id,
+        weights=record.entry.weights.source,
+        values={metric: record.values[metric] for metric in rule.columns},
+        unranked_because=reason,
+    )
+
+
+def _number(value: Value | Absent) -> float:
+    if isinstance(value, Absent):
+        message = f"a ranked entry lacks a metric: {value.reason}"
+        raise TypeError(message)
+    return value.value
+
+
+def _device(record: RunRecord) -> str:
+    environment = record.environment
+    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
+    device = environment.accelerator or f"{environment.cpu}, {threads}"
+    torch_version = environment.packages.get("torch", "absent")
+    precision = record.protocol.precision
+    return f"{device}, torch {torch_version}, {precision}, {environment.isolation}"
+
+
+def _gate_statement(rule: Rule, record: RunRecord, *, gated: bool) -> str:
+    gate = rule.gate
+    label = METRICS[gate.metric].label
+    if gated:
+        return f"Gate: {label} >= {gate.minimum:.2f} dB on {gate.data}, as rounded to 2 decimals."
+    return (
+        f"No gate is claimed: the {gate.minimum:.2f} dB gate holds on {gate.data} x{gate.scale}, "
+        f"this is {record.data.name} x{record.entry.scale}."
+    )
+
+
+def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
+    random = sorted(r.entry.name for r in records if r.entry.weights.source == "random")
+    if not random:
+        return []
+    return [f"Random weights, hence no PSNR: {', '.join(random)}."]

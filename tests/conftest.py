@@ -1,0 +1,131 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+
+from harness.catalog.registry import ModelDescriptor
+from harness.environment import describe_environment
+from harness.metrics import METRICS
+from harness.protocol import Protocol, digest_of
+from harness.records import (
+    Absent,
+    DataIdentity,
+    EntryIdentity,
+    RunRecord,
+    Value,
+    WeightsIdentity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference data, weights and facts that are not part of the project.
+
+    ``ESRBENCH_REFERENCE`` names the folder; by default it stands beside the checkout.
+    """
+    folder = Path(os.environ.get("ESRBENCH_REFERENCE", ROOT.parent / "shared"))
+    if not (folder / "facts").is_dir():
+        pytest.skip(f"no reference folder at {folder}: set ESRBENCH_REFERENCE to run this test")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's cache and mirror."""
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("ESRBENCH_MIRROR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def describe() -> Callable[..., ModelDescriptor]:
+    """Descriptor of a network of ``misbehaving.py`` by class name."""
+
+    def build(attribute: str, **fields: Any) -> ModelDescriptor:
+        return ModelDescriptor(
+            name=fields.pop("name", attribute.lower()),
+            summary="test network",
+            scales=fields.pop("scales", (2, 4)),
+            factory=f"{Path(__file__).with_name('misbehaving.py')}:{attribute}",
+            **fields,
+        )
+
+    return build
+
+
+@pytest.fixture
+def pair_folder(tmp_path: Path) -> Path:
+    """Folder of two smooth HR/LR pairs at x4: LR 16x16 and 12x24."""
+    folder = tmp_path / "pairs"
+    for index, (height, width) in enumerate(((64, 64), (48, 96))):
+        rows, columns = np.mgrid[0:height, 0:width]
+        channels = [rows * 3 + columns, rows + 2 * columns, 255 - rows - columns]
+        hr = np.stack(channels, axis=2).clip(0, 255).astype(np.uint8)
+        lr = hr[::4, ::4]
+        for name, image in (("HR/image{}.png", hr), ("LR_bicubic/X4/image{}x4.png", lr)):
+            path = folder / name.format(index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image[:, :, ::-1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., RunRecord]:
+    """A run record with chosen values; everything else is plausible and constant."""
+
+    def build(name: str, values: dict[str, float | str] | None = None, **fields: Any) -> RunRecord:
+        given = values or {}
+        protocol = fields.pop("protocol", Protocol())
+        environment = describe_environment(threads=fields.pop("threads", 2), accelerator=None)
+        data_name = fields.pop("data", "demo")
+        absent = Absent(kind="skipped", reason="not in this test")
+        return RunRecord(
+            run_id=f"run-{name}-{next(_numbers)}",
+            created=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_numbers)),
+            duration_seconds=1.0,
+            status=fields.pop("status", "ok"),
+            entry=EntryIdentity(
+                name=name,
+                scale=4,
+                factory="somewhere:Net",
+                origin="tests",
+                code_sha256=None,
+                role=fields.pop("role", "network"),
+                weights=WeightsIdentity(source=fields.pop("weights", "file")),
+            ),
+            data=DataIdentity(name=data_name, title=data_name, scale=4, images=5, digest="0" * 64),
+            protocol=protocol,
+            protocol_digest=protocol.digest(),
+            environment=environment,
+            environment_digest=digest_of(environment),
+            complexity=absent,
+            fixed_latency=fields.pop("fixed_latency", absent),
+            image_latencies=absent,
+            memory=absent,
+            quality=absent,
+            values={
+                key: Absent(kind="unavailable", reason=str(given[key]))
+                if isinstance(given.get(key), str)
+                else Value(value=float(given[key]))
+                if key in given
+                else absent
+                for key in METRICS
+            },
+            **fields,
+        )
+
+    return build

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.isolation.channel import (
+    MAX_FRAME_BYTES,
+    Channel,
+    ChannelClosedError,
+    ChannelTimeoutError,
+    FrameError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, int]]:
+    """A channel that reads what is written to the descriptor beside it."""
+    read, write = os.pipe()
+    unused = os.open(os.devnull, os.O_WRONLY)
+    yield Channel(read, unused), write
+    os.close(read)
+    os.close(unused)
+    try:
+        os.close(write)
+    except OSError:
+        return
+
+
+@given(
+    message=st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=20), max_size=5),
+    payload=st.binary(max_size=200_000),
+)
+def test_what_is_sent_arrives(message: dict[str, object], payload: bytes) -> None:
+    message.pop("payload_bytes", None)
+    read, write = os.pipe()
+    channel = Channel(read, write)
+    received: list[tuple[dict[str, object], bytes]] = []
+    reader = threading.Thread(target=lambda: received.append(channel.receive(timeout_seconds=10)))
+    reader.start()
+    channel.send(message, payload, timeout_seconds=10)
+    reader.join()
+    channel.close()
+    assert received == [(message, payload)]
+
+
+def test_a_frame_that_announces_gibibytes_is_refused_before_reading_it(
+    ends: tuple[Channel, int],
+) -> None:
+    channel, write = ends
+    os.write(write, struct.pack(">I", 2**31))
+    with pytest.raises(FrameError, match="2147483648 bytes"):
+        channel.receive(timeout_seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (b"\x80\x04pickle", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b'{"payload_bytes": -1}', "-1 bytes"),
+        (b'{"payload_bytes": 1e3}', "1000.0 bytes"),
+        (b'{"payload_bytes": true}', "True bytes"),
+        (b'{"payload_bytes": 99999999999}', "99999999999 bytes"),
+    ],
+)
+def test_garbage_is_refused(ends: tuple[Channel, int], document: bytes, says: str) -> None:
+    channel, write = ends
+    os.write(write, struct.pack(">I", len(document)) + document)
+    with pytest.raises(FrameError, match=says):
+        channel.receive(timeout_seconds=5)
+
+
+def test_half_a_frame_times_out(ends: tuple[Channel, int]) -> None:
+    channel, write = ends
+    os.write(write, struct.pack(">I", 100) + b"{")
+    with pytest.raises(ChannelTimeoutError):
+        channel.receive(timeout_seconds=0.05)
+
+
+def test_a_writer_that_leaves_within_a_frame_is_noticed(ends: tuple[Channel, int]) -> None:
+    channel, write = ends
+    os.write(write, struct.pack(">I", 100) + b"{")
+    os.close(write)
+    with pytest.raises(ChannelClosedError):
+        channel.receive(timeout_seconds=5)
+
+
+def test_a_reader_that_leaves_is_noticed() -> None:
+    read, write = os.pipe()
+    other_read, other_write = os.pipe()
+    channel = Channel(other_read, write)
+    os.close(read)
+    with pytest.raises(ChannelClosedError):
+        channel.send({"a": 1}, timeout_seconds=5)
+    channel.close()
+    os.close(other_write)
+
+
+def test_a_reader_that_does_not_read_times_the_sender_out() -> None:
+    read, write = os.pipe()
+    other_read, other_write = os.pipe()
+    channel = Channel(other_read, write)
+    with pytest.raises(ChannelTimeoutError):
+        channel.send({"a": 1}, b"x" * 10_000_000, timeout_seconds=0.05)
+    channel.close()
+    for descriptor in (read, other_write):
+        os.close(descriptor)
+
+
+def test_a_frame_too_long_to_send_is_refused() -> None:
+    read, write = os.pipe()
+    channel = Channel(read, write)
+    with pytest.raises(FrameError):
+        channel.send({"text": "x" * MAX_FRAME_BYTES})
+    channel.close()

@@ -1,0 +1,178 @@
+"""Real workers with networks that behave and networks that do not."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from harness.catalog.networks import resolve_weights
+from harness.isolation.session import LOG_BYTES, WorkerError, WorkerSession
+from harness.protocol import LatencyDesign, Protocol
+from harness.records import Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.catalog.registry import ModelDescriptor
+
+SMALL = Protocol(threads=1, counted_input=(16, 16), counters=("ntire2022", "aten"))
+LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def load(session: WorkerSession, descriptor: ModelDescriptor, scale: int = 4) -> None:
+    session.load(descriptor, scale, weights=resolve_weights(descriptor, scale), protocol=SMALL)
+
+
+def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor]) -> None:
+    descriptor = describe("Nearest")
+    with WorkerSession() as session:
+        ready = session.load(
+            descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL
+        )
+        assert ready.threads == 1
+        assert ready.accelerator is None
+        assert ready.code_sha256 is not None
+
+        complexity = session.count_complexity()
+        assert complexity.params == 3 * 3 + 3
+        counted = complexity.counters["ntire2022"]
+        assert not isinstance(counted, Absent)
+        assert counted.macs == 16 * 16 * 9
+
+        design = LatencyDesign(warmup_rounds=2, min_rounds=3, max_rounds=3)
+        sr, latency = session.upscale(LR, "first", design=design)
+        # The identity convolution and nearest upscaling repeat every pixel 4x4 times.
+        assert np.array_equal(sr, LR.repeat(4, axis=0).repeat(4, axis=1))
+        assert latency is not None
+        assert (len(latency.warmup_seconds), len(latency.seconds)) == (2, 3)
+        assert latency.lr_size == (6, 9)
+        assert latency.clock == "monotonic"
+        # The shape is warm now.
+        assert session.upscale(LR, "second", design=design)[1].warmup_seconds == ()  # type: ignore[union-attr]
+        assert session.upscale(LR, "untimed", design=None)[1] is None
+
+        fixed = session.time_fixed_input(design)
+        assert fixed.lr_size == (16, 16)
+        memory = session.read_memory()
+        assert isinstance(memory, Absent)
+        assert "CPU" in memory.reason
+
+
+@pytest.mark.parametrize(
+    ("attribute", "kind", "says"),
+    [
+        ("NanOutput", "invalid-output", "1 NaN or infinite values of 2592"),
+        ("WrongShape", "invalid-output", r"\(1, 3, 25, 36\), expected \(1, 3, 24, 36\)"),
+        ("NotATensor", "invalid-output", "the output is a list"),
+        ("Greedy", "oom", "allocate"),
+    ],
+)
+def test_a_bad_output_is_typed_and_the_worker_lives(
+    describe: Callable[..., ModelDescriptor], attribute: str, kind: str, says: str
+) -> None:
+    with WorkerSession() as session:
+        load(session, describe(attribute))
+        with pytest.raises(WorkerError, match=says) as caught:
+            session.upscale(LR, "image", design=None)
+        assert caught.value.kind == kind
+        assert not caught.value.fatal
+        assert session.count_complexity().params == 12
+
+
+def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    wide = np.zeros((4, 32, 3), dtype=np.uint8)
+    with WorkerSession() as session:
+        load(session, describe("Raises"))
+        with pytest.raises(WorkerError, match="RuntimeError: too wide for me") as caught:
+            session.upscale(wide, "wide", design=None)
+        assert caught.value.kind == "forward-error"
+        assert session.upscale(LR, "narrow", design=None)[0].shape == (24, 36, 3)
+    assert "misbehaving.py" in session.log_tail
+
+
+def test_a_network_that_cannot_be_built_is_a_load_error(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    with WorkerSession() as session, pytest.raises(WorkerError, match="no room for x4") as caught:
+        load(session, describe("FailsToBuild"))
+    assert caught.value.kind == "load-error"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [("Exits", "exited with code 0 during upscale"), ("Segfaults", "killed by SIGSEGV")],
+)
+def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code(
+    describe: Callable[..., ModelDescriptor], attribute: str, says: str
+) -> None:
+    with WorkerSession() as session:
+        load(session, describe(attribute))
+        with pytest.raises(WorkerError, match=says) as caught:
+            session.upscale(LR, "image", design=None)
+    assert caught.value.kind == "crash"
+    assert caught.value.fatal
+
+
+def test_the_last_words_of_a_dead_worker_are_quoted(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    with WorkerSession() as session:
+        load(session, describe("Exits"))
+        with pytest.raises(WorkerError) as caught:
+            session.upscale(LR, "image", design=None)
+    assert caught.value.advice == "Last line of its log: so long"
+
+
+def test_a_silent_worker_times_out_and_is_gone(describe: Callable[..., ModelDescriptor]) -> None:
+    with WorkerSession() as session:
+        load(session, describe("Sleeps"))
+        session.timeout_seconds = 0.3
+        with pytest.raises(WorkerError, match="no answer to upscale in 0.3 s") as caught:
+            session.upscale(LR, "image", design=None)
+        assert caught.value.fatal
+        with pytest.raises(ProcessLookupError):
+            os.kill(session._process.pid, 0)
+
+
+def test_a_flood_of_log_is_drained_and_its_tail_kept(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    with WorkerSession() as session:
+        load(session, describe("Chatty"))
+        assert session.upscale(LR, "image", design=None)[0].shape == (24, 36, 3)
+    assert len(session.log_tail) <= LOG_BYTES
+
+
+def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    with pytest.raises(KeyboardInterrupt), WorkerSession() as session:  # noqa: PT012
+        load(session, describe("Nearest"))
+        raise KeyboardInterrupt
+    with pytest.raises(ProcessLookupError):
+        os.kill(session._process.pid, 0)
+
+
+def test_the_worker_inherits_no_descriptor_but_its_pipes(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    stray = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(stray, True)
+    try:
+        with WorkerSession() as session:
+            load(session, describe("Nearest"))
+            folder = f"/proc/{session._process.pid}/fd"
+            if not os.path.isdir(folder):  # noqa: PTH112
+                pytest.skip("no /proc on this system")
+            kinds = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]  # noqa: PTH115, PTH208
+    finally:
+        os.close(stray)
+    pipes = [kind for kind in kinds if kind.startswith("pipe:")]
+    # Requests, replies, and the log as stdout and stderr.
+    assert len(pipes) == 4
+    assert kinds.count(os.devnull) == 1
