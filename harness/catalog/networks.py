@@ -1,0 +1,338 @@
+"""From a descriptor to a network with its weights.
+
+``resolve_weights`` decides which weights run without importing torch; ``prepare_network``
+builds and fills the network where it runs; ``load_model`` is both, for scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from harness.catalog.checkpoints import file_sha256, load_into, read_state_dict
+from harness.catalog.registry import ModelDescriptor, default_registry, resolve_factory
+from harness.errors import RegistrationError, WeightsError
+from harness.records import WeightsIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from harness.catalog.registry import ReleasedWeights
+
+WeightsChoice: TypeAlias = str | os.PathLike[str] | None
+"""``"auto"``: the released file if cached, else random; None: random; otherwise a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedWeights:
+    """Which weights run.
+
+    Attributes:
+        identity: what a record says about them.
+        path: the file, or None for random weights and for networks without any.
+        released: the declaration by which the file is read, or None for any other file.
+    """
+
+    identity: WeightsIdentity
+    path: Path | None = None
+    released: ReleasedWeights | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedNetwork:
+    """A network ready to run.
+
+    Attributes:
+        network: in eval mode on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to
+            (N, 3, s*H, s*W).
+        data_range: value of white in its input and output.
+    """
+
+    network: nn.Module
+    data_range: float
+
+
+def weights_path(released: ReleasedWeights) -> Path:
+    """Where the cache keeps a released file, whether it is there or not.
+
+    Raises:
+        WeightsError: the declared file name is a path.
+    """
+    return _weights_folder() / _bare_name(released)
+
+
+def cached_release(released: ReleasedWeights) -> Path | None:
+    """The cached file of a release if it is there in full; its hash is checked on use."""
+    path = weights_path(released)
+    whole = path.is_file() and path.stat().st_size == released.bytes
+    return path if whole else None
+
+
+def fetch_release(
+    released: ReleasedWeights,
+    *,
+    mirror: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fetch a released file into the cache and check it.
+
+    Args:
+        released: the release.
+        mirror: folder or address asked before the official one.
+        progress: called with (bytes so far, bytes in total).
+
+    Raises:
+        WeightsError: the declared file name is a path.
+        DownloadError: no source delivers it, or one delivers other contents.
+    """
+    from harness.catalog.downloads import fetch_file
+
+    return fetch_file(
+        released.url,
+        filename=_bare_name(released),
+        sha256=released.sha256,
+        size=released.bytes,
+        destination=_weights_folder(),
+        mirror=mirror,
+        progress=progress,
+    )
+
+
+def resolve_weights(
+    descriptor: ModelDescriptor, scale: int, weights: WeightsChoice = "auto"
+) -> ResolvedWeights:
+    """Decide which weights run; a released file is checked by size and SHA-256.
+
+    A file whose hash is that of a declared release is read by that release's declaration;
+    any other must be a plain state dict with the network's own names.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        weights: ``"auto"`` for the cached release, or random weights if there is none; None
+            for random weights; otherwise the path of a file.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        WeightsError: the file is missing or altered, was released for another scale, or the
+            network has no parameters to load.
+    """
+    descriptor.require_scale(scale)
+    if descriptor.role == "floor":
+        if weights not in ("auto", None):
+            message = f"{descriptor.name} has no parameters, but the weights {weights} were given"
+            raise WeightsError(message, advice="Leave the weights out.")
+        identity = WeightsIdentity(source="none", data_range=descriptor.data_range)
+        return ResolvedWeights(identity)
+    random = ResolvedWeights(WeightsIdentity(source="random", data_range=descriptor.data_range))
+    if weights is None:
+        return random
+    if weights == "auto":
+        released = descriptor.released_weights(scale)
+        if released is None:
+            return random
+        path = weights_path(released)
+        if not path.is_file():
+            return random
+        _require_released(path, released, advice=f"Delete it, then {_fetch(descriptor)}.")
+        return ResolvedWeights(_identity(path, released.sha256, released), path, released)
+    path = Path(weights)
+    if not path.is_file():
+        message = f"{path}: there is no such weights file"
+        advice = "Check the path"
+        if descriptor.released_weights(scale) is not None:
+            advice += f", or leave it out and {_fetch(descriptor)}"
+        raise WeightsError(message, advice=f"{advice}.")
+    sha256 = file_sha256(path)
+    match = next((known for known in descriptor.weights if known.sha256 == sha256), None)
+    if match is not None and match.scale != scale:
+        message = f"{path}: these are the weights released for x{match.scale}, not x{scale}"
+        raise WeightsError(message, advice=f"Use them at x{match.scale}.")
+    identity = _identity(path, sha256, match, data_range=descriptor.data_range)
+    return ResolvedWeights(identity, path, match)
+
+
+def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
+    """Build a network with seeded random weights; the caller's random state is kept.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        seed: seeds torch's CPU generator while the network is built.
+
+    Returns:
+        The network in eval mode, on the CPU unless a device context says otherwise.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        RegistrationError: the factory does not exist or returns something else. Errors raised
+            by the factory pass through.
+    """
+    import torch
+    from torch import nn
+
+    descriptor.require_scale(scale)
+    factory = resolve_factory(descriptor.factory)
+    # devices=(): networks are built on the CPU, and forking CUDA's state would initialise it.
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        network = factory(scale=scale, **descriptor.options)
+    if not isinstance(network, nn.Module):
+        message = (
+            f"{descriptor.name}: {descriptor.factory} returned a {type(network).__name__}, "
+            "expected a torch.nn.Module"
+        )
+        raise RegistrationError(message, advice="Let the factory return the network.")
+    return network.eval()
+
+
+def prepare_network(
+    descriptor: ModelDescriptor,
+    scale: int,
+    path: Path | None = None,
+    *,
+    released: ReleasedWeights | None = None,
+    seed: int = 0,
+) -> PreparedNetwork:
+    """Build a network and load its weights strictly.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        path: weights file, or None for seeded random weights.
+        released: the declaration of that file; its size and SHA-256 are checked again here,
+            since the file may have changed since it was resolved.
+        seed: seeds the random weights.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        RegistrationError: the factory does not exist or returns something else.
+        WeightsError: the file is missing, altered, unsafe, or does not fit.
+    """
+    network = build_network(descriptor, scale, seed=seed)
+    if path is None:
+        return PreparedNetwork(network, descriptor.data_range)
+    if released is None:
+        state = read_state_dict(path)
+        data_range = descriptor.data_range
+    else:
+        _require_released(path, released, advice="It changed while the run began; run again.")
+        state = read_state_dict(
+            path, key=released.key, prefix=released.prefix, renames=released.renames
+        )
+        data_range = released.data_range
+    load_into(network, state, source=str(path))
+    return PreparedNetwork(network, data_range)
+
+
+def load_model(
+    name: str | ModelDescriptor, scale: int = 4, weights: WeightsChoice = "auto"
+) -> nn.Module:
+    """Load a network for use in a script.
+
+    Args:
+        name: registered name, or a descriptor.
+        scale: upscaling factor s.
+        weights: ``"auto"`` for the released weights if they are cached; without them the
+            network has seeded random weights and a ``UserWarning`` says how to get them. None
+            for random weights without a warning; otherwise the path of a ``.safetensors``,
+            ``.pth``, ``.pt`` or ``.ckpt`` file.
+
+    Returns:
+        A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
+        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for.
+
+    Raises:
+        UsageError: unknown name, or a scale the network is not defined for.
+        RegistrationError: the factory does not exist or returns something else.
+        WeightsError: the file is missing, altered, unsafe, or does not fit.
+    """
+    descriptor = name if isinstance(name, ModelDescriptor) else default_registry().get(name)
+    resolved = resolve_weights(descriptor, scale, weights)
+    if weights == "auto" and resolved.identity.source == "random":
+        missing = (
+            f"no weights were released for {descriptor.name} x{scale}; pass the path of a file"
+            if descriptor.released_weights(scale) is None
+            else f"the weights released for {descriptor.name} x{scale} are not cached; "
+            + _fetch(descriptor)
+        )
+        warnings.warn(f"Random weights: {missing}.", UserWarning, stacklevel=2)
+    prepared = prepare_network(descriptor, scale, resolved.path, released=resolved.released)
+    if prepared.data_range == 1.0:
+        return prepared.network
+    from harness.catalog.unit_range import UnitRange
+
+    return UnitRange(prepared.network, prepared.data_range).eval()
+
+
+def code_sha256(network: nn.Module, factory: Callable[..., Any]) -> str | None:
+    """SHA-256 (hex) of the source files that define a network.
+
+    Covers the modules that define the factory and the class of every submodule, except
+    torch's, sorted by name; code that they only call is not followed. None if any of it has
+    no source file (code typed at a prompt).
+    """
+    names = {str(getattr(factory, "__module__", ""))}
+    names.update(type(module).__module__ for module in network.modules())
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        if name.partition(".")[0] == "torch":
+            continue
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is None or not Path(file).is_file():
+            return None
+        digest.update(f"{name}\0{file_sha256(Path(file))}\0".encode())
+    return digest.hexdigest()
+
+
+def _weights_folder() -> Path:
+    from harness.catalog.downloads import cache_dir
+
+    return cache_dir() / "weights"
+
+
+def _bare_name(released: ReleasedWeights) -> str:
+    """The file name of a release, refused where it would leave the cache's folder."""
+    name = released.filename
+    if name in {"", ".", ".."} or "/" in name or "\\" in name:
+        message = f"{released.url}: its file name {name!r} must be a bare name"
+        raise WeightsError(message, advice="Correct the declaration of the released weights.")
+    return name
+
+
+def _identity(
+    path: Path, sha256: str, released: ReleasedWeights | None, *, data_range: float = 1.0
+) -> WeightsIdentity:
+    return WeightsIdentity(
+        source="file" if released is None else "released",
+        filename=path.name,
+        sha256=sha256,
+        file_bytes=path.stat().st_size,
+        data_range=data_range if released is None else released.data_range,
+    )
+
+
+def _require_released(path: Path, released: ReleasedWeights, *, advice: str) -> None:
+    """Raise ``WeightsError`` unless the file has the declared size and hash."""
+    if not path.is_file():
+        message = f"{path}: there is no such weights file"
+        raise WeightsError(message, advice=advice)
+    size = path.stat().st_size
+    if size != released.bytes:
+        message = f"{path}: {size} bytes, expected {released.bytes} of {released.filename}"
+        raise WeightsError(message, advice=advice)
+    sha256 = file_sha256(path)
+    if sha256 != released.sha256:
+        message = f"{path}: SHA-256 is {sha256}, expected {released.sha256}"
+        raise WeightsError(message, advice=advice)
+
+
+def _fetch(descriptor: ModelDescriptor) -> str:
+    return f"run `esrbench fetch weights {descriptor.name}`"

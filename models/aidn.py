@@ -1,0 +1,129 @@
+"""AIDN: Asymmetric Information Distillation Network for Lightweight Super Resolution.
+
+Paper: NTIRE workshop, CVPR 2022. With phi = LeakyReLU(0.05), n = 50 channels and d = n/2:
+
+    f0 = Conv3x3(LR)                                       3 -> n
+    b_i = AIDB(b_{i-1}),  b_0 = f0                         i = 1..N, no residual around a block
+    g = LeakyReLU_0.1(Conv1x1(concat(b_1..b_N)))           N*n -> n
+    SR = PixelShuffle(Conv3x3(Conv3x3(g) + f0))            n -> n -> 3*s*s
+
+    AIDB(x):  d1 = phi(Conv1x1(x))    r1 = phi(E1(x) + d1)
+              d2 = phi(Conv1x1(r1))   r2 = phi(E2(r1) + r1 + d1 + d2)
+              d3 = phi(Conv1x1(r2))   r3 = phi(E3(r2) + r2 + d1 + d2 + d3)
+              d4 = phi(Conv3x3(r3))
+              AIDB(x) = ESA(Conv1x1(concat(d1, d2, d3, d4)))    4*d -> n
+    AIEB E(x) = Conv1x3(phi(Conv3x1(x))) + Conv3x1(phi(Conv1x3(x)))
+
+The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped; H, W >= 15
+because of ESA.
+
+Two sizes exist. N = 6 reproduces all six figures of the paper's tables (323/330/339 K
+parameters, 19.21/19.65/20.27 G by the NTIRE counter), although its text says four blocks and
+a 3x3 fusion; neither code nor weights of it were released. N = 4 is ARFDN, the authors' entry
+in the NTIRE 2022 challenge (team 14, HiImageTeam), whose x4 weights load key by key.
+
+Differences from the authors' challenge code: names only. Where paper and code disagree the
+code is followed: LeakyReLU, not ReLU, inside AIEB, and a slope of 0.1 after the fusion.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.blocks import ESA, Upsampler, conv
+
+SLOPE = 0.05
+FUSION_SLOPE = 0.1
+
+
+class AIEB(nn.Module):
+    """Asymmetric information extraction block: two branches of 3x1 and 1x3 in either order."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Map ``in_channels`` to ``out_channels`` in the first convolution of each branch."""
+        super().__init__()
+        self.vertical_first = nn.Sequential(
+            conv(in_channels, out_channels, (3, 1)),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            conv(out_channels, out_channels, (1, 3)),
+        )
+        self.horizontal_first = nn.Sequential(
+            conv(in_channels, out_channels, (1, 3)),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            conv(out_channels, out_channels, (3, 1)),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H, W); no activation at the end."""
+        out: Tensor = self.vertical_first(features) + self.horizontal_first(features)
+        return out
+
+
+class AIDB(nn.Module):
+    """Asymmetric information distillation block; the distilled d_i are re-used by addition."""
+
+    def __init__(self, channels: int, esa_channels: int) -> None:
+        """Distil at half of ``channels``; attend through ``esa_channels``."""
+        super().__init__()
+        half = channels // 2
+        self.distill1 = conv(channels, half, 1)
+        self.distill2 = conv(half, half, 1)
+        self.distill3 = conv(half, half, 1)
+        self.distill4 = conv(half, half, 3)
+        self.extract1 = AIEB(channels, half)
+        self.extract2 = AIEB(half, half)
+        self.extract3 = AIEB(half, half)
+        self.merge = conv(4 * half, channels, 1)
+        self.attention = ESA(channels, esa_channels)
+        self.phi = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        d1 = self.phi(self.distill1(features))
+        r1 = self.phi(self.extract1(features) + d1)
+        d2 = self.phi(self.distill2(r1))
+        r2 = self.phi(self.extract2(r1) + r1 + d1 + d2)
+        d3 = self.phi(self.distill3(r2))
+        r3 = self.phi(self.extract3(r2) + r2 + d1 + d2 + d3)
+        d4 = self.phi(self.distill4(r3))
+        out: Tensor = self.attention(self.merge(torch.cat((d1, d2, d3, d4), dim=1)))
+        return out
+
+
+class AIDN(nn.Module):
+    """Asymmetric information distillation network; see the module's docstring."""
+
+    def __init__(
+        self, scale: int = 4, *, blocks: int = 6, channels: int = 50, esa_channels: int = 12
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            scale: upscaling factor s.
+            blocks: number N of AIDBs; 6 in the paper's tables, 4 in the challenge.
+            channels: width n, even.
+            esa_channels: width inside the attention.
+        """
+        super().__init__()
+        self.head = conv(3, channels, 3)
+        self.blocks = nn.ModuleList(AIDB(channels, esa_channels) for _ in range(blocks))
+        self.fusion = conv(blocks * channels, channels, 1)
+        self.fusion_activation = nn.LeakyReLU(FUSION_SLOPE, inplace=True)
+        self.refine = conv(channels, channels, 3)
+        self.upsampler = Upsampler(channels, scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map LR (N, 3, H, W), H and W >= 15, to SR (N, 3, s*H, s*W).
+
+        Raises:
+            ValueError: an image too small for the attention.
+        """
+        shallow = self.head(lr)
+        features, outputs = shallow, []
+        for block in self.blocks:
+            features = block(features)
+            outputs.append(features)
+        fused = self.fusion_activation(self.fusion(torch.cat(outputs, dim=1)))
+        sr: Tensor = self.upsampler(self.refine(fused) + shallow)
+        return sr

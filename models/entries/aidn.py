@@ -1,0 +1,96 @@
+"""AIDN (the paper's tables) and ARFDN (its authors' entry in NTIRE 2022)."""
+
+from __future__ import annotations
+
+from harness.catalog.registry import ModelDescriptor, Paper, ReleasedWeights
+from models.entries.published import AIDN_TABLE, flops_g, ntire2022, params_k
+
+_PAPER = Paper(
+    title="Asymmetric Information Distillation Network for Lightweight Super Resolution",
+    venue="NTIRE workshop, CVPR",
+    year=2022,
+)
+
+_ESA = (
+    ("conv1", "squeeze"),
+    ("conv_f", "shortcut"),
+    ("conv2", "shrink"),
+    ("conv_max", "refine.0"),
+    ("conv3", "refine.2"),
+    ("conv3_", "refine.4"),
+    ("conv4", "expand"),
+)
+
+_RENAMES = (
+    ("fea_conv", "head"),
+    *((f"B{number}", f"blocks.{number - 1}") for number in range(1, 5)),
+    ("c.0", "fusion"),
+    ("LR_conv", "refine"),
+    ("upsampler.0", "upsampler.conv"),
+    *((f"c{step}_d", f"distill{step + 1}") for step in range(3)),
+    ("c4", "distill4"),
+    ("c5", "merge"),
+    *(
+        (f"c{step}_{theirs}", f"extract{step}.{ours}")
+        for step in range(1, 4)
+        for theirs, ours in (
+            ("l1", "vertical_first.0"),
+            ("l2", "vertical_first.2"),
+            ("m1", "horizontal_first.0"),
+            ("m2", "horizontal_first.2"),
+        )
+    ),
+    *((f"mpa.{theirs}", f"attention.{ours}") for theirs, ours in _ESA),
+)
+
+ENTRIES = (
+    ModelDescriptor(
+        name="aidn",
+        summary="AIDN, six blocks as in the paper's tables; no released weights",
+        scales=(2, 3, 4),
+        factory="models.aidn:AIDN",
+        options={"blocks": 6},
+        min_lr_size=15,
+        paper=_PAPER,
+        licence="MIT",
+        published=(
+            *params_k({2: 323, 3: 330, 4: 339}, AIDN_TABLE),
+            *flops_g({2: 19.21, 3: 19.65, 4: 20.27}, AIDN_TABLE),
+        ),
+    ),
+    ModelDescriptor(
+        name="aidn-challenge",
+        summary="ARFDN, AIDN's four-block entry in NTIRE 2022 (team 14, HiImageTeam)",
+        scales=(2, 3, 4),
+        factory="models.aidn:AIDN",
+        options={"blocks": 4},
+        min_lr_size=15,
+        paper=_PAPER,
+        licence="MIT",
+        published=ntire2022(
+            psnr=29.00,
+            milliseconds=47.75,
+            params_m=0.242,
+            flops_g=14.51,
+            acts_m=151.36,
+            memory_m=861.84,
+            convs=100,
+        ),
+        weights=(
+            ReleasedWeights(
+                scale=4,
+                filename="team14_arfdn.pth",
+                url=(
+                    "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
+                    "e95ba4a4916bb13d6348f7ee172827e2452e8a31/model_zoo/team14_arfdn.pth"
+                ),
+                bytes=1_001_590,
+                sha256="e0dcd7238ce49fafa95d7464e6f8ac15aa41b255679f3b9cfa8e4a1311fba46b",
+                prefix="module.",
+                renames=_RENAMES,
+                licence="MIT (NTIRE 2022 Challenge on Efficient SR Organizers)",
+            ),
+        ),
+    ),
+)
+"""AIDN at both sizes."""

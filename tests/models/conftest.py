@@ -1,0 +1,56 @@
+"""Reference images and scores for tests of networks."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LR_FOLDERS = {"as_distributed_replicate": "LR_bicubic", "matlab_mirror": "LR_bicubic_mirror"}
+
+
+def read_rgb(path: Path) -> Tensor:
+    """(1, 3, H, W) float32 in 0..255."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert bgr is not None, path
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(rgb).permute(2, 0, 1).unsqueeze(0).float()
+
+
+@pytest.fixture
+def set5_psnr(shared: Path) -> Callable[..., dict[str, tuple[float, float]]]:
+    """RGB PSNR on Set5, found and expected: uint8, border of scale pixels, by image."""
+
+    def measure(
+        network: nn.Module, reference: str, scale: int, lr_source: str, data_range: float = 1.0
+    ) -> dict[str, tuple[float, float]]:
+        with (shared / "facts" / "reference_scores.csv").open(newline="") as file:
+            expected = {
+                row["image"]: float(row["psnr_rgb"])
+                for row in csv.DictReader(file)
+                if (row["model"], row["dataset"], row["scale"], row["lr_source"])
+                == (reference, "Set5", str(scale), lr_source)
+            }
+        assert len(expected) == 5
+        folder = shared / "data" / "Set5"
+        scores = {}
+        for image, score in expected.items():
+            lr = read_rgb(folder / LR_FOLDERS[lr_source] / f"X{scale}" / f"{image}x{scale}.png")
+            with torch.inference_mode():
+                sr = network(lr / 255 * data_range) / data_range
+            pixels = (sr.clamp(0, 1) * 255).round().double()
+            hr = read_rgb(folder / "HR" / f"{image}.png")[..., : sr.shape[2], : sr.shape[3]]
+            error = (pixels - hr)[..., scale:-scale, scale:-scale].square().mean().item()
+            scores[image] = (10 * np.log10(255**2 / error), score)
+        return scores
+
+    return measure

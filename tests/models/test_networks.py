@@ -1,0 +1,224 @@
+"""Sizes, costs, shapes and behaviour of every registered network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.catalog.networks import build_network
+from harness.metrics import METRICS
+from models.entries import ENTRIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.catalog.registry import ModelDescriptor
+
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+NETWORKS = [entry for entry in ENTRIES if entry.role == "network"]
+CASES = [
+    pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
+    for entry in ENTRIES
+    for scale in entry.scales
+]
+NETWORK_CASES = [
+    pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
+    for entry in NETWORKS
+    for scale in entry.scales
+]
+
+PARAMETERS = {
+    ("aidn", 2): 323_262,
+    ("aidn", 3): 330_027,
+    ("aidn", 4): 339_498,
+    ("aidn-challenge", 2): 225_312,
+    ("aidn-challenge", 3): 232_077,
+    ("aidn-challenge", 4): 241_548,
+    ("rfdn", 2): 417_212,
+    ("rfdn", 3): 423_977,
+    ("rfdn", 4): 433_448,
+    ("imdn", 2): 694_404,
+    ("imdn", 3): 703_059,
+    ("imdn", 4): 715_176,
+    ("imdn-challenge", 4): 893_936,
+    ("srresnet", 2): 1_369_859,
+    ("srresnet", 3): 1_554_499,
+    ("srresnet", 4): 1_517_571,
+    ("bicubic", 2): 0,
+    ("bicubic", 3): 0,
+    ("bicubic", 4): 0,
+}
+
+# At 3x256x256, x4: convolution MACs, NTIRE FLOPs (plus one per ReLU/LeakyReLU module element),
+# elements of convolution outputs, convolutions executed. The NTIRE 2022 table prints the last
+# three of imdn-challenge, rfdn and aidn-challenge.
+COSTS = {
+    "srresnet": (166_207_684_608, 166_362_873_856, 292_552_704, 37),
+    "imdn-challenge": (58_430_849_024, 58_531_512_320, 154_140_672, 43),
+    "rfdn": (27_033_648_384, 27_102_622_560, 112_034_240, 64),
+    "aidn-challenge": (14_417_968_384, 14_506_603_360, 151_355_840, 100),
+    "aidn": (20_137_646_976, 20_268_961_040, 220_545_696, 148),
+}
+
+# Giga NTIRE FLOPs at x2, x3, x4 of the same input, three decimals.
+NTIRE_GFLOPS = {
+    "aidn": ("19.207", "19.650", "20.269"),
+    "aidn-challenge": ("13.445", "13.887", "14.507"),
+    "rfdn": ("26.041", "26.483", "27.103"),
+    "imdn": ("45.240", "45.806", "46.599"),
+}
+
+
+def costs(network: nn.Module, side: int = 256) -> dict[str, int]:
+    """Counted by hooks on the meta device, written from the rule and not from the counters."""
+    count: Counter[str] = Counter()
+
+    def on_conv(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        rows, columns = module.kernel_size
+        count["macs"] += output.numel() * module.in_channels * rows * columns
+        count["activations"] += output.numel()
+        count["calls"] += 1
+
+    def on_activation(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        count["activated"] += output.numel()
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(on_conv)
+        elif isinstance(module, nn.ReLU | nn.LeakyReLU):
+            module.register_forward_hook(on_activation)
+    with torch.inference_mode():
+        network(torch.empty(1, 3, side, side, device="meta"))
+    return {**count, "ntire": count["macs"] + count["activated"]}
+
+
+def on_meta(entry: ModelDescriptor, scale: int) -> nn.Module:
+    with torch.device("meta"):
+        return build_network(entry, scale)
+
+
+def test_every_registered_network_has_an_expected_size() -> None:
+    expected = {(entry.name, scale) for entry in ENTRIES for scale in entry.scales}
+    assert set(PARAMETERS) == expected
+
+
+@pytest.mark.parametrize(("entry", "scale"), CASES)
+def test_parameters(entry: ModelDescriptor, scale: int) -> None:
+    parameters = sum(parameter.numel() for parameter in on_meta(entry, scale).parameters())
+    assert parameters == PARAMETERS[entry.name, scale]
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_cost_of_a_forward_at_x4(name: str) -> None:
+    count = costs(on_meta(BY_NAME[name], 4))
+    found = (count["macs"], count["ntire"], count["activations"], count["calls"])
+    assert found == COSTS[name]
+
+
+@pytest.mark.parametrize("name", NTIRE_GFLOPS)
+def test_ntire_flops_at_every_scale(name: str) -> None:
+    found = [f"{costs(on_meta(BY_NAME[name], scale))['ntire'] / 1e9:.3f}" for scale in (2, 3, 4)]
+    assert found == list(NTIRE_GFLOPS[name])
+
+
+@pytest.mark.parametrize("entry", NETWORKS, ids=lambda entry: entry.name)
+def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDescriptor) -> None:
+    keys = {
+        "macs_ntire2022": "ntire",
+        "activations_ntire2022": "activations",
+        "conv_calls_ntire2022": "calls",
+    }
+    compared = 0
+    for figure in entry.published:
+        metric = METRICS[figure.metric]
+        if figure.metric == "params":
+            found = PARAMETERS[entry.name, figure.scale]
+        elif figure.metric in keys:
+            found = costs(on_meta(entry, figure.scale))[keys[figure.metric]]
+        else:
+            continue
+        assert metric.format(found) == metric.format(figure.value), figure
+        compared += 1
+    assert compared > 0
+
+
+@pytest.mark.parametrize(("entry", "scale"), CASES)
+@pytest.mark.parametrize("size", [(15, 22), (31, 18)], ids=str)
+def test_output_is_scale_times_the_input(
+    entry: ModelDescriptor, scale: int, size: tuple[int, int]
+) -> None:
+    height, width = size
+    network = build_network(entry, scale)
+    with torch.inference_mode():
+        sr = network(torch.rand(2, 3, height, width) * entry.data_range)
+    assert sr.shape == (2, 3, scale * height, scale * width)
+    assert sr.dtype == torch.float32
+    assert torch.isfinite(sr).all()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_declared_smallest_input_is_the_smallest(entry: ModelDescriptor) -> None:
+    network = build_network(entry, 4)
+    side = entry.min_lr_size
+    with torch.inference_mode():
+        assert network(torch.rand(1, 3, side, side)).shape == (1, 3, 4 * side, 4 * side)
+        if side == 1:
+            return
+        for height, width in ((side - 1, side), (side, side - 1)):
+            with pytest.raises(ValueError, match=f"at least 15x15 pixels, got {height}x{width}"):
+                network(torch.rand(1, 3, height, width))
+
+
+@pytest.mark.parametrize("entry", NETWORKS, ids=lambda entry: entry.name)
+def test_gradient_reaches_every_parameter(entry: ModelDescriptor) -> None:
+    unreached: set[str] | None = None
+    # The four ReLUs of a CCA may all be off in one initialisation, hence several.
+    for seed in range(3):
+        network = build_network(entry, entry.scales[0], seed=seed)
+        lr = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(seed))
+        network(lr).square().mean().backward()
+        still = set()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            if not parameter.grad.any():
+                still.add(name)
+        unreached = still if unreached is None else unreached & still
+    assert unreached == set()
+
+
+@pytest.mark.parametrize("entry", NETWORKS, ids=lambda entry: entry.name)
+def test_weights_survive_saving_and_strict_loading(entry: ModelDescriptor, tmp_path: Path) -> None:
+    first = build_network(entry, 4, seed=0)
+    second = build_network(entry, 4, seed=1)
+    lr = torch.rand(1, 3, 17, 19)
+    with torch.inference_mode():
+        expected = first(lr)
+        assert not torch.equal(second(lr), expected)
+        torch.save(first.state_dict(), tmp_path / "weights.pth")
+        state = torch.load(tmp_path / "weights.pth", weights_only=True)
+        second.load_state_dict(state, strict=True)
+        assert torch.equal(second(lr), expected)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_forward_is_deterministic_and_leaves_its_input_alone(entry: ModelDescriptor) -> None:
+    network = build_network(entry, 4)
+    lr = torch.rand(1, 3, 20, 16)
+    kept = lr.clone()
+    with torch.inference_mode():
+        first, second = network(lr), network(lr)
+    assert torch.equal(first, second)
+    assert torch.equal(lr, kept)
+
+
+def test_srresnet_refuses_a_scale_without_upsampler() -> None:
+    from models.srresnet import SRResNet
+
+    with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
+        SRResNet(scale=5)

@@ -1,0 +1,54 @@
+"""Released weights load strictly and give the reference SR."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.catalog.networks import prepare_network
+from models.entries import ENTRIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness.catalog.registry import ModelDescriptor, ReleasedWeights
+
+CASES = [
+    pytest.param(entry, released, id=released.filename)
+    for entry in ENTRIES
+    for released in entry.weights
+]
+
+
+@pytest.mark.parametrize(("entry", "released"), CASES)
+def test_set5_psnr_is_the_reference(
+    entry: ModelDescriptor,
+    released: ReleasedWeights,
+    shared: Path,
+    set5_psnr: Callable[..., dict[str, tuple[float, float]]],
+) -> None:
+    path = shared / "weights" / released.filename
+    prepared = prepare_network(entry, released.scale, path, released=released)
+    assert prepared.data_range == released.data_range
+    scores = set5_psnr(
+        prepared.network,
+        path.stem,
+        released.scale,
+        "as_distributed_replicate",
+        data_range=prepared.data_range,
+    )
+    for image, (found, expected) in scores.items():
+        assert found == pytest.approx(expected, abs=1e-4), image
+
+
+def test_six_files_are_released() -> None:
+    assert sorted(weights.filename for entry in ENTRIES for weights in entry.weights) == [
+        "IMDN_x2.pth",
+        "IMDN_x3.pth",
+        "IMDN_x4.pth",
+        "imdn_baseline.pth",
+        "rfdn_baseline.pth",
+        "team14_arfdn.pth",
+    ]
