@@ -7,13 +7,13 @@ Durations are seconds, sizes are bytes, FLOPs are multiply-accumulates (``macs``
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - pydantic reads it at runtime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from harness.protocol import CounterName, Frozen, Protocol
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -180,7 +180,7 @@ class EntryIdentity(Frozen):
         scale: upscaling factor.
         factory: ``module:attr`` that built it.
         origin: distribution that registered it.
-        code_sha256: hash of the source file that defines the factory.
+        code_sha256: hash of the source files that define the factory and its modules.
         role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
     """
 
@@ -255,12 +255,13 @@ class RunRecord(Frozen):
 
     def failure(self) -> str | None:
         """Why the first failed probe failed, or None."""
+        # In the order in which they are probed.
         parts = (
-            self.complexity,
             self.image_latencies,
             self.quality,
             self.fixed_latency,
             self.memory,
+            self.complexity,
         )
         failed = (part for part in parts if isinstance(part, Absent) and part.kind == "failed")
         return next((part.reason for part in failed), None)

@@ -153,7 +153,7 @@ class Registry:
         """Whether a network of this name is registered."""
         return name in self._descriptors
 
-    def add(self, descriptors: Iterable[ModelDescriptor], *, origin: str) -> None:
+    def add(self, descriptors: Iterable[object], *, origin: str) -> None:
         """Register a batch under one origin.
 
         Raises:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import JsonOption, messages, print_json
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 def fetch_command(
@@ -42,9 +45,7 @@ def fetch_command(
         messages().print(f"{name}: {path}", markup=False)
 
 
-def fetch_weights(
-    name: str, scales: list[int] | None, mirror: str | None
-) -> list[tuple[str, str]]:
+def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> list[tuple[str, str]]:
     """Fetch a network's released weights; what was fetched and where it lies."""
     from harness.catalog.networks import fetch_release
     from harness.catalog.registry import default_registry
@@ -87,7 +88,7 @@ class _Bar:
         self._progress = Progress(*columns, console=messages(), transient=True)
         self._task = self._progress.add_task(title, total=None)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

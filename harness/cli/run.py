@@ -11,6 +11,7 @@ from harness.cli.console import JsonOption, messages, print_json, print_notices
 from harness.cli.leaderboard import print_board
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from harness.protocol import LatencyDesign, Protocol
+from harness.records import Absent
 from harness.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -113,11 +114,9 @@ def run_command(
                 print_board(on_data, chosen_rule, "terminal")
     for record in records:
         print_notices(record.notices)
-    missing = {record.entry.name: record.values["psnr_rgb"] for record in records}
-    for name, value in missing.items():
-        advice = getattr(value, "advice", None)
-        if advice:
-            messages().print(f"hint: no PSNR for {name}. {advice}", markup=False)
+    for name, value in {record.entry.name: record.values["psnr_rgb"] for record in records}.items():
+        if isinstance(value, Absent) and value.advice:
+            messages().print(f"hint: no PSNR for {name}. {value.advice}", markup=False)
     if interrupted:
         messages().print(f"interrupted: {len(records)} finished runs are in {store.runs}")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -145,9 +144,7 @@ def plan(
     return Suite(entries=entries, data=opened, protocol=protocol)
 
 
-def execute(
-    suite: Suite, store: Store, *, timeout_seconds: float
-) -> tuple[list[RunRecord], bool]:
+def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list[RunRecord], bool]:
     """Run the suite under a progress bar; the records made, and whether it was interrupted."""
     from rich.progress import (
         BarColumn,
@@ -179,9 +176,7 @@ def execute(
             begun += 1
 
         try:
-            for record in run_suite(
-                suite, store, on_step=on_step, timeout_seconds=timeout_seconds
-            ):
+            for record in run_suite(suite, store, on_step=on_step, timeout_seconds=timeout_seconds):
                 records.append(record)
                 line = f"{record.entry.name} on {record.data.name}: {record.status}"
                 failure = record.failure()

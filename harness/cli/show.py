@@ -14,9 +14,7 @@ from harness.store import Store, default_results, read_record
 
 
 def show_command(
-    name: Annotated[
-        str, typer.Argument(help="Network, data set, run id or path of a run record.")
-    ],
+    name: Annotated[str, typer.Argument(help="Network, data set, run id or path of a run record.")],
     folder: Annotated[
         Path | None,
         typer.Option("--results", help="Folder of run records.", show_default="results"),

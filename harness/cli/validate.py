@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,7 +37,7 @@ def validate_command(
     from harness.evaluation.validation import validate_entry
 
     registry = default_registry()
-    chosen: dict[str, Path | None | str] = dict(parse_weights(weights or [], names))
+    chosen = parse_weights(weights or [], names)
     reports = [
         validate_entry(
             registry.get(name), at, weights=chosen.get(name, "auto"), timeout_seconds=timeout

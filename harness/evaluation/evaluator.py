@@ -171,12 +171,6 @@ def _probe(
 ) -> None:
     """Fill in the findings; a failed probe is noted, a dead worker ends the rest."""
     try:
-        on_step("counting")
-        try:
-            findings.complexity = session.count_complexity()
-        except WorkerError as failure:
-            findings.complexity = _failed(failure)
-            _raise_if_fatal(failure)
         try:
             findings.images, findings.quality = upscale_images(
                 session, entry, pairs, protocol, on_step
@@ -196,10 +190,19 @@ def _probe(
                 findings.fixed = _failed(failure)
                 _raise_if_fatal(failure)
         on_step("reading memory")
-        findings.memory = session.read_memory()
-    except WorkerError as failure:
-        if isinstance(findings.memory, Absent) and not failure.fatal:
+        try:
+            findings.memory = session.read_memory()
+        except WorkerError as failure:
             findings.memory = _failed(failure)
+            _raise_if_fatal(failure)
+        # Counters import and patch much of torch, so they come after all that is timed.
+        on_step("counting")
+        try:
+            findings.complexity = session.count_complexity()
+        except WorkerError as failure:
+            findings.complexity = _failed(failure)
+    except WorkerError:
+        return
 
 
 def upscale_images(
@@ -226,9 +229,7 @@ def upscale_images(
         if not scored and protocol.latency is None:
             continue
         try:
-            sr, latency = session.upscale(
-                pairs.read_lr(index), pair.name, design=protocol.latency
-            )
+            sr, latency = session.upscale(pairs.read_lr(index), pair.name, design=protocol.latency)
         except WorkerError as failure:
             raise WorkerError(
                 failure.kind,

@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING
 
 from harness.catalog.datasets import open_dataset, parse_data_spec
 from harness.catalog.networks import resolve_weights
-from harness.evaluation.evaluator import (
-    STEPS_BESIDE_IMAGES,
-    Entry,
-    measure_entry,
-)
+from harness.evaluation.evaluator import STEPS_BESIDE_IMAGES, Entry, measure_entry
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from harness.catalog.datasets import ImagePairs
-    from harness.catalog.datasets import open_dataset, parse_data_spec
-from harness.catalog.networks import WeightsChoice
+    from harness.catalog.networks import WeightsChoice
     from harness.catalog.registry import Registry
     from harness.protocol import Protocol
     from harness.records import DataIdentity, RunRecord

@@ -79,6 +79,10 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
             f"the network could not be built: {_in_words(error)}",
             advice="Build it once in a Python session to see where it fails.",
         ) from error
+    if not isinstance(network, nn.Module):
+        raise MeasurementError(
+            f"the network is a {type(network).__name__}, expected a torch.nn.Module"
+        )
     return network.eval()
 
 

@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ClockName = Literal["monotonic", "cuda-event"]
+
 
 class ComputeDevice(Protocol):
     """What the probes need of a device."""
 
-    clock: Literal["monotonic", "cuda-event"]
-    device: torch.device
-    accelerator: str | None
+    @property
+    def clock(self) -> ClockName:
+        """What times a forward."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors go."""
+
+    @property
+    def accelerator(self) -> str | None:
+        """Name of the GPU, or None."""
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
         """Run a forward to its end; its result and seconds."""
@@ -40,7 +50,7 @@ class ComputeDevice(Protocol):
 class CpuDevice:
     """Forwards on CPU, timed by the monotonic clock."""
 
-    clock: Literal["monotonic"] = "monotonic"
+    clock: ClockName = "monotonic"
     accelerator: str | None = None
 
     def __init__(self, threads: int | None) -> None:
@@ -75,7 +85,7 @@ class CudaDevice:
         MeasurementError: this PyTorch build or machine has no CUDA device.
     """
 
-    clock: Literal["cuda-event"] = "cuda-event"
+    clock: ClockName = "cuda-event"
 
     def __init__(self, threads: int | None) -> None:
         if not torch.cuda.is_available():
@@ -93,8 +103,8 @@ class CudaDevice:
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
         """Run a forward to its end; its result and the seconds between two events."""
-        start = torch.cuda.Event(enable_timing=True)
-        end = torch.cuda.Event(enable_timing=True)
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(self.device)
         start.record()
         result = forward()
@@ -119,7 +129,7 @@ class CudaDevice:
         )
 
 
-DEVICES: dict[str, type[CpuDevice | CudaDevice]] = {"cpu": CpuDevice, "cuda": CudaDevice}
+DEVICES: dict[str, Callable[[int | None], ComputeDevice]] = {"cpu": CpuDevice, "cuda": CudaDevice}
 
 
 def open_device(name: str, *, threads: int | None) -> ComputeDevice:

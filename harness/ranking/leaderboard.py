@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.protocol import Frozen
+from harness.ranking.rules import Track  # noqa: TC001 - pydantic reads it at runtime
 from harness.records import Absent, Notice, RunRecord, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.ranking.rules import Rule
 
@@ -54,7 +55,7 @@ class Leaderboard(Frozen):
         device: what it was measured on.
         gate: what is claimed of the quality gate, in words.
         columns: metric keys.
-        tracks: title of every track that could be ranked, main track first.
+        tracks: those that could be ranked, main track first.
         ranked: ordered by the first ranked track.
         unranked: with their reasons.
         notes: what a reader must know.
@@ -67,7 +68,7 @@ class Leaderboard(Frozen):
     device: str
     gate: str
     columns: tuple[str, ...]
-    tracks: dict[str, str]
+    tracks: tuple[Track, ...]
     ranked: tuple[Row, ...]
     unranked: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -81,27 +82,24 @@ def shared_ranks(values: Mapping[str, float]) -> dict[str, int]:
 
 
 def rank_tracks(
-    values: Mapping[str, Mapping[str, float]], rule: Rule, tracks: Iterable[str]
+    values: Mapping[str, Mapping[str, float]], tracks: Sequence[Track]
 ) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, Place]]]:
     """Ranks by metric and places by track.
 
     Args:
         values: by entry, every metric of the tracks in base units, unrounded.
-        rule: of the edition.
-        tracks: keys of the tracks to rank.
+        tracks: to rank.
 
     Returns:
         Ranks by metric then entry, and places by track then entry.
     """
-    chosen = [track for track in rule.tracks if track.key in set(tracks)]
-    metrics = {metric for track in chosen for metric in track.metrics}
+    metrics = dict.fromkeys(metric for track in tracks for metric in track.metrics)
     ranks = {
         metric: shared_ranks({entry: row[metric] for entry, row in values.items()})
-        for metric in rule.ranked_metrics
-        if metric in metrics
+        for metric in metrics
     }
     places: dict[str, dict[str, Place]] = {}
-    for track in chosen:
+    for track in tracks:
         sums = {entry: sum(ranks[metric][entry] for metric in track.metrics) for entry in values}
         order = shared_ranks(sums)
         places[track.key] = {
@@ -176,7 +174,7 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
     values = {
         row.entry: {metric: _number(row.values[metric]) for metric in needed} for row in candidates
     }
-    ranks, places = rank_tracks(values, rule, tracks)
+    ranks, places = rank_tracks(values, tracks)
     ranked = [
         row.model_copy(
             update={
@@ -186,7 +184,7 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
         )
         for row in candidates
     ]
-    first = next(iter(tracks), None)
+    first = tracks[0].key if tracks else ""
     ranked.sort(key=lambda row: (row.places[first].rank if first else 0, row.entry))
     height, width = reference.protocol.counted_input
     return Leaderboard(
@@ -196,7 +194,7 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
         device=_device(reference),
         gate=_gate_statement(rule, reference, gated=gated),
         columns=rule.columns,
-        tracks=tracks,
+        tracks=tuple(tracks),
         ranked=tuple(ranked),
         unranked=tuple(unranked),
         notes=(
@@ -210,9 +208,7 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
     )
 
 
-def _rankable(
-    records: Sequence[RunRecord], rule: Rule
-) -> tuple[set[str], dict[str, str], list[str]]:
+def _rankable(records: Sequence[RunRecord], rule: Rule) -> tuple[set[str], list[Track], list[str]]:
     """Metrics that entries need, tracks that can be ranked, and why others cannot."""
     missing: dict[str, str] = {}
     for metric in rule.ranked_metrics:
@@ -220,7 +216,7 @@ def _rankable(
         absent = [value for value in values if isinstance(value, Absent)]
         if values and len(absent) == len(values):
             missing[metric] = absent[0].reason
-    tracks: dict[str, str] = {}
+    tracks: list[Track] = []
     notes: list[str] = []
     needed: set[str] = set()
     for track in rule.tracks:
@@ -229,7 +225,7 @@ def _rankable(
             why = "; ".join(f"{METRICS[metric].label}: {missing[metric]}" for metric in lacking)
             notes.append(f"{track.title} is not ranked. {why}.")
         else:
-            tracks[track.key] = track.title
+            tracks.append(track)
             needed.update(track.metrics)
     return needed, tracks, notes
 
@@ -244,9 +240,10 @@ def _why_unranked(record: RunRecord, rule: Rule, *, needed: set[str], gated: boo
         value = record.values[metric]
         if isinstance(value, Absent):
             return f"{METRICS[metric].label} is missing: {value.reason}"
-    if gated and not rule.gate.passes(_number(record.values[rule.gate.metric])):
-        psnr = _number(record.values[rule.gate.metric])
-        return f"{METRICS[rule.gate.metric].label} {psnr:.4f} dB is below {rule.gate.minimum:.2f} dB"
+    gate = rule.gate
+    if gated and not gate.passes(_number(record.values[gate.metric])):
+        psnr = _number(record.values[gate.metric])
+        return f"{METRICS[gate.metric].label} {psnr:.4f} dB is below {gate.minimum:.2f} dB"
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from harness.errors import UsageError
+from harness.protocol import Frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,18 @@ class Gate:
         return rounded >= Decimal(repr(self.minimum))
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Frozen):
     """A ranking by the sum of per-metric ranks.
 
     Attributes:
         key: identifier.
+        label: heading of its column.
         title: as the edition calls it.
         metrics: keys in ``METRICS``; lower is better for all of them.
     """
 
     key: str
+    label: str
     title: str
     metrics: tuple[str, ...]
 
@@ -93,12 +95,18 @@ NTIRE2022 = Rule(
     ),
     gate=Gate(data="div2k-valid", scale=4, metric="psnr_rgb", minimum=29.0, decimals=2),
     tracks=(
-        Track("main", "Main (runtime)", ("runtime_images",)),
-        Track("sub1", "Sub-track 1 (model complexity)", ("params", "macs_ntire2022")),
+        Track(key="main", label="Main", title="Main (runtime)", metrics=("runtime_images",)),
         Track(
-            "sub2",
-            "Sub-track 2 (overall)",
-            (
+            key="sub1",
+            label="Sub 1",
+            title="Sub-track 1 (model complexity)",
+            metrics=("params", "macs_ntire2022"),
+        ),
+        Track(
+            key="sub2",
+            label="Sub 2",
+            title="Sub-track 2 (overall)",
+            metrics=(
                 "runtime_images",
                 "params",
                 "macs_ntire2022",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,10 @@ from harness.records import Absent
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
+    from rich.text import Text
 
-    from harness.ranking.leaderboard import Leaderboard, Row
+    from harness.ranking.leaderboard import Leaderboard, Place
+    from harness.ranking.rules import Track
     from harness.records import Value
 
 TableFormat = Literal["terminal", "markdown", "csv", "json"]
@@ -32,50 +35,60 @@ def figure(metric: str, value: Value | Absent, rank: int | None, subscript: Subs
     if rank is not None:
         text += subscript(rank)
     if value.interval is not None:
-        low, high = (row.format(bound) for bound in (value.interval.low, value.interval.high))
-        text += f" [{low}, {high}]"
+        low, high = value.interval.low / row.divisor, value.interval.high / row.divisor
+        text += f" [{_three_digits(low)}, {_three_digits(high)}]"
     return text
 
 
-def leaderboard_frame(
-    board: Leaderboard, subscript: Subscript, *, rows: tuple[Row, ...]
-) -> pd.DataFrame:
-    """A frame of rendered cells, one row an entry, columns as headings."""
+def _three_digits(number: float) -> str:
+    """Three significant digits, never in exponent form; an interval deserves no more."""
+    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 0
+    return f"{number:.{decimals}f}"
+
+
+def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
+    """A frame of rendered cells: ranked rows, then unranked ones; columns as headings."""
     import pandas as pd
 
-    ranked = any(row.unranked_because is None for row in rows)
     table: list[dict[str, str]] = []
-    for row in rows:
+    for row in (*board.ranked, *board.unranked):
         cells = {"Entry": row.entry}
-        for track, title in board.tracks.items() if ranked else ():
-            place = row.places.get(track)
-            short = title.split(" (")[0]
-            cells[short] = MISSING if place is None else _place(place.rank, place.rank_sum, track)
+        for track in board.tracks:
+            cells[track.label] = _place(row.places.get(track.key), track)
         for metric in board.columns:
             heading = METRICS[metric].heading
             cells[heading] = figure(metric, row.values[metric], row.ranks.get(metric), subscript)
-        if not ranked:
-            cells["Not ranked because"] = row.unranked_because or ""
         table.append(cells)
     return pd.DataFrame(table)
 
 
-def _place(rank: int, rank_sum: int, track: str) -> str:
-    return str(rank) if track == "main" else f"{rank} ({rank_sum})"
+def _place(place: Place | None, track: Track) -> str:
+    """Rank, with the rank sum where it says more than the rank."""
+    if place is None:
+        return MISSING
+    return str(place.rank) if len(track.metrics) == 1 else f"{place.rank} ({place.rank_sum})"
+
+
+def _remarks(board: Leaderboard) -> list[str]:
+    """Why entries are not ranked, then what a reader must know."""
+    reasons = [f"{row.entry} is not ranked: {row.unranked_because}." for row in board.unranked]
+    return [*reasons, *board.notes]
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
-    """GitHub markdown with ranks as subscripts and the notes below."""
-    lines = [f"### {board.title}", "", f"{board.data}. {board.device}. {board.gate}", ""]
-    for heading, rows in (("", board.ranked), ("Not ranked", board.unranked)):
-        if not rows:
-            continue
-        if heading:
-            lines += [f"**{heading}**", ""]
-        frame = leaderboard_frame(board, lambda rank: f"<sub>{rank}</sub>", rows=rows)
-        lines += [frame.to_markdown(index=False, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"- {note}" for note in board.notes]
-    lines += [f"- **{notice.code}**: {notice.message}. {notice.advice}" for notice in board.notices]
+    """GitHub markdown with ranks as subscripts and the remarks below."""
+    frame = leaderboard_frame(board, lambda rank: f"<sub>{rank}</sub>")
+    escaped = frame.map(lambda cell: cell.replace("|", "\\|"))
+    lines = [
+        f"### {board.title}",
+        "",
+        f"{board.data}. {board.device}. {board.gate}",
+        "",
+        escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True),
+        "",
+        *(f"- {remark}" for remark in _remarks(board)),
+        *(f"- **{notice.code}**: {notice.message}. {notice.advice}" for notice in board.notices),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -87,9 +100,9 @@ def leaderboard_csv(board: Leaderboard) -> str:
     for row in (*board.ranked, *board.unranked):
         cells: dict[str, object] = {"entry": row.entry, "weights": row.weights}
         for track in board.tracks:
-            place = row.places.get(track)
-            cells[f"{track}_rank"] = place.rank if place else None
-            cells[f"{track}_rank_sum"] = place.rank_sum if place else None
+            place = row.places.get(track.key)
+            cells[f"{track.key}_rank"] = place.rank if place else None
+            cells[f"{track.key}_rank_sum"] = place.rank_sum if place else None
         for metric in board.columns:
             value = row.values[metric]
             cells[metric] = None if isinstance(value, Absent) else value.value
@@ -110,10 +123,17 @@ def _ranked_metrics(board: Leaderboard) -> set[str]:
     return {metric for row in board.ranked for metric in row.ranks}
 
 
+def _two_lines(cell: str) -> Text:
+    """A cell with its unit or interval on a line of its own, so that 80 columns suffice."""
+    from rich.text import Text
+
+    return Text(cell.replace(" [", "\n["))
+
+
 def leaderboard_terminal(board: Leaderboard) -> RenderableType:
     """A rich table, followed by what a reader must know."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -122,22 +142,18 @@ def leaderboard_terminal(board: Leaderboard) -> RenderableType:
         Text(f"{board.data}\n{board.device}"),
         Text(board.gate, style="yellow"),
     ]
-    for title, rows in (("Ranked", board.ranked), ("Not ranked", board.unranked)):
-        if not rows:
-            continue
-        frame = leaderboard_frame(
-            board, lambda rank: str(rank).translate(SUBSCRIPTS), rows=rows
-        )
-        table = Table(title=title, title_justify="left", title_style="bold", header_style="")
-        for column in frame.columns:
-            text_column = column in {"Entry", "Not ranked because"}
-            table.add_column(
-                escape(str(column)), justify="left" if text_column else "right", overflow="fold"
-            )
-        for cells in frame.itertuples(index=False):
-            table.add_row(*(escape(str(cell)) for cell in cells))
-        parts.append(table)
-    parts += [Text(f"- {note}", style="dim") for note in board.notes]
+    frame = leaderboard_frame(board, lambda rank: str(rank).translate(SUBSCRIPTS))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in frame.columns:
+        justify: Literal["left", "right"] = "left" if column == "Entry" else "right"
+        table.add_column(_two_lines(str(column)), justify=justify, overflow="fold")
+    for index, cells in enumerate(frame.itertuples(index=False)):
+        style = None if index < len(board.ranked) else "dim"
+        last_ranked = index == len(board.ranked) - 1
+        row = (_two_lines(str(cell)) for cell in cells)
+        table.add_row(*row, style=style, end_section=last_ranked)
+    parts.append(table)
+    parts += [Text(f"- {remark}", style="dim") for remark in _remarks(board)]
     parts += [
         Text(f"warning ({notice.code}): {notice.message}. {notice.advice}", style="yellow")
         for notice in board.notices

@@ -29,9 +29,7 @@ def load(session: WorkerSession, descriptor: ModelDescriptor, scale: int = 4) ->
 def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor]) -> None:
     descriptor = describe("Nearest")
     with WorkerSession() as session:
-        ready = session.load(
-            descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL
-        )
+        ready = session.load(descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL)
         assert ready.threads == 1
         assert ready.accelerator is None
         assert ready.code_sha256 is not None
@@ -132,7 +130,7 @@ def test_a_silent_worker_times_out_and_is_gone(describe: Callable[..., ModelDesc
     with WorkerSession() as session:
         load(session, describe("Sleeps"))
         session.timeout_seconds = 0.3
-        with pytest.raises(WorkerError, match="no answer to upscale in 0.3 s") as caught:
+        with pytest.raises(WorkerError, match=r"no answer to upscale in 0\.3 s") as caught:
             session.upscale(LR, "image", design=None)
         assert caught.value.fatal
         with pytest.raises(ProcessLookupError):

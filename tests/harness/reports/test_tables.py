@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness.ranking.leaderboard import build_leaderboard
 from harness.ranking.rules import NTIRE2022
+from harness.records import Interval, Value
 from harness.reports import tables
 
 if TYPE_CHECKING:
@@ -53,24 +54,23 @@ def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
     assert "47.75₁" in text
     assert "14.51₁" in text
     assert "No gate is claimed" in text
-    assert "interpolation, shown as the floor" in text
+    assert "bicubic is not ranked: interpolation, shown as the floor." in text
 
 
 def test_absent_figures_are_dashes_not_zeros(board: Leaderboard) -> None:
-    cells = tables.leaderboard_frame(board, str, rows=board.ranked)
-    assert list(cells["GPU Mem. [MiB]"]) == [tables.MISSING, tables.MISSING]
-    assert list(cells["PSNR [dB]"]) == ["29.00", tables.MISSING]
+    cells = tables.leaderboard_frame(board, str)
+    assert list(cells["GPU Mem. [MiB]"]) == [tables.MISSING] * 3
+    assert list(cells["PSNR [dB]"]) == ["29.00", tables.MISSING, "29.00"]
 
 
 def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard) -> None:
     text = tables.leaderboard_markdown(board)
     assert "| aidn-challenge" in text
     assert "0.242<sub>1</sub>" in text
-    assert "**Not ranked**" in text
+    assert "- bicubic is not ranked: interpolation, shown as the floor." in text
     assert "- Sub-track 2 (overall) is not ranked." in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
-    # Two tables, each with one count of columns throughout.
-    assert len(widths) == 2
+    assert len(widths) == 1
 
 
 def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboard) -> None:
@@ -89,3 +89,10 @@ def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecor
     record = make_record("a", {"params": "see [bold]this[/bold]"}, status="ok")
     text = rendered(build_leaderboard([record], NTIRE2022))
     assert "[bold]this[/bold]" in text
+
+
+def test_intervals_have_three_digits() -> None:
+    value = Value(value=0.0477512, interval=Interval(low=0.0471, high=1.23456, confidence=0.95))
+    assert tables.figure("runtime_images", value, 2, str) == "47.752 [47.1, 1235]"
+    exact = Value(value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95))
+    assert tables.figure("runtime_images", exact, None, str) == "0.00 [0, 0.0100]"

@@ -1,0 +1,212 @@
+"""LR and HR images in pairs, and the check that they may be measured on.
+
+Nothing is measured on images that have not been read completely: a truncated, renamed, grey or
+mismatched file is found here, together with all others, before any network runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import DataError
+from harness.records import DataIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+_MAX_READERS = 4
+_BORDER_RULE_PIXELS = 3  # LR pixels from the edge that MATLAB's two border rules can change
+_FOREIGN_SHARE = 0.01  # share of differing inner values above which LR is not MATLAB's bicubic
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Files of one image.
+
+    Attributes:
+        name: stem of the HR file.
+        lr: LR file.
+        hr: HR file.
+        allow_grey: one-channel files are accepted for this image.
+    """
+
+    name: str
+    lr: Path
+    hr: Path
+    allow_grey: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePairs:
+    """A data set at one scale, sorted by image name.
+
+    Attributes:
+        name: declared name, or name of the folder.
+        title: name in tables.
+        scale: upscaling factor.
+        pairs: the images.
+        modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
+        digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
+    """
+
+    name: str
+    title: str
+    scale: int
+    pairs: tuple[ImagePair, ...]
+    modcrop: bool = False
+    digest: str = ""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pairs)
+
+    def read_lr(self, index: int) -> Pixels:
+        """LR image number ``index``: uint8 (h, w, 3), RGB.
+
+        Raises:
+            DataError: the file is not what ``check`` has seen.
+        """
+        from harness.imaging.codecs import read_rgb
+
+        pair = self.pairs[index]
+        return read_rgb(pair.lr, allow_grey=pair.allow_grey)
+
+    def read_hr(self, index: int) -> Pixels:
+        """HR image number ``index``: uint8 (scale * h, scale * w, 3), RGB, C-contiguous.
+
+        Raises:
+            DataError: the file is not what ``check`` has seen.
+        """
+        import numpy as np
+
+        from harness.imaging.codecs import read_rgb
+        from harness.imaging.resize import modcrop
+
+        pair = self.pairs[index]
+        hr = read_rgb(pair.hr, allow_grey=pair.allow_grey)
+        return np.ascontiguousarray(modcrop(hr, self.scale)) if self.modcrop else hr
+
+    def identity(self) -> DataIdentity:
+        """What a record says about these images; reads them unless that was done already.
+
+        Raises:
+            DataError: they may not be measured on.
+        """
+        return DataIdentity(
+            name=self.name,
+            title=self.title,
+            scale=self.scale,
+            images=len(self.pairs),
+            digest=self.digest or check(self),
+        )
+
+
+def check(
+    pairs: ImagePairs,
+    *,
+    found: Sequence[str] = (),
+    bicubic: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Read every image once and refuse the set if anything is wrong with it.
+
+    Args:
+        pairs: the images.
+        found: problems that are known already, reported together with new ones.
+        bicubic: also require that LR is MATLAB's bicubic of HR, whatever its border rule.
+        progress: called with (images read, images in all).
+
+    Returns:
+        SHA-256 (hex) over the names and the LR and HR pixels, HR as scored.
+
+    Raises:
+        DataError: one line for every problem of every file.
+    """
+    problems = list(found)
+    digest = hashlib.sha256()
+    readers = min(_MAX_READERS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(readers) as pool:
+        work = pool.map(lambda index: _examine(pairs, index, bicubic), range(len(pairs)))
+        for done, (wrong, line) in enumerate(work, start=1):
+            problems += wrong
+            digest.update(line.encode())
+            if progress is not None:
+                progress(done, len(pairs))
+    if problems:
+        raise refused(pairs.title, pairs.scale, problems)
+    return digest.hexdigest()
+
+
+def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
+    """The error that lists every problem of a data set."""
+    counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    message = f"{title} at x{scale} may not be measured on: {counted}"
+    advice = "Mend or replace these files; nothing was measured."
+    return DataError(message, problems, advice=advice)
+
+
+def problems_of(error: DataError) -> tuple[str, ...]:
+    """The problems of an error: those it lists, or itself."""
+    return error.problems or (error.message,)
+
+
+def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], str]:
+    """Problems of one pair and its line in the digest."""
+    from harness.imaging.codecs import pixel_digest
+
+    problems: list[str] = []
+    images = []
+    for read in (pairs.read_lr, pairs.read_hr):
+        try:
+            images.append(read(index))
+        except DataError as error:
+            problems += problems_of(error)
+    if problems:
+        return problems, ""
+    lr, hr = images
+    pair, scale = pairs.pairs[index], pairs.scale
+    if wrong := _misfit(pair, lr, hr, scale):
+        return [wrong], ""
+    if bicubic and not _is_matlab_bicubic(lr, hr, scale):
+        problems.append(
+            f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
+            "another HR size or scale"
+        )
+    return problems, f"{pair.name} {pixel_digest(lr)} {pixel_digest(hr)}\n"
+
+
+def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:
+    from harness.imaging.quality import SSIM_WINDOW
+
+    (height, width), (hr_height, hr_width) = lr.shape[:2], hr.shape[:2]
+    if (hr_height, hr_width) != (scale * height, scale * width):
+        return (
+            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected "
+            f"{scale * width}x{scale * height}, {scale} times its LR image ({pair.lr.name}, "
+            f"{width}x{height})"
+        )
+    smallest = SSIM_WINDOW + 2 * scale
+    if min(hr_height, hr_width) < smallest:
+        return (
+            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected at least "
+            f"{smallest}x{smallest}, one SSIM window inside the border"
+        )
+    return None
+
+
+def _is_matlab_bicubic(lr: Pixels, hr: Pixels, scale: int) -> bool:
+    from harness.imaging.resize import downscale
+
+    inner = slice(_BORDER_RULE_PIXELS, -_BORDER_RULE_PIXELS)
+    differing = downscale(hr, scale, border="mirror")[inner, inner] != lr[inner, inner]
+    return differing.size == 0 or float(differing.mean()) <= _FOREIGN_SHARE

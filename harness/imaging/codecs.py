@@ -1,0 +1,230 @@
+"""Strict image files: 8-bit RGB in PNG or 24-bit BMP, or an error that says what was found.
+
+Common decoders convert 16-bit, palette, alpha and grey images without a word and some accept
+files with damaged or missing chunks; a benchmark that scored those would score other pixels.
+Pixels are taken as stored: EXIF orientation, gamma and colour profiles are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+MAX_PIXELS = 2**26
+"""Largest height x width that is decoded (67 Mpx; DIV2K images have about 3 Mpx)."""
+MAX_FILE_BYTES = 4 * MAX_PIXELS
+"""Largest file that is read: uncompressed pixels with room for metadata."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_END = 33  # signature, then the IHDR chunk of 25 bytes
+_RGB, _GREY = 2, 0
+_PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_OTHER_SIGNATURES = (
+    (b"\xff\xd8\xff", "a JPEG file"),
+    (b"GIF8", "a GIF file"),
+    (b"RIFF", "a WebP or other RIFF file"),
+    (b"II*\0", "a TIFF file"),
+    (b"MM\0*", "a TIFF file"),
+)
+_BMP_HEADER = struct.Struct("<2sIHHIIiiHHI")
+_EXPECTED = "expected an 8-bit RGB PNG or an uncompressed 24-bit BMP"
+_ADVICE = "Convert the image to 8-bit RGB PNG without alpha, or fetch an undamaged copy."
+
+
+class _Header(NamedTuple):
+    """Size of an image and whether it has one channel."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def read_rgb(path: Path, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
+    """Read an image file completely.
+
+    Args:
+        path: PNG or BMP file; its content counts, not its suffix.
+        allow_grey: accept an 8-bit one-channel PNG and repeat it in all three channels.
+
+    Returns:
+        uint8 array (H, W, 3), RGB order, C-contiguous.
+
+    Raises:
+        DataError: missing, unreadable, damaged, or not 8-bit RGB; the message names the file,
+            what was found and what was expected.
+    """
+    return decode_rgb(_read_bytes(path), str(path), allow_grey=allow_grey)
+
+
+def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
+    """Decode the bytes of a PNG or BMP file; ``name`` stands for it in errors.
+
+    Returns:
+        uint8 array (H, W, 3), RGB order, C-contiguous.
+
+    Raises:
+        DataError: as ``read_rgb``.
+    """
+    import cv2
+
+    header = _parse_header(data, name, allow_grey=allow_grey)
+    if data.startswith(_PNG_SIGNATURE):
+        _check_chunks(data, name)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise _refusal(name, f"pixels that do not decode ({error.err})") from None
+    if pixels is None:
+        raise _refusal(name, "pixels that do not decode: the image data is damaged")
+    if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
+        raise _refusal(name, f"decoded {pixels.dtype} {pixels.shape}, unlike its own header")
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels, from the header alone.
+
+    Raises:
+        DataError: no readable header of an 8-bit RGB or grey image.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_BMP_HEADER.size)
+    except OSError as error:
+        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
+    header = _parse_header(data, str(path), allow_grey=True)
+    return header.height, header.width
+
+
+def write_png(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
+    """Write an RGB image as PNG, atomically.
+
+    Args:
+        path: destination; its folder exists.
+        rgb: uint8 array (H, W, 3), RGB order.
+
+    Raises:
+        ValueError: any other shape or dtype.
+        OSError: the file cannot be written.
+    """
+    import cv2
+
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:  # noqa: PLR2004
+        message = f"expected uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}"
+        raise ValueError(message)
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    encoded = cv2.imencode(".png", bgr)[1].tobytes()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(encoded)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pixel_digest(rgb: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 (hex) of the shape and pixels of a uint8 array (H, W, C), however it was stored."""
+    digest = hashlib.sha256("x".join(str(side) for side in rgb.shape).encode())
+    digest.update(np.ascontiguousarray(rgb).data)
+    return digest.hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise _refusal(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _refusal(name: str, found: str) -> DataError:
+    return DataError(f"{name}: found {found}; {_EXPECTED}", (), advice=_ADVICE)
+
+
+def _parse_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
+    if not data:
+        raise _refusal(name, "an empty file")
+    if data.startswith(_PNG_SIGNATURE):
+        header = _parse_png_header(data, name, allow_grey=allow_grey)
+    elif data.startswith(b"BM"):
+        header = _parse_bmp_header(data, name)
+    else:
+        known = (what for signature, what in _OTHER_SIGNATURES if data.startswith(signature))
+        raise _refusal(name, next(known, f"unknown content starting with {data[:8]!r}"))
+    if header.height == 0 or header.width == 0:
+        raise _refusal(name, f"an image of {header.width}x{header.height} pixels")
+    if header.height * header.width > MAX_PIXELS:
+        size = f"{header.width}x{header.height}"
+        raise _refusal(name, f"{size} pixels in the header, over the limit of {MAX_PIXELS}")
+    return header
+
+
+def _parse_png_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
+    if len(data) < _PNG_HEADER_END or data[8:16] != b"\0\0\0\x0dIHDR":
+        raise _refusal(name, "a PNG without a complete IHDR chunk")
+    if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
+        raise _refusal(name, "a PNG whose IHDR chunk fails its CRC")
+    width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
+    if depth != 8 or (kind != _RGB and not (allow_grey and kind == _GREY)):  # noqa: PLR2004
+        raise _refusal(
+            name, f"a PNG with {depth}-bit {_PNG_KINDS.get(kind, f'type {kind}')} pixels"
+        )
+    return _Header(height, width, grey=kind == _GREY)
+
+
+def _parse_bmp_header(data: bytes, name: str) -> _Header:
+    if len(data) < _BMP_HEADER.size:
+        raise _refusal(name, "a BMP without a complete header")
+    _, _, _, _, offset, info_bytes, width, height, planes, depth, compression = (
+        _BMP_HEADER.unpack_from(data)
+    )
+    if info_bytes < 40 or planes != 1 or depth != 24 or compression != 0:  # noqa: PLR2004
+        raise _refusal(name, f"a BMP with {depth}-bit pixels and compression {compression}")
+    if width < 0:
+        raise _refusal(name, f"a BMP of width {width}")
+    height = abs(height)  # negative: rows are stored from the top
+    row_bytes = (3 * width + 3) // 4 * 4
+    if len(data) > _BMP_HEADER.size and len(data) < offset + row_bytes * height:
+        raise _refusal(name, f"a truncated BMP of {len(data)} bytes")
+    return _Header(height, width, grey=False)
+
+
+def _check_chunks(data: bytes, name: str) -> None:
+    """Verify every chunk up to IEND: decoders skip the CRC of chunks that they do not use."""
+    view = memoryview(data)
+    position = len(_PNG_SIGNATURE)
+    while position < len(data):
+        if position + 12 > len(data):
+            raise _refusal(name, "a truncated PNG")
+        length = int.from_bytes(view[position : position + 4], "big")
+        end = position + 12 + length
+        kind = bytes(view[position + 4 : position + 8])
+        shown = kind.decode("ascii", "replace")
+        if end > len(data):
+            raise _refusal(name, f"a PNG truncated inside its {shown!r} chunk")
+        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise _refusal(name, f"a PNG whose {shown!r} chunk fails its CRC")
+        if kind == b"tRNS":
+            raise _refusal(name, "a PNG with a transparent colour (tRNS chunk)")
+        if kind == b"acTL":
+            raise _refusal(name, "an animated PNG (acTL chunk)")
+        if kind == b"IEND":
+            return
+        position = end
+    raise _refusal(name, "a PNG without its IEND chunk: it is truncated")

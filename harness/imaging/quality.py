@@ -1,0 +1,188 @@
+"""PSNR and SSIM of uint8 images as the challenge and the papers compute them.
+
+PSNR: 10 log10(255^2 / mean squared error) over all channels of the cropped image. SSIM: Wang
+et al., IEEE TIP 2004, equation 13, 11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03), data
+range 255, windows that lie wholly inside the cropped image, mean over windows and channels.
+Luma: ITU-R BT.601, studio range (MATLAB's ``rgb2ycbcr``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.errors import MeasurementError
+from harness.records import ImageScore
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from harness.protocol import QualityDefinition
+
+    Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float64]
+
+DATA_RANGE = 255.0
+SSIM_WINDOW = 11
+_SSIM_SIGMA = 1.5
+_C1 = (0.01 * DATA_RANGE) ** 2
+_C2 = (0.03 * DATA_RANGE) ** 2
+_STRIP_ROWS = 128  # rows filtered at once: the maps of a strip stay in cache
+
+
+def psnr(a: Pixels, b: Pixels, border: int) -> float | None:
+    """Peak signal-to-noise ratio.
+
+    Args:
+        a: uint8 or float64 array (H, W) or (H, W, C) in [0, 255].
+        b: array of the same shape and dtype.
+        border: pixels cropped from each side first.
+
+    Returns:
+        dB, or None when both are equal (infinite PSNR).
+
+    Raises:
+        ValueError: shapes or dtypes differ, or the border leaves nothing.
+    """
+    import cv2
+
+    a, b = _cropped_pair(a, b, border)
+    squared_error = cv2.norm(a, b, cv2.NORM_L2SQR)
+    if squared_error == 0:
+        return None
+    return 10 * math.log10(DATA_RANGE**2 * a.size / squared_error)
+
+
+def ssim(a: Pixels, b: Pixels, border: int) -> float:
+    """Mean structural similarity.
+
+    Args:
+        a: uint8 or float64 array (H, W) or (H, W, C) in [0, 255].
+        b: array of the same shape and dtype.
+        border: pixels cropped from each side first.
+
+    Returns:
+        Mean over windows and channels, in [-1, 1]; 1 for equal images.
+
+    Raises:
+        ValueError: shapes or dtypes differ, or less than 11x11 pixels are left.
+    """
+    a, b = _cropped_pair(a, b, border)
+    height, width = a.shape[:2]
+    if min(height, width) < SSIM_WINDOW:
+        message = f"SSIM needs {SSIM_WINDOW}x{SSIM_WINDOW} pixels inside a border of {border}, "
+        message += f"got {height}x{width}"
+        raise ValueError(message)
+    windows = height - SSIM_WINDOW + 1
+    total = 0.0
+    for first in range(0, windows, _STRIP_ROWS):
+        rows = slice(first, min(first + _STRIP_ROWS, windows) + SSIM_WINDOW - 1)
+        total += _ssim_sum(a[rows].astype(np.float64), b[rows].astype(np.float64))
+    channels = a.size // (height * width)
+    mean: float = total / (windows * (width - SSIM_WINDOW + 1) * channels)
+    return mean
+
+
+def luma(
+    rgb: npt.NDArray[np.uint8], rounding: Literal["unrounded", "uint8"]
+) -> npt.NDArray[np.float64]:
+    """BT.601 luma, 16 for black and 235 for white.
+
+    Args:
+        rgb: uint8 array (H, W, 3), RGB order.
+        rounding: ``uint8`` rounds half up to whole levels, as MATLAB does for uint8 images.
+
+    Returns:
+        float64 array (H, W) in [16, 235].
+    """
+    # Whole-number coefficients make sums exact, so that ties round alike on every machine.
+    total = rgb @ np.array([65481.0, 128553.0, 24966.0])
+    if rounding == "uint8":
+        return np.asarray(np.floor((total + 127500) / 255000) + 16, np.float64)
+    return np.asarray(total / 255000 + 16, np.float64)
+
+
+def score_image(
+    sr: npt.NDArray[np.uint8],
+    hr: npt.NDArray[np.uint8],
+    *,
+    scale: int,
+    definition: QualityDefinition,
+    image: str,
+) -> ImageScore:
+    """Score one SR image against its HR image.
+
+    Args:
+        sr: uint8 array (H, W, 3), RGB order.
+        hr: uint8 array of the same shape.
+        scale: upscaling factor, the border where the definition says so.
+        definition: borders and luma rounding.
+        image: name of the image, for the record and for errors.
+
+    Raises:
+        MeasurementError: shape or dtype of SR is not that of HR, or the border leaves less than
+            one SSIM window.
+    """
+    if sr.shape != hr.shape or sr.dtype != np.uint8 or hr.dtype != np.uint8:
+        message = f"{image}: the SR image is {sr.dtype} {sr.shape}, expected uint8 {hr.shape}"
+        message += f" like its HR image ({hr.dtype})" if hr.dtype != np.uint8 else ""
+        raise MeasurementError(message, advice=f"Check that the network upscales by {scale}.")
+    y_border = definition.border_pixels("y", scale)
+    sr_y, hr_y = luma(sr, definition.luma), luma(hr, definition.luma)
+    try:
+        return ImageScore(
+            image=image,
+            psnr_rgb=psnr(sr, hr, definition.border_pixels("rgb", scale)),
+            psnr_y=psnr(sr_y, hr_y, y_border),
+            ssim_y=ssim(sr_y, hr_y, y_border),
+        )
+    except ValueError as error:
+        message = f"{image}: cannot be scored: {error}"
+        raise MeasurementError(message, advice="Use larger images or a smaller border.") from None
+
+
+def _cropped_pair(a: Pixels, b: Pixels, border: int) -> tuple[Pixels, Pixels]:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        message = f"expected equal shapes and dtypes, got {a.dtype} {a.shape}, {b.dtype} {b.shape}"
+        raise ValueError(message)
+    height, width = a.shape[:2]
+    if border < 0 or min(height, width) <= 2 * border:
+        message = f"a border of {border} px leaves nothing of {height}x{width} pixels"
+        raise ValueError(message)
+    window = (slice(border, height - border), slice(border, width - border))
+    return a[window], b[window]
+
+
+def _gaussian() -> npt.NDArray[np.float64]:
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    weights = np.exp(-(offsets**2) / (2 * _SSIM_SIGMA**2))
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
+def _blur(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Windowed mean of (H, W, ...): (H - 10, W - 10, ...)."""
+    import cv2
+
+    kernel = _gaussian()
+    margin = SSIM_WINDOW // 2
+    blurred = cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel)
+    return np.asarray(blurred, np.float64)[margin:-margin, margin:-margin]
+
+
+def _ssim_sum(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Sum of the SSIM map of (H, W, ...) images.
+
+    With s = a + b and d = a - b four blurs do instead of five, because
+    s^2 + d^2 = 2 (a^2 + b^2) and s^2 - d^2 = 4 ab.
+    """
+    s, d = a + b, a - b
+    mean_s2, mean_d2 = _blur(s) ** 2, _blur(d) ** 2
+    square_s, square_d = _blur(s * s), _blur(d * d)
+    mean_squares = (mean_s2 + mean_d2) / 2  # mu_a^2 + mu_b^2
+    mean_product = (mean_s2 - mean_d2) / 2  # 2 mu_a mu_b
+    variances = (square_s + square_d) / 2 - mean_squares  # sigma_a^2 + sigma_b^2
+    covariance = (square_s - square_d) / 2 - mean_product  # 2 sigma_ab
+    similarity = (mean_product + _C1) * (covariance + _C2)
+    similarity /= (mean_squares + _C1) * (variances + _C2)
+    return float(similarity.sum())

@@ -1,0 +1,124 @@
+"""fvcore's counters, as the challenge uses them since 2024.
+
+fvcore counts on a graph that ``torch.jit`` traces. A trace needs a forward, but only its
+shapes: here it is traced on ``meta``, which fails without help, because the tracer does not
+record ``aten::convolution``; it waits for the ``aten::_convolution`` that a CPU kernel would
+call and a meta kernel does not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from harness.probes.counters.shapes import Arguments, ShapeMode, by_shape_or_value, operator_name
+from harness.records import CounterResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+CONVENTION: Final = (
+    "fvcore: 1 multiply-accumulate of a convolution or matrix product = 1, transposed "
+    "convolutions at their input positions, no bias; + 4 an output element of bilinear and 1 "
+    "of nearest interpolation, 1 an input element of adaptive average pooling, 2 to 5 an "
+    "element of normalisations; ReLU and all operators named as uncounted are 0; activations "
+    "= results of convolutions and matrix products"
+)
+
+# Operators that the tracer leaves out on CPU as well: they read values of sizes.
+_NEVER_RECORDED: Final = frozenset({"aten::_local_scalar_dense"})
+
+
+def count(network: nn.Module, lr: Tensor) -> CounterResult:
+    """Count one forward by fvcore's FLOP and activation analyses.
+
+    Args:
+        network: in eval mode, on CPU.
+        lr: (1, 3, H, W) float32, on CPU.
+
+    Returns:
+        fvcore's totals, and the operators it calls unsupported in ``uncounted``.
+
+    Raises:
+        Exception: whatever the forward, the tracer or fvcore raises.
+    """
+    return by_shape_or_value(_count, network, lr)
+
+
+def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResult:
+    with warnings.catch_warnings():
+        # fvcore scripts a loss function on import, which torch deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+    flops = FlopCountAnalysis(network, lr)
+    activations = ActivationCountAnalysis(network, lr)
+    for analysis in (flops, activations):
+        # What these would log is returned in the result.
+        analysis.unsupported_ops_warnings(enabled=False)
+        analysis.uncalled_modules_warnings(enabled=False)
+        # The tracer warns of every Python number taken from a shape.
+        analysis.tracer_warnings("none")
+    with torch.no_grad(), TracedShapeMode() if without_values else nullcontext():
+        return CounterResult(
+            counter="fvcore",
+            version=metadata.version("fvcore"),
+            convention=CONVENTION,
+            input_shape=tuple(lr.shape),
+            macs=int(flops.total()),
+            activations=int(activations.total()),
+            uncounted=dict(flops.unsupported_ops()),
+        )
+
+
+class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's own
+    """Answers operators by shape while ``torch.jit`` records them as it would on CPU."""
+
+    def answer(self, func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:
+        """Result of one operator; a convolution is recorded on the way.
+
+        While the kernel of an operator that it has recorded runs, the tracer is off.
+
+        Raises:
+            RuntimeError: the tracer does not record the operator, so the graph would lack it.
+        """
+        if operator_name(func) == "aten::_convolution":
+            # Its further arguments choose a CUDA algorithm.
+            return super().answer(torch.ops.aten.convolution.default, args[:9], kwargs)
+        if _tracing_state() is None:
+            return super().answer(func, args, kwargs)
+        if operator_name(func) == "aten::convolution":
+            return self._recorded_convolution(args)
+        if operator_name(func) in _NEVER_RECORDED:
+            return func(*args, **kwargs)
+        raise RuntimeError(f"the tracer does not record {operator_name(func)}")
+
+    def _recorded_convolution(self, args: Sequence[Any]) -> Tensor:
+        """Call ``aten::_convolution`` where the tracer sees it, as the CPU kernel does."""
+        backend_flags = (False, False, True, True)
+        _exclude_from_dispatch("Tracer", False)
+        try:
+            with self:
+                recorded: Tensor = _aten_convolution(*args, *backend_flags)
+                return recorded
+        finally:
+            _exclude_from_dispatch("Tracer", True)
+
+
+def _tracing_state() -> object:
+    """Private to torch: the record of the trace in progress, None outside of one."""
+    return torch._C._get_tracing_state()  # noqa: SLF001
+
+
+def _exclude_from_dispatch(key: str, excluded: bool) -> None:
+    torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)  # noqa: SLF001
+
+
+def _aten_convolution(*args: Any) -> Any:
+    return torch.ops.aten._convolution.default(*args)  # noqa: SLF001

@@ -1,0 +1,134 @@
+"""The counter of the NTIRE 2022 and 2023 challenges, rule for rule, flaws included.
+
+Written from the rules of ``utils/model_summary.py`` in the challenge's repository; the
+published tables of both editions follow from it to the printed digit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from harness.probes.counters.operators import MACS
+from harness.probes.counters.shapes import ShapeMode
+from harness.records import CounterResult
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+CONVENTION: Final = (
+    "NTIRE 2022/23 script: MACs of Conv2d and ConvTranspose2d modules, the transposed ones at "
+    "their output positions (stride^2 too many), no bias; + 1 an element out of ReLU, PReLU, "
+    "LeakyReLU, ELU and ReLU6 modules; + 2 an element out of affine BatchNorm2d modules (1 if "
+    "not affine); Linear modules as batch * input.shape[1] * output.shape[1] whatever the "
+    "other dimensions, which is wrong beyond 2-D input; everything functional is 0; "
+    "activations and #Conv from Conv2d and ConvTranspose2d modules, by calls"
+)
+
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+_ACTIVATIONS = (nn.ReLU, nn.PReLU, nn.ELU, nn.LeakyReLU, nn.ReLU6)
+
+
+def count(network: nn.Module, lr: Tensor) -> CounterResult:
+    """Count one forward by the challenge's rule.
+
+    Args:
+        network: in eval mode, on ``meta``; its hooks are removed again.
+        lr: (1, 3, H, W) float32, on ``meta``.
+
+    Returns:
+        The challenge's FLOPs, activations and #Conv. ``uncounted`` names the convolutions and
+        matrix products that ran beside the hooked modules and count 0 by this rule.
+
+    Raises:
+        Exception: whatever the forward raises; without values that includes control flow
+            that depends on pixels.
+    """
+    tally = _Tally()
+    handles: list[RemovableHandle] = []
+    try:
+        for module in network.modules():
+            handles += tally.hook(module)
+        with torch.no_grad(), ShapeMode(watch=tally.watch):
+            network(lr)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return CounterResult(
+        counter="ntire2022",
+        version=metadata.version("esrbench"),
+        convention=CONVENTION,
+        input_shape=tuple(lr.shape),
+        macs=tally.macs,
+        activations=tally.activations,
+        conv_calls=tally.conv_calls,
+        uncounted=dict(tally.uncounted),
+    )
+
+
+class _Tally:
+    """Sums over the hooked modules of one forward.
+
+    A hooked convolution or Linear that is running vouches for one operator with
+    multiply-accumulates; any further one, or one outside, is uncounted by the rule.
+    """
+
+    def __init__(self) -> None:
+        self.macs = 0
+        self.activations = 0
+        self.conv_calls = 0
+        self.uncounted: Counter[str] = Counter()
+        self._vouchers: list[int] = []
+
+    def hook(self, module: nn.Module) -> list[RemovableHandle]:
+        """Hook a module if the script does; a subclass counts as its parent."""
+        if isinstance(module, _CONVOLUTIONS):
+            enter = module.register_forward_pre_hook(self._enter)
+            return [enter, module.register_forward_hook(self._convolution)]
+        if isinstance(module, _ACTIVATIONS):
+            return [module.register_forward_hook(self._activation)]
+        if isinstance(module, nn.Linear):
+            enter = module.register_forward_pre_hook(self._enter)
+            return [enter, module.register_forward_hook(self._linear)]
+        if isinstance(module, nn.BatchNorm2d):
+            return [module.register_forward_hook(self._batch_norm)]
+        return []
+
+    def watch(self, name: str, _args: tuple[Any, ...], _result: Any) -> None:
+        """Note an operator that the rule misses."""
+        if name not in MACS:
+            return
+        if self._vouchers and self._vouchers[-1]:
+            self._vouchers[-1] -= 1
+        else:
+            self.uncounted[name] += 1
+
+    def _enter(self, _module: nn.Module, _inputs: Any) -> None:
+        self._vouchers.append(1)
+
+    def _convolution(self, module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self._vouchers.pop()
+        assert isinstance(module, _CONVOLUTIONS)  # noqa: S101 - hooked by this very test
+        height, width = module.kernel_size
+        per_position = height * width * module.in_channels * (module.out_channels // module.groups)
+        self.macs += per_position * output.shape[0] * output.shape[2:].numel()
+        self.activations += output.numel()
+        self.conv_calls += 1
+
+    def _activation(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.macs += output.numel()
+
+    def _batch_norm(self, module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.macs += output.numel() * (2 if module.affine else 1)
+
+    def _linear(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._vouchers.pop()
+        features = inputs[0]
+        if features.ndim == 1:
+            self.macs += features.shape[0] * output.shape[0]
+        else:
+            self.macs += features.shape[0] * features.shape[1] * output.shape[1]

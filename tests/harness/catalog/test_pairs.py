@@ -1,0 +1,140 @@
+"""Every fault of an image file or of a pair, all of them reported at once."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.catalog.datasets import open_dataset
+from harness.imaging.codecs import write_png
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (48, 36, 3), dtype=np.uint8)
+
+
+def encoded(pixels: Pixels, mode: str, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + ihdr + struct.pack(">I", zlib.crc32(ihdr))
+
+
+SIXTEEN = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 36, 48, 16, 2, 0, 0, 0)
+FAULTS = {
+    "truncated": (encoded(PHOTO, "RGB")[:-20], "truncated"),
+    "16-bit": (SIXTEEN + struct.pack(">I", zlib.crc32(SIXTEEN[12:])), "16-bit RGB"),
+    "palette": (encoded(PHOTO, "P"), "palette"),
+    "alpha": (encoded(PHOTO, "RGBA"), "alpha"),
+    "grey": (encoded(PHOTO, "L"), "8-bit grey"),
+    "one-bit": (encoded(PHOTO, "1"), "1-bit grey"),
+    "jpeg": (encoded(PHOTO, "RGB", "JPEG"), "a JPEG file"),
+    "empty": (b"", "an empty file"),
+    "bomb": (bomb(), "over the limit"),
+    "wrong size": (encoded(PHOTO[:-1], "RGB"), "found 36x47 pixels, expected 36x48"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_may_not_be_measured_on_is_named(
+    tmp_path: Path,
+    fault: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    content, found = FAULTS[fault]
+    root = make_set(tmp_path)
+    (root / "HR" / "b.png").write_bytes(content)
+    (problem,) = problems_of(root)
+    assert str(root / "HR" / "b.png") in problem
+    assert found in problem
+
+
+def test_all_problems_are_reported_at_once(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path, (*sorted(FAULTS), "orphan", "fine"))
+    for fault, (content, _) in FAULTS.items():
+        (root / "HR" / f"{fault}.png").write_bytes(content)
+    (root / "LR_bicubic" / "X4" / "orphanx4.png").unlink()
+    (root / "LR_bicubic" / "X4" / "strayx4.png").write_bytes(b"")
+    (root / "HR" / "notes.txt").touch()
+    problems = problems_of(root)
+    assert len(problems) == len(FAULTS) + 3
+    text = "\n".join(problems)
+    for fault, (_, found) in FAULTS.items():
+        assert f"{fault}.png" in text
+        assert found in text
+    assert "orphan.png: has no LR image" in text
+    assert "strayx4.png: has no HR image" in text
+    assert "notes.txt: found a file that is no image" in text
+    assert "fine" not in text
+
+
+def test_an_empty_folder_is_a_problem(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path)
+    for path in (root / "HR").iterdir():
+        path.unlink()
+    assert "found no images" in problems_of(root)[0]
+
+
+def test_two_files_of_one_name_are_a_problem(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path)
+    shutil.copy(root / "HR" / "a.png", root / "HR" / "a.bmp")
+    (problem,) = problems_of(root)
+    assert "has the same name as" in problem
+    (root / "HR" / "a.bmp").unlink()
+    shutil.copy(root / "LR_bicubic" / "X4" / "ax4.png", root / "LR_bicubic" / "X4" / "a.png")
+    (problem,) = problems_of(root)
+    assert "has two LR images" in problem
+
+
+def test_hidden_files_are_not_data(tmp_path: Path, make_set: Callable[..., Path]) -> None:
+    root = make_set(tmp_path)
+    (root / "HR" / ".DS_Store").touch()
+    assert len(open_dataset(root, 4)) == 3
+
+
+def test_lr_of_another_scale_is_found(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path, scale=2)
+    (root / "LR").mkdir()
+    for name in "abc":
+        shutil.move(root / "LR_bicubic" / "X2" / f"{name}x2.png", root / "LR" / f"{name}.png")
+    assert all("expected 72x96, 4 times its LR image" in line for line in problems_of(root))
+
+
+def test_an_image_too_small_to_score_is_found(
+    tmp_path: Path,
+    make_set: Callable[..., Path],
+    image: Callable[..., Pixels],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    root = make_set(tmp_path)
+    write_png(root / "HR" / "a.png", image(0, 16, 64))
+    write_png(root / "LR_bicubic" / "X4" / "ax4.png", image(0, 4, 16))
+    (problem,) = problems_of(root)
+    assert "expected at least 19x19" in problem

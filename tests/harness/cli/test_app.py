@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from harness.metrics import METRICS
+from harness.records import RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+QUICK = ("--threads", "1", "--input-size", "16x16", "--rounds", "2", "--min-rounds", "2")
+
+NO_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Refuse(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "cv2", "pandas", "skimage", "fvcore", "ptflops"}:
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+sys.argv = ["esrbench", *sys.argv[1:]]
+from harness.cli.app import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list", "models"],
+        ["list", "data"],
+        ["list", "metrics", "--json"],
+        ["list", "rules"],
+        ["show", "rfdn"],
+    ],
+)
+def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *arguments], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("what", ["models", "data", "metrics", "rules"])
+def test_lists_as_json_are_one_document(esrbench: Command, what: str) -> None:
+    done = esrbench("list", what, "--json")
+    names = {row["name"] for row in json.loads(done.stdout)}
+    expected = {
+        "models": {"aidn", "aidn-challenge", "rfdn", "imdn", "imdn-challenge", "srresnet"},
+        "data": {"demo", "div2k-valid", "set5", "set14", "bsd100", "urban100", "manga109"},
+        "metrics": set(METRICS),
+        "rules": {"ntire2022"},
+    }[what]
+    assert expected <= names
+
+
+def test_run_prints_a_leaderboard_and_stores_records(esrbench: Command, pair_folder: Path) -> None:
+    done = esrbench("run", "rfdn", "bicubic", "--data", pair_folder, *QUICK, "--results", "out")
+    assert done.returncode == 0, done.stderr
+    assert "NTIRE 2022 Efficient Super-Resolution" in done.stdout
+    assert "No gate is claimed" in done.stdout
+    assert "0.433₁" in done.stdout
+    assert "esrbench fetch weights rfdn" in done.stderr
+
+    again = esrbench("leaderboard", "--results", "out", "--json")
+    board = json.loads(again.stdout)
+    assert [row["entry"] for row in board["ranked"]] == ["rfdn"]
+    assert [row["entry"] for row in board["unranked"]] == ["bicubic"]
+    assert board["ranked"][0]["values"]["params"]["value"] == 433_448
+    run_id = board["ranked"][0]["run_id"]
+
+    shown = esrbench("show", run_id, "--results", "out")
+    assert "0.433" in shown.stdout
+    assert "absent (unavailable): random weights" in shown.stdout
+
+
+def test_run_as_json_is_one_document_of_valid_records(esrbench: Command, pair_folder: Path) -> None:
+    done = esrbench("run", "bicubic", "--data", pair_folder, *QUICK, "--json")
+    document = json.loads(done.stdout)
+    records = [RunRecord.model_validate(record) for record in document["records"]]
+    assert [record.entry.name for record in records] == ["bicubic"]
+    assert document["interrupted"] is False
+    assert records[0].measured("psnr_rgb") is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "advice"),
+    [
+        (["run", "rfdm"], "no network is registered as 'rfdm'", "Did you mean rfdn"),
+        (["run", "rfdn", "--data", "set6"], "set6", "set5"),
+        (["run", "imdn-challenge", "--scale", "3"], "not defined at x3", "x4"),
+        (["run", "rfdn", "--input-size", "big"], "--input-size 'big'", "256x256"),
+        (["run", "rfdn", "--weights", "imdn=w.pth"], "imdn is not among", "rfdn"),
+        (["run", "rfdn", "imdn", "--weights", "w.pth"], "which of rfdn, imdn", "NAME=FILE"),
+        (["run", "rfdn", "--weights", "missing.pth"], "missing.pth", "path"),
+        (["run", "rfdn", "--rule", "ntire1999"], "ntire1999", "ntire2022"),
+        (["leaderboard"], "no matching records", "esrbench run"),
+        (["show", "nothing"], "nothing is called 'nothing'", "rfdn"),
+        (["fetch", "weights"], "which networks", "rfdn"),
+        (["fetch", "weights", "aidn"], "no weights are released for aidn", "rfdn"),
+        (["fetch", "weights", "rfdn", "--scale", "2"], "rfdn at x2", "rfdn"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_to_do(
+    esrbench: Command, arguments: list[str], says: str, advice: str
+) -> None:
+    done = esrbench(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert advice in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_as_json_is_one_document(esrbench: Command) -> None:
+    done = esrbench("run", "rfdm", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == error["exit_code"] == 2
+    assert "rfdm" in error["message"]
+
+
+def test_bad_data_lists_every_problem_before_any_network_runs(
+    esrbench: Command, pair_folder: Path
+) -> None:
+    (pair_folder / "LR_bicubic" / "X4" / "image0x4.png").unlink()
+    broken = pair_folder / "HR" / "image1.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    done = esrbench("run", "bicubic", "--data", pair_folder)
+    assert done.returncode == 2
+    assert "image0" in done.stderr
+    assert "image1" in done.stderr
+    assert not (Path(pair_folder).parent / "work" / "results").exists()
+
+
+def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(
+    esrbench: Command, pair_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.safetensors"
+    save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, file)
+    done = esrbench("run", "rfdn", "--weights", file, "--data", pair_folder, *QUICK)
+    assert done.returncode == 4
+    assert "load-error" in done.stdout + done.stderr
+    assert "other.safetensors" in done.stdout + done.stderr
+
+
+def test_ctrl_c_keeps_finished_runs_and_exits_130(pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    results = tmp_path / "results"
+    with subprocess.Popen(
+        [
+            *(command, "run", "bicubic", "rfdn", "--data", pair_folder, "--results", results),
+            *("--threads", "1", "--input-size", "16x16", "--no-latency"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(results.glob("runs/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert len(list(results.glob("runs/*.json"))) == 1
+    assert "interrupted: 1 finished runs" in stderr
+    assert "bicubic" in stdout
+
+
+@pytest.mark.parametrize("weights_name", ["rfdn", "imdn"])
+def test_fetched_weights_are_used_and_scored(
+    esrbench: Command, shared: Path, pair_folder: Path, tmp_path: Path, weights_name: str
+) -> None:
+    cache = str(tmp_path / "cache")
+    fetched = esrbench(
+        "fetch", "weights", weights_name, "--scale", "4", "--mirror", shared / "weights",
+        ESRBENCH_CACHE=cache,
+    )  # fmt: skip
+    assert fetched.returncode == 0, fetched.stderr
+    done = esrbench(
+        "run", weights_name, "--data", pair_folder, *QUICK, "--json", ESRBENCH_CACHE=cache
+    )
+    record = RunRecord.model_validate(json.loads(done.stdout)["records"][0])
+    assert record.entry.weights.source == "released"
+    assert record.measured("psnr_rgb") is not None
+
+
+def test_validate_exits_4_on_a_broken_promise(esrbench: Command, tmp_path: Path) -> None:
+    file = tmp_path / "nan.safetensors"
+    file.write_bytes(b"nonsense")
+    done = esrbench("validate", "rfdn", "--scale", "4", "--weights", file)
+    assert done.returncode == 4
+    assert "builds and loads strictly" in done.stdout
+    assert "failed" in done.stdout
+
+
+def test_validate_passes_the_floor(esrbench: Command) -> None:
+    done = esrbench("validate", "bicubic", "--scale", "4", "--json")
+    assert done.returncode == 0, done.stdout
+    (report,) = json.loads(done.stdout)
+    assert {check["outcome"] for check in report["checks"]} == {"passed"}

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def layouts(result: Any) -> list[tuple[torch.Size, tuple[int, ...], torch.dtype]]:
+    tensors = result if isinstance(result, tuple) else (result,)
+    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]
+
+
+def both(run: Callable[[str], Any]) -> tuple[Any, Any, int]:
+    """Layouts by real kernels and without values, and calls left to torch's meta kernels."""
+    calls = 0
+
+    @contextmanager
+    def kernel() -> Iterator[None]:
+        nonlocal calls
+        calls += 1
+        yield
+
+    def made(device: str) -> Any:
+        torch.manual_seed(0)
+        return run(device)
+
+    with torch.no_grad():
+        real = layouts(made("cpu"))
+        with ShapeMode(around_kernel=kernel):
+            shaped = layouts(made("meta"))
+    return real, shaped, calls
+
+
+def image(device: str, channels: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.zeros(2, channels, 9, 7, dtype=dtype).to(device)
+
+
+def weight(device: str, *shape: int) -> Tensor:
+    return torch.zeros(shape).to(device)
+
+
+# ``.to("meta")`` and views always reach torch; each case tells how many calls it adds to them.
+RULES: dict[str, Callable[[Tensor], Any]] = {
+    "relu": functional.relu,
+    "leaky_relu_": lambda x: functional.leaky_relu(x, 0.1, inplace=True),
+    "add a number": lambda x: x + 1,
+    "sigmoid": torch.sigmoid,
+    "mul": lambda x: x * x,
+    "cat": lambda x: torch.cat([x, x, x], dim=-3),
+    "pixel_shuffle": lambda x: functional.pixel_shuffle(x, 2),
+    "max_pool": lambda x: functional.max_pool2d(x, 5, 2, 1, return_indices=True),
+    "max_pool of its own stride": lambda x: functional.max_pool2d(x, (3, 2)),
+    "bilinear": lambda x: functional.interpolate(x, size=(20, 11), mode="bilinear"),
+    "bicubic": lambda x: functional.interpolate(x, scale_factor=3, mode="bicubic"),
+    "mean": lambda x: x.mean((2, -1)),
+    "mean that keeps dims": lambda x: x.mean((-2, -1), keepdim=True),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_gives_the_layout_of_the_real_kernel(name: str) -> None:
+    real, shaped, calls = both(lambda device: RULES[name](image(device)))
+    _, _, calls_for_the_image = both(image)
+    assert shaped == real
+    assert calls == calls_for_the_image
+
+
+CONVOLUTIONS: dict[str, Callable[[str], Any]] = {
+    "plain": lambda at: functional.conv2d(image(at), weight(at, 6, 4, 3, 3), weight(at, 6)),
+    "strided, dilated, padded": lambda at: functional.conv2d(
+        image(at), weight(at, 6, 4, 3, 1), stride=(2, 3), dilation=(2, 1), padding=(1, 2)
+    ),
+    "grouped": lambda at: functional.conv2d(image(at), weight(at, 8, 1, 3, 3), groups=4),
+    "transposed": lambda at: functional.conv_transpose2d(
+        image(at), weight(at, 4, 3, 4, 4), stride=3, padding=1, output_padding=2, groups=2
+    ),
+    "transposed, dilated": lambda at: functional.conv_transpose2d(
+        image(at), weight(at, 4, 3, 3, 3), dilation=2
+    ),
+    "1-D": lambda at: functional.conv1d(weight(at, 2, 4, 9), weight(at, 5, 4, 3), padding=1),
+    "3-D": lambda at: functional.conv3d(weight(at, 1, 2, 5, 6, 7), weight(at, 3, 2, 2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions_have_the_shape_of_the_real_ones(name: str) -> None:
+    real, shaped, _ = both(CONVOLUTIONS[name])
+    assert shaped == real
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda at: weight(at, 3, 4) @ weight(at, 4, 5),
+        lambda at: torch.bmm(weight(at, 2, 3, 4), weight(at, 2, 5, 4).mT),
+        lambda at: torch.addmm(weight(at, 5), weight(at, 3, 4), weight(at, 5, 4).T),
+        lambda at: functional.linear(image(at), weight(at, 5, 7), weight(at, 5)),
+    ],
+)
+def test_matrix_products_have_the_shape_of_the_real_ones(run: Callable[[str], Any]) -> None:
+    real, shaped, _ = both(run)
+    assert shaped == real
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda at: image(at).permute(0, 2, 3, 1).sigmoid(),
+        lambda at: image(at) + image(at, 1),
+        lambda at: image(at) + image(at).to(memory_format=torch.channels_last),
+        lambda at: image(at) * image(at, dtype=torch.float64),
+        lambda at: image(at, dtype=torch.int64) / 2,
+        lambda at: image(at) > 0,
+        lambda at: functional.conv2d(image(at)[0], weight(at, 6, 4, 3, 3)),
+        lambda at: torch.cat([image(at), image(at, dtype=torch.float64)]),
+        lambda at: functional.max_pool2d(image(at), 2, ceil_mode=True),
+        lambda at: image(at).permute(0, 2, 3, 1).mean((1, 2), keepdim=True),
+        lambda at: image(at).mean((0, 1), dtype=torch.float64),
+        lambda at: image(at).mean(),
+        lambda at: functional.interpolate(image(at), scale_factor=2),
+        lambda at: functional.layer_norm(image(at), (9, 7)),
+        lambda at: torch.where(image(at) > 0, image(at), 2.0),
+    ],
+)
+def test_the_unusual_is_left_to_torch(run: Callable[[str], Any]) -> None:
+    real, shaped, calls = both(run)
+    assert shaped == real
+    assert calls
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x: x + x[:, :3],
+        lambda x: x[:, :1].clone().add_(x),
+        lambda x: functional.conv2d(x, torch.zeros(6, 5, 3, 3, device="meta")),
+        lambda x: functional.conv2d(x, torch.zeros(6, 4, 19, 3, device="meta")),
+        lambda x: torch.cat([x, x[:, :, :5]], dim=1),
+        lambda x: torch.cat([x, x], dim=4),
+        lambda x: functional.pixel_shuffle(x, 3),
+        lambda x: functional.max_pool2d(x, 11),
+        lambda x: functional.max_pool2d(x, 2, padding=2),
+        lambda x: x.mean((1, 4)),
+        lambda x: x[0, 0] @ x[0, 0],
+    ],
+)
+def test_a_wrong_network_stays_wrong(run: Callable[[Tensor], Tensor]) -> None:
+    with torch.no_grad(), pytest.raises((RuntimeError, IndexError)), ShapeMode():
+        run(image("meta"))
+
+
+def test_operators_are_told_by_name_and_result() -> None:
+    seen: list[tuple[str, int]] = []
+    x = image("meta")
+    with (
+        torch.no_grad(),
+        ShapeMode(watch=lambda name, _args, result: seen.append((name, result.numel()))),
+    ):
+        functional.relu(x, inplace=True)
+    assert seen == [("aten::relu_", 2 * 4 * 9 * 7)]
+
+
+def test_constants_keep_their_values() -> None:
+    with ShapeMode():
+        assert torch.arange(4).add(1).sum().item() == 10
+
+
+def test_counting_without_values_is_tried_first() -> None:
+    devices = []
+
+    def count(network: nn.Module, lr: Tensor, without_values: bool) -> str:
+        devices.append((next(network.parameters()).device.type, lr.device.type, without_values))
+        if without_values:
+            raise RuntimeError("this network looks at pixels")
+        return "counted"
+
+    assert by_shape_or_value(count, nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4)) == "counted"
+    assert devices == [("meta", "meta", True), ("cpu", "cpu", False)]
+
+
+def test_the_real_forward_decides_what_is_raised() -> None:
+    def count(_network: nn.Module, _lr: Tensor, without_values: bool) -> str:
+        raise RuntimeError("without values" if without_values else "with values")
+
+    with pytest.raises(RuntimeError, match=r"^with values$"):
+        by_shape_or_value(count, nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4))
+
+
+def test_counting_a_network_imports_no_compiler() -> None:
+    script = """
+import sys, torch
+from harness.probes.complexity import measure_complexity
+from harness.protocol import COUNTERS
+from models.rfdn import RFDN
+sizes = measure_complexity(lambda: RFDN(scale=4), input_size=(256, 256), counters=COUNTERS)
+assert all(hasattr(result, "macs") for result in sizes.counters.values()), sizes
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+    run = subprocess.run(  # a fresh process is the only one that has imported nothing
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
