@@ -71,9 +71,9 @@ def describe() -> Callable[..., ModelDescriptor]:
 
 @pytest.fixture
 def pair_folder(tmp_path: Path) -> Path:
-    """Folder of two smooth HR/LR pairs at x4: LR 16x16 and 12x24."""
+    """Folder of two smooth HR/LR pairs at x4: LR 16x16 and 16x24."""
     folder = tmp_path / "pairs"
-    for index, (height, width) in enumerate(((64, 64), (48, 96))):
+    for index, (height, width) in enumerate(((64, 64), (64, 96))):
         rows, columns = np.mgrid[0:height, 0:width]
         channels = [rows * 3 + columns, rows + 2 * columns, 255 - rows - columns]
         hr = np.stack(channels, axis=2).clip(0, 255).astype(np.uint8)

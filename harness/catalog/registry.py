@@ -8,6 +8,7 @@ Descriptors are data and import no torch. A distribution offers its networks thr
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -24,6 +25,7 @@ from harness.records import Notice, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import ModuleType
 
 ENTRY_POINT_GROUP = "esrbench.models"
 
@@ -279,14 +281,7 @@ def resolve_factory(target: str) -> Callable[..., Any]:
         if not path.is_file():
             message = f"{target}: there is no file {path}"
             raise RegistrationError(message)
-        module_name = f"esrbench_file_{path.stem}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            message = f"{target}: {path} is not importable"
-            raise RegistrationError(message)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        module = _import_file(path)
     else:
         try:
             module = importlib.import_module(location)
@@ -306,3 +301,25 @@ def resolve_factory(target: str) -> Callable[..., Any]:
         message = f"{target}: expected a class or function, got {type(value).__name__}"
         raise RegistrationError(message)
     return value  # type: ignore[no-any-return]
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file once; the running script counts as imported."""
+    main = sys.modules.get("__main__")
+    if main is not None and Path(getattr(main, "__file__", None) or "").resolve() == path:
+        return main
+    name = f"esrbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is not importable"
+        raise RegistrationError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

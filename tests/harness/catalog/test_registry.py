@@ -343,3 +343,24 @@ def test_errors_of_the_imported_code_pass_through(tmp_path: Path) -> None:
     path.write_text("import no_such_dependency\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         resolve_factory(f"{path}:build")
+
+
+def test_a_file_is_imported_once_and_again_only_after_it_failed(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("raise ValueError('not yet')")
+    with pytest.raises(ValueError, match="not yet"):
+        resolve_factory(f"{file}:build")
+    file.write_text("def build(scale):\n    return scale\n")
+    build = resolve_factory(f"{file}:build")
+    assert build(scale=3) == 3
+    assert resolve_factory(f"{file}:build") is build
+
+
+def test_files_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(f"def build(scale):\n    return {folder!r}\n")
+    assert [resolve_factory(f"{tmp_path / name / 'net.py'}:build")(scale=4) for name in "ab"] == [
+        "a",
+        "b",
+    ]
