@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PROTOCOL_VERSION: Final = 1
 
@@ -66,9 +66,16 @@ class LatencyDesign(Frozen):
     """
 
     warmup_rounds: Annotated[int, Field(ge=0)] = 1
-    min_rounds: PositiveInt = 3
+    min_rounds: PositiveInt = 6
     max_rounds: PositiveInt = 10
     budget_seconds: Annotated[float, Field(ge=0)] = 3.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_rounds > self.max_rounds:
+            message = f"min_rounds {self.min_rounds} exceeds max_rounds {self.max_rounds}"
+            raise ValueError(message)
+        return self
 
 
 class Protocol(Frozen):

@@ -160,6 +160,7 @@ def _fetch_from(source: str | Path, target: Path, expected: _Expected) -> Path:
     pooch.retrieve(
         str(source), expected.sha256, fname=target.name, path=target.parent, downloader=deliver
     )
+    target.chmod(0o644)  # pooch's temporary files are private; a shared cache is not
     return target
 
 

@@ -57,7 +57,14 @@ def _data() -> list[dict[str, Any]]:
 
     datasets = [get_dataset(name) for name in dataset_names()]
     return [
-        {"name": data.name, "scales": list(data.scales), "title": data.title} for data in datasets
+        {
+            "name": data.name,
+            "images": data.count,
+            "scales": list(data.scales),
+            "title": data.title,
+            "origin": data.origin,
+        }
+        for data in datasets
     ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.evaluation.suite import Suite
     from harness.records import RunRecord
 
-DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet")
+DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
 
 
@@ -91,8 +91,8 @@ def run_command(
         counted_input=parse_size(input_size),
         latency=LatencyDesign(
             warmup_rounds=warmup,
-            min_rounds=min_rounds,
-            max_rounds=max(rounds, min_rounds),
+            min_rounds=min(min_rounds, rounds),
+            max_rounds=rounds,
             budget_seconds=budget,
         )
         if latency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel
@@ -11,6 +11,12 @@ from pydantic import BaseModel
 from harness.cli.console import JsonOption, print_json, print_notices, results
 from harness.errors import UsageError
 from harness.store import Store, default_results, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.records import RunRecord
 
 
 def show_command(
@@ -21,19 +27,19 @@ def show_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show everything known of one network, data set or run."""
+    """Show what is known of one network, data set or run; --json leaves nothing out."""
     subject = find(name, Store(folder or default_results()))
     if as_json:
         print_json(subject.model_dump(mode="json"))
         return
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in rows_of(subject):
-        table.add_row(escape(key), escape(value))
+    for key, value in lines_of(subject):
+        table.add_row(Text(key), Text(value))
     results().print(table)
 
 
@@ -55,48 +61,76 @@ def find(name: str, store: Store) -> BaseModel:
     for path in (Path(name), store.runs / f"{name}.json"):
         if path.is_file():
             return read_record(path)
-    try:
-        registry.get(name)
-    except UsageError as error:
-        message = f"nothing is called {name!r}: no network, data set or run in {store.runs}"
-        raise UsageError(message, advice=error.advice) from None
-    raise AssertionError(name)
+    known = ", ".join([*(model.name for model in registry), *dataset_names()])
+    message = f"nothing is called {name!r}: no network, data set or run in {store.runs}"
+    raise UsageError(message, advice=f"Known are: {known}.")
 
 
-def rows_of(subject: BaseModel) -> list[tuple[str, str]]:
-    """Flat key and value lines of a record; runs show their values first."""
+def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
+    """Labels and texts to show for a network, data set or run."""
+    from harness.catalog.registry import ModelDescriptor
+    from harness.records import RunRecord
+
+    if isinstance(subject, ModelDescriptor):
+        yield from _model_lines(subject)
+    elif isinstance(subject, RunRecord):
+        yield from _value_lines(subject)
+        skipped = {"values", "image_latencies", "quality"}
+        yield from flatten(subject.model_dump(mode="json", exclude=skipped))
+    else:
+        yield from flatten(subject.model_dump(mode="json"))
+
+
+def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
+    from harness.catalog.networks import cached_release
     from harness.metrics import METRICS
-    from harness.records import Absent, RunRecord
 
-    rows: list[tuple[str, str]] = []
-    skipped: set[str] = set()
-    if isinstance(subject, RunRecord):
-        skipped = {"values", "image_latencies", "quality", "log_tail"}
-        for key, value in subject.values.items():
-            metric = METRICS[key]
-            if isinstance(value, Absent):
-                text = f"absent ({value.kind}): {value.reason}"
-            else:
-                text = metric.format(value.value)
-                if value.interval is not None:
-                    low, high = value.interval.low, value.interval.high
-                    text += f" [{metric.format(low)}, {metric.format(high)}]"
-                    text += f" at {value.interval.confidence:.0%}"
-            rows.append((metric.heading, text))
-    document = subject.model_dump(mode="json", exclude=skipped)
-    return [*rows, *flatten(document)]
+    shown = {"name", "summary", "scales", "factory", "options", "min_lr_size", "role"}
+    yield from flatten(model.model_dump(mode="json", include={*shown, "licence", "origin"}))
+    if model.paper:
+        paper = model.paper
+        link = f", {paper.url}" if paper.url else ""
+        yield "paper", f"{paper.title}. {paper.venue}, {paper.year}{link}"
+    for weights in model.weights:
+        cached = cached_release(weights)
+        state = f"in {cached}" if cached else f"not cached: esrbench fetch weights {model.name}"
+        text = f"{weights.filename}, {weights.bytes:,} bytes, white is {weights.data_range:g}; "
+        yield f"weights x{weights.scale}", f"{text}{state}; licence: {weights.licence}"
+        yield f"weights x{weights.scale} from", weights.url
+    for figure in model.published:
+        metric = METRICS[figure.metric]
+        data = f" on {figure.data}" if figure.data else ""
+        shown_value = f"{metric.format(figure.value)}{data} ({figure.source})"
+        yield f"published x{figure.scale} {metric.heading}", shown_value
 
 
-def flatten(document: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
+    from harness.metrics import METRICS
+    from harness.records import Absent
+
+    for key, value in record.values.items():
+        metric = METRICS[key]
+        if isinstance(value, Absent):
+            text = f"absent ({value.kind}): {value.reason}"
+        else:
+            text = metric.format(value.value)
+            if value.interval is not None:
+                low, high = value.interval.low, value.interval.high
+                text += f" [{metric.format(low)}, {metric.format(high)}]"
+                text += f" at {value.interval.confidence:.1%}"
+        yield metric.heading, text
+
+
+def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted keys and rendered leaves of a JSON document, empty ones left out."""
     if isinstance(document, dict):
-        items = [(f"{prefix}.{key}" if prefix else key, value) for key, value in document.items()]
+        for key, value in document.items():
+            yield from flatten(value, f"{prefix}.{key}" if prefix else key)
     elif isinstance(document, list) and any(isinstance(item, dict | list) for item in document):
-        items = [(f"{prefix}[{index}]", value) for index, value in enumerate(document)]
+        for index, value in enumerate(document):
+            yield from flatten(value, f"{prefix}[{index}]")
     elif isinstance(document, list):
-        return [(prefix, ", ".join(str(item) for item in document))] if document else []
-    elif document is None or document == "":
-        return []
-    else:
-        return [(prefix, str(document))]
-    return [row for key, value in items for row in flatten(value, key)]
+        if document:
+            yield prefix, ", ".join(str(item) for item in document)
+    elif document not in {None, ""}:
+        yield prefix, str(document)

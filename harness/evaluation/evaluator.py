@@ -153,7 +153,6 @@ def measure_entry(
             fixed=findings.fixed,
             memory=findings.memory,
             weights=entry.weights.identity,
-            seed=protocol.seed,
         ),
         notices=complexity.notices if isinstance(complexity, Complexity) else (),
         log_tail=log_tail if failed else "",

@@ -29,13 +29,12 @@ def summarise(
     fixed: LatencySamples | Absent,
     memory: Memory | Absent,
     weights: WeightsIdentity,
-    seed: int,
 ) -> dict[str, Value | Absent]:
     """One value for every metric of ``METRICS``: measured, or absent with the reason."""
     values: dict[str, Value | Absent] = {
         "runtime_images": images
         if isinstance(images, Absent)
-        else mean_of_medians([sample.seconds for sample in images], seed=seed),
+        else mean_of_medians([sample.seconds for sample in images]),
         "runtime_fixed": fixed if isinstance(fixed, Absent) else median_value(fixed.seconds),
         "peak_bytes": memory if isinstance(memory, Absent) else Value(value=memory.peak_bytes),
         "weights_bytes": Absent(kind="unavailable", reason="no weights file was loaded")

@@ -39,7 +39,7 @@ def measure_latency(
     warmup = tuple(device.time(forward)[1] for _ in range(rounds))
     result, first = device.time(forward)
     seconds = [first]
-    while len(seconds) < max(design.max_rounds, design.min_rounds):
+    while len(seconds) < design.max_rounds:
         if len(seconds) >= design.min_rounds and sum(seconds) >= design.budget_seconds:
             return Timing(result, warmup, tuple(seconds), "budget")
         result, elapsed = device.time(forward)

@@ -131,7 +131,7 @@ NTIRE2022 = Rule(
         ),
         (
             "Runtime is the mean over images of per-image medians, warmed up; brackets give the "
-            "95 % interval over the rounds of this process. Published runtimes are from other "
+            "95 % interval over the rounds of one process. Published runtimes are from other "
             "hardware and one unwarmed pass: do not compare."
         ),
     ),

@@ -105,7 +105,7 @@ def leaderboard_csv(board: Leaderboard) -> str:
             cells[f"{track.key}_rank_sum"] = place.rank_sum if place else None
         for metric in board.columns:
             value = row.values[metric]
-            cells[metric] = None if isinstance(value, Absent) else value.value
+            cells[metric] = None if isinstance(value, Absent) else _plain(value.value)
             if not METRICS[metric].deterministic:
                 interval = None if isinstance(value, Absent) else value.interval
                 cells[f"{metric}_low"] = interval.low if interval else None
@@ -117,6 +117,11 @@ def leaderboard_csv(board: Leaderboard) -> str:
         table.append(cells)
     # Object columns keep integers integral beside empty cells.
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
+
+
+def _plain(number: float) -> float:
+    """Counts without a decimal point."""
+    return int(number) if number.is_integer() else number
 
 
 def _ranked_metrics(board: Leaderboard) -> set[str]:

@@ -34,6 +34,11 @@ def test_impossible_settings_are_refused(fields: dict[str, object]) -> None:
         Protocol.model_validate(fields)
 
 
+def test_more_rounds_at_least_than_at_most_are_refused() -> None:
+    with pytest.raises(ValidationError, match="min_rounds 6 exceeds max_rounds 5"):
+        LatencyDesign(min_rounds=6, max_rounds=5)
+
+
 def test_borders_follow_the_scale_unless_fixed() -> None:
     assert QualityDefinition().border_pixels("rgb", 3) == 3
     assert QualityDefinition(rgb_border=4).border_pixels("rgb", 2) == 4
