@@ -98,9 +98,14 @@ class ModelDescriptor(Frozen):
         scales: upscaling factors it is defined for.
         factory: ``module:attr`` or ``path/to/file.py:attr``; called as
             ``factory(scale=..., **options)`` it returns an ``nn.Module`` that maps float32
-            (N, 3, H, W) in [0, data_range] to (N, 3, scale*H, scale*W).
+            (N, C, H, W) in [0, data_range] to (N, C, scale*H, scale*W); see ``color`` and
+            ``input`` for what C and H, W are.
         options: keyword arguments of the factory.
         data_range: value of white for weights that declare nothing else.
+        color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
+            and multiplied by the data range.
+        input: ``lr``, or ``bicubic-hr``: the LR image enlarged by bicubic beforehand, so that
+            input and output have the size of HR.
         min_lr_size: smallest LR side that the network accepts.
         role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
         paper: publication, if any.
@@ -116,6 +121,8 @@ class ModelDescriptor(Frozen):
     factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_.]*$")]
     options: dict[str, str | bool | int | float] = {}
     data_range: Annotated[float, Field(gt=0)] = 1.0
+    color: Literal["rgb", "y"] = "rgb"
+    input: Literal["lr", "bicubic-hr"] = "lr"
     min_lr_size: Annotated[int, Field(ge=1)] = 1
     role: Literal["network", "floor"] = "network"
     paper: Paper | None = None
