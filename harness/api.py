@@ -40,7 +40,8 @@ def complexity(
         model: registered name, descriptor, or any module that takes (1, 3, H, W); a module is
             copied for every counter and left untouched.
         scale: upscaling factor; a module has its own.
-        input_size: LR height and width.
+        input_size: LR height and width; networks that take the LR image enlarged, or its luma
+            alone, are counted on what they take. A module is given it as it is.
         counters: which rules to count by.
 
     Returns:
@@ -54,14 +55,20 @@ def complexity(
     from torch import nn
 
     from harness.probes.complexity import measure_complexity
+    from harness.probes.forward import PixelConversion
 
     if isinstance(model, nn.Module):
         build = partial(copy.deepcopy, model)
-    else:
-        descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
-        descriptor.require_scale(scale)
-        build = partial(build_network, descriptor, scale)
-    return measure_complexity(build, input_size=input_size, counters=counters)
+        return measure_complexity(build, input_size=input_size, counters=counters)
+    descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+    descriptor.require_scale(scale)
+    conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
+    return measure_complexity(
+        partial(build_network, descriptor, scale),
+        input_size=conversion.input_size(input_size),
+        channels=conversion.channels,
+        counters=counters,
+    )
 
 
 def evaluate(
@@ -97,11 +104,11 @@ def evaluate(
     from harness.catalog.networks import resolve_weights
     from harness.evaluation.suite import open_data
     from harness.imaging.quality import score_image
-    from harness.probes.forward import lr_tensor, sr_pixels, validate_sr
+    from harness.probes.forward import PixelConversion
     from harness.records import Quality
 
     if isinstance(model, nn.Module):
-        network = model
+        network, conversion = model, PixelConversion(scale)
     else:
         descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
         if resolve_weights(descriptor, scale, weights).identity.source == "random":
@@ -109,6 +116,7 @@ def evaluate(
             advice = f"Run `esrbench fetch weights {descriptor.name}` or pass weights=FILE."
             raise UsageError(message, advice=advice)
         network = load_model(descriptor, scale, weights)
+        conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
     definition = definition or QualityDefinition()
     pairs, _ = open_data(str(data), scale)
     first = next(network.parameters(), None)
@@ -120,9 +128,9 @@ def evaluate(
         for index, pair in enumerate(pairs.pairs):
             lr = pairs.read_lr(index)
             with torch.inference_mode():
-                output = network(lr_tensor(lr, data_range=1.0, device=device))
-                sr = validate_sr(output, lr_size=(lr.shape[0], lr.shape[1]), scale=scale)
-                pixels = sr_pixels(sr, data_range=1.0)
+                output = network(conversion.to_input(lr, device))
+                sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
+                pixels = conversion.to_pixels(sr, lr)
             hr = pairs.read_hr(index)
             scores.append(
                 score_image(pixels, hr, scale=scale, definition=definition, image=pair.name)

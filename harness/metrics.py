@@ -66,6 +66,7 @@ METRICS: dict[str, Metric] = {
         _score("psnr_y", "PSNR-Y", "dB", 1e-4, 2),
         _score("ssim_y", "SSIM-Y", "", 1e-5, 4),
         _noisy("runtime_images", "Runtime", "ms", 1e-3, 2),
+        _noisy("runtime_with_bicubic", "Runtime with bicubic input", "ms", 1e-3, 2),
         _noisy("runtime_fixed", "Runtime at fixed input", "ms", 1e-3, 2),
         _count("params", "Params", "M", 1e6, 3),
         _count("buffer_elements", "Buffers", "", 1.0, 0),

@@ -71,7 +71,7 @@ class CounterResult(Frozen):
         counter: which rule counted.
         version: version of the library that counted (esrbench for our own rules).
         convention: what one unit is and what is included, in words.
-        input_shape: (1, C, H, W) of the LR input.
+        input_shape: (1, C, H, W) of the network's input.
         macs: the counter's total, which is called FLOPs in the field.
         activations: elements of all convolution outputs by this counter's rule, or None where
             the rule has no such notion.
@@ -120,7 +120,9 @@ class LatencySamples(Frozen):
         clock: ``monotonic`` (host clock, CPU) or ``cuda-event``.
         warmup_seconds: times of the warm-up forwards at this shape, first one first; empty if
             an earlier input had warmed it.
-        seconds: times of the measured forwards, in order.
+        seconds: times of the measured forwards of the network alone, in order.
+        preparation_seconds: times of enlarging the LR image by bicubic, for networks that take
+            it enlarged; empty for others.
         stopped_by: what ended the rounds.
     """
 
@@ -129,6 +131,7 @@ class LatencySamples(Frozen):
     clock: Literal["monotonic", "cuda-event"]
     warmup_seconds: tuple[Seconds, ...]
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+    preparation_seconds: tuple[Seconds, ...] = ()
     stopped_by: Literal["max-rounds", "budget"]
 
 

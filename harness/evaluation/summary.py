@@ -35,6 +35,7 @@ def summarise(
         "runtime_images": images
         if isinstance(images, Absent)
         else mean_of_medians([sample.seconds for sample in images]),
+        "runtime_with_bicubic": images if isinstance(images, Absent) else _with_preparation(images),
         "runtime_fixed": fixed if isinstance(fixed, Absent) else median_value(fixed.seconds),
         "peak_bytes": memory if isinstance(memory, Absent) else Value(value=memory.peak_bytes),
         "weights_bytes": Absent(kind="unavailable", reason="no weights file was loaded")
@@ -44,6 +45,14 @@ def summarise(
         **_complexity_values(complexity),
     }
     return {key: values[key] for key in METRICS}
+
+
+def _with_preparation(images: Sequence[LatencySamples]) -> Value | Absent:
+    """Enlargement and network in turn; rounds are paired in order."""
+    if not all(sample.preparation_seconds for sample in images):
+        return Absent(kind="unavailable", reason="the network takes the LR image as it is")
+    pairs = ((sample.preparation_seconds, sample.seconds) for sample in images)
+    return mean_of_medians([[sum(both) for both in zip(*pair, strict=False)] for pair in pairs])
 
 
 def _quality_values(quality: Quality | Absent) -> dict[str, Value | Absent]:

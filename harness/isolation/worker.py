@@ -38,11 +38,13 @@ from harness.isolation.messages import (
 )
 from harness.probes.complexity import measure_complexity
 from harness.probes.devices import ComputeDevice, open_device
-from harness.probes.forward import InvalidOutputError, lr_tensor, sr_pixels, validate_sr
+from harness.probes.forward import InvalidOutputError, PixelConversion
 from harness.probes.latency import measure_latency
 from harness.records import LatencySamples
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from harness.protocol import LatencyDesign
 
 MESSAGE_CHARACTERS = 2000
@@ -67,7 +69,7 @@ class Worker:
             released=load.released,
             seed=load.protocol.seed,
         )
-        self.data_range = prepared.data_range
+        self.conversion = PixelConversion.of(load.descriptor, load.scale, prepared.data_range)
         self.network = prepared.network.to(self.device.device)
         self.warm_sizes: set[tuple[int, int]] = set()
         self.device.reset_memory()
@@ -84,7 +86,8 @@ class Worker:
         """Complexity on fresh, randomly initialised copies: weights do not change counts."""
         complexity = measure_complexity(
             partial(build_network, self.descriptor, self.scale, seed=self.protocol.seed),
-            input_size=self.protocol.counted_input,
+            input_size=self.conversion.input_size(self.protocol.counted_input),
+            channels=self.conversion.channels,
             counters=self.protocol.counters,
         )
         return Counted(complexity=complexity)
@@ -92,34 +95,38 @@ class Worker:
     def upscale(self, request: Upscale, payload: bytes) -> tuple[Upscaled, bytes]:
         """SR of one image as uint8, and the times of its forwards."""
         height, width = request.lr_size
-        pixels = np.frombuffer(payload, dtype=np.uint8).reshape(height, width, 3)
-        lr = lr_tensor(pixels, data_range=self.data_range, device=self.device.device)
+        lr = np.frombuffer(payload, dtype=np.uint8).reshape(height, width, 3)
         with torch.inference_mode():
             if request.design is None:
-                output, latency = self.network(lr), None
+                latency = None
+                output = self.network(self.conversion.to_input(lr, self.device.device))
             else:
                 output, latency = self._time(lr, request.input_name, request.design)
-            sr = validate_sr(output, lr_size=request.lr_size, scale=self.scale)
-            image = sr_pixels(sr, data_range=self.data_range)
+            sr = self.conversion.validate(output, request.lr_size)
+            image = self.conversion.to_pixels(sr, lr)
         size = (height * self.scale, width * self.scale)
         return Upscaled(sr_size=size, latency=latency), image.tobytes()
 
     def time_fixed(self, design: LatencyDesign) -> Timed:
-        """Times at the protocol's fixed input: seeded uniform noise in [0, data range]."""
-        height, width = self.protocol.counted_input
-        generator = torch.Generator().manual_seed(self.protocol.seed)
-        noise = torch.rand(1, 3, height, width, generator=generator) * self.data_range
+        """Times at the protocol's fixed input: seeded noise of every level."""
+        size = self.protocol.counted_input
+        noise = np.random.default_rng(self.protocol.seed).integers(0, 256, (*size, 3), np.uint8)
         with torch.inference_mode():
-            sr, latency = self._time(noise.to(self.device.device), "fixed", design)
-            validate_sr(sr, lr_size=(height, width), scale=self.scale)
+            sr, latency = self._time(noise, "fixed", design)
+            self.conversion.validate(sr, size)
         return Timed(latency=latency)
 
     def _time(
-        self, lr: torch.Tensor, input_name: str, design: LatencyDesign
+        self, lr: npt.NDArray[np.uint8], input_name: str, design: LatencyDesign
     ) -> tuple[torch.Tensor, LatencySamples]:
-        size = (lr.shape[2], lr.shape[3])
+        """Time the network alone; what precedes it is timed apart where it is more than a copy."""
+        size = (lr.shape[0], lr.shape[1])
+        convert = partial(self.conversion.to_input, lr, self.device.device)
+        preparation: tuple[float, ...] = ()
+        if self.conversion.input == "bicubic-hr":
+            preparation = measure_latency(convert, self.device, design, warm=False).seconds
         timing = measure_latency(
-            partial(self.network, lr), self.device, design, warm=size in self.warm_sizes
+            partial(self.network, convert()), self.device, design, warm=size in self.warm_sizes
         )
         self.warm_sizes.add(size)
         latency = LatencySamples(
@@ -128,6 +135,7 @@ class Worker:
             clock=self.device.clock,
             warmup_seconds=timing.warmup_seconds,
             seconds=timing.seconds,
+            preparation_seconds=preparation,
             stopped_by=timing.stopped_by,
         )
         return timing.result, latency

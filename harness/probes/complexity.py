@@ -31,6 +31,7 @@ def measure_complexity(
     build: Callable[[], nn.Module],
     *,
     input_size: tuple[int, int],
+    channels: int = 3,
     counters: Sequence[CounterName],
 ) -> Complexity:
     """Measure parameters and count one forward of a batch of 1 by each counter.
@@ -38,7 +39,8 @@ def measure_complexity(
     Args:
         build: makes the network on the CPU, a new one at each call, since counters leave
             traces; ``lambda: copy.deepcopy(network)`` will do.
-        input_size: LR height and width in pixels.
+        input_size: height and width of the network's input in pixels.
+        channels: of the network's input.
         counters: which counters to ask.
 
     Returns:
@@ -58,7 +60,7 @@ def measure_complexity(
             "the network has lazy parameters, which have no size before its first forward",
             advice="Declare the sizes of its layers.",
         )
-    results = {name: _counted(name, build, input_size) for name in counters}
+    results = {name: _counted(name, build, (1, channels, *input_size)) for name in counters}
     return Complexity(
         params=sum(parameter.numel() for parameter in parameters),
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
@@ -87,13 +89,13 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _counted(
-    name: CounterName, build: Callable[[], nn.Module], input_size: tuple[int, int]
+    name: CounterName, build: Callable[[], nn.Module], shape: tuple[int, int, int, int]
 ) -> CounterResult | Absent:
     counter = COUNTERS[name]
     try:
         network = build().eval().to(counter.device)
         # Values matter only where a forward cannot do without; then they are an image's.
-        pixels = torch.rand((1, 3, *input_size), generator=torch.Generator().manual_seed(0))
+        pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         return counter.count(network, pixels.to(counter.device))
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         return Absent(
