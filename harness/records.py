@@ -111,6 +111,28 @@ class Complexity(Frozen):
     notices: tuple[Notice, ...] = ()
 
 
+class Block(Frozen):
+    """Cost of one module of a network, all its runs in one forward together.
+
+    Attributes:
+        name: dotted path, or ``(network)``.
+        kind: class.
+        output_shape: of its last output, empty if that is no tensor.
+        params: elements of its parameters, those of its modules included.
+        macs: multiply-accumulates by the ``aten`` counter.
+        activations: elements of convolution and matrix products within.
+        allocated_bytes: bytes of all tensors that its operators allocate, freed or not.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[Count, ...]
+    params: Count
+    macs: Count
+    activations: Count
+    allocated_bytes: Count
+
+
 class LatencySamples(Frozen):
     """Raw forward times at one input.
 

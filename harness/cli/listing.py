@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.console import JsonOption, print_json, print_notices, results
+from harness.cli.console import JsonOption, messages, print_json, print_notices, results
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.records import Complexity
 
 
 def list_command(
     what: Annotated[
         Literal["models", "data", "metrics", "rules"], typer.Argument(help="What to list.")
     ] = "models",
+    long: Annotated[
+        bool, typer.Option("--long", help="Count every network at its largest scale.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List networks, data sets, metrics or rules."""
-    rows = LISTINGS[what]()
+    if long and what != "models":
+        raise UsageError("--long is for models only", advice="Leave --long out.")
+    rows = _counted_models() if long else LISTINGS[what]()
     if as_json:
         print_json(rows)
         return
@@ -50,6 +59,43 @@ def _models() -> list[dict[str, Any]]:
         }
         for model in registry
     ]
+
+
+def _counted_models() -> list[dict[str, Any]]:
+    from harness.catalog.registry import default_registry
+    from harness.evaluation.inspection import count_models
+    from harness.records import Complexity
+
+    registry = default_registry()
+    print_notices(registry.notices)
+    models = [(model, max(model.scales)) for model in registry]
+    rows: list[dict[str, Any]] = []
+    with messages().status("counting"):
+        for (model, scale), found in zip(models, count_models(models), strict=True):
+            row: dict[str, Any] = {"name": model.name, "scale": scale}
+            if isinstance(found, Complexity):
+                row |= {"params": found.params} | _counts(found)
+            else:
+                row |= {"params": f"failed: {found.reason}"}
+            rows.append(row)
+    return rows
+
+
+def _counts(complexity: Complexity) -> dict[str, Any]:
+    """Figures of every counter; None where it could not count."""
+    from harness.records import CounterResult
+
+    results = {
+        name: result if isinstance(result, CounterResult) else None
+        for name, result in complexity.counters.items()
+    }
+    macs = {f"macs_{name}": result.macs if result else None for name, result in results.items()}
+    rule = results.get("ntire2022")
+    return {
+        **macs,
+        "activations": rule.activations if rule else None,
+        "conv_calls": rule.conv_calls if rule else None,
+    }
 
 
 def _data() -> list[dict[str, Any]]:
@@ -102,4 +148,6 @@ LISTINGS = {"models": _models, "data": _data, "metrics": _metrics, "rules": _rul
 def _cell(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
-    return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "–" if value is None else str(value)  # noqa: RUF001 - an en dash, as in all tables

@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.console import JsonOption, messages, print_json, print_notices
 from harness.cli.leaderboard import print_board
+from harness.cli.sizes import parse_size
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from harness.protocol import LatencyDesign, Protocol
 from harness.records import Absent
@@ -188,19 +189,6 @@ def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list
         except KeyboardInterrupt:
             return records, True
     return records, False
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` in LR pixels; a single number is a square.
-
-    Raises:
-        UsageError: not of that form.
-    """
-    parts = text.lower().split("x")
-    if len(parts) in {1, 2} and all(part.isdecimal() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[-1])
-    message = f"--input-size {text!r}: expected HxW in LR pixels"
-    raise UsageError(message, advice="For example 256x256.")
 
 
 def parse_weights(

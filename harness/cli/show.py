@@ -9,7 +9,9 @@ import typer
 from pydantic import BaseModel
 
 from harness.cli.console import JsonOption, print_json, print_notices, results
+from harness.cli.sizes import parse_size
 from harness.errors import UsageError
+from harness.metrics import MIB
 from harness.store import Store, default_results, read_record
 
 if TYPE_CHECKING:
@@ -25,10 +27,20 @@ def show_command(
         Path | None,
         typer.Option("--results", help="Folder of run records.", show_default="results"),
     ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="Show a network block by block, this deep.")
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option(help="Upscaling factor, with --depth.", show_default="largest")
+    ] = None,
+    input_size: Annotated[str, typer.Option(help="LR size, with --depth.")] = "256x256",
     as_json: JsonOption = False,
 ) -> None:
     """Show what is known of one network, data set or run; --json leaves nothing out."""
     subject = find(name, Store(folder or default_results()))
+    if depth is not None:
+        _show_blocks(subject, scale, depth, parse_size(input_size), as_json=as_json)
+        return
     if as_json:
         print_json(subject.model_dump(mode="json"))
         return
@@ -40,6 +52,46 @@ def show_command(
     table.add_column(overflow="fold")
     for key, value in lines_of(subject):
         table.add_row(Text(key), Text(value))
+    results().print(table)
+
+
+def _show_blocks(
+    subject: BaseModel,
+    scale: int | None,
+    depth: int,
+    input_size: tuple[int, int],
+    *,
+    as_json: bool,
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.evaluation.inspection import blocks_of
+
+    if not isinstance(subject, ModelDescriptor):
+        raise UsageError("--depth shows networks only", advice="Leave --depth out.")
+    scale = scale or max(subject.scales)
+    blocks = blocks_of(subject, scale, depth=depth, input_size=input_size)
+    if as_json:
+        print_json([block.model_dump(mode="json") for block in blocks])
+        return
+    height, width = input_size
+    table = Table(title=f"{subject.name} x{scale} at LR {height}x{width}", title_justify="left")
+    table.add_column("block")
+    for heading in ("kind", "output", "params", "MACs [G]", "acts [M]", "allocated [MiB]"):
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    for block in blocks:
+        row = (
+            block.name,
+            block.kind,
+            "x".join(map(str, block.output_shape)),
+            f"{block.params:,}",
+            f"{block.macs / 1e9:.3f}",
+            f"{block.activations / 1e6:.2f}",
+            f"{block.allocated_bytes / MIB:.1f}",
+        )
+        table.add_row(*(Text(cell) for cell in row))
     results().print(table)
 
 

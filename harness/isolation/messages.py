@@ -11,8 +11,9 @@ from harness.catalog.registry import (  # noqa: TC001 - pydantic reads it
     ReleasedWeights,
 )
 from harness.protocol import Frozen, LatencyDesign, Protocol
-from harness.records import (  # noqa: TC001 - pydantic reads it
+from harness.records import (
     Absent,
+    Block,
     Complexity,
     LatencySamples,
     Memory,
@@ -42,6 +43,13 @@ class CountComplexity(Frozen):
     """Count on fresh copies of the network."""
 
     command: Literal["count-complexity"] = "count-complexity"
+
+
+class MeasureBlocks(Frozen):
+    """Count a fresh copy of the network block by block; the answer's payload is a JSON list."""
+
+    command: Literal["measure-blocks"] = "measure-blocks"
+    depth: Annotated[int, Field(ge=0)]
 
 
 class Upscale(Frozen):
@@ -91,6 +99,12 @@ class Counted(Frozen):
     complexity: Complexity
 
 
+class BlocksMeasured(Frozen):
+    """Answer to ``MeasureBlocks``; the payload is JSON of a list of ``Block``."""
+
+    event: Literal["blocks-measured"] = "blocks-measured"
+
+
 class Upscaled(Frozen):
     """Answer to ``Upscale``; SR pixels are the payload."""
 
@@ -123,12 +137,14 @@ class Failed(Frozen):
 
 
 Request = Annotated[
-    Load | CountComplexity | Upscale | TimeFixedInput | ReadMemory | Stop,
+    Load | CountComplexity | MeasureBlocks | Upscale | TimeFixedInput | ReadMemory | Stop,
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready | Counted | Upscaled | Timed | MemoryRead | Failed, Field(discriminator="event")
+    Ready | Counted | BlocksMeasured | Upscaled | Timed | MemoryRead | Failed,
+    Field(discriminator="event"),
 ]
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+BLOCKS: TypeAdapter[tuple[Block, ...]] = TypeAdapter(tuple[Block, ...])

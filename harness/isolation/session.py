@@ -22,12 +22,15 @@ from harness.isolation.channel import (
     FrameError,
 )
 from harness.isolation.messages import (
+    BLOCKS,
     REPLY,
+    BlocksMeasured,
     CountComplexity,
     Counted,
     Failed,
     FailureKind,
     Load,
+    MeasureBlocks,
     MemoryRead,
     ReadMemory,
     Ready,
@@ -48,9 +51,9 @@ if TYPE_CHECKING:
     from harness.catalog.networks import ResolvedWeights
     from harness.catalog.registry import ModelDescriptor
     from harness.protocol import LatencyDesign, Protocol
-    from harness.records import Absent, Complexity, LatencySamples, Memory
+    from harness.records import Absent, Block, Complexity, LatencySamples, Memory
 
-ReplyT = TypeVar("ReplyT", Ready, Counted, Upscaled, Timed, MemoryRead)
+ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, MemoryRead)
 
 LOG_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_SECONDS = 900.0
@@ -184,6 +187,14 @@ class WorkerSession:
     def count_complexity(self) -> Complexity:
         """Complexity of the loaded network."""
         return self._ask(CountComplexity(), Counted)[0].complexity
+
+    def measure_blocks(self, depth: int) -> tuple[Block, ...]:
+        """Cost of the loaded network's blocks down to a depth, at the fixed input."""
+        _, content = self._ask(MeasureBlocks(depth=depth), BlocksMeasured)
+        try:
+            return BLOCKS.validate_json(content)
+        except ValidationError as error:
+            raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
 
     def upscale(
         self, lr: npt.NDArray[np.uint8], name: str, *, design: LatencyDesign | None

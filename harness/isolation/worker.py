@@ -20,12 +20,15 @@ from harness.catalog.registry import resolve_factory
 from harness.errors import EsrbenchError
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.messages import (
+    BLOCKS,
     REQUEST,
+    BlocksMeasured,
     CountComplexity,
     Counted,
     Failed,
     FailureKind,
     Load,
+    MeasureBlocks,
     MemoryRead,
     ReadMemory,
     Ready,
@@ -36,6 +39,7 @@ from harness.isolation.messages import (
     Upscale,
     Upscaled,
 )
+from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
 from harness.probes.devices import ComputeDevice, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
@@ -91,6 +95,16 @@ class Worker:
             counters=self.protocol.counters,
         )
         return Counted(complexity=complexity)
+
+    def measure_blocks(self, depth: int) -> bytes:
+        """JSON of what each block of a fresh copy costs at the protocol's counted input."""
+        size = self.conversion.input_size(self.protocol.counted_input)
+        blocks = measure_blocks(
+            build_network(self.descriptor, self.scale, seed=self.protocol.seed),
+            input_shape=(1, self.conversion.channels, *size),
+            depth=depth,
+        )
+        return BLOCKS.dump_json(blocks)
 
     def upscale(self, request: Upscale, payload: bytes) -> tuple[Upscaled, bytes]:
         """SR of one image as uint8, and the times of its forwards."""
@@ -167,6 +181,8 @@ def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, byte
     match request:
         case CountComplexity():
             return worker.count(), b""
+        case MeasureBlocks():
+            return BlocksMeasured(), worker.measure_blocks(request.depth)
         case Upscale():
             return worker.upscale(request, payload)
         case TimeFixedInput():

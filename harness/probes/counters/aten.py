@@ -51,7 +51,7 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         Exception: whatever the forward raises; without values that includes control flow
             that depends on pixels.
     """
-    tally = _Tally()
+    tally = Tally()
     with torch.no_grad(), ShapeMode(watch=tally.add):
         network(lr)
     return CounterResult(
@@ -67,7 +67,7 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
     )
 
 
-class _Tally:
+class Tally:
     """Sums over the operators of one forward."""
 
     def __init__(self) -> None:

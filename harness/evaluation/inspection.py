@@ -1,0 +1,74 @@
+"""Looking at networks without measuring them: complexity of many, blocks of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.catalog.networks import resolve_weights
+from harness.isolation.session import WorkerError, WorkerSession
+from harness.protocol import Protocol
+from harness.records import Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.records import Block, Complexity
+
+
+def count_models(
+    models: Sequence[tuple[ModelDescriptor, int]], *, input_size: tuple[int, int] = (256, 256)
+) -> Iterator[Complexity | Absent]:
+    """Complexity of many networks with random weights, in one worker while it lives.
+
+    Args:
+        models: descriptors and the scales to count them at.
+        input_size: LR height and width.
+
+    Yields:
+        One result a network, in order; absent with the reason where counting failed.
+    """
+    remaining = list(models)
+    while remaining:
+        with WorkerSession() as session:
+            while remaining:
+                descriptor, scale = remaining.pop(0)
+                try:
+                    _load(session, descriptor, scale, input_size)
+                    yield session.count_complexity()
+                except WorkerError as error:
+                    yield Absent(kind="failed", reason=error.message, advice=error.advice)
+                    if error.fatal:
+                        break
+
+
+def blocks_of(
+    descriptor: ModelDescriptor,
+    scale: int,
+    *,
+    depth: int,
+    input_size: tuple[int, int] = (256, 256),
+) -> tuple[Block, ...]:
+    """What each block of a network costs.
+
+    Args:
+        descriptor: of the network.
+        scale: upscaling factor.
+        depth: of the deepest modules.
+        input_size: LR height and width.
+
+    Raises:
+        UsageError: it is not defined at this scale.
+        WorkerError: it cannot be built, or its forward needs pixel values.
+    """
+    descriptor.require_scale(scale)
+    with WorkerSession() as session:
+        _load(session, descriptor, scale, input_size)
+        return session.measure_blocks(depth)
+
+
+def _load(
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int, input_size: tuple[int, int]
+) -> None:
+    weights = resolve_weights(descriptor, scale, None)
+    session.load(descriptor, scale, weights=weights, protocol=Protocol(counted_input=input_size))
