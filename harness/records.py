@@ -76,7 +76,8 @@ class CounterResult(Frozen):
         activations: elements of all convolution outputs by this counter's rule, or None where
             the rule has no such notion.
         conv_calls: convolutions executed (calls, not modules), or None likewise.
-        elementwise: elements written by elementwise operators, kept apart from ``macs``.
+        elementwise: what elementwise operators count: kept apart from ``macs`` by ``aten``,
+            contained in it by ``ntire2022``, whose rule adds them; None where not told apart.
         uncounted: operators that ran and contributed nothing, with the number of calls.
     """
 
@@ -97,6 +98,8 @@ class Complexity(Frozen):
     Attributes:
         params: elements of all distinct parameters.
         trainable_params: those that require a gradient.
+        weight_params: those of two dimensions or more, which is what papers count that leave
+            biases and PReLU slopes out.
         buffer_elements: elements of all distinct buffers.
         state_bytes: bytes of parameters and buffers as held in memory.
         counters: one result a counter, or why there is none.
@@ -105,6 +108,7 @@ class Complexity(Frozen):
 
     params: Count
     trainable_params: Count
+    weight_params: Count
     buffer_elements: Count
     state_bytes: Count
     counters: dict[CounterName, CounterResult | Absent]

@@ -18,16 +18,12 @@ single small file.
 
 from __future__ import annotations
 
-from typing import Final
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.blocks import conv
+from models.blocks import conv, shuffle_steps
 
 SLOPE = 0.1
-SHUFFLES: Final = {2: (2,), 3: (3,), 4: (2, 2)}
-"""Pixel shuffles by scale."""
 
 
 class ResidualBlock(nn.Module):
@@ -60,15 +56,12 @@ class SRResNet(nn.Module):
             ValueError: a scale without a defined upsampler.
         """
         super().__init__()
-        if scale not in SHUFFLES:
-            message = f"SRResNet upscales by {', '.join(map(str, SHUFFLES))}, not by {scale}"
-            raise ValueError(message)
         self.scale = scale
         self.head = conv(3, channels, 3)
         self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         self.upsamplers = nn.ModuleList(
             nn.Sequential(conv(channels, channels * step * step, 3), nn.PixelShuffle(step))
-            for step in SHUFFLES[scale]
+            for step in shuffle_steps(scale)
         )
         self.refine = conv(channels, channels, 3)
         self.tail = conv(channels, 3, 3)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness.cli import fetch, leaderboard, listing, run, show, validate
+from harness.cli import fetch, leaderboard, listing, paper_table, run, show, validate
 from harness.cli.console import report_error
 from harness.errors import EsrbenchError
 
@@ -25,6 +25,7 @@ app.command("run")(run.run_command)
 app.command("leaderboard")(leaderboard.leaderboard_command)
 app.command("list")(listing.list_command)
 app.command("show")(show.show_command)
+app.command("paper-table")(paper_table.paper_table_command)
 app.command("fetch")(fetch.fetch_command)
 app.command("validate")(validate.validate_command)
 

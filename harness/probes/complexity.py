@@ -64,6 +64,7 @@ def measure_complexity(
     return Complexity(
         params=sum(parameter.numel() for parameter in parameters),
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
+        weight_params=sum(each.numel() for each in parameters if each.ndim > 1),
         buffer_elements=sum(buffer.numel() for buffer in buffers),
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
         counters=results,

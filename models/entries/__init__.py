@@ -7,7 +7,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.entries import aidn, bicubic, imdn, rfdn, srresnet
+from models.entries import (
+    aidn,
+    bicubic,
+    bsrn,
+    carn,
+    drcn,
+    drrn,
+    fsrcnn,
+    imdn,
+    lapsrn,
+    memnet,
+    rcan,
+    rdn,
+    rfdn,
+    rlfn,
+    safmn,
+    san,
+    span,
+    srcnn,
+    srresnet,
+    vdsr,
+)
 
 if TYPE_CHECKING:
     from harness.catalog.registry import ModelDescriptor
@@ -17,6 +38,23 @@ ENTRIES: tuple[ModelDescriptor, ...] = (
     *rfdn.ENTRIES,
     *imdn.ENTRIES,
     *srresnet.ENTRIES,
+    *rfdn.VARIANTS,
+    *aidn.ABLATION,
+    *rlfn.ENTRIES,
+    *bsrn.ENTRIES,
+    *span.ENTRIES,
+    *safmn.ENTRIES,
+    *carn.ENTRIES,
+    *rdn.ENTRIES,
+    *rcan.ENTRIES,
+    *san.ENTRIES,
+    *drcn.ENTRIES,
+    *drrn.ENTRIES,
+    *fsrcnn.ENTRIES,
+    *lapsrn.ENTRIES,
+    *memnet.ENTRIES,
+    *srcnn.ENTRIES,
+    *vdsr.ENTRIES,
     *bicubic.ENTRIES,
 )
 """Every network of this distribution, in the order of lists."""

@@ -1,24 +1,19 @@
-"""AIDN (the paper's tables) and ARFDN (its authors' entry in NTIRE 2022)."""
+"""AIDN (the paper's tables), ARFDN (its authors' entry in NTIRE 2022), and an ablation.
+
+The ablation's steps A0 to A2 are ours, and A3 is ``aidn`` itself. The paper's ablation (table 2)
+prints 352 K parameters for two of its rows, which are not identifiable: see ``models.aidn``.
+"""
 
 from __future__ import annotations
 
-from harness.catalog.registry import ModelDescriptor, Paper, ReleasedWeights
+from harness.catalog.registry import ModelDescriptor, Paper
 from models.entries.published import AIDN_TABLE, flops_g, ntire2022, params_k
+from models.entries.released import ESA_RENAMES, ntire2022_weights
 
 _PAPER = Paper(
     title="Asymmetric Information Distillation Network for Lightweight Super Resolution",
     venue="NTIRE workshop, CVPR",
     year=2022,
-)
-
-_ESA = (
-    ("conv1", "squeeze"),
-    ("conv_f", "shortcut"),
-    ("conv2", "shrink"),
-    ("conv_max", "refine.0"),
-    ("conv3", "refine.2"),
-    ("conv3_", "refine.4"),
-    ("conv4", "expand"),
 )
 
 _RENAMES = (
@@ -40,7 +35,7 @@ _RENAMES = (
             ("m2", "horizontal_first.2"),
         )
     ),
-    *((f"mpa.{theirs}", f"attention.{ours}") for theirs, ours in _ESA),
+    *((f"mpa.{theirs}", f"attention.{ours}") for theirs, ours in ESA_RENAMES),
 )
 
 ENTRIES = (
@@ -77,20 +72,47 @@ ENTRIES = (
             convs=100,
         ),
         weights=(
-            ReleasedWeights(
-                scale=4,
-                filename="team14_arfdn.pth",
-                url=(
-                    "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
-                    "e95ba4a4916bb13d6348f7ee172827e2452e8a31/model_zoo/team14_arfdn.pth"
-                ),
-                bytes=1_001_590,
+            ntire2022_weights(
+                "team14_arfdn.pth",
+                size=1_001_590,
                 sha256="e0dcd7238ce49fafa95d7464e6f8ac15aa41b255679f3b9cfa8e4a1311fba46b",
                 prefix="module.",
                 renames=_RENAMES,
-                licence="MIT (NTIRE 2022 Challenge on Efficient SR Organizers)",
             ),
         ),
     ),
 )
 """AIDN at both sizes."""
+
+
+def _step(name: str, summary: str, options: dict[str, str | bool | int | float]) -> ModelDescriptor:
+    return ModelDescriptor(
+        name=name,
+        summary=summary,
+        scales=(2, 3, 4),
+        factory="models.aidn:AIDN",
+        options={"blocks": 6, "reuse": False, **options},
+        min_lr_size=15,
+        paper=_PAPER,
+        licence="MIT",
+    )
+
+
+ABLATION = (
+    _step(
+        "aidn-a0",
+        "our ablation of AIDN, A0: plain 3x3 for AIEB, no re-use",
+        {"extraction": "plain"},
+    ),
+    _step(
+        "aidn-a1",
+        "our ablation of AIDN, A1: AIEB without its activation, no re-use",
+        {"extraction": "linear"},
+    ),
+    _step(
+        "aidn-a2",
+        "our ablation of AIDN, A2: AIEB, no re-use; A3, with re-use, is aidn",
+        {},
+    ),
+)
+"""Steps towards ``aidn``, which is A3."""

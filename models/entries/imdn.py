@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.catalog.registry import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
 from models.entries.published import AIDN_TABLE, flops_g, ntire2022, params_k
+from models.entries.released import ntire2022_weights
 
 _PAPER = Paper(
     title=("Lightweight Image Super-Resolution with Information Multi-distillation Network"),
@@ -116,17 +117,11 @@ ENTRIES = (
             convs=43,
         ),
         weights=(
-            ReleasedWeights(
-                scale=4,
-                filename="imdn_baseline.pth",
-                url=(
-                    "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
-                    "e95ba4a4916bb13d6348f7ee172827e2452e8a31/model_zoo/imdn_baseline.pth"
-                ),
-                bytes=3_589_744,
+            ntire2022_weights(
+                "imdn_baseline.pth",
+                size=3_589_744,
                 sha256="115b4cc557eba9daaf1a6543c4858014c7e2a410655aafef7c8348ae54acc203",
                 renames=_CHALLENGE_RENAMES,
-                licence="MIT (NTIRE 2022 Challenge on Efficient SR Organizers)",
             ),
         ),
     ),

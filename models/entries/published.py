@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 DIV2K_VALIDATION = "div2k-valid"
 AIDN_TABLE = "AIDN paper (NTIRE 2022), table 3"
 _NTIRE2022 = "NTIRE 2022 efficient SR challenge, results table"
+_NTIRE2026 = "NTIRE 2026 efficient SR challenge, results file"
 _MIB = 1024.0**2
 
 
@@ -20,7 +21,7 @@ def ntire2022(
     psnr: float,
     milliseconds: float,
     params_m: float,
-    flops_g: float,
+    flops_g: float | None,
     acts_m: float,
     memory_m: float,
     convs: int,
@@ -31,14 +32,15 @@ def ntire2022(
         psnr: dB on DIV2K validation.
         milliseconds: mean of the validation and test runtimes on a Titan Xp.
         params_m: millions of parameters.
-        flops_g: 1e9 of the challenge counter's FLOPs for a 256x256 LR image.
+        flops_g: 1e9 of the challenge counter's FLOPs for a 256x256 LR image; None for a row
+            whose FLOPs are not that counter's.
         acts_m: 1e6 elements of convolution outputs, same image.
         memory_m: peak memory on DIV2K validation; printed "[M]", computed in MiB.
         convs: convolutions executed.
     """
     values = {
         "params": params_m * 1e6,
-        "macs_ntire2022": flops_g * 1e9,
+        **({} if flops_g is None else {"macs_ntire2022": flops_g * 1e9}),
         "activations_ntire2022": acts_m * 1e6,
         "conv_calls_ntire2022": float(convs),
         "peak_bytes": memory_m * _MIB,
@@ -53,6 +55,39 @@ def ntire2022(
             PublishedFigure(metric=metric, scale=4, value=value, source=_NTIRE2022)
             for metric, value in values.items()
         ),
+    )
+
+
+def ntire2026(
+    *,
+    milliseconds: float,
+    params_m: float,
+    flops_g: float,
+    acts_m: float,
+    memory_m: float,
+    convs: int,
+) -> tuple[PublishedFigure, ...]:
+    """One row of the challenge's results file (x4), to the last digit given.
+
+    Args:
+        milliseconds: mean of the validation and test runtimes on an RTX A6000.
+        params_m: millions of parameters.
+        flops_g: 1e9 of fvcore's FLOPs for a 256x256 LR image.
+        acts_m: 1e6 elements of convolution outputs by the rule of 2022, same image.
+        memory_m: peak memory in MiB on the challenge's validation set (DIV2K and LSDIR).
+        convs: convolutions executed.
+    """
+    values = {
+        "params": params_m * 1e6,
+        "macs_fvcore": flops_g * 1e9,
+        "activations_ntire2022": acts_m * 1e6,
+        "conv_calls_ntire2022": float(convs),
+        "peak_bytes": memory_m * _MIB,
+        "runtime_images": milliseconds / 1e3,
+    }
+    return tuple(
+        PublishedFigure(metric=metric, scale=4, value=value, source=_NTIRE2026)
+        for metric, value in values.items()
     )
 
 

@@ -1,9 +1,16 @@
-"""RFDN, the winner of AIM 2020 and baseline of NTIRE 2022 and 2023."""
+"""RFDN, the winner of AIM 2020 and baseline of NTIRE 2022 and 2023, and its relatives."""
 
 from __future__ import annotations
 
-from harness.catalog.registry import ModelDescriptor, Paper, ReleasedWeights
-from models.entries.published import ntire2022
+from harness.catalog.registry import ModelDescriptor, Paper
+from models.entries.published import AIDN_TABLE, flops_g, ntire2022, params_k
+from models.entries.released import ESA_RENAMES, ntire2022_weights
+
+_PAPER = Paper(
+    title="Residual Feature Distillation Network for Lightweight Image Super-Resolution",
+    venue="AIM workshop, ECCV",
+    year=2020,
+)
 
 _RENAMES = (
     ("fea_conv", "head"),
@@ -15,13 +22,7 @@ _RENAMES = (
     *((f"c{step}_r", f"residual{step}") for step in range(1, 4)),
     ("c4", "distill4"),
     ("c5", "merge"),
-    ("esa.conv1", "attention.squeeze"),
-    ("esa.conv_f", "attention.shortcut"),
-    ("esa.conv2", "attention.shrink"),
-    ("esa.conv_max", "attention.refine.0"),
-    ("esa.conv3", "attention.refine.2"),
-    ("esa.conv3_", "attention.refine.4"),
-    ("esa.conv4", "attention.expand"),
+    *((f"esa.{theirs}", f"attention.{ours}") for theirs, ours in ESA_RENAMES),
 )
 
 ENTRIES = (
@@ -31,11 +32,7 @@ ENTRIES = (
         scales=(2, 3, 4),
         factory="models.rfdn:RFDN",
         min_lr_size=15,
-        paper=Paper(
-            title="Residual Feature Distillation Network for Lightweight Image Super-Resolution",
-            venue="AIM workshop, ECCV",
-            year=2020,
-        ),
+        paper=_PAPER,
         licence="MIT",
         published=ntire2022(
             psnr=29.04,
@@ -47,20 +44,54 @@ ENTRIES = (
             convs=64,
         ),
         weights=(
-            ReleasedWeights(
-                scale=4,
-                filename="rfdn_baseline.pth",
-                url=(
-                    "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
-                    "e95ba4a4916bb13d6348f7ee172827e2452e8a31/model_zoo/rfdn_baseline.pth"
-                ),
-                bytes=1_754_927,
+            ntire2022_weights(
+                "rfdn_baseline.pth",
+                size=1_754_927,
                 sha256="11af8ec8ebd68689e90ef1e29044f9804c72d3bd9f7573820b7b26035782760c",
                 data_range=255.0,
                 renames=_RENAMES,
-                licence="MIT (NTIRE 2022 Challenge on Efficient SR Organizers)",
             ),
         ),
     ),
 )
-"""RFDN as released (four blocks, ESA); the RFDN paper's 534/541/550 K network is another."""
+"""RFDN as released: four blocks, ESA."""
+
+VARIANTS = (
+    ModelDescriptor(
+        name="rfdn-paper",
+        summary="RFDN of its paper's tables: six blocks of 48, channel attention (a guess: CCA)",
+        scales=(2, 3, 4),
+        factory="models.rfdn:RFDN",
+        options={"blocks": 6, "channels": 48, "attention": "cca"},
+        paper=_PAPER,
+        licence="MIT",
+        # The AIDN paper prints the FLOPs of rfdn-5 beside these.
+        published=params_k({2: 534, 3: 541, 4: 550}, AIDN_TABLE),
+    ),
+    ModelDescriptor(
+        name="rfdn-5",
+        summary="RFDN of five blocks with ESA, whose FLOPs the AIDN paper prints",
+        scales=(2, 3, 4),
+        factory="models.rfdn:RFDN",
+        options={"blocks": 5},
+        min_lr_size=15,
+        paper=_PAPER,
+        licence="MIT",
+        published=flops_g({2: 32.07, 3: 32.51, 4: 33.13}, AIDN_TABLE),
+    ),
+    ModelDescriptor(
+        name="rfdn-e",
+        summary="RFDN of RFDB-E blocks: residuals folded into the 3x3 convolutions",
+        scales=(2, 3, 4),
+        factory="models.rfdn:RFDN",
+        options={"folded": True},
+        min_lr_size=15,
+        paper=Paper(
+            title=("Asymmetric Information Distillation Network for Lightweight Super Resolution"),
+            venue="NTIRE workshop, CVPR",
+            year=2022,
+        ),
+        licence="MIT",
+    ),
+)
+"""Networks that also go by the name of RFDN; see ``models.rfdn``."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from models.blocks import CCA, ESA, Upsampler, conv
+from models.blocks import CCA, ESA, Upsampler, conv, deconv
 
 
 def test_cca_gates_by_mean_plus_population_deviation() -> None:
@@ -62,3 +63,41 @@ def test_upsampler_lays_channels_out_as_pixels() -> None:
 def test_conv_keeps_the_size_with_asymmetric_kernels() -> None:
     for kernel in (1, 3, (3, 1), (1, 3)):
         assert conv(2, 5, kernel)(torch.rand(1, 2, 6, 4)).shape == (1, 5, 6, 4)
+
+
+def test_conv_has_a_bias_unless_told_otherwise() -> None:
+    assert conv(2, 5, 3).bias is not None
+    assert conv(2, 5, 3, bias=False).bias is None
+
+
+@pytest.mark.parametrize(
+    ("kernel", "scale", "first", "last"),
+    [
+        # The pixels that LR pixel 3 reaches: its cell is 6..7, 9..11, 12..15 or 3.
+        (4, 2, 5, 8),
+        (3, 2, 5, 7),
+        (9, 2, 2, 10),
+        (9, 3, 6, 14),
+        (9, 4, 9, 17),
+        (9, 9, 27, 35),
+        (3, 1, 2, 4),
+    ],
+)
+def test_deconv_paints_around_the_cell_of_a_pixel(
+    kernel: int, scale: int, first: int, last: int
+) -> None:
+    enlarge = deconv(1, 1, kernel, scale, bias=False)
+    with torch.inference_mode():
+        enlarge.weight.fill_(1.0)
+        impulse = torch.zeros(1, 1, 7, 7)
+        impulse[..., 3, 3] = 1.0
+        out = enlarge(impulse)
+    assert out.shape == (1, 1, 7 * scale, 7 * scale)
+    expected = torch.zeros(7 * scale)
+    expected[first : last + 1] = 1.0
+    assert torch.equal(out[0, 0], expected[:, None] * expected)
+
+
+def test_deconv_refuses_to_leave_pixels_out() -> None:
+    with pytest.raises(ValueError, match="kernel 3 cannot enlarge by 4"):
+        deconv(1, 1, 3, 4)

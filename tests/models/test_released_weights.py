@@ -43,12 +43,14 @@ def test_set5_psnr_is_the_reference(
         assert found == pytest.approx(expected, abs=1e-4), image
 
 
-def test_six_files_are_released() -> None:
+def test_eight_files_are_released() -> None:
     assert sorted(weights.filename for entry in ENTRIES for weights in entry.weights) == [
         "IMDN_x2.pth",
         "IMDN_x3.pth",
         "IMDN_x4.pth",
         "imdn_baseline.pth",
         "rfdn_baseline.pth",
+        "team04_rlfn.pth",
         "team14_arfdn.pth",
+        "team18_bsrn.pth",
     ]

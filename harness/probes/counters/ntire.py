@@ -63,9 +63,10 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         version=metadata.version("esrbench"),
         convention=CONVENTION,
         input_shape=tuple(lr.shape),
-        macs=tally.macs,
+        macs=tally.macs + tally.elementwise,
         activations=tally.activations,
         conv_calls=tally.conv_calls,
+        elementwise=tally.elementwise,
         uncounted=dict(tally.uncounted),
     )
 
@@ -81,6 +82,7 @@ class _Tally:
         self.macs = 0
         self.activations = 0
         self.conv_calls = 0
+        self.elementwise = 0
         self.uncounted: Counter[str] = Counter()
         self._vouchers: list[int] = []
 
@@ -120,10 +122,10 @@ class _Tally:
         self.conv_calls += 1
 
     def _activation(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self.macs += output.numel()
+        self.elementwise += output.numel()
 
     def _batch_norm(self, module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self.macs += output.numel() * (2 if module.affine else 1)
+        self.elementwise += output.numel() * (2 if module.affine else 1)
 
     def _linear(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._vouchers.pop()
