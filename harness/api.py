@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.catalog.networks import build_network, load_model
 from harness.catalog.registry import ModelDescriptor, default_registry, register_model
+from harness.environment import WORKER_VARIABLE
 from harness.errors import UsageError
 from harness.protocol import COUNTERS, Protocol, QualityDefinition
 from harness.store import Store, default_results
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from torch import nn
@@ -101,8 +102,8 @@ def evaluate(
     import torch
     from torch import nn
 
+    from harness.catalog.datasets import open_dataset
     from harness.catalog.networks import resolve_weights
-    from harness.evaluation.suite import open_data
     from harness.imaging.quality import score_image
     from harness.probes.forward import PixelConversion
     from harness.records import Quality
@@ -111,14 +112,15 @@ def evaluate(
         network, conversion = model, PixelConversion(scale)
     else:
         descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
-        if resolve_weights(descriptor, scale, weights).identity.source == "random":
+        untrained = resolve_weights(descriptor, scale, weights).path is None
+        network = load_model(descriptor, scale, None if untrained else weights)
+        if untrained and any(True for _ in network.parameters()):
             message = f"{descriptor.name} has no trained weights here, so it has no scores"
             advice = f"Run `esrbench fetch weights {descriptor.name}` or pass weights=FILE."
             raise UsageError(message, advice=advice)
-        network = load_model(descriptor, scale, weights)
         conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
     definition = definition or QualityDefinition()
-    pairs, _ = open_data(str(data), scale)
+    pairs = open_dataset(data if isinstance(data, str) else Path(data), scale)
     first = next(network.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     scores = []
@@ -163,16 +165,23 @@ def run(
         UsageError, WeightsError, DataError: before anything runs.
         RecordError: a record cannot be stored.
     """
-    from harness.evaluation.suite import Suite, open_data, plan_entries, run_suite
+    from harness.evaluation.suite import plan_suite, run_suite
 
+    if os.environ.get(WORKER_VARIABLE):
+        message = "run was called by a file that a worker imports"
+        raise UsageError(message, advice='Guard it: if __name__ == "__main__".')
     names = [models] if isinstance(models, str) else list(models)
-    specs = [data] if not isinstance(data, list | tuple) else list(data)
-    suite = Suite(
-        entries=plan_entries(default_registry(), names, scale, weights or {}),
-        data=tuple(open_data(str(spec), scale) for spec in specs),
+    specs = [data] if isinstance(data, str | os.PathLike) else list(data)
+    store = Store(Path(results) if results else default_results())
+    suite = plan_suite(
+        default_registry(),
+        names,
+        [str(spec) for spec in specs],
+        scale,
+        weights=weights or {},
         protocol=protocol or Protocol(),
     )
-    return list(run_suite(suite, Store(Path(results) if results else default_results())))
+    return list(run_suite(suite, store))
 
 
 def leaderboard(

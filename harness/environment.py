@@ -27,6 +27,10 @@ RECORDED_PACKAGES = (
 MALLOC_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 
 
+WORKER_VARIABLE = "ESRBENCH_WORKER"
+"""Set in workers, so that a script that they import does not start a run of its own."""
+
+
 def cpu_name() -> str:
     """Model name of the processor, or its architecture where the system does not tell."""
     try:

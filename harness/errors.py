@@ -65,6 +65,12 @@ class RecordError(EsrbenchError):
     """A stored record that is corrupt, of a newer schema, or cannot be written."""
 
 
+class InterruptionError(EsrbenchError):
+    """Ctrl-C before there was anything to keep."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class MeasurementError(EsrbenchError):
     """A measurement that failed: the network, its process or the device."""
 

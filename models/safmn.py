@@ -19,7 +19,8 @@ The network maps float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped, 
 This is the entry of team 21 (15 blocks), whose published figures it reproduces to the digit;
 they fix the width, the FFN, the kind of normalisation and the skip. The paper's network has
 eight blocks of n = 36, a 3x3 convolution first in its FFN (CCM), a norm over channels only, and
-no skip from LR. Differences from the team's release: names only.
+no skip from LR. Differences from the team's release: names only; its weights are not declared
+here.
 """
 
 from __future__ import annotations
@@ -103,8 +104,9 @@ class SAFMN(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         """Map LR (N, 3, H, W) to SR (N, 3, s*H, s*W)."""
         shallow = self.head(lr)
+        residual = self.upsampler(self.blocks(shallow) + shallow)
         skip = functional.interpolate(
             lr, scale_factor=float(self.scale), mode="bilinear", align_corners=False
         )
-        sr: Tensor = self.upsampler(self.blocks(shallow) + shallow) + skip
+        sr: Tensor = residual + skip
         return sr

@@ -28,6 +28,29 @@ class Nearest(nn.Module):
         return functional.interpolate(self.mix(lr), scale_factor=self.scale, mode="nearest")
 
 
+class Plain(nn.Module):
+    """Nearest-neighbour upscaling without a parameter."""
+
+    def __init__(self, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale (N, 3, H, W)."""
+        return functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
+
+
+class RaisesOnSquares(Nearest):
+    """Fails on 32x32 inputs only."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale what is not 32x32."""
+        if lr.shape[2:] == (32, 32):
+            message = "no squares of 32"
+            raise RuntimeError(message)
+        return super().forward(lr)
+
+
 class NanOutput(Nearest):
     """One NaN in the corner."""
 

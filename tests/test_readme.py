@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -60,23 +61,52 @@ def test_console_blocks_run_in_order(shared: Path, tmp_path: Path) -> None:
         assert done.stdout + done.stderr
 
 
-def test_commands_that_need_a_network_or_gpu_have_only_known_options() -> None:
-    for name, verb, *arguments in commands("console no-run"):
-        command = Path(sys.executable).with_name(name)
-        done = subprocess.run([command, verb, "--help"], check=True, capture_output=True, text=True)
-        for option in arguments:
-            assert not option.startswith("-") or option in done.stdout
+def options_of(verb: str) -> set[str]:
+    """Every option of a command, as its help lists them."""
+    command = Path(sys.executable).with_name("esrbench")
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(
+        [command, verb, "--help"], check=True, capture_output=True, text=True, env=environment
+    )
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout))
 
 
-def test_commands_in_the_table_have_only_known_options() -> None:
+def test_commands_that_are_not_run_here_have_only_known_options() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(esrbench [^`]+)`", README, re.MULTILINE)
-    assert len(rows) == 5
-    for row in rows:
-        name, verb, *arguments = shlex.split(row)
-        command = Path(sys.executable).with_name(name)
-        done = subprocess.run([command, verb, "--help"], check=True, capture_output=True, text=True)
-        for option in arguments:
-            assert not option.startswith("-") or option in done.stdout
+    written = [*commands("console no-run"), *(shlex.split(row) for row in rows)]
+    assert len(rows) >= 5
+    for _, verb, *arguments in written:
+        given = {argument for argument in arguments if argument.startswith("--")}
+        assert given <= options_of(verb), (verb, given)
+
+
+@pytest.mark.slow
+def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
+    (content,) = blocks("sh")
+    install = content.strip().splitlines()[0]
+    _, *arguments = shlex.split(install.rpartition("&&")[2])
+    done = subprocess.run(
+        [Path(sys.executable).with_name("esrbench"), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "ESRBENCH_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(file.read_text()) for file in (tmp_path / "results/runs").iterdir()]
+    values = {record["entry"]["name"]: record["values"] for record in records}
+    assert set(values) == {"aidn", "rfdn", "imdn", "srresnet", "bicubic"}
+    assert {name: round(found["params"]["value"] / 1e3) for name, found in values.items()} == {
+        "aidn": 339,
+        "rfdn": 433,
+        "imdn": 715,
+        "srresnet": 1518,
+        "bicubic": 0,
+    }
+    for found in values.values():
+        assert 0 < found["runtime_images"]["interval"]["low"] <= found["runtime_images"]["value"]
+    assert all(name in done.stdout for name in values)
 
 
 def test_python_blocks_run(tmp_path: Path) -> None:

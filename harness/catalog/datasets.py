@@ -13,6 +13,7 @@ from harness.catalog.materialise import (
     fetch_dataset,
     is_cached,
     not_fetchable,
+    recorded_digest,
     regenerated_lr,
     require_scale,
 )
@@ -83,26 +84,25 @@ def open_dataset(
     scale: int,
     *,
     root: Path | None = None,
-    mirror: str | None = None,
-    fetch: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImagePairs:
     """Open a data set at one scale; every image is read and checked first.
+
+    Images are ``verified`` where their digest is the declared one or that of the declared
+    archives that were unpacked into the cache. Images in a folder need not be; those in the
+    cache must.
 
     Args:
         name_or_path: ``NAME``, ``PATH`` or ``NAME=PATH``; a ``Path`` is always a folder.
         scale: upscaling factor.
         root: folder that holds the declared data set, instead of the cache. Its declared
             exceptions apply and its LR images are made where there are none.
-        mirror: folder or base address for ``fetch``.
-        fetch: bring the data set into the cache if it is not there.
         progress: called with (images read, images in all).
 
     Raises:
         UsageError: unknown name, no such folder, or a scale it is not defined at.
-        DataError: it is not in the cache, has no known layout, or may not be measured on; all
-            problems of all files are listed.
-        DownloadError: ``fetch`` failed.
+        DataError: it is not in the cache, was altered there, has no known layout, or may not be
+            measured on (all problems of all files are listed); or the cache cannot be used.
     """
     source = name_or_path
     if isinstance(source, str):
@@ -117,7 +117,7 @@ def open_dataset(
     require_scale(dataset, scale)
     if root is not None:
         return _open_declared(dataset, scale, root, cached=False, progress=progress)
-    root = _cached_folder(dataset, scale, mirror, fetch)
+    root = _cached_folder(dataset, scale)
     return _open_declared(dataset, scale, root, cached=True, progress=progress)
 
 
@@ -125,8 +125,9 @@ def _open_folder(root: Path, scale: int, progress: Callable[[int, int], None] | 
     problems: list[str] = []
     folders = find_folders(root, scale, known_hr=(), lr_needed=True)
     matched = match_pairs(folders, scale, (), problems)
-    name = root.resolve().name
-    pairs = ImagePairs(name=name, title=name, scale=scale, pairs=matched)
+    stem = root.resolve().name
+    name = f"{stem}-folder" if stem in DATASETS else stem
+    pairs = ImagePairs(name=name, title=f"{stem} (folder)", scale=scale, pairs=matched)
     try:
         return replace(pairs, digest=check(pairs, found=problems, progress=progress))
     except DataError as error:
@@ -162,21 +163,26 @@ def _open_declared(
     pairs = ImagePairs(dataset.name, dataset.title, scale, matched, dataset.modcrop)
     bicubic = own_lr and not cached and dataset.lr_border is not None
     digest = check(pairs, found=problems, bicubic=bicubic, progress=progress)
-    declared = dataset.digests.get(scale)
-    if cached and declared is not None and digest != declared:
-        message = f"{root}: expected images with digest {declared}, found {digest}"
-        advice = f"The cache was altered: delete {root} and run `esrbench fetch {dataset.name}`."
+    expected = dataset.digests.get(scale) or recorded_digest(dataset, scale)
+    if digest == expected:
+        return replace(pairs, digest=digest, verified=True)
+    if cached:
+        message = f"{root}: the cache was altered: expected images with digest {expected}, "
+        message += f"found {digest}"
+        if expected is None:
+            message = f"{root}: nothing records that its images came out of the declared archives"
+        advice = f"Delete {root} and run `esrbench fetch {dataset.name}`."
         raise DataError(message, (), advice=advice)
-    return replace(pairs, digest=digest)
+    return replace(pairs, digest=digest, title=f"{dataset.title} (unverified folder)")
 
 
-def _cached_folder(dataset: Dataset, scale: int, mirror: str | None, fetch: bool) -> Path:
-    if is_cached(dataset, scale):
-        return dataset_folder(dataset)
+def _cached_folder(dataset: Dataset, scale: int) -> Path:
     if not dataset.fetchable:
         raise not_fetchable(dataset)
-    if fetch or dataset.packaged_images:
-        return fetch_dataset(dataset.name, (scale,), mirror=mirror)
+    if is_cached(dataset, scale):
+        return dataset_folder(dataset)
+    if dataset.packaged_images:
+        return fetch_dataset(dataset.name, (scale,))
     message = f"{dataset.name} at x{scale} is not in the cache ({dataset_folder(dataset)})"
     advice = f"Run `esrbench fetch {dataset.name}`, or give a folder: --data {dataset.name}=FOLDER."
     raise DataError(message, (), advice=advice)

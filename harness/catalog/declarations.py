@@ -93,10 +93,10 @@ class Dataset(Frozen):
             of them.
         lr_border: border rule of the bicubic that makes LR images, or None where LR images are
             always the publisher's.
-        archives: zip files it is fetched from.
+        archives: zip files it is fetched from; what they hold is used as it is.
         remote_images: single files it is fetched from.
         packaged_images: files that are already installed.
-        digests: ``DataIdentity.digest`` at each scale, where it is known.
+        digests: ``DataIdentity.digest`` at each scale; archives prove theirs by their own hash.
         origin: publisher, for messages.
     """
 

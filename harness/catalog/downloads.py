@@ -7,8 +7,8 @@ target as ``.part`` and are continued. Unix only: a part is owned through ``floc
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 MIRROR_VARIABLE = "ESRBENCH_MIRROR"
 CACHE_VARIABLE = "ESRBENCH_CACHE"
 
+CACHE_ADVICE = f"Set {CACHE_VARIABLE} to a folder you can write to."
+
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.5  # doubled after every failed attempt
 _TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, between two reads
 _CHUNK_BYTES = 2**14  # less than a chunk is lost when a connection breaks
+_TARGETS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a copy
 _OFFLINE_ADVICE = (
     "Check the network, or put the file in a folder and give that folder with --mirror or the "
     f"variable {MIRROR_VARIABLE}."
@@ -54,13 +57,17 @@ class _Expected(NamedTuple):
         """Whether the file at ``path`` has the declared size and hash."""
         if self.size is not None and path.stat().st_size != self.size:
             return False
-        return self.sha256 is None or _sha256(path) == self.sha256
+        import pooch
+
+        return self.sha256 is None or pooch.file_hash(str(path)) == self.sha256
 
     def require(self, path: Path, source: str) -> None:
         """Raise ``DownloadError`` unless the file at ``path`` matches."""
         if self.matches(path):
             return
-        found = f"{path.stat().st_size} bytes with SHA-256 {_sha256(path)}"
+        import pooch
+
+        found = f"{path.stat().st_size} bytes with SHA-256 {pooch.file_hash(str(path))}"
         expected = f"{'any number of' if self.size is None else self.size} bytes"
         expected += f" with SHA-256 {self.sha256}" if self.sha256 is not None else ""
         message = f"{source}: expected {expected}, found {found}"
@@ -80,6 +87,15 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("esrbench"))
+
+
+def unusable(folder: Path, error: OSError) -> str:
+    """What to say of a folder of the cache in which the system refuses something."""
+    if error.errno is None and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # pooch wraps the system's in its own
+    reason = error.strerror or str(error)
+    where = f": {error.filename}" if error.filename else ""
+    return f"{folder}: this folder of the cache cannot be used ({reason}{where})"
 
 
 def fetch_file(
@@ -108,23 +124,34 @@ def fetch_file(
         Path of the verified file, ``destination / filename``.
 
     Raises:
-        DownloadError: no source delivers it, or one delivers other contents; a wrong file does
-            not stay in the cache.
+        DownloadError: no source delivers it, or one delivers other contents (a wrong file does
+            not stay in the cache), or the destination cannot be written to.
         UsageError: the mirror is no directory and no address.
     """
     target = destination / filename
     expected = _Expected(sha256, size, progress)
-    if target.is_file() and expected.matches(target):
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(destination):
+        if target.is_file() and expected.matches(target):
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for source in _sources(url, filename, mirror or os.environ.get(MIRROR_VARIABLE)):
         try:
-            return _fetch_from(source, target, expected)
+            with _writable(destination):
+                return _fetch_from(source, target, expected)
         except _UnavailableError as error:
             failures.append(str(error))
     message = f"{filename} could not be fetched: {'; '.join(failures)}"
     raise DownloadError(message, advice=_OFFLINE_ADVICE)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses in a folder into ``DownloadError``."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(unusable(folder, error), advice=CACHE_ADVICE) from error
 
 
 def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path]:
@@ -171,6 +198,8 @@ def _copy(source: Path, output: Path, expected: _Expected) -> None:
         message = f"the mirror has no file {source}"
         raise _UnavailableError(message) from None
     except OSError as error:
+        if error.errno in _TARGETS_FAULT:
+            raise
         message = f"{source} cannot be copied ({error.strerror})"
         raise _UnavailableError(message) from None
     expected.require(output, str(source))
@@ -235,9 +264,7 @@ def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
         if attempt:
             time.sleep(pause)
             pause *= 2
-        have = file.seek(0, os.SEEK_END)
-        if expected.size is not None and have > expected.size:
-            have = _empty(file)
+        have = _resume_at(file, expected)
         if have and have == expected.size:
             return
         headers = {"Accept-Encoding": "identity"}
@@ -255,12 +282,20 @@ def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
             failure = f"could not reach {urlsplit(url).netloc} ({type(error).__name__})"
             if got:
                 failure = f"the connection to {url} broke after {got} bytes; run again to resume"
-        except requests.RequestException as error:
+        except OSError as error:  # of requests (a bad certificate bundle too), or of the system
+            if error.errno is not None and not isinstance(error, requests.RequestException):
+                raise
             message = f"{url}: {error}"
             raise _UnavailableError(message) from None
         if not failure:
             return
     raise _UnavailableError(failure)
+
+
+def _resume_at(file: IO[bytes], expected: _Expected) -> int:
+    """Bytes that need not come again; a part longer than the file is emptied."""
+    have = file.seek(0, os.SEEK_END)
+    return _empty(file) if expected.size is not None and have > expected.size else have
 
 
 def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Expected) -> str:
@@ -290,8 +325,3 @@ def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Ex
     if expected.size is not None and have < expected.size:
         return f"{reply.url}: the server sent {have} of {expected.size} bytes"
     return ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,8 @@
 """Putting declared data sets into the cache: fetched, verified, unpacked, LR regenerated.
 
-A folder in the cache is complete or absent: it is filled under another name and renamed.
+A folder in the cache is complete or absent: it is filled under another name and renamed. What
+is unpacked from an archive is recorded in the same step, so that it can be proven later to be
+what the archive held.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.catalog.declarations import get_dataset
-from harness.catalog.downloads import cache_dir, fetch_file
+from harness.catalog.downloads import CACHE_ADVICE, cache_dir, fetch_file, unusable
 from harness.catalog.folders import list_images
-from harness.catalog.pairs import problems_of, refused
+from harness.catalog.pairs import digest_line, problems_of, refused
 from harness.errors import DataError, DownloadError, UsageError
+from harness.protocol import Frozen
+from harness.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +35,19 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 _INCOMING = "incoming"
+_RECORD = ".unpacked.json"  # hidden files are no data
+
+
+class Unpacked(Frozen):
+    """What a folder of the cache held when it was unpacked; kept in that folder.
+
+    Attributes:
+        archive: SHA-256 of the archive.
+        pixels: ``harness.imaging.codecs.pixel_digest`` of every image by name.
+    """
+
+    archive: Sha256
+    pixels: dict[str, Sha256]
 
 
 def dataset_folder(dataset: Dataset) -> Path:
@@ -44,9 +61,37 @@ def lr_folder(root: Path, scale: int) -> Path:
 
 
 def is_cached(dataset: Dataset, scale: int) -> bool:
-    """Whether the cache holds a data set at a scale."""
+    """Whether the cache holds a data set at a scale.
+
+    Raises:
+        DataError: the cache cannot be used.
+    """
     root = dataset_folder(dataset)
-    return (root / "HR").is_dir() and lr_folder(root, scale).is_dir()
+    with _usable(root):
+        return (root / "HR").is_dir() and lr_folder(root, scale).is_dir()
+
+
+def recorded_digest(dataset: Dataset, scale: int) -> str | None:
+    """``DataIdentity.digest`` of what the declared archives held at a scale.
+
+    It comes from the records made when they were unpacked, not from the images there now; None
+    where HR or LR was not unpacked into the cache from an archive of the declared hash.
+    """
+    root = dataset_folder(dataset)
+    declared = {archive.scale: archive.sha256 for archive in dataset.archives}
+    try:
+        hr = Unpacked.model_validate_json((root / "HR" / _RECORD).read_bytes())
+        lr = Unpacked.model_validate_json((lr_folder(root, scale) / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if (hr.archive, lr.archive) != (declared.get(None), declared.get(scale)):
+        return None
+    if set(hr.pixels) != set(lr.pixels):
+        return None
+    digest = hashlib.sha256()
+    for image in sorted(hr.pixels):
+        digest.update(digest_line(image, lr.pixels[image], hr.pixels[image]).encode())
+    return digest.hexdigest()
 
 
 def fetch_dataset(
@@ -70,7 +115,8 @@ def fetch_dataset(
     Raises:
         UsageError: unknown name or scale, or a mirror that is no folder and no address.
         DownloadError: a file cannot be had, or has other contents than declared.
-        DataError: nobody publishes it with a known hash; the advice says where to put it.
+        DataError: nobody publishes it with a known hash (the advice says where to put it), or
+            the cache cannot be used.
     """
     dataset = get_dataset(name)
     wanted = tuple(dict.fromkeys(scales))
@@ -79,6 +125,19 @@ def fetch_dataset(
     if not dataset.fetchable:
         raise not_fetchable(dataset)
     root = dataset_folder(dataset)
+    with _usable(root):
+        _fill(dataset, root, wanted, mirror, progress)
+    return root
+
+
+def _fill(
+    dataset: Dataset,
+    root: Path,
+    wanted: tuple[int, ...],
+    mirror: str | None,
+    progress: Progress | None,
+) -> None:
+    """Make what is missing of HR and of the LR images of the wanted scales."""
     for archive in dataset.archives:
         folder = root / "HR" if archive.scale is None else lr_folder(root, archive.scale)
         if (archive.scale is None or archive.scale in wanted) and not folder.is_dir():
@@ -93,14 +152,13 @@ def fetch_dataset(
     for scale in wanted:
         if not lr_folder(root, scale).is_dir():
             _regenerate(dataset, root / "HR", lr_folder(root, scale), scale)
-    return root
 
 
 def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
     """LR images made of HR images that a user keeps elsewhere, in a folder of the cache.
 
     Raises:
-        DataError: HR images that cannot be read; all are listed.
+        DataError: HR images that cannot be read (all are listed), or the cache cannot be used.
     """
     from harness.imaging.codecs import pixel_digest, read_rgb
 
@@ -116,8 +174,9 @@ def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
     if problems:
         raise refused(dataset.title, scale, problems)
     folder = lr_folder(dataset_folder(dataset) / "regenerated" / digest.hexdigest()[:16], scale)
-    if not folder.is_dir():
-        _regenerate(dataset, hr, folder, scale)
+    with _usable(folder):
+        if not folder.is_dir():
+            _regenerate(dataset, hr, folder, scale)
     return folder
 
 
@@ -146,7 +205,12 @@ def _unpack(
     mirror: str | None,
     progress: Progress | None,
 ) -> None:
-    """Fetch an archive and write its declared members, and nothing else, to ``folder``."""
+    """Fetch an archive and write its declared members, and nothing else, to ``folder``.
+
+    Their pixels are recorded beside them.
+    """
+    from harness.imaging.codecs import pixel_digest, read_rgb
+
     path = fetch_file(
         archive.url,
         filename=archive.filename,
@@ -169,10 +233,15 @@ def _unpack(
             problems = [f"{path}: has no member {member}" for member in missing]
             message = f"{path}: {len(missing)} of {len(members)} declared members are missing"
             raise DataError(message, problems, advice="Fetch the official archive.")
-        for member in members:
+        pixels: dict[str, str] = {}
+        for image, member in zip(dataset.images, members, strict=True):
             # The target is named by us, so no member can reach outside the folder.
-            with opened.open(member) as source, (staging / Path(member).name).open("wb") as target:
+            kept = staging / Path(member).name
+            with opened.open(member) as source, kept.open("wb") as target:
                 shutil.copyfileobj(source, target)
+            pixels[image] = pixel_digest(read_rgb(kept, allow_grey=image in dataset.grey))
+        record = Unpacked(archive=archive.sha256, pixels=pixels)
+        (staging / _RECORD).write_text(record.model_dump_json(indent=1))
     path.unlink(missing_ok=True)
 
 
@@ -235,6 +304,15 @@ def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
             pixels = modcrop(read_rgb(path, allow_grey=name in dataset.grey), scale)
             lr = downscale(pixels, scale, border=dataset.lr_border)
             write_png(staging / f"{name}x{scale}.png", lr)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses in a folder of the cache into ``DataError``."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
 
 
 @contextmanager

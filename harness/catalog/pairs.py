@@ -51,12 +51,13 @@ class ImagePairs:
     """A data set at one scale, sorted by image name.
 
     Attributes:
-        name: declared name, or name of the folder.
-        title: name in tables.
+        name: declared name, or name of the folder; a folder never has a declared name.
+        title: name in tables; says so where images are not proven to be the declared ones.
         scale: upscaling factor.
         pairs: the images.
         modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
         digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
+        verified: ``digest`` is that of the declared data set, set by ``open_dataset``.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ImagePairs:
     pairs: tuple[ImagePair, ...]
     modcrop: bool = False
     digest: str = ""
+    verified: bool = False
 
     def __len__(self) -> int:
         """Number of images."""
@@ -108,6 +110,7 @@ class ImagePairs:
             scale=self.scale,
             images=len(self.pairs),
             digest=self.digest or check(self),
+            verified=self.verified,
         )
 
 
@@ -147,6 +150,11 @@ def check(
     return digest.hexdigest()
 
 
+def digest_line(name: str, lr: str, hr: str) -> str:
+    """What one pair adds to the digest of a data set: its name and two pixel digests."""
+    return f"{name} {lr} {hr}\n"
+
+
 def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
     """The error that lists every problem of a data set."""
     counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -182,7 +190,7 @@ def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], s
             f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
             "another HR size or scale"
         )
-    return problems, f"{pair.name} {pixel_digest(lr)} {pixel_digest(hr)}\n"
+    return problems, digest_line(pair.name, pixel_digest(lr), pixel_digest(hr))
 
 
 def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:

@@ -7,6 +7,7 @@ Descriptors are data and import no torch. A distribution offers its networks thr
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -17,9 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import RegistrationError, UsageError
+from harness.metrics import METRICS
 from harness.protocol import Frozen
 from harness.records import Notice, Sha256
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENTRY_POINT_GROUP = "esrbench.models"
+OWN_NAME = "esrbench"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
@@ -58,6 +61,14 @@ class PublishedFigure(Frozen):
     value: float
     source: str
     data: str | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if metric not in METRICS:
+            message = f"there is no metric {metric!r}; known are {', '.join(METRICS)}"
+            raise ValueError(message)
+        return metric
 
 
 class ReleasedWeights(Frozen):
@@ -214,13 +225,19 @@ def default_registry() -> Registry:
     A distribution whose entry point fails to load leaves a notice and nothing else.
     """
     registry = Registry()
-    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        origin = point.dist.name if point.dist is not None else point.value
+    offers = [
+        (point.dist.name if point.dist is not None else point.value, point)
+        for point in metadata.entry_points(group=ENTRY_POINT_GROUP)
+    ]
+    # Ours first: a stranger who takes one of our names loses, not we.
+    for origin, point in sorted(offers, key=lambda offer: offer[0] != OWN_NAME):
         try:
-            offered = point.load()
+            # What a stranger prints on import must not mix with our results.
+            with contextlib.redirect_stdout(sys.stderr):
+                offered = point.load()
             batch = (offered,) if isinstance(offered, ModelDescriptor) else tuple(offered)
             registry.add(batch, origin=origin)
-        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - strangers may raise anything
             registry.notices.append(
                 Notice(
                     code="broken-entry-point",
@@ -253,6 +270,12 @@ def register_model(
         module = factory.__module__
         file = getattr(sys.modules.get(module), "__file__", None)
         location = str(Path(file).resolve()) if module == "__main__" and file else module
+        if "<locals>" in factory.__qualname__ or (
+            module == "__main__" and not (file and Path(file).is_file())
+        ):
+            message = f"{name!r} is defined where a worker process cannot import it"
+            advice = "Define it at the top level of a file: workers import that file."
+            raise RegistrationError(message, advice=advice)
         doc = (factory.__doc__ or "").strip().splitlines()
         try:
             descriptor = ModelDescriptor(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from harness.cli import fetch, leaderboard, listing, paper_table, run, show, validate
 from harness.cli.console import report_error
-from harness.errors import EsrbenchError
+from harness.errors import EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 app = typer.Typer(
     name="esrbench",
@@ -30,10 +37,29 @@ app.command("fetch")(fetch.fetch_command)
 app.command("validate")(validate.validate_command)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of ``esrbench``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal without subscripts shows question marks rather than a traceback.
+        sys.stdout.reconfigure(errors="replace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    as_json = "--json" in sys.argv
     try:
-        app(prog_name="esrbench")
+        code = app(prog_name="esrbench", standalone_mode=False)
     except EsrbenchError as error:
-        report_error(error, as_json="--json" in sys.argv)
+        report_error(error, as_json=as_json)
         sys.exit(error.exit_code)
+    except TyperException as error:
+        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
+        report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)
+        sys.exit(UsageError.exit_code)
+    if code == EXIT_INTERRUPTED:
+        report_error(InterruptionError("interrupted"), as_json=as_json)
+    sys.exit(code or 0)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does, so that workers end too."""
+    sys.exit(128 + number)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import Console
+    from rich.progress import Progress
 
+    from harness.catalog.registry import Registry
     from harness.records import Notice
 
 JsonOption = Annotated[
@@ -37,15 +39,48 @@ def results() -> Console:
     return Console(highlight=False, width=wide)
 
 
+def progress_bar() -> Progress:
+    """A bar of counted steps with time left, on stderr, gone when done."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=messages(),
+        transient=True,
+    )
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document."""
     print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))  # noqa: T201
 
 
-def print_notices(notices: Iterable[Notice]) -> None:
-    """Print typed warnings."""
+def open_registry() -> Registry:
+    """The registry of networks; warns of distributions that could not be loaded."""
+    from harness.catalog.registry import default_registry
+
+    registry = default_registry()
+    print_notices(registry.notices)
+    return registry
+
+
+def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
+    """Print typed warnings, of a subject if there is one."""
+    of = f"{subject}: " if subject else ""
     for notice in notices:
-        line = f"warning ({notice.code}): {notice.message}. {notice.advice}"
+        line = f"warning ({notice.code}): {of}{notice.message}. {notice.advice}"
         messages().print(line, style="yellow", markup=False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import JsonOption, messages, print_json
+from harness.cli.console import JsonOption, messages, open_registry, print_json
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def fetch_command(
 def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> list[tuple[str, str]]:
     """Fetch a network's released weights; what was fetched and where it lies."""
     from harness.catalog.networks import fetch_release
-    from harness.catalog.registry import default_registry
 
-    descriptor = default_registry().get(name)
+    registry = open_registry()
+    descriptor = registry.get(name)
     released = [w for w in descriptor.weights if scales is None or w.scale in scales]
     if not released:
         at = f" at x{', x'.join(map(str, scales))}" if scales else ""
-        having = [model.name for model in default_registry() if model.weights]
+        having = [model.name for model in registry if model.weights]
         message = f"no weights are released for {name}{at}"
         raise UsageError(message, advice=f"There are some for: {', '.join(having)}.")
     fetched: list[tuple[str, str]] = []

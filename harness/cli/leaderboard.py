@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import JsonOption, print_json, print_notices, results
 from harness.errors import UsageError
+from harness.reports import tables
+from harness.reports.tables import TableFormat
 from harness.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
     from harness.ranking.rules import Rule
     from harness.records import RunRecord
-
-Format = Literal["terminal", "markdown", "csv", "json"]
 
 
 def leaderboard_command(
@@ -28,7 +28,7 @@ def leaderboard_command(
     scale: Annotated[
         int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
     ] = None,
-    table_format: Annotated[Format, typer.Option("--format", help="Form of the table.")] = (
+    table_format: Annotated[TableFormat, typer.Option("--format", help="Form of the table.")] = (
         "terminal"
     ),
     folder: Annotated[
@@ -57,10 +57,9 @@ def leaderboard_command(
     print_board(wanted, chosen_rule, "json" if as_json else table_format)
 
 
-def print_board(records: Sequence[RunRecord], rule: Rule, table_format: Format) -> None:
+def print_board(records: Sequence[RunRecord], rule: Rule, table_format: TableFormat) -> None:
     """Print the leaderboard of records in a format."""
     from harness.ranking.leaderboard import build_leaderboard
-    from harness.reports import tables
 
     board = build_leaderboard(records, rule)
     if table_format == "json":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.console import JsonOption, messages, print_json, print_notices, results
+from harness.cli.console import JsonOption, open_registry, print_json, progress_bar, results
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def list_command(
     from rich.table import Table
 
     table = Table()
-    for column in rows[0] if rows else ():
-        table.add_column(column.replace("_", " "), no_wrap=column == "name")
+    for column, value in rows[0].items() if rows else ():
+        justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
+        table.add_column(column.replace("_", " "), no_wrap=column == "name", justify=justify)
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
     results().print(table)
@@ -42,10 +43,7 @@ def list_command(
 
 def _models() -> list[dict[str, Any]]:
     from harness.catalog.networks import cached_release
-    from harness.catalog.registry import default_registry
 
-    registry = default_registry()
-    print_notices(registry.notices)
     return [
         {
             "name": model.name,
@@ -57,21 +55,23 @@ def _models() -> list[dict[str, Any]]:
             "origin": model.origin,
             "summary": model.summary,
         }
-        for model in registry
+        for model in open_registry()
     ]
 
 
 def _counted_models() -> list[dict[str, Any]]:
-    from harness.catalog.registry import default_registry
     from harness.evaluation.inspection import count_models
     from harness.records import Complexity
 
-    registry = default_registry()
-    print_notices(registry.notices)
-    models = [(model, max(model.scales)) for model in registry]
+    models = [(model, max(model.scales)) for model in open_registry()]
     rows: list[dict[str, Any]] = []
-    with messages().status("counting"):
-        for (model, scale), found in zip(models, count_models(models), strict=True):
+    with progress_bar() as progress:
+        counted = progress.track(
+            zip(models, count_models(models), strict=True),
+            total=len(models),
+            description="counting",
+        )
+        for (model, scale), found in counted:
             row: dict[str, Any] = {"name": model.name, "scale": scale}
             if isinstance(found, Complexity):
                 row |= {"params": found.params} | _counts(found)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.console import JsonOption, messages, print_json, results
+from harness.cli.console import JsonOption, messages, open_registry, print_json, results
 from harness.metrics import METRICS
 
 STYLES = {
@@ -31,12 +31,11 @@ def paper_table_command(
     from rich.table import Table
     from rich.text import Text
 
-    from harness.catalog.registry import default_registry
     from harness.reports.paper_table import CONVENTIONS, compare_rows, printed_rows
 
     rows = [row for row in printed_rows() if scale is None or row.scale in scale]
     with messages().status("counting"):
-        compared = list(compare_rows(rows, default_registry()))
+        compared = list(compare_rows(rows, open_registry()))
     if as_json:
         print_json([row.model_dump(mode="json") for row in compared])
         return

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.console import JsonOption, messages, print_json, print_notices
+from harness.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_json,
+    print_notices,
+    progress_bar,
+)
 from harness.cli.leaderboard import print_board
-from harness.cli.sizes import parse_size
+from harness.cli.options import parse_size, parse_weights
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
-from harness.protocol import LatencyDesign, Protocol
+from harness.protocol import MAX_ROUNDS, LatencyDesign, Protocol
 from harness.records import Absent
 from harness.store import Store, default_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.progress import TaskID
 
     from harness.evaluation.suite import Suite
     from harness.records import RunRecord
@@ -55,13 +66,19 @@ def run_command(
         str, typer.Option(help="LR size at which complexity and latency are taken.")
     ] = "256x256",
     warmup: Annotated[
-        int, typer.Option(min=0, help="Untimed forwards at each new LR size.")
+        int, typer.Option(min=0, max=MAX_ROUNDS, help="Untimed forwards at each new LR size.")
     ] = DESIGN.warmup_rounds,
     min_rounds: Annotated[
-        int, typer.Option(min=1, help="Timed forwards an input, whatever they cost.")
-    ] = DESIGN.min_rounds,
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_ROUNDS,
+            help="Timed forwards an input, whatever they cost.",
+            show_default=f"{DESIGN.min_rounds}, or --rounds if fewer",
+        ),
+    ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Most timed forwards an input.")
+        int, typer.Option(min=1, max=MAX_ROUNDS, help="Most timed forwards an input.")
     ] = DESIGN.max_rounds,
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds of timed forwards after which an input is done.")
@@ -82,25 +99,46 @@ def run_command(
 
     Every record is stored as it is made; Ctrl-C keeps the finished ones.
     """
+    from harness.evaluation.suite import plan_suite
     from harness.ranking.rules import get_rule
 
     chosen_rule = get_rule(rule)
+    if not math.isfinite(budget):
+        message = f"--budget {budget}: expected seconds"
+        raise UsageError(message, advice="For example 3.")
+    least = min(DESIGN.min_rounds, rounds) if min_rounds is None else min_rounds
+    if least > rounds:
+        message = f"--min-rounds {least} exceeds --rounds {rounds}"
+        raise UsageError(message, advice="Raise --rounds too.")
+    design = LatencyDesign(
+        warmup_rounds=warmup, min_rounds=least, max_rounds=rounds, budget_seconds=budget
+    )
     protocol = Protocol(
         device=device,
         threads=threads,
         seed=seed,
         counted_input=parse_size(input_size),
-        latency=LatencyDesign(
-            warmup_rounds=warmup,
-            min_rounds=min(min_rounds, rounds),
-            max_rounds=rounds,
-            budget_seconds=budget,
-        )
-        if latency
-        else None,
+        latency=design if latency else None,
     )
     store = Store(results or default_results())
-    suite = plan(tuple(names or DEFAULT_ENTRIES), data or ["demo"], scale, weights or [], protocol)
+    chosen = list(names or DEFAULT_ENTRIES)
+    with progress_bar() as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_image(spec: str, done: int, total: int) -> None:
+            if spec not in bars:
+                bars[spec] = progress.add_task(f"checking {spec}", total=total)
+            progress.update(bars[spec], completed=done)
+
+        suite = plan_suite(
+            open_registry(),
+            chosen,
+            data or ["demo"],
+            scale,
+            weights=parse_weights(weights or [], chosen),
+            protocol=protocol,
+            on_image=on_image,
+        )
     records, interrupted = execute(suite, store, timeout_seconds=timeout)
     if as_json:
         document = {
@@ -113,61 +151,31 @@ def run_command(
             on_data = [record for record in records if record.data.digest == identity.digest]
             if on_data:
                 print_board(on_data, chosen_rule, "terminal")
-    for record in records:
-        print_notices(record.notices)
-    for name, value in {record.entry.name: record.values["psnr_rgb"] for record in records}.items():
-        if isinstance(value, Absent) and value.advice:
-            messages().print(f"hint: no PSNR for {name}. {value.advice}", markup=False)
+    report(records)
     if interrupted:
         messages().print(f"interrupted: {len(records)} finished runs are in {store.runs}")
-        raise typer.Exit(EXIT_INTERRUPTED)
-    messages().print(f"{len(records)} records are in {store.runs}", markup=False)
+        sys.exit(EXIT_INTERRUPTED)
+    messages().print(f"{len(records)} new records are in {store.runs}", markup=False)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
 
-def plan(
-    names: Sequence[str],
-    data: Sequence[str],
-    scale: int,
-    weights: Sequence[str],
-    protocol: Protocol,
-) -> Suite:
-    """Resolve and check everything before any network runs."""
-    from harness.catalog.registry import default_registry
-    from harness.evaluation.suite import Suite, open_data, plan_entries
-
-    registry = default_registry()
-    print_notices(registry.notices)
-    entries = plan_entries(registry, names, scale, parse_weights(weights, names))
-    with messages().status("checking images"):
-        opened = tuple(open_data(spec, scale) for spec in data)
-    return Suite(entries=entries, data=opened, protocol=protocol)
+def report(records: Sequence[RunRecord]) -> None:
+    """Warnings of the runs, and what would complete them, once an entry."""
+    by_entry = {record.entry.name: record for record in records}
+    for name, record in by_entry.items():
+        print_notices(record.notices, subject=name)
+        psnr = record.values["psnr_rgb"]
+        if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
+            messages().print(f"hint: no PSNR for {name}. {psnr.advice}", markup=False)
 
 
 def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list[RunRecord], bool]:
     """Run the suite under a progress bar; the records made, and whether it was interrupted."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from harness.evaluation.suite import run_suite
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
     records: list[RunRecord] = []
-    with Progress(*columns, console=messages(), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("starting", total=suite.steps)
         begun = 0
 
@@ -179,36 +187,12 @@ def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list
         try:
             for record in run_suite(suite, store, on_step=on_step, timeout_seconds=timeout_seconds):
                 records.append(record)
-                line = f"{record.entry.name} on {record.data.name}: {record.status}"
                 failure = record.failure()
-                progress.print(
-                    f"{line} in {record.duration_seconds:.0f} s"
-                    + (f" ({failure})" if failure else ""),
-                    markup=False,
+                line = f"{record.entry.name} on {record.data.name}: {record.status}"
+                line += f" in {record.duration_seconds:.0f} s" + (
+                    f" ({failure})" if failure else ""
                 )
+                progress.print(line, markup=False)
         except KeyboardInterrupt:
             return records, True
     return records, False
-
-
-def parse_weights(
-    specs: Sequence[str], names: Sequence[str]
-) -> dict[str, Path | Literal["auto"] | None]:
-    """Weights by network name from ``NAME=FILE``, ``NAME=random`` or a lone ``FILE``.
-
-    Raises:
-        UsageError: a name that is not run, or a lone file for several networks.
-    """
-    chosen: dict[str, Path | Literal["auto"] | None] = {}
-    for spec in specs:
-        name, separator, value = spec.partition("=")
-        if not separator:
-            if len(names) != 1:
-                message = f"--weights {spec}: which of {', '.join(names)} is it for?"
-                raise UsageError(message, advice="Write --weights NAME=FILE.")
-            name, value = names[0], spec
-        if name not in names:
-            message = f"--weights {spec}: {name} is not among the networks to run"
-            raise UsageError(message, advice=f"They are: {', '.join(names)}.")
-        chosen[name] = None if value == "random" else Path(value)
-    return chosen

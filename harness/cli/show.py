@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from harness.cli.console import JsonOption, print_json, print_notices, results
-from harness.cli.sizes import parse_size
+from harness.cli.console import JsonOption, open_registry, print_json, results
+from harness.cli.options import parse_size
 from harness.errors import UsageError
 from harness.metrics import MIB
 from harness.store import Store, default_results, read_record
@@ -102,10 +102,8 @@ def find(name: str, store: Store) -> BaseModel:
         UsageError: nothing has that name.
     """
     from harness.catalog.datasets import dataset_names, get_dataset
-    from harness.catalog.registry import default_registry
 
-    registry = default_registry()
-    print_notices(registry.notices)
+    registry = open_registry()
     if name in registry:
         return registry.get(name)
     if name in dataset_names():

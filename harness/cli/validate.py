@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import JsonOption, print_json, results
-from harness.cli.run import parse_weights
+from harness.cli.console import JsonOption, open_registry, print_json, progress_bar, results
+from harness.cli.options import parse_weights
 from harness.errors import EXIT_MEASUREMENT_FAILED
+
+if TYPE_CHECKING:
+    from harness.evaluation.validation import ValidationReport
 
 MARKS = {
     "passed": "[green]passed[/]",
@@ -33,18 +36,21 @@ def validate_command(
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.catalog.registry import default_registry
     from harness.evaluation.validation import validate_entry
 
-    registry = default_registry()
+    registry = open_registry()
     chosen = parse_weights(weights or [], names)
-    reports = [
-        validate_entry(
-            registry.get(name), at, weights=chosen.get(name, "auto"), timeout_seconds=timeout
-        )
-        for name in names
-        for at in scale or registry.get(name).scales
+    wanted = [
+        (registry.get(name), at) for name in names for at in scale or registry.get(name).scales
     ]
+    reports: list[ValidationReport] = []
+    with progress_bar() as progress:
+        task = progress.add_task("validating", total=len(wanted))
+        for model, at in wanted:
+            progress.update(task, description=f"{model.name} x{at}")
+            choice = chosen.get(model.name, "auto")
+            reports.append(validate_entry(model, at, weights=choice, timeout_seconds=timeout))
+            progress.advance(task)
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
     else:

@@ -6,9 +6,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.environment import cpus_available, describe_environment
 from harness.errors import MeasurementError
@@ -67,12 +67,6 @@ class _Findings:
     fixed: LatencySamples | Absent
     memory: Memory | Absent
 
-    @property
-    def failed(self) -> bool:
-        """Whether any probe failed."""
-        parts = (self.complexity, self.images, self.quality, self.fixed, self.memory)
-        return any(isinstance(part, Absent) and part.kind == "failed" for part in parts)
-
 
 NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
@@ -114,19 +108,19 @@ def measure_entry(
             absent = _failed(failure)
             findings = _Findings(absent, absent, absent, absent, absent)
         else:
+            entry = replace(entry, weights=_effective(entry.weights, ready))
             _probe(session, entry, pairs, protocol, findings=findings, on_step=on_step)
         log_tail = session.log_tail
     environment = describe_environment(
         threads=ready.threads if ready else protocol.threads or cpus_available(),
         accelerator=ready.accelerator if ready else None,
     )
-    failed = findings.failed
     complexity = findings.complexity
-    return RunRecord(
+    record = RunRecord(
         run_id=_run_id(created, entry, data),
         created=created,
         duration_seconds=time.monotonic() - start,
-        status="failed" if failed else "ok",
+        status="ok",
         entry=EntryIdentity(
             name=entry.descriptor.name,
             scale=entry.scale,
@@ -155,8 +149,10 @@ def measure_entry(
             weights=entry.weights.identity,
         ),
         notices=complexity.notices if isinstance(complexity, Complexity) else (),
-        log_tail=log_tail if failed else "",
     )
+    if record.failure() is None:
+        return record
+    return record.model_copy(update={"status": "failed", "log_tail": log_tail})
 
 
 def _probe(
@@ -179,6 +175,13 @@ def _probe(
             _raise_if_fatal(failure)
         except MeasurementError as error:
             findings.quality = Absent(kind="failed", reason=error.message, advice=error.advice)
+        # Before the fixed input, whose peak is not the images'.
+        on_step("reading memory")
+        try:
+            findings.memory = session.read_memory()
+        except WorkerError as failure:
+            findings.memory = _failed(failure)
+            _raise_if_fatal(failure)
         on_step("timing the fixed input")
         if protocol.latency is None:
             findings.fixed = NOT_TIMED
@@ -188,12 +191,6 @@ def _probe(
             except WorkerError as failure:
                 findings.fixed = _failed(failure)
                 _raise_if_fatal(failure)
-        on_step("reading memory")
-        try:
-            findings.memory = session.read_memory()
-        except WorkerError as failure:
-            findings.memory = _failed(failure)
-            _raise_if_fatal(failure)
         # Counters import and patch much of torch, so they come after all that is timed.
         on_step("counting")
         try:
@@ -256,6 +253,14 @@ def upscale_images(
     return tuple(samples) if protocol.latency is not None else NOT_TIMED, quality
 
 
+def _effective(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
+    """The weights as found: a network without parameters has none, one without a file random."""
+    if weights.path is not None:
+        return weights
+    source: Literal["none", "random"] = "random" if ready.parameters else "none"
+    return replace(weights, identity=weights.identity.model_copy(update={"source": source}))
+
+
 def _unscored(entry: Entry) -> Absent:
     name, scale = entry.descriptor.name, entry.scale
     if entry.descriptor.released_weights(scale) is None:
@@ -281,6 +286,6 @@ def _raise_if_fatal(failure: WorkerError) -> None:
 
 
 def _run_id(created: datetime, entry: Entry, data: DataIdentity) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name)[:40]
     stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
     return f"{stamp}-{entry.descriptor.name}-x{entry.scale}-{name}-{secrets.token_hex(3)}"

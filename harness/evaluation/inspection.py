@@ -6,35 +6,41 @@ from typing import TYPE_CHECKING
 
 from harness.catalog.networks import resolve_weights
 from harness.isolation.session import WorkerError, WorkerSession
-from harness.protocol import Protocol
+from harness.protocol import COUNTERS, Protocol
 from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.catalog.registry import ModelDescriptor
+    from harness.protocol import CounterName
     from harness.records import Block, Complexity
 
 
 def count_models(
-    models: Sequence[tuple[ModelDescriptor, int]], *, input_size: tuple[int, int] = (256, 256)
+    models: Sequence[tuple[ModelDescriptor, int]],
+    *,
+    input_size: tuple[int, int] = (256, 256),
+    counters: Sequence[CounterName] = COUNTERS,
 ) -> Iterator[Complexity | Absent]:
     """Complexity of many networks with random weights, in one worker while it lives.
 
     Args:
         models: descriptors and the scales to count them at.
         input_size: LR height and width.
+        counters: which rules to count by.
 
     Yields:
         One result a network, in order; absent with the reason where counting failed.
     """
     remaining = list(models)
+    protocol = Protocol(counted_input=input_size, counters=tuple(counters))
     while remaining:
         with WorkerSession() as session:
             while remaining:
                 descriptor, scale = remaining.pop(0)
                 try:
-                    _load(session, descriptor, scale, input_size)
+                    _load(session, descriptor, scale, protocol)
                     yield session.count_complexity()
                 except WorkerError as error:
                     yield Absent(kind="failed", reason=error.message, advice=error.advice)
@@ -63,12 +69,12 @@ def blocks_of(
     """
     descriptor.require_scale(scale)
     with WorkerSession() as session:
-        _load(session, descriptor, scale, input_size)
+        _load(session, descriptor, scale, Protocol(counted_input=input_size))
         return session.measure_blocks(depth)
 
 
 def _load(
-    session: WorkerSession, descriptor: ModelDescriptor, scale: int, input_size: tuple[int, int]
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int, protocol: Protocol
 ) -> None:
     weights = resolve_weights(descriptor, scale, None)
-    session.load(descriptor, scale, weights=weights, protocol=Protocol(counted_input=input_size))
+    session.load(descriptor, scale, weights=weights, protocol=protocol)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.catalog.datasets import open_dataset, parse_data_spec
+from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
+from harness.errors import UsageError
 from harness.evaluation.evaluator import STEPS_BESIDE_IMAGES, Entry, measure_entry
+from harness.imaging.codecs import read_size
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -36,24 +39,61 @@ class Suite:
         return len(self.entries) * (images + len(self.data) * STEPS_BESIDE_IMAGES)
 
 
+def plan_suite(
+    registry: Registry,
+    names: Sequence[str],
+    data: Sequence[str],
+    scale: int,
+    *,
+    weights: Mapping[str, WeightsChoice],
+    protocol: Protocol,
+    on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
+) -> Suite:
+    """Resolve and check everything before any network runs.
+
+    Args:
+        registry: where names are looked up.
+        names: of networks; a repeated one counts once.
+        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each; equal images count once.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings.
+        on_image: told data set, images checked and images in all.
+
+    Raises:
+        UsageError: an unknown name or scale, weights for a network that does not run, or an
+            LR image below what a network accepts.
+        WeightsError: a weights file that is missing or altered.
+        DataError: images that may not be measured on; all problems are listed.
+    """
+    entries = plan_entries(registry, names, scale, weights)
+    opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
+    for spec in data:
+        pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
+        identity = pairs.identity()
+        if identity.verified or identity.digest not in opened:
+            opened[identity.digest] = (pairs, identity)
+    suite = Suite(entries, tuple(opened.values()), protocol)
+    _require_sizes(suite)
+    return suite
+
+
 def plan_entries(
     registry: Registry,
     names: Sequence[str],
     scale: int,
     weights: Mapping[str, WeightsChoice],
 ) -> tuple[Entry, ...]:
-    """Resolve names and weights before anything runs.
-
-    Args:
-        registry: where names are looked up.
-        names: of networks; a repeated one counts once.
-        scale: upscaling factor.
-        weights: by name; networks left out take ``auto``.
+    """Resolve names and weights.
 
     Raises:
-        UsageError: an unknown name or scale.
+        UsageError: an unknown name or scale, or weights for a network that does not run.
         WeightsError: a weights file that is missing or altered.
     """
+    unused = sorted(set(weights) - set(names))
+    if unused:
+        message = f"weights are given for {', '.join(unused)}, which is not among the networks"
+        raise UsageError(message, advice=f"They are: {', '.join(names)}.")
     entries: list[Entry] = []
     for name in dict.fromkeys(names):
         descriptor = registry.get(name)
@@ -61,22 +101,6 @@ def plan_entries(
         resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
         entries.append(Entry(descriptor, scale, resolved))
     return tuple(entries)
-
-
-def open_data(spec: str, scale: int) -> tuple[ImagePairs, DataIdentity]:
-    """Open and check a data set before anything runs.
-
-    Args:
-        spec: ``NAME``, ``PATH`` or ``NAME=PATH``.
-        scale: upscaling factor.
-
-    Raises:
-        UsageError: unknown name.
-        DataError: images are missing or may not be measured on; all problems are listed.
-    """
-    name, root = parse_data_spec(spec)
-    pairs = open_dataset(name, scale, root=root)
-    return pairs, pairs.identity()
 
 
 def run_suite(
@@ -100,6 +124,7 @@ def run_suite(
     Raises:
         RecordError: a record cannot be stored; those before it are.
     """
+    store.require_writable()
     for pairs, data in suite.data:
         for entry in suite.entries:
             name = entry.descriptor.name
@@ -113,3 +138,19 @@ def run_suite(
             )
             store.put(record)
             yield record
+
+
+def _require_sizes(suite: Suite) -> None:
+    """Refuse inputs that a network is known to fail on, before hours are spent on others."""
+    inputs = {f"the fixed input of {suite.protocol.counted_input}": suite.protocol.counted_input}
+    for pairs, _ in suite.data:
+        inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
+    for entry in suite.entries:
+        least = entry.descriptor.min_lr_size
+        small = [f"{name} ({h}x{w})" for name, (h, w) in inputs.items() if min(h, w) < least]
+        if small:
+            name = entry.descriptor.name
+            message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
+            if len(small) > 1:
+                message += f" and {len(small) - 1} more"
+            raise UsageError(message, advice=f"Leave {name} out, or those images.")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
+REPEAT_SIDE = 48
 
 
 class Check(Frozen):
@@ -81,29 +82,30 @@ def _loaded_checks(
     session: WorkerSession, descriptor: ModelDescriptor, scale: int
 ) -> Iterator[Check]:
     smallest = descriptor.min_lr_size
-    images: list[npt.NDArray[np.uint8]] = []
-    for height, width in ((smallest, smallest), *ODD_SIZES):
+    upscaled = 0
+    sizes = [(max(height, smallest), max(width, smallest)) for height, width in ODD_SIZES]
+    for height, width in dict.fromkeys([(smallest, smallest), *sizes]):
         name = f"upscales {height}x{width}"
         lr = _noise(height, width, seed=0)
         try:
-            images.append(session.upscale(lr, name, design=None)[0])
+            session.upscale(lr, name, design=None)
         except WorkerError as error:
             if error.fatal:
                 raise
             yield _broken(name, error)
         else:
+            upscaled += 1
             yield _kept(name, f"SR is {height * scale}x{width * scale}, finite.")
-    if len(images) <= len(ODD_SIZES):
+    if not upscaled:
         yield Check(name="deterministic", outcome="skipped", detail="It does not upscale yet.")
         return
-    yield from _repeat_checks(session)
+    yield from _repeat_checks(session, max(smallest, REPEAT_SIDE))
     yield from _count_checks(session, descriptor, scale)
 
 
-def _repeat_checks(session: WorkerSession) -> Iterator[Check]:
-    height, width = ODD_SIZES[0]
+def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
     first, again, other = (
-        session.upscale(_noise(height, width, seed=seed), "repeat", design=None)[0]
+        session.upscale(_noise(side, side, seed=seed), "repeat", design=None)[0]
         for seed in (0, 0, 1)
     )
     differing = int(np.count_nonzero(first != again))

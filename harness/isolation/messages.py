@@ -84,9 +84,10 @@ class Stop(Frozen):
 
 
 class Ready(Frozen):
-    """The network is loaded."""
+    """The network is loaded; ``parameters`` is the number of its parameter tensors."""
 
     event: Literal["ready"] = "ready"
+    parameters: Annotated[int, Field(ge=0)]
     threads: int
     accelerator: str | None
     code_sha256: Sha256 | None

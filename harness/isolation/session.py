@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
-from harness.environment import MALLOC_SETTINGS
+from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
 from harness.errors import MeasurementError
 from harness.isolation.channel import (
     Channel,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, MemoryRead)
 
 LOG_BYTES = 64 * 1024
+_OWN_FOLDER = str(Path(__file__).resolve().parents[2])
+"""First on the worker's path: a ``models`` folder of the user's must not hide ours."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 STOP_SECONDS = 5.0
 
@@ -114,13 +117,14 @@ class WorkerSession:
         environment = {
             **os.environ,
             **MALLOC_SETTINGS,
-            # The worker finds what this process finds, scripts beside the caller included.
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            "PYTHONPATH": os.pathsep.join([_OWN_FOLDER, *(path or "." for path in sys.path)]),
+            WORKER_VARIABLE: "1",
         }
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [
                     sys.executable,
+                    "-P",
                     "-m",
                     "harness.isolation.worker",
                     str(worker_read),

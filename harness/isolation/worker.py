@@ -6,6 +6,8 @@ Started as ``python -m harness.isolation.worker READ_FD WRITE_FD``; speaks
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import sys
 import traceback
 from functools import partial
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from harness.protocol import LatencyDesign
 
 MESSAGE_CHARACTERS = 2000
+PR_SET_PDEATHSIG = 1
+"""From ``linux/prctl.h``."""
 
 
 class Worker:
@@ -81,6 +85,7 @@ class Worker:
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
         return Ready(
+            parameters=sum(1 for _ in self.network.parameters()),
             threads=torch.get_num_threads(),
             accelerator=self.device.accelerator,
             code_sha256=code_sha256(self.network, resolve_factory(self.descriptor.factory)),
@@ -113,7 +118,8 @@ class Worker:
         with torch.inference_mode():
             if request.design is None:
                 latency = None
-                output = self.network(self.conversion.to_input(lr, self.device.device))
+                pixels = self.conversion.to_input(lr, self.device.device)
+                output, _ = self.device.time(partial(self.network, pixels))
             else:
                 output, latency = self._time(lr, request.input_name, request.design)
             sr = self.conversion.validate(output, request.lr_size)
@@ -218,5 +224,12 @@ def serve(channel: Channel) -> None:
         channel.send(reply.model_dump(mode="json"), content)
 
 
+def end_with_parent() -> None:
+    """Let the kernel kill this process when the evaluator dies, however it dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    end_with_parent()
     serve(Channel(int(sys.argv[1]), int(sys.argv[2])))

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 SPREAD_LIMIT: Final = 0.02
 """Counters that differ by more than this share of the smallest are worth a notice."""
 
-_ADVICE: Final = {
-    "meta": "This counter runs forwards without pixel values: sizes and control flow must not "
-    "depend on them, and custom operators need a meta kernel.",
-    "cpu": "Run one forward on the CPU at this input size; the counter needs one that ends well.",
-}
+_ADVICE: Final = (
+    "Run one forward on the CPU at this input size; the counter needs one that ends well."
+)
 
 
 def measure_complexity(
@@ -92,17 +90,16 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
 def _counted(
     name: CounterName, build: Callable[[], nn.Module], shape: tuple[int, int, int, int]
 ) -> CounterResult | Absent:
-    counter = COUNTERS[name]
     try:
-        network = build().eval().to(counter.device)
+        network = build().eval().to("cpu")
         # Values matter only where a forward cannot do without; then they are an image's.
         pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        return counter.count(network, pixels.to(counter.device))
+        return COUNTERS[name].count(network, pixels)
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         return Absent(
             kind="failed",
             reason=f"{name} could not count this network: {_in_words(error)}",
-            advice=_ADVICE[counter.device],
+            advice=_ADVICE,
         )
 
 

@@ -38,13 +38,13 @@ class ComputeDevice(Protocol):
         """Name of the GPU, or None."""
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a forward to its end; its result and seconds."""
+        """Run a forward to its end; its result and seconds. Its peak memory is kept."""
 
     def reset_memory(self) -> None:
-        """Forget the peak so far; what is allocated now counts as the weights."""
+        """Forget all peaks; what is allocated now counts as the weights."""
 
     def read_memory(self) -> Memory | Absent:
-        """Peak since the last reset."""
+        """Highest peak of the forwards since the last reset."""
 
 
 class CpuDevice:
@@ -79,7 +79,9 @@ class CudaDevice:
     """Forwards on the current CUDA device, timed by events on its stream.
 
     Precision is fp32 with TF32 off for convolutions (PyTorch leaves it on) and matmul, and
-    cuDNN picks its algorithm by heuristics, as the challenge's scripts do.
+    cuDNN picks its algorithm by heuristics, as the challenge's scripts do. The allocator's peak
+    is read right after each forward and reset before it, so that neither the harness's
+    conversions nor another forward's output are in it.
 
     Raises:
         MeasurementError: this PyTorch build or machine has no CUDA device.
@@ -100,31 +102,39 @@ class CudaDevice:
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.accelerator: str | None = torch.cuda.get_device_name(self.device)
         self._weights_bytes = 0
+        self._peak_bytes = 0
+        self._peak_reserved_bytes = 0
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
         """Run a forward to its end; its result and the seconds between two events."""
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
         start.record()
         result = forward()
         end.record()
         end.synchronize()
+        peak = torch.cuda.max_memory_allocated(self.device)
+        reserved = torch.cuda.max_memory_reserved(self.device)
+        self._peak_bytes = max(self._peak_bytes, peak)
+        self._peak_reserved_bytes = max(self._peak_reserved_bytes, reserved)
         return result, start.elapsed_time(end) / 1e3
 
     def reset_memory(self) -> None:
-        """Empty the cache and reset the allocator's peak."""
+        """Empty the cache and forget all peaks."""
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self.device)
         self._weights_bytes = torch.cuda.memory_allocated(self.device)
+        self._peak_bytes = self._peak_reserved_bytes = 0
 
-    def read_memory(self) -> Memory:
-        """Allocator peaks since the last reset."""
-        torch.cuda.synchronize(self.device)
+    def read_memory(self) -> Memory | Absent:
+        """Highest allocator peaks of the forwards since the last reset."""
+        if not self._peak_bytes:
+            return Absent(kind="skipped", reason="no image was upscaled")
         return Memory(
-            peak_bytes=torch.cuda.max_memory_allocated(self.device),
-            peak_reserved_bytes=torch.cuda.max_memory_reserved(self.device),
+            peak_bytes=self._peak_bytes,
+            peak_reserved_bytes=self._peak_reserved_bytes,
             weights_bytes=self._weights_bytes,
         )
 

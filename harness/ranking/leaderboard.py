@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from harness.ranking.rules import Rule
 
 
+_SIGN = {"lower": 1, "higher": -1}
+
+
 class Place(Frozen):
     """An entry's place in a track: its sum of ranks and its rank."""
 
@@ -95,7 +98,9 @@ def rank_tracks(
     """
     metrics = dict.fromkeys(metric for track in tracks for metric in track.metrics)
     ranks = {
-        metric: shared_ranks({entry: row[metric] for entry, row in values.items()})
+        metric: shared_ranks(
+            {entry: _SIGN[METRICS[metric].better] * row[metric] for entry, row in values.items()}
+        )
         for metric in metrics
     }
     places: dict[str, dict[str, Place]] = {}
@@ -110,11 +115,15 @@ def rank_tracks(
 
 def select_comparable(
     records: Sequence[RunRecord],
-) -> tuple[list[RunRecord], tuple[Notice, ...]]:
-    """The newest record of each entry among those measured like the newest of all.
+) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
+    """The newest record of each entry among those measured like the newest that went well.
 
     Records that differ in data, protocol or environment are left out with a notice that names
-    what differs. A failed record's environment is not held against it.
+    what differs, unless a comparable record of the same entry on the same images replaces
+    them. A failed record's environment is not held against it.
+
+    Returns:
+        The record that decides, the chosen ones, and the notices.
 
     Raises:
         UsageError: no records.
@@ -124,23 +133,26 @@ def select_comparable(
     ordered = sorted(records, key=lambda record: record.created)
     reference = next((r for r in reversed(ordered) if r.status == "ok"), ordered[-1])
     chosen: dict[str, RunRecord] = {}
-    left_out: dict[str, set[str]] = {}
+    left_out: list[tuple[str, str]] = []
     for record in ordered:
         differing = differences(record, reference)
-        if differing:
-            left_out.setdefault(record.entry.name, set()).update(differing)
-        else:
+        if not differing:
             chosen[record.entry.name] = record
+        elif "data" in differing:
+            images = f"other images called {record.data.name}"
+            left_out.append((record.entry.name, images))
+        else:
+            left_out.append((record.entry.name, ", ".join(differing)))
     notices = tuple(
         Notice(
             code="incomparable",
-            message=f"{name}: a run differs in {', '.join(sorted(fields))} and is left out",
+            message=f"{name}: a run differs in {what} and is left out",
             advice="Measure all entries in one `esrbench run`.",
         )
-        for name, fields in left_out.items()
-        if name not in chosen
+        for name, what in dict.fromkeys(left_out)
+        if name not in chosen or what.startswith("other images")
     )
-    return list(chosen.values()), notices
+    return reference, list(chosen.values()), notices
 
 
 def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
@@ -162,9 +174,9 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
     Raises:
         UsageError: no records.
     """
-    chosen, notices = select_comparable(records)
-    reference = chosen[-1]
-    gated = reference.data.name == rule.gate.data and reference.entry.scale == rule.gate.scale
+    reference, chosen, notices = select_comparable(records)
+    on_gate = (reference.data.name, reference.entry.scale) == (rule.gate.data, rule.gate.scale)
+    gated = on_gate and reference.data.verified
     needed, tracks, notes = _rankable(chosen, rule)
     candidates: list[Row] = []
     unranked: list[Row] = []
@@ -278,6 +290,11 @@ def _gate_statement(rule: Rule, record: RunRecord, *, gated: bool) -> str:
     label = METRICS[gate.metric].label
     if gated:
         return f"Gate: {label} >= {gate.minimum:.2f} dB on {gate.data}, as rounded to 2 decimals."
+    if record.data.name == gate.data and record.entry.scale == gate.scale:
+        return (
+            f"No gate is claimed: these images were given as a folder and are not proven to be "
+            f"{gate.data}; `esrbench fetch {gate.data}` proves it."
+        )
     return (
         f"No gate is claimed: the {gate.minimum:.2f} dB gate holds on {gate.data} x{gate.scale}, "
         f"this is {record.data.name} x{record.entry.scale}."

@@ -43,7 +43,7 @@ class Track(Frozen):
         key: identifier.
         label: heading of its column.
         title: as the edition calls it.
-        metrics: keys in ``METRICS``; lower is better for all of them.
+        metrics: keys in ``METRICS``, each ranked in its own direction.
     """
 
     key: str

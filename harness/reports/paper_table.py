@@ -103,7 +103,7 @@ def compare_rows(rows: Sequence[PrintedRow], registry: Registry) -> Iterator[Com
         {(name, row.scale) for row in rows for name in (row.params_entry, row.flops_entry)}
     )
     models = [(registry.get(name), scale) for name, scale in wanted]
-    found = dict(zip(wanted, count_models(models), strict=True))
+    found = dict(zip(wanted, count_models(models, counters=("ntire2022", "aten")), strict=True))
     for row in rows:
         yield _compare(
             row,
@@ -156,10 +156,10 @@ def _result(complexity: Complexity, counter: Literal["ntire2022", "aten"]) -> Co
 def _judge_params(row: PrintedRow, ours: Complexity) -> tuple[Verdict, str]:
     if matches(row.params_k, ours.params / 1e3):
         return "exact", ""
-    if math.floor(ours.params / 1e3) == int(row.params_k):
-        return "rounded", "parameters are truncated"
     if matches(row.params_k, ours.weight_params / 1e3):
         return "other convention", "parameters are without biases"
+    if math.floor(ours.params / 1e3) == int(row.params_k):
+        return "rounded", "parameters are truncated"
     return "inconsistent", f"{row.params_entry} has {ours.params / 1e3:.1f}K parameters"
 
 

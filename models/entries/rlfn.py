@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.catalog.registry import ModelDescriptor, Paper
+from harness.catalog.registry import ModelDescriptor, Paper, PublishedFigure
 from models.entries.published import ntire2022
 from models.entries.released import ntire2022_weights
 
@@ -33,14 +33,22 @@ ENTRIES = (
             year=2022,
         ),
         licence="MIT",
-        published=ntire2022(
-            psnr=29.00,
-            milliseconds=27.11,
-            params_m=0.317,
-            flops_g=19.70,
-            acts_m=80.05,
-            memory_m=377.91,
-            convs=39,
+        published=(
+            *ntire2022(
+                psnr=29.00,
+                milliseconds=27.11,
+                params_m=0.317,
+                flops_g=19.70,
+                acts_m=80.05,
+                memory_m=377.91,
+                convs=39,
+            ),
+            PublishedFigure(
+                metric="macs_fvcore",
+                scale=4,
+                value=19.67e9,
+                source="NTIRE 2024 efficient SR challenge, baseline",
+            ),
         ),
         weights=(
             ntire2022_weights(

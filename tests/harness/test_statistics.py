@@ -57,36 +57,48 @@ def test_median_of_nothing_is_an_error() -> None:
 
 
 def test_mean_of_medians_is_the_mean_of_each_image_s_median() -> None:
-    result = mean_of_medians([[1.0, 2.0, 9.0], [4.0, 4.0, 4.0]])
+    result = mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
     assert result.value == 3.0
     assert result.interval is not None
-    # s^2 of (1, 2, 9) is 19; of the constant image 0; t(0.975, 4) = 2.776445.
-    half = 2.776445 * np.sqrt(np.pi / 2 * 19 / 3) / 2
-    assert result.interval.low == pytest.approx(3.0 - half, abs=1e-5)
-    assert result.interval.high == pytest.approx(3.0 + half, abs=1e-5)
+    # The first image's median lies in 1..9, the second's is 4.
+    assert 2.5 <= result.interval.low <= 3.0 <= result.interval.high <= 6.5
+    assert result == mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
 
 
-def test_two_rounds_are_their_mean() -> None:
-    interval = mean_of_medians([[1.0, 3.0]]).interval
+def test_the_interval_stays_within_the_samples_whatever_the_outlier() -> None:
+    image = [0.26, 0.25, 3.15, 0.26, 0.27, 0.25, 0.26]
+    interval = mean_of_medians([image] * 4).interval
     assert interval is not None
-    # t(0.975, 1) = 12.7062 times s / sqrt(2) = 1.
-    assert interval.high - interval.low == pytest.approx(2 * 12.7062, abs=1e-4)
+    # A t interval of these samples would reach below zero.
+    assert 0.25 <= interval.low <= 0.26 <= interval.high < 3.15 / 2
 
 
-def test_one_round_has_no_interval() -> None:
-    assert mean_of_medians([[1.0, 2.0], [3.0]]).interval is None
+def test_too_few_rounds_have_no_interval() -> None:
+    assert mean_of_medians([[1.0, 2.0, 3.0, 4.0, 5.0], [3.0] * 4]).interval is None
 
 
-@pytest.mark.parametrize(("images", "rounds"), [(1, 3), (4, 2), (8, 15)])
-def test_mean_of_medians_covers_the_truth_as_often_as_it_says(images: int, rounds: int) -> None:
+@pytest.mark.parametrize("noise", ["normal", "log-normal", "outliers"])
+@pytest.mark.parametrize(("images", "rounds"), [(1, 6), (4, 6), (14, 10)])
+def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(
+    noise: str, images: int, rounds: int
+) -> None:
     rng = np.random.default_rng(1)
+
+    def draw(*shape: int) -> np.ndarray:
+        if noise == "normal":
+            return rng.normal(10.0, 1.0, shape)
+        if noise == "log-normal":
+            return 10 * np.exp(rng.normal(0.0, 0.3, shape))
+        return rng.normal(10.0, 0.3, shape) + (rng.random(shape) < 0.1) * rng.exponential(10, shape)
+
+    truth = np.median(draw(400_000))
     hits = 0
-    for _ in range(400):
-        interval = mean_of_medians(rng.normal(10.0, 1.0, size=(images, rounds)).tolist()).interval
+    for _ in range(300):
+        interval = mean_of_medians(draw(images, rounds).tolist()).interval
         assert interval is not None
-        hits += interval.low <= 10.0 <= interval.high
-    # 95 % of 400 is 380; fewer than 358 has a probability below 1e-6.
-    assert hits >= 358
+        hits += interval.low <= truth <= interval.high
+    # At least the 91 % of the docstring, less three standard deviations of 300 trials.
+    assert hits >= 258
 
 
 def test_an_image_without_samples_is_an_error() -> None:

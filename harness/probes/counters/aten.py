@@ -18,7 +18,7 @@ from harness.probes.counters.operators import (
     attention_scores,
     out_of_place,
 )
-from harness.probes.counters.shapes import ShapeMode
+from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
     """Count one forward at the level of ATen operators.
 
     Args:
-        network: in eval mode, on ``meta``.
-        lr: (1, 3, H, W) float32, on ``meta``.
+        network: in eval mode, on CPU.
+        lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
         MACs of all convolutions, matrix products and attentions; their results' elements as
@@ -48,9 +48,12 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         cost nobody here knows.
 
     Raises:
-        Exception: whatever the forward raises; without values that includes control flow
-            that depends on pixels.
+        Exception: whatever the forward raises.
     """
+    return by_shape_or_value(_count, network, lr)
+
+
+def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResult:
     tally = Tally()
     with torch.no_grad(), ShapeMode(watch=tally.add):
         network(lr)

@@ -43,7 +43,8 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        fvcore's totals, and the operators it calls unsupported in ``uncounted``.
+        fvcore's totals, and the operators it calls unsupported in ``uncounted``: not those
+        that it ignores by its own list, ReLU, clamp and comparisons among them.
 
     Raises:
         Exception: whatever the forward, the tracer or fvcore raises.

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
-from harness.probes.counters.operators import MACS
-from harness.probes.counters.shapes import ShapeMode
+from harness.probes.counters.operators import ELEMENTWISE, FREE, MACS, out_of_place
+from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from torch.utils.hooks import RemovableHandle
 
 CONVENTION: Final = (
@@ -37,17 +39,20 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
     """Count one forward by the challenge's rule.
 
     Args:
-        network: in eval mode, on ``meta``; its hooks are removed again.
-        lr: (1, 3, H, W) float32, on ``meta``.
+        network: in eval mode, on CPU; its hooks are removed again.
+        lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        The challenge's FLOPs, activations and #Conv. ``uncounted`` names the convolutions and
-        matrix products that ran beside the hooked modules and count 0 by this rule.
+        The challenge's FLOPs, activations and #Conv. ``uncounted`` names the operators that ran
+        beside the hooked modules, views and copies left out: they count 0 by this rule.
 
     Raises:
-        Exception: whatever the forward raises; without values that includes control flow
-            that depends on pixels.
+        Exception: whatever the forward raises.
     """
+    return by_shape_or_value(_count, network, lr)
+
+
+def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResult:
     tally = _Tally()
     handles: list[RemovableHandle] = []
     try:
@@ -74,8 +79,9 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
 class _Tally:
     """Sums over the hooked modules of one forward.
 
-    A hooked convolution or Linear that is running vouches for one operator with
-    multiply-accumulates; any further one, or one outside, is uncounted by the rule.
+    A hooked module that is running vouches for one operator: a convolution or Linear for one
+    that multiplies and accumulates, an activation or normalisation for an elementwise one. Any
+    other one, or one outside, is uncounted by the rule.
     """
 
     def __init__(self) -> None:
@@ -84,36 +90,47 @@ class _Tally:
         self.conv_calls = 0
         self.elementwise = 0
         self.uncounted: Counter[str] = Counter()
-        self._vouchers: list[int] = []
+        self._vouchers: list[Collection[str]] = []
 
     def hook(self, module: nn.Module) -> list[RemovableHandle]:
         """Hook a module if the script does; a subclass counts as its parent."""
+        count: Callable[..., None]
+        vouched: Collection[str]
         if isinstance(module, _CONVOLUTIONS):
-            enter = module.register_forward_pre_hook(self._enter)
-            return [enter, module.register_forward_hook(self._convolution)]
-        if isinstance(module, _ACTIVATIONS):
-            return [module.register_forward_hook(self._activation)]
-        if isinstance(module, nn.Linear):
-            enter = module.register_forward_pre_hook(self._enter)
-            return [enter, module.register_forward_hook(self._linear)]
-        if isinstance(module, nn.BatchNorm2d):
-            return [module.register_forward_hook(self._batch_norm)]
-        return []
-
-    def watch(self, name: str, _args: tuple[Any, ...], _result: Any) -> None:
-        """Note an operator that the rule misses."""
-        if name not in MACS:
-            return
-        if self._vouchers and self._vouchers[-1]:
-            self._vouchers[-1] -= 1
+            count, vouched = self._convolution, MACS
+        elif isinstance(module, nn.Linear):
+            count, vouched = self._linear, MACS
+        elif isinstance(module, _ACTIVATIONS):
+            count, vouched = self._activation, ELEMENTWISE
+        elif isinstance(module, nn.BatchNorm2d):
+            count, vouched = self._batch_norm, ELEMENTWISE
         else:
-            self.uncounted[name] += 1
+            return []
 
-    def _enter(self, _module: nn.Module, _inputs: Any) -> None:
-        self._vouchers.append(1)
+        def enter(_module: nn.Module, _inputs: Any) -> None:
+            self._vouchers.append(vouched)
+
+        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+            self._vouchers.pop()
+
+        return [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(count),
+            # The network may catch what the module raises.
+            module.register_forward_hook(leave, always_call=True),
+        ]
+
+    def watch(self, called: str, _args: tuple[Any, ...], _result: Any) -> None:
+        """Note an operator that the rule misses."""
+        name = out_of_place(called)
+        if name in FREE:
+            return
+        if self._vouchers and name in self._vouchers[-1]:
+            self._vouchers[-1] = ()
+        else:
+            self.uncounted[called] += 1
 
     def _convolution(self, module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self._vouchers.pop()
         assert isinstance(module, _CONVOLUTIONS)  # noqa: S101 - hooked by this very test
         height, width = module.kernel_size
         per_position = height * width * module.in_channels * (module.out_channels // module.groups)
@@ -128,7 +145,6 @@ class _Tally:
         self.elementwise += output.numel() * (2 if module.affine else 1)
 
     def _linear(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._vouchers.pop()
         features = inputs[0]
         if features.ndim == 1:
             self.macs += features.shape[0] * output.shape[0]

@@ -1,4 +1,4 @@
-"""What the ATen operators cost: the one table behind ``aten`` and the audits of ``ntire2022``.
+"""What the ATen operators cost: the one table behind ``aten`` and all audits.
 
 Operators are named as the dispatcher names them, without overload (``aten::add``). Those of
 ``torch.ops`` that are in no set here are unknown and must be named wherever they ran.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.probes.counters.operators import FREE, out_of_place
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from torch.utils.hooks import RemovableHandle
 
 CONVENTION: Final = (
     "ptflops, backend pytorch: 1 multiply-accumulate of a convolution, Linear or matrix "
@@ -39,7 +43,9 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        ptflops' figure. It has no notion of activations, of calls or of what it left out.
+        ptflops' figure; it has no notion of activations or of calls. ``uncounted`` names the
+        operators that ran outside every module and function that it counts, views and copies
+        left out.
 
     Raises:
         RuntimeError: ptflops gave no figure, for reasons outside the forward.
@@ -51,16 +57,17 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
 def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResult:
     from ptflops import get_model_complexity_info
 
-    watched = _Watched(network)
     functions = _TorchFunctions()
-    mode = ShapeMode(around_kernel=functions.originals) if without_values else None
+    tally = _Tally(functions)
+    watched = _Watched(network, tally)
+    around_kernel = functions.originals if without_values else contextlib.nullcontext
     printed = io.StringIO()
     try:
         with (
             torch.no_grad(),
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
-            mode or contextlib.nullcontext(),
+            ShapeMode(watch=tally.watch, around_kernel=around_kernel),
         ):
             macs, _ = get_model_complexity_info(
                 watched,
@@ -83,24 +90,92 @@ def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResul
         convention=CONVENTION,
         input_shape=tuple(lr.shape),
         macs=int(macs),
+        uncounted=dict(tally.uncounted),
     )
 
 
 class _Watched(nn.Module):
     """A network that remembers what its forward raised, which ptflops only prints."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, tally: _Tally) -> None:
         super().__init__()
         self.network = network
+        self.tally = tally
         self.error: Exception | None = None
 
     def forward(self, lr: Tensor) -> Any:
-        """Run the network."""
+        """Run the network, which ptflops has hooked by now, and the functions it replaced."""
         try:
-            return self.network(lr)
+            with self.tally.marking(self.network):
+                return self.network(lr)
         except Exception as error:
             self.error = error
             raise
+
+
+class _Tally:
+    """Operators that run outside of everything that ptflops counts.
+
+    ptflops counts calls: those of modules whose exact type is in its table, by a hook, and
+    those of functions of torch that it has replaced. An operator inside one is paid for.
+    """
+
+    def __init__(self, functions: _TorchFunctions) -> None:
+        self.uncounted: Counter[str] = Counter()
+        self._functions = functions
+        self._counted_calls = 0
+
+    def watch(self, called: str, _args: tuple[Any, ...], _result: Any) -> None:
+        """Note an operator that ptflops misses."""
+        if not self._counted_calls and out_of_place(called) not in FREE:
+            self.uncounted[called] += 1
+
+    @contextlib.contextmanager
+    def marking(self, network: nn.Module) -> Iterator[None]:
+        """Tell the calls that ptflops counts, which must have set up its hooks before."""
+        replaced = self._functions.replaced()
+        handles: list[RemovableHandle] = []
+        try:
+            for place, name, function in replaced:
+                setattr(place, name, self._marked(function))
+            for module in set(_counted_modules(network)):
+                # Next to the module's own forward: other hooks are not what ptflops counts.
+                handles.append(module.register_forward_pre_hook(self._enter))
+                handles.append(
+                    module.register_forward_hook(self._leave, prepend=True, always_call=True)
+                )
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            # ptflops reads the original functions off its own.
+            for place, name, function in replaced:
+                setattr(place, name, function)
+
+    def _marked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            self._enter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._leave()
+
+        return marked
+
+    def _enter(self, *_call: Any) -> None:
+        self._counted_calls += 1
+
+    def _leave(self, *_call: Any) -> None:
+        self._counted_calls -= 1
+
+
+def _counted_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules whose counts ptflops adds up: hooked ones, and none inside of those."""
+    if hasattr(module, "__flops_handle__"):
+        yield module
+    else:
+        for child in module.children():
+            yield from _counted_modules(child)
 
 
 class _TorchFunctions:
@@ -111,15 +186,25 @@ class _TorchFunctions:
     def __init__(self) -> None:
         self._before = [dict(vars(place)) for place in self._PLACES]
 
+    def replaced(self) -> list[tuple[Any, str, Any]]:
+        """Place, name and present value of each function that is not what it was."""
+        return [
+            (place, name, current)
+            for place, before in zip(self._PLACES, self._before, strict=True)
+            for name, current in vars(place).items()
+            if current is not before.get(name, current)
+            # Those that were only inherited are new here.
+            or (place is Tensor and name not in before and hasattr(Tensor.__base__, name))
+        ]
+
     def restore(self) -> None:
         """Put every function back, and remove those that were only inherited."""
-        for place, before in zip(self._PLACES, self._before, strict=True):
-            for name, current in list(vars(place).items()):
-                if name in before:
-                    if current is not before[name]:
-                        setattr(place, name, before[name])
-                elif place is Tensor and hasattr(Tensor.__base__, name):
-                    delattr(place, name)
+        before = dict(zip(self._PLACES, self._before, strict=True))
+        for place, name, _ in self.replaced():
+            if name in before[place]:
+                setattr(place, name, before[place][name])
+            else:
+                delattr(place, name)
 
     @contextlib.contextmanager
     def originals(self) -> Iterator[None]:
@@ -127,12 +212,10 @@ class _TorchFunctions:
 
         Meta kernels written in Python call them, and those calls are not the network's.
         """
-        replaced = [dict(vars(place)) for place in self._PLACES]
+        replaced = self.replaced()
         self.restore()
         try:
             yield
         finally:
-            for place, functions in zip(self._PLACES, replaced, strict=True):
-                for name, function in functions.items():
-                    if vars(place).get(name) is not function:
-                        setattr(place, name, function)
+            for place, name, function in replaced:
+                setattr(place, name, function)

@@ -94,9 +94,13 @@ def by_shape_or_value(
 ) -> T:
     """Count a forward without values; if that cannot be done, count a real one.
 
+    Both run the same operators, with one known exception: fused attention, one operator on
+    CPU, comes as its scalings, products and softmax without values.
+
     Args:
-        count: called with a network, its input and whether they are on ``meta``.
-        network: on CPU; a copy of it goes to ``meta``.
+        count: called with a network, its input and whether they are on ``meta``; it starts
+            anew at each call.
+        network: on CPU; a copy of it goes to ``meta``, so the first call leaves no trace.
         lr: (1, 3, H, W) float32 on CPU.
 
     Returns:
@@ -105,10 +109,27 @@ def by_shape_or_value(
         of torch that moved) is dropped, what the real one raises passes through.
     """
     try:
-        without_values = copy.deepcopy(network).to("meta")
-        return count(without_values, lr.to("meta"), True)
+        return count(_without_values(network), lr.to("meta"), True)
     except Exception:  # noqa: BLE001 - a stranger's forward may raise anything, see above
         return count(network, lr, False)
+
+
+def _without_values(network: nn.Module) -> nn.Module:
+    """Copy of a network whose parameters and buffers are on ``meta``; no values are copied."""
+    # The lists keep what is named by its id alive.
+    parameters, buffers = list(network.parameters()), list(network.buffers())
+    copies: dict[int, Any] = {}
+    for parameter in parameters:
+        shape = parameter.detach().to("meta")
+        copies[id(parameter)] = nn.Parameter(shape, requires_grad=parameter.requires_grad)
+    for buffer in buffers:
+        copies[id(buffer)] = buffer.detach().to("meta")
+    for module in network.modules():
+        for value in vars(module).values():
+            # Torch copies no computed tensor; the weight under ``weight_norm`` is one.
+            if isinstance(value, Tensor) and not value.is_leaf:
+                copies[id(value)] = value.detach()
+    return copy.deepcopy(network, copies).to("meta")
 
 
 @cache
@@ -128,20 +149,57 @@ def _answer_by_shape(name: str, args: Arguments, kwargs: dict[str, Any]) -> Any:
     return _UNANSWERED if rule is None else rule(*args, **kwargs)
 
 
-def _plain(*tensors: Any) -> bool:
-    """Whether all are contiguous float tensors of one type on meta: no layout to follow."""
+def _alike(*tensors: Any) -> bool:
+    """Whether all are float tensors of one type on meta."""
     return all(
         isinstance(tensor, Tensor)
         and tensor.is_meta
         and tensor.is_floating_point()
         and tensor.dtype == tensors[0].dtype
-        and tensor.is_contiguous()
         for tensor in tensors
     )
 
 
-def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    return torch.empty(tuple(shape), dtype=like.dtype, device="meta")
+def _plain(*tensors: Any) -> bool:
+    """Whether all are contiguous float tensors of one type on meta: no layout to follow."""
+    return _alike(*tensors) and all(tensor.is_contiguous() for tensor in tensors)
+
+
+def _layout(operands: Sequence[Any], images: Sequence[Any]) -> torch.memory_format | None:
+    """Layout of what the CPU kernel returns, or None where there is no rule.
+
+    Torch's meta kernels of convolution and pixel shuffle forget channels-last. A Linear adds
+    its bias by an operator of its own to some layouts only, so a wrong one would show.
+
+    Args:
+        operands: all tensors of the call.
+        images: those whose layout the kernel follows.
+    """
+    if _plain(*operands):
+        return torch.contiguous_format
+    if _alike(*operands) and any(_is_channels_last(image) for image in images):
+        return torch.channels_last
+    return None
+
+
+def _is_channels_last(image: Tensor) -> bool:
+    """Whether the strides grow from channels over columns and rows to images, gaps allowed."""
+    if image.ndim != _IMAGE_DIMS or not image.numel():
+        return False
+    images, channels, rows, columns = zip(image.stride(), image.shape, strict=True)
+    reach = 1
+    for stride, size in (channels, columns, rows):
+        if stride < reach:
+            return False
+        reach = stride * size
+    # A single value an image has both layouts; torch takes it for contiguous.
+    return images[0] >= reach and reach != channels[0]
+
+
+def _empty(
+    shape: Sequence[int], like: Tensor, layout: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    return torch.empty(tuple(shape), dtype=like.dtype, device="meta", memory_format=layout)
 
 
 def _elementwise(args: Arguments, *, in_place: bool) -> Any:
@@ -186,8 +244,9 @@ def _convolution(  # noqa: PLR0917 - the operator's own positional arguments
     operands = (features, weight) if bias is None else (features, weight, bias)
     channels = weight.shape[0] if transposed else weight.shape[1] * groups
     spatial = weight.ndim - 2
+    layout = _layout(operands, operands[:2])
     if (
-        not _plain(*operands)
+        layout is None
         or features.ndim != weight.ndim
         or features.shape[1] != channels
         or any(len(each) != spatial for each in (stride, padding, dilation, output_padding))
@@ -205,7 +264,7 @@ def _convolution(  # noqa: PLR0917 - the operator's own positional arguments
     if min(sizes) <= 0:
         return _UNANSWERED
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
-    return _empty((features.shape[0], channels, *sizes), features)
+    return _empty((features.shape[0], channels, *sizes), features, layout)
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
@@ -226,10 +285,12 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 
 
 def _pixel_shuffle(features: Tensor, factor: int) -> Any:
-    if not _plain(features) or features.ndim != _IMAGE_DIMS or features.shape[1] % factor**2:
+    layout = _layout([features], [features])
+    if layout is None or features.ndim != _IMAGE_DIMS or features.shape[1] % factor**2:
         return _UNANSWERED
     batch, channels, height, width = features.shape
-    return _empty((batch, channels // factor**2, height * factor, width * factor), features)
+    shape = (batch, channels // factor**2, height * factor, width * factor)
+    return _empty(shape, features, layout)
 
 
 def _max_pool2d(

@@ -20,6 +20,7 @@ from harness.catalog.datasets import (
     open_dataset,
     parse_data_spec,
 )
+from harness.catalog.downloads import cache_dir
 from harness.errors import DataError, UsageError
 from harness.imaging.codecs import pixel_digest, read_rgb, write_png
 from harness.imaging.resize import downscale
@@ -83,7 +84,18 @@ def test_layouts_in_circulation_are_recognised(
     assert np.array_equal(pairs.read_hr(1), image(1))
     assert np.array_equal(pairs.read_lr(1), downscale(image(1), 4, border="replicate"))
     assert pairs.identity() == plain
-    assert (plain.name, plain.title, plain.images, plain.scale) == ("photos", "photos", 3, 4)
+    assert (plain.name, plain.title) == ("photos", "photos (folder)")
+    assert (plain.images, plain.scale, plain.verified) == (3, 4, False)
+
+
+@pytest.mark.parametrize("name", ["div2k-valid", "trio"])
+@pytest.mark.usefixtures("trio")
+def test_a_folder_takes_no_declared_name(
+    tmp_path: Path, name: str, make_set: Callable[..., Path]
+) -> None:
+    identity = open_dataset(make_set(tmp_path / name), 4).identity()
+    assert (identity.name, identity.title) == (f"{name}-folder", f"{name} (folder)")
+    assert not identity.verified
 
 
 def test_the_digest_is_over_names_and_pixels_not_files(
@@ -108,7 +120,7 @@ def test_identity_checks_pairs_that_nobody_checked(
     tmp_path: Path, make_set: Callable[..., Path]
 ) -> None:
     opened = open_dataset(make_set(tmp_path / "set"), 4)
-    unchecked = ImagePairs("set", "set", 4, opened.pairs)
+    unchecked = ImagePairs("set", "set (folder)", 4, opened.pairs)
     assert unchecked.identity() == opened.identity()
 
 
@@ -151,7 +163,9 @@ def test_declared_exceptions_hold_for_the_named_set_only(
     Image.fromarray(lr[:, :, 0]).save(root / "LR_bicubic" / "X4" / "bx4.png")
     write_png(root / "HR" / "c.png", np.pad(image(2), ((0, 3), (0, 1), (0, 0)), mode="edge"))
     pairs = open_dataset(f"trio={root}", 4)
-    assert pairs.identity().name == "trio"
+    identity = pairs.identity()
+    assert (identity.name, identity.title) == ("trio", "Trio (unverified folder)")
+    assert not identity.verified
     assert np.array_equal(pairs.read_hr(1)[:, :, 2], grey)
     assert np.array_equal(pairs.read_hr(2), image(2))
     assert pairs.read_hr(2).flags.c_contiguous
@@ -225,10 +239,12 @@ def test_a_scale_it_is_not_defined_at_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bsd100", "urban100", "manga109"])
-def test_sets_without_a_known_archive_say_where_to_put_them(name: str) -> None:
+def test_sets_without_a_known_archive_say_where_to_put_them(
+    name: str, make_set: Callable[..., Path]
+) -> None:
+    make_set(cache_dir() / "datasets" / name)  # the cache is not the place
     for act in (
         lambda: open_dataset(name, 4),
-        lambda: open_dataset(name, 4, fetch=True),
         lambda: fetch_dataset(name, (4,)),
     ):
         with pytest.raises(DataError, match="cannot be fetched") as caught:
@@ -242,6 +258,8 @@ def test_reference_sets_are_the_declared_ones(shared: Path, name: str, scale: in
     pairs = open_dataset(f"{name}={shared / 'data' / name.capitalize()}", scale)
     dataset = get_dataset(name)
     assert pairs.digest == dataset.digests[scale]
+    assert pairs.identity().verified
+    assert pairs.title == dataset.title
     declared = {remote.image: remote.pixels for remote in dataset.remote_images}
     for pair in pairs.pairs:
         stored = read_rgb(pair.hr, allow_grey=pair.allow_grey)
@@ -258,3 +276,4 @@ def test_the_bare_reference_set_is_refused_with_advice(shared: Path) -> None:
 def test_the_proxy_crops_open_as_a_plain_folder(shared: Path) -> None:
     identity = open_dataset(shared / "data" / "DIV2K_valid_c256", 4).identity()
     assert (identity.name, identity.images) == ("DIV2K_valid_c256", 100)
+    assert not identity.verified

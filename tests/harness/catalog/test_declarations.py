@@ -29,6 +29,12 @@ def test_the_declared_sets() -> None:
         assert not dataset.images or len(dataset.images) == dataset.count
         assert not dataset.remote_images or len(dataset.remote_images) == dataset.count
         assert not dataset.packaged_images or len(dataset.packaged_images) == dataset.count
+        # Whatever can be fetched can be proven, by its digest or by its archives'.
+        single = dataset.remote_images or dataset.packaged_images
+        assert not single or set(dataset.digests) == set(dataset.scales)
+        archived = {archive.scale for archive in dataset.archives}
+        assert not archived or archived == {None, *dataset.scales}
+        assert not archived or not dataset.modcrop
 
 
 def test_div2k_is_declared_as_its_publisher_lays_it_out(shared: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -292,6 +294,37 @@ def test_a_mirror_that_is_nowhere_is_a_usage_error(server: Server, tmp_path: Pat
     with pytest.raises(UsageError, match="no directory"):
         fetch(server, tmp_path / "cache", mirror=str(tmp_path / "absent"))
     assert server.requests == []
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_a_full_disk_is_named_and_nothing_half_stays(
+    server: Server, tmp_path: Path, *, mirrored: bool
+) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    if mirrored:
+        (mirror / "file.bin").write_bytes(CONTENT)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * CHUNK, limits[1]))
+    try:
+        with pytest.raises(DownloadError) as caught:
+            fetch(server, tmp_path / "cache", mirror=str(mirror))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path / "cache") in caught.value.message
+    assert os.strerror(errno.EFBIG) in caught.value.message
+    assert "Set ESRBENCH_CACHE" in (caught.value.advice or "")
+    assert names(tmp_path / "cache") == ([] if mirrored else ["file.bin.part"])
+    assert fetch(server, tmp_path / "cache").read_bytes() == CONTENT
+
+
+def test_a_bad_certificate_bundle_is_not_the_caches_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
+    url = "https://127.0.0.1:9/file.bin"
+    with pytest.raises(DownloadError, match=r"^file.bin could not be fetched: .*absent\.pem"):
+        fetch_file(url, filename="file.bin", sha256=SHA256, size=SIZE, destination=tmp_path)
 
 
 def test_two_at_once_both_get_the_file(server: Server, tmp_path: Path) -> None:

@@ -72,17 +72,78 @@ def test_div2k_comes_through_a_mirror_and_stays(div2k: Path, image: Callable[...
     folder = Path("datasets/div2k-valid")
     expected = [folder / "HR" / f"080{n}.png" for n in (1, 2, 3)]
     expected += [folder / "LR_bicubic" / "X4" / f"080{n}x4.png" for n in (1, 2, 3)]
-    assert files == expected
+    assert [file for file in files if not file.name.startswith(".")] == expected
     shutil.rmtree(div2k)
     assert fetch_dataset("div2k-valid", (4,)) == root
     pairs = open_dataset("div2k-valid", 4)
     assert [pair.name for pair in pairs.pairs] == ["0801", "0802", "0803"]
     assert np.array_equal(pairs.read_hr(2), image(2))
-    assert (pairs.identity().name, pairs.identity().title) == ("div2k-valid", "DIV2K validation")
+    identity = pairs.identity()
+    assert (identity.name, identity.title) == ("div2k-valid", "DIV2K validation")
+    assert identity.verified
 
 
-def test_opening_may_fetch(div2k: Path) -> None:
-    assert len(open_dataset("div2k-valid", 4, fetch=True, mirror=str(div2k))) == 3
+def alter(path: Path) -> None:
+    pixels = read_rgb(path)
+    pixels[0, 0, 0] ^= 1
+    write_png(path, pixels)
+
+
+@pytest.mark.parametrize("where", ["HR/0802.png", "LR_bicubic/X4/0802x4.png"])
+def test_an_image_altered_after_unpacking_is_found(div2k: Path, where: str) -> None:
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    content = (root / where).read_bytes()
+    alter(root / where)  # before anything was opened
+    with pytest.raises(DataError, match="expected images with digest") as caught:
+        open_dataset("div2k-valid", 4)
+    assert str(root) in caught.value.message
+    assert f"Delete {root} and run `esrbench fetch div2k-valid`" in (caught.value.advice or "")
+    (root / where).write_bytes(content)
+    assert open_dataset("div2k-valid", 4).verified
+
+
+def test_images_that_no_archive_is_recorded_for_are_refused(
+    div2k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    (record,) = (root / "HR").glob(".*")
+    content = record.read_bytes()
+    declared = get_dataset("div2k-valid")
+    other = tuple(item.model_copy(update={"sha256": "0" * 64}) for item in declared.archives)
+    record.unlink()
+    for spoil in (
+        lambda: None,
+        lambda: record.write_bytes(content[:-20]),
+        lambda: record.write_bytes(content.replace(b"0802", b"0804")),
+        lambda: monkeypatch.setitem(
+            declarations.DATASETS,
+            "div2k-valid",
+            declared.model_copy(update={"archives": other}),
+        ),
+    ):
+        spoil()
+        with pytest.raises(DataError, match="nothing records"):
+            open_dataset("div2k-valid", 4)
+        record.write_bytes(content)
+    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    assert open_dataset("div2k-valid", 4).verified
+
+
+def test_a_given_folder_is_verified_by_what_was_unpacked(div2k: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for path in div2k.iterdir():
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(given, [name for name in archive.namelist() if "/08" in name])
+    unproven = open_dataset(f"div2k-valid={given}", 4)
+    assert not unproven.identity().verified
+    assert unproven.title == "DIV2K validation (unverified folder)"
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    alter(root / "HR" / "0801.png")  # the record counts, not what became of the cache
+    proven = open_dataset(f"div2k-valid={given}", 4)
+    assert proven.identity().verified
+    assert proven.title == "DIV2K validation"
+    alter(given / "DIV2K_valid_HR" / "0803.png")
+    assert not open_dataset(f"div2k-valid={given}", 4).verified
 
 
 def test_an_altered_archive_leaves_nothing(div2k: Path) -> None:
@@ -136,7 +197,8 @@ def test_an_interrupted_unpacking_leaves_no_half_folder(
         with pytest.raises(KeyboardInterrupt):
             fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
     assert list((cache_dir() / "datasets" / "div2k-valid").iterdir()) == []
-    assert len(open_dataset("div2k-valid", 4, fetch=True, mirror=str(div2k))) == 3
+    fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    assert len(open_dataset("div2k-valid", 4)) == 3
 
 
 def test_single_images_are_verified_by_their_pixels(
@@ -158,7 +220,14 @@ def test_single_images_are_verified_by_their_pixels(
                 pixels=pixel_digest(image(seed)),
             )
         )
-    declared = trio.model_copy(update={"remote_images": tuple(remote)})
+    digests = {}
+    for scale in (2, 4):
+        text = ""
+        for seed, name in enumerate("abc"):
+            lr = downscale(image(seed), scale, border="replicate")
+            text += f"{name} {pixel_digest(lr)} {pixel_digest(image(seed))}\n"
+        digests[scale] = hashlib.sha256(text.encode()).hexdigest()
+    declared = trio.model_copy(update={"remote_images": tuple(remote), "digests": digests})
     monkeypatch.setitem(declarations.DATASETS, "trio", declared)
     Image.fromarray(image(7)).save(mirror / "trio" / "c.bmp")
     with pytest.raises(DownloadError, match=r"c\.bmp: expected pixels"):
@@ -177,6 +246,8 @@ def test_the_demo_needs_no_network_and_is_always_the_same() -> None:
     for scale in (2, 3, 4):
         pairs = open_dataset("demo", scale)
         assert pairs.identity().digest == get_dataset("demo").digests[scale]
+        assert pairs.identity().verified
+        assert pairs.title == get_dataset("demo").title
         assert [pair.name for pair in pairs.pairs] == [
             "astronaut",
             "chelsea",
@@ -196,10 +267,7 @@ def test_the_demo_photograph_is_the_top_left_of_the_packaged_one() -> None:
 
 
 def test_an_altered_cache_is_found() -> None:
-    pairs = open_dataset("demo", 4)
-    altered = pairs.read_hr(0)
-    altered[0, 0, 0] ^= 1
-    write_png(pairs.pairs[0].hr, altered)
+    alter(open_dataset("demo", 4).pairs[0].hr)
     with pytest.raises(DataError, match="expected images with digest") as caught:
         open_dataset("demo", 4)
     assert "esrbench fetch demo" in (caught.value.advice or "")

@@ -107,6 +107,14 @@ def test_run_as_json_is_one_document_of_valid_records(esrbench: Command, pair_fo
         (["run", "rfdn", "--data", "set6"], "set6", "set5"),
         (["run", "imdn-challenge", "--scale", "3"], "not defined at x3", "x4"),
         (["run", "rfdn", "--input-size", "big"], "--input-size 'big'", "256x256"),
+        (["run", "rfdn", "--input-size", "8x8"], "rfdn needs LR images of 15x15", "Leave rfdn out"),
+        (["run", "rfdn", "--min-rounds", "11"], "--min-rounds 11 exceeds --rounds 10", "--rounds"),
+        (["run", "rfdn", "--budget", "inf"], "--budget inf", "For example 3"),
+        (["run", "rfdn", "--rounds", "501"], "'--rounds'", "run --help"),
+        (["run", "rfdn", "--bogus"], "--bogus", "run --help"),
+        (["show"], "Missing argument", "show --help"),
+        (["show", "demo", "--depth", "1"], "--depth shows networks only", "Leave --depth out"),
+        (["list", "data", "--long"], "--long is for models only", "Leave --long out"),
         (["run", "rfdn", "--weights", "imdn=w.pth"], "imdn is not among", "rfdn"),
         (["run", "rfdn", "imdn", "--weights", "w.pth"], "which of rfdn, imdn", "NAME=FILE"),
         (["run", "rfdn", "--weights", "missing.pth"], "missing.pth", "path"),
@@ -128,11 +136,71 @@ def test_usage_errors_exit_2_and_say_what_to_do(
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_as_json_is_one_document(esrbench: Command) -> None:
-    done = esrbench("run", "rfdm", "--json")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "rfdm"], "rfdm"),
+        (["run", "--bogus"], "--bogus"),
+        (["run", "--scale", "x"], "'--scale'"),
+        (["show"], "Missing argument"),
+    ],
+)
+def test_an_error_as_json_is_one_document(
+    esrbench: Command, arguments: list[str], says: str
+) -> None:
+    done = esrbench(*arguments, "--json")
     error = json.loads(done.stdout)["error"]
     assert done.returncode == error["exit_code"] == 2
-    assert "rfdm" in error["message"]
+    assert says in error["message"]
+
+
+def test_no_command_shows_help(esrbench: Command) -> None:
+    done = esrbench()
+    assert "leaderboard" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_subscripts_gets_a_table_all_the_same(
+    esrbench: Command, pair_folder: Path, encoding: str
+) -> None:
+    esrbench("run", "bicubic", "--data", pair_folder, *QUICK)
+    done = esrbench("leaderboard", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "bicubic" in done.stdout
+
+
+def test_an_unwritable_results_folder_is_told_before_measuring(
+    esrbench: Command, pair_folder: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    done = esrbench("run", "bicubic", "--data", pair_folder, "--results", blocked / "in")
+    assert done.returncode == 2
+    assert "--results a folder you can write to" in done.stderr
+    assert "bicubic on pairs" not in done.stderr
+
+
+def test_a_weights_path_may_hold_an_equals_sign(
+    esrbench: Command, pair_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a=b.safetensors"
+    save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, file)
+    done = esrbench("run", "rfdn", "--weights", file, "--data", pair_folder, *QUICK)
+    assert done.returncode == 4
+    assert "a=b.safetensors" in done.stderr
+
+
+def test_show_depth_and_list_long_count_networks(esrbench: Command) -> None:
+    blocks = json.loads(esrbench("show", "rfdn", "--depth", "1", "--json").stdout)
+    assert blocks[0]["params"] == 433_448
+    assert [block["name"] for block in blocks[1:6]] == [
+        "head",
+        *(f"blocks.{number}" for number in range(4)),
+    ]
+    rows = {row["name"]: row for row in json.loads(esrbench("list", "--long", "--json").stdout)}
+    assert rows["imdn-challenge"]["macs_ntire2022"] == 58_531_512_320
+    assert rows["bicubic"]["params"] == 0
 
 
 def test_bad_data_lists_every_problem_before_any_network_runs(
@@ -180,6 +248,28 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(pair_folder: Path, tmp_path: P
     assert len(list(results.glob("runs/*.json"))) == 1
     assert "interrupted: 1 finished runs" in stderr
     assert "bicubic" in stdout
+
+
+def test_a_terminated_run_takes_its_worker_along(pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    with subprocess.Popen(
+        [command, "run", "srresnet", "--data", pair_folder, "--results", tmp_path / "results"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("this system does not list a process's children")
+        deadline = time.monotonic() + 60
+        workers: list[str] = []
+        while not workers and time.monotonic() < deadline:
+            time.sleep(0.05)
+            workers = children.read_text().split()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert workers
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
 @pytest.mark.parametrize("weights_name", ["rfdn", "imdn"])

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
+from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.catalog.registry import Registry
-from harness.errors import UsageError
+from harness.errors import RecordError, UsageError
 from harness.evaluation.evaluator import STEPS_BESIDE_IMAGES, Entry, measure_entry
-from harness.evaluation.suite import Suite, open_data, plan_entries, run_suite
+from harness.evaluation.suite import Suite, plan_entries, plan_suite, run_suite
 from harness.imaging.codecs import read_rgb
 from harness.metrics import METRICS
 from harness.protocol import LatencyDesign, Protocol
@@ -35,9 +36,9 @@ QUICK = Protocol(
 
 
 def measure(descriptor: ModelDescriptor, folder: Path, protocol: Protocol = QUICK) -> RunRecord:
-    pairs, data = open_data(str(folder), 4)
+    pairs = open_dataset(str(folder), 4)
     entry = Entry(descriptor, 4, resolve_weights(descriptor, 4))
-    return measure_entry(entry, pairs, data, protocol)
+    return measure_entry(entry, pairs, pairs.identity(), protocol)
 
 
 def test_an_untrained_network_is_timed_and_counted_but_not_scored(
@@ -64,8 +65,9 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(
 def test_scores_are_those_of_an_independent_library(
     describe: Callable[..., ModelDescriptor], pair_folder: Path
 ) -> None:
-    # A floor needs no weights, so it is scored.
-    record = measure(describe("Nearest", role="floor"), pair_folder)
+    # A network without parameters needs no weights, so it is scored.
+    record = measure(describe("Plain"), pair_folder)
+    assert record.entry.weights.source == "none"
     assert isinstance(record.quality, Quality)
     for score in record.quality.images:
         hr = read_rgb(pair_folder / "HR" / f"{score.image}.png")
@@ -81,7 +83,7 @@ def test_scores_are_those_of_an_independent_library(
 def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
     describe: Callable[..., ModelDescriptor], pair_folder: Path
 ) -> None:
-    record = measure(describe("Raises", role="floor"), pair_folder)
+    record = measure(describe("Raises"), pair_folder)
     assert record.status == "failed"
     assert isinstance(record.quality, Absent)
     assert record.quality.kind == "failed"
@@ -106,7 +108,7 @@ def test_without_latency_nothing_is_timed(
     describe: Callable[..., ModelDescriptor], pair_folder: Path
 ) -> None:
     protocol = QUICK.model_copy(update={"latency": None})
-    record = measure(describe("Nearest", role="floor"), pair_folder, protocol)
+    record = measure(describe("Plain"), pair_folder, protocol)
     assert record.status == "ok"
     for metric in ("runtime_images", "runtime_fixed"):
         value = record.values[metric]
@@ -115,12 +117,34 @@ def test_without_latency_nothing_is_timed(
     assert isinstance(record.quality, Quality)
 
 
+def test_a_floor_with_parameters_is_not_scored_on_random_ones(
+    describe: Callable[..., ModelDescriptor], pair_folder: Path
+) -> None:
+    record = measure(describe("Nearest", role="floor"), pair_folder)
+    assert record.entry.weights.source == "random"
+    assert isinstance(record.quality, Absent)
+
+
+def test_a_counter_that_fails_fails_the_run(
+    describe: Callable[..., ModelDescriptor], pair_folder: Path
+) -> None:
+    protocol = QUICK.model_copy(update={"counted_input": (32, 32)})
+    record = measure(describe("RaisesOnSquares"), pair_folder, protocol)
+    assert record.status == "failed"
+    assert "no squares of 32" in (record.failure() or "")
+
+
 @pytest.fixture
-def suite(describe: Callable[..., ModelDescriptor], pair_folder: Path) -> Suite:
+def registry(describe: Callable[..., ModelDescriptor]) -> Registry:
     registry = Registry()
     registry.add([describe("FailsToBuild"), describe("Nearest")], origin="tests")
-    entries = plan_entries(registry, ["failstobuild", "nearest"], 4, {})
-    return Suite(entries=entries, data=(open_data(str(pair_folder), 4),), protocol=QUICK)
+    return registry
+
+
+@pytest.fixture
+def suite(registry: Registry, pair_folder: Path) -> Suite:
+    names = ["failstobuild", "nearest"]
+    return plan_suite(registry, names, [str(pair_folder)], 4, weights={}, protocol=QUICK)
 
 
 def test_one_entry_s_failure_does_not_stop_the_suite(suite: Suite, tmp_path: Path) -> None:
@@ -141,12 +165,49 @@ def test_finished_runs_are_stored_before_the_next_begins(suite: Suite, tmp_path:
     assert read_record(store.runs / f"{first.run_id}.json") == first
 
 
-def test_wrong_names_and_scales_are_refused_before_anything_runs(
-    describe: Callable[..., ModelDescriptor],
+def test_equal_images_are_measured_once(registry: Registry, pair_folder: Path) -> None:
+    specs = [str(pair_folder), f"{pair_folder}/", f"{pair_folder}/../pairs"]
+    seen: list[tuple[str, int, int]] = []
+    suite = plan_suite(
+        registry,
+        ["nearest", "nearest"],
+        specs,
+        4,
+        weights={},
+        protocol=QUICK,
+        on_image=lambda *image: seen.append(image),
+    )
+    assert len(suite.data) == len(suite.entries) == 1
+    assert seen[-1] == (specs[-1], 2, 2)
+
+
+def test_an_unwritable_results_folder_is_found_before_anything_runs(
+    suite: Suite, tmp_path: Path
+) -> None:
+    (tmp_path / "results").write_text("in the way")
+    steps: list[str] = []
+    with pytest.raises(RecordError, match="records cannot be written"):
+        next(run_suite(suite, Store(tmp_path / "results"), on_step=lambda _, s: steps.append(s)))
+    assert steps == []
+
+
+@pytest.mark.parametrize("least", [17, 100])
+def test_images_below_a_network_s_least_size_are_refused_before_anything_runs(
+    describe: Callable[..., ModelDescriptor], pair_folder: Path, least: int
 ) -> None:
     registry = Registry()
-    registry.add([describe("Nearest")], origin="tests")
+    registry.add([describe("Nearest", min_lr_size=least)], origin="tests")
+    protocol = QUICK.model_copy(update={"counted_input": (64, 64)})
+    with pytest.raises(UsageError, match=f"needs LR images of {least}x{least} or more"):
+        plan_suite(registry, ["nearest"], [str(pair_folder)], 4, weights={}, protocol=protocol)
+
+
+def test_wrong_names_scales_and_weights_are_refused_before_anything_runs(
+    registry: Registry,
+) -> None:
     with pytest.raises(UsageError, match="nearst"):
         plan_entries(registry, ["nearst"], 4, {})
     with pytest.raises(UsageError, match="not defined at x3"):
         plan_entries(registry, ["nearest"], 3, {})
+    with pytest.raises(UsageError, match="weights are given for typo"):
+        plan_entries(registry, ["nearest"], 4, {"typo": None})

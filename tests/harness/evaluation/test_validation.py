@@ -44,3 +44,12 @@ def test_a_broken_promise_is_named(
     assert not report.passed
     failed = {item.name: item.detail for item in report.checks if item.outcome == "failed"}
     assert says in failed[check]
+
+
+def test_sizes_below_the_declared_least_are_not_tried(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    report = validate(describe("Nearest", min_lr_size=60))
+    sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
+    assert sizes == ["upscales 60x60", "upscales 64x60"]
+    assert report.passed

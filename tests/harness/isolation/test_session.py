@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from harness.catalog.networks import resolve_weights
+from harness.catalog.registry import default_registry
 from harness.isolation.session import LOG_BYTES, WorkerError, WorkerSession
 from harness.protocol import LatencyDesign, Protocol
 from harness.records import Absent
@@ -174,3 +179,43 @@ def test_the_worker_inherits_no_descriptor_but_its_pipes(
     # Requests, replies, and the log as stdout and stderr.
     assert len(pipes) == 4
     assert kinds.count(os.devnull) == 1
+
+
+def test_a_models_folder_of_the_user_s_does_not_hide_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    (tmp_path / "random.py").write_text("raise RuntimeError('not the library')")
+    monkeypatch.chdir(tmp_path)
+    with WorkerSession() as session:
+        load(session, default_registry().get("bicubic"))
+
+
+def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux ends a child with its parent")
+    script = tmp_path / "evaluator.py"
+    script.write_text(
+        "import os, signal\n"
+        "from harness.isolation.session import WorkerSession\n"
+        "with WorkerSession() as session:\n"
+        "    print(session._process.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == -9
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its evaluator")

@@ -41,12 +41,14 @@ def test_cuda_peak_counts_what_is_allocated_after_the_reset() -> None:
     weights = torch.zeros(1 << 20, device=device.device)
     device.reset_memory()
     before = torch.cuda.memory_allocated(device.device)
-    extra = torch.zeros(8 << 20, device=device.device)
-    del extra
+    outside = torch.zeros(16 << 20, device=device.device)
+    del outside
+    device.time(lambda: torch.zeros(8 << 20, device=device.device).sum())
     memory = device.read_memory()
     assert isinstance(memory, Memory)
     assert memory.weights_bytes == before >= weights.numel() * 4
-    assert memory.peak_bytes == before + (32 << 20)
+    # The forward's 32 MiB and its sum, but not the 64 MiB allocated and freed before it.
+    assert (32 << 20) <= memory.peak_bytes - before < (33 << 20)
     assert memory.peak_reserved_bytes >= memory.peak_bytes
 
 

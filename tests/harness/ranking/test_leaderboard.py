@@ -8,7 +8,7 @@ import pytest
 from harness.errors import UsageError
 from harness.protocol import Protocol
 from harness.ranking.leaderboard import build_leaderboard, rank_tracks, shared_ranks
-from harness.ranking.rules import NTIRE2022
+from harness.ranking.rules import NTIRE2022, Track
 from harness.records import Absent
 
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ def test_the_rule_reproduces_the_published_tracks(published: dict[str, dict[str,
 def test_gate_ranks_and_tracks_on_div2k(make_record: MakeRecord) -> None:
     board = build_leaderboard(
         [
-            make_record("imdn-challenge", IMDN, data="div2k-valid"),
-            make_record("aidn-challenge", ARFDN, data="div2k-valid"),
-            make_record("blurry", {**ARFDN, "psnr_rgb": 28.99}, data="div2k-valid"),
-            make_record("bicubic", {**ARFDN, "params": 0}, data="div2k-valid", role="floor"),
+            make_record("imdn-challenge", IMDN, data="div2k-valid", verified=True),
+            make_record("aidn-challenge", ARFDN, data="div2k-valid", verified=True),
+            make_record("blurry", {**ARFDN, "psnr_rgb": 28.99}, data="div2k-valid", verified=True),
+            make_record(
+                "bicubic", {**ARFDN, "params": 0}, data="div2k-valid", verified=True, role="floor"
+            ),
         ],
         NTIRE2022,
     )
@@ -110,6 +112,13 @@ def test_gate_ranks_and_tracks_on_div2k(make_record: MakeRecord) -> None:
         "blurry": "PSNR 28.9900 dB is below 29.00 dB",
         "bicubic": "interpolation, shown as the floor",
     }
+
+
+def test_a_folder_called_div2k_valid_claims_no_gate(make_record: MakeRecord) -> None:
+    record = make_record("low", {**ARFDN, "psnr_rgb": 20.0}, data="div2k-valid")
+    board = build_leaderboard([record], NTIRE2022)
+    assert board.gate.startswith("No gate is claimed: these images were given as a folder")
+    assert [row.entry for row in board.ranked] == ["low"]
 
 
 def test_other_data_claims_no_gate(make_record: MakeRecord) -> None:
@@ -188,3 +197,30 @@ def test_random_weights_are_noted(make_record: MakeRecord) -> None:
 def test_nothing_to_rank_is_an_error() -> None:
     with pytest.raises(UsageError, match="no records"):
         build_leaderboard([], NTIRE2022)
+
+
+def test_other_images_of_the_same_name_are_left_out_by_name(make_record: MakeRecord) -> None:
+    records = [
+        make_record("a", IMDN, digest="1" * 64),
+        make_record("a", ARFDN),
+        make_record("b", ARFDN),
+    ]
+    board = build_leaderboard(records, NTIRE2022)
+    assert {row.run_id for row in board.ranked} == {record.run_id for record in records[1:]}
+    assert [notice.message for notice in board.notices] == [
+        "a: a run differs in other images called demo and is left out"
+    ]
+
+
+def test_the_device_is_that_of_a_run_that_went_well(make_record: MakeRecord) -> None:
+    failure = Absent(kind="failed", reason="load-error: gone")
+    good = make_record("a", IMDN, threads=3)
+    failed = make_record("b", ARFDN, status="failed", fixed_latency=failure, threads=7)
+    assert "3 threads" in build_leaderboard([good, failed], NTIRE2022).device
+
+
+def test_ranks_follow_a_metric_s_own_direction() -> None:
+    track = Track(key="psnr", label="P", title="PSNR", metrics=("psnr_rgb",))
+    ranks, places = rank_tracks({"a": {"psnr_rgb": 28.0}, "b": {"psnr_rgb": 29.0}}, [track])
+    assert ranks == {"psnr_rgb": {"b": 1, "a": 2}}
+    assert places["psnr"]["b"].rank == 1

@@ -93,7 +93,12 @@ def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecor
 
 
 def test_intervals_have_three_digits() -> None:
-    value = Value(value=0.0477512, interval=Interval(low=0.0471, high=1.23456, confidence=0.95))
+    value = Value(
+        value=0.0477512,
+        interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
+    )
     assert tables.figure("runtime_images", value, 2, str) == "47.752 [47.1, 1235]"
-    exact = Value(value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95))
+    exact = Value(
+        value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
+    )
     assert tables.figure("runtime_images", exact, None, str) == "0.00 [0, 0.0100]"

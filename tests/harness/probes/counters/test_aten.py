@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.probes.counters import aten
@@ -12,12 +13,6 @@ from harness.probes.counters.shapes import ShapeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from harness.records import CounterResult
-
-
-def counted(network: nn.Module, lr: Tensor) -> CounterResult:
-    return aten.count(network.to("meta"), lr.to("meta"))
 
 
 # Hand computation. Attention on (1, 3, 8, 6): 3 heads of 8 queries have 3*8*8 = 192 scores.
@@ -37,6 +32,7 @@ FIGURES: list[tuple[str, int, int, int, int, dict[str, int]]] = [
     ("interpolate", 0, 0, 0, 0, {"aten::upsample_bilinear2d": 1}),
     ("same layer twice", 2 * 81 * 48, 288, 2, 0, {}),
     ("inference mode inside", 81 * 48 + 9 * 48, 288, 1, 0, {}),
+    ("looks at pixels", 108 * 48, 192, 1, 1, {"aten::mean": 1}),  # compares one value
 ]
 
 
@@ -54,20 +50,20 @@ def test_figures_computed_by_hand(
     elementwise: int,
     uncounted: dict[str, int],
 ) -> None:
-    result = counted(network(name), lr)
+    result = aten.count(network(name), lr)
     assert (result.macs, result.activations, result.conv_calls) == (macs, activations, conv_calls)
     assert result.elementwise == elementwise
     assert result.uncounted == uncounted
 
 
 def test_linear_on_any_shape(network: Callable[[str], nn.Module], lr: Tensor) -> None:
-    result = counted(network("linear NHWC"), lr)
+    result = aten.count(network("linear NHWC"), lr)
     assert (result.macs, result.activations) == (48 * 15, 240)
-    assert counted(nn.Linear(48, 48), torch.empty(1, 256, 256, 48)).macs == 150_994_944
+    assert aten.count(nn.Linear(48, 48), torch.empty(1, 256, 256, 48)).macs == 150_994_944
 
 
 def test_attention_is_its_two_products(network: Callable[[str], nn.Module], lr: Tensor) -> None:
-    result = counted(network("fused attention"), lr)
+    result = aten.count(network("fused attention"), lr)
     assert (result.macs, result.activations) == (192 * (6 + 6), 192 + 144)
 
 
@@ -78,7 +74,7 @@ def test_fused_attention_kernels_cost_the_same(lr: Tensor) -> None:
             out: Tensor = attend(x, x, x)[0]
             return out
 
-    result = counted(Fused(), lr)
+    result = aten.count(Fused(), lr)
     assert (result.macs, result.activations) == (192 * (6 + 6), 192 + 144)
     assert result.uncounted == {}
 
@@ -93,7 +89,7 @@ def test_agrees_with_torchs_own_counter(
     reference = FlopCounterMode(display=False)
     with torch.no_grad(), reference:
         network(name)(lr)
-    assert 2 * counted(network(name), lr).macs == reference.get_total_flops()
+    assert 2 * aten.count(network(name), lr).macs == reference.get_total_flops()
 
 
 def test_every_matrix_product_is_counted() -> None:
@@ -110,7 +106,7 @@ def test_every_matrix_product_is_counted() -> None:
             torch.addmv(_lr.new_empty(4), matrix, vector)  # 20
             return torch.dot(vector, vector)  # 5
 
-    result = counted(Products(), torch.empty(1, 3, 8, 6))
+    result = aten.count(Products(), torch.empty(1, 3, 8, 6))
     assert result.macs == 2 * 80 + 3 * 160 + 2 * 20 + 5
     assert result.activations == 2 * 16 + 2 * 32 + 16 + 2 * 4 + 1
     assert (result.conv_calls, result.uncounted) == (0, {})
@@ -131,11 +127,11 @@ def test_code_inside_an_autograd_function_is_seen(lr: Tensor) -> None:
             out: Tensor = Hidden.apply(x, self.weight)
             return out
 
-    assert counted(Caller(), lr).macs == 108 * 24
+    assert aten.count(Caller(), lr).macs == 108 * 24
 
 
 def test_custom_operators_are_named(lr: Tensor, opaque: nn.Module) -> None:
-    result = counted(opaque, lr)
+    result = aten.count(opaque, lr)
     assert (result.macs, result.uncounted) == (108 * 48, {"esrbench_test::mystery": 1})
 
 
@@ -147,7 +143,7 @@ def test_views_and_copies_are_free(lr: Tensor) -> None:
             first, second = x.chunk(2, dim=1)
             return torch.stack([first, second.roll(1, 2)]).clone()
 
-    result = counted(Moves(), lr)
+    result = aten.count(Moves(), lr)
     assert (result.macs, result.elementwise, result.uncounted) == (0, 0, {})
 
 
@@ -164,16 +160,35 @@ def test_figures_do_not_rest_on_torchs_private_switch(
         ) -> Any:
             return super().__torch_dispatch__(func, types, args, kwargs)
 
-    expected = counted(network("ReLU module"), lr)
+    expected = aten.count(network("ReLU module"), lr)
     monkeypatch.setattr(aten, "ShapeMode", WithoutSwitch)
-    assert counted(network("ReLU module"), lr) == expected
+    assert aten.count(network("ReLU module"), lr) == expected
 
 
-def test_control_flow_on_pixels_cannot_be_followed(
-    network: Callable[[str], nn.Module], lr: Tensor
-) -> None:
-    with pytest.raises(RuntimeError, match="meta"):
-        counted(network("looks at pixels"), lr)
+def test_a_second_forward_starts_anew(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+    # The first forward, without values, runs one convolution before it gives up.
+    late = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), network("looks at pixels"))
+    result = aten.count(late, lr)
+    assert (result.macs, result.activations) == ((9 + 108) * 48, 144 + 192)
+    assert (result.conv_calls, result.elementwise) == (2, 1)
+    assert result.uncounted == {"aten::mean": 1}
+
+
+def test_attention_costs_the_same_with_and_without_values(lr: Tensor) -> None:
+    class Attention(nn.Module):
+        def __init__(self, needs_values: bool) -> None:
+            super().__init__()
+            self.needs_values = needs_values
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.needs_values:
+                x.tolist()
+            return functional.scaled_dot_product_attention(x, x, x)
+
+    shapes, values = (aten.count(Attention(needs), lr) for needs in (False, True))
+    assert (shapes.macs, shapes.activations) == (values.macs, values.activations)
+    # Without values it comes in parts.
+    assert (shapes.uncounted, values.uncounted) == ({"aten::_safe_softmax": 1}, {})
 
 
 @pytest.fixture

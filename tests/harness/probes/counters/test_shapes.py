@@ -99,6 +99,47 @@ def test_convolutions_have_the_shape_of_the_real_ones(name: str) -> None:
     assert shaped == real
 
 
+def channels_last(device: str) -> Tensor:
+    return image(device).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda at: functional.conv2d(channels_last(at), weight(at, 6, 4, 3, 3), weight(at, 6)),
+        lambda at: functional.conv2d(channels_last(at), weight(at, 4, 1, 3, 3), groups=4),
+        lambda at: functional.conv2d(
+            image(at), weight(at, 6, 4, 3, 3).to(memory_format=torch.channels_last)
+        ),
+        lambda at: functional.conv2d(channels_last(at)[:, :3], weight(at, 6, 3, 1, 1)),
+        lambda at: functional.conv2d(image(at).permute(0, 1, 3, 2), weight(at, 6, 4, 3, 3)),
+        lambda at: functional.conv2d(weight(at, 2, 4, 1, 1), weight(at, 6, 4, 1, 1)),
+        lambda at: functional.conv_transpose2d(channels_last(at), weight(at, 4, 3, 2, 2), stride=2),
+        lambda at: functional.pixel_shuffle(channels_last(at), 2),
+        lambda at: functional.pixel_shuffle(image(at)[:, :4], 2),
+    ],
+)
+def test_layouts_are_those_of_the_real_kernel(run: Callable[[str], Any]) -> None:
+    real, shaped, _ = both(run)
+    assert shaped == real
+
+
+def test_a_linear_between_convolutions_is_the_same_operators() -> None:
+    # On CPU a convolution keeps channels-last, and a Linear on that adds its bias at once.
+    conv, linear = nn.Conv2d(4, 4, 3, groups=4), nn.Linear(4, 4)
+
+    def called(device: str) -> list[str]:
+        names: list[str] = []
+        x = channels_last("cpu").to(device)
+        with torch.no_grad(), ShapeMode(watch=lambda name, _args, _result: names.append(name)):
+            linear.to(device)(conv.to(device)(x).permute(0, 2, 3, 1))
+        return [name for name in names if name != "aten::_to_copy"]
+
+    real = called("cpu")
+    assert "aten::addmm" in real
+    assert called("meta") == real
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -187,6 +228,40 @@ def test_counting_without_values_is_tried_first() -> None:
 
     assert by_shape_or_value(count, nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4)) == "counted"
     assert devices == [("meta", "meta", True), ("cpu", "cpu", False)]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_the_copy_without_values_is_the_network_but_for_its_values() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(3, 3, 1)
+            self.other = nn.Conv2d(3, 3, 1)
+            self.other.weight = self.one.weight
+            # Its weight is computed, which torch refuses to copy.
+            self.normed = nn.utils.weight_norm(nn.Conv2d(3, 3, 3))
+            self.register_buffer("mean", torch.ones(3), persistent=False)
+            self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+            self.constant = torch.ones(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.normed(self.other(self.one(x))) + self.mean.view(1, 3, 1, 1)
+
+    def count(network: nn.Module, lr: Tensor, without_values: bool) -> bool:
+        assert without_values
+        assert isinstance(network, Tied)
+        assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
+        assert network.one.weight is network.other.weight
+        assert not network.frozen.requires_grad
+        assert isinstance(network.mean, Tensor)
+        assert network.mean.is_meta
+        assert network.constant.tolist() == [1, 1, 1, 1]
+        with torch.no_grad(), ShapeMode():
+            return network(lr).shape == (1, 3, 2, 3)
+
+    network = Tied()
+    assert by_shape_or_value(count, network, torch.zeros(1, 3, 4, 5))
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
 
 
 def test_the_real_forward_decides_what_is_raised() -> None:

@@ -1,0 +1,86 @@
+"""The steps of AIDN's ablation against their equations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.catalog.networks import build_network
+from models.aidn import AIDB, AIDN, Extraction
+from models.entries import aidn
+
+STEPS = {
+    "aidn-a0": ("plain", False),
+    "aidn-a1": ("linear", False),
+    "aidn-a2": ("asymmetric", False),
+    "aidn": ("asymmetric", True),
+}
+
+
+@pytest.mark.parametrize(("extraction", "reuse"), STEPS.values(), ids=STEPS)
+def test_a_block_is_the_equations(extraction: Extraction, reuse: bool) -> None:
+    torch.manual_seed(0)
+    block = AIDB(8, 4, extraction=extraction, reuse=reuse).double()
+    features = torch.randn(1, 8, 16, 15, dtype=torch.float64)
+    state = block.state_dict()
+
+    def apply(name: str, x: Tensor) -> Tensor:
+        kernel = state[f"{name}.weight"]
+        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
+        return functional.conv2d(x, kernel, state[f"{name}.bias"], padding=padding)
+
+    def phi(x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, 0.05 * x)
+
+    def extract(step: int, x: Tensor) -> Tensor:
+        name = f"extract{step}"
+        if extraction == "plain":
+            return apply(name, x)
+        between = phi if extraction == "asymmetric" else torch.clone
+        return sum(
+            (
+                apply(f"{name}.{branch}.2", between(apply(f"{name}.{branch}.0", x)))
+                for branch in ("vertical_first", "horizontal_first")
+            ),
+            torch.zeros(()),
+        )
+
+    again = 1.0 if reuse else 0.0
+    d1 = phi(apply("distill1", features))
+    r1 = phi(extract(1, features) + again * d1)
+    d2 = phi(apply("distill2", r1))
+    r2 = phi(extract(2, r1) + r1 + again * (d1 + d2))
+    d3 = phi(apply("distill3", r2))
+    r3 = phi(extract(3, r2) + r2 + again * (d1 + d2 + d3))
+    d4 = phi(apply("distill4", r3))
+    with torch.inference_mode():
+        expected = block.attention(apply("merge", torch.cat((d1, d2, d3, d4), dim=1)))
+        torch.testing.assert_close(block(features), expected)
+
+
+def test_the_entries_are_the_steps() -> None:
+    found = {}
+    for entry in (*aidn.ABLATION, *aidn.ENTRIES):
+        network = build_network(entry, 4)
+        assert isinstance(network, AIDN)
+        block = network.blocks[0]
+        assert isinstance(block, AIDB)
+        plain = isinstance(block.extract1, torch.nn.Conv2d)
+        activated = any(
+            isinstance(module, torch.nn.LeakyReLU) for module in block.extract1.modules()
+        )
+        kind = "plain" if plain else "asymmetric" if activated else "linear"
+        found[entry.name] = (kind, block.reuse, len(network.blocks))
+    assert found.pop("aidn-challenge") == ("asymmetric", True, 4)
+    assert found == {name: (*step, 6) for name, step in STEPS.items()}
+
+
+def test_asymmetric_steps_share_their_weights() -> None:
+    # So a trained network can be taken apart step by step.
+    names = [
+        list(build_network(entry, 2).state_dict())
+        for entry in (*aidn.ABLATION[1:], aidn.ENTRIES[0])
+    ]
+    assert names[0] == names[1] == names[2]

@@ -1,0 +1,137 @@
+"""RFDN's relatives: the folded form and the one with channel attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.catalog.networks import build_network, prepare_network
+from models.blocks import CCA, ESA
+from models.entries import rfdn
+from models.rfdn import RFDB, RFDN, fold_residuals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.catalog.registry import ModelDescriptor
+
+RELEASED, *_ = rfdn.ENTRIES
+BY_NAME = {entry.name: entry for entry in rfdn.VARIANTS}
+
+
+def of(entry: ModelDescriptor, scale: int) -> RFDN:
+    network = build_network(entry, scale)
+    assert isinstance(network, RFDN)
+    return network
+
+
+def released(shared: Path) -> RFDN:
+    weights = RELEASED.released_weights(4)
+    assert weights is not None
+    path = shared / "weights" / weights.filename
+    network = prepare_network(RELEASED, 4, path, released=weights).network
+    assert isinstance(network, RFDN)
+    return network
+
+
+def largest_difference(first: nn.Module, second: nn.Module, lr: Tensor) -> float:
+    """Share of the data range, which is [0, 255]."""
+    with torch.inference_mode():
+        return (first(lr) - second(lr)).abs().max().item() / 255
+
+
+def test_folded_released_weights_give_the_same_image(shared: Path) -> None:
+    network = released(shared)
+    lr = torch.rand(1, 3, 48, 40, generator=torch.Generator().manual_seed(0)) * 255
+    difference = largest_difference(network, fold_residuals(network), lr)
+    # Float32 rounds both by as much: a fold of something else would show in the first digits.
+    assert 0 < difference < 5e-6
+    network, lr = network.double(), lr.double()
+    assert largest_difference(network, fold_residuals(network), lr) < 1e-13
+
+
+def test_a_fold_moves_the_centres_of_twelve_convolutions_and_no_more(shared: Path) -> None:
+    network = released(shared)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    folded = fold_residuals(network)
+    assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
+    moved = {
+        name: tensor.double() - before[name].double()
+        for name, tensor in folded.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert len(moved) == 12
+    for name, difference in moved.items():
+        assert name.split(".")[2].startswith("residual"), name
+        centred = torch.zeros_like(difference)
+        centred[range(50), range(50), 1, 1] = 1.0
+        torch.testing.assert_close(difference, centred, rtol=0, atol=2e-7)
+
+
+def test_a_network_of_float64_is_folded_in_float64() -> None:
+    network = RFDN(2, blocks=1).double()
+    with torch.no_grad():
+        network.get_submodule("blocks.0.residual1").get_parameter("weight").fill_(2.0**-40)
+    folded = fold_residuals(network).get_submodule("blocks.0.residual1").get_parameter("weight")
+    assert folded[3, 3, 1, 1].item() == 1.0 + 2.0**-40
+
+
+def test_folded_weights_fit_the_registered_folded_network() -> None:
+    network = of(RELEASED, 2)
+    registered = of(BY_NAME["rfdn-e"], 2)
+    folded = fold_residuals(network)
+    registered.load_state_dict(folded.state_dict(), strict=True)
+    lr = torch.rand(1, 3, 15, 16)
+    with torch.inference_mode():
+        assert torch.equal(registered(lr), folded(lr))
+        assert not torch.allclose(registered(lr), network(lr), rtol=0, atol=1e-9)
+        torch.testing.assert_close(registered(lr), network(lr), rtol=1e-4, atol=1e-5)
+
+
+def test_a_folded_network_adds_no_residual() -> None:
+    adds: list[int] = []
+    for network in (RFDN(2, blocks=2), RFDN(2, blocks=2, folded=True)):
+        with torch.profiler.profile() as profile, torch.inference_mode():
+            network(torch.rand(1, 3, 15, 15))
+        adds.append(sum(event.name == "aten::add" for event in profile.events()))
+    assert adds[0] - adds[1] == 2 * 3
+
+
+def test_a_folded_network_cannot_be_folded_again() -> None:
+    with pytest.raises(ValueError, match="RFDB-E already"):
+        fold_residuals(fold_residuals(RFDN(2)))
+
+
+def test_a_block_is_the_equations() -> None:
+    torch.manual_seed(0)
+    block = RFDB(8, nn.Identity()).double()
+    features = torch.randn(1, 8, 5, 6, dtype=torch.float64)
+    state = block.state_dict()
+
+    def apply(name: str, x: Tensor) -> Tensor:
+        kernel = state[f"{name}.weight"]
+        return functional.conv2d(x, kernel, state[f"{name}.bias"], padding=kernel.shape[-1] // 2)
+
+    def phi(x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, 0.05 * x)
+
+    refined, distilled = features, []
+    for step in (1, 2, 3):
+        distilled.append(phi(apply(f"distill{step}", refined)))
+        refined = phi(apply(f"residual{step}", refined) + refined)
+    distilled.append(phi(apply("distill4", refined)))
+    expected = apply("merge", torch.cat(distilled, dim=1))
+    with torch.inference_mode():
+        torch.testing.assert_close(block(features), expected)
+
+
+def test_which_attention_stands_where() -> None:
+    for name, blocks, attention, cost in (("rfdn-paper", 6, CCA, 1_212), ("rfdn-5", 5, ESA, 6_650)):
+        found = [block.attention for block in of(BY_NAME[name], 4).blocks]
+        assert [type(each) for each in found] == [attention] * blocks
+        for each in found:
+            assert sum(parameter.numel() for parameter in each.parameters()) == cost
