@@ -35,8 +35,8 @@ def measure_complexity(
     """Measure parameters and count one forward of a batch of 1 by each counter.
 
     Args:
-        build: makes the network on the CPU, a new one at each call, since counters leave
-            traces; ``lambda: copy.deepcopy(network)`` will do.
+        build: makes the network; called once. Counters work on copies without values and fall
+            back to the network itself where a forward needs them.
         input_size: height and width of the network's input in pixels.
         channels: of the network's input.
         counters: which counters to ask.
@@ -58,7 +58,8 @@ def measure_complexity(
             "the network has lazy parameters, which have no size before its first forward",
             advice="Declare the sizes of its layers.",
         )
-    results = {name: _counted(name, build, (1, channels, *input_size)) for name in counters}
+    network.to("cpu")
+    results = {name: _counted(name, network, (1, channels, *input_size)) for name in counters}
     return Complexity(
         params=sum(parameter.numel() for parameter in parameters),
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
@@ -88,10 +89,9 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _counted(
-    name: CounterName, build: Callable[[], nn.Module], shape: tuple[int, int, int, int]
+    name: CounterName, network: nn.Module, shape: tuple[int, int, int, int]
 ) -> CounterResult | Absent:
     try:
-        network = build().eval().to("cpu")
         # Values matter only where a forward cannot do without; then they are an image's.
         pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         return COUNTERS[name].count(network, pixels)

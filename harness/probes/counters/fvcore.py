@@ -9,6 +9,7 @@ call and a meta kernel does not.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from contextlib import nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +20,12 @@ from harness.probes.counters.shapes import Arguments, ShapeMode, by_shape_or_val
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
+
+    Handle = Callable[[list[Any], list[Any]], Any]
+    """Inputs and outputs of a traced operator to its count."""
 
 CONVENTION: Final = (
     "fvcore: 1 multiply-accumulate of a convolution or matrix product = 1, transposed "
@@ -30,6 +34,9 @@ CONVENTION: Final = (
     "element of normalisations; ReLU and all operators named as uncounted are 0; activations "
     "= results of convolutions and matrix products"
 )
+
+_FLOPS: Final = "flops"
+_ACTIVATIONS: Final = "activations"
 
 # Operators that the tracer leaves out on CPU as well: they read values of sizes.
 _NEVER_RECORDED: Final = frozenset({"aten::_local_scalar_dense"})
@@ -58,24 +65,49 @@ def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResul
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
-    flops = FlopCountAnalysis(network, lr)
-    activations = ActivationCountAnalysis(network, lr)
-    for analysis in (flops, activations):
-        # What these would log is returned in the result.
-        analysis.unsupported_ops_warnings(enabled=False)
-        analysis.uncalled_modules_warnings(enabled=False)
-        # The tracer warns of every Python number taken from a shape.
-        analysis.tracer_warnings("none")
+    analysis = FlopCountAnalysis(network, lr)
+    activations = _handles(ActivationCountAnalysis(network, lr))
+    # One trace for both: tracing is what takes the time.
+    for kind, flops in _handles(analysis).items():
+        analysis.set_op_handle(kind, _together(flops, activations.get(kind)))
+    # What these would log is returned in the result.
+    analysis.unsupported_ops_warnings(enabled=False)
+    analysis.uncalled_modules_warnings(enabled=False)
+    # The tracer warns of every Python number taken from a shape.
+    analysis.tracer_warnings("none")
     with torch.no_grad(), TracedShapeMode() if without_values else nullcontext():
+        totals = analysis.by_operator()
         return CounterResult(
             counter="fvcore",
             version=metadata.version("fvcore"),
             convention=CONVENTION,
             input_shape=tuple(lr.shape),
-            macs=int(flops.total()),
-            activations=int(activations.total()),
-            uncounted=dict(flops.unsupported_ops()),
+            macs=int(totals[_FLOPS]),
+            activations=int(totals[_ACTIVATIONS]),
+            uncounted=dict(analysis.unsupported_ops()),
         )
+
+
+def _handles(analysis: Any) -> dict[str, Handle]:
+    """What an analysis counts with, by operator; private to fvcore."""
+    return dict(analysis._op_handles)  # noqa: SLF001
+
+
+def _together(flops: Handle, activations: Handle | None) -> Handle:
+    """One handle that gives both counts under names of their own."""
+
+    def count_both(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+        both = Counter({_FLOPS: _total(flops(inputs, outputs))})
+        if activations is not None:
+            both[_ACTIVATIONS] = _total(activations(inputs, outputs))
+        return both
+
+    return count_both
+
+
+def _total(counted: Any) -> int:
+    """A handle gives a number, or numbers by name."""
+    return int(sum(counted.values()) if isinstance(counted, Counter) else counted)
 
 
 class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's own

@@ -270,15 +270,17 @@ def test_control_flow_on_pixels_is_followed() -> None:
     assert result(sizes, "ptflops").macs == 108 * 48 + 192
 
 
-def test_every_counter_gets_its_own_network() -> None:
-    built: list[nn.Module] = []
-
-    def build() -> nn.Module:
-        built.append(nn.Conv2d(3, 4, 3))
-        return built[-1]
-
-    measure_complexity(build, input_size=(8, 6), counters=COUNTERS)
-    assert len({id(network) for network in built}) == len(built) == 1 + len(COUNTERS)
+def test_counters_leave_no_trace_on_the_network() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.PixelShuffle(2)).eval()
+    before = [(dict(vars(module)), len(module._forward_hooks)) for module in network.modules()]
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    first = measure_complexity(lambda: network, input_size=(8, 6), counters=COUNTERS)
+    again = measure_complexity(lambda: network, input_size=(8, 6), counters=COUNTERS)
+    assert first == again
+    for (attributes, hooks), module in zip(before, network.modules(), strict=True):
+        assert set(vars(module)) == set(attributes)
+        assert len(module._forward_hooks) == hooks == 0
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
 
 
 def test_networks_are_counted_in_eval_mode() -> None:
