@@ -220,7 +220,7 @@ def serve(channel: Channel) -> None:
             else:
                 reply, content = answer(worker, request, payload)
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
-            reply = failure(error, "load-error" if worker is None else "forward-error")
+            reply = failure(error, "load-error" if isinstance(request, Load) else "forward-error")
         channel.send(reply.model_dump(mode="json"), content)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from harness.errors import MeasurementError
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
+from harness.probes.counters.shapes import copied_once
 from harness.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def measure_complexity(
             advice="Declare the sizes of its layers.",
         )
     network.to("cpu")
-    results = {name: _counted(name, network, (1, channels, *input_size)) for name in counters}
+    shape = (1, channels, *input_size)
+    with copied_once():
+        results = {name: _counted(name, network, shape) for name in counters}
     return Complexity(
         params=sum(parameter.numel() for parameter in parameters),
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),

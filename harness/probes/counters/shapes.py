@@ -9,7 +9,8 @@ without them and leave every other call, and every unusual one, to those kernels
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -21,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.probes.counters.operators import FLOAT_ELEMENTWISE, out_of_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
 T = TypeVar("T")
 Arguments: TypeAlias = "tuple[Any, ...]"
@@ -108,10 +109,28 @@ def by_shape_or_value(
         raised (control flow that depends on pixels, code that cannot be copied, a private part
         of torch that moved) is dropped, what the real one raises passes through.
     """
+    copies = _copies.get({})
     try:
-        return count(_without_values(network), lr.to("meta"), True)
+        copied = copies.pop(network, None) or _without_values(network)
+        result = count(copied, lr.to("meta"), True)
     except Exception:  # noqa: BLE001 - a stranger's forward may raise anything, see above
         return count(network, lr, False)
+    # A copy on which a counter failed may hold its traces; one on which it ended well does not.
+    copies[network] = copied
+    return result
+
+
+_copies: ContextVar[MutableMapping[nn.Module, nn.Module]] = ContextVar("copies")
+
+
+@contextmanager
+def copied_once() -> Iterator[None]:
+    """Let the counters in this block share one copy of a network; copying is what costs."""
+    token = _copies.set({})
+    try:
+        yield
+    finally:
+        _copies.reset(token)
 
 
 def _without_values(network: nn.Module) -> nn.Module:

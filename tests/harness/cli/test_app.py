@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from harness.catalog.registry import ModelDescriptor, Registry
+from harness.cli import listing
 from harness.metrics import METRICS
 from harness.records import RunRecord
 
@@ -191,16 +193,27 @@ def test_a_weights_path_may_hold_an_equals_sign(
     assert "a=b.safetensors" in done.stderr
 
 
-def test_show_depth_and_list_long_count_networks(esrbench: Command) -> None:
+def test_show_depth_counts_blocks(esrbench: Command) -> None:
     blocks = json.loads(esrbench("show", "rfdn", "--depth", "1", "--json").stdout)
     assert blocks[0]["params"] == 433_448
     assert [block["name"] for block in blocks[1:6]] == [
         "head",
         *(f"blocks.{number}" for number in range(4)),
     ]
-    rows = {row["name"]: row for row in json.loads(esrbench("list", "--long", "--json").stdout)}
-    assert rows["imdn-challenge"]["macs_ntire2022"] == 58_531_512_320
-    assert rows["bicubic"]["params"] == 0
+
+
+def test_list_long_counts_every_network(
+    describe: Callable[..., ModelDescriptor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry = Registry()
+    registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
+    monkeypatch.setattr(listing, "open_registry", lambda: registry)
+    listing.list_command("models", long=True, as_json=True)
+    counted, failed = json.loads(capsys.readouterr().out)
+    assert (counted["params"], counted["macs_aten"], counted["conv_calls"]) == (12, 9 * 2**16, 1)
+    assert failed["params"].startswith("failed: load-error")
 
 
 def test_bad_data_lists_every_problem_before_any_network_runs(
