@@ -170,11 +170,9 @@ def _probe(
             findings.images, findings.quality = upscale_images(
                 session, entry, pairs, protocol, on_step
             )
-        except WorkerError as failure:
+        except MeasurementError as failure:
             findings.images = findings.quality = _failed(failure)
             _raise_if_fatal(failure)
-        except MeasurementError as error:
-            findings.quality = Absent(kind="failed", reason=error.message, advice=error.advice)
         # Before the fixed input, whose peak is not the images'.
         on_step("reading memory")
         try:
@@ -276,12 +274,12 @@ def _unscored(entry: Entry) -> Absent:
     )
 
 
-def _failed(failure: WorkerError) -> Absent:
+def _failed(failure: MeasurementError) -> Absent:
     return Absent(kind="failed", reason=failure.message, advice=failure.advice)
 
 
-def _raise_if_fatal(failure: WorkerError) -> None:
-    if failure.fatal:
+def _raise_if_fatal(failure: MeasurementError) -> None:
+    if isinstance(failure, WorkerError) and failure.fatal:
         raise failure
 
 

@@ -1,0 +1,125 @@
+"""What every registered network does at every scale, whatever it computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from harness.catalog.networks import build_network
+from models.entries import ENTRIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from harness.catalog.registry import ModelDescriptor
+
+CASES = [
+    pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
+    for entry in ENTRIES
+    for scale in entry.scales
+]
+NETWORK_CASES = [case for case in CASES if case.values[0].role == "network"]
+
+# Parameters that no forward at the given scale touches: the heads of the other scales.
+IDLE = {
+    ("carn-multi", scale): tuple(f"upsamplers.x{other}." for other in (2, 3, 4) if other != scale)
+    for scale in (2, 3)
+} | {("carn-multi", 4): ("upsamplers.x2.", "upsamplers.x3.")}
+# A parameter that a forward uses and that cannot move its result; see models.san.
+INERT = {"san": {"non_local.phi.bias"}}
+
+
+def image(
+    entry: ModelDescriptor, scale: int, height: int, width: int, *, batch: int = 1, seed: int = 0
+) -> Tensor:
+    """The input of a network for an LR image of this size, in its data range."""
+    channels = 3 if entry.color == "rgb" else 1
+    factor = scale if entry.input == "bicubic-hr" else 1
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, channels, factor * height, factor * width)
+    return torch.rand(shape, generator=generator) * entry.data_range
+
+
+@pytest.mark.parametrize(("entry", "scale"), CASES)
+@pytest.mark.parametrize("extra", [(0, 4), (9, 2)], ids=str)
+def test_output_is_scale_times_the_lr_image(
+    entry: ModelDescriptor, scale: int, extra: tuple[int, int]
+) -> None:
+    height, width = (entry.min_lr_size + more for more in extra)
+    with torch.inference_mode():
+        lr = image(entry, scale, height, width, batch=2)
+        sr = build_network(entry, scale)(lr)
+    assert sr.shape == (2, lr.shape[1], scale * height, scale * width)
+    assert sr.dtype == torch.float32
+    assert torch.isfinite(sr).all()
+
+
+@pytest.mark.parametrize(("entry", "scale"), CASES)
+def test_declared_smallest_input_is_the_smallest(entry: ModelDescriptor, scale: int) -> None:
+    network = build_network(entry, scale)
+    side = entry.min_lr_size
+    with torch.inference_mode():
+        sr = network(image(entry, scale, side, side))
+        assert sr.shape[2:] == (scale * side, scale * side)
+        if side == 1:
+            return
+        for height, width in ((side - 1, side), (side, side - 1)):
+            told = f"at least {side}x{side} pixels, got {height}x{width}"
+            with pytest.raises(ValueError, match=told):
+                network(image(entry, scale, height, width))
+
+
+@pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
+def test_gradient_reaches_every_parameter(entry: ModelDescriptor, scale: int) -> None:
+    side = max(entry.min_lr_size, 3 if entry.color == "y" else 12)
+    unreached: set[str] | None = None
+    # All ReLUs of a channel gate may be off in one initialisation, hence several.
+    for seed in range(5):
+        network = build_network(entry, scale, seed=seed)
+        network(image(entry, scale, side, side, seed=seed)).square().mean().backward()
+        still = set()
+        for name, parameter in network.named_parameters():
+            if name.startswith(IDLE.get((entry.name, scale), ())):
+                assert parameter.grad is None, name
+                continue
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            if not parameter.grad.any() and name not in INERT.get(entry.name, ()):
+                still.add(name)
+        unreached = still if unreached is None else unreached & still
+        if not unreached:
+            return
+    assert unreached == set()
+
+
+@pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
+def test_weights_survive_saving_and_strict_loading(
+    entry: ModelDescriptor, scale: int, tmp_path: Path
+) -> None:
+    first = build_network(entry, scale, seed=0)
+    second = build_network(entry, scale, seed=1)
+    lr = image(entry, scale, entry.min_lr_size + 2, entry.min_lr_size + 1)
+    with torch.inference_mode():
+        expected = first(lr)
+        assert not torch.equal(second(lr), expected)
+        torch.save(first.state_dict(), tmp_path / "weights.pth")
+        state = torch.load(tmp_path / "weights.pth", weights_only=True)
+        second.load_state_dict(state, strict=True)
+        assert torch.equal(second(lr), expected)
+
+
+@pytest.mark.parametrize(("entry", "scale"), CASES)
+def test_forward_is_deterministic_and_leaves_its_input_alone(
+    entry: ModelDescriptor, scale: int
+) -> None:
+    network = build_network(entry, scale)
+    lr = image(entry, scale, entry.min_lr_size + 3, entry.min_lr_size)
+    kept = lr.clone()
+    with torch.inference_mode():
+        first, second = network(lr), network(lr)
+    assert torch.equal(first, second)
+    assert torch.equal(lr, kept)
