@@ -140,9 +140,14 @@ class WorkerSession:
         finally:
             for descriptor in (worker_read, worker_write, log_write):
                 os.close(descriptor)
-        self._channel = Channel(our_read, our_write)
-        self._log = LogTail(log_read)
-        self._log.start()
+        try:
+            self._channel = Channel(our_read, our_write)
+            self._log = LogTail(log_read)
+            self._log.start()
+        except BaseException:
+            # A signal may arrive before the block is entered, and then nobody leaves it.
+            self._kill()
+            raise
         return self
 
     def __exit__(
