@@ -81,6 +81,7 @@ def test_commands_that_are_not_run_here_have_only_known_options() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
     (content,) = blocks("sh")
     install = content.strip().splitlines()[0]

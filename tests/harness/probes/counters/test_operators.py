@@ -43,7 +43,7 @@ def test_out_of_place(name: str, plain: str) -> None:
         ("aten::mystery", False),
         ("prims::add", False),
         ("prim::PythonOp.Hidden", True),
-        ("torchvision::deform_conv2d", True),
+        ("mylibrary::deform_conv2d", True),
     ],
 )
 def test_is_opaque(name: str, opaque: bool) -> None:
