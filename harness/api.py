@@ -39,7 +39,7 @@ def complexity(
 
     Args:
         model: registered name, descriptor, or any module that takes (1, 3, H, W); a module is
-            copied for every counter and left untouched.
+            copied and left untouched.
         scale: upscaling factor; a module has its own.
         input_size: LR height and width; networks that take the LR image enlarged, or its luma
             alone, are counted on what they take. A module is given it as it is.
@@ -116,7 +116,9 @@ def evaluate(
         network = load_model(descriptor, scale, None if untrained else weights)
         if untrained and any(True for _ in network.parameters()):
             message = f"{descriptor.name} has no trained weights here, so it has no scores"
-            advice = f"Run `esrbench fetch weights {descriptor.name}` or pass weights=FILE."
+            advice = "Pass weights=FILE."
+            if descriptor.released_weights(scale) is not None:
+                advice = f"Run `esrbench fetch weights {descriptor.name}`, or pass weights=FILE."
             raise UsageError(message, advice=advice)
         conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
     definition = definition or QualityDefinition()
@@ -176,7 +178,7 @@ def run(
     suite = plan_suite(
         default_registry(),
         names,
-        [str(spec) for spec in specs],
+        [spec if isinstance(spec, str) else str(Path(spec).absolute()) for spec in specs],
         scale,
         weights=weights or {},
         protocol=protocol or Protocol(),
@@ -193,7 +195,7 @@ def leaderboard(
     """Rank records by an edition's rule.
 
     Args:
-        records: what to rank; those stored under ``results`` if left out. The newest record
+        records: what to rank; those stored under ``results`` if left out. The newest that went well
             decides data, protocol and environment; records that differ are left out with a
             notice.
         rule: name of the edition.

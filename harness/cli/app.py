@@ -43,7 +43,9 @@ def main() -> NoReturn:
         # A terminal without subscripts shows question marks rather than a traceback.
         sys.stdout.reconfigure(errors="replace")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+        # nohup has the hang-up ignored, and it stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
     as_json = "--json" in sys.argv
     try:
         code = app(prog_name="esrbench", standalone_mode=False)
@@ -51,6 +53,8 @@ def main() -> NoReturn:
         report_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except TyperException as error:
+        if not error.format_message():  # no arguments at all: the help was shown
+            sys.exit(UsageError.exit_code)
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
         report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.console import JsonOption, messages, open_registry, print_json, results
+from harness.errors import UsageError
 from harness.metrics import METRICS
 
 STYLES = {
@@ -34,6 +35,9 @@ def paper_table_command(
     from harness.reports.paper_table import CONVENTIONS, compare_rows, printed_rows
 
     rows = [row for row in printed_rows() if scale is None or row.scale in scale]
+    if not rows:
+        message = f"the table has no rows at x{', x'.join(map(str, scale or []))}"
+        raise UsageError(message, advice="It has x2, x3 and x4.")
     with messages().status("counting"):
         compared = list(compare_rows(rows, open_registry()))
     if as_json:

@@ -71,7 +71,7 @@ def _show_blocks(
 
     if not isinstance(subject, ModelDescriptor):
         raise UsageError("--depth shows networks only", advice="Leave --depth out.")
-    scale = scale or max(subject.scales)
+    scale = max(subject.scales) if scale is None else scale
     blocks = blocks_of(subject, scale, depth=depth, input_size=input_size)
     if as_json:
         print_json([block.model_dump(mode="json") for block in blocks])

@@ -36,6 +36,7 @@ def validate_command(
     from rich.markup import escape
     from rich.table import Table
 
+    from harness.catalog.networks import resolve_weights
     from harness.evaluation.validation import validate_entry
 
     registry = open_registry()
@@ -43,6 +44,8 @@ def validate_command(
     wanted = [
         (registry.get(name), at) for name in names for at in scale or registry.get(name).scales
     ]
+    for model, at in wanted:  # all that can be refused is refused before the first worker
+        resolve_weights(model, at, chosen.get(model.name, "auto"))
     reports: list[ValidationReport] = []
     with progress_bar() as progress:
         task = progress.add_task("validating", total=len(wanted))

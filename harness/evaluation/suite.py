@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
+FIXED_INPUT = "the fixed input"
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """What will run: entries in order on data sets in order, all checked beforehand."""
@@ -142,7 +145,7 @@ def run_suite(
 
 def _require_sizes(suite: Suite) -> None:
     """Refuse inputs that a network is known to fail on, before hours are spent on others."""
-    inputs = {f"the fixed input of {suite.protocol.counted_input}": suite.protocol.counted_input}
+    inputs = {FIXED_INPUT: suite.protocol.counted_input}
     for pairs, _ in suite.data:
         inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
     for entry in suite.entries:
@@ -153,4 +156,5 @@ def _require_sizes(suite: Suite) -> None:
             message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
             if len(small) > 1:
                 message += f" and {len(small) - 1} more"
-            raise UsageError(message, advice=f"Leave {name} out, or those images.")
+            other = "raise the input size" if small[0].startswith(FIXED_INPUT) else "those images"
+            raise UsageError(message, advice=f"Leave {name} out, or {other}.")

@@ -146,7 +146,7 @@ def _count_checks(
         if figure.metric == "params" and figure.scale == scale
     ]
     for figure in claimed:
-        # Papers print parameters in K or in M with three decimals: half of the last digit.
+        # Papers print K, or M with three decimals, rounded or truncated: one of the last digit.
         close = abs(complexity.params - figure.value) <= PRINTED_PARAMS_TOLERANCE
         yield Check(
             name="parameters as published",

@@ -17,6 +17,8 @@ HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
 CHUNK_BYTES = 1 << 20
+MAX_POLL_SECONDS = 1e6
+"""The system's own limit is 2^31 milliseconds."""
 
 Message = dict[str, Any]
 
@@ -124,6 +126,9 @@ def _deadline(timeout_seconds: float | None) -> float | None:
 def _wait(descriptor: int, deadline: float | None, *, writing: bool) -> None:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-    remaining = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-    if not poll.poll(remaining):
-        raise ChannelTimeoutError("no answer in time")
+    while True:
+        remaining = MAX_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+        if poll.poll(max(0.0, min(remaining, MAX_POLL_SECONDS)) * 1000):
+            return
+        if remaining <= MAX_POLL_SECONDS and deadline is not None:
+            raise ChannelTimeoutError("no answer in time")

@@ -43,7 +43,7 @@ from harness.isolation.messages import (
 )
 from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
-from harness.probes.devices import ComputeDevice, open_device
+from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
 from harness.probes.latency import measure_latency
 from harness.records import LatencySamples
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
     from harness.protocol import LatencyDesign
 
+HOST = HostClock()
+"""Enlarging happens on the host, whatever the device."""
 MESSAGE_CHARACTERS = 2000
 PR_SET_PDEATHSIG = 1
 """From ``linux/prctl.h``."""
@@ -144,7 +146,7 @@ class Worker:
         convert = partial(self.conversion.to_input, lr, self.device.device)
         preparation: tuple[float, ...] = ()
         if self.conversion.input == "bicubic-hr":
-            preparation = measure_latency(convert, self.device, design, warm=False).seconds
+            preparation = measure_latency(convert, HOST, design, warm=False).seconds
         timing = measure_latency(
             partial(self.network, convert()), self.device, design, warm=size in self.warm_sizes
         )

@@ -47,7 +47,24 @@ class ComputeDevice(Protocol):
         """Highest peak of the forwards since the last reset."""
 
 
-class CpuDevice:
+class Clock(Protocol):
+    """What times a call."""
+
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a call to its end; its result and seconds."""
+
+
+class HostClock:
+    """The monotonic clock of the host."""
+
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a call to its end; its result and seconds."""
+        start = time.perf_counter_ns()
+        result = forward()
+        return result, (time.perf_counter_ns() - start) / 1e9
+
+
+class CpuDevice(HostClock):
     """Forwards on CPU, timed by the monotonic clock."""
 
     clock: ClockName = "monotonic"
@@ -56,12 +73,6 @@ class CpuDevice:
     def __init__(self, threads: int | None) -> None:
         self.device = torch.device("cpu")
         torch.set_num_threads(threads or cpus_available())
-
-    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a forward to its end; its result and seconds."""
-        start = time.perf_counter_ns()
-        result = forward()
-        return result, (time.perf_counter_ns() - start) / 1e9
 
     def reset_memory(self) -> None:
         """Nothing to reset."""

@@ -118,9 +118,10 @@ def select_comparable(
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
     """The newest record of each entry among those measured like the newest that went well.
 
-    Records that differ in data, protocol or environment are left out with a notice that names
-    what differs, unless a comparable record of the same entry on the same images replaces
-    them. A failed record's environment is not held against it.
+    Records on another data set or scale are another table's. Those of this one that differ in
+    data, protocol or environment are left out with a notice that names what differs, unless a
+    comparable record of the same entry on the same images replaces them. A failed record's
+    environment is not held against it.
 
     Returns:
         The record that decides, the chosen ones, and the notices.
@@ -134,7 +135,10 @@ def select_comparable(
     reference = next((r for r in reversed(ordered) if r.status == "ok"), ordered[-1])
     chosen: dict[str, RunRecord] = {}
     left_out: list[tuple[str, str]] = []
+    table = (reference.data.name, reference.entry.scale)
     for record in ordered:
+        if (record.data.name, record.entry.scale) != table:
+            continue
         differing = differences(record, reference)
         if not differing:
             chosen[record.entry.name] = record
@@ -159,7 +163,6 @@ def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
     """Names of the identities in which two records differ, so that they are incomparable."""
     identities = [
         ("data", record.data.digest != reference.data.digest),
-        ("scale", record.entry.scale != reference.entry.scale),
         ("protocol", record.protocol_digest != reference.protocol_digest),
     ]
     if record.status == "ok":

@@ -6,7 +6,7 @@ import csv
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +17,6 @@ import harness
 from harness.catalog.registry import default_registry
 from harness.errors import UsageError
 from harness.protocol import Protocol, QualityDefinition
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Registered network, scale, and its name in the reference.
 RELEASED = [
@@ -134,6 +131,24 @@ def test_random_weights_have_no_scores(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="rfdn has no trained weights here") as caught:
         harness.evaluate("rfdn")
     assert "esrbench fetch weights rfdn" in (caught.value.advice or "")
+
+
+def test_no_command_is_advised_that_cannot_help() -> None:
+    with pytest.raises(UsageError, match="srresnet has no trained weights here") as caught:
+        harness.evaluate("srresnet")
+    assert caught.value.advice == "Pass weights=FILE."
+
+
+def test_a_path_is_a_folder_even_where_a_data_set_has_its_name(
+    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pair_folder, tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    protocol = Protocol(threads=1, counted_input=(16, 16), latency=None)
+    (record,) = harness.run("bicubic", data=Path("demo"), protocol=protocol, results="out")
+    assert record.data.images == 2
+    assert not record.data.verified
+    assert len(harness.evaluate("bicubic", Path("demo")).images) == 2
 
 
 def test_complexity_takes_names_and_modules() -> None:

@@ -109,12 +109,19 @@ def test_run_as_json_is_one_document_of_valid_records(esrbench: Command, pair_fo
         (["run", "rfdn", "--data", "set6"], "set6", "set5"),
         (["run", "imdn-challenge", "--scale", "3"], "not defined at x3", "x4"),
         (["run", "rfdn", "--input-size", "big"], "--input-size 'big'", "256x256"),
-        (["run", "rfdn", "--input-size", "8x8"], "rfdn needs LR images of 15x15", "Leave rfdn out"),
+        (
+            ["run", "rfdn", "--input-size", "8x8"],
+            "rfdn needs LR images of 15x15",
+            "raise the input size",
+        ),
         (["run", "rfdn", "--min-rounds", "11"], "--min-rounds 11 exceeds --rounds 10", "--rounds"),
         (["run", "rfdn", "--budget", "inf"], "--budget inf", "For example 3"),
         (["run", "rfdn", "--rounds", "501"], "'--rounds'", "run --help"),
         (["run", "rfdn", "--bogus"], "--bogus", "run --help"),
         (["show"], "Missing argument", "show --help"),
+        (["paper-table", "3", "--scale", "5"], "no rows at x5", "x2, x3 and x4"),
+        (["show", "rfdn", "--depth", "1", "--scale", "0"], "not defined at x0", "x2"),
+        (["validate", "bicubic", "imdn-challenge", "--scale", "2"], "not defined at x2", "x4"),
         (["show", "demo", "--depth", "1"], "--depth shows networks only", "Leave --depth out"),
         (["list", "data", "--long"], "--long is for models only", "Leave --long out"),
         (["run", "rfdn", "--weights", "imdn=w.pth"], "imdn is not among", "rfdn"),
@@ -158,7 +165,9 @@ def test_an_error_as_json_is_one_document(
 
 def test_no_command_shows_help(esrbench: Command) -> None:
     done = esrbench()
+    assert done.returncode == 2
     assert "leaderboard" in done.stdout + done.stderr
+    assert "error" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -86,6 +86,15 @@ def test_half_a_frame_times_out(ends: tuple[Channel, int]) -> None:
         channel.receive(timeout_seconds=0.05)
 
 
+@pytest.mark.parametrize("timeout", [1e9, float("inf")])
+def test_a_deadline_may_be_farther_than_the_system_can_wait(
+    ends: tuple[Channel, int], timeout: float
+) -> None:
+    channel, write = ends
+    os.write(write, struct.pack(">I", 2) + b"{}")
+    assert channel.receive(timeout_seconds=timeout) == ({}, b"")
+
+
 def test_a_writer_that_leaves_within_a_frame_is_noticed(ends: tuple[Channel, int]) -> None:
     channel, write = ends
     os.write(write, struct.pack(">I", 100) + b"{")

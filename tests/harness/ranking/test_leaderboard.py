@@ -212,6 +212,13 @@ def test_other_images_of_the_same_name_are_left_out_by_name(make_record: MakeRec
     ]
 
 
+def test_records_on_another_data_set_are_no_matter_of_this_table(make_record: MakeRecord) -> None:
+    records = [make_record("a", IMDN, data="set5", digest="1" * 64), make_record("a", ARFDN)]
+    board = build_leaderboard(records, NTIRE2022)
+    assert [row.run_id for row in board.ranked] == [records[1].run_id]
+    assert board.notices == ()
+
+
 def test_the_device_is_that_of_a_run_that_went_well(make_record: MakeRecord) -> None:
     failure = Absent(kind="failed", reason="load-error: gone")
     good = make_record("a", IMDN, threads=3)
