@@ -40,12 +40,13 @@ code is followed: LeakyReLU, not ReLU, inside AIEB, and a slope of 0.1 after the
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from models.blocks import ESA, Upsampler, conv
+from models.blocks import ESA, DistillationNetwork, conv
 
 SLOPE = 0.05
 FUSION_SLOPE = 0.1
@@ -137,7 +138,7 @@ class AIDB(nn.Module):
         return out
 
 
-class AIDN(nn.Module):
+class AIDN(DistillationNetwork):
     """Asymmetric information distillation network; see the module's docstring."""
 
     def __init__(
@@ -161,27 +162,10 @@ class AIDN(nn.Module):
                 activation) or ``plain`` (one 3x3 convolution).
             reuse: add the distilled d_1..d_i to r_i.
         """
-        super().__init__()
-        self.head = conv(3, channels, 3)
-        self.blocks = nn.ModuleList(
-            AIDB(channels, esa_channels, extraction=extraction, reuse=reuse) for _ in range(blocks)
+        super().__init__(
+            partial(AIDB, channels, esa_channels, extraction=extraction, reuse=reuse),
+            blocks=blocks,
+            channels=channels,
+            scale=scale,
+            slope=FUSION_SLOPE,
         )
-        self.fusion = conv(blocks * channels, channels, 1)
-        self.fusion_activation = nn.LeakyReLU(FUSION_SLOPE, inplace=True)
-        self.refine = conv(channels, channels, 3)
-        self.upsampler = Upsampler(channels, scale)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        """Map LR (N, 3, H, W), H and W >= 15, to SR (N, 3, s*H, s*W).
-
-        Raises:
-            ValueError: an image too small for the attention.
-        """
-        shallow = self.head(lr)
-        features, outputs = shallow, []
-        for block in self.blocks:
-            features = block(features)
-            outputs.append(features)
-        fused = self.fusion_activation(self.fusion(torch.cat(outputs, dim=1)))
-        sr: Tensor = self.upsampler(self.refine(fused) + shallow)
-        return sr

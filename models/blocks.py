@@ -250,3 +250,52 @@ class Upsampler(nn.Module):
         """Map (N, C, H, W) to (N, 3, s*H, s*W)."""
         out: Tensor = self.shuffle(self.conv(features))
         return out
+
+
+class DistillationNetwork(nn.Module):
+    """What surrounds the blocks of RFDN, and of AIDN after it.
+
+    f0 = Conv3x3(LR); b_i = block_i(b_{i-1}) with b_0 = f0; g = LeakyReLU(Conv1x1(b_1..b_N));
+    SR = PixelShuffle(Conv3x3(Conv3x3(g) + f0)).
+    """
+
+    def __init__(
+        self,
+        make_block: Callable[[], nn.Module],
+        *,
+        blocks: int,
+        channels: int,
+        scale: int,
+        slope: float,
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            make_block: makes one block that keeps (N, channels, H, W).
+            blocks: number of blocks N.
+            channels: width.
+            scale: upscaling factor s.
+            slope: of the LeakyReLU after the fusion.
+        """
+        super().__init__()
+        self.head = conv(3, channels, 3)
+        self.blocks = nn.ModuleList(make_block() for _ in range(blocks))
+        self.fusion = conv(blocks * channels, channels, 1)
+        self.fusion_activation = nn.LeakyReLU(slope, inplace=True)
+        self.refine = conv(channels, channels, 3)
+        self.upsampler = Upsampler(channels, scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map LR (N, 3, H, W) to SR (N, 3, s*H, s*W).
+
+        Raises:
+            ValueError: an image too small for a block's attention.
+        """
+        shallow = self.head(lr)
+        features, outputs = shallow, []
+        for block in self.blocks:
+            features = block(features)
+            outputs.append(features)
+        fused = self.fusion_activation(self.fusion(torch.cat(outputs, dim=1)))
+        sr: Tensor = self.upsampler(self.refine(fused) + shallow)
+        return sr

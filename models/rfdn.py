@@ -38,7 +38,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.blocks import CCA, ESA, Upsampler, conv
+from models.blocks import CCA, ESA, DistillationNetwork, conv
 
 SLOPE = 0.05
 CCA_REDUCTION = 4
@@ -88,7 +88,7 @@ class RFDB(nn.Module):
         return out
 
 
-class RFDN(nn.Module):
+class RFDN(DistillationNetwork):
     """Residual feature distillation network; see the module's docstring."""
 
     def __init__(
@@ -111,34 +111,14 @@ class RFDN(nn.Module):
             esa_channels: width inside ESA.
             folded: of RFDB-E blocks.
         """
-        super().__init__()
 
-        def attend() -> nn.Module:
-            return (
+        def make_block() -> RFDB:
+            attend: nn.Module = (
                 CCA(channels, CCA_REDUCTION) if attention == "cca" else ESA(channels, esa_channels)
             )
+            return RFDB(channels, attend, folded=folded)
 
-        self.head = conv(3, channels, 3)
-        self.blocks = nn.ModuleList(RFDB(channels, attend(), folded=folded) for _ in range(blocks))
-        self.fusion = conv(blocks * channels, channels, 1)
-        self.fusion_activation = nn.LeakyReLU(SLOPE, inplace=True)
-        self.refine = conv(channels, channels, 3)
-        self.upsampler = Upsampler(channels, scale)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        """Map LR (N, 3, H, W), H and W >= 15, to SR (N, 3, s*H, s*W).
-
-        Raises:
-            ValueError: an image too small for the attention.
-        """
-        shallow = self.head(lr)
-        features, outputs = shallow, []
-        for block in self.blocks:
-            features = block(features)
-            outputs.append(features)
-        fused = self.fusion_activation(self.fusion(torch.cat(outputs, dim=1)))
-        sr: Tensor = self.upsampler(self.refine(fused) + shallow)
-        return sr
+        super().__init__(make_block, blocks=blocks, channels=channels, scale=scale, slope=SLOPE)
 
 
 def fold_residuals(network: RFDN) -> RFDN:

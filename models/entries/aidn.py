@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from harness.catalog.registry import ModelDescriptor, Paper
 from models.entries.published import AIDN_TABLE, flops_g, ntire2022, params_k
-from models.entries.released import ESA_RENAMES, ntire2022_weights
+from models.entries.released import DISTILLATION_RENAMES, ESA_RENAMES, ntire2022_weights
 
 _PAPER = Paper(
     title="Asymmetric Information Distillation Network for Lightweight Super Resolution",
@@ -17,11 +17,7 @@ _PAPER = Paper(
 )
 
 _RENAMES = (
-    ("fea_conv", "head"),
-    *((f"B{number}", f"blocks.{number - 1}") for number in range(1, 5)),
-    ("c.0", "fusion"),
-    ("LR_conv", "refine"),
-    ("upsampler.0", "upsampler.conv"),
+    *DISTILLATION_RENAMES,
     *((f"c{step}_d", f"distill{step + 1}") for step in range(3)),
     ("c4", "distill4"),
     ("c5", "merge"),

@@ -25,6 +25,15 @@ ESA_RENAMES = (
 )
 """Names within an ESA of three convolutions, theirs and ours."""
 
+DISTILLATION_RENAMES = (
+    ("fea_conv", "head"),
+    *((f"B{number}", f"blocks.{number - 1}") for number in range(1, 5)),
+    ("c.0", "fusion"),
+    ("LR_conv", "refine"),
+    ("upsampler.0", "upsampler.conv"),
+)
+"""Names around the four blocks of RFDN and ARFDN, theirs and ours."""
+
 
 def ntire2022_weights(
     filename: str,
