@@ -68,6 +68,9 @@ METRICS: dict[str, Metric] = {
         _noisy("runtime_images", "Runtime", "ms", 1e-3, 2),
         _noisy("runtime_with_bicubic", "Runtime with bicubic input", "ms", 1e-3, 2),
         _noisy("runtime_fixed", "Runtime at fixed input", "ms", 1e-3, 2),
+        _noisy("runtime_ratio", "Runtime / baseline", "", 1.0, 3),
+        _noisy("delivered_images", "Delivery", "ms", 1e-3, 2),
+        _noisy("cold_start", "Cold start", "ms", 1e-3, 2),
         _count("params", "Params", "M", 1e6, 3),
         _count("buffer_elements", "Buffers", "", 1.0, 0),
         _count("weights_bytes", "Weights file", "MiB", MIB, 2),
@@ -79,7 +82,10 @@ METRICS: dict[str, Metric] = {
         _count("activations_aten", "Acts (aten)", "M", 1e6, 2),
         _count("conv_calls_ntire2022", "#Conv", "", 1.0, 0),
         _count("conv_calls_aten", "#Conv (aten)", "", 1.0, 0),
+        _count("effective_constants", "Constants used", "M", 1e6, 3),
+        _count("predicted_peak_bytes", "GPU Mem. predicted", "MiB", MIB, 2),
         _noisy("peak_bytes", "GPU Mem.", "MiB", MIB, 2),
+        _noisy("pass_peak_bytes", "GPU Mem. of the whole pass", "MiB", MIB, 2),
     )
 }
 """Every metric by key, in table order."""

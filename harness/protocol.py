@@ -19,7 +19,7 @@ Device = Literal["cpu", "cuda"]
 CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
 COUNTERS: tuple[CounterName, ...] = ("ntire2022", "fvcore", "ptflops", "aten")
 
-MAX_ROUNDS: Final = 500
+MAX_ROUNDS: Final = 300
 """Samples of one input must fit into one frame of the worker's channel."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -57,28 +57,102 @@ class QualityDefinition(Frozen):
         )
 
 
-class LatencyDesign(Frozen):
-    """How a forward is timed at one input.
+class ForwardPolicy(Frozen):
+    """Arithmetic and layout of every forward, set before the first and verified after each.
 
     Attributes:
-        warmup_rounds: untimed forwards at each new LR shape before its first timed one.
+        precision: of convolutions and matrix products. ``fp32`` has TF32 off, ``tf32`` on (CUDA
+            only); ``fp16`` and ``bf16`` cast weights and input.
+        channels_last: weights and input lie channels-last in memory.
+        compiled: the network is compiled by ``torch.compile`` in its default mode.
+        cudnn_benchmark: cuDNN tries its algorithms at each new shape (CUDA only).
+    """
+
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    channels_last: bool = False
+    compiled: bool = False
+    cudnn_benchmark: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its class in leaderboards: entries of two classes are never ranked together."""
+        named = {
+            "channels_last": self.channels_last,
+            "compiled": self.compiled,
+            "cudnn.benchmark": self.cudnn_benchmark,
+        }
+        return ", ".join([self.precision, *(name for name, on in named.items() if on)])
+
+
+class LatencyDesign(Frozen):
+    """How a forward is timed at one input, and in how many processes.
+
+    Warm-up at a new shape ends when it is steady: at least ``warmup_rounds`` forwards, the last
+    ``warmup_rounds`` of which were none faster than the fastest before them by more than
+    ``steady_tolerance``; or after ``max_warmup_rounds``.
+
+    Attributes:
+        warmup_rounds: fewest untimed forwards at each new LR shape, 0 for no warm-up.
+        max_warmup_rounds: most of them.
+        steady_tolerance: share by which a forward must beat all before it to count as faster.
         min_rounds: timed forwards made whatever they cost.
         max_rounds: timed forwards after which timing stops.
+        target_half_width: timing stops once half the width of the 95 % interval of the median
+            is at most this share of the median; 0 for never.
         budget_seconds: no further round starts once this much time went into timed rounds of
             one input (never fewer than ``min_rounds``).
+        throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
+        processes: fresh processes that time every input; entries are interleaved between them.
     """
 
     warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 3
+    max_warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 12
+    steady_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
     min_rounds: PositiveInt = 6
-    max_rounds: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 10
+    max_rounds: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 30
+    target_half_width: Annotated[float, Field(ge=0, lt=1)] = 0.02
     budget_seconds: Annotated[float, Field(ge=0)] = 3.0
+    throttle_repeats: Annotated[int, Field(ge=0)] = 2
+    processes: PositiveInt = 1
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.min_rounds > self.max_rounds:
-            message = f"min_rounds {self.min_rounds} exceeds max_rounds {self.max_rounds}"
-            raise ValueError(message)
+        for low, high in (("min_rounds", "max_rounds"), ("warmup_rounds", "max_warmup_rounds")):
+            if getattr(self, low) > getattr(self, high):
+                message = f"{low} {getattr(self, low)} exceeds {high} {getattr(self, high)}"
+                raise ValueError(message)
         return self
+
+
+class PairDesign(Frozen):
+    """How two networks are raced in interleaved pairs, and when that is enough.
+
+    The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
+    rank. It is looked at every ``look_every`` pairs from ``first_look`` on; the race ends when
+    the interval lies on one side of the decision line and the self-check permits a verdict.
+
+    Attributes:
+        discarded_pairs: warm-up pairs of each process.
+        pairs_per_process: after which a fresh process takes over.
+        self_pairs_per_process: of them a copy of the baseline against the baseline.
+        first_look: pairs before the first look.
+        look_every: pairs between looks.
+        max_pairs: pairs after which the race is inconclusive.
+        z: half-width of the interval in standard deviations of the rank.
+        decision: share by which a network must be slower, or faster, to be called so.
+        self_check_half_width: half-width of the self-check's interval, as a share, above
+            which nothing is judged.
+    """
+
+    discarded_pairs: Annotated[int, Field(ge=0)] = 5
+    pairs_per_process: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 30
+    self_pairs_per_process: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 15
+    first_look: PositiveInt = 20
+    look_every: PositiveInt = 10
+    max_pairs: PositiveInt = 600
+    z: Annotated[float, Field(gt=0)] = 2.6
+    decision: Annotated[float, Field(gt=0, lt=1)] = 0.025
+    self_check_half_width: Annotated[float, Field(gt=0, lt=1)] = 0.015
 
 
 class Protocol(Frozen):
@@ -86,11 +160,14 @@ class Protocol(Frozen):
 
     Attributes:
         device: where forwards run.
-        precision: arithmetic of the forward; fp32 with TF32 off.
-        threads: CPU threads of the forward; None takes every core available to the process.
+        forward: arithmetic and layout of the forward.
+        threads: CPU threads of the forward, each with a CPU of its own; None takes every CPU
+            available to the process.
         seed: seeds random weights and random inputs.
         counted_input: LR height and width at which complexity is counted and the fixed-size
             latency is taken (the challenge's 256x256).
+        memory_input: LR height and width at which GPU memory is predicted; 510x510 is the
+            largest LR image of DIV2K validation at x4, where the challenge's peak is reached.
         counters: complexity counters, in table order.
         latency: timing design, or None to leave latency out.
         quality: score definition.
@@ -98,10 +175,11 @@ class Protocol(Frozen):
 
     version: Literal[1] = PROTOCOL_VERSION
     device: Device = "cpu"
-    precision: Literal["fp32"] = "fp32"
+    forward: ForwardPolicy = ForwardPolicy()
     threads: PositiveInt | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     counted_input: tuple[PositiveInt, PositiveInt] = (256, 256)
+    memory_input: tuple[PositiveInt, PositiveInt] = (510, 510)
     counters: tuple[CounterName, ...] = COUNTERS
     latency: LatencyDesign | None = LatencyDesign()
     quality: QualityDefinition = QualityDefinition()

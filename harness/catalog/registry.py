@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "esrbench.models"
 OWN_NAME = "esrbench"
+TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
@@ -112,6 +113,9 @@ class ModelDescriptor(Frozen):
             (N, C, H, W) in [0, data_range] to (N, C, scale*H, scale*W); see ``color`` and
             ``input`` for what C and H, W are.
         options: keyword arguments of the factory.
+        prepare: ``module:attr`` or ``path/to/file.py:attr`` of a hook that is given the network
+            with its weights, in eval mode on the CPU, and returns the network in the form in
+            which it is deployed (re-parameterised, folded, pruned); it runs before every probe.
         data_range: value of white for weights that declare nothing else.
         color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
             and multiplied by the data range.
@@ -129,8 +133,9 @@ class ModelDescriptor(Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     summary: str
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
-    factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_.]*$")]
+    factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
     options: dict[str, str | bool | int | float] = {}
+    prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
     data_range: Annotated[float, Field(gt=0)] = 1.0
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"

@@ -1,0 +1,155 @@
+"""What a network costs by counting: parameters, operations, memory that a forward needs."""
+
+from __future__ import annotations
+
+from harness.protocol import CounterName, Frozen
+from harness.records.values import Absent, Count, Notice
+
+
+class CounterResult(Frozen):
+    """What one counter says about one forward.
+
+    Attributes:
+        counter: which rule counted.
+        version: version of the library that counted (esrbench for our own rules).
+        convention: what one unit is and what is included, in words.
+        input_shape: (1, C, H, W) of the network's input.
+        macs: the counter's total, which is called FLOPs in the field.
+        activations: elements of all convolution outputs by this counter's rule, or None where
+            the rule has no such notion.
+        conv_calls: convolutions executed (calls, not modules), or None likewise.
+        elementwise: what elementwise operators count: kept apart from ``macs`` by ``aten``,
+            contained in it by ``ntire2022``, whose rule adds them; None where not told apart.
+        uncounted: operators that ran and contributed nothing, with the number of calls.
+    """
+
+    counter: CounterName
+    version: str
+    convention: str
+    input_shape: tuple[Count, Count, Count, Count]
+    macs: Count
+    activations: Count | None = None
+    conv_calls: Count | None = None
+    elementwise: Count | None = None
+    uncounted: dict[str, Count] = {}
+
+
+class SizedCount(Frozen):
+    """Multiply-accumulates of one forward at one size of the network's input.
+
+    Attributes:
+        input_size: height and width in pixels.
+        macs: by the ``aten`` counter's rule.
+    """
+
+    input_size: tuple[Count, Count]
+    macs: Count
+
+    @property
+    def macs_per_pixel(self) -> float:
+        """Of an input pixel."""
+        return self.macs / (self.input_size[0] * self.input_size[1])
+
+
+class Audit(Frozen):
+    """What the dispatcher really ran, whichever way the network's code called it.
+
+    Attributes:
+        sizes: counts at several input sizes, smallest first; a network that works less at some
+            size shows here.
+        effective_constants: elements of all distinct constant tensors that meet data derived
+            from the input, parameters or not.
+        constant_bytes: bytes of those.
+        product_dtypes: types of the results of convolutions, matrix products and attention,
+            with the number of calls.
+        uncounted: operators that are neither counted nor free, with the number of calls.
+        opaque: custom operators, whose cost only their author knows, likewise.
+        derived_output: the output derives from the input by operators that were seen.
+        complete: everything that ran was counted or is known to be free, and the output was
+            derived by it: the count may be trusted.
+    """
+
+    sizes: tuple[SizedCount, ...]
+    effective_constants: Count
+    constant_bytes: Count
+    product_dtypes: dict[str, Count]
+    uncounted: dict[str, Count]
+    opaque: dict[str, Count]
+    derived_output: bool
+    complete: bool
+
+
+class PredictedMemory(Frozen):
+    """Peak GPU memory of one forward, predicted from tensor lifetimes; nothing ran on a GPU.
+
+    Weights, input, features and output in blocks of 512 bytes as the CUDA caching allocator
+    rounds them, under ``inference_mode``. Workspaces of cuDNN and cuBLAS are not in it.
+
+    Attributes:
+        input_size: height and width of the network's input in pixels.
+        weights_bytes: parameters and buffers.
+        input_bytes: the input.
+        output_bytes: the output.
+        peak_bytes: highest sum of all tensors alive: below what the allocator reports, which
+            also counts unsplit rests of blocks.
+        allocator_bytes: the same with a model of those rests, whose size depends on what was
+            allocated before: lowest and highest over plausible orders of images.
+        peak_operator: operator that ran when the peak was reached.
+    """
+
+    input_size: tuple[Count, Count]
+    weights_bytes: Count
+    input_bytes: Count
+    output_bytes: Count
+    peak_bytes: Count
+    allocator_bytes: tuple[Count, Count]
+    peak_operator: str
+
+
+class Complexity(Frozen):
+    """Size of a network and the cost of one forward.
+
+    Attributes:
+        params: elements of all distinct parameters.
+        trainable_params: those that require a gradient.
+        weight_params: those of two dimensions or more, which is what papers count that leave
+            biases and PReLU slopes out.
+        buffer_elements: elements of all distinct buffers.
+        state_bytes: bytes of parameters and buffers as held in memory.
+        counters: one result a counter, or why there is none.
+        audit: what ran at several sizes, by operator.
+        predicted_memory: that one forward needs on a GPU.
+        notices: typed warnings, for instance a spread between counters.
+    """
+
+    params: Count
+    trainable_params: Count
+    weight_params: Count
+    buffer_elements: Count
+    state_bytes: Count
+    counters: dict[CounterName, CounterResult | Absent]
+    audit: Audit | Absent
+    predicted_memory: PredictedMemory | Absent
+    notices: tuple[Notice, ...] = ()
+
+
+class Block(Frozen):
+    """Cost of one module of a network, all its runs in one forward together.
+
+    Attributes:
+        name: dotted path, or ``(network)``.
+        kind: class.
+        output_shape: of its last output, empty if that is no tensor.
+        params: elements of its parameters, those of its modules included.
+        macs: multiply-accumulates by the ``aten`` counter.
+        activations: elements of convolution and matrix products within.
+        allocated_bytes: bytes of all tensors that its operators allocate, freed or not.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[Count, ...]
+    params: Count
+    macs: Count
+    activations: Count
+    allocated_bytes: Count

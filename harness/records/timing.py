@@ -1,0 +1,177 @@
+"""What was timed and how much memory it took, and under which conditions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.protocol import Frozen
+from harness.records.values import Absent, Count, Seconds, Sha256
+
+Share = Annotated[float, Field(ge=0)]
+
+ClockName = Literal["monotonic", "cuda-event"]
+StoppedBy = Literal["interval", "max-rounds", "budget"]
+
+
+class Conditions(Frozen):
+    """What else went on in the machine while an input was timed; None where it does not tell.
+
+    Attributes:
+        seconds: between the first and the last reading.
+        other_load: CPU time of all other processes, as a share of the time of all CPUs that
+            this process may use.
+        steal: CPU time that the hypervisor gave to others, likewise.
+        clock_hz: lowest and highest SM clock of the GPU.
+        temperature_celsius: highest of the GPU.
+        power_watts: highest draw of the GPU.
+        throttle_reasons: why the GPU lowered its clocks, by NVML's names, sorted.
+        repeats: times the input was timed again because the GPU throttled.
+    """
+
+    seconds: Seconds
+    other_load: Share | None = None
+    steal: Share | None = None
+    clock_hz: tuple[float, float] | None = None
+    temperature_celsius: float | None = None
+    power_watts: Share | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    repeats: Count = 0
+
+
+class LatencySamples(Frozen):
+    """Raw forward times at one input.
+
+    Attributes:
+        input_name: image name, or ``fixed`` for the protocol's fixed input.
+        lr_size: LR height and width in pixels.
+        clock: what gives ``seconds``: the host's monotonic clock, or CUDA events around the
+            forward.
+        warmup_seconds: times of the warm-up forwards at this shape, first one first; empty if
+            an earlier input had warmed it.
+        steady: the warm-up ended because forwards had become no faster, not at its bound; true
+            where an earlier input had warmed the shape.
+        seconds: times of the measured forwards of the network alone, in order.
+        delivered_seconds: of the same forwards, by the host's monotonic clock: from the call
+            to all SR pixels as uint8 in host memory.
+        preparation_seconds: times of enlarging the LR image by bicubic, for networks that take
+            it enlarged; empty for others.
+        stopped_by: what ended the rounds.
+        conditions: of the machine meanwhile.
+        output_sha256: of the SR pixels of the last forward, uint8 (H, W, 3) RGB.
+    """
+
+    input_name: str
+    lr_size: tuple[Count, Count]
+    clock: ClockName
+    warmup_seconds: tuple[Seconds, ...]
+    steady: bool
+    seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+    delivered_seconds: tuple[Seconds, ...] = ()
+    preparation_seconds: tuple[Seconds, ...] = ()
+    stopped_by: StoppedBy
+    conditions: Conditions | None = None
+    output_sha256: Sha256 | None = None
+
+
+class Replicate(Frozen):
+    """What one fresh process timed.
+
+    Attributes:
+        index: number of the round of all entries, from 0.
+        position: place in that round's random order, from 0.
+        started: when the process was started.
+        cpus: logical CPUs it was pinned to; empty where the system has no such notion.
+        cold_start_seconds: its first forward of all, at the fixed input, by the clock of the
+            samples; None where that forward failed.
+        fixed: at the protocol's fixed input.
+        images: at the images of the data set.
+    """
+
+    index: Count
+    position: Count
+    started: datetime
+    cpus: tuple[Count, ...]
+    cold_start_seconds: Seconds | None
+    fixed: LatencySamples | Absent
+    images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
+
+
+class BaselineTimes(Frozen):
+    """What the baseline took in the same rounds, one figure a replicate of the entry.
+
+    Attributes:
+        name: of the baseline entry.
+        images_seconds: mean over images of per-image medians, None where it failed.
+        fixed_seconds: median at the fixed input, likewise.
+    """
+
+    name: str
+    images_seconds: tuple[Seconds | None, ...]
+    fixed_seconds: tuple[Seconds | None, ...]
+
+
+class Latency(Frozen):
+    """Times between strangers: each replicate is a fresh process, entries in random order.
+
+    Attributes:
+        regime: this one. The other, ``paired``, is that of ``RaceRecord``.
+        order_seed: seed of the order of entries in every round.
+        entries: names of all entries of a round, sorted.
+        replicates: in order.
+        baseline: what the named baseline took in the same rounds.
+    """
+
+    regime: Literal["fresh-processes"] = "fresh-processes"
+    order_seed: Count
+    entries: tuple[str, ...]
+    replicates: Annotated[tuple[Replicate, ...], Field(min_length=1)]
+    baseline: BaselineTimes | None = None
+
+
+class ImageMemory(Frozen):
+    """Device memory of one forward, in bytes as the caching allocator counts them.
+
+    Attributes:
+        image: name.
+        lr_size: LR height and width in pixels.
+        input_bytes: of the network's input.
+        output_bytes: of its output.
+        peak_bytes: highest allocated total within the forward: weights, input, features and
+            output.
+        peak_reserved_bytes: highest total that the allocator held meanwhile.
+    """
+
+    image: str
+    lr_size: tuple[Count, Count]
+    input_bytes: Count
+    output_bytes: Count
+    peak_bytes: Count
+    peak_reserved_bytes: Count
+
+
+class Memory(Frozen):
+    """Device memory of one pass over the data set's images.
+
+    Attributes:
+        weights_bytes: allocated after loading, before the first forward.
+        images: each with its own peak, reset before its forward.
+        pass_peak_bytes: the challenge's own number: highest allocated total from loading to
+            the end of the pass, conversions of pixels included, never reset in between.
+    """
+
+    weights_bytes: Count
+    images: Annotated[tuple[ImageMemory, ...], Field(min_length=1)]
+    pass_peak_bytes: Count
+
+    @property
+    def peak_bytes(self) -> int:
+        """Highest peak within a forward."""
+        return max(image.peak_bytes for image in self.images)
+
+    @property
+    def peak_reserved_bytes(self) -> int:
+        """Highest total held by the allocator within a forward."""
+        return max(image.peak_reserved_bytes for image in self.images)

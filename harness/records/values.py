@@ -1,0 +1,66 @@
+"""A measured value, and what stands in its place where there is none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.protocol import Frozen
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Absent(Frozen):
+    """A value that was not measured, and why; never 0, never a guess.
+
+    Attributes:
+        kind: ``unavailable`` (this machine or entry cannot have it), ``skipped`` (the protocol
+            leaves it out) or ``failed`` (it was tried).
+        reason: one sentence.
+        advice: what would make it measurable, if anything.
+    """
+
+    kind: Literal["unavailable", "skipped", "failed"]
+    reason: str
+    advice: str | None = None
+
+
+class Notice(Frozen):
+    """A typed warning about a measurement.
+
+    Attributes:
+        code: stable identifier, such as ``counter-spread``.
+        message: what was seen, with figures.
+        advice: what to do about it.
+    """
+
+    code: str
+    message: str
+    advice: str
+
+
+class Interval(Frozen):
+    """A confidence interval.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+        confidence: coverage; exact for ``order-statistics`` of independent samples, nominal
+            for ``bootstrap``.
+        method: how it was made.
+    """
+
+    low: float
+    high: float
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    method: Literal["order-statistics", "bootstrap"]
+
+
+class Value(Frozen):
+    """A measured value of one metric in base units, with its interval when it is noisy."""
+
+    value: float
+    interval: Interval | None = None
