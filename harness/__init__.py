@@ -9,9 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import complexity, evaluate, leaderboard, load_model, register_model, run
+    from harness.api import (
+        complexity,
+        evaluate,
+        leaderboard,
+        load_model,
+        race,
+        register_model,
+        run,
+    )
 
-__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "register_model", "run"]
+__all__ = [
+    "complexity",
+    "evaluate",
+    "leaderboard",
+    "load_model",
+    "race",
+    "register_model",
+    "run",
+]
 
 # Registering must not import what measuring needs.
 _SOURCES = {"register_model": "harness.catalog.registry"}

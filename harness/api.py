@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.catalog.networks import build_network, load_model
+from harness.catalog.networks import build_deployed, load_model
 from harness.catalog.registry import ModelDescriptor, default_registry, register_model
 from harness.environment import WORKER_VARIABLE
 from harness.errors import UsageError
-from harness.protocol import COUNTERS, Protocol, QualityDefinition
+from harness.protocol import COUNTERS, PairDesign, Protocol, QualityDefinition
+from harness.records import RaceRecord
 from harness.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from harness.ranking.leaderboard import Leaderboard
     from harness.records import Complexity, Quality, RunRecord
 
-__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "register_model", "run"]
+__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "race", "register_model", "run"]
 
 
 def complexity(
@@ -65,7 +66,7 @@ def complexity(
     descriptor.require_scale(scale)
     conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
     return measure_complexity(
-        partial(build_network, descriptor, scale),
+        partial(build_deployed, descriptor, scale),
         input_size=conversion.input_size(input_size),
         channels=conversion.channels,
         counters=counters,
@@ -169,9 +170,7 @@ def run(
     """
     from harness.evaluation.suite import plan_suite, run_suite
 
-    if os.environ.get(WORKER_VARIABLE):
-        message = "run was called by a file that a worker imports"
-        raise UsageError(message, advice='Guard it: if __name__ == "__main__".')
+    _refuse_in_worker("run")
     names = [models] if isinstance(models, str) else list(models)
     specs = [data] if isinstance(data, str | os.PathLike) else list(data)
     store = Store(Path(results) if results else default_results())
@@ -184,6 +183,49 @@ def run(
         protocol=protocol or Protocol(),
     )
     return list(run_suite(suite, store))
+
+
+def race(
+    candidate: str,
+    baseline: str,
+    scale: int = 4,
+    *,
+    weights: Mapping[str, WeightsChoice] | None = None,
+    protocol: Protocol | None = None,
+    design: PairDesign | None = None,
+    results: str | os.PathLike[str] | None = None,
+) -> RaceRecord:
+    """Time two registered networks against each other, and store the record.
+
+    Both run in the same processes, so they must be trusted.
+
+    Args:
+        candidate: the network in question.
+        baseline: what it is compared with; may be the same.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings; an LR input of 64x64 on CPU if left out.
+        design: of the pairs and the decision.
+        results: folder of records; ``results`` if left out.
+
+    Raises:
+        UsageError, WeightsError: before anything runs.
+        WorkerError: a network failed; the message says which.
+        MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
+        RecordError: the record cannot be stored.
+    """
+    from harness.evaluation import race as races
+
+    _refuse_in_worker("race")
+    protocol = protocol or Protocol(counted_input=(64, 64), latency=None)
+    store = Store(Path(results) if results else default_results())
+    entries = races.plan_race(
+        default_registry(), candidate, baseline, scale, weights=weights or {}, protocol=protocol
+    )
+    store.require_writable(RaceRecord)
+    record = races.race(*entries, protocol, design)
+    store.put(record)
+    return record
 
 
 def leaderboard(
@@ -211,3 +253,9 @@ def leaderboard(
     if records is None:
         records, _ = Store(Path(results) if results else default_results()).load()
     return build_leaderboard(records, chosen)
+
+
+def _refuse_in_worker(name: str) -> None:
+    if os.environ.get(WORKER_VARIABLE):
+        message = f"{name} was called by a file that a worker imports"
+        raise UsageError(message, advice='Guard it: if __name__ == "__main__".')

@@ -87,20 +87,24 @@ class ForwardPolicy(Frozen):
 class LatencyDesign(Frozen):
     """How a forward is timed at one input, and in how many processes.
 
-    Warm-up at a new shape ends when it is steady: at least ``warmup_rounds`` forwards, the last
-    ``warmup_rounds`` of which were none faster than the fastest before them by more than
-    ``steady_tolerance``; or after ``max_warmup_rounds``.
+    Warm-up at a new shape ends when it is steady: none of the last ``warmup_rounds`` forwards
+    was faster, by more than ``steady_tolerance``, than the fastest before them; there must be
+    one before them, so ``warmup_rounds`` + 1 are the fewest. It ends unsteady after
+    ``max_warmup_rounds``.
 
     Attributes:
-        warmup_rounds: fewest untimed forwards at each new LR shape, 0 for no warm-up.
-        max_warmup_rounds: most of them.
+        warmup_rounds: untimed forwards at each new LR shape that must bring no faster one, 0
+            for no warm-up.
+        max_warmup_rounds: most untimed forwards; where it equals ``warmup_rounds``, steadiness
+            is never shown.
         steady_tolerance: share by which a forward must beat all before it to count as faster.
         min_rounds: timed forwards made whatever they cost.
         max_rounds: timed forwards after which timing stops.
-        target_half_width: timing stops once half the width of the 95 % interval of the median
-            is at most this share of the median; 0 for never.
+        target_half_width: timing stops once half the width of the 95 % order-statistics
+            interval of the median is at most this share of the median; 0 for never. That it is
+            looked at after every round makes its coverage nominal.
         budget_seconds: no further round starts once this much time went into timed rounds of
-            one input (never fewer than ``min_rounds``).
+            one input, delivery included (never fewer than ``min_rounds``).
         throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
         processes: fresh processes that time every input; entries are interleaved between them.
     """
@@ -129,7 +133,7 @@ class PairDesign(Frozen):
 
     The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
     rank. It is looked at every ``look_every`` pairs from ``first_look`` on; the race ends when
-    the interval lies on one side of the decision line and the self-check permits a verdict.
+    the interval holds neither decision line and the self-check permits a verdict.
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.
@@ -137,11 +141,15 @@ class PairDesign(Frozen):
         self_pairs_per_process: of them a copy of the baseline against the baseline.
         first_look: pairs before the first look.
         look_every: pairs between looks.
-        max_pairs: pairs after which the race is inconclusive.
+        max_pairs: pairs, judged or not, after which the race is inconclusive.
         z: half-width of the interval in standard deviations of the rank.
         decision: share by which a network must be slower, or faster, to be called so.
         self_check_half_width: half-width of the self-check's interval, as a share, above
-            which nothing is judged.
+            which nothing is judged: the machine is too noisy.
+        self_check_bias: share by which the self-check's whole interval may lie beside a ratio
+            of 1; nothing is judged where it lies further off: the machine is unfair.
+        max_other_load: share of the CPUs' time that other processes and the hypervisor may
+            take; pairs timed while they took more are not judged.
     """
 
     discarded_pairs: Annotated[int, Field(ge=0)] = 5
@@ -153,6 +161,8 @@ class PairDesign(Frozen):
     z: Annotated[float, Field(gt=0)] = 2.6
     decision: Annotated[float, Field(gt=0, lt=1)] = 0.025
     self_check_half_width: Annotated[float, Field(gt=0, lt=1)] = 0.015
+    self_check_bias: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    max_other_load: Annotated[float, Field(ge=0)] = 0.1
 
 
 class Protocol(Frozen):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import Interval, Value
+from harness.errors import MeasurementError
+from harness.records import Absent, Interval, PairedEstimate, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from harness.protocol import PairDesign
+    from harness.records import RaceRecord, RaceVerdict
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -87,3 +92,202 @@ def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = C
             low=float(low), high=float(high), confidence=confidence, method="bootstrap"
         ),
     )
+
+
+def mean_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
+    """Mean with Student's interval, for few samples of which each is a mean itself.
+
+    Args:
+        samples: at least one finite sample, any unit; figures of independent processes.
+        confidence: coverage, in (0, 1); exact for normal samples.
+
+    Returns:
+        The mean; a single sample has no interval.
+
+    Raises:
+        ValueError: no samples.
+    """
+    n = len(samples)
+    if not n:
+        raise ValueError("the mean of no samples is undefined")
+    mean = float(np.mean(samples))
+    if n == 1:
+        return Value(value=mean)
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(n - 1, (1 + confidence) / 2))
+    half = quantile * float(np.std(samples, ddof=1)) / math.sqrt(n)
+    interval = Interval(low=mean - half, high=mean + half, confidence=confidence, method="student")
+    return Value(value=mean, interval=interval)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows from the pairs of a race; fields as in ``RaceRecord``."""
+
+    verdict: RaceVerdict
+    reason: str
+    estimate: PairedEstimate | Absent
+    self_check: PairedEstimate | Absent
+
+
+def rank_interval(samples: Sequence[float], z: float) -> Interval | None:
+    """Interval of the median between the ranks n/2 -+ z * sqrt(n)/2, rounded outwards.
+
+    n/2 and sqrt(n)/2 are mean and standard deviation of the number of samples below the
+    median. The stated coverage is exact for independent samples, and never below that of z
+    standard deviations of a normal distribution.
+
+    Args:
+        samples: any unit.
+        z: half-width in standard deviations of the rank.
+
+    Returns:
+        None where there are too few samples for such ranks.
+    """
+    n = len(samples)
+    rank = math.floor((n - z * math.sqrt(n)) / 2)
+    if rank < 1:
+        return None
+    ordered = sorted(samples)
+    below = sum(math.comb(n, k) for k in range(rank))
+    return Interval(
+        low=ordered[rank - 1],
+        high=ordered[n - rank],
+        confidence=1 - 2 * (below / 2**n),
+        method="order-statistics",
+    )
+
+
+def estimate_ratio(pairs: Sequence[tuple[float, float]], z: float) -> PairedEstimate | Absent:
+    """Median of the log-ratios of pairs and its rank interval, both as ratios.
+
+    Args:
+        pairs: (numerator, denominator) in seconds.
+        z: half-width of the interval in standard deviations of the rank.
+
+    Raises:
+        MeasurementError: a pair's time is below the clock's resolution.
+    """
+    if any(min(pair) <= 0 for pair in pairs):
+        raise MeasurementError(
+            "a forward took no time that the clock can tell", advice="Raise the input size."
+        )
+    ratios = [math.log(numerator / denominator) for numerator, denominator in pairs]
+    interval = rank_interval(ratios, z)
+    if interval is None:
+        return Absent(kind="failed", reason=f"{len(pairs)} pairs are too few for an interval")
+    bounds = {"low": math.exp(interval.low), "high": math.exp(interval.high)}
+    return PairedEstimate(
+        ratio=math.exp(float(np.median(ratios))),
+        interval=interval.model_copy(update=bounds),
+        pairs=len(pairs),
+    )
+
+
+def half_width(interval: Interval) -> float:
+    """Half-width of a ratio's interval as a share: 0.01 reaches 1 % to either side."""
+    return math.sqrt(interval.high / interval.low) - 1
+
+
+def pairs_to_look(judged: int, design: PairDesign) -> int:
+    """Pairs to time until the next look, at least 1."""
+    if judged < design.first_look:
+        return design.first_look - judged
+    return design.look_every - (judged - design.first_look) % design.look_every
+
+
+def judge(
+    pairs: Sequence[tuple[float, float]],
+    self_pairs: Sequence[tuple[float, float]],
+    design: PairDesign,
+    *,
+    set_aside: int = 0,
+) -> Judgement | None:
+    """The sequential rule of a race, from the pairs so far.
+
+    With d the design's decision and the lines 1 + d and 1 / (1 + d), the candidate is slower
+    if its interval lies above both, faster if below both, unchanged if between them. Nothing
+    is judged between looks, nor while the self-check forbids it.
+
+    Args:
+        pairs: (candidate, baseline) seconds, those to be judged.
+        self_pairs: (copy of the baseline, baseline) seconds, likewise.
+        design: when to look and where the lines are.
+        set_aside: pairs that were timed beside these and may not be judged.
+
+    Returns:
+        None to go on; ``inconclusive`` where all pairs of the design are used up.
+
+    Raises:
+        MeasurementError: a pair's time is below the clock's resolution.
+    """
+    used_up = len(pairs) + set_aside >= design.max_pairs
+    beyond = len(pairs) - design.first_look
+    if not used_up and (beyond < 0 or beyond % design.look_every):
+        return None
+    estimate = estimate_ratio(pairs, design.z)
+    self_check = estimate_ratio(self_pairs, design.z)
+    doubt = _doubt(self_check, design)
+    verdict, reason = _verdict(estimate, design)
+    if doubt is None and verdict != "inconclusive":
+        return Judgement(verdict, reason, estimate, self_check)
+    if not used_up:
+        return None
+    reason = doubt or reason
+    if set_aside:
+        reason += f"; {set_aside} of {len(pairs) + set_aside} pairs were set aside"
+    return Judgement("inconclusive", reason, estimate, self_check)
+
+
+def regressed(record: RaceRecord) -> bool | None:
+    """Whether the candidate is slower than the design allows, for a gate.
+
+    Unlike a verdict it does not ask whether the candidate may be faster.
+
+    Returns:
+        None where the self-check forbids to judge, or the interval holds the line.
+    """
+    if isinstance(record.estimate, Absent) or _doubt(record.self_check, record.design):
+        return None
+    line = 1 + record.design.decision
+    if record.estimate.interval.low > line:
+        return True
+    return False if record.estimate.interval.high < line else None
+
+
+def _verdict(estimate: PairedEstimate | Absent, design: PairDesign) -> tuple[RaceVerdict, str]:
+    if isinstance(estimate, Absent):
+        return "inconclusive", estimate.reason
+    low, high = estimate.interval.low, estimate.interval.high
+    upper = 1 + design.decision
+    lower = 1 / upper
+    held = f"the interval {low:.4f} to {high:.4f} lies"
+    if low > upper:
+        return "slower", f"{held} above {upper:.4f}"
+    if high < lower:
+        return "faster", f"{held} below {lower:.4f}"
+    if lower < low and high < upper:
+        return "unchanged", f"{held} between {lower:.4f} and {upper:.4f}"
+    line = upper if low <= upper <= high else lower
+    return "inconclusive", f"the interval {low:.4f} to {high:.4f} holds {line:.4f}"
+
+
+def _doubt(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
+    """Why the baseline against its own copy forbids to judge, or None."""
+    if isinstance(self_check, Absent):
+        return f"the self-check has no interval: {self_check.reason}"
+    interval = self_check.interval
+    width = half_width(interval)
+    if width > design.self_check_half_width:
+        return (
+            f"the machine is too noisy: the baseline against its own copy is known to {width:.1%} "
+            f"only, not to {design.self_check_half_width:.1%}"
+        )
+    allowed = 1 + design.self_check_bias
+    if interval.low > allowed or interval.high < 1 / allowed:
+        return (
+            "the machine is unfair: the baseline against its own copy gives a ratio of "
+            f"{interval.low:.4f} to {interval.high:.4f}"
+        )
+    return None

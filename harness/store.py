@@ -1,4 +1,4 @@
-"""Where records live: one JSON file a run, old or new but never torn."""
+"""Where records live: one JSON file a run or race, old or new but never torn."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import json
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
 from harness.errors import RecordError
-from harness.records import SCHEMA_VERSION, Notice, RunRecord
+from harness.records import SCHEMA_VERSION, Notice, RaceRecord, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RecordT = TypeVar("RecordT", RunRecord, RaceRecord)
 
 DEFAULT_RESULTS = Path("results")
 
@@ -21,40 +27,49 @@ def default_results() -> Path:
 
 
 class Store:
-    """Run records under ``<folder>/runs/``."""
+    """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = folder / "runs"
+        self.races = folder / "races"
 
-    def require_writable(self) -> None:
+    def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
+
+        Args:
+            kind: of the records that will be put.
 
         Raises:
             RecordError: records could not be written.
         """
-        probe = self.runs / f".probe.{secrets.token_hex(4)}.tmp"
+        folder = self.races if kind is RaceRecord else self.runs
+        probe = folder / f".probe.{secrets.token_hex(4)}.tmp"
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            message = f"{self.runs}: records cannot be written: {error.strerror or error}"
+            message = f"{folder}: records cannot be written: {error.strerror or error}"
             raise RecordError(
                 message, advice="Give --results a folder you can write to."
             ) from error
 
-    def put(self, record: RunRecord) -> Path:
+    def put(self, record: RunRecord | RaceRecord) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
         Raises:
             RecordError: the record cannot be written; no partial file remains.
         """
-        target = self.runs / f"{record.run_id}.json"
+        if isinstance(record, RaceRecord):
+            folder, name = self.races, record.race_id
+        else:
+            folder, name = self.runs, record.run_id
+        target = folder / f"{name}.json"
         content = record.model_dump_json(indent=1).encode() + b"\n"
-        temporary = self.runs / f".{record.run_id}.{secrets.token_hex(4)}.tmp"
+        temporary = folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -65,36 +80,57 @@ class Store:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync_folder(self.runs)
+            _sync_folder(folder)
         except OSError as error:
             message = f"{target}: the record cannot be written: {error.strerror or error}"
             raise RecordError(message, advice="Free space or give --results a folder.") from error
         return target
 
     def load(self) -> tuple[list[RunRecord], list[Notice]]:
-        """All readable records, oldest first, and a notice for every file that is not."""
-        records: list[RunRecord] = []
-        notices: list[Notice] = []
-        for path in sorted(self.runs.glob("*.json")):
-            try:
-                records.append(read_record(path))
-            except RecordError as error:
-                notices.append(
-                    Notice(
-                        code="unreadable-record",
-                        message=error.message,
-                        advice=error.advice or "Move the file away.",
-                    )
-                )
-        return records, notices
+        """All readable run records, oldest first, and a notice for every file that is not."""
+        return _read_all(self.runs, read_record)
+
+    def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
+        """All readable records of races, likewise."""
+        return _read_all(self.races, read_race)
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read one record.
+    """Read one run record.
 
     Raises:
         RecordError: not readable, not a record, or of another schema version.
     """
+    return _read(path, RunRecord)
+
+
+def read_race(path: Path) -> RaceRecord:
+    """Read the record of one race.
+
+    Raises:
+        RecordError: not readable, not a record, or of another schema version.
+    """
+    return _read(path, RaceRecord)
+
+
+def _read_all(folder: Path, read: Callable[[Path], RecordT]) -> tuple[list[RecordT], list[Notice]]:
+    records: list[RecordT] = []
+    notices: list[Notice] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(read(path))
+        except RecordError as error:
+            notices.append(
+                Notice(
+                    code="unreadable-record",
+                    message=error.message,
+                    advice=error.advice or "Move the file away.",
+                )
+            )
+    return records, notices
+
+
+def _read(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         content = path.read_bytes()
         document = json.loads(content)
@@ -106,7 +142,7 @@ def read_record(path: Path) -> RunRecord:
         message = f"{path}: schema version {version!r}, expected {SCHEMA_VERSION}"
         raise RecordError(message, advice="Read it with the esrbench version that wrote it.")
     try:
-        return RunRecord.model_validate_json(content)
+        return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -26,8 +26,9 @@ Further networks go by the same name:
   the parameters of the former. Its own are 514/521/530 K.
 - RFDN of RFDB-E blocks, by the AIDN paper (section 3.2). Since the activation follows the
   addition, a residual is a convolution too, of a centred 1 for each channel, and can be folded
-  into the 3x3: ``fold_residuals``. Parameters, FLOPs, activations and convolutions stay as they
-  are, because additions are not counted; memory traffic falls.
+  into the 3x3: ``fold_residuals``, the hook that deploys ``rfdn-e``. Parameters, FLOPs,
+  activations and convolutions stay as they are, because additions are not counted; memory
+  traffic falls.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ class RFDB(nn.Module):
         folded: the residuals are within the 3x3 convolutions (RFDB-E) and not added.
     """
 
-    def __init__(self, channels: int, attention: nn.Module, *, folded: bool = False) -> None:
+    def __init__(self, channels: int, attention: nn.Module) -> None:
         """Distil at half of ``channels``; end in ``attention``."""
         super().__init__()
         half = channels // 2
-        self.folded = folded
+        self.folded = False
         self.distill1 = conv(channels, half, 1)
         self.distill2 = conv(channels, half, 1)
         self.distill3 = conv(channels, half, 1)
@@ -99,7 +100,6 @@ class RFDN(DistillationNetwork):
         channels: int = 50,
         attention: Attention = "esa",
         esa_channels: int = 12,
-        folded: bool = False,
     ) -> None:
         """Build with random weights.
 
@@ -109,14 +109,13 @@ class RFDN(DistillationNetwork):
             channels: width n, even; divisible by 4 with ``cca``.
             attention: at the end of a block: ``esa``, or ``cca`` with a reduction of 4.
             esa_channels: width inside ESA.
-            folded: of RFDB-E blocks.
         """
 
         def make_block() -> RFDB:
             attend: nn.Module = (
                 CCA(channels, CCA_REDUCTION) if attention == "cca" else ESA(channels, esa_channels)
             )
-            return RFDB(channels, attend, folded=folded)
+            return RFDB(channels, attend)
 
         super().__init__(make_block, blocks=blocks, channels=channels, scale=scale, slope=SLOPE)
 

@@ -157,3 +157,56 @@ class Chatty(Nearest):
         for _ in range(100):
             print("x" * 100_000)
         return super().forward(lr)
+
+
+class RandomWithoutWeights(Plain):
+    """Another answer every time, from a network that needs no weights."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale, then add noise."""
+        sr = super().forward(lr)
+        return sr + 0.1 * torch.rand_like(sr)
+
+
+class ChangesThreads(Nearest):
+    """Takes more threads than it was given."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale after taking them."""
+        torch.set_num_threads(2)
+        return super().forward(lr)
+
+
+def without_bias(network: Nearest) -> Nearest:
+    """Prepare by dropping a bias that is zero."""
+    network.mix.bias = None
+    return network
+
+
+class Convolutions(Nearest):
+    """Some more convolutions than it needs."""
+
+    def __init__(self, scale: int = 4, count: int = 1) -> None:
+        super().__init__(scale)
+        self.count = count
+        self.work = nn.Conv2d(3, 48, 9, padding=4)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Work, then upscale."""
+        for _ in range(self.count):
+            self.work(lr)
+        return super().forward(lr)
+
+
+class RaisesLater(Nearest):
+    """Fails on its tenth input."""
+
+    seen = 0
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale nine times."""
+        self.seen += 1
+        if self.seen == 10:
+            message = "enough is enough"
+            raise RuntimeError(message)
+        return super().forward(lr)

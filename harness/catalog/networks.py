@@ -1,7 +1,7 @@
 """From a descriptor to a network with its weights.
 
-``resolve_weights`` decides which weights run without importing torch; ``prepare_network``
-builds and fills the network where it runs; ``load_model`` is both, for scripts.
+``resolve_weights`` decides which weights run without importing torch; ``load_network`` builds,
+fills and prepares the network where it runs; ``load_model`` is both, for scripts.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class ResolvedWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedNetwork:
+class LoadedNetwork:
     """A network ready to run.
 
     Attributes:
-        network: in eval mode on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to
-            (N, 3, s*H, s*W).
+        network: in the form in which it is deployed, in eval mode on the CPU; maps float32
+            (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
         data_range: value of white in its input and output.
     """
 
@@ -160,7 +160,9 @@ def resolve_weights(
 
 
 def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
-    """Build a network with seeded random weights; the caller's random state is kept.
+    """Build a network as it is trained, with seeded random weights.
+
+    The caller's random state is kept.
 
     Args:
         descriptor: the network.
@@ -193,15 +195,52 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
     return network.eval()
 
 
-def prepare_network(
+def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
+    """The network in the form in which it is counted and timed, by its ``prepare`` hook.
+
+    Args:
+        descriptor: names the hook; without one the network is returned as it is.
+        network: in eval mode, filled; the hook may change it.
+
+    Raises:
+        RegistrationError: the hook does not exist or returns something else than a module.
+            Errors raised by the hook pass through.
+    """
+    import torch
+    from torch import nn
+
+    if descriptor.prepare is None:
+        return network
+    hook = resolve_factory(descriptor.prepare)
+    with torch.no_grad():
+        deployed = hook(network)
+    if not isinstance(deployed, nn.Module):
+        message = (
+            f"{descriptor.name}: the hook {descriptor.prepare} returned a "
+            f"{type(deployed).__name__}, expected a torch.nn.Module"
+        )
+        raise RegistrationError(message, advice="Let the hook return the network.")
+    return deployed.eval()
+
+
+def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
+    """A network with random weights in the form in which it is counted and timed.
+
+    Raises:
+        UsageError, RegistrationError: see ``build_network`` and ``deploy``.
+    """
+    return deploy(descriptor, build_network(descriptor, scale, seed=seed))
+
+
+def load_network(
     descriptor: ModelDescriptor,
     scale: int,
     path: Path | None = None,
     *,
     released: ReleasedWeights | None = None,
     seed: int = 0,
-) -> PreparedNetwork:
-    """Build a network and load its weights strictly.
+) -> LoadedNetwork:
+    """Build a network, load its weights strictly and let its ``prepare`` hook deploy it.
 
     Args:
         descriptor: the network.
@@ -213,12 +252,12 @@ def prepare_network(
 
     Raises:
         UsageError: the network is not defined at this scale.
-        RegistrationError: the factory does not exist or returns something else.
+        RegistrationError: the factory or the hook does not exist or returns something else.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
     network = build_network(descriptor, scale, seed=seed)
     if path is None:
-        return PreparedNetwork(network, descriptor.data_range)
+        return LoadedNetwork(deploy(descriptor, network), descriptor.data_range)
     if released is None:
         state = read_state_dict(path)
         data_range = descriptor.data_range
@@ -229,7 +268,7 @@ def prepare_network(
         )
         data_range = released.data_range
     load_into(network, state, source=str(path))
-    return PreparedNetwork(network, data_range)
+    return LoadedNetwork(deploy(descriptor, network), data_range)
 
 
 def load_model(
@@ -264,22 +303,22 @@ def load_model(
             + _fetch(descriptor)
         )
         warnings.warn(f"Random weights: {missing}.", UserWarning, stacklevel=2)
-    prepared = prepare_network(descriptor, scale, resolved.path, released=resolved.released)
-    if prepared.data_range == 1.0:
-        return prepared.network
+    loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
+    if loaded.data_range == 1.0:
+        return loaded.network
     from harness.catalog.unit_range import UnitRange
 
-    return UnitRange(prepared.network, prepared.data_range).eval()
+    return UnitRange(loaded.network, loaded.data_range).eval()
 
 
-def code_sha256(network: nn.Module, factory: Callable[..., Any]) -> str | None:
+def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:
     """SHA-256 (hex) of the source files that define a network.
 
-    Covers the modules that define the factory and the class of every submodule, except
-    torch's, sorted by name; code that they only call is not followed. None if any of it has
+    Covers the modules that define its makers (factory, hook) and the class of every submodule,
+    except torch's, sorted by name; code that they only call is not followed. None if any of it has
     no source file (code typed at a prompt).
     """
-    names = {str(getattr(factory, "__module__", ""))}
+    names = {str(getattr(maker, "__module__", "")) for maker in makers}
     names.update(type(module).__module__ for module in network.modules())
     digest = hashlib.sha256()
     for name in sorted(names):

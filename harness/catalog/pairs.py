@@ -73,29 +73,35 @@ class ImagePairs:
         return len(self.pairs)
 
     def read_lr(self, index: int) -> Pixels:
-        """LR image number ``index``: uint8 (h, w, 3), RGB.
+        """LR image number ``index``: uint8 (h, w, 3), RGB, C-contiguous, read-only.
 
         Raises:
             DataError: the file is not what ``check`` has seen.
         """
-        from harness.imaging.codecs import read_rgb
+        from harness.catalog.decoded import read_decoded
 
         pair = self.pairs[index]
-        return read_rgb(pair.lr, allow_grey=pair.allow_grey)
+        return read_decoded(pair.lr, allow_grey=pair.allow_grey)
 
     def read_hr(self, index: int) -> Pixels:
         """HR image number ``index``: uint8 (scale * h, scale * w, 3), RGB, C-contiguous.
 
+        The array is read-only unless it was cropped.
+
         Raises:
             DataError: the file is not what ``check`` has seen.
         """
-        import numpy as np
-
-        from harness.imaging.codecs import read_rgb
-        from harness.imaging.resize import modcrop
+        from harness.catalog.decoded import read_decoded
 
         pair = self.pairs[index]
-        hr = read_rgb(pair.hr, allow_grey=pair.allow_grey)
+        return self._as_scored(read_decoded(pair.hr, allow_grey=pair.allow_grey))
+
+    def _as_scored(self, hr: Pixels) -> Pixels:
+        """The HR image cropped where the set asks for it; itself where nothing goes."""
+        import numpy as np
+
+        from harness.imaging.resize import modcrop
+
         return np.ascontiguousarray(modcrop(hr, self.scale)) if self.modcrop else hr
 
     def identity(self) -> DataIdentity:
@@ -170,19 +176,23 @@ def problems_of(error: DataError) -> tuple[str, ...]:
 
 def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], str]:
     """Problems of one pair and its line in the digest."""
+    from harness.catalog.decoded import read_proven
     from harness.imaging.codecs import pixel_digest
 
+    pair, scale = pairs.pairs[index], pairs.scale
     problems: list[str] = []
     images = []
-    for read in (pairs.read_lr, pairs.read_hr):
+    for path in (pair.lr, pair.hr):
         try:
-            images.append(read(index))
+            images.append(read_proven(path, allow_grey=pair.allow_grey))
         except DataError as error:
             problems += problems_of(error)
     if problems:
         return problems, ""
-    lr, hr = images
-    pair, scale = pairs.pairs[index], pairs.scale
+    (lr, lr_digest), (whole, hr_digest) = images
+    hr = pairs._as_scored(whole)  # noqa: SLF001 - of this module
+    if hr.shape != whole.shape:
+        hr_digest = pixel_digest(hr)
     if wrong := _misfit(pair, lr, hr, scale):
         return [wrong], ""
     if bicubic and not _is_matlab_bicubic(lr, hr, scale):
@@ -190,7 +200,7 @@ def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], s
             f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
             "another HR size or scale"
         )
-    return problems, digest_line(pair.name, pixel_digest(lr), pixel_digest(hr))
+    return problems, digest_line(pair.name, lr_digest, hr_digest)
 
 
 def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:

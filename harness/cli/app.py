@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import fetch, leaderboard, listing, paper_table, run, show, validate
+from harness.cli import fetch, leaderboard, listing, paper_table, race, run, show, validate
 from harness.cli.console import report_error
 from harness.errors import EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 
@@ -24,11 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 fine, 2 wrong usage or data, 4 a measurement failed, 130 interrupted. "
+        "Exit codes: 0 fine, 2 wrong usage or data, 3 a race is inconclusive, 4 a measurement "
+        "failed, 130 interrupted. "
         "Every command takes --json: one document on stdout, messages on stderr."
     ),
 )
 app.command("run")(run.run_command)
+app.command("race")(race.race_command)
 app.command("leaderboard")(leaderboard.leaderboard_command)
 app.command("list")(listing.list_command)
 app.command("show")(show.show_command)

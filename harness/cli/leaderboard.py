@@ -28,6 +28,14 @@ def leaderboard_command(
     scale: Annotated[
         int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
     ] = None,
+    forward_class: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            help="Precision, layout and compilation, such as fp16.",
+            show_default="of the newest record",
+        ),
+    ] = None,
     table_format: Annotated[TableFormat, typer.Option("--format", help="Form of the table.")] = (
         "terminal"
     ),
@@ -54,14 +62,22 @@ def leaderboard_command(
         advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
         message = f"{store.runs}: no matching records"
         raise UsageError(message, advice=advice)
-    print_board(wanted, chosen_rule, "json" if as_json else table_format)
+    print_board(
+        wanted, chosen_rule, "json" if as_json else table_format, forward_class=forward_class
+    )
 
 
-def print_board(records: Sequence[RunRecord], rule: Rule, table_format: TableFormat) -> None:
+def print_board(
+    records: Sequence[RunRecord],
+    rule: Rule,
+    table_format: TableFormat,
+    *,
+    forward_class: str | None = None,
+) -> None:
     """Print the leaderboard of records in a format."""
     from harness.ranking.leaderboard import build_leaderboard
 
-    board = build_leaderboard(records, rule)
+    board = build_leaderboard(records, rule, forward_class=forward_class)
     if table_format == "json":
         print_json(board.model_dump(mode="json"))
     elif table_format == "terminal":

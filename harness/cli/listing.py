@@ -83,8 +83,9 @@ def _counted_models() -> list[dict[str, Any]]:
 
 def _counts(complexity: Complexity) -> dict[str, Any]:
     """Figures of every counter; None where it could not count."""
-    from harness.records import CounterResult
+    from harness.records import CounterResult, PredictedMemory
 
+    predicted = complexity.predicted_memory
     results = {
         name: result if isinstance(result, CounterResult) else None
         for name, result in complexity.counters.items()
@@ -95,6 +96,9 @@ def _counts(complexity: Complexity) -> dict[str, Any]:
         **macs,
         "activations": rule.activations if rule else None,
         "conv_calls": rule.conv_calls if rule else None,
+        "predicted_peak_bytes": predicted.peak_bytes
+        if isinstance(predicted, PredictedMemory)
+        else None,
     }
 
 

@@ -20,7 +20,7 @@ from harness.cli.console import (
 from harness.cli.leaderboard import print_board
 from harness.cli.options import parse_size, parse_weights
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
-from harness.protocol import MAX_ROUNDS, LatencyDesign, Protocol
+from harness.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
 from harness.records import Absent
 from harness.store import Store, default_results
 
@@ -66,7 +66,10 @@ def run_command(
         str, typer.Option(help="LR size at which complexity and latency are taken.")
     ] = "256x256",
     warmup: Annotated[
-        int, typer.Option(min=0, max=MAX_ROUNDS, help="Untimed forwards at each new LR size.")
+        int,
+        typer.Option(
+            min=0, max=MAX_ROUNDS, help="Least untimed forwards at each new LR size; 0 for none."
+        ),
     ] = DESIGN.warmup_rounds,
     min_rounds: Annotated[
         int | None,
@@ -80,12 +83,49 @@ def run_command(
     rounds: Annotated[
         int, typer.Option(min=1, max=MAX_ROUNDS, help="Most timed forwards an input.")
     ] = DESIGN.max_rounds,
+    half_width: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="An input is done once half the median's 95 % interval is this share of it.",
+        ),
+    ] = DESIGN.target_half_width,
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds of timed forwards after which an input is done.")
     ] = DESIGN.budget_seconds,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Fresh processes that time each entry, interleaved; official runs take 5."
+        ),
+    ] = DESIGN.processes,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Network that runs in every round, to set runtimes in relation to."),
+    ] = None,
+    order_seed: Annotated[
+        int, typer.Option(min=0, help="Of the random order of entries in each round.")
+    ] = 0,
+    precision: Annotated[
+        Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
+    ] = "fp32",
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile networks by torch.compile.")
+    ] = False,
+    cudnn_benchmark: Annotated[
+        bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
+    ] = False,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
     ] = True,
+    save_sr: Annotated[
+        Path | None,
+        typer.Option(help="Folder for SR images as PNG.", file_okay=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
     results: Annotated[
@@ -111,10 +151,22 @@ def run_command(
         message = f"--min-rounds {least} exceeds --rounds {rounds}"
         raise UsageError(message, advice="Raise --rounds too.")
     design = LatencyDesign(
-        warmup_rounds=warmup, min_rounds=least, max_rounds=rounds, budget_seconds=budget
+        warmup_rounds=warmup,
+        max_warmup_rounds=min(max(2 * warmup, DESIGN.max_warmup_rounds), MAX_ROUNDS),
+        min_rounds=least,
+        max_rounds=rounds,
+        target_half_width=half_width,
+        budget_seconds=budget,
+        processes=processes,
     )
     protocol = Protocol(
         device=device,
+        forward=ForwardPolicy(
+            precision=precision,
+            channels_last=channels_last,
+            compiled=compiled,
+            cudnn_benchmark=cudnn_benchmark,
+        ),
         threads=threads,
         seed=seed,
         counted_input=parse_size(input_size),
@@ -135,8 +187,11 @@ def run_command(
             chosen,
             data or ["demo"],
             scale,
-            weights=parse_weights(weights or [], chosen),
+            weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
             protocol=protocol,
+            baseline=baseline,
+            order_seed=order_seed,
+            sr_folder=save_sr,
             on_image=on_image,
         )
     records, interrupted = execute(suite, store, timeout_seconds=timeout)

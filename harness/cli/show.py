@@ -125,7 +125,8 @@ def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
         yield from _model_lines(subject)
     elif isinstance(subject, RunRecord):
         yield from _value_lines(subject)
-        skipped = {"values", "image_latencies", "quality"}
+        yield from _latency_lines(subject)
+        skipped = {"values", "latency", "quality"}
         yield from flatten(subject.model_dump(mode="json", exclude=skipped))
     else:
         yield from flatten(subject.model_dump(mode="json"))
@@ -169,6 +170,31 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
                 text += f" [{metric.format(low)}, {metric.format(high)}]"
                 text += f" at {value.interval.confidence:.1%}"
         yield metric.heading, text
+
+
+def _latency_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Regime, processes and spread of the times, without the samples."""
+    from harness.evaluation.runtimes import times_by_size
+    from harness.records import Latency, LatencySamples
+
+    latency = record.latency
+    if not isinstance(latency, Latency):
+        yield "latency", f"absent ({latency.kind}): {latency.reason}"
+        return
+    yield "latency regime", f"{latency.regime}, order seed {latency.order_seed}"
+    for each in latency.replicates:
+        text = f"place {each.position + 1} of {len(latency.entries)}"
+        text += f", CPUs {', '.join(map(str, each.cpus))}" if each.cpus else ""
+        if isinstance(each.fixed, LatencySamples):
+            text += f", {len(each.fixed.warmup_seconds)} warm-ups"
+            text += f" and {len(each.fixed.seconds)} rounds at the fixed input"
+            text += f" (ended by {each.fixed.stopped_by})"
+        yield f"latency process {each.index + 1}", text
+    for size in times_by_size(latency):
+        height, width = size.lr_size
+        text = f"median {size.median * 1e3:.2f} ms, 5 % below {size.p5 * 1e3:.2f}, "
+        text += f"5 % above {size.p95 * 1e3:.2f}; {size.images} images, {size.rounds} forwards"
+        yield f"latency at LR {height}x{width}", text
 
 
 def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

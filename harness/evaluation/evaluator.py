@@ -1,45 +1,41 @@
-"""Measure one entry: HR images, scores and the record stay on this side of the worker."""
+"""Measure one entry: HR images, scores and the record stay on this side of the worker.
+
+Two passes, each in a worker of its own: one untimed, for scores, memory and counts, whose
+decoding and scoring overlap the forwards; one or more timed, quiesced, in fresh processes.
+"""
 
 from __future__ import annotations
 
-import re
-import secrets
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from harness.environment import cpus_available, describe_environment
 from harness.errors import MeasurementError
-from harness.evaluation.summary import summarise
-from harness.imaging.quality import score_image
+from harness.evaluation.quality_pass import score_images
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
-from harness.protocol import digest_of
-from harness.records import (
-    Absent,
-    Complexity,
-    EntryIdentity,
-    ImageScore,
-    LatencySamples,
-    Memory,
-    Quality,
-    RunRecord,
-)
+from harness.records import Absent, Complexity, LatencySamples, Memory, Quality, Replicate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.catalog.datasets import ImagePairs
     from harness.catalog.networks import ResolvedWeights
     from harness.catalog.registry import ModelDescriptor
     from harness.isolation.messages import Ready
-    from harness.protocol import Protocol
-    from harness.records import DataIdentity
+    from harness.protocol import LatencyDesign, Protocol
 
-# Steps beside the images: load, complexity, fixed input, memory.
-STEPS_BESIDE_IMAGES = 4
+UNTIMED_STEPS_BESIDE_IMAGES = 3
+"""Load, read memory, count."""
+TIMED_STEPS_BESIDE_IMAGES = 2
+"""Load, fixed input."""
 
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
+
+NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
+NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,200 +54,216 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Findings:
-    """What has been measured so far; each starts absent and is replaced by what is found."""
+class Untimed:
+    """What the untimed pass found; each part starts absent and is replaced by what is found.
 
-    complexity: Complexity | Absent
-    images: tuple[LatencySamples, ...] | Absent
-    quality: Quality | Absent
-    fixed: LatencySamples | Absent
-    memory: Memory | Absent
+    Attributes:
+        entry: with its weights as the worker found them.
+        ready: the worker's account of itself, or None if it did not load.
+        output_sha256: of the SR pixels, by image.
+        log_tail: last of what the worker printed.
+    """
+
+    entry: Entry
+    ready: Ready | None = None
+    quality: Quality | Absent = NOT_REACHED
+    memory: Memory | Absent = NOT_REACHED
+    complexity: Complexity | Absent = NOT_REACHED
+    output_sha256: dict[str, str] = field(default_factory=dict)
+    log_tail: str = ""
 
 
-NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
-NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What one timed pass found, and the last of what its worker printed."""
+
+    replicate: Replicate
+    log_tail: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it lacks anything."""
+        return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
 
 
-def measure_entry(
+def measure_untimed(
     entry: Entry,
     pairs: ImagePairs,
-    data: DataIdentity,
     protocol: Protocol,
     *,
+    sr_folder: Path | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-) -> RunRecord:
-    """Run an entry in a worker of its own and record what came of it.
+) -> Untimed:
+    """Score an entry, measure its memory and count it, in a worker of its own.
 
-    A probe that fails is recorded as failed and the others go on; nothing here raises because
-    of the network.
+    A probe that fails is noted as failed and the others go on; nothing here raises because of
+    the network.
 
     Args:
         entry: network and weights.
         pairs: checked LR and HR images.
-        data: identity of ``pairs``.
         protocol: settings.
-        on_step: told the name of each step, ``len(pairs.pairs) + STEPS_BESIDE_IMAGES`` in all.
+        sr_folder: where SR images are written as PNG, or None.
+        on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
+
+    Raises:
+        DataError: an image changed since it was checked.
+        RecordError: an SR image cannot be written.
     """
-    created = datetime.now(UTC)
-    start = time.monotonic()
-    findings = _Findings(NOT_REACHED, NOT_REACHED, NOT_REACHED, NOT_REACHED, NOT_REACHED)
-    ready: Ready | None = None
+    found = Untimed(entry)
     with WorkerSession(timeout_seconds=timeout_seconds) as session:
         try:
             on_step("loading")
-            ready = session.load(
+            found.ready = session.load(
                 entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
             )
+            found.entry = replace(entry, weights=effective_weights(entry.weights, found.ready))
         except WorkerError as failure:
-            absent = _failed(failure)
-            findings = _Findings(absent, absent, absent, absent, absent)
+            found.quality = found.memory = found.complexity = failed(failure)
         else:
-            entry = replace(entry, weights=_effective(entry.weights, ready))
-            _probe(session, entry, pairs, protocol, findings=findings, on_step=on_step)
-        log_tail = session.log_tail
-    environment = describe_environment(
-        threads=ready.threads if ready else protocol.threads or cpus_available(),
-        accelerator=ready.accelerator if ready else None,
-    )
-    complexity = findings.complexity
-    record = RunRecord(
-        run_id=_run_id(created, entry, data),
-        created=created,
-        duration_seconds=time.monotonic() - start,
-        status="ok",
-        entry=EntryIdentity(
-            name=entry.descriptor.name,
-            scale=entry.scale,
-            factory=entry.descriptor.factory,
-            origin=entry.descriptor.origin,
-            code_sha256=ready.code_sha256 if ready else None,
-            role=entry.descriptor.role,
-            weights=entry.weights.identity,
-        ),
-        data=data,
-        protocol=protocol,
-        protocol_digest=protocol.digest(),
-        environment=environment,
-        environment_digest=digest_of(environment),
-        complexity=complexity,
-        fixed_latency=findings.fixed,
-        image_latencies=findings.images,
-        memory=findings.memory,
-        quality=findings.quality,
-        values=summarise(
-            complexity=complexity,
-            quality=findings.quality,
-            images=findings.images,
-            fixed=findings.fixed,
-            memory=findings.memory,
-            weights=entry.weights.identity,
-        ),
-        notices=complexity.notices if isinstance(complexity, Complexity) else (),
-    )
-    if record.failure() is None:
-        return record
-    return record.model_copy(update={"status": "failed", "log_tail": log_tail})
+            with suppress(WorkerError):
+                _probe(session, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
+        found.log_tail = session.log_tail
+    return found
 
 
 def _probe(
     session: WorkerSession,
-    entry: Entry,
     pairs: ImagePairs,
     protocol: Protocol,
+    found: Untimed,
     *,
-    findings: _Findings,
+    sr_folder: Path | None,
     on_step: Step,
 ) -> None:
-    """Fill in the findings; a failed probe is noted, a dead worker ends the rest."""
-    try:
+    """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
+    entry = found.entry
+    if entry.weights.identity.source == "random" and protocol.device == "cpu":
+        found.quality = _unscored(entry)
+        for pair in pairs.pairs:
+            on_step(pair.name)
+    else:
         try:
-            findings.images, findings.quality = upscale_images(
-                session, entry, pairs, protocol, on_step
+            scored = score_images(
+                session.upscale,
+                pairs,
+                scale=entry.scale,
+                definition=protocol.quality,
+                sr_folder=sr_folder,
+                on_image=on_step,
             )
         except MeasurementError as failure:
-            findings.images = findings.quality = _failed(failure)
+            found.quality = failed(failure)
             _raise_if_fatal(failure)
-        # Before the fixed input, whose peak is not the images'.
-        on_step("reading memory")
-        try:
-            findings.memory = session.read_memory()
-        except WorkerError as failure:
-            findings.memory = _failed(failure)
-            _raise_if_fatal(failure)
-        on_step("timing the fixed input")
-        if protocol.latency is None:
-            findings.fixed = NOT_TIMED
         else:
-            try:
-                findings.fixed = session.time_fixed_input(protocol.latency)
-            except WorkerError as failure:
-                findings.fixed = _failed(failure)
-                _raise_if_fatal(failure)
-        # Counters import and patch much of torch, so they come after all that is timed.
-        on_step("counting")
-        try:
-            findings.complexity = session.count_complexity()
-        except WorkerError as failure:
-            findings.complexity = _failed(failure)
-    except WorkerError:
-        return
+            found.output_sha256 = scored.output_sha256
+            if entry.weights.identity.source == "random":
+                found.quality = _unscored(entry)
+            else:
+                definition = protocol.quality.describe(entry.scale)
+                found.quality = Quality(definition=definition, images=scored.scores)
+    on_step("reading memory")
+    try:
+        found.memory = session.read_memory()
+    except WorkerError as failure:
+        found.memory = failed(failure)
+        _raise_if_fatal(failure)
+    # Counters import and patch much of torch, so they come last.
+    on_step("counting")
+    try:
+        found.complexity = session.count_complexity()
+    except WorkerError as failure:
+        found.complexity = failed(failure)
 
 
-def upscale_images(
-    session: WorkerSession,
+def time_replicate(
     entry: Entry,
     pairs: ImagePairs,
     protocol: Protocol,
-    on_step: Step,
-) -> tuple[tuple[LatencySamples, ...] | Absent, Quality | Absent]:
-    """Time every image and score the very pixels that were timed.
+    design: LatencyDesign,
+    *,
+    index: int,
+    position: int,
+    on_step: Step = lambda _: None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Timed:
+    """Time an entry in a fresh process: the fixed input first, then every image.
 
-    Scoring happens between the worker's requests, never while it runs a forward. A network
-    with random weights is timed but not scored.
+    While a forward runs, this process waits and does nothing else.
+
+    Args:
+        entry: network and weights.
+        pairs: checked LR and HR images.
+        protocol: settings.
+        design: of the timing.
+        index: number of the round.
+        position: of the entry in the round.
+        on_step: told the name of each step, ``len(pairs) + TIMED_STEPS_BESIDE_IMAGES`` in all.
+        timeout_seconds: deadline of each request to the worker.
 
     Raises:
-        WorkerError: the worker failed on an image, which the message names.
-        MeasurementError: an SR image cannot be scored.
+        DataError: an image changed since it was checked.
     """
-    samples: list[LatencySamples] = []
-    scores: list[ImageScore] = []
-    scored = entry.weights.identity.source != "random"
-    for index, pair in enumerate(pairs.pairs):
-        on_step(pair.name)
-        if not scored and protocol.latency is None:
-            continue
+    started = datetime.now(UTC)
+    cpus: tuple[int, ...] = ()
+    fixed: LatencySamples | Absent = NOT_REACHED
+    images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
+    with WorkerSession(timeout_seconds=timeout_seconds) as session:
         try:
-            sr, latency = session.upscale(pairs.read_lr(index), pair.name, design=protocol.latency)
+            on_step("loading to be timed")
+            cpus = session.load(
+                entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
+            ).cpus
         except WorkerError as failure:
-            raise WorkerError(
-                failure.kind,
-                f"image {pair.name}: {failure.message.removeprefix(f'{failure.kind}: ')}",
-                advice=failure.advice,
-                fatal=failure.fatal,
-            ) from None
-        if latency is not None:
-            samples.append(latency)
-        if scored:
-            score = score_image(
-                sr,
-                pairs.read_hr(index),
-                scale=entry.scale,
-                definition=protocol.quality,
-                image=pair.name,
-            )
-            scores.append(score)
-    quality: Quality | Absent
-    if scored:
-        definition = protocol.quality.describe(entry.scale)
-        quality = Quality(definition=definition, images=tuple(scores))
-    else:
-        quality = _unscored(entry)
-    return tuple(samples) if protocol.latency is not None else NOT_TIMED, quality
+            fixed = images = failed(failure)
+        else:
+            with suppress(WorkerError):
+                on_step("timing the fixed input")
+                try:
+                    fixed = session.time_fixed_input(design)
+                except WorkerError as failure:
+                    fixed = failed(failure)
+                    _raise_if_fatal(failure)
+                try:
+                    images = _time_images(session, pairs, design, on_step)
+                except WorkerError as failure:
+                    images = failed(failure)
+        log_tail = session.log_tail
+    return Timed(
+        Replicate(
+            index=index,
+            position=position,
+            started=started,
+            cpus=cpus,
+            cold_start_seconds=None if isinstance(fixed, Absent) else _first(fixed),
+            fixed=fixed,
+            images=images,
+        ),
+        log_tail,
+    )
 
 
-def _effective(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
+def _time_images(
+    session: WorkerSession, pairs: ImagePairs, design: LatencyDesign, on_step: Step
+) -> tuple[LatencySamples, ...]:
+    samples = []
+    for index, pair in enumerate(pairs.pairs):
+        on_step(f"timing {pair.name}")
+        try:
+            samples.append(session.time_image(pairs.read_lr(index), pair.name, design))
+        except WorkerError as failure:
+            raise failure.on_image(pair.name) from None
+    return tuple(samples)
+
+
+def _first(samples: LatencySamples) -> float:
+    """The first forward that a process made."""
+    return (samples.warmup_seconds or samples.seconds)[0]
+
+
+def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
     """The weights as found: a network without parameters has none, one without a file random."""
     if weights.path is not None:
         return weights
@@ -274,16 +286,11 @@ def _unscored(entry: Entry) -> Absent:
     )
 
 
-def _failed(failure: MeasurementError) -> Absent:
+def failed(failure: MeasurementError) -> Absent:
+    """What stands in place of a part whose measurement failed."""
     return Absent(kind="failed", reason=failure.message, advice=failure.advice)
 
 
 def _raise_if_fatal(failure: MeasurementError) -> None:
     if isinstance(failure, WorkerError) and failure.fatal:
         raise failure
-
-
-def _run_id(created: datetime, entry: Entry, data: DataIdentity) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name)[:40]
-    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
-    return f"{stamp}-{entry.descriptor.name}-x{entry.scale}-{name}-{secrets.token_hex(3)}"

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.errors import UsageError
-from harness.evaluation.evaluator import STEPS_BESIDE_IMAGES, Entry, measure_entry
+from harness.evaluation.evaluator import (
+    TIMED_STEPS_BESIDE_IMAGES,
+    UNTIMED_STEPS_BESIDE_IMAGES,
+    Entry,
+)
+from harness.evaluation.rounds import Rounds
 from harness.imaging.codecs import read_size
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from harness.catalog.datasets import ImagePairs
     from harness.catalog.networks import WeightsChoice
@@ -29,17 +35,32 @@ FIXED_INPUT = "the fixed input"
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What will run: entries in order on data sets in order, all checked beforehand."""
+    """What will run, all checked beforehand.
+
+    Attributes:
+        entries: on each data set, the baseline among them.
+        data: in order.
+        protocol: settings.
+        baseline: name of the entry to which runtimes are set in relation, or None.
+        order_seed: of the random order of entries in each round.
+        sr_folder: where SR images are written, a folder for each data set and entry, or None.
+    """
 
     entries: tuple[Entry, ...]
     data: tuple[tuple[ImagePairs, DataIdentity], ...]
     protocol: Protocol
+    baseline: str | None = None
+    order_seed: int = 0
+    sr_folder: Path | None = None
 
     @property
     def steps(self) -> int:
         """Steps of the whole suite, for progress."""
         images = sum(len(pairs.pairs) for pairs, _ in self.data)
-        return len(self.entries) * (images + len(self.data) * STEPS_BESIDE_IMAGES)
+        rounds = self.protocol.latency.processes if self.protocol.latency else 0
+        untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
+        timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
+        return len(self.entries) * (untimed + timed)
 
 
 def plan_suite(
@@ -50,6 +71,9 @@ def plan_suite(
     *,
     weights: Mapping[str, WeightsChoice],
     protocol: Protocol,
+    baseline: str | None = None,
+    order_seed: int = 0,
+    sr_folder: Path | None = None,
     on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
 ) -> Suite:
     """Resolve and check everything before any network runs.
@@ -61,6 +85,10 @@ def plan_suite(
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
         protocol: settings.
+        baseline: name of the entry to which runtimes are set in relation; it runs with the
+            others whether named among them or not.
+        order_seed: of the random order of entries in each round.
+        sr_folder: where SR images are written, or None.
         on_image: told data set, images checked and images in all.
 
     Raises:
@@ -69,14 +97,17 @@ def plan_suite(
         WeightsError: a weights file that is missing or altered.
         DataError: images that may not be measured on; all problems are listed.
     """
-    entries = plan_entries(registry, names, scale, weights)
+    named = list(names) if baseline is None else [*names, baseline]
+    entries = plan_entries(registry, named, scale, weights)
     opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
     for spec in data:
         pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
         identity = pairs.identity()
         if identity.verified or identity.digest not in opened:
             opened[identity.digest] = (pairs, identity)
-    suite = Suite(entries, tuple(opened.values()), protocol)
+    suite = Suite(
+        entries, tuple(opened.values()), protocol, baseline, order_seed, sr_folder=sr_folder
+    )
     _require_sizes(suite)
     return suite
 
@@ -115,32 +146,34 @@ def run_suite(
 ) -> Iterator[RunRecord]:
     """Measure and store one record after the other.
 
+    On each data set every entry is timed once a round, in a fresh process, in a random order
+    of its own; before its first round it is scored and counted. A record is made as soon as its
+    entry, and the baseline if there is one, have all their rounds.
+
     Args:
         suite: the plan.
-        store: where each record goes before the next entry starts.
+        store: where each record goes as soon as it is made.
         on_step: told entry and step as each step begins.
         timeout_seconds: deadline of each request to a worker.
 
     Yields:
-        Each record once it is stored.
+        Each record once it is stored. A run that is interrupted leaves records of what was
+        timed so far, with the status ``interrupted``, in the store.
 
     Raises:
         RecordError: a record cannot be stored; those before it are.
     """
     store.require_writable()
     for pairs, data in suite.data:
-        for entry in suite.entries:
-            name = entry.descriptor.name
-            record = measure_entry(
-                entry,
-                pairs,
-                data,
-                suite.protocol,
-                on_step=lambda step, name=name: on_step(name, step),  # type: ignore[misc]
-                timeout_seconds=timeout_seconds,
-            )
-            store.put(record)
-            yield record
+        rounds = Rounds(suite, pairs, data, on_step=on_step, timeout_seconds=timeout_seconds)
+        try:
+            for record in rounds.run():
+                store.put(record)
+                yield record
+        except (KeyboardInterrupt, SystemExit):
+            for record in rounds.unfinished():
+                store.put(record)
+            raise
 
 
 def _require_sizes(suite: Suite) -> None:

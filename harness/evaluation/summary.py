@@ -4,55 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.evaluation.runtimes import runtime_values
 from harness.metrics import METRICS
 from harness.protocol import COUNTERS
 from harness.records import Absent, Quality, Value
-from harness.statistics import mean_of_medians, median_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import (
-        Complexity,
-        CounterResult,
-        LatencySamples,
-        Memory,
-        WeightsIdentity,
-    )
+    from harness.records import Complexity, CounterResult, Latency, Memory, WeightsIdentity
 
 
 def summarise(
     *,
     complexity: Complexity | Absent,
     quality: Quality | Absent,
-    images: Sequence[LatencySamples] | Absent,
-    fixed: LatencySamples | Absent,
+    latency: Latency | Absent,
     memory: Memory | Absent,
     weights: WeightsIdentity,
 ) -> dict[str, Value | Absent]:
     """One value for every metric of ``METRICS``: measured, or absent with the reason."""
     values: dict[str, Value | Absent] = {
-        "runtime_images": images
-        if isinstance(images, Absent)
-        else mean_of_medians([sample.seconds for sample in images]),
-        "runtime_with_bicubic": images if isinstance(images, Absent) else _with_preparation(images),
-        "runtime_fixed": fixed if isinstance(fixed, Absent) else median_value(fixed.seconds),
-        "peak_bytes": memory if isinstance(memory, Absent) else Value(value=memory.peak_bytes),
         "weights_bytes": Absent(kind="unavailable", reason="no weights file was loaded")
         if weights.file_bytes is None
         else Value(value=weights.file_bytes),
+        **runtime_values(latency),
+        **_memory_values(memory),
         **_quality_values(quality),
         **_complexity_values(complexity),
     }
     return {key: values[key] for key in METRICS}
 
 
-def _with_preparation(images: Sequence[LatencySamples]) -> Value | Absent:
-    """Enlargement and network in turn; rounds are paired in order."""
-    if not all(sample.preparation_seconds for sample in images):
-        return Absent(kind="unavailable", reason="the network takes the LR image as it is")
-    pairs = ((sample.preparation_seconds, sample.seconds) for sample in images)
-    return mean_of_medians([[sum(both) for both in zip(*pair, strict=False)] for pair in pairs])
+def _memory_values(memory: Memory | Absent) -> dict[str, Value | Absent]:
+    keys = ("peak_bytes", "pass_peak_bytes")
+    if isinstance(memory, Absent):
+        return dict.fromkeys(keys, memory)
+    return {key: Value(value=getattr(memory, key)) for key in keys}
 
 
 def _quality_values(quality: Quality | Absent) -> dict[str, Value | Absent]:
@@ -75,13 +61,19 @@ def _mean_score(quality: Quality, key: str) -> Value | Absent:
 
 def _complexity_values(complexity: Complexity | Absent) -> dict[str, Value | Absent]:
     keys = [f"macs_{counter}" for counter in COUNTERS]
-    keys += ["params", "buffer_elements"]
+    keys += ["params", "buffer_elements", "effective_constants", "predicted_peak_bytes"]
     keys += [f"{what}_{rule}" for what in ("activations", "conv_calls") for rule in CONV_RULES]
     if isinstance(complexity, Absent):
         return dict.fromkeys(keys, complexity)
     values: dict[str, Value | Absent] = {
         "params": Value(value=complexity.params),
         "buffer_elements": Value(value=complexity.buffer_elements),
+        "effective_constants": complexity.audit
+        if isinstance(complexity.audit, Absent)
+        else Value(value=complexity.audit.effective_constants),
+        "predicted_peak_bytes": complexity.predicted_memory
+        if isinstance(complexity.predicted_memory, Absent)
+        else Value(value=complexity.predicted_memory.peak_bytes),
     }
     for counter in COUNTERS:
         result = complexity.counters.get(

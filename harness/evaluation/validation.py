@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness.catalog.networks import WeightsChoice
+    from harness.catalog.networks import ResolvedWeights, WeightsChoice
     from harness.catalog.registry import ModelDescriptor
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
@@ -73,6 +73,8 @@ def validate_entry(
             checks.append(_kept("builds and loads strictly", f"weights: {source}."))
             try:
                 checks.extend(_loaded_checks(session, descriptor, scale))
+                if descriptor.prepare is not None:
+                    checks.append(_prepare_check(session, descriptor, scale, resolved))
             except WorkerError as error:
                 checks.append(_broken("survives the checks", error))
     return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
@@ -88,7 +90,7 @@ def _loaded_checks(
         name = f"upscales {height}x{width}"
         lr = _noise(height, width, seed=0)
         try:
-            session.upscale(lr, name, design=None)
+            session.upscale(lr, name)
         except WorkerError as error:
             if error.fatal:
                 raise
@@ -105,7 +107,7 @@ def _loaded_checks(
 
 def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
     first, again, other = (
-        session.upscale(_noise(side, side, seed=seed), "repeat", design=None)[0]
+        session.upscale(_noise(side, side, seed=seed), "repeat")
         for seed in (0, 0, 1)
     )
     differing = int(np.count_nonzero(first != again))
@@ -127,6 +129,29 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
         )
     else:
         yield _kept("depends on its input", "Different inputs give different SR.")
+
+
+def _prepare_check(
+    prepared: WorkerSession, descriptor: ModelDescriptor, scale: int, weights: ResolvedWeights
+) -> Check:
+    """Whether the hook keeps what the network computes, up to one level of rounding."""
+    name = "prepared form gives the same SR"
+    side = max(descriptor.min_lr_size, REPEAT_SIDE)
+    lr = _noise(side, side, seed=0)
+    trained = descriptor.model_copy(update={"prepare": None})
+    with WorkerSession(timeout_seconds=prepared.timeout_seconds) as session:
+        session.load(trained, scale, weights=weights, protocol=Protocol())
+        expected = session.upscale(lr, name).astype(np.int16)
+    apart = int(np.abs(prepared.upscale(lr, name) - expected).max())
+    if apart <= 1:
+        detail = f"{descriptor.prepare} changes no SR level by more than {apart} of 255."
+        return _kept(name, detail)
+    return Check(
+        name=name,
+        outcome="failed",
+        detail=f"{descriptor.prepare} changes SR levels by up to {apart} of 255.",
+        fix="A hook may merge and fold, not change what the network computes.",
+    )
 
 
 def _count_checks(

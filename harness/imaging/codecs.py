@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,7 +66,23 @@ def read_rgb(path: Path, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
         DataError: missing, unreadable, damaged, or not 8-bit RGB; the message names the file,
             what was found and what was expected.
     """
-    return decode_rgb(_read_bytes(path), str(path), allow_grey=allow_grey)
+    return decode_rgb(read_bytes(path), str(path), allow_grey=allow_grey)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        DataError: missing, unreadable, or larger than ``MAX_FILE_BYTES``.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise _refusal(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
+    return data
 
 
 def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
@@ -125,11 +142,13 @@ def write_png(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:  # noqa: PLR2004
         message = f"expected uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}"
         raise ValueError(message)
-    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-    encoded = cv2.imencode(".png", bgr)[1].tobytes()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    # Of photographs, whose filtered rows hardly repeat, this saves a fifth of the time.
+    fast = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
+    encoded = cv2.imencode(".png", bgr, fast)[1]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_bytes(encoded)
+        temporary.write_bytes(encoded.data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -140,17 +159,6 @@ def pixel_digest(rgb: npt.NDArray[np.uint8]) -> str:
     digest = hashlib.sha256("x".join(str(side) for side in rgb.shape).encode())
     digest.update(np.ascontiguousarray(rgb).data)
     return digest.hexdigest()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise _refusal(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
-    return data
 
 
 def _refusal(name: str, found: str) -> DataError:

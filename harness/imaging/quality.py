@@ -28,7 +28,11 @@ SSIM_WINDOW = 11
 _SSIM_SIGMA = 1.5
 _C1 = (0.01 * DATA_RANGE) ** 2
 _C2 = (0.03 * DATA_RANGE) ** 2
-_STRIP_ROWS = 128  # rows filtered at once: the maps of a strip stay in cache
+_STRIP_ROWS = 64  # rows worked on at once: what a strip needs stays in cache
+_STRIP_MAPS = 6
+# Whole-number coefficients make sums exact, so that ties round alike on every machine.
+_LUMA_SUM = np.array([[65481.0, 128553.0, 24966.0]])
+_LUMA_UNIT = 255000.0
 
 
 def psnr(a: Pixels, b: Pixels, border: int) -> float | None:
@@ -74,11 +78,16 @@ def ssim(a: Pixels, b: Pixels, border: int) -> float:
         message = f"SSIM needs {SSIM_WINDOW}x{SSIM_WINDOW} pixels inside a border of {border}, "
         message += f"got {height}x{width}"
         raise ValueError(message)
+    if a.ndim == 3 and a.shape[2] == 1:  # noqa: PLR2004 - OpenCV would drop the axis
+        a, b = a[:, :, 0], b[:, :, 0]
     windows = height - SSIM_WINDOW + 1
+    strip_rows = min(_STRIP_ROWS, windows) + SSIM_WINDOW - 1
+    maps = np.empty((_STRIP_MAPS, strip_rows, *a.shape[1:]))
     total = 0.0
     for first in range(0, windows, _STRIP_ROWS):
-        rows = slice(first, min(first + _STRIP_ROWS, windows) + SSIM_WINDOW - 1)
-        total += _ssim_sum(a[rows].astype(np.float64), b[rows].astype(np.float64))
+        rows = min(_STRIP_ROWS, windows - first) + SSIM_WINDOW - 1
+        strip = slice(first, first + rows)
+        total += _ssim_sum(a[strip], b[strip], maps[:, :rows])
     channels = a.size // (height * width)
     mean: float = total / (windows * (width - SSIM_WINDOW + 1) * channels)
     return mean
@@ -96,11 +105,24 @@ def luma(
     Returns:
         float64 array (H, W) in [16, 235].
     """
-    # Whole-number coefficients make sums exact, so that ties round alike on every machine.
-    total = rgb @ np.array([65481.0, 128553.0, 24966.0])
-    if rounding == "uint8":
-        return np.asarray(np.floor((total + 127500) / 255000) + 16, np.float64)
-    return np.asarray(total / 255000 + 16, np.float64)
+    import cv2
+
+    height, width = rgb.shape[:2]
+    levels = np.empty((height, width))
+    wide = np.empty((min(_STRIP_ROWS, height), width, 3))
+    for first in range(0, height, _STRIP_ROWS):
+        strip = levels[first : first + _STRIP_ROWS]
+        exact = wide[: len(strip)]
+        np.copyto(exact, rgb[first : first + _STRIP_ROWS])
+        cv2.transform(exact, _LUMA_SUM, dst=strip)
+        if rounding == "uint8":
+            strip += _LUMA_UNIT / 2
+            strip /= _LUMA_UNIT
+            np.floor(strip, out=strip)
+        else:
+            strip /= _LUMA_UNIT
+        strip += 16
+    return levels
 
 
 def score_image(
@@ -160,29 +182,38 @@ def _gaussian() -> npt.NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _blur(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Windowed mean of (H, W, ...): (H - 10, W - 10, ...)."""
-    import cv2
-
-    kernel = _gaussian()
-    margin = SSIM_WINDOW // 2
-    blurred = cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel)
-    return np.asarray(blurred, np.float64)[margin:-margin, margin:-margin]
-
-
-def _ssim_sum(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Sum of the SSIM map of (H, W, ...) images.
+def _ssim_sum(a: Pixels, b: Pixels, maps: npt.NDArray[np.float64]) -> float:
+    """Sum of the SSIM map of (H, W, ...) images; ``maps`` (6, H, W, ...) is overwritten.
 
     With s = a + b and d = a - b four blurs do instead of five, because
     s^2 + d^2 = 2 (a^2 + b^2) and s^2 - d^2 = 4 ab.
     """
-    s, d = a + b, a - b
-    mean_s2, mean_d2 = _blur(s) ** 2, _blur(d) ** 2
-    square_s, square_d = _blur(s * s), _blur(d * d)
-    mean_squares = (mean_s2 + mean_d2) / 2  # mu_a^2 + mu_b^2
-    mean_product = (mean_s2 - mean_d2) / 2  # 2 mu_a mu_b
-    variances = (square_s + square_d) / 2 - mean_squares  # sigma_a^2 + sigma_b^2
-    covariance = (square_s - square_d) / 2 - mean_product  # 2 sigma_ab
-    similarity = (mean_product + _C1) * (covariance + _C2)
-    similarity /= (mean_squares + _C1) * (variances + _C2)
+    import cv2
+
+    kernel = _gaussian()
+    margin = SSIM_WINDOW // 2
+    s, d, *blurred = maps
+    cv2.add(a, b, dst=s, dtype=cv2.CV_64F)
+    cv2.subtract(a, b, dst=d, dtype=cv2.CV_64F)
+    for source, mean, mean_of_square in ((s, blurred[0], blurred[1]), (d, blurred[2], blurred[3])):
+        cv2.sepFilter2D(source, cv2.CV_64F, kernel, kernel, dst=mean)
+        np.square(source, out=source)
+        cv2.sepFilter2D(source, cv2.CV_64F, kernel, kernel, dst=mean_of_square)
+    inner = (slice(margin, -margin), slice(margin, -margin))
+    mean_s, square_s, mean_d, square_d = (each[inner] for each in blurred)
+    mean_s *= mean_s
+    mean_d *= mean_d
+    # Every term is twice that of the definition; the factors of the ratio cancel.
+    mean_squares = np.add(mean_s, mean_d, out=s[inner])  # 2 (mu_a^2 + mu_b^2)
+    mean_product = np.subtract(mean_s, mean_d, out=mean_s)  # 4 mu_a mu_b
+    variances = np.add(square_s, square_d, out=d[inner])  # 2 (sigma_a^2 + sigma_b^2), below
+    covariance = np.subtract(square_s, square_d, out=square_s)  # 4 sigma_ab, below
+    variances -= mean_squares
+    covariance -= mean_product
+    mean_squares += 2 * _C1
+    mean_product += 2 * _C1
+    variances += 2 * _C2
+    covariance += 2 * _C2
+    similarity = np.multiply(mean_product, covariance, out=mean_product)
+    similarity /= np.multiply(mean_squares, variances, out=mean_squares)
     return float(similarity.sum())

@@ -15,6 +15,7 @@ from harness.records import (
     Absent,
     Block,
     Complexity,
+    Count,
     LatencySamples,
     Memory,
     Sha256,
@@ -53,15 +54,20 @@ class MeasureBlocks(Frozen):
 
 
 class Upscale(Frozen):
-    """Upscale one LR image (the payload); time it if a design is given.
-
-    The SR pixels of the answer are those of the last timed forward.
-    """
+    """Upscale one LR image (the payload) untimed; its memory is measured where that is possible."""
 
     command: Literal["upscale"] = "upscale"
     input_name: str
     lr_size: tuple[int, int]
-    design: LatencyDesign | None
+
+
+class TimeImage(Frozen):
+    """Time the network on one LR image (the payload)."""
+
+    command: Literal["time-image"] = "time-image"
+    input_name: str
+    lr_size: tuple[int, int]
+    design: LatencyDesign
 
 
 class TimeFixedInput(Frozen):
@@ -72,7 +78,7 @@ class TimeFixedInput(Frozen):
 
 
 class ReadMemory(Frozen):
-    """Report the allocator's peak since loading."""
+    """Report what all images took that were upscaled; the answer's payload is JSON."""
 
     command: Literal["read-memory"] = "read-memory"
 
@@ -84,11 +90,18 @@ class Stop(Frozen):
 
 
 class Ready(Frozen):
-    """The network is loaded; ``parameters`` is the number of its parameter tensors."""
+    """The network is loaded.
+
+    Attributes:
+        parameters: number of its parameter tensors, as it is trained.
+        threads: CPU threads of its forwards.
+        cpus: logical CPUs that the process is pinned to.
+    """
 
     event: Literal["ready"] = "ready"
     parameters: Annotated[int, Field(ge=0)]
     threads: int
+    cpus: tuple[Count, ...]
     accelerator: str | None
     code_sha256: Sha256 | None
 
@@ -111,21 +124,19 @@ class Upscaled(Frozen):
 
     event: Literal["upscaled"] = "upscaled"
     sr_size: tuple[int, int]
-    latency: LatencySamples | None
 
 
 class Timed(Frozen):
-    """Answer to ``TimeFixedInput``."""
+    """Answer to ``TimeImage`` and ``TimeFixedInput``."""
 
     event: Literal["timed"] = "timed"
     latency: LatencySamples
 
 
 class MemoryRead(Frozen):
-    """Answer to ``ReadMemory``."""
+    """Answer to ``ReadMemory``; the payload is JSON of a ``Memory`` or an ``Absent``."""
 
     event: Literal["memory-read"] = "memory-read"
-    memory: Memory | Absent
 
 
 class Failed(Frozen):
@@ -138,7 +149,14 @@ class Failed(Frozen):
 
 
 Request = Annotated[
-    Load | CountComplexity | MeasureBlocks | Upscale | TimeFixedInput | ReadMemory | Stop,
+    Load
+    | CountComplexity
+    | MeasureBlocks
+    | Upscale
+    | TimeImage
+    | TimeFixedInput
+    | ReadMemory
+    | Stop,
     Field(discriminator="command"),
 ]
 Reply = Annotated[
@@ -149,3 +167,4 @@ Reply = Annotated[
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 BLOCKS: TypeAdapter[tuple[Block, ...]] = TypeAdapter(tuple[Block, ...])
+MEMORY: TypeAdapter[Memory | Absent] = TypeAdapter(Memory | Absent)

@@ -24,6 +24,7 @@ from harness.isolation.channel import (
 )
 from harness.isolation.messages import (
     BLOCKS,
+    MEMORY,
     REPLY,
     BlocksMeasured,
     CountComplexity,
@@ -39,6 +40,7 @@ from harness.isolation.messages import (
     Stop,
     Timed,
     TimeFixedInput,
+    TimeImage,
     Upscale,
     Upscaled,
 )
@@ -77,6 +79,13 @@ class WorkerError(MeasurementError):
         super().__init__(f"{kind}: {message}", advice=advice)
         self.kind = kind
         self.fatal = fatal
+
+    def on_image(self, name: str) -> WorkerError:
+        """The same failure, said of an image."""
+        message = self.message.removeprefix(f"{self.kind}: ")
+        return WorkerError(
+            self.kind, f"image {name}: {message}", advice=self.advice, fatal=self.fatal
+        )
 
 
 class LogTail(threading.Thread):
@@ -205,34 +214,41 @@ class WorkerSession:
         except ValidationError as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
 
-    def upscale(
-        self, lr: npt.NDArray[np.uint8], name: str, *, design: LatencyDesign | None
-    ) -> tuple[npt.NDArray[np.uint8], LatencySamples | None]:
-        """SR of one image, timed if a design is given.
+    def upscale(self, lr: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+        """SR of one image, untimed.
 
         Args:
             lr: (H, W, 3) RGB.
             name: of the image.
-            design: timing design, or None.
 
         Returns:
-            SR (scale*H, scale*W, 3) RGB uint8 from the last timed forward, and the samples.
+            (scale*H, scale*W, 3) RGB uint8.
         """
-        height, width = lr.shape[:2]
-        request = Upscale(input_name=name, lr_size=(height, width), design=design)
-        reply, pixels = self._ask(request, Upscaled, np.ascontiguousarray(lr).tobytes())
+        request = Upscale(input_name=name, lr_size=_size(lr))
+        reply, pixels = self._ask(request, Upscaled, _bytes(lr))
         shape = (*reply.sr_size, 3)
         if len(pixels) != int(np.prod(shape)):
             raise self._gone("protocol", f"{len(pixels)} bytes arrived for an SR of shape {shape}")
-        return np.frombuffer(pixels, dtype=np.uint8).reshape(shape), reply.latency
+        return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
+
+    def time_image(
+        self, lr: npt.NDArray[np.uint8], name: str, design: LatencyDesign
+    ) -> LatencySamples:
+        """Times at one image, uint8 (H, W, 3) RGB."""
+        request = TimeImage(input_name=name, lr_size=_size(lr), design=design)
+        return self._ask(request, Timed, _bytes(lr))[0].latency
 
     def time_fixed_input(self, design: LatencyDesign) -> LatencySamples:
         """Times at the protocol's fixed input."""
         return self._ask(TimeFixedInput(design=design), Timed)[0].latency
 
     def read_memory(self) -> Memory | Absent:
-        """Peak device memory since loading."""
-        return self._ask(ReadMemory(), MemoryRead)[0].memory
+        """Device memory of all images upscaled since loading."""
+        _, content = self._ask(ReadMemory(), MemoryRead)
+        try:
+            return MEMORY.validate_json(content)
+        except ValidationError as error:
+            raise self._gone("protocol", f"no account of memory: {error}") from error
 
     def _ask(
         self, request: Request, expected: type[ReplyT], payload: bytes = b""
@@ -276,3 +292,11 @@ class WorkerSession:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def _size(lr: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    return lr.shape[0], lr.shape[1]
+
+
+def _bytes(lr: npt.NDArray[np.uint8]) -> bytes:
+    return np.ascontiguousarray(lr).tobytes()

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness.catalog.networks import build_network, code_sha256, prepare_network
+from harness.catalog.networks import build_deployed, code_sha256, load_network
 from harness.catalog.registry import resolve_factory
 from harness.errors import EsrbenchError
+from harness.imaging.codecs import pixel_digest
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.messages import (
     BLOCKS,
+    MEMORY,
     REQUEST,
     BlocksMeasured,
     CountComplexity,
@@ -38,6 +40,7 @@ from harness.isolation.messages import (
     Stop,
     Timed,
     TimeFixedInput,
+    TimeImage,
     Upscale,
     Upscaled,
 )
@@ -45,12 +48,18 @@ from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
 from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
-from harness.probes.latency import measure_latency
-from harness.records import LatencySamples
+from harness.probes.latency import Timing, measure_latency
+from harness.probes.precision import PolicyGuard, adapt_input, adapt_network
+from harness.probes.telemetry import measure_under_watch, open_monitor
+from harness.records import ImageMemory, LatencySamples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     import numpy.typing as npt
 
+    from harness.catalog.registry import ModelDescriptor
     from harness.protocol import LatencyDesign
 
 HOST = HostClock()
@@ -67,37 +76,45 @@ class Worker:
         self.protocol = load.protocol
         self.descriptor = load.descriptor
         self.scale = load.scale
+        self.policy = load.protocol.forward
         torch.manual_seed(load.protocol.seed)
         self.device: ComputeDevice = open_device(
-            load.protocol.device, threads=load.protocol.threads
+            load.protocol.device, threads=load.protocol.threads, policy=self.policy
         )
+        self.monitor = open_monitor(load.protocol.device)
         weights_path = Path(load.weights_path) if load.weights_path else None
-        prepared = prepare_network(
+        loaded = load_network(
             load.descriptor,
             load.scale,
             weights_path,
             released=load.released,
             seed=load.protocol.seed,
         )
-        self.conversion = PixelConversion.of(load.descriptor, load.scale, prepared.data_range)
-        self.network = prepared.network.to(self.device.device)
+        self.parameters = sum(1 for _ in loaded.network.parameters())
+        self.conversion = PixelConversion.of(load.descriptor, load.scale, loaded.data_range)
+        self.code_sha256 = code_sha256(loaded.network, *_makers(load.descriptor))
+        self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
+        self.guard = PolicyGuard(self.network, self.policy)
         self.warm_sizes: set[tuple[int, int]] = set()
-        self.device.reset_memory()
+        self.device.begin_memory_pass()
+        self.images: list[ImageMemory] = []
 
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
         return Ready(
-            parameters=sum(1 for _ in self.network.parameters()),
+            parameters=self.parameters,
             threads=torch.get_num_threads(),
+            cpus=self.device.cpus,
             accelerator=self.device.accelerator,
-            code_sha256=code_sha256(self.network, resolve_factory(self.descriptor.factory)),
+            code_sha256=self.code_sha256,
         )
 
     def count(self) -> Counted:
         """Complexity on fresh, randomly initialised copies: weights do not change counts."""
         complexity = measure_complexity(
-            partial(build_network, self.descriptor, self.scale, seed=self.protocol.seed),
+            partial(build_deployed, self.descriptor, self.scale, seed=self.protocol.seed),
             input_size=self.conversion.input_size(self.protocol.counted_input),
+            memory_input=self.conversion.input_size(self.protocol.memory_input),
             channels=self.conversion.channels,
             counters=self.protocol.counters,
         )
@@ -107,60 +124,115 @@ class Worker:
         """JSON of what each block of a fresh copy costs at the protocol's counted input."""
         size = self.conversion.input_size(self.protocol.counted_input)
         blocks = measure_blocks(
-            build_network(self.descriptor, self.scale, seed=self.protocol.seed),
+            build_deployed(self.descriptor, self.scale, seed=self.protocol.seed),
             input_shape=(1, self.conversion.channels, *size),
             depth=depth,
         )
         return BLOCKS.dump_json(blocks)
 
     def upscale(self, request: Upscale, payload: bytes) -> tuple[Upscaled, bytes]:
-        """SR of one image as uint8, and the times of its forwards."""
-        height, width = request.lr_size
-        lr = np.frombuffer(payload, dtype=np.uint8).reshape(height, width, 3)
+        """SR of one image as uint8, by one forward whose memory is measured."""
+        lr = _pixels(payload, request.lr_size)
         with torch.inference_mode():
-            if request.design is None:
-                latency = None
-                pixels = self.conversion.to_input(lr, self.device.device)
-                output, _ = self.device.time(partial(self.network, pixels))
-            else:
-                output, latency = self._time(lr, request.input_name, request.design)
+            pixels = self._input(lr)
+            output, usage = self.device.measure_memory(partial(self.network, pixels))
+            self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
             image = self.conversion.to_pixels(sr, lr)
-        size = (height * self.scale, width * self.scale)
-        return Upscaled(sr_size=size, latency=latency), image.tobytes()
+        if usage is not None:
+            self.images.append(
+                ImageMemory(
+                    image=request.input_name,
+                    lr_size=request.lr_size,
+                    input_bytes=pixels.nbytes,
+                    output_bytes=sr.nbytes,
+                    peak_bytes=usage.peak_bytes,
+                    peak_reserved_bytes=usage.reserved_bytes,
+                )
+            )
+        size = (request.lr_size[0] * self.scale, request.lr_size[1] * self.scale)
+        return Upscaled(sr_size=size), image.tobytes()
+
+    def read_memory(self) -> bytes:
+        """JSON of what the images took that were upscaled."""
+        return MEMORY.dump_json(self.device.end_memory_pass(self.images))
+
+    def time_image(self, request: TimeImage, payload: bytes) -> Timed:
+        """Times at one image."""
+        lr = _pixels(payload, request.lr_size)
+        return Timed(latency=self._time(lr, request.input_name, request.design))
 
     def time_fixed(self, design: LatencyDesign) -> Timed:
         """Times at the protocol's fixed input: seeded noise of every level."""
         size = self.protocol.counted_input
         noise = np.random.default_rng(self.protocol.seed).integers(0, 256, (*size, 3), np.uint8)
-        with torch.inference_mode():
-            sr, latency = self._time(noise, "fixed", design)
-            self.conversion.validate(sr, size)
-        return Timed(latency=latency)
+        return Timed(latency=self._time(noise, "fixed", design))
+
+    def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The network's input for an LR image, in the policy's form."""
+        return adapt_input(self.conversion.to_input(lr, self.device.device), self.policy)
 
     def _time(
         self, lr: npt.NDArray[np.uint8], input_name: str, design: LatencyDesign
-    ) -> tuple[torch.Tensor, LatencySamples]:
+    ) -> LatencySamples:
         """Time the network alone; what precedes it is timed apart where it is more than a copy."""
         size = (lr.shape[0], lr.shape[1])
-        convert = partial(self.conversion.to_input, lr, self.device.device)
-        preparation: tuple[float, ...] = ()
-        if self.conversion.input == "bicubic-hr":
-            preparation = measure_latency(convert, HOST, design, warm=False).seconds
-        timing = measure_latency(
-            partial(self.network, convert()), self.device, design, warm=size in self.warm_sizes
-        )
-        self.warm_sizes.add(size)
-        latency = LatencySamples(
+        with torch.inference_mode():
+            preparation: tuple[float, ...] = ()
+            if self.conversion.input == "bicubic-hr":
+                preparation = measure_latency(
+                    partial(self._input, lr), HOST, design, warm=False
+                ).seconds
+            forward = partial(self.network, self._input(lr))
+
+            def deliver(output: torch.Tensor) -> npt.NDArray[np.uint8]:
+                try:
+                    return self.conversion.to_pixels(output, lr)
+                except Exception:
+                    # What cannot become pixels is no SR image, and validation says why.
+                    self.conversion.validate(output, size)
+                    raise
+
+            def measure() -> Timing[torch.Tensor, npt.NDArray[np.uint8]]:
+                warm = size in self.warm_sizes
+                self.warm_sizes.add(size)
+                return measure_latency(
+                    forward,
+                    self.device,
+                    design,
+                    warm=warm,
+                    deliver=deliver,
+                    verify=self.guard.verify,
+                )
+
+            timing, conditions = measure_under_watch(
+                measure, self.monitor, throttle_repeats=design.throttle_repeats
+            )
+            self.conversion.validate(timing.result, size)
+        return LatencySamples(
             input_name=input_name,
             lr_size=size,
             clock=self.device.clock,
             warmup_seconds=timing.warmup_seconds,
+            steady=timing.steady,
             seconds=timing.seconds,
+            delivered_seconds=timing.delivered_seconds,
             preparation_seconds=preparation,
             stopped_by=timing.stopped_by,
+            conditions=conditions,
+            output_sha256=pixel_digest(timing.delivered),
         )
-        return timing.result, latency
+
+
+def _makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
+    """Functions that made the network."""
+    yield resolve_factory(descriptor.factory)
+    if descriptor.prepare is not None:
+        yield resolve_factory(descriptor.prepare)
+
+
+def _pixels(payload: bytes, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(payload, dtype=np.uint8).reshape(*lr_size, 3)
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:
@@ -186,18 +258,24 @@ def failure(error: BaseException, default: FailureKind) -> Failed:
 
 def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, bytes]:
     """Answer one request after loading."""
+    reply: Reply
+    content = b""
     match request:
         case CountComplexity():
-            return worker.count(), b""
+            reply = worker.count()
         case MeasureBlocks():
-            return BlocksMeasured(), worker.measure_blocks(request.depth)
+            reply, content = BlocksMeasured(), worker.measure_blocks(request.depth)
         case Upscale():
-            return worker.upscale(request, payload)
+            reply, content = worker.upscale(request, payload)
+        case TimeImage():
+            reply = worker.time_image(request, payload)
         case TimeFixedInput():
-            return worker.time_fixed(request.design), b""
+            reply = worker.time_fixed(request.design)
         case ReadMemory():
-            return MemoryRead(memory=worker.device.read_memory()), b""
-    return Failed(kind="protocol", message=f"unexpected request {request!r}"[:400]), b""
+            reply, content = MemoryRead(), worker.read_memory()
+        case _:
+            reply = Failed(kind="protocol", message=f"unexpected request {request!r}"[:400])
+    return reply, content
 
 
 def serve(channel: Channel) -> None:

@@ -85,10 +85,10 @@ class _Trace:
         if isinstance(output, Tensor):
             self.shapes[name] = tuple(output.shape)
 
-    def add(self, called: str, args: tuple[Any, ...], result: Any) -> None:
+    def add(self, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         fresh = _fresh_bytes(args, result)
         for name in set(self._running):
-            self.tallies[name].add(called, args, result)
+            self.tallies[name].add(called, args, kwargs, result)
             self.allocated[name] += fresh
 
     def block(self, name: str, module: nn.Module) -> Block:

@@ -11,12 +11,14 @@ from harness.errors import MeasurementError
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
 from harness.probes.counters.shapes import copied_once
+from harness.probes.memory import predict_memory
 from harness.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from harness.protocol import CounterName
+    from harness.records import PredictedMemory
 
 SPREAD_LIMIT: Final = 0.02
 """Counters that differ by more than this share of the smallest are worth a notice."""
@@ -32,8 +34,9 @@ def measure_complexity(
     input_size: tuple[int, int],
     channels: int = 3,
     counters: Sequence[CounterName],
+    memory_input: tuple[int, int] | None = None,
 ) -> Complexity:
-    """Measure parameters and count one forward of a batch of 1 by each counter.
+    """Measure parameters, count one forward of a batch of 1 and predict its GPU memory.
 
     Args:
         build: makes the network; called once. Counters work on copies without values and fall
@@ -41,11 +44,13 @@ def measure_complexity(
         input_size: height and width of the network's input in pixels.
         channels: of the network's input.
         counters: which counters to ask.
+        memory_input: height and width of the input whose GPU memory is predicted; None to leave
+            that out.
 
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each
-        counter. A counter that could not count is ``Absent`` with what was raised; the others
-        are unaffected. Notices: ``counter-spread`` (figures more than 2 % apart),
+        counter. What could not be counted or predicted is ``Absent`` with what was raised;
+        the rest is unaffected. Notices: ``counter-spread`` (figures more than 2 % apart),
         ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
         ``opaque-operator`` (custom operators whose cost is unknown).
 
@@ -63,6 +68,7 @@ def measure_complexity(
     shape = (1, channels, *input_size)
     with copied_once():
         results = {name: _counted(name, network, shape) for name in counters}
+        memory = _predicted_memory(network, memory_input, channels)
     return Complexity(
         params=sum(parameter.numel() for parameter in parameters),
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
@@ -70,6 +76,8 @@ def measure_complexity(
         buffer_elements=sum(buffer.numel() for buffer in buffers),
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
         counters=results,
+        audit=Absent(kind="skipped", reason="not asked for"),
+        predicted_memory=memory,
         notices=tuple(
             _notices([each for each in results.values() if isinstance(each, CounterResult)])
         ),
@@ -103,6 +111,21 @@ def _counted(
             kind="failed",
             reason=f"{name} could not count this network: {_in_words(error)}",
             advice=_ADVICE,
+        )
+
+
+def _predicted_memory(
+    network: nn.Module, size: tuple[int, int] | None, channels: int
+) -> PredictedMemory | Absent:
+    if size is None:
+        return Absent(kind="skipped", reason="not asked for")
+    try:
+        return predict_memory(network, input_size=size, channels=channels)
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="failed",
+            reason=f"its tensors could not be followed without values: {_in_words(error)}",
+            advice="Measure it on a GPU: control flow that looks at pixels cannot be predicted.",
         )
 
 

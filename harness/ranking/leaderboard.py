@@ -8,7 +8,15 @@ from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.protocol import Frozen
 from harness.ranking.rules import Track  # noqa: TC001 - pydantic reads it at runtime
-from harness.records import Absent, Notice, RunRecord, Value
+from harness.records import (
+    Absent,
+    Complexity,
+    Latency,
+    Notice,
+    PredictedMemory,
+    RunRecord,
+    Value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +64,7 @@ class Leaderboard(Frozen):
         title: of the table.
         data: title of the data set.
         device: what it was measured on.
+        forward_class: precision, layout and compilation that all entries share.
         gate: what is claimed of the quality gate, in words.
         columns: metric keys.
         tracks: those that could be ranked, main track first.
@@ -69,6 +78,7 @@ class Leaderboard(Frozen):
     title: str
     data: str
     device: str
+    forward_class: str
     gate: str
     columns: tuple[str, ...]
     tracks: tuple[Track, ...]
@@ -114,7 +124,7 @@ def rank_tracks(
 
 
 def select_comparable(
-    records: Sequence[RunRecord],
+    records: Sequence[RunRecord], *, forward_class: str | None = None
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
     """The newest record of each entry among those measured like the newest that went well.
 
@@ -123,15 +133,26 @@ def select_comparable(
     comparable record of the same entry on the same images replaces them. A failed record's
     environment is not held against it.
 
+    Args:
+        records: of any data set, scale and protocol.
+        forward_class: label of a ``ForwardPolicy``, to rank that class instead of the newest.
+
     Returns:
         The record that decides, the chosen ones, and the notices.
 
     Raises:
-        UsageError: no records.
+        UsageError: no records, or none of that class.
     """
     if not records:
         raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
     ordered = sorted(records, key=lambda record: record.created)
+    if forward_class is not None:
+        of_class = [r for r in ordered if r.protocol.forward.label == forward_class]
+        if not of_class:
+            known = sorted({r.protocol.forward.label for r in ordered})
+            message = f"no record is of class {forward_class!r}"
+            raise UsageError(message, advice=f"Stored are: {'; '.join(known)}.")
+        ordered = of_class
     reference = next((r for r in reversed(ordered) if r.status == "ok"), ordered[-1])
     chosen: dict[str, RunRecord] = {}
     left_out: list[tuple[str, str]] = []
@@ -151,19 +172,24 @@ def select_comparable(
         Notice(
             code="incomparable",
             message=f"{name}: a run differs in {what} and is left out",
-            advice="Measure all entries in one `esrbench run`.",
+            advice="Measure all entries in one `esrbench run`; each class has a table of its own "
+            "(`esrbench leaderboard --class`).",
         )
         for name, what in dict.fromkeys(left_out)
-        if name not in chosen or what.startswith("other images")
+        if name not in chosen or what.startswith(("other images", "class"))
     )
     return reference, list(chosen.values()), notices
 
 
 def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
     """Names of the identities in which two records differ, so that they are incomparable."""
+    forward, expected = record.protocol.forward, reference.protocol.forward
+    other_class = forward != expected
+    other_protocol = record.protocol_digest != reference.protocol_digest
     identities = [
         ("data", record.data.digest != reference.data.digest),
-        ("protocol", record.protocol_digest != reference.protocol_digest),
+        (f"class ({forward.label}, not {expected.label})", other_class),
+        ("protocol", other_protocol and not other_class),
     ]
     if record.status == "ok":
         differs = record.environment_digest != reference.environment_digest
@@ -171,13 +197,16 @@ def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
     return tuple(name for name, differs in identities if differs)
 
 
-def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
+def build_leaderboard(
+    records: Sequence[RunRecord], rule: Rule, *, forward_class: str | None = None
+) -> Leaderboard:
     """Rank records by a rule.
 
     Raises:
-        UsageError: no records.
+        UsageError: no records, or none of that class.
     """
-    reference, chosen, notices = select_comparable(records)
+    reference, chosen, notices = select_comparable(records, forward_class=forward_class)
+    columns = _columns(rule, chosen)
     on_gate = (reference.data.name, reference.entry.scale) == (rule.gate.data, rule.gate.scale)
     gated = on_gate and reference.data.verified
     needed, tracks, notes = _rankable(chosen, rule)
@@ -185,7 +214,7 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
     unranked: list[Row] = []
     for record in chosen:
         reason = _why_unranked(record, rule, needed=needed, gated=gated)
-        (candidates if reason is None else unranked).append(_row(record, rule, reason))
+        (candidates if reason is None else unranked).append(_row(record, columns, reason))
     values = {
         row.entry: {metric: _number(row.values[metric]) for metric in needed} for row in candidates
     }
@@ -207,8 +236,9 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
         title=rule.title,
         data=f"{reference.data.title} x{reference.data.scale} ({reference.data.images} images)",
         device=_device(reference),
+        forward_class=reference.protocol.forward.label,
         gate=_gate_statement(rule, reference, gated=gated),
-        columns=rule.columns,
+        columns=columns,
         tracks=tuple(tracks),
         ranked=tuple(ranked),
         unranked=tuple(unranked),
@@ -216,11 +246,37 @@ def build_leaderboard(records: Sequence[RunRecord], rule: Rule) -> Leaderboard:
             *rule.footnotes,
             f"Complexity at LR 3x{height}x{width}.",
             f"{reference.protocol.quality.describe(reference.entry.scale)}.",
+            *_regime_notes(chosen),
             *notes,
             *_weights_notes(chosen),
+            *_prepared_notes(chosen),
         ),
         notices=notices,
     )
+
+
+_COMPANIONS = (
+    ("runtime_images", "runtime_ratio"),
+    ("peak_bytes", "predicted_peak_bytes"),
+)
+"""Columns of a rule and what is shown beside them where there is something to show."""
+
+
+def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The rule's columns; a runtime's relation to the baseline; predicted memory without a GPU."""
+
+    def measured(metric: str) -> bool:
+        return any(record.measured(metric) is not None for record in records)
+
+    shown = {
+        "runtime_ratio": measured("runtime_ratio"),
+        "predicted_peak_bytes": measured("predicted_peak_bytes") and not measured("peak_bytes"),
+    }
+    columns: list[str] = []
+    for column in rule.columns:
+        columns.append(column)
+        columns += [new for beside, new in _COMPANIONS if beside == column and shown[new]]
+    return tuple(columns)
 
 
 def _rankable(records: Sequence[RunRecord], rule: Rule) -> tuple[set[str], list[Track], list[str]]:
@@ -248,8 +304,8 @@ def _rankable(records: Sequence[RunRecord], rule: Rule) -> tuple[set[str], list[
 def _why_unranked(record: RunRecord, rule: Rule, *, needed: set[str], gated: bool) -> str | None:
     if record.entry.role == "floor":
         return "interpolation, shown as the floor"
-    if record.status == "failed":
-        return record.failure() or "failed"
+    if record.status != "ok":
+        return record.failure() or "interrupted before all processes had timed it"
     metrics = [*needed, rule.gate.metric] if gated else [*needed]
     for metric in metrics:
         value = record.values[metric]
@@ -262,12 +318,12 @@ def _why_unranked(record: RunRecord, rule: Rule, *, needed: set[str], gated: boo
     return None
 
 
-def _row(record: RunRecord, rule: Rule, reason: str | None) -> Row:
+def _row(record: RunRecord, columns: Sequence[str], reason: str | None) -> Row:
     return Row(
         entry=record.entry.name,
         run_id=record.run_id,
         weights=record.entry.weights.source,
-        values={metric: record.values[metric] for metric in rule.columns},
+        values={metric: record.values[metric] for metric in columns},
         unranked_because=reason,
     )
 
@@ -284,8 +340,8 @@ def _device(record: RunRecord) -> str:
     threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
     device = environment.accelerator or f"{environment.cpu}, {threads}"
     torch_version = environment.packages.get("torch", "absent")
-    precision = record.protocol.precision
-    return f"{device}, torch {torch_version}, {precision}, {environment.isolation}"
+    forward = record.protocol.forward.label
+    return f"{device}, torch {torch_version}, {forward}, {environment.isolation}"
 
 
 def _gate_statement(rule: Rule, record: RunRecord, *, gated: bool) -> str:
@@ -309,3 +365,42 @@ def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
     if not random:
         return []
     return [f"Random weights, hence no PSNR: {', '.join(random)}."]
+
+
+def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
+    """How runtimes were taken and what their intervals cover."""
+    latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
+    if not latencies:
+        return []
+    processes = max(len(latency.replicates) for latency in latencies)
+    notes = [
+        "Brackets give the 95 % interval over the rounds of one process; others may differ by "
+        "more: official runs take --processes 5 or more."
+        if processes == 1
+        else f"Runtimes are means over {processes} fresh processes, entries interleaved in random "
+        "order; brackets give Student's 95 % interval over processes."
+    ]
+    baselines = {latency.baseline.name for latency in latencies if latency.baseline}
+    if baselines:
+        notes.append(f"The baseline is {', '.join(sorted(baselines))}, timed in the same rounds.")
+    predicted = [
+        record.complexity.predicted_memory
+        for record in records
+        if isinstance(record.complexity, Complexity)
+    ]
+    if any(isinstance(each, PredictedMemory) for each in predicted):
+        height, width = records[0].protocol.memory_input
+        notes.append(
+            f"Predicted GPU memory is at LR 3x{height}x{width}, from tensor lifetimes and without "
+            "cuDNN's workspaces; nothing ran on a GPU."
+        )
+    return notes
+
+
+def _prepared_notes(records: Sequence[RunRecord]) -> list[str]:
+    prepared = sorted(
+        f"{record.entry.name} by {record.entry.prepare}"
+        for record in records
+        if record.entry.prepare is not None
+    )
+    return [f"Counted and timed in prepared form: {', '.join(prepared)}."] if prepared else []

@@ -130,9 +130,8 @@ NTIRE2022 = Rule(
             "script counts them; Acts are elements of convolution outputs; #Conv counts calls."
         ),
         (
-            "Runtime is the mean over images of per-image medians, warmed up; brackets give the "
-            "95 % interval over the rounds of one process. Published runtimes are from other "
-            "hardware and one unwarmed pass: do not compare."
+            "Runtime is the mean over images of per-image medians, warmed up. Published runtimes "
+            "are from other hardware and one unwarmed pass: do not compare."
         ),
     ),
 )

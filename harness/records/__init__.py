@@ -11,7 +11,13 @@ from harness.records.counts import (
     PredictedMemory,
     SizedCount,
 )
-from harness.records.race import PairedEstimate, PairedProcess, RaceRecord
+from harness.records.race import (
+    PairedBatch,
+    PairedEstimate,
+    PairedProcess,
+    RaceRecord,
+    RaceVerdict,
+)
 from harness.records.run import (
     SCHEMA_VERSION,
     DataIdentity,
@@ -53,11 +59,13 @@ __all__ = [
     "LatencySamples",
     "Memory",
     "Notice",
+    "PairedBatch",
     "PairedEstimate",
     "PairedProcess",
     "PredictedMemory",
     "Quality",
     "RaceRecord",
+    "RaceVerdict",
     "Replicate",
     "RunRecord",
     "Seconds",

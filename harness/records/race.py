@@ -8,28 +8,42 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from harness.protocol import Frozen, PairDesign, Protocol
-from harness.records.run import EntryIdentity, Environment
+from harness.records.run import SCHEMA_VERSION, EntryIdentity, Environment
 from harness.records.timing import Conditions
-from harness.records.values import Count, Interval, Notice, Seconds, Sha256
+from harness.records.values import Absent, Count, Interval, Notice, Seconds, Sha256
 
 RaceVerdict = Literal["faster", "slower", "unchanged", "inconclusive"]
+Pair = tuple[Seconds, Seconds]
+
+
+class PairedBatch(Frozen):
+    """Pairs timed without a break; a pair is two forwards of the same input in a row.
+
+    Attributes:
+        pairs: (candidate, baseline) seconds; counted through the batches of a process, the
+            candidate goes first in even pairs of even processes and in odd pairs of odd ones.
+        self_pairs: (copy of the baseline, baseline) seconds, interleaved with ``pairs``; the
+            copy goes first by the same rule, counted by itself.
+        conditions: of the machine meanwhile.
+        set_aside: why none of these pairs is judged, or None where they are.
+    """
+
+    pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
+    self_pairs: tuple[Pair, ...]
+    conditions: Conditions | None = None
+    set_aside: str | None = None
 
 
 class PairedProcess(Frozen):
-    """What one fresh process timed; a pair is two forwards of the same input in a row.
+    """What one fresh process timed.
 
     Attributes:
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
-        pairs: (candidate, baseline) seconds; the candidate goes first in even pairs of even
-            processes and in odd pairs of odd ones.
-        self_pairs: (copy of the baseline, baseline) seconds, interleaved with ``pairs``.
-        conditions: of the machine meanwhile.
+        batches: in order.
     """
 
     cpus: tuple[Count, ...]
-    pairs: Annotated[tuple[tuple[Seconds, Seconds], ...], Field(min_length=1)]
-    self_pairs: tuple[tuple[Seconds, Seconds], ...]
-    conditions: Conditions | None = None
+    batches: Annotated[tuple[PairedBatch, ...], Field(min_length=1)]
 
 
 class PairedEstimate(Frozen):
@@ -51,14 +65,16 @@ class RaceRecord(Frozen):
 
     Attributes:
         regime: this one. The other, ``fresh-processes``, is that of ``RunRecord``.
-        estimate: candidate over baseline.
-        self_check: copy of the baseline over the baseline, from the same processes.
+        estimate: candidate over baseline, of the judged pairs; absent where they are too few
+            for an interval.
+        self_check: copy of the baseline over the baseline, from the same batches, likewise.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.
         reason: why this verdict, in words with figures.
         notices: typed warnings.
     """
 
+    schema_version: Literal[1] = SCHEMA_VERSION
     regime: Literal["paired"] = "paired"
     race_id: str
     created: datetime
@@ -70,8 +86,13 @@ class RaceRecord(Frozen):
     environment: Environment
     environment_digest: Sha256
     processes: Annotated[tuple[PairedProcess, ...], Field(min_length=1)]
-    estimate: PairedEstimate
-    self_check: PairedEstimate
+    estimate: PairedEstimate | Absent
+    self_check: PairedEstimate | Absent
     verdict: RaceVerdict
     reason: str
     notices: tuple[Notice, ...] = ()
+
+    @property
+    def timed_pairs(self) -> int:
+        """Pairs that were timed, judged or set aside."""
+        return sum(len(batch.pairs) for process in self.processes for batch in process.batches)

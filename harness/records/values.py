@@ -56,7 +56,7 @@ class Interval(Frozen):
     low: float
     high: float
     confidence: Annotated[float, Field(ge=0, le=1)]
-    method: Literal["order-statistics", "bootstrap"]
+    method: Literal["order-statistics", "bootstrap", "student"]
 
 
 class Value(Frozen):

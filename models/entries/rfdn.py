@@ -21,6 +21,14 @@ _RENAMES = (
     *((f"esa.{theirs}", f"attention.{ours}") for theirs, ours in ESA_RENAMES),
 )
 
+_RELEASED = ntire2022_weights(
+    "rfdn_baseline.pth",
+    size=1_754_927,
+    sha256="11af8ec8ebd68689e90ef1e29044f9804c72d3bd9f7573820b7b26035782760c",
+    data_range=255.0,
+    renames=_RENAMES,
+)
+
 ENTRIES = (
     ModelDescriptor(
         name="rfdn",
@@ -39,15 +47,7 @@ ENTRIES = (
             memory_m=788.13,
             convs=64,
         ),
-        weights=(
-            ntire2022_weights(
-                "rfdn_baseline.pth",
-                size=1_754_927,
-                sha256="11af8ec8ebd68689e90ef1e29044f9804c72d3bd9f7573820b7b26035782760c",
-                data_range=255.0,
-                renames=_RENAMES,
-            ),
-        ),
+        weights=(_RELEASED,),
     ),
 )
 """RFDN as released: four blocks, ESA."""
@@ -77,10 +77,10 @@ VARIANTS = (
     ),
     ModelDescriptor(
         name="rfdn-e",
-        summary="RFDN of RFDB-E blocks: residuals folded into the 3x3 convolutions",
+        summary="RFDN deployed with RFDB-E blocks: residuals folded into the 3x3 convolutions",
         scales=(2, 3, 4),
         factory="models.rfdn:RFDN",
-        options={"folded": True},
+        prepare="models.rfdn:fold_residuals",
         min_lr_size=15,
         paper=Paper(
             title=("Asymmetric Information Distillation Network for Lightweight Super Resolution"),
@@ -88,6 +88,7 @@ VARIANTS = (
             year=2022,
         ),
         licence="MIT",
+        weights=(_RELEASED,),
     ),
 )
 """Networks that also go by the name of RFDN; see ``models.rfdn``."""

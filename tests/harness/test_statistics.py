@@ -1,12 +1,31 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
-from harness.statistics import mean_of_medians, median_value
+from harness.errors import MeasurementError
+from harness.protocol import PairDesign
+from harness.records import Absent
+from harness.statistics import (
+    estimate_ratio,
+    half_width,
+    judge,
+    mean_of_medians,
+    median_value,
+    pairs_to_look,
+    rank_interval,
+)
+
+if TYPE_CHECKING:
+    from harness.statistics import Judgement
+
+Pairs = list[tuple[float, float]]
+DESIGN = PairDesign()
 
 samples = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 
@@ -104,3 +123,198 @@ def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(
 def test_an_image_without_samples_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         mean_of_medians([[1.0], []])
+
+
+@pytest.mark.parametrize(
+    ("n", "z", "rank"),
+    [
+        (11, 2.6, 1),  # (11 - 8.62) / 2 = 1.19
+        (20, 2.6, 4),  # (20 - 11.63) / 2 = 4.19
+        (30, 2.6, 7),  # (30 - 14.24) / 2 = 7.88
+        (100, 2.6, 37),  # (100 - 26) / 2, exactly
+        (100, 2.0, 40),
+    ],
+)
+def test_rank_interval_by_hand(n: int, z: float, rank: int) -> None:
+    samples = [float(i) for i in range(1, n + 1)]
+    interval = rank_interval(samples[::-1], z)
+    assert interval is not None
+    assert (interval.low, interval.high) == (rank, n + 1 - rank)
+    assert interval.confidence == pytest.approx(1 - 2 * binom.cdf(rank - 1, n, 0.5), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 10])
+def test_too_few_pairs_have_no_rank_interval(n: int) -> None:
+    assert rank_interval([1.0] * n, 2.6) is None
+    estimate = estimate_ratio([(1.0, 1.0)] * n, 2.6)
+    assert isinstance(estimate, Absent)
+    assert f"{n} pairs are too few" in estimate.reason
+
+
+@given(st.integers(2, 700), st.floats(0.5, 4))
+def test_a_rank_interval_covers_no_less_than_its_deviations_say(n: int, z: float) -> None:
+    interval = rank_interval([float(i) for i in range(n)], z)
+    assert interval is None or interval.confidence >= 2 * norm.cdf(z) - 1
+
+
+def test_rank_intervals_cover_the_median_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    # Skewed noise whose median is 0.
+    draws = np.exp(rng.normal(0.0, 0.5, (2000, 30))) - 1
+    intervals = [rank_interval(row.tolist(), 1.6) for row in draws]
+    hits = sum(i is not None and i.low <= 0 <= i.high for i in intervals)
+    stated = intervals[0].confidence if intervals[0] else 0
+    assert 0.85 < stated < 0.96
+    assert abs(hits / 2000 - stated) < 3 * (stated * (1 - stated) / 2000) ** 0.5
+
+
+def test_a_ratio_is_the_median_of_pair_ratios_not_the_ratio_of_medians() -> None:
+    # The machine slows down threefold halfway; every pair says 2.
+    pairs = [(2.0, 1.0)] * 10 + [(6.0, 3.0)] * 9 + [(6.0, 2.0)]
+    estimate = estimate_ratio(pairs, 2.6)
+    assert not isinstance(estimate, Absent)
+    assert estimate.ratio == pytest.approx(2.0)
+    assert (estimate.interval.low, estimate.interval.high) == pytest.approx((2.0, 2.0))
+    assert estimate.pairs == 20
+
+
+def test_the_reversed_race_has_the_reciprocal_ratio() -> None:
+    rng = np.random.default_rng(3)
+    pairs = noisy(rng, 60, ratio=1.05, noise=0.1)
+    there, back = estimate_ratio(pairs, 2.6), estimate_ratio([(b, a) for a, b in pairs], 2.6)
+    assert not isinstance(there, Absent)
+    assert not isinstance(back, Absent)
+    assert back.ratio == pytest.approx(1 / there.ratio)
+    assert back.interval.low == pytest.approx(1 / there.interval.high)
+
+
+def test_half_width_is_the_share_to_either_side() -> None:
+    interval = estimate_ratio([(1.0, 1.02)] * 10 + [(1.02, 1.0)] * 10, 2.6)
+    assert not isinstance(interval, Absent)
+    assert half_width(interval.interval) == pytest.approx(0.02)
+
+
+def test_a_time_of_zero_is_an_error() -> None:
+    with pytest.raises(MeasurementError, match="no time that the clock can tell"):
+        estimate_ratio([(0.0, 1.0)] * 20, 2.6)
+
+
+def test_looks_come_at_20_and_every_10() -> None:
+    n, looks = 0, []
+    while n < 60:
+        n += pairs_to_look(n, DESIGN)
+        looks.append(n)
+    assert looks == [20, 30, 40, 50, 60]
+    # After a look that a batch cut short, the next one is where it would have been.
+    assert pairs_to_look(33, DESIGN) == 7
+
+
+def noisy(rng: np.random.Generator, n: int, *, ratio: float = 1.0, noise: float = 0.01) -> Pairs:
+    """Pairs of a baseline of about 1 s and a candidate that is slower by a ratio."""
+    base = np.exp(rng.normal(0, 0.07, n))
+    slow = base * ratio * np.exp(rng.normal(0, noise, n))
+    return list(zip(slow.tolist(), base.tolist(), strict=True))
+
+
+FAIR = noisy(np.random.default_rng(9), 300, noise=0.005)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "says"),
+    [
+        (1.05, "slower", "above 1.0250"),
+        (1 / 1.05, "faster", "below 0.9756"),
+        (1.0, "unchanged", "between 0.9756 and 1.0250"),
+    ],
+)
+def test_three_verdicts(ratio: float, verdict: str, says: str) -> None:
+    pairs = noisy(np.random.default_rng(1), 60, ratio=ratio, noise=0.005)
+    judgement = judge(pairs, FAIR[:30], DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == verdict
+    assert says in judgement.reason
+    assert not isinstance(judgement.estimate, Absent)
+    assert judgement.estimate.pairs == 60
+
+
+@pytest.mark.parametrize("ratio", [1.025, 1 / 1.025])
+def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio: float) -> None:
+    pairs = [(ratio * (1.01 if i % 2 else 1 / 1.01), 1.0) for i in range(600)]
+    assert judge(pairs[:590], FAIR, DESIGN) is None
+    judgement = judge(pairs, FAIR, DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == "inconclusive"
+    assert f"holds {ratio:.4f}" in judgement.reason
+
+
+def test_between_looks_nothing_is_judged() -> None:
+    pairs = noisy(np.random.default_rng(1), 60, ratio=2.0)
+    judged = [n for n in range(1, 61) if judge(pairs[:n], FAIR[:30], DESIGN) is not None]
+    assert judged == [20, 30, 40, 50, 60]
+
+
+def alternating(half: float, centre: float = 1.0) -> Pairs:
+    """Pairs whose interval is the centre -+ half."""
+    return [(centre * (1 + half if i % 2 else 1 / (1 + half)), 1.0) for i in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("self_pairs", "says"),
+    [
+        (alternating(0.016), "too noisy: the baseline against its own copy is known to 1.6%"),
+        (alternating(0.001, 1.008), "unfair: the baseline against its own copy gives a ratio of"),
+        (alternating(0.001, 1 / 1.008), "unfair"),
+        ([(1.0, 1.0)] * 9, "the self-check has no interval: 9 pairs are too few"),
+    ],
+)
+def test_nothing_is_judged_against_the_self_check(self_pairs: Pairs, says: str) -> None:
+    slow = noisy(np.random.default_rng(1), 600, ratio=1.5)
+    assert judge(slow[:100], self_pairs, DESIGN) is None
+    judgement = judge(slow, self_pairs, DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == "inconclusive"
+    assert says in judgement.reason
+
+
+@pytest.mark.parametrize("self_pairs", [alternating(0.014), alternating(0.001, 1.005)])
+def test_a_self_check_within_its_bounds_permits(self_pairs: Pairs) -> None:
+    slow = noisy(np.random.default_rng(1), 60, ratio=1.5)
+    judgement = judge(slow, self_pairs, DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == "slower"
+
+
+def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
+    pairs = alternating(0.04)[:100]
+    assert judge(pairs, FAIR, DESIGN, set_aside=490) is None
+    judgement = judge(pairs, FAIR, DESIGN, set_aside=500)
+    assert judgement is not None
+    assert judgement.verdict == "inconclusive"
+    assert "500 of 600 pairs were set aside" in judgement.reason
+    nothing = judge([], [], DESIGN, set_aside=600)
+    assert nothing is not None
+    assert isinstance(nothing.estimate, Absent)
+
+
+def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:
+    pairs: Pairs = []
+    self_pairs: Pairs = []
+    # What a process does to one network and not to the other stays for its 30 pairs.
+    for _ in range(20):
+        pairs += noisy(rng, 30, ratio=ratio * np.exp(rng.normal(0, 0.005)), noise=noise)
+        self_pairs += noisy(rng, 15, ratio=np.exp(rng.normal(0, 0.005)), noise=noise)
+    for n in range(20, 601, 10):
+        judgement = judge(pairs[:n], self_pairs[: n // 2], DESIGN)
+        if judgement is not None:
+            return judgement
+    raise AssertionError("the last pair ends a race")
+
+
+@pytest.mark.parametrize(("noise", "decided"), [(0.02, 100), (0.05, 90), (0.3, 0)])
+def test_simulated_races_err_at_no_noise(noise: float, decided: int) -> None:
+    rng = np.random.default_rng(4)
+    same = [play(rng, ratio=1.0, noise=noise).verdict for _ in range(100)]
+    slow = [play(rng, ratio=1.05, noise=noise).verdict for _ in range(100)]
+    assert set(same) <= {"unchanged", "inconclusive"}
+    assert set(slow) <= {"slower", "inconclusive"}
+    assert min(same.count("unchanged"), slow.count("slower")) >= decided

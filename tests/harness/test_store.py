@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import RecordError
-from harness.store import Store, default_results, read_record
+from harness.protocol import PairDesign, Protocol, digest_of
+from harness.records import Absent, PairedBatch, PairedProcess, RaceRecord
+from harness.statistics import estimate_ratio
+from harness.store import Store, default_results, read_race, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,61 @@ if TYPE_CHECKING:
 @pytest.fixture
 def record(make_record: Callable[..., RunRecord]) -> RunRecord:
     return make_record("net", {"params": 1234, "psnr_rgb": 29.123456789})
+
+
+@pytest.fixture
+def race(record: RunRecord) -> RaceRecord:
+    pairs = tuple((1.05 + 0.001 * i, 1.0) for i in range(20))
+    return RaceRecord(
+        race_id="race-1",
+        created=record.created,
+        duration_seconds=1.5,
+        candidate=record.entry,
+        baseline=record.entry,
+        protocol=Protocol(),
+        design=PairDesign(),
+        environment=record.environment,
+        environment_digest=digest_of(record.environment),
+        processes=(PairedProcess(cpus=(0,), batches=(PairedBatch(pairs=pairs, self_pairs=()),)),),
+        estimate=estimate_ratio(pairs, 2.6),
+        self_check=Absent(kind="failed", reason="0 pairs are too few for an interval"),
+        verdict="inconclusive",
+        reason="the self-check has no interval",
+    )
+
+
+def test_a_race_comes_back_equal_and_beside_the_runs(
+    race: RaceRecord, record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    path = store.put(race)
+    assert path == tmp_path / "races" / "race-1.json"
+    assert read_race(path) == race
+    assert store.load_races() == ([race], [])
+    assert store.load() == ([], [])
+    run = store.put(record)
+    assert store.load_races() == ([race], [])
+    with pytest.raises(RecordError, match="race_id"):
+        read_race(run)
+
+
+def test_a_broken_race_is_named(race: RaceRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.put(race)
+    path.write_text(path.read_text().replace('"inconclusive"', '"perhaps"'))
+    races, notices = store.load_races()
+    assert races == []
+    assert "field verdict" in notices[0].message
+
+
+@pytest.mark.parametrize(("kind", "folder"), [(RaceRecord, "races"), (None, "runs")])
+def test_a_folder_is_tried_for_the_records_to_come(
+    tmp_path: Path, kind: type[RaceRecord] | None, folder: str
+) -> None:
+    store = Store(tmp_path)
+    (tmp_path / folder).write_text("a file")
+    with pytest.raises(RecordError, match=f"{folder}: records cannot be written"):
+        store.require_writable(*([kind] if kind else []))
 
 
 def test_a_record_comes_back_equal(record: RunRecord, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.catalog.networks import prepare_network
+from harness.catalog.networks import load_network
 from models.entries import ENTRIES
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def test_set5_psnr_is_the_reference(
     set5_psnr: Callable[..., dict[str, tuple[float, float]]],
 ) -> None:
     path = shared / "weights" / released.filename
-    prepared = prepare_network(entry, released.scale, path, released=released)
-    assert prepared.data_range == released.data_range
+    loaded = load_network(entry, released.scale, path, released=released)
+    assert loaded.data_range == released.data_range
     scores = set5_psnr(
-        prepared.network,
+        loaded.network,
         path.stem,
         released.scale,
         "as_distributed_replicate",
-        data_range=prepared.data_range,
+        data_range=loaded.data_range,
     )
     for image, (found, expected) in scores.items():
         assert found == pytest.approx(expected, abs=1e-4), image

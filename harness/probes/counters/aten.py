@@ -80,7 +80,7 @@ class Tally:
         self.elementwise = 0
         self.uncounted: Counter[str] = Counter()
 
-    def add(self, called: str, args: tuple[Any, ...], result: Any) -> None:
+    def add(self, called: str, args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any) -> None:
         """Account for one call."""
         out = result[0] if isinstance(result, tuple | list) and result else result
         name = out_of_place(called)

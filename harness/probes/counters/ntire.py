@@ -120,7 +120,9 @@ class _Tally:
             module.register_forward_hook(leave, always_call=True),
         ]
 
-    def watch(self, called: str, _args: tuple[Any, ...], _result: Any) -> None:
+    def watch(
+        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], _result: Any
+    ) -> None:
         """Note an operator that the rule misses."""
         name = out_of_place(called)
         if name in FREE:

@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 
 
 def _convolution(args: Sequence[Any], out: Tensor) -> int:
-    """Weight elements times positions: those of the output, of the input when transposed.
+    """Cost of convolutions of which one is transposed and another is not."""
+    return (_transposed_convolution if args[6] else _plain_convolution)(args, out)
 
-    The weight is (C_out, C_in/groups, *kernel), transposed (C_in, C_out/groups, *kernel), so
-    its elements are the multiplications of one position whatever the groups. Bias is free.
-    """
-    features, weight = args[0], args[1]
-    transposed = args[6]
-    positions = math.prod((features if transposed else out).shape[2:])
-    return int(out.shape[0] * positions * weight.numel())
+
+def _plain_convolution(args: Sequence[Any], out: Tensor) -> int:
+    """Each result element takes one filter, (C_in/groups, *kernel) of the weight. Bias is free."""
+    return int(out.numel() * args[1][0].numel())
+
+
+def _transposed_convolution(args: Sequence[Any], _out: Tensor) -> int:
+    """Each input element meets one filter, (C_out/groups, *kernel) of the weight."""
+    return int(args[0].numel() * args[1][0].numel())
+
+
+def _time_convolution(args: Sequence[Any], out: Tensor) -> int:
+    """Cost of (T, B, C_in) features with a (kernel, C_in, C_out) weight."""
+    kernel, channels = args[1].shape[:2]
+    return int(out.numel() * kernel * channels)
 
 
 def _product(left: int, right: int) -> Cost:
@@ -53,6 +62,30 @@ def _linear(args: Sequence[Any], _out: Tensor) -> int:
     return int(args[0].numel() * args[1].shape[0])
 
 
+def _outer_product(_args: Sequence[Any], out: Tensor) -> int:
+    """One product an element of the result."""
+    return int(out.numel())
+
+
+def _trilinear(args: Sequence[Any], _out: Tensor) -> int:
+    """Terms of the sum: all positions that three factors, unsqueezed at axes, broadcast to."""
+    shapes = []
+    for factor, axes in zip(args[:3], args[3:6], strict=True):
+        sizes = iter(factor.shape)
+        rank = factor.ndim + len(axes)
+        shapes.append([1 if axis in axes else next(sizes) for axis in range(rank)])
+    return math.prod(max(sizes) for sizes in zip(*shapes, strict=True))
+
+
+def _whole_attention(args: Sequence[Any], _out: Tensor) -> int:
+    """Attention with its four projections, on (B, L, E) queries and (B, S, E) keys."""
+    query, key = args[0], args[1]
+    batch, queries, width = query.shape
+    keys = key.shape[1]
+    projections = 2 * (queries + keys) * width * width
+    return int(batch * (projections + 2 * queries * keys * width))
+
+
 def attention_scores(args: Sequence[Any]) -> int:
     """Elements of softmax(query x key) for (..., L, E) queries and (..., S, E) keys."""
     query, key = args[0], args[1]
@@ -65,29 +98,46 @@ def _attention(args: Sequence[Any], _out: Tensor) -> int:
     return attention_scores(args) * int(query.shape[-1] + value.shape[-1])
 
 
-CONVOLUTIONS: Final[dict[str, Cost]] = dict.fromkeys(
-    ("aten::convolution", "aten::_convolution"), _convolution
+def _priced(names: str, cost: Cost) -> dict[str, Cost]:
+    return {f"aten::{name}": cost for name in names.split()}
+
+
+CONVOLUTIONS: Final[dict[str, Cost]] = (
+    _priced("convolution _convolution convolution_overrideable", _convolution)
+    # What a network may call by its own name instead, kernel by kernel.
+    | _priced(
+        "mkldnn_convolution cudnn_convolution cudnn_convolution_relu cudnn_convolution_add_relu "
+        "miopen_convolution miopen_convolution_relu miopen_convolution_add_relu "
+        "miopen_depthwise_convolution _mps_convolution _nnpack_spatial_convolution thnn_conv2d "
+        "_slow_conv2d_forward slow_conv3d slow_conv3d_forward slow_conv_dilated2d "
+        "slow_conv_dilated3d _conv_depthwise2d conv_depthwise3d",
+        _plain_convolution,
+    )
+    | _priced(
+        "cudnn_convolution_transpose miopen_convolution_transpose _mps_convolution_transpose "
+        "slow_conv_transpose2d slow_conv_transpose3d",
+        _transposed_convolution,
+    )
+    | _priced("conv_tbc", _time_convolution)
 )
 
-MATMULS: Final[dict[str, Cost]] = {
-    "aten::mm": _product(0, 1),
-    "aten::bmm": _product(0, 1),
-    "aten::addmm": _product(1, 2),
-    "aten::addbmm": _product(1, 2),
-    "aten::baddbmm": _product(1, 2),
-    "aten::mv": _vector_product(0),
-    "aten::addmv": _vector_product(1),
-    "aten::dot": _vector_product(0),
-    "aten::linear": _linear,
-}
+MATMULS: Final[dict[str, Cost]] = (
+    _priced("mm bmm _int_mm _scaled_mm _sparse_mm smm", _product(0, 1))
+    | _priced("addmm addbmm baddbmm _addmm_activation _sparse_addmm", _product(1, 2))
+    | _priced("mv dot vdot", _vector_product(0))
+    | _priced("addmv", _vector_product(1))
+    | _priced("addr", _outer_product)
+    | _priced("linear mkldnn_linear _weight_int8pack_mm", _linear)
+    | _priced("_trilinear", _trilinear)
+    | _priced("_native_multi_head_attention", _whole_attention)
+)
+"""``einsum``, ``matmul``, ``tensordot`` and ``bilinear`` reach the dispatcher as these."""
 
-ATTENTIONS: Final[dict[str, Cost]] = dict.fromkeys(
-    (
-        "aten::_scaled_dot_product_flash_attention_for_cpu",
-        "aten::_scaled_dot_product_flash_attention",
-        "aten::_scaled_dot_product_efficient_attention",
-        "aten::_scaled_dot_product_cudnn_attention",
-    ),
+ATTENTIONS: Final[dict[str, Cost]] = _priced(
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+    "_scaled_dot_product_fused_attention_overrideable "
+    "_scaled_dot_product_attention_math_for_mps",
     _attention,
 )
 
@@ -110,8 +160,12 @@ FLOAT_ELEMENTWISE: Final = _aten(
 
 ELEMENTWISE: Final = FLOAT_ELEMENTWISE | _aten(
     "eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and bitwise_or "
-    "bitwise_not bitwise_xor where masked_fill isnan isinf isfinite floor_divide "
-    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
+    "bitwise_not bitwise_xor __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift "
+    "where masked_fill isnan isinf isfinite isposinf isneginf signbit nan_to_num floor_divide "
+    "erfinv logit xlogy logaddexp copysign asinh acosh atanh sinc heaviside glu "
+    "log_sigmoid_forward polar complex angle "
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+    "_batch_norm_no_update cudnn_batch_norm miopen_batch_norm"
 )
 """One result a position. Batch normalisation scales and shifts every element in inference."""
 
@@ -119,23 +173,60 @@ FREE: Final = _aten(
     # views
     "view _unsafe_view _reshape_alias reshape alias detach expand permute transpose t slice "
     "select split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind unsqueeze "
-    "squeeze narrow as_strided unfold movedim diagonal real lift_fresh lift "
+    "squeeze narrow as_strided unfold movedim diagonal real imag view_as_real view_as_complex "
+    "_conj _neg_view lift_fresh lift "
     # copies that move elements and compute nothing
     "clone contiguous copy _to_copy _to_cpu cat stack pixel_shuffle pixel_unshuffle "
-    "channel_shuffle constant_pad_nd pad reflection_pad1d reflection_pad2d replication_pad1d "
-    "replication_pad2d roll flip rot90 repeat repeat_interleave index index_select index_put "
-    "_unsafe_index gather scatter im2col tril triu resize set "
+    "channel_shuffle native_channel_shuffle constant_pad_nd pad reflection_pad1d reflection_pad2d "
+    "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat "
+    "repeat_interleave index index_select index_put index_fill index_copy _unsafe_index gather "
+    "scatter take put embedding masked_scatter masked_select slice_scatter select_scatter "
+    "diagonal_scatter as_strided_scatter im2col tril triu resize set "
     # factories and readings
-    "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros "
-    "ones ones_like new_ones full full_like new_full zero fill arange linspace scalar_tensor eye "
-    "rand randn rand_like randn_like _local_scalar_dense item is_nonzero"
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like "
+    "new_zeros ones ones_like new_ones full full_like new_full zero fill arange linspace logspace "
+    "scalar_tensor eye tril_indices triu_indices _efficientzerotensor rand randn randint randperm "
+    "rand_like randn_like randint_like normal uniform random bernoulli nonzero "
+    "_local_scalar_dense item is_nonzero is_same_size _assert_tensor_metadata _assert_async"
 )
 """Views, copies, factories: no arithmetic on features."""
 
+LIGHT: Final = _aten(
+    # pooling
+    "max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d avg_pool1d avg_pool2d "
+    "avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mkldnn_adaptive_avg_pool2d "
+    "adaptive_max_pool2d adaptive_max_pool3d max_unpool2d "
+    # interpolation
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
+    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
+    "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler "
+    "affine_grid_generator col2im "
+    # normalisation and softmax
+    "native_layer_norm native_group_norm rms_norm _fused_rms_norm _weight_norm_interface renorm "
+    "_softmax _log_softmax _safe_softmax logsumexp "
+    # reductions and orders
+    "mean sum nansum prod var var_mean std std_mean amax amin aminmax max min argmax argmin all "
+    "any median norm linalg_vector_norm cumsum cumprod count_nonzero topk sort kthvalue "
+    "index_add scatter_add scatter_reduce equal"
+)
+"""A few operations a result and, by every convention of the field, no multiply-accumulates.
+
+Pooling, interpolation, normalisation, softmax and reductions: named as uncounted wherever they
+ran, but no reason to doubt a count.
+"""
+
 NAMES_WITH_MACS: Final = frozenset(MACS) | _aten(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc matmul "
-    "einsum scaled_dot_product_attention _scaled_dot_product_attention_math bilinear _trilinear "
-    "_native_multi_head_attention lstm gru mkldnn_rnn_layer _thnn_fused_lstm_cell"
+    "einsum scaled_dot_product_attention _scaled_dot_product_attention_math bilinear tensordot "
+    "_flash_attention_forward _efficient_attention_forward _cudnn_attention_forward "
+    "_transformer_encoder_layer_fwd _triton_multi_head_attention _triton_scaled_dot_attention "
+    "lstm gru rnn_tanh rnn_relu mkldnn_rnn_layer _cudnn_rnn miopen_rnn _thnn_fused_lstm_cell "
+    "_thnn_fused_gru_cell _fft_r2c _fft_c2r _fft_c2c _cdist_forward _grouped_mm "
+    "_scaled_grouped_mm _weight_int4pack_mm _weight_int4pack_mm_for_cpu _dyn_quant_matmul_4bit "
+    "_mixed_dtypes_linear _sparse_semi_structured_mm _sparse_semi_structured_linear "
+    "_sparse_semi_structured_addmm _cslt_sparse_mm _sparse_sparse_matmul sparse_sampled_addmm "
+    "linalg_inv_ex _linalg_solve_ex linalg_matrix_exp"
 )
 """Operators with multiply-accumulates by any name a counter may give them."""
 

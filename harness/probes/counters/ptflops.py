@@ -125,7 +125,9 @@ class _Tally:
         self._functions = functions
         self._counted_calls = 0
 
-    def watch(self, called: str, _args: tuple[Any, ...], _result: Any) -> None:
+    def watch(
+        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], _result: Any
+    ) -> None:
         """Note an operator that ptflops misses."""
         if not self._counted_calls and out_of_place(called) not in FREE:
             self.uncounted[called] += 1
@@ -144,7 +146,8 @@ class _Tally:
                 handles.append(
                     module.register_forward_hook(self._leave, prepend=True, always_call=True)
                 )
-            yield
+            with self._functions.standing():
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -185,6 +188,7 @@ class _TorchFunctions:
 
     def __init__(self) -> None:
         self._before = [dict(vars(place)) for place in self._PLACES]
+        self._standing: list[tuple[Any, str, Any]] | None = None
 
     def replaced(self) -> list[tuple[Any, str, Any]]:
         """Place, name and present value of each function that is not what it was."""
@@ -199,12 +203,24 @@ class _TorchFunctions:
 
     def restore(self) -> None:
         """Put every function back, and remove those that were only inherited."""
+        self._restore(self.replaced())
+
+    def _restore(self, replaced: list[tuple[Any, str, Any]]) -> None:
         before = dict(zip(self._PLACES, self._before, strict=True))
-        for place, name, _ in self.replaced():
+        for place, name, _ in replaced:
             if name in before[place]:
                 setattr(place, name, before[place][name])
             else:
                 delattr(place, name)
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """Declare that no further function is replaced in this block: looking is what costs."""
+        self._standing = self.replaced()
+        try:
+            yield
+        finally:
+            self._standing = None
 
     @contextlib.contextmanager
     def originals(self) -> Iterator[None]:
@@ -212,8 +228,8 @@ class _TorchFunctions:
 
         Meta kernels written in Python call them, and those calls are not the network's.
         """
-        replaced = self.replaced()
-        self.restore()
+        replaced = self.replaced() if self._standing is None else self._standing
+        self._restore(replaced)
         try:
             yield
         finally:

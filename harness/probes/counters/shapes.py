@@ -9,6 +9,7 @@ without them and leave every other call, and every unusual one, to those kernels
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -24,10 +25,23 @@ from harness.probes.counters.operators import FLOAT_ELEMENTWISE, out_of_place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
+    Watch = Callable[[str, "Arguments", dict[str, Any], Any], None]
+    """Is told an operator's name, arguments, keyword arguments and result."""
+
 T = TypeVar("T")
 Arguments: TypeAlias = "tuple[Any, ...]"
 
 _UNANSWERED: Final = object()
+
+_VIEWS: Final = frozenset(
+    f"aten::{name}"
+    for name in (
+        "alias as_strided detach diagonal expand permute select slice split split_with_sizes "
+        "squeeze t transpose unbind unsqueeze view _unsafe_view"
+    ).split()
+)
+"""Operators whose kernels on ``meta`` are not written in Python: nothing to keep from them."""
+
 _IMAGE_DIMS: Final = 4
 
 
@@ -41,14 +55,14 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
     def __init__(
         self,
         *,
-        watch: Callable[[str, Arguments, Any], None] | None = None,
+        watch: Watch | None = None,
         around_kernel: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Set who is told of operators and what surrounds torch's own kernels.
 
         Args:
-            watch: called with the operator's name (``aten::add_``), its positional arguments
-                and its result, after it ran.
+            watch: called with the operator's name (``aten::add_``), its positional and keyword
+                arguments and its result, after it ran.
             around_kernel: makes a context for each call that no rule here answered.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
@@ -78,12 +92,15 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
                 return func(*args, **kwargs)
         result = self.answer(func, args, kwargs)
         if self._watch is not None:
-            self._watch(operator_name(func), args, result)
+            self._watch(operator_name(func), args, kwargs, result)
         return result
 
     def answer(self, func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:
         """Result of one operator, by rule or by torch's kernel."""
-        result = _answer_by_shape(operator_name(func), args, kwargs)
+        name = operator_name(func)
+        if name in _VIEWS:
+            return func(*args, **kwargs)
+        result = _answer_by_shape(name, args, kwargs)
         if result is _UNANSWERED:
             with self._around_kernel():
                 return func(*args, **kwargs)
@@ -120,6 +137,14 @@ def by_shape_or_value(
     return result
 
 
+def on_meta(network: nn.Module) -> nn.Module:
+    """A copy of a network without values, shared inside ``copied_once``; leave it as it is."""
+    copies = _copies.get({})
+    if network not in copies:
+        copies[network] = _without_values(network)
+    return copies[network]
+
+
 _copies: ContextVar[MutableMapping[nn.Module, nn.Module]] = ContextVar("copies")
 
 
@@ -148,7 +173,51 @@ def _without_values(network: nn.Module) -> nn.Module:
             # Torch copies no computed tensor; the weight under ``weight_norm`` is one.
             if isinstance(value, Tensor) and not value.is_leaf:
                 copies[id(value)] = value.detach()
-    return copy.deepcopy(network, copies).to("meta")
+    copied: nn.Module = _copied(network, copies)
+    return copied.to("meta")
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """``copy.deepcopy`` with a short way through modules, which are most of a network.
+
+    Args:
+        value: what to copy.
+        copies: copies by the ``id`` of what they copy, as ``copy.deepcopy`` keeps them.
+    """
+    known = copies.get(id(value))
+    if known is not None:
+        return known
+    kind = type(value)
+    if kind in _IMMUTABLE:
+        return value
+    if kind is dict or kind is OrderedDict:
+        copied = copies[id(value)] = kind()
+        for key, each in value.items():
+            copied[_copied(key, copies)] = _copied(each, copies)
+        return copied
+    if isinstance(value, nn.Module) and _is_its_attributes(kind):
+        copied = copies[id(value)] = kind.__new__(kind)
+        for name, each in vars(value).items():
+            vars(copied)[name] = _copied(each, copies)
+        return copied
+    return copy.deepcopy(value, copies)
+
+
+_IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+
+
+@cache
+def _is_its_attributes(kind: type[nn.Module]) -> bool:
+    """Whether copying a module's attributes copies the module: no class has a way of its own."""
+    own_ways = {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__"}
+    for base in kind.__mro__[:-1]:
+        ways = own_ways | {"__slots__"}
+        # Those of torch fill in what older files lack.
+        if not base.__module__.startswith("torch.nn."):
+            ways |= {"__setstate__", "__new__"}
+        if ways & vars(base).keys():
+            return False
+    return True
 
 
 @cache

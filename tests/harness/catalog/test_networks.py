@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from harness.catalog.networks import (
+    build_deployed,
     build_network,
     cached_release,
     code_sha256,
+    deploy,
     fetch_release,
     load_model,
-    prepare_network,
+    load_network,
     resolve_weights,
     weights_path,
 )
@@ -44,6 +46,12 @@ class Scaler(nn.Module):
 
 def number(scale):
     return scale
+
+
+def halved(network):
+    with torch.no_grad():
+        network.gain.div_(2)
+    return network.train()
 """
 
 
@@ -131,7 +139,7 @@ def test_a_factory_must_return_a_module(entry: ModelDescriptor) -> None:
 
 
 def test_an_undefined_scale_is_refused_everywhere(entry: ModelDescriptor) -> None:
-    for refuse in (build_network, prepare_network, resolve_weights, load_model):
+    for refuse in (build_network, load_network, resolve_weights, load_model):
         with pytest.raises(UsageError, match="not defined at x3"):
             refuse(entry, 3)
 
@@ -176,9 +184,9 @@ def test_a_release_under_another_name_is_read_by_its_declaration(
     resolved = resolve_weights(entry, 4, path)
     assert resolved.identity.source == "released"
     assert resolved.identity.filename == "renamed.pth"
-    prepared = prepare_network(entry, 4, resolved.path, released=resolved.released)
-    assert gain(prepared.network) == 3.0
-    assert prepared.data_range == 255.0
+    loaded = load_network(entry, 4, resolved.path, released=resolved.released)
+    assert gain(loaded.network) == 3.0
+    assert loaded.data_range == 255.0
 
 
 def test_any_other_file_is_plain_and_of_the_default_range(
@@ -188,9 +196,9 @@ def test_any_other_file_is_plain_and_of_the_default_range(
     resolved = resolve_weights(entry, 2, str(tmp_path / "mine.pth"))
     assert resolved.identity.source == "file"
     assert resolved.released is None
-    prepared = prepare_network(entry, 2, resolved.path, released=resolved.released)
-    assert gain(prepared.network) == 5.0
-    assert prepared.data_range == 1.0
+    loaded = load_network(entry, 2, resolved.path, released=resolved.released)
+    assert gain(loaded.network) == 5.0
+    assert loaded.data_range == 1.0
 
 
 def test_a_release_for_another_scale_is_refused(entry: ModelDescriptor, tmp_path: Path) -> None:
@@ -219,7 +227,7 @@ def test_a_file_changed_after_it_was_resolved_is_refused(
     resolved = resolve_weights(entry, 4)
     torch.save({"params": {"module.g": torch.tensor([4.0])}}, cached)
     with pytest.raises(WeightsError, match="expected"):
-        prepare_network(entry, 4, resolved.path, released=resolved.released)
+        load_network(entry, 4, resolved.path, released=resolved.released)
 
 
 def test_release_is_cached_only_in_full(entry: ModelDescriptor, cached: Path) -> None:
@@ -304,3 +312,27 @@ def test_code_hash_covers_every_submodule() -> None:
 def test_code_without_a_source_file_has_no_hash() -> None:
     typed = type("Typed", (nn.Module,), {"__module__": "no_such_module"})
     assert code_sha256(typed(), typed) is None
+
+
+def test_a_hook_deploys_the_filled_network(entry: ModelDescriptor, tmp_path: Path) -> None:
+    prepared = without(entry, prepare=f"{tmp_path / 'net.py'}:halved")
+    loaded = load_network(prepared, 4, tmp_path / "release.pth", released=entry.weights[0])
+    # Halved after the released gain was loaded, and in eval mode though the hook forgot it.
+    assert gain(loaded.network) == 1.5
+    assert not loaded.network.training
+    assert gain(build_deployed(prepared, 4)) == gain(build_network(entry, 4)) / 2
+    assert deploy(entry, loaded.network) is loaded.network
+
+
+@pytest.mark.parametrize(
+    ("hook", "says"),
+    [
+        ("builtins:id", "the hook builtins:id returned a int, expected a torch.nn.Module"),
+        ("builtins:missing", "has no attribute 'missing'"),
+    ],
+)
+def test_a_hook_that_returns_no_network_is_refused(
+    entry: ModelDescriptor, hook: str, says: str
+) -> None:
+    with pytest.raises(RegistrationError, match=says):
+        build_deployed(without(entry, prepare=hook), 4)

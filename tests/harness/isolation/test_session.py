@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from harness.catalog.networks import resolve_weights
 from harness.catalog.registry import default_registry
+from harness.imaging.codecs import pixel_digest
 from harness.isolation.session import LOG_BYTES, WorkerError, WorkerSession
 from harness.protocol import LatencyDesign, Protocol
 from harness.records import Absent
@@ -36,6 +38,7 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
     with WorkerSession() as session:
         ready = session.load(descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL)
         assert ready.threads == 1
+        assert len(ready.cpus) == 1
         assert ready.accelerator is None
         assert ready.code_sha256 is not None
 
@@ -45,17 +48,24 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
         assert not isinstance(counted, Absent)
         assert counted.macs == 16 * 16 * 9
 
-        design = LatencyDesign(warmup_rounds=2, min_rounds=3, max_rounds=3)
-        sr, latency = session.upscale(LR, "first", design=design)
+        sr = session.upscale(LR, "first")
         # The identity convolution and nearest upscaling repeat every pixel 4x4 times.
-        assert np.array_equal(sr, LR.repeat(4, axis=0).repeat(4, axis=1))
-        assert latency is not None
+        expected = LR.repeat(4, axis=0).repeat(4, axis=1)
+        assert np.array_equal(sr, expected)
+
+        design = LatencyDesign(
+            warmup_rounds=2, max_warmup_rounds=2, min_rounds=3, max_rounds=3, target_half_width=0
+        )
+        latency = session.time_image(LR, "first", design)
         assert (len(latency.warmup_seconds), len(latency.seconds)) == (2, 3)
         assert latency.lr_size == (6, 9)
         assert latency.clock == "monotonic"
+        assert latency.stopped_by == "max-rounds"
+        assert latency.output_sha256 == pixel_digest(expected)
+        # Delivery ends after the forward did.
+        assert all(map(operator.gt, latency.delivered_seconds, latency.seconds))
         # The shape is warm now.
-        assert session.upscale(LR, "second", design=design)[1].warmup_seconds == ()  # type: ignore[union-attr]
-        assert session.upscale(LR, "untimed", design=None)[1] is None
+        assert session.time_image(LR, "second", design).warmup_seconds == ()
 
         fixed = session.time_fixed_input(design)
         assert fixed.lr_size == (16, 16)
@@ -79,7 +89,7 @@ def test_a_bad_output_is_typed_and_the_worker_lives(
     with WorkerSession() as session:
         load(session, describe(attribute))
         with pytest.raises(WorkerError, match=says) as caught:
-            session.upscale(LR, "image", design=None)
+            session.upscale(LR, "image")
         assert caught.value.kind == kind
         assert not caught.value.fatal
         assert session.count_complexity().params == 12
@@ -92,9 +102,9 @@ def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
     with WorkerSession() as session:
         load(session, describe("Raises"))
         with pytest.raises(WorkerError, match="RuntimeError: too wide for me") as caught:
-            session.upscale(wide, "wide", design=None)
+            session.upscale(wide, "wide")
         assert caught.value.kind == "forward-error"
-        assert session.upscale(LR, "narrow", design=None)[0].shape == (24, 36, 3)
+        assert session.upscale(LR, "narrow").shape == (24, 36, 3)
     assert "misbehaving.py" in session.log_tail
 
 
@@ -116,7 +126,7 @@ def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code(
     with WorkerSession() as session:
         load(session, describe(attribute))
         with pytest.raises(WorkerError, match=says) as caught:
-            session.upscale(LR, "image", design=None)
+            session.upscale(LR, "image")
     assert caught.value.kind == "crash"
     assert caught.value.fatal
 
@@ -127,7 +137,7 @@ def test_the_last_words_of_a_dead_worker_are_quoted(
     with WorkerSession() as session:
         load(session, describe("Exits"))
         with pytest.raises(WorkerError) as caught:
-            session.upscale(LR, "image", design=None)
+            session.upscale(LR, "image")
     assert caught.value.advice == "Last line of its log: so long"
 
 
@@ -136,7 +146,7 @@ def test_a_silent_worker_times_out_and_is_gone(describe: Callable[..., ModelDesc
         load(session, describe("Sleeps"))
         session.timeout_seconds = 0.3
         with pytest.raises(WorkerError, match=r"no answer to upscale in 0\.3 s") as caught:
-            session.upscale(LR, "image", design=None)
+            session.upscale(LR, "image")
         assert caught.value.fatal
         with pytest.raises(ProcessLookupError):
             os.kill(session._process.pid, 0)
@@ -147,7 +157,7 @@ def test_a_flood_of_log_is_drained_and_its_tail_kept(
 ) -> None:
     with WorkerSession() as session:
         load(session, describe("Chatty"))
-        assert session.upscale(LR, "image", design=None)[0].shape == (24, 36, 3)
+        assert session.upscale(LR, "image").shape == (24, 36, 3)
     assert len(session.log_tail) <= LOG_BYTES
 
 

@@ -160,7 +160,7 @@ def test_a_failed_entry_is_unranked_with_its_cause(make_record: MakeRecord) -> N
     board = build_leaderboard(
         [
             make_record("a", IMDN),
-            make_record("b", ARFDN, status="failed", fixed_latency=failure, threads=7),
+            make_record("b", ARFDN, status="failed", latency=failure, threads=7),
         ],
         NTIRE2022,
     )
@@ -222,7 +222,7 @@ def test_records_on_another_data_set_are_no_matter_of_this_table(make_record: Ma
 def test_the_device_is_that_of_a_run_that_went_well(make_record: MakeRecord) -> None:
     failure = Absent(kind="failed", reason="load-error: gone")
     good = make_record("a", IMDN, threads=3)
-    failed = make_record("b", ARFDN, status="failed", fixed_latency=failure, threads=7)
+    failed = make_record("b", ARFDN, status="failed", latency=failure, threads=7)
     assert "3 threads" in build_leaderboard([good, failed], NTIRE2022).device
 
 

@@ -131,7 +131,7 @@ def test_a_linear_between_convolutions_is_the_same_operators() -> None:
     def called(device: str) -> list[str]:
         names: list[str] = []
         x = channels_last("cpu").to(device)
-        with torch.no_grad(), ShapeMode(watch=lambda name, _args, _result: names.append(name)):
+        with torch.no_grad(), ShapeMode(watch=lambda name, *_: names.append(name)):
             linear.to(device)(conv.to(device)(x).permute(0, 2, 3, 1))
         return [name for name in names if name != "aten::_to_copy"]
 
@@ -206,7 +206,7 @@ def test_operators_are_told_by_name_and_result() -> None:
     x = image("meta")
     with (
         torch.no_grad(),
-        ShapeMode(watch=lambda name, _args, result: seen.append((name, result.numel()))),
+        ShapeMode(watch=lambda name, *told: seen.append((name, told[-1].numel()))),
     ):
         functional.relu(x, inplace=True)
     assert seen == [("aten::relu_", 2 * 4 * 9 * 7)]

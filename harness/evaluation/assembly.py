@@ -1,0 +1,162 @@
+"""From what the passes found to the record of a run."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.environment import cpus_available, describe_environment
+from harness.evaluation.noise import noise_notices
+from harness.evaluation.runtimes import images_seconds
+from harness.evaluation.summary import summarise
+from harness.protocol import digest_of
+from harness.records import (
+    Absent,
+    BaselineTimes,
+    Complexity,
+    EntryIdentity,
+    Latency,
+    LatencySamples,
+    Notice,
+    RunRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from harness.evaluation.evaluator import Entry, Untimed
+    from harness.protocol import Protocol
+    from harness.records import DataIdentity, Replicate
+
+
+def assemble(
+    untimed: Untimed,
+    latency: Latency | Absent,
+    data: DataIdentity,
+    protocol: Protocol,
+    *,
+    created: datetime,
+    duration_seconds: float,
+    log_tail: str,
+) -> RunRecord:
+    """The record of an entry on a data set.
+
+    Args:
+        untimed: scores, memory and counts.
+        latency: what was timed, or why nothing was.
+        data: identity of the images.
+        protocol: settings.
+        created: when the entry was begun.
+        duration_seconds: that its passes took.
+        log_tail: last of what its workers printed; kept where something failed.
+    """
+    entry, ready = untimed.entry, untimed.ready
+    environment = describe_environment(
+        threads=ready.threads if ready else protocol.threads or cpus_available(),
+        accelerator=ready.accelerator if ready else None,
+    )
+    record = RunRecord(
+        run_id=_run_id(created, entry, data),
+        created=created,
+        duration_seconds=duration_seconds,
+        status="ok",
+        entry=identify(entry, ready.code_sha256 if ready else None),
+        data=data,
+        protocol=protocol,
+        protocol_digest=protocol.digest(),
+        environment=environment,
+        environment_digest=digest_of(environment),
+        complexity=untimed.complexity,
+        latency=latency,
+        memory=untimed.memory,
+        quality=untimed.quality,
+        values=summarise(
+            complexity=untimed.complexity,
+            quality=untimed.quality,
+            latency=latency,
+            memory=untimed.memory,
+            weights=entry.weights.identity,
+        ),
+        notices=tuple(_notices(untimed, latency, protocol)),
+    )
+    status = _status(record, protocol)
+    if status == "ok":
+        return record
+    return record.model_copy(update={"status": status, "log_tail": log_tail})
+
+
+def identify(entry: Entry, code_sha256: str | None) -> EntryIdentity:
+    """What a record says of an entry."""
+    return EntryIdentity(
+        name=entry.descriptor.name,
+        scale=entry.scale,
+        factory=entry.descriptor.factory,
+        origin=entry.descriptor.origin,
+        prepare=entry.descriptor.prepare,
+        code_sha256=code_sha256,
+        role=entry.descriptor.role,
+        weights=entry.weights.identity,
+    )
+
+
+def baseline_times(name: str, replicates: Sequence[Replicate]) -> BaselineTimes:
+    """What a baseline took in every round."""
+    return BaselineTimes(
+        name=name,
+        images_seconds=tuple(images_seconds(each) for each in replicates),
+        fixed_seconds=tuple(
+            None if isinstance(each.fixed, Absent) else float(np.median(each.fixed.seconds))
+            for each in replicates
+        ),
+    )
+
+
+def _status(record: RunRecord, protocol: Protocol) -> Literal["ok", "failed", "interrupted"]:
+    if record.failure() is not None:
+        return "failed"
+    if protocol.latency is not None and (
+        isinstance(record.latency, Absent)
+        or len(record.latency.replicates) < protocol.latency.processes
+    ):
+        return "interrupted"
+    return "ok"
+
+
+def _notices(untimed: Untimed, latency: Latency | Absent, protocol: Protocol) -> Iterator[Notice]:
+    if isinstance(untimed.complexity, Complexity):
+        yield from untimed.complexity.notices
+    if isinstance(latency, Absent) or protocol.latency is None:
+        return
+    yield from noise_notices(latency)
+    differing = sorted(
+        {
+            samples.input_name
+            for samples in _image_samples(latency)
+            if untimed.output_sha256.get(samples.input_name, samples.output_sha256)
+            != samples.output_sha256
+        }
+    )
+    if differing:
+        yield Notice(
+            code="outputs-differ",
+            message=f"the SR images that were timed are not those that were scored, on "
+            f"{len(differing)} images, {differing[0]} among them",
+            advice="Look for random or state-keeping operators; a GPU's may also differ by order "
+            "of summation.",
+        )
+
+
+def _image_samples(latency: Latency) -> Iterator[LatencySamples]:
+    for replicate in latency.replicates:
+        if not isinstance(replicate.images, Absent):
+            yield from replicate.images
+
+
+def _run_id(created: datetime, entry: Entry, data: DataIdentity) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name)[:40]
+    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
+    return f"{stamp}-{entry.descriptor.name}-x{entry.scale}-{name}-{secrets.token_hex(3)}"

@@ -1,0 +1,274 @@
+"""Race two networks that we trust against each other; the judgement stays on this side."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.catalog.networks import resolve_weights
+from harness.environment import describe_environment
+from harness.errors import MeasurementError, UsageError
+from harness.evaluation.assembly import identify
+from harness.evaluation.evaluator import Entry, effective_weights
+from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
+from harness.protocol import PairDesign, digest_of
+from harness.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
+from harness.statistics import Judgement, judge, pairs_to_look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.catalog.networks import WeightsChoice
+    from harness.catalog.registry import Registry
+    from harness.isolation.messages import Ready
+    from harness.protocol import Protocol
+    from harness.records import Conditions
+
+OnPairs = Callable[[int, int], None]
+"""Called with the pairs timed so far and the most there will be."""
+
+TICK_SECONDS = 0.02
+"""The kernel counts time in hundredths of a second, so a short batch may look disturbed."""
+
+
+def plan_race(
+    registry: Registry,
+    candidate: str,
+    baseline: str,
+    scale: int,
+    *,
+    weights: Mapping[str, WeightsChoice],
+    protocol: Protocol,
+) -> tuple[Entry, Entry]:
+    """Resolve and check both networks before either runs; they may be the same.
+
+    Raises:
+        UsageError: an unknown name or scale, or a fixed input below what a network accepts.
+        WeightsError: a weights file that is missing or altered.
+    """
+    entries = []
+    for name in (candidate, baseline):
+        descriptor = registry.get(name)
+        descriptor.require_scale(scale)
+        height, width = protocol.counted_input
+        if min(height, width) < descriptor.min_lr_size:
+            least = f"{descriptor.min_lr_size}x{descriptor.min_lr_size}"
+            message = f"{name} needs LR images of {least} or more; the input is {height}x{width}"
+            raise UsageError(message, advice="Raise the input size.")
+        resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
+        entries.append(Entry(descriptor, scale, resolved))
+    return entries[0], entries[1]
+
+
+def race(
+    candidate: Entry,
+    baseline: Entry,
+    protocol: Protocol,
+    design: PairDesign | None = None,
+    *,
+    on_pairs: OnPairs = lambda _done, _most: None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> RaceRecord:
+    """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
+
+    One process after the other runs both, so the networks must be trusted: what one does to
+    the process is done to the other's time.
+
+    Args:
+        candidate: the network in question; may be the baseline itself.
+        baseline: what it is compared with.
+        protocol: settings; its latency design and counters play no part.
+        design: of the pairs and the decision.
+        on_pairs: told the pairs timed so far and the most there will be.
+        timeout_seconds: deadline of each request to a worker.
+
+    Raises:
+        WorkerError: a network failed; the message says which.
+        MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
+    """
+    return _Race(candidate, baseline, protocol, design or PairDesign(), on_pairs).run(
+        timeout_seconds
+    )
+
+
+def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None:
+    """Why pairs timed under these conditions may not be judged, or None."""
+    if conditions is None:
+        return None
+    if conditions.throttle_reasons:
+        return f"the GPU throttled: {', '.join(conditions.throttle_reasons)}"
+    taken = (conditions.other_load or 0) + (conditions.steal or 0)
+    if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
+        return f"others took {taken:.0%} of the CPUs' time"
+    return None
+
+
+@dataclass(slots=True)
+class _Race:
+    """A race under way."""
+
+    candidate: Entry
+    baseline: Entry
+    protocol: Protocol
+    design: PairDesign
+    on_pairs: OnPairs
+    processes: list[PairedProcess] = field(default_factory=list)
+    judged: list[PairedBatch] = field(default_factory=list)
+    timed: int = 0
+    ready: tuple[Ready, Ready] | None = None
+
+    def run(self, timeout_seconds: float) -> RaceRecord:
+        created, start = datetime.now(UTC), time.monotonic()
+        judgement: Judgement | None = None
+        while judgement is None:
+            with WorkerSession(timeout_seconds=timeout_seconds) as session:
+                judgement = self._run_process(session)
+        return self._record(judgement, created, time.monotonic() - start)
+
+    def _run_process(self, session: WorkerSession) -> Judgement | None:
+        cpus = self._load(session)
+        batches: list[PairedBatch] = []
+        judgement: Judgement | None = None
+        done = self_done = 0
+        while judgement is None and done < self.design.pairs_per_process:
+            count = min(
+                pairs_to_look(sum(len(batch.pairs) for batch in self.judged), self.design),
+                self.design.pairs_per_process - done,
+                self.design.max_pairs - self.timed,
+            )
+            # The self-check keeps pace with the pairs, whatever the batches are.
+            share = self.design.self_pairs_per_process / self.design.pairs_per_process
+            self_count = int((done + count) * share) - self_done
+            batch = self._time(session, count, self_count, done=done, self_done=self_done)
+            done += count
+            self_done += self_count
+            self.timed += count
+            batches.append(batch)
+            if batch.set_aside is None:
+                self.judged.append(batch)
+            self.on_pairs(self.timed, self.design.max_pairs)
+            judgement = self._judge()
+        self.processes.append(PairedProcess(cpus=cpus, batches=tuple(batches)))
+        return judgement
+
+    def _load(self, session: WorkerSession) -> tuple[int, ...]:
+        """Load both networks, and have each make a forward so that a failure has a name."""
+        entry = self.candidate
+        size = (*self.protocol.counted_input, 3)
+        noise = np.random.default_rng(self.protocol.seed).integers(0, 256, size, np.uint8)
+        try:
+            ours = session.load(
+                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+            )
+            session.upscale(noise, "fixed")
+        except WorkerError as error:
+            raise _said_of(f"candidate {entry.descriptor.name}", error) from None
+        entry = self.baseline
+        try:
+            theirs = session.load_baseline(
+                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+            )
+        except WorkerError as error:
+            raise _said_of(f"baseline {entry.descriptor.name}", error) from None
+        ready = (ours, theirs)
+        if self.ready is None:
+            self.ready = ready
+        for entry, first, now in zip(
+            (self.candidate, self.baseline), self.ready, ready, strict=True
+        ):
+            if first.code_sha256 != now.code_sha256:
+                message = f"the code of {entry.descriptor.name} changed during the race"
+                raise MeasurementError(message, advice="Race again and leave its files alone.")
+        return ours.cpus
+
+    def _time(
+        self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
+    ) -> PairedBatch:
+        odd_process = len(self.processes) % 2
+        try:
+            timed = session.time_pairs(
+                count=count,
+                self_count=self_count,
+                discard=0 if done else self.design.discarded_pairs,
+                candidate_first=(done + odd_process) % 2 == 0,
+                twin_first=(self_done + odd_process) % 2 == 0,
+            )
+        except WorkerError as error:
+            if not error.fatal:
+                raise
+            names = f"{self.candidate.descriptor.name} or {self.baseline.descriptor.name}"
+            raise _said_of(names, error) from None
+        return PairedBatch(
+            pairs=timed.pairs,
+            self_pairs=timed.self_pairs,
+            conditions=timed.conditions,
+            set_aside=disturbance(timed.conditions, self.design),
+        )
+
+    def _judge(self) -> Judgement | None:
+        pairs = [pair for batch in self.judged for pair in batch.pairs]
+        self_pairs = [pair for batch in self.judged for pair in batch.self_pairs]
+        return judge(pairs, self_pairs, self.design, set_aside=self.timed - len(pairs))
+
+    def _record(self, judgement: Judgement, created: datetime, seconds: float) -> RaceRecord:
+        if self.ready is None:
+            raise AssertionError("a race without a process")
+        environment = describe_environment(
+            threads=self.ready[0].threads, accelerator=self.ready[0].accelerator
+        )
+        candidate, baseline = (
+            _identity(entry, ready)
+            for entry, ready in zip((self.candidate, self.baseline), self.ready, strict=True)
+        )
+        return RaceRecord(
+            race_id=_race_id(created, candidate, baseline),
+            created=created,
+            duration_seconds=seconds,
+            candidate=candidate,
+            baseline=baseline,
+            protocol=self.protocol,
+            design=self.design,
+            environment=environment,
+            environment_digest=digest_of(environment),
+            processes=tuple(self.processes),
+            estimate=judgement.estimate,
+            self_check=judgement.self_check,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            notices=tuple(self._notices()),
+        )
+
+    def _notices(self) -> Iterator[Notice]:
+        batches = [batch for process in self.processes for batch in process.batches]
+        aside = [batch for batch in batches if batch.set_aside is not None]
+        if aside:
+            pairs = sum(len(batch.pairs) for batch in aside)
+            yield Notice(
+                code="other-load",
+                message=f"{pairs} of {self.timed} pairs were set aside, the last because "
+                f"{aside[-1].set_aside}",
+                advice="End what else runs on this machine; `esrbench doctor` says what it sees.",
+            )
+
+
+def _identity(entry: Entry, ready: Ready) -> EntryIdentity:
+    found = effective_weights(entry.weights, ready)
+    return identify(Entry(entry.descriptor, entry.scale, found), ready.code_sha256)
+
+
+def _said_of(who: str, error: WorkerError) -> WorkerError:
+    message = f"{who}: {error.message.removeprefix(f'{error.kind}: ')}"
+    return WorkerError(error.kind, message, advice=error.advice, fatal=error.fatal)
+
+
+def _race_id(created: datetime, candidate: EntryIdentity, baseline: EntryIdentity) -> str:
+    names = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{candidate.name}-vs-{baseline.name}")
+    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
+    return f"{stamp}-{names}-x{candidate.scale}-{secrets.token_hex(3)}"

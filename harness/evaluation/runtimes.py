@@ -1,0 +1,170 @@
+"""From raw times to runtimes: the challenge's number, its relation to a baseline, its spread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.records import Absent, Interval, Latency, LatencySamples, Value
+from harness.statistics import mean_of_medians, mean_value, median_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from harness.records import Replicate
+
+    Times = Callable[[LatencySamples], Sequence[float]]
+
+RUNTIMES = (
+    "runtime_images",
+    "runtime_with_bicubic",
+    "runtime_fixed",
+    "runtime_ratio",
+    "delivered_images",
+    "cold_start",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTimes:
+    """Forwards at all images of one size, all processes together, in seconds.
+
+    Attributes:
+        lr_size: height and width in pixels.
+        images: number of images of this size.
+        rounds: number of forwards.
+        median: of them.
+        p5: 5th percentile.
+        p95: 95th percentile.
+    """
+
+    lr_size: tuple[int, int]
+    images: int
+    rounds: int
+    median: float
+    p5: float
+    p95: float
+
+
+def runtime_values(latency: Latency | Absent) -> dict[str, Value | Absent]:
+    """Values of the metrics in ``RUNTIMES``.
+
+    With one process, intervals speak of rounds within it: bootstrap for means over images, order
+    statistics for medians. With several, each process gives one figure, the value is their mean
+    and the interval Student's, so that it covers what differs between processes.
+    """
+    if isinstance(latency, Absent):
+        return dict.fromkeys(RUNTIMES, latency)
+    failure = _failure(latency)
+    if failure is not None:
+        return dict.fromkeys(RUNTIMES, failure)
+    return {
+        "runtime_images": _over_images(latency, lambda samples: samples.seconds),
+        "runtime_with_bicubic": _with_bicubic(latency),
+        "runtime_fixed": _over_fixed(latency),
+        "runtime_ratio": _ratio(latency),
+        "delivered_images": _over_images(latency, lambda samples: samples.delivered_seconds),
+        "cold_start": _cold_start(latency),
+    }
+
+
+def images_seconds(replicate: Replicate) -> float | None:
+    """The challenge's number of one process: mean over images of per-image medians."""
+    if isinstance(replicate.images, Absent):
+        return None
+    return _mean_of_medians([samples.seconds for samples in replicate.images])
+
+
+def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
+    """Spread of the forwards at each size of the data set's images, smallest first."""
+    seconds: dict[tuple[int, int], list[float]] = {}
+    names: dict[tuple[int, int], set[str]] = {}
+    for replicate in latency.replicates:
+        for samples in _images(replicate):
+            seconds.setdefault(samples.lr_size, []).extend(samples.seconds)
+            names.setdefault(samples.lr_size, set()).add(samples.input_name)
+    rows = []
+    for size in sorted(seconds, key=lambda size: (size[0] * size[1], size)):
+        p5, median, p95 = np.percentile(seconds[size], [5, 50, 95])
+        count = len(seconds[size])
+        rows.append(
+            SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95))
+        )
+    return tuple(rows)
+
+
+def _failure(latency: Latency) -> Absent | None:
+    parts = (part for each in latency.replicates for part in (each.fixed, each.images))
+    return next((part for part in parts if isinstance(part, Absent)), None)
+
+
+def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
+    return () if isinstance(replicate.images, Absent) else replicate.images
+
+
+def _fixed(latency: Latency) -> Iterable[LatencySamples]:
+    return (each.fixed for each in latency.replicates if isinstance(each.fixed, LatencySamples))
+
+
+def _over_images(latency: Latency, times: Times) -> Value:
+    """Mean over images of per-image medians."""
+    processes = [[times(samples) for samples in _images(each)] for each in latency.replicates]
+    if len(processes) == 1:
+        return mean_of_medians(processes[0])
+    return mean_value([_mean_of_medians(images) for images in processes])
+
+
+def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
+    return float(np.mean([np.median(seconds) for seconds in images]))
+
+
+def _with_bicubic(latency: Latency) -> Value | Absent:
+    """Enlargement and network in turn; rounds are paired in order."""
+    if not all(samples.preparation_seconds for samples in _images(latency.replicates[0])):
+        return Absent(kind="unavailable", reason="the network takes the LR image as it is")
+
+    def both(samples: LatencySamples) -> Sequence[float]:
+        pairs = zip(samples.preparation_seconds, samples.seconds, strict=False)
+        return [sum(pair) for pair in pairs]
+
+    return _over_images(latency, both)
+
+
+def _over_fixed(latency: Latency) -> Value:
+    samples = [each.seconds for each in _fixed(latency)]
+    if len(samples) == 1:
+        return median_value(samples[0])
+    return mean_value([float(np.median(seconds)) for seconds in samples])
+
+
+def _cold_start(latency: Latency) -> Value:
+    seconds = [each.cold_start_seconds for each in latency.replicates]
+    return median_value([each for each in seconds if each is not None])
+
+
+def _ratio(latency: Latency) -> Value | Absent:
+    """Geometric mean over rounds of the entry's runtime over the baseline's."""
+    if latency.baseline is None:
+        return Absent(
+            kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
+        )
+    rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=False)
+    ratios = [(images_seconds(replicate), seconds) for replicate, seconds in rounds]
+    logs = [math.log(ours / theirs) for ours, theirs in ratios if ours and theirs]
+    if not logs:
+        return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
+    mean = mean_value(logs)
+    interval = mean.interval
+    return Value(
+        value=math.exp(mean.value),
+        interval=interval
+        and Interval(
+            low=math.exp(interval.low),
+            high=math.exp(interval.high),
+            confidence=interval.confidence,
+            method=interval.method,
+        ),
+    )

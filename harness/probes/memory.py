@@ -1,0 +1,246 @@
+"""Peak GPU memory of a forward, predicted without a GPU from how long its tensors live.
+
+A forward on ``meta`` runs the same Python code and the same operators as one on a GPU, so its
+tensors are made and released in the same order; only their pixels are missing. Each storage is
+counted from the operator that returned it until the last reference to it is gone, which is when
+PyTorch hands its block back to the allocator.
+
+The plain sum of what is alive is what PyTorch asks its allocator for and does not depend on
+what ran before. ``torch.cuda.max_memory_allocated`` reports a little more: blocks that were
+taken whole (see ``harness.probes.allocator``), depending on which images came first.
+
+Left out: workspaces of cuDNN and cuBLAS, buffers inside a CUDA kernel, the CUDA context, and
+what the caching allocator reserves without using it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import MeasurementError
+from harness.probes.allocator import Block, CachingAllocator, rounded
+from harness.probes.counters.shapes import ShapeMode, on_meta
+from harness.records import PredictedMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LARGEST_SIDE: Final = 510
+"""Longest side of a DIV2K validation image at x4 in pixels; the largest one is 510x510."""
+
+ORDERS: Final = (
+    (510,),
+    (339, 339, 339, 510),
+    (339, 510, 510),
+    (339, 384, 510),
+    (300, 339, 384, 408, 510),
+)
+"""Plausible orders of images before and with the largest: heights of 510 pixels' width.
+
+Most of DIV2K's validation images have sides of 3:2 (339x510 at x4). Their order in the
+challenge's runs is not published beyond that, so the figure is a band.
+"""
+
+
+def predict_memory(
+    network: nn.Module, *, input_size: tuple[int, int], channels: int = 3
+) -> PredictedMemory:
+    """Predict the memory of one forward of a batch of 1 in float32 under ``inference_mode``.
+
+    Args:
+        network: in eval mode, on CPU or ``meta``; a copy of it runs, without values.
+        input_size: height and width of its input in pixels.
+        channels: of its input.
+
+    Returns:
+        The highest sum of parameters, buffers, input, features and output alive, each rounded
+        up to 512 bytes, and the band of what a caching allocator reports, over images of this
+        size and smaller ones before it; sizes that the network refuses are left out.
+
+    Raises:
+        MeasurementError: the output is no tensor.
+        Exception: whatever the forward raises without pixel values.
+    """
+    traced = on_meta(network)
+    weights = [rounded(_bytes_of(tensor)) for tensor in _state(traced)]
+    largest = trace_lifetimes(traced, input_size=input_size, channels=channels)
+    images = {LARGEST_SIDE: largest}
+    for side in {side for order in ORDERS for side in order} - {LARGEST_SIDE}:
+        smaller = (input_size[0] * side // LARGEST_SIDE, input_size[1])
+        try:
+            images[side] = trace_lifetimes(traced, input_size=smaller, channels=channels)
+        except Exception:  # noqa: BLE001 - a stranger's forward may refuse small images anyhow
+            continue
+    reported = [
+        _allocated(weights, [images[side] for side in order])
+        for order in ORDERS
+        if images.keys() >= set(order)
+    ]
+    return PredictedMemory(
+        input_size=input_size,
+        weights_bytes=sum(weights),
+        input_bytes=largest.input_bytes,
+        output_bytes=largest.output_bytes,
+        peak_bytes=sum(weights) + largest.peak_bytes,
+        allocator_bytes=(min(reported), max(reported)),
+        peak_operator=largest.peak_operator,
+    )
+
+
+@dataclass(slots=True)
+class Lifetimes:
+    """When the tensors of one forward came and went, its network's own state left out.
+
+    Attributes:
+        events: (number of the tensor, bytes) in the order in which they happened; bytes are
+            multiples of 512, negative where the tensor goes.
+        alive_bytes: of all tensors alive.
+        peak_bytes: most of them so far.
+        peak_operator: operator that reached that; ``input`` before any.
+        input_bytes: of the input.
+        output_bytes: of the output.
+    """
+
+    events: list[tuple[int, int]] = field(default_factory=list)
+    alive_bytes: int = 0
+    peak_bytes: int = 0
+    peak_operator: str = "input"
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+
+def trace_lifetimes(
+    network: nn.Module, *, input_size: tuple[int, int], channels: int = 3
+) -> Lifetimes:
+    """Follow every tensor of one forward from its input to the release of its output.
+
+    Args:
+        network: on ``meta``, in eval mode.
+        input_size: height and width of its input in pixels.
+        channels: of its input.
+
+    Raises:
+        MeasurementError: the output is no tensor.
+        Exception: whatever the forward raises.
+    """
+    recorder = _Recorder(_state(network))
+    lr = torch.empty((1, channels, *input_size), device="meta")
+    lifetimes = recorder.lifetimes
+    recorder.see(lr, "input")
+    lifetimes.input_bytes = lifetimes.alive_bytes
+    with torch.no_grad(), ShapeMode(watch=recorder.watch):
+        output = network(lr)
+    if not isinstance(output, Tensor):
+        raise MeasurementError(
+            f"the output is a {type(output).__name__}, expected a tensor",
+            advice="Return the SR image alone.",
+        )
+    lifetimes.output_bytes = rounded(output.untyped_storage().nbytes())
+    # As in the challenge's loop: the output is copied to the host, then the input is replaced.
+    del output
+    del lr
+    recorder.close()
+    return lifetimes
+
+
+class _Recorder:
+    """Notes when storages on ``meta`` come and go."""
+
+    def __init__(self, known: Iterator[Tensor]) -> None:
+        self.lifetimes = Lifetimes()
+        self._numbers = 0
+        # By the address of the storage, which none other has while this one is alive.
+        self._alive: dict[int, tuple[int, int, weakref.ref[Any] | None]] = {}
+        for tensor in known:
+            self._alive[_address(tensor)] = (-1, 0, None)
+
+    def watch(
+        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Note what an operator returned; told by ``ShapeMode``."""
+        if isinstance(result, Tensor):
+            self.see(result, called)
+        elif isinstance(result, tuple | list):
+            for each in result:
+                if isinstance(each, Tensor):
+                    self.see(each, called)
+
+    def see(self, tensor: Tensor, called: str) -> None:
+        """Note a tensor if its storage is new: views and results in place are not."""
+        if not tensor.is_meta:
+            return
+        storage = tensor.untyped_storage()
+        address = storage._cdata  # noqa: SLF001 - the storage's identity
+        size = rounded(storage.nbytes())
+        known = self._alive.get(address)
+        if known is not None:
+            if known[2] is None or known[1] == size:
+                return
+            # It was resized: its block is replaced.
+            self._release(address)
+        number = self._numbers
+        self._numbers += 1
+        self._alive[address] = (
+            number,
+            size,
+            weakref.ref(storage, partial(self._forget, address)),
+        )
+        if size:
+            lifetimes = self.lifetimes
+            lifetimes.events.append((number, size))
+            lifetimes.alive_bytes += size
+            if lifetimes.alive_bytes > lifetimes.peak_bytes:
+                lifetimes.peak_bytes = lifetimes.alive_bytes
+                lifetimes.peak_operator = called
+
+    def close(self) -> None:
+        """Release what the forward left alive, in a cache of its own: the image is done."""
+        for address, (_, _, reference) in list(self._alive.items()):
+            if reference is not None:
+                self._release(address)
+
+    def _forget(self, address: int, _reference: object) -> None:
+        self._release(address)
+
+    def _release(self, address: int) -> None:
+        released = self._alive.pop(address, None)
+        if released is not None and released[1]:
+            number, size, _ = released
+            self.lifetimes.events.append((number, -size))
+            self.lifetimes.alive_bytes -= size
+
+
+def _allocated(weights: Sequence[int], images: Sequence[Lifetimes]) -> int:
+    """Peak that the caching allocator counts over a network and images in this order."""
+    allocator = CachingAllocator()
+    for size in weights:
+        if size:
+            allocator.allocate(size)
+    for image in images:
+        blocks: dict[int, Block] = {}
+        for number, size in image.events:
+            if size > 0:
+                blocks[number] = allocator.allocate(size)
+            else:
+                allocator.free(blocks.pop(number))
+    return allocator.peak_bytes
+
+
+def _state(network: nn.Module) -> Iterator[Tensor]:
+    """All distinct parameters and buffers."""
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # noqa: SLF001 - the storage's identity

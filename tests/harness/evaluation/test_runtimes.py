@@ -1,0 +1,132 @@
+"""Runtimes from raw samples, against hand computation."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from scipy import stats
+
+from harness.evaluation.runtimes import RUNTIMES, images_seconds, runtime_values, times_by_size
+from harness.records import Absent, BaselineTimes, Latency, LatencySamples, Replicate, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def samples(
+    name: str, seconds: Sequence[float], *, size: tuple[int, int] = (8, 8), **fields: object
+) -> LatencySamples:
+    return LatencySamples(
+        input_name=name,
+        lr_size=size,
+        clock="monotonic",
+        warmup_seconds=(seconds[0] * 3,),
+        steady=True,
+        seconds=tuple(seconds),
+        delivered_seconds=tuple(each + 1 for each in seconds),
+        stopped_by="max-rounds",
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def replicate(index: int, *images: LatencySamples, fixed: LatencySamples | Absent) -> Replicate:
+    cold = None if isinstance(fixed, Absent) else fixed.warmup_seconds[0]
+    return Replicate(
+        index=index,
+        position=0,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        cpus=(0,),
+        cold_start_seconds=cold,
+        fixed=fixed,
+        images=images,
+    )
+
+
+def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> Latency:
+    return Latency(order_seed=0, entries=("net",), replicates=replicates, baseline=baseline)
+
+
+def value(values: dict[str, Value | Absent], metric: str) -> Value:
+    found = values[metric]
+    assert isinstance(found, Value)
+    return found
+
+
+ONE = replicate(
+    0,
+    samples("a", (1.0, 2.0, 9.0)),
+    samples("b", (4.0, 4.0, 4.0), size=(8, 16)),
+    fixed=samples("fixed", (5.0, 6.0, 7.0)),
+)
+TWO = replicate(
+    1,
+    samples("a", (3.0, 3.0, 3.0)),
+    samples("b", (7.0, 7.0, 1.0), size=(8, 16)),
+    fixed=samples("fixed", (8.0, 8.0, 9.0)),
+)
+
+
+def test_one_process_gives_the_mean_of_its_images_medians() -> None:
+    values = runtime_values(latency(ONE))
+    assert value(values, "runtime_images").value == (2.0 + 4.0) / 2
+    assert value(values, "delivered_images").value == (3.0 + 5.0) / 2
+    assert value(values, "runtime_fixed").value == 6.0
+    assert value(values, "cold_start").value == 15.0
+    assert set(values) == set(RUNTIMES)
+
+
+def test_several_processes_give_a_mean_with_students_interval() -> None:
+    runtime = value(runtime_values(latency(ONE, TWO)), "runtime_images")
+    assert [images_seconds(each) for each in (ONE, TWO)] == [3.0, 5.0]
+    assert runtime.value == 4.0
+    low, high = stats.t.interval(0.95, 1, loc=4.0, scale=stats.sem([3.0, 5.0]))
+    assert runtime.interval is not None
+    assert runtime.interval.low == pytest.approx(low)
+    assert runtime.interval.high == pytest.approx(high)
+    fixed = value(runtime_values(latency(ONE, TWO)), "runtime_fixed")
+    assert fixed.value == (6.0 + 8.0) / 2
+
+
+def test_the_ratio_to_the_baseline_is_taken_round_by_round() -> None:
+    baseline = BaselineTimes(name="base", images_seconds=(1.5, 10.0), fixed_seconds=(1.0, 1.0))
+    ratio = value(runtime_values(latency(ONE, TWO, baseline=baseline)), "runtime_ratio")
+    # Rounds 2.0 and 0.5: their geometric mean is 1, whatever the machine did between them.
+    assert ratio.value == pytest.approx(1.0)
+    spread = stats.t.ppf(0.975, 1) * stats.sem([math.log(2), math.log(0.5)])
+    assert ratio.interval is not None
+    assert ratio.interval.high == pytest.approx(math.exp(spread))
+    assert ratio.interval.low == pytest.approx(math.exp(-spread))
+
+
+def test_a_baseline_that_failed_leaves_no_ratio() -> None:
+    baseline = BaselineTimes(name="base", images_seconds=(None,), fixed_seconds=(None,))
+    ratio = runtime_values(latency(ONE, baseline=baseline))["runtime_ratio"]
+    assert isinstance(ratio, Absent)
+    assert "base" in ratio.reason
+
+
+def test_enlargement_and_network_are_added_round_by_round() -> None:
+    image = samples("a", (1.0, 2.0, 3.0), preparation_seconds=(0.5, 0.1, 0.2))
+    record = latency(replicate(0, image, fixed=samples("fixed", (1.0,))))
+    assert value(runtime_values(record), "runtime_with_bicubic").value == pytest.approx(2.1)
+    assert isinstance(runtime_values(latency(ONE))["runtime_with_bicubic"], Absent)
+
+
+def test_a_failed_part_leaves_every_runtime_absent_for_its_reason() -> None:
+    gone = Absent(kind="failed", reason="crash: gone")
+    broken = ONE.model_copy(update={"images": gone})
+    assert set(runtime_values(latency(broken)).values()) == {gone}
+    assert set(runtime_values(gone).values()) == {gone}
+
+
+def test_spread_is_given_for_each_size() -> None:
+    small, wide = times_by_size(latency(ONE, TWO))
+    assert (small.lr_size, small.images, small.rounds) == ((8, 8), 1, 6)
+    assert small.median == 3.0
+    # Linear interpolation between order statistics of 1, 2, 3, 3, 3, 9.
+    assert small.p5 == pytest.approx(1.25)
+    assert small.p95 == pytest.approx(7.5)
+    assert (wide.lr_size, wide.images, wide.rounds) == ((8, 16), 1, 6)
