@@ -1,76 +1,256 @@
-"""What the harness itself costs on a 2040x1356 image, and complexity of each network."""
+"""What the harness itself costs, and the same work done the official way in the same run.
+
+Stages run in one thread. The scores of both ways are asserted to be equal.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import subprocess
+import sys
+import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import official_flow as official
 import pytest
+import torch
+from conftest import HEIGHT, SCALE, WIDTH, Step
 
+from harness.catalog.decoded import read_decoded
 from harness.catalog.networks import build_network
-from harness.catalog.registry import ModelDescriptor, default_registry
+from harness.catalog.pairs import check
+from harness.catalog.registry import default_registry
 from harness.imaging.codecs import read_rgb, write_png
-from harness.imaging.quality import luma, psnr, ssim
-from harness.imaging.resize import downscale, upscale
+from harness.imaging.quality import luma, psnr, score_image, ssim
+from harness.isolation.channel import Channel
 from harness.probes.complexity import measure_complexity
-from harness.protocol import COUNTERS
+from harness.probes.forward import PixelConversion
+from harness.protocol import COUNTERS, Protocol, QualityDefinition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
-    from pytest_benchmark.fixture import BenchmarkFixture
 
-HEIGHT, WIDTH = 1356, 2040
+    from harness.catalog.pairs import ImagePairs
+
+    Pixels = npt.NDArray[np.uint8]
+
+CONVERSION = PixelConversion(SCALE)
+CPU = torch.device("cpu")
+ONE_ULP_OF_DB = math.ulp(64.0)
+SSIM_ROUNDING = 1e-12
+"""Sums of a few million float64 terms in another order."""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+READ_HR = Step("decode HR, PNG (ours: every chunk's CRC checked)")
+READ_CACHED = Step("decode HR, kept pixels, every one touched")
+READ_LR = Step("decode LR, PNG")
+TO_INPUT = Step("LR to tensor")
+QUANTISE = Step("tensor to uint8", ratio=2)
+PSNR = Step("PSNR RGB", ratio=40)
+SSIM = Step("SSIM RGB, float64", ratio=12)
+SSIM_Y = Step("luma of both, PSNR-Y, SSIM-Y")
+SCORES = Step("PSNR, PSNR-Y, SSIM-Y")
+WRITE = Step("write SR as PNG")
+CHECK = Step("check of a data set before a run, from PNG")
+CHECK_CACHED = Step("check of a data set before a run, pixels kept")
+TRANSFER = Step("SR of 8.3 MB through the worker's pipe")
+COUNT = Step("complexity and predicted memory, all networks", seconds=10)
+HELP = Step("esrbench --help", seconds=0.4)
 
 
 @pytest.fixture(scope="module")
-def hr() -> npt.NDArray[np.uint8]:
-    """Smooth structure and noise, so that PNG compresses about as badly as a photograph."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    smooth = 127 + 80 * np.sin(rows / 37)[..., None] * np.cos(columns / 53)[..., None]
-    return (smooth + rng.normal(0, 6, (HEIGHT, WIDTH, 3))).clip(0, 255).astype(np.uint8)
+def output(hr: Pixels) -> torch.Tensor:
+    """A network's output (1, 3, H, W) near the HR image, partly outside [0, 1]."""
+    noise = torch.randn((1, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
+    return torch.from_numpy(hr).permute(2, 0, 1)[None].contiguous() / 255 + 0.02 * noise
 
 
 @pytest.fixture(scope="module")
-def sr(hr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The HR image after bicubic down and up."""
-    return upscale(downscale(hr, 4, border="mirror"), 4, border="mirror")
+def sr(output: torch.Tensor, lr: Pixels) -> Pixels:
+    """The output as our pixels, (H, W, 3) in memory."""
+    return CONVERSION.to_pixels(output, lr)
 
 
-def test_strict_png_read(
-    benchmark: BenchmarkFixture, hr: npt.NDArray[np.uint8], tmp_path: Path
+@pytest.fixture(scope="module")
+def official_sr(output: torch.Tensor) -> Pixels:
+    """The output as the official pixels, a view of planar memory."""
+    return official.to_image(output.clone())
+
+
+def test_decode_official(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    measure(READ_HR, "official", partial(official.read_image, pairs.pairs[0].hr))
+
+
+def test_decode(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    pixels = measure(READ_HR, "ours", partial(read_rgb, pairs.pairs[0].hr))
+    assert np.array_equal(pixels, official.read_image(pairs.pairs[0].hr))
+
+
+def test_decode_for_cache_official(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    measure(READ_CACHED, "official", partial(official.read_image, pairs.pairs[0].hr))
+
+
+def test_decode_from_cache(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    path = pairs.pairs[0].hr
+    pixels = measure(READ_CACHED, "ours", lambda: (found := read_decoded(path), found.max())[0])
+    assert np.array_equal(pixels, official.read_image(path))
+
+
+def test_decode_lr_official(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    measure(READ_LR, "official", partial(official.read_image, pairs.pairs[0].lr))
+
+
+def test_decode_lr(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    measure(READ_LR, "ours", partial(read_rgb, pairs.pairs[0].lr))
+
+
+def test_to_input_official(measure: Callable[..., Any], lr: Pixels) -> None:
+    measure(TO_INPUT, "official", partial(official.to_tensor, lr), rounds=50)
+
+
+def test_to_input(measure: Callable[..., Any], lr: Pixels) -> None:
+    tensor = measure(TO_INPUT, "ours", partial(CONVERSION.to_input, lr, CPU), rounds=50)
+    # Both are within half an ulp of level / 255: one divides, one multiplies by the inverse.
+    assert torch.allclose(tensor, official.to_tensor(lr), rtol=0, atol=1e-7)
+
+
+def test_quantise_official(measure: Callable[..., Any], output: torch.Tensor) -> None:
+    measure(QUANTISE, "official", partial(official.to_image, output.clone()), rounds=30)
+
+
+def test_quantise(
+    measure: Callable[..., Any], output: torch.Tensor, lr: Pixels, official_sr: Pixels
 ) -> None:
-    path = tmp_path / "hr.png"
-    write_png(path, hr)
-    benchmark(read_rgb, path)
+    pixels = measure(QUANTISE, "ours", partial(CONVERSION.to_pixels, output, lr), rounds=30)
+    assert np.array_equal(pixels, official_sr)
 
 
-def test_bicubic_downscale(benchmark: BenchmarkFixture, hr: npt.NDArray[np.uint8]) -> None:
-    benchmark(downscale, hr, 4, border="mirror")
+def test_psnr_official(measure: Callable[..., Any], official_sr: Pixels, hr: Pixels) -> None:
+    measure(PSNR, "official", partial(official.psnr, official_sr, hr, SCALE))
 
 
-def test_psnr_rgb(
-    benchmark: BenchmarkFixture, sr: npt.NDArray[np.uint8], hr: npt.NDArray[np.uint8]
-) -> None:
-    benchmark(psnr, sr, hr, 4)
+def test_psnr(measure: Callable[..., Any], sr: Pixels, official_sr: Pixels, hr: Pixels) -> None:
+    value = measure(PSNR, "ours", partial(psnr, sr, hr, SCALE), rounds=100)
+    assert abs(value - official.psnr(official_sr, hr, SCALE)) <= ONE_ULP_OF_DB
 
 
-def test_ssim_y(
-    benchmark: BenchmarkFixture, sr: npt.NDArray[np.uint8], hr: npt.NDArray[np.uint8]
-) -> None:
-    benchmark(ssim, luma(sr, "unrounded"), luma(hr, "unrounded"), 4)
+def test_ssim_official(measure: Callable[..., Any], official_sr: Pixels, hr: Pixels) -> None:
+    measure(SSIM, "official", partial(official.ssim, official_sr, hr, SCALE), rounds=3)
 
 
-@pytest.mark.parametrize("model", default_registry(), ids=lambda model: model.name)
-def test_complexity_by_all_counters(benchmark: BenchmarkFixture, model: ModelDescriptor) -> None:
-    build = partial(build_network, model, 4)
-    benchmark.pedantic(
-        measure_complexity,
-        args=(build,),
-        kwargs={"input_size": (256, 256), "counters": COUNTERS},
-        rounds=3,
-        warmup_rounds=1,
+def test_ssim(measure: Callable[..., Any], sr: Pixels, official_sr: Pixels, hr: Pixels) -> None:
+    value = measure(SSIM, "ours", partial(ssim, sr, hr, SCALE))
+    assert value == pytest.approx(official.ssim(official_sr, hr, SCALE), abs=SSIM_ROUNDING)
+
+
+def official_y(sr: Pixels, hr: Pixels) -> tuple[float, float]:
+    a, b = official.luma(sr), official.luma(hr)
+    return official.psnr(a, b, SCALE), official.ssim(a, b, SCALE)
+
+
+def our_y(sr: Pixels, hr: Pixels) -> tuple[float | None, float]:
+    a, b = luma(sr, "unrounded"), luma(hr, "unrounded")
+    return psnr(a, b, SCALE), ssim(a, b, SCALE)
+
+
+def test_luma_official(measure: Callable[..., Any], official_sr: Pixels, hr: Pixels) -> None:
+    measure(SSIM_Y, "official", partial(official_y, official_sr, hr), rounds=5)
+
+
+def test_luma(measure: Callable[..., Any], sr: Pixels, hr: Pixels) -> None:
+    values = measure(SSIM_Y, "ours", partial(our_y, sr, hr))
+    # The official coefficients are rounded decimals, so that luma differs in its last bits.
+    assert values == pytest.approx(official_y(sr, hr), rel=1e-10)
+
+
+def test_all_scores_official(measure: Callable[..., Any], official_sr: Pixels, hr: Pixels) -> None:
+    measure(
+        SCORES,
+        "official",
+        lambda: (official.psnr(official_sr, hr, SCALE), *official_y(official_sr, hr)),
+        rounds=5,
     )
+
+
+def test_all_scores(measure: Callable[..., Any], sr: Pixels, hr: Pixels) -> None:
+    score = partial(score_image, sr, hr, scale=SCALE, definition=QualityDefinition(), image="0801")
+    found = measure(SCORES, "ours", score)
+    expected = (official.psnr(sr, hr, SCALE), *official_y(sr, hr))
+    assert (found.psnr_rgb, found.psnr_y, found.ssim_y) == pytest.approx(expected, rel=1e-10)
+
+
+def test_write_official(measure: Callable[..., Any], official_sr: Pixels, tmp_path: Path) -> None:
+    measure(WRITE, "official", partial(official.save_image, official_sr, tmp_path / "sr.png"))
+
+
+def test_write(measure: Callable[..., Any], sr: Pixels, tmp_path: Path) -> None:
+    measure(WRITE, "ours", partial(write_png, tmp_path / "sr.png", sr))
+    assert np.array_equal(official.read_image(tmp_path / "sr.png"), sr)
+
+
+@pytest.mark.parametrize("step", [CHECK, CHECK_CACHED], ids=["png", "kept"])
+def test_check(
+    measure: Callable[..., Any],
+    pairs: ImagePairs,
+    step: Step,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if step is CHECK:
+        monkeypatch.setenv("ESRBENCH_DECODED", "off")
+    measure(step, "ours", partial(check, pairs), rounds=3, images=len(pairs))
+
+
+def test_transfer(measure: Callable[..., Any], sr: Pixels) -> None:
+    (their_read, our_write), (our_read, their_write) = os.pipe(), os.pipe()
+    ours, theirs = Channel(our_read, our_write), Channel(their_read, their_write)
+    content = sr.tobytes()
+
+    def answer() -> None:
+        while theirs.receive()[0]["command"] == "upscale":
+            theirs.send({"event": "upscaled"}, content)
+
+    def ask() -> bytes:
+        ours.send({"command": "upscale"})
+        return ours.receive()[1]
+
+    worker = threading.Thread(target=answer)
+    worker.start()
+    received = measure(TRANSFER, "ours", ask, rounds=30)
+    ours.send({"command": "stop"})
+    worker.join()
+    ours.close()
+    theirs.close()
+    assert received == content
+
+
+def test_complexity(measure: Callable[..., Any]) -> None:
+    protocol = Protocol()
+
+    def count() -> int:
+        for model in default_registry():
+            scale = SCALE if SCALE in model.scales else model.scales[0]
+            conversion = PixelConversion.of(model, scale, model.data_range)
+            measure_complexity(
+                partial(build_network, model, scale),
+                input_size=conversion.input_size(protocol.counted_input),
+                memory_input=conversion.input_size(protocol.memory_input),
+                channels=conversion.channels,
+                counters=COUNTERS,
+            )
+        return len(list(default_registry()))
+
+    assert measure(COUNT, "ours", count, rounds=1) > 0
+
+
+def test_help(measure: Callable[..., Any]) -> None:
+    command = [sys.executable, "-m", "harness.cli.app", "--help"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = partial(subprocess.run, command, check=True, capture_output=True, env=environment)
+    assert b"esrbench" in measure(HELP, "ours", run, rounds=5).stdout

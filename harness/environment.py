@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -22,30 +21,71 @@ RECORDED_PACKAGES = (
     "scikit-image",
 )
 
-# Without these, glibc gives every large tensor back to the kernel and pays page faults for
-# it on the next forward, which can double the time of a large one on CPU.
 MALLOC_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
+"""Set for every worker; only glibc's own allocator obeys.
 
+Without them it gives every large tensor back to the kernel and pays page faults for it on the
+next forward, which can double the time of a large one on CPU.
+"""
+
+ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "hoard", "ld-musl")
+"""Libraries that take glibc's place, by part of their file name."""
 
 WORKER_VARIABLE = "ESRBENCH_WORKER"
 """Set in workers, so that a script that they import does not start a run of its own."""
 
 
-def cpu_name() -> str:
-    """Model name of the processor, or its architecture where the system does not tell."""
+def read_system(path: str, *, root: Path = Path("/")) -> str | None:
+    """Text of a file in which the kernel tells something, or None where it does not.
+
+    Args:
+        path: without a leading slash, such as ``proc/cpuinfo``.
+        root: folder that holds ``proc`` and ``sys``.
+    """
     try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
+        return (root / path).read_text(errors="replace").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def cpu_name(*, root: Path = Path("/")) -> str:
+    """Model name of the processor, or its architecture where the system does not tell."""
+    text = read_system("proc/cpuinfo", root=root) or ""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
-def cpus_available() -> int:
-    """Logical CPUs this process may run on."""
+def available_cpus() -> tuple[int, ...]:
+    """Numbers of the logical CPUs this process may run on; empty where there is no such notion."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return ()
+
+
+def cpus_available() -> int:
+    """How many logical CPUs this process may run on."""
+    return len(available_cpus()) or os.cpu_count() or 1
+
+
+def allocator(*, root: Path = Path("/")) -> str | None:
+    """What serves ``malloc``: ``glibc 2.36``, a library of ``ALLOCATORS``, or None if unknown.
+
+    A preloaded library shows in this process and is inherited by its workers.
+    """
+    mapped = read_system("proc/self/maps", root=root) or ""
+    for name in ALLOCATORS:
+        if re.search(rf"/[^/\n]*{name}[^/\n]*$", mapped, re.MULTILINE):
+            return name.removeprefix("ld-")
+    found = re.search(r"/(?:libc\.so\.6|libc-\d)", mapped)
+    return f"glibc {platform.libc_ver()[1]}".strip() if found else None
+
+
+def malloc_settings(*, root: Path = Path("/")) -> dict[str, str]:
+    """What is in force of ``MALLOC_SETTINGS`` in workers, or which allocator ignores them."""
+    name = allocator(root=root)
+    if name is None:
+        return {}
+    return dict(MALLOC_SETTINGS) if name.startswith("glibc") else {"allocator": name}
 
 
 def memory_bytes() -> int | None:
@@ -87,6 +127,6 @@ def describe_environment(*, threads: int, accelerator: str | None) -> Environmen
         threads=threads,
         memory_bytes=memory_bytes(),
         accelerator=accelerator,
-        malloc=MALLOC_SETTINGS if sys.platform == "linux" else {},
+        malloc=malloc_settings(),
         isolation="subprocess",
     )

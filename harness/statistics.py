@@ -282,12 +282,12 @@ def _doubt(self_check: PairedEstimate | Absent, design: PairDesign) -> str | Non
     if width > design.self_check_half_width:
         return (
             f"the machine is too noisy: the baseline against its own copy is known to {width:.1%} "
-            f"only, not to {design.self_check_half_width:.1%}"
+            f"only, not to {design.self_check_half_width:.1%}; `esrbench doctor` tells why"
         )
     allowed = 1 + design.self_check_bias
     if interval.low > allowed or interval.high < 1 / allowed:
         return (
             "the machine is unfair: the baseline against its own copy gives a ratio of "
-            f"{interval.low:.4f} to {interval.high:.4f}"
+            f"{interval.low:.4f} to {interval.high:.4f}; `esrbench doctor` tells why"
         )
     return None

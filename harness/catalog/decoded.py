@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 DECODED_VARIABLE = "ESRBENCH_DECODED"
 """``off``, or the most GiB that decoded images may take."""
 DEFAULT_GIB = 4.0
-"""Room for 300 images of 2040x1356 pixels with their LR images."""
+"""Room for 400 images of 2040x1356 pixels with their LR images."""
 
 _DECODER = 1
 """Part of every name: change it with the pixels that ``decode_rgb`` makes of a file."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_OVERHEAD_BYTES = 128 + _DIGEST_BYTES  # numpy's header and the digest
 _KEEP_SECONDS = 3600.0
 """What was used so recently makes no room for others: a set larger than the bound would push
 itself out, image by image."""
@@ -88,7 +89,9 @@ def read_decoded(path: Path, *, allow_grey: bool = False) -> Pixels:
         UsageError: ``ESRBENCH_DECODED`` is neither ``off`` nor a number.
     """
     cache = _cache()
-    if cache is not None and (sha256 := _known_hash(path)) is not None:
+    if cache is None:
+        return _decoded(read_bytes(path), path, allow_grey=allow_grey)
+    if (sha256 := _known_hash(path)) is not None:
         kept = cache.get(_entry_name(sha256, allow_grey=allow_grey))
         if kept is not None:
             return kept.pixels
@@ -151,7 +154,7 @@ class DecodedCache:
 
     def put(self, name: str, image: Decoded) -> None:
         """Keep an image if there is room; what the system refuses is not tried again."""
-        if not self._usable or not self._make_room(image.pixels.nbytes):
+        if not self._usable or not self._make_room(image.pixels.nbytes + _OVERHEAD_BYTES):
             return
         temporary = self.folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
@@ -199,7 +202,7 @@ class DecodedCache:
 def _read(path: Path, cache: DecodedCache | None, *, allow_grey: bool, proven: bool) -> Decoded:
     """Read a file's bytes, then its kept pixels if there are any, else decode and keep them."""
     if cache is None:
-        return _decoded(read_bytes(path), path, allow_grey=allow_grey)
+        return _hashed(_decoded(read_bytes(path), path, allow_grey=allow_grey))
     data, sha256 = _read_and_hash(path)
     name = _entry_name(sha256, allow_grey=allow_grey)
     kept = cache.get(name)
@@ -207,14 +210,18 @@ def _read(path: Path, cache: DecodedCache | None, *, allow_grey: bool, proven: b
         if not proven or pixel_digest(kept.pixels) == kept.sha256:
             return kept
         cache.drop(name)
-    image = _decoded(data, path, allow_grey=allow_grey)
+    image = _hashed(_decoded(data, path, allow_grey=allow_grey))
     cache.put(name, image)
     return image
 
 
-def _decoded(data: bytes, path: Path, *, allow_grey: bool) -> Decoded:
+def _decoded(data: bytes, path: Path, *, allow_grey: bool) -> Pixels:
     pixels = decode_rgb(data, str(path), allow_grey=allow_grey)
     pixels.flags.writeable = False
+    return pixels
+
+
+def _hashed(pixels: Pixels) -> Decoded:
     return Decoded(pixels, pixel_digest(pixels))
 
 

@@ -20,7 +20,7 @@ from harness.errors import RegistrationError, WeightsError
 from harness.records import WeightsIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -309,6 +309,17 @@ def load_model(
     from harness.catalog.unit_range import UnitRange
 
     return UnitRange(loaded.network, loaded.data_range).eval()
+
+
+def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
+    """The functions that make a network: its factory, and its ``prepare`` hook if it has one.
+
+    Raises:
+        RegistrationError: one does not exist.
+    """
+    yield resolve_factory(descriptor.factory)
+    if descriptor.prepare is not None:
+        yield resolve_factory(descriptor.prepare)
 
 
 def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:

@@ -21,6 +21,7 @@ from harness.evaluation.steadiness import (
     outliers,
     spread,
 )
+from harness.probes.telemetry import THROTTLING, throttled
 from harness.protocol import LatencyDesign
 from harness.records import Absent, Notice
 from harness.statistics import mean_of_medians, median_value
@@ -34,8 +35,9 @@ OUTLIERS_SHARE = 0.01
 COLD_START_RATIO = 1.5
 OTHER_LOAD_SHARE = 0.05
 STEAL_SHARE = 0.01
-TICKS_SECONDS = 1.0
-"""Shortest observation that is judged alone: the kernel counts CPU time in ticks of 10 ms."""
+FEWEST_TAKEN_SECONDS = 0.05
+"""CPU time, as share times seconds, below which the kernel's ticks of 10 ms may deceive."""
+
 SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
 """A hundred times what the clock itself costs or resolves: about 50 ns for a call of the
 host's clock, about 0.5 us for a pair of CUDA events."""
@@ -130,11 +132,11 @@ def _throttled(timings: Timings) -> str | None:
     repeats = 0
     for timed in timings.inputs:
         conditions = timed.samples.conditions
-        if conditions is None or not conditions.throttle_reasons:
+        if conditions is None or not throttled(conditions):
             continue
         clock = conditions.clock_hz[0] if conditions.clock_hz else math.inf
         slowed.append((-clock, timed))
-        reasons.update(conditions.throttle_reasons)
+        reasons.update(THROTTLING.intersection(conditions.throttle_reasons))
         repeats = max(repeats, conditions.repeats)
     if not slowed:
         return None
@@ -165,12 +167,15 @@ def _taken(
         share = getattr(conditions, what) if conditions else None
         if conditions and share is not None:
             seen.append((share, conditions.seconds, timed))
-    total = sum(seconds for _, seconds, _ in seen)
-    if not total:
+    taken = sum(share * seconds for share, seconds, _ in seen)
+    if taken < FEWEST_TAKEN_SECONDS:
         return None
-    mean = sum(share * seconds for share, seconds, _ in seen) / total
-    long = [(share, timed) for share, seconds, timed in seen if seconds >= TICKS_SECONDS]
-    above = [(share, timed) for share, timed in long if share >= threshold]
+    mean = taken / sum(seconds for _, seconds, _ in seen)
+    above = [
+        (share, timed)
+        for share, seconds, timed in seen
+        if share >= threshold and share * seconds >= FEWEST_TAKEN_SECONDS
+    ]
     if mean < threshold and not above:
         return None
     message = f"{phrase} {_percent(mean)} of the CPU time while inputs were timed"

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from harness.catalog.networks import resolve_weights
 from harness.environment import describe_environment
 from harness.errors import MeasurementError, UsageError
 from harness.evaluation.assembly import identify
 from harness.evaluation.evaluator import Entry, effective_weights
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
+from harness.probes.inputs import fixed_lr
+from harness.probes.telemetry import throttled
 from harness.protocol import PairDesign, digest_of
 from harness.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
 from harness.statistics import Judgement, judge, pairs_to_look
@@ -102,7 +102,7 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
     """Why pairs timed under these conditions may not be judged, or None."""
     if conditions is None:
         return None
-    if conditions.throttle_reasons:
+    if throttled(conditions):
         return f"the GPU throttled: {', '.join(conditions.throttle_reasons)}"
     taken = (conditions.other_load or 0) + (conditions.steal or 0)
     if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
@@ -161,22 +161,20 @@ class _Race:
     def _load(self, session: WorkerSession) -> tuple[int, ...]:
         """Load both networks, and have each make a forward so that a failure has a name."""
         entry = self.candidate
-        size = (*self.protocol.counted_input, 3)
-        noise = np.random.default_rng(self.protocol.seed).integers(0, 256, size, np.uint8)
         try:
             ours = session.load(
                 entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
             )
-            session.upscale(noise, "fixed")
+            session.upscale(fixed_lr(self.protocol), "fixed")
         except WorkerError as error:
-            raise _said_of(f"candidate {entry.descriptor.name}", error) from None
+            raise error.said_of(f"candidate {entry.descriptor.name}") from None
         entry = self.baseline
         try:
             theirs = session.load_baseline(
                 entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
             )
         except WorkerError as error:
-            raise _said_of(f"baseline {entry.descriptor.name}", error) from None
+            raise error.said_of(f"baseline {entry.descriptor.name}") from None
         ready = (ours, theirs)
         if self.ready is None:
             self.ready = ready
@@ -204,7 +202,7 @@ class _Race:
             if not error.fatal:
                 raise
             names = f"{self.candidate.descriptor.name} or {self.baseline.descriptor.name}"
-            raise _said_of(names, error) from None
+            raise error.said_of(names) from None
         return PairedBatch(
             pairs=timed.pairs,
             self_pairs=timed.self_pairs,
@@ -261,11 +259,6 @@ class _Race:
 def _identity(entry: Entry, ready: Ready) -> EntryIdentity:
     found = effective_weights(entry.weights, ready)
     return identify(Entry(entry.descriptor, entry.scale, found), ready.code_sha256)
-
-
-def _said_of(who: str, error: WorkerError) -> WorkerError:
-    message = f"{who}: {error.message.removeprefix(f'{error.kind}: ')}"
-    return WorkerError(error.kind, message, advice=error.advice, fatal=error.fatal)
 
 
 def _race_id(created: datetime, candidate: EntryIdentity, baseline: EntryIdentity) -> str:

@@ -10,14 +10,16 @@ from harness.catalog.registry import (  # noqa: TC001 - pydantic reads it
     ModelDescriptor,
     ReleasedWeights,
 )
-from harness.protocol import Frozen, LatencyDesign, Protocol
+from harness.protocol import MAX_ROUNDS, Frozen, LatencyDesign, Protocol
 from harness.records import (
     Absent,
     Block,
     Complexity,
+    Conditions,
     Count,
     LatencySamples,
     Memory,
+    Seconds,
     Sha256,
 )
 
@@ -38,6 +40,36 @@ class Load(Frozen):
     weights_path: str | None
     released: ReleasedWeights | None
     protocol: Protocol
+
+
+class LoadBaseline(Frozen):
+    """Load a second network, and a copy of it, beside the first; fields as of ``Load``."""
+
+    command: Literal["load-baseline"] = "load-baseline"
+    descriptor: ModelDescriptor
+    scale: int
+    weights_path: str | None
+    released: ReleasedWeights | None
+    protocol: Protocol
+
+
+class TimePairs(Frozen):
+    """Time both networks at the protocol's fixed input, pair by pair.
+
+    Attributes:
+        count: pairs.
+        self_count: pairs of the baseline and its copy, interleaved with them.
+        discard: pairs of either kind that are made before, to warm up.
+        candidate_first: in the first pair; alternates.
+        twin_first: the copy goes first in the first pair of its own; alternates.
+    """
+
+    command: Literal["time-pairs"] = "time-pairs"
+    count: Annotated[int, Field(gt=0, le=MAX_ROUNDS)]
+    self_count: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]
+    discard: Annotated[int, Field(ge=0)]
+    candidate_first: bool
+    twin_first: bool
 
 
 class CountComplexity(Frozen):
@@ -133,6 +165,15 @@ class Timed(Frozen):
     latency: LatencySamples
 
 
+class PairsTimed(Frozen):
+    """Answer to ``TimePairs``; fields as of ``PairedBatch``."""
+
+    event: Literal["pairs-timed"] = "pairs-timed"
+    pairs: tuple[tuple[Seconds, Seconds], ...]
+    self_pairs: tuple[tuple[Seconds, Seconds], ...]
+    conditions: Conditions | None
+
+
 class MemoryRead(Frozen):
     """Answer to ``ReadMemory``; the payload is JSON of a ``Memory`` or an ``Absent``."""
 
@@ -155,12 +196,14 @@ Request = Annotated[
     | Upscale
     | TimeImage
     | TimeFixedInput
+    | LoadBaseline
+    | TimePairs
     | ReadMemory
     | Stop,
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready | Counted | BlocksMeasured | Upscaled | Timed | MemoryRead | Failed,
+    Ready | Counted | BlocksMeasured | Upscaled | Timed | PairsTimed | MemoryRead | Failed,
     Field(discriminator="event"),
 ]
 

@@ -32,8 +32,10 @@ from harness.isolation.messages import (
     Failed,
     FailureKind,
     Load,
+    LoadBaseline,
     MeasureBlocks,
     MemoryRead,
+    PairsTimed,
     ReadMemory,
     Ready,
     Request,
@@ -41,6 +43,7 @@ from harness.isolation.messages import (
     Timed,
     TimeFixedInput,
     TimeImage,
+    TimePairs,
     Upscale,
     Upscaled,
 )
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
     from harness.protocol import LatencyDesign, Protocol
     from harness.records import Absent, Block, Complexity, LatencySamples, Memory
 
-ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, MemoryRead)
+ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, PairsTimed, MemoryRead)
 
 LOG_BYTES = 64 * 1024
 _OWN_FOLDER = str(Path(__file__).resolve().parents[2])
@@ -82,10 +85,12 @@ class WorkerError(MeasurementError):
 
     def on_image(self, name: str) -> WorkerError:
         """The same failure, said of an image."""
-        message = self.message.removeprefix(f"{self.kind}: ")
-        return WorkerError(
-            self.kind, f"image {name}: {message}", advice=self.advice, fatal=self.fatal
-        )
+        return self.said_of(f"image {name}")
+
+    def said_of(self, subject: str) -> WorkerError:
+        """The same failure, said of something or somebody."""
+        message = f"{subject}: {self.message.removeprefix(f'{self.kind}: ')}"
+        return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
 
 
 class LogTail(threading.Thread):
@@ -201,6 +206,43 @@ class WorkerSession:
             protocol=protocol,
         )
         return self._ask(request, Ready)[0]
+
+    def load_baseline(
+        self,
+        descriptor: ModelDescriptor,
+        scale: int,
+        *,
+        weights: ResolvedWeights,
+        protocol: Protocol,
+    ) -> Ready:
+        """Build a second network, and a copy of it, beside the first; each makes a forward."""
+        request = LoadBaseline(
+            descriptor=descriptor,
+            scale=scale,
+            weights_path=str(weights.path) if weights.path else None,
+            released=weights.released,
+            protocol=protocol,
+        )
+        return self._ask(request, Ready)[0]
+
+    def time_pairs(
+        self,
+        *,
+        count: int,
+        self_count: int,
+        discard: int,
+        candidate_first: bool,
+        twin_first: bool,
+    ) -> PairsTimed:
+        """Times of the first network against the second; arguments as of ``TimePairs``."""
+        request = TimePairs(
+            count=count,
+            self_count=self_count,
+            discard=discard,
+            candidate_first=candidate_first,
+            twin_first=twin_first,
+        )
+        return self._ask(request, PairsTimed)[0]
 
     def count_complexity(self) -> Complexity:
         """Complexity of the loaded network."""

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness.catalog.networks import build_deployed, code_sha256, load_network
-from harness.catalog.registry import resolve_factory
+from harness.catalog.networks import build_deployed, code_sha256, load_network, makers
 from harness.errors import EsrbenchError
 from harness.imaging.codecs import pixel_digest
 from harness.isolation.channel import Channel, ChannelClosedError
@@ -32,8 +31,10 @@ from harness.isolation.messages import (
     Failed,
     FailureKind,
     Load,
+    LoadBaseline,
     MeasureBlocks,
     MemoryRead,
+    PairsTimed,
     ReadMemory,
     Ready,
     Reply,
@@ -41,25 +42,24 @@ from harness.isolation.messages import (
     Timed,
     TimeFixedInput,
     TimeImage,
+    TimePairs,
     Upscale,
     Upscaled,
 )
+from harness.isolation.paired import Baseline, ContenderError
 from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
 from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
+from harness.probes.inputs import fixed_lr
 from harness.probes.latency import Timing, measure_latency
-from harness.probes.precision import PolicyGuard, adapt_input, adapt_network
+from harness.probes.precision import adapt_input, adapt_network
 from harness.probes.telemetry import measure_under_watch, open_monitor
 from harness.records import ImageMemory, LatencySamples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
     import numpy.typing as npt
 
-    from harness.catalog.registry import ModelDescriptor
     from harness.protocol import LatencyDesign
 
 HOST = HostClock()
@@ -92,12 +92,13 @@ class Worker:
         )
         self.parameters = sum(1 for _ in loaded.network.parameters())
         self.conversion = PixelConversion.of(load.descriptor, load.scale, loaded.data_range)
-        self.code_sha256 = code_sha256(loaded.network, *_makers(load.descriptor))
+        self.code_sha256 = code_sha256(loaded.network, *makers(load.descriptor))
         self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
-        self.guard = PolicyGuard(self.network, self.policy)
+        self.guard = self.device.guard(self.network)
         self.warm_sizes: set[tuple[int, int]] = set()
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
+        self.baseline: Baseline | None = None
 
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
@@ -164,9 +165,27 @@ class Worker:
 
     def time_fixed(self, design: LatencyDesign) -> Timed:
         """Times at the protocol's fixed input: seeded noise of every level."""
-        size = self.protocol.counted_input
-        noise = np.random.default_rng(self.protocol.seed).integers(0, 256, (*size, 3), np.uint8)
-        return Timed(latency=self._time(noise, "fixed", design))
+        return Timed(latency=self._time(fixed_lr(self.protocol), "fixed", design))
+
+    def load_baseline(self, request: LoadBaseline) -> Ready:
+        """Load a second network beside the first."""
+        self.baseline = Baseline(request, self.device)
+        return self.baseline.ready()
+
+    def time_pairs(self, request: TimePairs) -> PairsTimed | Failed:
+        """Times of this network against the second one."""
+        if self.baseline is None:
+            return Failed(kind="protocol", message="there is no baseline to time against")
+        timed = self.baseline.time_pairs(
+            request,
+            self.network,
+            name=self.descriptor.name,
+            conversion=self.conversion,
+            monitor=self.monitor,
+        )
+        with torch.inference_mode():
+            self.guard.verify()
+        return timed
 
     def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
         """The network's input for an LR image, in the policy's form."""
@@ -224,13 +243,6 @@ class Worker:
         )
 
 
-def _makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
-    """Functions that made the network."""
-    yield resolve_factory(descriptor.factory)
-    if descriptor.prepare is not None:
-        yield resolve_factory(descriptor.prepare)
-
-
 def _pixels(payload: bytes, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(payload, dtype=np.uint8).reshape(*lr_size, 3)
 
@@ -249,6 +261,10 @@ def classify(error: BaseException, default: FailureKind) -> FailureKind:
 
 def failure(error: BaseException, default: FailureKind) -> Failed:
     """An exception as an answer; its traceback goes to the log."""
+    if isinstance(error, ContenderError):
+        told = failure(error.cause, default)
+        text = f"{error.who}: {told.message}"[:MESSAGE_CHARACTERS]
+        return told.model_copy(update={"message": text})
     if not isinstance(error, EsrbenchError):
         traceback.print_exception(error)
     text = error.message if isinstance(error, EsrbenchError) else f"{type(error).__name__}: {error}"
@@ -271,6 +287,10 @@ def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, byte
             reply = worker.time_image(request, payload)
         case TimeFixedInput():
             reply = worker.time_fixed(request.design)
+        case LoadBaseline():
+            return worker.load_baseline(request), b""
+        case TimePairs():
+            return worker.time_pairs(request), b""
         case ReadMemory():
             reply, content = MemoryRead(), worker.read_memory()
         case _:
@@ -300,7 +320,8 @@ def serve(channel: Channel) -> None:
             else:
                 reply, content = answer(worker, request, payload)
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
-            reply = failure(error, "load-error" if isinstance(request, Load) else "forward-error")
+            loading = isinstance(request, Load | LoadBaseline)
+            reply = failure(error, "load-error" if loading else "forward-error")
         channel.send(reply.model_dump(mode="json"), content)
 
 

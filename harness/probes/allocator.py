@@ -69,9 +69,7 @@ class CachingAllocator:
     allocated_bytes: int = 0
     peak_bytes: int = 0
     reserved_bytes: int = 0
-    _free: dict[bool, list[tuple[int, int]]] = field(
-        default_factory=lambda: {True: [], False: []}
-    )
+    _free: dict[bool, list[tuple[int, int]]] = field(default_factory=lambda: {True: [], False: []})
     _at: dict[int, Block] = field(default_factory=dict)
 
     def allocate(self, size: int) -> Block:

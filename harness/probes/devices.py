@@ -114,8 +114,8 @@ class CpuDevice(HostClock):
     def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
         self.device = torch.device("cpu")
         self.policy = policy
-        self.threads, self.cpus = pin_threads(threads)
         apply_policy(policy, self.device)
+        self.threads, self.cpus = pin_threads(threads)
 
     def guard(self, network: nn.Module) -> PolicyGuard:
         """Pin the threads and set the flags anew, and watch them from now on."""
@@ -160,8 +160,8 @@ class CudaDevice:
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.accelerator: str | None = torch.cuda.get_device_name(self.device)
         self.policy = policy
-        self.threads, self.cpus = pin_threads(threads)
         apply_policy(policy, self.device)
+        self.threads, self.cpus = pin_threads(threads)
         self._weights_bytes = 0
         self._pass_peak_bytes = 0
 
@@ -310,7 +310,8 @@ def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
 def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
     """Pin every thread of this process to the CPUs and set PyTorch's number of threads."""
     if cpus:
-        tasks = [int(task.name) for task in TASKS_FOLDER.iterdir()] or [0]
+        listed = TASKS_FOLDER.iterdir() if TASKS_FOLDER.is_dir() else ()
+        tasks = [int(task.name) for task in listed] or [0]
         for task in tasks:
             try:
                 os.sched_setaffinity(task, cpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 import torch
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from harness.catalog.registry import ModelDescriptor
+
+_STRIP_ROWS = 64  # rows of an SR image worked on at once: what a strip needs stays in cache
 
 LUMA_SPAN = 219.0
 """Luma levels between black (16) and white (235), over 255 levels of RGB."""
@@ -71,6 +74,8 @@ class PixelConversion:
             float32 (1, C, H', W') in [0, data_range], contiguous.
         """
         seen = lr if self.input == "lr" else upscale(lr, self.scale, border="mirror")
+        if self.color == "rgb" and device.type == "cpu":
+            return _planes(seen, self.data_range / 255)
         if self.color == "rgb":
             pixels = torch.from_numpy(seen.copy()).permute(2, 0, 1).unsqueeze(0)
             tensor = pixels.to(device).to(torch.float32)
@@ -89,6 +94,8 @@ class PixelConversion:
         Returns:
             (scale*H, scale*W, 3) uint8 RGB.
         """
+        if self.color == "rgb" and _is_planar(sr):
+            return _levels(sr.detach()[0], self.data_range)
         scaled = (sr.to(torch.float32) / self.data_range).clamp(0, 1).mul(255)
         if self.color == "rgb":
             levels = scaled.round().to(torch.uint8)[0].permute(1, 2, 0)
@@ -119,10 +126,45 @@ class PixelConversion:
             )
         if not sr.is_floating_point():
             raise InvalidOutputError(f"the output is {sr.dtype}, expected a floating type")
-        broken = int((~torch.isfinite(sr)).sum())
+        # A finite sum has finite terms; the sum of finite terms may overflow.
+        broken = 0 if torch.isfinite(sr.sum()) else int((~torch.isfinite(sr)).sum())
         if broken:
             raise InvalidOutputError(
                 f"LR {height}x{width} gave {broken} NaN or infinite values of {sr.numel()}",
                 advice="Check the weights and the declared data range.",
             )
         return sr
+
+
+def _planes(image: npt.NDArray[np.uint8], factor: float) -> torch.Tensor:
+    """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each times a factor."""
+    planes = torch.empty((1, 3, *image.shape[:2]), dtype=torch.float32)
+    for plane, channel in zip(planes[0].numpy(), cv2.split(image), strict=True):
+        np.multiply(channel, np.float32(factor), out=plane, dtype=np.float32)
+    return planes
+
+
+def _is_planar(sr: torch.Tensor) -> bool:
+    """Whether it is one non-empty RGB image on the CPU."""
+    return sr.device.type == "cpu" and sr.ndim == 4 and sr.shape[:2] == (1, 3) and sr.numel() > 0  # noqa: PLR2004
+
+
+def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
+    """(3, H, W) values as (H, W, 3) levels: the general formula, strip by strip.
+
+    OpenCV multiplies in float32 and rounds half to even as torch does, and a division by 1
+    changes nothing, so that every level is the same.
+    """
+    height, width = sr.shape[1:]
+    levels = np.empty((height, width, 3), np.uint8)
+    for first in range(0, height, _STRIP_ROWS):
+        rows = slice(first, first + _STRIP_ROWS)
+        strip = sr[:, rows].to(torch.float32)
+        if data_range != 1:
+            strip = strip / data_range
+        unit = strip.clamp(0, 1).contiguous().numpy().reshape(-1, width)
+        cv2.merge(
+            np.split(cv2.convertScaleAbs(unit, alpha=255), 3),
+            dst=levels[rows],
+        )
+    return levels

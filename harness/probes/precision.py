@@ -166,8 +166,8 @@ class CompiledNetwork(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         torch.compiler.config.fail_on_recompile_limit_hit = True
-        self.network = network
-        self.network.compile()
+        # Not network.compile(), which leaves a layer of PyTorch's own as it is.
+        self.network = torch.compile(network)
         self.train(network.training)
         self._proven = False
 
@@ -226,7 +226,7 @@ class PolicyGuard:
         self.dtypes = [tensor.dtype for _, tensor in _tensors(network)]
 
     def verify(self) -> None:
-        """Look at everything; some tens of microseconds. Call it under ``inference_mode``.
+        """Look at everything, which takes 0.1 ms for 130 weights. Call it in ``inference_mode``.
 
         Raises:
             PrecisionError: a flag or the type of a weight is not what it was; all are named.
@@ -235,7 +235,7 @@ class PolicyGuard:
         dtypes = [
             tensor.dtype
             for module in self.network.modules()
-            for group in (module._parameters, module._buffers)  # noqa: SLF001 - thrice as fast
+            for group in (module._parameters, module._buffers)  # noqa: SLF001 - half the time of buffers()
             for tensor in group.values()
             if tensor is not None
         ]

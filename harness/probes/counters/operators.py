@@ -25,12 +25,12 @@ def _convolution(args: Sequence[Any], out: Tensor) -> int:
 
 def _plain_convolution(args: Sequence[Any], out: Tensor) -> int:
     """Each result element takes one filter, (C_in/groups, *kernel) of the weight. Bias is free."""
-    return int(out.numel() * args[1][0].numel())
+    return int(out.numel() * (args[1].numel() // args[1].shape[0]))
 
 
 def _transposed_convolution(args: Sequence[Any], _out: Tensor) -> int:
     """Each input element meets one filter, (C_out/groups, *kernel) of the weight."""
-    return int(args[0].numel() * args[1][0].numel())
+    return int(args[0].numel() * (args[1].numel() // args[1].shape[0]))
 
 
 def _time_convolution(args: Sequence[Any], out: Tensor) -> int:

@@ -95,6 +95,8 @@ def test_throttling_names_reasons_clock_and_repeats() -> None:
         "throttled": "the GPU lowered its clocks (HwThermalSlowdown, SwPowerCap) at 1 of 3 inputs, "
         "with up to 2 repeats; lowest SM clock 1200 MHz at image1"
     }
+    fixed = conditions(throttle_reasons=("ApplicationsClocksSetting",))
+    assert messages(one_image(conditions=fixed)) == {}
     cured = conditions(clock_hz=(1.2e9, 1.9e9), repeats=2)
     assert messages(one_image(conditions=cured)) == {}
 
@@ -109,9 +111,10 @@ def test_other_load_counts_inputs_and_names_the_worst() -> None:
 
 
 def test_load_is_averaged_over_inputs_too_short_to_be_judged_alone() -> None:
-    brief = samples("image0", conditions=conditions(seconds=0.1, other_load=0.2))
-    long = samples("image1", conditions=conditions(seconds=9.9, other_load=0.0))
+    brief = samples("image0", conditions=conditions(seconds=0.2, other_load=0.2))
+    long = samples("image1", conditions=conditions(seconds=9.8, other_load=0.0))
     assert messages(latency({"images": (brief, long)})) == {}
+    assert messages(latency({"images": (brief,)})) == {}
     assert messages(latency({"images": (brief, brief)})) == {
         "other-load": "other processes took 20 % of the CPU time while inputs were timed"
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -97,6 +97,22 @@ def test_luma_by_hand_and_against_scikit_image() -> None:
     assert luma(corners, "uint8")[0].tolist() == [16, 235, 81, 41]
     expected = rgb2ycbcr(SHARP)[:, :, 0]
     assert luma(SHARP, "unrounded") == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("rounding", ["unrounded", "uint8"])
+def test_luma_is_exact_whatever_the_memory_of_the_image(rounding: Literal["unrounded"]) -> None:
+    level = np.arange(256, dtype=np.uint8)
+    every = np.stack(np.meshgrid(level, level[::5], level[::51]), axis=-1).reshape(-1, 256, 3)
+    total = every.astype(np.int64) @ np.array([65481, 128553, 24966])  # of 255 000
+    expected = (total + 127500) // 255000 + 16 if rounding == "uint8" else total / 255000 + 16
+    for image in (every, np.asfortranarray(every), every[::-1].copy()[::-1]):
+        assert np.array_equal(luma(image, rounding), expected)
+
+
+def test_one_channel_scores_as_two_dimensions_do() -> None:
+    a, b = SHARP[:, :, :1], NOISY[:, :, :1]
+    assert ssim(a, b, 2) == ssim(a[:, :, 0], b[:, :, 0], 2)
+    assert psnr(a, b, 2) == psnr(a[:, :, 0], b[:, :, 0], 2)
 
 
 @settings(max_examples=40, deadline=None)

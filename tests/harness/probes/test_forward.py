@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ from skimage.color import rgb2ycbcr, ycbcr2rgb
 
 from harness.imaging.resize import upscale
 from harness.probes.forward import InvalidOutputError, PixelConversion
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
@@ -30,6 +35,62 @@ def test_pixels_are_clipped_and_rounded_not_truncated() -> None:
     sr = levels.reshape(1, 1, 1, 6).expand(1, 3, 1, 6)
     pixels = PixelConversion(1).to_pixels(sr, np.zeros((1, 6, 3), np.uint8))
     assert pixels[0, :, 0].tolist() == [0, 0, 1, 1, 255, 255]
+
+
+def by_definition(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
+    """Clip, scale and round half to even in float32, one operation after the other."""
+    values = sr.to(torch.float32).numpy()[0].transpose(1, 2, 0)
+    with np.errstate(over="ignore"):
+        unit = np.clip(values / np.float32(data_range), np.float32(0), np.float32(1))
+    return np.rint(unit * np.float32(255)).astype(np.uint8)
+
+
+def hard_to_round(data_range: float) -> torch.Tensor:
+    """(1, 3, 150, 500): next to every tie, of every magnitude, and within the range."""
+    ties = ((np.arange(-2, 258) + 0.5) / 255 * data_range).astype(np.float32)
+    near = [ties]
+    for towards in (-np.inf, np.inf):
+        step = ties
+        for _ in range(20):
+            step = np.nextafter(step, np.float32(towards))
+            near.append(step)
+    bits = RNG.integers(0, 2**32, 120_000, dtype=np.uint32).view(np.float32)
+    bits = bits[np.isfinite(bits)][:100_000]
+    inside = RNG.uniform(-0.1, 1.1, 225_000).astype(np.float32) * np.float32(data_range)
+    values = np.concatenate([*near, bits, inside])[: 3 * 150 * 500]
+    assert values.size == 3 * 150 * 500
+    return torch.from_numpy(RNG.permutation(values).reshape(1, 3, 150, 500))
+
+
+@pytest.mark.parametrize("data_range", [1.0, 255.0, 2.0, 0.7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_every_level_is_rounded_by_definition(data_range: float, dtype: torch.dtype) -> None:
+    sr = hard_to_round(data_range).to(dtype)
+    conversion = PixelConversion(1, data_range)
+    lr = np.zeros((150, 500, 3), np.uint8)
+    expected = by_definition(sr, data_range)
+    layouts = (sr, sr.to(memory_format=torch.channels_last), sr.flip(3).flip(3), sr.mT.clone().mT)
+    for layout in layouts:
+        pixels = conversion.to_pixels(layout, lr)
+        assert pixels.flags.c_contiguous
+        assert np.array_equal(pixels, expected)
+
+
+def test_an_output_that_needs_a_gradient_becomes_pixels() -> None:
+    sr = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
+    pixels = PixelConversion(1).to_pixels(sr, np.zeros((2, 2, 3), np.uint8))
+    assert (pixels == 128).all()  # 127.5 lies between 127 and 128, which is even
+
+
+def test_inputs_are_exact_multiples_whatever_the_memory_of_the_image() -> None:
+    lr = RNG.integers(0, 256, (70, 9, 3), dtype=np.uint8)
+    lr.flags.writeable = False
+    for data_range in (1.0, 255.0, 2.0):
+        expected = lr.astype(np.float32).transpose(2, 0, 1)[None] * np.float32(data_range / 255)
+        for image in (lr, np.asfortranarray(lr), lr[::-1, ::-1].copy()[::-1, ::-1]):
+            tensor = PixelConversion(1, data_range).to_input(image, CPU)
+            assert tensor.is_contiguous()
+            assert np.array_equal(tensor.numpy(), expected)
 
 
 def test_a_y_network_sees_bt601_luma() -> None:
@@ -79,6 +140,8 @@ def test_a_y_network_that_changes_nothing_gives_bicubic() -> None:
         (torch.zeros(1, 1, 8, 8), "shape"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int32), "int32"),
         (torch.full((1, 3, 8, 8), float("inf")), "192 NaN or infinite"),
+        (torch.eye(8).log().expand(1, 3, 8, 8), "168 NaN or infinite"),
+        (torch.tensor([float("nan"), *[0.0] * 191]).view(1, 3, 8, 8), "1 NaN or infinite"),
         (None, "NoneType"),
     ],
 )
@@ -87,6 +150,13 @@ def test_what_is_no_sr_image_is_refused(sr: object, says: str) -> None:
         PixelConversion(2).validate(sr, (4, 4))
 
 
-def test_an_sr_image_passes_through() -> None:
-    sr = torch.rand(1, 3, 8, 8)
+@pytest.mark.parametrize(
+    "sr",
+    [
+        torch.rand(1, 3, 8, 8),
+        torch.full((1, 3, 8, 8), 3e38),  # whose sum is infinite
+        torch.full((1, 3, 8, 8), 6e4, dtype=torch.float16),
+    ],
+)
+def test_an_sr_image_passes_through(sr: torch.Tensor) -> None:
     assert PixelConversion(2).validate(sr, (4, 4)) is sr

@@ -1,0 +1,181 @@
+"""Test images for the benchmarks, and a table that sets both ways side by side."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from tabulate import tabulate
+
+from harness.catalog.pairs import ImagePair, ImagePairs
+from harness.environment import cpus_available
+from harness.imaging.codecs import write_png
+from harness.imaging.resize import downscale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    Pixels = npt.NDArray[np.uint8]
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this file
+
+HEIGHT, WIDTH, SCALE = 1356, 2040, 4
+IMAGES = 8
+"""Of a data set: the first is not overlapped with anything."""
+
+Side = Literal["official", "ours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the table.
+
+    Attributes:
+        name: of the step.
+        ratio: official time over ours that is aimed at, or None.
+        seconds: our time that is aimed at, or None.
+    """
+
+    name: str
+    ratio: float | None = None
+    seconds: float | None = None
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture) -> Callable[..., Any]:
+    """Times a call as one side of a step; ``images`` of them in a call, ``rounds`` of calls."""
+
+    def timed(
+        step: Step,
+        side: Side,
+        call: Callable[[], Any],
+        *,
+        rounds: int = 10,
+        images: int = 1,
+        prepare: Callable[[], None] | None = None,
+    ) -> Any:
+        benchmark.extra_info.update(
+            step=step.name, side=side, ratio=step.ratio, seconds=step.seconds, images=images
+        )
+        # One discarded round; `prepare` runs before every round, untimed.
+        return benchmark.pedantic(call, setup=prepare, rounds=rounds, iterations=1, warmup_rounds=1)
+
+    return timed
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread in OpenCV and torch, so that work is compared with work."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    yield
+    cv2.setNumThreads(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.fixture
+def all_threads() -> Iterator[None]:
+    """Every CPU for both ways."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(cpus_available())
+    torch.set_num_threads(cpus_available())
+    yield
+    cv2.setNumThreads(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.fixture(scope="session")
+def hr() -> Pixels:
+    """Three photographs, each tiled in a band of its own, every other tile mirrored.
+
+    Mirrored so that PNG cannot copy a tile from its neighbour; about 5 MB as PNG, as DIV2K's.
+    """
+    bands = []
+    for photo in (data.astronaut(), data.coffee(), data.chelsea()):
+        tiles = [photo, photo[:, ::-1]] * 4
+        row = np.concatenate(tiles, axis=1)[:, :WIDTH]
+        bands.append(np.concatenate([row, row[::-1]], axis=0)[: HEIGHT // 3])
+    return np.ascontiguousarray(np.concatenate(bands, axis=0))
+
+
+@pytest.fixture(scope="session")
+def lr(hr: Pixels) -> Pixels:
+    """The HR image made four times smaller by bicubic."""
+    return downscale(hr, SCALE, border="mirror")
+
+
+@pytest.fixture(scope="session")
+def pairs(hr: Pixels, lr: Pixels, tmp_path_factory: pytest.TempPathFactory) -> ImagePairs:
+    """A data set of different images: the same one, moved by some pixels."""
+    folder = tmp_path_factory.mktemp("set")
+    made = []
+    for index in range(IMAGES):
+        name = f"{801 + index:04d}"
+        pair = ImagePair(name, folder / f"{name}x{SCALE}.png", folder / f"{name}.png")
+        write_png(pair.hr, np.roll(hr, 8 * SCALE * index, axis=1))
+        write_png(pair.lr, np.roll(lr, 8 * index, axis=1))
+        made.append(pair)
+    return ImagePairs("photographs", "photographs", SCALE, tuple(made))
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep benchmarks away from the user's cache; one for all of them."""
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("ESRBENCH_DECODED", raising=False)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table of steps: fastest round of each side, a time an image."""
+    steps: dict[str, dict[str, Any]] = {}
+    for benchmark in getattr(config, "_benchmarksession").benchmarks:
+        info = benchmark.extra_info
+        if "step" not in info or benchmark.has_error:
+            continue
+        line = steps.setdefault(info["step"], {})
+        line[info["side"]] = benchmark.stats.min / info["images"]
+        line |= {"ratio": info["ratio"], "seconds": info["seconds"]}
+    if steps:
+        terminalreporter.section("official way and ours")
+        terminalreporter.write_line(
+            tabulate(
+                [_row(name, line) for name, line in steps.items()],
+                ["step", "official [ms]", "ours [ms]", "ratio", "target", "met"],
+                colalign=("left", *["right"] * 5),
+                disable_numparse=True,
+            )
+        )
+        terminalreporter.write_line("Fastest round of each, per image where there are images.")
+
+
+def _row(name: str, line: dict[str, Any]) -> tuple[str, ...]:
+    official, ours = line.get("official"), line.get("ours")
+    ratio = official / ours if official and ours else None
+    target, met = "", ""
+    if line["ratio"] is not None:
+        target = f"{line['ratio']:g}x"
+        met = "" if ratio is None else "yes" if ratio >= line["ratio"] else "no"
+    elif line["seconds"] is not None:
+        target = f"{line['seconds'] * 1e3:g} ms"
+        met = "" if ours is None else "yes" if ours <= line["seconds"] else "no"
+    return (
+        name,
+        "" if official is None else f"{official * 1e3:.2f}",
+        "" if ours is None else f"{ours * 1e3:.2f}",
+        "" if ratio is None else f"{ratio:.1f}x",
+        target,
+        met,
+    )

@@ -1,0 +1,250 @@
+"""How often does the paired rule err on this machine?
+
+Races a network against itself, and against itself with a twentieth of real work added, on a
+quiet machine and beside processes that keep its CPUs busy:
+
+    python benchmarks/paired_study.py --races 40 --loaded 10 --json study.json
+
+What was added is convolutions; their number is found by racing a larger number of them first,
+in the very regime of the study. The slowdown they really make is what the median over all
+races says, which is printed beside the rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.catalog.networks import build_deployed, resolve_weights
+from harness.catalog.registry import default_registry
+from harness.cli.console import messages, results
+from harness.cli.options import parse_size
+from harness.evaluation.evaluator import Entry
+from harness.evaluation.race import race
+from harness.protocol import PairDesign, Protocol
+from harness.records import Absent
+from harness.statistics import half_width, median_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.records import RaceRecord
+
+SCALE = 4
+ADDED = 0.05
+FEATURES = 8
+"""Few, so that one convolution is a small part of the work to be added."""
+CALIBRATION_PASSES = 120
+CALIBRATION = PairDesign(pairs_per_process=20, first_look=60, max_pairs=60)
+"""Three processes, whatever they find."""
+BUSY = "while True: pass"
+
+
+class Slowed(nn.Module):
+    """A network that convolves some features of the LR image for nothing."""
+
+    def __init__(self, network: nn.Module, channels: int, passes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.enter = nn.Conv2d(channels, FEATURES, 3, padding=1)
+        self.work = nn.Conv2d(FEATURES, FEATURES, 3, padding=1)
+        self.passes = passes
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale (N, C, H, W)."""
+        features = self.enter(lr)
+        for _ in range(self.passes):
+            self.work(features)
+        sr: Tensor = self.network(lr)
+        return sr
+
+
+def slowed(scale: int, name: str, passes: int) -> nn.Module:
+    """A registered network with convolutions added to it."""
+    descriptor = default_registry().get(name)
+    network = build_deployed(descriptor, scale, seed=torch.initial_seed() % 2**31)
+    return Slowed(network, 3 if descriptor.color == "rgb" else 1, passes)
+
+
+def entry(name: str, passes: int = 0) -> Entry:
+    """A network with random weights, slowed if there are passes."""
+    descriptor = default_registry().get(name)
+    if passes:
+        fields = {
+            "name": f"{name}-slowed",
+            "factory": f"{Path(__file__).resolve()}:slowed",
+            "options": {"name": name, "passes": passes},
+            "prepare": None,
+            "weights": (),
+        }
+        descriptor = descriptor.model_copy(update=fields)
+    return Entry(descriptor, SCALE, resolve_weights(descriptor, SCALE, None))
+
+
+def calibrate(name: str, protocol: Protocol) -> int:
+    """Convolutions that take ``ADDED`` of the network's time."""
+    record = race(entry(name, CALIBRATION_PASSES), entry(name), protocol, CALIBRATION)
+    pairs = [pair for process in record.processes for b in process.batches for pair in b.pairs]
+    ratio = float(np.median([slow / plain for slow, plain in pairs]))
+    messages().print(f"{CALIBRATION_PASSES} convolutions make {name} {ratio:.4f} times as long")
+    if ratio < 1 + ADDED / 2:
+        sys.exit("They are too few to tell: choose a smaller input or network.")
+    return max(1, round(CALIBRATION_PASSES * ADDED / (ratio - 1)))
+
+
+@contextlib.contextmanager
+def busy(hogs: int) -> Iterator[None]:
+    """Processes that each keep one CPU busy."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", BUSY])  # noqa: S603 - our own interpreter
+        for _ in range(hogs)
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@dataclass(slots=True)
+class Condition:
+    """Races of one kind, and which verdicts are right or wrong for them."""
+
+    title: str
+    candidate: Entry
+    right: str
+    wrong: frozenset[str]
+    records: list[RaceRecord] = field(default_factory=list)
+
+    def row(self) -> list[str]:
+        """Cells of the table."""
+        verdicts = [record.verdict for record in self.records]
+        count = len(verdicts)
+        estimates = [r.estimate for r in self.records if not isinstance(r.estimate, Absent)]
+        ratio = "-"
+        if estimates:
+            middle = median_value([estimate.ratio for estimate in estimates])
+            ratio = f"{middle.value:.4f}"
+            if middle.interval is not None:
+                ratio += f" [{middle.interval.low:.4f}, {middle.interval.high:.4f}]"
+        pairs = [record.timed_pairs for record in self.records]
+        seconds = [record.duration_seconds for record in self.records]
+        return [
+            self.title,
+            str(count),
+            str(sum(verdict in self.wrong for verdict in verdicts)),
+            f"{verdicts.count(self.right)} {self.right}",
+            str(verdicts.count("inconclusive")),
+            ratio,
+            f"{np.median(pairs):.0f} / {np.quantile(pairs, 0.95):.0f}",
+            f"{np.median(seconds):.0f} / {np.quantile(seconds, 0.95):.0f}",
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Every race in short."""
+        return {"condition": self.title, "races": [summary(record) for record in self.records]}
+
+
+def summary(record: RaceRecord) -> dict[str, Any]:
+    """What a race found, and under which load."""
+    batches = [batch for process in record.processes for batch in process.batches]
+    loads = [
+        (batch.conditions.other_load or 0) + (batch.conditions.steal or 0)
+        for batch in batches
+        if batch.conditions is not None
+    ]
+    check = record.self_check
+    return {
+        "verdict": record.verdict,
+        "reason": record.reason,
+        "estimate": record.estimate.model_dump(mode="json"),
+        "self_check": check.model_dump(mode="json"),
+        "self_check_half_width": None if isinstance(check, Absent) else half_width(check.interval),
+        "pairs": record.timed_pairs,
+        "set_aside": sum(len(batch.pairs) for batch in batches if batch.set_aside),
+        "seconds": record.duration_seconds,
+        "load": {"median": float(np.median(loads)), "highest": max(loads)} if loads else None,
+    }
+
+
+def report(conditions: list[Condition]) -> None:
+    """Print the table."""
+    from rich.table import Table
+
+    table = Table()
+    for heading in (
+        *("condition", "races", "wrong", "right", "inconclusive"),
+        *("median ratio", "pairs med / p95", "seconds med / p95"),
+    ):
+        table.add_column(heading)
+    for condition in conditions:
+        if condition.records:
+            table.add_row(*condition.row())
+    results().print(table)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--network", default="rfdn", help="registered name (default: rfdn)")
+    parser.add_argument("--input-size", default="48x48", help="LR size (default: 48x48)")
+    parser.add_argument("--threads", type=int, default=1, help="of forwards (default: 1)")
+    parser.add_argument("--races", type=int, default=40, help="of each kind, nothing else running")
+    parser.add_argument("--loaded", type=int, default=0, help="of each kind, under load")
+    parser.add_argument("--hogs", type=int, default=3, help="busy processes under load")
+    parser.add_argument("--passes", type=int, help="convolutions added, instead of calibrating")
+    parser.add_argument("--json", type=Path, help="file for what every race found")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the study; Ctrl-C prints what there is."""
+    arguments = parse()
+    size = parse_size(arguments.input_size)
+    protocol = Protocol(threads=arguments.threads, counted_input=size, latency=None)
+    plain = entry(arguments.network)
+    passes = arguments.passes or calibrate(arguments.network, protocol)
+    slow = entry(arguments.network, passes)
+    messages().print(f"{passes} convolutions are added in the slowed network")
+    changes, misses = frozenset({"slower", "faster"}), frozenset({"unchanged", "faster"})
+    added, load = f"{ADDED:+.0%} of work", f", {arguments.hogs} busy processes"
+    conditions = [
+        Condition("itself", plain, "unchanged", changes),
+        Condition(added, slow, "slower", misses),
+        Condition(f"itself{load}", plain, "unchanged", changes),
+        Condition(f"{added}{load}", slow, "slower", misses),
+    ]
+    plan = [
+        (0, arguments.races, conditions[:2]),
+        (arguments.hogs, arguments.loaded, conditions[2:]),
+    ]
+    with contextlib.suppress(KeyboardInterrupt):
+        for hogs, count, chosen in plan:
+            with busy(hogs if count else 0):
+                for number in range(count):
+                    for condition in chosen:
+                        record = race(condition.candidate, plain, protocol)
+                        condition.records.append(record)
+                        line = f"{condition.title} {number + 1}/{count}: {record.verdict}, "
+                        line += f"{record.timed_pairs} pairs, {record.duration_seconds:.0f} s"
+                        messages().print(f"{line}; {record.reason}", markup=False)
+                        if arguments.json:
+                            document = [condition.document() for condition in conditions]
+                            text = json.dumps({"passes": passes, "conditions": document}, indent=1)
+                            arguments.json.write_text(text + "\n")
+    report(conditions)
+
+
+if __name__ == "__main__":
+    main()

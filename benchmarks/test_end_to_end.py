@@ -1,0 +1,201 @@
+"""A data set from its files to its scores with a network that costs next to nothing.
+
+Both ways may use every CPU. The official one works through image after image; ours overlaps.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import official_flow as official
+import pytest
+import torch
+from conftest import SCALE, Step
+from trivial_networks import Nearest, OneConvolution
+
+from harness.catalog.networks import ResolvedWeights
+from harness.catalog.pairs import check
+from harness.catalog.registry import ModelDescriptor
+from harness.evaluation.quality_pass import upscale_images
+from harness.imaging.quality import psnr, ssim
+from harness.isolation.session import WorkerSession
+from harness.probes.forward import PixelConversion
+from harness.protocol import Protocol
+from harness.records import WeightsIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from harness.catalog.pairs import ImagePairs
+
+    Pixels = npt.NDArray[np.uint8]
+    Network = Callable[[torch.Tensor], torch.Tensor]
+    Scores = list[tuple[float | None, ...]]
+
+NETWORKS = {"nearest": Nearest, "one conv": OneConvolution}
+CONVERSION = PixelConversion(SCALE)
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("all_threads")
+
+# What is aimed at, by network, work and where pixels come from.
+TARGETS = {
+    ("nearest", "PSNR", "PNG"): 3.0,
+    ("nearest", "PSNR", "kept"): 6.0,
+    ("nearest", "PSNR+SSIM", "kept"): 14.0,
+}
+
+
+def step(network: str, work: str, source: str, *, worker: bool = False) -> Step:
+    place = ", in a worker process" if worker else ""
+    name = f"{network}, {work}, {'PNG' if source == 'PNG' else 'kept pixels'}{place}"
+    return Step(name, ratio=None if worker else TARGETS.get((network, work, source)))
+
+
+def built(name: str) -> Network:
+    torch.manual_seed(0)
+    return NETWORKS[name](SCALE).eval()
+
+
+def score(work: str) -> Callable[[Pixels, Pixels, str], tuple[float | None, ...]]:
+    def psnr_alone(sr: Pixels, hr: Pixels, _: str) -> tuple[float | None, ...]:
+        return (psnr(sr, hr, SCALE),)
+
+    def with_ssim(sr: Pixels, hr: Pixels, _: str) -> tuple[float | None, ...]:
+        return psnr(sr, hr, SCALE), ssim(sr, hr, SCALE)
+
+    return with_ssim if work == "PSNR+SSIM" else psnr_alone
+
+
+def the_official_way(
+    pairs: ImagePairs, network: Network, work: str, folder: Path | None = None
+) -> Scores:
+    return [
+        official.score_one(
+            pair.lr,
+            pair.hr,
+            network,
+            SCALE,
+            with_ssim=work == "PSNR+SSIM",
+            sr_path=None if folder is None else folder / f"{pair.name}.png",
+        )
+        for pair in pairs.pairs
+    ]
+
+
+def our_way(
+    pairs: ImagePairs,
+    upscale: Callable[[Pixels, str], Pixels],
+    work: str,
+    folder: Path | None = None,
+) -> Scores:
+    results = upscale_images(upscale, pairs, score=score(work), sr_folder=folder)
+    return [result.score for result in results]
+
+
+def in_process(network: Network) -> Callable[[Pixels, str], Pixels]:
+    def upscale(lr: Pixels, _: str) -> Pixels:
+        with torch.inference_mode():
+            output = network(CONVERSION.to_input(lr, CPU))
+            return CONVERSION.to_pixels(CONVERSION.validate(output, lr.shape[:2]), lr)
+
+    return upscale
+
+
+def assert_equal(ours: Scores, theirs: Scores) -> None:
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine[0] is not None
+        assert other[0] is not None
+        assert abs(mine[0] - other[0]) <= math.ulp(64.0)
+        assert mine[1:] == pytest.approx(other[1:], abs=1e-12)
+
+
+WORK = [
+    ("nearest", "PSNR"),
+    ("one conv", "PSNR"),
+    ("nearest", "PSNR, SR saved"),
+    ("nearest", "PSNR+SSIM"),
+]
+
+
+@pytest.mark.parametrize(("network", "work"), WORK)
+@pytest.mark.parametrize("source", ["PNG", "kept"])
+@pytest.mark.parametrize("side", ["official", "ours"])
+def test_per_image(
+    measure: Callable[..., Any],
+    pairs: ImagePairs,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    network: str,
+    work: str,
+    source: str,
+    side: str,
+) -> None:
+    module = built(network)
+    folder = tmp_path if "saved" in work else None
+    slow = work == "PSNR+SSIM"
+    if side == "official":
+        measure(
+            step(network, work, source),
+            "official",
+            lambda: the_official_way(pairs, module, work, folder),
+            rounds=1 if slow else 3,
+            images=len(pairs),
+        )
+        return
+    if source == "PNG":
+        monkeypatch.setenv("ESRBENCH_DECODED", "off")
+    else:
+        check(pairs)  # as before every run: it decodes what is not kept yet
+    found = measure(
+        step(network, work, source),
+        "ours",
+        lambda: our_way(pairs, in_process(module), work, folder),
+        rounds=5,
+        images=len(pairs),
+    )
+    assert_equal(found[:2], the_official_way(_first_two(pairs), module, work))
+
+
+def _first_two(pairs: ImagePairs) -> ImagePairs:
+    from dataclasses import replace
+
+    return replace(pairs, pairs=pairs.pairs[:2])
+
+
+def test_per_image_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    check(pairs)
+    factory = f"{Path(__file__).with_name('trivial_networks.py')}:Nearest"
+    descriptor = ModelDescriptor(name="nearest", summary="", scales=(SCALE,), factory=factory)
+    with WorkerSession() as session:
+        session.load(
+            descriptor,
+            SCALE,
+            weights=ResolvedWeights(WeightsIdentity(source="none")),
+            protocol=Protocol(),
+        )
+        found = measure(
+            step("nearest", "PSNR", "kept", worker=True),
+            "ours",
+            lambda: our_way(pairs, session.upscale, "PSNR"),
+            rounds=5,
+            images=len(pairs),
+        )
+    assert_equal(found[:2], the_official_way(_first_two(pairs), built("nearest"), "PSNR"))
+
+
+def test_per_image_in_a_worker_official(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    measure(
+        step("nearest", "PSNR", "kept", worker=True),
+        "official",
+        lambda: the_official_way(pairs, built("nearest"), "PSNR"),
+        rounds=3,
+        images=len(pairs),
+    )

@@ -1,0 +1,157 @@
+"""How well this machine tells equal things apart: a network against its own copy.
+
+The module is run in a process of its own, prepared as a worker is, so that threads, memory
+allocator and arithmetic are those of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
+from harness.evaluation.doctor.check import Check, percent
+from harness.protocol import PairDesign
+from harness.records import Absent
+from harness.statistics import estimate_ratio, half_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.evaluation.doctor.check import Machine
+    from harness.protocol import Device
+
+PAIRS = 60
+DISCARDED_PAIRS = 5
+LR_SIZE = (64, 64)
+WIDTH = 48
+"""Channels; with ``LR_SIZE`` a forward is 0.26 GMACs, some milliseconds on CPUs."""
+DESIGN = PairDesign()
+TIMEOUT_SECONDS = 120.0
+
+_OWN_FOLDER = str(Path(__file__).resolve().parents[3])
+
+
+def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Check:
+    """Race a small network against its own copy, pair by pair."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-P", "-m", __name__, machine.device],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            env={
+                **machine.variables,
+                **MALLOC_SETTINGS,
+                "PYTHONPATH": os.pathsep.join([_OWN_FOLDER, *(path or "." for path in sys.path)]),
+                WORKER_VARIABLE: "1",
+            },
+        )
+    except subprocess.TimeoutExpired:
+        finding = f"{PAIRS} pairs of a small network were not timed in {timeout_seconds:g} s"
+        return _failed(finding)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return _failed(f"the self-check failed: {last}")
+    pairs = [(first, second) for first, second in json.loads(done.stdout)]
+    return judge_resolution(pairs)
+
+
+def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Check:
+    """What pairs of equal networks say of the machine.
+
+    The half-width of the interval falls with the square root of the number of pairs, as far
+    as pairs are independent.
+
+    Args:
+        pairs: seconds of a network and of its copy.
+    """
+    estimate = estimate_ratio(pairs, DESIGN.z)
+    if isinstance(estimate, Absent):
+        return _failed(estimate.reason)
+    width = half_width(estimate.interval)
+    needed = math.ceil(len(pairs) * (width / DESIGN.decision) ** 2)
+    line = percent(DESIGN.decision)
+    if needed > DESIGN.max_pairs:
+        told = f"a difference of {line} cannot be told within {DESIGN.max_pairs} pairs"
+    else:
+        told = f"a difference of {line} can be told in about {max(needed, DESIGN.first_look)} pairs"
+    median = sorted(second for _, second in pairs)[len(pairs) // 2]
+    finding = (
+        f"{len(pairs)} pairs of a {median * 1e3:.2g} ms network and its copy agree to "
+        f"±{percent(width)}: {told}"
+    )
+    allowed = 1 + DESIGN.self_check_bias
+    if estimate.interval.low > allowed or estimate.interval.high < 1 / allowed:
+        finding += f"; and the copy seems {percent(abs(estimate.ratio - 1))} off, which it is not"
+    elif width <= DESIGN.self_check_half_width:
+        return Check(name=NAME, state="ok", finding=finding)
+    advice = (
+        f"Mend what is warned of here, then look again; `esrbench race` judges nothing above "
+        f"±{percent(DESIGN.self_check_half_width)}."
+    )
+    return Check(name=NAME, state="warning", finding=finding, advice=advice)
+
+
+NAME = "resolution"
+
+
+def _failed(finding: str) -> Check:
+    advice = "See what else is wrong here; `esrbench doctor --quick` leaves the self-check out."
+    return Check(name=NAME, state="problem", finding=finding, advice=advice)
+
+
+def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
+    """Prepare this process for good, as a worker does, and time a network and its copy.
+
+    Returns:
+        ``PAIRS`` pairs of seconds.
+
+    Raises:
+        MeasurementError: the device is not there.
+    """
+    import torch
+    from torch import nn
+
+    from harness.probes.devices import HostClock, open_device
+    from harness.probes.pairs import time_pairs
+    from harness.protocol import ForwardPolicy
+
+    device = open_device(device_name, threads=None, policy=ForwardPolicy()).device
+    torch.manual_seed(0)
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.PixelShuffle(4),
+        ).to(device)
+
+    networks = (build(), build())
+    lr = torch.rand(1, 3, *LR_SIZE, device=device)
+
+    def forward(network: nn.Module) -> None:
+        network(lr)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    with torch.inference_mode():
+        ours, theirs = (lambda network=network: forward(network) for network in networks)
+        clock = HostClock()
+        time_pairs(ours, theirs, clock, count=DISCARDED_PAIRS, candidate_first=True)
+        return time_pairs(ours, theirs, clock, count=PAIRS, candidate_first=True)
+
+
+if __name__ == "__main__":
+    json.dump(time_copies("cuda" if sys.argv[1] == "cuda" else "cpu"), sys.stdout)

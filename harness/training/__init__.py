@@ -1,0 +1,1 @@
+"""Training by recipes: data in, weights out that go straight into the benchmark."""

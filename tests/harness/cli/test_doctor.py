@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_a_quick_look_prints_a_table_then_advice(esrbench: Command) -> None:
+    done = esrbench("doctor", "--quick", KMP_AFFINITY="none")
+    assert done.returncode == 0, done.stderr
+    table, _, advice = done.stdout.partition("└")
+    assert "memory allocator" in table
+    assert "resolution" not in table
+    assert "KMP_AFFINITY=none" in table
+    assert "warning variables: unset KMP_AFFINITY" in advice
+    assert "Measuring works" in advice
+
+
+def test_as_json_it_is_one_document_with_the_self_check(esrbench: Command) -> None:
+    done = esrbench("doctor", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (document["device"], document["fit"]) == ("cpu", True)
+    first = document["checks"][0]
+    assert first["name"] == "resolution"
+    assert set(first) == {"name", "state", "finding", "advice"}
+
+
+def test_what_forbids_measuring_is_told_first_and_exits_4(
+    esrbench: Command, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = esrbench("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
+    assert done.returncode == 4
+    advice = done.stdout.partition("└")[2]
+    assert advice.index("problem results folder") < advice.index("warning variables")
+    assert "Nothing can be measured here" in advice
+    assert not (tmp_path / "work" / "results").exists()
+
+
+def test_an_absent_gpu_that_is_asked_for_exits_4(esrbench: Command) -> None:
+    done = esrbench("doctor", "--quick", "--device", "cuda", "--json", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 4
+    gpu = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "GPU")
+    assert gpu["state"] == "problem"
+
+
+@pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--slow"]])
+def test_wrong_usage_exits_2(esrbench: Command, arguments: list[str]) -> None:
+    done = esrbench("doctor", *arguments)
+    assert done.returncode == 2
+    assert "doctor --help" in done.stderr
