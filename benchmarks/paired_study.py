@@ -38,7 +38,7 @@ from harness.statistics import half_width, median_value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.records import RaceRecord
+    from harness.records import RaceRecord, RaceVerdict
 
 SCALE = 4
 ADDED = 0.05
@@ -123,8 +123,8 @@ class Condition:
 
     title: str
     candidate: Entry
-    right: str
-    wrong: frozenset[str]
+    right: RaceVerdict
+    wrong: frozenset[RaceVerdict]
     records: list[RaceRecord] = field(default_factory=list)
 
     def row(self) -> list[str]:
@@ -203,6 +203,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--races", type=int, default=40, help="of each kind, nothing else running")
     parser.add_argument("--loaded", type=int, default=0, help="of each kind, under load")
     parser.add_argument("--hogs", type=int, default=3, help="busy processes under load")
+    parser.add_argument(
+        "--max-other-load",
+        type=float,
+        default=PairDesign().max_other_load,
+        help="share of the CPUs above which pairs are set aside; 10 judges them all",
+    )
+    parser.add_argument("--max-pairs", type=int, default=PairDesign().max_pairs, help="of a race")
     parser.add_argument("--passes", type=int, help="convolutions added, instead of calibrating")
     parser.add_argument("--json", type=Path, help="file for what every race found")
     return parser.parse_args()
@@ -213,11 +220,13 @@ def main() -> None:
     arguments = parse()
     size = parse_size(arguments.input_size)
     protocol = Protocol(threads=arguments.threads, counted_input=size, latency=None)
+    design = PairDesign(max_pairs=arguments.max_pairs, max_other_load=arguments.max_other_load)
     plain = entry(arguments.network)
     passes = arguments.passes or calibrate(arguments.network, protocol)
     slow = entry(arguments.network, passes)
     messages().print(f"{passes} convolutions are added in the slowed network")
-    changes, misses = frozenset({"slower", "faster"}), frozenset({"unchanged", "faster"})
+    changes: frozenset[RaceVerdict] = frozenset({"slower", "faster"})
+    misses: frozenset[RaceVerdict] = frozenset({"unchanged", "faster"})
     added, load = f"{ADDED:+.0%} of work", f", {arguments.hogs} busy processes"
     conditions = [
         Condition("itself", plain, "unchanged", changes),
@@ -234,7 +243,7 @@ def main() -> None:
             with busy(hogs if count else 0):
                 for number in range(count):
                     for condition in chosen:
-                        record = race(condition.candidate, plain, protocol)
+                        record = race(condition.candidate, plain, protocol, design)
                         condition.records.append(record)
                         line = f"{condition.title} {number + 1}/{count}: {record.verdict}, "
                         line += f"{record.timed_pairs} pairs, {record.duration_seconds:.0f} s"

@@ -6,6 +6,8 @@ Both ways may use every CPU. The official one works through image after image; o
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +54,12 @@ TARGETS = {
 
 
 def step(network: str, work: str, source: str, *, worker: bool = False) -> Step:
-    place = ", in a worker process" if worker else ""
-    name = f"{network}, {work}, {'PNG' if source == 'PNG' else 'kept pixels'}{place}"
-    return Step(name, ratio=None if worker else TARGETS.get((network, work, source)))
+    place = ", worker process" if worker else ""
+    return Step(
+        f"{network}, {work}, {'PNG' if source == 'PNG' else 'kept pixels'}{place}",
+        official=f"{network}, {work}",
+        ratio=None if worker else TARGETS.get((network, work, source)),
+    )
 
 
 def built(name: str) -> Network:
@@ -125,9 +130,24 @@ WORK = [
 
 
 @pytest.mark.parametrize(("network", "work"), WORK)
+def test_official(
+    measure: Callable[..., Any], pairs: ImagePairs, tmp_path: Path, network: str, work: str
+) -> None:
+    module = built(network)
+    folder = tmp_path if "saved" in work else None
+    few = replace(pairs, pairs=pairs.pairs[:2]) if "SSIM" in work else pairs
+    measure(
+        step(network, work, "PNG"),
+        "official",
+        partial(the_official_way, few, module, work, folder),
+        rounds=3,
+        images=len(few),
+    )
+
+
 @pytest.mark.parametrize("source", ["PNG", "kept"])
-@pytest.mark.parametrize("side", ["official", "ours"])
-def test_per_image(
+@pytest.mark.parametrize(("network", "work"), WORK)
+def test_ours(
     measure: Callable[..., Any],
     pairs: ImagePairs,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,41 +156,24 @@ def test_per_image(
     network: str,
     work: str,
     source: str,
-    side: str,
 ) -> None:
-    module = built(network)
-    folder = tmp_path if "saved" in work else None
-    slow = work == "PSNR+SSIM"
-    if side == "official":
-        measure(
-            step(network, work, source),
-            "official",
-            lambda: the_official_way(pairs, module, work, folder),
-            rounds=1 if slow else 3,
-            images=len(pairs),
-        )
-        return
     if source == "PNG":
         monkeypatch.setenv("ESRBENCH_DECODED", "off")
     else:
         check(pairs)  # as before every run: it decodes what is not kept yet
+    module = built(network)
     found = measure(
         step(network, work, source),
         "ours",
-        lambda: our_way(pairs, in_process(module), work, folder),
+        partial(our_way, pairs, in_process(module), work, tmp_path if "saved" in work else None),
         rounds=5,
         images=len(pairs),
     )
-    assert_equal(found[:2], the_official_way(_first_two(pairs), module, work))
+    first = replace(pairs, pairs=pairs.pairs[:1])
+    assert_equal(found[:1], the_official_way(first, module, work))
 
 
-def _first_two(pairs: ImagePairs) -> ImagePairs:
-    from dataclasses import replace
-
-    return replace(pairs, pairs=pairs.pairs[:2])
-
-
-def test_per_image_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+def test_ours_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> None:
     check(pairs)
     factory = f"{Path(__file__).with_name('trivial_networks.py')}:Nearest"
     descriptor = ModelDescriptor(name="nearest", summary="", scales=(SCALE,), factory=factory)
@@ -184,18 +187,9 @@ def test_per_image_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -
         found = measure(
             step("nearest", "PSNR", "kept", worker=True),
             "ours",
-            lambda: our_way(pairs, session.upscale, "PSNR"),
+            partial(our_way, pairs, session.upscale, "PSNR"),
             rounds=5,
             images=len(pairs),
         )
-    assert_equal(found[:2], the_official_way(_first_two(pairs), built("nearest"), "PSNR"))
-
-
-def test_per_image_in_a_worker_official(measure: Callable[..., Any], pairs: ImagePairs) -> None:
-    measure(
-        step("nearest", "PSNR", "kept", worker=True),
-        "official",
-        lambda: the_official_way(pairs, built("nearest"), "PSNR"),
-        rounds=3,
-        images=len(pairs),
-    )
+    first = replace(pairs, pairs=pairs.pairs[:1])
+    assert_equal(found[:1], the_official_way(first, built("nearest"), "PSNR"))

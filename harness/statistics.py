@@ -236,7 +236,9 @@ def judge(
         return None
     reason = doubt or reason
     if set_aside:
-        reason += f"; {set_aside} of {len(pairs) + set_aside} pairs were set aside"
+        timed = len(pairs) + set_aside
+        aside = f"{set_aside} of {timed} pairs were set aside"
+        reason = f"{aside}; `esrbench doctor` tells why" if not pairs else f"{reason}; {aside}"
     return Judgement("inconclusive", reason, estimate, self_check)
 
 

@@ -39,7 +39,8 @@ def doctor_command(
     from harness.evaluation.doctor import STATES, Machine, examine
 
     machine = Machine(device=device, results=results_folder or default_results(), cache=cache_dir())
-    with messages().status("looking at this machine"):
+    # A lively spinner would take CPU time from what is timed.
+    with messages().status("looking at this machine", refresh_per_second=1):
         checks = list(examine(machine, quick=quick))
     forbidden = any(check.state == "problem" for check in checks)
     if as_json:

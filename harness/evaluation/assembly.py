@@ -131,7 +131,7 @@ def _notices(untimed: Untimed, latency: Latency | Absent, protocol: Protocol) ->
         yield from untimed.complexity.notices
     if isinstance(latency, Absent) or protocol.latency is None:
         return
-    yield from noise_notices(latency)
+    yield from noise_notices(latency, target_half_width=protocol.latency.target_half_width)
     differing = sorted(
         {
             samples.input_name

@@ -342,18 +342,18 @@ NOISES: tuple[Noise, ...] = (
     Noise(
         "processes-differ",
         _processes_differ,
-        "Time in more processes: what differs between them is no property of the network.",
+        "Raise --processes: what differs between them is no property of the network.",
     ),
     Noise(
         "drift",
         _drift,
         "Let the machine cool down or its clocks settle, fix the clocks, or warm up for longer.",
     ),
-    Noise("not-steady", _not_steady, "Allow more warm-up forwards."),
+    Noise("not-steady", _not_steady, "Raise --warmup; the bound is twice it, and never below 12."),
     Noise(
         "wide-interval",
         _wide_interval,
-        "Allow more rounds and a larger budget, or quieten the machine: see `esrbench doctor`.",
+        "Raise --budget and --rounds, or quieten the machine: see `esrbench doctor`.",
     ),
     Noise("outliers", _outliers, _QUIET),
     Noise(

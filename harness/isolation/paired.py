@@ -131,9 +131,7 @@ class Baseline:
             theirs = _named(f"baseline {self.name}", partial(self.network, theirs_input))
             twin = _named(f"baseline {self.name}", partial(self.twin, theirs_input))
             for first in (ours, twin):
-                time_pairs(
-                    first, theirs, self.device, count=request.discard, candidate_first=True
-                )
+                time_pairs(first, theirs, self.device, count=request.discard, candidate_first=True)
             start = monitor.read()
             times = time_batch(
                 ours,

@@ -23,7 +23,7 @@ from harness.probes.counters.operators import (
     out_of_place,
 )
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
-from harness.probes.provenance import Provenance, tensors_in
+from harness.probes.provenance import Constant, Provenance, tensors_in
 from harness.records import Audit, Notice, SizedCount
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def measure_audit(
     Returns:
         Multiply-accumulates at each size by the rule of the ``aten`` counter. Of operators
         that are neither counted nor free, custom ones apart, and of products by type, the most
-        calls at any size. Constants are those of the smallest size, by storage, each once and
+        calls at any size. Constants are those of the size with most, by storage, each once and
         wholly. What is computed from constants counts as what meets input-derived data, though
         never more than what it was computed from: masks and coordinates made of sizes next to
         nothing. A tensor without dimensions counts 1, a number that is no tensor nothing, and
@@ -97,13 +97,13 @@ def measure_audit(
     derived = all(forward.derived for forward in ran)
     uncounted = _most(forward.uncounted for forward in ran)
     opaque = _most(forward.opaque for forward in ran)
-    constants = ran[0].provenance.met
+    constants = max((forward.provenance.met for forward in ran), key=_elements)
     return Audit(
         sizes=tuple(
             SizedCount(input_size=size, macs=forward.macs)
             for size, forward in zip(sizes, ran, strict=True)
         ),
-        effective_constants=sum(constant.elements for constant in constants),
+        effective_constants=_elements(constants),
         constant_bytes=sum(constant.elements * constant.itemsize for constant in constants),
         product_dtypes=_most(forward.product_dtypes for forward in ran),
         uncounted=uncounted,
@@ -118,6 +118,10 @@ def _pixels(shape: tuple[int, ...], without_values: bool) -> Tensor:
         return torch.empty(shape, device="meta")
     # Values matter only where a forward cannot do without; then they are an image's.
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _elements(constants: Iterable[Constant]) -> int:
+    return sum(constant.elements for constant in constants)
 
 
 def _most(calls: Iterable[Counter[str]]) -> dict[str, int]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from harness.errors import MeasurementError
+from harness.probes.audit import COMPARED_SIDE, measure_audit, notices_of
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
 from harness.probes.counters.shapes import copied_once
@@ -17,8 +18,10 @@ from harness.records import Absent, Complexity, CounterResult, Notice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from torch import Tensor
+
     from harness.protocol import CounterName
-    from harness.records import PredictedMemory
+    from harness.records import Audit, PredictedMemory
 
 SPREAD_LIMIT: Final = 0.02
 """Counters that differ by more than this share of the smallest are worth a notice."""
@@ -36,7 +39,7 @@ def measure_complexity(
     counters: Sequence[CounterName],
     memory_input: tuple[int, int] | None = None,
 ) -> Complexity:
-    """Measure parameters, count one forward of a batch of 1 and predict its GPU memory.
+    """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
 
     Args:
         build: makes the network; called once. Counters work on copies without values and fall
@@ -44,13 +47,14 @@ def measure_complexity(
         input_size: height and width of the network's input in pixels.
         channels: of the network's input.
         counters: which counters to ask.
-        memory_input: height and width of the input whose GPU memory is predicted; None to leave
-            that out.
+        memory_input: height and width of the input whose GPU memory is predicted, which is also
+            the largest that is audited; None to leave that out.
 
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each
-        counter. What could not be counted or predicted is ``Absent`` with what was raised;
-        the rest is unaffected. Notices: ``counter-spread`` (figures more than 2 % apart),
+        counter. What could not be counted, audited or predicted is ``Absent`` with what was
+        raised; the rest is unaffected. The audit is of ``audited_sizes``. Notices: those of
+        ``audit.notices_of``, ``counter-spread`` (figures more than 2 % apart),
         ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
         ``opaque-operator`` (custom operators whose cost is unknown).
 
@@ -65,23 +69,46 @@ def measure_complexity(
             advice="Declare the sizes of its layers.",
         )
     network.to("cpu")
+    # Values matter only where a forward cannot do without; then they are an image's.
     shape = (1, channels, *input_size)
+    pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with copied_once():
-        results = {name: _counted(name, network, shape) for name in counters}
+        results = {name: _counted(name, network, pixels) for name in counters}
         memory = _predicted_memory(network, memory_input, channels)
+        audit = _audited(network, audited_sizes(input_size, memory_input), channels)
+    params = sum(parameter.numel() for parameter in parameters)
+    notices = list(_notices([each for each in results.values() if isinstance(each, CounterResult)]))
+    if not isinstance(audit, Absent):
+        told = {notice.code for notice in notices}
+        notices += [each for each in notices_of(audit, params) if each.code not in told]
     return Complexity(
-        params=sum(parameter.numel() for parameter in parameters),
+        params=params,
         trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
         weight_params=sum(each.numel() for each in parameters if each.ndim > 1),
         buffer_elements=sum(buffer.numel() for buffer in buffers),
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
         counters=results,
-        audit=Absent(kind="skipped", reason="not asked for"),
+        audit=audit,
         predicted_memory=memory,
-        notices=tuple(
-            _notices([each for each in results.values() if isinstance(each, CounterResult)])
-        ),
+        notices=tuple(notices),
     )
+
+
+def audited_sizes(
+    input_size: tuple[int, int], memory_input: tuple[int, int] | None
+) -> tuple[tuple[int, int], ...]:
+    """Sizes at which a network is audited: the counted one, a smaller and a larger one.
+
+    The smaller is not square, and windows that fit into 256x256 fit into it too (128x192); it is
+    left out where the borders would outweigh the rest. The larger is that of the memory.
+    """
+    smaller = (input_size[0] // 2, input_size[1] * 3 // 4)
+    sizes = [input_size]
+    if min(smaller) >= COMPARED_SIDE:
+        sizes.insert(0, smaller)
+    if memory_input is not None:
+        sizes.append(memory_input)
+    return tuple(sizes)
 
 
 def _built(build: Callable[[], nn.Module]) -> nn.Module:
@@ -99,12 +126,8 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
     return network.eval()
 
 
-def _counted(
-    name: CounterName, network: nn.Module, shape: tuple[int, int, int, int]
-) -> CounterResult | Absent:
+def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> CounterResult | Absent:
     try:
-        # Values matter only where a forward cannot do without; then they are an image's.
-        pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         return COUNTERS[name].count(network, pixels)
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         return Absent(
@@ -112,6 +135,21 @@ def _counted(
             reason=f"{name} could not count this network: {_in_words(error)}",
             advice=_ADVICE,
         )
+
+
+def _audited(network: nn.Module, sizes: Sequence[tuple[int, int]], channels: int) -> Audit | Absent:
+    try:
+        return measure_audit(network, input_sizes=sizes, channels=channels)
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="failed",
+            reason=f"the network could not be audited: {_in_words(error)}",
+            advice=f"Run one forward on the CPU at each of {', '.join(map(_size, sizes))}.",
+        )
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _predicted_memory(

@@ -74,15 +74,12 @@ class PixelConversion:
             float32 (1, C, H', W') in [0, data_range], contiguous.
         """
         seen = lr if self.input == "lr" else upscale(lr, self.scale, border="mirror")
-        if self.color == "rgb" and device.type == "cpu":
-            return _planes(seen, self.data_range / 255)
+        # Divided, as the challenge's script does: a product with 1/255 rounds otherwise.
+        divisor = 255 / self.data_range
         if self.color == "rgb":
-            pixels = torch.from_numpy(seen.copy()).permute(2, 0, 1).unsqueeze(0)
-            tensor = pixels.to(device).to(torch.float32)
-        else:
-            tensor = torch.from_numpy(luma(seen, "unrounded")[None, None]).to(torch.float32)
-            tensor = tensor.to(device)
-        return tensor.contiguous() * (self.data_range / 255)
+            return _planes(seen, divisor).to(device)
+        levels = torch.from_numpy(luma(seen, "unrounded")[None, None]).to(torch.float32)
+        return (levels / divisor).to(device)
 
     def to_pixels(self, sr: torch.Tensor, lr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """SR pixels of a network output: clipped to the range, rounded half to even.
@@ -136,11 +133,11 @@ class PixelConversion:
         return sr
 
 
-def _planes(image: npt.NDArray[np.uint8], factor: float) -> torch.Tensor:
-    """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each times a factor."""
-    planes = torch.empty((1, 3, *image.shape[:2]), dtype=torch.float32)
+def _planes(image: npt.NDArray[np.uint8], divisor: float) -> torch.Tensor:
+    """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each over a divisor."""
+    planes = torch.empty((1, 3, *image.shape[:2]), dtype=torch.float32, device="cpu")
     for plane, channel in zip(planes[0].numpy(), cv2.split(image), strict=True):
-        np.multiply(channel, np.float32(factor), out=plane, dtype=np.float32)
+        np.divide(channel, np.float32(divisor), out=plane, dtype=np.float32)
     return planes
 
 

@@ -15,6 +15,7 @@ what the caching allocator reserves without using it.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +30,7 @@ from harness.probes.counters.shapes import ShapeMode, on_meta
 from harness.records import PredictedMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 LARGEST_SIDE: Final = 510
 """Longest side of a DIV2K validation image at x4 in pixels; the largest one is 510x510."""
@@ -49,12 +50,16 @@ challenge's runs is not published beyond that, so the figure is a band.
 
 
 def predict_memory(
-    network: nn.Module, *, input_size: tuple[int, int], channels: int = 3
+    network: nn.Module | Callable[[], nn.Module],
+    *,
+    input_size: tuple[int, int],
+    channels: int = 3,
 ) -> PredictedMemory:
     """Predict the memory of one forward of a batch of 1 in float32 under ``inference_mode``.
 
     Args:
-        network: in eval mode, on CPU or ``meta``; a copy of it runs, without values.
+        network: in eval mode, on CPU or ``meta``, or what builds it; a copy of it runs, without
+            values.
         input_size: height and width of its input in pixels.
         channels: of its input.
 
@@ -67,16 +72,15 @@ def predict_memory(
         MeasurementError: the output is no tensor.
         Exception: whatever the forward raises without pixel values.
     """
-    traced = on_meta(network)
+    traced = on_meta(network if isinstance(network, nn.Module) else network().eval())
     weights = [rounded(_bytes_of(tensor)) for tensor in _state(traced)]
     largest = trace_lifetimes(traced, input_size=input_size, channels=channels)
     images = {LARGEST_SIDE: largest}
     for side in {side for order in ORDERS for side in order} - {LARGEST_SIDE}:
         smaller = (input_size[0] * side // LARGEST_SIDE, input_size[1])
-        try:
+        # A stranger's forward may refuse a smaller image by whatever it likes to raise.
+        with contextlib.suppress(Exception):
             images[side] = trace_lifetimes(traced, input_size=smaller, channels=channels)
-        except Exception:  # noqa: BLE001 - a stranger's forward may refuse small images anyhow
-            continue
     reported = [
         _allocated(weights, [images[side] for side in order])
         for order in ORDERS
@@ -155,10 +159,9 @@ class _Recorder:
     def __init__(self, known: Iterator[Tensor]) -> None:
         self.lifetimes = Lifetimes()
         self._numbers = 0
-        # By the address of the storage, which none other has while this one is alive.
         self._alive: dict[int, tuple[int, int, weakref.ref[Any] | None]] = {}
         for tensor in known:
-            self._alive[_address(tensor)] = (-1, 0, None)
+            self._alive[_address(tensor.untyped_storage())] = (-1, 0, None)
 
     def watch(
         self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
@@ -176,7 +179,7 @@ class _Recorder:
         if not tensor.is_meta:
             return
         storage = tensor.untyped_storage()
-        address = storage._cdata  # noqa: SLF001 - the storage's identity
+        address = _address(storage)
         size = rounded(storage.nbytes())
         known = self._alive.get(address)
         if known is not None:
@@ -242,5 +245,6 @@ def _bytes_of(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # noqa: SLF001 - the storage's identity
+def _address(storage: torch.UntypedStorage) -> int:
+    """Identity of a storage; no other one has it while this one is alive."""
+    return int(storage._cdata)  # noqa: SLF001 - private to torch

@@ -197,6 +197,7 @@ class CompiledNetwork(nn.Module):
     def _require_graphs(self) -> None:
         from torch._dynamo.utils import counters
 
+        # Counted for the whole process: a copy of a network reuses the graphs of the first.
         if not counters["stats"]["unique_graphs"]:
             raise MeasurementError(
                 "torch.compile compiled nothing of this network",

@@ -60,13 +60,13 @@ class Audit(Frozen):
         effective_constants: elements of all distinct constant tensors that meet data derived
             from the input, parameters or not.
         constant_bytes: bytes of those.
-        product_dtypes: types of the results of convolutions, matrix products and attention,
-            with the number of calls.
+        product_dtypes: types of the results of convolutions, matrix products and attention
+            (the type that autocast casts to, where it does), with the number of calls.
         uncounted: operators that are neither counted nor free, with the number of calls.
         opaque: custom operators, whose cost only their author knows, likewise.
         derived_output: the output derives from the input by operators that were seen.
-        complete: everything that ran was counted or is known to be free, and the output was
-            derived by it: the count may be trusted.
+        complete: everything that ran was counted or is known to multiply and accumulate
+            nothing, and the output was derived by it: the count may be trusted.
     """
 
     sizes: tuple[SizedCount, ...]

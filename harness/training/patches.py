@@ -6,7 +6,7 @@ So the crops are the same with any number of workers, and after a resume.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Patches(Dataset["Batch"]):
         epoch, step = divmod(step, self.epoch_steps)
         image = int(self._order_of(epoch)[(step * self.batch + slot) % len(self.images)])
         # A generator by key: crop n needs no crop before it.
-        random = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        random = np.random.Generator(np.random.Philox(key=np.array([self.seed, number], np.uint64)))
         stored, scale = self.images.images[image], self.images.scale
         row = int(random.integers(stored.height // scale - self.lr_patch + 1))
         column = int(random.integers(stored.width // scale - self.lr_patch + 1))
@@ -124,7 +124,9 @@ class Patches(Dataset["Batch"]):
         """Order of the images in an epoch; the last one is kept."""
         if self._order is None or self._order[0] != epoch:
             # The high bit keeps these keys apart from those of crops.
-            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch | 1 << 63]))
+            random = np.random.Generator(
+                np.random.Philox(key=np.array([self.seed, epoch | 1 << 63], np.uint64))
+            )
             self._order = epoch, random.permutation(len(self.images))
         return self._order[1]
 
@@ -185,5 +187,6 @@ def make_loader(
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
+    """What ``__getitems__`` returns is a batch already, whatever a loader takes it for."""
     return batch

@@ -127,6 +127,8 @@ class Recipe(Frozen):
         hr_patch: side of the HR crops in pixels.
         batch: crops a step, over all devices.
         symmetries: ``all`` turns crops by quarters and mirrors them (8 ways); ``none`` does not.
+        start: ``random`` leaves the network as it is built; ``least-squares`` solves its last
+            convolution for the features that its random ones make.
         precision: as Lightning Fabric names it; a command may choose another.
         channels_last: keep tensors in NHWC order, which is faster on most devices.
         reparameterise: validate in the form that the entry's ``prepare`` hook makes. What is
@@ -144,6 +146,7 @@ class Recipe(Frozen):
     hr_patch: PositiveInt
     batch: PositiveInt
     symmetries: Literal["all", "none"] = "all"
+    start: Literal["random", "least-squares"] = "random"
     precision: Precision = "32-true"
     channels_last: bool = True
     reparameterise: bool = True

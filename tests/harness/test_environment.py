@@ -4,8 +4,6 @@ import os
 import platform
 from typing import TYPE_CHECKING
 
-import pytest
-
 from harness import environment
 from harness.environment import (
     MALLOC_SETTINGS,
@@ -20,6 +18,8 @@ from harness.environment import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 MAPS = "proc/self/maps"
 

@@ -294,6 +294,7 @@ def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
     nothing = judge([], [], DESIGN, set_aside=600)
     assert nothing is not None
     assert isinstance(nothing.estimate, Absent)
+    assert nothing.reason.startswith("600 of 600 pairs were set aside")
 
 
 def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:

@@ -136,10 +136,12 @@ def _is_dense(tensor: Tensor) -> bool:
 def empty(
     shape: Sequence[int], like: Tensor, layout: torch.memory_format = torch.contiguous_format
 ) -> Tensor:
+    """A tensor on meta of the type of another."""
     return torch.empty(tuple(shape), dtype=like.dtype, device="meta", memory_format=layout)
 
 
-def elementwise(name: str, args: Arguments, *, in_place: bool) -> Any:
+def elementwise(name: str, args: Sequence[Any], *, in_place: bool) -> Any:
+    """Result of an operator that keeps its operands' type, or ``UNANSWERED``."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if not tensors or not (alike(*tensors) or (name in _OF_INTEGERS and _integers(args))):
         return UNANSWERED
@@ -147,6 +149,7 @@ def elementwise(name: str, args: Arguments, *, in_place: bool) -> Any:
 
 
 def comparison(*args: Any) -> Any:
+    """Result of an operator that says true or false, or ``UNANSWERED``."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if not tensors or not (alike(*tensors) or _integers(args)):
         return UNANSWERED
@@ -154,6 +157,7 @@ def comparison(*args: Any) -> Any:
 
 
 def where(condition: Tensor, one: Any, other: Any) -> Any:
+    """Result of a choice between two tensors, or ``UNANSWERED``."""
     if not (isinstance(one, Tensor) and isinstance(other, Tensor) and alike(one, other)):
         return UNANSWERED
     if not condition.is_meta or condition.dtype != torch.bool:
@@ -161,7 +165,7 @@ def where(condition: Tensor, one: Any, other: Any) -> Any:
     return _result_of([condition, one, other], one.dtype)
 
 
-def _integers(args: Arguments) -> bool:
+def _integers(args: Sequence[Any]) -> bool:
     """Whether these are integer tensors of one type on meta, and integers."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     return all(each.is_meta and each.dtype == tensors[0].dtype for each in tensors) and all(
@@ -174,7 +178,8 @@ def _integers(args: Arguments) -> bool:
 
 _INTEGERS: Final = frozenset((torch.int64, torch.int32))
 _OF_INTEGERS: Final = frozenset(
-    f"aten::{name}" for name in "abs neg add sub rsub mul maximum minimum remainder".split()
+    f"aten::{name}"
+    for name in ("abs", "neg", "add", "sub", "rsub", "mul", "maximum", "minimum", "remainder")
 )
 """Elementwise operators whose results on integers are integers of the same type."""
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def answer_by_shape(name: str, args: Arguments, kwargs: dict[str, Any]) -> Any:
+def answer_by_shape(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Result of an operator called ``name``, or ``UNANSWERED``."""
     factory = _FACTORIES.get(name)
     if factory is not None:
         return factory(*args, **kwargs)
@@ -212,7 +213,7 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha:
     return product if broadcast((bias.shape, product.shape)) == product.shape else UNANSWERED
 
 
-def _arange(*bounds: float, dtype: torch.dtype | None = None, **options: Any) -> Any:
+def _arange(*bounds: Any, dtype: torch.dtype | None = None, **options: Any) -> Any:
     if not _on_meta(**options) or not all(isinstance(bound, int) for bound in bounds):
         return UNANSWERED
     span = range(*bounds)
@@ -240,7 +241,7 @@ _RULES: Final[dict[str, Callable[..., Any]]] = {
     "aten::max_pool2d_with_indices": _max_pool2d,
     "aten::upsample_bilinear2d": _upsample2d,
     "aten::where": where,
-    **dict.fromkeys((f"aten::{name}" for name in "eq ne lt le gt ge".split()), comparison),
+    **{f"aten::{name}": comparison for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "aten::upsample_bicubic2d": _upsample2d,
     "aten::upsample_nearest2d": _upsample2d,
     "aten::adaptive_max_pool2d": _adaptive_max_pool2d,

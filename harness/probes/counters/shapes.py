@@ -32,11 +32,25 @@ T = TypeVar("T")
 Arguments: TypeAlias = "tuple[Any, ...]"
 
 _VIEWS: Final = frozenset(
-    f"aten::{name}"
-    for name in (
-        "alias as_strided detach diagonal expand permute select slice split split_with_sizes "
-        "squeeze t transpose unbind unsqueeze view _unsafe_view"
-    ).split()
+    (
+        "aten::alias",
+        "aten::as_strided",
+        "aten::detach",
+        "aten::diagonal",
+        "aten::expand",
+        "aten::permute",
+        "aten::select",
+        "aten::slice",
+        "aten::split",
+        "aten::split_with_sizes",
+        "aten::squeeze",
+        "aten::t",
+        "aten::transpose",
+        "aten::unbind",
+        "aten::unsqueeze",
+        "aten::view",
+        "aten::_unsafe_view",
+    )
 )
 """Operators whose kernels on ``meta`` are not written in Python: nothing to keep from them."""
 
@@ -134,7 +148,11 @@ def by_shape_or_value(
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """A copy of a network without values, shared inside ``copied_once``; leave it as it is."""
+    """A copy of a network without values, shared inside ``copied_once``; leave it as it is.
+
+    Raises:
+        Exception: whatever the network's own way of being copied raises.
+    """
     copies = _copies.get({})
     if network not in copies:
         copies[network] = _without_values(network)
@@ -183,8 +201,8 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     known = copies.get(id(value))
     if known is not None:
         return known
-    kind = type(value)
-    if kind in _IMMUTABLE:
+    kind: Any = type(value)
+    if kind in _IMMUTABLE or (kind is tuple and all(type(each) in _IMMUTABLE for each in value)):
         return value
     if kind is dict or kind is OrderedDict:
         copied = copies[id(value)] = kind()

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+import harness
 import harness.evaluation.race as races
 from harness.cli.app import app
 from harness.cli.race import report, sentence
-from harness.environment import describe_environment
+from harness.environment import WORKER_VARIABLE, describe_environment
+from harness.errors import UsageError
 from harness.protocol import PairDesign, Protocol, digest_of
 from harness.records import (
     EntryIdentity,
@@ -20,7 +22,7 @@ from harness.records import (
     WeightsIdentity,
 )
 from harness.statistics import judge
-from harness.store import read_race
+from harness.store import Store, read_race
 
 if TYPE_CHECKING:
     import subprocess
@@ -76,7 +78,7 @@ def make_race(
         (1.05, "Slower: mine is 5.0% slower than theirs, more than 2.5%; the interval"),
         (1 / 1.1, "Faster: mine is 9.1% faster than theirs, more than 2.5%"),
         (1.0, "Unchanged: mine is as fast as theirs, within 2.5%"),
-        (1.02, "Inconclusive: the interval 1.0099 to 1.0301 holds 1.0250."),
+        (1.02, "Inconclusive: the interval 1.0099 to 1.0302 holds 1.0250."),
     ],
 )
 def test_the_verdict_in_one_sentence(ratio: float, says: str) -> None:
@@ -85,7 +87,7 @@ def test_the_verdict_in_one_sentence(ratio: float, says: str) -> None:
 
 def test_the_figures() -> None:
     lines = list(report(make_race(1.05)))
-    assert "mine / theirs: ratio 1.0499 [1.0396, 1.0605]" in lines[1]
+    assert "mine / theirs: ratio 1.0500 [1.0396, 1.0605]" in lines[1]
     assert "half-width 1.00%, 40 pairs" in lines[1]
     assert "self-check, theirs / its copy: ratio 1.0000 [0.9990, 1.0010]" in lines[2]
     assert "half-width 0.10%, 20 pairs" in lines[2]
@@ -128,6 +130,20 @@ def test_exit_codes(
         assert RaceRecord.model_validate(json.loads(done.stdout)) == record
     else:
         assert done.stdout.startswith(sentence(record))
+
+
+def test_the_python_interface_races_and_stores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = make_race(1.05)
+    asked: list[Any] = []
+    monkeypatch.setattr(races, "race", lambda *given: asked.extend(given) or record)
+    assert harness.race("rfdn", "rfdn", results=tmp_path) == record
+    assert (asked[0], asked[2].counted_input) == (asked[1], (64, 64))
+    assert Store(tmp_path).load_races() == ([record], [])
+    monkeypatch.setenv(WORKER_VARIABLE, "1")
+    with pytest.raises(UsageError, match="race was called by a file that a worker imports"):
+        harness.race("rfdn", "rfdn", results=tmp_path)
 
 
 def test_a_real_race(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,12 @@ def test_every_kind_has_a_code_of_its_own_and_advice() -> None:
         "slow-first-run",
     ]
     assert all(noise.advice.endswith(".") for noise in NOISES)
+
+
+def test_the_guide_names_every_kind() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "measuring.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \|", guide, re.MULTILINE)
+    assert rows == [*(noise.code for noise in NOISES), "outputs-differ"]
 
 
 def test_what_failed_is_passed_over() -> None:

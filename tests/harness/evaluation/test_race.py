@@ -167,7 +167,7 @@ def test_load_that_ends_only_delays_the_verdict(
 def test_an_unfair_machine_decides_nothing(
     session: type[FakeSession], pair: tuple[Entry, Entry]
 ) -> None:
-    session.ratio, session.self_ratio = 1.5, 1.02
+    session.ratio, session.self_ratio = 1.5, 1.03
     record = race(*pair, SMALL, PairDesign(max_pairs=90))
     assert record.verdict == "inconclusive"
     assert "the machine is unfair" in record.reason
@@ -224,7 +224,7 @@ def test_twice_the_work_is_found_slower_if_anything(
     describe: Callable[..., ModelDescriptor],
 ) -> None:
     many, one = describe("Convolutions", options={"count": 8}), describe("Convolutions")
-    record = race(entry(many), entry(one), SMALL, PairDesign(max_pairs=60))
+    record = race(entry(many), entry(one), SMALL, PairDesign(max_pairs=20))
     assert record.verdict in {"slower", "inconclusive"}
     pairs = [pair for process in record.processes for b in process.batches for pair in b.pairs]
     ratios = sorted(candidate / baseline for candidate, baseline in pairs)
@@ -235,8 +235,6 @@ def test_twice_the_work_is_found_slower_if_anything(
     ("candidate", "baseline", "says"),
     [
         ("FailsToBuild", "Nearest", "load-error: candidate failstobuild: .*no room for x4"),
-        ("Nearest", "FailsToBuild", "load-error: baseline failstobuild: .*no room for x4"),
-        ("NanOutput", "Nearest", "invalid-output: candidate nanoutput"),
         ("Nearest", "NanOutput", "invalid-output: baseline nanoutput"),
         ("Nearest", "Exits", "crash: baseline exits: the worker exited with code 0"),
         ("RaisesLater", "Nearest", "forward-error: candidate raiseslater: .*enough is enough"),

@@ -11,7 +11,7 @@ from torch.nn import functional
 from harness.catalog.networks import build_network
 from harness.catalog.registry import default_registry
 from harness.errors import MeasurementError
-from harness.probes.complexity import measure_complexity
+from harness.probes.complexity import audited_sizes, measure_complexity
 from harness.probes.counters.operators import NAMES_WITH_MACS
 from harness.protocol import COUNTERS
 from harness.records import Absent, Complexity, CounterResult
@@ -353,3 +353,47 @@ def test_custom_operators_are_noticed() -> None:
 def test_a_result_survives_the_record() -> None:
     sizes = measured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     assert Complexity.model_validate_json(sizes.model_dump_json()) == sizes
+
+
+def test_the_audit_is_of_the_counted_size_among_others() -> None:
+    sizes = measured(nn.Conv2d(3, 4, 3, bias=False))
+    assert not isinstance(sizes.audit, Absent)
+    (count,) = sizes.audit.sizes
+    assert (count.input_size, count.macs) == ((8, 6), result(sizes, "aten").macs)
+    assert sizes.audit.effective_constants == sizes.params == 108
+    assert audited_sizes((256, 256), (510, 510)) == ((128, 192), (256, 256), (510, 510))
+    assert audited_sizes((256, 256), None) == ((128, 192), (256, 256))
+    assert audited_sizes((126, 256), None) == ((126, 256),)
+
+
+def test_a_network_that_fails_at_another_size_has_counts_and_no_audit() -> None:
+    class Particular(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[2] > 8:
+                raise ValueError("too high")
+            return x.relu()
+
+    size, larger = (8, 6), (16, 16)
+    sizes = measure_complexity(Particular, input_size=size, counters=("aten",), memory_input=larger)
+    assert result(sizes, "aten").elementwise == 144
+    assert isinstance(sizes.audit, Absent)
+    assert sizes.audit.kind == "failed"
+    assert "ValueError: too high" in sizes.audit.reason
+    assert "8x6, 16x16" in str(sizes.audit.advice)
+
+
+def test_what_the_audit_finds_is_noticed() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.zeros(48, 48, 3, 3))
+            self.head = nn.Conv2d(3, 48, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.head(x)
+            return functional.conv2d(x, self.weight) if x.shape[2] > 192 else x
+
+    sizes = measure_complexity(Hidden, input_size=(256, 256), counters=("aten",))
+    assert sizes.params == 48 * 4
+    assert [notice.code for notice in sizes.notices] == ["size-dependent-cost", "hidden-constants"]
+    assert "20,928 constants" in sizes.notices[1].message

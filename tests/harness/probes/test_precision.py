@@ -320,6 +320,7 @@ def test_a_compiled_network_gives_the_same_output(tmp_path: Path) -> None:
     assert run_compiled(TORCHINDUCTOR_CACHE_DIR=str(tmp_path)) == "same"
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path: Path) -> None:
     message, advice = run_compiled(
         TORCHINDUCTOR_CACHE_DIR=str(tmp_path), CXX="/nowhere/g++", PATH=str(tmp_path)

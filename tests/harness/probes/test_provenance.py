@@ -42,7 +42,7 @@ STORED: dict[str, tuple[Forward, list[int]]] = {
     "a weight": (lambda x: conv(x, WEIGHT), [36]),
     "used twice": (lambda x: conv(x, WEIGHT, WEIGHT), [36]),
     "a slice": (lambda x: conv(x, WEIGHT[:1]), [36]),
-    "slices and views": (lambda x: conv(x, WEIGHT[:1]) + WEIGHT.mT.reshape(36)[:6], [36]),
+    "slices and views": (lambda x: conv(x[..., 1:], WEIGHT[:1]) + WEIGHT.mT[0, 0, 0, :1], [36]),
     "copies": (lambda x: conv(x, WEIGHT.clone()) + WEIGHT.double()[0, 0, 0, 0], [36]),
     "an array": (lambda x: x + torch.from_numpy(np.ones((8, 6), np.float32)), [48]),
     "a list": (lambda x: x * torch.tensor([[0.1], [0.2], [0.3]])[:, :, None], [3]),
@@ -50,24 +50,30 @@ STORED: dict[str, tuple[Forward, list[int]]] = {
     "a seed in place": (lambda x: x + x.new_empty(6).normal_(generator=seeded()), [6]),
     "noise in place": (lambda x: x.clone().uniform_(0, 1), [144]),
     "no dimensions": (lambda x: x * torch.tensor(0.5), [1]),
-    "sparse": (lambda x: torch.sparse.mm(WEIGHT[0, 0].to_sparse(), x.view(2, 72)), [4]),
-}
-
-COMPUTED: dict[str, tuple[Forward, list[int]]] = {
-    "once": (lambda x: conv(x, WEIGHT * 2), [36]),
-    "again": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 2), [36]),
-    "otherwise": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 3), [36, 36]),
-    "smaller": (lambda x: conv(x, WEIGHT.sum(1, keepdim=True).expand(3, 3, 2, 2)), [12]),
-    "larger": (lambda x: conv(x, functional.pad(WEIGHT, (0, 1, 0, 1)) + 0 * WEIGHT[0, 0, 0, 0]), [36]),
-    "into another": (lambda x: conv(x, torch.zeros(3, 3, 2, 2).add_(WEIGHT)), [36]),
-    "to out": (lambda x: conv(x, torch.add(WEIGHT, 1, out=torch.empty(3, 3, 2, 2))), [36]),
-    "foreach": (lambda x: conv(x, *added([WEIGHT.clone()])), [36]),
+    "sparse": (lambda x: torch.sparse.mm(WEIGHT[0, 0].to_sparse(), x.view(2, 72)), [0, 4]),
 }
 
 
 def added(tensors: list[Tensor]) -> list[Tensor]:
     torch._foreach_add_(tensors, 1)
     return tensors
+
+
+COMPUTED: dict[str, tuple[Forward, list[int]]] = {
+    "once": (lambda x: conv(x, WEIGHT * 2), [36]),
+    "again": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 2), [36]),
+    "otherwise": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 3), [36, 36]),
+    "smaller": (lambda x: conv(x, WEIGHT.sum(1, keepdim=True).expand(3, 3, 2, 2)), [12]),
+    # It holds no more than what it was made of.
+    "larger": (lambda x: conv(x, torch.cat([WEIGHT, WEIGHT.flip(0)])[:3]), [72]),
+    "padded": (
+        lambda x: conv(x, functional.pad(WEIGHT, (0, 1, 0, 1))),
+        [37],
+    ),  # and what it is padded with
+    "into another": (lambda x: conv(x, torch.zeros(3, 3, 2, 2).add_(WEIGHT)), [36]),
+    "to out": (lambda x: conv(x, torch.add(WEIGHT, 1, out=torch.empty(3, 3, 2, 2))), [36]),
+    "foreach": (lambda x: conv(x, *added([WEIGHT.clone()])), [36]),
+}
 
 
 def _one_number_after_another(image: Tensor) -> Tensor:
@@ -96,13 +102,20 @@ FORMULAS: dict[str, tuple[Forward, list[int]]] = {
     "a canvas": (_canvas, [0]),
     "coordinates": (lambda x: x * torch.arange(6), [1]),
     "a fill": (lambda x: x + torch.full((8, 6), 0.3), [1]),
-    "a mask": (_mask, [1]),
+    "a mask": (_mask, [2]),  # it and its flip: one number each
     "weights as numbers": (_one_number_after_another, [9]),
 }
 
+# What looks as if it came from the image.
 DISGUISED: dict[str, tuple[Forward, list[int]]] = {
-    "shaped like the image": (lambda x: conv(x, torch.empty_like(x[..., :1, :1]).copy_(WEIGHT[:1, :, :1, :1])), [3]),
-    "written over the image": (lambda x: conv(x, x[:, :, :2, :2].clone().copy_(WEIGHT[:1])), [36]),
+    "made like the image": (
+        lambda x: conv(x, torch.empty_like(x[..., :2, :2]).copy_(WEIGHT[:1])),
+        [12],
+    ),
+    "written over the image": (
+        lambda x: conv(x, x[..., :2, :2].clone().copy_(WEIGHT[:1])),
+        [36],
+    ),
 }
 
 NETWORKS = STORED | COMPUTED | FORMULAS | DISGUISED
@@ -111,3 +124,50 @@ NETWORKS = STORED | COMPUTED | FORMULAS | DISGUISED
 @pytest.mark.parametrize(("forward", "met"), NETWORKS.values(), ids=NETWORKS)
 def test_constants_that_meet_the_image(forward: Forward, met: list[int]) -> None:
     assert followed(forward) == (met, True)
+
+
+def test_a_constant_is_not_derived() -> None:
+    assert followed(lambda _: WEIGHT * 2) == ([], False)
+    assert followed(lambda x: torch.zeros_like(x).add_(WEIGHT[0, 0, 0, 0])) == ([], False)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x,
+        lambda x: x.view(144)[:7],
+        lambda x: x.chunk(2)[-1].abs().max(2)[1],
+        lambda x: torch.add(x, 1, out=torch.empty(1, 3, 8, 6)),
+        lambda x: torch.zeros(8, 6).copy_(x[0, 0]),
+        lambda x: added([x.clone()])[0],
+    ],
+)
+def test_what_operators_make_of_the_image_derives_from_it(forward: Forward) -> None:
+    assert followed(forward)[1]
+
+
+def test_running_statistics_follow_scale_and_shift() -> None:
+    statistics, scale, shift = (torch.zeros(3), torch.ones(3)), torch.ones(3), torch.ones(3)
+    assert followed(lambda x: functional.batch_norm(x, *statistics, scale, shift)) == ([3, 3], True)
+    assert followed(lambda x: functional.batch_norm(x, *statistics)) == ([3, 3], True)
+    assert followed(lambda x: functional.batch_norm(x, *statistics, scale)) == ([3, 3, 3], True)
+    both = followed(
+        lambda x: functional.batch_norm(x, *statistics, scale, shift) * statistics[0][:1]
+    )
+    assert both == ([3, 3, 3], True)
+
+
+def test_memory_of_freed_tensors_is_not_mistaken_for_theirs() -> None:
+    def forward(image: Tensor) -> Tensor:
+        for index in range(200):
+            image = image + torch.full((1, 3, 8, 6), index / 7)
+        return image
+
+    met, derived = followed(forward)
+    assert (len(met), set(met), derived) == (200, {1}, True)
+
+
+def test_tensors_in_nested_arguments() -> None:
+    first, second, third = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    found = tensors_in(([first, None, (second, 3)], {"out": [third]}, "text", torch.float32))
+    assert [tensor.shape[0] for tensor in found] == [1, 2, 3]

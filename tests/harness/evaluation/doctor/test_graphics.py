@@ -151,11 +151,11 @@ def test_a_missing_pynvml_is_one_warning(machine: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "build", "state", "advice"),
+    ("device", "build", "expected"),
     [
-        ("cpu", None, "unknown", None),
-        ("cuda", None, "problem", "Install a CUDA build"),
-        ("cuda", "13.0", "problem", "Check the driver"),
+        ("cpu", None, ("unknown", "")),
+        ("cuda", None, ("problem", "Install a CUDA build")),
+        ("cuda", "13.0", ("problem", "Check the driver")),
     ],
 )
 def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
@@ -163,14 +163,14 @@ def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
     device: str,
     build: str | None,
-    state: str,
-    advice: str | None,
+    expected: tuple[str, str],
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", build)
     (check,) = check_gpu(machine(device=device))
+    state, advice = expected
     assert check.state == state
-    assert (check.advice or "").startswith(advice or "")
+    assert (check.advice or "").startswith(advice)
     assert bool(check.advice) == bool(advice)
 
 

@@ -57,7 +57,12 @@ def meta(*shape: int) -> torch.Tensor:
 
 
 # A 2x4x3x3 weight meets 5x7 positions: 72 * 35 = 2,520. Transposed, a 4x2x3x3 weight the same.
-IMAGE, RESULT, WEIGHT, TRANSPOSED = meta(1, 4, 5, 7), meta(1, 2, 5, 7), meta(2, 4, 3, 3), (4, 2, 3, 3)
+IMAGE, RESULT, WEIGHT, TRANSPOSED = (
+    meta(1, 4, 5, 7),
+    meta(1, 2, 5, 7),
+    meta(2, 4, 3, 3),
+    (4, 2, 3, 3),
+)
 GROWN = meta(1, 2, 11, 15)
 
 
@@ -65,7 +70,12 @@ GROWN = meta(1, 2, 11, 15)
     ("name", "args", "out", "macs"),
     [
         ("convolution", (IMAGE, WEIGHT, None, [1], [1], [1], False, [0], 1), RESULT, 2520),
-        ("convolution", (IMAGE, meta(2, 2, 3, 3), None, [1], [1], [1], False, [0], 2), RESULT, 1260),
+        (
+            "convolution",
+            (IMAGE, meta(2, 2, 3, 3), None, [1], [1], [1], False, [0], 2),
+            RESULT,
+            1260,
+        ),
         ("convolution", (IMAGE, meta(*TRANSPOSED), None, [2], [0], [1], True, [0], 1), GROWN, 2520),
         ("mkldnn_convolution", (IMAGE, WEIGHT, None, [1], [1], [1], 1), RESULT, 2520),
         ("cudnn_convolution_transpose", (IMAGE, meta(*TRANSPOSED)), GROWN, 2520),

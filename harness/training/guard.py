@@ -1,0 +1,90 @@
+"""No image that is scored may be trained on: what can be known of it is checked.
+
+Images are recognised by their decoded pixels, as they are or cropped as benchmarks crop them.
+Other sizes, crops or compressions of the same picture are not recognised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.catalog.declarations import DATASETS
+from harness.catalog.materialise import Unpacked, dataset_folder
+from harness.errors import DataError
+from harness.imaging.codecs import pixel_digest
+from harness.imaging.resize import modcrop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from harness.catalog.pairs import ImagePairs
+    from harness.training.images import StoredImage, TrainingImages
+
+_MULTIPLES = (2, 3, 4, 12)  # to which benchmark images are cropped
+
+
+def refuse_scored_images(
+    images: TrainingImages, validation: Iterable[ImagePairs]
+) -> tuple[str, ...]:
+    """Compare training images with every scored image that is known here.
+
+    Args:
+        images: the training images.
+        validation: sets that are validated on.
+
+    Returns:
+        What they were compared with: ``NAME (n images)``.
+
+    Raises:
+        DataError: training images that are scored, all of them.
+    """
+    scored: dict[str, str] = {}
+    for title, digest in _scored(validation):
+        scored.setdefault(digest, title)
+    problems = []
+    for stored, pixels in zip(images.images, images.hr, strict=True):
+        found = sorted(scored[digest] for digest in _digests(stored, pixels) & set(scored))
+        problems += [f"{stored.name}: is in {title}" for title in found]
+    if problems:
+        message = f"{len(problems)} training images are scored images"
+        advice = "Remove them: scores of what was trained on mean nothing."
+        raise DataError(message, sorted(problems), advice=advice)
+    compared = Counter(scored.values())
+    return tuple(f"{title} ({count})" for title, count in compared.items())
+
+
+def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
+    """Title of the set and pixel digest of every scored image that is known here."""
+    for dataset in DATASETS.values():
+        for remote in dataset.remote_images:
+            yield dataset.title, remote.pixels
+        for packaged in dataset.packaged_images:
+            yield dataset.title, packaged.pixels
+        for digest in _unpacked(dataset_folder(dataset) / "HR" / ".unpacked.json"):
+            yield dataset.title, digest
+    for pairs in validation:
+        for index in range(len(pairs)):
+            yield pairs.title, pixel_digest(pairs.read_hr(index))
+
+
+def _digests(stored: StoredImage, pixels: npt.NDArray[np.uint8]) -> set[str]:
+    """Pixel digests of an image, whole and cropped as benchmarks crop."""
+    digests = {stored.pixels}
+    for multiple in _MULTIPLES:
+        if stored.height % multiple or stored.width % multiple:
+            digests.add(pixel_digest(np.ascontiguousarray(modcrop(pixels, multiple))))
+    return digests
+
+
+def _unpacked(record: Path) -> tuple[str, ...]:
+    """Pixel digests that were recorded when an archive was unpacked into the cache."""
+    try:
+        return tuple(Unpacked.model_validate_json(record.read_bytes()).pixels.values())
+    except (OSError, ValueError):
+        return ()

@@ -1,0 +1,81 @@
+"""Where trained weights come from: what their file says of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from harness.catalog.networks import build_network, code_sha256
+from harness.catalog.registry import resolve_factory
+from harness.environment import package_version
+
+if TYPE_CHECKING:
+    from harness.catalog.pairs import ImagePairs
+    from harness.catalog.registry import ModelDescriptor
+    from harness.training.images import TrainingImages
+    from harness.training.patches import Patches
+    from harness.training.recipe import Recipe
+
+PACKAGES = ("esrbench", "torch", "numpy", "lightning-fabric", "opencv-python-headless")
+"""Distributions whose versions are recorded."""
+
+
+def identity_of(
+    descriptor: ModelDescriptor,
+    recipe: Recipe,
+    patches: Patches,
+    *,
+    precision: str,
+    devices: int,
+    validation: ImagePairs | None,
+) -> dict[str, str]:
+    """What decides the trained weights, by name: equal for a training and its resume."""
+    scale = patches.images.scale
+    network = build_network(descriptor, scale)
+    makers = [resolve_factory(descriptor.factory)]
+    return {
+        "model": descriptor.name,
+        "scale": str(scale),
+        "options": str(sorted(descriptor.options.items())),
+        "recipe": recipe.digest(),
+        "data": patches.images.digest,
+        "seed": str(patches.seed),
+        "precision": precision,
+        "devices": str(devices),
+        "code": code_sha256(network, *makers) or "without source files",
+        "validation": "none" if validation is None else validation.identity().digest,
+    }
+
+
+def provenance(
+    *,
+    identity: dict[str, str],
+    recipe: Recipe,
+    images: TrainingImages,
+    iteration: int,
+    seconds: tuple[float, float],
+    validation: tuple[ImagePairs, float] | None,
+) -> dict[str, Any]:
+    """Metadata of a weights file."""
+    names = Counter(image.name.partition("/")[0] for image in images.images)
+    metadata: dict[str, Any] = {
+        "format": "esrbench training 1",
+        **{key: identity[key] for key in ("model", "scale", "seed", "precision", "devices")},
+        "code_sha256": identity["code"],
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_sha256": identity["recipe"],
+        "data": {"images": dict(names), "sha256": identity["data"]},
+        "iterations": str(iteration),
+        "patches": str(iteration * recipe.batch),
+        "seconds": f"{seconds[0]:.1f}",
+        "cpu_seconds": f"{seconds[1]:.1f}",
+        "versions": {name: package_version(name) for name in PACKAGES},
+    }
+    if validation is not None:
+        pairs, psnr = validation
+        metadata["validation"] = {
+            "data": pairs.title,
+            "sha256": identity["validation"],
+            "psnr_rgb": round(psnr, 4),
+        }
+    return metadata
