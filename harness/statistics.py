@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 BOOTSTRAP_ROUNDS = 5
+STUDENT_SAMPLES = 3
 
 
 def median_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
@@ -94,15 +95,18 @@ def mean_of_medians(samples: Sequence[Sequence[float]], *, confidence: float = C
     )
 
 
-def mean_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
-    """Mean with Student's interval, for few samples of which each is a mean itself.
+def geometric_mean(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> Value:
+    """Geometric mean with Student's interval of the logarithms.
+
+    Made for few figures of independent processes: times and ratios, whose noise is relative.
 
     Args:
-        samples: at least one finite sample, any unit; figures of independent processes.
-        confidence: coverage, in (0, 1); exact for normal samples.
+        samples: at least one positive sample, any unit.
+        confidence: coverage, in (0, 1); exact for log-normal samples.
 
     Returns:
-        The mean; a single sample has no interval.
+        The mean; below ``STUDENT_SAMPLES`` samples without an interval, which would span orders
+        of magnitude, and where all are equal.
 
     Raises:
         ValueError: no samples.
@@ -110,15 +114,21 @@ def mean_value(samples: Sequence[float], *, confidence: float = CONFIDENCE) -> V
     n = len(samples)
     if not n:
         raise ValueError("the mean of no samples is undefined")
-    mean = float(np.mean(samples))
-    if n == 1:
-        return Value(value=mean)
+    logs = np.log(samples)
+    mean = float(logs.mean())
+    if n < STUDENT_SAMPLES or max(samples) == min(samples):
+        return Value(value=math.exp(mean))
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(n - 1, (1 + confidence) / 2))
-    half = quantile * float(np.std(samples, ddof=1)) / math.sqrt(n)
-    interval = Interval(low=mean - half, high=mean + half, confidence=confidence, method="student")
-    return Value(value=mean, interval=interval)
+    half = quantile * float(logs.std(ddof=1)) / math.sqrt(n)
+    interval = Interval(
+        low=math.exp(mean - half),
+        high=math.exp(mean + half),
+        confidence=confidence,
+        method="student",
+    )
+    return Value(value=math.exp(mean), interval=interval)
 
 
 @dataclass(frozen=True, slots=True)

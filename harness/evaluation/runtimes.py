@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import Absent, Interval, Latency, LatencySamples, Value
-from harness.statistics import mean_of_medians, mean_value, median_value
+from harness.records import Absent, Latency, LatencySamples, Value
+from harness.statistics import geometric_mean, mean_of_medians, median_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,8 +52,9 @@ def runtime_values(latency: Latency | Absent) -> dict[str, Value | Absent]:
     """Values of the metrics in ``RUNTIMES``.
 
     With one process, intervals speak of rounds within it: bootstrap for means over images, order
-    statistics for medians. With several, each process gives one figure, the value is their mean
-    and the interval Student's, so that it covers what differs between processes.
+    statistics for medians. With several, each process gives one figure, the value is their
+    geometric mean and the interval Student's of the logarithms, from three processes on, so
+    that it covers what differs between processes.
     """
     if isinstance(latency, Absent):
         return dict.fromkeys(RUNTIMES, latency)
@@ -90,9 +90,7 @@ def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
     for size in sorted(seconds, key=lambda size: (size[0] * size[1], size)):
         p5, median, p95 = np.percentile(seconds[size], [5, 50, 95])
         count = len(seconds[size])
-        rows.append(
-            SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95))
-        )
+        rows.append(SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95)))
     return tuple(rows)
 
 
@@ -114,7 +112,7 @@ def _over_images(latency: Latency, times: Times) -> Value:
     processes = [[times(samples) for samples in _images(each)] for each in latency.replicates]
     if len(processes) == 1:
         return mean_of_medians(processes[0])
-    return mean_value([_mean_of_medians(images) for images in processes])
+    return geometric_mean([_mean_of_medians(images) for images in processes])
 
 
 def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
@@ -137,7 +135,7 @@ def _over_fixed(latency: Latency) -> Value:
     samples = [each.seconds for each in _fixed(latency)]
     if len(samples) == 1:
         return median_value(samples[0])
-    return mean_value([float(np.median(seconds)) for seconds in samples])
+    return geometric_mean([float(np.median(seconds)) for seconds in samples])
 
 
 def _cold_start(latency: Latency) -> Value:
@@ -153,18 +151,7 @@ def _ratio(latency: Latency) -> Value | Absent:
         )
     rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=False)
     ratios = [(images_seconds(replicate), seconds) for replicate, seconds in rounds]
-    logs = [math.log(ours / theirs) for ours, theirs in ratios if ours and theirs]
-    if not logs:
+    quotients = [ours / theirs for ours, theirs in ratios if ours and theirs]
+    if not quotients:
         return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
-    mean = mean_value(logs)
-    interval = mean.interval
-    return Value(
-        value=math.exp(mean.value),
-        interval=interval
-        and Interval(
-            low=math.exp(interval.low),
-            high=math.exp(interval.high),
-            confidence=interval.confidence,
-            method=interval.method,
-        ),
-    )
+    return geometric_mean(quotients)

@@ -107,8 +107,7 @@ def _loaded_checks(
 
 def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
     first, again, other = (
-        session.upscale(_noise(side, side, seed=seed), "repeat")
-        for seed in (0, 0, 1)
+        session.upscale(_noise(side, side, seed=seed), "repeat") for seed in (0, 0, 1)
     )
     differing = int(np.count_nonzero(first != again))
     if differing:

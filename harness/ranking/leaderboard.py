@@ -377,8 +377,8 @@ def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
         "Brackets give the 95 % interval over the rounds of one process; others may differ by "
         "more: official runs take --processes 5 or more."
         if processes == 1
-        else f"Runtimes are means over {processes} fresh processes, entries interleaved in random "
-        "order; brackets give Student's 95 % interval over processes."
+        else f"Runtimes are geometric means over {processes} fresh processes, entries interleaved in "
+        "random order; brackets give Student's 95 % interval over three processes or more."
     ]
     baselines = {latency.baseline.name for latency in latencies if latency.baseline}
     if baselines:

@@ -160,6 +160,7 @@ def test_entries_are_interleaved_in_a_random_order_that_is_recorded(
     assert isinstance(runtime, Value)
     assert runtime.interval is not None
     assert runtime.interval.method == "student"
+    assert ratio.interval is None
 
 
 @pytest.mark.slow
