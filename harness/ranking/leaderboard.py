@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.protocol import Frozen
+from harness.ranking.footnotes import device_statement, gate_statement, notes_on
 from harness.ranking.rules import Track  # noqa: TC001 - pydantic reads it at runtime
-from harness.records import (
-    Absent,
-    Complexity,
-    Latency,
-    Notice,
-    PredictedMemory,
-    RunRecord,
-    Value,
-)
+from harness.records import Absent, Notice, RunRecord, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,7 +169,7 @@ def select_comparable(
             "(`esrbench leaderboard --class`).",
         )
         for name, what in dict.fromkeys(left_out)
-        if name not in chosen or what.startswith(("other images", "class"))
+        if name not in chosen or what.startswith("other images")
     )
     return reference, list(chosen.values()), notices
 
@@ -235,9 +228,9 @@ def build_leaderboard(
         rule=rule.name,
         title=rule.title,
         data=f"{reference.data.title} x{reference.data.scale} ({reference.data.images} images)",
-        device=_device(reference),
+        device=device_statement(reference),
         forward_class=reference.protocol.forward.label,
-        gate=_gate_statement(rule, reference, gated=gated),
+        gate=gate_statement(rule, reference, gated=gated),
         columns=columns,
         tracks=tuple(tracks),
         ranked=tuple(ranked),
@@ -246,10 +239,8 @@ def build_leaderboard(
             *rule.footnotes,
             f"Complexity at LR 3x{height}x{width}.",
             f"{reference.protocol.quality.describe(reference.entry.scale)}.",
-            *_regime_notes(chosen),
             *notes,
-            *_weights_notes(chosen),
-            *_prepared_notes(chosen),
+            *notes_on(chosen),
         ),
         notices=notices,
     )
@@ -333,74 +324,3 @@ def _number(value: Value | Absent) -> float:
         message = f"a ranked entry lacks a metric: {value.reason}"
         raise TypeError(message)
     return value.value
-
-
-def _device(record: RunRecord) -> str:
-    environment = record.environment
-    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
-    device = environment.accelerator or f"{environment.cpu}, {threads}"
-    torch_version = environment.packages.get("torch", "absent")
-    forward = record.protocol.forward.label
-    return f"{device}, torch {torch_version}, {forward}, {environment.isolation}"
-
-
-def _gate_statement(rule: Rule, record: RunRecord, *, gated: bool) -> str:
-    gate = rule.gate
-    label = METRICS[gate.metric].label
-    if gated:
-        return f"Gate: {label} >= {gate.minimum:.2f} dB on {gate.data}, as rounded to 2 decimals."
-    if record.data.name == gate.data and record.entry.scale == gate.scale:
-        return (
-            f"No gate is claimed: these images were given as a folder and are not proven to be "
-            f"{gate.data}; `esrbench fetch {gate.data}` proves it."
-        )
-    return (
-        f"No gate is claimed: the {gate.minimum:.2f} dB gate holds on {gate.data} x{gate.scale}, "
-        f"this is {record.data.name} x{record.entry.scale}."
-    )
-
-
-def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
-    random = sorted(r.entry.name for r in records if r.entry.weights.source == "random")
-    if not random:
-        return []
-    return [f"Random weights, hence no PSNR: {', '.join(random)}."]
-
-
-def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
-    """How runtimes were taken and what their intervals cover."""
-    latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
-    if not latencies:
-        return []
-    processes = max(len(latency.replicates) for latency in latencies)
-    notes = [
-        "Brackets give the 95 % interval over the rounds of one process; others may differ by "
-        "more: official runs take --processes 5 or more."
-        if processes == 1
-        else f"Runtimes are geometric means over {processes} fresh processes, entries interleaved in "
-        "random order; brackets give Student's 95 % interval over three processes or more."
-    ]
-    baselines = {latency.baseline.name for latency in latencies if latency.baseline}
-    if baselines:
-        notes.append(f"The baseline is {', '.join(sorted(baselines))}, timed in the same rounds.")
-    predicted = [
-        record.complexity.predicted_memory
-        for record in records
-        if isinstance(record.complexity, Complexity)
-    ]
-    if any(isinstance(each, PredictedMemory) for each in predicted):
-        height, width = records[0].protocol.memory_input
-        notes.append(
-            f"Predicted GPU memory is at LR 3x{height}x{width}, from tensor lifetimes and without "
-            "cuDNN's workspaces; nothing ran on a GPU."
-        )
-    return notes
-
-
-def _prepared_notes(records: Sequence[RunRecord]) -> list[str]:
-    prepared = sorted(
-        f"{record.entry.name} by {record.entry.prepare}"
-        for record in records
-        if record.entry.prepare is not None
-    )
-    return [f"Counted and timed in prepared form: {', '.join(prepared)}."] if prepared else []

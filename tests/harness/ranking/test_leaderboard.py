@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import UsageError
-from harness.protocol import Protocol
+from harness.protocol import ForwardPolicy, Protocol
 from harness.ranking.leaderboard import build_leaderboard, rank_tracks, shared_ranks
 from harness.ranking.rules import NTIRE2022, Track
 from harness.records import Absent
@@ -231,3 +231,55 @@ def test_ranks_follow_a_metric_s_own_direction() -> None:
     ranks, places = rank_tracks({"a": {"psnr_rgb": 28.0}, "b": {"psnr_rgb": 29.0}}, [track])
     assert ranks == {"psnr_rgb": {"b": 1, "a": 2}}
     assert places["psnr"]["b"].rank == 1
+
+
+HALF = Protocol(forward=ForwardPolicy(precision="fp16", channels_last=True))
+
+
+def test_each_class_has_a_table_of_its_own(make_record: MakeRecord) -> None:
+    records = [
+        make_record("a", IMDN, protocol=HALF),
+        make_record("b", ARFDN, protocol=HALF),
+        make_record("a", IMDN),
+    ]
+    newest = build_leaderboard(records, NTIRE2022)
+    assert newest.forward_class == "fp32"
+    assert [row.entry for row in newest.ranked] == ["a"]
+    (notice,) = newest.notices
+    assert notice.message == (
+        "b: a run differs in class (fp16, channels_last, not fp32) and is left out"
+    )
+    assert "--class" in notice.advice
+    half = build_leaderboard(records, NTIRE2022, forward_class="fp16, channels_last")
+    assert [row.entry for row in half.ranked] == ["b", "a"]
+    assert half.notices == ()
+    with pytest.raises(UsageError, match="no record is of class 'bf16'") as caught:
+        build_leaderboard(records, NTIRE2022, forward_class="bf16")
+    assert caught.value.advice == "Stored are: fp16, channels_last; fp32."
+
+
+def test_prediction_and_ratio_stand_beside_what_they_belong_to(make_record: MakeRecord) -> None:
+    values = {**IMDN, "predicted_peak_bytes": 466.78 * 2**20, "runtime_ratio": 1.2}
+    measured = build_leaderboard([make_record("a", values)], NTIRE2022)
+    # Where memory was measured, nothing predicted is shown.
+    assert "predicted_peak_bytes" not in measured.columns
+    place = measured.columns.index("runtime_images")
+    assert measured.columns[place + 1] == "runtime_ratio"
+    del values["peak_bytes"], values["runtime_ratio"]
+    predicted = build_leaderboard([make_record("a", values)], NTIRE2022)
+    assert "runtime_ratio" not in predicted.columns
+    place = predicted.columns.index("peak_bytes")
+    assert predicted.columns[place + 1] == "predicted_peak_bytes"
+    # A prediction ranks nothing.
+    assert [track.key for track in predicted.tracks] == ["main", "sub1"]
+
+
+def test_an_interrupted_entry_is_unranked(make_record: MakeRecord) -> None:
+    records = [make_record("a", IMDN), make_record("b", ARFDN, status="interrupted")]
+    board = build_leaderboard(records, NTIRE2022)
+    assert board.unranked[0].unranked_because == "interrupted before all processes had timed it"
+
+
+def test_a_prepared_form_is_named(make_record: MakeRecord) -> None:
+    board = build_leaderboard([make_record("a", IMDN, prepare="models.rfdn:fold")], NTIRE2022)
+    assert "Counted and timed in prepared form: a by models.rfdn:fold." in board.notes

@@ -31,9 +31,7 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path):
     write_png(folder / "holiday.png", np.ascontiguousarray(pixels))
     with pytest.raises(DataError, match="1 training images are scored") as error:
         refuse_scored_images(opened(folder, tmp_path), ())
-    assert error.value.problems == (
-        "set/holiday.png: is in demo (4 scikit-image photographs)",
-    )
+    assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image photographs)",)
 
 
 def test_an_image_of_the_validation_set_is_refused_whole_or_with_its_edge(

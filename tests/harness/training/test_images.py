@@ -12,7 +12,10 @@ from harness.training.images import DATA_VARIABLE, Source, open_images, parse_so
 
 def test_images_and_their_lr_are_those_of_the_files(photographs, images):
     names = [image.name for image in images.images]
-    assert names == [*(f"photographs/{number}.png" for number in range(7)), "photographs/more/7.png"]
+    assert names == [
+        *(f"photographs/{number}.png" for number in range(7)),
+        "photographs/more/7.png",
+    ]
     for stored, hr, lr in zip(images.images, images.hr, images.lr, strict=True):
         pixels = read_rgb(photographs / stored.name.partition("/")[2])
         assert np.array_equal(hr, pixels)

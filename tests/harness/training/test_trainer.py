@@ -1,0 +1,361 @@
+import csv
+import itertools
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from harness.catalog.datasets import open_dataset
+from harness.catalog.networks import load_network
+from harness.errors import DataError, MeasurementError, RecordError, UsageError
+from harness.imaging.codecs import write_png
+from harness.training.images import Source, open_images
+from harness.training.recipe import load_recipe
+from harness.training.scoring import mean_psnr
+
+pytest.importorskip(
+    "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"
+)
+
+from harness.training.trainer import train
+
+TWO_STAGES = (
+    {"ema_decay": 0.9, "iterations": 23},
+    {
+        "loss": "l2",
+        "epochs": 9,  # of 2 steps
+        "ema_decay": 0.8,
+        "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
+        "optimiser": {"name": "adamw", "weight_decay": 1e-3, "clip_norm": 1.0},
+    },
+)
+
+
+def start_psnr(descriptor, pairs, seed=0):
+    from harness.catalog.networks import build_network
+
+    state = build_network(descriptor, 2, seed=seed).state_dict()
+    return psnr_of(descriptor, state, pairs)
+
+
+def psnr_of(descriptor, state, pairs):
+    cpu = torch.device("cpu")
+    return mean_psnr(descriptor, state, pairs, device=cpu, reparameterise=True)
+
+
+def rows_of(folder):
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train_here(descriptor, recipe, images, folder, **fields):
+    return train(descriptor, recipe, images, folder, device="cpu", **({"validate": None} | fields))
+
+
+def test_training_lowers_the_loss_and_beats_its_start(
+    network, make_recipe, images, held_out, tmp_path
+):
+    descriptor = network("Small")
+    pairs = open_dataset(held_out, 2)
+    trained = train_here(descriptor, make_recipe(), images, tmp_path / "out", validate=held_out)
+    rows = rows_of(tmp_path / "out")
+    assert [int(row["iteration"]) for row in rows] == list(range(5, 41, 5))
+    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    assert trained.psnr > start_psnr(descriptor, pairs) + 5
+    # The file holds what was scored, and is taken as it is.
+    loaded = load_network(descriptor, 2, trained.best)
+    assert psnr_of(descriptor, loaded.network.state_dict(), pairs) == trained.psnr
+    assert float(rows[-1]["psnr"]) == pytest.approx(trained.psnr)
+
+
+def test_the_solved_start_is_better_than_the_random_one_before_any_step(
+    network, make_recipe, images, held_out, tmp_path
+):
+    still = {"learning_rate": {"shape": "constant", "first": 1e-12}, "iterations": 1}
+    scores = {}
+    for start in ("random", "least-squares"):
+        recipe = make_recipe(still, start=start)
+        scores[start] = train_here(
+            network("Small"), recipe, images, tmp_path / start, validate=held_out
+        ).psnr
+    assert scores["least-squares"] > scores["random"] + 10
+
+
+def test_stages_follow_one_another_with_their_own_loss_rate_and_start(
+    network, make_recipe, images, tmp_path
+):
+    seen = []
+    recipe = make_recipe(*TWO_STAGES, log_every=1)
+    train_here(network("Small"), recipe, images, tmp_path / "out", progress=seen.append)
+    assert len(seen) == seen[-1].iteration == seen[-1].total == 23 + 18
+    assert [progress.row.stage for progress in seen] == [1] * 23 + [2] * 18
+    rates = [progress.row.learning_rate for progress in seen]
+    assert rates[:23] == [recipe.stages[0].learning_rate.at(step, 23) for step in range(23)]
+    assert rates[23:] == [1e-3] * 8 + [5e-4] * 8 + [2.5e-4] * 2
+    # Squared errors are far below absolute ones of the same network.
+    assert seen[23].row.loss < 0.5 * seen[22].row.loss
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from harness.catalog.registry import ModelDescriptor
+from harness.training.images import Source, open_images
+from harness.training.recipe import Recipe
+from harness.training.trainer import train
+
+def kill(progress):
+    if progress.iteration == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+images = open_images([Source("photographs", Path({photographs!r}))], 2, cache=Path({cache!r}))
+train(
+    ModelDescriptor.model_validate_json({descriptor!r}),
+    Recipe.model_validate_json({recipe!r}),
+    images, {folder!r}, device="cpu", validate=None, progress=kill,
+)
+"""
+
+
+@pytest.mark.parametrize("at", [17, 36])
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
+    network, make_recipe, images, photographs, tmp_path, at
+):
+    descriptor, recipe = network("Small"), make_recipe(*TWO_STAGES)
+    whole = train_here(descriptor, recipe, images, tmp_path / "whole")
+    script = KILLED.format(
+        tests=str(Path(__file__).parent),
+        at=at,
+        photographs=str(photographs),
+        cache=str(images.folder.parent),
+        descriptor=descriptor.model_dump_json(),
+        recipe=recipe.model_dump_json(),
+        folder=str(tmp_path / "killed"),
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    logged = [int(row["iteration"]) for row in rows_of(tmp_path / "killed")]
+    assert logged[-1] == at // 5 * 5
+    resumed = train_here(descriptor, recipe, images, tmp_path / "killed", resume=True)
+    assert_equal_bits(whole, resumed)
+    names = ("iteration", "stage", "learning_rate", "loss")
+    assert [[row[name] for name in names] for row in rows_of(tmp_path / "whole")] == [
+        [row[name] for name in names] for row in rows_of(tmp_path / "killed")
+    ]
+
+
+def assert_equal_bits(one, other):
+    ours, theirs = load_file(one.last), load_file(other.last)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    checkpoints = [
+        torch.load(trained.last.with_name("checkpoint.pt"), weights_only=True)["state"]
+        for trained in (one, other)
+    ]
+    assert torch.equal(checkpoints[0]["random"], checkpoints[1]["random"])
+    ours, theirs = (state["network"] for state in checkpoints)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class _Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
+    network, make_recipe, images, tmp_path, distilled
+):
+    stages = list(TWO_STAGES)
+    if distilled:
+        from safetensors.torch import save_file
+
+        from harness.catalog.networks import build_network
+        from harness.catalog.registry import default_registry
+
+        weights = tmp_path / "teacher.safetensors"
+        save_file(build_network(default_registry().get("rfdn"), 2).state_dict(), weights)
+        teacher = {"teacher": "rfdn", "weights": str(weights), "kind": "feature"}
+        distillation = teacher | {"layers": [["body", "head"]]}
+        stages = [dict(stage) | {"distillation": distillation} for stage in stages]
+    recipe = make_recipe(*stages, hr_patch=32)
+    whole = train_here(network("Small"), recipe, images, tmp_path / "whole")
+
+    def stop(progress):
+        if progress.iteration == 23:  # the last of stage 1, which leaves a checkpoint
+            raise _Stopped
+
+    with pytest.raises(_Stopped):
+        train_here(network("Small"), recipe, images, tmp_path / "out", progress=stop)
+    resumed = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+    assert_equal_bits(whole, resumed)
+
+
+def test_resuming_what_is_done_changes_nothing(network, make_recipe, images, tmp_path):
+    recipe = make_recipe({"iterations": 12})
+    first = train_here(network("Small"), recipe, images, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    again = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+    assert again == first
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_workers_do_not_change_the_result(network, make_recipe, images, tmp_path):
+    recipe = make_recipe({"iterations": 12})
+    ends = [
+        train_here(network("Small"), recipe, images, tmp_path / str(workers), workers=workers)
+        for workers in (0, 2)
+    ]
+    assert_equal_bits(*ends)
+
+
+def test_the_seed_decides(network, make_recipe, images, tmp_path):
+    recipe = make_recipe({"iterations": 2})
+    ends = [
+        load_file(train_here(network("Small"), recipe, images, tmp_path / name, seed=seed).last)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    same = [torch.equal(ends[0]["tail.weight"], end["tail.weight"]) for end in ends]
+    assert same == [True, True, False]
+
+
+def test_the_average_is_the_recursion_by_hand(network, make_recipe, images, tmp_path):
+    recipe = make_recipe({"ema_decay": 0.5, "iterations": 6}, checkpoint_every=1)
+    states = []
+
+    def keep(progress):
+        path = tmp_path / "out" / "checkpoint.pt"
+        states.append(torch.load(path, weights_only=True)["state"])
+
+    trained = train_here(network("Plain"), recipe, images, tmp_path / "out", progress=keep)
+    averages = [state["average"]["network"]["tail.weight"] for state in states]
+    weights = [state["network"]["tail.weight"] for state in states]
+    for step, (before, after) in enumerate(itertools.pairwise(range(6)), start=2):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * averages[before] + (1 - decay) * weights[after]
+        assert torch.allclose(averages[after], expected, atol=1e-7)
+    assert torch.equal(load_file(trained.last)["tail.weight"], averages[-1])
+
+
+def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
+    network, make_recipe, images, held_out, tmp_path
+):
+    hook = f"{Path(__file__).with_name('networks.py')}:brighten"
+    descriptor = network("Plain", prepare=hook)
+    pairs = open_dataset(held_out, 2)
+    for reparameterise in (True, False):
+        recipe = make_recipe(start="least-squares", reparameterise=reparameterise)
+        folder = tmp_path / str(reparameterise)
+        trained = train_here(descriptor, recipe, images, folder, validate=held_out)
+        trained_form = descriptor.model_copy(update={"prepare": None})
+        scored = descriptor if reparameterise else trained_form
+        assert psnr_of(scored, load_file(trained.best), pairs) == pytest.approx(trained.psnr)
+
+
+def test_the_file_says_where_it_comes_from(network, make_recipe, images, held_out, tmp_path):
+    recipe = make_recipe({"iterations": 20}, export="float16")
+    trained = train_here(
+        network("Small"), recipe, images, tmp_path / "out", seed=5, validate=held_out
+    )
+    with safe_open(trained.best, "pt") as file:
+        said = file.metadata()
+        assert file.get_tensor("tail.weight").dtype == torch.float16
+    assert (said["model"], said["scale"], said["seed"]) == ("small", "2", "5")
+    assert (said["iterations"], said["patches"]) == ("20", "80")
+    assert said["recipe_sha256"] == recipe.digest()
+    assert json.loads(said["recipe"])["hr_patch"] == 16
+    assert json.loads(said["data"]) == {"images": {"photographs": 8}, "sha256": images.digest}
+    assert json.loads(said["versions"])["torch"] == torch.__version__.partition("+")[0]
+    assert json.loads(said["validation"])["psnr_rgb"] == pytest.approx(trained.psnr, abs=1e-4)
+    assert float(said["cpu_seconds"]) > 0
+    assert len(said["code_sha256"]) == 64
+    assert str(tmp_path) not in json.dumps(said)
+
+
+def test_another_training_s_folder_is_refused_with_every_difference(
+    network, make_recipe, images, tmp_path
+):
+    recipe = make_recipe({"iterations": 10})
+    train_here(network("Small"), recipe, images, tmp_path / "out")
+    with pytest.raises(UsageError, match="holds a training already") as error:
+        train_here(network("Small"), recipe, images, tmp_path / "out")
+    assert "--resume" in error.value.advice
+    with pytest.raises(UsageError, match="recipe was .*; seed was 0, is 1"):
+        train_here(
+            network("Small"),
+            make_recipe({"iterations": 11}),
+            images,
+            tmp_path / "out",
+            seed=1,
+            resume=True,
+        )
+
+
+def test_there_must_be_something_to_resume(network, make_recipe, images, tmp_path):
+    with pytest.raises(UsageError, match=r"no checkpoint\.pt to resume from"):
+        train_here(network("Small"), make_recipe(), images, tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda _: b"no checkpoint"])
+def test_a_damaged_checkpoint_says_so(network, make_recipe, images, tmp_path, damage):
+    recipe = make_recipe({"iterations": 10})
+    train_here(network("Small"), recipe, images, tmp_path / "out")
+    path = tmp_path / "out" / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecordError, match=r"checkpoint\.pt: damaged"):
+        train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(network, make_recipe, images, tmp_path):
+    with pytest.raises(MeasurementError, match="the loss became .* by iteration 5") as error:
+        train_here(network("Exploding"), make_recipe(), images, tmp_path / "out")
+    assert "learning rate" in error.value.advice
+    assert not (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    network, make_recipe, images, held_out, photographs, tmp_path
+):
+    folder = tmp_path / "out"
+    with pytest.raises(UsageError, match="crops of 8 LR pixels, small needs 15"):
+        train_here(network("Small", min_lr_size=15), make_recipe(), images, folder)
+    with pytest.raises(DataError, match="8 of 8 training images are too small"):
+        train_here(network("Small"), make_recipe(hr_patch=80), images, folder)
+    with pytest.raises(UsageError, match="do not divide by 3"):
+        train_here(network("Small"), make_recipe(), images, folder, devices=3)
+    with pytest.raises(UsageError, match="not defined at x2"):
+        train_here(
+            network("Small").model_copy(update={"scales": (4,)}), make_recipe(), images, folder
+        )
+    leaking = tmp_path / "leaking"
+    leaking.mkdir()
+    (leaking / "a.png").write_bytes((held_out / "HR" / "100.png").read_bytes())
+    opened = open_images([Source("leaking", leaking)], 2, cache=tmp_path / "decoded")
+    with pytest.raises(DataError, match="scored images"):
+        train_here(network("Small"), make_recipe(), opened, folder, validate=held_out)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["aidn", "quick"])
+def test_shipped_recipes_run(network, make_photograph, tmp_path, name):
+    """All of a shipped recipe but its length and size."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_png(folder / "a.png", make_photograph(1, 64, 64))
+    images = open_images([Source("set", folder)], 4, cache=tmp_path / "decoded")
+    shipped = load_recipe(name)
+    stages = [
+        stage.model_copy(update={"epochs": None, "iterations": 3}) for stage in shipped.stages
+    ]
+    short = {"hr_patch": 48, "batch": 2, "stages": tuple(stages)}
+    trained = train_here(
+        network("Small"), shipped.model_copy(update=short), images, tmp_path / "out"
+    )
+    assert trained.iterations == 3 * len(stages)
+    load_network(network("Small"), 4, trained.last)
