@@ -15,6 +15,7 @@ from harness.environment import describe_environment
 from harness.errors import MeasurementError, UsageError
 from harness.evaluation.assembly import identify
 from harness.evaluation.evaluator import Entry, effective_weights
+from harness.evaluation.suite import require_possible
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
 from harness.probes.inputs import fixed_lr
 from harness.probes.telemetry import throttled
@@ -50,9 +51,11 @@ def plan_race(
     """Resolve and check both networks before either runs; they may be the same.
 
     Raises:
-        UsageError: an unknown name or scale, or a fixed input below what a network accepts.
+        UsageError: an unknown name or scale, a fixed input below what a network accepts, or a
+            protocol that this machine cannot follow.
         WeightsError: a weights file that is missing or altered.
     """
+    require_possible(protocol)
     entries = []
     for name in (candidate, baseline):
         descriptor = registry.get(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
+from harness.environment import cpus_available
 from harness.errors import UsageError
 from harness.evaluation.evaluator import (
     TIMED_STEPS_BESIDE_IMAGES,
@@ -92,11 +93,12 @@ def plan_suite(
         on_image: told data set, images checked and images in all.
 
     Raises:
-        UsageError: an unknown name or scale, weights for a network that does not run, or an
-            LR image below what a network accepts.
+        UsageError: an unknown name or scale, weights for a network that does not run, an LR
+            image below what a network accepts, or a protocol that this machine cannot follow.
         WeightsError: a weights file that is missing or altered.
         DataError: images that may not be measured on; all problems are listed.
     """
+    require_possible(protocol)
     named = list(names) if baseline is None else [*names, baseline]
     entries = plan_entries(registry, named, scale, weights)
     opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
@@ -110,6 +112,25 @@ def plan_suite(
     )
     _require_sizes(suite)
     return suite
+
+
+def require_possible(protocol: Protocol) -> None:
+    """Refuse what no worker on this machine could do, before any is started.
+
+    Raises:
+        UsageError: arithmetic that only GPUs have, or more threads than CPUs.
+    """
+    forward, cpus = protocol.forward, cpus_available()
+    for_gpus = [
+        *(["precision tf32"] if forward.precision == "tf32" else []),
+        *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
+    ]
+    if protocol.device == "cpu" and for_gpus:
+        message = f"{' and '.join(for_gpus)}: only GPUs have that"
+        raise UsageError(message, advice="Leave it out, or use --device cuda.")
+    if protocol.threads is not None and protocol.threads > cpus:
+        message = f"{protocol.threads} threads were asked for; this process may use {cpus} CPUs"
+        raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
 
 
 def plan_entries(

@@ -138,7 +138,11 @@ def trace_lifetimes(
     lifetimes = recorder.lifetimes
     recorder.see(lr, "input")
     lifetimes.input_bytes = lifetimes.alive_bytes
-    with torch.no_grad(), ShapeMode(watch=recorder.watch):
+    with (
+        torch.no_grad(),
+        recorder.following_linears(network),
+        ShapeMode(watch=recorder.watch),
+    ):
         output = network(lr)
     if not isinstance(output, Tensor):
         raise MeasurementError(
@@ -159,15 +163,45 @@ class _Recorder:
     def __init__(self, known: Iterator[Tensor]) -> None:
         self.lifetimes = Lifetimes()
         self._numbers = 0
+        self._linears: list[nn.Linear] = []
         self._alive: dict[int, tuple[int, int, weakref.ref[Any] | None]] = {}
         for tensor in known:
             self._alive[_address(tensor.untyped_storage())] = (-1, 0, None)
 
+    @contextlib.contextmanager
+    def following_linears(self, network: nn.Module) -> Iterator[None]:
+        """Know in which Linear an operator runs.
+
+        A Linear adds its bias to a product in place, but out of place where any dispatch mode
+        watches it.
+        """
+        handles = []
+        for module in network.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                handles += [
+                    module.register_forward_pre_hook(self._enter),
+                    module.register_forward_hook(self._leave, always_call=True),
+                ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, linear: nn.Module, _inputs: Any) -> None:
+        assert isinstance(linear, nn.Linear)  # noqa: S101 - hooked by this very test
+        self._linears.append(linear)
+
+    def _leave(self, _linear: nn.Module, _inputs: Any, _output: Any) -> None:
+        self._linears.pop()
+
     def watch(
-        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
+        self, called: str, args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
     ) -> None:
         """Note what an operator returned; told by ``ShapeMode``."""
-        if isinstance(result, Tensor):
+        if self._linears and called == "aten::add" and args[1] is self._linears[-1].bias:
+            self._take_over(args[0], result)
+        elif isinstance(result, Tensor):
             self.see(result, called)
         elif isinstance(result, tuple | list):
             for each in result:
@@ -201,6 +235,14 @@ class _Recorder:
             if lifetimes.alive_bytes > lifetimes.peak_bytes:
                 lifetimes.peak_bytes = lifetimes.alive_bytes
                 lifetimes.peak_operator = called
+
+    def _take_over(self, product: Tensor, total: Tensor) -> None:
+        """Note that a result lies where an operand does."""
+        number, size, _ = self._alive.pop(_address(product.untyped_storage()))
+        storage = total.untyped_storage()
+        address = _address(storage)
+        released = weakref.ref(storage, partial(self._forget, address))
+        self._alive[address] = (number, size, released)
 
     def close(self) -> None:
         """Release what the forward left alive, in a cache of its own: the image is done."""

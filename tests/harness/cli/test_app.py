@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from scipy.stats import gmean
 
 from harness.catalog.registry import ModelDescriptor, Registry
 from harness.cli import listing
+from harness.evaluation.runtimes import images_seconds
 from harness.metrics import METRICS
-from harness.records import RunRecord
+from harness.records import Latency, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,8 @@ main()
     [
         ["--help"],
         ["run", "--help"],
+        ["race", "--help"],
+        ["doctor", "--help"],
         ["list", "models"],
         ["list", "data"],
         ["list", "metrics", "--json"],
@@ -93,6 +97,38 @@ def test_run_prints_a_leaderboard_and_stores_records(esrbench: Command, pair_fol
     assert "absent (unavailable): random weights" in shown.stdout
 
 
+@pytest.mark.slow
+def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
+    esrbench: Command, pair_folder: Path
+) -> None:
+    options = ["--precision", "bf16", "--channels-last", "--processes", "2", "--order-seed", "5"]
+    run = ["run", "bicubic", "--baseline", "srresnet", "--data", pair_folder, *QUICK, *options]
+    done = esrbench(*run, "--results", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    records = [RunRecord.model_validate(each) for each in json.loads(done.stdout)["records"]]
+    by_name = {record.entry.name: record for record in records}
+    assert set(by_name) == {"bicubic", "srresnet"}
+    latency = by_name["bicubic"].latency
+    assert isinstance(latency, Latency)
+    assert latency.order_seed == 5
+    assert latency.baseline is not None
+    ours = [images_seconds(each) for each in latency.replicates]
+    ratios = [
+        mine / theirs
+        for mine, theirs in zip(ours, latency.baseline.images_seconds, strict=True)
+        if mine and theirs
+    ]
+    assert len(ratios) == 2
+    assert by_name["bicubic"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
+
+    board = esrbench("leaderboard", "--results", "out", "--class", "bf16, channels_last")
+    assert "bf16, channels_last" in board.stdout
+    assert "The baseline is srresnet, timed in the same rounds." in board.stdout
+    shown = esrbench("show", by_name["bicubic"].run_id, "--results", "out").stdout
+    assert "fresh-processes, order seed 5" in shown
+    assert "latency at LR 16x24" in shown
+
+
 def test_run_as_json_is_one_document_of_valid_records(esrbench: Command, pair_folder: Path) -> None:
     done = esrbench("run", "bicubic", "--data", pair_folder, *QUICK, "--json")
     document = json.loads(done.stdout)
@@ -114,7 +150,11 @@ def test_run_as_json_is_one_document_of_valid_records(esrbench: Command, pair_fo
             "rfdn needs LR images of 15x15",
             "raise the input size",
         ),
-        (["run", "rfdn", "--min-rounds", "11"], "--min-rounds 11 exceeds --rounds 10", "--rounds"),
+        (["run", "rfdn", "--min-rounds", "31"], "--min-rounds 31 exceeds --rounds 30", "--rounds"),
+        (["run", "rfdn", "--precision", "tf32"], "precision tf32: only GPUs", "--device cuda"),
+        (["run", "rfdn", "--threads", "9999"], "9999 threads were asked for", "--threads"),
+        (["run", "rfdn", "--baseline", "imdm"], "imdm", "imdn"),
+        (["leaderboard", "--class", "fp16"], "no matching records", "esrbench run"),
         (["run", "rfdn", "--budget", "inf"], "--budget inf", "For example 3"),
         (["run", "rfdn", "--rounds", "501"], "'--rounds'", "run --help"),
         (["run", "rfdn", "--bogus"], "--bogus", "run --help"),

@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import shutil
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,19 +14,29 @@ from harness.imaging.codecs import read_rgb, write_png
 from harness.training.guard import refuse_scored_images
 from harness.training.images import Source, open_images
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-def opened(folder, tmp_path):
+    import numpy.typing as npt
+
+    from harness.training.images import TrainingImages
+
+
+def opened(folder: Path, tmp_path: Path) -> TrainingImages:
     return open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
 
 
-def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(images):
+def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(
+    images: TrainingImages,
+) -> None:
     compared = refuse_scored_images(images, ())
     assert "Set5 (5)" in compared
     assert "Set14 (14)" in compared
     assert "demo (4 scikit-image photographs) (4)" in compared
 
 
-def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path):
+def test_a_demo_photograph_is_refused_under_any_name(photographs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     shutil.copytree(photographs, folder)
     with resources.as_file(resources.files("skimage") / "data" / "chelsea.png") as path:
@@ -35,8 +48,8 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path):
 
 
 def test_an_image_of_the_validation_set_is_refused_whole_or_with_its_edge(
-    photographs, held_out, tmp_path, make_photograph
-):
+    photographs: Path, held_out: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "set"
     shutil.copytree(photographs, folder)
     pairs = open_dataset(held_out, 2)

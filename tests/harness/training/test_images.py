@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import pickle
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,8 +12,18 @@ from harness.imaging.resize import downscale, modcrop
 from harness.training import images as module
 from harness.training.images import DATA_VARIABLE, Source, open_images, parse_sources
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-def test_images_and_their_lr_are_those_of_the_files(photographs, images):
+    import numpy.typing as npt
+
+    from harness.training.images import TrainingImages
+
+
+def test_images_and_their_lr_are_those_of_the_files(
+    photographs: Path, images: TrainingImages
+) -> None:
     names = [image.name for image in images.images]
     assert names == [
         *(f"photographs/{number}.png" for number in range(7)),
@@ -23,7 +36,9 @@ def test_images_and_their_lr_are_those_of_the_files(photographs, images):
         assert np.array_equal(lr, downscale(pixels, 2, border="mirror"))
 
 
-def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(tmp_path, make_photograph):
+def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     pixels = make_photograph(5, 43, 50)
@@ -34,7 +49,9 @@ def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(tmp_path, ma
     assert np.array_equal(opened.hr[0], pixels)
 
 
-def test_images_are_decoded_once_and_lr_made_once_a_scale(photographs, tmp_path, monkeypatch):
+def test_images_are_decoded_once_and_lr_made_once_a_scale(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources = [Source("photographs", photographs)]
     first = open_images(sources, 2, cache=tmp_path)
     monkeypatch.delattr(module, "read_rgb")
@@ -51,7 +68,9 @@ def test_images_are_decoded_once_and_lr_made_once_a_scale(photographs, tmp_path,
     open_images(sources, 4, cache=tmp_path)
 
 
-def test_a_changed_image_is_decoded_again(tmp_path, make_photograph):
+def test_a_changed_image_is_decoded_again(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     write_png(folder / "a.png", make_photograph(1, 40, 40))
@@ -62,21 +81,23 @@ def test_a_changed_image_is_decoded_again(tmp_path, make_photograph):
     assert not np.array_equal(first.hr[0], second.hr[0])
 
 
-def test_a_decoding_that_was_cut_off_is_done_again(photographs, tmp_path):
+def test_a_decoding_that_was_cut_off_is_done_again(photographs: Path, tmp_path: Path) -> None:
     sources = [Source("photographs", photographs)]
     first = open_images(sources, 2, cache=tmp_path)
     (first.folder / "index.json").unlink()
     assert open_images(sources, 2, cache=tmp_path).digest == first.digest
 
 
-def test_workers_are_sent_no_pixels(images):
+def test_workers_are_sent_no_pixels(images: TrainingImages) -> None:
     assert images.hr[0].size > 0
     sent = pickle.dumps(images)
     assert len(sent) < 3000
-    assert np.array_equal(pickle.loads(sent).hr[3], images.hr[3])  # noqa: S301 - our own
+    assert np.array_equal(pickle.loads(sent).hr[3], images.hr[3])  # noqa: S301 - our own bytes
 
 
-def test_lr_images_and_hidden_files_are_no_training_images(tmp_path, make_photograph):
+def test_lr_images_and_hidden_files_are_no_training_images(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
     for name in ("HR/a.png", "LR_bicubic/X2/ax2.png", ".thumbs/a.png", "HR/.b.png"):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,13 +107,15 @@ def test_lr_images_and_hidden_files_are_no_training_images(tmp_path, make_photog
     assert [image.name for image in opened.images] == ["set/HR/a.png"]
 
 
-def test_an_empty_folder_is_named(tmp_path):
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         open_images([Source("set", tmp_path)], 2, cache=tmp_path / "decoded")
     assert error.value.problems == (f"{tmp_path}: found no images, expected PNG or BMP files",)
 
 
-def test_every_damaged_image_is_named_and_nothing_is_kept(tmp_path, make_photograph):
+def test_every_damaged_image_is_named_and_nothing_is_kept(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for name in "abc":
@@ -109,7 +132,9 @@ def test_every_damaged_image_is_named_and_nothing_is_kept(tmp_path, make_photogr
     assert list((tmp_path / "decoded").iterdir()) == []
 
 
-def test_images_smaller_than_a_crop_are_all_named(tmp_path, make_photograph):
+def test_images_smaller_than_a_crop_are_all_named(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for name, (height, width) in {"a": (48, 48), "b": (30, 60), "c": (60, 31)}.items():
@@ -121,7 +146,9 @@ def test_images_smaller_than_a_crop_are_all_named(tmp_path, make_photograph):
     assert "set/b.png: found 60x30 pixels, expected at least 48x48" in error.value.problems[0]
 
 
-def test_sources_are_read_as_users_write_them(tmp_path, monkeypatch):
+def test_sources_are_read_as_users_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("DIV2K", "other"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
@@ -142,7 +169,9 @@ def test_sources_are_read_as_users_write_them(tmp_path, monkeypatch):
         ("a=.,a=.", "different names"),
     ],
 )
-def test_sources_that_are_none_are_refused(text, said, monkeypatch, tmp_path):
+def test_sources_that_are_none_are_refused(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):

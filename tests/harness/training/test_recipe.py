@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from harness.errors import UsageError
@@ -17,18 +19,18 @@ learning_rate = {{ shape = "constant", first = 1e-4{rate} }}
 """
 
 
-def write(path, *, head="", stage="", rate=""):
+def write(path: Path, *, head: str = "", stage: str = "", rate: str = "") -> Path:
     path.write_text(head + WHOLE.format(stage=stage, rate=rate))
     return path
 
 
-def test_every_shipped_recipe_loads_under_its_own_name():
+def test_every_shipped_recipe_loads_under_its_own_name() -> None:
     assert set(recipe_names()) >= {"aidn", "quick"}
     for name in recipe_names():
         assert load_recipe(name).name == name
 
 
-def test_the_paper_s_recipe_is_the_paper_s():
+def test_the_paper_s_recipe_is_the_paper_s() -> None:
     recipe = load_recipe("aidn")
     assert (recipe.hr_patch, recipe.batch, recipe.symmetries) == (256, 32, "all")
     assert [stage.loss for stage in recipe.stages] == ["l1", "l2"]
@@ -41,7 +43,7 @@ def test_the_paper_s_recipe_is_the_paper_s():
     assert any("cosine" in choice for choice in recipe.ours)
 
 
-def test_a_recipe_of_the_user_s_own_loads(tmp_path):
+def test_a_recipe_of_the_user_s_own_loads(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path / "mine.toml", stage="ema_decay = 0.9"))
     assert recipe.stages[0].ema_decay == 0.9
     assert recipe.digest() != load_recipe("quick").digest()
@@ -60,31 +62,31 @@ def test_a_recipe_of_the_user_s_own_loads(tmp_path):
         ({"stage": "distillation = { teacher = 'rfdn', layers = [['a', 'b']] }"}, "layers belongs"),
     ],
 )
-def test_what_does_not_belong_is_named(tmp_path, parts, said):
+def test_what_does_not_belong_is_named(tmp_path: Path, parts: dict[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
         load_recipe(write(tmp_path / "mine.toml", **parts))
     assert "mine.toml" in error.value.message
 
 
-def test_no_toml_says_so(tmp_path):
+def test_no_toml_says_so(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("name = ")
     with pytest.raises(UsageError, match="no TOML"):
         load_recipe(path)
 
 
-def test_an_unknown_name_answers_with_those_known():
+def test_an_unknown_name_answers_with_those_known() -> None:
     with pytest.raises(UsageError, match="no recipe 'quik'") as error:
         load_recipe("quik")
     assert error.value.advice.startswith("Did you mean quick? Known: aidn, ")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.toml: cannot be read"):
         load_recipe(tmp_path / "absent.toml")
 
 
-def test_crops_that_are_no_multiple_of_the_scale_are_refused(tmp_path):
+def test_crops_that_are_no_multiple_of_the_scale_are_refused(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path / "mine.toml"))
     assert recipe.lr_patch(4) == 16
     with pytest.raises(UsageError, match="no multiple of x3") as error:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import copy
 
 import pytest
@@ -9,15 +11,18 @@ from harness.errors import UsageError
 from harness.training.start import solve_last_convolution
 
 
-def batches(network, count=6):
+def batches(network: nn.Module, count: int = 6) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     random = torch.Generator().manual_seed(0)
     for _ in range(count):
         lr = torch.rand(4, 3, 12, 12, generator=random)
         with torch.no_grad():
-            yield lr, network(lr)
+            hr = network(lr)
+        yield lr, hr
 
 
-def test_the_weights_that_made_the_targets_are_found(network):
+def test_the_weights_that_made_the_targets_are_found(
+    network: Callable[..., ModelDescriptor],
+) -> None:
     teacher = build_network(network("Plain"), 2, seed=1)
     student = build_network(network("Plain"), 2, seed=2)
     assert not torch.allclose(student.tail.weight, teacher.tail.weight, atol=0.01)
@@ -27,13 +32,13 @@ def test_the_weights_that_made_the_targets_are_found(network):
     assert torch.allclose(student.tail.bias, teacher.tail.bias, atol=1e-3)
 
 
-def test_what_is_added_to_the_last_convolution_is_left_to_it(network):
+def test_what_is_added_to_the_last_convolution_is_left_to_it() -> None:
     class Skipping(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.tail = nn.Conv2d(3, 3, 3, padding=1)
 
-        def forward(self, lr):
+        def forward(self, lr: torch.Tensor) -> torch.Tensor:
             enlarged = nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
             return self.tail(enlarged) + 0.5 * enlarged
 
@@ -43,7 +48,7 @@ def test_what_is_added_to_the_last_convolution_is_left_to_it(network):
     assert torch.allclose(student.tail.weight, teacher.tail.weight, atol=1e-3)
 
 
-def test_only_the_last_convolution_changes(network):
+def test_only_the_last_convolution_changes(network: Callable[..., ModelDescriptor]) -> None:
     student = build_network(network("Small"), 2)
     before = copy.deepcopy(student.state_dict())
     solve_last_convolution(student, batches(build_network(network("Plain"), 2)), 2)
@@ -53,13 +58,15 @@ def test_only_the_last_convolution_changes(network):
     assert changed == {"tail.weight", "tail.bias"}
 
 
-def test_the_start_is_no_worse_than_any_other_last_convolution(network):
+def test_the_start_is_no_worse_than_any_other_last_convolution(
+    network: Callable[..., ModelDescriptor],
+) -> None:
     torch.manual_seed(0)
     student = build_network(network("Small"), 2)
     teacher = build_network(network("Small"), 2, seed=9)
     (lr, hr), *_ = pairs = list(batches(teacher))
 
-    def error():
+    def error() -> float:
         with torch.no_grad():
             return float((student(lr) - hr).square().mean())
 
@@ -74,7 +81,7 @@ def test_the_start_is_no_worse_than_any_other_last_convolution(network):
             student.tail.weight.copy_(kept)
 
 
-def test_a_network_that_ends_otherwise_is_refused(network):
+def test_a_network_that_ends_otherwise_is_refused(network: Callable[..., ModelDescriptor]) -> None:
     student = build_network(network("Unsolvable"), 2)
     with pytest.raises(UsageError, match="does not apply to Unsolvable"):
         solve_last_convolution(student, batches(build_network(network("Plain"), 2)), 2)

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import csv
 import itertools
 import json
@@ -37,30 +39,38 @@ TWO_STAGES = (
 )
 
 
-def start_psnr(descriptor, pairs, seed=0):
+def start_psnr(descriptor: ModelDescriptor, pairs: ImagePairs, seed: int = 0) -> float:
     from harness.catalog.networks import build_network
 
     state = build_network(descriptor, 2, seed=seed).state_dict()
     return psnr_of(descriptor, state, pairs)
 
 
-def psnr_of(descriptor, state, pairs):
+def psnr_of(
+    descriptor: ModelDescriptor, state: Mapping[str, torch.Tensor], pairs: ImagePairs
+) -> float:
     cpu = torch.device("cpu")
     return mean_psnr(descriptor, state, pairs, device=cpu, reparameterise=True)
 
 
-def rows_of(folder):
+def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def train_here(descriptor, recipe, images, folder, **fields):
+def train_here(
+    descriptor: ModelDescriptor, recipe: Recipe, images: TrainingImages, folder: Path, **fields: Any
+) -> Trained:
     return train(descriptor, recipe, images, folder, device="cpu", **({"validate": None} | fields))
 
 
 def test_training_lowers_the_loss_and_beats_its_start(
-    network, make_recipe, images, held_out, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    held_out: Path,
+    tmp_path: Path,
+) -> None:
     descriptor = network("Small")
     pairs = open_dataset(held_out, 2)
     trained = train_here(descriptor, make_recipe(), images, tmp_path / "out", validate=held_out)
@@ -75,8 +85,12 @@ def test_training_lowers_the_loss_and_beats_its_start(
 
 
 def test_the_solved_start_is_better_than_the_random_one_before_any_step(
-    network, make_recipe, images, held_out, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    held_out: Path,
+    tmp_path: Path,
+) -> None:
     still = {"learning_rate": {"shape": "constant", "first": 1e-12}, "iterations": 1}
     scores = {}
     for start in ("random", "least-squares"):
@@ -88,8 +102,11 @@ def test_the_solved_start_is_better_than_the_random_one_before_any_step(
 
 
 def test_stages_follow_one_another_with_their_own_loss_rate_and_start(
-    network, make_recipe, images, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     seen = []
     recipe = make_recipe(*TWO_STAGES, log_every=1)
     train_here(network("Small"), recipe, images, tmp_path / "out", progress=seen.append)
@@ -125,9 +142,14 @@ train(
 
 
 @pytest.mark.parametrize("at", [17, 36])
-def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
-    network, make_recipe, images, photographs, tmp_path, at
-):
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(  # noqa: PLR0917 - fixtures
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    photographs: Path,
+    tmp_path: Path,
+    at: int,
+) -> None:
     descriptor, recipe = network("Small"), make_recipe(*TWO_STAGES)
     whole = train_here(descriptor, recipe, images, tmp_path / "whole")
     script = KILLED.format(
@@ -151,7 +173,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     ]
 
 
-def assert_equal_bits(one, other):
+def assert_equal_bits(one: Trained, other: Trained) -> None:
     ours, theirs = load_file(one.last), load_file(other.last)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -164,14 +186,18 @@ def assert_equal_bits(one, other):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-class _Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 @pytest.mark.parametrize("distilled", [False, True])
 def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
-    network, make_recipe, images, tmp_path, distilled
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+    distilled: bool,
+) -> None:
     stages = list(TWO_STAGES)
     if distilled:
         from safetensors.torch import save_file
@@ -187,17 +213,22 @@ def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
     recipe = make_recipe(*stages, hr_patch=32)
     whole = train_here(network("Small"), recipe, images, tmp_path / "whole")
 
-    def stop(progress):
+    def stop(progress: Progress) -> None:
         if progress.iteration == 23:  # the last of stage 1, which leaves a checkpoint
-            raise _Stopped
+            raise StoppedError
 
-    with pytest.raises(_Stopped):
+    with pytest.raises(StoppedError):
         train_here(network("Small"), recipe, images, tmp_path / "out", progress=stop)
     resumed = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
     assert_equal_bits(whole, resumed)
 
 
-def test_resuming_what_is_done_changes_nothing(network, make_recipe, images, tmp_path):
+def test_resuming_what_is_done_changes_nothing(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"iterations": 12})
     first = train_here(network("Small"), recipe, images, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -206,7 +237,12 @@ def test_resuming_what_is_done_changes_nothing(network, make_recipe, images, tmp
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_workers_do_not_change_the_result(network, make_recipe, images, tmp_path):
+def test_workers_do_not_change_the_result(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"iterations": 12})
     ends = [
         train_here(network("Small"), recipe, images, tmp_path / str(workers), workers=workers)
@@ -215,7 +251,12 @@ def test_workers_do_not_change_the_result(network, make_recipe, images, tmp_path
     assert_equal_bits(*ends)
 
 
-def test_the_seed_decides(network, make_recipe, images, tmp_path):
+def test_the_seed_decides(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"iterations": 2})
     ends = [
         load_file(train_here(network("Small"), recipe, images, tmp_path / name, seed=seed).last)
@@ -225,11 +266,16 @@ def test_the_seed_decides(network, make_recipe, images, tmp_path):
     assert same == [True, True, False]
 
 
-def test_the_average_is_the_recursion_by_hand(network, make_recipe, images, tmp_path):
+def test_the_average_is_the_recursion_by_hand(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"ema_decay": 0.5, "iterations": 6}, checkpoint_every=1)
     states = []
 
-    def keep(progress):
+    def keep(_: Progress) -> None:
         path = tmp_path / "out" / "checkpoint.pt"
         states.append(torch.load(path, weights_only=True)["state"])
 
@@ -244,8 +290,12 @@ def test_the_average_is_the_recursion_by_hand(network, make_recipe, images, tmp_
 
 
 def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
-    network, make_recipe, images, held_out, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    held_out: Path,
+    tmp_path: Path,
+) -> None:
     hook = f"{Path(__file__).with_name('networks.py')}:brighten"
     descriptor = network("Plain", prepare=hook)
     pairs = open_dataset(held_out, 2)
@@ -258,7 +308,13 @@ def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
         assert psnr_of(scored, load_file(trained.best), pairs) == pytest.approx(trained.psnr)
 
 
-def test_the_file_says_where_it_comes_from(network, make_recipe, images, held_out, tmp_path):
+def test_the_file_says_where_it_comes_from(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    held_out: Path,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"iterations": 20}, export="float16")
     trained = train_here(
         network("Small"), recipe, images, tmp_path / "out", seed=5, validate=held_out
@@ -279,14 +335,17 @@ def test_the_file_says_where_it_comes_from(network, make_recipe, images, held_ou
 
 
 def test_another_training_s_folder_is_refused_with_every_difference(
-    network, make_recipe, images, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     recipe = make_recipe({"iterations": 10})
     train_here(network("Small"), recipe, images, tmp_path / "out")
     with pytest.raises(UsageError, match="holds a training already") as error:
         train_here(network("Small"), recipe, images, tmp_path / "out")
     assert "--resume" in error.value.advice
-    with pytest.raises(UsageError, match="recipe was .*; seed was 0, is 1"):
+    with pytest.raises(UsageError, match=r"recipe was .*; seed was 0, is 1"):
         train_here(
             network("Small"),
             make_recipe({"iterations": 11}),
@@ -297,13 +356,24 @@ def test_another_training_s_folder_is_refused_with_every_difference(
         )
 
 
-def test_there_must_be_something_to_resume(network, make_recipe, images, tmp_path):
+def test_there_must_be_something_to_resume(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UsageError, match=r"no checkpoint\.pt to resume from"):
         train_here(network("Small"), make_recipe(), images, tmp_path / "out", resume=True)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda _: b"no checkpoint"])
-def test_a_damaged_checkpoint_says_so(network, make_recipe, images, tmp_path, damage):
+def test_a_damaged_checkpoint_says_so(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+) -> None:
     recipe = make_recipe({"iterations": 10})
     train_here(network("Small"), recipe, images, tmp_path / "out")
     path = tmp_path / "out" / "checkpoint.pt"
@@ -312,16 +382,25 @@ def test_a_damaged_checkpoint_says_so(network, make_recipe, images, tmp_path, da
         train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(network, make_recipe, images, tmp_path):
-    with pytest.raises(MeasurementError, match="the loss became .* by iteration 5") as error:
+def test_a_loss_that_is_no_number_ends_the_training(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(MeasurementError, match=r"the loss became .* by iteration 5") as error:
         train_here(network("Exploding"), make_recipe(), images, tmp_path / "out")
     assert "learning rate" in error.value.advice
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    network, make_recipe, images, held_out, photographs, tmp_path
-):
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    held_out: Path,
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "out"
     with pytest.raises(UsageError, match="crops of 8 LR pixels, small needs 15"):
         train_here(network("Small", min_lr_size=15), make_recipe(), images, folder)
@@ -343,7 +422,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", ["aidn", "quick"])
-def test_shipped_recipes_run(network, make_photograph, tmp_path, name):
+def test_shipped_recipes_run(
+    network: Callable[..., ModelDescriptor],
+    make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]],
+    tmp_path: Path,
+    name: str,
+) -> None:
     """All of a shipped recipe but its length and size."""
     folder = tmp_path / "set"
     folder.mkdir()

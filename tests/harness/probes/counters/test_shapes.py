@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
+from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def layouts(result: Any) -> list[tuple[torch.Size, tuple[int, ...], torch.dtype]]:
@@ -65,6 +67,17 @@ RULES: dict[str, Callable[[Tensor], Any]] = {
     "bicubic": lambda x: functional.interpolate(x, scale_factor=3, mode="bicubic"),
     "mean": lambda x: x.mean((2, -1)),
     "mean that keeps dims": lambda x: x.mean((-2, -1), keepdim=True),
+    "sum": lambda x: x.sum(1),
+    "nearest": lambda x: functional.interpolate(x, scale_factor=2, mode="nearest"),
+    "adaptive_max_pool": lambda x: functional.adaptive_max_pool2d(x, (3, 2), return_indices=True),
+    "softmax": lambda x: x.softmax(1),
+    "group_norm": lambda x: torch.native_group_norm(x, x[0, :, 0, 0], None, 2, 4, 63, 2, 1e-5),
+    "compare": lambda x: x <= 1,
+    "where": lambda x: torch.where(x > 0, x, -x),
+    "arange": lambda x: torch.arange(2, 9, 3, device=x.device),
+    "arange of floats": lambda x: torch.arange(4, dtype=torch.float64, device=x.device),
+    "integers": lambda x: 3 - torch.arange(5, device=x.device).remainder(2),
+    "eye": lambda x: torch.eye(3, 5, device=x.device),
 }
 
 
@@ -99,6 +112,30 @@ def test_convolutions_have_the_shape_of_the_real_ones(name: str) -> None:
     assert shaped == real
 
 
+def permuted(device: str, shape: Sequence[int], order: Sequence[int]) -> Tensor:
+    """Zeros of a shape whose dimensions lie in memory in another order, slowest first."""
+    laid = torch.zeros([shape[axis] for axis in order]).to(device)
+    return laid.permute([order.index(axis) for axis in range(len(shape))])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_an_elementwise_result_lies_as_its_operands_do(data: st.DataObject) -> None:
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    operands = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        seen = shape[data.draw(st.integers(0, len(shape) - 1)) :]
+        seen = [data.draw(st.sampled_from((1, size))) for size in seen]
+        operands.append((seen, data.draw(st.permutations(range(len(seen))))))
+    operator: Any = {1: torch.sigmoid, 2: torch.add, 3: torch.addcmul}[len(operands)]
+    real, shaped, _ = both(lambda at: operator(*(permuted(at, *operand) for operand in operands)))
+    ((real_shape, real_stride, _),), ((shape_, stride, _),) = real, shaped
+    assert shape_ == real_shape
+    # Where a dimension has one element its stride says nothing.
+    wide = [axis for axis, size in enumerate(real_shape) if size > 1]
+    assert [stride[axis] for axis in wide] == [real_stride[axis] for axis in wide]
+
+
 def channels_last(device: str) -> Tensor:
     return image(device).to(memory_format=torch.channels_last)
 
@@ -117,6 +154,15 @@ def channels_last(device: str) -> Tensor:
         lambda at: functional.conv_transpose2d(channels_last(at), weight(at, 4, 3, 2, 2), stride=2),
         lambda at: functional.pixel_shuffle(channels_last(at), 2),
         lambda at: functional.pixel_shuffle(image(at)[:, :4], 2),
+        lambda at: functional.conv2d(image(at)[:, :, 2:, 1:], weight(at, 6, 4, 3, 3)),
+        lambda at: functional.gelu(channels_last(at)),
+        lambda at: channels_last(at) * weight(at, 1, 4, 1, 1),
+        lambda at: channels_last(at) + image(at),
+        lambda at: image(at) + channels_last(at),
+        lambda at: torch.cat([channels_last(at), channels_last(at)], dim=1),
+        lambda at: torch.cat([channels_last(at), image(at)], dim=1),
+        lambda at: functional.max_pool2d(channels_last(at), 3, return_indices=True),
+        lambda at: functional.interpolate(channels_last(at), scale_factor=2, mode="bilinear"),
     ],
 )
 def test_layouts_are_those_of_the_real_kernel(run: Callable[[str], Any]) -> None:
@@ -262,6 +308,24 @@ def test_the_copy_without_values_is_the_network_but_for_its_values() -> None:
     network = Tied()
     assert by_shape_or_value(count, network, torch.zeros(1, 3, 4, 5))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+
+
+def test_modules_that_copy_themselves_are_let() -> None:
+    class Own(nn.Module):
+        def __deepcopy__(self, _copies: dict[int, Any]) -> Own:
+            copied = Own()
+            copied.copied = True
+            return copied
+
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), Own(), nn.ReLU())
+    copied = on_meta(network)
+    assert isinstance(copied, nn.Sequential)
+    assert copied[1].copied
+    assert copied[0] is not network[0]
+    assert copied[0].weight.is_meta
+    assert not network[0].weight.is_meta
+    copied[0].register_forward_hook(lambda *_: None)
+    assert not network[0]._forward_hooks
 
 
 def test_the_real_forward_decides_what_is_raised() -> None:
