@@ -74,7 +74,8 @@ class ESA(nn.Module):
     stride 3, and ``refine`` ``depth`` 3x3 convolutions with ReLU between them.
 
     Source: RFANet (CVPR 2020), in the form of RFDN's release (AIM 2020). Of NTIRE 2022, RLFN
-    refines by one convolution only, and BSRN has other layers in the same places.
+    refines by one convolution only, and BSRN has other layers in the same places. Peak memory is
+    ranked, so the forward keeps by name what the released ones keep until they return.
     """
 
     def __init__(
@@ -120,11 +121,14 @@ class ESA(nn.Module):
             )
             raise ValueError(message)
         squeezed: Tensor = self.squeeze(features)
-        wide = functional.max_pool2d(self.shrink(squeezed), kernel_size=7, stride=3)
+        shrunk = self.shrink(squeezed)
+        pooled = functional.max_pool2d(shrunk, kernel_size=7, stride=3)
         wide = functional.interpolate(
-            self.refine(wide), size=(height, width), mode="bilinear", align_corners=False
+            self.refine(pooled), size=(height, width), mode="bilinear", align_corners=False
         )
-        gate = torch.sigmoid(self.expand(wide + self.shortcut(squeezed)))
+        detail = self.shortcut(squeezed)
+        logits = self.expand(wide + detail)
+        gate = torch.sigmoid(logits)
         return features * gate
 
 

@@ -133,11 +133,14 @@ class BSRN(nn.Module):
         Raises:
             ValueError: an image too small for the attention.
         """
-        shallow = self.head(torch.cat((lr,) * COPIES, dim=1))
+        copies = torch.cat((lr,) * COPIES, dim=1)
+        shallow = self.head(copies)
         features, outputs = shallow, []
         for block in self.blocks:
             features = block(features)
             outputs.append(features)
-        fused = self.fusion_activation(self.fusion(torch.cat(outputs, dim=1)))
-        sr: Tensor = self.upsampler(self.refine(fused) + shallow)
+        concatenated = torch.cat(outputs, dim=1)
+        fused = self.fusion_activation(self.fusion(concatenated))
+        refined = self.refine(fused) + shallow
+        sr: Tensor = self.upsampler(refined)
         return sr

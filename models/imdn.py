@@ -44,7 +44,7 @@ class IMDB(nn.Module):
         self.extract2 = conv(passed, channels, 3)
         self.extract3 = conv(passed, channels, 3)
         self.extract4 = conv(passed, kept, 3)
-        self.attention = CCA(channels, CCA_REDUCTION) if attention else None
+        self.attention = CCA(channels, CCA_REDUCTION) if attention else nn.Identity()
         self.merge = conv(4 * kept, channels, 1)
         self.phi = nn.LeakyReLU(SLOPE, inplace=True)
 
@@ -53,10 +53,8 @@ class IMDB(nn.Module):
         d1, r1 = torch.split(self.phi(self.extract1(features)), self.split_sizes, dim=1)
         d2, r2 = torch.split(self.phi(self.extract2(r1)), self.split_sizes, dim=1)
         d3, r3 = torch.split(self.phi(self.extract3(r2)), self.split_sizes, dim=1)
-        distilled = torch.cat((d1, d2, d3, self.extract4(r3)), dim=1)
-        if self.attention is not None:
-            distilled = self.attention(distilled)
-        out: Tensor = self.merge(distilled) + features
+        d4 = self.extract4(r3)
+        out: Tensor = self.merge(self.attention(torch.cat((d1, d2, d3, d4), dim=1))) + features
         return out
 
 

@@ -79,7 +79,8 @@ class RFDB(nn.Module):
         d3 = self.phi(self.distill3(r2))
         r3 = self.refine(self.residual3, r2)
         d4 = self.phi(self.distill4(r3))
-        out: Tensor = self.attention(self.merge(torch.cat((d1, d2, d3, d4), dim=1)))
+        distilled = torch.cat((d1, d2, d3, d4), dim=1)
+        out: Tensor = self.attention(self.merge(distilled))
         return out
 
     def refine(self, convolution: nn.Conv2d, features: Tensor) -> Tensor:

@@ -49,7 +49,8 @@ class RLFB(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        out: Tensor = self.attention(self.merge(self.extract(features) + features))
+        extracted = self.extract(features) + features
+        out: Tensor = self.attention(self.merge(extracted))
         return out
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.catalog.networks import build_network
-from models.aidn import AIDB, AIDN, Extraction
+from models.aidn import AIDB, AIDN, Extraction, PlainExtraction
 from models.entries import aidn
 
 STEPS = {
@@ -37,7 +37,7 @@ def test_a_block_is_the_equations(extraction: Extraction, reuse: bool) -> None:
     def extract(step: int, x: Tensor) -> Tensor:
         name = f"extract{step}"
         if extraction == "plain":
-            return apply(name, x)
+            return apply(f"{name}.conv", x)
         between = phi if extraction == "asymmetric" else torch.clone
         return sum(
             (
@@ -67,7 +67,7 @@ def test_the_entries_are_the_steps() -> None:
         assert isinstance(network, AIDN)
         block = network.blocks[0]
         assert isinstance(block, AIDB)
-        plain = isinstance(block.extract1, torch.nn.Conv2d)
+        plain = isinstance(block.extract1, PlainExtraction)
         activated = any(
             isinstance(module, torch.nn.LeakyReLU) for module in block.extract1.modules()
         )
