@@ -15,7 +15,6 @@ from skimage import data
 from tabulate import tabulate
 
 from harness.catalog.pairs import ImagePair, ImagePairs
-from harness.environment import cpus_available
 from harness.imaging.codecs import write_png
 from harness.imaging.resize import downscale
 
@@ -86,17 +85,6 @@ def one_thread() -> Iterator[None]:
     before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    yield
-    cv2.setNumThreads(before[0])
-    torch.set_num_threads(before[1])
-
-
-@pytest.fixture
-def all_threads() -> Iterator[None]:
-    """Every CPU for both ways."""
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(cpus_available())
-    torch.set_num_threads(cpus_available())
     yield
     cv2.setNumThreads(before[0])
     torch.set_num_threads(before[1])

@@ -40,6 +40,7 @@ code is followed: LeakyReLU, not ReLU, inside AIEB, and a slope of 0.1 after the
 
 from __future__ import annotations
 
+import operator
 from functools import partial, reduce
 from typing import Literal
 
@@ -105,7 +106,7 @@ def extraction_block(in_channels: int, out_channels: int, extraction: Extraction
 
 def total(branches: tuple[Tensor, ...]) -> Tensor:
     """Sum of an extraction block's branches."""
-    return reduce(torch.add, branches)
+    return reduce(operator.add, branches)
 
 
 class AIDB(nn.Module):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.catalog.checkpoints import file_sha256, load_into, read_state_dict
+from harness.catalog.demonstration import demonstration_weights
 from harness.catalog.registry import ModelDescriptor, default_registry, resolve_factory
 from harness.errors import RegistrationError, WeightsError
 from harness.records import WeightsIdentity
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from harness.catalog.registry import ReleasedWeights
 
 WeightsChoice: TypeAlias = str | os.PathLike[str] | None
-"""``"auto"``: the released file if cached, else random; None: random; otherwise a file."""
+"""``"auto"``: the released file if cached, else the shipped one, else random; None: random;
+otherwise a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,8 @@ def resolve_weights(
     Args:
         descriptor: the network.
         scale: upscaling factor.
-        weights: ``"auto"`` for the cached release, or random weights if there is none; None
-            for random weights; otherwise the path of a file.
+        weights: ``"auto"`` for the cached release, else the demonstration weights that ship with
+            esrbench, else random ones; None for random weights; otherwise the path of a file.
 
     Raises:
         UsageError: the network is not defined at this scale.
@@ -136,11 +138,9 @@ def resolve_weights(
         return random
     if weights == "auto":
         released = descriptor.released_weights(scale)
-        if released is None:
-            return random
-        path = weights_path(released)
-        if not path.is_file():
-            return random
+        path = None if released is None else weights_path(released)
+        if released is None or path is None or not path.is_file():
+            return _demonstration(descriptor, scale) or random
         _require_released(path, released, advice=f"Delete it, then {_fetch(descriptor)}.")
         return ResolvedWeights(_identity(path, released.sha256, released), path, released)
     path = Path(weights)
@@ -157,6 +157,14 @@ def resolve_weights(
         raise WeightsError(message, advice=f"Use them at x{match.scale}.")
     identity = _identity(path, sha256, match, data_range=descriptor.data_range)
     return ResolvedWeights(identity, path, match)
+
+
+def _demonstration(descriptor: ModelDescriptor, scale: int) -> ResolvedWeights | None:
+    path = demonstration_weights(descriptor, scale)
+    if path is None:
+        return None
+    identity = _identity(path, file_sha256(path), None, data_range=descriptor.data_range)
+    return ResolvedWeights(identity.model_copy(update={"source": "demo"}), path)
 
 
 def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
@@ -280,7 +288,8 @@ def load_model(
         name: registered name, or a descriptor.
         scale: upscaling factor s.
         weights: ``"auto"`` for the released weights if they are cached; without them the
-            network has seeded random weights and a ``UserWarning`` says how to get them. None
+            network has the demonstration weights that ship with esrbench, or seeded random ones,
+            and a ``UserWarning`` says how to get them. None
             for random weights without a warning; otherwise the path of a ``.safetensors``,
             ``.pth``, ``.pt`` or ``.ckpt`` file.
 
@@ -295,14 +304,15 @@ def load_model(
     """
     descriptor = name if isinstance(name, ModelDescriptor) else default_registry().get(name)
     resolved = resolve_weights(descriptor, scale, weights)
-    if weights == "auto" and resolved.identity.source == "random":
+    if weights == "auto" and resolved.identity.source in {"demo", "random"}:
         missing = (
             f"no weights were released for {descriptor.name} x{scale}; pass the path of a file"
             if descriptor.released_weights(scale) is None
             else f"the weights released for {descriptor.name} x{scale} are not cached; "
             + _fetch(descriptor)
         )
-        warnings.warn(f"Random weights: {missing}.", UserWarning, stacklevel=2)
+        kind = "Random" if resolved.path is None else "Demonstration"
+        warnings.warn(f"{kind} weights: {missing}.", UserWarning, stacklevel=2)
     loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
     if loaded.data_range == 1.0:
         return loaded.network

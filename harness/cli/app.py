@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import doctor, fetch, leaderboard, listing, paper_table, race, run, show, validate
+from harness.cli import (
+    doctor,
+    fetch,
+    leaderboard,
+    listing,
+    paper_table,
+    race,
+    run,
+    show,
+    train,
+    validate,
+)
 from harness.cli.console import report_error
 from harness.errors import EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 
@@ -37,6 +48,7 @@ app.command("show")(show.show_command)
 app.command("paper-table")(paper_table.paper_table_command)
 app.command("fetch")(fetch.fetch_command)
 app.command("validate")(validate.validate_command)
+app.command("train")(train.train_command)
 app.command("doctor")(doctor.doctor_command)
 
 

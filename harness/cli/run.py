@@ -220,9 +220,19 @@ def report(records: Sequence[RunRecord]) -> None:
     by_entry = {record.entry.name: record for record in records}
     for name, record in by_entry.items():
         print_notices(record.notices, subject=name)
+        if record.entry.weights.source == "demo":
+            messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
         psnr = record.values["psnr_rgb"]
         if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
             messages().print(f"hint: no PSNR for {name}. {psnr.advice}", markup=False)
+
+
+def demonstration_hint(name: str, scale: int) -> str:
+    """What to say of an entry that ran with the weights that ship with esrbench."""
+    said = f"{name} ran with demonstration weights that esrbench trained, not the authors'"
+    if open_registry().get(name).released_weights(scale) is None:
+        return f"{said}; its authors have released none. Give your own: --weights {name}=FILE."
+    return f"{said}; `esrbench fetch weights {name}` replaces them with the authors'."
 
 
 def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list[RunRecord], bool]:

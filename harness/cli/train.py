@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,6 +34,10 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")
     ] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Weights to start from, instead of the start that the recipe names."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the network's start and the crops.")] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
@@ -74,7 +79,7 @@ def train_command(
 
         def show(progress: Progress) -> None:
             bar.update(training, completed=progress.iteration, total=progress.total)
-            if progress.row is not None:
+            if progress.row is not None and os.environ.get("LOCAL_RANK", "0") == "0":
                 bar.console.print(_line(progress), markup=False)
 
         trained = train(
@@ -84,6 +89,7 @@ def train_command(
             output,
             seed=seed,
             resume=resume,
+            initial=start_from,
             device=device,
             devices=devices,
             precision=precision,
@@ -91,6 +97,8 @@ def train_command(
             validate=None if validate == "none" else validate,
             progress=show,
         )
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # one of several devices: the first one speaks
     if as_json:
         print_json(
             {

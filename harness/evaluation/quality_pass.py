@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from harness.environment import cpus_available
 from harness.errors import RecordError
 from harness.imaging.codecs import pixel_digest, write_png
 from harness.imaging.quality import score_image
@@ -33,8 +34,8 @@ T = TypeVar("T")
 
 READ_AHEAD = 2
 """Pairs read before their turn; two, because decoding a PNG may take longer than a forward."""
-SCORED_BEHIND = 1
-"""Images still being scored while the next is upscaled."""
+MOST_BEHIND = 4
+"""Most images that are still being scored while the next is upscaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def upscale_images(
     Args:
         upscale: as there.
         pairs: as there.
-        score: of (SR, HR, image name), called in another thread; one call at a time.
+        score: of (SR, HR, image name), called in other threads.
         sr_folder: as there.
         on_image: as there.
 
@@ -126,8 +127,9 @@ def upscale_images(
         _create(sr_folder)
     done: list[Upscaled[T]] = []
     behind: deque[Future[Upscaled[T]]] = deque()
+    most_behind = images_behind()
     # A thread for every task that may be pending: reading never waits for scoring.
-    pool = ThreadPoolExecutor(READ_AHEAD + SCORED_BEHIND, thread_name_prefix="esrbench-images")
+    pool = ThreadPoolExecutor(READ_AHEAD + most_behind, thread_name_prefix="esrbench-images")
     try:
         first = range(min(READ_AHEAD, len(pairs)))
         ahead = deque(pool.submit(_read, pairs, index) for index in first)
@@ -142,7 +144,7 @@ def upscale_images(
                 for earlier in behind:
                     earlier.result()  # its error, if any, is the first
                 raise
-            if len(behind) == SCORED_BEHIND:
+            if len(behind) == most_behind:
                 done.append(behind.popleft().result())
             target = None if sr_folder is None else sr_folder / f"{pair.name}x{pairs.scale}.png"
             behind.append(pool.submit(_finish, score, sr, hr, image=pair.name, target=target))
@@ -150,6 +152,11 @@ def upscale_images(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return done
+
+
+def images_behind() -> int:
+    """Images that may still be scored while the next is upscaled: one a CPU beside the first."""
+    return min(MOST_BEHIND, max(1, cpus_available() - 1))
 
 
 def _read(pairs: ImagePairs, index: int) -> tuple[Pixels, Pixels]:

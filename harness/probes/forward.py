@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.catalog.registry import ModelDescriptor
 
-_STRIP_ROWS = 64  # rows of an SR image worked on at once: what a strip needs stays in cache
+_STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
 
 LUMA_SPAN = 219.0
 """Luma levels between black (16) and white (235), over 255 levels of RGB."""
@@ -150,18 +150,20 @@ def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
     """(3, H, W) values as (H, W, 3) levels: the general formula, strip by strip.
 
     OpenCV multiplies in float32 and rounds half to even as torch does, and a division by 1
-    changes nothing, so that every level is the same.
+    changes nothing, so that every level is the same. In one thread: the strips are too small
+    to be worth waking others for.
     """
-    height, width = sr.shape[1:]
+    values = sr.to(torch.float32).numpy()
+    height, width = values.shape[1:]
     levels = np.empty((height, width, 3), np.uint8)
+    unit = np.empty((3, min(_STRIP_ROWS, height), width), np.float32)
     for first in range(0, height, _STRIP_ROWS):
-        rows = slice(first, first + _STRIP_ROWS)
-        strip = sr[:, rows].to(torch.float32)
+        strip = values[:, first : first + _STRIP_ROWS]
+        into = unit[:, : strip.shape[1]]
         if data_range != 1:
-            strip = strip / data_range
-        unit = strip.clamp(0, 1).contiguous().numpy().reshape(-1, width)
-        cv2.merge(
-            np.split(cv2.convertScaleAbs(unit, alpha=255), 3),
-            dst=levels[rows],
-        )
+            with np.errstate(over="ignore"):  # infinity is clipped like any other
+                strip = np.divide(strip, np.float32(data_range), out=into)
+        np.clip(strip, np.float32(0), np.float32(1), out=into)
+        planes = [cv2.convertScaleAbs(plane, alpha=255) for plane in into]
+        cv2.merge(planes, dst=levels[first : first + _STRIP_ROWS])
     return levels

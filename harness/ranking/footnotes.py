@@ -87,10 +87,16 @@ def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
-    random = sorted(r.entry.name for r in records if r.entry.weights.source == "random")
-    if not random:
-        return []
-    return [f"Random weights, hence no PSNR: {', '.join(random)}."]
+    said = {
+        "random": "Random weights, hence no PSNR",
+        "demo": "Demonstration weights of esrbench, not the authors'",
+    }
+    notes = []
+    for source, note in said.items():
+        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
+        if names:
+            notes.append(f"{note}: {', '.join(names)}.")
+    return notes
 
 
 def _prepared_notes(records: Sequence[RunRecord]) -> list[str]:

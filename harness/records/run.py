@@ -32,9 +32,15 @@ class Quality(Frozen):
 
 
 class WeightsIdentity(Frozen):
-    """The weights that ran: a file by its hash, or a seeded random initialisation."""
+    """The weights that ran: a file by its hash, or a seeded random initialisation.
 
-    source: Literal["released", "file", "random", "none"]
+    Attributes:
+        source: ``released`` by the authors; ``demo`` for those that ship with esrbench, which are
+            not the authors'; any other ``file``; ``random``; ``none`` where there are no
+            parameters.
+    """
+
+    source: Literal["released", "demo", "file", "random", "none"]
     filename: str | None = None
     sha256: Sha256 | None = None
     file_bytes: Count | None = None

@@ -63,8 +63,16 @@ class Journal:
             raise RecordError(message, advice="Mend or delete it.") from error
 
     def add(self, row: Row) -> None:
-        """Append a row."""
+        """Append a row.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
         if not self.writing:
             return
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow("" if value is None else value for value in row)
+        try:
+            with self.path.open("a", newline="") as file:
+                csv.writer(file).writerow("" if value is None else value for value in row)
+        except OSError as error:
+            message = f"{self.path}: cannot be written: {error}"
+            raise RecordError(message, advice="Free space; then --resume.") from error

@@ -6,12 +6,14 @@ left alone: crops are functions of their number, and the checkpoint holds all el
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.catalog.checkpoints import load_into, read_state_dict
 from harness.catalog.networks import build_network
 from harness.errors import MeasurementError
 from harness.training.average import Average
@@ -26,7 +28,7 @@ from harness.training.checkpoint import (
 from harness.training.journal import Journal, Row
 from harness.training.objectives import Teacher, pixel_loss
 from harness.training.patches import make_loader
-from harness.training.provenance import identity_of, provenance
+from harness.training.provenance import identity_of, origin_of, provenance
 from harness.training.scoring import mean_psnr
 from harness.training.start import solve_last_convolution
 
@@ -74,6 +76,7 @@ class Training:
         pairs: ImagePairs | None,
         workers: int,
         precision: Precision,
+        initial: Path | None,
     ) -> None:
         self.fabric = fabric
         self.descriptor = descriptor
@@ -93,6 +96,11 @@ class Training:
             devices=fabric.world_size,
             validation=pairs,
         )
+        self.initial = initial
+        self.origin: dict[str, Any] | None = None  # what ``initial`` says of itself
+        if initial is not None:
+            self.origin = origin_of(initial)
+            self.identity["start"] = self.origin["sha256"]
         self.journal = Journal(folder / LOG)
         self.stage = 0
         self.step = 0  # of this stage
@@ -119,8 +127,11 @@ class Training:
             state = load_checkpoint(self.folder, self.identity)
             self.stage, self.step = state["stage"], state["step"]
             self.best, self.earlier = state["best"], tuple(state["seconds"])
+            self.origin = state.get("origin")
             self.raw.load_state_dict(state["network"])
             self.resumed = state
+        elif self.initial is not None:
+            load_into(self.raw, read_state_dict(self.initial), source=str(self.initial))
         elif self.recipe.start == "least-squares":
             solve_last_convolution(self.raw, self._start_batches(), self.patches.images.scale)
         if self.recipe.channels_last:
@@ -176,7 +187,7 @@ class Training:
                 mean = self._mean_loss(losses)
                 losses.clear()
                 psnr = self._validate() if due["validate"] else None
-                row = Row(done, self.stage + 1, rate, mean, psnr, sum(self._seconds()[:1]))
+                row = Row(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
                 self.journal.add(row)
                 if due["checkpoint"]:
                     self._keep(optimiser.state_dict())
@@ -190,11 +201,10 @@ class Training:
         self.teacher = self.guide = None
         if stage.distillation is not None:
             teacher = Teacher(stage.distillation, self.raw, self.patches.images.scale)
-            inputs, _ = next(self._start_batches())
-            teacher.match_channels(inputs, self.raw)
             teacher.to_device(self.fabric.device)
-            self.teacher = teacher
-            self.guide = teacher
+            inputs, _ = next(self._start_batches())
+            teacher.match_channels(inputs.to(self.fabric.device), self.raw)
+            self.teacher = self.guide = teacher
             if any(True for _ in teacher.parameters()):
                 self.guide = self.fabric.setup_module(teacher)
                 parameters += list(teacher.parameters())
@@ -225,6 +235,8 @@ class Training:
         if self.teacher is not None and state["teacher"] is not None:
             self.teacher.load_state_dict(state["teacher"])
         torch.set_rng_state(state["random"])
+        if state.get("random_cuda") is not None and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
 
     def _batches(self, length: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of the rest of a stage, on the device, white at 1."""
@@ -266,12 +278,13 @@ class Training:
         return loss + taught
 
     def _mean_loss(self, losses: Sequence[Tensor]) -> float:
-        mean = torch.stack(list(losses)).mean().item()
-        if mean != mean or mean in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
+        reduced: Any = self.fabric.all_reduce(torch.stack(list(losses)).mean(), reduce_op="mean")
+        mean = float(reduced)
+        if not math.isfinite(mean):
             message = f"the loss became {mean} by iteration {self.iteration}"
             advice = "Lower the learning rate, add warmup, or set optimiser.clip_norm."
             raise MeasurementError(message, advice=advice)
-        return float(mean)
+        return mean
 
     def _result(self) -> dict[str, Tensor]:
         """The weights that this moment stands for, as they are saved."""
@@ -310,6 +323,7 @@ class Training:
             "stage": self.stage,
             "step": self.step,
             "best": self.best,
+            "origin": self.origin,
             "seconds": list(self._seconds()),
             "network": self.raw.state_dict(),
             "average": None if average is None else average.state_dict(),
@@ -317,8 +331,13 @@ class Training:
             "optimiser": optimiser,
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": torch.get_rng_state(),
+            "random_cuda": self._cuda_random_state(),
         }
         save_checkpoint(self.folder, self.identity, state)
+
+    def _cuda_random_state(self) -> Tensor | None:
+        on_cuda = self.fabric.device.type == "cuda"
+        return torch.cuda.get_rng_state(self.fabric.device) if on_cuda else None
 
     def _provenance(self, psnr: float | None) -> dict[str, Any]:
         return provenance(
@@ -326,6 +345,7 @@ class Training:
             recipe=self.recipe,
             images=self.patches.images,
             iteration=self.iteration,
+            origin=self.origin,
             seconds=self._seconds(),
             validation=None if self.pairs is None or psnr is None else (self.pairs, psnr),
         )

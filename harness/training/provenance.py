@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
+
+from harness.catalog.checkpoints import file_sha256
 from harness.catalog.networks import build_network, code_sha256
 from harness.catalog.registry import resolve_factory
 from harness.environment import package_version
+from harness.errors import WeightsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.catalog.pairs import ImagePairs
     from harness.catalog.registry import ModelDescriptor
     from harness.training.images import TrainingImages
@@ -18,6 +24,9 @@ if TYPE_CHECKING:
 
 PACKAGES = ("esrbench", "torch", "numpy", "lightning-fabric", "opencv-python-headless")
 """Distributions whose versions are recorded."""
+
+
+_INHERITED = ("model", "scale", "iterations", "patches", "cpu_seconds", "recipe", "data", "start")
 
 
 def identity_of(
@@ -47,12 +56,31 @@ def identity_of(
     }
 
 
+def origin_of(path: Path) -> dict[str, Any]:
+    """What a weights file that a training starts from is, and says of itself.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    origin: dict[str, Any] = {"sha256": file_sha256(path)}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                said = file.metadata() or {}
+        except SafetensorError as error:
+            message = f"{path}: truncated, altered, or no safetensors file ({error})"
+            raise WeightsError(message, advice="Fetch or save it again.") from error
+        origin |= {key: said[key] for key in _INHERITED if key in said}
+    return origin
+
+
 def provenance(
     *,
     identity: dict[str, str],
     recipe: Recipe,
     images: TrainingImages,
     iteration: int,
+    origin: dict[str, Any] | None,
     seconds: tuple[float, float],
     validation: tuple[ImagePairs, float] | None,
 ) -> dict[str, Any]:
@@ -71,6 +99,8 @@ def provenance(
         "cpu_seconds": f"{seconds[1]:.1f}",
         "versions": {name: package_version(name) for name in PACKAGES},
     }
+    if origin is not None:
+        metadata["start"] = origin
     if validation is not None:
         pairs, psnr = validation
         metadata["validation"] = {

@@ -57,6 +57,7 @@ def train(
     *,
     seed: int = 0,
     resume: bool = False,
+    initial: str | os.PathLike[str] | None = None,
     device: str = "auto",
     devices: int = 1,
     precision: Precision | None = None,
@@ -73,6 +74,7 @@ def train(
         output: folder for weights, checkpoint and log.
         seed: of the network's start and of the crops.
         resume: go on from the checkpoint in ``output``.
+        initial: weights file to start from, instead of the start that the recipe names.
         device: ``cpu``, ``cuda`` or ``auto``.
         devices: how many of them; they share every batch.
         precision: instead of the recipe's.
@@ -84,6 +86,7 @@ def train(
         UsageError: unknown names, values that do not fit, a folder that already holds a
             training, or the ``train`` extra is missing.
         DataError: images that are too small, damaged, or scored.
+        WeightsError: ``initial`` cannot be read or does not fit.
         RecordError: the checkpoint is damaged or nothing can be written.
         MeasurementError: the loss is no number any more.
     """
@@ -123,6 +126,7 @@ def train(
         pairs=pairs,
         workers=workers,
         precision=precision or chosen.precision,
+        initial=None if initial is None else Path(initial),
     )
     training.begin(resume=resume)
     training.run(progress or (lambda _: None))

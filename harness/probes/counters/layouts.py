@@ -143,9 +143,17 @@ def empty(
 def elementwise(name: str, args: Sequence[Any], *, in_place: bool) -> Any:
     """Result of an operator that keeps its operands' type, or ``UNANSWERED``."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
+    if any(tensor.ndim for tensor in tensors) and not (in_place and _is_size(args[0])):
+        # While torch.jit traces, sizes are tensors: integers that change no type.
+        args = [argument for argument in args if not _is_size(argument)]
+        tensors = [tensor for tensor in tensors if not _is_size(tensor)]
     if not tensors or not (alike(*tensors) or (name in _OF_INTEGERS and _integers(args))):
         return UNANSWERED
     return _result_of(tensors, tensors[0].dtype, args[0] if in_place else None)
+
+
+def _is_size(argument: Any) -> bool:
+    return isinstance(argument, Tensor) and not argument.ndim and argument.dtype in _INTEGERS
 
 
 def comparison(*args: Any) -> Any:

@@ -228,6 +228,13 @@ def _eye(*sizes: int, dtype: torch.dtype | None = None, **options: Any) -> Any:
     return torch.empty(sizes[0], sizes[-1], dtype=dtype or torch.get_default_dtype(), device="meta")
 
 
+def _like(features: Tensor, **options: Any) -> Any:
+    device = options.pop("device", None) or features.device
+    if device.type != "meta" or any(options.values()) or not plain(features):
+        return UNANSWERED
+    return empty(features.shape, features)
+
+
 def _on_meta(*, device: torch.device | None = None, **unusual: Any) -> bool:
     return device is not None and device.type == "meta" and not any(unusual.values())
 
@@ -241,6 +248,9 @@ _RULES: Final[dict[str, Callable[..., Any]]] = {
     "aten::max_pool2d_with_indices": _max_pool2d,
     "aten::upsample_bilinear2d": _upsample2d,
     "aten::where": where,
+    "aten::empty_like": _like,
+    "aten::ones_like": _like,
+    "aten::zeros_like": _like,
     **{f"aten::{name}": comparison for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "aten::upsample_bicubic2d": _upsample2d,
     "aten::upsample_nearest2d": _upsample2d,

@@ -100,7 +100,11 @@ def test_reading_and_scoring_overlap_the_forward(
     assert tuple(result.score for result in results) == NAMES
 
 
-def test_few_images_are_in_flight(pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cpus", "behind"), [(1, 1), (2, 1), (4, 3), (64, 4)])
+def test_few_images_are_in_flight(
+    pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch, cpus: int, behind: int
+) -> None:
+    monkeypatch.setattr(quality_pass, "cpus_available", lambda: cpus)
     started, finished, most = 0, 0, 0
     lock = threading.Lock()
     read_lr = ImagePairs.read_lr
@@ -121,7 +125,7 @@ def test_few_images_are_in_flight(pairs: ImagePairs, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ImagePairs, "read_lr", reading)
     upscale_images(bicubic, pairs, score=score)
     assert finished == len(NAMES)
-    assert most <= quality_pass.READ_AHEAD + quality_pass.SCORED_BEHIND + 1
+    assert most <= quality_pass.READ_AHEAD + behind + 1
 
 
 def test_an_earlier_error_comes_first_even_if_it_is_found_later(pairs: ImagePairs) -> None:

@@ -192,7 +192,7 @@ def test_inference_mode_inside_changes_nothing() -> None:
         features: Tensor = m.layer(x.permute(0, 2, 3, 1))
         return features.relu()
 
-    inside = predicted(lambda m, x: torch.inference_mode()(run)(m, x), layer=layer)
+    inside = predicted(torch.inference_mode()(run), layer=layer)
     assert inside == predicted(run, layer=layer)
 
 
@@ -275,7 +275,7 @@ def test_bounds_hold_for_any_chain(widths: list[int], height: int, width: int) -
     assert high < memory.peak_bytes + 4 * MIB
 
 
-# MiB as printed by the challenge, and of plain tracing in an independent study of its code.
+# MiB as printed by the challenge, and by plain tracing of the released code in another study.
 PUBLISHED = {
     "rfdn": (788.13, 788.13),
     "imdn-challenge": (471.76, 466.78),
@@ -283,6 +283,8 @@ PUBLISHED = {
     "aidn-challenge": (861.84, 861.84),
     "bsrn": (729.94, 729.94),
 }
+UNNAMED = 12 * 84 * 84 * 4 / MIB
+"""A feature that the released ESA keeps by name while ours does not: 0.32 MiB."""
 
 
 @pytest.fixture(scope="module")
@@ -307,13 +309,13 @@ def rows(script: Any) -> dict[str, Any]:
 def test_published_gpu_memory(rows: dict[str, Any], name: str) -> None:
     published, traced = PUBLISHED[name]
     row = rows[name]
+    memory = row.predicted
     assert row.published / MIB == published
-    assert round(row.released.peak_bytes / MIB, 2) == traced
-    assert -0.011 <= row.error
-    assert row.released.peak_bytes <= row.published + 0.01 * MIB
-    # The band begins at the plain figure or above it.
-    low, high = row.released.allocator_bytes
-    assert row.released.peak_bytes <= low <= high
+    assert traced - UNNAMED - 0.01 < memory.peak_bytes / MIB < traced + 0.01
+    assert row.error > -0.011
+    assert memory.peak_bytes <= row.published + 0.01 * MIB
+    low, high = memory.allocator_bytes
+    assert memory.peak_bytes <= low <= high
     assert abs(low / row.published - 1) < 0.011
     assert abs(high / row.published - 1) < 0.011
 
@@ -322,10 +324,10 @@ def test_published_gpu_memory_on_average(rows: dict[str, Any]) -> None:
     errors = [row.error for row in rows.values()]
     assert len(errors) == len(PUBLISHED)
     assert round(abs(sum(errors) / len(errors)), 3) <= 0.003
-    # Where the challenge's order of images is known to matter, the model of it comes closer.
-    low, high = (bound / MIB for bound in rows["rlfn"].released.allocator_bytes)
+    # The model of unsplit blocks accounts for what plain tracing misses.
+    low, high = (bound / MIB for bound in rows["rlfn"].predicted.allocator_bytes)
     assert low <= 377.91 <= round(high, 2)
-    assert round(rows["imdn-challenge"].released.allocator_bytes[1] / MIB, 2) == 470.27
+    assert round(rows["imdn-challenge"].predicted.allocator_bytes[1] / MIB, 2) == 470.27
 
 
 def test_safmn_as_registered_against_the_edition_of_2026() -> None:

@@ -15,10 +15,7 @@ from harness.training.guard import refuse_scored_images
 from harness.training.images import Source, open_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    import numpy.typing as npt
 
     from harness.training.images import TrainingImages
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,6 +11,14 @@ from harness.catalog.registry import default_registry
 from harness.errors import UsageError
 from harness.training.objectives import Teacher, pixel_loss
 from harness.training.recipe import Distillation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.training.objectives import Loss
+
 
 FOUND, WANTED = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.5, 0.5, 0.25])
 
@@ -21,7 +31,7 @@ FOUND, WANTED = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.5, 0.5, 0.25])
         ("charbonnier", ((0.25 + 1e-6) ** 0.5 + 1e-3 + (0.5625 + 1e-6) ** 0.5) / 3),
     ],
 )
-def test_losses_by_hand(kind: Literal[l1, l2, charbonnier], expected: float) -> None:
+def test_losses_by_hand(kind: Loss, expected: float) -> None:
     assert pixel_loss(kind, FOUND, WANTED).item() == pytest.approx(expected)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from harness.imaging.resize import downscale, upscale
 from harness.probes.forward import PixelConversion
 from harness.training.images import StoredImage, TrainingImages
 from harness.training.patches import SYMMETRIES, Patches, make_loader, transform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
 
 SCALE = 2
 

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from harness.errors import UsageError
 from harness.training.recipe import load_recipe, recipe_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 WHOLE = """
 name = "mine"

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from pydantic import ValidationError
 
 from harness.training.recipe import load_recipe
 from harness.training.schedule import LearningRate
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def test_a_constant_rate_stays() -> None:

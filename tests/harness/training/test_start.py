@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -9,6 +10,11 @@ from torch import nn
 from harness.catalog.networks import build_network
 from harness.errors import UsageError
 from harness.training.start import solve_last_convolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.catalog.registry import ModelDescriptor
 
 
 def batches(network: nn.Module, count: int = 6) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

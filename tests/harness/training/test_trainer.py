@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,7 +17,13 @@ from safetensors.torch import load_file
 
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import load_network
-from harness.errors import DataError, MeasurementError, RecordError, UsageError
+from harness.errors import (
+    DataError,
+    MeasurementError,
+    RecordError,
+    UsageError,
+    WeightsError,
+)
 from harness.imaging.codecs import write_png
 from harness.training.images import Source, open_images
 from harness.training.recipe import load_recipe
@@ -26,6 +34,20 @@ pytest.importorskip(
 )
 
 from harness.training.trainer import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from harness.catalog.pairs import ImagePairs
+    from harness.catalog.registry import ModelDescriptor
+    from harness.training.images import TrainingImages
+    from harness.training.loop import Progress
+    from harness.training.recipe import Recipe
+    from harness.training.trainer import Trained
 
 TWO_STAGES = (
     {"ema_decay": 0.9, "iterations": 23},
@@ -327,11 +349,31 @@ def test_the_file_says_where_it_comes_from(
     assert said["recipe_sha256"] == recipe.digest()
     assert json.loads(said["recipe"])["hr_patch"] == 16
     assert json.loads(said["data"]) == {"images": {"photographs": 8}, "sha256": images.digest}
-    assert json.loads(said["versions"])["torch"] == torch.__version__.partition("+")[0]
+    assert json.loads(said["versions"])["torch"] == metadata.version("torch")
     assert json.loads(said["validation"])["psnr_rgb"] == pytest.approx(trained.psnr, abs=1e-4)
     assert float(said["cpu_seconds"]) > 0
     assert len(said["code_sha256"]) == 64
     assert str(tmp_path) not in json.dumps(said)
+
+
+def test_a_training_may_start_from_a_file_and_says_so(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    still = {"learning_rate": {"shape": "constant", "first": 1e-12}, "iterations": 1}
+    first = train_here(network("Plain"), make_recipe(), images, tmp_path / "first").last
+    second = train_here(
+        network("Plain"), make_recipe(still), images, tmp_path / "second", initial=first
+    ).last
+    ours, theirs = load_file(second), load_file(first)
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-9) for name in theirs)
+    with safe_open(second, "pt") as file:
+        said = json.loads(file.metadata()["start"])
+    assert (said["model"], said["iterations"]) == ("plain", "40")
+    with pytest.raises(WeightsError, match="does not fit Small"):
+        train_here(network("Small"), make_recipe(), images, tmp_path / "out", initial=first)
 
 
 def test_another_training_s_folder_is_refused_with_every_difference(

@@ -67,11 +67,12 @@ RULES: dict[str, Callable[[Tensor], Any]] = {
     "bicubic": lambda x: functional.interpolate(x, scale_factor=3, mode="bicubic"),
     "mean": lambda x: x.mean((2, -1)),
     "mean that keeps dims": lambda x: x.mean((-2, -1), keepdim=True),
+    "zeros_like": torch.zeros_like,
     "sum": lambda x: x.sum(1),
     "nearest": lambda x: functional.interpolate(x, scale_factor=2, mode="nearest"),
     "adaptive_max_pool": lambda x: functional.adaptive_max_pool2d(x, (3, 2), return_indices=True),
     "softmax": lambda x: x.softmax(1),
-    "group_norm": lambda x: torch.native_group_norm(x, x[0, :, 0, 0], None, 2, 4, 63, 2, 1e-5),
+    "group_norm": lambda x: torch.native_group_norm(x, None, None, 2, 4, 63, 2, 1e-5),
     "compare": lambda x: x <= 1,
     "where": lambda x: torch.where(x > 0, x, -x),
     "arange": lambda x: torch.arange(2, 9, 3, device=x.device),
@@ -89,6 +90,16 @@ def test_a_rule_gives_the_layout_of_the_real_kernel(name: str) -> None:
     assert calls == calls_for_the_image
 
 
+def test_a_size_that_is_traced_changes_no_type() -> None:
+    # While torch.jit traces, sizes are integer tensors without dimensions.
+    for run in (lambda x: x / SIZE, lambda x: SIZE - torch.arange(5, device=x.device)):
+        real, shaped, calls = both(lambda device, run=run: run(image(device)))
+        _, _, calls_for_the_image = both(image)
+        assert shaped == real
+        assert calls == calls_for_the_image
+
+
+SIZE = torch.tensor(7)
 CONVOLUTIONS: dict[str, Callable[[str], Any]] = {
     "plain": lambda at: functional.conv2d(image(at), weight(at, 6, 4, 3, 3), weight(at, 6)),
     "strided, dilated, padded": lambda at: functional.conv2d(
@@ -231,6 +242,7 @@ def test_the_unusual_is_left_to_torch(run: Callable[[str], Any]) -> None:
     [
         lambda x: x + x[:, :3],
         lambda x: x[:, :1].clone().add_(x),
+        lambda x: torch.tensor(1).add_(torch.arange(3, device=x.device)),
         lambda x: functional.conv2d(x, torch.zeros(6, 5, 3, 3, device="meta")),
         lambda x: functional.conv2d(x, torch.zeros(6, 4, 19, 3, device="meta")),
         lambda x: torch.cat([x, x[:, :, :5]], dim=1),
