@@ -10,19 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import (
-    doctor,
-    fetch,
-    leaderboard,
-    listing,
-    paper_table,
-    race,
-    run,
-    show,
-    train,
-    validate,
-)
 from harness.cli.console import report_error
+from harness.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
 from harness.errors import EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 
 if TYPE_CHECKING:
@@ -30,26 +19,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="esrbench",
+    cls=Verbs,
     help="Measure how efficient a super-resolution network is, by the rules of the challenge.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_OPTIONS,
     epilog=(
         "Exit codes: 0 fine, 2 wrong usage or data, 3 a race is inconclusive, 4 a measurement "
         "failed, 130 interrupted. "
         "Every command takes --json: one document on stdout, messages on stderr."
     ),
 )
-app.command("run")(run.run_command)
-app.command("race")(race.race_command)
-app.command("leaderboard")(leaderboard.leaderboard_command)
-app.command("list")(listing.list_command)
-app.command("show")(show.show_command)
-app.command("paper-table")(paper_table.paper_table_command)
-app.command("fetch")(fetch.fetch_command)
-app.command("validate")(validate.validate_command)
-app.command("train")(train.train_command)
-app.command("doctor")(doctor.doctor_command)
+register_verbs(app)
 
 
 def main() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -118,9 +119,10 @@ def _line(progress: Progress) -> str:
     row = progress.row
     assert row is not None  # noqa: S101 - only called with one
     scored = "" if row.psnr is None else f", PSNR {row.psnr:.3f} dB"
+    left = timedelta(seconds=round(row.seconds / row.iteration * (progress.total - row.iteration)))
     return (
         f"{row.iteration}/{progress.total}: stage {row.stage}, rate {row.learning_rate:.2e}, "
-        f"loss {row.loss:.5f}{scored}"
+        f"loss {row.loss:.5f}{scored}, ETA {left}"
     )
 
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READ_AHEAD = 2
-"""Pairs read before their turn; two, because decoding a PNG may take longer than a forward."""
+READ_AHEAD = 3
+"""Pairs read before their turn, since decoding a PNG may take longer than a forward; kept pixels
+are mapped and take no memory of this process's own."""
 MOST_BEHIND = 4
 """Most images that are still being scored while the next is upscaled."""
 

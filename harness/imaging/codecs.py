@@ -77,7 +77,9 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            # Asked for more than there is, Python prepares memory for all of it.
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, MAX_FILE_BYTES) + 1)
     except OSError as error:
         raise _refusal(str(path), f"no readable file ({error.strerror})") from None
     if len(data) > MAX_FILE_BYTES:

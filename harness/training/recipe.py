@@ -157,8 +157,8 @@ class Recipe(Frozen):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     def digest(self) -> str:
-        """SHA-256 (hex) over every field."""
-        return digest_of(self)
+        """SHA-256 (hex) over every field but those for people."""
+        return digest_of(self.model_copy(update={"name": "x", "summary": "", "ours": ()}))
 
     def lr_patch(self, scale: int) -> int:
         """Side of the LR crops in pixels.

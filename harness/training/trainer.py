@@ -93,6 +93,9 @@ def train(
     descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     descriptor.require_scale(images.scale)
+    if descriptor.role == "floor":
+        message = f"{descriptor.name} has no parameters to train"
+        raise UsageError(message, advice="Name a network.")
     lr_patch = chosen.lr_patch(images.scale)
     if lr_patch < descriptor.min_lr_size:
         message = f"recipe {chosen.name}: crops of {lr_patch} LR pixels, {descriptor.name} needs "
@@ -145,13 +148,19 @@ def _launch(device: str, devices: int, precision: Precision) -> Fabric:
     except ModuleNotFoundError as error:
         message = "training needs Lightning Fabric, which is not installed"
         raise UsageError(message, advice="Install it: pip install 'esrbench[train]'.") from error
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
     _keep_freed_memory()
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        precision=precision,
-    )
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            devices=devices,
+            strategy="ddp" if devices > 1 else "auto",
+            precision=precision,
+        )
+    except (MisconfigurationException, RuntimeError) as error:
+        message = f"cannot train on {devices} x {device}: {error}"
+        raise UsageError(message, advice="Choose a device that this machine has.") from error
     fabric.launch()
     return fabric
 

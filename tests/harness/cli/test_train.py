@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from harness.api import evaluate
@@ -58,6 +59,7 @@ def test_what_is_trained_goes_straight_on(
     assert said["best"] == str(out / "best.safetensors")
     assert any(line.startswith("Set5") for line in said["compared_with"])
     assert "4/4: stage 1, rate 1.00e-03, loss 0." in done.stderr
+    assert "dB, ETA 0:00:00" in done.stderr
     scores = evaluate("fsrcnn", pair_folder, weights=said["best"]).images
     mean = sum(score.psnr_rgb or 100.0 for score in scores) / len(scores)
     assert said["psnr_rgb"] == pytest.approx(mean, abs=1e-9)
@@ -92,13 +94,18 @@ def test_two_devices_train_as_one_does(esrbench: Command, data: Path, tmp_path: 
         ({"--recipe": "slow"}, "no recipe 'slow'"),
         ({"--data": "DIV2K"}, "ESRBENCH_TRAINING_DATA"),
         ({"--scale": "5"}, "fsrcnn is not defined at x5"),
+        pytest.param(
+            {"--device": "cuda"},
+            "cannot train on 1 x cuda",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there"),
+        ),
         ({"--resume": None}, "no checkpoint.pt to resume from"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
     esrbench: Command, data: Path, tmp_path: Path, changed: dict[str, str | None], said: str
 ) -> None:
-    if "--resume" in changed:
+    if changed.keys() & {"--resume", "--device"}:
         pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
     options: dict[str, str | None] = {
         "--recipe": str(tmp_path / "brief.toml"),

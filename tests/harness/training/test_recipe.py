@@ -55,6 +55,13 @@ def test_a_recipe_of_the_user_s_own_loads(tmp_path: Path) -> None:
     assert recipe.digest() != load_recipe("quick").digest()
 
 
+def test_the_digest_covers_what_decides_the_result(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.toml"))
+    told = recipe.model_copy(update={"name": "other", "summary": "told otherwise", "ours": ("a",)})
+    assert told.digest() == recipe.digest()
+    assert recipe.model_copy(update={"batch": 5}).digest() != recipe.digest()
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [

@@ -454,6 +454,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         train_here(
             network("Small").model_copy(update={"scales": (4,)}), make_recipe(), images, folder
         )
+    with pytest.raises(UsageError, match="no parameters to train"):
+        train_here(network("Small", role="floor"), make_recipe(), images, folder)
     leaking = tmp_path / "leaking"
     leaking.mkdir()
     (leaking / "a.png").write_bytes((held_out / "HR" / "100.png").read_bytes())

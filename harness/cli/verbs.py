@@ -1,0 +1,112 @@
+"""The verbs of ``esrbench``, each imported only when it is asked for.
+
+Building the options of all verbs imports the records and costs more than all else that
+``--help`` does, so the list of verbs is data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command.
+
+    Attributes:
+        module: in ``harness.cli``.
+        function: in that module.
+        summary: first line of the function's docstring.
+    """
+
+    module: str
+    function: str
+    summary: str
+
+    def load(self) -> Callable[..., None]:
+        """Import the command's function."""
+        function: Callable[..., None] = getattr(
+            import_module(f"harness.cli.{self.module}"), self.function
+        )
+        return function
+
+
+VERBS = {
+    "run": Verb(
+        "run", "run_command", "Measure networks on data sets and print the challenge leaderboard."
+    ),
+    "race": Verb(
+        "race",
+        "race_command",
+        "Race two networks that you trust, pair by pair in one process, until it is decided.",
+    ),
+    "leaderboard": Verb(
+        "leaderboard",
+        "leaderboard_command",
+        "Print the challenge table of the newest comparable records.",
+    ),
+    "list": Verb("listing", "list_command", "List networks, data sets, metrics or rules."),
+    "show": Verb(
+        "show",
+        "show_command",
+        "Show what is known of one network, data set or run; --json leaves nothing out.",
+    ),
+    "paper-table": Verb(
+        "paper_table",
+        "paper_table_command",
+        "Count every network of the AIDN paper's table and judge its printed figures.",
+    ),
+    "fetch": Verb(
+        "fetch",
+        "fetch_command",
+        "Download and verify data sets or released weights: hash-checked, resumable.",
+    ),
+    "validate": Verb(
+        "validate",
+        "validate_command",
+        "Check that networks build, load strictly, upscale any size and are deterministic.",
+    ),
+    "train": Verb(
+        "train",
+        "train_command",
+        "Train by a recipe; what comes out runs as `esrbench run MODEL --weights FILE`.",
+    ),
+    "doctor": Verb(
+        "doctor",
+        "doctor_command",
+        "Check this machine for what disturbs or forbids measuring, and say how to mend it.",
+    ),
+}
+
+
+class Verbs(TyperGroup):
+    """A group whose commands are stand-ins with a summary until one is invoked."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the stand-in that was asked for by the command itself."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        if name is None or name not in VERBS:
+            return name, stand_in, rest
+        alone = typer.Typer(add_completion=False, context_settings=HELP_OPTIONS)
+        alone.command(name)(VERBS[name].load())
+        return name, typer.main.get_command(alone), rest
+
+
+def register_verbs(app: typer.Typer) -> None:
+    """Give an application, whose group is ``Verbs``, a stand-in for each verb."""
+    for name, verb in VERBS.items():
+        app.command(name, help=verb.summary)(_stand_in)
+
+
+def _stand_in() -> None:
+    """Never runs: ``Verbs`` puts the command itself in its place."""
