@@ -96,11 +96,30 @@ def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArr
     Raises:
         DataError: as ``read_rgb``.
     """
+    header = _parse_header(data, name, allow_grey=allow_grey)
+    is_png = data.startswith(_PNG_SIGNATURE)
+    if is_png:
+        _check_chunks(data, name)
+    fast = is_png and not header.grey
+    pixels = _decode_png(data, header, name) if fast else _decode_any(data, name)
+    if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
+        raise _refusal(name, f"decoded {pixels.dtype} {pixels.shape}, unlike its own header")
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _decode_png(data: bytes, header: _Header, name: str) -> npt.NDArray[np.uint8]:
+    """Decode an 8-bit RGB PNG; more than twice as fast as OpenCV, which has the others."""
+    from kornia_rs.io import decode_image_png_u8
+
+    try:
+        return np.asarray(decode_image_png_u8(data, (header.height, header.width), "rgb"))
+    except Exception as error:  # noqa: BLE001 - it raises nothing more specific
+        raise _refusal(name, f"pixels that do not decode ({error})") from None
+
+
+def _decode_any(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     import cv2
 
-    header = _parse_header(data, name, allow_grey=allow_grey)
-    if data.startswith(_PNG_SIGNATURE):
-        _check_chunks(data, name)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -108,9 +127,7 @@ def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArr
         raise _refusal(name, f"pixels that do not decode ({error.err})") from None
     if pixels is None:
         raise _refusal(name, "pixels that do not decode: the image data is damaged")
-    if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
-        raise _refusal(name, f"decoded {pixels.dtype} {pixels.shape}, unlike its own header")
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return np.asarray(pixels, np.uint8)
 
 
 def read_size(path: Path) -> tuple[int, int]:
