@@ -44,10 +44,11 @@ SCALE = 4
 ADDED = 0.05
 FEATURES = 8
 """Few, so that one convolution is a small part of the work to be added."""
-CALIBRATION_PASSES = (40, 120)
-"""Two numbers, because the features that are convolved cost something too."""
-CALIBRATION = PairDesign(pairs_per_process=20, first_look=60, max_pairs=60)
-"""Three processes, whatever they find."""
+CALIBRATION_PASSES = 120
+CALIBRATION_STEPS = 2
+"""The second near the goal: a few convolutions take longer each than many."""
+CALIBRATION = PairDesign(pairs_per_process=30, first_look=120, max_pairs=120)
+"""Four processes, whatever they find."""
 BUSY = "while True: pass"
 
 
@@ -93,18 +94,17 @@ def entry(name: str, passes: int = 0) -> Entry:
 
 
 def calibrate(name: str, protocol: Protocol) -> int:
-    """Convolutions that take ``ADDED`` of the network's time, by a line through two points."""
-    ratios = []
-    for passes in CALIBRATION_PASSES:
+    """Convolutions that take ``ADDED`` of the network's time."""
+    passes = CALIBRATION_PASSES
+    for _ in range(CALIBRATION_STEPS):
         record = race(entry(name, passes), entry(name), protocol, CALIBRATION)
         pairs = [pair for process in record.processes for b in process.batches for pair in b.pairs]
-        ratios.append(float(np.median([slow / plain for slow, plain in pairs])))
-        messages().print(f"{passes} convolutions make {name} {ratios[-1]:.4f} times as long")
-    few, many = CALIBRATION_PASSES
-    each = (ratios[1] - ratios[0]) / (many - few)
-    if each * many < ADDED / 2:
-        sys.exit("They are too few to tell: choose a smaller input or network.")
-    return max(1, round(few + (1 + ADDED - ratios[0]) / each))
+        ratio = float(np.median([slow / plain for slow, plain in pairs]))
+        messages().print(f"{passes} convolutions make {name} {ratio:.4f} times as long")
+        if ratio < 1 + ADDED / 2:
+            sys.exit("They are too few to tell: choose a smaller input or network.")
+        passes = max(1, round(passes * ADDED / (ratio - 1)))
+    return passes
 
 
 @contextlib.contextmanager
