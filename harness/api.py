@@ -152,6 +152,8 @@ def run(
     scale: int = 4,
     weights: Mapping[str, WeightsChoice] | None = None,
     protocol: Protocol | None = None,
+    baseline: str | None = None,
+    order_seed: int = 0,
     results: str | os.PathLike[str] | None = None,
 ) -> list[RunRecord]:
     """Measure registered networks, each in a worker process, and store the records.
@@ -162,6 +164,8 @@ def run(
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
         protocol: settings; CPU defaults if left out.
+        baseline: network that runs in every round, to which runtimes are set in relation.
+        order_seed: of the random order of entries in each round.
         results: folder of run records; ``results`` if left out.
 
     Raises:
@@ -181,6 +185,8 @@ def run(
         scale,
         weights=weights or {},
         protocol=protocol or Protocol(),
+        baseline=baseline,
+        order_seed=order_seed,
     )
     return list(run_suite(suite, store))
 

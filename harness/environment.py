@@ -8,8 +8,12 @@ import re
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.records import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RECORDED_PACKAGES = (
     "torch",
@@ -30,6 +34,23 @@ next forward, which can double the time of a large one on CPU.
 
 ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "hoard", "ld-musl")
 """Libraries that take glibc's place, by part of their file name."""
+
+DISTURBING_VARIABLES = {
+    r"(ONEDNN|DNNL)_MAX_CPU_ISA|ATEN_CPU_CAPABILITY|MKL_ENABLE_INSTRUCTIONS": (
+        "holds instructions of the CPU back"
+    ),
+    r"OMP_THREAD_LIMIT|OMP_DYNAMIC|MKL_DYNAMIC": "may lower the number of threads",
+    r"OMP_PROC_BIND|OMP_PLACES|GOMP_CPU_AFFINITY|KMP_AFFINITY": "moves threads to other CPUs",
+    r"OMP_WAIT_POLICY|KMP_BLOCKTIME|GOMP_SPINCOUNT": "changes how threads wait for each other",
+    r"CUDA_LAUNCH_BLOCKING": "makes the host wait for every kernel",
+    r"PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_HIP_ALLOC_CONF": "changes blocks, hence memory peaks",
+    r"PYTORCH_NO_(CUDA|HIP)_MEMORY_CACHING": "takes the allocator away whose peaks are reported",
+    r"LD_PRELOAD": "puts foreign code into every worker",
+    r"GLIBC_TUNABLES|MALLOC_\w+": "may counter the allocator's settings",
+}
+"""Variables that workers inherit and that alter what is measured."""
+OVERRIDDEN_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *MALLOC_SETTINGS)
+"""Variables whose place the protocol takes."""
 
 WORKER_VARIABLE = "ESRBENCH_WORKER"
 """Set in workers, so that a script that they import does not start a run of its own."""
@@ -110,12 +131,26 @@ def esrbench_version() -> str:
     return package_version("esrbench")
 
 
-def describe_environment(*, threads: int, accelerator: str | None) -> Environment:
+def disturbing_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those variables, set and inherited by workers, that alter what is measured."""
+    return {
+        key: value
+        for key, value in sorted(variables.items())
+        if value
+        and key not in OVERRIDDEN_VARIABLES
+        and any(re.fullmatch(pattern, key) for pattern in DISTURBING_VARIABLES)
+    }
+
+
+def describe_environment(
+    *, threads: int, accelerator: str | None, libraries: Mapping[str, str] | None = None
+) -> Environment:
     """The environment of a run.
 
     Args:
         threads: CPU threads that forwards use.
         accelerator: name of the GPU, or None on CPU.
+        libraries: versions of the GPU's libraries, by name.
     """
     return Environment(
         python=platform.python_version(),
@@ -128,5 +163,7 @@ def describe_environment(*, threads: int, accelerator: str | None) -> Environmen
         memory_bytes=memory_bytes(),
         accelerator=accelerator,
         malloc=malloc_settings(),
+        libraries=dict(libraries or {}),
+        variables=disturbing_variables(os.environ),
         isolation="subprocess",
     )

@@ -90,7 +90,7 @@ class LatencyDesign(Frozen):
     Warm-up at a new shape ends when it is steady: none of the last ``warmup_rounds`` forwards
     was faster, by more than ``steady_tolerance``, than the fastest before them; there must be
     one before them, so ``warmup_rounds`` + 1 are the fewest. It ends unsteady after
-    ``max_warmup_rounds``.
+    ``max_warmup_rounds``, or once ``budget_seconds`` went into ``warmup_rounds`` or more.
 
     Attributes:
         warmup_rounds: untimed forwards at each new LR shape that must bring no faster one, 0
@@ -133,7 +133,9 @@ class PairDesign(Frozen):
 
     The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
     rank. It is looked at every ``look_every`` pairs from ``first_look`` on; the race ends when
-    the interval holds neither decision line and the self-check permits a verdict.
+    the interval holds neither decision line and the self-check permits a verdict. A single look
+    misses the true median in at most 0.8 % of races; that any of the looks has excluded it
+    comes to 1.1 % by 70 pairs, 2.8 % by 200 and 5.1 % by 600, for independent pairs.
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.
@@ -171,8 +173,8 @@ class Protocol(Frozen):
     Attributes:
         device: where forwards run.
         forward: arithmetic and layout of the forward.
-        threads: CPU threads of the forward, each with a CPU of its own; None takes every CPU
-            available to the process.
+        threads: CPU threads of the forward, in a process confined to as many CPUs; None takes
+            every CPU available to the process.
         seed: seeds random weights and random inputs.
         counted_input: LR height and width at which complexity is counted and the fixed-size
             latency is taken (the challenge's 256x256).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +16,7 @@ from harness.records import SCHEMA_VERSION, Notice, RaceRecord, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 RecordT = TypeVar("RecordT", RunRecord, RaceRecord)
 
@@ -24,6 +26,13 @@ DEFAULT_RESULTS = Path("results")
 def default_results() -> Path:
     """``ESRBENCH_RESULTS``, or ``results`` in the current folder."""
     return Path(os.environ.get("ESRBENCH_RESULTS") or DEFAULT_RESULTS)
+
+
+def record_id(created: datetime, *parts: str) -> str:
+    """Name of a new record: sortable by time, unique, made of its parts, fit for a file."""
+    words = [re.sub(r"[^A-Za-z0-9._-]+", "-", part)[:80] for part in parts]
+    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
+    return "-".join((stamp, *words, secrets.token_hex(3)))
 
 
 class Store:
@@ -111,6 +120,19 @@ def read_race(path: Path) -> RaceRecord:
         RecordError: not readable, not a record, or of another schema version.
     """
     return _read(path, RaceRecord)
+
+
+def read_any(path: Path) -> RunRecord | RaceRecord:
+    """Read the record of a run or of a race, by its regime.
+
+    Raises:
+        RecordError: not readable, not a record, or of another schema version.
+    """
+    try:
+        paired = json.loads(path.read_bytes()).get("regime") == "paired"
+    except (OSError, ValueError, AttributeError):
+        paired = False
+    return read_race(path) if paired else read_record(path)
 
 
 def _read_all(folder: Path, read: Callable[[Path], RecordT]) -> tuple[list[RecordT], list[Notice]]:

@@ -123,8 +123,16 @@ class ESA(nn.Module):
         squeezed: Tensor = self.squeeze(features)
         shrunk = self.shrink(squeezed)
         pooled = functional.max_pool2d(shrunk, kernel_size=7, stride=3)
+        first, *others = self.refine
+        wide: Tensor = first(pooled)
+        if others:
+            activation, *others = others
+            activated = activation(wide)  # the one feature inside that the released ones keep
+            wide = activated
+        for layer in others:
+            wide = layer(wide)
         wide = functional.interpolate(
-            self.refine(pooled), size=(height, width), mode="bilinear", align_corners=False
+            wide, size=(height, width), mode="bilinear", align_corners=False
         )
         detail = self.shortcut(squeezed)
         logits = self.expand(wide + detail)

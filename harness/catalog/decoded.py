@@ -9,6 +9,7 @@ at any time. A cache that is full, read-only or damaged costs time, never a run.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 import stat
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.catalog.downloads import cache_dir
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.imaging.codecs import decode_rgb, pixel_digest, read_bytes
 
 if TYPE_CHECKING:
@@ -43,12 +44,20 @@ _OVERHEAD_BYTES = 128 + _DIGEST_BYTES  # numpy's header and the digest
 _KEEP_SECONDS = 3600.0
 """What was used so recently makes no room for others: a set larger than the bound would push
 itself out, image by image."""
-_SETTLED_NANOSECONDS = 10**9
-"""Age from which on a file that changes gets another time stamp on any file system in use."""
+_SETTLED_NANOSECONDS = 3 * 10**9
+"""Age from which on a file that changes gets another time stamp; those of FAT last 2 s."""
 
 
-class _Version(NamedTuple):
-    """What tells one version of a file from another without reading it."""
+class Version(NamedTuple):
+    """What tells one version of a file from another without reading it.
+
+    Attributes:
+        device: number of the file system.
+        inode: number of the file on it.
+        size: bytes.
+        modified: nanoseconds of the last write, as the system or anyone has set them.
+        changed: nanoseconds of the last change of any kind, which only the system sets.
+    """
 
     device: int
     inode: int
@@ -57,45 +66,72 @@ class _Version(NamedTuple):
     changed: int
 
 
+class Seen(NamedTuple):
+    """What an image file held when it was checked.
+
+    Attributes:
+        sha256: ``codecs.pixel_digest`` of its pixels.
+        version: of the file; None where a later change might not be told from it.
+    """
+
+    sha256: str
+    version: Version | None
+
+
 class Decoded(NamedTuple):
     """An image.
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB, C-contiguous, read-only.
         sha256: ``codecs.pixel_digest`` of them.
+        version: of the file that they were read from; None where it may change unnoticed.
     """
 
     pixels: Pixels
     sha256: str
+    version: Version | None = None
+
+    @property
+    def seen(self) -> Seen:
+        """The image without its pixels."""
+        return Seen(self.sha256, self.version)
 
 
-_hashes: dict[Path, tuple[_Version, str]] = {}
+_hashes: dict[Path, tuple[Version, str]] = {}
 """SHA-256 of files that this process has read."""
 
 
-def read_decoded(path: Path, *, allow_grey: bool = False) -> Pixels:
+def read_decoded(path: Path, *, allow_grey: bool = False, seen: Seen | None = None) -> Pixels:
     """Read an image file, from its kept pixels where there are any.
+
+    What was hashed before is taken on trust as long as its version is the same: the file's
+    bytes, and kept pixels.
 
     Args:
         path: PNG or BMP file.
         allow_grey: accept an 8-bit one-channel PNG and repeat it in all three channels.
+        seen: what the file must still hold.
 
     Returns:
         uint8 array (H, W, 3), RGB order, C-contiguous, read-only; the pixels of
         ``codecs.read_rgb``.
 
     Raises:
-        DataError: as ``codecs.read_rgb``.
+        DataError: as ``codecs.read_rgb``, or other pixels than ``seen``.
         UsageError: ``ESRBENCH_DECODED`` is neither ``off`` nor a number.
     """
     cache = _cache()
-    if cache is None:
-        return _decoded(read_bytes(path), path, allow_grey=allow_grey)
-    if (sha256 := _known_hash(path)) is not None:
-        kept = cache.get(_entry_name(sha256, allow_grey=allow_grey))
-        if kept is not None:
-            return kept.pixels
-    return _read(path, cache, allow_grey=allow_grey, proven=False).pixels
+    image = None
+    if cache is not None and (sha256 := _known_hash(path)) is not None:
+        image = _kept(cache, _entry_name(sha256, allow_grey=allow_grey), seen)
+    if image is None:
+        image = _read(path, cache, allow_grey=allow_grey, seen=seen)
+    if seen is not None and image.sha256 != seen.sha256:
+        message = f"{path}: changed since it was checked: found pixels with digest "
+        message += f"{image.sha256}, expected {seen.sha256}"
+        advice = "Leave images alone while they are measured on; run again."
+        raise DataError(message, (), advice=advice)
+    return image.pixels
 
 
 def read_proven(path: Path, *, allow_grey: bool = False) -> Decoded:
@@ -112,7 +148,7 @@ def read_proven(path: Path, *, allow_grey: bool = False) -> Decoded:
         DataError: as ``codecs.read_rgb``.
         UsageError: ``ESRBENCH_DECODED`` is neither ``off`` nor a number.
     """
-    return _read(path, _cache(), allow_grey=allow_grey, proven=True)
+    return _read(path, _cache(), allow_grey=allow_grey, anew=True)
 
 
 class DecodedCache:
@@ -132,20 +168,41 @@ class DecodedCache:
         self._used_bytes: int | None = None
         self._usable = True
         self._lock = threading.Lock()
+        self._proven: dict[str, Version] = {}
 
-    def get(self, name: str) -> Decoded | None:
-        """An entry with the digest stored in it, or None if it is absent or not whole."""
+    def get(self, name: str, *, anew: bool = False) -> Decoded | None:
+        """An entry whose pixels have the digest stored with them.
+
+        Args:
+            name: of the entry.
+            anew: hash its pixels even if that was done and the entry did not change since.
+
+        Returns:
+            None if it is absent, damaged, or cannot be read now.
+        """
         path = self.folder / name
         try:
             kept = _open(path)
-        except FileNotFoundError:
+        except (OSError, MemoryError):  # absent, or the system is short of something
             return None
         except Exception:  # noqa: BLE001 - a damaged header makes numpy raise anything
             self.drop(name)
             return None
+        if anew or kept.version is None or self._proven.get(name) != kept.version:
+            if pixel_digest(kept.pixels) != kept.sha256:
+                self.drop(name)
+                return None
+            if kept.version is not None:
+                self._proven[name] = kept.version
+        self._mark_used(path)
+        return kept._replace(version=None)
+
+    @staticmethod
+    def _mark_used(path: Path) -> None:
+        """Seldom, since it makes another version of the entry."""
         with suppress(OSError):
-            os.utime(path)
-        return kept
+            if time.time() - path.stat().st_mtime > _KEEP_SECONDS / 2:
+                os.utime(path)
 
     def drop(self, name: str) -> None:
         """Remove an entry that is damaged."""
@@ -199,30 +256,42 @@ class DecodedCache:
         return used
 
 
-def _read(path: Path, cache: DecodedCache | None, *, allow_grey: bool, proven: bool) -> Decoded:
+def _read(
+    path: Path,
+    cache: DecodedCache | None,
+    *,
+    allow_grey: bool,
+    seen: Seen | None = None,
+    anew: bool = False,
+) -> Decoded:
     """Read a file's bytes, then its kept pixels if there are any, else decode and keep them."""
-    if cache is None:
-        return _hashed(_decoded(read_bytes(path), path, allow_grey=allow_grey))
-    data, sha256 = _read_and_hash(path)
-    name = _entry_name(sha256, allow_grey=allow_grey)
-    kept = cache.get(name)
-    if kept is not None:
-        if not proven or pixel_digest(kept.pixels) == kept.sha256:
-            return kept
-        cache.drop(name)
-    image = _hashed(_decoded(data, path, allow_grey=allow_grey))
-    cache.put(name, image)
+    data, version = _read_file(path)
+    known = seen if seen is not None and version is not None and version == seen.version else None
+    name = ""
+    if cache is not None:
+        sha256 = hashlib.sha256(data).hexdigest()
+        if version is not None:
+            _hashes[path] = (version, sha256)
+        name = _entry_name(sha256, allow_grey=allow_grey)
+        kept = _kept(cache, name, seen, anew=anew)
+        if kept is not None:
+            return kept._replace(version=version)
+    pixels = decode_rgb(data, str(path), allow_grey=allow_grey, proven=known is not None)
+    pixels.flags.writeable = False
+    image = Decoded(pixels, pixel_digest(pixels) if known is None else known.sha256, version)
+    if cache is not None:
+        cache.put(name, image)
     return image
 
 
-def _decoded(data: bytes, path: Path, *, allow_grey: bool) -> Pixels:
-    pixels = decode_rgb(data, str(path), allow_grey=allow_grey)
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _hashed(pixels: Pixels) -> Decoded:
-    return Decoded(pixels, pixel_digest(pixels))
+def _kept(
+    cache: DecodedCache, name: str, seen: Seen | None, *, anew: bool = False
+) -> Decoded | None:
+    """An entry, unless it holds what may not be used."""
+    kept = cache.get(name, anew=anew)
+    # Else the file has changed, or somebody replaced the entry: what decodes tells which.
+    fits = kept is not None and (seen is None or kept.sha256 == seen.sha256)
+    return kept if fits else None
 
 
 def _entry_name(file_sha256: str, *, allow_grey: bool) -> str:
@@ -230,22 +299,26 @@ def _entry_name(file_sha256: str, *, allow_grey: bool) -> str:
 
 
 def _open(path: Path) -> Decoded:
-    """Map an entry.
+    """Map an entry; its version is that of what was mapped.
 
     Raises:
-        OSError: it is not there, or cannot be read.
+        OSError: it is not there, or cannot be read now.
         Exception: it is no entry, or not all of one.
     """
     with path.open("rb") as file:
-        file.seek(-_DIGEST_BYTES, os.SEEK_END)
-        end = file.tell()
+        version = _version_of(os.fstat(file.fileno()))
+        settled = _is_settled(version)
+        magic = np.lib.format.read_magic(file)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        start, end = file.tell(), version.size - _DIGEST_BYTES
+        is_image = len(shape) == 3 and shape[2] == 3 and dtype == np.uint8 and not by_columns  # noqa: PLR2004
+        if magic != (1, 0) or not is_image or start + math.prod(shape) != end:
+            message = f"{path}: found {dtype} {shape} in {version.size} bytes"
+            raise ValueError(message)
+        file.seek(end)
         sha256 = file.read().hex()
-    mapped = np.lib.format.open_memmap(path, mode="r")
-    whole = mapped.offset + mapped.nbytes == end and mapped.flags.c_contiguous
-    if not whole or mapped.dtype != np.uint8 or mapped.ndim != 3 or mapped.shape[2] != 3:  # noqa: PLR2004
-        message = f"{path}: found {mapped.dtype} {mapped.shape} in {end} bytes"
-        raise ValueError(message)
-    return Decoded(np.asarray(mapped), sha256)
+        mapped = np.memmap(file, np.uint8, "r", start, shape)
+    return Decoded(np.asarray(mapped), sha256, version if settled else None)
 
 
 def _cache() -> DecodedCache | None:
@@ -273,21 +346,25 @@ def _known_hash(path: Path) -> str | None:
     return known[1] if known is not None and known[0] == _version(path) else None
 
 
-def _read_and_hash(path: Path) -> tuple[bytes, str]:
+def _read_file(path: Path) -> tuple[bytes, Version | None]:
+    """A file's bytes and its version, if another change would give it another one."""
     before = _version(path)
+    settled = before is not None and _is_settled(before)
     data = read_bytes(path)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if before is not None and _version(path) == before:
-        # What changed a moment ago may change again within the same time stamp.
-        age = time.time_ns() - max(before.modified, before.changed)
-        if age > _SETTLED_NANOSECONDS:
-            _hashes[path] = (before, sha256)
-    return data, sha256
+    return data, before if settled and _version(path) == before else None
 
 
-def _version(path: Path) -> _Version | None:
+def _is_settled(version: Version) -> bool:
+    """What changed a moment ago may change again within the same time stamp."""
+    return time.time_ns() - max(version.modified, version.changed) > _SETTLED_NANOSECONDS
+
+
+def _version(path: Path) -> Version | None:
     try:
-        found = path.stat()
+        return _version_of(path.stat())
     except OSError:
         return None
-    return _Version(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _version_of(found: os.stat_result) -> Version:
+    return Version(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import DataError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from harness.catalog.decoded import Seen
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -58,6 +60,8 @@ class ImagePairs:
         modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
         digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
         verified: ``digest`` is that of the declared data set, set by ``open_dataset``.
+        seen: what ``check`` found in the LR and HR file of each image; filled by it, and shared
+            with what ``dataclasses.replace`` makes of these images.
     """
 
     name: str
@@ -67,6 +71,9 @@ class ImagePairs:
     modcrop: bool = False
     digest: str = ""
     verified: bool = False
+    seen: dict[ImagePair, tuple[Seen, Seen]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         """Number of images."""
@@ -76,12 +83,13 @@ class ImagePairs:
         """LR image number ``index``: uint8 (h, w, 3), RGB, C-contiguous, read-only.
 
         Raises:
-            DataError: the file is not what ``check`` has seen.
+            DataError: the file is not what ``check`` has seen, if it has seen any.
         """
         from harness.catalog.decoded import read_decoded
 
         pair = self.pairs[index]
-        return read_decoded(pair.lr, allow_grey=pair.allow_grey)
+        seen, _ = self.seen.get(pair, (None, None))
+        return read_decoded(pair.lr, allow_grey=pair.allow_grey, seen=seen)
 
     def read_hr(self, index: int) -> Pixels:
         """HR image number ``index``: uint8 (scale * h, scale * w, 3), RGB, C-contiguous.
@@ -89,12 +97,13 @@ class ImagePairs:
         The array is read-only unless it was cropped.
 
         Raises:
-            DataError: the file is not what ``check`` has seen.
+            DataError: the file is not what ``check`` has seen, if it has seen any.
         """
         from harness.catalog.decoded import read_decoded
 
         pair = self.pairs[index]
-        return self._as_scored(read_decoded(pair.hr, allow_grey=pair.allow_grey))
+        _, seen = self.seen.get(pair, (None, None))
+        return self._as_scored(read_decoded(pair.hr, allow_grey=pair.allow_grey, seen=seen))
 
     def _as_scored(self, hr: Pixels) -> Pixels:
         """The HR image cropped where the set asks for it; itself where nothing goes."""
@@ -129,6 +138,8 @@ def check(
 ) -> str:
     """Read every image once and refuse the set if anything is wrong with it.
 
+    ``pairs`` remembers what was read, and from then on reads nothing else.
+
     Args:
         pairs: the images.
         found: problems that are known already, reported together with new ones.
@@ -146,9 +157,11 @@ def check(
     readers = min(_MAX_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers) as pool:
         work = pool.map(lambda index: _examine(pairs, index, bicubic), range(len(pairs)))
-        for done, (wrong, line) in enumerate(work, start=1):
+        for done, (wrong, line, seen) in enumerate(work, start=1):
             problems += wrong
             digest.update(line.encode())
+            if seen is not None:
+                pairs.seen[pairs.pairs[done - 1]] = seen
             if progress is not None:
                 progress(done, len(pairs))
     if problems:
@@ -174,8 +187,10 @@ def problems_of(error: DataError) -> tuple[str, ...]:
     return error.problems or (error.message,)
 
 
-def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], str]:
-    """Problems of one pair and its line in the digest."""
+def _examine(
+    pairs: ImagePairs, index: int, bicubic: bool
+) -> tuple[list[str], str, tuple[Seen, Seen] | None]:
+    """Problems of one pair, its line in the digest, and what its files held."""
     from harness.catalog.decoded import read_proven
     from harness.imaging.codecs import pixel_digest
 
@@ -188,19 +203,19 @@ def _examine(pairs: ImagePairs, index: int, bicubic: bool) -> tuple[list[str], s
         except DataError as error:
             problems += problems_of(error)
     if problems:
-        return problems, ""
-    (lr, lr_digest), (whole, hr_digest) = images
-    hr = pairs._as_scored(whole)  # noqa: SLF001 - of this module
-    if hr.shape != whole.shape:
-        hr_digest = pixel_digest(hr)
-    if wrong := _misfit(pair, lr, hr, scale):
-        return [wrong], ""
-    if bicubic and not _is_matlab_bicubic(lr, hr, scale):
+        return problems, "", None
+    small, whole = images
+    hr = pairs._as_scored(whole.pixels)  # noqa: SLF001 - of this module
+    hr_digest = whole.sha256 if hr.shape == whole.pixels.shape else pixel_digest(hr)
+    if wrong := _misfit(pair, small.pixels, hr, scale):
+        return [wrong], "", None
+    if bicubic and not _is_matlab_bicubic(small.pixels, hr, scale):
         problems.append(
             f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
             "another HR size or scale"
         )
-    return problems, digest_line(pair.name, lr_digest, hr_digest)
+    line = digest_line(pair.name, small.sha256, hr_digest)
+    return problems, line, (small.seen, whole.seen)
 
 
 def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:

@@ -39,8 +39,13 @@ def results() -> Console:
     return Console(highlight=False, width=wide)
 
 
-def progress_bar() -> Progress:
-    """A bar of counted steps with time left, on stderr, gone when done."""
+def progress_bar(*, quiet: bool = False) -> Progress:
+    """A bar of counted steps with time left, on stderr, gone when done.
+
+    Args:
+        quiet: drawn only when asked to (``refresh``), not ten times a second beside what is
+            being timed.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -59,6 +64,7 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=messages(),
         transient=True,
+        auto_refresh=not quiet,
     )
 
 

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+PrecisionOption = Annotated[
+    Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
+]
+ChannelsLastOption = Annotated[
+    bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
+]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Compile networks by torch.compile.")
+]
+CudnnBenchmarkOption = Annotated[
+    bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
+]
 
 
 def parse_size(text: str) -> tuple[int, int]:

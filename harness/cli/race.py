@@ -16,9 +16,16 @@ from harness.cli.console import (
     progress_bar,
     results,
 )
-from harness.cli.options import parse_size, parse_weights
+from harness.cli.options import (
+    ChannelsLastOption,
+    CompileOption,
+    CudnnBenchmarkOption,
+    PrecisionOption,
+    parse_size,
+    parse_weights,
+)
 from harness.errors import EXIT_INCONCLUSIVE
-from harness.protocol import PairDesign, Protocol
+from harness.protocol import ForwardPolicy, PairDesign, Protocol
 from harness.records import Absent, RaceRecord
 from harness.store import Store, default_results
 
@@ -48,6 +55,10 @@ def race_command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
     ] = None,
+    precision: PrecisionOption = "fp32",
+    channels_last: ChannelsLastOption = False,
+    compiled: CompileOption = False,
+    cudnn_benchmark: CudnnBenchmarkOption = False,
     max_pairs: Annotated[
         int, typer.Option(min=1, help="Pairs after which it is inconclusive.")
     ] = DESIGN.max_pairs,
@@ -69,6 +80,12 @@ def race_command(
 
     protocol = Protocol(
         device=device,
+        forward=ForwardPolicy(
+            precision=precision,
+            channels_last=channels_last,
+            compiled=compiled,
+            cudnn_benchmark=cudnn_benchmark,
+        ),
         threads=threads,
         seed=seed,
         counted_input=parse_size(input_size),
@@ -81,14 +98,14 @@ def race_command(
     )
     store.require_writable(RaceRecord)
     design = DESIGN.model_copy(update={"max_pairs": max_pairs})
-    with progress_bar() as progress:
+    with progress_bar(quiet=True) as progress:
         task = progress.add_task(f"{candidate} against {baseline}", total=max_pairs)
         record = race(
             ours,
             theirs,
             protocol,
             design,
-            on_pairs=lambda done, _most: progress.update(task, completed=done),
+            on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
             timeout_seconds=timeout,
         )
     path = store.put(record)

@@ -18,7 +18,14 @@ from harness.cli.console import (
     progress_bar,
 )
 from harness.cli.leaderboard import print_board
-from harness.cli.options import parse_size, parse_weights
+from harness.cli.options import (
+    ChannelsLastOption,
+    CompileOption,
+    CudnnBenchmarkOption,
+    PrecisionOption,
+    parse_size,
+    parse_weights,
+)
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from harness.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
 from harness.records import Absent
@@ -54,7 +61,8 @@ def run_command(
         typer.Option(
             help=(
                 "NAME=FILE, NAME=random, or FILE for a single network. Repeatable. Networks not "
-                "named take the released weights if fetched, else random ones."
+                "named take the released weights if fetched, else the demonstration weights "
+                "that ship for some, else random ones."
             ),
         ),
     ] = None,
@@ -107,18 +115,10 @@ def run_command(
     order_seed: Annotated[
         int, typer.Option(min=0, help="Of the random order of entries in each round.")
     ] = 0,
-    precision: Annotated[
-        Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
-    ] = "fp32",
-    channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
-    ] = False,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile networks by torch.compile.")
-    ] = False,
-    cudnn_benchmark: Annotated[
-        bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
-    ] = False,
+    precision: PrecisionOption = "fp32",
+    channels_last: ChannelsLastOption = False,
+    compiled: CompileOption = False,
+    cudnn_benchmark: CudnnBenchmarkOption = False,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
     ] = True,
@@ -217,9 +217,11 @@ def run_command(
 
 def report(records: Sequence[RunRecord]) -> None:
     """Warnings of the runs, and what would complete them, once an entry."""
-    by_entry = {record.entry.name: record for record in records}
-    for name, record in by_entry.items():
-        print_notices(record.notices, subject=name)
+    several = len({record.data.digest for record in records}) > 1
+    for record in records:
+        name = record.entry.name
+        print_notices(record.notices, subject=f"{name} on {record.data.name}" if several else name)
+    for name, record in {record.entry.name: record for record in records}.items():
         if record.entry.weights.source == "demo":
             messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
         psnr = record.values["psnr_rgb"]
@@ -240,13 +242,13 @@ def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list
     from harness.evaluation.suite import run_suite
 
     records: list[RunRecord] = []
-    with progress_bar() as progress:
+    with progress_bar(quiet=True) as progress:
         task = progress.add_task("starting", total=suite.steps)
         begun = 0
 
         def on_step(entry: str, step: str) -> None:
             nonlocal begun
-            progress.update(task, completed=begun, description=f"{entry}: {step}")
+            progress.update(task, completed=begun, description=f"{entry}: {step}", refresh=True)
             begun += 1
 
         try:

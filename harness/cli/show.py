@@ -12,7 +12,7 @@ from harness.cli.console import JsonOption, open_registry, print_json, results
 from harness.cli.options import parse_size
 from harness.errors import UsageError
 from harness.metrics import MIB
-from harness.store import Store, default_results, read_record
+from harness.store import Store, default_results, read_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,18 +108,18 @@ def find(name: str, store: Store) -> BaseModel:
         return registry.get(name)
     if name in dataset_names():
         return get_dataset(name)
-    for path in (Path(name), store.runs / f"{name}.json"):
+    for path in (Path(name), store.runs / f"{name}.json", store.races / f"{name}.json"):
         if path.is_file():
-            return read_record(path)
+            return read_any(path)
     known = ", ".join([*(model.name for model in registry), *dataset_names()])
-    message = f"nothing is called {name!r}: no network, data set or run in {store.runs}"
+    message = f"nothing is called {name!r}: no network, data set, run or race in {store.folder}"
     raise UsageError(message, advice=f"Known are: {known}.")
 
 
 def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
     """Labels and texts to show for a network, data set or run."""
     from harness.catalog.registry import ModelDescriptor
-    from harness.records import RunRecord
+    from harness.records import RaceRecord, RunRecord
 
     if isinstance(subject, ModelDescriptor):
         yield from _model_lines(subject)
@@ -128,6 +128,8 @@ def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
         yield from _latency_lines(subject)
         skipped = {"values", "latency", "quality"}
         yield from flatten(subject.model_dump(mode="json", exclude=skipped))
+    elif isinstance(subject, RaceRecord):
+        yield from flatten(subject.model_dump(mode="json", exclude={"processes"}))
     else:
         yield from flatten(subject.model_dump(mode="json"))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,17 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from harness.evaluation.evaluator import Entry, Untimed
+    from harness.evaluation.evaluator import Entry, UntimedPass
     from harness.protocol import Protocol
     from harness.records import DataIdentity, Replicate
 
 
 def assemble(
-    untimed: Untimed,
+    untimed: UntimedPass,
     latency: Latency | Absent,
     data: DataIdentity,
     protocol: Protocol,
     *,
+    run_id: str,
     created: datetime,
     duration_seconds: float,
     log_tail: str,
@@ -50,6 +49,7 @@ def assemble(
         latency: what was timed, or why nothing was.
         data: identity of the images.
         protocol: settings.
+        run_id: of the record.
         created: when the entry was begun.
         duration_seconds: that its passes took.
         log_tail: last of what its workers printed; kept where something failed.
@@ -58,9 +58,10 @@ def assemble(
     environment = describe_environment(
         threads=ready.threads if ready else protocol.threads or cpus_available(),
         accelerator=ready.accelerator if ready else None,
+        libraries=ready.libraries if ready else {},
     )
     record = RunRecord(
-        run_id=_run_id(created, entry, data),
+        run_id=run_id,
         created=created,
         duration_seconds=duration_seconds,
         status="ok",
@@ -103,15 +104,17 @@ def identify(entry: Entry, code_sha256: str | None) -> EntryIdentity:
     )
 
 
-def baseline_times(name: str, replicates: Sequence[Replicate]) -> BaselineTimes:
-    """What a baseline took in every round."""
+def baseline_times(name: str, replicates: Sequence[Replicate], *, rounds: int) -> BaselineTimes:
+    """What a baseline took in every round; None in those that it did not reach."""
+    missing = (None,) * (rounds - len(replicates))
+    fixed = (
+        None if isinstance(each.fixed, Absent) else float(np.median(each.fixed.seconds))
+        for each in replicates
+    )
     return BaselineTimes(
         name=name,
-        images_seconds=tuple(images_seconds(each) for each in replicates),
-        fixed_seconds=tuple(
-            None if isinstance(each.fixed, Absent) else float(np.median(each.fixed.seconds))
-            for each in replicates
-        ),
+        images_seconds=(*(images_seconds(each) for each in replicates), *missing),
+        fixed_seconds=(*fixed, *missing),
     )
 
 
@@ -126,7 +129,9 @@ def _status(record: RunRecord, protocol: Protocol) -> Literal["ok", "failed", "i
     return "ok"
 
 
-def _notices(untimed: Untimed, latency: Latency | Absent, protocol: Protocol) -> Iterator[Notice]:
+def _notices(
+    untimed: UntimedPass, latency: Latency | Absent, protocol: Protocol
+) -> Iterator[Notice]:
     if isinstance(untimed.complexity, Complexity):
         yield from untimed.complexity.notices
     if isinstance(latency, Absent) or protocol.latency is None:
@@ -154,9 +159,3 @@ def _image_samples(latency: Latency) -> Iterator[LatencySamples]:
     for replicate in latency.replicates:
         if not isinstance(replicate.images, Absent):
             yield from replicate.images
-
-
-def _run_id(created: datetime, entry: Entry, data: DataIdentity) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.name)[:40]
-    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
-    return f"{stamp}-{entry.descriptor.name}-x{entry.scale}-{name}-{secrets.token_hex(3)}"

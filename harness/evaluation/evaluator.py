@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.catalog.registry import ModelDescriptor
     from harness.isolation.messages import Ready
     from harness.protocol import LatencyDesign, Protocol
+    from harness.records import Conditions
 
 UNTIMED_STEPS_BESIDE_IMAGES = 3
 """Load, read memory, count."""
@@ -54,7 +55,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Untimed:
+class UntimedPass:
     """What the untimed pass found; each part starts absent and is replaced by what is found.
 
     Attributes:
@@ -74,7 +75,7 @@ class Untimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedPass:
     """What one timed pass found, and the last of what its worker printed."""
 
     replicate: Replicate
@@ -94,7 +95,7 @@ def measure_untimed(
     sr_folder: Path | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-) -> Untimed:
+) -> UntimedPass:
     """Score an entry, measure its memory and count it, in a worker of its own.
 
     A probe that fails is noted as failed and the others go on; nothing here raises because of
@@ -112,7 +113,7 @@ def measure_untimed(
         DataError: an image changed since it was checked.
         RecordError: an SR image cannot be written.
     """
-    found = Untimed(entry)
+    found = UntimedPass(entry)
     with WorkerSession(timeout_seconds=timeout_seconds) as session:
         try:
             on_step("loading")
@@ -133,14 +134,15 @@ def _probe(
     session: WorkerSession,
     pairs: ImagePairs,
     protocol: Protocol,
-    found: Untimed,
+    found: UntimedPass,
     *,
     sr_folder: Path | None,
     on_step: Step,
 ) -> None:
     """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
     entry = found.entry
-    if entry.weights.identity.source == "random" and protocol.device == "cpu":
+    unscored = entry.weights.identity.source == "random"
+    if unscored and protocol.device == "cpu" and sr_folder is None:
         found.quality = _unscored(entry)
         for pair in pairs.pairs:
             on_step(pair.name)
@@ -159,7 +161,7 @@ def _probe(
             _raise_if_fatal(failure)
         else:
             found.output_sha256 = scored.output_sha256
-            if entry.weights.identity.source == "random":
+            if unscored:
                 found.quality = _unscored(entry)
             else:
                 definition = protocol.quality.describe(entry.scale)
@@ -184,11 +186,12 @@ def time_replicate(
     protocol: Protocol,
     design: LatencyDesign,
     *,
+    code_sha256: str | None,
     index: int,
     position: int,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-) -> Timed:
+) -> TimedPass:
     """Time an entry in a fresh process: the fixed input first, then every image.
 
     While a forward runs, this process waits and does nothing else.
@@ -198,6 +201,7 @@ def time_replicate(
         pairs: checked LR and HR images.
         protocol: settings.
         design: of the timing.
+        code_sha256: of the network's code when it was scored.
         index: number of the round.
         position: of the entry in the round.
         on_step: told the name of each step, ``len(pairs) + TIMED_STEPS_BESIDE_IMAGES`` in all.
@@ -208,38 +212,43 @@ def time_replicate(
     """
     started = datetime.now(UTC)
     cpus: tuple[int, ...] = ()
+    conditions: Conditions | None = None
     fixed: LatencySamples | Absent = NOT_REACHED
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
     with WorkerSession(timeout_seconds=timeout_seconds) as session:
         try:
             on_step("loading to be timed")
-            cpus = session.load(
+            ready = session.load(
                 entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
-            ).cpus
-        except WorkerError as failure:
+            )
+            cpus = ready.cpus
+            _require_same_code(ready, code_sha256)
+        except MeasurementError as failure:
             fixed = images = failed(failure)
         else:
             with suppress(WorkerError):
                 on_step("timing the fixed input")
                 try:
-                    fixed = session.time_fixed_input(design)
+                    timed = session.time_fixed_input(design)
+                    fixed, conditions = timed.latency, timed.process_conditions
                 except WorkerError as failure:
                     fixed = failed(failure)
                     _raise_if_fatal(failure)
                 try:
-                    images = _time_images(session, pairs, design, on_step)
+                    images, conditions = _time_images(session, pairs, design, on_step)
                 except WorkerError as failure:
                     images = failed(failure)
         log_tail = session.log_tail
-    return Timed(
+    return TimedPass(
         Replicate(
             index=index,
             position=position,
             started=started,
             cpus=cpus,
-            cold_start_seconds=None if isinstance(fixed, Absent) else _first(fixed),
+            cold_start_seconds=None if isinstance(fixed, Absent) else fixed.first_seconds,
             fixed=fixed,
             images=images,
+            conditions=conditions,
         ),
         log_tail,
     )
@@ -247,20 +256,27 @@ def time_replicate(
 
 def _time_images(
     session: WorkerSession, pairs: ImagePairs, design: LatencyDesign, on_step: Step
-) -> tuple[LatencySamples, ...]:
+) -> tuple[tuple[LatencySamples, ...], Conditions | None]:
+    """Samples of every image, and the conditions since loading."""
     samples = []
+    conditions = None
     for index, pair in enumerate(pairs.pairs):
         on_step(f"timing {pair.name}")
         try:
-            samples.append(session.time_image(pairs.read_lr(index), pair.name, design))
+            timed = session.time_image(pairs.read_lr(index), pair.name, design)
         except WorkerError as failure:
             raise failure.on_image(pair.name) from None
-    return tuple(samples)
+        samples.append(timed.latency)
+        conditions = timed.process_conditions
+    return tuple(samples), conditions
 
 
-def _first(samples: LatencySamples) -> float:
-    """The first forward that a process made."""
-    return (samples.warmup_seconds or samples.seconds)[0]
+def _require_same_code(ready: Ready, code_sha256: str | None) -> None:
+    if ready.code_sha256 != code_sha256:
+        raise MeasurementError(
+            "load-error: the network's code changed during the run",
+            advice="Run again and leave its files alone.",
+        )
 
 
 def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:

@@ -167,10 +167,13 @@ def _taken(
         share = getattr(conditions, what) if conditions else None
         if conditions and share is not None:
             seen.append((share, conditions.seconds, timed))
-    taken = sum(share * seconds for share, seconds, _ in seen)
+    # Inputs too short for the kernel's ticks are judged by their whole process.
+    observed = [(share, seconds) for share, seconds, _ in seen]
+    observed = observed or _of_processes(timings.latency, what)
+    taken = sum(share * seconds for share, seconds in observed)
     if taken < FEWEST_TAKEN_SECONDS:
         return None
-    mean = taken / sum(seconds for _, seconds, _ in seen)
+    mean = taken / sum(seconds for _, seconds in observed)
     above = [
         (share, timed)
         for share, seconds, timed in seen
@@ -186,6 +189,15 @@ def _taken(
             f"most at {worst.where}: {_percent(share)}"
         )
     return message
+
+
+def _of_processes(
+    latency: Latency, what: Literal["other_load", "steal"]
+) -> list[tuple[float, float]]:
+    """Share and seconds of every process that was observed as a whole."""
+    conditions = [each.conditions for each in latency.replicates if each.conditions is not None]
+    shares = [(getattr(each, what), each.seconds) for each in conditions]
+    return [(share, seconds) for share, seconds in shares if share is not None]
 
 
 def _processes_differ(timings: Timings) -> str | None:

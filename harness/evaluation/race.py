@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from harness.probes.telemetry import throttled
 from harness.protocol import PairDesign, digest_of
 from harness.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
 from harness.statistics import Judgement, judge, pairs_to_look
+from harness.store import record_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 OnPairs = Callable[[int, int], None]
 """Called with the pairs timed so far and the most there will be."""
 
+THROTTLED = "the GPU throttled"
 TICK_SECONDS = 0.02
 """The kernel counts time in hundredths of a second, so a short batch may look disturbed."""
 
@@ -106,7 +106,7 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
     if conditions is None:
         return None
     if throttled(conditions):
-        return f"the GPU throttled: {', '.join(conditions.throttle_reasons)}"
+        return f"{THROTTLED}: {', '.join(conditions.throttle_reasons)}"
     taken = (conditions.other_load or 0) + (conditions.steal or 0)
     if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
         return f"others took {taken:.0%} of the CPUs' time"
@@ -222,14 +222,18 @@ class _Race:
         if self.ready is None:
             raise AssertionError("a race without a process")
         environment = describe_environment(
-            threads=self.ready[0].threads, accelerator=self.ready[0].accelerator
+            threads=self.ready[0].threads,
+            accelerator=self.ready[0].accelerator,
+            libraries=self.ready[0].libraries,
         )
         candidate, baseline = (
             _identity(entry, ready)
             for entry, ready in zip((self.candidate, self.baseline), self.ready, strict=True)
         )
         return RaceRecord(
-            race_id=_race_id(created, candidate, baseline),
+            race_id=record_id(
+                created, f"{candidate.name}-vs-{baseline.name}", f"x{candidate.scale}"
+            ),
             created=created,
             duration_seconds=seconds,
             candidate=candidate,
@@ -248,11 +252,12 @@ class _Race:
 
     def _notices(self) -> Iterator[Notice]:
         batches = [batch for process in self.processes for batch in process.batches]
-        aside = [batch for batch in batches if batch.set_aside is not None]
+        aside = [batch for batch in batches if batch.set_aside]
         if aside:
             pairs = sum(len(batch.pairs) for batch in aside)
+            throttled = str(aside[-1].set_aside).startswith(THROTTLED)
             yield Notice(
-                code="other-load",
+                code="throttled" if throttled else "other-load",
                 message=f"{pairs} of {self.timed} pairs were set aside, the last because "
                 f"{aside[-1].set_aside}",
                 advice="End what else runs on this machine; `esrbench doctor` says what it sees.",
@@ -262,9 +267,3 @@ class _Race:
 def _identity(entry: Entry, ready: Ready) -> EntryIdentity:
     found = effective_weights(entry.weights, ready)
     return identify(Entry(entry.descriptor, entry.scale, found), ready.code_sha256)
-
-
-def _race_id(created: datetime, candidate: EntryIdentity, baseline: EntryIdentity) -> str:
-    names = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{candidate.name}-vs-{baseline.name}")
-    stamp = f"{created:%Y%m%dT%H%M%S}{created.microsecond // 1000:03d}Z"
-    return f"{stamp}-{names}-x{candidate.scale}-{secrets.token_hex(3)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,18 +11,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.evaluation.assembly import assemble, baseline_times
-from harness.evaluation.evaluator import NOT_TIMED, Timed, measure_untimed, time_replicate
+from harness.evaluation.evaluator import (
+    NOT_TIMED,
+    TimedPass,
+    measure_untimed,
+    time_replicate,
+)
 from harness.records import Absent, Latency
+from harness.store import record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.catalog.datasets import ImagePairs
-    from harness.evaluation.evaluator import Entry, Untimed
+    from harness.evaluation.evaluator import Entry, UntimedPass
     from harness.evaluation.suite import Suite
     from harness.records import DataIdentity, RunRecord
 
-INTERRUPTED = Absent(kind="failed", reason="the run was interrupted before anything was timed")
+INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
 
 @dataclass(slots=True)
@@ -30,9 +37,10 @@ class _Progress:
 
     entry: Entry
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    run_id: str = ""
     seconds: float = 0.0
-    untimed: Untimed | None = None
-    timed: list[Timed] = field(default_factory=list)
+    untimed: UntimedPass | None = None
+    timed: list[TimedPass] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -43,6 +51,12 @@ class _Progress:
         """Nothing more is asked of an entry that did not load, or that failed once."""
         loaded = self.untimed is None or self.untimed.ready is not None
         return not loaded or any(timed.failed for timed in self.timed)
+
+    @property
+    def log_tail(self) -> str:
+        """What the worker printed whose pass failed; the untimed one's if none did."""
+        logs = [timed.log_tail for timed in self.timed if timed.failed]
+        return logs[0] if logs else self.untimed.log_tail if self.untimed else ""
 
 
 class Rounds:
@@ -72,6 +86,7 @@ class Rounds:
         self._timeout_seconds = timeout_seconds
         self._entries = {entry.descriptor.name: _Progress(entry) for entry in suite.entries}
         self._recorded: set[str] = set()
+        self._session = secrets.token_hex(8)
 
     @property
     def _count(self) -> int:
@@ -79,48 +94,65 @@ class Rounds:
         return latency.processes if latency is not None else 0
 
     def run(self) -> Iterator[RunRecord]:
-        """Records in the order in which entries come to their end."""
-        shuffled = random.Random(self._suite.order_seed)  # noqa: S311 - an order, not a secret
+        """Records in the order in which entries come to their end.
+
+        All entries are scored and counted first, so that nothing but timed processes lies
+        between an entry and the baseline.
+        """
         order = list(self._entries.values())
-        # Without timing there is one round all the same, which scores and counts.
-        for index in range(max(self._count, 1)):
+        for progress in order:
+            self._begin(progress)
+            yield from self._finished()
+        shuffled = random.Random(self._suite.order_seed)  # noqa: S311 - an order, not a secret
+        for index in range(self._count):
             shuffled.shuffle(order)
             for position, progress in enumerate(order):
-                self._measure(progress, index, position)
-                yield from self._finished()
+                if not progress.failed:
+                    self._time(progress, index, position)
+                    yield from self._finished()
 
     def unfinished(self) -> Iterator[RunRecord]:
-        """Records of what is there when a run is interrupted; nothing of entries not begun."""
+        """Records of what is there when a run is cut short; nothing of entries not begun."""
         for progress in self._entries.values():
             if progress.name not in self._recorded and progress.untimed is not None:
                 yield self._record(progress, progress.untimed)
 
-    def _measure(self, progress: _Progress, index: int, position: int) -> None:
-        suite, on_step = self._suite, partial(self._on_step, progress.name)
+    def _begin(self, progress: _Progress) -> None:
         start = time.monotonic()
-        if index == 0:
-            progress.created = datetime.now(UTC)
-            folder = suite.sr_folder
-            progress.untimed = measure_untimed(
-                progress.entry,
-                self._pairs,
-                suite.protocol,
-                sr_folder=folder and folder / self._data.name / progress.name,
-                on_step=on_step,
-                timeout_seconds=self._timeout_seconds,
-            )
-        if suite.protocol.latency is not None and not progress.failed:
-            timed = time_replicate(
-                progress.entry,
-                self._pairs,
-                suite.protocol,
-                suite.protocol.latency,
-                index=index,
-                position=position,
-                on_step=on_step,
-                timeout_seconds=self._timeout_seconds,
-            )
-            progress.timed.append(timed)
+        progress.created = datetime.now(UTC)
+        progress.run_id = record_id(
+            progress.created,
+            f"{progress.name}-x{progress.entry.scale}",
+            self._data.name,
+        )
+        folder = self._suite.sr_folder
+        progress.untimed = measure_untimed(
+            progress.entry,
+            self._pairs,
+            self._suite.protocol,
+            sr_folder=folder and folder / self._data.name / progress.name,
+            on_step=partial(self._on_step, progress.name),
+            timeout_seconds=self._timeout_seconds,
+        )
+        progress.seconds += time.monotonic() - start
+
+    def _time(self, progress: _Progress, index: int, position: int) -> None:
+        design = self._suite.protocol.latency
+        if design is None or progress.untimed is None or progress.untimed.ready is None:
+            return
+        start = time.monotonic()
+        timed = time_replicate(
+            progress.entry,
+            self._pairs,
+            self._suite.protocol,
+            design,
+            code_sha256=progress.untimed.ready.code_sha256,
+            index=index,
+            position=position,
+            on_step=partial(self._on_step, progress.name),
+            timeout_seconds=self._timeout_seconds,
+        )
+        progress.timed.append(timed)
         progress.seconds += time.monotonic() - start
 
     def _complete(self, progress: _Progress) -> bool:
@@ -137,21 +169,23 @@ class Rounds:
             if progress.name in self._recorded or progress.untimed is None:
                 continue
             if self._complete(progress):
-                self._recorded.add(progress.name)
                 yield self._record(progress, progress.untimed)
+                # Only now has it been stored.
+                self._recorded.add(progress.name)
 
-    def _record(self, progress: _Progress, untimed: Untimed) -> RunRecord:
+    def _record(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
         return assemble(
             untimed,
             self._latency(progress, untimed),
             self._data,
             self._suite.protocol,
+            run_id=progress.run_id,
             created=progress.created,
             duration_seconds=progress.seconds,
-            log_tail=progress.timed[-1].log_tail if progress.timed else untimed.log_tail,
+            log_tail=progress.log_tail,
         )
 
-    def _latency(self, progress: _Progress, untimed: Untimed) -> Latency | Absent:
+    def _latency(self, progress: _Progress, untimed: UntimedPass) -> Latency | Absent:
         if self._suite.protocol.latency is None:
             return NOT_TIMED
         if untimed.ready is None and isinstance(untimed.complexity, Absent):
@@ -161,6 +195,7 @@ class Rounds:
         count = len(progress.timed)
         baseline = self._suite.baseline
         return Latency(
+            session=self._session,
             order_seed=self._suite.order_seed,
             entries=tuple(sorted(self._entries)),
             replicates=tuple(timed.replicate for timed in progress.timed),
@@ -169,5 +204,6 @@ class Rounds:
             else baseline_times(
                 baseline,
                 [timed.replicate for timed in self._entries[baseline].timed[:count]],
+                rounds=count,
             ),
         )

@@ -120,15 +120,15 @@ def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
 
 
 def _with_bicubic(latency: Latency) -> Value | Absent:
-    """Enlargement and network in turn; rounds are paired in order."""
+    """Enlargement and network in turn: the sum of both medians of each image."""
     if not all(samples.preparation_seconds for samples in _images(latency.replicates[0])):
         return Absent(kind="unavailable", reason="the network takes the LR image as it is")
-
-    def both(samples: LatencySamples) -> Sequence[float]:
-        pairs = zip(samples.preparation_seconds, samples.seconds, strict=False)
-        return [sum(pair) for pair in pairs]
-
-    return _over_images(latency, both)
+    sums = [
+        _mean_of_medians([samples.preparation_seconds for samples in _images(each)])
+        + _mean_of_medians([samples.seconds for samples in _images(each)])
+        for each in latency.replicates
+    ]
+    return geometric_mean(sums)
 
 
 def _over_fixed(latency: Latency) -> Value:
@@ -149,7 +149,7 @@ def _ratio(latency: Latency) -> Value | Absent:
         return Absent(
             kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
         )
-    rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=False)
+    rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=True)
     ratios = [(images_seconds(replicate), seconds) for replicate, seconds in rounds]
     quotients = [ours / theirs for ours, theirs in ratios if ours and theirs]
     if not quotients:

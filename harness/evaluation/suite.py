@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.environment import cpus_available
-from harness.errors import UsageError
+from harness.errors import RecordError, UsageError
 from harness.evaluation.evaluator import (
     TIMED_STEPS_BESIDE_IMAGES,
     UNTIMED_STEPS_BESIDE_IMAGES,
@@ -167,9 +168,9 @@ def run_suite(
 ) -> Iterator[RunRecord]:
     """Measure and store one record after the other.
 
-    On each data set every entry is timed once a round, in a fresh process, in a random order
-    of its own; before its first round it is scored and counted. A record is made as soon as its
-    entry, and the baseline if there is one, have all their rounds.
+    On each data set all entries are scored and counted, and then timed once a round, each in a
+    fresh process, in a random order that every round draws anew. A record is made as soon as
+    its entry, and the baseline if there is one, have all their rounds.
 
     Args:
         suite: the plan.
@@ -178,8 +179,8 @@ def run_suite(
         timeout_seconds: deadline of each request to a worker.
 
     Yields:
-        Each record once it is stored. A run that is interrupted leaves records of what was
-        timed so far, with the status ``interrupted``, in the store.
+        Each record once it is stored. A run that is cut short, by whatever is raised, leaves
+        records of what was timed so far, with the status ``interrupted``, in the store.
 
     Raises:
         RecordError: a record cannot be stored; those before it are.
@@ -191,9 +192,11 @@ def run_suite(
             for record in rounds.run():
                 store.put(record)
                 yield record
-        except (KeyboardInterrupt, SystemExit):
+        except BaseException:
+            # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
             for record in rounds.unfinished():
-                store.put(record)
+                with suppress(RecordError):
+                    store.put(record)
             raise
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from harness.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -39,17 +40,30 @@ _OTHER_SIGNATURES = (
     (b"II*\0", "a TIFF file"),
     (b"MM\0*", "a TIFF file"),
 )
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
+"""First row and column, then their steps, of each pass of an interlaced PNG (its section 8.2)."""
+_SLICE_BYTES = 2**16
+"""Of compressed pixels at a time, so that no second image lies in memory."""
 _BMP_HEADER = struct.Struct("<2sIHHIIiiHHI")
 _EXPECTED = "expected an 8-bit RGB PNG or an uncompressed 24-bit BMP"
 _ADVICE = "Convert the image to 8-bit RGB PNG without alpha, or fetch an undamaged copy."
 
 
 class _Header(NamedTuple):
-    """Size of an image and whether it has one channel."""
+    """Size of an image, whether it has one channel, and whether its rows come in passes."""
 
     height: int
     width: int
     grey: bool
+    interlaced: bool = False
 
 
 def read_rgb(path: Path, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
@@ -87,8 +101,17 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArray[np.uint8]:
-    """Decode the bytes of a PNG or BMP file; ``name`` stands for it in errors.
+def decode_rgb(
+    data: bytes, name: str, *, allow_grey: bool = False, proven: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Decode the bytes of a PNG or BMP file.
+
+    Args:
+        data: all of the file.
+        name: stands for the file in errors.
+        allow_grey: as ``read_rgb``.
+        proven: these very bytes were decoded before, so that the checksum of the compressed
+            pixels, which takes longer than to decode them, need not be verified again.
 
     Returns:
         uint8 array (H, W, 3), RGB order, C-contiguous.
@@ -99,7 +122,9 @@ def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArr
     header = _parse_header(data, name, allow_grey=allow_grey)
     is_png = data.startswith(_PNG_SIGNATURE)
     if is_png:
-        _check_chunks(data, name)
+        compressed = _check_chunks(data, name)
+        if not proven:
+            _check_stream(compressed, header, name)
     fast = is_png and not header.grey
     pixels = _decode_png(data, header, name) if fast else _decode_any(data, name)
     if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
@@ -108,7 +133,7 @@ def decode_rgb(data: bytes, name: str, *, allow_grey: bool = False) -> npt.NDArr
 
 
 def _decode_png(data: bytes, header: _Header, name: str) -> npt.NDArray[np.uint8]:
-    """Decode an 8-bit RGB PNG; more than twice as fast as OpenCV, which has the others."""
+    """Decode an 8-bit RGB PNG in half of OpenCV's time; it does not verify the Adler-32."""
     from kornia_rs.io import decode_image_png_u8
 
     try:
@@ -207,12 +232,12 @@ def _parse_png_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
         raise _refusal(name, "a PNG without a complete IHDR chunk")
     if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
         raise _refusal(name, "a PNG whose IHDR chunk fails its CRC")
-    width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
+    width, height, depth, kind, *_, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     if depth != 8 or (kind != _RGB and not (allow_grey and kind == _GREY)):  # noqa: PLR2004
         raise _refusal(
             name, f"a PNG with {depth}-bit {_PNG_KINDS.get(kind, f'type {kind}')} pixels"
         )
-    return _Header(height, width, grey=kind == _GREY)
+    return _Header(height, width, grey=kind == _GREY, interlaced=interlace != 0)
 
 
 def _parse_bmp_header(data: bytes, name: str) -> _Header:
@@ -232,8 +257,13 @@ def _parse_bmp_header(data: bytes, name: str) -> _Header:
     return _Header(height, width, grey=False)
 
 
-def _check_chunks(data: bytes, name: str) -> None:
-    """Verify every chunk up to IEND: decoders skip the CRC of chunks that they do not use."""
+def _check_chunks(data: bytes, name: str) -> list[memoryview]:
+    """Verify every chunk up to IEND: decoders skip the CRC of chunks that they do not use.
+
+    Returns:
+        What the IDAT chunks hold, in order.
+    """
+    compressed: list[memoryview] = []
     view = memoryview(data)
     position = len(_PNG_SIGNATURE)
     while position < len(data):
@@ -252,6 +282,48 @@ def _check_chunks(data: bytes, name: str) -> None:
         if kind == b"acTL":
             raise _refusal(name, "an animated PNG (acTL chunk)")
         if kind == b"IEND":
-            return
+            return compressed
+        if kind == b"IDAT":
+            compressed.append(view[position + 8 : end - 4])
         position = end
     raise _refusal(name, "a PNG without its IEND chunk: it is truncated")
+
+
+def _check_stream(compressed: list[memoryview], header: _Header, name: str) -> None:
+    """Verify length and Adler-32 of the compressed pixels, which decoders look at loosely.
+
+    A stream that was damaged before its chunks got their CRCs decodes to other pixels.
+    """
+    expected = _stream_bytes(header)
+    stream = zlib.decompressobj()
+    found = 0
+    try:
+        for part in _slices(compressed):
+            found += len(stream.decompress(part, expected - found + 1))
+            if stream.eof or found > expected:
+                break
+    except zlib.error as error:
+        raise _refusal(name, f"pixels that do not decode ({error})") from None
+    if found != expected or not stream.eof:
+        end = "" if stream.eof else " without an end"
+        pixels = f"{found} bytes of pixels{end}" if found <= expected else "more pixels"
+        raise _refusal(
+            name, f"pixels that do not decode: {pixels}, its header means {expected} bytes"
+        )
+
+
+def _slices(compressed: list[memoryview]) -> Iterator[memoryview]:
+    for chunk in compressed:
+        for start in range(0, len(chunk), _SLICE_BYTES):
+            yield chunk[start : start + _SLICE_BYTES]
+
+
+def _stream_bytes(header: _Header) -> int:
+    """Bytes of all rows before compression: one for the filter, then the pixels."""
+    channels = 1 if header.grey else 3
+    total = 0
+    for row, column, down, right in _ADAM7 if header.interlaced else ((0, 0, 1, 1),):
+        rows = len(range(row, header.height, down))
+        columns = len(range(column, header.width, right))
+        total += rows * (1 + channels * columns) if columns else 0
+    return total

@@ -127,7 +127,8 @@ class Ready(Frozen):
     Attributes:
         parameters: number of its parameter tensors, as it is trained.
         threads: CPU threads of its forwards.
-        cpus: logical CPUs that the process is pinned to.
+        cpus: logical CPUs that the process is confined to.
+        libraries: versions of the GPU's libraries, by name.
     """
 
     event: Literal["ready"] = "ready"
@@ -135,6 +136,7 @@ class Ready(Frozen):
     threads: int
     cpus: tuple[Count, ...]
     accelerator: str | None
+    libraries: dict[str, str] = {}
     code_sha256: Sha256 | None
 
 
@@ -159,10 +161,17 @@ class Upscaled(Frozen):
 
 
 class Timed(Frozen):
-    """Answer to ``TimeImage`` and ``TimeFixedInput``."""
+    """Answer to ``TimeImage`` and ``TimeFixedInput``; conditions since loading."""
 
     event: Literal["timed"] = "timed"
     latency: LatencySamples
+    process_conditions: Conditions
+
+
+class Working(Frozen):
+    """No answer yet, but another forward has ended; sent now and then in a long request."""
+
+    event: Literal["working"] = "working"
 
 
 class PairsTimed(Frozen):
@@ -203,7 +212,15 @@ Request = Annotated[
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready | Counted | BlocksMeasured | Upscaled | Timed | PairsTimed | MemoryRead | Failed,
+    Ready
+    | Counted
+    | BlocksMeasured
+    | Upscaled
+    | Timed
+    | PairsTimed
+    | MemoryRead
+    | Working
+    | Failed,
     Field(discriminator="event"),
 ]
 

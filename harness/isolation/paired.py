@@ -15,7 +15,7 @@ from harness.isolation.messages import PairsTimed, Ready
 from harness.probes.forward import PixelConversion
 from harness.probes.inputs import fixed_lr
 from harness.probes.pairs import time_batch, time_pairs
-from harness.probes.precision import adapt_input, adapt_network
+from harness.probes.precision import PrecisionError, adapt_input, adapt_network
 from harness.probes.telemetry import SHORTEST_SECONDS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.isolation.messages import LoadBaseline, TimePairs
     from harness.probes.devices import ComputeDevice
+    from harness.probes.precision import PolicyGuard
     from harness.probes.telemetry import Monitor
     from harness.protocol import Protocol
 
@@ -70,7 +71,8 @@ class Baseline:
         twin = copy.deepcopy(network)
         self.network: nn.Module = adapt_network(network, policy)
         self.twin: nn.Module = adapt_network(twin, policy)
-        self.guards = [device.guard(self.network), device.guard(self.twin)]
+        self.guard = device.guard(self.network)
+        self.twin_guard = device.guard(self.twin)
         self._prove()
 
     def ready(self) -> Ready:
@@ -92,7 +94,8 @@ class Baseline:
         """Make a forward, so that what fails here is known to be the baseline."""
         with torch.inference_mode():
             pixels = self.input(self.conversion)
-            for network, guard in zip((self.network, self.twin), self.guards, strict=True):
+            guards = (self.guard, self.twin_guard)
+            for network, guard in zip((self.network, self.twin), guards, strict=True):
                 output = network(pixels)
                 guard.verify()
                 self.conversion.validate(output, self.protocol.counted_input)
@@ -103,8 +106,10 @@ class Baseline:
         candidate: nn.Module,
         *,
         name: str,
+        guard: PolicyGuard,
         conversion: PixelConversion,
         monitor: Monitor,
+        beat: Callable[[], None],
     ) -> PairsTimed:
         """Time the worker's own network against this one.
 
@@ -115,12 +120,13 @@ class Baseline:
             request: how many pairs, and who goes first.
             candidate: the worker's own network.
             name: of the candidate.
+            guard: of the candidate.
             conversion: of the candidate.
             monitor: of the worker.
+            beat: called after every forward.
 
         Raises:
-            ContenderError: a network's forward failed.
-            PrecisionError: a forward changed what the protocol fixes.
+            ContenderError: a network's forward failed, or changed what the protocol fixes.
         """
         with torch.inference_mode():
             theirs_input = self.input(self.conversion)
@@ -130,8 +136,29 @@ class Baseline:
             ours = _named(f"candidate {name}", partial(candidate, ours_input))
             theirs = _named(f"baseline {self.name}", partial(self.network, theirs_input))
             twin = _named(f"baseline {self.name}", partial(self.twin, theirs_input))
+            guards: dict[Callable[[], object], PolicyGuard] = {
+                ours: guard,
+                theirs: self.guard,
+                twin: self.twin_guard,
+            }
+
+            def verify(forward: Callable[[], object]) -> None:
+                try:
+                    guards[forward].verify()
+                except PrecisionError as error:
+                    who = f"candidate {name}" if forward is ours else f"baseline {self.name}"
+                    raise ContenderError(who, error) from error
+                beat()
+
             for first in (ours, twin):
-                time_pairs(first, theirs, self.device, count=request.discard, candidate_first=True)
+                time_pairs(
+                    first,
+                    theirs,
+                    self.device,
+                    count=request.discard,
+                    candidate_first=True,
+                    verify=verify,
+                )
             start = monitor.read()
             times = time_batch(
                 ours,
@@ -142,14 +169,13 @@ class Baseline:
                 self_count=request.self_count,
                 candidate_first=request.candidate_first,
                 twin_first=request.twin_first,
+                verify=verify,
             )
             end = monitor.read()
             missing = SHORTEST_SECONDS - (end.seconds - start.seconds)
             if missing > 0 and self.device.clock == "monotonic":
                 time.sleep(missing)
                 end = monitor.read()
-            for guard in self.guards:
-                guard.verify()
         return PairsTimed(
             pairs=times.pairs,
             self_pairs=times.self_pairs,

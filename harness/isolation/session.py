@@ -38,6 +38,7 @@ from harness.isolation.messages import (
     PairsTimed,
     ReadMemory,
     Ready,
+    Reply,
     Request,
     Stop,
     Timed,
@@ -46,6 +47,7 @@ from harness.isolation.messages import (
     TimePairs,
     Upscale,
     Upscaled,
+    Working,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from harness.catalog.networks import ResolvedWeights
     from harness.catalog.registry import ModelDescriptor
     from harness.protocol import LatencyDesign, Protocol
-    from harness.records import Absent, Block, Complexity, LatencySamples, Memory
+    from harness.records import Absent, Block, Complexity, Memory
 
 ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, PairsTimed, MemoryRead)
 
@@ -273,16 +275,14 @@ class WorkerSession:
             raise self._gone("protocol", f"{len(pixels)} bytes arrived for an SR of shape {shape}")
         return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
 
-    def time_image(
-        self, lr: npt.NDArray[np.uint8], name: str, design: LatencyDesign
-    ) -> LatencySamples:
-        """Times at one image, uint8 (H, W, 3) RGB."""
+    def time_image(self, lr: npt.NDArray[np.uint8], name: str, design: LatencyDesign) -> Timed:
+        """Times at one image, uint8 (H, W, 3) RGB, and conditions since loading."""
         request = TimeImage(input_name=name, lr_size=_size(lr), design=design)
-        return self._ask(request, Timed, _bytes(lr))[0].latency
+        return self._ask(request, Timed, _bytes(lr))[0]
 
-    def time_fixed_input(self, design: LatencyDesign) -> LatencySamples:
-        """Times at the protocol's fixed input."""
-        return self._ask(TimeFixedInput(design=design), Timed)[0].latency
+    def time_fixed_input(self, design: LatencyDesign) -> Timed:
+        """Times at the protocol's fixed input, and conditions since loading."""
+        return self._ask(TimeFixedInput(design=design), Timed)[0]
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""
@@ -299,11 +299,15 @@ class WorkerSession:
             self._channel.send(
                 request.model_dump(mode="json"), payload, timeout_seconds=self.timeout_seconds
             )
-            message, content = self._channel.receive(timeout_seconds=self.timeout_seconds)
-            reply = REPLY.validate_python(message)
+            reply: Reply = Working()
+            # The deadline is one of silence: a slow network makes many forwards a request.
+            while isinstance(reply, Working):
+                message, content = self._channel.receive(timeout_seconds=self.timeout_seconds)
+                reply = REPLY.validate_python(message)
         except ChannelTimeoutError:
             seconds = f"{self.timeout_seconds:g} s"
-            raise self._gone("timeout", f"no answer to {request.command} in {seconds}") from None
+            said = f"no answer to {request.command} in {seconds}"
+            raise self._gone("timeout", said, advice="Raise --timeout if it is slow.") from None
         except ChannelClosedError:
             raise self._gone("crash", self._exit_reason(request.command)) from None
         except (FrameError, ValidationError) as error:
@@ -314,11 +318,12 @@ class WorkerSession:
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content
 
-    def _gone(self, kind: FailureKind, message: str) -> WorkerError:
+    def _gone(self, kind: FailureKind, message: str, *, advice: str = "") -> WorkerError:
         self._kill()
         self._log.join(STOP_SECONDS)
         last = self.log_tail.strip().splitlines()[-1:]
-        advice = f"Last line of its log: {last[0]}" if last else "It printed nothing."
+        said = f"Last line of its log: {last[0]}" if last else "It printed nothing."
+        advice = f"{advice} {said}".lstrip()
         return WorkerError(kind, message, advice=advice, fatal=True)
 
     def _exit_reason(self, command: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+import time
 import traceback
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ from harness.isolation.messages import (
     TimePairs,
     Upscale,
     Upscaled,
+    Working,
 )
 from harness.isolation.paired import Baseline, ContenderError
 from harness.probes.blocks import measure_blocks
@@ -58,6 +60,8 @@ from harness.probes.telemetry import measure_under_watch, open_monitor
 from harness.records import ImageMemory, LatencySamples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from harness.protocol import LatencyDesign
@@ -65,14 +69,22 @@ if TYPE_CHECKING:
 HOST = HostClock()
 """Enlarging happens on the host, whatever the device."""
 MESSAGE_CHARACTERS = 2000
+BEAT_SECONDS = 10.0
+"""A worker in a long request tells that it works this often, between two forwards."""
 PR_SET_PDEATHSIG = 1
 """From ``linux/prctl.h``."""
 
 
 class Worker:
-    """The state of a loaded network and the answers to requests."""
+    """The state of a loaded network and the answers to requests.
 
-    def __init__(self, load: Load) -> None:
+    Args:
+        load: which network, and how it is measured.
+        beat: called between forwards of a long request.
+    """
+
+    def __init__(self, load: Load, beat: Callable[[], None] = lambda: None) -> None:
+        self.beat = beat
         self.protocol = load.protocol
         self.descriptor = load.descriptor
         self.scale = load.scale
@@ -99,6 +111,7 @@ class Worker:
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
         self.baseline: Baseline | None = None
+        self.begun = self.monitor.read()
 
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
@@ -107,6 +120,7 @@ class Worker:
             threads=torch.get_num_threads(),
             cpus=self.device.cpus,
             accelerator=self.device.accelerator,
+            libraries=self.device.libraries,
             code_sha256=self.code_sha256,
         )
 
@@ -161,11 +175,15 @@ class Worker:
     def time_image(self, request: TimeImage, payload: bytes) -> Timed:
         """Times at one image."""
         lr = _pixels(payload, request.lr_size)
-        return Timed(latency=self._time(lr, request.input_name, request.design))
+        return self._timed(self._time(lr, request.input_name, request.design))
 
     def time_fixed(self, design: LatencyDesign) -> Timed:
         """Times at the protocol's fixed input: seeded noise of every level."""
-        return Timed(latency=self._time(fixed_lr(self.protocol), "fixed", design))
+        return self._timed(self._time(fixed_lr(self.protocol), "fixed", design))
+
+    def _timed(self, latency: LatencySamples) -> Timed:
+        conditions = self.monitor.conditions(self.begun, self.monitor.read())
+        return Timed(latency=latency, process_conditions=conditions)
 
     def load_baseline(self, request: LoadBaseline) -> Ready:
         """Load a second network beside the first."""
@@ -176,16 +194,15 @@ class Worker:
         """Times of this network against the second one."""
         if self.baseline is None:
             return Failed(kind="protocol", message="there is no baseline to time against")
-        timed = self.baseline.time_pairs(
+        return self.baseline.time_pairs(
             request,
             self.network,
             name=self.descriptor.name,
+            guard=self.guard,
             conversion=self.conversion,
             monitor=self.monitor,
+            beat=self.beat,
         )
-        with torch.inference_mode():
-            self.guard.verify()
-        return timed
 
     def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
         """The network's input for an LR image, in the policy's form."""
@@ -199,10 +216,10 @@ class Worker:
         with torch.inference_mode():
             preparation: tuple[float, ...] = ()
             if self.conversion.input == "bicubic-hr":
-                preparation = measure_latency(
-                    partial(self._input, lr), HOST, design, warm=False
-                ).seconds
+                enlarge = partial(self.conversion.to_input, lr, torch.device("cpu"))
+                preparation = measure_latency(enlarge, HOST, design, warm=False).seconds
             forward = partial(self.network, self._input(lr))
+            attempts: list[Timing[torch.Tensor, npt.NDArray[np.uint8]]] = []
 
             def deliver(output: torch.Tensor) -> npt.NDArray[np.uint8]:
                 try:
@@ -212,28 +229,32 @@ class Worker:
                     self.conversion.validate(output, size)
                     raise
 
+            def after() -> None:
+                self.guard.verify()
+                self.beat()
+
             def measure() -> Timing[torch.Tensor, npt.NDArray[np.uint8]]:
                 warm = size in self.warm_sizes
-                self.warm_sizes.add(size)
-                return measure_latency(
-                    forward,
-                    self.device,
-                    design,
-                    warm=warm,
-                    deliver=deliver,
-                    verify=self.guard.verify,
+                timing = measure_latency(
+                    forward, self.device, design, warm=warm, deliver=deliver, verify=after
                 )
+                self.warm_sizes.add(size)
+                attempts.append(timing)
+                return timing
 
             timing, conditions = measure_under_watch(
                 measure, self.monitor, throttle_repeats=design.throttle_repeats
             )
             self.conversion.validate(timing.result, size)
+        # Where a throttled input was timed again, only the first attempt was cold.
+        first = attempts[0]
         return LatencySamples(
             input_name=input_name,
             lr_size=size,
             clock=self.device.clock,
-            warmup_seconds=timing.warmup_seconds,
-            steady=timing.steady,
+            first_seconds=(first.warmup_seconds or first.seconds)[0],
+            warmup_seconds=first.warmup_seconds,
+            steady=first.steady,
             seconds=timing.seconds,
             delivered_seconds=timing.delivered_seconds,
             preparation_seconds=preparation,
@@ -301,6 +322,7 @@ def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, byte
 def serve(channel: Channel) -> None:
     """Answer requests until told to stop or the evaluator is gone."""
     worker: Worker | None = None
+    beat = _beats(channel)
     while True:
         try:
             message, payload = channel.receive()
@@ -313,7 +335,7 @@ def serve(channel: Channel) -> None:
             if isinstance(request, Stop):
                 return
             if isinstance(request, Load):
-                worker = Worker(request)
+                worker = Worker(request, beat)
                 reply = worker.ready()
             elif worker is None:
                 reply = Failed(kind="protocol", message="the first request must be load")
@@ -323,6 +345,19 @@ def serve(channel: Channel) -> None:
             loading = isinstance(request, Load | LoadBaseline)
             reply = failure(error, "load-error" if loading else "forward-error")
         channel.send(reply.model_dump(mode="json"), content)
+
+
+def _beats(channel: Channel) -> Callable[[], None]:
+    """A function that tells the evaluator that work goes on, but not too often."""
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last >= BEAT_SECONDS:
+            last = time.monotonic()
+            channel.send(Working().model_dump(mode="json"))
+
+    return beat
 
 
 def end_with_parent() -> None:

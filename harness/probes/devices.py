@@ -71,7 +71,11 @@ class ComputeDevice(Clock, Protocol):
 
     @property
     def cpus(self) -> tuple[int, ...]:
-        """Logical CPUs this process is pinned to, one a thread; empty where it cannot be."""
+        """Logical CPUs this process is confined to, as many as threads; empty where it cannot."""
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that compute on it, beside PyTorch's own."""
 
     def guard(self, network: nn.Module) -> PolicyGuard:
         """Undo what loading a network changed of threads and flags, and watch them from now on."""
@@ -110,6 +114,7 @@ class CpuDevice(HostClock):
 
     clock: ClockName = "monotonic"
     accelerator: str | None = None
+    libraries: dict[str, str] = {}
 
     def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
         self.device = torch.device("cpu")
@@ -159,6 +164,10 @@ class CudaDevice:
             )
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.accelerator: str | None = torch.cuda.get_device_name(self.device)
+        self.libraries = {
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
         self.policy = policy
         apply_policy(policy, self.device)
         self.threads, self.cpus = pin_threads(threads)

@@ -28,7 +28,7 @@ class Timing(Generic[T, D]):
         delivered: what the last delivery gave; None where nothing is delivered.
         warmup_seconds: of the untimed forwards, by the same clock, first one first.
         steady: the warm-up ended because forwards had become no faster, or an earlier input had
-            warmed the shape; false at the warm-up's bound, and where there is no warm-up.
+            warmed the shape; false at the warm-up's bounds, and where there is no warm-up.
         seconds: of the timed forwards, in order.
         delivered_seconds: of the same forwards with their delivery, by the host's clock; empty
             where nothing is delivered.
@@ -157,6 +157,8 @@ def measure_latency(
     while wanted and len(warmup) < design.max_warmup_rounds:
         warmup.append(run()[2])
         if steady(warmup, design.warmup_rounds, design.steady_tolerance):
+            break
+        if len(warmup) >= design.warmup_rounds and sum(warmup) >= design.budget_seconds:
             break
     is_steady = warm or (wanted and steady(warmup, design.warmup_rounds, design.steady_tolerance))
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from harness.probes.devices import Clock
 
     Forward = Callable[[], object]
+    Verify = Callable[[Forward], object]
 
 Pair = tuple[float, float]
+
+
+def accept(_forward: Forward) -> None:
+    """Verify nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +33,39 @@ class PairTimes:
 
 
 def time_pair(
-    candidate: Forward, baseline: Forward, clock: Clock, *, candidate_first: bool
+    candidate: Forward,
+    baseline: Forward,
+    clock: Clock,
+    *,
+    candidate_first: bool,
+    verify: Verify = accept,
 ) -> Pair:
     """Time both forwards in a row, in either order; (candidate, baseline) seconds.
 
-    An output is freed before the next forward starts, so that both find the same memory.
+    An output is freed before the next forward starts, so that both find the same memory; what
+    ran is verified outside of the clock.
     """
+
+    def seconds(forward: Forward) -> float:
+        elapsed = clock.time(forward)[1]
+        verify(forward)
+        return elapsed
+
     if candidate_first:
-        ours = clock.time(candidate)[1]
-        return ours, clock.time(baseline)[1]
-    theirs = clock.time(baseline)[1]
-    return clock.time(candidate)[1], theirs
+        ours = seconds(candidate)
+        return ours, seconds(baseline)
+    theirs = seconds(baseline)
+    return seconds(candidate), theirs
 
 
 def time_pairs(
-    candidate: Forward, baseline: Forward, clock: Clock, *, count: int, candidate_first: bool
+    candidate: Forward,
+    baseline: Forward,
+    clock: Clock,
+    *,
+    count: int,
+    candidate_first: bool,
+    verify: Verify = accept,
 ) -> tuple[Pair, ...]:
     """Time pairs whose order alternates.
 
@@ -52,12 +75,19 @@ def time_pairs(
         clock: times each forward to its end.
         count: number of pairs.
         candidate_first: in the first pair.
+        verify: called with each forward after it ran; raises where it broke the protocol.
 
     Returns:
         (candidate, baseline) seconds of each pair.
     """
     return tuple(
-        time_pair(candidate, baseline, clock, candidate_first=candidate_first == (index % 2 == 0))
+        time_pair(
+            candidate,
+            baseline,
+            clock,
+            candidate_first=candidate_first == (index % 2 == 0),
+            verify=verify,
+        )
         for index in range(count)
     )
 
@@ -72,6 +102,7 @@ def time_batch(
     self_count: int,
     candidate_first: bool,
     twin_first: bool,
+    verify: Verify = accept,
 ) -> PairTimes:
     """Time pairs and, spread evenly among them, pairs of the baseline and its copy.
 
@@ -84,13 +115,16 @@ def time_batch(
         self_count: number of self-check pairs.
         candidate_first: in the first pair; alternates.
         twin_first: in the first self-check pair; alternates.
+        verify: called with each forward after it ran; raises where it broke the protocol.
     """
     pairs: list[Pair] = []
     self_pairs: list[Pair] = []
     for index in range(count):
         first = candidate_first == (index % 2 == 0)
-        pairs.append(time_pair(candidate, baseline, clock, candidate_first=first))
+        pairs.append(time_pair(candidate, baseline, clock, candidate_first=first, verify=verify))
         while len(self_pairs) < (index + 1) * self_count // count:
             first = twin_first == (len(self_pairs) % 2 == 0)
-            self_pairs.append(time_pair(twin, baseline, clock, candidate_first=first))
+            self_pairs.append(
+                time_pair(twin, baseline, clock, candidate_first=first, verify=verify)
+            )
     return PairTimes(tuple(pairs), tuple(self_pairs))

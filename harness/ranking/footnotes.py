@@ -69,9 +69,15 @@ def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
         else f"Runtimes are geometric means over {processes} fresh processes, entries interleaved "
         "in random order; brackets give Student's 95 % interval over three processes or more."
     ]
+    sessions = len({latency.session for latency in latencies})
+    if sessions > 1:
+        notes.append(
+            f"The entries come from {sessions} runs: they were not interleaved with one another."
+        )
     baselines = {latency.baseline.name for latency in latencies if latency.baseline}
     if baselines:
-        notes.append(f"The baseline is {', '.join(sorted(baselines))}, timed in the same rounds.")
+        named = ", ".join(sorted(baselines))
+        notes.append(f"The baseline is {named}, timed in the same rounds as its run's entries.")
     predicted = [
         record.complexity.predicted_memory
         for record in records

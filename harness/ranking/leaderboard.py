@@ -9,7 +9,7 @@ from harness.metrics import METRICS
 from harness.protocol import Frozen
 from harness.ranking.footnotes import device_statement, gate_statement, notes_on
 from harness.ranking.rules import Track  # noqa: TC001 - pydantic reads it at runtime
-from harness.records import Absent, Notice, RunRecord, Value
+from harness.records import Absent, Latency, Notice, RunRecord, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,12 +149,16 @@ def select_comparable(
     reference = next((r for r in reversed(ordered) if r.status == "ok"), ordered[-1])
     chosen: dict[str, RunRecord] = {}
     left_out: list[tuple[str, str]] = []
+    spoiled: list[tuple[str, str]] = []
     table = (reference.data.name, reference.entry.scale)
     for record in ordered:
         if (record.data.name, record.entry.scale) != table:
             continue
         differing = differences(record, reference)
-        if not differing:
+        before = chosen.get(record.entry.name)
+        if not differing and before is not None and before.status == "ok" != record.status:
+            spoiled.append((record.entry.name, record.status))
+        elif not differing:
             chosen[record.entry.name] = record
         elif "data" in differing:
             images = f"other images called {record.data.name}"
@@ -170,6 +174,14 @@ def select_comparable(
         )
         for name, what in dict.fromkeys(left_out)
         if name not in chosen or what.startswith("other images")
+    )
+    notices += tuple(
+        Notice(
+            code="older-run",
+            message=f"{name}: a newer run is {status}; an older one that went well is shown",
+            advice="See the newest by `esrbench show`, and run it again.",
+        )
+        for name, status in dict.fromkeys(spoiled)
     )
     return reference, list(chosen.values()), notices
 
@@ -259,8 +271,10 @@ def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
     def measured(metric: str) -> bool:
         return any(record.measured(metric) is not None for record in records)
 
+    sessions = {r.latency.session for r in records if isinstance(r.latency, Latency)}
     shown = {
-        "runtime_ratio": measured("runtime_ratio"),
+        # Ratios to baselines of other rounds do not compare.
+        "runtime_ratio": measured("runtime_ratio") and len(sessions) <= 1,
         "predicted_peak_bytes": measured("predicted_peak_bytes") and not measured("peak_bytes"),
     }
     columns: list[str] = []

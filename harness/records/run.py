@@ -92,7 +92,13 @@ class DataIdentity(Frozen):
 
 
 class Environment(Frozen):
-    """Machine and software; ``digest`` decides whether runtimes may be compared."""
+    """Machine and software; its digest decides whether runtimes may be compared.
+
+    Attributes:
+        malloc: settings of the C library's allocator in workers, or which other one serves.
+        libraries: versions of CUDA and cuDNN, by name; empty on CPU.
+        variables: inherited by workers, and known to alter what is measured.
+    """
 
     python: str
     esrbench: str
@@ -104,6 +110,8 @@ class Environment(Frozen):
     memory_bytes: Count | None
     accelerator: str | None
     malloc: dict[str, str]
+    libraries: dict[str, str] = {}
+    variables: dict[str, str] = {}
     isolation: Literal["subprocess"]
 
 

@@ -24,9 +24,9 @@ class Conditions(Frozen):
         other_load: CPU time of all other processes, as a share of the time of all CPUs that
             this process may use.
         steal: CPU time that the hypervisor gave to others, likewise.
-        clock_hz: lowest and highest SM clock of the GPU.
-        temperature_celsius: highest of the GPU.
-        power_watts: highest draw of the GPU.
+        clock_hz: lower and higher SM clock of the GPU of two readings, before and after.
+        temperature_celsius: higher of the GPU, likewise.
+        power_watts: higher draw of the GPU, likewise.
         throttle_reasons: why the GPU lowered its clocks, by NVML's names, sorted.
         repeats: times the input was timed again because the GPU throttled.
     """
@@ -49,6 +49,7 @@ class LatencySamples(Frozen):
         lr_size: LR height and width in pixels.
         clock: what gives ``seconds``: the host's monotonic clock, or CUDA events around the
             forward.
+        first_seconds: of the very first forward at this input, whatever became of it.
         warmup_seconds: times of the warm-up forwards at this shape, first one first; empty if
             an earlier input had warmed it.
         steady: the warm-up ended because forwards had become no faster, not at its bound; true
@@ -66,6 +67,7 @@ class LatencySamples(Frozen):
     input_name: str
     lr_size: tuple[Count, Count]
     clock: ClockName
+    first_seconds: Seconds
     warmup_seconds: tuple[Seconds, ...]
     steady: bool
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
@@ -83,11 +85,14 @@ class Replicate(Frozen):
         index: number of the round of all entries, from 0.
         position: place in that round's random order, from 0.
         started: when the process was started.
-        cpus: logical CPUs it was pinned to; empty where the system has no such notion.
+        cpus: logical CPUs that it was confined to, as many as threads; empty where the system
+            has no such notion.
         cold_start_seconds: its first forward of all, at the fixed input, by the clock of the
             samples; None where that forward failed.
         fixed: at the protocol's fixed input.
         images: at the images of the data set.
+        conditions: of the machine from loading to the last timed input; they tell what inputs
+            too short to have load and steal of their own do not.
     """
 
     index: Count
@@ -97,10 +102,13 @@ class Replicate(Frozen):
     cold_start_seconds: Seconds | None
     fixed: LatencySamples | Absent
     images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
+    conditions: Conditions | None = None
 
 
 class BaselineTimes(Frozen):
     """What the baseline took in the same rounds, one figure a replicate of the entry.
+
+    Rounds that the baseline did not reach are None.
 
     Attributes:
         name: of the baseline entry.
@@ -118,6 +126,7 @@ class Latency(Frozen):
 
     Attributes:
         regime: this one. The other, ``paired``, is that of ``RaceRecord``.
+        session: shared by all entries that were interleaved with one another.
         order_seed: seed of the order of entries in every round.
         entries: names of all entries of a round, sorted.
         replicates: in order.
@@ -125,6 +134,7 @@ class Latency(Frozen):
     """
 
     regime: Literal["fresh-processes"] = "fresh-processes"
+    session: str
     order_seed: Count
     entries: tuple[str, ...]
     replicates: Annotated[tuple[Replicate, ...], Field(min_length=1)]

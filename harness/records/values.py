@@ -48,8 +48,9 @@ class Interval(Frozen):
     Attributes:
         low: lower bound.
         high: upper bound.
-        confidence: coverage; exact for ``order-statistics`` of independent samples, nominal
-            for ``bootstrap``.
+        confidence: coverage; that of a single look for ``order-statistics`` of independent
+            samples, so nominal where rounds or pairs ended because of the interval; exact for
+            ``student`` on log-normal samples; nominal for ``bootstrap``.
         method: how it was made.
     """
 

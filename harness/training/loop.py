@@ -71,7 +71,7 @@ class Training:
         fabric: Fabric,
         descriptor: ModelDescriptor,
         recipe: Recipe,
-        patches: Patches,
+        patches: tuple[Patches, ...],
         folder: Path,
         pairs: ImagePairs | None,
         workers: int,
@@ -81,17 +81,20 @@ class Training:
         self.fabric = fabric
         self.descriptor = descriptor
         self.recipe = recipe
-        self.patches = patches
+        self.stage_patches = patches
         self.folder = folder
         self.pairs = pairs
         self.workers = workers
         self.precision = precision
-        self.lengths = [stage.steps(patches.epoch_steps) for stage in recipe.stages]
+        self.lengths = [
+            stage.steps(crops.epoch_steps)
+            for stage, crops in zip(recipe.stages, patches, strict=True)
+        ]
         self.total = sum(self.lengths)
         self.identity = identity_of(
             descriptor,
             recipe,
-            patches,
+            patches[0],
             precision=precision,
             devices=fabric.world_size,
             validation=pairs,
@@ -111,6 +114,11 @@ class Training:
         self.resumed: dict[str, Any] | None = None
         self.earlier = (0.0, 0.0)  # seconds by the wall and of this process before a resume
         self.started = time.monotonic(), time.process_time()
+
+    @property
+    def patches(self) -> Patches:
+        """Crops of this stage; of the last one at the end."""
+        return self.stage_patches[min(self.stage, len(self.lengths) - 1)]
 
     @property
     def iteration(self) -> int:
@@ -241,11 +249,10 @@ class Training:
     def _batches(self, length: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of the rest of a stage, on the device, white at 1."""
         device = self.fabric.device
-        first = self.iteration
         loader = make_loader(
             self.patches,
-            first=first,
-            last=first - self.step + length,
+            first=self.step,
+            last=length,
             workers=self.workers,
             rank=self.fabric.global_rank,
             devices=self.fabric.world_size,
@@ -263,8 +270,8 @@ class Training:
         """The first batches as the network takes them, on the CPU."""
         white = self.descriptor.data_range
         for step in range(_START_BATCHES):
-            first = step * self.recipe.batch
-            inputs, targets = self.patches.__getitems__(range(first, first + self.recipe.batch))
+            first, batch = step * self.patches.batch, self.patches.batch
+            inputs, targets = self.patches.__getitems__(range(first, first + batch))
             yield inputs.float() * (white / 255), targets.float() * (white / 255)
 
     def _loss(self, stage: Stage, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -345,9 +352,17 @@ class Training:
             recipe=self.recipe,
             images=self.patches.images,
             iteration=self.iteration,
+            crops=self._crops(),
             origin=self.origin,
             seconds=self._seconds(),
             validation=None if self.pairs is None or psnr is None else (self.pairs, psnr),
+        )
+
+    def _crops(self) -> int:
+        """Crops seen so far."""
+        steps = [*self.lengths[: self.stage], self.step]
+        return sum(
+            done * patches.batch for done, patches in zip(steps, self.stage_patches, strict=False)
         )
 
     def _seconds(self) -> tuple[float, float]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SYMMETRIES = 8
 """Turns by quarters of a square and of its mirror image."""
 
+# Of the second word of a generator's key: the numbers of crops stay below.
+_STAGE_BIT, _ORDER_BIT = 48, 63
+
 
 def transform(pixels: Pixels, symmetry: int) -> Pixels:
     """One of the 8 symmetries of a square.
@@ -53,6 +56,7 @@ class Patches(Dataset["Batch"]):
         lr_patch: side of LR crops in pixels.
         batch: crops a step.
         seed: of the order of the images and of all crops.
+        stage: of the training; crops of the same number differ between stages.
         symmetric: turn and mirror crops.
         conversion: what the network takes: RGB or luma, LR or enlarged.
     """
@@ -63,6 +67,7 @@ class Patches(Dataset["Batch"]):
     seed: int
     symmetric: bool
     conversion: PixelConversion
+    stage: int = 0
     _order: tuple[int, npt.NDArray[np.int64]] | None = field(default=None, repr=False)
 
     @property
@@ -76,7 +81,7 @@ class Patches(Dataset["Batch"]):
         epoch, step = divmod(step, self.epoch_steps)
         image = int(self._order_of(epoch)[(step * self.batch + slot) % len(self.images)])
         # A generator by key: crop n needs no crop before it.
-        random = np.random.Generator(np.random.Philox(key=np.array([self.seed, number], np.uint64)))
+        random = self._random(number)
         stored, scale = self.images.images[image], self.images.scale
         row = int(random.integers(stored.height // scale - self.lr_patch + 1))
         column = int(random.integers(stored.width // scale - self.lr_patch + 1))
@@ -123,12 +128,14 @@ class Patches(Dataset["Batch"]):
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
         """Order of the images in an epoch; the last one is kept."""
         if self._order is None or self._order[0] != epoch:
-            # The high bit keeps these keys apart from those of crops.
-            random = np.random.Generator(
-                np.random.Philox(key=np.array([self.seed, epoch | 1 << 63], np.uint64))
-            )
+            random = self._random(epoch, order=True)
             self._order = epoch, random.permutation(len(self.images))
         return self._order[1]
+
+    def _random(self, number: int, *, order: bool = False) -> np.random.Generator:
+        """The generator of a crop, or of the order of an epoch."""
+        key = number | self.stage << _STAGE_BIT | order << _ORDER_BIT
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed, key], np.uint64)))
 
 
 @dataclass
@@ -163,7 +170,7 @@ def make_loader(
     devices: int = 1,
     pin: bool = False,
 ) -> DataLoader[Batch]:
-    """Batches of steps ``first`` to before ``last``, counted from 0 over all stages.
+    """Batches of steps ``first`` to before ``last``, counted from 0 in their stage.
 
     Args:
         patches: the crops.

@@ -87,6 +87,8 @@ class Stage(Frozen):
         ema_decay: decay of the exponential moving average of the weights a step, which becomes
             the stage's result; min(decay, (1 + n) / (10 + n)) at step n. None for no average.
         distillation: a teacher, or None.
+        hr_patch: instead of the recipe's.
+        batch: instead of the recipe's.
     """
 
     loss: Literal["l1", "l2", "charbonnier"] = "l1"
@@ -96,6 +98,8 @@ class Stage(Frozen):
     learning_rate: LearningRate
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     distillation: Distillation | None = None
+    hr_patch: PositiveInt | None = None
+    batch: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -124,7 +128,7 @@ class Recipe(Frozen):
         name: identifier.
         summary: one line.
         ours: choices that the recipe's source leaves open, one sentence each.
-        hr_patch: side of the HR crops in pixels.
+        hr_patch: side of the HR crops in pixels; larger in a later stage is common.
         batch: crops a step, over all devices.
         symmetries: ``all`` turns crops by quarters and mirrors them (8 ways); ``none`` does not.
         start: ``random`` leaves the network as it is built; ``least-squares`` solves its last
@@ -160,17 +164,18 @@ class Recipe(Frozen):
         """SHA-256 (hex) over every field but those for people."""
         return digest_of(self.model_copy(update={"name": "x", "summary": "", "ours": ()}))
 
-    def lr_patch(self, scale: int) -> int:
-        """Side of the LR crops in pixels.
+    def crops(self, stage: int, scale: int) -> tuple[int, int]:
+        """Side of the LR crops of a stage, counted from 0, in pixels, and crops a step.
 
         Raises:
             UsageError: the HR crops are no multiple of the scale.
         """
-        if self.hr_patch % scale:
-            message = f"recipe {self.name}: hr_patch = {self.hr_patch} is no multiple of x{scale}"
-            advice = f"Use {max(1, self.hr_patch // scale) * scale}."
+        hr_patch = self.stages[stage].hr_patch or self.hr_patch
+        if hr_patch % scale:
+            message = f"recipe {self.name}: hr_patch = {hr_patch} is no multiple of x{scale}"
+            advice = f"Use {max(1, hr_patch // scale) * scale}."
             raise UsageError(message, advice=advice)
-        return self.hr_patch // scale
+        return hr_patch // scale, self.stages[stage].batch or self.batch
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -96,16 +96,17 @@ def train(
     if descriptor.role == "floor":
         message = f"{descriptor.name} has no parameters to train"
         raise UsageError(message, advice="Name a network.")
-    lr_patch = chosen.lr_patch(images.scale)
-    if lr_patch < descriptor.min_lr_size:
-        message = f"recipe {chosen.name}: crops of {lr_patch} LR pixels, {descriptor.name} needs "
-        message += f"{descriptor.min_lr_size}"
-        advice = f"Use hr_patch = {descriptor.min_lr_size * images.scale} or more."
-        raise UsageError(message, advice=advice)
-    if chosen.batch % devices:
-        message = f"recipe {chosen.name}: batches of {chosen.batch} do not divide by {devices}"
-        raise UsageError(message, advice="Choose another number of devices.")
-    images.require_patch(chosen.hr_patch)
+    crops = [chosen.crops(stage, images.scale) for stage in range(len(chosen.stages))]
+    for lr_patch, batch in crops:
+        if lr_patch < descriptor.min_lr_size:
+            message = f"recipe {chosen.name}: crops of {lr_patch} LR pixels, {descriptor.name} "
+            message += f"needs {descriptor.min_lr_size}"
+            advice = f"Use hr_patch = {descriptor.min_lr_size * images.scale} or more."
+            raise UsageError(message, advice=advice)
+        if batch % devices:
+            message = f"recipe {chosen.name}: batches of {batch} do not divide by {devices}"
+            raise UsageError(message, advice="Choose another number of devices.")
+    images.require_patch(max(lr_patch for lr_patch, _ in crops) * images.scale)
     folder = Path(output)
     if not resume and (folder / CHECKPOINT).exists():
         message = f"{folder} holds a training already"
@@ -117,13 +118,17 @@ def train(
         fabric=fabric,
         descriptor=descriptor,
         recipe=chosen,
-        patches=Patches(
-            images=images,
-            lr_patch=lr_patch,
-            batch=chosen.batch,
-            seed=seed,
-            symmetric=chosen.symmetries == "all",
-            conversion=PixelConversion.of(descriptor, images.scale, descriptor.data_range),
+        patches=tuple(
+            Patches(
+                images=images,
+                lr_patch=lr_patch,
+                batch=batch,
+                seed=seed,
+                symmetric=chosen.symmetries == "all",
+                conversion=PixelConversion.of(descriptor, images.scale, descriptor.data_range),
+                stage=stage,
+            )
+            for stage, (lr_patch, batch) in enumerate(crops)
         ),
         folder=folder,
         pairs=pairs,

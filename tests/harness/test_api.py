@@ -128,14 +128,14 @@ def test_a_module_is_scored_and_left_as_it_was() -> None:
 
 def test_random_weights_have_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path))
-    with pytest.raises(UsageError, match="rfdn has no trained weights here") as caught:
-        harness.evaluate("rfdn")
-    assert "esrbench fetch weights rfdn" in (caught.value.advice or "")
+    with pytest.raises(UsageError, match="rlfn has no trained weights here") as caught:
+        harness.evaluate("rlfn")
+    assert "esrbench fetch weights rlfn" in (caught.value.advice or "")
 
 
 def test_no_command_is_advised_that_cannot_help() -> None:
-    with pytest.raises(UsageError, match="srresnet has no trained weights here") as caught:
-        harness.evaluate("srresnet")
+    with pytest.raises(UsageError, match="carn has no trained weights here") as caught:
+        harness.evaluate("carn")
     assert caught.value.advice == "Pass weights=FILE."
 
 

@@ -17,7 +17,10 @@ NAME = "GPU"
 
 
 def check_gpu(machine: Machine) -> Iterator[Check]:
-    """All checks of the GPU that PyTorch would run on; a single line where there is none."""
+    """All checks of the GPU that PyTorch would run on.
+
+    A single line where there is none, or where nothing is to run on it.
+    """
     import torch
 
     if not torch.cuda.is_available():
@@ -41,6 +44,9 @@ def check_gpu(machine: Machine) -> Iterator[Check]:
         f"{properties.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}, "
         f"cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     )
+    if machine.device != "cuda":
+        yield Check(name=NAME, state="ok", finding=f"{finding}; not asked for")
+        return
     yield Check(name=NAME, state="ok", finding=finding)
     try:
         nvml = import_module("pynvml")

@@ -9,7 +9,12 @@ import tempfile
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from harness.environment import MALLOC_SETTINGS, allocator
+from harness.environment import (
+    DISTURBING_VARIABLES,
+    MALLOC_SETTINGS,
+    OVERRIDDEN_VARIABLES,
+    allocator,
+)
 from harness.evaluation.doctor.check import Check, mebibytes
 
 if TYPE_CHECKING:
@@ -22,23 +27,6 @@ ENOUGH_MEMORY = 4 * 2**30
 ENOUGH_SPACE = {"results folder": 100 * 2**20, "cache folder": 2 * 2**30}
 """Hundreds of records; DIV2K validation, 0.5 GB packed and 0.9 GB decoded."""
 SWAPPED = 64 * 2**20
-
-DISTURBING_VARIABLES = {
-    r"(ONEDNN|DNNL)_MAX_CPU_ISA|ATEN_CPU_CAPABILITY|MKL_ENABLE_INSTRUCTIONS": (
-        "holds instructions of the CPU back"
-    ),
-    r"OMP_THREAD_LIMIT|OMP_DYNAMIC|MKL_DYNAMIC": "may lower the number of threads",
-    r"OMP_PROC_BIND|OMP_PLACES|GOMP_CPU_AFFINITY|KMP_AFFINITY": "moves threads to other CPUs",
-    r"OMP_WAIT_POLICY|KMP_BLOCKTIME|GOMP_SPINCOUNT": "changes how threads wait for each other",
-    r"CUDA_LAUNCH_BLOCKING": "makes the host wait for every kernel",
-    r"PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_HIP_ALLOC_CONF": "changes blocks, hence memory peaks",
-    r"PYTORCH_NO_(CUDA|HIP)_MEMORY_CACHING": "takes the allocator away whose peaks are reported",
-    r"LD_PRELOAD": "puts foreign code into every worker",
-    r"GLIBC_TUNABLES|MALLOC_\w+": "may counter the allocator's settings",
-}
-"""Variables that workers inherit and that alter what is measured."""
-OVERRIDDEN_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *MALLOC_SETTINGS)
-"""Variables whose place the protocol takes."""
 
 
 def check_memory(machine: Machine) -> Check:

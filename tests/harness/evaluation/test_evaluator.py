@@ -68,6 +68,7 @@ def test_times_are_those_of_one_fresh_process(
     # The first forward of the process is at the fixed input, and is a warm-up.
     assert isinstance(replicate.fixed, LatencySamples)
     assert replicate.cold_start_seconds == replicate.fixed.warmup_seconds[0]
+    assert replicate.conditions is not None
     assert record.measured("cold_start") == replicate.cold_start_seconds
     assert isinstance(record.values["runtime_ratio"], Absent)
 

@@ -21,6 +21,7 @@ def samples(name: str = "fixed", **fields: Any) -> LatencySamples:
         "input_name": name,
         "lr_size": (8, 8),
         "clock": "monotonic",
+        "first_seconds": 1.2,
         "warmup_seconds": (1.1, 1.0, 1.0),
         "steady": True,
         "seconds": STEADY,
@@ -40,6 +41,7 @@ def latency(*replicates: dict[str, Any]) -> Latency:
         "images": tuple(samples(f"image{index}") for index in range(4)),
     }
     return Latency(
+        session="one",
         order_seed=0,
         entries=("net",),
         replicates=tuple(
@@ -107,6 +109,19 @@ def test_throttling_names_reasons_clock_and_repeats() -> None:
     assert messages(one_image(conditions=fixed)) == {}
     cured = conditions(clock_hz=(1.2e9, 1.9e9), repeats=2)
     assert messages(one_image(conditions=cured)) == {}
+
+
+def test_inputs_too_short_to_be_observed_are_judged_by_their_process() -> None:
+    unknown = conditions(seconds=0.1, other_load=None, steal=None)
+    brief = {
+        "fixed": samples(conditions=unknown),
+        "images": (samples("image0", conditions=unknown),),
+    }
+    assert messages(latency(brief | {"conditions": conditions(other_load=0.01)})) == {}
+    busy = messages(latency(brief | {"conditions": conditions(other_load=0.5)}))
+    assert busy == {
+        "other-load": "other processes took 50 % of the CPU time while inputs were timed"
+    }
 
 
 def test_other_load_counts_inputs_and_names_the_worst() -> None:

@@ -23,6 +23,7 @@ def samples(
         input_name=name,
         lr_size=size,
         clock="monotonic",
+        first_seconds=seconds[0] * 3,
         warmup_seconds=(seconds[0] * 3,),
         steady=True,
         seconds=tuple(seconds),
@@ -33,7 +34,7 @@ def samples(
 
 
 def replicate(index: int, *images: LatencySamples, fixed: LatencySamples | Absent) -> Replicate:
-    cold = None if isinstance(fixed, Absent) else fixed.warmup_seconds[0]
+    cold = None if isinstance(fixed, Absent) else fixed.first_seconds
     return Replicate(
         index=index,
         position=0,
@@ -46,7 +47,9 @@ def replicate(index: int, *images: LatencySamples, fixed: LatencySamples | Absen
 
 
 def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> Latency:
-    return Latency(order_seed=0, entries=("net",), replicates=replicates, baseline=baseline)
+    return Latency(
+        session="one", order_seed=0, entries=("net",), replicates=replicates, baseline=baseline
+    )
 
 
 def value(values: dict[str, Value | Absent], metric: str) -> Value:
@@ -112,10 +115,11 @@ def test_a_baseline_that_failed_leaves_no_ratio() -> None:
     assert "base" in ratio.reason
 
 
-def test_enlargement_and_network_are_added_round_by_round() -> None:
-    image = samples("a", (1.0, 2.0, 3.0), preparation_seconds=(0.5, 0.1, 0.2))
+def test_enlargement_and_network_are_added_by_their_medians() -> None:
+    # As many rounds of each as its own noise asked for.
+    image = samples("a", (1.0, 2.0, 3.0), preparation_seconds=(0.5, 0.1, 0.2, 0.2, 0.6))
     record = latency(replicate(0, image, fixed=samples("fixed", (1.0,))))
-    assert value(runtime_values(record), "runtime_with_bicubic").value == pytest.approx(2.1)
+    assert value(runtime_values(record), "runtime_with_bicubic").value == pytest.approx(2.2)
     assert isinstance(runtime_values(latency(ONE))["runtime_with_bicubic"], Absent)
 
 

@@ -11,7 +11,7 @@ from harness.catalog.registry import Registry
 from harness.errors import RecordError, UsageError
 from harness.evaluation.evaluator import TIMED_STEPS_BESIDE_IMAGES, UNTIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.suite import Suite, plan_entries, plan_suite, run_suite
-from harness.records import Latency, Value
+from harness.records import Latency, Quality, RunRecord, Value
 from harness.store import Store, read_record
 
 if TYPE_CHECKING:
@@ -164,13 +164,16 @@ def test_entries_are_interleaved_in_a_random_order_that_is_recorded(
 
 
 @pytest.mark.slow
-def test_what_was_timed_before_an_interruption_is_kept_and_said_to_be_so(
-    trio: Callable[..., Suite], tmp_path: Path
+@pytest.mark.parametrize(
+    ("cut_at", "timed"), [(1, [0, 0, 0]), (5, [1, 1, 2])], ids=["before timing", "in round 2"]
+)
+def test_what_was_measured_before_an_interruption_is_kept_and_said_to_be_so(
+    trio: Callable[..., Suite], tmp_path: Path, cut_at: int, timed: list[int]
 ) -> None:
     loads = itertools.count(1)
 
     def on_step(_entry: str, step: str) -> None:
-        if step == "loading to be timed" and next(loads) == 5:
+        if step == "loading to be timed" and next(loads) == cut_at:
             raise KeyboardInterrupt
 
     store = Store(tmp_path)
@@ -178,6 +181,32 @@ def test_what_was_timed_before_an_interruption_is_kept_and_said_to_be_so(
         list(run_suite(trio(count=2), store, on_step=on_step))
     records, notices = store.load()
     assert notices == []
-    counts = [len(r.latency.replicates) for r in records if isinstance(r.latency, Latency)]
-    assert sorted(counts) == [1, 1, 2]
-    assert sorted(record.status for record in records) == ["interrupted", "interrupted", "ok"]
+    counts = [
+        len(record.latency.replicates) if isinstance(record.latency, Latency) else 0
+        for record in records
+    ]
+    assert sorted(counts) == timed
+    for record, count in zip(records, counts, strict=True):
+        assert record.status == ("ok" if count == 2 else "interrupted")
+        assert isinstance(record.quality, Quality)
+
+
+def test_a_full_disk_loses_no_other_entry(
+    trio: Callable[..., Suite], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    put, full = store.put, iter([True, False, False, False])
+
+    def put_once_full(record: RunRecord) -> Path:
+        if next(full):
+            message = "no space left"
+            raise RecordError(message)
+        return put(record)
+
+    monkeypatch.setattr(store, "put", put_once_full)
+    with pytest.raises(RecordError, match="no space left"):
+        list(run_suite(trio(count=1), store))
+    records, _ = store.load()
+    # The one that could not be stored is tried again with the others.
+    assert [record.entry.name for record in records if record.status == "ok"] != []
+    assert {record.entry.name for record in records} == {"one", "two", "three"}

@@ -56,7 +56,7 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
         design = LatencyDesign(
             warmup_rounds=2, max_warmup_rounds=2, min_rounds=3, max_rounds=3, target_half_width=0
         )
-        latency = session.time_image(LR, "first", design)
+        latency = session.time_image(LR, "first", design).latency
         assert (len(latency.warmup_seconds), len(latency.seconds)) == (2, 3)
         assert latency.lr_size == (6, 9)
         assert latency.clock == "monotonic"
@@ -65,9 +65,9 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
         # Delivery ends after the forward did.
         assert all(map(operator.gt, latency.delivered_seconds, latency.seconds))
         # The shape is warm now.
-        assert session.time_image(LR, "second", design).warmup_seconds == ()
+        assert session.time_image(LR, "second", design).latency.warmup_seconds == ()
 
-        fixed = session.time_fixed_input(design)
+        fixed = session.time_fixed_input(design).latency
         assert fixed.lr_size == (16, 16)
         memory = session.read_memory()
         assert isinstance(memory, Absent)

@@ -53,6 +53,7 @@ TWO_STAGES = (
     {"ema_decay": 0.9, "iterations": 23},
     {
         "loss": "l2",
+        "hr_patch": 32,
         "epochs": 9,  # of 2 steps
         "ema_decay": 0.8,
         "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
@@ -139,6 +140,26 @@ def test_stages_follow_one_another_with_their_own_loss_rate_and_start(
     assert rates[23:] == [1e-3] * 8 + [5e-4] * 8 + [2.5e-4] * 2
     # Squared errors are far below absolute ones of the same network.
     assert seen[23].row.loss < 0.5 * seen[22].row.loss
+
+
+def test_a_stage_may_have_crops_and_batches_of_its_own(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    own = {"hr_patch": 24, "batch": 2, "epochs": 2}  # of 4 steps
+    recipe = make_recipe({"iterations": 5}, own)
+    assert [recipe.crops(stage, 2) for stage in (0, 1)] == [(8, 4), (12, 2)]
+    trained = train_here(network("Small"), recipe, images, tmp_path / "out")
+    assert trained.iterations == 5 + 8
+    with safe_open(trained.last, "pt") as file:
+        assert file.metadata()["patches"] == str(5 * 4 + 8 * 2)
+    with pytest.raises(UsageError, match=r"crops of 8 LR pixels|crops of 12 LR pixels"):
+        train_here(network("Small", min_lr_size=13), recipe, images, tmp_path / "small")
+    large = make_recipe({"iterations": 5}, own | {"hr_patch": 80})
+    with pytest.raises(DataError, match="8 of 8 training images are too small"):
+        train_here(network("Small"), large, images, tmp_path / "large")
 
 
 KILLED = """
@@ -478,9 +499,8 @@ def test_shipped_recipes_run(
     write_png(folder / "a.png", make_photograph(1, 64, 64))
     images = open_images([Source("set", folder)], 4, cache=tmp_path / "decoded")
     shipped = load_recipe(name)
-    stages = [
-        stage.model_copy(update={"epochs": None, "iterations": 3}) for stage in shipped.stages
-    ]
+    brief = {"epochs": None, "iterations": 3, "hr_patch": None, "batch": None}
+    stages = [stage.model_copy(update=brief) for stage in shipped.stages]
     short = {"hr_patch": 48, "batch": 2, "stages": tuple(stages)}
     trained = train_here(
         network("Small"), shipped.model_copy(update=short), images, tmp_path / "out"
