@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this file
 
 HEIGHT, WIDTH, SCALE = 1356, 2040, 4
+SETTLED_SECONDS = 3.5
+"""Age at which a file is recognised by its time stamps, as those of any data set are."""
 IMAGES = 8
 """Of a data set: the first is not overlapped with anything."""
 
@@ -54,7 +57,10 @@ class Step:
 
 @pytest.fixture
 def measure(benchmark: BenchmarkFixture) -> Callable[..., Any]:
-    """Times a call as one side of a step; ``images`` of them in a call, ``rounds`` of calls."""
+    """Times a call as one side of a step.
+
+    ``images`` of them in a call, ``rounds`` of calls after ``discarded`` ones.
+    """
 
     def timed(
         step: Step,
@@ -63,6 +69,7 @@ def measure(benchmark: BenchmarkFixture) -> Callable[..., Any]:
         *,
         rounds: int = 10,
         images: int = 1,
+        discarded: int = 1,
         prepare: Callable[[], None] | None = None,
     ) -> Any:
         benchmark.extra_info.update(
@@ -73,8 +80,10 @@ def measure(benchmark: BenchmarkFixture) -> Callable[..., Any]:
             seconds=step.seconds,
             images=images,
         )
-        # One discarded round; `prepare` runs before every round, untimed.
-        return benchmark.pedantic(call, setup=prepare, rounds=rounds, iterations=1, warmup_rounds=1)
+        # `prepare` runs before every round, untimed.
+        return benchmark.pedantic(
+            call, setup=prepare, rounds=rounds, iterations=1, warmup_rounds=discarded
+        )
 
     return timed
 
@@ -121,6 +130,7 @@ def pairs(hr: Pixels, lr: Pixels, tmp_path_factory: pytest.TempPathFactory) -> I
         write_png(pair.hr, np.roll(hr, 8 * SCALE * index, axis=1))
         write_png(pair.lr, np.roll(lr, 8 * index, axis=1))
         made.append(pair)
+    time.sleep(SETTLED_SECONDS)
     return ImagePairs("photographs", "photographs", SCALE, tuple(made))
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from harness.evaluation.runtimes import runtime_values
 from harness.metrics import METRICS
+from harness.probes.counters.operators import LIGHT, out_of_place
 from harness.protocol import COUNTERS
 from harness.records import Absent, Quality, Value
 
 if TYPE_CHECKING:
-    from harness.records import Complexity, CounterResult, Latency, Memory, WeightsIdentity
+    from harness.records import Audit, Complexity, CounterResult, Latency, Memory, WeightsIdentity
 
 
 def summarise(
@@ -68,9 +69,7 @@ def _complexity_values(complexity: Complexity | Absent) -> dict[str, Value | Abs
     values: dict[str, Value | Absent] = {
         "params": Value(value=complexity.params),
         "buffer_elements": Value(value=complexity.buffer_elements),
-        "effective_constants": complexity.audit
-        if isinstance(complexity.audit, Absent)
-        else Value(value=complexity.audit.effective_constants),
+        "effective_constants": _constants(complexity.audit),
         "predicted_peak_bytes": complexity.predicted_memory
         if isinstance(complexity.predicted_memory, Absent)
         else Value(value=complexity.predicted_memory.peak_bytes),
@@ -83,7 +82,39 @@ def _complexity_values(complexity: Complexity | Absent) -> dict[str, Value | Abs
         if counter in CONV_RULES:
             values[f"activations_{counter}"] = _figure(result, "activations")
             values[f"conv_calls_{counter}"] = _figure(result, "conv_calls")
+    doubt = _doubt(complexity.audit)
+    if doubt is not None:
+        for key in ("macs_aten", "activations_aten", "conv_calls_aten"):
+            if isinstance(values[key], Value):
+                values[key] = doubt
     return values
+
+
+def _doubt(audit: Audit | Absent) -> Absent | None:
+    """Why the figures of the ``aten`` counter are no more than lower bounds, if so."""
+    if isinstance(audit, Absent):
+        return audit
+    if audit.complete:
+        return None
+    missed = [name for name in audit.uncounted if out_of_place(name) not in LIGHT] + list(
+        audit.opaque
+    )
+    if not audit.derived_output:
+        missed.append("work out of sight, from which the output derives")
+    return Absent(
+        kind="unavailable",
+        reason=f"the count is a lower bound; it leaves out {', '.join(missed)}",
+        advice="See the notices of the entry; count a version of operators that are known.",
+    )
+
+
+def _constants(audit: Audit | Absent) -> Value | Absent:
+    """Constants used; those of work out of sight are not known."""
+    if isinstance(audit, Absent):
+        return audit
+    if audit.opaque or not audit.derived_output:
+        return _doubt(audit) or Value(value=audit.effective_constants)
+    return Value(value=audit.effective_constants)
 
 
 CONV_RULES = ("ntire2022", "aten")

@@ -55,6 +55,7 @@ from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
 from harness.probes.inputs import fixed_lr
 from harness.probes.latency import Timing, measure_latency
+from harness.probes.memory import unpredicted
 from harness.probes.precision import adapt_input, adapt_network
 from harness.probes.telemetry import measure_under_watch, open_monitor
 from harness.records import ImageMemory, LatencySamples
@@ -133,6 +134,9 @@ class Worker:
             channels=self.conversion.channels,
             counters=self.protocol.counters,
         )
+        absent = unpredicted(self.policy)
+        if absent is not None:
+            complexity = complexity.model_copy(update={"predicted_memory": absent})
         return Counted(complexity=complexity)
 
     def measure_blocks(self, depth: int) -> bytes:

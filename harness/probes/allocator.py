@@ -36,7 +36,7 @@ def rounded(size: int) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Block:
+class Chunk:
     """A stretch of a segment, in use or free.
 
     Attributes:
@@ -52,8 +52,8 @@ class Block:
     size: int
     small: bool
     used: bool = False
-    before: Block | None = None
-    after: Block | None = None
+    before: Chunk | None = None
+    after: Chunk | None = None
 
 
 @dataclass(slots=True)
@@ -70,9 +70,9 @@ class CachingAllocator:
     peak_bytes: int = 0
     reserved_bytes: int = 0
     _free: dict[bool, list[tuple[int, int]]] = field(default_factory=lambda: {True: [], False: []})
-    _at: dict[int, Block] = field(default_factory=dict)
+    _at: dict[int, Chunk] = field(default_factory=dict)
 
-    def allocate(self, size: int) -> Block:
+    def allocate(self, size: int) -> Chunk:
         """The block that serves a request.
 
         Args:
@@ -91,7 +91,7 @@ class CachingAllocator:
         rest = block.size - wanted
         if rest >= ROUNDING if small else rest > SMALL_REQUEST:
             block.size = wanted
-            behind = Block(block.address + wanted, rest, small, before=block, after=block.after)
+            behind = Chunk(block.address + wanted, rest, small, before=block, after=block.after)
             if behind.after is not None:
                 behind.after.before = behind
             block.after = behind
@@ -101,7 +101,7 @@ class CachingAllocator:
         self.peak_bytes = max(self.peak_bytes, self.allocated_bytes)
         return block
 
-    def free(self, block: Block) -> None:
+    def free(self, block: Chunk) -> None:
         """Take a block back.
 
         Raises:
@@ -126,7 +126,7 @@ class CachingAllocator:
                 block.after.before = block
         self._offer(block)
 
-    def _segment(self, wanted: int) -> Block:
+    def _segment(self, wanted: int) -> Chunk:
         """A new segment, whole."""
         small = wanted <= SMALL_REQUEST
         if small:
@@ -135,15 +135,15 @@ class CachingAllocator:
             size = LARGE_SEGMENT
         else:
             size = -(-wanted // SEGMENT_ROUNDING) * SEGMENT_ROUNDING
-        block = Block(self.reserved_bytes, size, small)
+        block = Chunk(self.reserved_bytes, size, small)
         self.reserved_bytes += size
         return block
 
-    def _offer(self, block: Block) -> None:
+    def _offer(self, block: Chunk) -> None:
         insort(self._free[block.small], (block.size, block.address))
         self._at[block.address] = block
 
-    def _withdraw(self, block: Block) -> None:
+    def _withdraw(self, block: Chunk) -> None:
         free = self._free[block.small]
         del free[bisect_left(free, (block.size, block.address))]
         del self._at[block.address]

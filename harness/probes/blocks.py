@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness.probes.counters.aten import Tally
 from harness.probes.counters.shapes import ShapeMode
+from harness.probes.provenance import tensors_in
 from harness.records import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
 
 ROOT = "(network)"
 
@@ -47,7 +50,7 @@ def measure_blocks(
         for module, name in names.items():
             if _depth(name, modules) <= depth:
                 handles.append(module.register_forward_pre_hook(trace.entering(name or ROOT)))
-                handles.append(module.register_forward_hook(trace.leaving))
+                handles.append(module.register_forward_hook(trace.leaving, always_call=True))
         with torch.no_grad(), ShapeMode(watch=trace.add):
             network(torch.empty(input_shape, device="meta"))
     finally:
@@ -82,11 +85,11 @@ class _Trace:
 
     def leaving(self, _module: nn.Module, _args: Any, output: Any) -> None:
         name = self._running.pop()
-        if isinstance(output, Tensor):
-            self.shapes[name] = tuple(output.shape)
+        for tensor in tensors_in((output,))[:1]:
+            self.shapes[name] = tuple(tensor.shape)
 
     def add(self, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        fresh = _fresh_bytes(args, result)
+        fresh = _fresh_bytes((args, kwargs), result)
         for name in set(self._running):
             self.tallies[name].add(called, args, kwargs, result)
             self.allocated[name] += fresh
@@ -104,10 +107,17 @@ class _Trace:
         )
 
 
-def _fresh_bytes(args: tuple[Any, ...], result: Any) -> int:
-    """Bytes of the result unless it is a view of an argument or written in place."""
-    if not isinstance(result, Tensor):
-        return 0
-    storage = result.untyped_storage()._cdata  # noqa: SLF001 - the storage's identity
-    seen = {arg.untyped_storage()._cdata for arg in args if isinstance(arg, Tensor)}  # noqa: SLF001
-    return 0 if storage in seen else result.numel() * result.element_size()
+def _fresh_bytes(args: Sequence[Any], result: Any) -> int:
+    """Bytes of the results, views of arguments and what was written in place left out."""
+    seen = {_storage(tensor) for tensor in tensors_in(args)}
+    fresh = 0
+    for tensor in tensors_in((result,)):
+        if _storage(tensor) not in seen:
+            seen.add(_storage(tensor))
+            fresh += tensor.numel() * tensor.element_size()
+    return fresh
+
+
+def _storage(tensor: Tensor) -> int:
+    """Identity of its storage."""
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - private to torch

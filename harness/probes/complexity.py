@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import secrets
+from random import Random
 from typing import TYPE_CHECKING, Final
 
-import torch
 from torch import nn
 
 from harness.errors import MeasurementError
-from harness.probes.audit import COMPARED_SIDE, measure_audit, notices_of
+from harness.probes.audit import COMPARED_SIDE, listed, measure_audit, noise, notices_of
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
 from harness.probes.counters.shapes import copied_once
-from harness.probes.memory import predict_memory
+from harness.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
 from harness.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -38,6 +40,7 @@ def measure_complexity(
     channels: int = 3,
     counters: Sequence[CounterName],
     memory_input: tuple[int, int] | None = None,
+    audit_seed: int | None = None,
 ) -> Complexity:
     """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
 
@@ -49,11 +52,13 @@ def measure_complexity(
         counters: which counters to ask.
         memory_input: height and width of the input whose GPU memory is predicted, which is also
             the largest that is audited; None to leave that out.
+        audit_seed: of the audited size that is drawn; None to take one that nobody can know
+            before. It is recorded.
 
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each
-        counter. What could not be counted, audited or predicted is ``Absent`` with what was
-        raised; the rest is unaffected. The audit is of ``audited_sizes``. Notices: those of
+        counter. A complex number counts as two. What could not be counted, audited or
+        predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of ``audited_sizes``. Notices: those of
         ``audit.notices_of``, ``counter-spread`` (figures more than 2 % apart),
         ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
         ``opaque-operator`` (custom operators whose cost is unknown).
@@ -69,26 +74,29 @@ def measure_complexity(
             advice="Declare the sizes of its layers.",
         )
     network.to("cpu")
-    # Values matter only where a forward cannot do without; then they are an image's.
-    shape = (1, channels, *input_size)
-    pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    seed = secrets.randbits(32) if audit_seed is None else audit_seed
+    sizes = audited_sizes(input_size, memory_input)
+    drawn = drawn_size(sizes, seed)
+    # First, and on a copy of its own: what counters leave in a network is no constant of it.
+    audit = _audited(network, (*sizes, *([drawn] if drawn else [])), channels)
+    pixels = noise((1, channels, *input_size))
     with copied_once():
         results = {name: _counted(name, network, pixels) for name in counters}
         memory = _predicted_memory(network, memory_input, channels)
-        audit = _audited(network, audited_sizes(input_size, memory_input), channels)
-    params = sum(parameter.numel() for parameter in parameters)
-    notices = list(_notices([each for each in results.values() if isinstance(each, CounterResult)]))
-    if not isinstance(audit, Absent):
-        told = {notice.code for notice in notices}
-        notices += [each for each in notices_of(audit, params) if each.code not in told]
+    params = sum(map(_numbers, parameters))
+    found = [] if isinstance(audit, Absent) else list(notices_of(audit, params))
+    told = {notice.code for notice in found}
+    counted = [each for each in results.values() if isinstance(each, CounterResult)]
+    notices = [each for each in _notices(counted) if each.code not in told] + found
     return Complexity(
         params=params,
-        trainable_params=sum(each.numel() for each in parameters if each.requires_grad),
-        weight_params=sum(each.numel() for each in parameters if each.ndim > 1),
-        buffer_elements=sum(buffer.numel() for buffer in buffers),
+        trainable_params=sum(_numbers(each) for each in parameters if each.requires_grad),
+        weight_params=sum(_numbers(each) for each in parameters if each.ndim > 1),
+        buffer_elements=sum(map(_numbers, buffers)),
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
         counters=results,
         audit=audit,
+        audit_seed=seed if drawn else None,
         predicted_memory=memory,
         notices=tuple(notices),
     )
@@ -97,18 +105,43 @@ def measure_complexity(
 def audited_sizes(
     input_size: tuple[int, int], memory_input: tuple[int, int] | None
 ) -> tuple[tuple[int, int], ...]:
-    """Sizes at which a network is audited: the counted one, a smaller and a larger one.
+    """Sizes at which a network is audited, one that is drawn apart: the counted one and others.
 
-    The smaller is not square, and windows that fit into 256x256 fit into it too (128x192); it is
-    left out where the borders would outweigh the rest. The larger is that of the memory.
+    Those are the size of the memory and two thirds of its height, which at 510x510 is the usual
+    image of DIV2K (339x510); without it a smaller one that is not square (128x192). Sizes where
+    borders would outweigh the rest are left out.
     """
-    smaller = (input_size[0] // 2, input_size[1] * 3 // 4)
-    sizes = [input_size]
-    if min(smaller) >= COMPARED_SIDE:
-        sizes.insert(0, smaller)
-    if memory_input is not None:
-        sizes.append(memory_input)
-    return tuple(sizes)
+    if memory_input is None:
+        others = [(input_size[0] // 2, input_size[1] * 3 // 4)]
+    else:
+        others = [(memory_input[0] * USUAL_SIDE // LARGEST_SIDE, memory_input[1])]
+    compared = [size for size in others if min(size) >= COMPARED_SIDE]
+    return (input_size, *compared, *([memory_input] if memory_input else []))
+
+
+def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] | None:
+    """A size that a network cannot expect, so that nothing can be made for the audit alone.
+
+    Args:
+        sizes: those audited anyway.
+        seed: of the draw.
+
+    Returns:
+        Height and width up to the longest side of those, multiples of what their sides are
+        multiples of, as some networks ask for; or None where all are too small to compare.
+    """
+    sides = [side for size in sizes for side in size]
+    step = math.gcd(*sides)
+    candidates = range(-(-COMPARED_SIDE // step) * step, max(sides) + 1, step)
+    if min(map(min, sizes)) < COMPARED_SIDE:
+        return None
+    random = Random(seed)  # noqa: S311 - a draw that can be repeated
+    drawn = (random.choice(candidates), random.choice(candidates))
+    return None if drawn in sizes else drawn
+
+
+def _numbers(tensor: Tensor) -> int:
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def _built(build: Callable[[], nn.Module]) -> nn.Module:
@@ -178,10 +211,10 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
         smallest, largest = min(figures.values()), max(figures.values())
         if largest - smallest > SPREAD_LIMIT * smallest:
             spread = f"{(largest - smallest) / smallest:.1%}" if smallest else "beyond measure"
-            listed = ", ".join(f"{counter} {macs:,}" for counter, macs in figures.items())
+            told = ", ".join(f"{counter} {macs:,}" for counter, macs in figures.items())
             yield Notice(
                 code="counter-spread",
-                message=f"the counters differ by {spread}: {listed}",
+                message=f"the counters differ by {spread}: {told}",
                 advice="Quote a figure with its counter; see what each leaves uncounted.",
             )
     for result in results:
@@ -193,7 +226,7 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
         if missed:
             yield Notice(
                 code="uncounted-macs",
-                message=f"{result.counter} passed over {_listed(missed.items())}, which multiply "
+                message=f"{result.counter} passed over {listed(missed)}, which multiply "
                 "and accumulate",
                 advice="Its figure is below what ran; compare it with the aten counter's.",
             )
@@ -206,10 +239,6 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
     if opaque:
         yield Notice(
             code="opaque-operator",
-            message=f"custom operators ran and count 0: {_listed(opaque.items())}",
+            message=f"custom operators ran and count 0: {listed(opaque)}",
             advice="Count a version of the network that uses torch's own operators.",
         )
-
-
-def _listed(calls: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{operator} ({count})" for operator, count in calls)

@@ -25,15 +25,20 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import MeasurementError
-from harness.probes.allocator import Block, CachingAllocator, rounded
+from harness.probes.allocator import CachingAllocator, Chunk, rounded
 from harness.probes.counters.shapes import ShapeMode, on_meta
-from harness.records import PredictedMemory
+from harness.records import Absent, PredictedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from harness.protocol import ForwardPolicy
+
 LARGEST_SIDE: Final = 510
 """Longest side of a DIV2K validation image at x4 in pixels; the largest one is 510x510."""
+
+USUAL_SIDE: Final = 339
+"""Height in pixels of most of them, which are 510 wide."""
 
 ORDERS: Final = (
     (510,),
@@ -94,6 +99,21 @@ def predict_memory(
         peak_bytes=sum(weights) + largest.peak_bytes,
         allocator_bytes=(min(reported), max(reported)),
         peak_operator=largest.peak_operator,
+    )
+
+
+def unpredicted(policy: ForwardPolicy) -> Absent | None:
+    """Why no prediction holds for a policy, or None if it does.
+
+    What is predicted are tensors of float32 in their plain layout, by the operators of the
+    network as it is written.
+    """
+    if policy.precision in ("fp32", "tf32") and not (policy.channels_last or policy.compiled):
+        return None
+    return Absent(
+        kind="unavailable",
+        reason=f"the prediction is of float32, contiguous and not compiled; this is {policy.label}",
+        advice="Measure it on a GPU.",
     )
 
 
@@ -177,7 +197,9 @@ class _Recorder:
         """
         handles = []
         for module in network.modules():
-            if isinstance(module, nn.Linear) and module.bias is not None:
+            # A subclass with a forward of its own may keep the product for later.
+            own = type(module).forward is nn.Linear.forward and "forward" not in vars(module)
+            if isinstance(module, nn.Linear) and own and module.bias is not None:
                 handles += [
                     module.register_forward_pre_hook(self._enter),
                     module.register_forward_hook(self._leave, always_call=True),
@@ -238,7 +260,11 @@ class _Recorder:
 
     def _take_over(self, product: Tensor, total: Tensor) -> None:
         """Note that a result lies where an operand does."""
-        number, size, _ = self._alive.pop(_address(product.untyped_storage()))
+        taken = self._alive.pop(_address(product.untyped_storage()), None)
+        if taken is None:
+            self.see(total, "aten::add")
+            return
+        number, size, _ = taken
         storage = total.untyped_storage()
         address = _address(storage)
         released = weakref.ref(storage, partial(self._forget, address))
@@ -268,7 +294,7 @@ def _allocated(weights: Sequence[int], images: Sequence[Lifetimes]) -> int:
         if size:
             allocator.allocate(size)
     for image in images:
-        blocks: dict[int, Block] = {}
+        blocks: dict[int, Chunk] = {}
         for number, size in image.events:
             if size > 0:
                 blocks[number] = allocator.allocate(size)

@@ -7,42 +7,41 @@ array, a list or random numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from harness.probes.counters.operators import out_of_place
+from harness.probes.counters.operators import FACTORIES, aten_names, out_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
 
-def _aten(names: str) -> frozenset[str]:
-    return frozenset(f"aten::{name}" for name in names.split())
-
-
-_RANDOM: Final = _aten(
+_RANDOM: Final = aten_names(
     "rand randn randint randperm rand_like randn_like randint_like normal uniform random "
     "bernoulli exponential cauchy geometric log_normal"
 )
 
-_FACTORIES: Final = _aten(
-    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like "
-    "new_zeros ones ones_like new_ones full full_like new_full arange linspace logspace eye "
-    "scalar_tensor tril_indices triu_indices rand randn randint randperm rand_like randn_like "
-    "randint_like"
-)
-"""What these make holds no data of their arguments, whose shape and type it may take."""
+_COPIES: Final = aten_names("clone _to_copy contiguous")
 
-_COPIES: Final = _aten("clone _to_copy contiguous")
-
-_BATCH_NORMS: Final = _aten(
+_BATCH_NORMS: Final = aten_names(
     "native_batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update "
     "cudnn_batch_norm miopen_batch_norm"
 )
+
+
+_SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
+"""What these return are elements of one tensor at the places that another one names."""
+
+_INTEGERS: Final = frozenset((torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8))
+
+UNSEEN: Final = "written unseen"
+FOREIGN: Final = "memory from outside torch"
 
 
 @dataclass(eq=False, slots=True)
@@ -50,38 +49,103 @@ class Constant:
     """Numbers that do not derive from the input.
 
     Attributes:
-        elements: of its storage, but not more than those it was computed from.
+        elements: of its storage, but not more than those it was computed from. A complex
+            number is two, and a number that was read as several smaller ones that many.
         itemsize: bytes of one.
+        indices: constants that only said which elements of others these are.
+        split: into how many each original number was read.
+        stored: is or was computed from numbers that no operator made of the call's own.
     """
 
     elements: int
     itemsize: int
+    indices: frozenset[Constant] = frozenset()
+    split: int = 1
+    stored: bool = True
+
+    def read_in(self, parts: int) -> None:
+        """Note that each original number was read as so many."""
+        if parts > self.split:
+            self.elements = self.elements // self.split * parts
+            self.itemsize = self.itemsize * self.split // parts
+            self.split = parts
+
+
+@dataclass(eq=False, slots=True)
+class _Memory:
+    """What is known of a storage.
+
+    Attributes:
+        origin: the constant it holds; None stands for what derives from the input.
+        itemsize: bytes of a number as it was first seen.
+        writes: what a version counter of its tensors can have reached by operators seen.
+        exported: by which way its bytes left torch.
+    """
+
+    origin: Constant | None
+    itemsize: int
+    writes: int
+    exported: str | None = None
 
 
 class Provenance:
-    """Follows the operators of one forward.
+    """Follows the operators of one forward, or of several one after the other.
+
+    Work that is written in place out of sight (in another thread, without dispatch modes) shows
+    in a version counter that is ahead of the operators seen. ``Tensor.data`` has a counter of
+    its own: what is written by it out of sight is not found.
 
     Attributes:
         met: constants that met input-derived data in an operator. What an operator computes
             from constants is a constant of its own, the same one if it is computed again; it
             holds no more numbers than its sources and the call together. A copy is the constant
             it was copied from.
+        met_as_indices: integer constants that only selected elements of what met it.
+        opaque: ways by which input-derived data came or went out of sight, with the number
+            of times.
     """
 
-    def __init__(self, lr: Tensor) -> None:
-        """Start with the network's input."""
+    def __init__(self, lr: Tensor, alike: Iterable[Sequence[Tensor]] = ()) -> None:
+        """Start with the network's input.
+
+        Args:
+            lr: the input.
+            alike: groups of constants of the same values, which are one constant.
+        """
         self.met: set[Constant] = set()
-        # None stands for what derives from the input.
-        self._storages: WeakKeyDictionary[Any, Constant | None] = WeakKeyDictionary()
+        self.met_as_indices: set[Constant] = set()
+        self.opaque: Counter[str] = Counter()
+        self._storages: WeakKeyDictionary[Any, _Memory] = WeakKeyDictionary()
         self._tensors: Any = WeakIdKeyDictionary()
         self._computed: dict[Hashable, Constant] = {}
+        for same in alike:
+            constant = _stored(same[0])
+            for tensor in same:
+                self._memory(tensor).origin = constant
+        self._set(lr, None)
+
+    def restart(self, lr: Tensor) -> None:
+        """Follow another forward; what the network kept of those before is known."""
+        self.met, self.met_as_indices, self.opaque = set(), set(), Counter()
         self._set(lr, None)
 
     def derived(self, tensor: Tensor) -> bool:
         """Whether a tensor derives from the input by the operators that were followed."""
-        return self._get(tensor) is None
+        return self._read(tensor) is None
 
-    def follow(self, called: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+    def weighs(self, tensor: Tensor) -> bool:
+        """Whether a tensor derives from the input or from numbers that were stored or drawn."""
+        origin = self._memory(tensor).origin
+        return origin is None or origin.stored
+
+    def leave(self, way: str, tensor: Tensor) -> None:
+        """Note that a tensor's bytes can be reached from outside torch from now on."""
+        memory = self._memory(tensor)
+        memory.exported = way
+        if memory.origin is None:
+            self.opaque[way] += 1
+
+    def follow(self, called: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> bool:
         """Account for one operator that ran.
 
         Args:
@@ -89,59 +153,79 @@ class Provenance:
             args: positional arguments.
             kwargs: keyword arguments.
             result: what it returned.
+
+        Returns:
+            Whether an argument derives from the input.
         """
         name = out_of_place(called)
         in_place = called.endswith("_") or "out" in kwargs
-        constants, derives = self._sources(name, args, kwargs)
+        constants, indices, derives = self._sources(name, args, kwargs)
         if derives:
-            self.met.update(constants)
-        written = tensors_in((result,))
+            self._meet(constants, indices)
+        written = [result] if isinstance(result, Tensor) else tensors_in((result,))
         if in_place and not written:
             written = tensors_in(args[:1])
         for tensor in written:
             if derives:
                 if name in _RANDOM:
                     self.met.add(_stored(tensor))
-                self._set(tensor, None)
+                self._set(tensor, None, in_place=in_place)
             elif in_place or not self._known(tensor):
-                self._set(tensor, self._made(name, args, kwargs, constants, tensor))
+                made = self._made(name, args, kwargs, (constants, indices), tensor)
+                self._set(tensor, made, in_place=in_place)
+        return derives
+
+    def _meet(self, constants: Iterable[Constant], indices: Iterable[Constant]) -> None:
+        self.met.update(constants)
+        self.met_as_indices.update(indices)
+        for constant in constants:
+            self.met_as_indices |= constant.indices
 
     def _sources(
         self, name: str, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[list[Constant], bool]:
-        """Constants among the arguments, and whether another one derives from the input."""
-        if name in _FACTORIES:
-            return [], False
+    ) -> tuple[list[Constant], list[Constant], bool]:
+        """Constants among the arguments, those that are indices, and whether another derives."""
+        if name in FACTORIES:
+            return [], [], False
         if name in _BATCH_NORMS and args[1] is not None and args[2] is not None:
             # Scale and shift can hold the running statistics, which follow them.
             args = [*args[:3], *args[5:]]
         constants: dict[Constant, None] = {}
+        indices: dict[Constant, None] = {}
         derives = False
-        for tensor in tensors_in((args, kwargs)):
-            source = self._get(tensor)
+        for place, tensor in enumerate(tensors_in((args, kwargs))):
+            source = self._read(tensor)
             if source is None:
                 derives = True
+            elif place and name in _SELECTIONS and tensor.dtype in _INTEGERS:
+                indices[source] = None
             else:
                 constants[source] = None
-        return list(constants), derives
+        return list(constants), list(indices), derives
 
     def _made(
         self,
         name: str,
         args: Sequence[Any],
         kwargs: dict[str, Any],
-        sources: list[Constant],
+        sources: tuple[list[Constant], list[Constant]],
         tensor: Tensor,
     ) -> Constant:
         """The constant that an operator made of constants, or of nothing."""
+        constants, indices = sources
         if name in _RANDOM:
             return _stored(tensor)
-        if name in _COPIES and len(sources) == 1:
-            return sources[0]
+        if name in _COPIES and len(constants) == 1:
+            return constants[0]
         whole = _stored(tensor)
         numbers = sum(isinstance(arg, int | float | complex) for arg in args)
-        numbers += sum(source.elements for source in sources)
-        made = Constant(min(whole.elements, numbers), whole.itemsize)
+        numbers += sum(source.elements for source in constants)
+        selected = frozenset(indices).union(*(source.indices for source in constants))
+        if whole.elements <= numbers:
+            # It holds whatever was selected.
+            selected = frozenset()
+        stored = any(source.stored for source in constants)
+        made = Constant(min(whole.elements, numbers), whole.itemsize, selected, stored=stored)
         try:
             key = (name, self._token(args), self._token(kwargs), tuple(tensor.shape))
             return self._computed.setdefault(key, made)
@@ -152,24 +236,42 @@ class Provenance:
         """What makes an argument the same in another call."""
         if isinstance(value, Tensor):
             geometry = (value.storage_offset(), value.shape, value.stride(), value.dtype)
-            return (self._get(value), geometry)
+            return (self._memory(value).origin, geometry)
         if isinstance(value, list | tuple):
             return tuple(self._token(item) for item in value)
         if isinstance(value, dict):
             return tuple((key, self._token(item)) for key, item in value.items())
         return (type(value), value)
 
-    def _get(self, tensor: Tensor) -> Constant | None:
-        table, key = self._place(tensor)
-        try:
-            origin: Constant | None = table[key]
-        except KeyError:
-            origin = table[key] = _stored(tensor)
-        return origin
+    def _read(self, tensor: Tensor) -> Constant | None:
+        """Where an argument comes from, once its bytes were compared with what was seen."""
+        memory = self._memory(tensor)
+        version = _version(tensor)
+        if version > memory.writes:
+            self.opaque[UNSEEN] += 1
+            memory.writes = version
+        if memory.origin is not None:
+            memory.origin.read_in(memory.itemsize // min(memory.itemsize, _itemsize(tensor)))
+        return memory.origin
 
-    def _set(self, tensor: Tensor, origin: Constant | None) -> None:
+    def _set(self, tensor: Tensor, origin: Constant | None, *, in_place: bool = False) -> None:
+        memory = self._memory(tensor)
+        memory.origin = origin
+        # Counters rise after the operator was told of.
+        memory.writes = max(memory.writes, _version(tensor)) + in_place
+        if origin is None:
+            if memory.exported is not None:
+                self.opaque[memory.exported] += 1
+            elif in_place and not tensor.is_sparse and not tensor.untyped_storage().resizable():
+                self.opaque[FOREIGN] += 1
+
+    def _memory(self, tensor: Tensor) -> _Memory:
         table, key = self._place(tensor)
-        table[key] = origin
+        memory: _Memory | None = table.get(key)
+        if memory is None:
+            memory = _Memory(_stored(tensor), _itemsize(tensor), _version(tensor))
+            table[key] = memory
+        return memory
 
     def _known(self, tensor: Tensor) -> bool:
         table, key = self._place(tensor)
@@ -182,8 +284,18 @@ class Provenance:
             return self._tensors, tensor
 
 
+def _version(tensor: Tensor) -> int:
+    # Tensors of inference mode have no counter.
+    return 0 if tensor.is_inference() else int(tensor._version)  # noqa: SLF001 - torch's own
+
+
+def _itemsize(tensor: Tensor) -> int:
+    """Bytes of a real number."""
+    return tensor.element_size() // (2 if tensor.is_complex() else 1)
+
+
 def _stored(tensor: Tensor) -> Constant:
-    itemsize = tensor.element_size()
+    itemsize = _itemsize(tensor)
     try:
         elements = tensor.untyped_storage().nbytes() // itemsize
     except NotImplementedError:

@@ -40,10 +40,13 @@ class SizedCount(Frozen):
     Attributes:
         input_size: height and width in pixels.
         macs: by the ``aten`` counter's rule.
+        elementwise: results of elementwise operators, likewise; None in records that do not
+            tell.
     """
 
     input_size: tuple[Count, Count]
     macs: Count
+    elementwise: Count | None = None
 
     @property
     def macs_per_pixel(self) -> float:
@@ -57,20 +60,30 @@ class Audit(Frozen):
     Attributes:
         sizes: counts at several input sizes, smallest first; a network that works less at some
             size shows here.
+        smooth_sizes: the same for a smooth image instead of noise; empty unless ``by_values``.
+        by_values: the forward needed pixel values, so its work can depend on them.
         effective_constants: elements of all distinct constant tensors that meet data derived
-            from the input, parameters or not.
+            from the input, parameters or not; of complex ones two a number.
+        index_constants: those among them that are integers and only select from others.
+        scalars: distinct numbers of the code, no tensors, that meet such data in elementwise
+            operators; not among the constants.
         constant_bytes: bytes of those.
         product_dtypes: types of the results of convolutions, matrix products and attention
             (the type that autocast casts to, where it does), with the number of calls.
         uncounted: operators that are neither counted nor free, with the number of calls.
-        opaque: custom operators, whose cost only their author knows, likewise.
+        opaque: custom operators, whose cost only their author knows, likewise; and ways by
+            which pixels came or went out of sight.
         derived_output: the output derives from the input by operators that were seen.
         complete: everything that ran was counted or is known to multiply and accumulate
             nothing, and the output was derived by it: the count may be trusted.
     """
 
     sizes: tuple[SizedCount, ...]
+    smooth_sizes: tuple[SizedCount, ...] = ()
+    by_values: bool = False
     effective_constants: Count
+    index_constants: Count = 0
+    scalars: Count = 0
     constant_bytes: Count
     product_dtypes: dict[str, Count]
     uncounted: dict[str, Count]
@@ -110,7 +123,7 @@ class Complexity(Frozen):
     """Size of a network and the cost of one forward.
 
     Attributes:
-        params: elements of all distinct parameters.
+        params: elements of all distinct parameters; a complex one is two.
         trainable_params: those that require a gradient.
         weight_params: those of two dimensions or more, which is what papers count that leave
             biases and PReLU slopes out.
@@ -118,6 +131,7 @@ class Complexity(Frozen):
         state_bytes: bytes of parameters and buffers as held in memory.
         counters: one result a counter, or why there is none.
         audit: what ran at several sizes, by operator.
+        audit_seed: from which one of those sizes was drawn, or None if none was.
         predicted_memory: that one forward needs on a GPU.
         notices: typed warnings, for instance a spread between counters.
     """
@@ -129,6 +143,7 @@ class Complexity(Frozen):
     state_bytes: Count
     counters: dict[CounterName, CounterResult | Absent]
     audit: Audit | Absent
+    audit_seed: Count | None = None
     predicted_memory: PredictedMemory | Absent
     notices: tuple[Notice, ...] = ()
 
@@ -139,7 +154,7 @@ class Block(Frozen):
     Attributes:
         name: dotted path, or ``(network)``.
         kind: class.
-        output_shape: of its last output, empty if that is no tensor.
+        output_shape: of its last output, of the first tensor in it; empty if there is none.
         params: elements of its parameters, those of its modules included.
         macs: multiply-accumulates by the ``aten`` counter.
         activations: elements of convolution and matrix products within.

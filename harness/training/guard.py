@@ -9,24 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from harness.catalog.declarations import DATASETS
 from harness.catalog.materialise import Unpacked, dataset_folder
 from harness.errors import DataError
 from harness.imaging.codecs import pixel_digest
-from harness.imaging.resize import modcrop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from harness.catalog.pairs import ImagePairs
-    from harness.training.images import StoredImage, TrainingImages
-
-_MULTIPLES = (2, 3, 4, 12)  # to which benchmark images are cropped
+    from harness.training.images import TrainingImages
 
 
 def refuse_scored_images(
@@ -48,13 +41,15 @@ def refuse_scored_images(
     for title, digest in _scored(validation):
         scored.setdefault(digest, title)
     problems = []
-    for stored, pixels in zip(images.images, images.hr, strict=True):
-        found = sorted(scored[digest] for digest in _digests(stored, pixels) & set(scored))
-        problems += [f"{stored.name}: is in {title}" for title in found]
+    for image in images.images:
+        found = {scored[digest] for digest in (image.pixels, *image.cropped) if digest in scored}
+        if found:
+            problems.append(f"{image.name}: is in {', '.join(sorted(found))}")
     if problems:
-        message = f"{len(problems)} training images are scored images"
+        counted = f"{len(problems)} of {len(images)} training images"
+        message = f"{counted} must not be trained on: they are scored"
         advice = "Remove them: scores of what was trained on mean nothing."
-        raise DataError(message, sorted(problems), advice=advice)
+        raise DataError(message, problems, advice=advice)
     compared = Counter(scored.values())
     return tuple(f"{title} ({count})" for title, count in compared.items())
 
@@ -71,15 +66,6 @@ def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
     for pairs in validation:
         for index in range(len(pairs)):
             yield pairs.title, pixel_digest(pairs.read_hr(index))
-
-
-def _digests(stored: StoredImage, pixels: npt.NDArray[np.uint8]) -> set[str]:
-    """Pixel digests of an image, whole and cropped as benchmarks crop."""
-    digests = {stored.pixels}
-    for multiple in _MULTIPLES:
-        if stored.height % multiple or stored.width % multiple:
-            digests.add(pixel_digest(np.ascontiguousarray(modcrop(pixels, multiple))))
-    return digests
 
 
 def _unpacked(record: Path) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 DATA_VARIABLE = "ESRBENCH_TRAINING_DATA"
 """Folder in which names without a path are looked up."""
 
+_MULTIPLES = (2, 3, 4, 12)  # to which benchmark images are cropped
 _HR = "hr.u8"
 _INDEX = "index.json"
 _ADVICE = "Mend or remove these files; nothing was trained."
@@ -55,12 +56,14 @@ class StoredImage(Frozen):
         height: of the HR image in pixels.
         width: of the HR image in pixels.
         pixels: ``harness.imaging.codecs.pixel_digest`` of the image.
+        cropped: digests of it cropped to multiples as benchmark images are, where that differs.
     """
 
     name: str
     height: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
     pixels: Sha256
+    cropped: tuple[Sha256, ...]
 
 
 class _Index(Frozen):
@@ -240,7 +243,18 @@ def _decode(
             return error.message
         views[index][...] = pixels
         height, width = sizes[index]
-        return StoredImage(name=name, height=height, width=width, pixels=pixel_digest(pixels))
+        cropped = {
+            pixel_digest(modcrop(pixels, multiple))
+            for multiple in _MULTIPLES
+            if (height % multiple or width % multiple) and min(height, width) >= multiple
+        }
+        return StoredImage(
+            name=name,
+            height=height,
+            width=width,
+            pixels=pixel_digest(pixels),
+            cropped=tuple(sorted(cropped)),
+        )
 
     with _complete_folder(folder) as staging:
         views = _views(staging / _HR, sizes, write=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.catalog.registry import ModelDescriptor, ReleasedWeights
 
 CASES = [
-    pytest.param(entry, released, id=released.filename)
+    pytest.param(entry, released, id=f"{entry.name}-{released.filename}")
     for entry in ENTRIES
     for released in entry.weights
 ]
@@ -44,7 +44,7 @@ def test_set5_psnr_is_the_reference(
 
 
 def test_eight_files_are_released() -> None:
-    assert sorted(weights.filename for entry in ENTRIES for weights in entry.weights) == [
+    assert sorted({weights.filename for entry in ENTRIES for weights in entry.weights}) == [
         "IMDN_x2.pth",
         "IMDN_x3.pth",
         "IMDN_x4.pth",

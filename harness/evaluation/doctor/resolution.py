@@ -6,6 +6,7 @@ allocator and arithmetic are those of a run.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -23,6 +24,8 @@ from harness.statistics import estimate_ratio, half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import nn
 
     from harness.evaluation.doctor.check import Machine
     from harness.protocol import Device
@@ -114,6 +117,26 @@ def _failed(finding: str) -> Check:
     return Check(name=NAME, state="problem", finding=finding, advice=advice)
 
 
+def network_and_copy() -> tuple[nn.Module, nn.Module]:
+    """A network from the global seed, and its copy with weights of its own but equal.
+
+    With other weights values would differ, and with them what arithmetic costs.
+    """
+    from torch import nn
+
+    network = nn.Sequential(
+        nn.Conv2d(3, WIDTH, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+        nn.PixelShuffle(4),
+    )
+    return network, copy.deepcopy(network)
+
+
 def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
     """Prepare this process for good, as a worker does, and time a network and its copy.
 
@@ -124,7 +147,6 @@ def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
         MeasurementError: the device is not there.
     """
     import torch
-    from torch import nn
 
     from harness.probes.devices import HostClock, open_device
     from harness.probes.pairs import time_pairs
@@ -132,20 +154,7 @@ def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
 
     device = open_device(device_name, threads=None, policy=ForwardPolicy()).device
     torch.manual_seed(0)
-
-    def build() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(3, WIDTH, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
-            nn.PixelShuffle(4),
-        ).to(device)
-
-    networks = (build(), build())
+    networks = tuple(network.to(device) for network in network_and_copy())
     lr = torch.rand(1, 3, *LR_SIZE, device=device)
 
     def forward(network: nn.Module) -> None:

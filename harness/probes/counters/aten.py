@@ -14,8 +14,8 @@ from harness.probes.counters.operators import (
     CONVOLUTIONS,
     ELEMENTWISE,
     FREE,
-    MACS,
     attention_scores,
+    macs_of,
     out_of_place,
 )
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
@@ -84,9 +84,9 @@ class Tally:
         """Account for one call."""
         out = result[0] if isinstance(result, tuple | list) and result else result
         name = out_of_place(called)
-        cost = MACS.get(name)
-        if cost is not None and isinstance(out, Tensor):
-            self.macs += cost(args, out)
+        macs = macs_of(name, args, out) if isinstance(out, Tensor) else None
+        if macs is not None:
+            self.macs += macs
             self.activations += out.numel()
             self.conv_calls += name in CONVOLUTIONS
             if name in ATTENTIONS:

@@ -142,6 +142,8 @@ def empty(
 
 def elementwise(name: str, args: Sequence[Any], *, in_place: bool) -> Any:
     """Result of an operator that keeps its operands' type, or ``UNANSWERED``."""
+    if any(isinstance(argument, complex) for argument in args):
+        return UNANSWERED
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if any(tensor.ndim for tensor in tensors) and not (in_place and _is_size(args[0])):
         # While torch.jit traces, sizes are tensors: integers that change no type.

@@ -145,11 +145,12 @@ MACS: Final[dict[str, Cost]] = CONVOLUTIONS | MATMULS | ATTENTIONS
 """Every operator that multiplies and accumulates, with its cost."""
 
 
-def _aten(names: str) -> frozenset[str]:
+def aten_names(names: str) -> frozenset[str]:
+    """Operators of torch's own namespace, their names divided by spaces."""
     return frozenset(f"aten::{name}" for name in names.split())
 
 
-FLOAT_ELEMENTWISE: Final = _aten(
+FLOAT_ELEMENTWISE: Final = aten_names(
     "abs neg add sub rsub mul div true_divide addcmul addcdiv lerp pow square sqrt rsqrt "
     "reciprocal exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh "
     "sigmoid tanh erf erfc relu relu6 leaky_relu _prelu_kernel elu celu gelu silu mish hardtanh "
@@ -158,18 +159,19 @@ FLOAT_ELEMENTWISE: Final = _aten(
 )
 """One result a position, of the operands' own type when they are floating point."""
 
-ELEMENTWISE: Final = FLOAT_ELEMENTWISE | _aten(
+ELEMENTWISE: Final = FLOAT_ELEMENTWISE | aten_names(
     "eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and bitwise_or "
     "bitwise_not bitwise_xor __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift "
     "where masked_fill isnan isinf isfinite isposinf isneginf signbit nan_to_num floor_divide "
     "erfinv logit xlogy logaddexp copysign asinh acosh atanh sinc heaviside glu "
     "log_sigmoid_forward polar complex angle "
     "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
-    "_batch_norm_no_update cudnn_batch_norm miopen_batch_norm"
+    "_batch_norm_no_update cudnn_batch_norm miopen_batch_norm "
+    "rrelu_with_noise rrelu_with_noise_functional"
 )
 """One result a position. Batch normalisation scales and shifts every element in inference."""
 
-FREE: Final = _aten(
+FREE: Final = aten_names(
     # views
     "view _unsafe_view _reshape_alias reshape alias detach expand permute transpose t slice "
     "select split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind unsqueeze "
@@ -191,7 +193,15 @@ FREE: Final = _aten(
 )
 """Views, copies, factories: no arithmetic on features."""
 
-LIGHT: Final = _aten(
+FACTORIES: Final = aten_names(
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like "
+    "new_zeros ones ones_like new_ones full full_like new_full arange linspace logspace eye "
+    "scalar_tensor tril_indices triu_indices rand randn randint randperm rand_like randn_like "
+    "randint_like"
+)
+"""What these make holds no data of their arguments, whose shape and type it may take."""
+
+LIGHT: Final = aten_names(
     # pooling
     "max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d avg_pool1d avg_pool2d "
     "avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mkldnn_adaptive_avg_pool2d "
@@ -216,7 +226,7 @@ Pooling, interpolation, normalisation, softmax and reductions: named as uncounte
 ran, but no reason to doubt a count.
 """
 
-NAMES_WITH_MACS: Final = frozenset(MACS) | _aten(
+NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc matmul "
     "einsum scaled_dot_product_attention _scaled_dot_product_attention_math bilinear tensordot "
     "_flash_attention_forward _efficient_attention_forward _cudnn_attention_forward "
@@ -231,6 +241,24 @@ NAMES_WITH_MACS: Final = frozenset(MACS) | _aten(
 """Operators with multiply-accumulates by any name a counter may give them."""
 
 TORCH_NAMESPACES: Final = frozenset({"aten", "prim", "prims"})
+
+
+COMPLEX_PRODUCT: Final = 4
+"""Real multiply-accumulates of a complex one."""
+
+
+def macs_of(name: str, args: Sequence[Any], out: Tensor) -> int | None:
+    """Multiply-accumulates of a call, in real numbers; None where it has none by this table.
+
+    Args:
+        name: of the operator, out of place.
+        args: positional arguments.
+        out: first result.
+    """
+    cost = MACS.get(name)
+    if cost is None:
+        return None
+    return cost(args, out) * (COMPLEX_PRODUCT if out.is_complex() else 1)
 
 
 def out_of_place(name: str) -> str:

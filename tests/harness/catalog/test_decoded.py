@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.catalog import decoded, pairs
-from harness.catalog.decoded import DECODED_VARIABLE, DecodedCache, read_decoded, read_proven
+from harness.catalog.decoded import DECODED_VARIABLE, read_decoded, read_proven
 from harness.errors import DataError, UsageError
 from harness.imaging.codecs import pixel_digest, read_rgb, write_png
 
@@ -51,9 +52,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     decode = decoded.decode_rgb
 
-    def counted(data: bytes, name: str, *, allow_grey: bool) -> Pixels:
+    def counted(data: bytes, name: str, **options: bool) -> Pixels:
         names.append(name)
-        return decode(data, name, allow_grey=allow_grey)
+        return decode(data, name, **options)
 
     monkeypatch.setattr(decoded, "decode_rgb", counted)
     return names
@@ -143,10 +144,11 @@ def test_a_file_that_changed_a_moment_ago_is_hashed_every_time(
     folder: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = photo.stat().st_ctime_ns
-    monkeypatch.setattr(time, "time_ns", lambda: changed + 10**9 // 2)
+    # Time stamps of FAT and exFAT are of 2 s.
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 25 * 10**8)
     read_decoded(photo)
     assert photo not in decoded._hashes
-    monkeypatch.setattr(time, "time_ns", lambda: changed + 2 * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 4 * 10**9)
     read_decoded(photo)
     assert photo in decoded._hashes
     monkeypatch.setattr(decoded, "read_bytes", lambda _: pytest.fail("the file was read again"))
@@ -155,8 +157,6 @@ def test_a_file_that_changed_a_moment_ago_is_hashed_every_time(
 
 
 def test_a_grey_exception_is_kept_apart(folder: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
     path = tmp_path / "bridge.png"
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(grey).save(path)
@@ -238,18 +238,96 @@ def test_a_torn_entry_is_made_anew(
 
 
 @pytest.mark.parametrize("damage", [with_a_flipped_bit, of_other_shape, of_wrong_rank])
-def test_altered_pixels_do_not_pass_the_check(
-    folder: Path, photo: Path, decodings: list[str], damage: Callable[[bytes], bytes]
+@pytest.mark.parametrize("read", READERS)
+def test_altered_pixels_are_never_served(
+    folder: Path,
+    photo: Path,
+    decodings: list[str],
+    damage: Callable[[bytes], bytes],
+    read: Callable[[Path], Pixels],
 ) -> None:
     expected = read_proven(photo)
+    read_decoded(photo)
     whole = only_entry(folder).read_bytes()
     assert damage(whole) != whole
     only_entry(folder).write_bytes(damage(whole))
-    found = read_proven(photo)
-    assert np.array_equal(found.pixels, expected.pixels)
-    assert found.sha256 == expected.sha256
+    assert np.array_equal(read(photo), expected.pixels)
+    assert read_proven(photo).sha256 == expected.sha256
     assert only_entry(folder).read_bytes() == whole
     assert len(decodings) == 2
+
+
+def of_other_pixels(content: bytes) -> bytes:
+    """An entry that agrees with itself, though not with the file."""
+    pixels = np.frombuffer(content[128:-32], np.uint8).reshape(48, 36, 3) ^ np.uint8(1)
+    return content[:128] + pixels.tobytes() + bytes.fromhex(pixel_digest(pixels))
+
+
+@pytest.mark.parametrize("damage", [with_a_flipped_bit, of_other_pixels])
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_changed_entry_costs_no_image_that_was_seen(
+    folder: Path, photo: Path, damage: Callable[[bytes], bytes], *, forgotten: bool
+) -> None:
+    image = read_proven(photo)
+    whole = only_entry(folder).read_bytes()
+    only_entry(folder).write_bytes(damage(whole))
+    if forgotten:
+        decoded._hashes.clear()
+    assert np.array_equal(read_decoded(photo, seen=image.seen), image.pixels)
+    assert only_entry(folder).read_bytes() == whole
+
+
+@pytest.mark.parametrize("value", ["off", "1"])
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_file_that_is_not_what_was_seen_is_an_error(
+    folder: Path,
+    photo: Path,
+    image: Callable[..., Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    *,
+    settled: bool,
+) -> None:
+    monkeypatch.setenv(DECODED_VARIABLE, value)
+    monkeypatch.setattr(decoded, "_SETTLED_NANOSECONDS", -(10**9) if settled else 10**15)
+    status = photo.stat()
+    seen = read_proven(photo).seen
+    assert (seen.version is not None) == settled
+    assert np.array_equal(read_decoded(photo, seen=seen), image(1))
+    # The same pixels in other bytes are the same image.
+    Image.fromarray(image(1)).save(photo)
+    assert np.array_equal(read_decoded(photo, seen=seen), image(1))
+    write_png(photo, image(2))
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"photo\.png: changed since it was checked") as caught:
+            read_decoded(photo, seen=seen)
+        assert f"found pixels with digest {pixel_digest(image(2))}" in caught.value.message
+        assert f"expected {seen.sha256}" in caught.value.message
+    assert folder.is_dir() == (value == "1")
+
+
+def test_bytes_that_were_seen_are_not_verified_again(
+    folder: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DECODED_VARIABLE, "off")
+    monkeypatch.setattr(decoded, "_SETTLED_NANOSECONDS", -(10**9))
+    proven: list[bool] = []
+    decode = decoded.decode_rgb
+
+    def recording(data: bytes, name: str, **options: bool) -> Pixels:
+        proven.append(options["proven"])
+        return decode(data, name, **options)
+
+    monkeypatch.setattr(decoded, "decode_rgb", recording)
+    seen = read_proven(photo).seen
+    read_decoded(photo, seen=seen)
+    read_decoded(photo)
+    read_decoded(photo, seen=seen._replace(version=None))
+    photo.touch()
+    read_decoded(photo, seen=seen)
+    assert proven == [False, True, False, False, False]
+    assert not folder.exists()
 
 
 def test_the_check_of_a_data_set_sees_files_not_the_cache(
@@ -314,38 +392,3 @@ def test_a_full_disk_fails_no_run_and_leaves_nothing(
     monkeypatch.setattr(np.lib.format, "write_array", full)
     assert np.array_equal(read_decoded(photo), read_rgb(photo))
     assert list(folder.iterdir()) == []
-
-
-def entry(cache: DecodedCache, number: int, *, unused_seconds: float = 0.0) -> str:
-    pixels = np.full((10, 10, 3), number, np.uint8)
-    name = f"{number}.npy"
-    cache.put(name, decoded.Decoded(pixels, pixel_digest(pixels)))
-    if unused_seconds and (cache.folder / name).is_file():
-        age(cache.folder / name, unused_seconds)
-    return name
-
-
-def test_what_was_unused_the_longest_makes_room(tmp_path: Path) -> None:
-    size = 128 + 300 + 32
-    cache = DecodedCache(tmp_path, 3 * size)
-    for number, unused in ((0, 9000.0), (1, 8000.0), (2, 7000.0)):
-        entry(cache, number, unused_seconds=unused)
-    assert cache.get("0.npy") is not None  # now the last that was used
-    # The folder counts, not this object's memory of it.
-    entry(DecodedCache(tmp_path, 3 * size), 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npy", "2.npy", "3.npy"]
-
-
-def test_what_is_in_use_makes_no_room(tmp_path: Path) -> None:
-    cache = DecodedCache(tmp_path, 1000)
-    for number in range(5):
-        entry(cache, number)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npy", "1.npy"]
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    for name in ("old", "new"):
-        (tmp_path / f".{name}.npy.0123.tmp").write_bytes(bytes(100))
-    age(tmp_path / ".old.npy.0123.tmp")
-    entry(DecodedCache(tmp_path, 10**6), 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.npy.0123.tmp", "1.npy"]

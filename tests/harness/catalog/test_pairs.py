@@ -6,6 +6,8 @@ import io
 import shutil
 import struct
 import zlib
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from PIL import Image
 
 from harness.catalog.datasets import open_dataset
+from harness.catalog.pairs import ImagePair, ImagePairs, check
+from harness.errors import DataError
 from harness.imaging.codecs import write_png
 
 if TYPE_CHECKING:
@@ -87,6 +91,56 @@ def test_all_problems_are_reported_at_once(
     assert "strayx4.png: has no HR image" in text
     assert "notes.txt: found a file that is no image" in text
     assert "fine" not in text
+
+
+@pytest.mark.parametrize("value", ["off", "1"])
+@pytest.mark.parametrize("side", ["lr", "hr"])
+def test_an_image_that_changed_since_the_check_is_an_error(
+    tmp_path: Path,
+    make_set: Callable[..., Path],
+    image: Callable[..., Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    value: str,
+    side: str,
+) -> None:
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ESRBENCH_DECODED", value)
+    pairs = open_dataset(make_set(tmp_path / "set"), 4)
+    assert len(pairs.seen) == 3
+    assert np.array_equal(pairs.read_hr(1), image(1))
+    path = getattr(pairs.pairs[1], side)
+    height, width = (12, 9) if side == "lr" else (48, 36)
+    write_png(path, image(7, height, width))
+    fewer = replace(pairs, pairs=pairs.pairs[1:])
+    for read in (
+        partial(getattr(pairs, f"read_{side}"), 1),
+        partial(getattr(fewer, f"read_{side}"), 0),
+    ):
+        with pytest.raises(DataError, match="changed since it was checked") as caught:
+            read()
+        assert str(path) in caught.value.message
+    other = pairs.read_hr if side == "lr" else pairs.read_lr
+    assert other(1).size
+    assert np.array_equal(pairs.read_hr(2), image(2))
+    # Another check sees what is there now.
+    unchecked = ImagePairs("set", "set", 4, pairs.pairs)
+    assert check(unchecked) != pairs.digest
+    assert np.array_equal(getattr(unchecked, f"read_{side}")(1), image(7, height, width))
+
+
+def test_a_cropped_image_is_compared_as_it_is_stored(
+    tmp_path: Path, make_set: Callable[..., Path], image: Callable[..., Pixels]
+) -> None:
+    root = make_set(tmp_path)
+    write_png(root / "HR" / "a.png", image(0, 51, 38))
+    pair = ImagePair("a", root / "LR_bicubic" / "X4" / "ax4.png", root / "HR" / "a.png")
+    pairs = ImagePairs("set", "set", 4, (pair,), modcrop=True)
+    check(pairs)
+    assert np.array_equal(pairs.read_hr(0), image(0, 51, 38)[:48, :36])
+    write_png(pair.hr, image(0, 50, 37))  # cropped, even these may be equal
+    with pytest.raises(DataError, match="changed since it was checked"):
+        pairs.read_hr(0)
 
 
 def test_an_empty_folder_is_a_problem(

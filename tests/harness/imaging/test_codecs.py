@@ -153,6 +153,98 @@ def test_an_absent_file_and_a_folder_are_data_errors(tmp_path: Path) -> None:
                 read(path)
 
 
+def damaged(damage: Callable[[bytearray], object], *, grey: bool = False) -> bytes:
+    """A PNG whose compressed pixels were damaged before its chunks got their CRCs."""
+    pixels = RGB[:, :, 0] if grey else RGB
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    stream = bytearray(zlib.compress(rows))
+    damage(stream)
+    chunks = header(5, 7, kind=0 if grey else 2) + chunk(b"IDAT", bytes(stream))
+    return SIGNATURE + chunks + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("place", [-1, -4, 20])
+def test_compressed_pixels_that_fail_their_checksum_are_found(place: int, *, grey: bool) -> None:
+    """Last and first byte of the Adler-32, and a byte of the pixels themselves."""
+
+    def flip(stream: bytearray) -> None:
+        stream[place] ^= 8
+
+    whole = damaged(len, grey=grey)
+    assert codecs.decode_rgb(whole, "whole.png", allow_grey=grey).shape == (7, 5, 3)
+    with pytest.raises(DataError, match="pixels that do not decode"):
+        codecs.decode_rgb(damaged(flip, grey=grey), "a.png", allow_grey=grey)
+
+
+def test_damaged_streams_never_decode_to_other_pixels(image_bytes: bytes) -> None:
+    """Whatever byte of the compressed pixels changes, with all CRCs right."""
+    rng = np.random.default_rng(12)
+    expected = codecs.decode_rgb(image_bytes, "whole.png")
+    stream = bytearray(image_bytes[41:-16])
+    for _ in range(600):
+        found = bytearray(stream)
+        found[rng.integers(2, len(found))] ^= 1 << int(rng.integers(8))
+        data = image_bytes[:33] + chunk(b"IDAT", bytes(found)) + chunk(b"IEND", b"")
+        try:
+            pixels = codecs.decode_rgb(data, "damaged.png")
+        except DataError:
+            continue
+        assert np.array_equal(pixels, expected)
+
+
+@pytest.fixture
+def image_bytes() -> bytes:
+    """A smooth 64x48 image as PNG of one IDAT chunk, whose Huffman codes tell little of damage."""
+    rows, columns = np.mgrid[:48, :64]
+    rgb = np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
+    noise = RNG.integers(0, 8, rgb.shape, dtype=np.uint8)
+    content = b"".join(b"\0" + row.tobytes() for row in rgb + noise)
+    body = chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
+    return SIGNATURE + header(64, 48) + body
+
+
+def test_proven_bytes_are_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_check_stream", lambda *_: pytest.fail("verified again"))
+    assert np.array_equal(codecs.decode_rgb(png(), "a.png", proven=True), RGB)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (b"\0" * 7 * 16 + b"\0", "more pixels, its header means 112 bytes"),
+        (b"\0" * 7 * 15, "105 bytes of pixels, its header means 112 bytes"),
+    ],
+)
+def test_a_stream_of_another_length_is_found(rows: bytes, found: str) -> None:
+    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.raises(DataError, match=found):
+        codecs.decode_rgb(SIGNATURE + header(5, 7) + body, "long.png")
+
+
+def test_a_stream_without_its_end_is_found() -> None:
+    with pytest.raises(DataError, match="112 bytes of pixels without an end"):
+        codecs.decode_rgb(damaged(lambda stream: stream.__delitem__(slice(-4, None))), "a.png")
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (9, 3), (16, 16)])
+def test_an_interlaced_png_is_read_as_its_pixels(shape: tuple[int, int]) -> None:
+    # The seven passes as the specification draws them, over and over in 8x8 pixels.
+    drawn = ["16462646", "77777777", "56565656", "77777777"]
+    drawn += ["36463646", "77777777", "56565656", "77777777"]
+    pixels = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    stream = b""
+    for number in "1234567":
+        for row in range(shape[0]):
+            line = [x for x in range(shape[1]) if drawn[row % 8][x % 8] == number]
+            stream += b"\0" + pixels[row, line].tobytes() if line else b""
+    ihdr = struct.pack(">IIBBBBB", shape[1], shape[0], 8, 2, 0, 0, 1)
+    body = chunk(b"IHDR", ihdr) + chunk(b"IDAT", zlib.compress(stream)) + chunk(b"IEND", b"")
+    with Image.open(io.BytesIO(SIGNATURE + body)) as image:
+        assert np.array_equal(np.asarray(image), pixels)
+    assert np.array_equal(codecs.decode_rgb(SIGNATURE + body, "passes.png"), pixels)
+
+
 def test_every_truncation_is_found() -> None:
     data = png()
     for length in range(len(data)):

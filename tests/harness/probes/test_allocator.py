@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.allocator import Block, CachingAllocator, rounded
+from harness.probes.allocator import Chunk, CachingAllocator, rounded
 
 KIB, MIB = 2**10, 2**20
 
@@ -129,7 +129,7 @@ def test_wrong_use_is_an_error() -> None:
 )
 def test_blocks_never_overlap_and_all_comes_back(steps: list[tuple[int, int]]) -> None:
     allocator = CachingAllocator()
-    alive: list[tuple[Block, int]] = []
+    alive: list[tuple[Chunk, int]] = []
     for size, victim in steps:
         if victim < len(alive):
             allocator.free(alive.pop(victim)[0])

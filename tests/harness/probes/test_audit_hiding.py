@@ -181,15 +181,171 @@ def test_pixels_that_leave_torch_are_named() -> None:
     assert audit.opaque == {"Tensor.numpy": 1}
 
 
+def adds_in_thread(out: Tensor, image: Tensor) -> None:
+    def work() -> None:
+        with torch.no_grad():
+            out.add_(sr(image, WEIGHTS))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+
+
+def adds_without_modes(out: Tensor, image: Tensor) -> None:
+    with _disable_current_modes():
+        out.add_(sr(image, WEIGHTS))
+
+
+@pytest.mark.parametrize("add", [adds_in_thread, adds_without_modes])
+@pytest.mark.parametrize("later", [lambda out: out, lambda out: out[:] * 1])
+def test_work_written_in_place_out_of_sight(
+    add: Callable[[Tensor, Tensor], None], later: Callable[[Tensor], Tensor]
+) -> None:
+    def run(_: nn.Module, image: Tensor) -> Tensor:
+        out = functional.interpolate(image, scale_factor=2)
+        add(out, image)
+        return later(out)
+
+    audit = audited(Step(run))
+    assert (audit.opaque, audit.complete) == ({"written unseen": 1}, False)
+
+
+def test_work_written_in_place_in_sight() -> None:
+    def run(_: nn.Module, image: Tensor) -> Tensor:
+        out = functional.interpolate(image, scale_factor=2)
+        kept = out.detach()[:, :1].add_(1).mul_(0.5)
+        out[:, 1:] = 0.25
+        torch.add(out, kept, out=out)
+        with torch.inference_mode():
+            out.relu_()
+        return functional.leaky_relu_(out.data.clamp_(0, 1)) + image.new_zeros(1).fill_(1)
+
+    audit = audited(Step(run))
+    assert (audit.opaque, audit.complete) == ({}, True)
+
+
+def added_products(weight: Tensor, image: Tensor) -> Tensor:
+    total = torch.zeros(1, 5, *image.shape[2:], device=image.device)
+    for index in range(3):
+        total = torch.addcmul(total, image[:, index : index + 1], weight[:, index])
+    return total
+
+
+def by_an_alias(image: Tensor, pixels: Tensor, alias: Any) -> Tensor:
+    pixels.copy_(image)
+    alias[...] = np.sqrt(alias)
+    return functional.interpolate(pixels, scale_factor=2)
+
+
+@pytest.mark.parametrize(
+    ("allocate", "way"),
+    [
+        (lambda x: (kept := torch.empty(x.shape), kept.numpy()), "Tensor.numpy"),
+        (
+            lambda x: (torch.from_numpy(kept := np.empty(x.shape, np.float32)), kept),
+            "memory from outside torch",
+        ),
+    ],
+    ids=["exported", "imported"],
+)
+def test_an_alias_from_before_the_pixels_came(allocate: Any, way: str) -> None:
+    audit = audited(Step(lambda _, x: by_an_alias(x, *allocate(without_meta(x)))))
+    assert audit.opaque == {way: 1}
+    assert not audit.complete
+
+
+def test_an_alias_of_a_constant_is_none_of_ours() -> None:
+    network = Step(lambda m, x: m.c(x) * float(m.c.bias.numpy().mean()), c=nn.Conv2d(3, 3, 1))
+    network.requires_grad_(requires_grad=False)
+    assert audited(network).complete
+
+
+def test_a_convolution_by_numbers_of_the_code() -> None:
+    # 12 x 8 x 27 numbers: 2,592 multiplications and 2,496 additions of planes, a relu.
+    weights = torch.rand((96, 27), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def run(_: nn.Module, image: Tensor) -> Tensor:
+        padded = functional.pad(image, (1, 1, 1, 1))
+        height, width = image.shape[2:]
+        planes = [
+            padded[:, channel, row : row + height, column : column + width]
+            for channel in range(3)
+            for row in range(3)
+            for column in range(3)
+        ]
+        sums = [
+            sum(plane * number for plane, number in zip(planes, numbers, strict=True))
+            for numbers in weights
+        ]
+        return functional.pixel_shuffle(torch.stack(sums, 1), 4)  # type: ignore[arg-type]  # sum's
+
+    audit = audited(Step(run))
+    numbers = {number for row in weights for number in row}
+    assert audit.scalars == len(numbers | {0})
+    assert audit.sizes[0].elementwise == 96 * (27 + 27) * 48
+    assert codes(audit, Step(run)) == ["elementwise-work", "hidden-constants"]
+
+
+def test_packed_weights_count_by_what_they_are_read_as() -> None:
+    packed = WEIGHTS[1].half().flatten().view(torch.int64)
+    network = Step(
+        lambda m, x: functional.conv2d(x, m.packed.view(torch.float16).float().view(96, 3, 3, 1))
+    )
+    network.register_parameter("packed", nn.Parameter(packed, requires_grad=False))
+    audit = audited(network)
+    assert packed.numel() == 216
+    assert (audit.effective_constants, audit.constant_bytes) == (864, 2 * 864)
+
+
+def test_casts_split_nothing() -> None:
+    network = Step(lambda _, x: functional.conv2d(x.half(), WEIGHTS[0].half()).float())
+    assert audited(network).effective_constants == 216
+
+
+def test_complex_numbers_are_two() -> None:
+    weight = torch.ones(5, 3, dtype=torch.complex64)
+
+    def run(_: nn.Module, image: Tensor) -> Tensor:
+        return torch.view_as_real(weight @ image.flatten(2).to(torch.complex64))
+
+    audit = audited(Step(run))
+    assert (audit.effective_constants, audit.constant_bytes) == (30, 120)
+    assert audit.sizes[0].macs == 4 * 5 * 3 * 48
+
+
 @pytest.mark.parametrize(
     ("product", "named"),
     [
         (lambda w, x: (x.unsqueeze(1) * w).sum(2), True),
         (lambda w, x: (x.unsqueeze(1).expand(1, 5, 3, 8, 6) * w).sum(2), True),
+        (lambda w, x: (x.unsqueeze(1) / w).sum(2), True),
+        (lambda w, x: (x.unsqueeze(1).repeat(1, 5, 1, 1, 1) * w).cumsum(2), True),
+        (lambda w, x: functional.avg_pool3d(x.unsqueeze(1) * w, (3, 1, 1)), True),
+        (lambda w, x: sum(x[:, i : i + 1] * w[:, i] for i in range(3)), True),
+        (lambda w, x: added_products(w, x), True),
         (lambda w, x: x * w[:, 0], False),
         (lambda w, x: w[0] * w[:, :1] + x[:, :1], False),
+        (
+            lambda _, x: x * (x.mean((2, 3), keepdim=True) * x.mean(1, keepdim=True)).sigmoid(),
+            False,
+        ),
+        (lambda _, x: x.mean(3, keepdim=True).sigmoid() * x.mean(2, keepdim=True).sigmoid(), False),
+        (lambda w, x: x * w[:, 0] + x * x.sigmoid(), False),
     ],
-    ids=["convolution by broadcast", "expanded first", "scale of channels", "of constants"],
+    ids=[
+        "convolution by broadcast",
+        "expanded first",
+        "by division",
+        "repeated first",
+        "summed by pooling",
+        "term by term",
+        "addcmul",
+        "scale of channels",
+        "of constants",
+        "gate of channels and places",
+        "gate of rows and columns",
+        "two branches",
+    ],
 )
 def test_a_convolution_in_elementwise_clothes_is_named(
     product: Callable[[Tensor, Tensor], Tensor], named: bool
@@ -198,7 +354,7 @@ def test_a_convolution_in_elementwise_clothes_is_named(
         lambda m, x: product(m.c.weight[..., None, None], x), c=nn.Linear(3, 5 if named else 1)
     )
     audit = audited(network)
-    assert ("aten::mul (outer product)" in audit.uncounted) is named
+    assert ("aten::mul (summed)" in audit.uncounted) is named
     assert audit.complete is not named
 
 

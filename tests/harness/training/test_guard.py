@@ -39,7 +39,7 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs: Path, tmp_path
     with resources.as_file(resources.files("skimage") / "data" / "chelsea.png") as path:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     write_png(folder / "holiday.png", np.ascontiguousarray(pixels))
-    with pytest.raises(DataError, match="1 training images are scored") as error:
+    with pytest.raises(DataError, match="1 of 9 training images must not") as error:
         refuse_scored_images(opened(folder, tmp_path), ())
     assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image photographs)",)
 

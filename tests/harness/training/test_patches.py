@@ -42,7 +42,7 @@ def coordinates(tmp_path: Path) -> TrainingImages:
         lr.append(np.stack([rows, columns, np.full_like(rows, number)], axis=2).astype(np.uint8))
         hr.append(lr[-1].repeat(SCALE, axis=0).repeat(SCALE, axis=1))
         size = {"height": SCALE * height, "width": SCALE * width}
-        images.append(StoredImage(name=f"set/{number}", pixels="0" * 64, **size))
+        images.append(StoredImage(name=f"set/{number}", pixels="0" * 64, cropped=(), **size))
     opened = TrainingImages(tmp_path, images, SCALE)
     opened.__dict__.update(lr=tuple(lr), hr=tuple(hr))
     return opened

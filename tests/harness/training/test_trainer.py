@@ -481,7 +481,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     leaking.mkdir()
     (leaking / "a.png").write_bytes((held_out / "HR" / "100.png").read_bytes())
     opened = open_images([Source("leaking", leaking)], 2, cache=tmp_path / "decoded")
-    with pytest.raises(DataError, match="scored images"):
+    with pytest.raises(DataError, match="they are scored"):
         train_here(network("Small"), make_recipe(), opened, folder, validate=held_out)
     assert not folder.exists()
 

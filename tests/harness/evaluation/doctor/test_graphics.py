@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,23 @@ def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
     assert check.state == state
     assert (check.advice or "").startswith(advice)
     assert bool(check.advice) == bool(advice)
+
+
+@pytest.mark.parametrize(("device", "names"), [("cpu", {"GPU"}), ("cuda", {"GPU", "NVML"})])
+def test_a_gpu_that_is_not_measured_on_is_a_single_line(
+    machine: Build, monkeypatch: pytest.MonkeyPatch, device: str, names: set[str]
+) -> None:
+    properties = SimpleNamespace(name="Test GPU", total_memory=2**34, uuid=UUID)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # as if it were not installed
+    found = {check.name: check for check in check_gpu(machine(device=device))}
+    assert set(found) == names
+    assert found["GPU"].state == "ok"
+    assert found["GPU"].finding.startswith("Test GPU, number 0 of 1, 16 GiB")
+    assert found["GPU"].finding.endswith("; not asked for") == (device == "cpu")
 
 
 @pytest.mark.cuda

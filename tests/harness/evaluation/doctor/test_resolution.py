@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from harness.evaluation.doctor.resolution import check_resolution, judge_resolution
+from harness.evaluation.doctor.resolution import (
+    check_resolution,
+    judge_resolution,
+    network_and_copy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +59,16 @@ def test_a_machine_that_favours_one_of_two_equals_is_told() -> None:
 
 def test_too_few_pairs_are_a_problem() -> None:
     assert judge_resolution(ladder(0.01, count=4)).state == "problem"
+
+
+def test_a_network_and_its_copy_do_the_same_work() -> None:
+    ours, theirs = network_and_copy()
+    lr = torch.rand(1, 3, 8, 8)
+    with torch.inference_mode():
+        assert torch.equal(ours(lr), theirs(lr))
+    # Yet not with the very same memory.
+    addresses = [{weight.data_ptr() for weight in side.parameters()} for side in (ours, theirs)]
+    assert addresses[0].isdisjoint(addresses[1])
 
 
 @pytest.mark.slow

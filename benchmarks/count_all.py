@@ -1,0 +1,45 @@
+"""Counts every registered network when told to, in a process that has only imported torch.
+
+Says ``ready``, waits for a line, and answers with the number of networks counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import torch
+
+SCALE = 4
+
+
+def count_all() -> int:
+    """Complexity, audit and predicted memory of each network, with what these import."""
+    from harness.catalog.networks import build_deployed
+    from harness.catalog.registry import default_registry
+    from harness.probes.complexity import measure_complexity
+    from harness.probes.forward import PixelConversion
+    from harness.protocol import COUNTERS, Protocol
+    from harness.records import Absent
+
+    protocol = Protocol()
+    counted = 0
+    for model in default_registry():
+        scale = SCALE if SCALE in model.scales else model.scales[0]
+        conversion = PixelConversion.of(model, scale, model.data_range)
+        found = measure_complexity(
+            partial(build_deployed, model, scale),
+            input_size=conversion.input_size(protocol.counted_input),
+            memory_input=conversion.input_size(protocol.memory_input),
+            channels=conversion.channels,
+            counters=COUNTERS,
+        )
+        counted += not isinstance(found.predicted_memory, Absent)
+    return counted
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print("ready", flush=True)  # noqa: T201 - a script's output
+    sys.stdin.readline()
+    print(count_all(), flush=True)  # noqa: T201 - a script's output
