@@ -58,7 +58,8 @@ def measure_complexity(
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each
         counter. A complex number counts as two. What could not be counted, audited or
-        predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of ``audited_sizes``. Notices: those of
+        predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of
+        ``audited_sizes`` and of ``drawn_size``, ahead of the counters. Notices: those of
         ``audit.notices_of``, ``counter-spread`` (figures more than 2 % apart),
         ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
         ``opaque-operator`` (custom operators whose cost is unknown).

@@ -256,10 +256,11 @@ class Provenance:
 
     def _set(self, tensor: Tensor, origin: Constant | None, *, in_place: bool = False) -> None:
         memory = self._memory(tensor)
+        arrives = origin is None and memory.origin is not None
         memory.origin = origin
         # Counters rise after the operator was told of.
         memory.writes = max(memory.writes, _version(tensor)) + in_place
-        if origin is None:
+        if arrives:
             if memory.exported is not None:
                 self.opaque[memory.exported] += 1
             elif in_place and not tensor.is_sparse and not tensor.untyped_storage().resizable():

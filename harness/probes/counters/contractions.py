@@ -7,7 +7,6 @@ product that nothing sums.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -89,7 +88,7 @@ class Contractions:
 
     def _multiply(self, name: str, args: Sequence[Any], out: Tensor) -> None:
         factors = args[:2] if name in _PRODUCTS else args[-2:]
-        if not all(_is_many(factor) and self._weighs(factor) for factor in factors):
+        if not all(isinstance(each, Tensor) and self._weighs(each) for each in factors):
             # Scaling changes nothing about a sum of products.
             self._move(args[:2], out)
             return
@@ -137,11 +136,3 @@ class Contractions:
         if not isinstance(value, Tensor) or value.layout != torch.strided:
             return None
         return self._products.get(value.untyped_storage())
-
-
-def _is_many(value: Any) -> bool:
-    """Whether it is a tensor of more than one number, however often it is repeated."""
-    if not isinstance(value, Tensor):
-        return False
-    sides = zip(value.shape, value.stride(), strict=True)
-    return math.prod(size for size, stride in sides if stride) > 1

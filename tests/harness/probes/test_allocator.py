@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.allocator import Chunk, CachingAllocator, rounded
+from harness.probes.allocator import CachingAllocator, Chunk, rounded
 
 KIB, MIB = 2**10, 2**20
 

@@ -277,7 +277,7 @@ def test_a_convolution_by_numbers_of_the_code() -> None:
             sum(plane * number for plane, number in zip(planes, numbers, strict=True))
             for numbers in weights
         ]
-        return functional.pixel_shuffle(torch.stack(sums, 1), 4)  # type: ignore[arg-type]  # sum's
+        return functional.pixel_shuffle(torch.stack(sums, 1), 4)
 
     audit = audited(Step(run))
     numbers = {number for row in weights for number in row}
@@ -322,7 +322,7 @@ def test_complex_numbers_are_two() -> None:
         (lambda w, x: (x.unsqueeze(1).repeat(1, 5, 1, 1, 1) * w).cumsum(2), True),
         (lambda w, x: functional.avg_pool3d(x.unsqueeze(1) * w, (3, 1, 1)), True),
         (lambda w, x: sum(x[:, i : i + 1] * w[:, i] for i in range(3)), True),
-        (lambda w, x: added_products(w, x), True),
+        (added_products, True),
         (lambda w, x: x * w[:, 0], False),
         (lambda w, x: w[0] * w[:, :1] + x[:, :1], False),
         (

@@ -59,3 +59,54 @@ def test_modules_sum_to_the_published_total(name: str) -> None:
     assert total.macs == expected.get(name, total.macs)
     assert sum(part.macs for part in parts) == total.macs
     assert sum(part.params for part in parts) == total.params
+
+
+class Parts(nn.Module):
+    """Operators with several results, and a module with two outputs."""
+
+    class Halves(nn.Module):
+        def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+            first, second = features.chunk(2, 1)
+            return first, second
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+        self.norm = nn.GroupNorm(2, 4)
+        self.halves = Parts.Halves()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.halves(self.norm(self.pool(lr)))[1]  # type: ignore[no-any-return]  # modules
+
+
+def test_all_results_of_an_operator_are_allocated() -> None:
+    blocks = {
+        block.name: block for block in measure_blocks(Parts(), input_shape=(1, 4, 8, 6), depth=1)
+    }
+    pixels = 4 * 3
+    # float32 and the int64 place of each maximum; a mean and a deviation of each group.
+    assert blocks["pool"].allocated_bytes == 4 * pixels * (4 + 8)
+    assert blocks["norm"].allocated_bytes == 4 * pixels * 4 + 2 * 2 * 4
+    # Views of their input.
+    assert blocks["halves"].allocated_bytes == 0
+    assert blocks["halves"].output_shape == (1, 2, 4, 3)
+
+
+def test_a_module_that_fails_and_is_caught_is_left() -> None:
+    class Fails(nn.Module):
+        def forward(self, lr: Tensor) -> Tensor:
+            raise ValueError(f"{lr.ndim}")
+
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fails = Fails()
+
+        def forward(self, lr: Tensor) -> Tensor:
+            try:
+                return self.fails(lr)  # type: ignore[no-any-return]  # a module
+            except ValueError:
+                return lr + 1
+
+    whole, part = measure_blocks(Tries(), input_shape=(1, 3, 4, 4), depth=1)
+    assert (whole.allocated_bytes, part.allocated_bytes) == (3 * 16 * 4, 0)

@@ -36,12 +36,13 @@ def test_a_network_made_for_the_sizes_known_before_is_found() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             x = self.head(x)
-            return x if tuple(x.shape[2:]) in SIZES else self.body(x)  # type: ignore[no-any-return]  # modules
+            return x if tuple(x.shape[2:]) in SIZES else self.body(x)
 
     sizes = measure_complexity(
         Expects, input_size=(256, 256), memory_input=(510, 510), counters=("aten",), audit_seed=7
     )
     drawn = drawn_size(SIZES, 7)
+    assert drawn is not None
     found = {count.input_size: count.macs_per_pixel for count in audit_of(sizes).sizes}
     assert found == {**dict.fromkeys(SIZES, 24), drawn: 24 + 64}
     assert sizes.audit_seed == 7

@@ -340,6 +340,14 @@ def test_modules_that_copy_themselves_are_let() -> None:
     assert not network[0]._forward_hooks
 
 
+@pytest.mark.parametrize("number", [1j, complex(2), 2.0, 2])
+def test_numbers_that_change_the_type(number: complex) -> None:
+    image = torch.ones(1, 3, 4, 4)
+    with ShapeMode():
+        product, total = (image.to("meta") * number), (image.to("meta") + number)
+    assert (product.dtype, total.dtype) == ((image * number).dtype, (image + number).dtype)
+
+
 def test_the_real_forward_decides_what_is_raised() -> None:
     def count(_network: nn.Module, _lr: Tensor, without_values: bool) -> str:
         raise RuntimeError("without values" if without_values else "with values")
