@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.errors import (
+    RecordError,
+    UsageError,
+)
+
+pytest.importorskip(
+    "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"
+)
+
+from harness.training.trainer import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.training.images import TrainingImages
+    from harness.training.loop import Progress
+    from harness.training.recipe import Recipe
+    from harness.training.trainer import Trained
+
+TWO_STAGES = (
+    {"ema_decay": 0.9, "iterations": 23},
+    {
+        "loss": "l2",
+        "hr_patch": 32,
+        "epochs": 9,  # of 2 steps
+        "ema_decay": 0.8,
+        "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
+        "optimiser": {"name": "adamw", "weight_decay": 1e-3, "clip_norm": 1.0},
+    },
+)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train_here(
+    descriptor: ModelDescriptor, recipe: Recipe, images: TrainingImages, folder: Path, **fields: Any
+) -> Trained:
+    return train(descriptor, recipe, images, folder, device="cpu", **({"validate": None} | fields))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from harness.catalog.registry import ModelDescriptor
+from harness.training.images import Source, open_images
+from harness.training.recipe import Recipe
+from harness.training.trainer import train
+
+def kill(progress):
+    if progress.iteration == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+images = open_images([Source("photographs", Path({photographs!r}))], 2, cache=Path({cache!r}))
+train(
+    ModelDescriptor.model_validate_json({descriptor!r}),
+    Recipe.model_validate_json({recipe!r}),
+    images, {folder!r}, device="cpu", validate=None, progress=kill,
+)
+"""
+
+
+@pytest.mark.parametrize("at", [17, 36])
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(  # noqa: PLR0917 - fixtures
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    photographs: Path,
+    tmp_path: Path,
+    at: int,
+) -> None:
+    descriptor, recipe = network("Small"), make_recipe(*TWO_STAGES)
+    whole = train_here(descriptor, recipe, images, tmp_path / "whole")
+    script = KILLED.format(
+        tests=str(Path(__file__).parent),
+        at=at,
+        photographs=str(photographs),
+        cache=str(images.folder.parent),
+        descriptor=descriptor.model_dump_json(),
+        recipe=recipe.model_dump_json(),
+        folder=str(tmp_path / "killed"),
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    logged = [int(row["iteration"]) for row in rows_of(tmp_path / "killed")]
+    assert logged[-1] == at // 5 * 5
+    resumed = train_here(descriptor, recipe, images, tmp_path / "killed", resume=True)
+    assert_equal_bits(whole, resumed)
+    names = ("iteration", "stage", "learning_rate", "loss")
+    assert [[row[name] for name in names] for row in rows_of(tmp_path / "whole")] == [
+        [row[name] for name in names] for row in rows_of(tmp_path / "killed")
+    ]
+
+
+def assert_equal_bits(one: Trained, other: Trained) -> None:
+    ours, theirs = load_file(one.last), load_file(other.last)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    checkpoints = [
+        torch.load(trained.last.with_name("checkpoint.pt"), weights_only=True)["state"]
+        for trained in (one, other)
+    ]
+    assert torch.equal(checkpoints[0]["random"], checkpoints[1]["random"])
+    ours, theirs = (state["network"] for state in checkpoints)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+    distilled: bool,
+) -> None:
+    stages = list(TWO_STAGES)
+    if distilled:
+        from safetensors.torch import save_file
+
+        from harness.catalog.networks import build_network
+        from harness.catalog.registry import default_registry
+
+        weights = tmp_path / "teacher.safetensors"
+        save_file(build_network(default_registry().get("rfdn"), 2).state_dict(), weights)
+        teacher = {"teacher": "rfdn", "weights": str(weights), "kind": "feature"}
+        distillation = teacher | {"layers": [["body", "head"]]}
+        stages = [dict(stage) | {"distillation": distillation} for stage in stages]
+    recipe = make_recipe(*stages, hr_patch=32)
+    whole = train_here(network("Small"), recipe, images, tmp_path / "whole")
+
+    def stop(progress: Progress) -> None:
+        if progress.iteration == 23:  # the last of stage 1, which leaves a checkpoint
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train_here(network("Small"), recipe, images, tmp_path / "out", progress=stop)
+    resumed = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+    assert_equal_bits(whole, resumed)
+
+
+def test_resuming_what_is_done_changes_nothing(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe({"iterations": 12})
+    first = train_here(network("Small"), recipe, images, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    again = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+    assert again == first
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_workers_do_not_change_the_result(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe({"iterations": 12})
+    ends = [
+        train_here(network("Small"), recipe, images, tmp_path / str(workers), workers=workers)
+        for workers in (0, 2)
+    ]
+    assert_equal_bits(*ends)
+
+
+def test_another_training_s_folder_is_refused_with_every_difference(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe({"iterations": 10})
+    train_here(network("Small"), recipe, images, tmp_path / "out")
+    with pytest.raises(UsageError, match="holds a training already") as error:
+        train_here(network("Small"), recipe, images, tmp_path / "out")
+    assert "--resume" in error.value.advice
+    with pytest.raises(UsageError, match=r"recipe was .*; seed was 0, is 1"):
+        train_here(
+            network("Small"),
+            make_recipe({"iterations": 11}),
+            images,
+            tmp_path / "out",
+            seed=1,
+            resume=True,
+        )
+
+
+def test_there_must_be_something_to_resume(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=r"no checkpoint\.pt to resume from"):
+        train_here(network("Small"), make_recipe(), images, tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda _: b"no checkpoint"])
+def test_a_damaged_checkpoint_says_so(
+    network: Callable[..., ModelDescriptor],
+    make_recipe: Callable[..., Recipe],
+    images: TrainingImages,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    recipe = make_recipe({"iterations": 10})
+    train_here(network("Small"), recipe, images, tmp_path / "out")
+    path = tmp_path / "out" / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecordError, match=r"checkpoint\.pt: damaged"):
+        train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
