@@ -47,7 +47,7 @@ def race_command(
         typer.Option(
             help=(
                 "NAME=FILE or NAME=random. Repeatable. Networks not named take the released "
-                "weights if fetched, else random ones."
+                "weights if fetched, else demonstration or random ones."
             ),
         ),
     ] = None,

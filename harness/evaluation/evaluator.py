@@ -126,7 +126,8 @@ def measure_untimed(
         else:
             with suppress(WorkerError):
                 _probe(session, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
-        found.log_tail = session.log_tail
+    # Only when the worker has ended has all been read that it printed.
+    found.log_tail = session.log_tail
     return found
 
 
@@ -238,7 +239,6 @@ def time_replicate(
                     images, conditions = _time_images(session, pairs, design, on_step)
                 except WorkerError as failure:
                     images = failed(failure)
-        log_tail = session.log_tail
     return TimedPass(
         Replicate(
             index=index,
@@ -250,7 +250,7 @@ def time_replicate(
             images=images,
             conditions=conditions,
         ),
-        log_tail,
+        session.log_tail,
     )
 
 

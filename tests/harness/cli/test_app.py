@@ -124,7 +124,7 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
 
     board = esrbench("leaderboard", "--results", "out", "--class", "bf16, channels_last")
     assert "bf16, channels_last" in board.stdout
-    assert "The baseline is srresnet, timed in the same rounds." in board.stdout
+    assert "The baseline is srresnet, timed in the same rounds" in board.stdout
     shown = esrbench("show", by_name["bicubic"].run_id, "--results", "out").stdout
     assert "fresh-processes, order seed 5" in shown
     assert "latency at LR 16x24" in shown
@@ -295,7 +295,8 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(pair_folder: Path, tmp_path: P
     results = tmp_path / "results"
     with subprocess.Popen(
         [
-            *(command, "run", "bicubic", "rfdn", "--data", pair_folder, "--results", results),
+            *(command, "run", "bicubic", "rfdn", "imdn", "aidn", "srresnet", "rlfn"),
+            *("--data", pair_folder, "--results", results),
             *("--threads", "1", "--input-size", "16x16", "--no-latency"),
         ],
         stderr=subprocess.PIPE,
@@ -308,8 +309,9 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(pair_folder: Path, tmp_path: P
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert len(list(results.glob("runs/*.json"))) == 1
-    assert "interrupted: 1 finished runs" in stderr
+    finished = len(list(results.glob("runs/*.json")))
+    assert 1 <= finished < 6
+    assert f"interrupted: {finished} finished runs" in stderr
     assert "bicubic" in stdout
 
 
