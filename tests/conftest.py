@@ -32,6 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the README's commands, or one process would end with minutes of them alone."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Reference data, weights and facts that are not part of the project.

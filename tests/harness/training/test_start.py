@@ -48,10 +48,12 @@ def test_what_is_added_to_the_last_convolution_is_left_to_it() -> None:
             enlarged = nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
             return self.tail(enlarged) + 0.5 * enlarged
 
-    teacher = Skipping()
-    student = Skipping()
+    torch.manual_seed(0)
+    teacher, student = Skipping(), Skipping()
+    assert not torch.allclose(student.tail.weight, teacher.tail.weight, atol=0.1)
     solve_last_convolution(student, batches(teacher), 2)
-    assert torch.allclose(student.tail.weight, teacher.tail.weight, atol=1e-3)
+    # Bilinear features are nearly alike, so the ridge moves the solution by more than above.
+    assert torch.allclose(student.tail.weight, teacher.tail.weight, atol=1e-2)
 
 
 def test_only_the_last_convolution_changes(network: Callable[..., ModelDescriptor]) -> None:
