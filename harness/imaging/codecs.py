@@ -110,8 +110,8 @@ def decode_rgb(
         data: all of the file.
         name: stands for the file in errors.
         allow_grey: as ``read_rgb``.
-        proven: these very bytes were decoded before, so that the checksum of the compressed
-            pixels, which takes longer than to decode them, need not be verified again.
+        proven: these very bytes were decoded before, so that their checksums, which take longer
+            than to decode them, need not be verified again; the decoder verifies a chunk's.
 
     Returns:
         uint8 array (H, W, 3), RGB order, C-contiguous.
@@ -121,10 +121,8 @@ def decode_rgb(
     """
     header = _parse_header(data, name, allow_grey=allow_grey)
     is_png = data.startswith(_PNG_SIGNATURE)
-    if is_png:
-        compressed = _check_chunks(data, name)
-        if not proven:
-            _check_stream(compressed, header, name)
+    if is_png and not proven:
+        _check_stream(_check_chunks(data, name), header, name)
     fast = is_png and not header.grey
     pixels = _decode_png(data, header, name) if fast else _decode_any(data, name)
     if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
