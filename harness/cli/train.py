@@ -29,8 +29,13 @@ def train_command(
         ),
     ],
     output: Annotated[
-        Path, typer.Option(help="Folder for weights, checkpoint and log.", file_okay=False)
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder for weights, checkpoint and log.",
+            show_default="trained/MODEL-xSCALE-RECIPE",
+            file_okay=False,
+        ),
+    ] = None,
     scale: Annotated[int, typer.Option(help="Upscaling factor.")] = 4,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")
@@ -67,6 +72,7 @@ def train_command(
     descriptor = open_registry().get(name)
     descriptor.require_scale(scale)
     chosen = load_recipe(recipe)
+    folder = output or Path("trained") / f"{name}-x{scale}-{chosen.name}"
     sources = parse_sources(data)
     with progress_bar() as bar:
         decoding = bar.add_task("decoding", total=None)
@@ -87,7 +93,7 @@ def train_command(
             descriptor,
             chosen,
             images,
-            output,
+            folder,
             seed=seed,
             resume=resume,
             initial=start_from,

@@ -121,6 +121,17 @@ def test_what_cannot_be_trained_is_refused(
     assert "Traceback" not in done.stderr
 
 
+def test_without_an_output_the_folder_is_named_after_what_is_trained(
+    esrbench: Command, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
+    options = ("--validate", "none", "--workers", "0", "--device", "cpu")
+    recipe = ("--recipe", tmp_path / "brief.toml")
+    done = esrbench("train", "fsrcnn", *recipe, "--data", data, *options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "work/trained/fsrcnn-x4-brief/last.safetensors").is_file()
+
+
 def test_help_imports_nothing_heavy(esrbench: Command) -> None:
     done = esrbench("train", "--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
