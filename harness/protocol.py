@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 Device = Literal["cpu", "cuda"]
 CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
@@ -128,6 +128,31 @@ class LatencyDesign(Frozen):
         return self
 
 
+class TrustDesign(Frozen):
+    """How the evaluator checks what a worker says of its time, and what counts as cheating.
+
+    Attributes:
+        null_rounds: timed rounds of the null network at each LR size.
+        claim_tolerance: share of trusted time by which a claim may differ, where three standard
+            deviations of the null network's time are not more.
+        repeated_rounds: rounds that show one input again, to find out a cache; 0 for none.
+        caching_ratio: an input shown again may take no less than this share of a fresh one.
+        scored_variants: variants an image that are scored beside it; 0 for none.
+        memorising_db: by which images may score better than variants of them, mean over images.
+        idle_cpus: CPUs that a worker may keep busy while nothing is asked of it.
+        extra_cpus: CPUs beyond its threads that it may keep busy within a round.
+    """
+
+    null_rounds: PositiveInt = 15
+    claim_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
+    caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
+    scored_variants: Annotated[int, Field(ge=0)] = 3
+    memorising_db: Annotated[float, Field(ge=0)] = 0.05
+    idle_cpus: Annotated[float, Field(ge=0)] = 0.3
+    extra_cpus: Annotated[float, Field(ge=0)] = 0.5
+
+
 class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.
 
@@ -182,10 +207,11 @@ class Protocol(Frozen):
             largest LR image of DIV2K validation at x4, where the challenge's peak is reached.
         counters: complexity counters, in table order.
         latency: timing design, or None to leave latency out.
+        trust: how timed workers are checked.
         quality: score definition.
     """
 
-    version: Literal[1] = PROTOCOL_VERSION
+    version: Literal[2] = PROTOCOL_VERSION
     device: Device = "cpu"
     forward: ForwardPolicy = ForwardPolicy()
     threads: PositiveInt | None = None
@@ -194,6 +220,7 @@ class Protocol(Frozen):
     memory_input: tuple[PositiveInt, PositiveInt] = (510, 510)
     counters: tuple[CounterName, ...] = COUNTERS
     latency: LatencyDesign | None = LatencyDesign()
+    trust: TrustDesign = TrustDesign()
     quality: QualityDefinition = QualityDefinition()
 
     def digest(self) -> str:

@@ -104,6 +104,7 @@ def make_record() -> Callable[..., RunRecord]:
             run_id=f"run-{name}-{next(_numbers)}",
             created=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_numbers)),
             duration_seconds=1.0,
+            fingerprint=fields.pop("fingerprint", "f" * 64),
             status=fields.pop("status", "ok"),
             entry=EntryIdentity(
                 name=name,
@@ -131,6 +132,7 @@ def make_record() -> Callable[..., RunRecord]:
             latency=fields.pop("latency", absent),
             memory=absent,
             quality=absent,
+            trust=absent,
             values={
                 key: Absent(kind="unavailable", reason=str(given[key]))
                 if isinstance(given.get(key), str)

@@ -19,6 +19,7 @@ from harness.records.race import (
     RaceVerdict,
 )
 from harness.records.run import (
+    RANKED_STATUSES,
     SCHEMA_VERSION,
     DataIdentity,
     EntryIdentity,
@@ -26,6 +27,8 @@ from harness.records.run import (
     ImageScore,
     Quality,
     RunRecord,
+    Status,
+    Tier,
     WeightsIdentity,
 )
 from harness.records.timing import (
@@ -35,11 +38,24 @@ from harness.records.timing import (
     Latency,
     LatencySamples,
     Memory,
+    NullSamples,
     Replicate,
+    Trust,
+    VariantScores,
 )
-from harness.records.values import Absent, Count, Interval, Notice, Seconds, Sha256, Value
+from harness.records.values import (
+    Absent,
+    Count,
+    FailureKind,
+    Interval,
+    Notice,
+    Seconds,
+    Sha256,
+    Value,
+)
 
 __all__ = [
+    "RANKED_STATUSES",
     "SCHEMA_VERSION",
     "Absent",
     "Audit",
@@ -52,6 +68,7 @@ __all__ = [
     "DataIdentity",
     "EntryIdentity",
     "Environment",
+    "FailureKind",
     "ImageMemory",
     "ImageScore",
     "Interval",
@@ -59,6 +76,7 @@ __all__ = [
     "LatencySamples",
     "Memory",
     "Notice",
+    "NullSamples",
     "PairedBatch",
     "PairedEstimate",
     "PairedProcess",
@@ -71,6 +89,10 @@ __all__ = [
     "Seconds",
     "Sha256",
     "SizedCount",
+    "Status",
+    "Tier",
+    "Trust",
     "Value",
+    "VariantScores",
     "WeightsIdentity",
 ]

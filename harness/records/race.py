@@ -74,7 +74,7 @@ class RaceRecord(Frozen):
         notices: typed warnings.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     regime: Literal["paired"] = "paired"
     race_id: str
     created: datetime

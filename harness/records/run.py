@@ -9,10 +9,43 @@ from pydantic import Field
 
 from harness.protocol import Frozen, Protocol
 from harness.records.counts import Complexity
-from harness.records.timing import Latency, Memory
-from harness.records.values import Absent, Count, Notice, Seconds, Sha256, Value
+from harness.records.timing import Latency, Memory, Trust
+from harness.records.values import (
+    Absent,
+    Count,
+    FailureKind,
+    Notice,
+    Seconds,
+    Sha256,
+    Value,
+)
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+Tier = Literal["bubblewrap", "landlock", "subprocess"]
+"""What stands between a submission and the machine, strongest first."""
+
+Status = (
+    FailureKind
+    | Literal[
+        "ok",
+        "suspect-caching",
+        "suspect-memorising",
+        "suspect-hidden-work",
+        "timing-disputed",
+        "infra-error",
+        "interrupted",
+    ]
+)
+"""How a run ended. A failure is that of the first probe that failed. ``suspect-*`` and
+``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
+were faster, that images scored better than variants of them, that work went on outside of the
+timed rounds, or that the worker's own times disagree with the evaluator's. ``infra-error``: the
+harness or its machine failed, so the entry is to be run again. ``interrupted``: fewer replicates
+were timed than the protocol asks for."""
+
+RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed"})
+"""Of runs that leaderboards rank; those of disputed timing by the evaluator's time."""
 
 
 class ImageScore(Frozen):
@@ -36,11 +69,11 @@ class WeightsIdentity(Frozen):
 
     Attributes:
         source: ``released`` by the authors; ``demo`` for those that ship with esrbench, which are
-            not the authors'; any other ``file``; ``random``; ``none`` where there are no
-            parameters.
+            not the authors'; ``submitted`` with an entry's folder; any other ``file``;
+            ``random``; ``none`` where there are no parameters.
     """
 
-    source: Literal["released", "demo", "file", "random", "none"]
+    source: Literal["released", "demo", "submitted", "file", "random", "none"]
     filename: str | None = None
     sha256: Sha256 | None = None
     file_bytes: Count | None = None
@@ -98,6 +131,7 @@ class Environment(Frozen):
         malloc: settings of the C library's allocator in workers, or which other one serves.
         libraries: versions of CUDA and cuDNN, by name; empty on CPU.
         variables: inherited by workers, and known to alter what is measured.
+        isolation: of workers.
     """
 
     python: str
@@ -112,7 +146,7 @@ class Environment(Frozen):
     malloc: dict[str, str]
     libraries: dict[str, str] = {}
     variables: dict[str, str] = {}
-    isolation: Literal["subprocess"]
+    isolation: Tier
 
 
 class RunRecord(Frozen):
@@ -120,16 +154,24 @@ class RunRecord(Frozen):
 
     Attributes:
         run_id: unique and sortable by time.
-        status: ``ok``; ``failed`` when any probe that was tried failed; ``interrupted`` when
-            fewer replicates were timed than the protocol asks for.
+        fingerprint: covers entry, source files, weights, data, protocol, harness and machine as
+            they were known before anything ran; runs of one fingerprint repeat one another.
+        status: how it ended.
+        cause: of any status but ``ok``, one sentence.
+        advice: what to do about it, if anything.
+        trust: what the evaluator's clock and its tests for cheating say.
         values: every metric of ``harness.metrics.METRICS``, measured or absent with a reason.
+        log_tail: last lines that the workers printed; kept for any status but ``ok``.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     run_id: str
     created: datetime
     duration_seconds: Seconds
-    status: Literal["ok", "failed", "interrupted"]
+    fingerprint: Sha256
+    status: Status
+    cause: str | None = None
+    advice: str | None = None
     entry: EntryIdentity
     data: DataIdentity
     protocol: Protocol
@@ -140,6 +182,7 @@ class RunRecord(Frozen):
     latency: Latency | Absent
     memory: Memory | Absent
     quality: Quality | Absent
+    trust: Trust | Absent
     values: dict[str, Value | Absent]
     notices: tuple[Notice, ...] = ()
     log_tail: str = ""
@@ -149,9 +192,13 @@ class RunRecord(Frozen):
         value = self.values.get(metric)
         return value.value if isinstance(value, Value) else None
 
-    def failure(self) -> str | None:
-        """Why the first failed probe failed, or None."""
-        # In the order in which they are probed.
+    @property
+    def ranked(self) -> bool:
+        """Whether leaderboards rank it."""
+        return self.status in RANKED_STATUSES
+
+    def failure(self) -> Absent | None:
+        """The first failed probe, in the order in which they are tried, or None."""
         parts: list[object] = [self.quality, self.memory, self.complexity]
         if isinstance(self.complexity, Complexity):
             parts += self.complexity.counters.values()
@@ -159,5 +206,6 @@ class RunRecord(Frozen):
         if isinstance(self.latency, Latency):
             for replicate in self.latency.replicates:
                 parts += [replicate.fixed, replicate.images]
-        failed = (part for part in parts if isinstance(part, Absent) and part.kind == "failed")
-        return next((part.reason for part in failed), None)
+        return next(
+            (part for part in parts if isinstance(part, Absent) and part.kind == "failed"), None
+        )

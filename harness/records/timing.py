@@ -41,27 +41,55 @@ class Conditions(Frozen):
     repeats: Count = 0
 
 
-class LatencySamples(Frozen):
-    """Raw forward times at one input.
+class VariantScores(Frozen):
+    """How well delivered SR fits, for the image as it is and for variants of it.
+
+    A variant is a window, of the LR image's own size, of the image mirrored at its borders, and
+    then flipped or not; its HR is known exactly. Both means are over the same HR pixels.
 
     Attributes:
-        input_name: image name, or ``fixed`` for the protocol's fixed input.
+        rounds: variants that were scored.
+        clean_psnr_rgb: mean over variants of the PSNR of the image's own SR on the pixels that
+            the variant shows of it, dB; None where one of them has no error.
+        variant_psnr_rgb: of the variants' SR on these pixels, likewise.
+    """
+
+    rounds: Count
+    clean_psnr_rgb: float | None
+    variant_psnr_rgb: float | None
+
+
+class LatencySamples(Frozen):
+    """Raw forward times at one input size, each round with an input that was never seen before.
+
+    Attributes:
+        input_name: image name, or ``fixed`` for the protocol's fixed input. Rounds show variants
+            of the image (``VariantScores``), once the image itself; the fixed input is new noise
+            each round.
         lr_size: LR height and width in pixels.
-        clock: what gives ``seconds``: the host's monotonic clock, or CUDA events around the
-            forward.
+        clock: what gives ``seconds`` in the worker: the host's monotonic clock, or CUDA events
+            around the forward.
         first_seconds: of the very first forward at this input, whatever became of it.
         warmup_seconds: times of the warm-up forwards at this shape, first one first; empty if
             an earlier input had warmed it.
         steady: the warm-up ended because forwards had become no faster, not at its bound; true
             where an earlier input had warmed the shape.
-        seconds: times of the measured forwards of the network alone, in order.
-        delivered_seconds: of the same forwards, by the host's monotonic clock: from the call
-            to all SR pixels as uint8 in host memory.
-        preparation_seconds: times of enlarging the LR image by bicubic, for networks that take
-            it enlarged; empty for others.
+        seconds: times of the measured forwards of the network alone, in order, as the worker
+            claims them.
+        delivered_seconds: of the same rounds by the evaluator's monotonic clock: from revealing
+            the LR pixels to its own copy of all SR pixels as uint8.
+        repeated_seconds: the same clock's, of rounds that all showed the last input again; empty
+            where that was not tried.
+        preparation_seconds: times of enlarging the LR image by bicubic, as the worker claims
+            them, for networks that take it enlarged; empty for others.
         stopped_by: what ended the rounds.
         conditions: of the machine meanwhile.
-        output_sha256: of the SR pixels of the last forward, uint8 (H, W, 3) RGB.
+        output_sha256: of the SR pixels that were delivered in a timed round for the image
+            itself, uint8 (H, W, 3) RGB; None for the fixed input.
+        variants: what variants of the image scored beside it; None where they were not.
+        forward_cpus: CPU time that the worker took within the rounds, per second of them; None
+            where the system does not tell.
+        idle_cpus: CPU time that it took per second while nothing was asked of it, likewise.
     """
 
     input_name: str
@@ -72,10 +100,26 @@ class LatencySamples(Frozen):
     steady: bool
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
     delivered_seconds: tuple[Seconds, ...] = ()
+    repeated_seconds: tuple[Seconds, ...] = ()
     preparation_seconds: tuple[Seconds, ...] = ()
     stopped_by: StoppedBy
     conditions: Conditions | None = None
     output_sha256: Sha256 | None = None
+    variants: VariantScores | None = None
+    forward_cpus: Share | None = None
+    idle_cpus: Share | None = None
+
+
+class NullSamples(Frozen):
+    """What a network that only repeats pixels took, in a worker like the others.
+
+    Attributes:
+        lr_size: LR height and width in pixels.
+        delivered_seconds: as of ``LatencySamples``.
+    """
+
+    lr_size: tuple[Count, Count]
+    delivered_seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
 
 
 class Replicate(Frozen):
@@ -93,6 +137,7 @@ class Replicate(Frozen):
         images: at the images of the data set.
         conditions: of the machine from loading to the last timed input; they tell what inputs
             too short to have load and steal of their own do not.
+        null: of the same round, for every size of these inputs.
     """
 
     index: Count
@@ -103,6 +148,34 @@ class Replicate(Frozen):
     fixed: LatencySamples | Absent
     images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
     conditions: Conditions | None = None
+    null: tuple[NullSamples, ...] = ()
+
+
+class Trust(Frozen):
+    """The evaluator's own account of an entry's time, and what its tests for cheating found.
+
+    Trusted time is the mean over images and processes of the median from revealing a fresh input
+    to holding all SR pixels, less the same median of the null network.
+
+    Attributes:
+        claimed_seconds: the worker's own account of the same rounds.
+        trusted_seconds: the evaluator's; None where the null network was not timed.
+        tolerance_seconds: within which both agree; None likewise.
+        repeated_ratio: time of inputs shown again over that of fresh ones; None if not tried.
+        clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
+        variant_psnr_rgb: likewise of the variants.
+        idle_cpus: largest of ``LatencySamples.idle_cpus``, or None.
+        forward_cpus: largest of ``LatencySamples.forward_cpus``, or None.
+    """
+
+    claimed_seconds: Seconds
+    trusted_seconds: float | None
+    tolerance_seconds: Seconds | None
+    repeated_ratio: Share | None = None
+    clean_psnr_rgb: float | None = None
+    variant_psnr_rgb: float | None = None
+    idle_cpus: Share | None = None
+    forward_cpus: Share | None = None
 
 
 class BaselineTimes(Frozen):
@@ -129,6 +202,7 @@ class Latency(Frozen):
         session: shared by all entries that were interleaved with one another.
         order_seed: seed of the order of entries in every round.
         entries: names of all entries of a round, sorted.
+        variant_seed: drawn anew for each run; of the inputs of all rounds.
         replicates: in order.
         baseline: what the named baseline took in the same rounds.
     """
@@ -137,6 +211,7 @@ class Latency(Frozen):
     session: str
     order_seed: Count
     entries: tuple[str, ...]
+    variant_seed: Count
     replicates: Annotated[tuple[Replicate, ...], Field(min_length=1)]
     baseline: BaselineTimes | None = None
 

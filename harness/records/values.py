@@ -13,6 +13,14 @@ Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
+FailureKind = Literal[
+    "load-error", "forward-error", "invalid-output", "timeout", "oom", "crash", "protocol"
+]
+"""What can go wrong with a network in its worker: it does not build or load; its forward raises;
+what comes out is no SR image; no answer in time; memory ran out; its process died; it spoke
+something else than the worker's protocol."""
+
+
 class Absent(Frozen):
     """A value that was not measured, and why; never 0, never a guess.
 
@@ -21,11 +29,14 @@ class Absent(Frozen):
             leaves it out) or ``failed`` (it was tried).
         reason: one sentence.
         advice: what would make it measurable, if anything.
+        failure: what went wrong, where a network failed; None where the harness or its machine
+            did, and for the other kinds.
     """
 
     kind: Literal["unavailable", "skipped", "failed"]
     reason: str
     advice: str | None = None
+    failure: FailureKind | None = None
 
 
 class Notice(Frozen):
