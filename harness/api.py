@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.catalog.networks import WeightsChoice
+    from harness.isolation.sandbox import IsolationChoice
     from harness.protocol import CounterName
     from harness.ranking.leaderboard import Leaderboard
     from harness.records import Complexity, Quality, RunRecord
@@ -154,6 +155,7 @@ def run(
     protocol: Protocol | None = None,
     baseline: str | None = None,
     order_seed: int = 0,
+    isolation: IsolationChoice = "auto",
     results: str | os.PathLike[str] | None = None,
 ) -> list[RunRecord]:
     """Measure registered networks, each in a worker process, and store the records.
@@ -166,6 +168,7 @@ def run(
         protocol: settings; CPU defaults if left out.
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
+        isolation: how strong a wall around workers is asked for.
         results: folder of run records; ``results`` if left out.
 
     Raises:
@@ -185,6 +188,7 @@ def run(
         scale,
         weights=weights or {},
         protocol=protocol or Protocol(),
+        isolation=isolation,
         baseline=baseline,
         order_seed=order_seed,
     )

@@ -15,6 +15,8 @@ from harness.records import Environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.records import Tier
+
 RECORDED_PACKAGES = (
     "torch",
     "numpy",
@@ -143,7 +145,11 @@ def disturbing_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def describe_environment(
-    *, threads: int, accelerator: str | None, libraries: Mapping[str, str] | None = None
+    *,
+    threads: int,
+    accelerator: str | None,
+    libraries: Mapping[str, str] | None = None,
+    tier: Tier = "subprocess",
 ) -> Environment:
     """The environment of a run.
 
@@ -151,6 +157,7 @@ def describe_environment(
         threads: CPU threads that forwards use.
         accelerator: name of the GPU, or None on CPU.
         libraries: versions of the GPU's libraries, by name.
+        tier: of the wall around workers.
     """
     return Environment(
         python=platform.python_version(),
@@ -165,5 +172,5 @@ def describe_environment(
         malloc=malloc_settings(),
         libraries=dict(libraries or {}),
         variables=disturbing_variables(os.environ),
-        isolation="subprocess",
+        isolation=tier,
     )

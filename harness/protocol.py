@@ -135,8 +135,9 @@ class TrustDesign(Frozen):
         null_rounds: timed rounds of the null network at each LR size.
         claim_tolerance: share of trusted time by which a claim may differ, where three standard
             deviations of the null network's time are not more.
-        repeated_rounds: rounds that show one input again, to find out a cache; 0 for none.
-        caching_ratio: an input shown again may take no less than this share of a fresh one.
+        repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
+        caching_ratio: a cache is suspected where all second times of an input are below this share
+            of all first ones.
         scored_variants: variants an image that are scored beside it; 0 for none.
         memorising_db: by which images may score better than variants of them, mean over images.
         idle_cpus: CPUs that a worker may keep busy while nothing is asked of it.

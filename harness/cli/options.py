@@ -26,6 +26,14 @@ CudnnBenchmarkOption = Annotated[
     bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
 ]
 
+IsolationOption = Annotated[
+    Literal["auto", "require-bwrap", "landlock", "subprocess"],
+    typer.Option(
+        help="Wall around networks: the strongest there is, or this one; official runs require "
+        "bubblewrap."
+    ),
+]
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """``HxW`` in LR pixels; a single number is a square.

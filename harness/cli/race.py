@@ -20,6 +20,7 @@ from harness.cli.options import (
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
+    IsolationOption,
     PrecisionOption,
     parse_size,
     parse_weights,
@@ -62,6 +63,7 @@ def race_command(
     max_pairs: Annotated[
         int, typer.Option(min=1, help="Pairs after which it is inconclusive.")
     ] = DESIGN.max_pairs,
+    isolation: IsolationOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and the input.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
     results_folder: Annotated[
@@ -105,6 +107,7 @@ def race_command(
             theirs,
             protocol,
             design,
+            isolation=isolation,
             on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
             timeout_seconds=timeout,
         )

@@ -22,6 +22,7 @@ from harness.cli.options import (
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
+    IsolationOption,
     PrecisionOption,
     parse_size,
     parse_weights,
@@ -126,6 +127,7 @@ def run_command(
         Path | None,
         typer.Option(help="Folder for SR images as PNG.", file_okay=False),
     ] = None,
+    isolation: IsolationOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
     results: Annotated[
@@ -189,11 +191,13 @@ def run_command(
             scale,
             weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
             protocol=protocol,
+            isolation=isolation,
             baseline=baseline,
             order_seed=order_seed,
             sr_folder=save_sr,
             on_image=on_image,
         )
+    print_banner(suite)
     records, interrupted = execute(suite, store, timeout_seconds=timeout)
     if as_json:
         document = {
@@ -211,8 +215,15 @@ def run_command(
         messages().print(f"interrupted: {len(records)} finished runs are in {store.runs}")
         sys.exit(EXIT_INTERRUPTED)
     messages().print(f"{len(records)} new records are in {store.runs}", markup=False)
-    if any(record.status == "failed" for record in records):
+    if any(record.status != "ok" and not record.ranked for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
+
+
+def print_banner(suite: Suite) -> None:
+    """Say what the wall does not keep from networks, unless it keeps everything."""
+    banner = suite.wall.sandbox.banner
+    if banner is not None:
+        messages().print(f"warning: {banner}", style="yellow", markup=False)
 
 
 def report(records: Sequence[RunRecord]) -> None:
@@ -254,11 +265,9 @@ def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list
         try:
             for record in run_suite(suite, store, on_step=on_step, timeout_seconds=timeout_seconds):
                 records.append(record)
-                failure = record.failure()
                 line = f"{record.entry.name} on {record.data.name}: {record.status}"
-                line += f" in {record.duration_seconds:.0f} s" + (
-                    f" ({failure})" if failure else ""
-                )
+                line += f" in {record.duration_seconds:.0f} s"
+                line += f" ({record.cause})" if record.cause else ""
                 progress.print(line, markup=False)
         except KeyboardInterrupt:
             return records, True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from harness.environment import cpus_available, describe_environment
 from harness.evaluation.noise import noise_notices
 from harness.evaluation.runtimes import images_seconds
 from harness.evaluation.summary import summarise
+from harness.evaluation.trust import NO_NULL, Finding, account, examine
 from harness.protocol import digest_of
 from harness.records import (
     Absent,
@@ -19,7 +20,10 @@ from harness.records import (
     Latency,
     LatencySamples,
     Notice,
+    Quality,
     RunRecord,
+    Trust,
+    first_failure,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from harness.evaluation.evaluator import Entry, UntimedPass
     from harness.protocol import Protocol
-    from harness.records import DataIdentity, Replicate
+    from harness.records import DataIdentity, ImageScore, Replicate, Tier
 
 
 def assemble(
@@ -37,6 +41,9 @@ def assemble(
     data: DataIdentity,
     protocol: Protocol,
     *,
+    rescored: Sequence[ImageScore] = (),
+    tier: Tier,
+    fingerprint: str,
     run_id: str,
     created: datetime,
     duration_seconds: float,
@@ -49,22 +56,32 @@ def assemble(
         latency: what was timed, or why nothing was.
         data: identity of the images.
         protocol: settings.
+        rescored: scores of timed SR images that are not those that were scored untimed; they count.
+        tier: of the wall behind which the workers ran.
+        fingerprint: of the run.
         run_id: of the record.
         created: when the entry was begun.
         duration_seconds: that its passes took.
-        log_tail: last of what its workers printed; kept where something failed.
+        log_tail: last of what its workers printed; kept where not all is well.
     """
     entry, ready = untimed.entry, untimed.ready
+    quality = _as_timed(untimed.quality, rescored)
     environment = describe_environment(
         threads=ready.threads if ready else protocol.threads or cpus_available(),
         accelerator=ready.accelerator if ready else None,
         libraries=ready.libraries if ready else {},
+        tier=tier,
     )
-    record = RunRecord(
+    trust = account(latency, protocol.trust)
+    finding = _finding(untimed, latency, trust, protocol, threads=environment.threads)
+    return RunRecord(
         run_id=run_id,
         created=created,
         duration_seconds=duration_seconds,
-        status="ok",
+        fingerprint=fingerprint,
+        status=finding.status if finding else "ok",
+        cause=finding.cause if finding else None,
+        advice=finding.advice if finding else None,
         entry=identify(entry, ready.code_sha256 if ready else None),
         data=data,
         protocol=protocol,
@@ -74,20 +91,19 @@ def assemble(
         complexity=untimed.complexity,
         latency=latency,
         memory=untimed.memory,
-        quality=untimed.quality,
+        quality=quality,
+        trust=trust,
         values=summarise(
             complexity=untimed.complexity,
-            quality=untimed.quality,
+            quality=quality,
             latency=latency,
             memory=untimed.memory,
             weights=entry.weights.identity,
+            disputed=finding is not None and finding.status == "timing-disputed",
         ),
         notices=tuple(_notices(untimed, latency, protocol)),
+        log_tail=log_tail if finding else "",
     )
-    status = _status(record, protocol)
-    if status == "ok":
-        return record
-    return record.model_copy(update={"status": status, "log_tail": log_tail})
 
 
 def identify(entry: Entry, code_sha256: str | None) -> EntryIdentity:
@@ -118,15 +134,38 @@ def baseline_times(name: str, replicates: Sequence[Replicate], *, rounds: int) -
     )
 
 
-def _status(record: RunRecord, protocol: Protocol) -> Literal["ok", "failed", "interrupted"]:
-    if record.failure() is not None:
-        return "failed"
+def _as_timed(quality: Quality | Absent, rescored: Sequence[ImageScore]) -> Quality | Absent:
+    """Scores of the SR images that were timed, wherever they are others."""
+    if isinstance(quality, Absent) or not rescored:
+        return quality
+    timed = {score.image: score for score in rescored}
+    images = tuple(timed.get(score.image, score) for score in quality.images)
+    return quality.model_copy(update={"images": images})
+
+
+def _finding(
+    untimed: UntimedPass,
+    latency: Latency | Absent,
+    trust: Trust | Absent,
+    protocol: Protocol,
+    *,
+    threads: int,
+) -> Finding | None:
+    """Why a run is not simply ``ok``: a failure, an interruption, or a suspicion."""
+    failure = first_failure(untimed.quality, untimed.memory, untimed.complexity, latency)
+    if failure is not None:
+        return Finding(failure.failure or "infra-error", failure.reason, failure.advice)
     if protocol.latency is not None and (
-        isinstance(record.latency, Absent)
-        or len(record.latency.replicates) < protocol.latency.processes
+        isinstance(latency, Absent) or len(latency.replicates) < protocol.latency.processes
     ):
-        return "interrupted"
-    return "ok"
+        return Finding(
+            "interrupted",
+            "interrupted before all processes had timed it",
+            "Run again with --resume.",
+        )
+    if isinstance(trust, Trust) and trust.trusted_seconds is None:
+        return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
+    return examine(trust, protocol.trust, threads=threads)
 
 
 def _notices(
@@ -148,8 +187,8 @@ def _notices(
     if differing:
         yield Notice(
             code="outputs-differ",
-            message=f"the SR images that were timed are not those that were scored, on "
-            f"{len(differing)} images, {differing[0]} among them",
+            message="the SR images that were timed are not those of the untimed pass, on "
+            f"{len(differing)} images, {differing[0]} among them; the timed ones are scored",
             advice="Look for random or state-keeping operators; a GPU's may also differ by order "
             "of summation.",
         )

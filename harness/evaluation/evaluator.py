@@ -1,7 +1,7 @@
-"""Measure one entry: HR images, scores and the record stay on this side of the worker.
+"""Score and count one entry: HR images, scores and the record stay on this side of the worker.
 
-Two passes, each in a worker of its own: one untimed, for scores, memory and counts, whose
-decoding and scoring overlap the forwards; one or more timed, quiesced, in fresh processes.
+This pass is untimed, so that decoding and scoring may overlap the forwards. Timed passes, in
+fresh processes, are ``harness.evaluation.replicate``'s.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import MeasurementError
 from harness.evaluation.quality_pass import score_images
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
-from harness.records import Absent, Complexity, LatencySamples, Memory, Quality, Replicate
+from harness.records import Absent, Complexity, Memory, Quality
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,19 +23,15 @@ if TYPE_CHECKING:
     from harness.catalog.networks import ResolvedWeights
     from harness.catalog.registry import ModelDescriptor
     from harness.isolation.messages import Ready
-    from harness.protocol import LatencyDesign, Protocol
-    from harness.records import Conditions
+    from harness.isolation.wall import Wall
+    from harness.protocol import Protocol
 
 UNTIMED_STEPS_BESIDE_IMAGES = 3
 """Load, read memory, count."""
-TIMED_STEPS_BESIDE_IMAGES = 2
-"""Load, fixed input."""
-
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
 
 NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
-NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +47,11 @@ class Entry:
     descriptor: ModelDescriptor
     scale: int
     weights: ResolvedWeights
+
+    @property
+    def scored(self) -> bool:
+        """Whether its SR images mean anything: with random weights they do not."""
+        return self.weights.identity.source != "random"
 
 
 @dataclass(slots=True)
@@ -74,24 +74,12 @@ class UntimedPass:
     log_tail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TimedPass:
-    """What one timed pass found, and the last of what its worker printed."""
-
-    replicate: Replicate
-    log_tail: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether it lacks anything."""
-        return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
-
-
 def measure_untimed(
     entry: Entry,
     pairs: ImagePairs,
     protocol: Protocol,
     *,
+    wall: Wall,
     sr_folder: Path | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
@@ -105,6 +93,7 @@ def measure_untimed(
         entry: network and weights.
         pairs: checked LR and HR images.
         protocol: settings.
+        wall: behind which the worker runs.
         sr_folder: where SR images are written as PNG, or None.
         on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
@@ -114,7 +103,9 @@ def measure_untimed(
         RecordError: an SR image cannot be written.
     """
     found = UntimedPass(entry)
-    with WorkerSession(timeout_seconds=timeout_seconds) as session:
+    with wall.worker(
+        (entry.descriptor, entry.weights), protocol=protocol, timeout_seconds=timeout_seconds
+    ) as session:
         try:
             on_step("loading")
             found.ready = session.load(
@@ -159,7 +150,7 @@ def _probe(
             )
         except MeasurementError as failure:
             found.quality = failed(failure)
-            _raise_if_fatal(failure)
+            raise_if_fatal(failure)
         else:
             found.output_sha256 = scored.output_sha256
             if unscored:
@@ -172,111 +163,13 @@ def _probe(
         found.memory = session.read_memory()
     except WorkerError as failure:
         found.memory = failed(failure)
-        _raise_if_fatal(failure)
+        raise_if_fatal(failure)
     # Counters import and patch much of torch, so they come last.
     on_step("counting")
     try:
         found.complexity = session.count_complexity()
     except WorkerError as failure:
         found.complexity = failed(failure)
-
-
-def time_replicate(
-    entry: Entry,
-    pairs: ImagePairs,
-    protocol: Protocol,
-    design: LatencyDesign,
-    *,
-    code_sha256: str | None,
-    index: int,
-    position: int,
-    on_step: Step = lambda _: None,
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-) -> TimedPass:
-    """Time an entry in a fresh process: the fixed input first, then every image.
-
-    While a forward runs, this process waits and does nothing else.
-
-    Args:
-        entry: network and weights.
-        pairs: checked LR and HR images.
-        protocol: settings.
-        design: of the timing.
-        code_sha256: of the network's code when it was scored.
-        index: number of the round.
-        position: of the entry in the round.
-        on_step: told the name of each step, ``len(pairs) + TIMED_STEPS_BESIDE_IMAGES`` in all.
-        timeout_seconds: deadline of each request to the worker.
-
-    Raises:
-        DataError: an image changed since it was checked.
-    """
-    started = datetime.now(UTC)
-    cpus: tuple[int, ...] = ()
-    conditions: Conditions | None = None
-    fixed: LatencySamples | Absent = NOT_REACHED
-    images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
-    with WorkerSession(timeout_seconds=timeout_seconds) as session:
-        try:
-            on_step("loading to be timed")
-            ready = session.load(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
-            )
-            cpus = ready.cpus
-            _require_same_code(ready, code_sha256)
-        except MeasurementError as failure:
-            fixed = images = failed(failure)
-        else:
-            with suppress(WorkerError):
-                on_step("timing the fixed input")
-                try:
-                    timed = session.time_fixed_input(design)
-                    fixed, conditions = timed.latency, timed.process_conditions
-                except WorkerError as failure:
-                    fixed = failed(failure)
-                    _raise_if_fatal(failure)
-                try:
-                    images, conditions = _time_images(session, pairs, design, on_step)
-                except WorkerError as failure:
-                    images = failed(failure)
-    return TimedPass(
-        Replicate(
-            index=index,
-            position=position,
-            started=started,
-            cpus=cpus,
-            cold_start_seconds=None if isinstance(fixed, Absent) else fixed.first_seconds,
-            fixed=fixed,
-            images=images,
-            conditions=conditions,
-        ),
-        session.log_tail,
-    )
-
-
-def _time_images(
-    session: WorkerSession, pairs: ImagePairs, design: LatencyDesign, on_step: Step
-) -> tuple[tuple[LatencySamples, ...], Conditions | None]:
-    """Samples of every image, and the conditions since loading."""
-    samples = []
-    conditions = None
-    for index, pair in enumerate(pairs.pairs):
-        on_step(f"timing {pair.name}")
-        try:
-            timed = session.time_image(pairs.read_lr(index), pair.name, design)
-        except WorkerError as failure:
-            raise failure.on_image(pair.name) from None
-        samples.append(timed.latency)
-        conditions = timed.process_conditions
-    return tuple(samples), conditions
-
-
-def _require_same_code(ready: Ready, code_sha256: str | None) -> None:
-    if ready.code_sha256 != code_sha256:
-        raise MeasurementError(
-            "load-error: the network's code changed during the run",
-            advice="Run again and leave its files alone.",
-        )
 
 
 def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
@@ -304,9 +197,11 @@ def _unscored(entry: Entry) -> Absent:
 
 def failed(failure: MeasurementError) -> Absent:
     """What stands in place of a part whose measurement failed."""
-    return Absent(kind="failed", reason=failure.message, advice=failure.advice)
+    kind = failure.kind if isinstance(failure, WorkerError) else None
+    return Absent(kind="failed", reason=failure.message, advice=failure.advice, failure=kind)
 
 
-def _raise_if_fatal(failure: MeasurementError) -> None:
+def raise_if_fatal(failure: MeasurementError) -> None:
+    """Raise the failure again if its worker is gone."""
     if isinstance(failure, WorkerError) and failure.fatal:
         raise failure

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.catalog.networks import resolve_weights
-from harness.isolation.session import WorkerError, WorkerSession
+from harness.evaluation.evaluator import failed
+from harness.isolation.session import WorkerError
+from harness.isolation.wall import open_wall
 from harness.protocol import COUNTERS, Protocol
-from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.catalog.registry import ModelDescriptor
+    from harness.isolation.session import WorkerSession
     from harness.protocol import CounterName
-    from harness.records import Block, Complexity
+    from harness.records import Absent, Block, Complexity
 
 
 def count_models(
@@ -35,17 +37,25 @@ def count_models(
     """
     remaining = list(models)
     protocol = Protocol(counted_input=input_size, counters=tuple(counters))
+    wall = open_wall()
     while remaining:
-        with WorkerSession() as session:
+        # A submission gets a worker of its own; those that are trusted share one.
+        alone = remaining[0][0].folder is not None
+        together = remaining[:1] if alone else remaining
+        with wall.worker(*((descriptor, None) for descriptor, _ in together)) as session:
             while remaining:
+                if not alone and remaining[0][0].folder is not None:
+                    break
                 descriptor, scale = remaining.pop(0)
                 try:
                     _load(session, descriptor, scale, protocol)
                     yield session.count_complexity()
                 except WorkerError as error:
-                    yield Absent(kind="failed", reason=error.message, advice=error.advice)
+                    yield failed(error)
                     if error.fatal:
                         break
+                if alone:
+                    break
 
 
 def blocks_of(
@@ -68,7 +78,7 @@ def blocks_of(
         WorkerError: it cannot be built, or its forward needs pixel values.
     """
     descriptor.require_scale(scale)
-    with WorkerSession() as session:
+    with open_wall().worker((descriptor, None)) as session:
         _load(session, descriptor, scale, Protocol(counted_input=input_size))
         return session.measure_blocks(depth)
 

@@ -14,7 +14,8 @@ from harness.errors import MeasurementError, UsageError
 from harness.evaluation.assembly import identify
 from harness.evaluation.evaluator import Entry, effective_weights
 from harness.evaluation.suite import require_possible
-from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
+from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError
+from harness.isolation.wall import open_wall
 from harness.probes.inputs import fixed_lr
 from harness.probes.telemetry import throttled
 from harness.protocol import PairDesign, digest_of
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from harness.catalog.networks import WeightsChoice
     from harness.catalog.registry import Registry
     from harness.isolation.messages import Ready
+    from harness.isolation.sandbox import IsolationChoice
+    from harness.isolation.session import WorkerSession
+    from harness.isolation.wall import Wall
     from harness.protocol import Protocol
     from harness.records import Conditions
 
@@ -76,6 +80,7 @@ def race(
     protocol: Protocol,
     design: PairDesign | None = None,
     *,
+    isolation: IsolationChoice = "auto",
     on_pairs: OnPairs = lambda _done, _most: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> RaceRecord:
@@ -89,6 +94,7 @@ def race(
         baseline: what it is compared with.
         protocol: settings; its latency design and counters play no part.
         design: of the pairs and the decision.
+        isolation: how strong a wall is asked for.
         on_pairs: told the pairs timed so far and the most there will be.
         timeout_seconds: deadline of each request to a worker.
 
@@ -96,7 +102,8 @@ def race(
         WorkerError: a network failed; the message says which.
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
-    return _Race(candidate, baseline, protocol, design or PairDesign(), on_pairs).run(
+    wall = open_wall(isolation)
+    return _Race(candidate, baseline, protocol, design or PairDesign(), wall, on_pairs).run(
         timeout_seconds
     )
 
@@ -121,6 +128,7 @@ class _Race:
     baseline: Entry
     protocol: Protocol
     design: PairDesign
+    wall: Wall
     on_pairs: OnPairs
     processes: list[PairedProcess] = field(default_factory=list)
     judged: list[PairedBatch] = field(default_factory=list)
@@ -131,7 +139,11 @@ class _Race:
         created, start = datetime.now(UTC), time.monotonic()
         judgement: Judgement | None = None
         while judgement is None:
-            with WorkerSession(timeout_seconds=timeout_seconds) as session:
+            with self.wall.worker(
+                *((entry.descriptor, entry.weights) for entry in (self.candidate, self.baseline)),
+                protocol=self.protocol,
+                timeout_seconds=timeout_seconds,
+            ) as session:
                 judgement = self._run_process(session)
         return self._record(judgement, created, time.monotonic() - start)
 
@@ -225,6 +237,7 @@ class _Race:
             threads=self.ready[0].threads,
             accelerator=self.ready[0].accelerator,
             libraries=self.ready[0].libraries,
+            tier=self.wall.sandbox.tier,
         )
         candidate, baseline = (
             _identity(entry, ready)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import MeasurementError
 from harness.evaluation.assembly import assemble, baseline_times
-from harness.evaluation.evaluator import (
-    NOT_TIMED,
-    TimedPass,
-    measure_untimed,
-    time_replicate,
-)
+from harness.evaluation.evaluator import measure_untimed
+from harness.evaluation.fingerprint import fingerprint
+from harness.evaluation.replicate import TimedPass, time_null, time_replicate
+from harness.evaluation.timing import Plan
+from harness.imaging.codecs import read_size
 from harness.records import Absent, Latency
 from harness.store import record_id
 
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Entry, UntimedPass
     from harness.evaluation.suite import Suite
-    from harness.records import DataIdentity, RunRecord
+    from harness.isolation.wall import Wall
+    from harness.records import DataIdentity, NullSamples, RunRecord
 
+    NullByForm = dict[tuple[str, str], tuple[NullSamples, ...]]
+
+NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
 
@@ -87,6 +93,8 @@ class Rounds:
         self._entries = {entry.descriptor.name: _Progress(entry) for entry in suite.entries}
         self._recorded: set[str] = set()
         self._session = secrets.token_hex(8)
+        self._variant_seed = secrets.randbits(64)
+        self._wall = suite.wall.hiding(hidden_images(pairs))
 
     @property
     def _count(self) -> int:
@@ -106,9 +114,10 @@ class Rounds:
         shuffled = random.Random(self._suite.order_seed)  # noqa: S311 - an order, not a secret
         for index in range(self._count):
             shuffled.shuffle(order)
+            null = self._time_null([progress for progress in order if not progress.failed])
             for position, progress in enumerate(order):
                 if not progress.failed:
-                    self._time(progress, index, position)
+                    self._time(progress, null, index, position)
                     yield from self._finished()
 
     def unfinished(self) -> Iterator[RunRecord]:
@@ -130,30 +139,68 @@ class Rounds:
             progress.entry,
             self._pairs,
             self._suite.protocol,
+            wall=self._wall_of(progress.entry),
             sr_folder=folder and folder / self._data.name / progress.name,
             on_step=partial(self._on_step, progress.name),
             timeout_seconds=self._timeout_seconds,
         )
         progress.seconds += time.monotonic() - start
 
-    def _time(self, progress: _Progress, index: int, position: int) -> None:
-        design = self._suite.protocol.latency
-        if design is None or progress.untimed is None or progress.untimed.ready is None:
+    def _time_null(self, progresses: list[_Progress]) -> NullByForm:
+        """Times of the null network of this round, for every form of input and output."""
+        plan = self._plan()
+        null: NullByForm = {}
+        if plan is None:
+            return null
+        sizes = [self._suite.protocol.counted_input]
+        sizes += [read_size(pair.lr) for pair in self._pairs.pairs]
+        for progress in progresses:
+            descriptor, scale = progress.entry.descriptor, progress.entry.scale
+            form = (descriptor.color, descriptor.input)
+            if form in null:
+                continue
+            self._on_step("the null network", "timing")
+            # Where it fails, entries have no trusted time, and their records say so.
+            null[form] = ()
+            with suppress(MeasurementError):
+                null[form] = time_null(descriptor, scale, sizes, plan)
+        return null
+
+    def _time(self, progress: _Progress, null: NullByForm, index: int, position: int) -> None:
+        plan = self._plan(progress.entry)
+        if plan is None or progress.untimed is None or progress.untimed.ready is None:
             return
         start = time.monotonic()
+        descriptor = progress.entry.descriptor
         timed = time_replicate(
             progress.entry,
             self._pairs,
-            self._suite.protocol,
-            design,
-            code_sha256=progress.untimed.ready.code_sha256,
+            plan,
+            null=null[descriptor.color, descriptor.input],
+            untimed=progress.untimed,
             index=index,
             position=position,
             on_step=partial(self._on_step, progress.name),
-            timeout_seconds=self._timeout_seconds,
         )
         progress.timed.append(timed)
         progress.seconds += time.monotonic() - start
+
+    def _plan(self, entry: Entry | None = None) -> Plan | None:
+        design = self._suite.protocol.latency
+        if design is None:
+            return None
+        return Plan(
+            self._suite.protocol,
+            design,
+            self._wall if entry is None else self._wall_of(entry),
+            self._variant_seed,
+            self._timeout_seconds,
+        )
+
+    def _wall_of(self, entry: Entry) -> Wall:
+        """What this entry may not see of the others."""
+        folders = [other.descriptor.folder for other in self._suite.entries if other is not entry]
+        return self._wall.hiding(Path(folder) for folder in folders if folder)
 
     def _complete(self, progress: _Progress) -> bool:
         return progress.untimed is not None and (
@@ -179,6 +226,11 @@ class Rounds:
             self._latency(progress, untimed),
             self._data,
             self._suite.protocol,
+            rescored=[score for timed in progress.timed for score in timed.rescored],
+            tier=self._wall.sandbox.tier,
+            fingerprint=fingerprint(
+                progress.entry, self._data, self._suite.protocol, self._wall.sandbox.tier
+            ),
             run_id=progress.run_id,
             created=progress.created,
             duration_seconds=progress.seconds,
@@ -198,6 +250,7 @@ class Rounds:
             session=self._session,
             order_seed=self._suite.order_seed,
             entries=tuple(sorted(self._entries)),
+            variant_seed=self._variant_seed,
             replicates=tuple(timed.replicate for timed in progress.timed),
             baseline=None
             if baseline is None
@@ -207,3 +260,9 @@ class Rounds:
                 rounds=count,
             ),
         )
+
+
+def hidden_images(pairs: ImagePairs) -> Iterator[Path]:
+    """The folders of a data set's images, which no worker may see."""
+    for pair in pairs.pairs:
+        yield from {pair.hr.resolve().parent, pair.lr.resolve().parent}

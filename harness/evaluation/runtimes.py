@@ -1,4 +1,8 @@
-"""From raw times to runtimes: the challenge's number, its relation to a baseline, its spread."""
+"""From raw times to runtimes: the challenge's number, its relation to a baseline, its spread.
+
+Runtimes are the worker's claims where the evaluator's clock agrees with them, and otherwise what
+the evaluator's clock says (``harness.evaluation.trust``).
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.evaluation.trust import NO_NULL, net_seconds
 from harness.records import Absent, Latency, LatencySamples, Value
 from harness.statistics import geometric_mean, mean_of_medians, median_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from harness.records import Replicate
 
-    Times = Callable[[LatencySamples], Sequence[float]]
+    Times = Callable[[Replicate, LatencySamples], Sequence[float]]
 
 RUNTIMES = (
     "runtime_images",
     "runtime_with_bicubic",
     "runtime_fixed",
     "runtime_ratio",
-    "delivered_images",
+    "runtime_trusted",
     "cold_start",
+)
+
+
+NO_TIME = Absent(
+    kind="unavailable",
+    reason="it takes no longer than a network that does nothing",
+    advice="Raise the input size, or measure on larger images.",
 )
 
 
@@ -48,34 +60,54 @@ class SizeTimes:
     p95: float
 
 
-def runtime_values(latency: Latency | Absent) -> dict[str, Value | Absent]:
+def claimed(_replicate: Replicate, samples: LatencySamples) -> Sequence[float]:
+    """The worker's own times of the network alone."""
+    return samples.seconds
+
+
+def runtime_values(
+    latency: Latency | Absent, *, disputed: bool = False
+) -> dict[str, Value | Absent]:
     """Values of the metrics in ``RUNTIMES``.
 
     With one process, intervals speak of rounds within it: bootstrap for means over images, order
     statistics for medians. With several, each process gives one figure, the value is their
     geometric mean and the interval Student's of the logarithms, from three processes on, so
     that it covers what differs between processes.
+
+    Args:
+        latency: raw samples.
+        disputed: the worker's claims are not believed, so that every runtime is the evaluator's.
     """
     if isinstance(latency, Absent):
         return dict.fromkeys(RUNTIMES, latency)
     failure = _failure(latency)
     if failure is not None:
         return dict.fromkeys(RUNTIMES, failure)
+    times = net_seconds if disputed else claimed
     return {
-        "runtime_images": _over_images(latency, lambda samples: samples.seconds),
-        "runtime_with_bicubic": _with_bicubic(latency),
-        "runtime_fixed": _over_fixed(latency),
-        "runtime_ratio": _ratio(latency),
-        "delivered_images": _over_images(latency, lambda samples: samples.delivered_seconds),
-        "cold_start": _cold_start(latency),
+        "runtime_images": _over_images(latency, times),
+        "runtime_with_bicubic": _disbelieved() if disputed else _with_bicubic(latency),
+        "runtime_fixed": _over_fixed(latency, times),
+        "runtime_ratio": _ratio(latency, times),
+        "runtime_trusted": _over_images(latency, net_seconds),
+        "cold_start": _disbelieved() if disputed else _cold_start(latency),
     }
 
 
+def _disbelieved() -> Absent:
+    return Absent(kind="unavailable", reason="the worker's account of its time is disputed")
+
+
 def images_seconds(replicate: Replicate) -> float | None:
-    """The challenge's number of one process: mean over images of per-image medians."""
+    """The challenge's number of one process as it claims it: mean over images of medians."""
+    return _images_seconds(replicate, claimed)
+
+
+def _images_seconds(replicate: Replicate, times: Times) -> float | None:
     if isinstance(replicate.images, Absent):
         return None
-    return _mean_of_medians([samples.seconds for samples in replicate.images])
+    return _mean_of_medians([times(replicate, samples) for samples in replicate.images])
 
 
 def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
@@ -103,16 +135,16 @@ def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
     return () if isinstance(replicate.images, Absent) else replicate.images
 
 
-def _fixed(latency: Latency) -> Iterable[LatencySamples]:
-    return (each.fixed for each in latency.replicates if isinstance(each.fixed, LatencySamples))
-
-
-def _over_images(latency: Latency, times: Times) -> Value:
+def _over_images(latency: Latency, times: Times) -> Value | Absent:
     """Mean over images of per-image medians."""
-    processes = [[times(samples) for samples in _images(each)] for each in latency.replicates]
+    processes = [[times(each, samples) for samples in _images(each)] for each in latency.replicates]
+    if not all(all(images) for images in processes):
+        return NO_NULL
     if len(processes) == 1:
-        return mean_of_medians(processes[0])
-    return geometric_mean([_mean_of_medians(images) for images in processes])
+        value = mean_of_medians(processes[0])
+        return value if value.value > 0 else NO_TIME
+    means = [_mean_of_medians(images) for images in processes]
+    return geometric_mean(means) if min(means) > 0 else NO_TIME
 
 
 def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
@@ -131,11 +163,18 @@ def _with_bicubic(latency: Latency) -> Value | Absent:
     return geometric_mean(sums)
 
 
-def _over_fixed(latency: Latency) -> Value:
-    samples = [each.seconds for each in _fixed(latency)]
-    if len(samples) == 1:
-        return median_value(samples[0])
-    return geometric_mean([float(np.median(seconds)) for seconds in samples])
+def _over_fixed(latency: Latency, times: Times) -> Value | Absent:
+    samples = [
+        times(each, each.fixed)
+        for each in latency.replicates
+        if isinstance(each.fixed, LatencySamples)
+    ]
+    if not all(samples):
+        return NO_NULL
+    medians = [float(np.median(seconds)) for seconds in samples]
+    if min(medians) <= 0:
+        return NO_TIME
+    return median_value(samples[0]) if len(samples) == 1 else geometric_mean(medians)
 
 
 def _cold_start(latency: Latency) -> Value:
@@ -143,15 +182,15 @@ def _cold_start(latency: Latency) -> Value:
     return median_value([each for each in seconds if each is not None])
 
 
-def _ratio(latency: Latency) -> Value | Absent:
+def _ratio(latency: Latency, times: Times) -> Value | Absent:
     """Geometric mean over rounds of the entry's runtime over the baseline's."""
     if latency.baseline is None:
         return Absent(
             kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
         )
     rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=True)
-    ratios = [(images_seconds(replicate), seconds) for replicate, seconds in rounds]
-    quotients = [ours / theirs for ours, theirs in ratios if ours and theirs]
+    ratios = [(_images_seconds(replicate, times), seconds) for replicate, seconds in rounds]
+    quotients = [ours / theirs for ours, theirs in ratios if ours and ours > 0 and theirs]
     if not quotients:
         return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
     return geometric_mean(quotients)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,12 @@ from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.environment import cpus_available
 from harness.errors import RecordError, UsageError
-from harness.evaluation.evaluator import (
-    TIMED_STEPS_BESIDE_IMAGES,
-    UNTIMED_STEPS_BESIDE_IMAGES,
-    Entry,
-)
+from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
+from harness.evaluation.replicate import TIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.rounds import Rounds
 from harness.imaging.codecs import read_size
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
+from harness.isolation.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.catalog.networks import WeightsChoice
     from harness.catalog.registry import Registry
+    from harness.isolation.sandbox import IsolationChoice
+    from harness.isolation.wall import Wall
     from harness.protocol import Protocol
     from harness.records import DataIdentity, RunRecord
     from harness.store import Store
@@ -43,6 +43,7 @@ class Suite:
         entries: on each data set, the baseline among them.
         data: in order.
         protocol: settings.
+        wall: behind which every worker runs.
         baseline: name of the entry to which runtimes are set in relation, or None.
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, a folder for each data set and entry, or None.
@@ -51,6 +52,7 @@ class Suite:
     entries: tuple[Entry, ...]
     data: tuple[tuple[ImagePairs, DataIdentity], ...]
     protocol: Protocol
+    wall: Wall
     baseline: str | None = None
     order_seed: int = 0
     sr_folder: Path | None = None
@@ -62,7 +64,9 @@ class Suite:
         rounds = self.protocol.latency.processes if self.protocol.latency else 0
         untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
         timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
-        return len(self.entries) * (untimed + timed)
+        forms = {(entry.descriptor.color, entry.descriptor.input) for entry in self.entries}
+        null = rounds * len(self.data) * len(forms)
+        return len(self.entries) * (untimed + timed) + null
 
 
 def plan_suite(
@@ -73,6 +77,7 @@ def plan_suite(
     *,
     weights: Mapping[str, WeightsChoice],
     protocol: Protocol,
+    isolation: IsolationChoice = "auto",
     baseline: str | None = None,
     order_seed: int = 0,
     sr_folder: Path | None = None,
@@ -87,6 +92,7 @@ def plan_suite(
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
         protocol: settings.
+        isolation: how strong a wall is asked for.
         baseline: name of the entry to which runtimes are set in relation; it runs with the
             others whether named among them or not.
         order_seed: of the random order of entries in each round.
@@ -95,7 +101,8 @@ def plan_suite(
 
     Raises:
         UsageError: an unknown name or scale, weights for a network that does not run, an LR
-            image below what a network accepts, or a protocol that this machine cannot follow.
+            image below what a network accepts, or a protocol or a wall that this machine cannot
+            have.
         WeightsError: a weights file that is missing or altered.
         DataError: images that may not be measured on; all problems are listed.
     """
@@ -108,8 +115,9 @@ def plan_suite(
         identity = pairs.identity()
         if identity.verified or identity.digest not in opened:
             opened[identity.digest] = (pairs, identity)
+    wall = open_wall(isolation)
     suite = Suite(
-        entries, tuple(opened.values()), protocol, baseline, order_seed, sr_folder=sr_folder
+        entries, tuple(opened.values()), protocol, wall, baseline, order_seed, sr_folder=sr_folder
     )
     _require_sizes(suite)
     return suite
@@ -186,6 +194,7 @@ def run_suite(
         RecordError: a record cannot be stored; those before it are.
     """
     store.require_writable()
+    suite = replace(suite, wall=suite.wall.hiding([store.folder.resolve()]))
     for pairs, data in suite.data:
         rounds = Rounds(suite, pairs, data, on_step=on_step, timeout_seconds=timeout_seconds)
         try:

@@ -21,13 +21,23 @@ def summarise(
     latency: Latency | Absent,
     memory: Memory | Absent,
     weights: WeightsIdentity,
+    disputed: bool = False,
 ) -> dict[str, Value | Absent]:
-    """One value for every metric of ``METRICS``: measured, or absent with the reason."""
+    """One value for every metric of ``METRICS``: measured, or absent with the reason.
+
+    Args:
+        complexity: as in a record, like all that follow.
+        quality: of SR images.
+        latency: raw times.
+        memory: of a GPU.
+        weights: that ran.
+        disputed: the worker's account of its time is not believed.
+    """
     values: dict[str, Value | Absent] = {
         "weights_bytes": Absent(kind="unavailable", reason="no weights file was loaded")
         if weights.file_bytes is None
         else Value(value=weights.file_bytes),
-        **runtime_values(latency),
+        **runtime_values(latency, disputed=disputed),
         **_memory_values(memory),
         **_quality_values(quality),
         **_complexity_values(complexity),

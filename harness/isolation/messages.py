@@ -1,4 +1,4 @@
-"""What evaluator and worker say to each other. Pixels travel as payload, uint8 (H, W, 3) RGB."""
+"""What evaluator and worker say to each other. Pixels, uint8 (H, W, 3) RGB, travel beside it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from harness.catalog.conversion import ConversionReport  # noqa: TC001 - pydantic reads it
 from harness.catalog.registry import (  # noqa: TC001 - pydantic reads it
     ModelDescriptor,
     ReleasedWeights,
 )
-from harness.protocol import MAX_ROUNDS, Frozen, LatencyDesign, Protocol
+from harness.protocol import MAX_ROUNDS, Frozen, Protocol
 from harness.records import (
     Absent,
     Block,
     Complexity,
     Conditions,
     Count,
-    LatencySamples,
+    FailureKind,
     Memory,
     Seconds,
     Sha256,
 )
-
-FailureKind = Literal[
-    "load-error", "forward-error", "invalid-output", "oom", "timeout", "crash", "protocol"
-]
 
 
 class Load(Frozen):
@@ -86,27 +83,40 @@ class MeasureBlocks(Frozen):
 
 
 class Upscale(Frozen):
-    """Upscale one LR image (the payload) untimed; its memory is measured where that is possible."""
+    """Upscale the LR image untimed; its memory is measured where that is possible."""
 
     command: Literal["upscale"] = "upscale"
     input_name: str
     lr_size: tuple[int, int]
 
 
-class TimeImage(Frozen):
-    """Time the network on one LR image (the payload)."""
+class Forward(Frozen):
+    """Upscale the LR image, timed.
 
-    command: Literal["time-image"] = "time-image"
-    input_name: str
+    Attributes:
+        sequence: number of the request, which its answer repeats.
+    """
+
+    command: Literal["forward"] = "forward"
+    sequence: Count
     lr_size: tuple[int, int]
-    design: LatencyDesign
 
 
-class TimeFixedInput(Frozen):
-    """Time the network at the protocol's fixed input, seeded noise."""
+class ConvertWeights(Frozen):
+    """Read a weights file as data and write it as safetensors, which is the answer's payload.
 
-    command: Literal["time-fixed-input"] = "time-fixed-input"
-    design: LatencyDesign
+    Attributes:
+        path: of the file.
+        key: name under which the state dict is nested, None for none, ``auto`` to find it.
+        prefix: of every key; None for none, ``auto`` to find it.
+        renames: as of ``ReleasedWeights``.
+    """
+
+    command: Literal["convert-weights"] = "convert-weights"
+    path: str
+    key: str | None
+    prefix: str | None
+    renames: tuple[tuple[str, str], ...]
 
 
 class ReadMemory(Frozen):
@@ -129,6 +139,7 @@ class Ready(Frozen):
         threads: CPU threads of its forwards.
         cpus: logical CPUs that the process is confined to.
         libraries: versions of the GPU's libraries, by name.
+        gpu_uuid: of the GPU, without its kind in front; None on CPU.
     """
 
     event: Literal["ready"] = "ready"
@@ -137,6 +148,7 @@ class Ready(Frozen):
     cpus: tuple[Count, ...]
     accelerator: str | None
     libraries: dict[str, str] = {}
+    gpu_uuid: str | None = None
     code_sha256: Sha256 | None
 
 
@@ -154,18 +166,37 @@ class BlocksMeasured(Frozen):
 
 
 class Upscaled(Frozen):
-    """Answer to ``Upscale``; SR pixels are the payload."""
+    """Answer to ``Upscale``: SR is there."""
 
     event: Literal["upscaled"] = "upscaled"
-    sr_size: tuple[int, int]
 
 
-class Timed(Frozen):
-    """Answer to ``TimeImage`` and ``TimeFixedInput``; conditions since loading."""
+class Done(Frozen):
+    """First answer to ``Forward``: SR is there.
 
-    event: Literal["timed"] = "timed"
-    latency: LatencySamples
-    process_conditions: Conditions
+    Attributes:
+        sequence: of the request.
+        seconds: that the network alone took, by the worker's account.
+        preparation_seconds: that enlarging the LR image took, where the network takes it so.
+    """
+
+    event: Literal["done"] = "done"
+    sequence: Count
+    seconds: Seconds
+    preparation_seconds: Seconds | None = None
+
+
+class Settled(Frozen):
+    """Second answer to ``Forward``: SR was finite and everything is as the protocol fixes it."""
+
+    event: Literal["settled"] = "settled"
+
+
+class Converted(Frozen):
+    """Answer to ``ConvertWeights``."""
+
+    event: Literal["converted"] = "converted"
+    report: ConversionReport
 
 
 class Working(Frozen):
@@ -203,11 +234,11 @@ Request = Annotated[
     | CountComplexity
     | MeasureBlocks
     | Upscale
-    | TimeImage
-    | TimeFixedInput
+    | Forward
     | LoadBaseline
     | TimePairs
     | ReadMemory
+    | ConvertWeights
     | Stop,
     Field(discriminator="command"),
 ]
@@ -216,9 +247,11 @@ Reply = Annotated[
     | Counted
     | BlocksMeasured
     | Upscaled
-    | Timed
+    | Done
+    | Settled
     | PairsTimed
     | MemoryRead
+    | Converted
     | Working
     | Failed,
     Field(discriminator="event"),

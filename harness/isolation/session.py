@@ -1,4 +1,4 @@
-"""The evaluator's end of a worker: start it, ask it, end it, and say why it failed."""
+"""The evaluator's end of a worker: start it, ask it, time it, end it, and say why it failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
-from pathlib import Path
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
 from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
@@ -27,10 +26,13 @@ from harness.isolation.messages import (
     MEMORY,
     REPLY,
     BlocksMeasured,
+    Converted,
+    ConvertWeights,
     CountComplexity,
     Counted,
+    Done,
     Failed,
-    FailureKind,
+    Forward,
     Load,
     LoadBaseline,
     MeasureBlocks,
@@ -40,34 +42,75 @@ from harness.isolation.messages import (
     Ready,
     Reply,
     Request,
+    Settled,
     Stop,
-    Timed,
-    TimeFixedInput,
-    TimeImage,
     TimePairs,
     Upscale,
     Upscaled,
     Working,
 )
+from harness.isolation.pixels import OversizeError, PixelAreas
+from harness.probes.processes import cpu_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    import numpy as np
     import numpy.typing as npt
 
+    from harness.catalog.conversion import ConversionReport
     from harness.catalog.networks import ResolvedWeights
     from harness.catalog.registry import ModelDescriptor
-    from harness.protocol import LatencyDesign, Protocol
-    from harness.records import Absent, Block, Complexity, Memory
+    from harness.isolation.limits import Limits
+    from harness.isolation.sandbox import Sandbox, View
+    from harness.protocol import Protocol
+    from harness.records import Absent, Block, Complexity, FailureKind, Memory
 
-ReplyT = TypeVar("ReplyT", Ready, Counted, BlocksMeasured, Upscaled, Timed, PairsTimed, MemoryRead)
+    Pixels = npt.NDArray[np.uint8]
+
+ReplyT = TypeVar(
+    "ReplyT",
+    Ready,
+    Counted,
+    BlocksMeasured,
+    Upscaled,
+    Done,
+    Settled,
+    PairsTimed,
+    MemoryRead,
+    Converted,
+)
 
 LOG_BYTES = 64 * 1024
-_OWN_FOLDER = str(Path(__file__).resolve().parents[2])
-"""First on the worker's path: a ``models`` folder of the user's must not hide ours."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
+MOST_TIMEOUTS = 20
+"""A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of one timed forward.
+
+    Attributes:
+        sr: the evaluator's own copy, uint8 (scale*h, scale*w, 3) RGB.
+        seconds: from before LR was revealed until this copy was whole, by the evaluator's
+            monotonic clock.
+        claimed_seconds: of the network alone, by the worker's account.
+        claimed_preparation: of enlarging the LR image, likewise; None where it is not.
+    """
+
+    sr: Pixels
+    seconds: float
+    claimed_seconds: float
+    claimed_preparation: float | None
+
+    def without_pixels(self) -> Delivery:
+        """The times alone."""
+        return replace(self, sr=self.sr[:0, :0].copy())
 
 
 class WorkerError(MeasurementError):
@@ -116,47 +159,56 @@ class LogTail(threading.Thread):
 
 
 class WorkerSession:
-    """One worker process, alive within a ``with`` block.
+    """One worker process behind the wall, alive within a ``with`` block.
 
     Args:
-        timeout_seconds: deadline of every request.
+        sandbox: the wall.
+        view: what of the file system the worker sees.
+        limits: what it may take.
+        timeout_seconds: of silence, after which a request has failed.
     """
 
-    def __init__(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        view: View,
+        limits: Limits,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        self.sandbox = sandbox
+        self.view = view
+        self.limits = limits
         self.timeout_seconds = timeout_seconds
+        self._scale = 1
+        self._sequence = 0
 
     def __enter__(self) -> Self:
         """Start the process."""
         worker_read, our_write = os.pipe()
         our_read, worker_write = os.pipe()
         log_read, log_write = os.pipe()
-        environment = {
-            **os.environ,
-            **MALLOC_SETTINGS,
-            "PYTHONPATH": os.pathsep.join([_OWN_FOLDER, *(path or "." for path in sys.path)]),
-            WORKER_VARIABLE: "1",
-        }
+        areas = PixelAreas.create()
+        theirs = (worker_read, worker_write, areas.lr_fd, areas.sr_fd)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "harness.isolation.worker",
-                    str(worker_read),
-                    str(worker_write),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log_write,
-                stderr=log_write,
-                pass_fds=(worker_read, worker_write),
-                env=environment,
-                start_new_session=True,
+            self._process = self.sandbox.start(
+                [str(descriptor) for descriptor in theirs],
+                self.view,
+                self.limits,
+                pass_fds=theirs,
+                log_fd=log_write,
+                variables={**MALLOC_SETTINGS, WORKER_VARIABLE: "1"},
             )
+        except BaseException:
+            areas.close()
+            for descriptor in (our_read, our_write, log_read):
+                os.close(descriptor)
+            raise
         finally:
             for descriptor in (worker_read, worker_write, log_write):
                 os.close(descriptor)
         try:
+            self._areas = areas
             self._channel = Channel(our_read, our_write)
             self._log = LogTail(log_read)
             self._log.start()
@@ -180,12 +232,17 @@ class WorkerSession:
                     self._process.wait(STOP_SECONDS)
         self._kill()
         self._channel.close()
+        self._areas.close()
         self._log.join(STOP_SECONDS)
 
     @property
     def log_tail(self) -> str:
         """The last of what the worker printed."""
         return self._log.text()
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time that the worker, and all it started, took so far; None if it is not told."""
+        return cpu_seconds(self._process.pid)
 
     def load(
         self,
@@ -207,6 +264,7 @@ class WorkerSession:
             released=weights.released,
             protocol=protocol,
         )
+        self._scale = scale
         return self._ask(request, Ready)[0]
 
     def load_baseline(
@@ -258,31 +316,56 @@ class WorkerSession:
         except ValidationError as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
 
-    def upscale(self, lr: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+    def upscale(self, lr: Pixels, name: str) -> Pixels:
         """SR of one image, untimed.
 
         Args:
-            lr: (H, W, 3) RGB.
+            lr: (h, w, 3) RGB uint8.
             name: of the image.
 
         Returns:
-            (scale*H, scale*W, 3) RGB uint8.
+            (scale*h, scale*w, 3) RGB uint8, the evaluator's own copy.
         """
-        request = Upscale(input_name=name, lr_size=_size(lr))
-        reply, pixels = self._ask(request, Upscaled, _bytes(lr))
-        shape = (*reply.sr_size, 3)
-        if len(pixels) != int(np.prod(shape)):
-            raise self._gone("protocol", f"{len(pixels)} bytes arrived for an SR of shape {shape}")
-        return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
+        self._reveal(lr)
+        self._ask(Upscale(input_name=name, lr_size=_size(lr)), Upscaled)
+        return self._areas.take(self._sr_size(lr))
 
-    def time_image(self, lr: npt.NDArray[np.uint8], name: str, design: LatencyDesign) -> Timed:
-        """Times at one image, uint8 (H, W, 3) RGB, and conditions since loading."""
-        request = TimeImage(input_name=name, lr_size=_size(lr), design=design)
-        return self._ask(request, Timed, _bytes(lr))[0]
+    def forward(self, lr: Pixels) -> Delivery:
+        """SR of one image, timed from outside.
 
-    def time_fixed_input(self, design: LatencyDesign) -> Timed:
-        """Times at the protocol's fixed input, and conditions since loading."""
-        return self._ask(TimeFixedInput(design=design), Timed)[0]
+        The clock starts before the worker can know the pixels and stops when they are copied
+        out of its reach: what it writes later is too late, and what it computes later is timed.
+
+        Args:
+            lr: (h, w, 3) RGB uint8.
+        """
+        self._sequence += 1
+        request = Forward(sequence=self._sequence, lr_size=_size(lr))
+        size = self._sr_size(lr)
+        self._poison(size)
+        start = time.perf_counter()
+        self._reveal(lr, poison=False)
+        done = self._ask(request, Done)[0]
+        sr = self._areas.take(size)
+        seconds = time.perf_counter() - start
+        if done.sequence != self._sequence:
+            said = f"forward {self._sequence} was answered as {done.sequence}"
+            raise self._gone("protocol", said)
+        self._receive(request, Settled)
+        return Delivery(sr, seconds, done.seconds, done.preparation_seconds)
+
+    def convert_weights(
+        self,
+        path: Path,
+        *,
+        key: str | None,
+        prefix: str | None,
+        renames: Sequence[tuple[str, str]],
+    ) -> tuple[ConversionReport, bytes]:
+        """A weights file as safetensors, read in the worker; arguments as of ``ConvertWeights``."""
+        request = ConvertWeights(path=str(path), key=key, prefix=prefix, renames=tuple(renames))
+        reply, content = self._ask(request, Converted)
+        return reply.report, content
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""
@@ -292,22 +375,44 @@ class WorkerSession:
         except ValidationError as error:
             raise self._gone("protocol", f"no account of memory: {error}") from error
 
-    def _ask(
-        self, request: Request, expected: type[ReplyT], payload: bytes = b""
-    ) -> tuple[ReplyT, bytes]:
+    def _sr_size(self, lr: Pixels) -> tuple[int, int]:
+        return lr.shape[0] * self._scale, lr.shape[1] * self._scale
+
+    def _poison(self, size: tuple[int, int]) -> None:
+        try:
+            self._areas.poison(size)
+        except OversizeError as error:
+            message = f"an SR image of {size[0]}x{size[1]} is too large to be delivered: {error}"
+            raise MeasurementError(message, advice="Measure on smaller images.") from None
+
+    def _reveal(self, lr: Pixels, *, poison: bool = True) -> None:
+        if poison:
+            self._poison(self._sr_size(lr))
+        self._areas.reveal(lr)
+
+    def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
         try:
             self._channel.send(
-                request.model_dump(mode="json"), payload, timeout_seconds=self.timeout_seconds
+                request.model_dump(mode="json"), timeout_seconds=self.timeout_seconds
             )
+        except ChannelTimeoutError:
+            raise self._silent(request) from None
+        except ChannelClosedError:
+            raise self._gone("crash", self._exit_reason(request.command)) from None
+        return self._receive(request, expected)
+
+    def _receive(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
+        """The next answer to a request."""
+        latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
+        try:
             reply: Reply = Working()
-            # The deadline is one of silence: a slow network makes many forwards a request.
+            # The deadline is one of silence: a race makes many forwards a request.
             while isinstance(reply, Working):
-                message, content = self._channel.receive(timeout_seconds=self.timeout_seconds)
+                wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()))
+                message, content = self._channel.receive(timeout_seconds=wait)
                 reply = REPLY.validate_python(message)
         except ChannelTimeoutError:
-            seconds = f"{self.timeout_seconds:g} s"
-            said = f"no answer to {request.command} in {seconds}"
-            raise self._gone("timeout", said, advice="Raise --timeout if it is slow.") from None
+            raise self._silent(request) from None
         except ChannelClosedError:
             raise self._gone("crash", self._exit_reason(request.command)) from None
         except (FrameError, ValidationError) as error:
@@ -317,6 +422,10 @@ class WorkerSession:
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content
+
+    def _silent(self, request: Request) -> WorkerError:
+        said = f"no answer to {request.command} in {self.timeout_seconds:g} s"
+        return self._gone("timeout", said, advice="Raise --timeout if it is slow.")
 
     def _gone(self, kind: FailureKind, message: str, *, advice: str = "") -> WorkerError:
         self._kill()
@@ -331,19 +440,16 @@ class WorkerSession:
             code = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             return f"the worker closed its pipe during {command}"
-        if code < 0:
-            return f"the worker was killed by {signal.Signals(-code).name} during {command}"
+        # A sandbox that survives its worker reports 128 and the signal.
+        number = -code if code < 0 else code - 128
+        if number in set(signal.Signals):
+            return f"the worker was killed by {signal.Signals(number).name} during {command}"
         return f"the worker exited with code {code} during {command}"
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.sandbox.kill(self._process)
         self._process.wait()
 
 
 def _size(lr: npt.NDArray[np.uint8]) -> tuple[int, int]:
     return lr.shape[0], lr.shape[1]
-
-
-def _bytes(lr: npt.NDArray[np.uint8]) -> bytes:
-    return np.ascontiguousarray(lr).tobytes()

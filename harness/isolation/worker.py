@@ -1,36 +1,35 @@
 """The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
 
-Started as ``python -m harness.isolation.worker READ_FD WRITE_FD``; speaks
-``harness.isolation.messages`` until told to stop or its pipe closes.
+Started behind the wall by ``harness.isolation.start``; speaks ``harness.isolation.messages`` until
+told to stop or its pipe closes. Whatever it says of its own time is a claim: the network shares
+this process and could forge it.
 """
 
 from __future__ import annotations
 
-import ctypes
-import signal
-import sys
 import time
 import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from harness.catalog.networks import build_deployed, code_sha256, load_network, makers
 from harness.errors import EsrbenchError
-from harness.imaging.codecs import pixel_digest
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.messages import (
     BLOCKS,
     MEMORY,
     REQUEST,
     BlocksMeasured,
+    Converted,
+    ConvertWeights,
     CountComplexity,
     Counted,
+    Done,
     Failed,
-    FailureKind,
+    Forward,
     Load,
     LoadBaseline,
     MeasureBlocks,
@@ -39,41 +38,37 @@ from harness.isolation.messages import (
     ReadMemory,
     Ready,
     Reply,
+    Settled,
     Stop,
-    Timed,
-    TimeFixedInput,
-    TimeImage,
     TimePairs,
     Upscale,
     Upscaled,
     Working,
 )
 from harness.isolation.paired import Baseline, ContenderError
+from harness.isolation.pixels import PixelAreas
 from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
 from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
-from harness.probes.inputs import fixed_lr
-from harness.probes.latency import Timing, measure_latency
 from harness.probes.memory import unpredicted
 from harness.probes.precision import adapt_input, adapt_network
-from harness.probes.telemetry import measure_under_watch, open_monitor
-from harness.records import ImageMemory, LatencySamples
+from harness.probes.telemetry import open_monitor
+from harness.records import ImageMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
-    from harness.protocol import LatencyDesign
+    from harness.records import FailureKind
 
 HOST = HostClock()
 """Enlarging happens on the host, whatever the device."""
 MESSAGE_CHARACTERS = 2000
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
-PR_SET_PDEATHSIG = 1
-"""From ``linux/prctl.h``."""
 
 
 class Worker:
@@ -81,10 +76,14 @@ class Worker:
 
     Args:
         load: which network, and how it is measured.
+        areas: where pixels come from and go to.
         beat: called between forwards of a long request.
     """
 
-    def __init__(self, load: Load, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, load: Load, areas: PixelAreas, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self.areas = areas
         self.beat = beat
         self.protocol = load.protocol
         self.descriptor = load.descriptor
@@ -108,11 +107,9 @@ class Worker:
         self.code_sha256 = code_sha256(loaded.network, *makers(load.descriptor))
         self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
         self.guard = self.device.guard(self.network)
-        self.warm_sizes: set[tuple[int, int]] = set()
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
         self.baseline: Baseline | None = None
-        self.begun = self.monitor.read()
 
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
@@ -122,6 +119,7 @@ class Worker:
             cpus=self.device.cpus,
             accelerator=self.device.accelerator,
             libraries=self.device.libraries,
+            gpu_uuid=self.device.gpu_uuid,
             code_sha256=self.code_sha256,
         )
 
@@ -149,15 +147,15 @@ class Worker:
         )
         return BLOCKS.dump_json(blocks)
 
-    def upscale(self, request: Upscale, payload: bytes) -> tuple[Upscaled, bytes]:
-        """SR of one image as uint8, by one forward whose memory is measured."""
-        lr = _pixels(payload, request.lr_size)
+    def upscale(self, request: Upscale) -> Upscaled:
+        """SR of one image by one forward, whose memory is measured."""
+        lr = self.areas.lr(request.lr_size)
         with torch.inference_mode():
             pixels = self._input(lr)
             output, usage = self.device.measure_memory(partial(self.network, pixels))
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
-            image = self.conversion.to_pixels(sr, lr)
+            self.areas.deliver(self.conversion.to_pixels(sr, lr))
         if usage is not None:
             self.images.append(
                 ImageMemory(
@@ -169,25 +167,43 @@ class Worker:
                     peak_reserved_bytes=usage.reserved_bytes,
                 )
             )
-        size = (request.lr_size[0] * self.scale, request.lr_size[1] * self.scale)
-        return Upscaled(sr_size=size), image.tobytes()
+        return Upscaled()
+
+    def forward(self, request: Forward, answer: Callable[[Reply], None]) -> Settled:
+        """SR of one image as fast as can be, and then a look at what the forward left behind.
+
+        Args:
+            request: which image.
+            answer: sends ``Done``.
+        """
+        lr = self.areas.lr(request.lr_size)
+        preparation: float | None = None
+        with torch.inference_mode():
+            if self.conversion.input == "bicubic-hr":
+                pixels, preparation = HOST.time(partial(self._input, lr))
+            else:
+                pixels = self._input(lr)
+            output, seconds = self.device.time(partial(self.network, pixels))
+            try:
+                sr = self.conversion.to_pixels(output, lr)
+            except Exception:
+                # What cannot become pixels is no SR image, and validation says why.
+                self.conversion.validate(output, request.lr_size)
+                raise
+            height, width = request.lr_size
+            if sr.shape != (height * self.scale, width * self.scale, 3):
+                self.conversion.validate(output, request.lr_size)
+            self.areas.deliver(sr)
+            answer(
+                Done(sequence=request.sequence, seconds=seconds, preparation_seconds=preparation)
+            )
+            self.guard.verify()
+            self.conversion.validate(output, request.lr_size)
+        return Settled()
 
     def read_memory(self) -> bytes:
         """JSON of what the images took that were upscaled."""
         return MEMORY.dump_json(self.device.end_memory_pass(self.images))
-
-    def time_image(self, request: TimeImage, payload: bytes) -> Timed:
-        """Times at one image."""
-        lr = _pixels(payload, request.lr_size)
-        return self._timed(self._time(lr, request.input_name, request.design))
-
-    def time_fixed(self, design: LatencyDesign) -> Timed:
-        """Times at the protocol's fixed input: seeded noise of every level."""
-        return self._timed(self._time(fixed_lr(self.protocol), "fixed", design))
-
-    def _timed(self, latency: LatencySamples) -> Timed:
-        conditions = self.monitor.conditions(self.begun, self.monitor.read())
-        return Timed(latency=latency, process_conditions=conditions)
 
     def load_baseline(self, request: LoadBaseline) -> Ready:
         """Load a second network beside the first."""
@@ -211,65 +227,6 @@ class Worker:
     def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
         """The network's input for an LR image, in the policy's form."""
         return adapt_input(self.conversion.to_input(lr, self.device.device), self.policy)
-
-    def _time(
-        self, lr: npt.NDArray[np.uint8], input_name: str, design: LatencyDesign
-    ) -> LatencySamples:
-        """Time the network alone; what precedes it is timed apart where it is more than a copy."""
-        size = (lr.shape[0], lr.shape[1])
-        with torch.inference_mode():
-            preparation: tuple[float, ...] = ()
-            if self.conversion.input == "bicubic-hr":
-                enlarge = partial(self.conversion.to_input, lr, torch.device("cpu"))
-                preparation = measure_latency(enlarge, HOST, design, warm=False).seconds
-            forward = partial(self.network, self._input(lr))
-            attempts: list[Timing[torch.Tensor, npt.NDArray[np.uint8]]] = []
-
-            def deliver(output: torch.Tensor) -> npt.NDArray[np.uint8]:
-                try:
-                    return self.conversion.to_pixels(output, lr)
-                except Exception:
-                    # What cannot become pixels is no SR image, and validation says why.
-                    self.conversion.validate(output, size)
-                    raise
-
-            def after() -> None:
-                self.guard.verify()
-                self.beat()
-
-            def measure() -> Timing[torch.Tensor, npt.NDArray[np.uint8]]:
-                warm = size in self.warm_sizes
-                timing = measure_latency(
-                    forward, self.device, design, warm=warm, deliver=deliver, verify=after
-                )
-                self.warm_sizes.add(size)
-                attempts.append(timing)
-                return timing
-
-            timing, conditions = measure_under_watch(
-                measure, self.monitor, throttle_repeats=design.throttle_repeats
-            )
-            self.conversion.validate(timing.result, size)
-        # Where a throttled input was timed again, only the first attempt was cold.
-        first = attempts[0]
-        return LatencySamples(
-            input_name=input_name,
-            lr_size=size,
-            clock=self.device.clock,
-            first_seconds=(first.warmup_seconds or first.seconds)[0],
-            warmup_seconds=first.warmup_seconds,
-            steady=first.steady,
-            seconds=timing.seconds,
-            delivered_seconds=timing.delivered_seconds,
-            preparation_seconds=preparation,
-            stopped_by=timing.stopped_by,
-            conditions=conditions,
-            output_sha256=pixel_digest(timing.delivered),
-        )
-
-
-def _pixels(payload: bytes, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(payload, dtype=np.uint8).reshape(*lr_size, 3)
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:
@@ -297,8 +254,8 @@ def failure(error: BaseException, default: FailureKind) -> Failed:
     return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
 
 
-def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, bytes]:
-    """Answer one request after loading."""
+def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tuple[Reply, bytes]:
+    """Answer one request after loading; ``send`` takes what comes before the answer."""
     reply: Reply
     content = b""
     match request:
@@ -307,15 +264,13 @@ def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, byte
         case MeasureBlocks():
             reply, content = BlocksMeasured(), worker.measure_blocks(request.depth)
         case Upscale():
-            reply, content = worker.upscale(request, payload)
-        case TimeImage():
-            reply = worker.time_image(request, payload)
-        case TimeFixedInput():
-            reply = worker.time_fixed(request.design)
+            reply = worker.upscale(request)
+        case Forward():
+            reply = worker.forward(request, send)
         case LoadBaseline():
-            return worker.load_baseline(request), b""
+            reply = worker.load_baseline(request)
         case TimePairs():
-            return worker.time_pairs(request), b""
+            reply = worker.time_pairs(request)
         case ReadMemory():
             reply, content = MemoryRead(), worker.read_memory()
         case _:
@@ -323,32 +278,44 @@ def answer(worker: Worker, request: object, payload: bytes) -> tuple[Reply, byte
     return reply, content
 
 
-def serve(channel: Channel) -> None:
+def serve(channel: Channel, areas: PixelAreas) -> None:
     """Answer requests until told to stop or the evaluator is gone."""
     worker: Worker | None = None
     beat = _beats(channel)
+
+    def send(reply: Reply, content: bytes = b"") -> None:
+        channel.send(reply.model_dump(mode="json"), content)
+
     while True:
         try:
-            message, payload = channel.receive()
+            message, _ = channel.receive()
         except ChannelClosedError:
             return
         request = REQUEST.validate_python(message)
-        reply: Reply
-        content = b""
         try:
             if isinstance(request, Stop):
                 return
-            if isinstance(request, Load):
-                worker = Worker(request, beat)
-                reply = worker.ready()
+            if isinstance(request, ConvertWeights):
+                send(*_converted(request))
+            elif isinstance(request, Load):
+                worker = Worker(request, areas, beat)
+                send(worker.ready())
             elif worker is None:
-                reply = Failed(kind="protocol", message="the first request must be load")
+                send(Failed(kind="protocol", message="the first request must be load"))
             else:
-                reply, content = answer(worker, request, payload)
+                send(*answer(worker, request, send))
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
-            loading = isinstance(request, Load | LoadBaseline)
-            reply = failure(error, "load-error" if loading else "forward-error")
-        channel.send(reply.model_dump(mode="json"), content)
+            loading = isinstance(request, Load | LoadBaseline | ConvertWeights)
+            send(failure(error, "load-error" if loading else "forward-error"))
+
+
+def _converted(request: ConvertWeights) -> tuple[Converted, bytes]:
+    from harness.catalog.conversion import convert
+
+    report, content = convert(
+        Path(request.path), key=request.key, prefix=request.prefix, renames=request.renames
+    )
+    return Converted(report=report), content
 
 
 def _beats(channel: Channel) -> Callable[[], None]:
@@ -364,12 +331,7 @@ def _beats(channel: Channel) -> Callable[[], None]:
     return beat
 
 
-def end_with_parent() -> None:
-    """Let the kernel kill this process when the evaluator dies, however it dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    end_with_parent()
-    serve(Channel(int(sys.argv[1]), int(sys.argv[2])))
+def main(arguments: Sequence[str]) -> None:
+    """Serve on descriptors: requests, answers, LR area, SR area."""
+    requests, answers, lr_fd, sr_fd = map(int, arguments)
+    serve(Channel(requests, answers), PixelAreas.open(lr_fd, sr_fd))

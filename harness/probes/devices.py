@@ -70,6 +70,10 @@ class ComputeDevice(Clock, Protocol):
         """Name of the GPU, or None."""
 
     @property
+    def gpu_uuid(self) -> str | None:
+        """The GPU's UUID as PyTorch gives it, or None."""
+
+    @property
     def cpus(self) -> tuple[int, ...]:
         """Logical CPUs this process is confined to, as many as threads; empty where it cannot."""
 
@@ -114,6 +118,7 @@ class CpuDevice(HostClock):
 
     clock: ClockName = "monotonic"
     accelerator: str | None = None
+    gpu_uuid: str | None = None
     libraries: dict[str, str] = {}
 
     def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
@@ -164,6 +169,7 @@ class CudaDevice:
             )
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.accelerator: str | None = torch.cuda.get_device_name(self.device)
+        self.gpu_uuid: str | None = str(torch.cuda.get_device_properties(self.device).uuid)
         self.libraries = {
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]

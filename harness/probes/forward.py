@@ -112,9 +112,15 @@ class PixelConversion:
         """
         height, width = lr_size
         expected = (1, self.channels, height * self.scale, width * self.scale)
-        if not isinstance(sr, torch.Tensor):
+        # A subclass, or a layout of its own, may put work off until somebody looks at its values.
+        if (
+            not isinstance(sr, torch.Tensor)
+            or type(sr) not in {torch.Tensor, torch.nn.Parameter}
+            or sr.layout is not torch.strided
+        ):
             raise InvalidOutputError(
-                f"the output is a {type(sr).__name__}, expected a tensor of shape {expected}"
+                f"the output is a {_kind(sr)}, expected a plain tensor of shape {expected}",
+                advice="Return a strided torch.Tensor that holds its values.",
             )
         if tuple(sr.shape) != expected:
             raise InvalidOutputError(
@@ -131,6 +137,10 @@ class PixelConversion:
                 advice="Check the weights and the declared data range.",
             )
         return sr
+
+
+def _kind(sr: object) -> str:
+    return f"{sr.layout} tensor" if type(sr) is torch.Tensor else type(sr).__name__
 
 
 def _planes(image: npt.NDArray[np.uint8], divisor: float) -> torch.Tensor:

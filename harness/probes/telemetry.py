@@ -18,10 +18,7 @@ from harness.records import Conditions
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from harness.probes.latency import Timing
-
 T = TypeVar("T")
-D = TypeVar("D")
 
 STAT_FILE = Path("/proc/stat")
 
@@ -96,8 +93,8 @@ class Reading:
 
     Attributes:
         seconds: of the monotonic clock.
-        own_seconds: CPU time of this process, all of its threads.
-        ticks: of the CPUs that this process may use, or None.
+        own_seconds: CPU time of the processes that take part in the measurement.
+        ticks: of the CPUs that forwards run on, or None.
         gpu: state of the GPU, or None.
     """
 
@@ -226,8 +223,9 @@ class Monitor:
     """Reads the machine's counters and tells what happened between two readings.
 
     Args:
-        cpus: numbers of the CPUs that this process may use.
+        cpus: numbers of the CPUs that forwards run on.
         sensors: of the GPU, or None.
+        own_seconds: CPU time so far of the processes that take part; of this one by default.
         stat_file: the kernel's CPU times.
     """
 
@@ -236,10 +234,12 @@ class Monitor:
         cpus: Collection[int],
         sensors: GpuSensors | None = None,
         *,
+        own_seconds: Callable[[], float] = time.process_time,
         stat_file: Path = STAT_FILE,
     ) -> None:
         self._cpus = tuple(cpus)
         self._sensors = sensors
+        self._own_seconds = own_seconds
         self._stat_file = stat_file
 
     def read(self) -> Reading:
@@ -250,7 +250,7 @@ class Monitor:
             ticks = None
         return Reading(
             seconds=time.monotonic(),
-            own_seconds=time.process_time(),
+            own_seconds=self._own_seconds(),
             ticks=ticks,
             gpu=self._sensors.read() if self._sensors is not None else None,
         )
@@ -258,7 +258,7 @@ class Monitor:
     def conditions(self, first: Reading, last: Reading, *, repeats: int = 0) -> Conditions:
         """What happened between two readings.
 
-        CPU shares are of the time of all CPUs that this process may use, and None where the
+        CPU shares are of the time of all CPUs that forwards run on, and None where the
         readings lie less than ``SHORTEST_SECONDS`` apart.
 
         Args:
@@ -318,20 +318,37 @@ def open_monitor(device_name: str) -> Monitor:
     return Monitor(cpus, _current_gpu() if device_name == "cuda" else None)
 
 
+def watch(cpus: Collection[int], gpu_uuid: str | None, own_seconds: Callable[[], float]) -> Monitor:
+    """A monitor for what runs in another process.
+
+    Args:
+        cpus: that it is confined to.
+        gpu_uuid: of its GPU, as PyTorch gives it, or None.
+        own_seconds: CPU time so far of all processes that take part.
+    """
+    return Monitor(cpus, _gpu(gpu_uuid), own_seconds=own_seconds)
+
+
 def _current_gpu() -> GpuSensors | None:
     import torch
 
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return _gpu(str(properties.uuid))
+
+
+def _gpu(uuid: str | None) -> GpuSensors | None:
+    if uuid is None:
+        return None
     try:
         nvml = import_module("pynvml")
     except ImportError:
         return None
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return open_sensors(nvml, str(properties.uuid))
+    return open_sensors(nvml, uuid)
 
 
 def measure_under_watch(
-    measure: Callable[[], Timing[T, D]], monitor: Monitor, *, throttle_repeats: int
-) -> tuple[Timing[T, D], Conditions]:
+    measure: Callable[[], T], monitor: Monitor, *, throttle_repeats: int
+) -> tuple[T, Conditions]:
     """Time one input, and time it anew where the GPU throttled meanwhile.
 
     Args:
@@ -346,10 +363,8 @@ def measure_under_watch(
     repeats = 0
     while True:
         first = monitor.read()
-        timing = measure()
+        timed = measure()
         conditions = monitor.conditions(first, monitor.read(), repeats=repeats)
         if repeats >= throttle_repeats or not throttled(conditions):
-            return timing, conditions
-        # Its output must not be alive beside the next forward's.
-        del timing
+            return timed, conditions
         repeats += 1

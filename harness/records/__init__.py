@@ -30,6 +30,7 @@ from harness.records.run import (
     Status,
     Tier,
     WeightsIdentity,
+    first_failure,
 )
 from harness.records.timing import (
     BaselineTimes,
@@ -95,4 +96,5 @@ __all__ = [
     "Value",
     "VariantScores",
     "WeightsIdentity",
+    "first_failure",
 ]

@@ -199,13 +199,23 @@ class RunRecord(Frozen):
 
     def failure(self) -> Absent | None:
         """The first failed probe, in the order in which they are tried, or None."""
-        parts: list[object] = [self.quality, self.memory, self.complexity]
-        if isinstance(self.complexity, Complexity):
-            parts += self.complexity.counters.values()
-        parts.append(self.latency)
-        if isinstance(self.latency, Latency):
-            for replicate in self.latency.replicates:
-                parts += [replicate.fixed, replicate.images]
-        return next(
-            (part for part in parts if isinstance(part, Absent) and part.kind == "failed"), None
-        )
+        return first_failure(self.quality, self.memory, self.complexity, self.latency)
+
+
+def first_failure(
+    quality: Quality | Absent,
+    memory: Memory | Absent,
+    complexity: Complexity | Absent,
+    latency: Latency | Absent,
+) -> Absent | None:
+    """The first of a record's probes that failed, in the order in which they are tried, or None."""
+    parts: list[object] = [quality, memory, complexity]
+    if isinstance(complexity, Complexity):
+        parts += complexity.counters.values()
+    parts.append(latency)
+    if isinstance(latency, Latency):
+        for replicate in latency.replicates:
+            parts += [replicate.fixed, replicate.images]
+    return next(
+        (part for part in parts if isinstance(part, Absent) and part.kind == "failed"), None
+    )

@@ -78,8 +78,8 @@ class LatencySamples(Frozen):
             claims them.
         delivered_seconds: of the same rounds by the evaluator's monotonic clock: from revealing
             the LR pixels to its own copy of all SR pixels as uint8.
-        repeated_seconds: the same clock's, of rounds that all showed the last input again; empty
-            where that was not tried.
+        repeated_seconds: the same clock's, of pairs of rounds made afterwards, the second of which
+            showed the first one's input again; empty where that was not tried.
         preparation_seconds: times of enlarging the LR image by bicubic, as the worker claims
             them, for networks that take it enlarged; empty for others.
         stopped_by: what ended the rounds.
@@ -100,7 +100,7 @@ class LatencySamples(Frozen):
     steady: bool
     seconds: Annotated[tuple[Seconds, ...], Field(min_length=1)]
     delivered_seconds: tuple[Seconds, ...] = ()
-    repeated_seconds: tuple[Seconds, ...] = ()
+    repeated_seconds: tuple[tuple[Seconds, Seconds], ...] = ()
     preparation_seconds: tuple[Seconds, ...] = ()
     stopped_by: StoppedBy
     conditions: Conditions | None = None
@@ -111,7 +111,7 @@ class LatencySamples(Frozen):
 
 
 class NullSamples(Frozen):
-    """What a network that only repeats pixels took, in a worker like the others.
+    """What a network that does nothing took, in a worker like the others.
 
     Attributes:
         lr_size: LR height and width in pixels.
@@ -161,7 +161,8 @@ class Trust(Frozen):
         claimed_seconds: the worker's own account of the same rounds.
         trusted_seconds: the evaluator's; None where the null network was not timed.
         tolerance_seconds: within which both agree; None likewise.
-        repeated_ratio: time of inputs shown again over that of fresh ones; None if not tried.
+        repeated_ratio: longest time of an input shown again over the shortest of a fresh one, of
+            the input where that is least; None if not tried.
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
         idle_cpus: largest of ``LatencySamples.idle_cpus``, or None.

@@ -1,0 +1,219 @@
+"""What the evaluator makes of a worker's claims: trusted time, and signs of cheating."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.records import Absent, Latency, LatencySamples, Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from harness.protocol import TrustDesign
+    from harness.records import Replicate, Status
+
+MAD_TO_DEVIATION = 1.4826
+"""Of a normal distribution."""
+
+NO_NULL = Absent(
+    kind="failed",
+    reason="the null network was not timed, so there is no trusted time",
+    advice="Run again; if it recurs, `esrbench doctor` may tell why.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A status other than ``ok``, and why."""
+
+    status: Status
+    cause: str
+    advice: str | None
+
+
+def net_seconds(replicate: Replicate, samples: LatencySamples) -> tuple[float, ...]:
+    """Trusted times of an input's rounds: delivery less the null network's median."""
+    null = _null(replicate, samples.lr_size)
+    if null is None:
+        return ()
+    median = float(np.median(null))
+    return tuple(seconds - median for seconds in samples.delivered_seconds)
+
+
+def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
+    """The evaluator's account of all that was timed.
+
+    Args:
+        latency: raw samples.
+        design: the tolerance of claims.
+
+    Returns:
+        Absent where nothing was timed.
+    """
+    if isinstance(latency, Absent):
+        return latency
+    timed = [(each, samples) for each in latency.replicates for samples in _images(each)]
+    if not timed:
+        return Absent(kind="skipped", reason="no image was timed")
+    claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
+    trusted = tolerance = None
+    if all(_null(each, samples.lr_size) for each, samples in timed):
+        trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
+        noise = _mean(_deviation(_null(each, samples.lr_size) or ()) for each, samples in timed)
+        tolerance = max(design.claim_tolerance * abs(trusted), 3 * noise)
+    every = [samples for each in latency.replicates for samples in _inputs(each)]
+    scores = [samples.variants for samples in every if samples.variants is not None]
+    known = [
+        (score.clean_psnr_rgb, score.variant_psnr_rgb)
+        for score in scores
+        if score.variant_psnr_rgb is not None
+    ]
+    return Trust(
+        claimed_seconds=claimed,
+        trusted_seconds=trusted,
+        tolerance_seconds=tolerance,
+        repeated_ratio=_repeated_ratio(latency),
+        clean_psnr_rgb=_mean_known([clean for clean, _ in known]),
+        variant_psnr_rgb=_mean_known([varied for _, varied in known]),
+        idle_cpus=_largest(every, lambda samples: samples.idle_cpus),
+        forward_cpus=_largest(every, lambda samples: samples.forward_cpus),
+    )
+
+
+def examine(trust: Trust | Absent, design: TrustDesign, *, threads: int) -> Finding | None:
+    """The gravest finding, or None for an honest entry.
+
+    Args:
+        trust: the evaluator's account.
+        design: thresholds.
+        threads: CPU threads that the entry may use.
+    """
+    if isinstance(trust, Absent):
+        return None
+    return next((found for rule in RULES if (found := rule(trust, design, threads))), None)
+
+
+def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+    varied = trust.variant_psnr_rgb
+    if varied is None:
+        return None
+    # Images without error have an infinite PSNR, which no honest network has.
+    clean = trust.clean_psnr_rgb
+    if clean is not None and clean - varied <= design.memorising_db:
+        return None
+    known = "infinite" if clean is None else f"{clean:.2f} dB"
+    return Finding(
+        "suspect-memorising",
+        f"PSNR is {known} on the images and {varied:.2f} dB on flipped and shifted windows of them",
+        "Look for stored images or look-up by content in code and weights.",
+    )
+
+
+def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+    ratio = trust.repeated_ratio
+    if ratio is None or ratio >= design.caching_ratio:
+        return None
+    return Finding(
+        "suspect-caching",
+        f"inputs shown again took at most {ratio:.0%} of the time of fresh ones",
+        "Look for outputs that are kept between calls; every timed round shows a fresh input.",
+    )
+
+
+def _hidden_work(trust: Trust, design: TrustDesign, threads: int) -> Finding | None:
+    if trust.idle_cpus is not None and trust.idle_cpus > design.idle_cpus:
+        return Finding(
+            "suspect-hidden-work",
+            f"{trust.idle_cpus:.2f} CPUs were busy in the worker while nothing was asked of it",
+            "Look for threads or processes that go on after the forward returned.",
+        )
+    most = threads + design.extra_cpus
+    if trust.forward_cpus is not None and trust.forward_cpus > most:
+        return Finding(
+            "suspect-hidden-work",
+            f"{trust.forward_cpus:.2f} CPUs were busy in the worker, which was given {threads}",
+            "Look for threads that leave the CPUs they were given.",
+        )
+    return None
+
+
+def _disputed(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | None:
+    if trust.trusted_seconds is None or trust.tolerance_seconds is None:
+        return None
+    apart = abs(trust.claimed_seconds - trust.trusted_seconds)
+    if apart <= trust.tolerance_seconds:
+        return None
+    return Finding(
+        "timing-disputed",
+        f"the worker says {trust.claimed_seconds * 1e3:.3g} ms, the evaluator "
+        f"{trust.trusted_seconds * 1e3:.3g} ms, and they may differ by "
+        f"{trust.tolerance_seconds * 1e3:.3g} ms",
+        "Its runtime here is the evaluator's. Run again on a quiet machine before accusing anyone.",
+    )
+
+
+RULES: tuple[Callable[[Trust, TrustDesign, int], Finding | None], ...] = (
+    _memorising,
+    _caching,
+    _hidden_work,
+    _disputed,
+)
+"""Gravest first."""
+
+
+def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
+    return () if isinstance(replicate.images, Absent) else replicate.images
+
+
+def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
+    if not isinstance(replicate.fixed, Absent):
+        yield replicate.fixed
+    yield from _images(replicate)
+
+
+def _null(replicate: Replicate, size: tuple[int, int]) -> tuple[float, ...] | None:
+    return next((null.delivered_seconds for null in replicate.null if null.lr_size == size), None)
+
+
+def _repeated_ratio(latency: Latency) -> float | None:
+    """Least, over inputs, of the longest net time shown again over the shortest net time fresh.
+
+    First and second times alternate, so that a machine that becomes slower or faster makes no
+    difference, and chance alone parts five of each completely once in 252 tries.
+    """
+    ratios = []
+    for replicate in latency.replicates:
+        for samples in _inputs(replicate):
+            null = _null(replicate, samples.lr_size)
+            if not samples.repeated_seconds or null is None:
+                continue
+            floor = min(null)
+            fresh = min(first for first, _ in samples.repeated_seconds) - floor
+            again = max(second for _, second in samples.repeated_seconds) - floor
+            if fresh > _deviation(null):
+                ratios.append(max(0.0, again / fresh))
+    return min(ratios, default=None)
+
+
+def _deviation(seconds: Sequence[float]) -> float:
+    """Standard deviation that outliers do not move."""
+    median = np.median(seconds)
+    return MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(seconds) - median)))
+
+
+def _mean(values: Iterator[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _mean_known(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _largest(
+    every: list[LatencySamples], figure: Callable[[LatencySamples], float | None]
+) -> float | None:
+    return max((value for each in every if (value := figure(each)) is not None), default=None)

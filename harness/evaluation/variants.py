@@ -1,0 +1,101 @@
+"""Images that nobody has seen, whose HR is known: windows of a mirrored image, flipped or not.
+
+MATLAB's bicubic mirrors images at their borders, so LR of the mirrored HR image is the mirrored
+LR image, and a window of one shows exactly what the window ``scale`` times larger of the other
+shows. Windows have the image's own size, so that they cost what the image costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+MOST_OFFSET = 16
+"""LR pixels by which a window may lie off the image."""
+OFFSET_SHARE = 4
+"""And no more than one in so many of its side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A window and how it is flipped.
+
+    Attributes:
+        offset: LR rows and columns by which the window lies below and right of the image.
+        flip_rows: top becomes bottom.
+        flip_columns: left becomes right.
+    """
+
+    offset: tuple[int, int]
+    flip_rows: bool
+    flip_columns: bool
+
+    def of_lr(self, lr: Pixels) -> Pixels:
+        """The variant, of the size of the LR image, uint8 (h, w, 3), contiguous."""
+        rows, columns = (
+            _mirrored(offset, side, reverse=flip)
+            for offset, side, flip in zip(
+                self.offset, lr.shape[:2], (self.flip_rows, self.flip_columns), strict=True
+            )
+        )
+        return np.ascontiguousarray(lr[rows][:, columns])
+
+    def restored(self, sr: Pixels, scale: int) -> Pixels:
+        """What the variant's SR shows of the image, the right way round."""
+        upright = sr[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        rows, columns = (
+            slice(max(0, -offset) * scale, (side // scale - max(0, offset)) * scale)
+            for offset, side in zip(self.offset, sr.shape[:2], strict=True)
+        )
+        return np.ascontiguousarray(upright[rows, columns])
+
+    def shown(self, hr: Pixels, scale: int) -> Pixels:
+        """The same part of the image's HR, or of its own SR."""
+        rows, columns = (
+            slice(max(0, offset) * scale, (side // scale - max(0, -offset)) * scale)
+            for offset, side in zip(self.offset, hr.shape[:2], strict=True)
+        )
+        return np.ascontiguousarray(hr[rows, columns])
+
+
+CLEAN = Variant(offset=(0, 0), flip_rows=False, flip_columns=False)
+"""The image itself."""
+
+
+def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Variant]:
+    """Variants without end, none twice in a row of as many as there are, never ``CLEAN``.
+
+    Args:
+        rng: draws them.
+        lr_size: height and width.
+    """
+    reaches = [min(MOST_OFFSET, side // OFFSET_SHARE) for side in lr_size]
+    offsets = [
+        (down, right)
+        for down in range(-reaches[0], reaches[0] + 1)
+        for right in range(-reaches[1], reaches[1] + 1)
+    ]
+    while True:
+        seen: set[Variant] = {CLEAN}
+        while len(seen) < 4 * len(offsets):
+            variant = Variant(rng.choice(offsets), rng.random() < 0.5, rng.random() < 0.5)  # noqa: PLR2004
+            if variant not in seen:
+                seen.add(variant)
+                yield variant
+
+
+def _mirrored(offset: int, side: int, *, reverse: bool) -> npt.NDArray[np.intp]:
+    """Indices of a window of a side's length in the side mirrored at both ends."""
+    indices = np.arange(offset, offset + side) % (2 * side)
+    indices = np.where(indices < side, indices, 2 * side - 1 - indices)
+    return indices[::-1] if reverse else indices

@@ -1,0 +1,117 @@
+"""Pixels between evaluator and worker: two areas of shared memory that neither can resize.
+
+The evaluator writes LR into one and takes a private copy of SR out of the other, so that nothing
+a worker does afterwards changes what is scored. A worker that shrank an area would kill the
+evaluator (SIGBUS); seals forbid it, on systems that have them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+LR_CAPACITY = 128 * 1024 * 1024
+SR_CAPACITY = 512 * 1024 * 1024
+"""Bytes; pages that were never written take no memory."""
+
+POISON = 0xA5
+"""What SR holds before a forward, so that an earlier image cannot pass for this one."""
+
+
+class OversizeError(ValueError):
+    """An image exceeds its area."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelAreas:
+    """Both areas, on either side.
+
+    Attributes:
+        lr_fd: descriptor of the LR area.
+        sr_fd: descriptor of the SR area.
+    """
+
+    lr_fd: int
+    sr_fd: int
+    _lr: mmap.mmap
+    _sr: mmap.mmap
+
+    @classmethod
+    def create(cls) -> Self:
+        """New areas; the evaluator's side."""
+        lr_fd, sr_fd = _area("esrbench-lr", LR_CAPACITY), _area("esrbench-sr", SR_CAPACITY)
+        return cls.open(lr_fd, sr_fd)
+
+    @classmethod
+    def open(cls, lr_fd: int, sr_fd: int) -> Self:
+        """Areas that another process made; the worker's side."""
+        return cls(lr_fd, sr_fd, mmap.mmap(lr_fd, LR_CAPACITY), mmap.mmap(sr_fd, SR_CAPACITY))
+
+    def close(self) -> None:
+        """Give memory and descriptors back; arrays that ``lr`` gave must be gone."""
+        self._lr.close()
+        self._sr.close()
+        os.close(self.lr_fd)
+        os.close(self.sr_fd)
+
+    def reveal(self, lr: Pixels) -> None:
+        """Write an LR image, uint8 (h, w, 3).
+
+        Raises:
+            OversizeError: it does not fit.
+        """
+        _view(self._lr, lr.shape, "LR")[...] = lr
+
+    def lr(self, size: tuple[int, int]) -> Pixels:
+        """The LR image of a height and width, uint8 (h, w, 3), not copied."""
+        return _view(self._lr, (*size, 3), "LR")
+
+    def poison(self, size: tuple[int, int]) -> None:
+        """Overwrite the SR image of a height and width with ``POISON``.
+
+        Raises:
+            OversizeError: it does not fit.
+        """
+        _view(self._sr, (*size, 3), "SR").fill(POISON)
+
+    def deliver(self, sr: Pixels) -> None:
+        """Write an SR image, uint8 (H, W, 3)."""
+        _view(self._sr, sr.shape, "SR")[...] = sr
+
+    def take(self, size: tuple[int, int]) -> Pixels:
+        """A copy of the SR image of a height and width, uint8 (H, W, 3)."""
+        return _view(self._sr, (*size, 3), "SR").copy()
+
+
+def _view(area: mmap.mmap, shape: tuple[int, ...], what: str) -> Pixels:
+    count = int(np.prod(shape))
+    if count > len(area):
+        message = f"{what} of shape {shape} exceeds the {len(area)} bytes there are"
+        raise OversizeError(message)
+    return np.frombuffer(area, dtype=np.uint8, count=count).reshape(shape)
+
+
+def _area(name: str, capacity: int) -> int:
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, capacity)
+        return descriptor
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, capacity)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
