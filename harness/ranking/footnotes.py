@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.metrics import METRICS
 from harness.records import Complexity, Latency, PredictedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.ranking.rules import Rule
-    from harness.records import RunRecord
+    from harness.ranking.board import Row
+    from harness.ranking.rule import Gate, Rule, Track
+    from harness.records import Absent, RunRecord
+
+DISPUTED = "\N{DAGGER}"
+"""Marks entries whose worker's times the evaluator does not believe."""
+
+FLOPS_BY_SCRIPT = (
+    "FLOPs are multiply-accumulates plus one per ReLU-family module output, as the 2022 script "
+    "counts them; Acts are elements of convolution outputs; #Conv counts calls."
+)
+FLOPS_BY_FVCORE = (
+    "FLOPs are multiply-accumulates as fvcore counts them, which sees no custom operators; Acts "
+    "are elements of convolution outputs; #Conv counts calls."
+)
+RUNTIME = (
+    "Runtime is the mean over images of per-image medians, warmed up. Published runtimes are from "
+    "other hardware and unwarmed passes: do not compare."
+)
+RELATIVE_RUNTIME = (
+    "A score's runtime is relative to the baseline measured beside it, its parameters and FLOPs to "
+    "the published ones."
+)
+WHOLE_MEMORY = (
+    "GPU memory is the most allocated in the whole pass over the images, as the challenge read it; "
+    "records keep each forward's own peak too."
+)
 
 
 def device_statement(record: RunRecord) -> str:
@@ -24,35 +48,115 @@ def device_statement(record: RunRecord) -> str:
     return f"{device}, torch {torch_version}, {forward}, {environment.isolation}"
 
 
-def gate_statement(rule: Rule, record: RunRecord, *, gated: bool) -> str:
+def banner(records: Sequence[RunRecord]) -> str | None:
+    """A warning where submissions were not walled off by bubblewrap, or None."""
+    tiers = {record.environment.isolation for record in records} - {"bubblewrap"}
+    if not tiers:
+        return None
+    return (
+        f"The wall was thin ({', '.join(sorted(tiers))} instead of bubblewrap): a hostile "
+        "submission could have seen more than its own inputs."
+    )
+
+
+def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
     """What is claimed of the quality gate.
 
     Args:
-        rule: holds the gate.
+        rule: holds the gates.
         record: of the table.
-        gated: the gate is claimed.
+        gates: those that are claimed.
     """
-    gate = rule.gate
-    label = METRICS[gate.metric].label
-    if gated:
-        return f"Gate: {label} >= {gate.minimum:.2f} dB on {gate.data}, as rounded to 2 decimals."
-    if record.data.name == gate.data and record.entry.scale == gate.scale:
-        return (
-            f"No gate is claimed: these images were given as a folder and are not proven to be "
-            f"{gate.data}; `esrbench fetch {gate.data}` proves it."
+    if gates:
+        return f"Gate: {'; '.join(gate.describe() for gate in gates)}."
+    if not rule.gates:
+        return "The rule has no gate."
+    data, scale = record.data.name, record.entry.scale
+    if scale in rule.scales:
+        if any(gate.data == data for gate in rule.gates):
+            return (
+                f"No gate is claimed: these images were given as a folder and are not proven to be "
+                f"{data}; `esrbench fetch {data}` proves it."
+            )
+        if any(gate.data is None for gate in rule.gates):
+            names = ", ".join(gate.beats for gate in rule.gates if gate.beats)
+            return f"No gate is claimed: entries must beat {names}, which was not run beside them."
+    scales = ", ".join(f"x{each}" for each in rule.scales)
+    held = "; ".join(gate.describe() for gate in rule.gates)
+    return f"No gate is claimed. It holds at {scales}: {held}; this is {data} x{scale}."
+
+
+def rule_notes(rule: Rule, record: RunRecord) -> list[str]:
+    """How a table's setting differs from the edition's."""
+    notes: list[str] = []
+    forward = record.protocol.forward
+    if rule.precision is not None and forward.precision != rule.precision:
+        notes.append(f"The edition runs in {rule.precision}; this table is {forward.label}.")
+    return notes
+
+
+def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> list[str]:
+    """What scores are relative to, where it is not the edition's baseline on this device."""
+    if relative_to is None or not any(t.formula.reference == "baseline" for t in tracks):
+        return []
+    title = rule.baseline.title if rule.baseline else "the baseline"
+    if relative_to == "published":
+        return [
+            (
+                f"Scores are relative to the published runtime of {title} ({rule.device}): they "
+                "mean something on that device only."
+            )
+        ]
+    return [
+        (
+            f"Scores are relative to the runtime of {relative_to} in place of {title}'s, so they "
+            "are not the edition's."
         )
-    return (
-        f"No gate is claimed: the {gate.minimum:.2f} dB gate holds on {gate.data} x{gate.scale}, "
-        f"this is {record.data.name} x{record.entry.scale}."
-    )
+    ]
+
+
+def stability_notes(
+    rows: Sequence[Row], tracks: Sequence[Track], unknown: Absent | None
+) -> list[str]:
+    """Ranks that noise may change, and how often they hold."""
+    if unknown is not None:
+        return [f"How firmly ranks hold is not known: {unknown.reason}."]
+    notes: list[str] = []
+    for track in tracks:
+        shaky = [
+            f"{row.entry} {place.stability.held:.0%}"
+            for row in rows
+            if (place := row.places[track.key]).stability is not None
+            and place.stability.low < place.stability.high
+        ]
+        if shaky:
+            notes.append(
+                f"{track.label}: a rank such as 1-2 is a tie within the noise of runtime; its "
+                f"printed order holds in {', '.join(shaky)} of draws."
+            )
+    return notes
 
 
 def notes_on(records: Sequence[RunRecord]) -> list[str]:
     """How the figures of a table's records were taken."""
     return [
+        *_dispute_notes(records),
         *_regime_notes(records),
         *_weights_notes(records),
         *_prepared_notes(records),
+    ]
+
+
+def _dispute_notes(records: Sequence[RunRecord]) -> list[str]:
+    """Whose runtime is the evaluator's."""
+    names = sorted(r.entry.name for r in records if r.status == "timing-disputed")
+    if not names:
+        return []
+    return [
+        (
+            f"{DISPUTED} The worker's own times disagree with the evaluator's; the runtime is the "
+            f"evaluator's: {', '.join(names)}."
+        )
     ]
 
 

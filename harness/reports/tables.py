@@ -7,21 +7,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from harness.metrics import METRICS
+from harness.ranking.footnotes import DISPUTED
+from harness.ranking.formulas import RankSum
 from harness.records import Absent
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import RenderableType
-    from rich.text import Text
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.table import Table
 
-    from harness.ranking.leaderboard import Leaderboard, Place
-    from harness.ranking.rules import Track
+    from harness.ranking.board import Leaderboard, Place, Row
+    from harness.ranking.rule import Track
     from harness.records import Value
 
 TableFormat = Literal["terminal", "markdown", "csv", "json"]
 
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
+ON_FRONT = "\N{BULLET}"
+YOURS = "\N{RIGHTWARDS ARROW}"
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+LARGE_SCORE = 100
 
 Subscript = Callable[[int], str]
 
@@ -50,38 +55,123 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
     """A frame of rendered cells: ranked rows, then unranked ones; columns as headings."""
     import pandas as pd
 
+    rows = (*board.ranked, *board.unranked)
+    margins = [gate.margin for row in rows for gate in row.gates]
+    digits = 2 if all(_hundredths(margin) for margin in margins) else 4
     table: list[dict[str, str]] = []
-    for row in (*board.ranked, *board.unranked):
-        cells = {"Entry": row.entry}
+    for row in rows:
+        cells = {"Entry": _name(row, board)}
         for track in board.tracks:
-            cells[track.label] = _place(row.places.get(track.key), track)
+            cells |= _place(row.places.get(track.key), track)
+        if board.pareto_metrics:
+            cells["Pareto"] = ON_FRONT if row.pareto else ""
         for metric in board.columns:
-            heading = METRICS[metric].heading
-            cells[heading] = figure(metric, row.values[metric], row.ranks.get(metric), subscript)
+            cells[_column(metric)] = figure(
+                metric, row.values[metric], row.ranks.get(metric), subscript
+            )
+            if metric == "psnr_rgb":
+                for title in board.other_columns:
+                    psnr = row.other_scores.get(title)
+                    cells[f"PSNR {title} [dB]"] = MISSING if psnr is None else f"{psnr:.2f}"
+                if any(each.gates for each in rows):
+                    cells["Margin [dB]"] = _margin(row, digits)
         table.append(cells)
     return pd.DataFrame(table)
 
 
-def _place(place: Place | None, track: Track) -> str:
-    """Rank, with the rank sum where it says more than the rank."""
-    if place is None:
+def _column(metric: str) -> str:
+    """A metric's heading; both peaks of memory are the challenge's word, footnotes say which."""
+    return METRICS["peak_bytes" if metric == "pass_peak_bytes" else metric].heading
+
+
+def _name(row: Row, board: Leaderboard) -> str:
+    """Marks runs among published entries, doubtful clocks and printed figures that disagree."""
+    mixed = any(each.run_id is None for each in (*board.ranked, *board.unranked))
+    yours = f"{YOURS} " if mixed and row.run_id is not None else ""
+    disputed = DISPUTED if row.status == "timing-disputed" else ""
+    return f"{yours}{row.entry}{disputed}{'!' if row.disagreements else ''}"
+
+
+def _place(place: Place | None, track: Track) -> dict[str, str]:
+    """Rank, and the total and its logarithm where they say more than the rank."""
+    rank = MISSING
+    if place is not None and place.rank is not None:
+        held = place.stability
+        tied = held is not None and held.low < held.high
+        rank = f"{held.low}-{held.high}" if held is not None and tied else str(place.rank)
+    if isinstance(track.formula, RankSum):
+        summed = len(track.metrics) > 1 and place is not None and place.rank_sum is not None
+        return {track.label: f"{rank} ({place.rank_sum})" if place and summed else rank}
+    return {
+        track.label: rank,
+        _score_heading(track): _score(None if place is None else place.score),
+        f"ln {_score_heading(track)}": MISSING
+        if place is None or place.log_score is None
+        else f"{place.log_score:.3f}",
+    }
+
+
+def _score_heading(track: Track) -> str:
+    return "Total" if track.label == "Score" else f"{track.label} score"
+
+
+def _score(score: float | Absent | None) -> str:
+    if score is None:
         return MISSING
-    return str(place.rank) if len(track.metrics) == 1 else f"{place.rank} ({place.rank_sum})"
+    if isinstance(score, Absent):
+        return "overflow"
+    return f"{score:.3f}" if score < LARGE_SCORE else f"{score:.4g}"
+
+
+def _hundredths(margin: float) -> bool:
+    return math.isclose(100 * margin, round(100 * margin), abs_tol=1e-6)
+
+
+def _margin(row: Row, digits: int) -> str:
+    """Least distance to a gate; a tilde where only rounding lets the entry pass."""
+    gate = row.tightest
+    if gate is None:
+        return MISSING
+    return f"{'~' if gate.rounded and not gate.strict else ''}{gate.margin:+.{digits}f}"
+
+
+def _legend(board: Leaderboard) -> list[str]:
+    """What signs in the table mean."""
+    rows = (*board.ranked, *board.unranked)
+    notes: list[str] = []
+    if board.pareto_metrics:
+        labels = ", ".join(METRICS[metric].label for metric in board.pareto_metrics)
+        notes.append(f"Pareto: no other entry is better in one of {labels} and worse in none.")
+    checks = [gate for row in rows for gate in row.gates]
+    if checks:
+        several = len({gate.title for gate in checks}) > 1
+        what = "the tightest gate" if several else "the gate"
+        notes.append(f"Margin: PSNR above {what}, unrounded; ~ passes by rounding only.")
+    if any(row.disagreements for row in rows):
+        notes.append("! The publication disagrees with its own figures and rule, see below.")
+    return notes
 
 
 def _remarks(board: Leaderboard) -> list[str]:
-    """Why entries are not ranked, then what a reader must know."""
-    reasons = [f"{row.entry} is not ranked: {row.unranked_because}." for row in board.unranked]
-    return [*reasons, *board.notes]
+    """What signs mean, why entries are not ranked, then what a reader must know."""
+    said: dict[str, list[str]] = {}
+    for row in board.unranked:
+        said.setdefault(row.unranked_because or "", []).append(row.entry)
+    reasons = [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not ranked: {reason}."
+        for reason, names in said.items()
+    ]
+    return [*_legend(board), *reasons, *board.notes]
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
     """GitHub markdown with ranks as subscripts and the remarks below."""
     frame = leaderboard_frame(board, lambda rank: f"<sub>{rank}</sub>")
-    escaped = frame.map(lambda cell: cell.replace("|", "\\|"))
+    escaped = frame.map(lambda cell: cell.replace("|", "\\|").replace("~", "\\~"))
     lines = [
         f"### {board.title}",
         "",
+        *([f"**{board.banner}**", ""] if board.banner else []),
         f"{board.data}. {board.device}. {board.gate}",
         "",
         escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True),
@@ -96,27 +186,52 @@ def leaderboard_csv(board: Leaderboard) -> str:
     """Unrounded values in base units with ranks in columns of their own; absent is empty."""
     import pandas as pd
 
-    table: list[dict[str, object]] = []
-    for row in (*board.ranked, *board.unranked):
-        cells: dict[str, object] = {"entry": row.entry, "weights": row.weights}
-        for track in board.tracks:
-            place = row.places.get(track.key)
-            cells[f"{track.key}_rank"] = place.rank if place else None
-            cells[f"{track.key}_rank_sum"] = place.rank_sum if place else None
-        for metric in board.columns:
-            value = row.values[metric]
-            cells[metric] = None if isinstance(value, Absent) else _plain(value.value)
-            if not METRICS[metric].deterministic:
-                interval = None if isinstance(value, Absent) else value.interval
-                cells[f"{metric}_low"] = interval.low if interval else None
-                cells[f"{metric}_high"] = interval.high if interval else None
-            if metric in _ranked_metrics(board):
-                cells[f"{metric}_rank"] = row.ranks.get(metric)
-        cells["unranked_because"] = row.unranked_because
-        cells["run_id"] = row.run_id
-        table.append(cells)
+    table = [_csv_row(row, board) for row in (*board.ranked, *board.unranked)]
     # Object columns keep integers integral beside empty cells.
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
+
+
+def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
+    cells: dict[str, object] = {"entry": row.entry, "weights": row.weights, "status": row.status}
+    for track in board.tracks:
+        cells |= _csv_place(row.places.get(track.key), track)
+    ranked = {metric for each in board.ranked for metric in each.ranks}
+    for metric in board.columns:
+        value = row.values[metric]
+        cells[metric] = None if isinstance(value, Absent) else _plain(value.value)
+        if not METRICS[metric].deterministic:
+            interval = None if isinstance(value, Absent) else value.interval
+            cells[f"{metric}_low"] = interval.low if interval else None
+            cells[f"{metric}_high"] = interval.high if interval else None
+        if metric in ranked:
+            cells[f"{metric}_rank"] = row.ranks.get(metric)
+    for title in board.other_columns:
+        cells[f"psnr_{title}"] = row.other_scores.get(title)
+    gate = row.tightest
+    cells["gate_margin"] = gate.margin if gate else None
+    cells["gate_rounded"] = all(each.rounded for each in row.gates) if gate else None
+    cells["gate_strict"] = all(each.strict for each in row.gates) if gate else None
+    cells["pareto"] = row.pareto
+    cells["disagreements"] = "; ".join(row.disagreements)
+    cells["unranked_because"] = row.unranked_because
+    cells["run_id"] = row.run_id
+    return cells
+
+
+def _csv_place(place: Place | None, track: Track) -> dict[str, object]:
+    key = track.key
+    cells: dict[str, object] = {f"{key}_rank": place.rank if place else None}
+    if isinstance(track.formula, RankSum):
+        cells[f"{key}_rank_sum"] = place.rank_sum if place else None
+    else:
+        score = place.score if place else None
+        cells[f"{key}_score"] = None if isinstance(score, Absent) else score
+        cells[f"{key}_log_score"] = place.log_score if place else None
+    held = place.stability if place else None
+    cells[f"{key}_rank_low"] = held.low if held else None
+    cells[f"{key}_rank_high"] = held.high if held else None
+    cells[f"{key}_rank_held"] = held.held if held else None
+    return cells
 
 
 def _plain(number: float) -> float:
@@ -124,43 +239,86 @@ def _plain(number: float) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _ranked_metrics(board: Leaderboard) -> set[str]:
-    return {metric for row in board.ranked for metric in row.ranks}
+class _Terminal:
+    """A board as rich prints it: in as many tables below one another as the width asks for."""
 
+    def __init__(self, board: Leaderboard) -> None:
+        self._board = board
 
-def _two_lines(cell: str) -> Text:
-    """A cell with its unit or interval on a line of its own, so that 80 columns suffice."""
-    from rich.text import Text
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Head, tables, remarks and warnings."""
+        from rich.text import Text
 
-    return Text(cell.replace(" [", "\n["))
+        board = self._board
+        yield Text(board.title, style="bold")
+        if board.banner:
+            yield Text(board.banner, style="bold yellow")
+        yield Text(f"{board.data}\n{board.device}")
+        yield Text(board.gate, style="yellow")
+        frame = leaderboard_frame(board, lambda rank: str(rank).translate(SUBSCRIPTS))
+        columns = {str(name): [str(cell) for cell in frame[name]] for name in frame.columns}
+        airy, tight = (_parts(columns, options.max_width, gap) for gap in (2, 1))
+        gap, parts = (2, airy) if len(airy) <= len(tight) else (1, tight)
+        for part in parts:
+            yield _table(part, len(board.ranked), gap)
+        yield from (Text(f"- {remark}", style="dim") for remark in _remarks(board))
+        for notice in board.notices:
+            line = f"warning ({notice.code}): {notice.message}. {notice.advice}"
+            yield Text(line, style="yellow")
 
 
 def leaderboard_terminal(board: Leaderboard) -> RenderableType:
-    """A rich table, followed by what a reader must know."""
+    """Tables of the board, followed by what a reader must know."""
+    return _Terminal(board)
+
+
+def _parts(columns: dict[str, list[str]], width: int, gap: int) -> list[dict[str, list[str]]]:
+    """Columns in groups that fit a width, in order, the entries' names before each."""
+    names = {"Entry": columns["Entry"]}
+    taken = _width("Entry", columns["Entry"], gap) + 1  # the box begins with a space
+    parts: list[dict[str, list[str]]] = [dict(names)]
+    used = taken
+    for name, cells in columns.items():
+        if name == "Entry":
+            continue
+        needed = _width(name, cells, gap)
+        if used + needed > width and len(parts[-1]) > 1:
+            parts.append(dict(names))
+            used = taken
+        parts[-1][name] = cells
+        used += needed
+    return parts
+
+
+def _width(name: str, cells: list[str], gap: int) -> int:
+    """Of a column with the gap beside it."""
+    lines = [line for text in (_heading(name), *map(_lines, cells)) for line in text.split("\n")]
+    return gap + max(map(len, lines))
+
+
+def _table(columns: dict[str, list[str]], ranked: int, gap: int) -> Table:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[RenderableType] = [
-        Text(board.title, style="bold"),
-        Text(f"{board.data}\n{board.device}"),
-        Text(board.gate, style="yellow"),
-    ]
-    frame = leaderboard_frame(board, lambda rank: str(rank).translate(SUBSCRIPTS))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in frame.columns:
-        justify: Literal["left", "right"] = "left" if column == "Entry" else "right"
-        table.add_column(_two_lines(str(column)), justify=justify, overflow="fold")
-    for index, cells in enumerate(frame.itertuples(index=False)):
-        style = None if index < len(board.ranked) else "dim"
-        last_ranked = index == len(board.ranked) - 1
-        row = (_two_lines(str(cell)) for cell in cells)
-        table.add_row(*row, style=style, end_section=last_ranked)
-    parts.append(table)
-    parts += [Text(f"- {remark}", style="dim") for remark in _remarks(board)]
-    parts += [
-        Text(f"warning ({notice.code}): {notice.message}. {notice.advice}", style="yellow")
-        for notice in board.notices
-    ]
-    return Group(*parts)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 0))  # and its divider
+    for name in columns:
+        justify: Literal["left", "right"] = "left" if name == "Entry" else "right"
+        table.add_column(Text(_heading(name)), justify=justify, overflow="fold")
+    for index, cells in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(
+            *(Text(_lines(cell)) for cell in cells),
+            style=None if index < ranked else "dim",
+            end_section=index == ranked - 1,
+        )
+    return table
+
+
+def _heading(name: str) -> str:
+    """Words of a heading below one another, so that figures decide how wide a column is."""
+    return name.replace(" ", "\n")
+
+
+def _lines(cell: str) -> str:
+    """A cell with its interval on a line of its own."""
+    return cell.replace(" [", "\n[")

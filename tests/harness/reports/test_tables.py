@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from harness.ranking.leaderboard import build_leaderboard
-from harness.ranking.rules import NTIRE2022
+from harness.ranking.published import official_leaderboard
+from harness.ranking.rules import NTIRE2022, RULES
+from harness.ranking.stability import Stability
 from harness.records import Interval, Value
 from harness.reports import tables
 
@@ -27,7 +30,7 @@ def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
         "params": 241_548,
         "macs_ntire2022": 14_506_603_360,
         "activations_ntire2022": 151_355_840,
-        "peak_bytes": "GPU memory is not measured on CPU",
+        "pass_peak_bytes": "GPU memory is not measured on CPU",
         "conv_calls_ntire2022": 100,
     }
     imdn = {**arfdn, "params": 893_936, "runtime_images": 0.05086, "psnr_rgb": "random_weights"}
@@ -80,7 +83,7 @@ def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboa
     assert rows[0]["runtime_images"] == "0.04775"
     assert rows[0]["main_rank"] == "1"
     assert rows[0]["params_rank"] == "1"
-    assert rows[0]["peak_bytes"] == ""
+    assert rows[0]["pass_peak_bytes"] == ""
     assert rows[1]["psnr_rgb"] == ""
     assert rows[2]["main_rank"] == ""
     assert rows[2]["unranked_because"] == "interpolation, shown as the floor"
@@ -102,3 +105,52 @@ def test_intervals_have_three_digits() -> None:
         value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
     )
     assert tables.figure("runtime_images", exact, None, str) == "0.00 [0, 0.0100]"
+
+
+def test_scores_stand_beside_their_logarithms(make_record: Callable[..., RunRecord]) -> None:
+    rlfn = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9}
+    board = build_leaderboard(
+        [
+            make_record("rlfn", rlfn),
+            make_record("slow", {**rlfn, "runtime_images": 1000.0}),
+            make_record("odd", {**rlfn, "runtime_images": 1.0}, status="timing-disputed"),
+        ],
+        RULES["ntire2024"],
+    )
+    frame = tables.leaderboard_frame(board, str)
+    assert list(frame["Entry"]) == ["rlfn", "odd\N{DAGGER}", "slow"]
+    assert list(frame["Main score"]) == ["7.389", "40.435", "overflow"]
+    assert list(frame["ln Main score"]) == ["2.000", "3.700", "3999.643"]
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(board))))
+    assert rows[2]["main_score"] == ""
+    assert float(rows[2]["main_log_score"]) == pytest.approx(4000 + math.log(0.7))
+
+
+def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard) -> None:
+    held = Stability(low=1, high=2, held=0.7, draws=1000)
+    row = board.ranked[0]
+    place = row.places["main"].model_copy(update={"stability": held})
+    shaky = row.model_copy(update={"places": {**row.places, "main": place}})
+    changed = board.model_copy(update={"ranked": (shaky, *board.ranked[1:])})
+    assert next(iter(tables.leaderboard_frame(changed, str)["Main"])) == "1-2"
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(changed))))
+    assert (rows[0]["main_rank_low"], rows[0]["main_rank_high"]) == ("1", "2")
+    assert rows[0]["main_rank_held"] == "0.7"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(tables.leaderboard_terminal(official_leaderboard(NTIRE2022)))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    # No name and no figure is broken, and every part names its entries.
+    named = [line for line in lines if line.startswith(" Virtual_Reality Team ")]
+    assert len(named) > 1
+    assert any("2387.93₃₅" in line for line in lines)
+
+
+def test_the_banner_stands_in_front(board: Leaderboard) -> None:
+    thin = board.model_copy(update={"banner": "The wall was thin."})
+    assert rendered(thin).splitlines()[1] == "The wall was thin."
+    assert "**The wall was thin.**" in tables.leaderboard_markdown(thin)

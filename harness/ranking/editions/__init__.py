@@ -1,0 +1,1 @@
+"""Every edition of the challenges as one declarative object a file."""

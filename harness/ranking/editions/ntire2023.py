@@ -1,0 +1,83 @@
+"""NTIRE 2023: rank sums like 2022's, ties separated by a chain of stable sorts."""
+
+from __future__ import annotations
+
+from harness.metrics import MIB
+from harness.ranking.footnotes import FLOPS_BY_SCRIPT, RUNTIME, WHOLE_MEMORY
+from harness.ranking.formulas import RankSum
+from harness.ranking.rule import Baseline, Gate, Rule, Track
+
+NTIRE2023 = Rule(
+    name="ntire2023",
+    title="NTIRE 2023 Efficient Super-Resolution",
+    source="NTIRE 2023 Challenge on Efficient Single-Image Super-Resolution: published table and "
+    "released test script.",
+    gates=(Gate(data="div2k-valid", title="DIV2K validation", minimum=29.0),),
+    tracks=(
+        Track(
+            key="main",
+            label="Main",
+            title="Main (runtime)",
+            formula=RankSum(metrics=("runtime_images",)),
+        ),
+        Track(
+            key="complexity",
+            label="Complexity",
+            title="Model complexity",
+            formula=RankSum(metrics=("params", "macs_ntire2022")),
+            ties_by="main",
+        ),
+        Track(
+            key="overall",
+            label="Overall",
+            title="Overall",
+            formula=RankSum(
+                metrics=(
+                    "runtime_images",
+                    "params",
+                    "macs_ntire2022",
+                    "activations_ntire2022",
+                    "pass_peak_bytes",
+                )
+            ),
+            ties_by="complexity",
+        ),
+    ),
+    ties="Equal sums of model complexity keep the order of runtime, equal overall sums that of "
+    "model complexity, as a chain of stable sorts does.",
+    columns=(
+        "psnr_rgb",
+        "runtime_images",
+        "params",
+        "macs_ntire2022",
+        "activations_ntire2022",
+        "pass_peak_bytes",
+        "conv_calls_ntire2022",
+    ),
+    baseline=Baseline(
+        title="RFDN",
+        entry="rfdn",
+        values={
+            "runtime_images": 35.54e-3,
+            "params": 0.433e6,
+            "macs_ntire2022": 27.10e9,
+            "activations_ntire2022": 112.03e6,
+            "pass_peak_bytes": 788.13 * MIB,
+            "conv_calls_ntire2022": 64,
+        },
+        psnr={"DIV2K validation": 29.04, "DIV2K/LSDIR test": 27.11},
+    ),
+    inferred=(
+        "The rule for ties is read off the published table, all of whose ranks it reproduces.",
+        (
+            "The lowest ranked entry has 28.91 dB on validation and 26.95 dB on test, the best "
+            "rejected one 28.81 and 26.88: published tables keep the printed verdict."
+        ),
+    ),
+    unverified=(
+        "The gate of 29.00 dB is 2022's; what 2023 announced was not found.",
+        "The GPU of the published runtimes is not known.",
+    ),
+    footnotes=(FLOPS_BY_SCRIPT, RUNTIME, WHOLE_MEMORY),
+    device="an unknown GPU, one unwarmed pass, mean of validation and test",
+)

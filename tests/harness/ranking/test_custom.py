@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import DataError
+from harness.ranking.custom import TEMPLATE, load_rule, parse_rule
+from harness.ranking.formulas import Exponential, RankSum
+from harness.ranking.rules import get_rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_template_is_a_rule(tmp_path: Path) -> None:
+    path = tmp_path / "rule.toml"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    rule = get_rule(str(path))
+    assert rule.name == "custom"
+    assert rule.gates[0].minimum == 29.0
+    first, second = (track.formula for track in rule.tracks)
+    assert isinstance(first, Exponential)
+    assert first.weights == {"runtime_images": 0.7, "macs_fvcore": 0.15, "params": 0.15}
+    assert isinstance(second, RankSum)
+    assert rule.tracks[1].ties_by == "main"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("minimum = 29.0", 'minimum = "high"', "gates.0.minimum: Input should be a valid number"),
+        ("minimum = 29.0", "", "gates.0: a gate has either a minimum or"),
+        ("factor = 2.0", "factr = 2.0", "tracks.0.formula.exponential.factr: no such field"),
+        ('kind = "exponential"', 'kind = "magic"', "tracks.0.formula: Input tag 'magic'"),
+        ('ties_by = "main"', 'ties_by = "size"', "ties_by 'size' is no earlier track"),
+        ('key = "size"', 'key = "main"', "two tracks have the key 'main'"),
+        ("params = 317e3, ", "", "relative to the baseline, whose values lack params"),
+        ('columns = ["psnr_rgb", "runtime_images"', 'columns = ["psnr_rgb"', "name it in columns"),
+        ('"psnr_rgb", "runtime', '"psnr", "runtime', "no metric is called psnr"),
+        ("params = 0.15", "params = -1", "weights.params: Input should be greater than 0"),
+        ("minimum = 29.0", "minimum = nan", "gates.0.minimum: Input should be a finite number"),
+    ],
+)
+def test_what_makes_no_rule_names_its_field(old: str, new: str, problem: str) -> None:
+    assert old in TEMPLATE
+    with pytest.raises(DataError, match=r"rule\.toml: this is no rule") as caught:
+        parse_rule(TEMPLATE.replace(old, new, 1), "rule.toml")
+    assert problem in "\n".join(caught.value.problems)
+    assert caught.value.advice == "`esrbench rules --template` prints a rule to start from."
+
+
+def test_a_file_that_is_no_toml_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no TOML") as caught:
+        parse_rule("name = ", "x.toml")
+    assert caught.value.problems == ("Invalid value (at end of document)",)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_rule(tmp_path / "none.toml")
