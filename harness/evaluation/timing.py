@@ -192,11 +192,11 @@ class InputTimer:
         """Warm up with noise, time rounds, show inputs twice, and watch the worker rest."""
         session, design = self.session, self.plan.design
         rng = self._noise_rng(f"{name} warm-up")
-        first: list[float] = []
+        claimed: list[float] = []
 
         def untimed() -> float:
             delivery = session.forward(noise(rng, size))
-            first.append(delivery.claimed_seconds)
+            claimed.append(delivery.claimed_seconds)
             return delivery.seconds
 
         warmed = None if size in self.warm else warm_up(untimed, design)
@@ -207,7 +207,7 @@ class InputTimer:
 
             def forward(number: int) -> float:
                 delivery = session.forward(next(showing.lr))
-                first.append(delivery.claimed_seconds)
+                claimed.append(delivery.claimed_seconds)
                 if number not in showing.kept:
                     delivery = delivery.without_pixels()
                 showing.deliveries.append(delivery)
@@ -220,8 +220,8 @@ class InputTimer:
                 input_name=name,
                 lr_size=size,
                 clock=self.clock,
-                first_seconds=first[0],
-                warmup_seconds=warmed.seconds if warmed else (),
+                first_seconds=claimed[0],
+                warmup_seconds=tuple(claimed[: len(warmed.seconds)]) if warmed else (),
                 steady=warmed.steady if warmed else True,
                 seconds=tuple(each.claimed_seconds for each in showing.deliveries),
                 delivered_seconds=rounds.seconds,

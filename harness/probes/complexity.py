@@ -168,6 +168,7 @@ def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> CounterRe
             kind="failed",
             reason=f"{name} could not count this network: {_in_words(error)}",
             advice=_ADVICE,
+            failure="forward-error",
         )
 
 
@@ -179,6 +180,7 @@ def _audited(network: nn.Module, sizes: Sequence[tuple[int, int]], channels: int
             kind="failed",
             reason=f"the network could not be audited: {_in_words(error)}",
             advice=f"Run one forward on the CPU at each of {', '.join(map(_size, sizes))}.",
+            failure="forward-error",
         )
 
 
@@ -198,6 +200,7 @@ def _predicted_memory(
             kind="failed",
             reason=f"its tensors could not be followed without values: {_in_words(error)}",
             advice="Measure it on a GPU: control flow that looks at pixels cannot be predicted.",
+            failure="forward-error",
         )
 
 

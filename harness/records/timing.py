@@ -70,8 +70,8 @@ class LatencySamples(Frozen):
         clock: what gives ``seconds`` in the worker: the host's monotonic clock, or CUDA events
             around the forward.
         first_seconds: of the very first forward at this input, whatever became of it.
-        warmup_seconds: times of the warm-up forwards at this shape, first one first; empty if
-            an earlier input had warmed it.
+        warmup_seconds: times of the warm-up forwards at this shape, with noise, as the worker
+            claims them, first one first; empty if an earlier input had warmed it.
         steady: the warm-up ended because forwards had become no faster, not at its bound; true
             where an earlier input had warmed the shape.
         seconds: times of the measured forwards of the network alone, in order, as the worker

@@ -10,6 +10,7 @@ from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.evaluation.evaluator import Entry
 from harness.evaluation.suite import Suite
+from harness.isolation.wall import open_wall
 from harness.protocol import LatencyDesign, Protocol
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def make_suite(pair_folder: Path, quick: Protocol) -> Callable[..., Suite]:
         entries = tuple(
             Entry(descriptor, 4, resolve_weights(descriptor, 4)) for descriptor in descriptors
         )
-        return Suite(entries, ((pairs, pairs.identity()),), protocol, **fields)  # type: ignore[arg-type]
+        data = ((pairs, pairs.identity()),)
+        return Suite(entries, data, protocol, open_wall(), **fields)  # type: ignore[arg-type]
 
     return build

@@ -41,7 +41,7 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(
     describe: Callable[..., ModelDescriptor], measure: Measure
 ) -> None:
     record = measure(describe("Nearest"))
-    assert record.status == "ok"
+    assert record.ranked
     assert set(record.values) == set(METRICS)
     assert record.measured("params") == 12
     assert record.measured("macs_ntire2022") == 16 * 16 * 9
@@ -115,7 +115,8 @@ def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
     describe: Callable[..., ModelDescriptor], measure: Measure
 ) -> None:
     record = measure(describe("Raises"))
-    assert record.status == "failed"
+    assert record.status == "forward-error"
+    assert record.cause == "forward-error: image image1: RuntimeError: too wide for me"
     assert isinstance(record.complexity, Complexity)
     assert isinstance(record.latency, Latency)
     (replicate,) = record.latency.replicates
@@ -132,9 +133,10 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(
     describe: Callable[..., ModelDescriptor], measure: Measure
 ) -> None:
     record = measure(describe("Exits"))
-    assert record.status == "failed"
+    assert record.status == "crash"
     # A real forward is needed by the counter, and by the timer, each in its own worker.
-    assert record.failure() == "crash: the worker exited with code 0 during count-complexity"
+    assert record.cause == "crash: the worker exited with code 0 during count-complexity"
+    assert record.advice == "Last line of its log: so long"
     assert isinstance(record.latency, Latency)
     assert isinstance(record.latency.replicates[0].images, Absent)
     assert record.latency.replicates[0].images.reason == "an earlier step ended the worker"
@@ -145,7 +147,7 @@ def test_without_latency_nothing_is_timed(
     describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
 ) -> None:
     record = measure(describe("Plain"), protocol=quick.model_copy(update={"latency": None}))
-    assert record.status == "ok"
+    assert record.ranked
     for metric in ("runtime_images", "runtime_fixed", "cold_start"):
         value = record.values[metric]
         assert isinstance(value, Absent)
@@ -166,16 +168,16 @@ def test_a_counter_that_fails_fails_the_run(
 ) -> None:
     protocol = quick.model_copy(update={"counted_input": (32, 32)})
     record = measure(describe("RaisesOnSquares"), protocol=protocol)
-    assert record.status == "failed"
-    assert "no squares of 32" in (record.failure() or "")
+    assert record.status == "forward-error"
+    assert "no squares of 32" in (record.cause or "")
 
 
 def test_a_network_that_changes_the_precision_fails_by_name(
     describe: Callable[..., ModelDescriptor], measure: Measure
 ) -> None:
     record = measure(describe("ChangesThreads"))
-    assert record.status == "failed"
-    assert "threads" in (record.failure() or "")
+    assert record.status == "forward-error"
+    assert "threads" in (record.cause or "")
 
 
 def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
@@ -185,7 +187,7 @@ def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
     location = plain.factory.rpartition(":")[0]
     prepared = describe("Nearest", prepare=f"{location}:without_bias")
     record = measure(prepared)
-    assert record.status == "ok"
+    assert record.ranked
     assert record.entry.prepare == f"{location}:without_bias"
     assert record.measured("params") == 9
     assert measure(plain).measured("params") == 12

@@ -10,7 +10,15 @@ import pytest
 from scipy import stats
 
 from harness.evaluation.runtimes import RUNTIMES, images_seconds, runtime_values, times_by_size
-from harness.records import Absent, BaselineTimes, Latency, LatencySamples, Replicate, Value
+from harness.records import (
+    Absent,
+    BaselineTimes,
+    Latency,
+    LatencySamples,
+    NullSamples,
+    Replicate,
+    Value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +41,12 @@ def samples(
     )
 
 
+NULL = (
+    NullSamples(lr_size=(8, 8), delivered_seconds=(0.4, 0.5, 0.9)),
+    NullSamples(lr_size=(8, 16), delivered_seconds=(0.25, 0.25)),
+)
+
+
 def replicate(index: int, *images: LatencySamples, fixed: LatencySamples | Absent) -> Replicate:
     cold = None if isinstance(fixed, Absent) else fixed.first_seconds
     return Replicate(
@@ -43,12 +57,18 @@ def replicate(index: int, *images: LatencySamples, fixed: LatencySamples | Absen
         cold_start_seconds=cold,
         fixed=fixed,
         images=images,
+        null=NULL,
     )
 
 
 def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> Latency:
     return Latency(
-        session="one", order_seed=0, entries=("net",), replicates=replicates, baseline=baseline
+        session="one",
+        order_seed=0,
+        entries=("net",),
+        variant_seed=0,
+        replicates=replicates,
+        baseline=baseline,
     )
 
 
@@ -75,7 +95,8 @@ TWO = replicate(
 def test_one_process_gives_the_mean_of_its_images_medians() -> None:
     values = runtime_values(latency(ONE))
     assert value(values, "runtime_images").value == (2.0 + 4.0) / 2
-    assert value(values, "delivered_images").value == (3.0 + 5.0) / 2
+    # Delivered a second later, less the null network's median of the same size.
+    assert value(values, "runtime_trusted").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
     assert value(values, "runtime_fixed").value == 6.0
     assert value(values, "cold_start").value == 15.0
     assert set(values) == set(RUNTIMES)
@@ -95,6 +116,30 @@ def test_several_processes_give_a_geometric_mean_with_students_interval() -> Non
     assert runtime.interval.low == pytest.approx(math.exp(low))
     assert runtime.interval.high == pytest.approx(math.exp(high))
     assert value(values, "runtime_fixed").value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
+
+
+def test_disputed_runtimes_are_the_evaluator_s() -> None:
+    values = runtime_values(latency(ONE), disputed=True)
+    assert value(values, "runtime_images").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
+    assert value(values, "runtime_fixed").value == 7.0 - 0.5
+    for metric in ("cold_start", "runtime_with_bicubic"):
+        assert isinstance(values[metric], Absent)
+
+
+def test_without_a_null_network_nothing_is_trusted() -> None:
+    bare = ONE.model_copy(update={"null": ()})
+    values = runtime_values(latency(bare))
+    assert value(values, "runtime_images").value == 3.0
+    assert isinstance(values["runtime_trusted"], Absent)
+    assert values["runtime_trusted"].kind == "failed"
+
+
+def test_a_time_no_longer_than_the_null_network_s_is_absent() -> None:
+    slow_null = (NullSamples(lr_size=(8, 8), delivered_seconds=(100.0,)),)
+    fast = replicate(0, samples("a", (1.0,)), fixed=samples("fixed", (1.0,)))
+    values = runtime_values(latency(fast.model_copy(update={"null": slow_null})))
+    assert isinstance(values["runtime_trusted"], Absent)
+    assert values["runtime_trusted"].kind == "unavailable"
 
 
 def test_two_processes_have_no_interval() -> None:

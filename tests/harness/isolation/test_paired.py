@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.catalog.networks import resolve_weights
-from harness.isolation.session import WorkerError, WorkerSession
+from harness.isolation.session import WorkerError
+from harness.isolation.wall import open_wall
 from harness.probes.telemetry import SHORTEST_SECONDS
 from harness.protocol import Protocol
 
@@ -22,7 +23,7 @@ SMALL = Protocol(threads=1, counted_input=(16, 24), latency=None)
 def test_two_networks_in_one_worker(describe: Callable[..., ModelDescriptor]) -> None:
     ours, theirs = describe("Nearest"), describe("Plain")
     asked = {"discard": 1, "candidate_first": True, "twin_first": False}
-    with WorkerSession() as session:
+    with open_wall().worker((ours, None), (theirs, None)) as session:
         first = session.load(ours, 4, weights=resolve_weights(ours, 4), protocol=SMALL)
         with pytest.raises(WorkerError, match="there is no baseline to time against"):
             session.time_pairs(count=3, self_count=2, **asked)

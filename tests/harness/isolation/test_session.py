@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import subprocess
 import sys
@@ -15,9 +14,10 @@ import pytest
 
 from harness.catalog.networks import resolve_weights
 from harness.catalog.registry import default_registry
-from harness.imaging.codecs import pixel_digest
 from harness.isolation.session import LOG_BYTES, WorkerError, WorkerSession
-from harness.protocol import LatencyDesign, Protocol
+from harness.isolation.wall import open_wall
+from harness.probes.processes import family
+from harness.protocol import Protocol
 from harness.records import Absent
 
 if TYPE_CHECKING:
@@ -25,17 +25,32 @@ if TYPE_CHECKING:
 
     from harness.catalog.registry import ModelDescriptor
 
+    Worker = Callable[..., WorkerSession]
+
 SMALL = Protocol(threads=1, counted_input=(16, 16), counters=("ntire2022", "aten"))
 LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Worker:
+    """Starts a worker that can load some networks."""
+    wall = open_wall()
+
+    def start(*descriptors: ModelDescriptor) -> WorkerSession:
+        return wall.worker(*((descriptor, None) for descriptor in descriptors))
+
+    return start
 
 
 def load(session: WorkerSession, descriptor: ModelDescriptor, scale: int = 4) -> None:
     session.load(descriptor, scale, weights=resolve_weights(descriptor, scale), protocol=SMALL)
 
 
-def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor]) -> None:
+def test_an_honest_network_is_measured(
+    describe: Callable[..., ModelDescriptor], worker: Worker
+) -> None:
     descriptor = describe("Nearest")
-    with WorkerSession() as session:
+    with worker(describe("Nearest")) as session:
         ready = session.load(descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL)
         assert ready.threads == 1
         assert len(ready.cpus) == 1
@@ -53,22 +68,14 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
         expected = LR.repeat(4, axis=0).repeat(4, axis=1)
         assert np.array_equal(sr, expected)
 
-        design = LatencyDesign(
-            warmup_rounds=2, max_warmup_rounds=2, min_rounds=3, max_rounds=3, target_half_width=0
-        )
-        latency = session.time_image(LR, "first", design).latency
-        assert (len(latency.warmup_seconds), len(latency.seconds)) == (2, 3)
-        assert latency.lr_size == (6, 9)
-        assert latency.clock == "monotonic"
-        assert latency.stopped_by == "max-rounds"
-        assert latency.output_sha256 == pixel_digest(expected)
-        # Delivery ends after the forward did.
-        assert all(map(operator.gt, latency.delivered_seconds, latency.seconds))
-        # The shape is warm now.
-        assert session.time_image(LR, "second", design).latency.warmup_seconds == ()
-
-        fixed = session.time_fixed_input(design).latency
-        assert fixed.lr_size == (16, 16)
+        delivery = session.forward(LR)
+        assert np.array_equal(delivery.sr, expected)
+        # The evaluator's clock starts before the forward and stops after it.
+        assert 0 < delivery.claimed_seconds < delivery.seconds
+        assert delivery.claimed_preparation is None
+        # What the evaluator holds is its own: the next image leaves it as it is.
+        session.forward(255 - LR)
+        assert np.array_equal(delivery.sr, expected)
         memory = session.read_memory()
         assert isinstance(memory, Absent)
         assert "CPU" in memory.reason
@@ -84,9 +91,9 @@ def test_an_honest_network_is_measured(describe: Callable[..., ModelDescriptor])
     ],
 )
 def test_a_bad_output_is_typed_and_the_worker_lives(
-    describe: Callable[..., ModelDescriptor], attribute: str, kind: str, says: str
+    describe: Callable[..., ModelDescriptor], worker: Worker, attribute: str, kind: str, says: str
 ) -> None:
-    with WorkerSession() as session:
+    with worker(describe(attribute)) as session:
         load(session, describe(attribute))
         with pytest.raises(WorkerError, match=says) as caught:
             session.upscale(LR, "image")
@@ -97,9 +104,10 @@ def test_a_bad_output_is_typed_and_the_worker_lives(
 
 def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
     wide = np.zeros((4, 32, 3), dtype=np.uint8)
-    with WorkerSession() as session:
+    with worker(describe("Raises")) as session:
         load(session, describe("Raises"))
         with pytest.raises(WorkerError, match="RuntimeError: too wide for me") as caught:
             session.upscale(wide, "wide")
@@ -110,8 +118,12 @@ def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
 
 def test_a_network_that_cannot_be_built_is_a_load_error(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
-    with WorkerSession() as session, pytest.raises(WorkerError, match="no room for x4") as caught:
+    with (
+        worker(describe("FailsToBuild")) as session,
+        pytest.raises(WorkerError, match="no room for x4") as caught,
+    ):
         load(session, describe("FailsToBuild"))
     assert caught.value.kind == "load-error"
 
@@ -121,9 +133,9 @@ def test_a_network_that_cannot_be_built_is_a_load_error(
     [("Exits", "exited with code 0 during upscale"), ("Segfaults", "killed by SIGSEGV")],
 )
 def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code(
-    describe: Callable[..., ModelDescriptor], attribute: str, says: str
+    describe: Callable[..., ModelDescriptor], worker: Worker, attribute: str, says: str
 ) -> None:
-    with WorkerSession() as session:
+    with worker(describe(attribute)) as session:
         load(session, describe(attribute))
         with pytest.raises(WorkerError, match=says) as caught:
             session.upscale(LR, "image")
@@ -133,16 +145,19 @@ def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code(
 
 def test_the_last_words_of_a_dead_worker_are_quoted(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
-    with WorkerSession() as session:
+    with worker(describe("Exits")) as session:
         load(session, describe("Exits"))
         with pytest.raises(WorkerError) as caught:
             session.upscale(LR, "image")
     assert caught.value.advice == "Last line of its log: so long"
 
 
-def test_a_silent_worker_times_out_and_is_gone(describe: Callable[..., ModelDescriptor]) -> None:
-    with WorkerSession() as session:
+def test_a_silent_worker_times_out_and_is_gone(
+    describe: Callable[..., ModelDescriptor], worker: Worker
+) -> None:
+    with worker(describe("Sleeps")) as session:
         load(session, describe("Sleeps"))
         session.timeout_seconds = 0.3
         with pytest.raises(WorkerError, match=r"no answer to upscale in 0\.3 s") as caught:
@@ -154,8 +169,9 @@ def test_a_silent_worker_times_out_and_is_gone(describe: Callable[..., ModelDesc
 
 def test_a_flood_of_log_is_drained_and_its_tail_kept(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
-    with WorkerSession() as session:
+    with worker(describe("Chatty")) as session:
         load(session, describe("Chatty"))
         assert session.upscale(LR, "image").shape == (24, 36, 3)
     assert len(session.log_tail) <= LOG_BYTES
@@ -163,8 +179,9 @@ def test_a_flood_of_log_is_drained_and_its_tail_kept(
 
 def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), WorkerSession() as session:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), worker(describe("Nearest")) as session:  # noqa: PT012
         load(session, describe("Nearest"))
         raise KeyboardInterrupt
     with pytest.raises(ProcessLookupError):
@@ -173,13 +190,15 @@ def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
 
 def test_the_worker_inherits_no_descriptor_but_its_pipes(
     describe: Callable[..., ModelDescriptor],
+    worker: Worker,
 ) -> None:
     stray = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(stray, True)
     try:
-        with WorkerSession() as session:
+        with worker(describe("Nearest")) as session:
             load(session, describe("Nearest"))
-            folder = f"/proc/{session._process.pid}/fd"
+            # A sandbox may stand between the evaluator's child and the worker.
+            folder = f"/proc/{family(session._process.pid)[-1]}/fd"
             if not os.path.isdir(folder):  # noqa: PTH112
                 pytest.skip("no /proc on this system")
             kinds = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]  # noqa: PTH115, PTH208
@@ -189,6 +208,10 @@ def test_the_worker_inherits_no_descriptor_but_its_pipes(
     # Requests, replies, and the log as stdout and stderr.
     assert len(pipes) == 4
     assert kinds.count(os.devnull) == 1
+    assert sorted(kind.split()[0] for kind in kinds if "memfd" in kind) == [
+        "/memfd:esrbench-lr",
+        "/memfd:esrbench-sr",
+    ]
 
 
 def test_a_models_folder_of_the_user_s_does_not_hide_ours(
@@ -198,8 +221,9 @@ def test_a_models_folder_of_the_user_s_does_not_hide_ours(
     (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('not ours')")
     (tmp_path / "random.py").write_text("raise RuntimeError('not the library')")
     monkeypatch.chdir(tmp_path)
-    with WorkerSession() as session:
-        load(session, default_registry().get("bicubic"))
+    bicubic = default_registry().get("bicubic")
+    with open_wall().worker((bicubic, None)) as session:
+        load(session, bicubic)
 
 
 def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
@@ -208,8 +232,8 @@ def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
     script = tmp_path / "evaluator.py"
     script.write_text(
         "import os, signal\n"
-        "from harness.isolation.session import WorkerSession\n"
-        "with WorkerSession() as session:\n"
+        "from harness.isolation.wall import open_wall\n"
+        "with open_wall().worker() as session:\n"
         "    print(session._process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
