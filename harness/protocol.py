@@ -145,7 +145,7 @@ class TrustDesign(Frozen):
     """
 
     null_rounds: PositiveInt = 15
-    claim_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
     repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
     scored_variants: Annotated[int, Field(ge=0)] = 3

@@ -1,31 +1,38 @@
-"""Reading weights as data, never as programs, and loading them strictly.
-
-How a file is laid out (nesting, prefix, renamed parts) is declared by the caller, never
-guessed: a layout that was not declared is an error that says what to declare.
-"""
+"""Reading weights as data, never as programs, and loading them strictly."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import struct
 import warnings
-import zipfile
-from collections import Counter
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from harness.catalog.archives import ZIP_MAGIC, require_archive
+from harness.catalog.pickled import no_checkpoint, require_legacy
+from harness.catalog.state_dicts import (
+    MAX_WEIGHTS_BYTES,
+    common_prefix,
+    rename_parts,
+    require_tensors,
+    select_level,
+    shown,
+    some,
+    strip_prefix,
+)
 from harness.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
-NESTING_KEYS = ("params_ema", "params", "state_dict", "model_state_dict", "net", "model")
-"""Names under which training frameworks nest a state dict; only for advice."""
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+"""Of safetensors; a tensor takes some 100 bytes of it."""
 
-_SHOWN = 4
+_HEADER_LENGTH = struct.Struct("<Q")
 
 
 def file_sha256(path: Path) -> str:
@@ -67,20 +74,9 @@ def read_state_dict(
         WeightsError: the file is missing, truncated, holds a program (TorchScript, a pickled
             module), is not laid out as declared, or holds anything but finite dense tensors.
     """
-    if not path.is_file():
-        message = f"{path}: there is no such file"
-        raise WeightsError(message, advice="Check the path, or fetch it: esrbench fetch weights.")
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        content = _read_safetensors(path)
-    elif suffix in PICKLE_SUFFIXES:
-        content = _read_torch(path)
-    else:
-        expected = ", ".join((".safetensors", *PICKLE_SUFFIXES))
-        message = f"{path}: weights end in {expected}, not {path.suffix or 'nothing'!r}"
-        raise WeightsError(message, advice="Save the state dict as .safetensors.")
-    state = _require_tensors(path, _select(path, content, key), key)
-    return _rename(path, _strip(path, state, prefix), tuple(renames))
+    level = select_level(path, read_content(path), key)
+    state = require_tensors(path, level, key)
+    return rename_parts(path, strip_prefix(path, state, prefix), tuple(renames))
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
@@ -108,7 +104,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -
         )
     ]
     problems = [
-        f"{len(names)} {kind} ({_some(names)})"
+        f"{len(names)} {kind} ({some(names)})"
         for kind, names in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -129,58 +125,89 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -
         raise WeightsError(message) from error
 
 
+def read_content(path: Path) -> Any:
+    """Everything in a weights file, on the CPU, without running anything in it.
+
+    Returns:
+        What was saved: a dict of tensors by name, or whatever else a checkpoint nests it in.
+        Tensors may still be views that claim more than they hold; see ``require_tensors``.
+
+    Raises:
+        WeightsError: the file is missing, too large, damaged, or holds programs or objects.
+    """
+    if not path.is_file():
+        message = f"{path}: there is no such file"
+        raise WeightsError(message, advice="Check the path, or fetch it: esrbench fetch weights.")
+    suffix = path.suffix.lower()
+    if suffix != ".safetensors" and suffix not in PICKLE_SUFFIXES:
+        expected = ", ".join((".safetensors", *PICKLE_SUFFIXES))
+        message = f"{path}: weights end in {expected}, not {path.suffix or 'nothing'!r}"
+        raise WeightsError(message, advice="Save the state dict as .safetensors.")
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            if size > MAX_WEIGHTS_BYTES:
+                message = f"{path}: {size} bytes, at most {MAX_WEIGHTS_BYTES} are read"
+                raise WeightsError(message, advice="Save network.state_dict() alone.")
+            if suffix == ".safetensors":
+                require_safetensors_header(file.read(_HEADER_LENGTH.size), str(path))
+                return _read_safetensors(path)
+            return _read_torch(file, path, size)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def require_safetensors_header(start: bytes, source: str) -> None:
+    """Check the length of a safetensors header before anybody parses it.
+
+    Args:
+        start: the first 8 bytes of the file.
+        source: what it came from, for messages.
+
+    Raises:
+        WeightsError: there is none, or it is far longer than names and shapes need.
+    """
+    if len(start) < _HEADER_LENGTH.size:
+        message = f"{source}: truncated, altered, or no safetensors file (no header)"
+        raise WeightsError(message, advice="Fetch or save it again.")
+    (length,) = _HEADER_LENGTH.unpack_from(start)
+    if length > MAX_HEADER_BYTES:
+        message = (
+            f"{source}: truncated, altered, or no safetensors file (a header of {length} bytes, "
+            f"at most {MAX_HEADER_BYTES} may)"
+        )
+        raise WeightsError(message, advice="Fetch or save it again.")
+
+
 def _read_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path, device="cpu")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except SafetensorError as error:
-        message = f"{path}: truncated, altered, or no safetensors file ({error})"
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+        message = f"{path}: truncated, altered, or no safetensors file ({shown(str(error))})"
         raise WeightsError(message, advice="Fetch or save it again.") from error
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(file: BinaryIO, path: Path, size: int) -> Any:
     import torch
 
-    if _is_torchscript(path):
-        message = f"{path}: holds a TorchScript program, not a state dict"
-        advice = "Save network.state_dict() as .safetensors; programs are not loaded."
-        raise WeightsError(message, advice=advice)
+    magic = file.read(len(ZIP_MAGIC))
+    file.seek(0)
+    require = require_archive if magic == ZIP_MAGIC else require_legacy
+    require(file, path, size)
+    file.seek(0)
     try:
         with warnings.catch_warnings():
             # Advice on pickle protocols; the file either loads as tensors or is refused.
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except Exception as error:
-        refused = _refused_global(str(error)) if isinstance(error, UnpicklingError) else None
-        if refused is None:  # a damaged pickle may raise anything
-            message = f"{path}: truncated, altered, or no PyTorch checkpoint"
-            raise WeightsError(message, advice="Fetch or save it again.") from error
-        message = f"{path}: holds pickled Python objects ({refused}), not a plain state dict"
-        advice = "Save network.state_dict() as .safetensors; objects are not loaded."
-        raise WeightsError(message, advice=advice) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether a zip archive is what ``torch.jit.save`` writes: it holds ``constants.pkl``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())
-    except Exception:  # noqa: BLE001 - no readable archive: torch.load says what it is
-        return False
-
-
-def _refused_global(message: str) -> str | None:
-    """The global that ``weights_only`` refused, or None if the message names none."""
-    for line in message.splitlines():
-        if "GLOBAL " in line:
-            return line.partition("GLOBAL ")[2].split()[0].strip("`'\".,")
-    return None
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise no_checkpoint(path, f"torch says: {shown(str(error))}") from error
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
@@ -188,114 +215,8 @@ def _unreadable(path: Path, error: OSError) -> WeightsError:
     return WeightsError(f"{path}: cannot be read: {reason}", advice="Check the path.")
 
 
-def _select(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
-    """The declared level of nesting, required to be a dict."""
-    if not isinstance(content, dict):
-        message = f"{path}: holds a {type(content).__name__}, expected a state dict"
-        raise WeightsError(message, advice="Save network.state_dict().")
-    if key is None:
-        return content
-    if key not in content:
-        names = list(map(str, content))
-        message = f"{path}: there is no key {key!r}; it has {_some(names)}"
-        nested = [name for name in NESTING_KEYS if isinstance(content.get(name), dict)]
-        advice = (
-            f"Declare key={nested[0]!r}."
-            if nested
-            else "Declare no key if these are the names of the network's weights."
-        )
-        raise WeightsError(message, advice=advice)
-    inner = content[key]
-    if not isinstance(inner, dict):
-        message = f"{path}: {key!r} holds a {type(inner).__name__}, expected a state dict"
-        raise WeightsError(message)
-    return inner
-
-
-def _require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[str, Tensor]:
-    import torch
-
-    if not state:
-        message = f"{path}: the state dict is empty"
-        raise WeightsError(message, advice="Save network.state_dict().")
-    others = [
-        f"{name} is a {type(value).__name__}"
-        for name, value in state.items()
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor)
-    ]
-    if others:
-        nested = [name for name in NESTING_KEYS if isinstance(state.get(name), dict)]
-        level = "" if key is None else f" under {key!r}"
-        message = f"{path}: expected tensors by name{level}, but {_some(others)}"
-        advice = (
-            f"The state dict seems nested: declare key={nested[0]!r}."
-            if key is None and nested
-            else "Save network.state_dict() alone."
-        )
-        raise WeightsError(message, advice=advice)
-    odd = [
-        name
-        for name, tensor in state.items()
-        if tensor.layout is not torch.strided
-        or tensor.is_quantized
-        or tensor.device.type != "cpu"
-        or (tensor.is_floating_point() and tensor.dtype.itemsize == 1)
-    ]
-    if odd:
-        message = f"{path}: {len(odd)} tensors are sparse, quantised or without data: {_some(odd)}"
-        raise WeightsError(message, advice="Save dense float tensors.")
-    wild = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
-    if wild:
-        message = f"{path}: {len(wild)} tensors hold NaN or infinity: {_some(wild)}"
-        raise WeightsError(message, advice="The file is damaged or its training diverged.")
-    return state
-
-
-def _strip(path: Path, state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    others = [name for name in state if not name.startswith(prefix)]
-    if others:
-        message = (
-            f"{path}: {len(others)} of {len(state)} keys do not start with the declared prefix "
-            f"{prefix!r}: {_some(others)}"
-        )
-        common = _common_prefix(state)
-        advice = f"All keys start with {common!r}: declare that." if common else "Declare none."
-        raise WeightsError(message, advice=advice)
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-def _rename(
-    path: Path, state: dict[str, Tensor], renames: tuple[tuple[str, str], ...]
-) -> dict[str, Tensor]:
-    pairs = [(tuple(theirs.split(".")), ours) for theirs, ours in renames]
-    pairs.sort(key=lambda pair: len(pair[0]), reverse=True)
-    names = {name: _renamed(name, pairs) for name in state}
-    clashes = [name for name, times in Counter(names.values()).items() if times > 1]
-    if clashes:
-        message = f"{path}: the declared renames give several tensors one name: {_some(clashes)}"
-        raise WeightsError(message, advice="Correct the renames.")
-    return {names[name]: tensor for name, tensor in state.items()}
-
-
-def _renamed(name: str, pairs: Sequence[tuple[tuple[str, ...], str]]) -> str:
-    """One pass from the left over dotted parts; ``pairs`` come longest first."""
-    parts = tuple(name.split("."))
-    result: list[str] = []
-    position = 0
-    while position < len(parts):
-        for theirs, ours in pairs:
-            if parts[position : position + len(theirs)] == theirs:
-                result.append(ours)
-                position += len(theirs)
-                break
-        else:
-            result.append(parts[position])
-            position += 1
-    return ".".join(result)
-
-
 def _fit_advice(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    common = _common_prefix(state)
+    common = common_prefix(state)
     if common and not any(name.startswith(common) for name in expected):
         return f"All its keys start with {common!r}: declare prefix={common!r}."
     if set(expected) == set(state):
@@ -303,19 +224,7 @@ def _fit_advice(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
     return "Check that the file belongs to this network, its scale and options, or declare renames."
 
 
-def _common_prefix(names: Iterable[str]) -> str:
-    """The first dotted part with its dot, if all names share it; otherwise empty."""
-    firsts = {name.partition(".")[0] if "." in name else "" for name in names}
-    first = firsts.pop() if len(firsts) == 1 else ""
-    return f"{first}." if first else ""
-
-
 def _describe(tensor: Tensor) -> str:
     return (
         f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown}, ..." if len(names) > _SHOWN else shown

@@ -10,7 +10,7 @@ from harness.environment import cpus_available, describe_environment
 from harness.evaluation.noise import noise_notices
 from harness.evaluation.runtimes import images_seconds
 from harness.evaluation.summary import summarise
-from harness.evaluation.trust import NO_NULL, Finding, account, examine
+from harness.evaluation.trust import NO_NULL, Finding, account, examine, net_seconds
 from harness.protocol import digest_of
 from harness.records import (
     Absent,
@@ -130,6 +130,7 @@ def baseline_times(name: str, replicates: Sequence[Replicate], *, rounds: int) -
     return BaselineTimes(
         name=name,
         images_seconds=(*(images_seconds(each) for each in replicates), *missing),
+        trusted_seconds=(*(images_seconds(each, net_seconds) for each in replicates), *missing),
         fixed_seconds=(*fixed, *missing),
     )
 

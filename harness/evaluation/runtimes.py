@@ -99,15 +99,18 @@ def _disbelieved() -> Absent:
     return Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 
 
-def images_seconds(replicate: Replicate) -> float | None:
-    """The challenge's number of one process as it claims it: mean over images of medians."""
-    return _images_seconds(replicate, claimed)
+def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None:
+    """The challenge's number of one process: mean over images of per-image medians.
 
+    Args:
+        replicate: the process.
+        times: which account of its rounds.
 
-def _images_seconds(replicate: Replicate, times: Times) -> float | None:
-    if isinstance(replicate.images, Absent):
-        return None
-    return _mean_of_medians([times(replicate, samples) for samples in replicate.images])
+    Returns:
+        None where nothing was timed, or not by this account.
+    """
+    rounds = [times(replicate, samples) for samples in _images(replicate)]
+    return _mean_of_medians(rounds) if rounds and all(rounds) else None
 
 
 def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
@@ -188,9 +191,14 @@ def _ratio(latency: Latency, times: Times) -> Value | Absent:
         return Absent(
             kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
         )
-    rounds = zip(latency.replicates, latency.baseline.images_seconds, strict=True)
-    ratios = [(_images_seconds(replicate, times), seconds) for replicate, seconds in rounds]
-    quotients = [ours / theirs for ours, theirs in ratios if ours and ours > 0 and theirs]
+    baseline = latency.baseline
+    theirs = baseline.images_seconds if times is claimed else baseline.trusted_seconds
+    ours = [images_seconds(replicate, times) for replicate in latency.replicates]
+    quotients = [
+        mine / other
+        for mine, other in zip(ours, theirs, strict=True)
+        if mine and other and min(mine, other) > 0
+    ]
     if not quotients:
         return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
     return geometric_mean(quotients)

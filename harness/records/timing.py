@@ -186,12 +186,14 @@ class BaselineTimes(Frozen):
 
     Attributes:
         name: of the baseline entry.
-        images_seconds: mean over images of per-image medians, None where it failed.
+        images_seconds: mean over images of per-image medians as claimed, None where it failed.
+        trusted_seconds: the first by the evaluator's clock, less the null network's, likewise.
         fixed_seconds: median at the fixed input, likewise.
     """
 
     name: str
     images_seconds: tuple[Seconds | None, ...]
+    trusted_seconds: tuple[float | None, ...]
     fixed_seconds: tuple[Seconds | None, ...]
 
 

@@ -147,14 +147,24 @@ def test_two_processes_have_no_interval() -> None:
 
 
 def test_the_ratio_to_the_baseline_is_taken_round_by_round() -> None:
-    baseline = BaselineTimes(name="base", images_seconds=(1.5, 10.0), fixed_seconds=(1.0, 1.0))
-    ratio = value(runtime_values(latency(ONE, TWO, baseline=baseline)), "runtime_ratio")
+    baseline = BaselineTimes(
+        name="base",
+        images_seconds=(1.5, 10.0),
+        trusted_seconds=(1.0, 2.0),
+        fixed_seconds=(1.0, 1.0),
+    )
+    record = latency(ONE, TWO, baseline=baseline)
     # Rounds 2.0 and 0.5: their geometric mean is 1, whatever the machine did between them.
-    assert ratio.value == pytest.approx(1.0)
+    assert value(runtime_values(record), "runtime_ratio").value == pytest.approx(1.0)
+    # By the evaluator's clock 3.625 / 1 and 5.625 / 2.
+    disputed = value(runtime_values(record, disputed=True), "runtime_ratio")
+    assert disputed.value == pytest.approx(math.sqrt(3.625 * 2.8125))
 
 
 def test_a_baseline_that_failed_leaves_no_ratio() -> None:
-    baseline = BaselineTimes(name="base", images_seconds=(None,), fixed_seconds=(None,))
+    baseline = BaselineTimes(
+        name="base", images_seconds=(None,), trusted_seconds=(None,), fixed_seconds=(None,)
+    )
     ratio = runtime_values(latency(ONE, baseline=baseline))["runtime_ratio"]
     assert isinstance(ratio, Absent)
     assert "base" in ratio.reason

@@ -16,6 +16,7 @@ NAMES = [
     "cache folder",
     "PyTorch",
     "GPU",
+    "isolation",
     "other processes",
     "CPU steal",
     "CPU heat",

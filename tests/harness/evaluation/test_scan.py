@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.catalog.sources import folder_files
+from harness.evaluation.scan import MAX_FINDINGS, MAX_SOURCE_BYTES, Finding, scan_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[Finding, ...]:
+    path = folder / name
+    path.write_bytes(code.encode() if isinstance(code, str) else code)
+    return scan_folder(folder, list(folder_files(folder)))
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import ctypes", "imports ctypes"),
+        ("import gc as garbage", "imports gc"),
+        ("import os\nos.fork()", "uses os.fork"),
+        ("import sys\nsys._getframe(1)", "uses sys._getframe"),
+        ("from sys import _getframe as f", "imports sys._getframe"),
+        ("import sys as s\ns.modules['time'] = 1", "uses sys.modules"),
+        ("import torch\ns = torch.cuda.Stream()", "uses torch.cuda.Stream"),
+        ("from torch import cuda as c\nwith c.stream(1): pass", "uses torch.cuda.stream"),
+        ("import torch.utils._python_dispatch", "imports torch.utils._python_dispatch"),
+        ("from torch.utils import _python_dispatch", "imports torch.utils._python_dispatch"),
+        ("from torch.utils._python_dispatch import x", "imports torch.utils._python_dispatch"),
+        ("import threading", "imports threading"),
+        ("from concurrent.futures import ThreadPoolExecutor", "imports concurrent"),
+        ("import subprocess, socket", "imports socket"),
+        ("import torch\ntorch.load('w.pth')", "uses torch.load"),
+        ("import torch\ntorch.ops.mine.conv(1)", "uses torch.ops"),
+        ("import torch\n@torch.library.custom_op\ndef f(): ...", "uses torch.library"),
+        ("import time\ntime.perf_counter = lambda: 0", "replaces time.perf_counter"),
+        ("import time\na, time.sleep = 1, 2", "replaces time.sleep"),
+        ("import time\nsetattr(time, 'time', 1)", "changes attributes of time"),
+        (
+            "import torch\ntorch.cuda.Event.elapsed_time = 1",
+            "replaces torch.cuda.Event.elapsed_time",
+        ),
+        (
+            "import torch\ntorch.backends.cudnn.benchmark = True",
+            "replaces torch.backends.cudnn.benchmark",
+        ),
+        ("import torch\ntorch.backends.x += 1", "replaces torch.backends.x"),
+        ("eval('1')", "uses eval"),
+        ("open('cache')", "uses open"),
+        ("def forward(self):\n    import gc", "imports gc"),
+        ("class T:\n    def __torch_function__(self): ...", "defines __torch_function__"),
+        ("import torch\nt = torch.Tensor._make_subclass", "uses torch.Tensor._make_subclass"),
+        ("from functools import lru_cache", "imports functools.lru_cache"),
+        ("class N:\n    def __init__(self):\n        self(1)", "runs itself in __init__"),
+        ("class N:\n    def __init__(self):\n        self.forward(1)", "runs itself in __init__"),
+        ("not Python at all", "cannot be read as Python: "),
+        (b"\0", "cannot be read as Python: "),
+        ("(" * 10_000, "cannot be read as Python: "),
+        ("-" * 50_000 + "1", ""),
+        (b"#" * (MAX_SOURCE_BYTES + 1), f"more than {MAX_SOURCE_BYTES:,} bytes of Python"),
+    ],
+)
+def test_what_a_reviewer_should_see_is_found(tmp_path: Path, code: str | bytes, what: str) -> None:
+    found = scan(tmp_path, code)
+    assert any(what in finding.what for finding in found), found
+    assert all(finding.why and finding.place.startswith("model.py") for finding in found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch\nfrom torch import nn\nimport math, functools, os.path\n",
+        "from .ctypes import thing",
+        "class N:\n    def forward(self):\n        self.time = 1\n        return self.gc.collect()",
+        "def f(time):\n    time.perf_counter = 1",
+        "class N:\n    def __init__(self):\n        self.x = 1\n    def f(self): return self(1)",
+        "# import ctypes\ntext = 'import gc'",
+    ],
+)
+def test_ordinary_code_is_not_pointed_at(tmp_path: Path, code: str) -> None:
+    assert scan(tmp_path, code) == ()
+
+
+def test_places_name_file_and_first_line(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (finding,) = scan(tmp_path, "x = 1\nimport gc\ngc.collect()\nimport gc\n", "deep/net.py")[:1]
+    assert finding.place == "deep/net.py:2"
+    assert scan(tmp_path, "", "deep/net.py") == ()
+
+
+def test_compiled_code_and_links_out_are_pointed_at(tmp_path: Path) -> None:
+    folder = tmp_path / "a-b"
+    folder.mkdir()
+    (folder / "kernel.cu").write_text("")
+    (folder / "inside.py").symlink_to("kernel.cu")
+    (folder / "outside.py").symlink_to(tmp_path / "x.py")
+    found = {
+        finding.place: finding.what for finding in scan_folder(folder, [*folder_files(folder)])
+    }
+    assert found == {"kernel.cu": "compiled code", "outside.py": f"links to {tmp_path / 'x.py'}"}
+
+
+def test_findings_are_not_without_end(tmp_path: Path) -> None:
+    code = "import time\n" + "".join(f"time.x{index} = 1\n" for index in range(500))
+    assert len(scan(tmp_path, code)) == MAX_FINDINGS
+
+
+def test_the_built_in_networks_are_ordinary() -> None:
+    from pathlib import Path
+
+    import models
+
+    folder = Path(models.__file__).parent
+    files = [path for path in folder_files(folder) if path.parent == folder]
+    assert len(files) > 20
+    assert {finding.what for finding in scan_folder(folder, files)} == set()
