@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.catalog.networks import WeightsChoice
     from harness.isolation.sandbox import IsolationChoice
     from harness.protocol import CounterName
-    from harness.ranking.leaderboard import Leaderboard
+    from harness.ranking.board import Leaderboard
     from harness.records import Complexity, Quality, RunRecord
 
 __all__ = ["complexity", "evaluate", "leaderboard", "load_model", "race", "register_model", "run"]

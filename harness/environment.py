@@ -47,7 +47,6 @@ DISTURBING_VARIABLES = {
     r"CUDA_LAUNCH_BLOCKING": "makes the host wait for every kernel",
     r"PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_HIP_ALLOC_CONF": "changes blocks, hence memory peaks",
     r"PYTORCH_NO_(CUDA|HIP)_MEMORY_CACHING": "takes the allocator away whose peaks are reported",
-    r"LD_PRELOAD": "puts foreign code into every worker",
     r"GLIBC_TUNABLES|MALLOC_\w+": "may counter the allocator's settings",
 }
 """Variables that workers inherit and that alter what is measured."""
@@ -93,11 +92,12 @@ def cpus_available() -> int:
 def allocator(*, root: Path = Path("/")) -> str | None:
     """What serves ``malloc``: ``glibc 2.36``, a library of ``ALLOCATORS``, or None if unknown.
 
-    A preloaded library shows in this process and is inherited by its workers.
+    A library that is preloaded shows in this process, but workers do not inherit it.
     """
     mapped = read_system("proc/self/maps", root=root) or ""
+    preloaded = os.environ.get("LD_PRELOAD", "")
     for name in ALLOCATORS:
-        if re.search(rf"/[^/\n]*{name}[^/\n]*$", mapped, re.MULTILINE):
+        if name not in preloaded and re.search(rf"/[^/\n]*{name}[^/\n]*$", mapped, re.MULTILINE):
             return name.removeprefix("ld-")
     found = re.search(r"/(?:libc\.so\.6|libc-\d)", mapped)
     return f"glibc {platform.libc_ver()[1]}".strip() if found else None

@@ -53,8 +53,9 @@ def shared() -> Path:
 def _private_cache(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keep tests away from the user's cache and mirror."""
+    """Keep tests away from the user's cache, mirror and submissions."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(tmp_path_factory.getbasetemp() / "none"))
     monkeypatch.delenv("ESRBENCH_MIRROR", raising=False)
 
 

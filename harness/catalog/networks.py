@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.catalog.checkpoints import file_sha256, load_into, read_state_dict
 from harness.catalog.demonstration import demonstration_weights
+from harness.catalog.intact import (
+    bare_name,
+    cache_path,
+    identity_of,
+    require_intact,
+    submitted_path,
+)
 from harness.catalog.registry import ModelDescriptor, default_registry, resolve_factory
+from harness.catalog.targets import stable_module_name
 from harness.errors import RegistrationError, WeightsError
 from harness.records import WeightsIdentity
 
@@ -28,8 +36,8 @@ if TYPE_CHECKING:
     from harness.catalog.registry import ReleasedWeights
 
 WeightsChoice: TypeAlias = str | os.PathLike[str] | None
-"""``"auto"``: the released file if cached, else the shipped one, else random; None: random;
-otherwise a file."""
+"""``"auto"``: the submitted file, or the released one if cached, else the shipped one, else
+random; None: random; otherwise a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,8 @@ class ResolvedWeights:
     Attributes:
         identity: what a record says about them.
         path: the file, or None for random weights and for networks without any.
-        released: the declaration by which the file is read, or None for any other file.
+        released: the declaration by which the file is read, also that of submitted weights, or
+            None for any other file.
     """
 
     identity: WeightsIdentity
@@ -52,8 +61,8 @@ class LoadedNetwork:
     """A network ready to run.
 
     Attributes:
-        network: in the form in which it is deployed, in eval mode on the CPU; maps float32
-            (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
+        network: in the form in which it is deployed, padding and tiling included, in eval mode
+            on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
         data_range: value of white in its input and output.
     """
 
@@ -67,7 +76,7 @@ def weights_path(released: ReleasedWeights) -> Path:
     Raises:
         WeightsError: the declared file name is a path.
     """
-    return _weights_folder() / _bare_name(released)
+    return cache_path(released)
 
 
 def cached_release(released: ReleasedWeights) -> Path | None:
@@ -91,17 +100,21 @@ def fetch_release(
         progress: called with (bytes so far, bytes in total).
 
     Raises:
-        WeightsError: the declared file name is a path.
+        WeightsError: the declared file name is a path, or it has no address.
         DownloadError: no source delivers it, or one delivers other contents.
     """
     from harness.catalog.downloads import fetch_file
 
+    if released.url is None:
+        message = f"{released.filename} was submitted in a folder, not released at an address"
+        raise WeightsError(message, advice="It lies in the submission's folder.")
+    path = cache_path(released)
     return fetch_file(
         released.url,
-        filename=_bare_name(released),
+        filename=bare_name(released),
         sha256=released.sha256,
         size=released.bytes,
-        destination=_weights_folder(),
+        destination=path.parent,
         mirror=mirror,
         progress=progress,
     )
@@ -110,21 +123,22 @@ def fetch_release(
 def resolve_weights(
     descriptor: ModelDescriptor, scale: int, weights: WeightsChoice = "auto"
 ) -> ResolvedWeights:
-    """Decide which weights run; a released file is checked by size and SHA-256.
+    """Decide which weights run; a released or submitted file is checked by size and SHA-256.
 
-    A file whose hash is that of a declared release is read by that release's declaration;
-    any other must be a plain state dict with the network's own names.
+    A file whose hash is that of a declared one is read by that declaration; any other must be a
+    plain state dict with the network's own names.
 
     Args:
         descriptor: the network.
         scale: upscaling factor.
-        weights: ``"auto"`` for the cached release, else the demonstration weights that ship with
-            esrbench, else random ones; None for random weights; otherwise the path of a file.
+        weights: ``"auto"`` for the submission's own file, or the cached release, else the
+            demonstration weights that ship with esrbench, else random ones; None for random
+            weights; otherwise the path of a file.
 
     Raises:
         UsageError: the network is not defined at this scale.
-        WeightsError: the file is missing or altered, was released for another scale, or the
-            network has no parameters to load.
+        WeightsError: the file is missing or altered, leads out of its submission's folder, was
+            made for another scale, or the network has no parameters to load.
     """
     descriptor.require_scale(scale)
     if descriptor.role == "floor":
@@ -137,12 +151,17 @@ def resolve_weights(
     if weights is None:
         return random
     if weights == "auto":
+        if submitted := descriptor.submitted_weights(scale):
+            path = submitted_path(descriptor, submitted)
+            advice = "Put the declared file there, or correct [weights] in submission.toml."
+            require_intact(path, submitted, advice=advice)
+            return ResolvedWeights(identity_of(path, submitted.sha256, submitted), path, submitted)
         released = descriptor.released_weights(scale)
-        path = None if released is None else weights_path(released)
-        if released is None or path is None or not path.is_file():
+        cached = None if released is None else weights_path(released)
+        if released is None or cached is None or not cached.is_file():
             return _demonstration(descriptor, scale) or random
-        _require_released(path, released, advice=f"Delete it, then {_fetch(descriptor)}.")
-        return ResolvedWeights(_identity(path, released.sha256, released), path, released)
+        require_intact(cached, released, advice=f"Delete it, then {_fetch(descriptor)}.")
+        return ResolvedWeights(identity_of(cached, released.sha256, released), cached, released)
     path = Path(weights)
     if not path.is_file():
         message = f"{path}: there is no such weights file"
@@ -151,11 +170,14 @@ def resolve_weights(
             advice += f", or leave it out and {_fetch(descriptor)}"
         raise WeightsError(message, advice=f"{advice}.")
     sha256 = file_sha256(path)
-    match = next((known for known in descriptor.weights if known.sha256 == sha256), None)
-    if match is not None and match.scale != scale:
-        message = f"{path}: these are the weights released for x{match.scale}, not x{scale}"
-        raise WeightsError(message, advice=f"Use them at x{match.scale}.")
-    identity = _identity(path, sha256, match, data_range=descriptor.data_range)
+    declared = (*descriptor.submitted, *descriptor.weights)
+    matches = [known for known in declared if known.sha256 == sha256]
+    match = next((known for known in matches if known.scale == scale), None)
+    if matches and match is None:
+        made = matches[0].scale
+        message = f"{path}: these are the weights released for x{made}, not x{scale}"
+        raise WeightsError(message, advice=f"Use them at x{made}.")
+    identity = identity_of(path, sha256, match, data_range=descriptor.data_range)
     return ResolvedWeights(identity, path, match)
 
 
@@ -163,7 +185,7 @@ def _demonstration(descriptor: ModelDescriptor, scale: int) -> ResolvedWeights |
     path = demonstration_weights(descriptor, scale)
     if path is None:
         return None
-    identity = _identity(path, file_sha256(path), None, data_range=descriptor.data_range)
+    identity = identity_of(path, file_sha256(path), None, data_range=descriptor.data_range)
     return ResolvedWeights(identity.model_copy(update={"source": "demo"}), path)
 
 
@@ -189,7 +211,7 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
     from torch import nn
 
     descriptor.require_scale(scale)
-    factory = resolve_factory(descriptor.factory)
+    factory = _factory(descriptor)
     # devices=(): networks are built on the CPU, and forking CUDA's state would initialise it.
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
@@ -203,8 +225,20 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
     return network.eval()
 
 
+def _factory(descriptor: ModelDescriptor) -> Callable[..., Any]:
+    """The factory, or what its entry requires that is not installed here."""
+    try:
+        return resolve_factory(descriptor.factory, folder=descriptor.folder)
+    except ModuleNotFoundError as error:
+        from harness.catalog.submissions import requirements_notice
+
+        if (notice := requirements_notice(descriptor)) is None:
+            raise
+        raise RegistrationError(notice.message, advice=notice.advice) from error
+
+
 def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
-    """The network in the form in which it is counted and timed, by its ``prepare`` hook.
+    """The network in the form in which it is deployed, by its ``prepare`` hook.
 
     Args:
         descriptor: names the hook; without one the network is returned as it is.
@@ -219,7 +253,7 @@ def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
 
     if descriptor.prepare is None:
         return network
-    hook = resolve_factory(descriptor.prepare)
+    hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
     with torch.no_grad():
         deployed = hook(network)
     if not isinstance(deployed, nn.Module):
@@ -234,10 +268,12 @@ def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
     """A network with random weights in the form in which it is counted and timed.
 
+    That is the deployed network behind the padding and tiling that its descriptor declares.
+
     Raises:
         UsageError, RegistrationError: see ``build_network`` and ``deploy``.
     """
-    return deploy(descriptor, build_network(descriptor, scale, seed=seed))
+    return _adapted(descriptor, build_network(descriptor, scale, seed=seed), scale)
 
 
 def load_network(
@@ -248,7 +284,7 @@ def load_network(
     released: ReleasedWeights | None = None,
     seed: int = 0,
 ) -> LoadedNetwork:
-    """Build a network, load its weights strictly and let its ``prepare`` hook deploy it.
+    """Build a network, load its weights strictly, deploy it, and pad and tile as declared.
 
     Args:
         descriptor: the network.
@@ -265,18 +301,25 @@ def load_network(
     """
     network = build_network(descriptor, scale, seed=seed)
     if path is None:
-        return LoadedNetwork(deploy(descriptor, network), descriptor.data_range)
+        return LoadedNetwork(_adapted(descriptor, network, scale), descriptor.data_range)
     if released is None:
         state = read_state_dict(path)
         data_range = descriptor.data_range
     else:
-        _require_released(path, released, advice="It changed while the run began; run again.")
+        require_intact(path, released, advice="It changed while the run began; run again.")
         state = read_state_dict(
             path, key=released.key, prefix=released.prefix, renames=released.renames
         )
         data_range = released.data_range
     load_into(network, state, source=str(path))
-    return LoadedNetwork(deploy(descriptor, network), data_range)
+    return LoadedNetwork(_adapted(descriptor, network, scale), data_range)
+
+
+def _adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
+    """A network deployed, behind the padding and tiling that its descriptor declares."""
+    from harness.catalog.adaptation import adapt
+
+    return adapt(descriptor, deploy(descriptor, network), scale)
 
 
 def load_model(
@@ -327,9 +370,9 @@ def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
     Raises:
         RegistrationError: one does not exist.
     """
-    yield resolve_factory(descriptor.factory)
+    yield resolve_factory(descriptor.factory, folder=descriptor.folder)
     if descriptor.prepare is not None:
-        yield resolve_factory(descriptor.prepare)
+        yield resolve_factory(descriptor.prepare, folder=descriptor.folder)
 
 
 def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:
@@ -342,56 +385,14 @@ def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:
     names = {str(getattr(maker, "__module__", "")) for maker in makers}
     names.update(type(module).__module__ for module in network.modules())
     digest = hashlib.sha256()
-    for name in sorted(names):
+    for name in sorted(names, key=stable_module_name):
         if name.partition(".")[0] == "torch":
             continue
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is None or not Path(file).is_file():
             return None
-        digest.update(f"{name}\0{file_sha256(Path(file))}\0".encode())
+        digest.update(f"{stable_module_name(name)}\0{file_sha256(Path(file))}\0".encode())
     return digest.hexdigest()
-
-
-def _weights_folder() -> Path:
-    from harness.catalog.downloads import cache_dir
-
-    return cache_dir() / "weights"
-
-
-def _bare_name(released: ReleasedWeights) -> str:
-    """The file name of a release, refused where it would leave the cache's folder."""
-    name = released.filename
-    if name in {"", ".", ".."} or "/" in name or "\\" in name:
-        message = f"{released.url}: its file name {name!r} must be a bare name"
-        raise WeightsError(message, advice="Correct the declaration of the released weights.")
-    return name
-
-
-def _identity(
-    path: Path, sha256: str, released: ReleasedWeights | None, *, data_range: float = 1.0
-) -> WeightsIdentity:
-    return WeightsIdentity(
-        source="file" if released is None else "released",
-        filename=path.name,
-        sha256=sha256,
-        file_bytes=path.stat().st_size,
-        data_range=data_range if released is None else released.data_range,
-    )
-
-
-def _require_released(path: Path, released: ReleasedWeights, *, advice: str) -> None:
-    """Raise ``WeightsError`` unless the file has the declared size and hash."""
-    if not path.is_file():
-        message = f"{path}: there is no such weights file"
-        raise WeightsError(message, advice=advice)
-    size = path.stat().st_size
-    if size != released.bytes:
-        message = f"{path}: {size} bytes, expected {released.bytes} of {released.filename}"
-        raise WeightsError(message, advice=advice)
-    sha256 = file_sha256(path)
-    if sha256 != released.sha256:
-        message = f"{path}: SHA-256 is {sha256}, expected {released.sha256}"
-        raise WeightsError(message, advice=advice)
 
 
 def _fetch(descriptor: ModelDescriptor) -> str:

@@ -2,24 +2,24 @@
 
 Descriptors are data and import no torch. A distribution offers its networks through the
 ``esrbench.models`` entry-point group (a descriptor or an iterable of them); a script uses
-``register_model``. The network's code is imported only where it runs, from the lazy target.
+``register_model``; a submission is a folder with a manifest. The network's code is imported only
+where it runs, from the lazy target.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import importlib
-import importlib.util
 import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from harness.catalog.targets import import_file, import_submitted
 from harness.errors import RegistrationError, UsageError
 from harness.metrics import METRICS
 from harness.protocol import Frozen
@@ -27,13 +27,13 @@ from harness.records import Notice, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import ModuleType
 
 ENTRY_POINT_GROUP = "esrbench.models"
 OWN_NAME = "esrbench"
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
+Precision = Literal["fp32", "fp16", "bf16"]
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
 
 
@@ -73,12 +73,12 @@ class PublishedFigure(Frozen):
 
 
 class ReleasedWeights(Frozen):
-    """A checkpoint that its authors published, and how to read it.
+    """A checkpoint that its authors published or submitted, and how to read it.
 
     Attributes:
         scale: upscaling factor it was trained for.
-        filename: name in the cache and in mirrors.
-        url: official address.
+        filename: name in the cache and in mirrors, or path in its submission's folder.
+        url: official address, or None where the file lies in its submission's folder.
         bytes: exact size.
         sha256: hash of the file.
         key: name under which the state dict is nested, or None.
@@ -91,7 +91,7 @@ class ReleasedWeights(Frozen):
 
     scale: Scale
     filename: str
-    url: str
+    url: str | None
     bytes: Annotated[int, Field(gt=0)]
     sha256: Sha256
     key: str | None = None
@@ -99,6 +99,15 @@ class ReleasedWeights(Frozen):
     data_range: float = 1.0
     renames: tuple[tuple[str, str], ...] = ()
     licence: str
+
+
+def tiling_problem(multiple: int, tile: int | None, overlap: int) -> tuple[str, str] | None:
+    """Field and what is wrong with it, where tiles and padding do not go together."""
+    if tile is not None and tile % multiple:
+        return "tile", f"{tile} is no multiple of pad_multiple, which is {multiple}"
+    if overlap > (tile or 0) // 2:
+        return "tile_overlap", f"{overlap} is more than half of tile, which is {tile}"
+    return None
 
 
 class ModelDescriptor(Frozen):
@@ -122,11 +131,22 @@ class ModelDescriptor(Frozen):
         input: ``lr``, or ``bicubic-hr``: the LR image enlarged by bicubic beforehand, so that
             input and output have the size of HR.
         min_lr_size: smallest LR side that the network accepts.
+        pad_multiple: height and width of the network's input are padded up to a multiple of
+            this; its output is cropped again.
+        tile: side of the tiles in which larger inputs pass through the network, in pixels of its
+            input, or None for whole images.
+        tile_overlap: pixels of input that neighbouring tiles share.
+        precision: arithmetic that its authors declare.
         role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
         paper: publication, if any.
         licence: licence of the implementation.
         published: figures to compare with.
         weights: released checkpoints, at most one a scale.
+        submitted: checkpoints in its own folder, at most one a scale.
+        folder: absolute path of the submission's folder, in which its factory and its hook are
+            looked up; None for all that is installed or registered by code.
+        team: who submitted it.
+        requirements: distributions it needs beside the harness's own, as for pip.
         origin: distribution or file that registered it; set on registration.
     """
 
@@ -140,16 +160,35 @@ class ModelDescriptor(Frozen):
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"
     min_lr_size: Annotated[int, Field(ge=1)] = 1
+    pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
+    tile: Annotated[int, Field(ge=8)] | None = None
+    tile_overlap: Annotated[int, Field(ge=0)] = 0
+    precision: Precision = "fp32"
     role: Literal["network", "floor"] = "network"
     paper: Paper | None = None
     licence: str = "unstated"
     published: tuple[PublishedFigure, ...] = ()
     weights: tuple[ReleasedWeights, ...] = ()
+    submitted: tuple[ReleasedWeights, ...] = ()
+    folder: str | None = None
+    team: str | None = None
+    requirements: tuple[str, ...] = ()
     origin: str = "unknown"
+
+    @model_validator(mode="after")
+    def _tiled(self) -> Self:
+        if problem := tiling_problem(self.pad_multiple, self.tile, self.tile_overlap):
+            message = ": ".join(problem)
+            raise ValueError(message)
+        return self
 
     def released_weights(self, scale: int) -> ReleasedWeights | None:
         """The released checkpoint for a scale, if there is one."""
         return next((weights for weights in self.weights if weights.scale == scale), None)
+
+    def submitted_weights(self, scale: int) -> ReleasedWeights | None:
+        """The checkpoint in the submission's folder for a scale, if there is one."""
+        return next((weights for weights in self.submitted if weights.scale == scale), None)
 
     def require_scale(self, scale: int) -> None:
         """Raise ``UsageError`` if the network is not defined for this scale."""
@@ -164,6 +203,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._descriptors: dict[str, ModelDescriptor] = {}
+        self.broken: dict[str, RegistrationError] = {}
+        """Why submissions are missing, by name; asking for one raises that."""
         self.notices: list[Notice] = []
 
     def __iter__(self) -> Iterator[ModelDescriptor]:
@@ -196,11 +237,12 @@ class Registry:
                 holder_origin = origin if name in batch else holder.origin
                 message = f"{origin}: the name {name!r} is already registered by {holder_origin}"
                 raise RegistrationError(message, advice="Choose another name.")
-            scales = [weights.scale for weights in descriptor.weights]
-            if len(scales) != len(set(scales)) or not set(scales) <= set(descriptor.scales):
-                message = f"{origin}: {name} declares weights for scales {scales}, expected at most"
-                message += f" one for each of {list(descriptor.scales)}"
-                raise RegistrationError(message)
+            for declared in (descriptor.weights, descriptor.submitted):
+                scales = [weights.scale for weights in declared]
+                if len(scales) != len(set(scales)) or not set(scales) <= set(descriptor.scales):
+                    message = f"{origin}: {name} declares weights for scales {scales}, expected at "
+                    message += f"most one for each of {list(descriptor.scales)}"
+                    raise RegistrationError(message)
             batch[name] = descriptor.model_copy(update={"origin": origin})
         self._descriptors.update(batch)
 
@@ -209,10 +251,13 @@ class Registry:
 
         Raises:
             UsageError: unknown name; the message suggests near ones and names what is known.
+            RegistrationError: a submission of this name cannot be registered, and why.
         """
         try:
             return self._descriptors[name]
         except KeyError:
+            if broken := self.broken.get(name):
+                raise RegistrationError(broken.message, advice=broken.advice) from None
             near = difflib.get_close_matches(name.lower(), self._descriptors, n=3, cutoff=0.5)
             origins = sorted({descriptor.origin for descriptor in self})
             hint = f"Did you mean {' or '.join(near)}? " if near else ""
@@ -225,10 +270,13 @@ class Registry:
 
 @cache
 def default_registry() -> Registry:
-    """The registry of every installed distribution, filled on first use.
+    """The registry of every installed distribution and every submission, filled on first use.
 
-    A distribution whose entry point fails to load leaves a notice and nothing else.
+    A distribution whose entry point fails to load leaves a notice and nothing else, and so does a
+    folder that is no submission.
     """
+    from harness.catalog.submissions import register_submissions
+
     registry = Registry()
     offers = [
         (point.dist.name if point.dist is not None else point.value, point)
@@ -250,6 +298,7 @@ def default_registry() -> Registry:
                     advice="Its networks are missing; reinstall or remove that distribution.",
                 )
             )
+    register_submissions(registry)
     return registry
 
 
@@ -303,20 +352,27 @@ def register_model(
     return register
 
 
-def resolve_factory(target: str) -> Callable[..., Any]:
+def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., Any]:
     """Import a ``module:attr`` or ``path/to/file.py:attr`` target.
+
+    Args:
+        target: what to import.
+        folder: of the submission in which alone the module is looked up, or None for modules
+            that are installed.
 
     Raises:
         RegistrationError: the module, file or attribute does not exist. Errors raised by the
             imported code itself pass through.
     """
     location, _, attribute = target.rpartition(":")
-    if location.endswith(".py"):
+    if folder is not None:
+        module = import_submitted(Path(folder), location)
+    elif location.endswith(".py"):
         path = Path(location).resolve()
         if not path.is_file():
             message = f"{target}: there is no file {path}"
             raise RegistrationError(message)
-        module = _import_file(path)
+        module = import_file(path)
     else:
         try:
             module = importlib.import_module(location)
@@ -336,25 +392,3 @@ def resolve_factory(target: str) -> Callable[..., Any]:
         message = f"{target}: expected a class or function, got {type(value).__name__}"
         raise RegistrationError(message)
     return value  # type: ignore[no-any-return]
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file once; the running script counts as imported."""
-    main = sys.modules.get("__main__")
-    if main is not None and Path(getattr(main, "__file__", None) or "").resolve() == path:
-        return main
-    name = f"esrbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        message = f"{path} is not importable"
-        raise RegistrationError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.console import JsonOption, open_registry, print_json, progress_bar, results
+from harness.cli.console import (
+    JsonOption,
+    open_registry,
+    print_json,
+    print_notices,
+    progress_bar,
+    results,
+)
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.catalog.registry import ModelDescriptor
     from harness.records import Complexity
 
 
@@ -32,30 +40,54 @@ def list_command(
     from rich.markup import escape
     from rich.table import Table
 
+    # What no row has is no column: without submissions there are no teams.
+    columns = [
+        column
+        for column in (rows[0] if rows else ())
+        if column not in OPTIONAL or any(row[column] for row in rows)
+    ]
     table = Table()
-    for column, value in rows[0].items() if rows else ():
-        justify: Literal["left", "right"] = "right" if isinstance(value, int) else "left"
+    for column in columns:
+        number = isinstance(rows[0][column], int)
+        justify: Literal["left", "right"] = "right" if number else "left"
         table.add_column(column.replace("_", " "), no_wrap=column == "name", justify=justify)
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
+        table.add_row(*(escape(_cell(row[column])) for column in columns))
     results().print(table)
 
 
-def _models() -> list[dict[str, Any]]:
-    from harness.catalog.networks import cached_release
+OPTIONAL = ("team", "missing_requirements")
 
+
+def _models() -> list[dict[str, Any]]:
+    from harness.catalog.submissions import missing_requirements, requirements_notice
+
+    registry = open_registry()
+    lacking = [notice for model in registry if (notice := requirements_notice(model))]
+    print_notices(lacking)
     return [
         {
             "name": model.name,
+            "team": model.team,
             "scales": list(model.scales),
-            "released_weights": [
-                f"x{weights.scale}{' (cached)' if cached_release(weights) else ''}"
-                for weights in model.weights
-            ],
+            "released_weights": _weights(model),
+            "missing_requirements": list(missing_requirements(model)),
             "origin": model.origin,
             "summary": model.summary,
         }
-        for model in open_registry()
+        for model in registry
+    ]
+
+
+def _weights(model: ModelDescriptor) -> list[str]:
+    from harness.catalog.networks import cached_release
+
+    return [
+        *(f"x{weights.scale} (submitted)" for weights in model.submitted),
+        *(
+            f"x{weights.scale}{' (cached)' if cached_release(weights) else ''}"
+            for weights in model.weights
+        ),
     ]
 
 

@@ -37,7 +37,8 @@ def show_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is known of one network, data set or run; --json leaves nothing out."""
-    subject = find(name, Store(folder or default_results()))
+    store = Store(folder or default_results())
+    subject = find(name, store)
     if depth is not None:
         _show_blocks(subject, scale, depth, parse_size(input_size), as_json=as_json)
         return
@@ -51,6 +52,8 @@ def show_command(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in lines_of(subject):
+        table.add_row(Text(key), Text(value))
+    for key, value in _claim_lines(subject, store):
         table.add_row(Text(key), Text(value))
     results().print(table)
 
@@ -138,23 +141,56 @@ def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
     from harness.catalog.networks import cached_release
     from harness.metrics import METRICS
 
-    shown = {"name", "summary", "scales", "factory", "options", "min_lr_size", "role"}
-    yield from flatten(model.model_dump(mode="json", include={*shown, "licence", "origin"}))
+    shown = {"name", "team", "summary", "scales", "factory", "options", "min_lr_size", "role"}
+    shown |= {"prepare", "licence", "requirements", "origin", "folder"}
+    if model.folder is not None:
+        shown |= {"precision", "pad_multiple", "tile", "tile_overlap"}
+    yield from flatten(model.model_dump(mode="json", include=shown))
     if model.paper:
         paper = model.paper
         link = f", {paper.url}" if paper.url else ""
         yield "paper", f"{paper.title}. {paper.venue}, {paper.year}{link}"
+    for weights in model.submitted:
+        text = f"{weights.filename}, {weights.bytes:,} bytes, white is {weights.data_range:g}"
+        yield f"weights x{weights.scale}", f"{text}; submitted"
     for weights in model.weights:
         cached = cached_release(weights)
         state = f"in {cached}" if cached else f"not cached: esrbench fetch weights {model.name}"
         text = f"{weights.filename}, {weights.bytes:,} bytes, white is {weights.data_range:g}; "
         yield f"weights x{weights.scale}", f"{text}{state}; licence: {weights.licence}"
-        yield f"weights x{weights.scale} from", weights.url
+        yield f"weights x{weights.scale} from", weights.url or "nowhere"
+    if model.folder is not None:
+        return  # its claims are shown beside what was measured
     for figure in model.published:
         metric = METRICS[figure.metric]
         data = f" on {figure.data}" if figure.data else ""
         shown_value = f"{metric.format(figure.value)}{data} ({figure.source})"
         yield f"published x{figure.scale} {metric.heading}", shown_value
+
+
+def _claim_lines(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
+    """What a submission claims, beside the newest record that measured it."""
+    from harness.catalog.registry import ModelDescriptor
+    from harness.metrics import METRICS
+
+    if not isinstance(subject, ModelDescriptor) or subject.folder is None:
+        return
+    records, _ = store.load() if subject.published else ([], ())
+    own = [record for record in records if record.entry.name == subject.name]
+    own.sort(key=lambda record: record.created, reverse=True)
+    for figure in subject.published:
+        metric = METRICS[figure.metric]
+        measured = (
+            f"{metric.format(value)} measured on {record.data.name}"
+            for record in own
+            if record.entry.scale == figure.scale
+            and figure.data in {None, record.data.name}
+            and (value := record.measured(figure.metric)) is not None
+        )
+        data = f" on {figure.data}" if figure.data else ""
+        text = f"{metric.format(figure.value)}{data} ({figure.source}); "
+        text += next(measured, "not measured yet")
+        yield f"claimed x{figure.scale} {metric.heading}", text
 
 
 def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:

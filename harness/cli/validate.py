@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import JsonOption, open_registry, print_json, progress_bar, results
-from harness.cli.options import parse_weights
-from harness.errors import EXIT_MEASUREMENT_FAILED
+from harness.cli.options import IsolationOption, parse_weights
+from harness.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 
 if TYPE_CHECKING:
+    from harness.catalog.registry import ModelDescriptor, Registry
     from harness.evaluation.validation import ValidationReport
 
 MARKS = {
     "passed": "[green]passed[/]",
+    "warning": "[yellow]warning[/]",
     "failed": "[bold red]failed[/]",
     "skipped": "[dim]skipped[/]",
 }
 
 
 def validate_command(
-    names: Annotated[list[str], typer.Argument(help="Networks to check.")],
+    names: Annotated[list[str], typer.Argument(help="Networks, or folders of submissions.")],
     scale: Annotated[
         list[int] | None,
         typer.Option(help="Upscaling factor. Repeatable.", show_default="every one declared"),
@@ -30,42 +33,76 @@ def validate_command(
         list[str] | None, typer.Option(help="NAME=FILE, NAME=random, or FILE for one network.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 300,
+    isolation: IsolationOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Check that networks build, load strictly, upscale any size and are deterministic."""
-    from rich.markup import escape
-    from rich.table import Table
+    """Check that networks build, load strictly, upscale any size and are deterministic.
 
+    Of a submission's folder also its manifest, requirements, weights, code and claims.
+    """
     from harness.catalog.networks import resolve_weights
-    from harness.evaluation.validation import validate_entry
+    from harness.evaluation.validation import unreadable, validate_entry
 
     registry = open_registry()
-    chosen = parse_weights(weights or [], names)
-    wanted = [
-        (registry.get(name), at) for name in names for at in scale or registry.get(name).scales
-    ]
-    for model, at in wanted:  # all that can be refused is refused before the first worker
-        resolve_weights(model, at, chosen.get(model.name, "auto"))
     reports: list[ValidationReport] = []
+    models: list[ModelDescriptor] = []
+    for name in names:
+        try:
+            models.append(_find(registry, name))
+        except RegistrationError as error:
+            reports.append(unreadable(name, error))
+    chosen = parse_weights(weights or [], [model.name for model in models])
+    wanted = [(model, at) for model in models for at in scale or model.scales]
+    for model, at in wanted:  # all that can be refused is refused before the first worker
+        model.require_scale(at)
+        if model.folder is None or model.name in chosen:
+            resolve_weights(model, at, chosen.get(model.name, "auto"))
     with progress_bar() as progress:
         task = progress.add_task("validating", total=len(wanted))
         for model, at in wanted:
             progress.update(task, description=f"{model.name} x{at}")
-            choice = chosen.get(model.name, "auto")
-            reports.append(validate_entry(model, at, weights=choice, timeout_seconds=timeout))
+            reports.append(
+                validate_entry(
+                    model,
+                    at,
+                    weights=chosen.get(model.name, "auto"),
+                    timeout_seconds=timeout,
+                    isolation=isolation,
+                )
+            )
             progress.advance(task)
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
     else:
-        table = Table()
-        for column in ("network", "check", "result", "detail"):
-            table.add_column(column, overflow="fold")
-        for report in reports:
-            for check in report.checks:
-                detail = f"{check.detail} {check.fix}".strip()
-                row = (f"{report.entry} x{report.scale}", check.name)
-                table.add_row(*row, MARKS[check.outcome], escape(detail))
-            table.add_section()
-        results().print(table)
+        _print(reports)
     if not all(report.passed for report in reports):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
+
+
+def _find(registry: Registry, name: str) -> ModelDescriptor:
+    """The network of a name, or the submission in a folder that need not be among the others."""
+    from harness.catalog.manifest import MANIFEST_NAME
+    from harness.catalog.submissions import read_submission
+
+    folder = Path(name)
+    is_path = folder.is_dir() and (folder.name != name or (folder / MANIFEST_NAME).is_file())
+    if is_path and name not in registry:
+        return read_submission(folder)
+    return registry.get(name)
+
+
+def _print(reports: list[ValidationReport]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for column in ("network", "check", "result", "detail"):
+        table.add_column(column, overflow="fold")
+    for report in reports:
+        at = f" x{report.scale}" if report.scale is not None else ""
+        for check in report.checks:
+            detail = f"{check.detail} {check.fix}".strip()
+            row = (f"{escape(report.entry)}{at}", check.name)
+            table.add_row(*row, MARKS[check.outcome], escape(detail))
+        table.add_section()
+    results().print(table)

@@ -55,6 +55,16 @@ VERBS = {
         "leaderboard_command",
         "Print the challenge table of the newest comparable records.",
     ),
+    "rules": Verb(
+        "rules",
+        "rules_command",
+        "List the editions' rules, or explain one: tracks, formula, gate, ties, source.",
+    ),
+    "compare": Verb(
+        "compare",
+        "compare_command",
+        "Print a paper's comparison table of stored records, best and second best marked.",
+    ),
     "list": Verb("listing", "list_command", "List networks, data sets, metrics or rules."),
     "show": Verb(
         "show",
@@ -75,6 +85,16 @@ VERBS = {
         "validate",
         "validate_command",
         "Check that networks build, load strictly, upscale any size and are deterministic.",
+    ),
+    "new": Verb(
+        "new",
+        "new_command",
+        "Start a new entry in submissions/: a network that works, its manifest, weights and test.",
+    ),
+    "convert-weights": Verb(
+        "convert_weights",
+        "convert_weights_command",
+        "Convert a weights file to safetensors in the sandbox; prints its lines of submission.toml.",
     ),
     "train": Verb(
         "train",

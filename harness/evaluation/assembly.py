@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.catalog.submissions import precision_notice
 from harness.environment import cpus_available, describe_environment
 from harness.evaluation.noise import noise_notices
 from harness.evaluation.runtimes import images_seconds
@@ -174,6 +175,9 @@ def _notices(
 ) -> Iterator[Notice]:
     if isinstance(untimed.complexity, Complexity):
         yield from untimed.complexity.notices
+    precision = precision_notice(untimed.entry.descriptor, protocol.forward.precision)
+    if precision is not None:
+        yield precision
     if isinstance(latency, Absent) or protocol.latency is None:
         return
     yield from noise_notices(latency, target_half_width=protocol.latency.target_half_width)

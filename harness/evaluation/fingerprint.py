@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.catalog.submissions import source_sha256
+from harness.catalog.sources import source_sha256
 from harness.environment import cpus_available, describe_environment
 from harness.protocol import digest_of
 

@@ -194,7 +194,7 @@ def run_suite(
         RecordError: a record cannot be stored; those before it are.
     """
     store.require_writable()
-    suite = replace(suite, wall=suite.wall.hiding([store.folder.resolve()]))
+    suite = replace(suite, wall=suite.wall.hiding([store.runs.resolve(), store.races.resolve()]))
     for pairs, data in suite.data:
         rounds = Rounds(suite, pairs, data, on_step=on_step, timeout_seconds=timeout_seconds)
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.catalog.networks import resolve_weights
-from harness.isolation.session import WorkerError, WorkerSession
+from harness.errors import RegistrationError, WeightsError
+from harness.evaluation.checks import Check, claim_checks, folder_checks, kept
+from harness.isolation.session import WorkerError
+from harness.isolation.wall import open_wall
 from harness.protocol import Frozen, Protocol
 from harness.records import Absent
 
@@ -18,26 +21,20 @@ if TYPE_CHECKING:
 
     from harness.catalog.networks import ResolvedWeights, WeightsChoice
     from harness.catalog.registry import ModelDescriptor
+    from harness.isolation.sandbox import IsolationChoice
+    from harness.isolation.session import WorkerSession
+    from harness.isolation.wall import Wall
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
 REPEAT_SIDE = 48
 
 
-class Check(Frozen):
-    """One promise: kept, broken, or not reached."""
-
-    name: str
-    outcome: Literal["passed", "failed", "skipped"]
-    detail: str
-    fix: str = ""
-
-
 class ValidationReport(Frozen):
-    """All checks of one network at one scale."""
+    """All checks of one network at one scale; no scale where its manifest could not be read."""
 
     entry: str
-    scale: int
+    scale: int | None
     checks: tuple[Check, ...]
 
     @property
@@ -46,47 +43,90 @@ class ValidationReport(Frozen):
         return all(check.outcome != "failed" for check in self.checks)
 
 
+def unreadable(name: str, error: RegistrationError) -> ValidationReport:
+    """The report of a submission that cannot be registered."""
+    fix = error.advice or ""
+    check = Check(name="manifest", outcome="failed", detail=f"{error.message}.", fix=fix)
+    return ValidationReport(entry=name, scale=None, checks=(check,))
+
+
 def validate_entry(
-    descriptor: ModelDescriptor, scale: int, *, weights: WeightsChoice, timeout_seconds: float
+    descriptor: ModelDescriptor,
+    scale: int,
+    *,
+    weights: WeightsChoice,
+    timeout_seconds: float,
+    isolation: IsolationChoice = "auto",
 ) -> ValidationReport:
-    """Check a network in a worker of its own.
+    """Check a network in a worker of its own, and a submission's folder before.
 
     Args:
         descriptor: of the network.
         scale: upscaling factor.
         weights: ``auto``, None for random ones, or a file.
         timeout_seconds: deadline of each request.
+        isolation: how strong a wall is asked for.
 
     Raises:
-        UsageError: it is not defined at this scale.
-        WeightsError: the weights file is missing or altered.
+        UsageError: it is not defined at this scale, or there is no such wall here.
+        WeightsError: the weights file is missing or altered. A submission's own file is a check
+            instead, and random weights take its place.
     """
-    resolved = resolve_weights(descriptor, scale, weights)
+    descriptor.require_scale(scale)
     checks: list[Check] = []
-    with WorkerSession(timeout_seconds=timeout_seconds) as session:
+    submitted = descriptor.folder is not None
+    if submitted:
+        checks.extend(folder_checks(descriptor, scale))
+    try:
+        resolved = resolve_weights(descriptor, scale, weights)
+    except WeightsError:
+        if not submitted or weights != "auto":
+            raise
+        resolved = resolve_weights(descriptor, scale, None)
+    wall = open_wall(isolation)
+    with _worker(wall, descriptor, resolved, timeout_seconds) as session:
         try:
             session.load(descriptor, scale, weights=resolved, protocol=Protocol())
         except WorkerError as error:
             checks.append(_broken("builds and loads strictly", error))
         else:
             source = resolved.identity.source
-            checks.append(_kept("builds and loads strictly", f"weights: {source}."))
+            checks.append(kept("builds and loads strictly", f"weights: {source}."))
             try:
                 checks.extend(_loaded_checks(session, descriptor, scale))
                 if descriptor.prepare is not None:
-                    checks.append(_prepare_check(session, descriptor, scale, resolved))
+                    with _worker(wall, descriptor, resolved, timeout_seconds) as other:
+                        checks.append(_prepare_check(session, other, descriptor, scale, resolved))
             except WorkerError as error:
                 checks.append(_broken("survives the checks", error))
     return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
 
 
+def _worker(
+    wall: Wall, descriptor: ModelDescriptor, weights: ResolvedWeights, timeout_seconds: float
+) -> WorkerSession:
+    return wall.worker((descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds)
+
+
+def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]:
+    """LR sizes to try: the smallest, odd ones, no multiple of the padding, more than a tile."""
+    least = descriptor.min_lr_size
+    yield least, least
+    for height, width in ODD_SIZES:
+        yield max(height, least), max(width, least)
+    factor = 1 if descriptor.input == "lr" else scale
+    if descriptor.pad_multiple > factor:
+        side = -(-max(least, REPEAT_SIDE) // descriptor.pad_multiple) * descriptor.pad_multiple
+        yield side + 1, side + descriptor.pad_multiple - 1
+    if descriptor.tile is not None:
+        yield descriptor.tile // factor + 1, max(least, REPEAT_SIDE)
+
+
 def _loaded_checks(
     session: WorkerSession, descriptor: ModelDescriptor, scale: int
 ) -> Iterator[Check]:
-    smallest = descriptor.min_lr_size
     upscaled = 0
-    sizes = [(max(height, smallest), max(width, smallest)) for height, width in ODD_SIZES]
-    for height, width in dict.fromkeys([(smallest, smallest), *sizes]):
+    for height, width in dict.fromkeys(_sizes(descriptor, scale)):
         name = f"upscales {height}x{width}"
         lr = _noise(height, width, seed=0)
         try:
@@ -97,11 +137,11 @@ def _loaded_checks(
             yield _broken(name, error)
         else:
             upscaled += 1
-            yield _kept(name, f"SR is {height * scale}x{width * scale}, finite.")
+            yield kept(name, f"SR is {height * scale}x{width * scale}, finite.")
     if not upscaled:
         yield Check(name="deterministic", outcome="skipped", detail="It does not upscale yet.")
         return
-    yield from _repeat_checks(session, max(smallest, REPEAT_SIDE))
+    yield from _repeat_checks(session, max(descriptor.min_lr_size, REPEAT_SIDE))
     yield from _count_checks(session, descriptor, scale)
 
 
@@ -118,7 +158,7 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
             fix="Remove dropout and random operators, or seed them inside the forward.",
         )
     else:
-        yield _kept("deterministic", "Equal inputs give equal SR.")
+        yield kept("deterministic", "Equal inputs give equal SR.")
     if np.array_equal(first, other):
         yield Check(
             name="depends on its input",
@@ -127,24 +167,27 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
             fix="Check the forward, the weights and the declared data range.",
         )
     else:
-        yield _kept("depends on its input", "Different inputs give different SR.")
+        yield kept("depends on its input", "Different inputs give different SR.")
 
 
 def _prepare_check(
-    prepared: WorkerSession, descriptor: ModelDescriptor, scale: int, weights: ResolvedWeights
+    prepared: WorkerSession,
+    trained: WorkerSession,
+    descriptor: ModelDescriptor,
+    scale: int,
+    weights: ResolvedWeights,
 ) -> Check:
     """Whether the hook keeps what the network computes, up to one level of rounding."""
     name = "prepared form gives the same SR"
     side = max(descriptor.min_lr_size, REPEAT_SIDE)
     lr = _noise(side, side, seed=0)
-    trained = descriptor.model_copy(update={"prepare": None})
-    with WorkerSession(timeout_seconds=prepared.timeout_seconds) as session:
-        session.load(trained, scale, weights=weights, protocol=Protocol())
-        expected = session.upscale(lr, name).astype(np.int16)
+    without = descriptor.model_copy(update={"prepare": None})
+    trained.load(without, scale, weights=weights, protocol=Protocol())
+    expected = trained.upscale(lr, name).astype(np.int16)
     apart = int(np.abs(prepared.upscale(lr, name) - expected).max())
     if apart <= 1:
         detail = f"{descriptor.prepare} changes no SR level by more than {apart} of 255."
-        return _kept(name, detail)
+        return kept(name, detail)
     return Check(
         name=name,
         outcome="failed",
@@ -163,7 +206,10 @@ def _count_checks(
             fix = result.advice or ""
             yield Check(name=name, outcome="failed", detail=result.reason, fix=fix)
         else:
-            yield _kept(name, f"{result.macs / 1e9:.3f} G.")
+            yield kept(name, f"{result.macs / 1e9:.3f} G.")
+    if descriptor.folder is not None:
+        yield from claim_checks(descriptor, scale, complexity)
+        return
     claimed = [
         figure
         for figure in descriptor.published
@@ -185,10 +231,6 @@ PRINTED_PARAMS_TOLERANCE = 1000
 
 def _noise(height: int, width: int, *, seed: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def _kept(name: str, detail: str) -> Check:
-    return Check(name=name, outcome="passed", detail=detail)
 
 
 def _broken(name: str, error: WorkerError) -> Check:

@@ -113,6 +113,14 @@ class Delivery:
         return replace(self, sr=self.sr[:0, :0].copy())
 
 
+def printable(text: str) -> str:
+    """A stranger's text without what would command a terminal; lines and tabs stay."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
 class WorkerError(MeasurementError):
     """A request that the worker could not answer.
 
@@ -155,7 +163,7 @@ class LogTail(threading.Thread):
 
     def text(self) -> str:
         """What was kept."""
-        return bytes(self._content).decode(errors="replace")
+        return printable(bytes(self._content).decode(errors="replace"))
 
 
 class WorkerSession:
@@ -418,7 +426,8 @@ class WorkerSession:
         except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"bad answer to {request.command}: {error}") from error
         if isinstance(reply, Failed):
-            raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
+            advice = reply.advice and printable(reply.advice)
+            raise WorkerError(reply.kind, printable(reply.message), advice=advice, fatal=False)
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content

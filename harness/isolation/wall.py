@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.catalog.submissions import view_paths
+from harness.catalog.sources import view_paths
 from harness.isolation.limits import Limits
 from harness.isolation.sandbox import IsolationChoice, Sandbox, View, open_sandbox
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession

@@ -41,7 +41,7 @@ def identity_of(
     """What decides the trained weights, by name: equal for a training and its resume."""
     scale = patches.images.scale
     network = build_network(descriptor, scale)
-    makers = [resolve_factory(descriptor.factory)]
+    makers = [resolve_factory(descriptor.factory, folder=descriptor.folder)]
     return {
         "model": descriptor.name,
         "scale": str(scale),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.catalog.adaptation import adapt
 from harness.catalog.networks import build_network, deploy
 from harness.imaging.quality import score_image
 from harness.probes.forward import PixelConversion
@@ -49,6 +50,7 @@ def mean_psnr(
     network.load_state_dict(dict(state))
     if reparameterise:
         network = deploy(descriptor, network)
+    network = adapt(descriptor, network, pairs.scale)
     network.to(device)
     conversion = PixelConversion.of(descriptor, pairs.scale, descriptor.data_range)
     scores = []

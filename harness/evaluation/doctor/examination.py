@@ -13,6 +13,7 @@ from harness.evaluation.doctor.activity import (
     read_activity,
 )
 from harness.evaluation.doctor.graphics import check_gpu
+from harness.evaluation.doctor.isolation import check_isolation
 from harness.evaluation.doctor.resolution import check_resolution
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def examine(machine: Machine, *, quick: bool = False) -> Iterator[Check]:
     yield software.check_cache(machine)
     yield software.check_torch(machine)
     yield from check_gpu(machine)
+    yield check_isolation(machine)
     yield check_other_load(machine, before, after)
     yield check_steal(machine, before, after)
     yield check_heat(machine, before)

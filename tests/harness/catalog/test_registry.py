@@ -196,6 +196,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> Registry:
         return points
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    monkeypatch.setattr("harness.catalog.submissions.find_submissions", lambda _root: ())
     return default_registry.__wrapped__()
 
 

@@ -104,6 +104,12 @@ def test_compiled_code_and_links_out_are_pointed_at(tmp_path: Path) -> None:
     assert found == {"kernel.cu": "compiled code", "outside.py": f"links to {tmp_path / 'x.py'}"}
 
 
+def test_a_files_name_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    found = [*scan(tmp_path, "import gc", "\x1b[2J.py"), *scan(tmp_path, "\x1b", "net.py")]
+    assert found
+    assert all((finding.place + finding.what).isprintable() for finding in found)
+
+
 def test_findings_are_not_without_end(tmp_path: Path) -> None:
     code = "import time\n" + "".join(f"time.x{index} = 1\n" for index in range(500))
     assert len(scan(tmp_path, code)) == MAX_FINDINGS
