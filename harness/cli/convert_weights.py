@@ -48,7 +48,7 @@ def convert_weights_command(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds it may take.")] = 300,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a weights file to safetensors in the sandbox; prints its lines of submission.toml."""
+    """Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."""
     target = _target(file, output, force=force)
     report, content = _convert(
         file,

@@ -94,7 +94,7 @@ VERBS = {
     "convert-weights": Verb(
         "convert_weights",
         "convert_weights_command",
-        "Convert a weights file to safetensors in the sandbox; prints its lines of submission.toml.",
+        "Convert a weights file to safetensors in the sandbox, and print its lines of a manifest.",
     ),
     "train": Verb(
         "train",

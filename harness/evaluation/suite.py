@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.environment import cpus_available
-from harness.errors import RecordError, UsageError
+from harness.errors import RecordError, UsageError, WeightsError
 from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
+from harness.evaluation.refusal import Refusal
 from harness.evaluation.replicate import TIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.rounds import Rounds
 from harness.imaging.codecs import read_size
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.catalog.networks import WeightsChoice
     from harness.catalog.registry import Registry
+    from harness.errors import EsrbenchError
     from harness.isolation.sandbox import IsolationChoice
     from harness.isolation.wall import Wall
     from harness.protocol import Protocol
@@ -47,6 +49,7 @@ class Suite:
         baseline: name of the entry to which runtimes are set in relation, or None.
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, a folder for each data set and entry, or None.
+        refusals: submissions that were asked for and cannot run.
     """
 
     entries: tuple[Entry, ...]
@@ -56,6 +59,7 @@ class Suite:
     baseline: str | None = None
     order_seed: int = 0
     sr_folder: Path | None = None
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -103,11 +107,19 @@ def plan_suite(
         UsageError: an unknown name or scale, weights for a network that does not run, an LR
             image below what a network accepts, or a protocol or a wall that this machine cannot
             have.
-        WeightsError: a weights file that is missing or altered.
+        WeightsError: a weights file that is missing or altered. That of a submission is no more
+            than a record's status, like all else that is wrong with a submission.
         DataError: images that may not be measured on; all problems are listed.
     """
     require_possible(protocol)
-    named = list(names) if baseline is None else [*names, baseline]
+    refusals = {
+        name: Refusal(name, scale, error)
+        for name in dict.fromkeys(names)
+        if (error := broken_submission(registry, name, scale, weights))
+    }
+    named = [name for name in names if name not in refusals]
+    if baseline is not None:
+        named.append(baseline)
     entries = plan_entries(registry, named, scale, weights)
     opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
     for spec in data:
@@ -117,10 +129,32 @@ def plan_suite(
             opened[identity.digest] = (pairs, identity)
     wall = open_wall(isolation)
     suite = Suite(
-        entries, tuple(opened.values()), protocol, wall, baseline, order_seed, sr_folder=sr_folder
+        entries,
+        tuple(opened.values()),
+        protocol,
+        wall,
+        baseline,
+        order_seed,
+        sr_folder=sr_folder,
+        refusals=tuple(refusals.values()),
     )
     _require_sizes(suite)
     return suite
+
+
+def broken_submission(
+    registry: Registry, name: str, scale: int, weights: Mapping[str, WeightsChoice]
+) -> EsrbenchError | None:
+    """What keeps a submission from running, or None; a built-in network is no submission."""
+    if name in registry.broken:
+        return registry.broken[name]
+    if name not in registry or registry.get(name).folder is None or name in weights:
+        return None
+    try:
+        resolve_weights(registry.get(name), scale)
+    except WeightsError as error:
+        return error
+    return None
 
 
 def require_possible(protocol: Protocol) -> None:
@@ -196,6 +230,10 @@ def run_suite(
     store.require_writable()
     suite = replace(suite, wall=suite.wall.hiding([store.runs.resolve(), store.races.resolve()]))
     for pairs, data in suite.data:
+        for refusal in suite.refusals:
+            record = refusal.record(data, suite.protocol, suite.wall.sandbox.tier)
+            store.put(record)
+            yield record
         rounds = Rounds(suite, pairs, data, on_step=on_step, timeout_seconds=timeout_seconds)
         try:
             for record in rounds.run():

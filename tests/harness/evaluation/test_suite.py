@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.catalog.registry import Registry
-from harness.errors import RecordError, UsageError
+from harness.errors import RecordError, RegistrationError, UsageError
 from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.replicate import TIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.suite import Suite, plan_entries, plan_suite, run_suite
-from harness.records import Latency, Quality, RunRecord, Value
+from harness.records import Absent, Latency, Quality, RunRecord, Value
 from harness.store import Store, read_record
 
 if TYPE_CHECKING:
@@ -214,3 +214,22 @@ def test_a_full_disk_loses_no_other_entry(
     # The one that could not be stored is tried again with the others.
     assert [record.entry.name for record in records if record.ranked] != []
     assert {record.entry.name for record in records} == {"one", "two", "three"}
+
+
+def test_a_broken_submission_gets_a_status_and_the_others_run(
+    registry: Registry, pair_folder: Path, quick: Protocol, tmp_path: Path
+) -> None:
+    registry.broken["team-broken"] = RegistrationError(
+        "submissions/team-broken: no manifest", advice="Write submission.toml."
+    )
+    protocol = quick.model_copy(update={"latency": None})
+    names = ["team-broken", "nearest"]
+    suite = plan_suite(registry, names, [str(pair_folder)], 4, weights={}, protocol=protocol)
+    store = Store(tmp_path / "results")
+    broken, honest = run_suite(suite, store)
+    assert (broken.entry.name, broken.status) == ("team-broken", "load-error")
+    assert broken.cause == "submissions/team-broken: no manifest"
+    assert broken.advice == "Write submission.toml."
+    assert {type(value) for value in broken.values.values()} == {Absent}
+    assert honest.ranked
+    assert len(store.load()[0]) == 2

@@ -1,0 +1,86 @@
+"""Submissions that cannot run: their records say why, and the others go on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from harness.environment import cpus_available, describe_environment
+from harness.evaluation.summary import summarise
+from harness.protocol import digest_of
+from harness.records import Absent, EntryIdentity, RunRecord, WeightsIdentity
+from harness.store import record_id
+
+if TYPE_CHECKING:
+    from harness.errors import EsrbenchError
+    from harness.protocol import Protocol
+    from harness.records import DataIdentity, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A submission that was asked for and cannot run.
+
+    Attributes:
+        name: of the entry.
+        scale: upscaling factor.
+        error: what is wrong with its folder, its manifest or its weights.
+    """
+
+    name: str
+    scale: int
+    error: EsrbenchError
+
+    def record(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> RunRecord:
+        """The record of the entry on a data set: nothing was measured, and why.
+
+        Args:
+            data: images it would have run on.
+            protocol: settings.
+            tier: of the wall.
+        """
+        created = datetime.now(UTC)
+        absent = Absent(
+            kind="failed",
+            reason=self.error.message,
+            advice=self.error.advice,
+            failure="load-error",
+        )
+        weights = WeightsIdentity(source="submitted")
+        environment = describe_environment(
+            threads=protocol.threads or cpus_available(), accelerator=None, tier=tier
+        )
+        identity = f"{self.name} {self.scale} {self.error.message} {data.digest} "
+        return RunRecord(
+            run_id=record_id(created, f"{self.name}-x{self.scale}", data.name),
+            created=created,
+            duration_seconds=0.0,
+            fingerprint=hashlib.sha256((identity + protocol.digest()).encode()).hexdigest(),
+            status="load-error",
+            cause=self.error.message,
+            advice=self.error.advice,
+            entry=EntryIdentity(
+                name=self.name,
+                scale=self.scale,
+                factory="unknown",
+                origin=f"submissions/{self.name}",
+                code_sha256=None,
+                role="network",
+                weights=weights,
+            ),
+            data=data,
+            protocol=protocol,
+            protocol_digest=protocol.digest(),
+            environment=environment,
+            environment_digest=digest_of(environment),
+            complexity=absent,
+            latency=absent,
+            memory=absent,
+            quality=absent,
+            trust=absent,
+            values=summarise(
+                complexity=absent, quality=absent, latency=absent, memory=absent, weights=weights
+            ),
+        )
