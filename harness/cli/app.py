@@ -25,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP_OPTIONS,
     epilog=(
-        "Exit codes: 0 fine, 2 wrong usage or data, 3 a race is inconclusive, 4 a measurement "
-        "failed, 130 interrupted. "
+        "Exit codes: 0 fine, 1 a regression, 2 wrong usage or data, 3 inconclusive, 4 a "
+        "measurement failed, 130 interrupted. "
         "Every command takes --json: one document on stdout, messages on stderr."
     ),
 )

@@ -55,6 +55,16 @@ VERBS = {
         "leaderboard_command",
         "Print the challenge table of the newest comparable records.",
     ),
+    "check": Verb(
+        "check",
+        "check_command",
+        "Compare networks with a baseline: counts exactly, scores, memory, runtime by races.",
+    ),
+    "baseline": Verb(
+        "baseline",
+        "baseline_command",
+        "Write what networks measure now into a baseline file, and print what changed.",
+    ),
     "rules": Verb(
         "rules",
         "rules_command",

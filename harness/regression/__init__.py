@@ -1,0 +1,1 @@
+"""The gate: what a network measured before against what it measures now."""

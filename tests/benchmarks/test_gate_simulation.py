@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from harness.protocol import PairDesign
+from harness.records import Conditions
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+RACES = 300
+"""The fewest of which none may be wrong to be sure, at 95 %, of less than 1 %."""
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    """``benchmarks/gate_simulation.py`` as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "gate_simulation", ROOT / "benchmarks" / "gate_simulation.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_false_alarms_are_below_one_percent(study: ModuleType) -> None:
+    outcomes = study.simulate(study.read()[0], 0.0, RACES)
+    assert study.upper_bound(study.ended(outcomes, *study.ALARMS), RACES) < 0.01
+    assert study.ended(outcomes, "unchanged") > 0.95 * RACES
+
+
+def test_a_slowdown_of_five_percent_is_found_in_over_95_percent(study: ModuleType) -> None:
+    outcomes = study.simulate(study.read()[0], 0.05, RACES, seed=1)
+    assert study.lower_bound(study.ended(outcomes, "regressed"), RACES) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("effect", "verdict"), [(0.025, "inconclusive"), (0.1, "regressed"), (-0.1, "improved")]
+)
+def test_effects_get_their_verdicts(study: ModuleType, effect: float, verdict: str) -> None:
+    outcomes = study.simulate(study.read()[0], effect, 10)
+    assert Counter(each.verdict for each in outcomes).most_common(1)[0][0] == verdict
+
+
+def test_a_machine_taken_by_others_never_gets_a_verdict(study: ModuleType) -> None:
+    quiet = study.read()[0]
+    taken = Conditions(seconds=1.0, other_load=0.5, steal=0.0)
+    processes = tuple(
+        tuple(replace(segment, conditions=taken) for segment in process)
+        for process in quiet.processes
+    )
+    busy = replace(quiet, processes=processes)
+    outcomes = study.simulate(busy, 0.1, 3, design=PairDesign(max_pairs=60))
+    assert {(each.verdict, each.pairs) for each in outcomes} == {("inconclusive", 60)}
+
+
+def test_processes_are_drawn_whole_and_by_the_order_that_they_began_with(
+    study: ModuleType,
+) -> None:
+    session = study.read()[0]
+    workers = study.RecordedWorkers(session, 0.5, np.random.default_rng(3))
+    for number in range(4):
+        with workers as worker:
+            first = worker.time_pairs(count=20, self_count=10)
+            second = worker.time_pairs(count=10, self_count=5)
+        flat = [
+            tuple(pair for segment in process for pair in segment.pairs)
+            for process in session.processes
+        ]
+        drawn = tuple((ours / 1.5, theirs) for ours, theirs in (*first.pairs, *second.pairs))
+        index = next(
+            index
+            for index, pairs in enumerate(flat)
+            if [p[1] for p in pairs] == [p[1] for p in drawn]
+        )
+        assert index % 2 == number % 2
+        assert np.allclose(drawn, flat[index], rtol=1e-12)
+        recorded = session.processes[index][2].conditions
+        assert second.conditions.other_load == pytest.approx(recorded.other_load)
+
+
+def test_more_than_was_recorded_is_never_handed_out(study: ModuleType) -> None:
+    workers = study.RecordedWorkers(study.read()[0], 0.0, np.random.default_rng(0))
+    with workers as worker, pytest.raises(AssertionError, match="more pairs"):
+        worker.time_pairs(count=31, self_count=1)
+
+
+def test_bounds_are_exact(study: ModuleType) -> None:
+    for hits, count in ((0, 300), (3, 300), (290, 300)):
+        both = binomtest(hits, count).proportion_ci(confidence_level=0.9, method="exact")
+        assert study.upper_bound(hits, count) == pytest.approx(both.high)
+        assert study.lower_bound(hits, count) == pytest.approx(both.low)
+    assert study.upper_bound(5, 5) == 1.0
+    assert study.lower_bound(0, 5) == 0.0
+
+
+def test_recorded_sessions_say_where_they_come_from(study: ModuleType, tmp_path: Path) -> None:
+    assert study.RECORDED.stat().st_size < 200_000
+    sessions = study.read()
+    for session in sessions:
+        assert {"cpu", "threads", "network", "recorded", "torch"} <= set(session.provenance)
+        assert len(session.processes) >= 20
+        for process in session.processes:
+            assert sum(len(segment.pairs) for segment in process) == 30
+            assert sum(len(segment.self_pairs) for segment in process) == 15
+    copy = tmp_path / "copy.json"
+    study.write(sessions, copy)
+    assert copy.read_text() == study.RECORDED.read_text()

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.records import Absent
+from harness.regression.baseline import ratio_of
+from harness.regression.runtime import compare_ratio, judge_race, ratio_design
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.records import RaceRecord
+
+    Race = Callable[..., RaceRecord]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [(1.05, "regressed"), (1.0, "unchanged"), (0.9, "improved"), (1.02, "inconclusive")],
+)
+def test_a_race_has_four_verdicts(make_race: Race, ratio: float, verdict: str) -> None:
+    """The line is at 2.5 %, and pairs scatter by 1 % to either side."""
+    found = judge_race("net", make_race(ratio), 4, same=True)
+
+    assert found.verdict == verdict
+    assert found.metric == "runtime"
+    assert found.now == pytest.approx(ratio, rel=0.011)
+
+
+def test_nothing_is_judged_on_a_noisy_machine(make_race: Race) -> None:
+    noisy = make_race(1.5, self_half=0.05)
+
+    raced = judge_race("net", noisy, 4, same=False)
+    kept = ratio_of(make_race(1.0))
+    assert kept is not None
+    compared = compare_ratio("net", kept, noisy, 4)
+
+    assert raced.verdict == compared.verdict == "inconclusive"
+    assert "the machine is too noisy" in raced.reason
+    assert "the machine is too noisy" in compared.reason
+
+
+def test_pairs_timed_under_load_are_not_judged(make_race: Race) -> None:
+    kept = ratio_of(make_race(1.0))
+    assert kept is not None
+
+    found = compare_ratio("net", kept, make_race(1.5, set_aside="others took 40 %"), 4)
+
+    assert found.verdict == "inconclusive"
+    assert "90 of 90 pairs were set aside" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (1.0, "unchanged"),
+        (1.08, "unchanged"),
+        (1 / 1.08, "unchanged"),
+        (1.20, "regressed"),
+        (1 / 1.20, "improved"),
+    ],
+)
+def test_a_kept_ratio_has_its_tolerance_beyond_both_intervals(
+    make_race: Race, change: float, verdict: str
+) -> None:
+    """10 % on the same machine: from the bound of the one interval to that of the other.
+
+    Pairs scatter by 1 % to either side, and so do both intervals.
+    """
+    kept = ratio_of(make_race(1.8))
+    assert kept is not None
+    assert (kept.low, kept.high) == (pytest.approx(1.782, abs=1e-3), pytest.approx(1.818, abs=1e-3))
+
+    found = compare_ratio("net", kept, make_race(1.8 * change), 4)
+
+    assert found.verdict == verdict
+    assert found.before == kept.ratio
+
+
+def test_between_the_lines_a_kept_ratio_is_inconclusive(make_race: Race) -> None:
+    """The line is 1.1 times the upper bound of 1.818, which is 2.0; 1.11 reaches 1.978 to 2.018."""
+    kept = ratio_of(make_race(1.8))
+    assert kept is not None
+
+    assert compare_ratio("net", kept, make_race(1.8 * 1.11), 4).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"cpu": "another processor"}, "machine: a processor then, another processor now"),
+        ({"threads": 8}, "threads: 2 then, 8 now"),
+        ({"packages": {"torch": "3.0.0+cpu"}}, "torch: 2.13.0 then, 3.0.0 now"),
+    ],
+)
+def test_on_another_machine_the_tolerance_is_wide_and_says_why(
+    make_race: Race, other: dict[str, object], said: str
+) -> None:
+    kept = ratio_of(make_race(1.0))
+    assert kept is not None
+
+    within = compare_ratio("net", kept, make_race(1.3, **other), 4)
+    beyond = compare_ratio("net", kept, make_race(1.6, **other), 4)
+
+    assert (within.verdict, beyond.verdict) == ("unchanged", "regressed")
+    assert said in within.reason
+
+
+def test_a_forward_that_fails_is_said(make_race: Race) -> None:
+    kept = ratio_of(make_race(1.0))
+    assert kept is not None
+    why = Absent(kind="failed", reason="forward-error: no", advice="Mend it.")
+
+    for found in (compare_ratio("net", kept, why, 4), judge_race("net", why, 4, same=True)):
+        assert (found.verdict, found.reason, found.exit_code) == ("failed", why.reason, 4)
+
+
+def test_a_ratio_is_looked_at_once() -> None:
+    design = ratio_design(90)
+
+    assert (design.first_look, design.look_every, design.max_pairs) == (90, 90, 90)
+    assert design.max_pairs // design.pairs_per_process == 3

@@ -1,0 +1,282 @@
+"""The composite GitHub Action, its steps run as a runner would.
+
+Two things are not GitHub's: Python is set up already, and an interpreter that notes what it is
+asked stands in for the one that would make an environment and install over the network. Whatever it
+is told to install, ``esrbench`` is the present one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+ESRBENCH = Path(sys.executable).with_name("esrbench")
+QUICK = "--metrics params,macs_aten --no-runtime"
+INTERPRETER = f"""#!/bin/sh
+echo "$@" >> "$RUNNER_TEMP/asked"
+if [ "$2" = venv ]; then
+  for folder; do :; done
+  mkdir -p "$folder/bin"
+  cp "$0" "$folder/bin/python"
+  ln -sf {ESRBENCH} "$folder/bin/esrbench"
+fi
+"""
+NETWORK = """
+from torch import nn
+
+from harness.catalog.registry import ModelDescriptor
+
+ENTRIES = (ModelDescriptor(name="mynet", summary="mine", scales=(4,), factory="mynets:Net"),)
+
+
+class Net(nn.Module):
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+    def forward(self, lr):
+        return self.body(lr)
+"""
+
+
+@dataclass
+class Runner:
+    """A machine with a checkout, on which the Action's steps run."""
+
+    checkout: Path
+    temporary: Path
+    environment: dict[str, str]
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    log: str = ""
+
+    @property
+    def summary(self) -> str:
+        return (self.temporary / "summary.md").read_text()
+
+    @property
+    def tests(self) -> tuple[str | None, str | None]:
+        """Tests and failures of the JUnit report."""
+        report = ET.parse(self.outputs["check"]["junit"]).getroot()  # noqa: S314 - ours
+        return report.get("tests"), report.get("failures")
+
+    @property
+    def asked(self) -> list[str]:
+        return (self.temporary / "asked").read_text().splitlines()
+
+    def run(self, *, until: str | None = None, **inputs: str) -> int:
+        """Run the Action, or its steps up to one; the exit code of the last step that ran."""
+        known = {name: given["default"] for name, given in ACTION["inputs"].items()}
+        given = {name.replace("_", "-"): value for name, value in inputs.items()}
+        assert set(given) <= set(known)
+        self.inputs = {**known, **given}
+        interpreter = self.temporary / "python"
+        interpreter.write_text(INTERPRETER)
+        interpreter.chmod(0o755)
+        self.outputs = {"python": {"python-path": str(interpreter)}}
+        for step in ACTION["runs"]["steps"]:
+            if "uses" in step or ("if" in step and not self.resolve(step["if"])):
+                continue
+            code = self._step(step)
+            if code or (until and step.get("id") == until):
+                return code
+        return 0
+
+    def _step(self, step: dict[str, Any]) -> int:
+        assert step["shell"] == "bash"
+        script = self.temporary / "step.sh"
+        script.write_text(step["run"])
+        said = self.temporary / "output"
+        said.write_text("")
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.checkout / self.resolve(step["working-directory"]),
+            env={
+                **self.environment,
+                **{name: self.resolve(text) for name, text in step.get("env", {}).items()},
+                "GITHUB_ACTION_PATH": str(ROOT),
+                "GITHUB_OUTPUT": str(said),
+                "GITHUB_STEP_SUMMARY": str(self.temporary / "summary.md"),
+                "GITHUB_ACTIONS": "true",
+                "RUNNER_TEMP": str(self.temporary),
+                "COLUMNS": "200",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        self.log += done.stdout + done.stderr
+        if "id" in step:
+            lines = said.read_text().splitlines()
+            self.outputs[step["id"]] = dict(line.split("=", 1) for line in lines)
+        return done.returncode
+
+    def resolve(self, text: str) -> str:
+        """Put values in place of expressions; only the forms that the Action uses."""
+
+        def value(match: re.Match[str]) -> str:
+            terms = match[1].split(" || ")
+            if match[1].endswith(" != ''"):
+                return "true" if self._term(match[1].removesuffix(" != ''")) else ""
+            return next(filter(None, map(self._term, terms)), "")
+
+        return re.sub(r"\$\{\{ (.*?) \}\}", value, text)
+
+    def _term(self, term: str) -> str:
+        if found := re.fullmatch(r"inputs\.([\w-]+)", term):
+            return self.inputs[found[1]]
+        found = re.fullmatch(r"steps\.([\w-]+)\.outputs\.([\w-]+)", term)
+        assert found, f"unknown expression: {term}"
+        return self.outputs.get(found[1], {}).get(found[2], "")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git; what it said."""
+    settings = ("user.name=t", "user.email=t@example.org", "uploadpack.allowAnySHA1InWant=true")
+    options = [option for setting in settings for option in ("-c", setting)]
+    command = ["git", *options, "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A baseline of one small network's counts."""
+    path = tmp_path_factory.mktemp("kept") / "esrbench-baseline.json"
+    options = ("--scale", "4", "--no-scores", "--no-runtime")
+    subprocess.run(
+        [ESRBENCH, "baseline", "update", "fsrcnn", *options, "--baseline", path],
+        check=True,
+        capture_output=True,
+    )
+    return path.read_text()
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    checkout, temporary = tmp_path / "checkout", tmp_path / "runner temp"
+    checkout.mkdir()
+    temporary.mkdir()
+    return Runner(checkout, temporary, dict(os.environ))
+
+
+def test_every_input_and_output_is_described_and_used() -> None:
+    steps = json.dumps(ACTION["runs"]["steps"])
+    documented = (ROOT / "docs" / "ci.md").read_text()
+    for name, given in ACTION["inputs"].items():
+        assert given["description"]
+        assert isinstance(given["default"], str)
+        assert f"inputs.{name}" in steps, name
+        assert f"\n| `{name}` |" in documented, name
+    ids = {step["id"] for step in ACTION["runs"]["steps"] if "id" in step}
+    for given in ACTION["outputs"].values():
+        found = re.fullmatch(r"\$\{\{ steps\.(\w+)\.outputs\.[\w-]+ \}\}", given["value"])
+        assert found
+        assert found[1] in ids
+
+
+def test_what_users_give_never_becomes_part_of_a_script() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+
+
+@pytest.mark.slow
+def test_what_is_unchanged_passes(runner: Runner, baseline: str) -> None:
+    (runner.checkout / "esrbench-baseline.json").write_text(baseline)
+    code = runner.run(
+        arguments=QUICK, install=". numpy", torch_index="https://example.org/cpu wheels"
+    )
+    assert code == 0, runner.log
+    assert runner.outputs["check"]["exit-code"] == "0"
+    assert "No regression" in runner.summary
+    assert runner.tests == ("2", "0")
+    folder, constraints = runner.temporary / "esrbench", f"--constraint {ROOT}/constraints.txt"
+    pip = "-m pip --disable-pip-version-check install"
+    assert runner.asked == [
+        f"-m venv --clear {folder}",
+        f"{pip} {constraints} --index-url https://example.org/cpu wheels torch",
+        f"{pip} {constraints} {ROOT} . numpy",
+    ]
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_a_regression_fails(runner: Runner, baseline: str) -> None:
+    folder = runner.checkout / "networks"
+    folder.mkdir()
+    kept = json.loads(baseline)
+    kept["entries"]["fsrcnn x4"]["counts"]["params"] -= 1
+    (folder / "mine.json").write_text(json.dumps(kept))
+    code = runner.run(
+        arguments=QUICK, names="fsrcnn", baseline="mine.json", working_directory="networks"
+    )
+    assert code == 1, runner.log
+    assert runner.outputs["check"]["exit-code"] == "1"
+    assert "::error title=esrbench" in runner.log
+    assert "regressed" in runner.summary
+    assert runner.tests == ("2", "1")
+
+
+@pytest.mark.parametrize(("strict", "expected"), [("false", 0), ("true", 1)])
+def test_what_cannot_be_judged_warns_unless_it_is_strict(
+    runner: Runner, baseline: str, strict: str, expected: int
+) -> None:
+    (runner.checkout / "esrbench-baseline.json").write_text(baseline)
+    # There is no such entry in the baseline, so nothing is measured.
+    code = runner.run(arguments=QUICK, names="srcnn", strict=strict)
+    assert code == expected, runner.log
+    assert ("::warning title=esrbench::Not judged in full" in runner.log) == (strict == "false")
+    assert runner.outputs["check"]["exit-code"] == ("3" if strict == "false" else "1")
+
+
+def test_a_wrong_name_fails_with_what_to_do(runner: Runner, baseline: str) -> None:
+    (runner.checkout / "esrbench-baseline.json").write_text(baseline)
+    assert runner.run(names="fsrcn; touch x", arguments=QUICK) == 2
+    assert "no network is registered as 'fsrcn;'" in runner.log
+    assert "fsrcnn" in runner.log
+    assert not (runner.checkout / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_revision_is_fetched_into_a_shallow_checkout(runner: Runner, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    git(origin, "init", "--quiet", "--initial-branch=main")
+    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+    project = '[project]\nname = "mynets"\nversion = "0"\n'
+    points = '[project.entry-points."esrbench.models"]\nmine = "mynets:ENTRIES"\n'
+    (origin / "pyproject.toml").write_text(project + points)
+    (origin / "mynets.py").write_text(NETWORK)
+    git(origin, "add", ".")
+    git(origin, "commit", "--quiet", "--message=first")
+    first = git(origin, "rev-parse", "HEAD")
+    git(origin, "switch", "--quiet", "--create=larger")
+    larger = NETWORK.replace("nn.Sequential(", "nn.Sequential(nn.Conv2d(3, 3, 1), ")
+    (origin / "mynets.py").write_text(larger)
+    git(origin, "commit", "--quiet", "--all", "--message=second")
+    runner.checkout.rmdir()
+    url = origin.as_uri()
+    git(tmp_path, "clone", "--quiet", "--depth=1", "--branch=larger", url, str(runner.checkout))
+    # As if the Action had installed the checkout.
+    installed = tmp_path / "installed" / "mynets-0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mynets\nVersion: 0\n")
+    (installed / "entry_points.txt").write_text("[esrbench.models]\nmine = mynets:ENTRIES\n")
+    paths = [runner.checkout, installed.parent, runner.environment.get("PYTHONPATH", "")]
+    runner.environment["PYTHONPATH"] = os.pathsep.join(filter(None, map(str, paths)))
+    assert runner.run(ref="origin/main", until="revision") == 0, runner.log
+    assert runner.outputs["revision"]["commit"] == first
+    git(runner.checkout, "update-ref", "-d", "refs/remotes/origin/main")
+    assert runner.run(ref=first, names="mynet", arguments=QUICK) == 1, runner.log
+    assert runner.outputs["revision"]["commit"] == first
+    assert "1,344 then, 1,356 now" in runner.summary
