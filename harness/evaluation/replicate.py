@@ -62,7 +62,7 @@ class TimedPass:
 def time_null(
     like: ModelDescriptor, scale: int, sizes: Iterable[tuple[int, int]], plan: Plan
 ) -> tuple[NullSamples, ...]:
-    """Time a network that does nothing, at each size, in a worker like any other.
+    """Time what is not the network: a null network at each size, in a worker like any other.
 
     Args:
         like: a network whose form of input and output it takes.
@@ -83,7 +83,8 @@ def time_null(
         for size in dict.fromkeys(sizes):
 
             def forward(size: tuple[int, int] = size) -> float:
-                return session.forward(noise(rng, size)).seconds
+                delivery = session.forward(noise(rng, size))
+                return delivery.seconds - delivery.claimed_seconds
 
             warm_up(forward, plan.design)
             seconds = tuple(forward() for _ in range(plan.protocol.trust.null_rounds))

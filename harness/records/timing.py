@@ -111,11 +111,11 @@ class LatencySamples(Frozen):
 
 
 class NullSamples(Frozen):
-    """What a network that does nothing took, in a worker like the others.
+    """What measuring takes without a network, by one whose own account is trusted.
 
     Attributes:
         lr_size: LR height and width in pixels.
-        delivered_seconds: as of ``LatencySamples``.
+        delivered_seconds: as of ``LatencySamples``, less what the null network says it took.
     """
 
     lr_size: tuple[Count, Count]
