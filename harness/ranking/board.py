@@ -36,6 +36,7 @@ class Row(Frozen):
         status: of the record; ``published`` likewise.
         values: the board's columns, measured or absent.
         ranks: per metric, for ranked entries and ranked metrics.
+        runtime_rank: how firmly the rank in runtime holds; None where it is not known.
         places: per track, likewise.
         gates: the entry held against every gate that applies.
         other_scores: PSNR in dB on further data, by title.
@@ -50,6 +51,7 @@ class Row(Frozen):
     status: str
     values: dict[str, Value | Absent]
     ranks: dict[str, int] = {}
+    runtime_rank: Stability | None = None
     places: dict[str, Place] = {}
     gates: tuple[GateCheck, ...] = ()
     other_scores: dict[str, float] = {}

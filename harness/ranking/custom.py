@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,9 @@ def parse_rule(text: str, named: str) -> Rule:
         DataError: no TOML, or fields that make no rule; lists all of them.
     """
     try:
-        return Rule.model_validate(tomllib.loads(text))
+        # By way of JSON, as strict reading of Python objects would refuse lists for tuples.
+        document = json.dumps(tomllib.loads(text), default=str)
+        return Rule.model_validate_json(document, strict=True)
     except tomllib.TOMLDecodeError as error:
         message = f"{named}: no TOML"
         raise DataError(message, [str(error)], advice=ADVICE) from error

@@ -16,27 +16,6 @@ if TYPE_CHECKING:
 DISPUTED = "\N{DAGGER}"
 """Marks entries whose worker's times the evaluator does not believe."""
 
-FLOPS_BY_SCRIPT = (
-    "FLOPs are multiply-accumulates plus one per ReLU-family module output, as the 2022 script "
-    "counts them; Acts are elements of convolution outputs; #Conv counts calls."
-)
-FLOPS_BY_FVCORE = (
-    "FLOPs are multiply-accumulates as fvcore counts them, which sees no custom operators; Acts "
-    "are elements of convolution outputs; #Conv counts calls."
-)
-RUNTIME = (
-    "Runtime is the mean over images of per-image medians, warmed up. Published runtimes are from "
-    "other hardware and unwarmed passes: do not compare."
-)
-RELATIVE_RUNTIME = (
-    "A score's runtime is relative to the baseline measured beside it, its parameters and FLOPs to "
-    "the published ones."
-)
-WHOLE_MEMORY = (
-    "GPU memory is the most allocated in the whole pass over the images, as the challenge read it; "
-    "records keep each forward's own peak too."
-)
-
 
 def device_statement(record: RunRecord) -> str:
     """What a record was measured on, in one line."""
@@ -80,10 +59,15 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
             )
         if any(gate.data is None for gate in rule.gates):
             names = ", ".join(gate.beats for gate in rule.gates if gate.beats)
-            return f"No gate is claimed: entries must beat {names}, which was not run beside them."
+            return (
+                f"No gate is claimed: entries must beat {names}, and no interpolation of that name "
+                "has a figure beside them."
+            )
     scales = ", ".join(f"x{each}" for each in rule.scales)
+    names = ", ".join(gate.data for gate in rule.gates if gate.data)
+    where = f"{scales} on {names}" if names else scales
     held = "; ".join(gate.describe() for gate in rule.gates)
-    return f"No gate is claimed. It holds at {scales}: {held}; this is {data} x{scale}."
+    return f"No gate is claimed. It holds at {where}: {held}; this is {data} x{scale}."
 
 
 def rule_notes(rule: Rule, record: RunRecord) -> list[str]:
@@ -92,13 +76,30 @@ def rule_notes(rule: Rule, record: RunRecord) -> list[str]:
     forward = record.protocol.forward
     if rule.precision is not None and forward.precision != rule.precision:
         notes.append(f"The edition runs in {rule.precision}; this table is {forward.label}.")
+    height, width = record.protocol.counted_input
+    if (height, width) == rule.counted_input:
+        notes.append(f"Complexity at LR 3x{height}x{width}.")
+    else:
+        theirs = "x".join(map(str, rule.counted_input))
+        notes.append(
+            f"Complexity at LR 3x{height}x{width}; the edition counts at 3x{theirs}, so its "
+            "printed figures do not compare."
+        )
+    notes.append(f"{record.protocol.quality.describe(record.entry.scale)}.")
     return notes
 
 
 def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> list[str]:
-    """What scores are relative to, where it is not the edition's baseline on this device."""
-    if relative_to is None or not any(t.formula.reference == "baseline" for t in tracks):
+    """What exponential scores are relative to."""
+    if not any(t.formula.reference == "baseline" for t in tracks):
         return []
+    if relative_to is None:
+        return [
+            (
+                "A score's runtime is relative to the baseline measured beside it, its parameters "
+                "and FLOPs to the published ones."
+            )
+        ]
     title = rule.baseline.title if rule.baseline else "the baseline"
     if relative_to == "published":
         return [
@@ -122,6 +123,16 @@ def stability_notes(
     if unknown is not None:
         return [f"How firmly ranks hold is not known: {unknown.reason}."]
     notes: list[str] = []
+    unfirm = [
+        f"{row.entry} {held.held:.0%}"
+        for row in rows
+        if (held := row.runtime_rank) is not None and held.low < held.high
+    ]
+    if unfirm and not tracks:
+        notes.append(
+            "A rank in runtime such as 1-2 is a tie within its noise; the order of the figures "
+            f"holds in {', '.join(unfirm)} of draws."
+        )
     for track in tracks:
         shaky = [
             f"{row.entry} {place.stability.held:.0%}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.metrics import METRICS
 from harness.protocol import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Reference = Literal["none", "baseline", "floor"]
 """What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
@@ -43,6 +43,11 @@ class RankSum(Frozen):
     kind: Literal["rank-sum"] = "rank-sum"
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     reference: ClassVar[Reference] = "none"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        known_metrics(self.metrics)
+        return self
 
     def total(
         self,
@@ -79,6 +84,15 @@ class Exponential(Frozen):
     def metrics(self) -> tuple[str, ...]:
         """Keys in ``METRICS``."""
         return tuple(self.weights)
+
+    @model_validator(mode="after")
+    def _lower_is_better(self) -> Self:
+        known_metrics(self.metrics)
+        for metric in self.metrics:
+            if METRICS[metric].better == "higher":
+                message = f"{metric} is better where higher, this score where lower"
+                raise ValueError(message)
+        return self
 
     def total(
         self,
@@ -140,6 +154,16 @@ class RealTime(Frozen):
         """Keys in ``METRICS``."""
         return (self.quality, self.runtime)
 
+    @model_validator(mode="after")
+    def _psnr_and_runtime(self) -> Self:
+        known_metrics(self.metrics)
+        for field, unit in (("quality", "dB"), ("runtime", "ms")):
+            metric = getattr(self, field)
+            if METRICS[metric].unit != unit:
+                message = f"{field} is a metric in {unit}, which {metric} is not"
+                raise ValueError(message)
+        return self
+
     def total(
         self,
         values: Mapping[str, float],
@@ -167,6 +191,22 @@ class RealTime(Frozen):
             f"{self.coefficient:g} * 2^delta / sqrt({METRICS[self.runtime].label} in ms), delta = "
             f"max({psnr} - {floor}, 0); higher is better"
         )
+
+
+def known_metrics(keys: Sequence[str]) -> None:
+    """Refuse keys that are no metric's, or that stand twice.
+
+    Raises:
+        ValueError: names them.
+    """
+    unknown = [key for key in keys if key not in METRICS]
+    if unknown:
+        message = f"no metric is called {', '.join(unknown)}: see `esrbench list metrics`"
+        raise ValueError(message)
+    twice = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    if twice:
+        message = f"named twice: {', '.join(twice)}"
+        raise ValueError(message)
 
 
 Formula = Annotated[RankSum | Exponential | RealTime, Field(discriminator="kind")]

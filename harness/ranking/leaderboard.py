@@ -16,7 +16,12 @@ from harness.ranking.footnotes import (
     stability_notes,
 )
 from harness.ranking.ranked import rank_rows, ranked_in_table
-from harness.ranking.references import baseline_entry, find_references, floor_psnr
+from harness.ranking.references import (
+    baseline_entry,
+    check_relative_to,
+    find_references,
+    floor_psnr,
+)
 from harness.ranking.selection import select_comparable
 from harness.ranking.stability import RESAMPLED, draw_runtimes, rank_stability
 from harness.ranking.standings import Contestant, rank_metrics
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.ranking.rule import Gate, GateCheck, Rule, Track
-    from harness.ranking.stability import Stability
+    from harness.ranking.stability import Firmness
 
 __all__ = ["Leaderboard", "build_leaderboard"]
 
@@ -47,8 +52,10 @@ def build_leaderboard(
         relative_to: entry whose runtime takes the baseline's place in scores, or ``published``.
 
     Raises:
-        UsageError: no records, none of that class, or no entry of that name.
+        UsageError: no records, none of that class, no entry of that name, or one named for a rule
+            whose formulas have no baseline.
     """
+    check_relative_to(rule, relative_to)
     reference, chosen, notices = select_comparable(records, forward_class=forward_class)
     columns = _columns(rule, chosen)
     gates = applicable_gates(rule, reference, chosen)
@@ -69,11 +76,16 @@ def build_leaderboard(
             unranked.append(row)
     contestants = [_contestant(record, metrics) for record in candidates]
     relative = baseline_entry(rule, relative_to)
-    stability, unknown = _stability(
-        chosen, candidates, contestants, tracks, references, relative=relative
+    firmness, unknown = _firmness(
+        chosen,
+        candidates,
+        contestants,
+        metrics=metrics,
+        tracks=tracks,
+        references=references,
+        relative=relative,
     )
-    ranked = rank_rows(rows, contestants, metrics, tracks, references, stability=stability)
-    height, width = reference.protocol.counted_input
+    ranked = rank_rows(rows, contestants, metrics, tracks, references, firmness=firmness)
     return Leaderboard(
         rule=rule.name,
         title=rule.title,
@@ -93,8 +105,6 @@ def build_leaderboard(
             *stability_notes(ranked, tracks, unknown),
             *reference_notes(rule, tracks, relative_to),
             *rule.footnotes,
-            f"Complexity at LR 3x{height}x{width}.",
-            f"{reference.protocol.quality.describe(reference.entry.scale)}.",
             *rule_notes(rule, reference),
             *notes_on(chosen),
         ),
@@ -155,7 +165,8 @@ def why_unranked(
             label = METRICS[gate.metric].label
             bound = f"{check.needed:.{gate.decimals}f} dB"
             if gate.beats is not None:
-                return f"{label} {check.value:.4f} dB is not above the {bound} of {gate.beats}"
+                bound += f" of {gate.beats}{', as both are rounded' if check.strict else ''}"
+                return f"{label} {check.value:.4f} dB is not above the {bound}"
             return f"{label} {check.value:.4f} dB is below {bound}"
     return None
 
@@ -250,20 +261,24 @@ def _contestant(record: RunRecord, metrics: Sequence[str]) -> Contestant:
     return Contestant(record.entry.name, values)
 
 
-def _stability(
+def _firmness(
     chosen: Sequence[RunRecord],
     candidates: Sequence[RunRecord],
     contestants: Sequence[Contestant],
+    *,
+    metrics: Sequence[str],
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
-    *,
     relative: str | None,
-) -> tuple[dict[str, dict[str, Stability]] | None, Absent | None]:
+) -> tuple[Firmness | None, Absent | None]:
     """How firmly ranks hold, or why that is not known; neither where no rank reads a runtime."""
-    metrics = tuple(dict.fromkeys(metric for track in tracks for metric in track.metrics))
-    alone = len(candidates) == 1
-    if not candidates or alone or RESAMPLED not in metrics:
+    fixed = [metric for metric in metrics if METRICS[metric].unit == "ms" and metric != RESAMPLED]
+    if len(candidates) < 2 or not {RESAMPLED, *fixed} & set(metrics):  # noqa: PLR2004 - one has no rival
         return None, None
+    if fixed:
+        labels = ", ".join(METRICS[metric].label for metric in fixed)
+        reason = f"ranks read {labels}, which is not drawn anew from samples"
+        return None, Absent(kind="unavailable", reason=reason)
     scored = any(track.formula.reference == "baseline" for track in tracks)
     drawn = [*candidates]
     if scored and relative is not None and relative not in {r.entry.name for r in candidates}:

@@ -55,7 +55,7 @@ def merged_leaderboard(
         theirs = ", ".join(f"x{each}" for each in rule.scales)
         message = f"these runs are at x{scale}, published entries of {rule.name} at {theirs}"
         raise UsageError(message, advice=f"Give --scale {rule.scales[-1]}.")
-    usable = _comparable(rule, reference)
+    incomparable = _incomparable(rule, reference)
     columns = tuple(
         metric
         for metric in rule.columns
@@ -65,7 +65,8 @@ def merged_leaderboard(
     had = {
         metric
         for metric in columns
-        if metric not in usable and any(r.ranked and r.measured(metric) is not None for r in chosen)
+        if metric not in incomparable
+        and any(r.ranked and r.measured(metric) is not None for r in chosen)
     }
     metrics = tuple(metric for metric in rule.ranked_metrics if metric in had)
     tracks = [
@@ -81,7 +82,7 @@ def merged_leaderboard(
         checks = gate_checks(record, gates)
         reason = why_unranked(record, metrics, gates, checks)
         row = record_row(record, columns, checks, reason)
-        row = row.model_copy(update={"values": row.values | usable})
+        row = row.model_copy(update={"values": row.values | incomparable})
         if reason is not None:
             unranked.append(row)
             continue
@@ -96,8 +97,10 @@ def merged_leaderboard(
     for entry in entries:
         checks = published_checks(entry, rule, entries)
         row = published_row(entry, columns, checks)
+        if row.entry in taken:
+            row = row.model_copy(update={"entry": f"{row.entry} (published)"})
         reason = why_published_unranked(entry, checks)
-        if reason is None and row.entry not in taken:
+        if reason is None:
             rows.append(row)
             contestants.append(Contestant(row.entry, published_contestant(entry, metrics).values))
         elif entry.status == "baseline":
@@ -112,14 +115,14 @@ def merged_leaderboard(
         gate=gate_statement(rule, reference, [gate for gate, _ in gates]),
         columns=columns,
         tracks=tuple(tracks),
-        pareto_metrics=metrics,
+        pareto_metrics=metrics if rows else (),
         ranked=rank_rows(rows, contestants, metrics, tracks, {}),
         unranked=tuple(unranked),
         notes=(
             *_left_out(rule, tracks=[track.key for track in tracks]),
             *dict.fromkeys(
                 f"{METRICS[metric].label} of runs is not compared: {absent.reason}."
-                for metric, absent in usable.items()
+                for metric, absent in incomparable.items()
             ),
             (
                 "Figures are ranked as printed: runs are rounded to the published digits, and "
@@ -132,13 +135,19 @@ def merged_leaderboard(
     )
 
 
-def _comparable(rule: Rule, reference: RunRecord) -> dict[str, Absent]:
+def _incomparable(rule: Rule, reference: RunRecord) -> dict[str, Absent]:
     """Columns of runs that do not compare with published ones, and why."""
     absent: dict[str, Absent] = {}
     data = rule.gates[0].data if rule.gates else None
     if not (data is not None and data == reference.data.name and reference.data.verified):
         wanted = rule.gates[0].title if rule.gates and data is not None else "the edition's data"
-        reason = f"published PSNR is on {wanted}, this is {reference.data.title}"
+        named_so = data is not None and data == reference.data.name
+        this = (
+            "these images are not proven to be it"
+            if named_so
+            else f"this is {reference.data.title}"
+        )
+        reason = f"published PSNR is on {wanted}, {this}"
         for metric in ("psnr_rgb", "psnr_y", "ssim_y"):
             if metric in rule.columns:
                 absent[metric] = Absent(kind="unavailable", reason=reason)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.ranking.rule import Rule, Track
-    from harness.ranking.stability import Stability
+    from harness.ranking.stability import Firmness, Stability
     from harness.ranking.standings import Contestant
 
 OVERFLOW = Absent(
@@ -42,7 +42,7 @@ def rank_rows(
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
     *,
-    stability: Mapping[str, Mapping[str, Stability]] | None = None,
+    firmness: Firmness | None = None,
 ) -> tuple[Row, ...]:
     """Give rows their ranks and places and set them in order.
 
@@ -52,7 +52,7 @@ def rank_rows(
         metrics: that are ranked; all that the tracks read.
         tracks: main track first; without any, the first metric orders the rows.
         references: by track.
-        stability: by track, then by entry.
+        firmness: of the ranks, where it is known.
     """
     ranks = rank_metrics(contestants, metrics)
     places = place_in_tracks(contestants, ranks, tracks, references)
@@ -61,12 +61,13 @@ def rank_rows(
         row.model_copy(
             update={
                 "ranks": {metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
+                "runtime_rank": firmness.runtime.get(row.entry) if firmness else None,
                 "places": {
                     track.key: place_of(
                         places[track.key][row.entry].total,
                         track,
                         places[track.key][row.entry].rank,
-                        (stability or {}).get(track.key, {}).get(row.entry),
+                        firmness.tracks[track.key][row.entry] if firmness else None,
                     )
                     for track in tracks
                 },

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 PUBLISHED: Literal["published"] = "published"
 
 
+def check_relative_to(rule: Rule, beside: str | None) -> None:
+    """Refuse an entry to be relative to where nothing is.
+
+    Raises:
+        UsageError: no track of the rule is relative to a baseline.
+    """
+    if beside is None or any(track.formula.reference == "baseline" for track in rule.tracks):
+        return
+    message = f"--relative-to {beside}: nothing in {rule.name} is relative to a baseline"
+    raise UsageError(message, advice="Leave it out, or take a rule with exponential scores.")
+
+
 def find_references(
     records: Sequence[RunRecord], rule: Rule, track: Track, beside: str | None
 ) -> dict[str, float] | Absent:
@@ -100,6 +112,12 @@ def _measured(
             "--relative-to NAME takes another entry's runtime, or `published`",
         )
     found = next((record for record in records if record.entry.name == name), None)
+    if found is not None and not found.ranked:
+        return Absent(
+            kind="unavailable",
+            reason=f"scores are relative to the runtime of {name}, whose run ended as "
+            f"{found.status}: run it again, or give --relative-to NAME or `published`",
+        )
     lacking = [metric for metric in noisy if found is None or found.measured(metric) is None]
     if found is None or lacking:
         if found is None and name != (rule.baseline.entry if rule.baseline else None):

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 from harness.metrics import METRICS
 from harness.protocol import Frozen
-from harness.ranking.formulas import Formula  # noqa: TC001 - pydantic reads it at runtime
+from harness.ranking.formulas import Formula, RankSum, known_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Side = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 
@@ -43,7 +44,7 @@ class Gate(Frozen):
     Attributes:
         data: name of the data set on which it is claimed; None for any.
         title: of that data set, for people.
-        metric: key in ``METRICS``, higher is better.
+        metric: key in ``METRICS`` of a PSNR, dB.
         minimum: least value, inclusive.
         beats: name of the interpolation whose value on the same images must be exceeded; in
             place of ``minimum``.
@@ -62,14 +63,17 @@ class Gate(Frozen):
     def _one_bound(self) -> Self:
         if (self.minimum is None) == (self.beats is None):
             raise ValueError("a gate has either a minimum or an interpolation that it beats")
-        _known_metrics((self.metric,))
+        known_metrics((self.metric,))
+        if METRICS[self.metric].unit != "dB":
+            message = f"a gate holds a PSNR, psnr_rgb or psnr_y, and not {self.metric}"
+            raise ValueError(message)
         return self
 
     def check(self, value: float, floor: float | None = None) -> GateCheck:
         """Hold a value against the gate, as rounded and as it is.
 
         Args:
-            value: in the base unit of the metric.
+            value: dB.
             floor: of the interpolation to be beaten, for gates that ask so.
 
         Raises:
@@ -81,7 +85,7 @@ class Gate(Frozen):
             raise ValueError(message)
         step = Decimal(1).scaleb(-self.decimals)
         ours, theirs = (
-            Decimal(repr(number)).quantize(step, rounding=ROUND_HALF_UP)
+            Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
             for number in (value, needed)
         )
         beating = self.beats is not None
@@ -142,6 +146,14 @@ class Track(Frozen):
         """Keys of the metrics that the formula reads."""
         return self.formula.metrics
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of its columns: the rank, then of a score this and its logarithm."""
+        if isinstance(self.formula, RankSum):
+            return (self.label,)
+        score = "Total" if self.label == "Score" else f"{self.label} score"
+        return self.label, score, f"ln {score}"
+
 
 class Rule(Frozen):
     """How an edition ranks its entries. The first track orders the table.
@@ -179,7 +191,7 @@ class Rule(Frozen):
     unverified: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
     precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
-    counted_input: tuple[int, int] = (256, 256)
+    counted_input: tuple[Side, Side] = (256, 256)
     device: str = "unknown"
 
     @property
@@ -196,10 +208,21 @@ class Rule(Frozen):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        _known_metrics((*self.columns, *self.ranked_alone, *self.published))
+        for keys in (self.columns, self.ranked_alone, tuple(self.published)):
+            known_metrics(keys)
+        headings = [
+            "Entry",
+            "Pareto",
+            "Margin [dB]",
+            *(METRICS[key].heading for key in self.columns),
+        ]
+        headings += [heading for track in self.tracks for heading in track.headings]
+        twice = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
+        if twice:
+            message = f"two columns would be headed {', '.join(twice)}: choose other labels"
+            raise ValueError(message)
         earlier: list[str] = []
         for track in self.tracks:
-            _known_metrics(track.metrics)
             if track.key in earlier:
                 message = f"two tracks have the key {track.key!r}"
                 raise ValueError(message)
@@ -219,10 +242,3 @@ class Rule(Frozen):
                 raise ValueError(message)
             earlier.append(track.key)
         return self
-
-
-def _known_metrics(keys: tuple[str, ...]) -> None:
-    unknown = [key for key in keys if key not in METRICS]
-    if unknown:
-        message = f"no metric is called {', '.join(unknown)}: see `esrbench list metrics`"
-        raise ValueError(message)

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.ranking.custom import load_rule
 from harness.ranking.editions.aim2020 import AIM2020
 from harness.ranking.editions.ntire2022 import NTIRE2022
@@ -29,15 +29,23 @@ def get_rule(name: str) -> Rule:
 
     Raises:
         UsageError: unknown name; the message names the known ones.
-        DataError: the file is no rule; names every field.
+        DataError: the file is no rule, or has an edition's name; names every field.
     """
     if name in RULES:
         return RULES[name]
     path = Path(name)
     if path.suffix.lower() == ".toml" or path.is_file():
-        return load_rule(path)
+        rule = load_rule(path)
+        if rule.name in RULES:
+            problem = f"name: {rule.name} is an edition's, whose published entries are not of it"
+            message = f"{path}: this is no rule"
+            raise DataError(message, [problem], advice="Choose another name, such as custom.")
+        return rule
     near = difflib.get_close_matches(name, RULES, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     message = f"no rule is called {name!r}"
-    advice = f"{hint}Known: {', '.join(RULES)}; or the path of a rule in TOML."
+    advice = (
+        f"{hint}Known: {', '.join(RULES)}; or the path of a rule in TOML, as "
+        "`esrbench rules --template` prints one."
+    )
     raise UsageError(message, advice=advice) from None

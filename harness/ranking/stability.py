@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 SEED = 0
 RESAMPLED = "runtime_images"
+
+
+@dataclass(frozen=True, slots=True)
+class Firmness:
+    """How firmly the ranks of a table hold.
+
+    Attributes:
+        tracks: by track, then by entry.
+        runtime: of the rank in runtime itself, by entry; empty where it is not ranked.
+    """
+
+    tracks: Mapping[str, Mapping[str, Stability]]
+    runtime: Mapping[str, Stability]
 
 
 class Stability(Frozen):
@@ -92,8 +105,8 @@ def rank_stability(
     *,
     draws: Mapping[str, Draws],
     baseline: str | None,
-) -> dict[str, dict[str, Stability]]:
-    """How often each rank of each track holds.
+) -> Firmness:
+    """How often each rank of each track, and each rank in runtime, holds.
 
     Args:
         contestants: as they were ranked.
@@ -102,17 +115,17 @@ def rank_stability(
         references: by track.
         draws: by entry, relative runtimes.
         baseline: name of the drawn entry whose runtime is the scores' reference, or None.
-
-    Returns:
-        By track, then by entry.
     """
     printed = place_in_tracks(contestants, ranks, tracks, references)
     seen: dict[str, dict[str, list[int]]] = {
         track.key: {each.name: [] for each in contestants} for track in tracks
     }
+    in_runtime: dict[str, list[int]] = {name: [] for name in ranks.get(RESAMPLED, {})}
     for index in range(RESAMPLES):
         drawn = [_redrawn(each, float(draws[each.name][index])) for each in contestants]
         anew = {**ranks, **rank_metrics(drawn, [RESAMPLED] if RESAMPLED in ranks else [])}
+        for name, found in in_runtime.items():
+            found.append(anew[RESAMPLED][name])
         factor = (
             float(draws[baseline][index]) if baseline is not None and baseline in draws else 1.0
         )
@@ -126,10 +139,15 @@ def rank_stability(
         for key, standings in place_in_tracks(drawn, anew, tracks, scaled).items():
             for name, standing in standings.items():
                 seen[key][name].append(standing.rank)
-    return {
-        key: {name: _summary(found, printed[key][name].rank) for name, found in by_entry.items()}
-        for key, by_entry in seen.items()
-    }
+    return Firmness(
+        tracks={
+            key: {name: _summary(found, printed[key][name].rank) for name, found in each.items()}
+            for key, each in seen.items()
+        },
+        runtime={
+            name: _summary(found, ranks[RESAMPLED][name]) for name, found in in_runtime.items()
+        },
+    )
 
 
 def _times(replicate: Replicate, *, delivered: bool) -> list[Sequence[float]]:

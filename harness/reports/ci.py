@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SUMMARY_BYTES: Final = 1024 * 1024
 """What GitHub takes of a step's summary; more than that and it shows nothing of it."""
 MISSING: Final = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
+METRIC_WIDTH: Final = 40
 STYLES: Final = {
     "regressed": "bold red",
     "failed": "bold red",
@@ -35,25 +36,28 @@ _HEADINGS = {WEIGHTS: "Weights (SHA-256)", RUNTIME: "Runtime ratio", ENTRY: "Ent
 
 
 def gate_terminal(report: GateReport, *, everything: bool = False) -> Iterator[RenderableType]:
-    """A table of what is not unchanged, or of everything, what to do, and the outcome."""
+    """A table of what is not unchanged, or of everything, what to do, and the outcome.
+
+    Metrics of an entry that could not be compared for one and the same reason share a row.
+    """
     from rich.table import Table
     from rich.text import Text
 
     shown = [each for each in report.findings if everything or each.verdict != "unchanged"]
     if shown:
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("entry", "metric", "verdict"):
-            table.add_column(heading, no_wrap=True)
+        table.add_column("entry", no_wrap=True)
+        table.add_column("metric", max_width=METRIC_WIDTH)
+        table.add_column("verdict", no_wrap=True)
         table.add_column("why", overflow="fold")
-        for each in sorted(shown, key=_worst_first):
-            verdict = Text(each.verdict, STYLES[each.verdict])
-            cells = (f"{each.entry} x{each.scale}", _heading(each), verdict, each.reason)
-            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+        for first, metrics in _shared_rows(sorted(shown, key=_worst_first)):
+            verdict = Text(first.verdict, STYLES[first.verdict])
+            entry = f"{first.entry} x{first.scale}"
+            table.add_row(Text(entry), Text(metrics), verdict, Text(first.reason))
         yield table
     for advice in _advice(shown):
         yield Text(advice, "dim")
-    style = STYLES["unchanged" if report.exit_code == EXIT_OK else "regressed"]
-    yield Text(report.outcome, "green" if report.exit_code == EXIT_OK else style)
+    yield Text(report.outcome, _outcome_style(report))
 
 
 def gate_markdown(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
@@ -157,6 +161,26 @@ def gate_annotations(report: GateReport) -> Iterator[str]:
             yield f"::{level} title={title}::{message}"
 
 
+def _shared_rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
+    """One finding a row of the terminal, and the headings of all that share it."""
+    rows: dict[tuple[object, ...], list[Finding]] = {}
+    for each in findings:
+        compared = each.verdict in {"regressed", "improved", "unchanged"}
+        own = each.metric if compared else None
+        key = (each.entry, each.scale, each.verdict, each.reason, each.data, own)
+        rows.setdefault(key, []).append(each)
+    for row in rows.values():
+        *others, last = row
+        yield last, ", ".join([*map(_label, others), _heading(last)])
+
+
+def _outcome_style(report: GateReport) -> str:
+    if report.judged == EXIT_OK:
+        return "green"
+    mild = report.judged == EXIT_INCONCLUSIVE and not report.strict
+    return STYLES["inconclusive" if mild else "regressed"]
+
+
 def _level(finding: Finding, *, strict: bool) -> str | None:
     if finding.exit_code in {EXIT_REGRESSION, EXIT_MEASUREMENT_FAILED}:
         return "error"
@@ -183,9 +207,13 @@ def _worst_first(finding: Finding) -> int:
 
 
 def _heading(finding: Finding) -> str:
+    label = _label(finding)
+    return f"{label} on {finding.data}" if finding.data else label
+
+
+def _label(finding: Finding) -> str:
     metric = finding.metric
-    heading = METRICS[metric].label if metric in METRICS else _HEADINGS[metric]
-    return f"{heading} on {finding.data}" if finding.data else heading
+    return METRICS[metric].label if metric in METRICS else _HEADINGS[metric]
 
 
 def _figure(value: Figure) -> str:

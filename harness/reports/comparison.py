@@ -7,6 +7,7 @@ method; parameters and FLOPs; then a column a data set.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -217,11 +218,12 @@ def _known_entries(
     for entry, metric, scale, data in printed:
         if (metric, data) in per_data and scale in scales:
             known = printed.get((entry, "params", scale, None))
-            params[entry] = min(params.get(entry, float("inf")), known.value if known else 0.0)
+            value = known.value if known else math.inf
+            params[entry] = min(params.get(entry, math.inf), value)
     for (entry, _, _), run in choice.runs.items():
         counted = run.measured("params")
-        value = float("inf") if counted is None else counted
-        params[entry] = min(params.get(entry, float("inf")), value)
+        value = math.inf if counted is None else counted
+        params[entry] = min(params.get(entry, math.inf), value)
     return tuple(sorted(params, key=lambda entry: (params[entry], entry)))
 
 

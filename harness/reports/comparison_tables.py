@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from harness.metrics import METRICS
 from harness.records import Absent
-from harness.reports.grid import MISSING, Cell, Grid, Heading, Mark, Section, Span, plain
+from harness.reports.grid import (
+    MISSING,
+    Cell,
+    Grid,
+    Heading,
+    Mark,
+    Section,
+    Span,
+    plain,
+    plain_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +124,7 @@ def _csv_row(
     for metric in metrics:
         cell = cells[metric]
         figure = None if isinstance(cell, Absent) else cell
-        row[metric] = _number(figure.value) if figure else None
+        row[metric] = plain_number(figure.value) if figure else None
         if not METRICS[metric].deterministic:
             interval = figure.interval if figure else None
             row[f"{metric}_low"] = interval.low if interval else None
@@ -124,8 +134,3 @@ def _csv_row(
     if sources:
         row["origin"] = "published" if line.published else "measured"
     return row | {"missing": "; ".join(reasons), "sources": "; ".join(sources)}
-
-
-def _number(value: float) -> float:
-    """Counts without a decimal point."""
-    return int(value) if value.is_integer() else value

@@ -150,6 +150,10 @@ _LATEX_MARKS: Final[dict[Mark, str]] = {
     "demo": r"$^{\ddagger}$",
     "random": r"$^{\S}$",
 }
+WIDE: Final = 6
+"""Columns beyond which LaTeX sets a table smaller and closer, to fit the width of two columns."""
+
+_LATEX_TIGHT: Final = (r"\small", r"\setlength{\tabcolsep}{4pt}")
 _LATEX_ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 
 
@@ -169,6 +173,7 @@ def grid_latex(grid: Grid, *, label: str) -> str:
         r"\centering",
         rf"\caption{{{latex_text(grid.caption)}}}",
         rf"\label{{{label}}}",
+        *(_LATEX_TIGHT if len(grid.headings) > WIDE else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_latex_headings(grid),
@@ -225,12 +230,13 @@ def _latex_span(span: Span) -> str:
 def grid_html(grid: Grid) -> str:
     """A ``div`` with the table and its notes, ASCII only, without style sheets or scripts.
 
-    Best figures are ``strong``, second best ``u``; headers have scopes, and classes
+    Alignment and rules between sections are inline styles, so that it reads well anywhere. Best
+    figures are ``strong``, second best ``u``; headers have scopes, and classes
     (``esrbench-table``, ``figure``, ``best``, ``second``, ``notes``) are there to be styled.
     """
     lines = [
         '<div class="esrbench-table">',
-        "<table>",
+        '<table style="border-collapse:collapse">',
         f"<caption>{html_text(grid.caption)}</caption>",
         "".join(f'<colgroup span="{width}"></colgroup>' for _, width in grid.groups()),
         "<thead>",
@@ -238,18 +244,19 @@ def grid_html(grid: Grid) -> str:
         "</thead>",
     ]
     for section in grid.sections:
-        lines.append("<tbody>")
+        lines.append('<tbody style="border-top:1px solid">')
         for index, row in enumerate(section.rows):
             cells = []
             if index == 0:
                 cells.append(
-                    f'<th scope="rowgroup" rowspan="{len(section.rows)}">'
+                    f'<th scope="rowgroup" rowspan="{len(section.rows)}" '
+                    'style="vertical-align:top">'
                     f"{html_text(section.label)}</th>"
                 )
             name, *figures = (_joined(cell, _html_span, _html_mark) for cell in row)
-            cells.append(f'<th scope="row">{name}</th>')
+            cells.append(f'<th scope="row" style="text-align:left">{name}</th>')
             for heading, figure in zip(grid.headings[2:], figures, strict=True):
-                cells.append(f'<td class="{_html_class(heading)}">{figure}</td>')
+                cells.append(f"<td {_html_attributes(heading)}>{figure}</td>")
             lines.append(f"<tr>{''.join(cells)}</tr>")
         lines.append("</tbody>")
     lines.append("</table>")
@@ -262,25 +269,31 @@ def grid_html(grid: Grid) -> str:
     return "\n".join([*lines, "</div>"]) + "\n"
 
 
-def _html_class(heading: Heading) -> str:
-    return "text" if heading.align == "left" else "figure"
+_PADDED: Final = 'style="padding:0 .5em"'
+
+
+def _html_attributes(heading: Heading) -> str:
+    kind = "text" if heading.align == "left" else "figure"
+    return f'class="{kind}" style="text-align:{heading.align};padding:0 .5em"'
 
 
 def _html_headings(grid: Grid) -> list[str]:
     """One row of headings, or two where columns are grouped."""
     if not any(heading.group for heading in grid.headings):
-        cells = [f'<th scope="col">{html_text(heading.text)}</th>' for heading in grid.headings]
+        cells = [
+            f'<th scope="col" {_PADDED}>{html_text(heading.text)}</th>' for heading in grid.headings
+        ]
         return [f"<tr>{''.join(cells)}</tr>"]
     top, below, at = [], [], 0
     for group, width in grid.groups():
         if group:
             scope = f'scope="colgroup" colspan="{width}"' if width > 1 else 'scope="col"'
-            top.append(f"<th {scope}>{html_text(group)}</th>")
+            top.append(f"<th {scope} {_PADDED}>{html_text(group)}</th>")
             texts = [heading.text for heading in grid.headings[at : at + width]]
-            below += [f'<th scope="col">{html_text(text)}</th>' for text in texts]
+            below += [f'<th scope="col" {_PADDED}>{html_text(text)}</th>' for text in texts]
         else:
             text = html_text(grid.headings[at].text)
-            top.append(f'<th scope="col" rowspan="2">{text}</th>')
+            top.append(f'<th scope="col" rowspan="2" {_PADDED}>{text}</th>')
         at += width
     return [f"<tr>{''.join(top)}</tr>", f"<tr>{''.join(below)}</tr>"]
 

@@ -125,3 +125,8 @@ class Grid:
 def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> Cell:
     """A cell of one text."""
     return Cell((Span(text, tone),), mark)
+
+
+def plain_number(number: float) -> float:
+    """Counts without a decimal point, as csv prints them."""
+    return int(number) if number.is_integer() else number

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from harness.metrics import METRICS
 from harness.ranking.footnotes import DISPUTED
 from harness.ranking.formulas import RankSum
+from harness.ranking.stability import RESAMPLED
 from harness.records import Absent
+from harness.reports.formats import markdown_text
+from harness.reports.grid import MISSING, plain_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,31 +21,42 @@ if TYPE_CHECKING:
 
     from harness.ranking.board import Leaderboard, Place, Row
     from harness.ranking.rule import Track
+    from harness.ranking.stability import Stability
     from harness.records import Value
 
 TableFormat = Literal["terminal", "markdown", "csv", "json"]
 
-MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
 ON_FRONT = "\N{BULLET}"
 YOURS = "\N{RIGHTWARDS ARROW}"
-SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+SUBSCRIPTS = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
 LARGE_SCORE = 100
 
-Subscript = Callable[[int], str]
+Subscript = Callable[[str], str]
 
 
-def figure(metric: str, value: Value | Absent, rank: int | None, subscript: Subscript) -> str:
+def figure(
+    metric: str,
+    value: Value | Absent,
+    rank: int | None,
+    subscript: Subscript,
+    held: Stability | None = None,
+) -> str:
     """One cell: the value as its metric is shown, its rank, its interval if it has one."""
     if isinstance(value, Absent):
         return MISSING
     row = METRICS[metric]
     text = row.format(value.value)
     if rank is not None:
-        text += subscript(rank)
+        text += subscript(_held_rank(rank, held))
     if value.interval is not None:
         low, high = value.interval.low / row.divisor, value.interval.high / row.divisor
         text += f" [{_three_digits(low)}, {_three_digits(high)}]"
     return text
+
+
+def _held_rank(rank: int, held: Stability | None) -> str:
+    """A rank, or those between which noise may move it."""
+    return str(rank) if held is None or held.low == held.high else f"{held.low}-{held.high}"
 
 
 def _three_digits(number: float) -> str:
@@ -58,6 +72,7 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
     rows = (*board.ranked, *board.unranked)
     margins = [gate.margin for row in rows for gate in row.gates]
     digits = 2 if all(_hundredths(margin) for margin in margins) else 4
+    last_psnr = next((m for m in reversed(board.columns) if METRICS[m].unit == "dB"), None)
     table: list[dict[str, str]] = []
     for row in rows:
         cells = {"Entry": _name(row, board)}
@@ -65,23 +80,30 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
             cells |= _place(row.places.get(track.key), track)
         if board.pareto_metrics:
             cells["Pareto"] = ON_FRONT if row.pareto else ""
+        if margins and last_psnr is None:
+            cells["Margin [dB]"] = _margin(row, digits)
         for metric in board.columns:
-            cells[_column(metric)] = figure(
-                metric, row.values[metric], row.ranks.get(metric), subscript
+            cells[_column(metric, board)] = figure(
+                metric,
+                row.values[metric],
+                row.ranks.get(metric),
+                subscript,
+                row.runtime_rank if metric == RESAMPLED else None,
             )
             if metric == "psnr_rgb":
                 for title in board.other_columns:
                     psnr = row.other_scores.get(title)
                     cells[f"PSNR {title} [dB]"] = MISSING if psnr is None else f"{psnr:.2f}"
-                if any(each.gates for each in rows):
-                    cells["Margin [dB]"] = _margin(row, digits)
+            if margins and metric == last_psnr:
+                cells["Margin [dB]"] = _margin(row, digits)
         table.append(cells)
     return pd.DataFrame(table)
 
 
-def _column(metric: str) -> str:
-    """A metric's heading; both peaks of memory are the challenge's word, footnotes say which."""
-    return METRICS["peak_bytes" if metric == "pass_peak_bytes" else metric].heading
+def _column(metric: str, board: Leaderboard) -> str:
+    """A metric's heading; a lone peak of memory has the challenge's word, footnotes say which."""
+    lone = metric == "pass_peak_bytes" and "peak_bytes" not in board.columns
+    return METRICS["peak_bytes" if lone else metric].heading
 
 
 def _name(row: Row, board: Leaderboard) -> str:
@@ -96,23 +118,13 @@ def _place(place: Place | None, track: Track) -> dict[str, str]:
     """Rank, and the total and its logarithm where they say more than the rank."""
     rank = MISSING
     if place is not None and place.rank is not None:
-        held = place.stability
-        tied = held is not None and held.low < held.high
-        rank = f"{held.low}-{held.high}" if held is not None and tied else str(place.rank)
+        rank = _held_rank(place.rank, place.stability)
     if isinstance(track.formula, RankSum):
         summed = len(track.metrics) > 1 and place is not None and place.rank_sum is not None
         return {track.label: f"{rank} ({place.rank_sum})" if place and summed else rank}
-    return {
-        track.label: rank,
-        _score_heading(track): _score(None if place is None else place.score),
-        f"ln {_score_heading(track)}": MISSING
-        if place is None or place.log_score is None
-        else f"{place.log_score:.3f}",
-    }
-
-
-def _score_heading(track: Track) -> str:
-    return "Total" if track.label == "Score" else f"{track.label} score"
+    score = _score(None if place is None else place.score)
+    log = MISSING if place is None or place.log_score is None else f"{place.log_score:.3f}"
+    return dict(zip(track.headings, (rank, score, log), strict=True))
 
 
 def _score(score: float | Absent | None) -> str:
@@ -165,19 +177,28 @@ def _remarks(board: Leaderboard) -> list[str]:
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
-    """GitHub markdown with ranks as subscripts and the remarks below."""
+    """GitHub markdown with ranks as subscripts and the remarks below; text is shown as it is.
+
+    Names, causes of failures and custom rules are others' text: none of it becomes markup.
+    """
     frame = leaderboard_frame(board, lambda rank: f"<sub>{rank}</sub>")
     escaped = frame.map(lambda cell: cell.replace("|", "\\|").replace("~", "\\~"))
+    escaped["Entry"] = frame["Entry"].map(markdown_text)
     lines = [
-        f"### {board.title}",
+        f"### {markdown_text(board.title)}",
         "",
-        *([f"**{board.banner}**", ""] if board.banner else []),
-        f"{board.data}. {board.device}. {board.gate}",
+        *([f"**{markdown_text(board.banner)}**", ""] if board.banner else []),
+        markdown_text(f"{board.data}. {board.device}. {board.gate}"),
         "",
-        escaped.to_markdown(index=False, tablefmt="github", disable_numparse=True),
+        escaped.rename(columns=lambda heading: str(heading).replace("|", "\\|")).to_markdown(
+            index=False, tablefmt="github", disable_numparse=True
+        ),
         "",
-        *(f"- {remark}" for remark in _remarks(board)),
-        *(f"- **{notice.code}**: {notice.message}. {notice.advice}" for notice in board.notices),
+        *(f"- {markdown_text(remark)}" for remark in _remarks(board)),
+        *(
+            f"- **{notice.code}**: {markdown_text(f'{notice.message}. {notice.advice}')}"
+            for notice in board.notices
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -198,13 +219,15 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
     ranked = {metric for each in board.ranked for metric in each.ranks}
     for metric in board.columns:
         value = row.values[metric]
-        cells[metric] = None if isinstance(value, Absent) else _plain(value.value)
+        cells[metric] = None if isinstance(value, Absent) else plain_number(value.value)
         if not METRICS[metric].deterministic:
             interval = None if isinstance(value, Absent) else value.interval
             cells[f"{metric}_low"] = interval.low if interval else None
             cells[f"{metric}_high"] = interval.high if interval else None
         if metric in ranked:
             cells[f"{metric}_rank"] = row.ranks.get(metric)
+            if metric == RESAMPLED:
+                cells |= _csv_held(metric, row.runtime_rank)
     for title in board.other_columns:
         cells[f"psnr_{title}"] = row.other_scores.get(title)
     gate = row.tightest
@@ -227,16 +250,15 @@ def _csv_place(place: Place | None, track: Track) -> dict[str, object]:
         score = place.score if place else None
         cells[f"{key}_score"] = None if isinstance(score, Absent) else score
         cells[f"{key}_log_score"] = place.log_score if place else None
-    held = place.stability if place else None
-    cells[f"{key}_rank_low"] = held.low if held else None
-    cells[f"{key}_rank_high"] = held.high if held else None
-    cells[f"{key}_rank_held"] = held.held if held else None
-    return cells
+    return cells | _csv_held(key, place.stability if place else None)
 
 
-def _plain(number: float) -> float:
-    """Counts without a decimal point."""
-    return int(number) if number.is_integer() else number
+def _csv_held(key: str, held: Stability | None) -> dict[str, object]:
+    return {
+        f"{key}_rank_low": held.low if held else None,
+        f"{key}_rank_high": held.high if held else None,
+        f"{key}_rank_held": held.held if held else None,
+    }
 
 
 class _Terminal:
@@ -255,7 +277,7 @@ class _Terminal:
             yield Text(board.banner, style="bold yellow")
         yield Text(f"{board.data}\n{board.device}")
         yield Text(board.gate, style="yellow")
-        frame = leaderboard_frame(board, lambda rank: str(rank).translate(SUBSCRIPTS))
+        frame = leaderboard_frame(board, lambda rank: rank.translate(SUBSCRIPTS))
         columns = {str(name): [str(cell) for cell in frame[name]] for name in frame.columns}
         airy, tight = (_parts(columns, options.max_width, gap) for gap in (2, 1))
         gap, parts = (2, airy) if len(airy) <= len(tight) else (1, tight)

@@ -1,16 +1,21 @@
-"""AIM 2020: five metrics beside MSRResNet's; how they made one ranking was not found."""
+"""AIM 2020: five metrics beside MSRResNet's; how they made one ranking was not found.
+
+Source: the test script of the challenge; the baseline's figures from an entrant's README. Inferred:
+the gate. Fields ``inferred`` and ``unverified`` say it in full.
+"""
 
 from __future__ import annotations
 
 from harness.metrics import MIB
-from harness.ranking.rule import Baseline, Gate, Rule
+from harness.ranking.editions.conventions import DIV2K_VALID
+from harness.ranking.rule import Baseline, Rule
 
 AIM2020 = Rule(
     name="aim2020",
     title="AIM 2020 Efficient Super-Resolution",
     source="The challenge's test script (main_challenge_sr.py in the KAIR repository); figures of "
     "the baseline are from an entrant's README.",
-    gates=(Gate(data="div2k-valid", title="DIV2K validation", minimum=29.0),),
+    gates=(DIV2K_VALID,),
     tracks=(),
     ranked_alone=(
         "runtime_images",

@@ -1,18 +1,29 @@
-"""NTIRE 2022: rank sums, equal sums share the smallest place."""
+"""NTIRE 2022: rank sums, equal sums share the smallest place.
+
+Source: the edition's report and released test script. Inferred from the published table: unrounded
+figures are ranked, ties shared. Fields ``inferred`` and ``unverified`` say it in full.
+"""
 
 from __future__ import annotations
 
 from harness.metrics import MIB
-from harness.ranking.footnotes import FLOPS_BY_SCRIPT, RUNTIME, WHOLE_MEMORY
+from harness.ranking.editions.conventions import (
+    COLUMNS_BY_SCRIPT,
+    DIV2K_VALID,
+    FIVE_METRICS,
+    FLOPS_BY_SCRIPT,
+    RUNTIME,
+    WHOLE_MEMORY,
+)
 from harness.ranking.formulas import RankSum
-from harness.ranking.rule import Baseline, Gate, Rule, Track
+from harness.ranking.rule import Baseline, Rule, Track
 
 NTIRE2022 = Rule(
     name="ntire2022",
     title="NTIRE 2022 Efficient Super-Resolution",
     source="NTIRE 2022 Challenge on Efficient Super-Resolution: Methods and Results, and the "
     "released test script.",
-    gates=(Gate(data="div2k-valid", title="DIV2K validation", minimum=29.0),),
+    gates=(DIV2K_VALID,),
     tracks=(
         Track(
             key="main",
@@ -30,27 +41,11 @@ NTIRE2022 = Rule(
             key="sub2",
             label="Sub 2",
             title="Sub-track 2 (overall)",
-            formula=RankSum(
-                metrics=(
-                    "runtime_images",
-                    "params",
-                    "macs_ntire2022",
-                    "activations_ntire2022",
-                    "pass_peak_bytes",
-                )
-            ),
+            formula=RankSum(metrics=FIVE_METRICS),
         ),
     ),
     ties="Equal figures and equal sums share the smallest rank (1, 1, 3).",
-    columns=(
-        "psnr_rgb",
-        "runtime_images",
-        "params",
-        "macs_ntire2022",
-        "activations_ntire2022",
-        "pass_peak_bytes",
-        "conv_calls_ntire2022",
-    ),
+    columns=COLUMNS_BY_SCRIPT,
     baseline=Baseline(
         title="IMDN",
         entry="imdn-challenge",

@@ -1,18 +1,29 @@
-"""NTIRE 2023: rank sums like 2022's, ties separated by a chain of stable sorts."""
+"""NTIRE 2023: rank sums like 2022's, ties separated by a chain of stable sorts.
+
+Source: the edition's published table and released test script. Inferred from the table: the rule
+for ties. Fields ``inferred`` and ``unverified`` say it in full.
+"""
 
 from __future__ import annotations
 
 from harness.metrics import MIB
-from harness.ranking.footnotes import FLOPS_BY_SCRIPT, RUNTIME, WHOLE_MEMORY
+from harness.ranking.editions.conventions import (
+    COLUMNS_BY_SCRIPT,
+    DIV2K_VALID,
+    FIVE_METRICS,
+    FLOPS_BY_SCRIPT,
+    RUNTIME,
+    WHOLE_MEMORY,
+)
 from harness.ranking.formulas import RankSum
-from harness.ranking.rule import Baseline, Gate, Rule, Track
+from harness.ranking.rule import Baseline, Rule, Track
 
 NTIRE2023 = Rule(
     name="ntire2023",
     title="NTIRE 2023 Efficient Super-Resolution",
     source="NTIRE 2023 Challenge on Efficient Single-Image Super-Resolution: published table and "
     "released test script.",
-    gates=(Gate(data="div2k-valid", title="DIV2K validation", minimum=29.0),),
+    gates=(DIV2K_VALID,),
     tracks=(
         Track(
             key="main",
@@ -31,29 +42,13 @@ NTIRE2023 = Rule(
             key="overall",
             label="Overall",
             title="Overall",
-            formula=RankSum(
-                metrics=(
-                    "runtime_images",
-                    "params",
-                    "macs_ntire2022",
-                    "activations_ntire2022",
-                    "pass_peak_bytes",
-                )
-            ),
+            formula=RankSum(metrics=FIVE_METRICS),
             ties_by="complexity",
         ),
     ),
     ties="Equal sums of model complexity keep the order of runtime, equal overall sums that of "
     "model complexity, as a chain of stable sorts does.",
-    columns=(
-        "psnr_rgb",
-        "runtime_images",
-        "params",
-        "macs_ntire2022",
-        "activations_ntire2022",
-        "pass_peak_bytes",
-        "conv_calls_ntire2022",
-    ),
+    columns=COLUMNS_BY_SCRIPT,
     baseline=Baseline(
         title="RFDN",
         entry="rfdn",

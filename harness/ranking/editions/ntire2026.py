@@ -1,19 +1,26 @@
-"""NTIRE 2026: one score of exponentials relative to the SPAN baseline."""
+"""NTIRE 2026: one score of exponentials relative to the SPAN baseline.
+
+Source: README and test script of the edition's repository. Inferred: the rounding of the gates.
+Fields ``inferred`` and ``unverified`` say it in full.
+"""
 
 from __future__ import annotations
 
-from harness.ranking.footnotes import FLOPS_BY_FVCORE, RELATIVE_RUNTIME, RUNTIME, WHOLE_MEMORY
+from harness.ranking.editions.conventions import (
+    COLUMNS_BY_FVCORE,
+    DIV2K_LSDIR,
+    FLOPS_BY_FVCORE,
+    RUNTIME,
+    WHOLE_MEMORY,
+)
 from harness.ranking.formulas import Exponential
-from harness.ranking.rule import Baseline, Gate, Rule, Track
+from harness.ranking.rule import Baseline, Rule, Track
 
 NTIRE2026 = Rule(
     name="ntire2026",
     title="NTIRE 2026 Efficient Super-Resolution",
     source="README and test script of the edition's repository.",
-    gates=(
-        Gate(data="div2k-lsdir-valid", title="DIV2K_LSDIR validation", minimum=26.90),
-        Gate(data="div2k-lsdir-test", title="DIV2K_LSDIR test", minimum=26.99),
-    ),
+    gates=DIV2K_LSDIR,
     tracks=(
         Track(
             key="main",
@@ -23,15 +30,7 @@ NTIRE2026 = Rule(
         ),
     ),
     ties="No rule for ties is stated; equal scores share the smallest rank here.",
-    columns=(
-        "psnr_rgb",
-        "runtime_images",
-        "params",
-        "macs_fvcore",
-        "activations_ntire2022",
-        "pass_peak_bytes",
-        "conv_calls_ntire2022",
-    ),
+    columns=COLUMNS_BY_FVCORE,
     baseline=Baseline(
         title="SPAN",
         entry="span",
@@ -51,6 +50,6 @@ NTIRE2026 = Rule(
             "computed."
         ),
     ),
-    footnotes=(FLOPS_BY_FVCORE, RUNTIME, RELATIVE_RUNTIME, WHOLE_MEMORY),
+    footnotes=(FLOPS_BY_FVCORE, RUNTIME, WHOLE_MEMORY),
     device="NVIDIA RTX A6000, one unwarmed pass is stored, mean of validation and test",
 )

@@ -40,6 +40,28 @@ def test_the_template_is_a_rule(tmp_path: Path) -> None:
         ('"psnr_rgb", "runtime', '"psnr", "runtime', "no metric is called psnr"),
         ("params = 0.15", "params = -1", "weights.params: Input should be greater than 0"),
         ("minimum = 29.0", "minimum = nan", "gates.0.minimum: Input should be a finite number"),
+        ("minimum = 29.0", 'minimum = 0.9\nmetric = "ssim_y"', "a gate holds a PSNR, psnr_rgb or"),
+        ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
+        ("params = 0.15", 'params = "0.15"', "weights.params: Input should be a valid number"),
+        ("params = 0.15", "params = true", "weights.params: Input should be a valid number"),
+        ("params = 0.15", "psnr_rgb = 0.15", "psnr_rgb is better where higher, this score"),
+        ("scales = [4]", 'scales = ["4"]', "scales.0: Input should be a valid integer"),
+        ("scales = [4]", "counted_input = [0, 256]", "counted_input.0: Input should be greater"),
+        ('["params", "macs_fvcore"]', '["params", "params"]', "rank-sum: named twice: params"),
+        ('["psnr_rgb", "runtime', '["params", "psnr_rgb", "runtime', "named twice: params"),
+        ('label = "Size"', 'label = "Main"', "two columns would be headed Main"),
+        ('label = "Size"', 'label = "Main score"', "two columns would be headed Main score"),
+        ('label = "Size"', 'label = "Params [M]"', "two columns would be headed Params [M]"),
+        (
+            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            'kind = "real-time", quality = "params"',
+            "real-time: quality is a metric in dB, which params is not",
+        ),
+        (
+            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            'kind = "real-time", runtime = "macs_fvcore"',
+            "real-time: runtime is a metric in ms, which macs_fvcore is not",
+        ),
     ],
 )
 def test_what_makes_no_rule_names_its_field(old: str, new: str, problem: str) -> None:
@@ -48,6 +70,16 @@ def test_what_makes_no_rule_names_its_field(old: str, new: str, problem: str) ->
         parse_rule(TEMPLATE.replace(old, new, 1), "rule.toml")
     assert problem in "\n".join(caught.value.problems)
     assert caught.value.advice == "`esrbench rules --template` prints a rule to start from."
+
+
+def test_an_edition_s_name_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "rule.toml"
+    path.write_text(TEMPLATE.replace('"custom"', '"ntire2022"', 1), encoding="utf-8")
+    with pytest.raises(DataError, match="this is no rule") as caught:
+        get_rule(str(path))
+    assert caught.value.problems == (
+        "name: ntire2022 is an edition's, whose published entries are not of it",
+    )
 
 
 def test_a_file_that_is_no_toml_or_not_there(tmp_path: Path) -> None:

@@ -307,10 +307,11 @@ def test_real_time_scores_take_bicubic_on_the_same_images(make_record: MakeRecor
     # ALONG's printed figures: 34.63 dB and 1.91 ms over 33.92 dB, recomputed 23.67.
     fast = make_record("along", {"psnr_rgb": 34.63, "runtime_images": 1.91e-3, "params": 1})
     low = make_record("low", {"psnr_rgb": 33.9, "runtime_images": 1e-3, "params": 1})
+    equal = make_record("equal", {"psnr_rgb": 33.924, "runtime_images": 1e-3, "params": 1})
     floor = make_record("bicubic", {"psnr_rgb": 33.92}, role="floor", weights="none")
     records = [
         record.model_copy(update={"entry": record.entry.model_copy(update={"scale": 2})})
-        for record in (fast, low, floor)
+        for record in (fast, low, equal, floor)
     ]
     board = build_leaderboard(records, RTSR2023)
     (row,) = board.ranked
@@ -319,7 +320,10 @@ def test_real_time_scores_take_bicubic_on_the_same_images(make_record: MakeRecor
     assert score == pytest.approx(23.67, abs=0.005)
     reasons = {row.entry: row.unranked_because for row in board.unranked}
     assert reasons["low"] == "PSNR 33.9000 dB is not above the 33.92 dB of bicubic"
+    assert reasons["equal"] == (
+        "PSNR 33.9240 dB is not above the 33.92 dB of bicubic, as both are rounded"
+    )
     assert any("The edition runs in fp16; this table is fp32." in note for note in board.notes)
     alone = build_leaderboard(records[:1], RTSR2023)
     assert alone.tracks == ()
-    assert "bicubic, which was not run beside them" in alone.gate
+    assert "bicubic, and no interpolation of that name" in alone.gate

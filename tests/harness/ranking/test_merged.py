@@ -92,6 +92,22 @@ def test_scores_that_need_runtime_are_not_made(make_record: MakeRecord) -> None:
     assert len(fewer) == 9
 
 
+def test_a_run_of_a_published_name_leaves_the_published_entry_in(make_record: MakeRecord) -> None:
+    record = make_record("HiImageTeam", ARFDN)
+    board = merged_leaderboard([record], NTIRE2022)
+    assert len(board.ranked) == 36
+    assert row_of(board, "HiImageTeam").run_id == record.run_id
+    theirs = row_of(board, "HiImageTeam (published)")
+    assert theirs.run_id is None
+    assert theirs.places == row_of(board, "HiImageTeam").places
+
+
+def test_images_of_the_right_name_without_proof_are_not_compared(make_record: MakeRecord) -> None:
+    board = merged_leaderboard([make_record("a", ARFDN, data="div2k-valid")], NTIRE2022)
+    assert isinstance(row_of(board, "a").values["psnr_rgb"], Absent)
+    assert any("these images are not proven to be it" in note for note in board.notes)
+
+
 def test_another_scale_is_refused(make_record: MakeRecord) -> None:
     record = make_record("a", ARFDN)
     double = record.model_copy(update={"entry": record.entry.model_copy(update={"scale": 2})})

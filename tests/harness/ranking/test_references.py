@@ -81,3 +81,27 @@ def test_a_score_beyond_floats_is_absent_beside_its_logarithm(make_record: MakeR
     place = board.ranked[1].places["main"]
     assert isinstance(place.score, Absent)
     assert place.log_score == pytest.approx(800 + math.log(0.7))
+
+
+def test_a_baseline_that_is_suspect_is_no_reference(make_record: MakeRecord) -> None:
+    suspect = make_record("rlfn", RLFN, status="suspect-caching", cause="it differs")
+    board = build_leaderboard([suspect, make_record("b", RLFN)], NTIRE2024)
+    assert board.tracks == ()
+    assert "runtime of rlfn, whose run ended as suspect-caching: run it again" in board.notes[0]
+
+
+def test_a_rule_of_ranks_is_relative_to_nothing(make_record: MakeRecord) -> None:
+    with pytest.raises(UsageError, match="--relative-to a: nothing in ntire2022 is relative"):
+        build_leaderboard([make_record("a", RLFN)], RULES["ntire2022"], relative_to="a")
+
+
+def test_what_scores_are_relative_to_is_said_once(make_record: MakeRecord) -> None:
+    records = [make_record("rlfn", RLFN), make_record("b", RLFN)]
+    for relative_to, said in (
+        (None, "relative to the baseline measured beside it"),
+        ("b", "relative to the runtime of b"),
+        ("published", "relative to the published runtime"),
+    ):
+        board = build_leaderboard(records, NTIRE2024, relative_to=relative_to)
+        (note,) = [note for note in board.notes if "relative to" in note]
+        assert said in note

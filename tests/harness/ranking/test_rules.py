@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from harness.errors import UsageError
@@ -18,6 +19,7 @@ from harness.ranking.rules import NTIRE2022, NTIRE2023, NTIRE2026, RULES, get_ru
         (28.9949999, False, False),
         (28.99, False, False),
         (29.13, True, True),
+        (np.float64(28.995), True, False),
     ],
 )
 def test_the_gate_rounds_half_up_to_two_decimals(
@@ -26,6 +28,14 @@ def test_the_gate_rounds_half_up_to_two_decimals(
     check = NTIRE2022.gates[0].check(psnr)
     assert (check.rounded, check.strict) == (rounded, strict)
     assert check.margin == pytest.approx(psnr - 29)
+
+
+def test_binary_fractions_round_as_their_shortest_decimals() -> None:
+    # 26.895 is stored as 26.89499999999999957...; printed with three decimals it is a half.
+    gate = NTIRE2026.gates[0]
+    assert gate.check(26.895).rounded
+    assert not gate.check(26.894999).rounded
+    assert not gate.check(26.895).strict
 
 
 def test_a_gate_that_beats_interpolation_asks_for_more_than_its_printed_figure() -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from harness.ranking.custom import parse_rule
 from harness.ranking.leaderboard import build_leaderboard
-from harness.ranking.rules import NTIRE2022, NTIRE2024
+from harness.ranking.rules import AIM2020, NTIRE2022, NTIRE2024
 from harness.ranking.stability import RESAMPLES, draw_runtimes
 from harness.records import Absent, Latency, LatencySamples, Replicate
+from harness.reports.tables import leaderboard_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,6 +163,53 @@ def test_without_samples_the_board_says_why(make_record: MakeRecord) -> None:
     assert board.stability is not None
     assert board.stability.reason == "a has no samples of runtime"
     assert place(board, "a").stability is None
+
+
+def test_without_a_track_the_rank_in_runtime_is_a_tie_within_noise(
+    make_record: MakeRecord,
+) -> None:
+    # The two spread alike around 1.0 and 1.001 in three processes; c is ten times slower.
+    records = [
+        entry(make_record, "a", timed([[0.9], [1.0], [1.1]])),
+        entry(make_record, "b", timed([[1.101], [1.001], [0.901]])),
+        entry(make_record, "c", timed([[10.0], [10.0], [10.0]])),
+    ]
+    board = build_leaderboard(records, AIM2020)
+    assert board.tracks == ()
+    held = {row.entry: row.runtime_rank for row in board.ranked}
+    assert {name: (each.low, each.high) for name, each in held.items() if each} == {
+        "a": (1, 2),
+        "b": (1, 2),
+        "c": (3, 3),
+    }
+    assert any("rank in runtime such as 1-2 is a tie" in note for note in board.notes)
+    frame = leaderboard_frame(board, str)
+    cells = dict(zip(frame["Entry"], frame["Runtime [ms]"], strict=True))
+    assert cells["a"].endswith("1-2")
+    assert cells["c"].endswith("3")
+
+
+def test_runtimes_that_are_not_drawn_are_not_called_firm(make_record: MakeRecord) -> None:
+    rule = parse_rule(
+        """
+        name = "fixed"
+        title = "Fixed input"
+        source = "a test"
+        ties = "shared"
+        columns = ["runtime_fixed"]
+        [[tracks]]
+        key = "main"
+        label = "Main"
+        title = "Main"
+        formula = { kind = "rank-sum", metrics = ["runtime_fixed"] }
+        """,
+        "rule.toml",
+    )
+    records = [make_record(name, {"runtime_fixed": value}) for name, value in (("a", 1), ("b", 2))]
+    board = build_leaderboard(records, rule)
+    assert board.stability is not None
+    assert "Runtime at fixed input, which is not drawn anew" in board.stability.reason
+    assert any(board.stability.reason in note for note in board.notes)
 
 
 def test_scores_are_drawn_with_their_baseline(make_record: MakeRecord) -> None:

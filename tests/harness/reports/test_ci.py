@@ -163,3 +163,23 @@ def test_the_terminal_hides_what_is_unchanged() -> None:
     assert "unchanged" not in brief.splitlines()[6]
     assert len(full.splitlines()) == len(brief.splitlines()) + 1
     assert brief.splitlines()[-1].startswith("Regression: baseline.json; 1 regressed, 1 failed")
+
+
+def test_the_terminal_says_one_reason_once() -> None:
+    scores = [
+        finding("failed", metric=metric, data="demo", reason="load-error")
+        for metric in ("psnr_rgb", "psnr_y", "ssim_y")
+    ]
+    other = finding("failed", metric="psnr_y", data="set5", reason="load-error")
+    same = [finding(metric=metric, reason="1 then, 2 now") for metric in ("params", "macs_aten")]
+    file = io.StringIO()
+    for part in gate_terminal(report(*scores, other, *same)):
+        Console(width=160, file=file).print(part)
+
+    rows = [re.split("  +", line.strip()) for line in file.getvalue().splitlines()[1:-1]]
+    assert rows == [
+        ["rfdn x4", "Params", "regressed", "1 then, 2 now"],
+        ["rfdn x4", "FLOPs (aten)", "regressed", "1 then, 2 now"],
+        ["rfdn x4", "PSNR, PSNR-Y, SSIM-Y on demo", "failed", "load-error"],
+        ["rfdn x4", "PSNR-Y on set5", "failed", "load-error"],
+    ]

@@ -310,6 +310,14 @@ def test_without_names_entries_go_by_parameters(make_run: MakeRun) -> None:
     assert [each.entry for each in table.lines] == ["bicubic", "aidn", "rfdn", "imdn"]
 
 
+def test_published_entries_without_a_known_size_come_last() -> None:
+    # The AIDN paper prints 13K for FSRCNN at x2 and 57K for SRCNN, and no RCAN at x2.
+    table = compare([], published=True, scales=(2,), data=("set5",))
+    names = [each.entry for each in table.lines]
+    assert names[:3] == ["bicubic", "fsrcnn", "srcnn"]
+    assert names.index("rcan") > names.index("drcn")
+
+
 def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> None:
     values: dict[str, float | str] = {"params": 715_176.0, "psnr_y": 32.209601}
     timed = make_run("imdn", values)

@@ -197,6 +197,32 @@ def test_latex_compiles(grid: Grid, tmp_path: Path) -> None:
     assert (tmp_path / "table.pdf").stat().st_size > 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
+def test_four_data_sets_fit_the_width_of_two_columns(tmp_path: Path) -> None:
+    assert ENGINE is not None
+    pair = Cell((Span("38.27", "best"), Span("0.9614", "second")), "published")
+    row = (plain("rfdn-paper"), plain("15.629"), plain("1005.81"), pair, pair, pair, pair)
+    groups = ("Set5", "Set14", "BSD100", "Urban100")
+    headings = (
+        *map(Heading, ("Scale", "Method")),
+        *(Heading(text, "", "right") for text in ("Params [M]", "FLOPs [G]")),
+        *(Heading("PSNR/SSIM", group, "right") for group in groups),
+    )
+    wide = Grid("A table", headings, (Section("×4", (row,)),))  # noqa: RUF001
+    text = grid_latex(wide, label="tab:x").replace("{table}", "{table*}")
+    # 496 pt are the text width of the CVPR and IEEE templates.
+    (tmp_path / "table.tex").write_text(
+        "\\documentclass[twocolumn]{article}\\setlength{\\textwidth}{496pt}\n"
+        f"\\usepackage{{booktabs}}\\begin{{document}}\n{text}\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        [ENGINE, "table.tex"], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout + done.stderr
+
+
 # HTML -------------------------------------------------------------------------------------------
 
 
@@ -258,4 +284,4 @@ def test_html_has_classes_for_places_and_marks() -> None:
     text = grid_html(table())
     assert '<strong class="best">32.21</strong>/<u class="second">0.8948</u>' in text
     assert '<sup class="published">&#8224;</sup>' in text
-    assert '<th scope="rowgroup" rowspan="2">&#215;2</th>' in text
+    assert '<th scope="rowgroup" rowspan="2" style="vertical-align:top">&#215;2</th>' in text

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from harness.metrics import MIB
+from harness.ranking.custom import parse_rule
 from harness.ranking.leaderboard import build_leaderboard
 from harness.ranking.published import official_leaderboard
 from harness.ranking.rules import NTIRE2022, RULES
@@ -95,6 +97,18 @@ def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecor
     assert "[bold]this[/bold]" in text
 
 
+def test_markdown_shows_the_text_of_strangers_as_it_is(
+    make_record: Callable[..., RunRecord],
+) -> None:
+    cause = "<img src=x> [link](http://a.b) | `x` @all"
+    broken = make_record("net_*a*", {}, status="crash", cause=cause)
+    text = tables.leaderboard_markdown(build_leaderboard([broken], NTIRE2022))
+    assert "<img" not in text
+    assert r"&lt;img src=x&gt; \[link\](http://a.b) \| \`x\` @all" in text
+    (row,) = [each for each in text.splitlines() if each.startswith("| net")]
+    assert row.startswith(r"| net\_\*a\* ")
+
+
 def test_intervals_have_three_digits() -> None:
     value = Value(
         value=0.0477512,
@@ -136,6 +150,43 @@ def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard) -> None:
     rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(changed))))
     assert (rows[0]["main_rank_low"], rows[0]["main_rank_high"]) == ("1", "2")
     assert rows[0]["main_rank_held"] == "0.7"
+
+
+def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
+    make_record: Callable[..., RunRecord],
+) -> None:
+    rule = parse_rule(
+        """
+        name = "memory"
+        title = "Memory"
+        source = "a test"
+        ties = "shared"
+        columns = ["params", "peak_bytes", "pass_peak_bytes"]
+        [[gates]]
+        title = "any images"
+        metric = "psnr_y"
+        minimum = 28.5
+        [[tracks]]
+        key = "main"
+        label = "Main"
+        title = "Main"
+        formula = { kind = "rank-sum", metrics = ["peak_bytes"] }
+        """,
+        "rule.toml",
+    )
+    values = {"params": 1e6, "psnr_y": 28.5625, "peak_bytes": MIB, "pass_peak_bytes": 2 * MIB}
+    frame = tables.leaderboard_frame(build_leaderboard([make_record("a", values)], rule), str)
+    assert frame.to_dict("records") == [
+        {
+            "Entry": "a",
+            "Main": "1",
+            "Pareto": "\N{BULLET}",
+            "Margin [dB]": "+0.0625",
+            "Params [M]": "1.000",
+            "GPU Mem. [MiB]": "1.001",
+            "GPU Mem. of the whole pass [MiB]": "2.00",
+        }
+    ]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
