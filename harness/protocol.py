@@ -138,8 +138,12 @@ class TrustDesign(Frozen):
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
         caching_ratio: a cache is suspected where all second times of an input are below this share
             of all first ones.
+        later_ratio: a cache is also suspected where the later rounds of an image, which show parts
+            of it again, take less than this share of its first, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.
-        memorising_db: by which images may score better than variants of them, mean over images.
+        memorising_db: by which an image may score better than variants of it; the mean over n
+            images by one in sqrt(n) of that. Of released networks on 64x64 LR images it has a
+            standard deviation of 0.1 dB.
         idle_cpus: CPUs that a worker may keep busy while nothing is asked of it.
         extra_cpus: CPUs beyond its threads that it may keep busy within a round.
     """
@@ -148,8 +152,9 @@ class TrustDesign(Frozen):
     claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
     repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
+    later_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     scored_variants: Annotated[int, Field(ge=0)] = 3
-    memorising_db: Annotated[float, Field(ge=0)] = 0.05
+    memorising_db: Annotated[float, Field(ge=0)] = 0.5
     idle_cpus: Annotated[float, Field(ge=0)] = 0.3
     extra_cpus: Annotated[float, Field(ge=0)] = 0.5
 

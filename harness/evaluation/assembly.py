@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +75,9 @@ def assemble(
         tier=tier,
     )
     trust = account(latency, protocol.trust)
-    finding = _finding(untimed, latency, trust, protocol, threads=environment.threads)
+    # Not what the worker says of its threads.
+    threads = protocol.threads or cpus_available()
+    finding = _finding(untimed, latency, trust, protocol, threads=threads)
     return RunRecord(
         run_id=run_id,
         created=created,
@@ -137,12 +140,16 @@ def baseline_times(name: str, replicates: Sequence[Replicate], *, rounds: int) -
 
 
 def _as_timed(quality: Quality | Absent, rescored: Sequence[ImageScore]) -> Quality | Absent:
-    """Scores of the SR images that were timed, wherever they are others."""
+    """Scores of what was timed, the worst of all processes, where that is not what was scored."""
     if isinstance(quality, Absent) or not rescored:
         return quality
-    timed = {score.image: score for score in rescored}
+    timed = {score.image: score for score in sorted(rescored, key=_psnr, reverse=True)}
     images = tuple(timed.get(score.image, score) for score in quality.images)
     return quality.model_copy(update={"images": images})
+
+
+def _psnr(score: ImageScore) -> float:
+    return math.inf if score.psnr_rgb is None else score.psnr_rgb
 
 
 def _finding(

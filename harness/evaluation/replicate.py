@@ -139,19 +139,19 @@ def time_replicate(
         except MeasurementError as failure:
             fixed = images = failed(failure)
         else:
-            # Scores are the same in every process, so one process scores.
-            known = untimed.output_sha256 if entry.scored and not index else None
+            # In every process: a worker can tell the first from the others, and do less there.
+            known = untimed.output_sha256 if untimed.entry.scored else None
             timer = InputTimer(session, ready, plan, index, known)
             with suppress(WorkerError):
                 on_step("timing the fixed input")
                 try:
-                    fixed = timer.fixed()
-                except WorkerError as failure:
+                    fixed = timer.fixed(pairs)
+                except MeasurementError as failure:
                     fixed = failed(failure)
                     raise_if_fatal(failure)
                 try:
                     images = timer.images(pairs, on_step)
-                except WorkerError as failure:
+                except MeasurementError as failure:
                     images = failed(failure)
             conditions = timer.conditions()
             rescored = tuple(timer.rescored)

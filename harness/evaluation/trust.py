@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from harness.protocol import TrustDesign
     from harness.records import Replicate, Status
 
+FEWEST_IMAGES = 3
+"""Of which to take a median that one slow round does not move."""
+LEAST_MEMORISING_DB = 0.02
+"""Less than windows cost honest networks by their edges, however many images there are."""
 MAD_TO_DEVIATION = 1.4826
 """Of a normal distribution."""
 
@@ -58,26 +63,35 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
     timed = [(each, samples) for each in latency.replicates for samples in _images(each)]
     if not timed:
         return Absent(kind="skipped", reason="no image was timed")
-    claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
-    trusted = tolerance = None
-    if all(_null(each, samples.lr_size) for each, samples in timed):
-        trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
-        noise = _mean(_deviation(_null(each, samples.lr_size) or ()) for each, samples in timed)
-        tolerance = max(design.claim_tolerance * abs(trusted), 3 * noise)
+    claimed, trusted, tolerance = _agreement(timed, design)
+    fixed = _agreement(
+        [
+            (each, each.fixed)
+            for each in latency.replicates
+            if isinstance(each.fixed, LatencySamples)
+        ],
+        design,
+    )
     every = [samples for each in latency.replicates for samples in _inputs(each)]
-    scores = [samples.variants for samples in every if samples.variants is not None]
+    scores = [(each.input_name, each.variants) for each in every if each.variants is not None]
     known = [
         (score.clean_psnr_rgb, score.variant_psnr_rgb)
-        for score in scores
+        for _, score in scores
         if score.variant_psnr_rgb is not None
     ]
     return Trust(
-        claimed_seconds=claimed,
+        claimed_seconds=claimed or 0.0,
         trusted_seconds=trusted,
         tolerance_seconds=tolerance,
+        fixed_claimed_seconds=fixed[0],
+        fixed_trusted_seconds=fixed[1],
+        fixed_tolerance_seconds=fixed[2],
         repeated_ratio=_repeated_ratio(latency),
+        later_ratio=_later_ratio(timed),
+        impossible_images=len({name for name, score in scores if score.impossible}),
         clean_psnr_rgb=_mean_known([clean for clean, _ in known]),
         variant_psnr_rgb=_mean_known([varied for _, varied in known]),
+        variant_images=len({name for name, score in scores if score.variant_psnr_rgb is not None}),
         idle_cpus=_largest(every, lambda samples: samples.idle_cpus),
         forward_cpus=_largest(every, lambda samples: samples.forward_cpus),
     )
@@ -96,29 +110,57 @@ def examine(trust: Trust | Absent, design: TrustDesign, *, threads: int) -> Find
     return next((found for rule in RULES if (found := rule(trust, design, threads))), None)
 
 
+def _agreement(
+    timed: Sequence[tuple[Replicate, LatencySamples]], design: TrustDesign
+) -> tuple[float | None, float | None, float | None]:
+    """Seconds as claimed and as trusted, means of medians, and by how much they may differ."""
+    if not timed:
+        return None, None, None
+    claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
+    if not all(_null(each, samples.lr_size) for each, samples in timed):
+        return claimed, None, None
+    trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
+    noise = _mean(float(np.std(_null(each, samples.lr_size), ddof=1)) for each, samples in timed)
+    return claimed, trusted, max(design.claim_tolerance * abs(trusted), 3 * noise)
+
+
 def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+    if trust.impossible_images:
+        return Finding(
+            "suspect-memorising",
+            f"{trust.impossible_images} images are reproduced without any error, though their LR "
+            "images do not hold all of them",
+            "Look for stored images in code and weights.",
+        )
     varied = trust.variant_psnr_rgb
     if varied is None:
         return None
     # Images without error have an infinite PSNR, which no honest network has.
     clean = trust.clean_psnr_rgb
-    if clean is not None and clean - varied <= design.memorising_db:
+    allowed = design.memorising_db / math.sqrt(max(1, trust.variant_images))
+    allowed = max(allowed, LEAST_MEMORISING_DB)
+    if clean is not None and clean - varied <= allowed:
         return None
     known = "infinite" if clean is None else f"{clean:.2f} dB"
     return Finding(
         "suspect-memorising",
         f"PSNR is {known} on the images and {varied:.2f} dB on flipped and shifted windows of them",
-        "Look for stored images or look-up by content in code and weights.",
+        "Look for stored images and look-up by content in code and weights, and for forwards that "
+        "do less once some were made.",
     )
 
 
 def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
-    ratio = trust.repeated_ratio
-    if ratio is None or ratio >= design.caching_ratio:
+    ratio, later = trust.repeated_ratio, trust.later_ratio
+    if ratio is not None and ratio < design.caching_ratio:
+        said = f"inputs shown again took at most {ratio:.0%} of the time of fresh ones"
+    elif later is not None and later < design.later_ratio:
+        said = f"after its first round an image took {later:.0%} of the time of that"
+    else:
         return None
     return Finding(
         "suspect-caching",
-        f"inputs shown again took at most {ratio:.0%} of the time of fresh ones",
+        said,
         "Look for outputs that are kept between calls; every timed round shows a fresh input.",
     )
 
@@ -141,18 +183,27 @@ def _hidden_work(trust: Trust, design: TrustDesign, threads: int) -> Finding | N
 
 
 def _disputed(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | None:
-    if trust.trusted_seconds is None or trust.tolerance_seconds is None:
-        return None
-    apart = abs(trust.claimed_seconds - trust.trusted_seconds)
-    if apart <= trust.tolerance_seconds:
-        return None
-    return Finding(
-        "timing-disputed",
-        f"the worker says {trust.claimed_seconds * 1e3:.3g} ms, the evaluator "
-        f"{trust.trusted_seconds * 1e3:.3g} ms, and they may differ by "
-        f"{trust.tolerance_seconds * 1e3:.3g} ms",
-        "Its runtime here is the evaluator's. Run again on a quiet machine before accusing anyone.",
+    accounts = (
+        ("", trust.claimed_seconds, trust.trusted_seconds, trust.tolerance_seconds),
+        (
+            " at the fixed input",
+            trust.fixed_claimed_seconds,
+            trust.fixed_trusted_seconds,
+            trust.fixed_tolerance_seconds,
+        ),
     )
+    for where, claimed, trusted, tolerance in accounts:
+        if claimed is None or trusted is None or tolerance is None:
+            continue
+        if abs(claimed - trusted) > tolerance:
+            return Finding(
+                "timing-disputed",
+                f"the worker says {claimed * 1e3:.3g} ms{where}, the evaluator "
+                f"{trusted * 1e3:.3g} ms, and they may differ by {tolerance * 1e3:.3g} ms",
+                "Its runtime here is the evaluator's. Run again on a quiet machine before "
+                "accusing anyone.",
+            )
+    return None
 
 
 RULES: tuple[Callable[[Trust, TrustDesign, int], Finding | None], ...] = (
@@ -196,6 +247,16 @@ def _repeated_ratio(latency: Latency) -> float | None:
             if fresh > _deviation(null):
                 ratios.append(max(0.0, again / fresh))
     return min(ratios, default=None)
+
+
+def _later_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
+    """Median over images of the net time of later rounds over that of the first."""
+    ratios = []
+    for replicate, samples in timed:
+        net = net_seconds(replicate, samples)
+        if len(net) > 1 and net[0] > 0:
+            ratios.append(max(0.0, float(np.median(net[1:])) / net[0]))
+    return float(np.median(ratios)) if len(ratios) >= FEWEST_IMAGES else None
 
 
 def _deviation(seconds: Sequence[float]) -> float:

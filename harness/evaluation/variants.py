@@ -94,8 +94,25 @@ def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Vari
                 yield variant
 
 
-def _mirrored(offset: int, side: int, *, reverse: bool) -> npt.NDArray[np.intp]:
-    """Indices of a window of a side's length in the side mirrored at both ends."""
-    indices = np.arange(offset, offset + side) % (2 * side)
+def draw_window(rng: random.Random, lr: Pixels, size: tuple[int, int]) -> Pixels:
+    """A window of any size of an image mirrored at its borders without end, flipped or not.
+
+    Args:
+        rng: draws it.
+        lr: the image, uint8 (h, w, 3).
+        size: height and width of the window.
+    """
+    rows, columns = (
+        _mirrored(rng.randrange(2 * side), side, length=length, reverse=rng.random() < 0.5)  # noqa: PLR2004
+        for side, length in zip(lr.shape[:2], size, strict=True)
+    )
+    return np.ascontiguousarray(lr[rows][:, columns])
+
+
+def _mirrored(
+    offset: int, side: int, *, reverse: bool, length: int | None = None
+) -> npt.NDArray[np.intp]:
+    """Indices of a window in a side mirrored at both ends; of the side's length by default."""
+    indices = np.arange(offset, offset + (side if length is None else length)) % (2 * side)
     indices = np.where(indices < side, indices, 2 * side - 1 - indices)
     return indices[::-1] if reverse else indices

@@ -81,11 +81,18 @@ class Channel:
                 except BrokenPipeError as error:
                     raise ChannelClosedError("nobody reads") from error
 
-    def receive(self, *, timeout_seconds: float | None = None) -> tuple[Message, bytes]:
+    def receive(
+        self, *, timeout_seconds: float | None = None, most_payload: int = MAX_PAYLOAD_BYTES
+    ) -> tuple[Message, bytes]:
         """Receive one frame and its payload.
 
+        Args:
+            timeout_seconds: until all of it has arrived; None for no deadline.
+            most_payload: bytes that the payload may have.
+
         Raises:
-            FrameError: too long, not a JSON object, or an impossible payload length.
+            FrameError: too long, not a JSON object or one nested without end, or an impossible
+                payload length.
             ChannelClosedError: the other side closed, before or within a frame.
             ChannelTimeoutError: the deadline passed.
         """
@@ -96,12 +103,12 @@ class Channel:
         document = bytes(self._read_exactly(length, deadline))
         try:
             message = json.loads(document)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FrameError(f"a frame is not JSON: {document[:80]!r}") from error
         if not isinstance(message, dict):
             raise FrameError(f"a frame is not a JSON object: {document[:80]!r}")
         size = message.pop("payload_bytes", 0)
-        if type(size) is not int or not 0 <= size <= MAX_PAYLOAD_BYTES:
+        if type(size) is not int or not 0 <= size <= most_payload:
             raise FrameError(f"a payload announces {size!r} bytes")
         return message, bytes(self._read_exactly(size, deadline))
 
@@ -128,7 +135,8 @@ def _wait(descriptor: int, deadline: float | None, *, writing: bool) -> None:
     poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
     while True:
         remaining = MAX_POLL_SECONDS if deadline is None else deadline - time.monotonic()
-        if poll.poll(max(0.0, min(remaining, MAX_POLL_SECONDS)) * 1000):
-            return
-        if remaining <= MAX_POLL_SECONDS and deadline is not None:
+        # Looked at before the poll: a sender that never pauses must not live for ever.
+        if remaining <= 0:
             raise ChannelTimeoutError("no answer in time")
+        if poll.poll(min(remaining, MAX_POLL_SECONDS) * 1000):
+            return

@@ -144,7 +144,7 @@ class Ready(Frozen):
 
     event: Literal["ready"] = "ready"
     parameters: Annotated[int, Field(ge=0)]
-    threads: int
+    threads: Count
     cpus: tuple[Count, ...]
     accelerator: str | None
     libraries: dict[str, str] = {}

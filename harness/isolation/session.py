@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
+from harness.environment import (
+    MALLOC_SETTINGS,
+    WORKER_VARIABLE,
+    available_cpus,
+    cpus_available,
+)
 from harness.errors import MeasurementError
 from harness.isolation.channel import (
+    MAX_PAYLOAD_BYTES,
     Channel,
     ChannelClosedError,
     ChannelTimeoutError,
@@ -84,6 +90,8 @@ ReplyT = TypeVar(
     Converted,
 )
 
+PAYLOADS = (BlocksMeasured, MemoryRead, Converted)
+"""Answers that bring bytes along; any other that does is no answer."""
 LOG_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_SECONDS = 900.0
 MOST_TIMEOUTS = 20
@@ -273,7 +281,7 @@ class WorkerSession:
             protocol=protocol,
         )
         self._scale = scale
-        return self._ask(request, Ready)[0]
+        return self._believable(self._ask(request, Ready)[0], protocol)
 
     def load_baseline(
         self,
@@ -291,7 +299,26 @@ class WorkerSession:
             released=weights.released,
             protocol=protocol,
         )
-        return self._ask(request, Ready)[0]
+        return self._believable(self._ask(request, Ready)[0], protocol)
+
+    def _believable(self, ready: Ready, protocol: Protocol) -> Ready:
+        """A worker's account of itself, which records repeat, as far as the evaluator knows it."""
+        threads = protocol.threads or cpus_available()
+        known = available_cpus()
+        on_cpu = protocol.device == "cpu"
+        wrong = [
+            name
+            for name, told in (
+                ("threads", ready.threads != threads),
+                ("CPUs", bool(ready.cpus) and len(set(ready.cpus)) != threads),
+                ("CPUs", bool(known) and not set(ready.cpus) <= set(known)),
+                ("GPU", on_cpu and bool(ready.accelerator or ready.gpu_uuid or ready.libraries)),
+            )
+            if told
+        ]
+        if wrong:
+            raise self._gone("protocol", f"its account of its {wrong[0]} cannot be true")
+        return ready
 
     def time_pairs(
         self,
@@ -413,12 +440,11 @@ class WorkerSession:
         """The next answer to a request."""
         latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
         try:
-            reply: Reply = Working()
+            most = MAX_PAYLOAD_BYTES if expected in PAYLOADS else 0
+            reply, content = self._next_reply(latest, most)
             # The deadline is one of silence: a race makes many forwards a request.
-            while isinstance(reply, Working):
-                wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()))
-                message, content = self._channel.receive(timeout_seconds=wait)
-                reply = REPLY.validate_python(message)
+            while isinstance(reply, Working) and isinstance(request, TimePairs):
+                reply, content = self._next_reply(latest, most)
         except ChannelTimeoutError:
             raise self._silent(request) from None
         except ChannelClosedError:
@@ -431,6 +457,11 @@ class WorkerSession:
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content
+
+    def _next_reply(self, latest: float, most_payload: int) -> tuple[Reply, bytes]:
+        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()))
+        message, content = self._channel.receive(timeout_seconds=wait, most_payload=most_payload)
+        return REPLY.validate_python(message), content
 
     def _silent(self, request: Request) -> WorkerError:
         said = f"no answer to {request.command} in {self.timeout_seconds:g} s"

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from harness.catalog.registry import ModelDescriptor
 
-WORK_SECONDS = 0.005
+WORK_SECONDS = 0.02
+"""What surrounds a forward takes longer after longer ones, up to about 10 ms: meanwhile the
+evaluator's core has gone to sleep and its caches have become cold."""
 
 
 def null_descriptor(like: ModelDescriptor, scale: int) -> ModelDescriptor:

@@ -352,7 +352,7 @@ def measure_under_watch(
     """Time one input, and time it anew where the GPU throttled meanwhile.
 
     Args:
-        measure: times the input, warm-up included.
+        measure: times the input.
         monitor: watches it.
         throttle_repeats: most repetitions.
 

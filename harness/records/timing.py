@@ -45,18 +45,21 @@ class VariantScores(Frozen):
     """How well delivered SR fits, for the image as it is and for variants of it.
 
     A variant is a window, of the LR image's own size, of the image mirrored at its borders, and
-    then flipped or not; its HR is known exactly. Both means are over the same HR pixels.
+    then flipped or not; its HR is known exactly. Both means are over the same HR pixels, none of
+    them near the edge of a window, where a network lacks what lies beyond.
 
     Attributes:
         rounds: variants that were scored.
         clean_psnr_rgb: mean over variants of the PSNR of the image's own SR on the pixels that
             the variant shows of it, dB; None where one of them has no error.
         variant_psnr_rgb: of the variants' SR on these pixels, likewise.
+        impossible: SR is HR without any error, although the LR image does not hold all of it.
     """
 
     rounds: Count
     clean_psnr_rgb: float | None
     variant_psnr_rgb: float | None
+    impossible: bool = False
 
 
 class LatencySamples(Frozen):
@@ -64,8 +67,8 @@ class LatencySamples(Frozen):
 
     Attributes:
         input_name: image name, or ``fixed`` for the protocol's fixed input. Rounds show variants
-            of the image (``VariantScores``), once the image itself; the fixed input is new noise
-            each round.
+            of the image (``VariantScores``), once the image itself; the fixed input is another
+            window of some image each round.
         lr_size: LR height and width in pixels.
         clock: what gives ``seconds`` in the worker: the host's monotonic clock, or CUDA events
             around the forward.
@@ -161,10 +164,17 @@ class Trust(Frozen):
         claimed_seconds: the worker's own account of the same rounds.
         trusted_seconds: the evaluator's; None where the null network was not timed.
         tolerance_seconds: within which both agree; None likewise.
+        fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
+        fixed_trusted_seconds: the evaluator's, likewise or without the null network.
+        fixed_tolerance_seconds: within which both agree; None likewise.
         repeated_ratio: longest time of an input shown again over the shortest of a fresh one, of
             the input where that is least; None if not tried.
+        later_ratio: time of the later rounds of an image over that of its first, the median over
+            images; None for fewer than three images.
+        impossible_images: that were reproduced without any error.
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
+        variant_images: images that both means are over.
         idle_cpus: largest of ``LatencySamples.idle_cpus``, or None.
         forward_cpus: largest of ``LatencySamples.forward_cpus``, or None.
     """
@@ -172,9 +182,15 @@ class Trust(Frozen):
     claimed_seconds: Seconds
     trusted_seconds: float | None
     tolerance_seconds: Seconds | None
+    fixed_claimed_seconds: Seconds | None = None
+    fixed_trusted_seconds: float | None = None
+    fixed_tolerance_seconds: Seconds | None = None
     repeated_ratio: Share | None = None
+    later_ratio: Share | None = None
+    impossible_images: Count = 0
     clean_psnr_rgb: float | None = None
     variant_psnr_rgb: float | None = None
+    variant_images: Count = 0
     idle_cpus: Share | None = None
     forward_cpus: Share | None = None
 

@@ -28,5 +28,5 @@ def test_keys_and_directions() -> None:
     noisy = {key for key, metric in METRICS.items() if not metric.deterministic}
     assert noisy == {
         *("runtime_images", "runtime_with_bicubic", "runtime_fixed", "runtime_ratio"),
-        *("delivered_images", "cold_start", "peak_bytes", "pass_peak_bytes"),
+        *("runtime_trusted", "cold_start", "peak_bytes", "pass_peak_bytes"),
     }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from harness.protocol import LatencyDesign, Protocol, QualityDefinition
+from harness.protocol import LatencyDesign, Protocol, QualityDefinition, TrustDesign
 
 
 def test_equal_protocols_have_equal_digests() -> None:
@@ -20,6 +20,7 @@ def test_equal_protocols_have_equal_digests() -> None:
         Protocol(latency=None),
         Protocol(latency=LatencyDesign(max_rounds=11)),
         Protocol(quality=QualityDefinition(luma="uint8")),
+        Protocol(trust=TrustDesign(claim_tolerance=0.04)),
     ],
 )
 def test_any_setting_changes_the_digest(other: Protocol) -> None:
@@ -27,7 +28,16 @@ def test_any_setting_changes_the_digest(other: Protocol) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"threads": 0}, {"counted_input": (0, 8)}, {"device": "tpu"}, {"speed": 1}]
+    "fields",
+    [
+        {"threads": 0},
+        {"counted_input": (0, 8)},
+        {"device": "tpu"},
+        {"speed": 1},
+        {"version": 1},
+        {"trust": {"null_rounds": 0}},
+        {"trust": {"caching_ratio": 1.1}},
+    ],
 )
 def test_impossible_settings_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -1,3 +1,5 @@
+"""The plugin in repositories of their own; pytest runs on each only as often as it has to."""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,17 +8,28 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
+import cv2
+import numpy as np
 import pytest
 
+import harness.efficiency
+from harness.efficiency import Efficiency
+from harness.imaging.codecs import read_rgb
+from harness.imaging.quality import score_image
+from harness.imaging.resize import downscale, upscale
 from harness.protocol import Protocol
+from harness.regression.baseline import Baseline, write_baseline
+from harness.regression.verdicts import Finding, GateReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    RunPytest = Callable[..., subprocess.CompletedProcess[str]]
+    from harness.records import ImageScore
+    from harness.regression.verdicts import Verdict
 
 NETWORK = """
 from torch import nn
@@ -25,7 +38,7 @@ from harness import register_model
 
 
 @register_model("{name}", scales={scales})
-class Net(nn.Module):
+class {network}(nn.Module):
     def __init__(self, scale: int = 4) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
@@ -35,117 +48,53 @@ class Net(nn.Module):
 """
 PARAMS = 27 * 48 + 48
 """Of one convolution from 3 to 48 channels, 3x3, with biases."""
+HR, LR = "pairs/HR/image{}.png", "pairs/LR_bicubic/X4/image{}x4.png"
+LARGER = ("nn.Sequential(", "nn.Sequential(nn.Conv2d(3, 3, 1), ")
+"""A change that adds 12 parameters."""
 
+
+def network(name: str, *scales: int, network: str = "Net") -> str:
+    return NETWORK.format(name=name, scales=scales, network=network)
+
+
+# A line a call: the test that had a worker count for it.
 COUNTING = """
+import os
+
 import harness.evaluation.inspection as inspection
 
-count_models, calls = inspection.count_models, []
+count_models = inspection.count_models
 
 
 def counted(*arguments, **keywords):
-    calls.append(keywords)
+    print("\\ncounted for", os.environ["PYTEST_CURRENT_TEST"].split("::")[1].split()[0])
     return count_models(*arguments, **keywords)
 
 
 inspection.count_models = counted
-
-
-def pytest_sessionfinish():
-    print(f"workers: {len(calls)}")
 """
+# The outer conftest has the name of the inner one, which a worker would import instead.
+FILES = {
+    "pytest.ini": "[pytest]\nfilterwarnings = error\npythonpath = .\n",
+    "conftest.py": f"import mynet\n{network('outer', 3)}{COUNTING}",
+    "mynet.py": network("mynet", 2, 4)
+    + network("two-scales", 2, 3, network="Two")
+    + network("broken", 4, network="Broken").replace("self.body(lr)", "1 / 0"),
+    "inner/conftest.py": network("inner", 3),
+    "inner/test_inner.py": f"""{network("beside", 3)}
 
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A repository with a network in a module that its conftest imports."""
-    files = {
-        "pytest.ini": "[pytest]\nfilterwarnings = error\npythonpath = .\n",
-        "conftest.py": "import mynet\n",
-        "mynet.py": NETWORK.format(name="mynet", scales=(2, 4)),
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    return tmp_path
-
-
-@pytest.fixture
-def run_pytest(repository: Path) -> RunPytest:
-    """Run pytest on one test file of the repository."""
-
-    def run(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        (repository / "test_efficiency.py").write_text(tests)
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=repository,
-            env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
-        )
-
-    return run
-
-
-def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Counts of pytest's last line."""
-    last = done.stdout.strip().splitlines()[-1]
-    return {what: int(number) for number, what in re.findall(r"(\d+) (\w+)", last.split(" in ")[0])}
-
-
-def test_without_the_option_tests_that_measure_are_skipped(run_pytest: RunPytest) -> None:
-    done = run_pytest(
-        """
-import pytest
-
-def test_plain():
-    pass
-
-def test_counts(efficiency):
-    assert efficiency.params("mynet") == 0
-
-@pytest.mark.esrbench
-def test_marked():
-    assert False
+def test_networks_of_conftest_and_of_test_modules(efficiency):
+    for name in ("outer", "inner", "beside"):
+        assert efficiency.params(name) == 27 * 27 + 27
 """,
-        "--strict-markers",
-    )
-    assert outcomes(done) == {"passed": 1, "skipped": 2}, done.stdout
-    assert done.stdout.count("measures networks: run pytest with --esrbench") == 2
-    assert "test_efficiency.py" in done.stdout
+    "test_benchmark.py": """
+def test_benchmark_asked_for(efficiency, benchmark):
+    efficiency.benchmark("mynet", benchmark, input_size=(16, 16), rounds=4)
 
-
-def test_the_plugin_is_there_by_itself_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    script = """
-import sys, pytest
-
-class Look:
-    def pytest_collection_finish(self, session):
-        assert session.config.pluginmanager.hasplugin("esrbench")
-
-code = pytest.main(["--collect-only", "-q"], plugins=[Look()])
-heavy = {"torch", "numpy", "cv2", "pandas", "pydantic", "fvcore"} & set(sys.modules)
-print("heavy:", sorted(heavy), "code:", int(code))
-"""
-    (tmp_path / "test_plain.py").write_text("def test_plain(): pass\n")
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.stdout.endswith("heavy: [] code: 0\n"), done.stdout
-
-
-def test_a_run_without_the_plugin_goes_on(run_pytest: RunPytest, repository: Path) -> None:
-    (repository / "conftest.py").write_text("")
-    plain = "def test_plain(): pass\n"
-    done = run_pytest(plain, "-p", "no:esrbench")
-    assert outcomes(done) == {"passed": 1}, done.stdout
-    refused = run_pytest(plain, "-p", "no:esrbench", "--esrbench")
-    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
-
-
-def test_counts_are_those_of_hand_computation(run_pytest: RunPytest, repository: Path) -> None:
-    (repository / "conftest.py").write_text(f"import mynet\n{COUNTING}")
-    done = run_pytest(
-        f"""
+def test_benchmark_found(efficiency):
+    efficiency.benchmark("mynet", input_size=(24, 16), rounds=3)
+""",
+    "test_counts.py": f"""
 def test_parameters(efficiency):
     assert efficiency.params("mynet") == {PARAMS}
 
@@ -162,42 +111,23 @@ def test_another_input_and_scale(efficiency):
     size = (64, 32)
     assert efficiency.macs("mynet", counter="aten", input_size=size, scale=2) == 27 * 12 * 64 * 32
 """,
-        "--esrbench",
-        "-s",
-    )
-    assert outcomes(done) == {"passed": 3}, done.stdout
-    assert "workers: 2\n" in done.stdout
+    "test_gate.py": """
+def test_gate(efficiency):
+    report = efficiency.no_regression("mynet", baseline="kept.json")
+    assert {finding.verdict for finding in report.findings} == {"unchanged"}
 
+def test_random_weights_have_no_score_to_compare(efficiency):
+    efficiency.no_regression("mynet", baseline="kept.json", metrics=["psnr_rgb"])
+""",
+    "test_scores.py": """
+from pathlib import Path
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_networks_of_conftest_and_of_test_modules_are_found_by_workers(
-    run_pytest: RunPytest, repository: Path, mode: str
-) -> None:
-    # The outer conftest has the name of the inner one, which a worker would import instead.
-    network = NETWORK.format(name="{}", scales=(3,))
-    (repository / "conftest.py").write_text(network.format("outer"))
-    inner = repository / "inner"
-    inner.mkdir()
-    (inner / "conftest.py").write_text(network.format("inner"))
-    (inner / "test_inner.py").write_text(
-        f"{network.format('beside')}\n\n"
-        "def test_all(efficiency):\n"
-        "    for name in ('outer', 'inner', 'beside'):\n"
-        "        assert efficiency.params(name) == 27 * 27 + 27\n"
-    )
-    done = run_pytest("", "--esrbench", f"--import-mode={mode}")
-    assert outcomes(done) == {"passed": 1}, done.stdout
-
-
-def test_what_goes_wrong_fails_in_words(run_pytest: RunPytest, repository: Path) -> None:
-    conftest = f"import mynet\n{NETWORK.format(name='two-scales', scales=(2, 3))}"
-    broken = NETWORK.format(name="broken", scales=(4,)).replace("class Net", "class Broken")
-    broken = broken.replace("self.body(lr)", "1 / 0")
-    (repository / "conftest.py").write_text(conftest)
-    (repository / "mynet.py").write_text(f"{NETWORK.format(name='mynet', scales=(4,))}{broken}")
-    done = run_pytest(
-        """
+def test_scores(efficiency):
+    data = Path("pairs")
+    psnr, psnr_y = (efficiency.psnr("bicubic", data=data, channel=each) for each in ("rgb", "y"))
+    print("\\nscores", psnr, psnr_y, efficiency.ssim("bicubic", data=data))
+""",
+    "test_wrong.py": """
 def test_unknown(efficiency):
     efficiency.params("mynett")
 
@@ -215,68 +145,6 @@ def test_forward(efficiency):
 
 def test_random_weights(efficiency):
     efficiency.psnr("mynet")
-""",
-        "--esrbench",
-    )
-    assert outcomes(done) == {"failed": 6}, done.stdout
-    for words in (
-        "no network is registered as 'mynett'\nDid you mean mynet",
-        "two-scales is defined at the scales 2, 3\nPass scale= to say which one is meant.",
-        "the counter ptflops has no rule for activations\nUse counter=",
-        "there is no counter 'thop'\nUse one of ntire2022, fvcore, ptflops, aten.",
-        "division by zero",
-        "random weights: none are released for mynet at x4\n",
-    ):
-        assert words in done.stdout, (words, done.stdout)
-    assert "Traceback" not in done.stdout
-    assert "pytest_plugin.py" not in done.stdout
-
-
-def test_scores_are_means_over_images(
-    run_pytest: RunPytest, repository: Path, pair_folder: Path
-) -> None:
-    done = run_pytest(
-        f"""
-from pathlib import Path
-
-from harness import evaluate
-
-def test_scores(efficiency):
-    data = Path({str(pair_folder)!r})
-    images = evaluate("bicubic", data).images
-    assert len(images) == 2
-    psnr = sum(image.psnr_rgb for image in images) / 2
-    assert abs(efficiency.psnr("bicubic", data=data) - psnr) < 1e-9
-    psnr_y = sum(image.psnr_y for image in images) / 2
-    assert abs(efficiency.psnr("bicubic", data=data, channel="y") - psnr_y) < 1e-9
-    ssim = sum(image.ssim_y for image in images) / 2
-    assert abs(efficiency.ssim("bicubic", data=data) - ssim) < 1e-9
-""",
-        "--esrbench",
-    )
-    assert outcomes(done) == {"passed": 1}, done.stdout
-    assert not (repository / "results").exists()
-
-
-@pytest.mark.slow
-def test_regressions_fail_with_every_verdict(run_pytest: RunPytest, repository: Path) -> None:
-    gate = """
-def test_gate(efficiency):
-    report = efficiency.no_regression("mynet", baseline="kept.json")
-    assert {finding.verdict for finding in report.findings} == {"unchanged"}
-"""
-    updated = run_pytest(gate, "--esrbench-update")
-    assert outcomes(updated) == {"skipped": 1}, updated.stdout
-    assert "mynet x4: new" in updated.stdout
-    counts = json.loads((repository / "kept.json").read_text())["entries"]["mynet x4"]["counts"]
-    assert counts["params"] == PARAMS
-
-    others = """
-import pytest
-
-@pytest.mark.parametrize("strict", [False, True])
-def test_random_weights_have_no_score(efficiency, strict):
-    efficiency.no_regression("mynet", baseline="kept.json", metrics=["psnr_rgb"], strict=strict)
 
 def test_it_is_not_in_the_baseline(efficiency):
     efficiency.no_regression("fsrcnn", baseline="kept.json")
@@ -286,45 +154,134 @@ def test_unknown_metric(efficiency):
 
 def test_no_baseline(efficiency):
     efficiency.no_regression("mynet")
-"""
-    unchanged = run_pytest(gate + others, "--esrbench")
-    assert outcomes(unchanged) == {"passed": 1, "skipped": 1, "failed": 4}, unchanged.stdout
-    for words in (
-        "nothing was compared",
-        "the baseline has no such entry",
-        "there is no metric 'speed'\nUse any of weights",
-        "esrbench-baseline.json",
-    ):
-        assert words in unchanged.stdout, (words, unchanged.stdout)
-
-    larger = (repository / "mynet.py").read_text()
-    larger = larger.replace("nn.Sequential(", "nn.Sequential(nn.Conv2d(3, 3, 1), ")
-    (repository / "mynet.py").write_text(larger)
-    failed = run_pytest(gate, "--esrbench")
-    assert outcomes(failed) == {"failed": 1}, failed.stdout
-    # Every metric has a line, those that are as they were too.
-    assert re.search(r"mynet x4 +Params +regressed +1,344 then, 1,356 now", failed.stdout)
-    assert re.search(r"mynet x4 +Buffers +unchanged", failed.stdout)
-    assert "Regression: compared with kept.json" in failed.stdout
-    assert "pytest_plugin.py" not in failed.stdout
-    assert "efficiency.py" not in failed.stdout.replace("test_efficiency.py", "")
-
-
-def test_runtimes_are_stored_with_what_makes_them_comparable(
-    run_pytest: RunPytest, repository: Path
-) -> None:
-    done = run_pytest(
-        """
-def test_asked_for(efficiency, benchmark):
-    efficiency.benchmark("mynet", benchmark, input_size=(16, 16), rounds=4)
-
-def test_found(efficiency):
-    efficiency.benchmark("mynet", input_size=(24, 16), rounds=3)
 """,
-        "--esrbench",
-        "--benchmark-json=stored.json",
+}
+WRONG = {
+    "test_unknown": "no network is registered as 'mynett'\nDid you mean mynet",
+    "test_scale": "two-scales is defined at the scales 2, 3\nPass scale= to say which",
+    "test_counter": "the counter ptflops has no rule for activations\nUse counter=",
+    "test_no_such_counter": "there is no counter 'thop'\nUse one of ntire2022, fvcore, ptflops,",
+    "test_forward": "division by zero",
+    "test_random_weights": "random weights: none are released for mynet at x4\n",
+    "test_it_is_not_in_the_baseline": "the baseline has no such entry",
+    "test_unknown_metric": "there is no metric 'speed'\nUse any of weights",
+    "test_no_baseline": "esrbench-baseline.json: not readable",
+}
+"""What the tests of ``test_wrong.py`` fail with."""
+
+
+@dataclass
+class Ran:
+    """One run of pytest.
+
+    Attributes:
+        stdout: of the run.
+        outcomes: ``passed``, ``skipped`` or ``failed``, by test.
+        said: why a test was skipped or failed, likewise.
+    """
+
+    stdout: str
+    outcomes: dict[str, str]
+    said: dict[str, str]
+
+
+def run_pytest(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        env={
+            **os.environ,
+            "COLUMNS": "200",
+            "OMP_NUM_THREADS": "1",
+            "ESRBENCH_CACHE": str(repository / "cache"),
+        },
     )
-    assert outcomes(done) == {"passed": 2}, done.stdout
+
+
+def outcomes_of(repository: Path, *arguments: str) -> Ran:
+    done = run_pytest(repository, *arguments, "--junit-xml=report.xml")
+    assert (repository / "report.xml").is_file(), done.stdout + done.stderr
+    ran = Ran(done.stdout, {}, {})
+    for case in ET.parse(repository / "report.xml").iter("testcase"):  # noqa: S314 - our own
+        name = str(case.get("name"))
+        bad = next((each for each in case if each.tag in {"failure", "error", "skipped"}), None)
+        ran.outcomes[name] = "passed" if bad is None else bad.tag.replace("failure", "failed")
+        ran.said[name] = "" if bad is None else f"{bad.get('message')}\n{bad.text}"
+    return ran
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with networks in a module that its conftest imports, and in other places."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def updated(repository: Path) -> Ran:
+    """The baseline is made."""
+    return outcomes_of(repository, "--esrbench-update", "test_gate.py::test_gate")
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path, updated: Ran) -> Ran:
+    """Every test of the repository once, with a baseline to compare with."""
+    assert updated.outcomes == {"test_gate": "skipped"}
+    for path in HR, LR:
+        (repository / path).parent.mkdir(parents=True)
+    for index, width in enumerate((64, 96)):
+        noise = np.random.default_rng(index).integers(0, 256, (16, width // 4, 3), dtype=np.uint8)
+        hr = upscale(noise, 4, border="mirror")
+        cv2.imwrite(str(repository / HR.format(index)), hr)
+        cv2.imwrite(str(repository / LR.format(index)), downscale(hr, 4, border="mirror"))
+    return outcomes_of(repository, "--esrbench", "-s", "--benchmark-json=stored.json")
+
+
+def test_counts_are_those_of_hand_computation_and_are_taken_once(ran: Ran) -> None:
+    tests = ("test_parameters", "test_the_same_once_more", "test_another_input_and_scale")
+    assert [ran.outcomes[name] for name in tests] == ["passed"] * 3, ran.stdout
+    counted = re.findall(r"^counted for (\w+)", ran.stdout, re.MULTILINE)
+    assert [counted.count(name) for name in tests] == [1, 0, 1]
+
+
+def test_networks_of_conftest_and_of_test_modules_are_found_by_workers(ran: Ran) -> None:
+    assert ran.outcomes["test_networks_of_conftest_and_of_test_modules"] == "passed", ran.stdout
+
+
+@pytest.mark.parametrize("test", WRONG)
+def test_what_goes_wrong_fails_in_words(ran: Ran, test: str) -> None:
+    assert ran.outcomes[test] == "failed"
+    assert WRONG[test] in ran.said[test]
+    assert "Traceback" not in ran.stdout
+    assert "pytest_plugin.py" not in ran.stdout
+    assert "efficiency.py" not in ran.stdout
+
+
+def test_scores_are_means_over_images(ran: Ran, repository: Path) -> None:
+    found = re.search("^scores (.*)", ran.stdout, re.MULTILINE)
+    assert found, ran.stdout
+    images = [_score(repository, index) for index in range(2)]
+    for said, metric in zip(found[1].split(), ("psnr_rgb", "psnr_y", "ssim_y"), strict=True):
+        assert float(said) == pytest.approx(sum(getattr(each, metric) for each in images) / 2)
+    assert not (repository / "results").exists()
+
+
+def _score(repository: Path, index: int) -> ImageScore:
+    """Of MATLAB's bicubic enlargement of an image's LR version."""
+    hr, lr = (read_rgb(repository / path.format(index)) for path in (HR, LR))
+    sr = upscale(lr, 4, border="mirror")
+    return score_image(sr, hr, scale=4, definition=Protocol().quality, image=str(index))
+
+
+def test_runtimes_are_stored_with_what_makes_them_comparable(ran: Ran, repository: Path) -> None:
+    assert ran.outcomes["test_benchmark_asked_for"] == "passed"
+    assert ran.outcomes["test_benchmark_found"] == "passed"
     first, second = json.loads((repository / "stored.json").read_text())["benchmarks"]
     assert (first["stats"]["rounds"], second["stats"]["rounds"]) == (4, 3)
     assert first["stats"]["min"] > 0
@@ -334,45 +291,117 @@ def test_found(efficiency):
     threads = stored["environment"]["threads"]
     protocol = Protocol(threads=threads, counted_input=(16, 16), latency=None)
     assert stored["protocol_digest"] == protocol.digest()
-    code = hashlib.sha256((repository / "mynet.py").read_bytes()).hexdigest()
+    code = hashlib.sha256(FILES["mynet.py"].encode()).hexdigest()
     assert stored["code_sha256"] == hashlib.sha256(f"mynet\0{code}\0".encode()).hexdigest()
 
 
-def test_without_pytest_benchmark_only_benchmark_fails(run_pytest: RunPytest) -> None:
-    done = run_pytest(
-        f"""
-def test_counts(efficiency):
-    assert efficiency.params("mynet") == {PARAMS}
-
-def test_found(efficiency):
-    efficiency.benchmark("mynet")
-""",
-        "--esrbench",
-        "-p",
-        "no:benchmark",
-    )
-    assert outcomes(done) == {"passed": 1, "failed": 1}, done.stdout
-    assert "which is not here\nInstall pytest-benchmark." in done.stdout
-    assert "Traceback" not in done.stdout
+def test_a_baseline_is_written_and_compared_with(ran: Ran, updated: Ran, repository: Path) -> None:
+    assert "mynet x4: new" in updated.said["test_gate"]
+    counts = json.loads((repository / "kept.json").read_text())["entries"]["mynet x4"]["counts"]
+    assert counts["params"] == PARAMS
+    assert ran.outcomes["test_gate"] == "passed", ran.stdout
+    assert ran.outcomes["test_random_weights_have_no_score_to_compare"] == "skipped"
+    assert "nothing was compared" in ran.said["test_random_weights_have_no_score_to_compare"]
 
 
-def test_several_processes_of_pytest(run_pytest: RunPytest) -> None:
-    done = run_pytest(
-        f"""
+@pytest.mark.slow
+def test_regressions_fail_also_with_other_options_of_pytest(ran: Ran, repository: Path) -> None:
+    """Several processes, the other way to import tests, and no pytest-benchmark."""
+    assert ran.outcomes["test_gate"] == "passed"
+    (repository / "mynet.py").write_text(FILES["mynet.py"].replace(*LARGER, 1))
+    tests = ("test_gate.py::test_gate", "test_benchmark.py::test_benchmark_found")
+    counts = "test_counts.py::test_parameters"
+    options = ("--numprocesses=2", "--import-mode=importlib", "-p", "no:benchmark")
+
+    again = outcomes_of(repository, "--esrbench", *options, *tests, counts, "inner")
+
+    assert again.outcomes == {
+        "test_gate": "failed",
+        "test_benchmark_found": "failed",
+        "test_parameters": "failed",
+        "test_networks_of_conftest_and_of_test_modules": "passed",
+    }, again.stdout
+    # Every metric has a line, those that are as they were too.
+    said = again.said["test_gate"]
+    assert re.search(r"mynet x4 +Params +regressed +1,344 then, 1,356 now", said)
+    assert re.search(r"mynet x4 +Buffers +unchanged", said)
+    assert "Regression: compared with kept.json" in said
+    assert "assert 1356 == 1344" in again.said["test_parameters"]
+    assert "which is not here\nInstall pytest-benchmark." in again.said["test_benchmark_found"]
+    assert "pytest_plugin.py" not in again.stdout
+    assert "Traceback" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("verdict", "strict", "raised"),
+    [
+        ("unchanged", True, None),
+        ("incomparable", False, pytest.skip.Exception),
+        ("incomparable", True, pytest.fail.Exception),
+        ("regressed", False, pytest.fail.Exception),
+        ("failed", False, pytest.fail.Exception),
+    ],
+)
+def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verdict: Verdict,
+    *,
+    strict: bool,
+    raised: type[BaseException] | None,
+) -> None:
+    finding = Finding(entry="net", scale=4, metric="params", verdict=verdict, reason="so it is")
+    report = GateReport(baseline="canned", findings=(finding,))
+    monkeypatch.setattr(harness.efficiency, "check_baseline", lambda *_: report)
+    write_baseline(Baseline(), tmp_path / "kept.json")
+    efficiency = Efficiency(request, {})
+
+    if raised is None:
+        assert efficiency.no_regression("net", baseline=tmp_path / "kept.json") == report
+        return
+    with pytest.raises(raised, match=f"net x4 +Params +{verdict} +so it is"):
+        efficiency.no_regression("net", baseline=tmp_path / "kept.json", strict=strict)
+
+
+def test_without_the_option_tests_that_measure_are_skipped_and_nothing_heavy_is_imported(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "test_efficiency.py").write_text("""
 import pytest
 
-@pytest.mark.parametrize("number", range(2))
-def test_counts(efficiency, number):
-    assert efficiency.params("mynet") == {PARAMS}
-""",
-        "--esrbench",
-        "--numprocesses=2",
-        "-p",
-        "no:benchmark",
+def test_plain():
+    pass
+
+def test_counts(efficiency):
+    assert efficiency.params("mynet") == 0
+
+@pytest.mark.esrbench
+def test_marked():
+    assert False
+""")
+    script = """
+import sys, pytest
+code = pytest.main(["-p", "no:cacheprovider", "-rs", "--strict-markers"])
+heavy = {"torch", "numpy", "cv2", "pandas", "pydantic", "fvcore"} & set(sys.modules)
+print("heavy:", sorted(heavy), "code:", int(code))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
     )
-    assert outcomes(done) == {"passed": 2}, done.stdout
+    assert " 1 passed, 2 skipped " in done.stdout
+    assert done.stdout.count("measures networks: run pytest with --esrbench") == 2
+    assert done.stdout.endswith("heavy: [] code: 0\n"), done.stdout
 
 
-def test_the_mark_is_documented(run_pytest: RunPytest) -> None:
-    done = run_pytest("", "--markers")
+def test_a_run_without_the_plugin_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "test_plain.py").write_text("def test_plain(): pass\n")
+    done = run_pytest(tmp_path, "-p", "no:esrbench")
+    assert " 1 passed " in done.stdout
+    refused = run_pytest(tmp_path, "-p", "no:esrbench", "--esrbench")
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_mark_is_documented(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "--markers")
     assert "@pytest.mark.esrbench: measures networks" in done.stdout

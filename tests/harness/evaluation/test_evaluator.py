@@ -11,7 +11,15 @@ from skimage.metrics import peak_signal_noise_ratio
 from harness.evaluation.suite import run_suite
 from harness.imaging.codecs import read_rgb
 from harness.metrics import METRICS
-from harness.records import Absent, Complexity, Latency, LatencySamples, Quality, Value
+from harness.records import (
+    Absent,
+    Complexity,
+    Latency,
+    LatencySamples,
+    Quality,
+    Trust,
+    Value,
+)
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -89,6 +97,11 @@ def test_scores_are_those_of_an_independent_library(
         assert score.psnr_rgb == pytest.approx(expected, abs=1e-9)
     scores = [score.psnr_rgb for score in record.quality.images]
     assert record.measured("psnr_rgb") == pytest.approx(np.mean(scores))  # type: ignore[arg-type]
+    # Nearest neighbours do with every variant what they do with the image.
+    assert isinstance(record.trust, Trust)
+    assert record.trust.variant_images == 2
+    assert record.trust.variant_psnr_rgb == record.trust.clean_psnr_rgb
+    assert record.trust.repeated_ratio is None or record.trust.repeated_ratio > 0
     assert "outputs-differ" not in {notice.code for notice in record.notices}
 
 
@@ -109,6 +122,12 @@ def test_what_was_timed_must_be_what_was_scored(
     record = measure(describe("RandomWithoutWeights"))
     notice = next(notice for notice in record.notices if notice.code == "outputs-differ")
     assert "on 2 images, image0 among them" in notice.message
+    # Another run's noise: no two scores of it are alike, and those of the timed pass count.
+    assert isinstance(record.quality, Quality)
+    assert isinstance(record.latency, Latency)
+    assert isinstance(record.trust, Trust)
+    assert record.trust.variant_images == 2
+    assert record.trust.clean_psnr_rgb != record.trust.variant_psnr_rgb
 
 
 def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -41,9 +42,6 @@ class FakeSession:
     started = 0
     code = "0" * 64
 
-    def __init__(self, *, timeout_seconds: float) -> None:
-        assert timeout_seconds > 0
-
     def __enter__(self) -> Self:
         type(self).started += 1
         return self
@@ -78,12 +76,29 @@ class FakeSession:
         )
 
 
+class FakeWall:
+    """Behind which are such workers."""
+
+    def __init__(self, choice: str, session: type[FakeSession]) -> None:
+        assert choice == "auto"
+        self.sandbox = SimpleNamespace(tier="landlock")
+        self.session = session
+
+    def worker(
+        self, *networks: tuple[object, object], protocol: Protocol, timeout_seconds: float
+    ) -> FakeSession:
+        assert len(networks) == 2
+        assert protocol == SMALL
+        assert timeout_seconds > 0
+        return self.session()
+
+
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
     class Session(FakeSession):
         asked: list[dict[str, Any]] = []
 
-    monkeypatch.setattr(races, "WorkerSession", Session)
+    monkeypatch.setattr(races, "open_wall", lambda choice: FakeWall(choice, Session))
     return Session
 
 
@@ -108,6 +123,7 @@ def test_a_race_is_decided(
     assert record.estimate.ratio == pytest.approx(ratio, abs=0.01)
     assert (record.candidate.name, record.baseline.name) == ("nearest", "plain")
     assert record.candidate.weights.source == "random"
+    assert record.environment.isolation == "landlock"
     assert seen[-1] == (record.timed_pairs, 600)
     assert len(record.processes) == session.started
     assert record.notices == ()

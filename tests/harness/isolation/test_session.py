@@ -208,10 +208,11 @@ def test_the_worker_inherits_no_descriptor_but_its_pipes(
     # Requests, replies, and the log as stdout and stderr.
     assert len(pipes) == 4
     assert kinds.count(os.devnull) == 1
-    assert sorted(kind.split()[0] for kind in kinds if "memfd" in kind) == [
+    # Python keeps a second descriptor of what it maps.
+    assert {kind.split()[0] for kind in kinds if "memfd" in kind} == {
         "/memfd:esrbench-lr",
         "/memfd:esrbench-sr",
-    ]
+    }
 
 
 def test_a_models_folder_of_the_user_s_does_not_hide_ours(

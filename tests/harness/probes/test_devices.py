@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -179,6 +180,7 @@ class FakeAllocator:
             "is_available": lambda: True,
             "current_device": lambda: 0,
             "get_device_name": lambda _: "fake",
+            "get_device_properties": lambda _: SimpleNamespace(uuid="1f2e"),
             "synchronize": lambda _: None,
             "empty_cache": self.empty_cache,
             "memory_allocated": lambda _: self.now,

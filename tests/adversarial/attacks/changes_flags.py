@@ -1,0 +1,12 @@
+"""Switch a shortcut of lower precision on for everything that follows."""
+
+import torch
+from common import Honest
+from torch import Tensor
+
+
+class Net(Honest):
+    def forward(self, lr: Tensor) -> Tensor:
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.mkldnn.conv.fp32_precision = "bf16"
+        return self.honest(lr)

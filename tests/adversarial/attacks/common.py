@@ -1,0 +1,97 @@
+"""What the attacks share: an honest network to hide behind, and a way to the worker's insides.
+
+It lies beside every attack's ``model.py``.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import struct
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+
+class Honest(nn.Module):
+    """Bicubic and a small learned residual; some 25 ms of real work at 32x48 in one thread."""
+
+    def __init__(self, scale: int = 4, rounds: int = 30) -> None:
+        super().__init__()
+        self.scale = scale
+        self.rounds = rounds
+        self.head = nn.Conv2d(3, 48, 3, padding=1)
+        self.body = nn.Conv2d(48, 48, 3, padding=1)
+        self.tail = nn.Conv2d(48, 3 * scale**2, 3, padding=1)
+
+    def work(self, lr: Tensor) -> Tensor:
+        """Residual of (N, 3, H, W)."""
+        features = self.head(lr)
+        for _ in range(self.rounds):
+            features = torch.tanh(self.body(features))
+        return functional.pixel_shuffle(self.tail(features), self.scale)
+
+    def cheap(self, lr: Tensor) -> Tensor:
+        """A much worse image in next to no time."""
+        return functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
+
+    def honest(self, lr: Tensor) -> Tensor:
+        """What an honest network gives for (N, 3, H, W)."""
+        large = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
+        return large + self.work(lr)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale (N, 3, H, W)."""
+        return self.honest(lr)
+
+
+def is_noise(lr: Tensor) -> bool:
+    """Whether neighbours have nothing to do with one another."""
+    return bool((lr[..., 1:] - lr[..., :-1]).abs().mean() > 0.15)
+
+
+def objects(name: str) -> Iterator[Any]:
+    """Objects of the worker by the name of their class."""
+    for each in gc.get_objects():
+        if type(each).__name__ == name:
+            yield each
+
+
+@cache
+def pipe() -> int:
+    """The descriptor on which the worker answers."""
+    return int(next(objects("Channel"))._write_fd)
+
+
+def say(document: bytes, length: int | None = None) -> None:
+    """Write a frame into that pipe, whatever it holds."""
+    frame = struct.pack(">I", len(document) if length is None else length) + document
+    while frame:
+        try:
+            frame = frame[os.write(pipe(), frame) :]
+        except BlockingIOError:
+            continue
+
+
+def tell(**message: Any) -> None:
+    """Write an answer."""
+    say(json.dumps(message).encode())
+
+
+def asked() -> dict[str, Any]:
+    """The request that is being answered: its command and what of its fields can be seen."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if "request" in frame.f_locals and hasattr(frame.f_locals["request"], "command"):
+            return dict(frame.f_locals["request"])
+        frame = frame.f_back
+    return {}

@@ -1,0 +1,5 @@
+"""An honest network."""
+
+from common import Honest as Net
+
+__all__ = ["Net"]

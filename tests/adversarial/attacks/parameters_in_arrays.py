@@ -1,0 +1,21 @@
+"""Keep the weights in arrays of numpy."""
+
+import torch
+from common import Honest
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Net(nn.Module):
+    def __init__(self, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+        honest = Honest(scale)
+        self.kept = [
+            each.weight.detach().numpy() for each in (honest.head, honest.body, honest.tail)
+        ]
+
+    def forward(self, lr: Tensor) -> Tensor:
+        for kept in self.kept:
+            lr = functional.conv2d(lr, torch.from_numpy(kept).to(lr.device), padding=1)
+        return functional.pixel_shuffle(lr, self.scale)

@@ -1,0 +1,229 @@
+"""Attacks as submissions: from a source file and a row of ``attacks.toml`` to a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from harness.catalog.networks import resolve_weights
+from harness.catalog.registry import Registry
+from harness.catalog.submissions import register_submissions
+from harness.imaging.resize import downscale
+from harness.isolation.sandbox import obstacle
+from harness.isolation.wall import open_wall
+from harness.protocol import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.isolation.sandbox import IsolationChoice
+    from harness.isolation.session import WorkerSession
+    from harness.isolation.wall import Wall
+    from harness.records import Tier
+
+    Arrays = Mapping[str, npt.NDArray[Any]]
+
+HERE = Path(__file__).parent
+TABLE = tomllib.loads((HERE / "attacks.toml").read_text())
+CHOICES: dict[Tier, IsolationChoice] = {
+    "bubblewrap": "require-bwrap",
+    "landlock": "landlock",
+    "subprocess": "subprocess",
+}
+SCALE = 4
+SIDES = (32, 48)
+"""LR height and width of the images and of the fixed input."""
+
+
+def tier_of(choice: IsolationChoice) -> Tier:
+    return next(tier for tier, known in CHOICES.items() if known == choice)
+
+
+def best_tier() -> Tier:
+    return next(tier for tier in CHOICES if obstacle(tier) is None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for ``KIND_attack`` every row of that kind."""
+    for kind, rows in TABLE.items():
+        name = f"{kind}_attack"
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, rows, ids=[row["name"] for row in rows], scope="module")
+    if "tier" in metafunc.fixturenames:
+        metafunc.parametrize("tier", CHOICES, scope="module", indirect=True)
+
+
+@pytest.fixture(scope="module")
+def tier(request: pytest.FixtureRequest) -> Tier:
+    """Each tier that this machine has."""
+    chosen: Tier = request.param
+    found = obstacle(chosen)
+    if found is not None:
+        pytest.skip(f"{chosen} does not work on this machine: {found.reason}")
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def wall(tier: Tier) -> Wall:
+    """The wall of a tier."""
+    return open_wall(CHOICES[tier])
+
+
+def honest_weights(scale: int = SCALE) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights of ``common.Honest``, drawn from a seed, whose residual is below a level."""
+    rng = np.random.default_rng(0)
+    layers = {"head": (48, 3), "body": (48, 48), "tail": (3 * scale**2, 48)}
+    weights = {}
+    for name, (out, into) in layers.items():
+        size = 1e-5 if name == "tail" else 0.3 / np.sqrt(9 * into)
+        drawn = rng.normal(0, size, (out, into, 3, 3))
+        weights[f"{name}.weight"] = drawn.astype(np.float32)
+        weights[f"{name}.bias"] = np.zeros(out, np.float32)
+    return weights
+
+
+def write_submission(
+    folder: Path,
+    source: Path,
+    *,
+    weights: Arrays | None,
+    model: Mapping[str, Any] | None = None,
+    weights_name: str = "weights.safetensors",
+    content: bytes | None = None,
+    declared: Mapping[str, Any] | None = None,
+) -> None:
+    """A submission's folder.
+
+    Args:
+        folder: to make; its name is the entry's.
+        source: of ``model.py``, whose ``Net`` is the network.
+        weights: that are stored as safetensors, or None.
+        model: keys of ``[model]`` beside the usual.
+        weights_name: name of the weights file.
+        content: of the weights file, instead of ``weights``.
+        declared: keys of ``[weights]``, instead of the file's own.
+    """
+    folder.mkdir(parents=True)
+    shutil.copy(source, folder / "model.py")
+    shutil.copy(HERE / "attacks" / "common.py", folder)
+    table = {"name": folder.name, "factory": "model:Net", "scales": [SCALE], **(model or {})}
+    lines = ["schema = 1", "[model]", *_toml(table)]
+    if weights is not None or content is not None:
+        path = folder / weights_name
+        if content is None:
+            save_file(
+                {key: np.ascontiguousarray(each) for key, each in (weights or {}).items()}, path
+            )
+        else:
+            path.write_bytes(content)
+        path.chmod(0o644)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        facts = {"file": weights_name, "bytes": path.stat().st_size, "sha256": digest}
+        lines += ["[weights]", *_toml({**facts, **(declared or {})})]
+    lines += ["[team]", *_toml({"name": "cheats", "contact": "nobody"})]
+    (folder / "submission.toml").write_text("\n".join(lines) + "\n")
+
+
+def _toml(table: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} = {{ {', '.join(_toml(value))} }}"
+        if isinstance(value, dict)
+        else f"{key} = {json.dumps(value)}"
+        for key, value in table.items()
+    ]
+
+
+class Submissions:
+    """Folders of submissions, registered as an organiser's are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.honest_weights = honest_weights()
+
+    def source(self, name: str) -> Path:
+        """The module of an attack."""
+        return HERE / "attacks" / f"{name}.py"
+
+    def add(self, name: str, **fields: Any) -> str:
+        """Make a submission of ``attacks/NAME.py``; the name of its entry."""
+        entry = f"cheat-{name}"
+        source = fields.pop("source", self.source(name))
+        fields.setdefault("weights", self.honest_weights)
+        write_submission(self.folder / entry, source, **fields)
+        return entry
+
+    def register(self) -> Registry:
+        """All of them, through the registry's own door."""
+        registry = Registry()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ESRBENCH_SUBMISSIONS", str(self.folder))
+            register_submissions(registry)
+        return registry
+
+
+@pytest.fixture(scope="module")
+def submissions(tmp_path_factory: pytest.TempPathFactory) -> Submissions:
+    """An empty folder of submissions."""
+    return Submissions(tmp_path_factory.mktemp("submissions"))
+
+
+@pytest.fixture(scope="session")
+def small() -> Protocol:
+    """One thread, small inputs."""
+    return Protocol(
+        threads=1, counted_input=SIDES, memory_input=SIDES, counters=("ntire2022", "aten")
+    )
+
+
+@pytest.fixture(scope="module")
+def start(wall: Wall, small: Protocol) -> Callable[..., WorkerSession]:
+    """Starts a worker that may load some entries."""
+
+    def build(*descriptors: ModelDescriptor, hiding: Iterable[Path] = ()) -> WorkerSession:
+        networks = [(each, resolve_weights(each, SCALE)) for each in descriptors]
+        return wall.hiding(hiding).worker(*networks, protocol=small)
+
+    return build
+
+
+def photograph(seed: int, height: int = SCALE * SIDES[0], width: int = SCALE * SIDES[1]) -> Any:
+    """A picture with edges and textures of its own, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.random((9, 12, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 1.2) - 0.5
+    rows, columns = np.mgrid[0:height, 0:width]
+    edges = ((rows * rng.integers(2, 5) + columns * rng.integers(2, 5)) // 40 % 2)[..., None]
+    mixed = 255 * (0.6 * coarse + 0.5 * fine + 0.2 * edges + 0.05)
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of two HR/LR pairs at x4, LR by MATLAB's bicubic."""
+    folder = tmp_path_factory.mktemp("photographs") / "pairs"
+    for index in range(2):
+        hr = photograph(index)
+        lr = downscale(hr, SCALE, border="mirror")
+        for name, image in (("HR/photo{}.png", hr), ("LR_bicubic/X4/photo{}x4.png", lr)):
+            path = folder / name.format(index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image[:, :, ::-1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def attack_table() -> dict[str, Any]:
+    """All rows of ``attacks.toml`` by kind."""
+    return TABLE

@@ -1,0 +1,63 @@
+"""Networks that hide weights or work from counters, as the audit in a worker sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.catalog.networks import resolve_weights
+from harness.isolation.wall import open_wall
+from harness.protocol import Protocol
+from harness.records import Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.isolation.session import WorkerSession
+    from harness.records import Complexity
+
+SCALE = 4
+
+
+@pytest.fixture(scope="module")
+def worker(
+    submissions: Any, attack_table: dict[str, Any], small: Protocol
+) -> Iterator[WorkerSession]:
+    """One worker that counts them all, one after the other."""
+    for name in ("honest", *(row["name"] for row in attack_table["count"])):
+        # Weights do not change counts.
+        submissions.add(name, weights=None)
+    entries = [(entry, resolve_weights(entry, SCALE)) for entry in submissions.register()]
+    with open_wall().worker(*entries, protocol=small, timeout_seconds=120) as session:
+        yield session
+
+
+def counted(session: WorkerSession, submissions: Any, name: str, protocol: Protocol) -> Complexity:
+    entry = submissions.register().get(f"cheat-{name}")
+    session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
+    return session.count_complexity()
+
+
+def test_what_is_hidden_is_named(
+    count_attack: dict[str, Any], worker: WorkerSession, submissions: Any, small: Protocol
+) -> None:
+    protocol = small
+    if count_attack["name"] == "cheap_when_small":
+        # The sizes at which challenges count, and at which their images lie.
+        protocol = Protocol(threads=1, counters=("aten",))
+    complexity = counted(worker, submissions, count_attack["name"], protocol)
+    codes = [notice.code for notice in complexity.notices]
+    assert count_attack["notice"] in codes
+
+
+def test_nothing_is_said_of_an_honest_network(
+    worker: WorkerSession, submissions: Any, small: Protocol
+) -> None:
+    complexity = counted(worker, submissions, "honest", small)
+    assert not isinstance(complexity.audit, Absent)
+    assert complexity.audit.complete
+    assert complexity.notices == ()
+    layers = 9 * (3 * 48 + 48 * 48 + 48 * 48) + 3 * 48
+    assert complexity.params == layers
+    assert complexity.audit.effective_constants == layers

@@ -1,0 +1,108 @@
+"""What a worker may say and give, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness.catalog.networks import resolve_weights
+from harness.isolation.pixels import POISON
+from harness.isolation.session import LOG_BYTES, WorkerError
+from harness.isolation.wall import open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.catalog.registry import ModelDescriptor
+    from harness.isolation.session import WorkerSession
+    from harness.protocol import Protocol
+
+LR = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+SCALE = 4
+SILENCE_SECONDS = 60.0
+SHORT_SECONDS = 1.0
+"""Of attacks that are silent."""
+WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
+
+
+@pytest.fixture(scope="module")
+def attacker(submissions: Any) -> Callable[[str], ModelDescriptor]:
+    """The submission of an attack."""
+
+    def make(name: str) -> ModelDescriptor:
+        entry = f"cheat-{name}"
+        if not (submissions.folder / entry).exists():
+            submissions.add(name)
+        found: ModelDescriptor = submissions.register().get(entry)
+        return found
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def shared_worker(
+    attacker: Callable[[str], ModelDescriptor], attack_table: dict[str, Any], small: Protocol
+) -> Iterator[WorkerSession]:
+    """One worker for all that does not end it."""
+    names = [row["name"] for row in attack_table["session"] if row["status"] in WORKER_GOES_ON]
+    entries = [attacker(name) for name in ("honest", *names)]
+    networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
+    session = open_wall().worker(*networks, protocol=small, timeout_seconds=SILENCE_SECONDS)
+    session.limits = replace(session.limits, memory_bytes=2 << 30)
+    with session:
+        yield session
+
+
+def load(session: WorkerSession, entry: ModelDescriptor, protocol: Protocol) -> None:
+    session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
+
+
+def test_an_attack_has_its_status(
+    session_attack: dict[str, Any],
+    attacker: Callable[[str], ModelDescriptor],
+    small: Protocol,
+    request: pytest.FixtureRequest,
+) -> None:
+    entry = attacker(session_attack["name"])
+    if session_attack["status"] in WORKER_GOES_ON:
+        session: WorkerSession = request.getfixturevalue("shared_worker")
+        load(session, entry, small)
+        with pytest.raises(WorkerError, match=session_attack["says"]) as caught:
+            session.forward(LR)
+        # Whoever comes next is measured as if nothing had been.
+        load(session, attacker("honest"), small)
+        assert session.forward(LR).sr.shape == (128, 192, 3)
+    else:
+        networks = (entry, resolve_weights(entry, SCALE))
+        with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as own:
+            load(own, entry, small)
+            if session_attack["status"] == "timeout":
+                own.timeout_seconds = SHORT_SECONDS
+            with pytest.raises(WorkerError, match=session_attack["says"]) as caught:
+                own.forward(LR)
+            assert caught.value.fatal
+    assert caught.value.kind == session_attack["status"]
+    # What a worker says is quoted; it must not move the reader's cursor.
+    assert "\x1b" not in caught.value.message
+
+
+def test_an_attack_changes_nothing_of_what_is_scored(
+    delivery_attack: dict[str, Any],
+    attacker: Callable[[str], ModelDescriptor],
+    shared_worker: WorkerSession,
+    small: Protocol,
+) -> None:
+    load(shared_worker, attacker("honest"), small)
+    honest = shared_worker.forward(LR).sr
+    entry = attacker(delivery_attack["name"])
+    networks = (entry, resolve_weights(entry, SCALE))
+    with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
+        load(session, entry, small)
+        delivery = session.forward(LR)
+    expected = {"honest": honest, "zeros": 0 * honest, "poison": 0 * honest + POISON}
+    assert np.array_equal(delivery.sr, expected[delivery_attack["delivers"]])
+    assert delivery_attack.get("log", "") in session.log_tail
+    assert len(session.log_tail) <= LOG_BYTES

@@ -1,0 +1,190 @@
+"""Cheats that only a whole run finds out, and honest networks that it must not accuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness.evaluation.suite import plan_suite, run_suite
+from harness.imaging.codecs import read_rgb
+from harness.isolation.sandbox import obstacle
+from harness.protocol import LatencyDesign, TrustDesign
+from harness.records import RANKED_STATUSES, Absent, Trust
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from harness.isolation.sandbox import IsolationChoice
+    from harness.protocol import Protocol
+    from harness.records import RunRecord, Tier
+
+SCALE = 4
+GATE_DB = 25.5
+"""Between what an honest network reaches here, 26.9 dB, and what a cheap one does, 24.1 dB."""
+FALLBACKS: dict[Tier, IsolationChoice] = {"landlock": "landlock", "subprocess": "subprocess"}
+AT_FALLBACKS: dict[Tier, str] = {"landlock": "memorise_exact", "subprocess": "honest"}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def timed(small: Protocol) -> Protocol:
+    """Some rounds, and no end before all of them."""
+    design = LatencyDesign(
+        warmup_rounds=2,
+        max_warmup_rounds=4,
+        min_rounds=6,
+        max_rounds=6,
+        target_half_width=0,
+        budget_seconds=60,
+    )
+    return small.model_copy(update={"latency": design, "counters": ("aten",)})
+
+
+def memorised(photographs: Path, honest: dict[str, Any], what: str) -> dict[str, Any] | None:
+    """Weights of an attack: the honest ones, and what of the test images it keeps in them."""
+    if what == "none":
+        return None
+    kept: dict[str, npt.NDArray[np.float32]] = {}
+    folders = {"answers": "HR", "keys": "LR_bicubic/X4"}
+    names = {"answers": ("answers", "keys"), "keys": ("keys",), "honest": ()}[what]
+    for name in names:
+        images = [read_rgb(path) for path in sorted((photographs / folders[name]).iterdir())]
+        stacked = np.stack(images).transpose(0, 3, 1, 2)
+        kept[name] = (stacked / 255).astype(np.float32)
+    return {**honest, **kept}
+
+
+def add(submissions: Any, photographs: Path, row: dict[str, Any]) -> str:
+    weights = memorised(photographs, submissions.honest_weights, row.get("weights", "honest"))
+    model: dict[str, Any] = {"prepare": "model:fold"} if row["name"] == "prepared" else {}
+    if "rounds" in row:
+        model["kwargs"] = {"rounds": row["rounds"]}
+    entry: str = submissions.add(row["name"], weights=weights, model=model)
+    return entry
+
+
+def run(
+    *,
+    submissions: Any,
+    names: list[str],
+    photographs: Path,
+    protocol: Protocol,
+    choice: IsolationChoice,
+    results: Path,
+) -> dict[str, RunRecord]:
+    suite = plan_suite(
+        submissions.register(),
+        names,
+        [str(photographs)],
+        SCALE,
+        weights={},
+        protocol=protocol,
+        isolation=choice,
+    )
+    found = run_suite(suite, Store(results), timeout_seconds=120)
+    return {record.entry.name.removeprefix("cheat-"): record for record in found}
+
+
+@pytest.fixture(scope="module")
+def records(
+    submissions: Any,
+    attack_table: dict[str, Any],
+    photographs: Path,
+    timed: Protocol,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, RunRecord]:
+    """Records of every cheat and every honest network, run as one suite at the best tier."""
+    rows = [*attack_table["suite"], *attack_table["control"]]
+    names = [add(submissions, photographs, row) for row in rows]
+    results = tmp_path_factory.mktemp("results")
+    return run(
+        submissions=submissions,
+        names=names,
+        photographs=photographs,
+        protocol=timed,
+        choice="auto",
+        results=results,
+    )
+
+
+def check(record: RunRecord, row: dict[str, Any]) -> None:
+    if "quality" in row:
+        psnr = record.measured("psnr_rgb")
+        assert psnr is not None
+        assert (psnr > GATE_DB) is (row["quality"] == "good")
+    if "notice" in row:
+        assert row["notice"] in {notice.code for notice in record.notices}
+
+
+def test_a_cheat_has_its_status(
+    suite_attack: dict[str, Any], records: dict[str, RunRecord]
+) -> None:
+    record = records[suite_attack["name"]]
+    assert record.status in suite_attack["status"], record.cause
+    assert record.ranked is (record.status in RANKED_STATUSES)
+    check(record, suite_attack)
+    if "busy" in suite_attack:
+        # Others may leave it little of the second CPU, and then it gained little.
+        assert isinstance(record.trust, Trust)
+        busy = record.trust.forward_cpus
+        assert busy is not None
+        assert busy > suite_attack["busy"]
+        assert (record.status == "suspect-hidden-work") is (busy > 1 + TrustDesign().extra_cpus)
+
+
+def test_an_honest_network_is_not_accused(
+    control_attack: dict[str, Any], records: dict[str, RunRecord]
+) -> None:
+    record = records[control_attack["name"]]
+    # A network of microseconds is too short for any claim of its own to be confirmed.
+    statuses = {"ok", "timing-disputed"} if control_attack["name"] == "nearest" else {"ok"}
+    assert record.status in statuses, (record.cause, record.notices)
+    check(record, control_attack)
+
+
+def test_a_disputed_time_is_replaced_by_the_evaluator_s(records: dict[str, RunRecord]) -> None:
+    lying, honest = records["patched_answer"], records["honest"]
+    trusted = lying.measured("runtime_trusted")
+    assert trusted is not None
+    assert lying.measured("runtime_images") == trusted
+    assert isinstance(lying.trust, Trust)
+    assert lying.trust.claimed_seconds < 1e-5 < trusted
+    assert isinstance(honest.trust, Trust)
+    # It does 30 of 100 rounds of the same work, so that the lie gained it nothing.
+    assert trusted > 0.15 * honest.trust.claimed_seconds
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_statuses_are_the_same_behind_a_weaker_wall(
+    *,
+    fallback: Tier,
+    attack_table: dict[str, Any],
+    submissions: Any,
+    records: dict[str, RunRecord],
+    photographs: Path,
+    timed: Protocol,
+    tmp_path: Path,
+) -> None:
+    found = obstacle(fallback)
+    if found is not None:
+        pytest.skip(f"{fallback} does not work on this machine: {found.reason}")
+    rows = {row["name"]: row for row in (*attack_table["suite"], *attack_table["control"])}
+    names = [f"cheat-{AT_FALLBACKS[fallback]}"]
+    weaker = run(
+        submissions=submissions,
+        names=names,
+        photographs=photographs,
+        protocol=timed,
+        choice=FALLBACKS[fallback],
+        results=tmp_path / "results",
+    )
+    for name, record in weaker.items():
+        assert record.environment.isolation == fallback
+        assert record.status in rows[name].get("status", ["ok"]), record.cause
+        assert not isinstance(records[name].quality, Absent)
+        assert record.quality == records[name].quality

@@ -1,0 +1,154 @@
+"""What a submission can do to the machine it runs on, behind each kind of wall."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import harness
+from harness.catalog.networks import resolve_weights
+from harness.isolation.sandbox import INHERITED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.isolation.session import WorkerSession
+    from harness.protocol import Protocol
+    from harness.records import Tier
+
+HERE = Path(__file__).parent
+PATIENCE_SECONDS = 5.0
+
+
+def processes_named(name: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "comm").read_text().strip() == name:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def survivors(name: str) -> list[int]:
+    """Processes of a name that are still there after a while; they are ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (alive := processes_named(name)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for pid in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return alive
+
+
+def secret_of_ours() -> str:
+    """A variable that we were started with and that no worker has a use for."""
+    ours = Path("/proc/self/environ").read_text().split("\0")
+    return next(
+        each for each in ours if "=" in each and not INHERITED.fullmatch(each.split("=")[0])
+    )
+
+
+@pytest.fixture(scope="module")
+def listeners() -> Iterator[dict[str, Any]]:
+    """Servers of this machine that wait for calls."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        for each in (tcp, udp):
+            each.bind(("127.0.0.1", 0))
+        tcp.listen()
+        udp.settimeout(PATIENCE_SECONDS)
+        name = f"esrbench-{secrets.token_hex(4)}"
+        with socket.socket(socket.AF_UNIX) as abstract:
+            abstract.bind("\0" + name)
+            abstract.listen()
+            yield {"tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1], "abstract": name}
+
+
+@pytest.fixture(scope="module")
+def came_of_it(
+    *,
+    tier: Tier,
+    submissions: Any,
+    start: Callable[..., WorkerSession],
+    small: Protocol,
+    photographs: Path,
+    listeners: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, dict[str, str]]:
+    """What came of every attempt, all of them made by one worker while it loads."""
+    results = tmp_path_factory.mktemp("results") / "results"
+    (results / "runs").mkdir(parents=True)
+    (results / "runs" / "theirs.json").write_text('{"psnr": 27}')
+    own = submissions.folder / submissions.add(f"wall-{tier}", source=HERE / "attacks" / "wall.py")
+    other = submissions.folder / submissions.add(f"other-{tier}", source=HERE / "attacks/honest.py")
+    shutil.copytree(HERE / "attempts", own / "attempts")
+    hr = (photographs / "HR" / "photo0.png").resolve()
+    (own / "innocent.png").symlink_to(hr)
+    facts = {
+        "hr": str(hr),
+        "lr": str(photographs / "LR_bicubic/X4/photo0x4.png"),
+        "own": str(own),
+        "other": str(other),
+        "results": str(results),
+        "harness": str(harness.__file__),
+        "evaluator": os.getpid(),
+        "secret": secret_of_ours(),
+        "daemon": f"d-{secrets.token_hex(5)}",
+        **listeners,
+    }
+    (own / "facts.json").write_text(json.dumps(facts))
+    descriptor = submissions.register().get(own.name)
+    stray = os.open(hr, os.O_RDONLY)
+    os.set_inheritable(stray, True)
+    try:
+        session = start(descriptor, hiding=[hr.parent, Path(facts["lr"]).parent, results, other])
+        session.limits = replace(
+            session.limits,
+            memory_bytes=4 << 30,
+            file_bytes=8 << 20,
+            temp_bytes=16 << 20,
+            shared_memory_bytes=8 << 20,
+        )
+        with session:
+            weights = resolve_weights(descriptor, 4)
+            session.load(descriptor, 4, weights=weights, protocol=small)
+    finally:
+        os.close(stray)
+    said = [line for line in session.log_tail.splitlines() if line.startswith("attempt ")]
+    found = [json.loads(line.removeprefix("attempt ")) for line in said]
+    alive = survivors(facts["daemon"])
+    outcome = {"survivors": {"outcome": "done" if alive else "denied", "how": str(alive)}}
+    return {each["name"]: each for each in found} | outcome
+
+
+def test_what_a_submission_can_do(
+    wall_attack: dict[str, Any], came_of_it: dict[str, dict[str, str]], tier: Tier
+) -> None:
+    assert came_of_it[wall_attack["name"]]["outcome"] == wall_attack[tier], came_of_it[
+        wall_attack["name"]
+    ]
+
+
+def test_every_attempt_has_a_row() -> None:
+    import tomllib
+
+    rows = tomllib.loads((HERE / "attacks.toml").read_text())["wall"]
+    assert {row["name"] for row in rows} == {path.stem for path in HERE.glob("attempts/*.py")}
+
+
+def test_nothing_survives_a_worker(came_of_it: dict[str, dict[str, str]], tier: Tier) -> None:
+    # A plain process can leave everything that it could be found by, and the banner says so.
+    if tier != "subprocess":
+        assert came_of_it["survivors"]["outcome"] == "denied", came_of_it["survivors"]

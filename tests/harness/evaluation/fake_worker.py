@@ -1,0 +1,75 @@
+"""Workers that answer at once, without a process, so that much else can be tried in seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.isolation.messages import Ready
+from harness.isolation.session import Delivery
+from harness.isolation.wall import Wall
+from harness.records import Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Self
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+SECONDS = 0.002
+DELIVERY_SECONDS = 0.0005
+UNCOUNTED = Absent(kind="unavailable", reason="nothing is counted here")
+
+
+class FakeWorker:
+    """Enlarges by repeating pixels, and says always the same of its time."""
+
+    log_tail = "fake"
+
+    def __init__(self, name: str, on_start: Callable[[str], None]) -> None:
+        self.name = name
+        self.on_start = on_start
+        self.scale = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is there to end."""
+
+    def load(self, _descriptor: Any, scale: int, **_: Any) -> Ready:
+        self.on_start(self.name)
+        self.scale = scale
+        return Ready(parameters=0, threads=1, cpus=(0,), accelerator=None, code_sha256=None)
+
+    def upscale(self, lr: Pixels, _name: str) -> Pixels:
+        return lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+
+    def forward(self, lr: Pixels) -> Delivery:
+        return Delivery(self.upscale(lr, ""), SECONDS + DELIVERY_SECONDS, SECONDS, None)
+
+    def read_memory(self) -> Absent:
+        return UNCOUNTED
+
+    def count_complexity(self) -> Absent:
+        return UNCOUNTED
+
+    def cpu_seconds(self) -> None:
+        return None
+
+
+def use_fake_workers(on_start: Callable[[str], None] = lambda _: None) -> None:
+    """Have every wall give workers that are none; ``on_start`` is told the entry of each."""
+
+    def worker(_self: Wall, *networks: tuple[Any, Any], **_: Any) -> FakeWorker:
+        return FakeWorker(networks[0][0].name, on_start)
+
+    Wall.worker = worker  # type: ignore[assignment, method-assign]

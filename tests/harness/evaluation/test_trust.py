@@ -1,0 +1,358 @@
+"""The evaluator's account and its findings, from samples made by hand."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.evaluation.trust import account, examine, net_seconds
+from harness.protocol import TrustDesign
+from harness.records import (
+    Absent,
+    Latency,
+    LatencySamples,
+    NullSamples,
+    Replicate,
+    Status,
+    Trust,
+    VariantScores,
+)
+
+DESIGN = TrustDesign()
+SMALL, LARGE = (8, 8), (8, 16)
+NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
+"""Medians 12 and 21 ms, median absolute deviations 2 and 1 ms."""
+
+
+def samples(name: str, size: tuple[int, int] = SMALL, **fields: Any) -> LatencySamples:
+    """An input of an honest network that takes 100 ms."""
+    median = float(np.median(NULL[size]))
+    given: dict[str, Any] = {
+        "input_name": name,
+        "lr_size": size,
+        "clock": "monotonic",
+        "first_seconds": 0.3,
+        "warmup_seconds": (0.3,),
+        "steady": True,
+        "seconds": (0.099, 0.1, 0.104),
+        "delivered_seconds": (0.098 + median, 0.1 + median, 0.105 + median),
+        "stopped_by": "max-rounds",
+    }
+    return LatencySamples(**(given | fields))
+
+
+def replicate(*images: LatencySamples, **fields: Any) -> Replicate:
+    given: dict[str, Any] = {
+        "index": 0,
+        "position": 0,
+        "started": datetime(2026, 1, 1, tzinfo=UTC),
+        "cpus": (0,),
+        "cold_start_seconds": 0.3,
+        "fixed": samples("fixed"),
+        "images": images or (samples("a"), samples("b", LARGE)),
+        "null": tuple(
+            NullSamples(lr_size=size, delivered_seconds=each) for size, each in NULL.items()
+        ),
+    }
+    return Replicate(**(given | fields))
+
+
+def latency(*replicates: Replicate) -> Latency:
+    return Latency(
+        session="one",
+        order_seed=0,
+        entries=("net",),
+        variant_seed=0,
+        replicates=replicates or (replicate(),),
+    )
+
+
+def trust_of(*replicates: Replicate, design: TrustDesign = DESIGN) -> Trust:
+    found = account(latency(*replicates), design)
+    assert isinstance(found, Trust)
+    return found
+
+
+def trust(**fields: Any) -> Trust:
+    """An honest entry's account."""
+    given: dict[str, Any] = {
+        "claimed_seconds": 0.1,
+        "trusted_seconds": 0.1,
+        "tolerance_seconds": 0.003,
+        "repeated_ratio": 1.02,
+        "clean_psnr_rgb": 30.0,
+        "variant_psnr_rgb": 30.0,
+        "variant_images": 100,
+        "idle_cpus": 0.0,
+        "forward_cpus": 1.0,
+    }
+    return Trust(**(given | fields))
+
+
+def status(threads: int = 1, design: TrustDesign = DESIGN, **fields: Any) -> str | None:
+    found = examine(trust(**fields), design, threads=threads)
+    return None if found is None else found.status
+
+
+def test_trusted_time_is_delivery_less_the_null_network_s_median_of_its_size() -> None:
+    one = replicate()
+    assert net_seconds(one, samples("a")) == pytest.approx((0.098, 0.1, 0.105))
+    assert net_seconds(one, samples("b", LARGE)) == pytest.approx((0.098, 0.1, 0.105))
+    assert net_seconds(one, samples("c", SMALL, lr_size=(9, 9))) == ()
+
+
+def test_the_account_is_the_mean_over_images_and_processes_of_medians() -> None:
+    slow = samples("a", seconds=(0.2,) * 3, delivered_seconds=(0.412,) * 3)
+    found = trust_of(replicate(), replicate(slow, samples("b", LARGE), index=1))
+    assert found.claimed_seconds == pytest.approx((0.1 + 0.1 + 0.2 + 0.1) / 4)
+    assert found.trusted_seconds == pytest.approx((0.1 + 0.1 + 0.4 + 0.1) / 4)
+
+
+def test_the_tolerance_is_three_percent_or_three_deviations_of_the_null_network() -> None:
+    deviations = [stats.tstd(NULL[size]) for size in (SMALL, LARGE)]
+    found = trust_of()
+    assert found.tolerance_seconds == pytest.approx(3 * np.mean(deviations))
+    generous = TrustDesign(claim_tolerance=0.2)
+    assert trust_of(design=generous).tolerance_seconds == pytest.approx(0.2 * 0.1)
+
+
+def test_a_size_without_a_null_network_leaves_no_trusted_time() -> None:
+    only_small = replicate().null[:1]
+    found = trust_of(replicate(null=only_small))
+    assert found.trusted_seconds is None
+    assert found.tolerance_seconds is None
+    assert found.claimed_seconds == pytest.approx(0.1)
+    # One process without it is enough: a mean over the others is another mean.
+    assert trust_of(replicate(), replicate(null=())).trusted_seconds is None
+
+
+def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
+    lied = replicate(fixed=samples("fixed", seconds=(1e-6, 1e-6, 1e-6)))
+    found = trust_of(lied)
+    assert found.fixed_claimed_seconds == pytest.approx(1e-6)
+    assert found.fixed_trusted_seconds == pytest.approx(0.1)
+    finding = examine(found, DESIGN, threads=1)
+    assert finding is not None
+    assert finding.status == "timing-disputed"
+    assert "at the fixed input" in finding.cause
+
+
+def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
+    first, later = 0.112, 0.057
+    delivered = {"delivered_seconds": (first, later, later)}
+    cached = [samples(name, **delivered) for name in "abc"]
+    found = trust_of(replicate(*cached))
+    assert found.later_ratio == pytest.approx(0.045 / 0.1)
+    finding = examine(found, DESIGN, threads=1)
+    assert finding is not None
+    assert finding.status == "suspect-caching"
+    # Two images say nothing, and one slow first round of three does not either.
+    assert trust_of(replicate(*cached[:2])).later_ratio is None
+    assert trust_of(replicate(cached[0], samples("b"), samples("c"))).later_ratio > 0.9
+
+
+def test_images_without_error_are_suspect_even_where_variants_are_too() -> None:
+    perfect = VariantScores(rounds=3, clean_psnr_rgb=None, variant_psnr_rgb=None, impossible=True)
+    found = trust_of(replicate(samples("a", variants=perfect), samples("b", LARGE)))
+    finding = examine(found, DESIGN, threads=1)
+    assert finding is not None
+    assert finding.status == "suspect-memorising"
+
+
+def test_nothing_timed_has_no_account() -> None:
+    skipped = Absent(kind="skipped", reason="not asked for")
+    assert account(skipped, DESIGN) == skipped
+    failed = Absent(kind="failed", reason="gone")
+    found = account(latency(replicate(images=failed)), DESIGN)
+    assert isinstance(found, Absent)
+    assert examine(found, DESIGN, threads=1) is None
+
+
+def twice(first: float, second: float, null: float = 0.010) -> tuple[tuple[float, float], ...]:
+    """Five pairs whose net times are about these."""
+    return tuple((null + first + 1e-3 * n, null + second + 1e-3 * n) for n in range(5))
+
+
+def test_the_ratio_is_the_longest_second_time_over_the_shortest_first_one() -> None:
+    # Less the null network's shortest time: (50 + 4) / 100 of net milliseconds.
+    cached = samples("a", repeated_seconds=twice(0.1, 0.05))
+    assert trust_of(replicate(cached)).repeated_ratio == pytest.approx(0.54)
+    # Of the input where it is least, be it in another process or at the fixed input.
+    honest = samples("a", repeated_seconds=twice(0.1, 0.1))
+    assert trust_of(replicate(honest)).repeated_ratio == pytest.approx(1.04)
+    fixed = replicate(honest, index=1, fixed=samples("fixed", repeated_seconds=twice(0.1, 0.0)))
+    assert trust_of(replicate(honest), fixed).repeated_ratio == pytest.approx(0.04)
+
+
+def test_one_second_time_like_a_first_one_clears_of_caching() -> None:
+    pairs = (*twice(0.1, 0.01)[:4], (0.11, 0.11))
+    found = trust_of(replicate(samples("a", repeated_seconds=pairs)))
+    assert found.repeated_ratio == pytest.approx(1.0)
+    assert examine(found, DESIGN, threads=1) is None
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        (),
+        # Fresh times that do not rise above the null network's noise of 3 ms say nothing.
+        ((0.012, 0.010),) * 5,
+    ],
+)
+def test_what_was_not_tried_or_cannot_be_told_has_no_ratio(
+    pairs: tuple[tuple[float, float], ...],
+) -> None:
+    assert trust_of(replicate(samples("a", repeated_seconds=pairs))).repeated_ratio is None
+
+
+def test_without_a_null_network_there_is_no_ratio() -> None:
+    repeated = samples("a", repeated_seconds=twice(0.1, 0.01))
+    assert trust_of(replicate(repeated, null=())).repeated_ratio is None
+
+
+def scored(name: str, clean: float | None, varied: float | None, **fields: Any) -> LatencySamples:
+    scores = VariantScores(rounds=3, clean_psnr_rgb=clean, variant_psnr_rgb=varied)
+    return samples(name, variants=scores, **fields)
+
+
+def test_scores_are_means_over_images_and_count_each_image_once() -> None:
+    first = replicate(scored("a", 30.0, 29.0), scored("b", 34.0, 34.0))
+    second = replicate(scored("a", 30.0, 31.0), scored("b", 34.0, 34.0), index=1)
+    found = trust_of(first, second)
+    assert found.clean_psnr_rgb == pytest.approx(32.0)
+    assert found.variant_psnr_rgb == pytest.approx(32.0)
+    assert found.variant_images == 2
+
+
+def test_an_image_without_error_is_infinitely_better_than_its_variants() -> None:
+    memorised = trust_of(replicate(scored("a", None, 26.0), scored("b", 30.0, 30.0)))
+    assert memorised.clean_psnr_rgb is None
+    found = examine(memorised, DESIGN, threads=1)
+    assert found is not None
+    assert found.status == "suspect-memorising"
+    assert "PSNR is infinite on the images and 28.00 dB" in found.cause
+    # Flat images have no error either way.
+    flat = trust_of(replicate(scored("a", None, None), scored("b", 30.0, 30.0)))
+    assert (flat.clean_psnr_rgb, flat.variant_psnr_rgb, flat.variant_images) == (30.0, 30.0, 1)
+    assert examine(flat, DESIGN, threads=1) is None
+
+
+def test_nothing_scored_has_no_scores() -> None:
+    found = trust_of()
+    assert (found.clean_psnr_rgb, found.variant_psnr_rgb, found.variant_images) == (None, None, 0)
+
+
+def test_the_busiest_input_counts() -> None:
+    images = (samples("a", idle_cpus=0.1, forward_cpus=0.9), samples("b", LARGE, idle_cpus=0.6))
+    found = trust_of(replicate(*images, fixed=samples("fixed", forward_cpus=1.7)))
+    assert (found.idle_cpus, found.forward_cpus) == (0.6, 1.7)
+    assert (trust_of().idle_cpus, trust_of().forward_cpus) == (None, None)
+
+
+def test_an_honest_entry_is_left_alone() -> None:
+    assert status() is None
+    bare: dict[str, Any] = dict.fromkeys(
+        ("repeated_ratio", "clean_psnr_rgb", "variant_psnr_rgb", "idle_cpus", "forward_cpus")
+    )
+    assert status(**bare) is None
+    assert status(trusted_seconds=None, tolerance_seconds=None) is None
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "expected"),
+    [
+        ({"repeated_ratio": 0.9}, {"repeated_ratio": 0.899}, "suspect-caching"),
+        ({"idle_cpus": 0.3}, {"idle_cpus": 0.301}, "suspect-hidden-work"),
+        ({"forward_cpus": 1.5}, {"forward_cpus": 1.501}, "suspect-hidden-work"),
+        ({"claimed_seconds": 0.1029}, {"claimed_seconds": 0.1031}, "timing-disputed"),
+        ({"claimed_seconds": 0.0971}, {"claimed_seconds": 0.0969}, "timing-disputed"),
+        # A hundred images: a tenth of what a single one may differ by.
+        ({"clean_psnr_rgb": 30.049}, {"clean_psnr_rgb": 30.051}, "suspect-memorising"),
+    ],
+)
+def test_each_threshold_has_two_sides(
+    inside: dict[str, Any], outside: dict[str, Any], expected: str
+) -> None:
+    assert status(**inside) is None
+    assert status(**outside) == expected
+
+
+@pytest.mark.parametrize("images", [1, 5, 14, 100])
+def test_few_images_may_differ_more_than_many(images: int) -> None:
+    allowed = 0.5 / math.sqrt(images)
+    assert status(clean_psnr_rgb=30 + 0.99 * allowed, variant_images=images) is None
+    suspected = status(clean_psnr_rgb=30 + 1.01 * allowed, variant_images=images)
+    assert suspected == "suspect-memorising"
+    # Variants may score better by anything.
+    assert status(clean_psnr_rgb=20.0, variant_images=images) is None
+
+
+def test_threads_are_the_evaluator_s_to_give() -> None:
+    assert status(threads=2, forward_cpus=2.5) is None
+    assert status(threads=2, forward_cpus=2.51) == "suspect-hidden-work"
+
+
+def test_the_gravest_finding_comes_first() -> None:
+    everything: dict[str, Any] = {
+        "clean_psnr_rgb": 99.0,
+        "repeated_ratio": 0.0,
+        "idle_cpus": 4.0,
+        "claimed_seconds": 0.0,
+    }
+    order = []
+    for field, healed in (
+        ("clean_psnr_rgb", 30.0),
+        ("repeated_ratio", 1.0),
+        ("idle_cpus", 0.0),
+        ("claimed_seconds", 0.1),
+    ):
+        order.append(status(**everything))
+        everything[field] = healed
+    assert order == [
+        "suspect-memorising",
+        "suspect-caching",
+        "suspect-hidden-work",
+        "timing-disputed",
+    ]
+    assert status(**everything) is None
+
+
+def test_a_dispute_names_both_times_and_the_tolerance() -> None:
+    found = examine(trust(claimed_seconds=0.05), DESIGN, threads=1)
+    assert found is not None
+    assert found.cause == (
+        "the worker says 50 ms, the evaluator 100 ms, and they may differ by 3 ms"
+    )
+    assert found.advice is not None
+
+
+def test_every_finding_says_what_to_do() -> None:
+    for fields in ({"clean_psnr_rgb": 99.0}, {"repeated_ratio": 0.0}, {"idle_cpus": 4.0}):
+        found = examine(trust(**fields), DESIGN, threads=1)
+        assert found is not None
+        assert (found.advice or "").endswith(".")
+
+
+def test_the_guide_names_every_status_and_the_thresholds() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "measuring.md").read_text()
+    verdicts = guide.partition("\n## Verdicts\n")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\|[^|]+\|", verdicts, re.MULTILINE)
+    named = set(re.findall(r"`([a-z-]+)`", "".join(first_cells)))
+    statuses = {name for part in get_args(Status) for name in get_args(part) or (part,)}
+    assert named == statuses - {"ok"}
+    for figure in (
+        f"{DESIGN.memorising_db:g} dB / sqrt(n)",
+        f"below {DESIGN.caching_ratio:.0%} of".replace("%", " %"),
+        f"more than {DESIGN.idle_cpus:g} CPUs are busy",
+    ):
+        assert figure in verdicts
+    assert f"their mean agrees with trusted time to {DESIGN.claim_tolerance:.0%}".replace(
+        "%", " %"
+    ) in guide.replace("\n  ", " ")

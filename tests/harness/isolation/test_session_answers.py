@@ -1,0 +1,237 @@
+"""What a worker may say and what not: a peer that answers as the test wants, and no process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness.errors import MeasurementError
+from harness.isolation.channel import Channel, ChannelClosedError
+from harness.isolation.limits import Limits
+from harness.isolation.pixels import POISON, PixelAreas
+from harness.isolation.sandbox import View
+from harness.isolation.session import MOST_TIMEOUTS, WorkerError, WorkerSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Script = Callable[["Peer"], None]
+
+LR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+SR = LR.repeat(2, axis=0).repeat(2, axis=1)
+READY = {"event": "ready", "parameters": 0, "threads": 1, "cpus": [0], "accelerator": None}
+READY |= {"code_sha256": None}
+SETTLED = {"event": "settled"}
+
+
+def done(sequence: int, **fields: Any) -> dict[str, Any]:
+    return {"event": "done", "sequence": sequence, "seconds": 0.001} | fields
+
+
+class Peer:
+    """The worker's end."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        requests, answers, lr_fd, sr_fd = (os.dup(int(each)) for each in arguments)
+        self.channel = Channel(requests, answers)
+        self.areas = PixelAreas.open(lr_fd, sr_fd)
+
+    def hear(self) -> dict[str, Any]:
+        return self.channel.receive(timeout_seconds=10)[0]
+
+    def say(self, *answers: dict[str, Any]) -> None:
+        for each in answers:
+            self.channel.send(each, timeout_seconds=10)
+
+    def deliver(self) -> None:
+        self.areas.deliver(SR)
+
+
+class Process:
+    """As much of a process as a session looks at."""
+
+    pid = 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise subprocess.TimeoutExpired("peer", timeout)
+        return -9
+
+
+class Sandbox:
+    """Starts a thread that follows a script."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.killed = False
+
+    def start(self, arguments: Sequence[str], *_: object, log_fd: int, **__: object) -> Process:
+        peer = Peer(arguments)
+        self.log = os.dup(log_fd)
+
+        def run() -> None:
+            try:
+                self.script(peer)
+                peer.hear()  # until the evaluator is gone
+            except ChannelClosedError:
+                pass
+            finally:
+                peer.areas.close()
+                peer.channel.close()
+
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+        return Process()
+
+    def kill(self, _process: Process) -> None:
+        if not self.killed:
+            os.close(self.log)
+        self.killed = True
+
+
+def asked(script: Script, *, timeout: float = 5.0) -> WorkerSession:
+    """A session whose peer has loaded a network at x2 and goes on by the script."""
+
+    def loads_and_then(peer: Peer) -> None:
+        peer.hear()
+        script(peer)
+
+    sandbox: Any = Sandbox(loads_and_then)
+    session = WorkerSession(sandbox, View(readable=()), Limits(), timeout_seconds=timeout)
+    session._scale = 2
+    return session
+
+
+def begin(session: WorkerSession) -> WorkerSession:
+    session._channel.send({"command": "load"})
+    return session
+
+
+def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s() -> None:
+    def script(peer: Peer) -> None:
+        assert peer.hear() == {"command": "forward", "sequence": 1, "lr_size": [5, 7]}
+        assert np.array_equal(peer.areas.lr((5, 7)), LR)
+        # An earlier image cannot pass for this one.
+        assert (peer.areas.take((10, 14)) == POISON).all()
+        time.sleep(0.05)
+        peer.deliver()
+        peer.say(done(1, preparation_seconds=0.25))
+        time.sleep(0.3)  # what comes after delivery is not timed
+        peer.areas.deliver(255 - SR)  # nor scored
+        peer.say(SETTLED)
+
+    with asked(script) as session:
+        delivery = begin(session).forward(LR)
+    assert np.array_equal(delivery.sr, SR)
+    assert 0.05 <= delivery.seconds < 0.3
+    assert delivery.claimed_seconds == 0.001
+    assert delivery.claimed_preparation == 0.25
+    assert delivery.without_pixels().sr.size == 0
+    assert delivery.without_pixels().seconds == delivery.seconds
+
+
+def test_an_answer_before_the_pixels_are_there_delivers_poison() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.say(done(1), SETTLED)
+        peer.hear()
+        peer.deliver()
+
+    with asked(script) as session:
+        assert (begin(session).forward(LR).sr == POISON).all()
+
+
+def test_an_answer_given_in_advance_delivers_poison_too() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.deliver()
+        peer.say(done(1), SETTLED, done(2), SETTLED)
+        peer.hear()
+
+    with asked(script) as session:
+        assert np.array_equal(begin(session).forward(LR).sr, SR)
+        assert (session.forward(LR).sr == POISON).all()
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([done(1), done(1)], "done is no answer to forward"),
+        ([SETTLED], "settled is no answer to forward"),
+        ([done(2)], "forward 1 was answered as 2"),
+        ([done(0)], "forward 1 was answered as 0"),
+        ([done(1, seconds=-1e-9)], "bad answer to forward"),
+        ([done(1, seconds=1e400)], "bad answer to forward"),
+        ([done(1, extra=1)], "bad answer to forward"),
+        ([{"event": "working"}], "working is no answer to forward"),
+        ([READY], "ready is no answer to forward"),
+        ([{"event": "failed", "kind": "oom", "message": "\ud800"}], "bad answer to forward"),
+        ([{"event": "failed", "kind": "ok", "message": "fine"}], "bad answer to forward"),
+        ([{"event": "failed", "kind": "oom", "message": "x" * 4001}], "bad answer to forward"),
+        ([{}], "bad answer to forward"),
+    ],
+)
+def test_any_other_answer_ends_the_worker(answers: list[dict[str, Any]], says: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        if answers[0].get("seconds") == float("inf"):
+            document = b'{"event": "done", "sequence": 1, "seconds": 1e400}'
+            os.write(peer.channel._write_fd, len(document).to_bytes(4, "big") + document)
+        else:
+            peer.say(*answers)
+
+    with asked(script) as session, pytest.raises(WorkerError, match=says) as caught:
+        begin(session).forward(LR)
+    assert caught.value.kind == "protocol"
+    assert caught.value.fatal
+    assert session.sandbox.killed  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_never_settles_times_out() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.say(done(1))
+
+    with asked(script, timeout=0.2) as session, pytest.raises(WorkerError) as caught:
+        begin(session).forward(LR)
+    assert caught.value.kind == "timeout"
+
+
+def test_a_failure_after_delivery_fails_the_forward() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.say(done(1), {"event": "failed", "kind": "invalid-output", "message": "1 NaN"})
+
+    with asked(script) as session, pytest.raises(WorkerError, match="1 NaN") as caught:
+        begin(session).forward(LR)
+    assert not caught.value.fatal
+
+
+def test_signs_of_life_prolong_a_race_but_not_for_ever() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for _ in itertools.count():
+            peer.say({"event": "working"})
+            time.sleep(0.01)
+
+    start = time.monotonic()
+    with asked(script, timeout=0.05) as session, pytest.raises(WorkerError) as caught:
+        begin(session).time_pairs(
+            count=1, self_count=0, discard=0, candidate_first=True, twin_first=True
+        )
+    assert caught.value.kind == "timeout"
+    assert 0.9 * MOST_TIMEOUTS * 0.05 < time.monotonic() - start < 10
+
+
+def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> None:
+    huge = np.broadcast_to(np.uint8(0), (10_000, 5_000, 3))
+    says = "SR image of 20000x10000 is too large"
+    with asked(lambda _: None) as session, pytest.raises(MeasurementError, match=says):
+        begin(session).forward(huge)

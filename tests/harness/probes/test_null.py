@@ -1,0 +1,83 @@
+"""The null network: around it everything is as around any other."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.catalog.networks import build_deployed
+from harness.catalog.registry import ModelDescriptor
+from harness.probes import null as nulls
+from harness.probes.forward import PixelConversion
+from harness.probes.null import Null, null_descriptor
+from harness.probes.precision import adapt_input, adapt_network
+from harness.protocol import ForwardPolicy
+
+LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+
+
+def like(**fields: Any) -> ModelDescriptor:
+    return ModelDescriptor(
+        name="net", summary="test", scales=(2, 4), factory="somewhere:Net", **fields
+    )
+
+
+def test_it_takes_the_form_of_another_network() -> None:
+    luma = like(color="y", input="bicubic-hr", data_range=255.0)
+    null = null_descriptor(luma, 4)
+    conversion = PixelConversion.of(luma, 4, luma.data_range)
+    assert PixelConversion.of(null, 4, null.data_range) == conversion
+    assert null.scales == (4,)
+    # The harness's own, not the entry's.
+    assert null.factory == "harness.probes.null:Null"
+    assert null.folder is None
+
+
+@pytest.mark.parametrize("color", ["rgb", "y"])
+@pytest.mark.parametrize("given", ["lr", "bicubic-hr"])
+@pytest.mark.parametrize(
+    "policy",
+    [ForwardPolicy(), ForwardPolicy(precision="bf16", channels_last=True)],
+    ids=["fp32", "bf16"],
+)
+def test_its_outputs_become_pixels_in_every_form(
+    color: Any, given: Any, policy: ForwardPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    descriptor = null_descriptor(like(color=color, input=given), 4)
+    network = adapt_network(build_deployed(descriptor, 4, seed=0), policy)
+    conversion = PixelConversion.of(descriptor, 4, descriptor.data_range)
+    with torch.inference_mode():
+        for size in ((6, 9), (4, 4)):
+            lr = np.ascontiguousarray(LR[: size[0], : size[1]])
+            pixels = adapt_input(conversion.to_input(lr, torch.device("cpu")), policy)
+            output = network(pixels)
+            conversion.validate(output, size)
+            assert output.dtype == pixels.dtype
+            assert conversion.to_pixels(output, lr).shape == (4 * size[0], 4 * size[1], 3)
+
+
+def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    network = Null(2, enlarged=False, channels=3)
+    first, other = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 5, 4)
+    kept = network(first)
+    # Nearest neighbours.
+    assert torch.equal(kept[:, :, ::2, ::2], first)
+    assert network(torch.rand(1, 3, 4, 5)) is kept
+    assert network(other) is not kept
+    assert network(first) is kept
+
+
+def test_it_works_as_long_as_it_says() -> None:
+    network = Null(2, enlarged=False, channels=3)
+    network(torch.rand(1, 3, 4, 4))
+    start = time.perf_counter()
+    network(torch.rand(1, 3, 4, 4))
+    assert nulls.WORK_SECONDS <= time.perf_counter() - start < nulls.WORK_SECONDS + 0.5
