@@ -148,7 +148,7 @@ class TrustDesign(Frozen):
         extra_cpus: CPUs beyond its threads that it may keep busy within a round.
     """
 
-    null_rounds: PositiveInt = 15
+    null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
     claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
     repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,8 @@ SETTLING_SECONDS = 0.05
 IDLE_SECONDS = 0.1
 """Least time over which a worker is watched that has nothing to do."""
 
+MOST_DRAWS = 10_000
+"""Of windows, after which they may repeat one another."""
 CONTEXT = 8
 """LR pixels beyond which the edge of an image hardly matters to a network."""
 
@@ -157,8 +160,14 @@ class InputTimer:
         rng = self.plan.random(self.index, "fixed")
 
         def show() -> Iterator[Pixels]:
-            while True:
-                yield draw_window(rng, pairs.read_lr(rng.randrange(len(pairs))), size)
+            seen: set[str] = set()
+            for attempt in count():
+                window = draw_window(rng, pairs.read_lr(rng.randrange(len(pairs))), size)
+                digest = pixel_digest(window)
+                # A flat image has one window only.
+                if digest not in seen or attempt > MOST_DRAWS:
+                    seen.add(digest)
+                    yield window
 
         return self._time("fixed", size, lambda: _Showing(show()), repeat=True)
 

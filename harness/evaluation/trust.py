@@ -120,7 +120,7 @@ def _agreement(
     if not all(_null(each, samples.lr_size) for each, samples in timed):
         return claimed, None, None
     trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
-    noise = _mean(float(np.std(_null(each, samples.lr_size), ddof=1)) for each, samples in timed)
+    noise = _mean(_noise(_null(each, samples.lr_size) or ()) for each, samples in timed)
     return claimed, trusted, max(design.claim_tolerance * abs(trusted), 3 * noise)
 
 
@@ -257,6 +257,10 @@ def _later_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | N
         if len(net) > 1 and net[0] > 0:
             ratios.append(max(0.0, float(np.median(net[1:])) / net[0]))
     return float(np.median(ratios)) if len(ratios) >= FEWEST_IMAGES else None
+
+
+def _noise(seconds: Sequence[float]) -> float:
+    return float(np.std(seconds, ddof=1)) if len(seconds) > 1 else 0.0
 
 
 def _deviation(seconds: Sequence[float]) -> float:

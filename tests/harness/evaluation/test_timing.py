@@ -377,7 +377,7 @@ def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(
     fixed = timer(Busy()).fixed(pairs)
     assert fixed.forward_cpus == pytest.approx(1.5)
     assert fixed.idle_cpus == pytest.approx(0.5)
-    unknown = timer(Session()).fixed()
+    unknown = timer(Session()).fixed(pairs)
     assert (unknown.forward_cpus, unknown.idle_cpus) == (None, None)
 
 
