@@ -108,7 +108,7 @@ def _convert(
 ) -> tuple[ConversionReport, bytes]:
     """Have a worker read the file, and check what it sends."""
     from harness.catalog.conversion import require_converted
-    from harness.isolation.session import WorkerError
+    from harness.isolation.failure import WorkerError
     from harness.isolation.wall import open_wall
 
     path = file.resolve()

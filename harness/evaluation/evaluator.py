@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import MeasurementError
 from harness.evaluation.quality_pass import score_images
-from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError, WorkerSession
+from harness.isolation.failure import WorkerError
+from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
 from harness.records import Absent, Complexity, Memory, Quality
 
 if TYPE_CHECKING:

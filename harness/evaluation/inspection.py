@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.catalog.networks import resolve_weights
 from harness.evaluation.evaluator import failed
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.isolation.wall import open_wall
 from harness.protocol import COUNTERS, Protocol
 

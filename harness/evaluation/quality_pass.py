@@ -15,7 +15,7 @@ from harness.environment import cpus_available
 from harness.errors import RecordError
 from harness.imaging.codecs import pixel_digest, write_png
 from harness.imaging.quality import score_image
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,8 @@ from harness.errors import MeasurementError, UsageError
 from harness.evaluation.assembly import identify
 from harness.evaluation.evaluator import Entry, effective_weights
 from harness.evaluation.suite import require_possible
-from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError
+from harness.isolation.failure import WorkerError
+from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 from harness.isolation.wall import open_wall
 from harness.probes.inputs import fixed_lr
 from harness.probes.telemetry import throttled

@@ -13,7 +13,7 @@ from harness.catalog.networks import ResolvedWeights
 from harness.errors import MeasurementError
 from harness.evaluation.evaluator import NOT_REACHED, failed, raise_if_fatal
 from harness.evaluation.timing import InputTimer, noise
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.probes.latency import warm_up
 from harness.probes.null import null_descriptor
 from harness.records import (

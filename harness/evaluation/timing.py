@@ -20,7 +20,8 @@ from harness.evaluation.variants import CLEAN, OFFSET_SHARE, draw_variants, draw
 from harness.imaging.codecs import pixel_digest
 from harness.imaging.quality import psnr, score_image
 from harness.imaging.resize import upscale
-from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS, WorkerError
+from harness.isolation.failure import WorkerError
+from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 from harness.probes.latency import time_rounds, warm_up
 from harness.probes.telemetry import measure_under_watch, watch
 from harness.records import LatencySamples, VariantScores
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Step
     from harness.evaluation.variants import Variant
+    from harness.isolation.delivery import Delivery
     from harness.isolation.messages import Ready
-    from harness.isolation.session import Delivery, WorkerSession
+    from harness.isolation.session import WorkerSession
     from harness.isolation.wall import Wall
     from harness.probes.telemetry import Monitor
     from harness.protocol import LatencyDesign, Protocol

@@ -9,7 +9,7 @@ import numpy as np
 from harness.catalog.networks import resolve_weights
 from harness.errors import RegistrationError, WeightsError
 from harness.evaluation.checks import Check, claim_checks, folder_checks, kept
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.isolation.wall import open_wall
 from harness.protocol import Frozen, Protocol
 from harness.records import Absent

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
-import threading
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from harness.environment import (
-    MALLOC_SETTINGS,
-    WORKER_VARIABLE,
-    available_cpus,
-    cpus_available,
-)
+from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
 from harness.errors import MeasurementError
+from harness.isolation.account import impossible
 from harness.isolation.channel import (
     MAX_PAYLOAD_BYTES,
     Channel,
@@ -27,6 +20,9 @@ from harness.isolation.channel import (
     ChannelTimeoutError,
     FrameError,
 )
+from harness.isolation.delivery import Delivery
+from harness.isolation.failure import WorkerError, exit_reason, printable
+from harness.isolation.log import LogTail
 from harness.isolation.messages import (
     BLOCKS,
     MEMORY,
@@ -92,86 +88,10 @@ ReplyT = TypeVar(
 
 PAYLOADS = (BlocksMeasured, MemoryRead, Converted)
 """Answers that bring bytes along; any other that does is no answer."""
-LOG_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_SECONDS = 900.0
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What came of one timed forward.
-
-    Attributes:
-        sr: the evaluator's own copy, uint8 (scale*h, scale*w, 3) RGB.
-        seconds: from before LR was revealed until this copy was whole, by the evaluator's
-            monotonic clock.
-        claimed_seconds: of the network alone, by the worker's account.
-        claimed_preparation: of enlarging the LR image, likewise; None where it is not.
-    """
-
-    sr: Pixels
-    seconds: float
-    claimed_seconds: float
-    claimed_preparation: float | None
-
-    def without_pixels(self) -> Delivery:
-        """The times alone."""
-        return replace(self, sr=self.sr[:0, :0].copy())
-
-
-def printable(text: str) -> str:
-    """A stranger's text without what would command a terminal; lines and tabs stay."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
-
-
-class WorkerError(MeasurementError):
-    """A request that the worker could not answer.
-
-    Attributes:
-        kind: what happened.
-        fatal: the worker is gone; nothing more can be asked of it.
-    """
-
-    def __init__(
-        self, kind: FailureKind, message: str, *, advice: str | None = None, fatal: bool
-    ) -> None:
-        super().__init__(f"{kind}: {message}", advice=advice)
-        self.kind = kind
-        self.fatal = fatal
-
-    def on_image(self, name: str) -> WorkerError:
-        """The same failure, said of an image."""
-        return self.said_of(f"image {name}")
-
-    def said_of(self, subject: str) -> WorkerError:
-        """The same failure, said of something or somebody."""
-        message = f"{subject}: {self.message.removeprefix(f'{self.kind}: ')}"
-        return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
-
-
-class LogTail(threading.Thread):
-    """Drains a pipe so that the writer never blocks; keeps the last ``LOG_BYTES``."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(daemon=True)
-        self._descriptor = descriptor
-        self._content = bytearray()
-
-    def run(self) -> None:
-        """Read until every writer has closed."""
-        with os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
-            while chunk := pipe.read(1 << 16):
-                self._content += chunk
-                del self._content[:-LOG_BYTES]
-
-    def text(self) -> str:
-        """What was kept."""
-        return printable(bytes(self._content).decode(errors="replace"))
 
 
 class WorkerSession:
@@ -273,15 +193,8 @@ class WorkerSession:
         Raises:
             WorkerError: like every request here.
         """
-        request = Load(
-            descriptor=descriptor,
-            scale=scale,
-            weights_path=str(weights.path) if weights.path else None,
-            released=weights.released,
-            protocol=protocol,
-        )
         self._scale = scale
-        return self._believable(self._ask(request, Ready)[0], protocol)
+        return self._load(Load, descriptor, scale, weights, protocol)
 
     def load_baseline(
         self,
@@ -292,32 +205,27 @@ class WorkerSession:
         protocol: Protocol,
     ) -> Ready:
         """Build a second network, and a copy of it, beside the first; each makes a forward."""
-        request = LoadBaseline(
+        return self._load(LoadBaseline, descriptor, scale, weights, protocol)
+
+    def _load(
+        self,
+        request: type[Load | LoadBaseline],
+        descriptor: ModelDescriptor,
+        scale: int,
+        weights: ResolvedWeights,
+        protocol: Protocol,
+    ) -> Ready:
+        asked = request(
             descriptor=descriptor,
             scale=scale,
             weights_path=str(weights.path) if weights.path else None,
             released=weights.released,
             protocol=protocol,
         )
-        return self._believable(self._ask(request, Ready)[0], protocol)
-
-    def _believable(self, ready: Ready, protocol: Protocol) -> Ready:
-        """A worker's account of itself, which records repeat, as far as the evaluator knows it."""
-        threads = protocol.threads or cpus_available()
-        known = available_cpus()
-        on_cpu = protocol.device == "cpu"
-        wrong = [
-            name
-            for name, told in (
-                ("threads", ready.threads != threads),
-                ("CPUs", bool(ready.cpus) and len(set(ready.cpus)) != threads),
-                ("CPUs", bool(known) and not set(ready.cpus) <= set(known)),
-                ("GPU", on_cpu and bool(ready.accelerator or ready.gpu_uuid or ready.libraries)),
-            )
-            if told
-        ]
-        if wrong:
-            raise self._gone("protocol", f"its account of its {wrong[0]} cannot be true")
+        ready = self._ask(asked, Ready)[0]
+        untrue = impossible(ready, protocol)
+        if untrue is not None:
+            raise self._gone("protocol", f"its account of its {untrue} cannot be true")
         return ready
 
     def time_pairs(
@@ -477,14 +385,9 @@ class WorkerSession:
 
     def _exit_reason(self, command: str) -> str:
         try:
-            code = self._process.wait(STOP_SECONDS)
+            return exit_reason(self._process.wait(STOP_SECONDS), command)
         except subprocess.TimeoutExpired:
             return f"the worker closed its pipe during {command}"
-        # A sandbox that survives its worker reports 128 and the signal.
-        number = -code if code < 0 else code - 128
-        if number in set(signal.Signals):
-            return f"the worker was killed by {signal.Signals(number).name} during {command}"
-        return f"the worker exited with code {code} during {command}"
 
     def _kill(self) -> None:
         self.sandbox.kill(self._process)

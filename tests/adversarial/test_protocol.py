@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from harness.catalog.networks import resolve_weights
+from harness.isolation.failure import WorkerError
+from harness.isolation.log import LOG_BYTES
 from harness.isolation.pixels import POISON
-from harness.isolation.session import LOG_BYTES, WorkerError
 from harness.isolation.wall import open_wall
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from harness.catalog.networks import resolve_weights
 from harness.errors import WeightsError
 from harness.evaluation.suite import plan_suite, run_suite
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.isolation.wall import open_wall
 from harness.store import Store
 

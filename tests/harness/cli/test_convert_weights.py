@@ -20,7 +20,7 @@ from harness.catalog.conversion import Conversion, convert
 from harness.cli.convert_weights import convert_weights_command
 from harness.errors import UsageError, WeightsError
 from harness.isolation import wall
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from harness.evaluation.quality_pass import score_images, upscale_images
 from harness.imaging.codecs import pixel_digest, read_rgb, write_png
 from harness.imaging.quality import score_image
 from harness.imaging.resize import upscale
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.protocol import QualityDefinition
 
 if TYPE_CHECKING:

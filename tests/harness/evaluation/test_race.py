@@ -12,8 +12,8 @@ from harness.catalog.registry import Registry
 from harness.errors import MeasurementError, UsageError, WeightsError
 from harness.evaluation.evaluator import Entry
 from harness.evaluation.race import disturbance, plan_race, race
+from harness.isolation.failure import WorkerError
 from harness.isolation.messages import PairsTimed, Ready
-from harness.isolation.session import WorkerError
 from harness.protocol import PairDesign, Protocol
 from harness.records import Absent, Conditions, RaceRecord
 from harness.statistics import regressed

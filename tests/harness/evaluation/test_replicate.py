@@ -15,8 +15,9 @@ from harness.errors import MeasurementError
 from harness.evaluation.evaluator import Entry, UntimedPass, effective_weights
 from harness.evaluation.replicate import time_null, time_replicate
 from harness.evaluation.timing import Plan
+from harness.isolation.delivery import Delivery
+from harness.isolation.failure import WorkerError
 from harness.isolation.messages import Ready
-from harness.isolation.session import Delivery, WorkerError
 from harness.isolation.wall import open_wall
 from harness.probes.null import WORK_SECONDS
 from harness.protocol import LatencyDesign, Protocol, TrustDesign

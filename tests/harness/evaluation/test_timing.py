@@ -15,8 +15,9 @@ from harness.catalog.datasets import open_dataset
 from harness.evaluation.timing import InputTimer, Plan
 from harness.imaging.codecs import pixel_digest
 from harness.imaging.quality import score_image
+from harness.isolation.delivery import Delivery
+from harness.isolation.failure import WorkerError
 from harness.isolation.messages import Ready
-from harness.isolation.session import Delivery, WorkerError
 from harness.protocol import LatencyDesign, Protocol, TrustDesign
 from harness.records import Conditions, LatencySamples
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.catalog.networks import resolve_weights
-from harness.isolation.session import WorkerError
+from harness.isolation.failure import WorkerError
 from harness.isolation.wall import open_wall
 from harness.probes.telemetry import SHORTEST_SECONDS
 from harness.protocol import Protocol

@@ -14,7 +14,8 @@ import pytest
 
 from harness.catalog.networks import resolve_weights
 from harness.catalog.registry import default_registry
-from harness.isolation.session import LOG_BYTES, WorkerError, WorkerSession
+from harness.isolation.failure import WorkerError
+from harness.isolation.log import LOG_BYTES
 from harness.isolation.wall import open_wall
 from harness.probes.processes import family
 from harness.protocol import Protocol
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness.catalog.registry import ModelDescriptor
+    from harness.isolation.session import WorkerSession
 
     Worker = Callable[..., WorkerSession]
 

@@ -14,10 +14,11 @@ import pytest
 
 from harness.errors import MeasurementError
 from harness.isolation.channel import Channel, ChannelClosedError
+from harness.isolation.failure import WorkerError
 from harness.isolation.limits import Limits
 from harness.isolation.pixels import POISON, PixelAreas
 from harness.isolation.sandbox import View
-from harness.isolation.session import MOST_TIMEOUTS, WorkerError, WorkerSession
+from harness.isolation.session import MOST_TIMEOUTS, WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

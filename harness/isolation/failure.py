@@ -1,0 +1,58 @@
+"""What a worker could not do, in words that are safe to print."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from harness.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from harness.records import FailureKind
+
+
+def printable(text: str) -> str:
+    """A stranger's text without what would command a terminal; lines and tabs stay."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
+class WorkerError(MeasurementError):
+    """A request that the worker could not answer.
+
+    Attributes:
+        kind: what happened.
+        fatal: the worker is gone; nothing more can be asked of it.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, advice: str | None = None, fatal: bool
+    ) -> None:
+        super().__init__(f"{kind}: {message}", advice=advice)
+        self.kind = kind
+        self.fatal = fatal
+
+    def on_image(self, name: str) -> WorkerError:
+        """The same failure, said of an image."""
+        return self.said_of(f"image {name}")
+
+    def said_of(self, subject: str) -> WorkerError:
+        """The same failure, said of something or somebody."""
+        message = f"{subject}: {self.message.removeprefix(f'{self.kind}: ')}"
+        return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
+
+
+def exit_reason(code: int, command: str) -> str:
+    """How a worker ended that should have answered.
+
+    Args:
+        code: its exit code, or the negative number of a signal.
+        command: that it was asked.
+    """
+    # A sandbox that survives its worker reports 128 and the signal.
+    number = -code if code < 0 else code - 128
+    if number in set(signal.Signals):
+        return f"the worker was killed by {signal.Signals(number).name} during {command}"
+    return f"the worker exited with code {code} during {command}"
