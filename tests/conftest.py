@@ -55,7 +55,9 @@ def _private_cache(
 ) -> None:
     """Keep tests away from the user's cache, mirror and submissions."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(tmp_path_factory.getbasetemp() / "none"))
+    submissions = tmp_path_factory.getbasetemp() / "submissions"
+    submissions.mkdir(exist_ok=True)
+    monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(submissions))
     monkeypatch.delenv("ESRBENCH_MIRROR", raising=False)
 
 

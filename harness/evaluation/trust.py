@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.protocol import TrustDesign
     from harness.records import Replicate, Status
 
+LONG = 10
+"""Times the null network's own time from which on rounds may be compared one by one."""
 FEWEST_IMAGES = 3
 """Of which to take a median that one slow round does not move."""
 LEAST_MEMORISING_DB = 0.02
@@ -254,7 +256,9 @@ def _later_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | N
     ratios = []
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
-        if len(net) > 1 and net[0] > 0:
+        # Of a network no slower than what surrounds it, a first round tells nothing.
+        around = float(np.median(_null(replicate, samples.lr_size) or (0.0,)))
+        if len(net) > 1 and net[0] > LONG * around:
             ratios.append(max(0.0, float(np.median(net[1:])) / net[0]))
     return float(np.median(ratios)) if len(ratios) >= FEWEST_IMAGES else None
 

@@ -145,17 +145,21 @@ def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
 
 
 def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
-    first, later = 0.112, 0.057
+    first, later = 0.212, 0.102
     delivered = {"delivered_seconds": (first, later, later)}
     cached = [samples(name, **delivered) for name in "abc"]
     found = trust_of(replicate(*cached))
-    assert found.later_ratio == pytest.approx(0.045 / 0.1)
+    assert found.later_ratio == pytest.approx(0.09 / 0.2)
     finding = examine(found, DESIGN, threads=1)
     assert finding is not None
     assert finding.status == "suspect-caching"
     # Two images say nothing, and one slow first round of three does not either.
     assert trust_of(replicate(*cached[:2])).later_ratio is None
-    assert trust_of(replicate(cached[0], samples("b"), samples("c"))).later_ratio > 0.9
+    steady = [samples(name, delivered_seconds=(first, first, first)) for name in "bc"]
+    assert trust_of(replicate(cached[0], *steady)).later_ratio == pytest.approx(1.0)
+    # Nor do first rounds that are short beside the null network's.
+    short = [samples(name, delivered_seconds=(0.112, 0.057, 0.057)) for name in "abc"]
+    assert trust_of(replicate(*short)).later_ratio is None
 
 
 def test_images_without_error_are_suspect_even_where_variants_are_too() -> None:
