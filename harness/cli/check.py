@@ -98,6 +98,12 @@ def check_command(
         bool,
         typer.Option("--strict", help="End with 1 where something could not be judged."),
     ] = False,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient", help="End with 0 where nothing is worse but not all could be judged."
+        ),
+    ] = False,
     junit: Annotated[
         Path | None, typer.Option(help="Write JUnit XML here.", dir_okay=False)
     ] = None,
@@ -125,6 +131,9 @@ def check_command(
     Ends with 0 where nothing is worse, 1 on a regression or what the baseline has and the
     candidate lost, 3 where something could not be judged, 4 where a measurement failed.
     """
+    if strict and lenient:
+        message = "--strict and --lenient are opposites"
+        raise UsageError(message, advice="Give one of them, or neither.")
     registry = open_registry()
     request = build_request(
         registry,
@@ -141,7 +150,7 @@ def check_command(
     )
     with gate_bench(registry, request) as bench:
         report = _check(bench, baseline, against)
-    report = report.model_copy(update={"strict": strict})
+    report = report.model_copy(update={"strict": strict, "lenient": lenient})
     print_notices(report.notices)
     _write_reports(report, junit=junit, summary=summary)
     _print_report(

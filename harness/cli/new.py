@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.console import open_registry, print_json, results
+from harness.cli.console import JsonOption, open_registry, print_json, results
 from harness.errors import UsageError
 
 
@@ -23,6 +23,7 @@ def new_command(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of submission.toml instead.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a new entry in submissions/: a network that works, its manifest, weights and test."""
     if schema:
@@ -43,11 +44,15 @@ def new_command(
         raise UsageError(message, advice="Choose another name.")
     path = scaffold(name, folder or submissions_folder(), scale=scale)
     steps = (
-        f"{path} is an entry that works. Make it yours:",
-        f"  1. replace the network in {path / 'model.py'} and the file of weights",
-        f"  2. say so in {path / 'submission.toml'}: factory, kwargs, weights, team",
-        f"  3. esrbench validate {name if folder is None else path}",
-        f"  4. esrbench run {name} --data demo",
+        f"replace the network in {path / 'model.py'} and the file of weights",
+        f"say so in {path / 'submission.toml'}: factory, kwargs, weights, team",
+        f"esrbench validate {name if folder is None else path}",
+        f"esrbench run {name} --data demo",
     )
-    for step in steps:
-        results().print(step, markup=False, soft_wrap=True)
+    if as_json:
+        files = sorted(str(each) for each in path.rglob("*") if each.is_file())
+        print_json({"name": name, "path": str(path), "files": files, "next": steps})
+        return
+    results().print(f"{path} is an entry that works. Make it yours:", markup=False, soft_wrap=True)
+    for number, step in enumerate(steps, 1):
+        results().print(f"  {number}. {step}", markup=False, soft_wrap=True)

@@ -134,12 +134,23 @@ def run_command(
         Path | None,
         typer.Option(help="Folder for run records.", show_default="results", file_okay=False),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help=(
+                "Go on with the same suite where it was cut short. If none was, measure only what "
+                "has no finished record of the same code, weights, data, protocol and machine."
+            ),
+        ),
+    ] = False,
     rule: Annotated[str, typer.Option(help="Leaderboard rule.")] = "ntire2022",
     as_json: JsonOption = False,
 ) -> None:
     """Measure networks on data sets and print the challenge leaderboard.
 
-    Every record is stored as it is made; Ctrl-C keeps the finished ones.
+    Every record is stored as it is made, and what else was measured when a suite is cut short, by
+    Ctrl-C, a crash or a power loss: --resume goes on from there.
     """
     from harness.evaluation.suite import plan_suite
     from harness.ranking.rules import get_rule
@@ -198,7 +209,9 @@ def run_command(
             on_image=on_image,
         )
     print_banner(suite)
-    records, interrupted = execute(suite, store, timeout_seconds=timeout)
+    known: list[RunRecord] = []
+    new, interrupted = execute(suite, store, known, resume=resume, timeout_seconds=timeout)
+    records = [*known, *new]
     if as_json:
         document = {
             "interrupted": interrupted,
@@ -212,9 +225,10 @@ def run_command(
                 print_board(on_data, chosen_rule, "terminal")
     report(records)
     if interrupted:
-        messages().print(f"interrupted: {len(records)} finished runs are in {store.runs}")
+        said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
+        messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
-    messages().print(f"{len(records)} new records are in {store.runs}", markup=False)
+    messages().print(f"{len(new)} new records are in {store.runs}", markup=False)
     if any(record.status != "ok" and not record.ranked for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
@@ -248,8 +262,26 @@ def demonstration_hint(name: str, scale: int) -> str:
     return f"{said}; `esrbench fetch weights {name}` replaces them with the authors'."
 
 
-def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list[RunRecord], bool]:
-    """Run the suite under a progress bar; the records made, and whether it was interrupted."""
+def execute(
+    suite: Suite,
+    store: Store,
+    known: list[RunRecord],
+    *,
+    resume: bool,
+    timeout_seconds: float,
+) -> tuple[list[RunRecord], bool]:
+    """Run the suite under a progress bar.
+
+    Args:
+        suite: the plan.
+        store: of the records.
+        known: receives records that were there.
+        resume: as of ``run_suite``.
+        timeout_seconds: likewise.
+
+    Returns:
+        The records made, and whether it was interrupted.
+    """
     from harness.evaluation.suite import run_suite
 
     records: list[RunRecord] = []
@@ -262,8 +294,21 @@ def execute(suite: Suite, store: Store, *, timeout_seconds: float) -> tuple[list
             progress.update(task, completed=begun, description=f"{entry}: {step}", refresh=True)
             begun += 1
 
+        def on_known(record: RunRecord) -> None:
+            known.append(record)
+            line = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
+            progress.print(line, markup=False)
+
         try:
-            for record in run_suite(suite, store, on_step=on_step, timeout_seconds=timeout_seconds):
+            for record in run_suite(
+                suite,
+                store,
+                resume=resume,
+                on_step=on_step,
+                on_known=on_known,
+                on_notice=lambda notice: print_notices([notice]),
+                timeout_seconds=timeout_seconds,
+            ):
                 records.append(record)
                 line = f"{record.entry.name} on {record.data.name}: {record.status}"
                 line += f" in {record.duration_seconds:.0f} s"

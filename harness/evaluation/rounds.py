@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 from harness.errors import MeasurementError
 from harness.evaluation.assembly import assemble, baseline_times
 from harness.evaluation.evaluator import measure_untimed
-from harness.evaluation.fingerprint import fingerprint
-from harness.evaluation.replicate import TimedPass, time_null, time_replicate
+from harness.evaluation.journal import Timed, Untimed
+from harness.evaluation.replicate import time_null, time_replicate
 from harness.evaluation.timing import Plan
 from harness.imaging.codecs import read_size
-from harness.records import Absent, Latency
+from harness.records import Absent, Latency, Notice
 from harness.store import record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Entry, UntimedPass
+    from harness.evaluation.journal import Journal
+    from harness.evaluation.replicate import TimedPass
     from harness.evaluation.suite import Suite
     from harness.isolation.wall import Wall
     from harness.records import DataIdentity, NullSamples, RunRecord
@@ -42,11 +44,29 @@ class _Progress:
     """How far an entry is."""
 
     entry: Entry
+    fingerprint: str
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     run_id: str = ""
     seconds: float = 0.0
     untimed: UntimedPass | None = None
     timed: list[TimedPass] = field(default_factory=list)
+    sittings: set[str] = field(default_factory=set)
+
+    def take_up(self, journal: Journal, rounds: int) -> None:
+        """Take over what is kept of it."""
+        kept = journal.untimed(self.fingerprint, self.entry)
+        if kept is None:
+            return
+        self.run_id, self.created, self.untimed = kept.run_id, kept.created, kept.found
+        self.seconds = kept.seconds
+        for timed in journal.timed(self.fingerprint, rounds):
+            self.add(timed)
+
+    def add(self, timed: Timed) -> None:
+        """Count in a timed pass."""
+        self.timed.append(timed.found)
+        self.seconds += timed.seconds
+        self.sittings.add(timed.sitting)
 
     @property
     def name(self) -> str:
@@ -72,6 +92,8 @@ class Rounds:
         suite: entries and settings.
         pairs: checked images.
         data: their identity.
+        fingerprints: of the run of each entry, by name.
+        journal: what is kept of these rounds, and where every pass goes as soon as it is made.
         on_step: told entry and step as each step begins.
         timeout_seconds: deadline of each request to a worker.
     """
@@ -82,6 +104,8 @@ class Rounds:
         pairs: ImagePairs,
         data: DataIdentity,
         *,
+        fingerprints: Mapping[str, str],
+        journal: Journal,
         on_step: Callable[[str, str], None],
         timeout_seconds: float,
     ) -> None:
@@ -90,10 +114,15 @@ class Rounds:
         self._data = data
         self._on_step = on_step
         self._timeout_seconds = timeout_seconds
-        self._entries = {entry.descriptor.name: _Progress(entry) for entry in suite.entries}
+        self._journal = journal
+        self._shared = journal.beginning.rounds[data.digest]
+        self._sitting = secrets.token_hex(8)
         self._recorded: set[str] = set()
-        self._session = secrets.token_hex(8)
-        self._variant_seed = secrets.randbits(64)
+        self._entries: dict[str, _Progress] = {}
+        for entry in suite.entries:
+            name = entry.descriptor.name
+            self._entries[name] = _Progress(entry, fingerprints[name])
+            self._entries[name].take_up(journal, self._count)
         self._wall = suite.wall.hiding(hidden_images(pairs))
 
     @property
@@ -109,14 +138,18 @@ class Rounds:
         """
         order = list(self._entries.values())
         for progress in order:
-            self._begin(progress)
+            if progress.untimed is None:
+                self._begin(progress)
             yield from self._finished()
         shuffled = random.Random(self._suite.order_seed)  # noqa: S311 - an order, not a secret
         for index in range(self._count):
             shuffled.shuffle(order)
-            null = self._time_null([progress for progress in order if not progress.failed])
+            left = {
+                each.name: each for each in order if not each.failed and len(each.timed) <= index
+            }
+            null = self._time_null(left.values())
             for position, progress in enumerate(order):
-                if not progress.failed:
+                if progress.name in left:
                     self._time(progress, null, index, position)
                     yield from self._finished()
 
@@ -144,9 +177,11 @@ class Rounds:
             on_step=partial(self._on_step, progress.name),
             timeout_seconds=self._timeout_seconds,
         )
-        progress.seconds += time.monotonic() - start
+        progress.seconds = time.monotonic() - start
+        kept = Untimed(progress.run_id, progress.created, progress.seconds, progress.untimed)
+        self._journal.keep_untimed(progress.fingerprint, kept)
 
-    def _time_null(self, progresses: list[_Progress]) -> NullByForm:
+    def _time_null(self, progresses: Iterable[_Progress]) -> NullByForm:
         """Times of the null network of this round, for every form of input and output."""
         plan = self._plan()
         null: NullByForm = {}
@@ -172,7 +207,7 @@ class Rounds:
             return
         start = time.monotonic()
         descriptor = progress.entry.descriptor
-        timed = time_replicate(
+        found = time_replicate(
             progress.entry,
             self._pairs,
             plan,
@@ -182,8 +217,9 @@ class Rounds:
             position=position,
             on_step=partial(self._on_step, progress.name),
         )
-        progress.timed.append(timed)
-        progress.seconds += time.monotonic() - start
+        timed = Timed(found, time.monotonic() - start, self._sitting)
+        progress.add(timed)
+        self._journal.keep_timed(progress.fingerprint, timed)
 
     def _plan(self, entry: Entry | None = None) -> Plan | None:
         design = self._suite.protocol.latency
@@ -193,7 +229,7 @@ class Rounds:
             self._suite.protocol,
             design,
             self._wall if entry is None else self._wall_of(entry),
-            self._variant_seed,
+            self._shared.variant_seed,
             self._timeout_seconds,
         )
 
@@ -221,21 +257,23 @@ class Rounds:
                 self._recorded.add(progress.name)
 
     def _record(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
-        return assemble(
+        record = assemble(
             untimed,
             self._latency(progress, untimed),
             self._data,
             self._suite.protocol,
             rescored=[score for timed in progress.timed for score in timed.rescored],
             tier=self._wall.sandbox.tier,
-            fingerprint=fingerprint(
-                progress.entry, self._data, self._suite.protocol, self._wall.sandbox.tier
-            ),
+            fingerprint=progress.fingerprint,
             run_id=progress.run_id,
             created=progress.created,
             duration_seconds=progress.seconds,
             log_tail=progress.log_tail,
         )
+        if len(progress.sittings) > 1:
+            notices = (*record.notices, _resumed(len(progress.timed), len(progress.sittings)))
+            return record.model_copy(update={"notices": notices})
+        return record
 
     def _latency(self, progress: _Progress, untimed: UntimedPass) -> Latency | Absent:
         if self._suite.protocol.latency is None:
@@ -247,10 +285,10 @@ class Rounds:
         count = len(progress.timed)
         baseline = self._suite.baseline
         return Latency(
-            session=self._session,
+            session=self._shared.session,
             order_seed=self._suite.order_seed,
             entries=tuple(sorted(self._entries)),
-            variant_seed=self._variant_seed,
+            variant_seed=self._shared.variant_seed,
             replicates=tuple(timed.replicate for timed in progress.timed),
             baseline=None
             if baseline is None
@@ -260,6 +298,15 @@ class Rounds:
                 rounds=count,
             ),
         )
+
+
+def _resumed(processes: int, sittings: int) -> Notice:
+    return Notice(
+        code="resumed",
+        message=f"its {processes} timed processes ran in {sittings} sittings, since the suite was "
+        "cut short and taken up again",
+        advice="Compare their times; where they differ, measure again without --resume.",
+    )
 
 
 def hidden_images(pairs: ImagePairs) -> Iterator[Path]:

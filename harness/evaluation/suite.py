@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.environment import cpus_available
-from harness.errors import RecordError, UsageError, WeightsError
+from harness.errors import UsageError, WeightsError
 from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
 from harness.evaluation.refusal import Refusal
 from harness.evaluation.replicate import TIMED_STEPS_BESIDE_IMAGES
-from harness.evaluation.rounds import Rounds
+from harness.evaluation.resumption import Resumption
 from harness.imaging.codecs import read_size
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 from harness.isolation.wall import open_wall
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from harness.isolation.sandbox import IsolationChoice
     from harness.isolation.wall import Wall
     from harness.protocol import Protocol
-    from harness.records import DataIdentity, RunRecord
+    from harness.records import DataIdentity, Notice, RunRecord
     from harness.store import Store
 
 
@@ -205,7 +204,10 @@ def run_suite(
     suite: Suite,
     store: Store,
     *,
+    resume: bool = False,
     on_step: Callable[[str, str], None] = lambda _entry, _step: None,
+    on_known: Callable[[RunRecord], None] = lambda _record: None,
+    on_notice: Callable[[Notice], None] = lambda _notice: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Iterator[RunRecord]:
     """Measure and store one record after the other.
@@ -214,10 +216,21 @@ def run_suite(
     fresh process, in a random order that every round draws anew. A record is made as soon as
     its entry, and the baseline if there is one, have all their rounds.
 
+    Every pass is kept in the store as soon as it is made. A suite that was cut short, in whatever
+    way, can be resumed: the newest of the same plan that did not end is taken up, with its seeds
+    and order, and only passes are made that it lacks, or whose fingerprint has changed. Where all
+    suites of this plan ended, resuming leaves out what has a finished record of the same
+    fingerprint, of whichever suite. Finished is any status but ``interrupted`` and
+    ``infra-error``. Without ``resume`` everything is measured.
+
     Args:
         suite: the plan.
-        store: where each record goes as soon as it is made.
+        store: where each record goes as soon as it is made; nobody else may write there meanwhile.
+        resume: measure only what is not there yet. With an ``sr_folder``, only a suite that did
+            not end can be resumed, since records hold no SR images.
         on_step: told entry and step as each step begins.
+        on_known: told the records that were there.
+        on_notice: told what of an earlier suite could not be read; it is measured again.
         timeout_seconds: deadline of each request to a worker.
 
     Yields:
@@ -225,26 +238,14 @@ def run_suite(
         records of what was timed so far, with the status ``interrupted``, in the store.
 
     Raises:
-        RecordError: a record cannot be stored; those before it are.
+        RecordError: a record cannot be stored, those before it are; or another process writes
+            into the store.
     """
     store.require_writable()
-    suite = replace(suite, wall=suite.wall.hiding([store.runs.resolve(), store.races.resolve()]))
-    for pairs, data in suite.data:
-        for refusal in suite.refusals:
-            record = refusal.record(data, suite.protocol, suite.wall.sandbox.tier)
-            store.put(record)
-            yield record
-        rounds = Rounds(suite, pairs, data, on_step=on_step, timeout_seconds=timeout_seconds)
-        try:
-            for record in rounds.run():
-                store.put(record)
-                yield record
-        except BaseException:
-            # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
-            for record in rounds.unfinished():
-                with suppress(RecordError):
-                    store.put(record)
-            raise
+    with store.writing():
+        suite = replace(suite, wall=suite.wall.hiding(folder.resolve() for folder in store.folders))
+        under_way = Resumption(suite, store, on_step, on_known, on_notice, timeout_seconds)
+        yield from under_way.run(resume=resume)
 
 
 def _require_sizes(suite: Suite) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.evaluation.runtimes import runtime_values
 from harness.metrics import METRICS
 from harness.probes.counters.operators import LIGHT, out_of_place
+from harness.probes.notices import found_otherwise
 from harness.protocol import COUNTERS
 from harness.records import Absent, Quality, Value
 
@@ -106,6 +107,12 @@ def _doubt(audit: Audit | Absent) -> Absent | None:
         return audit
     if audit.complete:
         return None
+    if audit.recount is not None and not audit.recount.agrees:
+        return Absent(
+            kind="unavailable",
+            reason=f"counted otherwise with pixel values: {found_otherwise(audit.recount)}",
+            advice="See the notices of the entry; a network must do the same whoever looks.",
+        )
     missed = [name for name in audit.uncounted if out_of_place(name) not in LIGHT] + list(
         audit.opaque
     )
@@ -119,10 +126,11 @@ def _doubt(audit: Audit | Absent) -> Absent | None:
 
 
 def _constants(audit: Audit | Absent) -> Value | Absent:
-    """Constants used; those of work out of sight are not known."""
+    """Constants used; those of work out of sight, or done only at times, are not known."""
     if isinstance(audit, Absent):
         return audit
-    if audit.opaque or not audit.derived_output:
+    twofold = audit.recount is not None and not audit.recount.agrees
+    if audit.opaque or not audit.derived_output or twofold:
         return _doubt(audit) or Value(value=audit.effective_constants)
     return Value(value=audit.effective_constants)
 

@@ -1,8 +1,8 @@
 """The audit: what the dispatcher really ran, and what the output was really made of.
 
 It ends hiding, not tampering: it runs in the process of the network it watches, and code that
-writes into a tensor's memory behind torch's back leaves no operator, nor does a forward that
-does less on ``meta`` than on an image.
+writes into a tensor's memory behind torch's back leaves no operator. Nor is work found that a
+forward leaves out on ``meta`` and on images as small as the one that is counted with values.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -19,54 +20,36 @@ from torch.overrides import TorchFunctionMode
 from harness.errors import MeasurementError
 from harness.probes.counters.contractions import Contractions
 from harness.probes.counters.operators import (
+    CONVOLUTIONS,
     ELEMENTWISE,
     FREE,
-    LIGHT,
     is_opaque,
     macs_of,
     out_of_place,
 )
-from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
+from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
+from harness.probes.notices import unknown
 from harness.probes.provenance import Constant, Provenance, tensors_in
-from harness.records import Audit, Notice, SizedCount
+from harness.records import Absent, Audit, Recount, SizedCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-SIZE_LIMIT: Final = 0.02
-"""Multiply-accumulates of a pixel may differ between sizes by this share of the smallest.
-
-Strides that do not divide the size cost up to 0.1 %, padding to a multiple of a window 0.8 %
-(510 to 512), the attention of an honest challenge entry 1.8 %.
-"""
-
-COMPARED_SIDE: Final = 64
-"""Sizes with a shorter side are not compared: there the borders outweigh the rest."""
-
-HIDDEN_SHARE: Final = 0.01
-HIDDEN_ELEMENTS: Final = 1000
-"""Constants may exceed parameters by this share, and by this many elements whatever the share:
-colour means, index tables, weights of an interpolation."""
-
-INDEX_SHARE: Final = 0.1
-"""Index tables up to this share of the parameters are no hidden weights: a window attention
-without them would compute them from the window's size."""
+    from collections.abc import Callable, Iterable, Sequence
 
 CONTRACTED_SHARE: Final = 0.05
 """Products summed by elementwise operators are named from this share of the counted
 multiply-accumulates on; below are scales of residual branches and pooled gates."""
 
-ELEMENTWISE_SHARE: Final = 0.25
-ELEMENTWISE_RESULTS: Final = 1000
-"""Elementwise work rivals multiply-accumulates from this share on, above so many an input pixel.
+RECOUNTED_SIDE: Final = 64
+"""Sides of the image that is counted with pixel values too; at this size costs are compared."""
 
-Registered networks have up to 2.6 %, and bicubic interpolation 725 a pixel.
-"""
+RECOUNTED_COST: Final = 10**6
+"""Networks of more multiply-accumulates a pixel, whom nobody calls efficient, get a smaller image
+that costs as much."""
+
+LEAST_RECOUNTED_SIDE: Final = 16
+RECOUNTED_STEP: Final = 8
 
 SUMMED_PRODUCTS: Final = "aten::mul (summed)"
-
-PRECISION: Final = "float32"
-"""Type of the input of every audit."""
 
 
 def measure_audit(
@@ -77,7 +60,8 @@ def measure_audit(
 ) -> Audit:
     """Audit one forward of a batch of 1 at each size.
 
-    Forwards run without pixel values where the network can do without them.
+    Forwards run without pixel values where the network can do without them; a small one then
+    runs both ways, each on a fresh copy, and its counts must agree.
 
     Args:
         network: in eval mode, on the CPU; or what builds one.
@@ -100,8 +84,11 @@ def measure_audit(
         Products of two tensors that are summed elementwise (``contractions``) do the work of a
         convolution: where they rival what is counted they are named as uncounted.
 
-        ``complete`` is false if the output does not derive from the input or if anything ran
-        that is neither counted nor free nor in ``operators.LIGHT``.
+        ``recount`` is of the smaller of the smallest size and 64x64, smaller yet where that
+        costs much. What the forward with values ran counts with the others, constants too.
+
+        ``complete`` is false if the output does not derive from the input, if anything ran
+        that is neither counted nor free nor in ``operators.LIGHT``, or if the recount differs.
 
     Raises:
         ValueError: no size was given.
@@ -128,6 +115,11 @@ def measure_audit(
 
     ran = by_shape_or_value(forwards, built, torch.empty(0))
     counts = [forward.count for forward in ran]
+    by_values = len(counts) > len(sizes)
+    recount = None
+    if not by_values:
+        recount, again = _recount(built, alike, channels, counts[0])
+        ran += again
     derived = all(forward.derived for forward in ran)
     uncounted = _most(forward.uncounted for forward in ran)
     opaque = _most(forward.opaque for forward in ran)
@@ -135,7 +127,8 @@ def measure_audit(
     return Audit(
         sizes=tuple(counts[: len(sizes)]),
         smooth_sizes=tuple(counts[len(sizes) :]),
-        by_values=len(counts) > len(sizes),
+        by_values=by_values,
+        recount=recount,
         effective_constants=_elements(most.constants),
         index_constants=_elements(most.indices),
         scalars=max(len(forward.scalars) for forward in ran),
@@ -144,8 +137,56 @@ def measure_audit(
         uncounted=uncounted,
         opaque=opaque,
         derived_output=derived,
-        complete=derived and not opaque and not _unknown(uncounted),
+        complete=derived
+        and not opaque
+        and not unknown(uncounted)
+        and (recount is None or recount.agrees),
     )
+
+
+def _recount(
+    network: nn.Module, alike: list[list[str]], channels: int, least: SizedCount
+) -> tuple[Recount, list[_Forward]]:
+    """Count a small forward without values and with them, and what those with values ran.
+
+    Fresh copies: what a network computes once must not be missing from one of the counts.
+    """
+    without = _small_forward(network, channels, least)
+    size = without.count.input_size
+    again: list[_Forward] = []
+    valued: SizedCount | Absent
+    try:
+        own = _own(network)
+        provenance = Provenance(torch.empty(0), _named(own, alike))
+        again.append(_Forward(own, noise((1, channels, *size)), provenance))
+        valued = again[0].count
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        valued = Absent(kind="failed", reason=f"the forward raises {said}")
+    calls = tuple(each.conv_calls for each in (without, *again))
+    return Recount(without_values=without.count, with_values=valued, conv_calls=calls), again
+
+
+def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _Forward:
+    """Without values, at the smallest size that the network takes and that costs enough."""
+    side = RECOUNTED_SIDE
+    excess = least.macs_per_pixel / RECOUNTED_COST
+    if excess > 1:
+        side = int(side / math.sqrt(excess)) // RECOUNTED_STEP * RECOUNTED_STEP
+        side = max(side, LEAST_RECOUNTED_SIDE)
+
+    def forward(longest: int) -> _Forward:
+        size = (min(side, longest) for side in least.input_size)
+        image = torch.empty((1, channels, *size), device="meta")
+        return _Forward(on_meta(network), image, Provenance(torch.empty(0)))
+
+    # Some networks ask for larger images.
+    largest = max(least.input_size)
+    while side < largest:
+        with suppress(Exception):
+            return forward(side)
+        side = RECOUNTED_SIDE if side < RECOUNTED_SIDE else 2 * side
+    return forward(largest)
 
 
 def noise(shape: tuple[int, ...]) -> Tensor:
@@ -198,15 +239,12 @@ def _most(calls: Iterable[Counter[str]]) -> dict[str, int]:
     return dict(sorted(most.items()))
 
 
-def _unknown(uncounted: Mapping[str, int]) -> dict[str, int]:
-    return {name: calls for name, calls in uncounted.items() if out_of_place(name) not in LIGHT}
-
-
 class _Forward:
     """What one forward ran."""
 
     def __init__(self, network: nn.Module, lr: Tensor, provenance: Provenance) -> None:
         self._macs = 0
+        self.conv_calls = 0
         self._elementwise = 0
         self._contractions = Contractions(provenance.weighs)
         self._provenance = provenance
@@ -240,6 +278,7 @@ class _Forward:
         macs = macs_of(name, args, out) if isinstance(out, Tensor) else None
         if macs is not None:
             self._macs += macs
+            self.conv_calls += name in CONVOLUTIONS
             dtype = self._calls.autocast or out.dtype
             self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
         elif is_opaque(called):
@@ -298,99 +337,3 @@ class _Calls(TorchFunctionMode):
         if func in self._LEAVING and isinstance(args[0], Tensor):
             self._leave(self._LEAVING[func], args[0])
         return func(*args, **(kwargs or {}))
-
-
-def notices_of(audit: Audit, params: int) -> Iterator[Notice]:
-    """What an audit found that a reader of the counts should know.
-
-    Args:
-        audit: of a network.
-        params: elements of its parameters.
-
-    Yields:
-        ``size-dependent-cost``, ``content-dependent``, ``elementwise-work``,
-        ``hidden-constants``, ``hidden-work``, ``mixed-precision``, ``uncounted-operator`` and
-        ``opaque-operator``, each at most once.
-    """
-    compared = [count for count in audit.sizes if min(count.input_size) >= COMPARED_SIDE]
-    costs = [count.macs_per_pixel for count in compared]
-    if costs and max(costs) > min(costs) * (1 + SIZE_LIMIT):
-        figures = ", ".join(
-            f"{count.macs_per_pixel:,.0f} at {count.input_size[0]}x{count.input_size[1]}"
-            for count in compared
-        )
-        yield Notice(
-            code="size-dependent-cost",
-            message=f"multiply-accumulates of an input pixel depend on the size: {figures}",
-            advice="Compare figures at the size of the images; a cost that grows with the size, "
-            "such as global attention, is not seen in the figure at 256x256.",
-        )
-    if any(noisy != smooth for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=False)):
-        figures = ", ".join(
-            f"{noisy.macs:,} and {smooth.macs:,} at {noisy.input_size[0]}x{noisy.input_size[1]}"
-            for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=True)
-        )
-        yield Notice(
-            code="content-dependent",
-            message=f"work depends on the image; multiply-accumulates of noise and of a smooth "
-            f"image: {figures}",
-            advice="No single figure holds for all images; quote the highest.",
-        )
-    yield from _elementwise_work(audit.sizes)
-    indices = min(audit.index_constants, int(INDEX_SHARE * params))
-    beyond = audit.effective_constants + audit.scalars - indices - params
-    if beyond > max(HIDDEN_ELEMENTS, HIDDEN_SHARE * params):
-        scalars = f" and {audit.scalars:,} numbers of the code" if audit.scalars else ""
-        yield Notice(
-            code="hidden-constants",
-            message=f"{audit.effective_constants:,} constants{scalars} meet the image, of which "
-            f"{params:,} are parameters",
-            advice="Counters print the parameters only; weights in buffers, attributes, arrays, "
-            "lists or from a random seed belong to the size of the network.",
-        )
-    if not audit.derived_output:
-        yield Notice(
-            code="hidden-work",
-            message="the output does not derive from the input by operators that can be seen",
-            advice="Do all work in torch, in the thread of the forward: what runs in numpy, in "
-            "another thread or with dispatch switched off is not counted.",
-        )
-    if set(audit.product_dtypes) - {PRECISION}:
-        yield Notice(
-            code="mixed-precision",
-            message=f"products are of {listed(audit.product_dtypes)} for a {PRECISION} input",
-            advice="A network that casts by itself belongs to another class of precision.",
-        )
-    unknown = _unknown(audit.uncounted)
-    if unknown:
-        yield Notice(
-            code="uncounted-operator",
-            message=f"operators of unknown cost ran and count 0: {listed(unknown)}",
-            advice="The count is a lower bound; count a version without them.",
-        )
-    if audit.opaque:
-        yield Notice(
-            code="opaque-operator",
-            message=f"custom operators and work out of sight count 0: {listed(audit.opaque)}",
-            advice="Count a version of the network that uses torch's own operators, in the "
-            "thread of the forward.",
-        )
-
-
-def _elementwise_work(sizes: Iterable[SizedCount]) -> Iterator[Notice]:
-    for count in sizes:
-        done = count.elementwise or 0
-        pixels = math.prod(count.input_size)
-        if done > max(ELEMENTWISE_SHARE * count.macs, ELEMENTWISE_RESULTS * pixels):
-            yield Notice(
-                code="elementwise-work",
-                message=f"elementwise operators give {done:,} results beside {count.macs:,} "
-                f"multiply-accumulates at {count.input_size[0]}x{count.input_size[1]}",
-                advice="Compare run times: by every convention elementwise work counts nothing.",
-            )
-            return
-
-
-def listed(calls: Mapping[str, int]) -> str:
-    """Operators with their numbers of calls, in words."""
-    return ", ".join(f"{name} ({count})" for name, count in calls.items())

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Final
 from torch import nn
 
 from harness.errors import MeasurementError
-from harness.probes.audit import COMPARED_SIDE, listed, measure_audit, noise, notices_of
+from harness.probes.audit import measure_audit, noise
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
 from harness.probes.counters.shapes import copied_once
 from harness.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
+from harness.probes.notices import (
+    COMPARED_SIDE,
+    counted_otherwise,
+    found_otherwise,
+    listed,
+    notices_of,
+)
 from harness.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
@@ -59,9 +66,12 @@ def measure_complexity(
         Elements and bytes of all distinct parameters and buffers, and a result for each
         counter. A complex number counts as two. What could not be counted, audited or
         predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of
-        ``audited_sizes`` and of ``drawn_size``, ahead of the counters. Notices: those of
-        ``audit.notices_of``, ``counter-spread`` (figures more than 2 % apart),
-        ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
+        ``audited_sizes`` and of ``drawn_size``, ahead of the counters. Where its recount with
+        pixel values differs, nothing that was found without values stands: all counters and the
+        memory are absent; where the ``aten`` counter differs from the audit at the same size,
+        by whose rule both count, the audit is too. Notices: those of ``notices.notices_of``,
+        ``counted-otherwise`` for the latter too, ``counter-spread`` (figures more than 2 %
+        apart), ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
         ``opaque-operator`` (custom operators whose cost is unknown).
 
     Raises:
@@ -89,6 +99,18 @@ def measure_complexity(
     told = {notice.code for notice in found}
     counted = [each for each in results.values() if isinstance(each, CounterResult)]
     notices = [each for each in _notices(counted) if each.code not in told] + found
+    differs = None if isinstance(audit, Absent) else _recounted_otherwise(audit)
+    if differs is None:
+        differs = _audited_otherwise(audit, results.get("aten"))
+        if differs is not None:
+            notices.append(counted_otherwise(differs))
+            audit = _void(differs)
+    if differs is not None:
+        results = {
+            name: result if isinstance(result, Absent) else _void(differs)
+            for name, result in results.items()
+        }
+        memory = memory if isinstance(memory, Absent) else _void(differs)
     return Complexity(
         params=params,
         trainable_params=sum(_numbers(each) for each in parameters if each.requires_grad),
@@ -100,6 +122,39 @@ def measure_complexity(
         audit_seed=seed if drawn else None,
         predicted_memory=memory,
         notices=tuple(notices),
+    )
+
+
+def _recounted_otherwise(audit: Audit) -> str | None:
+    """What a recount with pixel values found, where it differs."""
+    if audit.recount is None or audit.recount.agrees:
+        return None
+    return found_otherwise(audit.recount)
+
+
+def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | None) -> str | None:
+    """What the audit and the counter of the same rule found at one size, where they differ.
+
+    A few percent are what a network computes once and keeps.
+    """
+    if isinstance(audit, Absent) or not isinstance(aten, CounterResult):
+        return None
+    for count in audit.sizes:
+        if count.input_size == aten.input_shape[2:]:
+            smaller, larger = sorted((count.macs, aten.macs))
+            if larger - smaller > SPREAD_LIMIT * smaller:
+                return (
+                    f"{count.macs:,} multiply-accumulates by the audit and {aten.macs:,} by the "
+                    f"aten counter at {_size(count.input_size)}"
+                )
+    return None
+
+
+def _void(differs: str) -> Absent:
+    return Absent(
+        kind="unavailable",
+        reason=f"two counts of the same forward differ: {differs}",
+        advice="See the notices of the entry; a network must do the same whoever looks.",
     )
 
 

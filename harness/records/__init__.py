@@ -9,6 +9,7 @@ from harness.records.counts import (
     Complexity,
     CounterResult,
     PredictedMemory,
+    Recount,
     SizedCount,
 )
 from harness.records.race import (
@@ -85,6 +86,7 @@ __all__ = [
     "Quality",
     "RaceRecord",
     "RaceVerdict",
+    "Recount",
     "Replicate",
     "RunRecord",
     "Seconds",

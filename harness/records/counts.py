@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from harness.protocol import CounterName, Frozen
 from harness.records.values import Absent, Count, Notice
+
+Side = Annotated[Count, Field(gt=0)]
+"""Pixels of an image's side; something may be divided by it."""
 
 
 class CounterResult(Frozen):
@@ -44,7 +51,7 @@ class SizedCount(Frozen):
             tell.
     """
 
-    input_size: tuple[Count, Count]
+    input_size: tuple[Side, Side]
     macs: Count
     elementwise: Count | None = None
 
@@ -52,6 +59,32 @@ class SizedCount(Frozen):
     def macs_per_pixel(self) -> float:
         """Of an input pixel."""
         return self.macs / (self.input_size[0] * self.input_size[1])
+
+
+class Recount(Frozen):
+    """One small forward counted twice, so that a network that looks for values shows.
+
+    Attributes:
+        without_values: counts of the forward on ``meta``, as all others are made.
+        with_values: the same on noise, on the CPU, or why there are none.
+        conv_calls: convolutions executed, without values and, if it ended, with them.
+    """
+
+    without_values: SizedCount
+    with_values: SizedCount | Absent
+    conv_calls: tuple[Count, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both multiplied and accumulated the same: no rounding parts whole numbers.
+
+        Elementwise work may differ: fused attention has less of it.
+        """
+        return (
+            isinstance(self.with_values, SizedCount)
+            and self.with_values.macs == self.without_values.macs
+            and len(set(self.conv_calls)) == 1
+        )
 
 
 class Audit(Frozen):
@@ -62,6 +95,8 @@ class Audit(Frozen):
             size shows here.
         smooth_sizes: the same for a smooth image instead of noise; empty unless ``by_values``.
         by_values: the forward needed pixel values, so its work can depend on them.
+        recount: a small forward with values and without; None if ``by_values``, and in records
+            from before there was one.
         effective_constants: elements of all distinct constant tensors that meet data derived
             from the input, parameters or not; of complex ones two a number.
         index_constants: those among them that are integers and only select from others.
@@ -75,12 +110,14 @@ class Audit(Frozen):
             which pixels came or went out of sight.
         derived_output: the output derives from the input by operators that were seen.
         complete: everything that ran was counted or is known to multiply and accumulate
-            nothing, and the output was derived by it: the count may be trusted.
+            nothing, the output was derived by it, and the recount agrees: the count may be
+            trusted.
     """
 
     sizes: tuple[SizedCount, ...]
     smooth_sizes: tuple[SizedCount, ...] = ()
     by_values: bool = False
+    recount: Recount | None = None
     effective_constants: Count
     index_constants: Count = 0
     scalars: Count = 0

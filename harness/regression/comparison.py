@@ -25,6 +25,8 @@ UPDATE = "If that is meant, run `esrbench baseline update` for it."
 KEEP = "Keep it: run `esrbench baseline update`."
 UPDATES = {UPDATE, KEEP}
 """What to do where the baseline is a file."""
+WEIGHTS_SIZE = "weights_bytes"
+"""The one count that needs the file of weights."""
 KNOWN = (WEIGHTS, *COUNTS, *SCORES, *MEASURED_MEMORY)
 
 
@@ -88,7 +90,11 @@ class _Comparison:
             yield from self._weights()
         for metric in COUNTS:
             then, now = self.before.counts.get(metric), self.figures.counts.get(metric)
-            if metric in metrics and (then, now) != (None, None):
+            if metric not in metrics or (then, now) == (None, None):
+                continue
+            if metric == WEIGHTS_SIZE and now is None and self._weights_gone:
+                yield self._without_weights(self._finding(metric, None, then, now))
+            else:
                 yield self._number(metric, None, then, now)
         for data in sorted({*self.before.scores, *self.figures.scores}):
             yield from self._scores(data, metrics)
@@ -103,17 +109,30 @@ class _Comparison:
         elif then.sha256 is None:
             reason = f"the baseline has {then.source} weights, these are {now.source} ones"
             yield found(verdict="missing", reason=reason, advice=UPDATE)
-        elif now.sha256 is None and then.source not in {"demo", "submitted"}:
-            reason = f"the baseline's {then.source} weights are not on this machine"
-            fetch = f"Run `esrbench fetch weights {self.now.name}`."
-            given = f"Give them with --weights {self.now.name}=FILE."
-            advice = fetch if then.source == "released" else given
-            yield found(verdict="incomparable", reason=reason, advice=advice)
         elif now.sha256 is None:
-            yield found(verdict="missing", reason=f"the {then.source} weights are gone")
+            yield self._without_weights(found)
         else:
             reason = f"the file is another: {then.sha256[:12]} then, {now.sha256[:12]} now"
             yield found(verdict="regressed", reason=reason, advice=UPDATE)
+
+    @property
+    def _weights_gone(self) -> bool:
+        """Whether the baseline has a file of weights, and this machine none."""
+        return self.before.weights.sha256 is not None and self.figures.weights.sha256 is None
+
+    def _without_weights(self, found: partial[Finding]) -> Finding:
+        """The finding of what needs the baseline's weights: lost with the code, or not here."""
+        source, name = self.before.weights.source, self.now.name
+        if source in {"demo", "submitted"}:
+            shipped = "shipped" if source == "demo" else source
+            return found(verdict="missing", reason=f"the {shipped} weights are gone")
+        if source == "released":
+            reason = "the released weights are not on this machine"
+            advice = f"Run `esrbench fetch weights {name}`."
+        else:
+            reason = "the file of weights is not given here"
+            advice = f"Give it: --weights {name}=FILE."
+        return found(verdict="incomparable", reason=reason, advice=advice)
 
     def _scores(self, data: str, metrics: Collection[str]) -> Iterator[Finding]:
         then, now = self.before.scores.get(data), self.figures.scores.get(data)
@@ -131,10 +150,8 @@ class _Comparison:
         why = self.now.unopened.get(data)
         if now is None and why is not None:
             return found(verdict="incomparable", reason=why.reason, advice=why.advice)
-        if now is None and self.figures.weights.source == "random":
-            reason = "there are no trained weights here"
-            shipped = self.before.weights.source in {"demo", "submitted"}
-            return found(verdict="missing" if shipped else "incomparable", reason=reason)
+        if now is None and self._weights_gone:
+            return self._without_weights(found)
         if then is not None and now is not None:
             if then.digest != now.digest:
                 reason = f"digest of the images: {then.digest[:12]} then, {now.digest[:12]} now"
@@ -206,4 +223,4 @@ def _change(then: Number, now: Number) -> str:
     share = f" ({difference / then:+.2%})" if then else ""
     if isinstance(then, int) and isinstance(now, int):
         return f"{then:,} then, {now:,} now: {difference:+,}{share}"
-    return f"{then} then, {now} now: {difference:+.6g}"
+    return f"{then} then, {now} now: {f'{difference:+.7f}'.rstrip('0')}"

@@ -135,7 +135,8 @@ def open_revision(ref: str, project: Path) -> Iterator[Revision]:
     Raises:
         UsageError: no such revision, or it offers no networks.
     """
-    named = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^0")
+    wanted = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^0")
+    named = _git(project, *wanted, asked=ref)
     commit = named.decode().strip()
     prefix = _git(project, "rev-parse", "--show-prefix").decode().strip()
     treeish = f"{commit}:{prefix}" if prefix else commit
@@ -245,7 +246,8 @@ def _unpack(top: Path, treeish: str, paths: list[str], target: Path) -> None:
         archive.extractall(target, filter="data")
 
 
-def _git(project: Path, *arguments: str) -> bytes:
+def _git(project: Path, *arguments: str, asked: str | None = None) -> bytes:
+    """What git says; ``asked`` is what the user calls that which is asked for."""
     command = ["git", "-C", str(project), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - no shell
@@ -253,8 +255,9 @@ def _git(project: Path, *arguments: str) -> bytes:
         raise UsageError("git is not installed", advice="Give a baseline file.") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1] if said else "there is no such revision"
-        message = f"git {arguments[0]} {arguments[-1]}: {reason}"
+        reason = said[-1] if said else "there is no such file, folder or revision"
+        what = asked or f"git {arguments[0]} {arguments[-1]}"
+        message = f"{what}: {reason.removeprefix('fatal: ')}"
         advice = "Give a baseline file, a folder of results, or a revision of this checkout."
         raise UsageError(message, advice=advice) from None
     return done.stdout

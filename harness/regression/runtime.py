@@ -111,7 +111,8 @@ def compare_ratio(
     """The finding of a ratio to a reference network against a kept one.
 
     Slower is a ratio whose interval lies wholly above the kept interval and the tolerance on top
-    of it; faster likewise below; unchanged one that reaches neither line.
+    of it; faster likewise below; unchanged one that reaches neither line. The self-check may be
+    as much coarser than a race's as the tolerance is wider than a race's line.
 
     Args:
         name: of the entry.
@@ -138,8 +139,9 @@ def compare_ratio(
         if getattr(before, field) != getattr(now, field)
     ]
     tolerance = OTHER_MACHINE if others else SAME_MACHINE
-    slower = _beyond(record, lambda ours, theirs: (ours, theirs * before.high), tolerance)
-    faster = _beyond(record, lambda ours, theirs: (theirs * before.low, ours), tolerance)
+    ruled = record.model_copy(update={"design": _widened(record.design, tolerance)})
+    slower = _beyond(ruled, lambda ours, theirs: (ours, theirs * before.high))
+    faster = _beyond(ruled, lambda ours, theirs: (theirs * before.low, ours))
     verdict: Verdict = "inconclusive"
     if slower:
         verdict = "regressed"
@@ -153,9 +155,9 @@ def compare_ratio(
     )
     if others:
         reason += f", since {'; '.join(others)}"
-    doubt = _doubt(record)
-    if verdict == "inconclusive" and doubt:
-        reason += f"; {doubt}"
+    doubted = doubt(ruled)
+    if verdict == "inconclusive" and doubted:
+        reason += f"; {doubted}"
     advice = {"inconclusive": _DOCTOR, "improved": KEEP, "regressed": UPDATE}
     return Finding(
         entry=name,
@@ -170,18 +172,36 @@ def compare_ratio(
     )
 
 
+def doubt(record: RaceRecord) -> str | None:
+    """Why the self-check forbids to judge, or None: that of a race at a ratio of exactly 1."""
+    twins = _judged(record, twin=True)
+    level = [(1.0, 1.0)] * RATIO_PAIRS
+    design = record.design.model_copy(update={"max_pairs": len(level)})
+    judgement = judge(level, twins, design)
+    return judgement.reason if judgement and judgement.verdict == "inconclusive" else None
+
+
 _DOCTOR: Final = "End what else runs on this machine; `esrbench doctor` says what it sees."
 
 
+def _widened(design: PairDesign, tolerance: float) -> PairDesign:
+    """A design with another decision line, and a self-check that keeps its proportion to it."""
+    times = tolerance / design.decision
+    return design.model_copy(
+        update={
+            "decision": tolerance,
+            "self_check_half_width": design.self_check_half_width * times,
+            "self_check_bias": design.self_check_bias * times,
+        }
+    )
+
+
 def _beyond(
-    record: RaceRecord,
-    scaled: Callable[[float, float], tuple[float, float]],
-    tolerance: float,
+    record: RaceRecord, scaled: Callable[[float, float], tuple[float, float]]
 ) -> bool | None:
-    """Whether the judged pairs, scaled, lie beyond a tolerance; None where that is not known."""
+    """Whether the judged pairs, scaled, lie beyond the line; None where that is not known."""
     estimate = estimate_ratio([scaled(*pair) for pair in _judged(record)], record.design.z)
-    design = record.design.model_copy(update={"decision": tolerance})
-    return regressed(record.model_copy(update={"estimate": estimate, "design": design}))
+    return regressed(record.model_copy(update={"estimate": estimate}))
 
 
 def _judged(record: RaceRecord, *, twin: bool = False) -> list[tuple[float, float]]:
@@ -192,15 +212,6 @@ def _judged(record: RaceRecord, *, twin: bool = False) -> list[tuple[float, floa
         if batch.set_aside is None
         for pair in (batch.self_pairs if twin else batch.pairs)
     ]
-
-
-def _doubt(record: RaceRecord) -> str | None:
-    """Why the self-check forbids to judge: the reason of a race at a ratio of exactly 1."""
-    twins = _judged(record, twin=True)
-    level = [(1.0, 1.0)] * RATIO_PAIRS
-    design = record.design.model_copy(update={"max_pairs": len(level)})
-    judgement = judge(level, twins, design)
-    return judgement.reason if judgement and judgement.verdict == "inconclusive" else None
 
 
 def _interval(record: RaceRecord) -> str:

@@ -25,8 +25,8 @@ def code_digest(
         roots: top-level packages that are followed; what others do is not covered.
 
     Returns:
-        None where it cannot be told: a module has no source, or reaches further code by other
-        means than imports.
+        None where it cannot be told: a module has no source, or one that is no Python, or reaches
+        further code by other means than imports.
     """
     queue = [name for module in modules for name in _with_parents(module)]
     seen: dict[str, str] = {}
@@ -37,7 +37,11 @@ def code_digest(
         path = find(name)
         if path is None:
             return None
-        tree = ast.parse(path.read_bytes())
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            # Whoever runs it says what is wrong with it.
+            return None
         if any(_reaches_further(node) for node in ast.walk(tree)):
             return None
         seen[name] = ast.dump(_without_docstrings(tree))

@@ -8,7 +8,7 @@ from harness.errors import DataError, MeasurementError, UsageError
 from harness.records import Absent
 from harness.regression.baseline import Baseline, ratio_of, settle
 from harness.regression.figures import entry_key, parse_key
-from harness.regression.runtime import compare_ratio
+from harness.regression.runtime import compare_ratio, doubt
 from harness.regression.verdicts import RUNTIME
 
 if TYPE_CHECKING:
@@ -151,28 +151,27 @@ def _runtime(
     if over is None or over == name:
         return None
     descriptor = bench.registry.get(name)
-    again = old is not None and old.reference == over
+    kept = old if old is not None and old.reference == over else None
     record = bench.race_ratio(
         descriptor,
         over,
         scale,
         weights=bench.resolve(descriptor, scale, None),
-        input_size=old.input_size if old is not None and again else bench.request.race_size,
-        threads=bench.request.threads,
+        input_size=bench.request.race_size if kept is None else kept.input_size,
+        threads=bench.request.threads or (None if kept is None else kept.threads),
     )
     if isinstance(record, Absent):
         message = f"{name} x{scale} runtime: {record.reason}"
         raise MeasurementError(message, advice=record.advice)
     now = ratio_of(record)
-    trial = None if now is None else compare_ratio(name, now, record, scale)
-    if now is None or trial is None or trial.verdict == "inconclusive":
-        reason = record.reason if trial is None else trial.reason
+    # Of the race as it was designed: what is kept has to be better known than what is checked.
+    reason = record.reason if now is None else doubt(record)
+    if now is None or reason is not None:
         message = f"{name} x{scale} runtime cannot be kept: {reason}"
         raise MeasurementError(
             message, advice="End what else runs here, or leave runtimes out: --no-runtime."
         )
-    same = old is not None and again and (old.machine, old.threads) == (now.machine, now.threads)
-    if old is not None and same and old.torch == now.torch:
-        settled = compare_ratio(name, old, record, scale).verdict == "unchanged"
-        return old if settled else now
-    return now
+    alike = ("machine", "threads", "torch")
+    if kept is None or any(getattr(kept, each) != getattr(now, each) for each in alike):
+        return now
+    return kept if compare_ratio(name, kept, record, scale).verdict == "unchanged" else now

@@ -100,6 +100,7 @@ class GateReport(Frozen):
     Attributes:
         baseline: what was compared with, in words.
         strict: whatever could not be judged counts as a regression.
+        lenient: it passes; but nothing compared is nothing to let pass.
         findings: by entry, in the order of the metrics.
         notices: typed warnings.
     """
@@ -107,6 +108,7 @@ class GateReport(Frozen):
     schema_version: Literal[1] = 1
     baseline: str
     strict: bool = False
+    lenient: bool = False
     findings: tuple[Finding, ...]
     notices: tuple[Notice, ...] = ()
 
@@ -118,7 +120,7 @@ class GateReport(Frozen):
 
     @property
     def judged(self) -> int:
-        """Exit code as it is without ``strict``.
+        """Exit code as it is without ``strict`` and ``lenient``.
 
         A regression that was found stands, whatever else failed or could not be judged; nothing
         compared is nothing judged.
@@ -130,8 +132,11 @@ class GateReport(Frozen):
     @property
     def exit_code(self) -> int:
         """Of the command."""
-        refused = self.strict and self.judged == EXIT_INCONCLUSIVE
-        return EXIT_REGRESSION if refused else self.judged
+        if self.judged != EXIT_INCONCLUSIVE:
+            return self.judged
+        if self.strict:
+            return EXIT_REGRESSION
+        return EXIT_OK if self.lenient and self.findings else EXIT_INCONCLUSIVE
 
     @property
     def outcome(self) -> str:
@@ -144,5 +149,5 @@ class GateReport(Frozen):
             EXIT_MEASUREMENT_FAILED: "A measurement failed",
         }[self.judged]
         if self.exit_code != self.judged:
-            said += ", which --strict refuses"
+            said += f", which --{'strict refuses' if self.strict else 'lenient lets pass'}"
         return f"{said}: {self.baseline}; {counted or 'nothing was compared'}."

@@ -62,6 +62,12 @@ def _linear(args: Sequence[Any], _out: Tensor) -> int:
     return int(args[0].numel() * args[1].shape[0])
 
 
+def _recurrent_layer(args: Sequence[Any], _out: Tensor) -> int:
+    """One direction of an LSTM or GRU: (T, B, I) features meet both weights at every step."""
+    features, of_input, of_state = args[:3]
+    return int(features.shape[:-1].numel() * (of_input.numel() + of_state.numel()))
+
+
 def _outer_product(_args: Sequence[Any], out: Tensor) -> int:
     """One product an element of the result."""
     return int(out.numel())
@@ -129,6 +135,7 @@ MATMULS: Final[dict[str, Cost]] = (
     | _priced("addr", _outer_product)
     | _priced("linear mkldnn_linear _weight_int8pack_mm", _linear)
     | _priced("_trilinear", _trilinear)
+    | _priced("mkldnn_rnn_layer", _recurrent_layer)
     | _priced("_native_multi_head_attention", _whole_attention)
 )
 """``einsum``, ``matmul``, ``tensordot`` and ``bilinear`` reach the dispatcher as these."""

@@ -87,6 +87,8 @@ def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path: Path) ->
         ("inconclusive", (), 3),
         ("incomparable", (), 3),
         ("incomparable", ("--strict",), 1),
+        ("incomparable", ("--lenient",), 0),
+        ("regressed", ("--lenient",), 1),
         ("failed", ("--strict",), 4),
     ],
 )
@@ -176,9 +178,10 @@ def test_metrics_and_groups() -> None:
     [
         ((), "there is no baseline: "),
         (("--baseline", "gone.json"), "there is no baseline gone.json"),
-        (("--baseline", "no-such-ref"), "git rev-parse"),
+        (("--baseline", "no-such-ref"), "no-such-ref: "),
         (("--baseline", "empty"), "no whole runs"),
         (("--against", "rfdn"), "needs the names"),
+        (("--strict", "--lenient"), "are opposites"),
         (("rfnd", "--against", "rfdn"), "no network is registered as 'rfnd'"),
     ],
 )

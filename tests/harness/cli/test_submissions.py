@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-    from pathlib import Path
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -31,8 +31,9 @@ def new() -> typer.Typer:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Where the ``esrbench`` of these tests looks for submissions."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an ``esrbench`` looks for submissions that is not told."""
+    monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
     return tmp_path / "work" / "submissions"
 
 
@@ -50,6 +51,17 @@ def test_new_writes_an_entry_and_says_what_is_next(
     assert (tmp_path / "team07-fastsr" / "team07-fastsr_x2.safetensors").is_file()
     for step in ("model.py", "submission.toml", "validate team07-fastsr", "run team07-fastsr"):
         assert step in done.stdout
+
+
+def test_new_says_the_same_as_one_document(new: typer.Typer, tmp_path: Path) -> None:
+    arguments = ["team07-fastsr", "--submissions", str(tmp_path), "--json"]
+    done = CliRunner().invoke(new, arguments, catch_exceptions=False)
+    document = json.loads(done.stdout)
+    path = tmp_path / "team07-fastsr"
+    assert (document["name"], document["path"]) == ("team07-fastsr", str(path))
+    assert document["files"] == sorted(map(str, filter(Path.is_file, path.rglob("*"))))
+    assert str(path / "submission.toml") in document["files"]
+    assert f"esrbench validate {path}" in document["next"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.isolation.delivery import Delivery
 from harness.isolation.messages import Ready
-from harness.isolation.session import Delivery
 from harness.isolation.wall import Wall
 from harness.records import Absent
 
@@ -64,6 +64,27 @@ class FakeWorker:
 
     def cpu_seconds(self) -> None:
         return None
+
+
+class Workers:
+    """What was started, and at which start what is to happen."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.at: dict[int, BaseException] = {}
+        self.of: dict[str, BaseException] = {}
+
+    def __call__(self, name: str) -> None:
+        self.started.append(name)
+        happens = self.at.pop(len(self.started), None) or self.of.get(name)
+        if happens is not None:
+            raise happens
+
+    def networks(self) -> list[str]:
+        """Without the null network, and forget them."""
+        started = [name for name in self.started if name != "null"]
+        self.started = []
+        return started
 
 
 def use_fake_workers(on_start: Callable[[str], None] = lambda _: None) -> None:

@@ -51,9 +51,10 @@ def test_kill_9_in_a_loop_loses_no_run_and_makes_none_twice(
     assert {record.status for record in records} == {"ok"}
     log = Counter(said["log"])
     safe = {line: times for line, times in log.items() if not line.startswith("start")}
-    # Twelve untimed passes, two timed ones each, twelve records and one beginning.
+    # An entry has an untimed pass, two timed ones and a record, the suite one beginning. A kill
+    # between a file's end and the line that says so leaves no line.
     assert set(safe.values()) == {1}
-    assert len(safe) == 12 * (1 + 2 + 1) + 1
+    assert 12 * (1 + 2 + 1) + 1 - kills <= len(safe) <= 12 * (1 + 2 + 1) + 1
     # What was under way when it was killed is all that had to be done again.
     starts = sum(log[f"start {record.entry.name}"] for record in records)
     assert 12 * 3 <= starts <= 12 * 3 + kills

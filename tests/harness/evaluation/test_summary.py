@@ -84,3 +84,18 @@ def test_without_an_audit_there_is_no_figure() -> None:
     failed = Absent(kind="failed", reason="the network could not be audited: too high")
     found = values(torch.relu, audit=failed)
     assert [found[key] for key in (*ATEN, "effective_constants")] == [failed] * 4
+
+
+def less_without_values(features: Tensor) -> Tensor:
+    return features if features.is_meta else features.flatten(2).mT @ features.flatten(2)
+
+
+def test_nothing_found_without_values_is_a_figure_where_values_find_otherwise() -> None:
+    found = values(less_without_values)
+    keys = ("macs_ntire2022", "activations_ntire2022", "conv_calls_ntire2022", *ATEN)
+    for key in (*keys, "effective_constants"):
+        absent = found[key]
+        assert isinstance(absent, Absent), key
+        assert "576 multiply-accumulates" in absent.reason
+        assert "9,792 " in absent.reason
+    assert found["params"] == Value(value=16)

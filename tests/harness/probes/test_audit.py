@@ -10,10 +10,11 @@ from torch.nn import functional
 from harness.catalog.networks import build_network
 from harness.catalog.registry import ModelDescriptor, default_registry
 from harness.errors import MeasurementError
-from harness.probes.audit import measure_audit, notices_of
+from harness.probes.audit import measure_audit
 from harness.probes.counters import aten
 from harness.probes.counters.operators import LIGHT
 from harness.probes.forward import PixelConversion
+from harness.probes.notices import notices_of
 from harness.records import Audit, SizedCount
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.probes.audit import measure_audit, notices_of
+from harness.probes.audit import measure_audit
+from harness.probes.notices import notices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
 
-from harness.probes.audit import measure_audit, notices_of
+from harness.probes.audit import measure_audit
+from harness.probes.notices import notices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +214,7 @@ def test_work_written_in_place_out_of_sight(
 def test_work_written_in_place_in_sight() -> None:
     def run(_: nn.Module, image: Tensor) -> Tensor:
         out = functional.interpolate(image, scale_factor=2)
-        kept = out.detach()[:, :1].add_(1).mul_(0.5)
+        kept = out.detach()[:, :1].add_(1).mul_(0.5).clone()
         out[:, 1:] = 0.25
         torch.add(out, kept, out=out)
         with torch.inference_mode():

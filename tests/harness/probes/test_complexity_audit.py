@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -107,3 +109,16 @@ def test_complex_parameters_are_two_numbers() -> None:
     result = sizes.counters["aten"]
     assert not isinstance(result, Absent)
     assert result.macs == 4 * 15 * 48
+
+
+def test_figures_that_nothing_can_be_computed_from_are_no_record() -> None:
+    sizes = measure_complexity(lambda: nn.Conv2d(3, 4, 3), input_size=(8, 6), counters=())
+    told = sizes.model_dump()
+    for params in (2**63, 10**400, -1):
+        with pytest.raises(ValidationError, match="params"):
+            Complexity.model_validate({**told, "params": params})
+    assert Complexity.model_validate({**told, "params": 2**63 - 1}).params == 2**63 - 1
+    for size in ((0, 0), (0, 6), (8, 0), (2**63, 6)):
+        forged = {"input_size": size, "macs": 0}
+        with pytest.raises(ValidationError, match="input_size"):
+            Complexity.model_validate({**told, "audit": {**told["audit"], "sizes": (forged,)}})

@@ -95,27 +95,36 @@ def test_another_checkpoint_is_a_regression(
 
 @pytest.mark.parametrize(
     "case",
-    [("demo", "missing", 1), ("submitted", "missing", 1), ("released", "incomparable", 3)],
+    [
+        ("demo", "missing", 1, "the shipped weights are gone"),
+        ("submitted", "missing", 1, "the submitted weights are gone"),
+        ("released", "incomparable", 3, "the released weights are not on this machine"),
+        ("file", "incomparable", 3, "the file of weights is not given here"),
+    ],
 )
 def test_weights_that_are_not_here(
     figures: EntryFigures,
     terms: Terms,
     measured: Callable[..., Measured],
-    case: tuple[str, str, int],
+    case: tuple[str, str, int, str],
 ) -> None:
     """Those that ship are lost; those that are fetched are merely not on this machine."""
-    source, verdict, code = case
-    before = figures.model_copy(
-        update={"weights": WeightsFigure.model_validate({"source": source, "sha256": "a" * 64})}
-    )
+    source, verdict, code, reason = case
+    weights = WeightsFigure.model_validate({"source": source, "sha256": "a" * 64})
+    counts = {**figures.counts, "weights_bytes": 4000}
+    before = figures.model_copy(update={"weights": weights, "counts": counts})
     random = WeightsFigure(source="random")
     bare = figures.model_copy(update={"weights": random, "scores": {}})
 
-    found = judged(before, terms, measured(figures=bare))
+    why = Absent(kind="unavailable", reason="no file of weights")
+    now = measured(figures=bare, absent={(None, "weights_bytes"): why})
 
-    scored = {"weights", "psnr_rgb", "psnr_y", "ssim_y"}
-    assert {found[metric].verdict for metric in scored} == {verdict}
-    assert {found[metric].exit_code for metric in scored} == {code}
+    found = judged(before, terms, now)
+
+    of_weights = {"weights", "weights_bytes", "psnr_rgb", "psnr_y", "ssim_y"}
+    assert {found[metric].verdict for metric in of_weights} == {verdict}
+    assert {found[metric].exit_code for metric in of_weights} == {code}
+    assert {found[metric].reason for metric in of_weights} == {reason}
     assert found["params"].verdict == "unchanged"
 
 

@@ -30,7 +30,7 @@ def test_a_race_has_four_verdicts(make_race: Race, ratio: float, verdict: str) -
 
 
 def test_nothing_is_judged_on_a_noisy_machine(make_race: Race) -> None:
-    noisy = make_race(1.5, self_half=0.05)
+    noisy = make_race(1.5, self_half=0.07)
 
     raced = judge_race("net", noisy, 4, same=False)
     kept = ratio_of(make_race(1.0))
@@ -40,6 +40,26 @@ def test_nothing_is_judged_on_a_noisy_machine(make_race: Race) -> None:
     assert raced.verdict == compared.verdict == "inconclusive"
     assert "the machine is too noisy" in raced.reason
     assert "the machine is too noisy" in compared.reason
+
+
+@pytest.mark.parametrize(
+    ("self_half", "cpu", "verdict"),
+    [
+        (0.055, "a processor", "regressed"),
+        (0.065, "a processor", "inconclusive"),
+        (0.25, "another", "regressed"),
+    ],
+)
+def test_the_self_check_of_a_kept_ratio_is_in_proportion_to_its_line(
+    make_race: Race, self_half: float, cpu: str, verdict: str
+) -> None:
+    """A race's is 1.5 % at a line of 2.5 %: 6 % at one of 10 %, 30 % at one of 50 %."""
+    kept = ratio_of(make_race(1.0))
+    assert kept is not None
+
+    assert compare_ratio("net", kept, make_race(1.7, self_half=self_half, cpu=cpu), 4).verdict == (
+        verdict
+    )
 
 
 def test_pairs_timed_under_load_are_not_judged(make_race: Race) -> None:

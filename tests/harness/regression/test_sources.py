@@ -68,6 +68,8 @@ def test_whatever_is_imported_counts(tmp_path: Path, changes: dict[str, str]) ->
         "X = open('slope.txt').read()\n",
         "exec('X = 1')\n",
         "from nets.gone import X\n",
+        "def no_python(:\n",
+        "X = '\0'\n",
     ],
 )
 def test_what_cannot_be_followed_is_not_called_the_same(tmp_path: Path, text: str) -> None:

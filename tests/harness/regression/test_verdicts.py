@@ -20,30 +20,32 @@ def finding(verdict: Verdict, **fields: object) -> Finding:
     )
 
 
-def report(*verdicts: Verdict, strict: bool = False) -> GateReport:
-    return GateReport(
-        baseline="file", strict=strict, findings=tuple(finding(each) for each in verdicts)
-    )
+def report(*verdicts: Verdict, **fields: bool) -> GateReport:
+    findings = tuple(finding(each) for each in verdicts)
+    return GateReport(baseline="file", findings=findings).model_copy(update=fields)
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "code", "strict_code"),
+    ("verdicts", "code", "strict_code", "lenient_code"),
     [
-        (["unchanged"], 0, 0),
-        (["improved", "unchanged"], 0, 0),
-        (["regressed"], 1, 1),
-        (["missing"], 1, 1),
-        (["inconclusive", "unchanged"], 3, 1),
-        (["incomparable"], 3, 1),
-        (["failed"], 4, 4),
-        (["failed", "inconclusive"], 4, 4),
-        (["regressed", "failed", "incomparable"], 1, 1),
-        ([], 3, 1),
+        (["unchanged"], 0, 0, 0),
+        (["improved", "unchanged"], 0, 0, 0),
+        (["regressed"], 1, 1, 1),
+        (["missing"], 1, 1, 1),
+        (["inconclusive", "unchanged"], 3, 1, 0),
+        (["incomparable"], 3, 1, 0),
+        (["failed"], 4, 4, 4),
+        (["failed", "inconclusive"], 4, 4, 4),
+        (["regressed", "failed", "incomparable"], 1, 1, 1),
+        ([], 3, 1, 3),
     ],
 )
-def test_exit_codes(verdicts: list[Verdict], code: int, strict_code: int) -> None:
+def test_exit_codes(
+    verdicts: list[Verdict], code: int, strict_code: int, lenient_code: int
+) -> None:
     assert report(*verdicts).exit_code == code
     assert report(*verdicts, strict=True).exit_code == strict_code
+    assert report(*verdicts, lenient=True).exit_code == lenient_code
 
 
 def test_what_the_baseline_lacks_is_no_regression() -> None:
@@ -58,10 +60,13 @@ def test_counts_name_the_worst_first() -> None:
     assert counts["unchanged"] == 2
 
 
-def test_the_outcome_says_why_a_strict_check_fails() -> None:
+def test_the_outcome_says_why_the_code_is_another() -> None:
     assert report("unchanged").outcome == "No regression: file; 1 unchanged."
     said = report("incomparable", strict=True).outcome
     assert said == "Not judged in full, which --strict refuses: file; 1 incomparable."
+    said = report("inconclusive", lenient=True).outcome
+    assert said == "Not judged in full, which --lenient lets pass: file; 1 inconclusive."
+    assert report("regressed", lenient=True).outcome.startswith("Regression: file")
     assert report().outcome.endswith("nothing was compared.")
 
 

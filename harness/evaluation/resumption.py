@@ -1,0 +1,146 @@
+"""Run a suite, all of it or what an earlier one has left."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from harness.errors import RecordError
+from harness.evaluation.fingerprint import fingerprint
+from harness.evaluation.journal import Journal
+from harness.evaluation.rounds import Rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from harness.catalog.datasets import ImagePairs
+    from harness.evaluation.refusal import Refusal
+    from harness.evaluation.suite import Suite
+    from harness.records import DataIdentity, Notice, RunRecord
+    from harness.store import Store
+
+UNFINISHED = frozenset({"interrupted", "infra-error"})
+"""Statuses of runs that are to be made again."""
+
+
+@dataclass(slots=True)
+class Resumption:
+    """A suite under way, begun now or before; fields as of ``run_suite``."""
+
+    suite: Suite
+    store: Store
+    on_step: Callable[[str, str], None]
+    on_known: Callable[[RunRecord], None]
+    on_notice: Callable[[Notice], None]
+    timeout_seconds: float
+
+    def run(self, *, resume: bool) -> Iterator[RunRecord]:
+        """Records as they are stored; those that were there are told to ``on_known``."""
+        suite, tier = self.suite, self.suite.wall.sandbox.tier
+        # As files are before anything runs.
+        fingerprints = {
+            data.digest: {
+                entry.descriptor.name: fingerprint(entry, data, suite.protocol, tier)
+                for entry in suite.entries
+            }
+            for _, data in suite.data
+        }
+        stored = self._stored() if resume else {}
+        journal = self._journal(fingerprints, stored, resume=resume)
+        for pairs, data in suite.data:
+            yield from self._refused(data, journal, stored)
+            yield from self._measured(pairs, data, fingerprints[data.digest], journal, stored)
+        journal.end()
+
+    def _stored(self) -> dict[str, RunRecord]:
+        """The newest finished record of each fingerprint."""
+        records, notices = self.store.load()
+        for notice in notices:
+            self.on_notice(notice)
+        return {each.fingerprint: each for each in records if each.status not in UNFINISHED}
+
+    def _journal(
+        self,
+        fingerprints: Mapping[str, Mapping[str, str]],
+        stored: Mapping[str, RunRecord],
+        *,
+        resume: bool,
+    ) -> Journal:
+        if resume:
+            found = Journal.find(self.suite, self.store, on_notice=self.on_notice)
+            if found is not None:
+                return found
+        ours = {one for of_data in fingerprints.values() for one in of_data.values()}
+        ours |= {
+            self._refusal(each, data).fingerprint
+            for each in self.suite.refusals
+            for _, data in self.suite.data
+        }
+        known = set() if self.suite.sr_folder else ours & set(stored)
+        return Journal.begin(self.suite, self.store, known, on_notice=self.on_notice)
+
+    def _refused(
+        self, data: DataIdentity, journal: Journal, stored: Mapping[str, RunRecord]
+    ) -> Iterator[RunRecord]:
+        for refusal in self.suite.refusals:
+            record = self._refusal(refusal, data)
+            before = stored.get(record.fingerprint)
+            if before is not None and (
+                before.fingerprint in journal.beginning.known
+                or before.created >= journal.beginning.created
+            ):
+                self.on_known(before)
+                continue
+            self.store.put(record)
+            yield record
+
+    def _refusal(self, refusal: Refusal, data: DataIdentity) -> RunRecord:
+        return refusal.record(data, self.suite.protocol, self.suite.wall.sandbox.tier)
+
+    def _measured(
+        self,
+        pairs: ImagePairs,
+        data: DataIdentity,
+        fingerprints: Mapping[str, str],
+        journal: Journal,
+        stored: Mapping[str, RunRecord],
+    ) -> Iterator[RunRecord]:
+        suite = self.suite
+        before = {
+            name: stored[one]
+            for name, one in fingerprints.items()
+            if one in journal.beginning.known and one in stored
+        }
+        left = set(fingerprints) - set(before)
+        if left and suite.baseline is not None:
+            # Runtimes are set in relation to the baseline's of the same rounds.
+            left.add(suite.baseline)
+        for name, record in before.items():
+            if name not in left:
+                self.on_known(record)
+        if not left:
+            return
+        entries = tuple(entry for entry in suite.entries if entry.descriptor.name in left)
+        rounds = Rounds(
+            replace(suite, entries=entries),
+            pairs,
+            data,
+            fingerprints=fingerprints,
+            journal=journal,
+            on_step=self.on_step,
+            timeout_seconds=self.timeout_seconds,
+        )
+        try:
+            for record in rounds.run():
+                if stored.get(record.fingerprint) == record:
+                    self.on_known(record)
+                    continue
+                self.store.put(record)
+                yield record
+        except BaseException:
+            # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
+            for record in rounds.unfinished():
+                with suppress(RecordError):
+                    self.store.put(record)
+            raise
