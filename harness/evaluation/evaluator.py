@@ -50,6 +50,12 @@ class Entry:
     weights: ResolvedWeights
 
     @property
+    def form(self) -> tuple[str, str, float]:
+        """How images enter and leave it, which its null network does likewise."""
+        descriptor = self.descriptor
+        return descriptor.color, descriptor.input, self.weights.identity.data_range
+
+    @property
     def scored(self) -> bool:
         """Whether its SR images mean anything: with random weights they do not."""
         return self.weights.identity.source != "random"

@@ -1,4 +1,4 @@
-"""Submissions that cannot run: their records say why, and the others go on."""
+"""Entries of which nothing can be told: their records say why, and the others go on."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from harness.store import record_id
 if TYPE_CHECKING:
     from harness.errors import EsrbenchError
     from harness.protocol import Protocol
-    from harness.records import DataIdentity, Tier
+    from harness.records import DataIdentity, FailureKind, Tier
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A submission that was asked for and cannot run.
+    """An entry that was asked for and has no figures.
 
     Attributes:
         name: of the entry.
         scale: upscaling factor.
-        error: what is wrong with its folder, its manifest or its weights.
+        error: what is wrong with its folder, its manifest or its weights, or its answers.
+        failure: what kind of failure that is.
     """
 
     name: str
     scale: int
     error: EsrbenchError
+    failure: FailureKind = "load-error"
 
     def record(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> RunRecord:
         """The record of the entry on a data set: nothing was measured, and why.
@@ -46,7 +48,7 @@ class Refusal:
             kind="failed",
             reason=self.error.message,
             advice=self.error.advice,
-            failure="load-error",
+            failure=self.failure,
         )
         weights = WeightsIdentity(source="submitted")
         environment = describe_environment(
@@ -58,7 +60,7 @@ class Refusal:
             created=created,
             duration_seconds=0.0,
             fingerprint=hashlib.sha256((identity + protocol.digest()).encode()).hexdigest(),
-            status="load-error",
+            status=self.failure,
             cause=self.error.message,
             advice=self.error.advice,
             entry=EntryIdentity(

@@ -60,7 +60,12 @@ class TimedPass:
 
 
 def time_null(
-    like: ModelDescriptor, scale: int, sizes: Iterable[tuple[int, int]], plan: Plan
+    like: ModelDescriptor,
+    scale: int,
+    sizes: Iterable[tuple[int, int]],
+    plan: Plan,
+    *,
+    data_range: float,
 ) -> tuple[NullSamples, ...]:
     """Time what is not the network: a null network at each size, in a worker like any other.
 
@@ -69,11 +74,12 @@ def time_null(
         scale: upscaling factor.
         sizes: LR heights and widths.
         plan: how.
+        data_range: value of white that the other network's weights want.
 
     Raises:
         WorkerError: it failed, which is the machine's fault or the harness's.
     """
-    null = null_descriptor(like, scale)
+    null = null_descriptor(like, scale, data_range)
     samples = []
     rng = np.random.default_rng(plan.variant_seed)
     with plan.wall.worker(

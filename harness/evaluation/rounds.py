@@ -16,6 +16,7 @@ from harness.errors import MeasurementError
 from harness.evaluation.assembly import assemble, baseline_times
 from harness.evaluation.evaluator import measure_untimed
 from harness.evaluation.journal import Timed, Untimed
+from harness.evaluation.refusal import Refusal
 from harness.evaluation.replicate import time_null, time_replicate
 from harness.evaluation.timing import Plan
 from harness.imaging.codecs import read_size
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from harness.isolation.wall import Wall
     from harness.records import DataIdentity, NullSamples, RunRecord
 
-    NullByForm = dict[tuple[str, str], tuple[NullSamples, ...]]
+    NullByForm = dict[tuple[str, str, float], tuple[NullSamples, ...]]
 
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
@@ -191,14 +192,14 @@ class Rounds:
         sizes += [read_size(pair.lr) for pair in self._pairs.pairs]
         for progress in progresses:
             descriptor, scale = progress.entry.descriptor, progress.entry.scale
-            form = (descriptor.color, descriptor.input)
+            form = progress.entry.form
             if form in null:
                 continue
             self._on_step("the null network", "timing")
             # Where it fails, entries have no trusted time, and their records say so.
             null[form] = ()
             with suppress(MeasurementError):
-                null[form] = time_null(descriptor, scale, sizes, plan)
+                null[form] = time_null(descriptor, scale, sizes, plan, data_range=form[2])
         return null
 
     def _time(self, progress: _Progress, null: NullByForm, index: int, position: int) -> None:
@@ -206,12 +207,11 @@ class Rounds:
         if plan is None or progress.untimed is None or progress.untimed.ready is None:
             return
         start = time.monotonic()
-        descriptor = progress.entry.descriptor
         found = time_replicate(
             progress.entry,
             self._pairs,
             plan,
-            null=null[descriptor.color, descriptor.input],
+            null=null[progress.entry.form],
             untimed=progress.untimed,
             index=index,
             position=position,
@@ -257,6 +257,16 @@ class Rounds:
                 self._recorded.add(progress.name)
 
     def _record(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
+        try:
+            return self._assembled(progress, untimed)
+        except (ValueError, ArithmeticError) as error:
+            # A stranger's worker may answer what no network can: that is its failure alone.
+            entry, tier = progress.entry, self._wall.sandbox.tier
+            said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
+            refusal = Refusal(progress.name, entry.scale, said, "protocol")
+            return refusal.record(self._data, self._suite.protocol, tier)
+
+    def _assembled(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
         record = assemble(
             untimed,
             self._latency(progress, untimed),

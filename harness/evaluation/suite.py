@@ -67,7 +67,7 @@ class Suite:
         rounds = self.protocol.latency.processes if self.protocol.latency else 0
         untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
         timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
-        forms = {(entry.descriptor.color, entry.descriptor.input) for entry in self.entries}
+        forms = {entry.form for entry in self.entries}
         null = rounds * len(self.data) * len(forms)
         return len(self.entries) * (untimed + timed) + null
 

@@ -168,7 +168,7 @@ def _recount(
 
 
 def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _Forward:
-    """Without values, at the smallest size that the network takes and that costs enough."""
+    """Without values, at 64x64, at less where that costs much, at more where that fails."""
     side = RECOUNTED_SIDE
     excess = least.macs_per_pixel / RECOUNTED_COST
     if excess > 1:
@@ -176,7 +176,7 @@ def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _For
         side = max(side, LEAST_RECOUNTED_SIDE)
 
     def forward(longest: int) -> _Forward:
-        size = (min(side, longest) for side in least.input_size)
+        size = (min(each, longest) for each in least.input_size)
         image = torch.empty((1, channels, *size), device="meta")
         return _Forward(on_meta(network), image, Provenance(torch.empty(0)))
 

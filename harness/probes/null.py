@@ -14,12 +14,13 @@ WORK_SECONDS = 0.02
 evaluator's core has gone to sleep and its caches have become cold."""
 
 
-def null_descriptor(like: ModelDescriptor, scale: int) -> ModelDescriptor:
+def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
     """A null network that takes and gives images as another network does.
 
     Args:
         like: the other network.
         scale: upscaling factor.
+        data_range: value of white that the other network's weights want.
     """
     return ModelDescriptor(
         name="null",
@@ -30,7 +31,7 @@ def null_descriptor(like: ModelDescriptor, scale: int) -> ModelDescriptor:
             "enlarged": like.input == "bicubic-hr",
             "channels": 3 if like.color == "rgb" else 1,
         },
-        data_range=like.data_range,
+        data_range=data_range,
         color=like.color,
         input=like.input,
     )

@@ -151,7 +151,7 @@ def test_the_null_network_is_timed_once_at_each_size(
 ) -> None:
     plan = Plan(PROTOCOL, DESIGN, open_wall(), 3)
     sizes = [(16, 16), (8, 24), (16, 16)]
-    found = time_null(describe("Plain"), 4, sizes, plan)
+    found = time_null(describe("Plain"), 4, sizes, plan, data_range=255.0)
     assert [each.lr_size for each in found] == [(16, 16), (8, 24)]
     for each in found:
         assert len(each.delivered_seconds) == 4

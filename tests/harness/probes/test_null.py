@@ -28,7 +28,7 @@ def like(**fields: Any) -> ModelDescriptor:
 
 def test_it_takes_the_form_of_another_network() -> None:
     luma = like(color="y", input="bicubic-hr", data_range=255.0)
-    null = null_descriptor(luma, 4)
+    null = null_descriptor(luma, 4, luma.data_range)
     conversion = PixelConversion.of(luma, 4, luma.data_range)
     assert PixelConversion.of(null, 4, null.data_range) == conversion
     assert null.scales == (4,)
@@ -48,7 +48,7 @@ def test_its_outputs_become_pixels_in_every_form(
     color: Any, given: Any, policy: ForwardPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
-    descriptor = null_descriptor(like(color=color, input=given), 4)
+    descriptor = null_descriptor(like(color=color, input=given), 4, 1.0)
     network = adapt_network(build_deployed(descriptor, 4, seed=0), policy)
     conversion = PixelConversion.of(descriptor, 4, descriptor.data_range)
     with torch.inference_mode():
