@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -12,7 +13,7 @@ from typer.exceptions import TyperException
 
 from harness.cli.console import report_error
 from harness.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
-from harness.errors import EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
+from harness.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
     epilog=(
         "Exit codes: 0 fine, 1 a regression, 2 wrong usage or data, 3 inconclusive, 4 a "
-        "measurement failed, 130 interrupted. "
+        "measurement failed, 70 a bug, 130 interrupted. "
         "Every command takes --json: one document on stdout, messages on stderr."
     ),
 )
@@ -55,6 +56,9 @@ def main() -> NoReturn:
         advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
         report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)
         sys.exit(UsageError.exit_code)
+    except Exception:  # noqa: BLE001 - Python's own exit code for these is that of a regression
+        traceback.print_exc()
+        sys.exit(EXIT_BUG)
     if code == EXIT_INTERRUPTED:
         report_error(InterruptionError("interrupted"), as_json=as_json)
     sys.exit(code or 0)

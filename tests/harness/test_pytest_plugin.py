@@ -46,8 +46,7 @@ class {network}(nn.Module):
     def forward(self, lr):
         return self.body(lr)
 """
-PARAMS = 27 * 48 + 48
-"""Of one convolution from 3 to 48 channels, 3x3, with biases."""
+PARAMS = 27 * 48 + 48  # of one convolution from 3 to 48 channels, 3x3, with biases
 HR, LR = "pairs/HR/image{}.png", "pairs/LR_bicubic/X4/image{}x4.png"
 LARGER = ("nn.Sequential(", "nn.Sequential(nn.Conv2d(3, 3, 1), ")
 """A change that adds 12 parameters."""
@@ -57,7 +56,6 @@ def network(name: str, *scales: int, network: str = "Net") -> str:
     return NETWORK.format(name=name, scales=scales, network=network)
 
 
-# A line a call: the test that had a worker count for it.
 COUNTING = """
 import os
 
@@ -73,6 +71,7 @@ def counted(*arguments, **keywords):
 
 inspection.count_models = counted
 """
+"""Prints a line a call: the test that had a worker count for it."""
 # The outer conftest has the name of the inner one, which a worker would import instead.
 FILES = {
     "pytest.ini": "[pytest]\nfilterwarnings = error\npythonpath = .\n",
@@ -275,8 +274,8 @@ def _score(repository: Path, index: int) -> ImageScore:
 
 
 def test_runtimes_are_stored_with_what_makes_them_comparable(ran: Ran, repository: Path) -> None:
-    assert ran.outcomes["test_benchmark_asked_for"] == "passed"
-    assert ran.outcomes["test_benchmark_found"] == "passed"
+    tests = ("test_benchmark_asked_for", "test_benchmark_found")
+    assert {ran.outcomes[name] for name in tests} == {"passed"}
     first, second = json.loads((repository / "stored.json").read_text())["benchmarks"]
     assert (first["stats"]["rounds"], second["stats"]["rounds"]) == (4, 3)
     assert first["stats"]["min"] > 0
@@ -378,8 +377,7 @@ def test_counts(efficiency):
 def test_marked():
     assert False
 """)
-    script = """
-import sys, pytest
+    script = """import sys, pytest
 code = pytest.main(["-p", "no:cacheprovider", "-rs", "--strict-markers"])
 heavy = {"torch", "numpy", "cv2", "pandas", "pydantic", "fvcore"} & set(sys.modules)
 print("heavy:", sorted(heavy), "code:", int(code))

@@ -15,6 +15,7 @@ from scipy.stats import gmean
 
 from harness.catalog.registry import ModelDescriptor, Registry
 from harness.cli import listing
+from harness.cli.app import main
 from harness.evaluation.runtimes import images_seconds
 from harness.metrics import METRICS
 from harness.records import Latency, RunRecord
@@ -373,3 +374,18 @@ def test_validate_passes_the_floor(esrbench: Command) -> None:
     assert done.returncode == 0, done.stdout
     (report,) = json.loads(done.stdout)
     assert {check["outcome"] for check in report["checks"]} == {"passed"}
+
+
+def test_a_bug_is_no_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> int:
+        message = "a bug"
+        raise ZeroDivisionError(message)
+
+    monkeypatch.setattr("harness.cli.app.app", broken)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 70
+    assert "ZeroDivisionError: a bug" in capsys.readouterr().err
