@@ -156,6 +156,7 @@ def run(
     baseline: str | None = None,
     order_seed: int = 0,
     isolation: IsolationChoice = "auto",
+    resume: bool = False,
     results: str | os.PathLike[str] | None = None,
 ) -> list[RunRecord]:
     """Measure registered networks, each in a worker process, and store the records.
@@ -169,6 +170,8 @@ def run(
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
         isolation: how strong a wall around workers is asked for.
+        resume: go on where the same suite was cut short, and measure nothing twice; see
+            ``run_suite``.
         results: folder of run records; ``results`` if left out.
 
     Raises:
@@ -192,7 +195,9 @@ def run(
         baseline=baseline,
         order_seed=order_seed,
     )
-    return list(run_suite(suite, store))
+    known: list[RunRecord] = []
+    made = list(run_suite(suite, store, resume=resume, on_known=known.append))
+    return [*known, *made]
 
 
 def race(
@@ -233,8 +238,9 @@ def race(
         default_registry(), candidate, baseline, scale, weights=weights or {}, protocol=protocol
     )
     store.require_writable(RaceRecord)
-    record = races.race(*entries, protocol, design)
-    store.put(record)
+    with store.writing():
+        record = races.race(*entries, protocol, design)
+        store.put(record)
     return record
 
 

@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
     epilog=(
         "Exit codes: 0 fine, 1 a regression, 2 wrong usage or data, 3 inconclusive, 4 a "
-        "measurement failed, 70 a bug, 130 interrupted. "
+        "measurement failed, 70 a bug, 129, 130 and 143 interrupted. "
         "Every command takes --json: one document on stdout, messages on stderr."
     ),
 )

@@ -99,19 +99,21 @@ def race_command(
         open_registry(), candidate, baseline, scale, weights=chosen, protocol=protocol
     )
     store.require_writable(RaceRecord)
-    design = DESIGN.model_copy(update={"max_pairs": max_pairs})
-    with progress_bar(quiet=True) as progress:
-        task = progress.add_task(f"{candidate} against {baseline}", total=max_pairs)
-        record = race(
-            ours,
-            theirs,
-            protocol,
-            design,
-            isolation=isolation,
-            on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
-            timeout_seconds=timeout,
-        )
-    path = store.put(record)
+    # Nobody else may write there meanwhile, or the result could not be kept.
+    with store.writing():
+        design = DESIGN.model_copy(update={"max_pairs": max_pairs})
+        with progress_bar(quiet=True) as progress:
+            task = progress.add_task(f"{candidate} against {baseline}", total=max_pairs)
+            record = race(
+                ours,
+                theirs,
+                protocol,
+                design,
+                isolation=isolation,
+                on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
+                timeout_seconds=timeout,
+            )
+        path = store.put(record)
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:
