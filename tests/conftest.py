@@ -33,7 +33,7 @@ _numbers = itertools.count()
 
 
 def pytest_configure() -> None:
-    """Give every test process a CPU of its own: two that share all wait for each other's threads."""
+    """Give each test process a CPU of its own: two that share all wait for the other's threads."""
     name = os.environ.get("PYTEST_XDIST_WORKER", "")
     if name and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))
