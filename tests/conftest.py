@@ -26,10 +26,11 @@ from harness.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
+_all_cpus: set[int] = set()
 
 
 def pytest_configure() -> None:
@@ -37,7 +38,20 @@ def pytest_configure() -> None:
     name = os.environ.get("PYTEST_XDIST_WORKER", "")
     if name and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))
+        _all_cpus.update(cpus)
         os.sched_setaffinity(0, {cpus[int(name.removeprefix("gw")) % len(cpus)]})
+
+
+@pytest.fixture
+def all_cpus() -> Iterator[None]:
+    """Every CPU, for a test that needs more than its process was given."""
+    if not _all_cpus:
+        yield
+        return
+    given = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _all_cpus)
+    yield
+    os.sched_setaffinity(0, given)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -184,13 +184,15 @@ class Ran:
 
 def run_pytest(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ours = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "ESRBENCH_CACHE": f"{repository}/cache"}
+    # The run under test is no process of the one that tests it.
+    outer = {key: value for key, value in os.environ.items() if "XDIST" not in key}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         check=False,
         capture_output=True,
         text=True,
         cwd=repository,
-        env={**os.environ, **ours},
+        env={**outer, **ours},
     )
 
 

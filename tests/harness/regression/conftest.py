@@ -131,3 +131,8 @@ def make_race() -> Callable[..., RaceRecord]:
         )
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def _more_than_one_cpu(all_cpus: None) -> None:
+    """Two threads or processes are part of what is tested here."""

@@ -115,3 +115,8 @@ def make_recipe() -> Callable[..., Recipe]:
         return Recipe.model_validate(content | fields)
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def _more_than_one_cpu(all_cpus: None) -> None:
+    """Two threads or processes are part of what is tested here."""

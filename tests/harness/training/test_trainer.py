@@ -236,7 +236,8 @@ def test_the_file_says_where_it_comes_from(
     assert json.loads(said["data"]) == {"images": {"photographs": 8}, "sha256": images.digest}
     assert json.loads(said["versions"])["torch"] == metadata.version("torch")
     assert json.loads(said["validation"])["psnr_rgb"] == pytest.approx(trained.psnr, abs=1e-4)
-    assert float(said["cpu_seconds"]) > 0
+    # Rounded to tenths of a second, and this was quick.
+    assert 0 <= float(said["cpu_seconds"]) < 600
     assert len(said["code_sha256"]) == 64
     assert str(tmp_path) not in json.dumps(said)
 
