@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from harness.records import WeightsIdentity
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from harness.isolation.session import WorkerSession
     from harness.records import Tier
 
 TIERS: tuple[Tier, ...] = ("subprocess", "landlock", "bubblewrap")
@@ -70,9 +72,15 @@ def start_seconds(tier: Tier, folder: Path) -> tuple[float, float]:
     return marks[b"c"], marks[b"t"]
 
 
+def exchange(session: WorkerSession, lr: np.ndarray) -> float:
+    """Seconds that an image took there and back, less the null network's own work."""
+    delivery = session.forward(lr)
+    return delivery.seconds - delivery.claimed_seconds
+
+
 def image_rounds(tiers: Sequence[Tier], images: int) -> dict[Tier, list[float]]:
     """Seconds of forwards of the null network at each tier, one of each in turn."""
-    null = null_descriptor(default_registry().get("rfdn"), SCALE)
+    null = null_descriptor(default_registry().get("rfdn"), SCALE, 1.0)
     nothing = ResolvedWeights(WeightsIdentity(source="none"))
     protocol = Protocol(threads=1)
     generator = np.random.default_rng(0)
@@ -83,7 +91,7 @@ def image_rounds(tiers: Sequence[Tier], images: int) -> dict[Tier, list[float]]:
             wall = Wall(Sandbox(tier), ())
             session = stack.enter_context(wall.worker((null, nothing), protocol=protocol))
             session.load(null, SCALE, weights=nothing, protocol=protocol)
-            forwards[tier] = lambda lr, session=session: session.forward(lr).seconds
+            forwards[tier] = partial(exchange, session)
         for number in range(WARM_UP + images):
             lr = generator.integers(0, 256, (*LR_SIZE, 3), dtype=np.uint8)
             for tier, forward in forwards.items():
