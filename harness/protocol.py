@@ -137,14 +137,15 @@ class TrustDesign(Frozen):
             deviations of the null network's time are not more.
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
         caching_ratio: a cache is suspected where all second times of an input are below this share
-            of all first ones.
+            of all first ones, whatever of the null network's times is taken off either.
         later_ratio: a cache is also suspected where the later rounds of an image, which show parts
             of it again, take less than this share of its first, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.
         memorising_db: by which an image may score better than variants of it; the mean over n
             images by one in sqrt(n) of that. Of released networks on 64x64 LR images it has a
             standard deviation of 0.1 dB.
-        idle_cpus: CPUs that a worker may keep busy while nothing is asked of it.
+        idle_cpus: CPUs that a worker may keep busy while nothing is asked of it, in the median
+            over inputs.
         extra_cpus: CPUs beyond its threads that it may keep busy within a round.
     """
 

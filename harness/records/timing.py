@@ -175,7 +175,7 @@ class Trust(Frozen):
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
         variant_images: images that both means are over.
-        idle_cpus: largest of ``LatencySamples.idle_cpus``, or None.
+        idle_cpus: median of ``LatencySamples.idle_cpus``, or None.
         forward_cpus: largest of ``LatencySamples.forward_cpus``, or None.
     """
 

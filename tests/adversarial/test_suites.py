@@ -15,6 +15,7 @@ from harness.records import RANKED_STATUSES, Absent, Trust
 from harness.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -28,6 +29,7 @@ GATE_DB = 25.5
 """Between what an honest network reaches here, 26.9 dB, and what a cheap one does, 24.1 dB."""
 FALLBACKS: dict[Tier, IsolationChoice] = {"landlock": "landlock", "subprocess": "subprocess"}
 AT_FALLBACKS: dict[Tier, str] = {"landlock": "memorise_exact", "subprocess": "honest"}
+TRIES = 3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -136,15 +138,40 @@ def test_a_cheat_has_its_status(
         assert (record.status == "suspect-hidden-work") is (busy > 1 + TrustDesign().extra_cpus)
 
 
+def undisputed(record: RunRecord, again: Callable[[int], RunRecord]) -> RunRecord:
+    """The record, or that of a run again: load that comes and goes disputes an honest time."""
+    for number in range(1, TRIES):
+        if record.status != "timing-disputed":
+            break
+        record = again(number)
+    return record
+
+
 def test_an_honest_network_is_not_accused(
-    control_attack: dict[str, Any], records: dict[str, RunRecord]
+    *,
+    control_attack: dict[str, Any],
+    records: dict[str, RunRecord],
+    submissions: Any,
+    photographs: Path,
+    timed: Protocol,
+    tmp_path: Path,
 ) -> None:
-    record = records[control_attack["name"]]
+    name = control_attack["name"]
+    record = records[name]
+    if name != "nearest":
+        record = undisputed(
+            record,
+            lambda number: run(
+                submissions=submissions,
+                names=[f"cheat-{name}"],
+                photographs=photographs,
+                protocol=timed,
+                choice="auto",
+                results=tmp_path / str(number),
+            )[name],
+        )
     # A network of microseconds is too short for any claim of its own to be confirmed.
-    # On a machine that is busy with other things, and says so, none of any network can be sure.
-    doubtful = "other-load" in {notice.code for notice in record.notices}
-    short = control_attack["name"] == "nearest"
-    statuses = {"ok", "timing-disputed"} if short or doubtful else {"ok"}
+    statuses = {"ok", "timing-disputed"} if name == "nearest" else {"ok"}
     assert record.status in statuses, (record.cause, record.notices)
     check(record, control_attack)
 
@@ -176,17 +203,20 @@ def test_statuses_are_the_same_behind_a_weaker_wall(
     if found is not None:
         pytest.skip(f"{fallback} does not work on this machine: {found.reason}")
     rows = {row["name"]: row for row in (*attack_table["suite"], *attack_table["control"])}
-    names = [f"cheat-{AT_FALLBACKS[fallback]}"]
-    weaker = run(
-        submissions=submissions,
-        names=names,
-        photographs=photographs,
-        protocol=timed,
-        choice=FALLBACKS[fallback],
-        results=tmp_path / "results",
-    )
-    for name, record in weaker.items():
-        assert record.environment.isolation == fallback
-        assert record.status in rows[name].get("status", ["ok"]), record.cause
-        assert not isinstance(records[name].quality, Absent)
-        assert record.quality == records[name].quality
+    name = AT_FALLBACKS[fallback]
+
+    def behind_it(number: int) -> RunRecord:
+        return run(
+            submissions=submissions,
+            names=[f"cheat-{name}"],
+            photographs=photographs,
+            protocol=timed,
+            choice=FALLBACKS[fallback],
+            results=tmp_path / str(number),
+        )[name]
+
+    record = undisputed(behind_it(0), behind_it)
+    assert record.environment.isolation == fallback
+    assert record.status in rows[name].get("status", ["ok"]), record.cause
+    assert not isinstance(records[name].quality, Absent)
+    assert record.quality == records[name].quality

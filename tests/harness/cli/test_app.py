@@ -16,7 +16,8 @@ from scipy.stats import gmean
 from harness.catalog.registry import ModelDescriptor, Registry
 from harness.cli import listing
 from harness.cli.app import main
-from harness.evaluation.runtimes import images_seconds
+from harness.evaluation.runtimes import claimed, images_seconds
+from harness.evaluation.trust import net_seconds
 from harness.metrics import METRICS
 from harness.records import Latency, RunRecord
 
@@ -104,29 +105,30 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
     esrbench: Command, pair_folder: Path
 ) -> None:
     options = ["--precision", "bf16", "--channels-last", "--processes", "2", "--order-seed", "5"]
-    run = ["run", "bicubic", "--baseline", "srresnet", "--data", pair_folder, *QUICK, *options]
+    run = ["run", "imdn", "--baseline", "srresnet", "--data", pair_folder, *QUICK, *options]
     done = esrbench(*run, "--results", "out", "--json")
     assert done.returncode == 0, done.stderr
     records = [RunRecord.model_validate(each) for each in json.loads(done.stdout)["records"]]
     by_name = {record.entry.name: record for record in records}
-    assert set(by_name) == {"bicubic", "srresnet"}
-    latency = by_name["bicubic"].latency
+    assert set(by_name) == {"imdn", "srresnet"}
+    latency = by_name["imdn"].latency
     assert isinstance(latency, Latency)
     assert latency.order_seed == 5
     assert latency.baseline is not None
-    ours = [images_seconds(each) for each in latency.replicates]
-    ratios = [
-        mine / theirs
-        for mine, theirs in zip(ours, latency.baseline.images_seconds, strict=True)
-        if mine and theirs
-    ]
+    # On a busy machine the evaluator's clock may be the one that counts.
+    disputed = by_name["imdn"].status == "timing-disputed"
+    times = net_seconds if disputed else claimed
+    ours = [images_seconds(each, times) for each in latency.replicates]
+    baseline = latency.baseline
+    theirs = baseline.trusted_seconds if disputed else baseline.images_seconds
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True) if one and other]
     assert len(ratios) == 2
-    assert by_name["bicubic"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
+    assert by_name["imdn"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
 
     board = esrbench("leaderboard", "--results", "out", "--class", "bf16, channels_last")
     assert "bf16, channels_last" in board.stdout
     assert "The baseline is srresnet, timed in the same rounds" in board.stdout
-    shown = esrbench("show", by_name["bicubic"].run_id, "--results", "out").stdout
+    shown = esrbench("show", by_name["imdn"].run_id, "--results", "out").stdout
     assert "fresh-processes, order seed 5" in shown
     assert "latency at LR 16x24" in shown
 

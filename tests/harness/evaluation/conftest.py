@@ -35,8 +35,16 @@ def quick() -> Protocol:
             max_rounds=2,
             target_half_width=0,
         ),
-        # Networks of microseconds on a busy machine; disputes have tests of their own.
-        trust=TrustDesign(claim_tolerance=1e6),
+        # Of networks of microseconds on a busy machine no verdict holds; verdicts have tests of
+        # their own.
+        trust=TrustDesign(
+            claim_tolerance=1e6,
+            caching_ratio=1e-9,
+            later_ratio=1e-9,
+            memorising_db=1e3,
+            idle_cpus=1e6,
+            extra_cpus=1e6,
+        ),
     )
 
 

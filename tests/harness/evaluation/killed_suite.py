@@ -53,7 +53,10 @@ PROTOCOL = Protocol(
     latency=LatencyDesign(
         warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, processes=ROUNDS
     ),
-    trust=TrustDesign(memorising_db=1e3, repeated_rounds=0),
+    # A machine that is killing workers all the time is no place for verdicts on time.
+    trust=TrustDesign(
+        claim_tolerance=1e6, memorising_db=1e3, repeated_rounds=0, idle_cpus=1e6, extra_cpus=1e6
+    ),
 )
 
 

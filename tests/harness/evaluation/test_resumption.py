@@ -61,7 +61,7 @@ def suite(
     def build(**fields: Any) -> Suite:
         assert quick.latency is not None
         latency = quick.latency.model_copy(update={"processes": 2})
-        trust = quick.trust.model_copy(update={"memorising_db": 1e3, "repeated_rounds": 0})
+        trust = quick.trust.model_copy(update={"repeated_rounds": 0})
         protocol = quick.model_copy(update={"latency": latency, "trust": trust})
         descriptors = [
             ModelDescriptor(name=name, summary="test network", scales=(4,), factory=f"{file}:Net")
