@@ -16,6 +16,7 @@ from harness.cli.check import (
     gate_bench,
 )
 from harness.cli.console import JsonOption, messages, open_registry, print_json, results
+from harness.cli.options import DeviceOption, ThreadsOption, TimeoutOption
 from harness.store import default_results
 
 
@@ -47,12 +48,10 @@ def baseline_command(
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
-    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
     race_size: Annotated[str, typer.Option(help="LR size of new ratios.")] = "64x64",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
+    timeout: TimeoutOption = 900,
     as_json: JsonOption = False,
 ) -> None:
     """Write what networks measure now into a baseline file, and print what changed.

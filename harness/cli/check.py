@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from harness.cli.console import (
     progress_bar,
     results,
 )
-from harness.cli.options import parse_size, parse_weights
+from harness.cli.options import DeviceOption, TimeoutOption, parse_size, parse_weights
 from harness.errors import RecordError, UsageError
 from harness.store import default_results
 
@@ -82,7 +82,7 @@ def check_command(
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")] = "cpu",
+    device: DeviceOption = "cpu",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads.", show_default="all, or the baseline's in races"),
@@ -93,7 +93,7 @@ def check_command(
     max_pairs: Annotated[
         int, typer.Option(min=20, help="Pairs after which a race is inconclusive.")
     ] = 600,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
+    timeout: TimeoutOption = 900,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="End with 1 where something could not be judged."),

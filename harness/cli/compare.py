@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,6 +14,7 @@ from harness.cli.console import (
     print_notices,
 )
 from harness.cli.grids import GridFormat, LabelOption, check_label, print_grid
+from harness.cli.options import ClassOption, ResultsOption
 from harness.errors import UsageError
 from harness.store import Store, default_results
 
@@ -49,14 +49,7 @@ def compare_command(
             show_default="params,macs_ntire2022,psnr_y,ssim_y",
         ),
     ] = None,
-    forward_class: Annotated[
-        str | None,
-        typer.Option(
-            "--class",
-            help="Precision, layout and compilation, such as fp16.",
-            show_default="of the newest record",
-        ),
-    ] = None,
+    forward_class: ClassOption = None,
     published: Annotated[
         bool,
         typer.Option("--published", help="Show published figures of networks that were not run."),
@@ -66,10 +59,7 @@ def compare_command(
     ] = "terminal",
     caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
     label: LabelOption = "tab:comparison",
-    folder: Annotated[
-        Path | None,
-        typer.Option("--results", help="Folder of run records.", show_default="results"),
-    ] = None,
+    folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a paper's comparison table of stored records, best and second best marked.

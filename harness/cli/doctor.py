@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from harness.cli.console import JsonOption, messages, print_json, results
+from harness.cli.options import ResultsOption
 from harness.errors import EXIT_MEASUREMENT_FAILED
 from harness.store import default_results
 
@@ -26,9 +26,7 @@ def doctor_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out the race of a network against its copy.")
     ] = False,
-    results_folder: Annotated[
-        Path | None, typer.Option("--results", help="Folder for records.", show_default="results")
-    ] = None,
+    results_folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check this machine for what disturbs or forbids measuring, and say how to mend it."""

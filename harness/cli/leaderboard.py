@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import JsonOption, print_json, print_notices, results
+from harness.cli.options import ClassOption, ResultsOption
 from harness.errors import UsageError
 from harness.reports import tables
 from harness.reports.tables import TableFormat
@@ -41,14 +41,7 @@ def leaderboard_command(
     scale: Annotated[
         int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
     ] = None,
-    forward_class: Annotated[
-        str | None,
-        typer.Option(
-            "--class",
-            help="Precision, layout and compilation, such as fp16.",
-            show_default="of the newest record",
-        ),
-    ] = None,
+    forward_class: ClassOption = None,
     relative_to: Annotated[
         str | None,
         typer.Option(
@@ -60,10 +53,7 @@ def leaderboard_command(
     table_format: Annotated[TableFormat, typer.Option("--format", help="Form of the table.")] = (
         "terminal"
     ),
-    folder: Annotated[
-        Path | None,
-        typer.Option("--results", help="Folder of run records.", show_default="results"),
-    ] = None,
+    folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the challenge table of the newest comparable records."""

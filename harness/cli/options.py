@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
+DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
+]
+TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
+
 PrecisionOption = Annotated[
     Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
 ]
@@ -31,6 +38,21 @@ IsolationOption = Annotated[
     typer.Option(
         help="Wall around networks: the strongest there is, or this one; official runs require "
         "bubblewrap."
+    ),
+]
+
+ClassOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="Precision, layout and compilation, such as fp16.",
+        show_default="of the newest record",
+    ),
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results", help="Folder of run records.", show_default="results", file_okay=False
     ),
 ]
 

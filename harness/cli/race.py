@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +19,13 @@ from harness.cli.options import (
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
+    DeviceOption,
     IsolationOption,
     PrecisionOption,
+    ResultsOption,
+    ScaleOption,
+    ThreadsOption,
+    TimeoutOption,
     parse_size,
     parse_weights,
 )
@@ -41,7 +45,7 @@ DESIGN = PairDesign()
 def race_command(
     candidate: Annotated[str, typer.Argument(help="Network in question.")],
     baseline: Annotated[str, typer.Argument(help="Network to compare with; may be the same.")],
-    scale: Annotated[int, typer.Option(help="Upscaling factor.")] = 4,
+    scale: ScaleOption = 4,
     input_size: Annotated[str, typer.Option(help="LR size of the input.")] = "64x64",
     weights: Annotated[
         list[str] | None,
@@ -52,10 +56,8 @@ def race_command(
             ),
         ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
-    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
     precision: PrecisionOption = "fp32",
     channels_last: ChannelsLastOption = False,
     compiled: CompileOption = False,
@@ -65,13 +67,8 @@ def race_command(
     ] = DESIGN.max_pairs,
     isolation: IsolationOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and the input.")] = 0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
-    results_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--results", help="Folder for records.", show_default="results", file_okay=False
-        ),
-    ] = None,
+    timeout: TimeoutOption = 900,
+    results_folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Race two networks that you trust, pair by pair in one process, until it is decided.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,13 @@ from harness.cli.options import (
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
+    DeviceOption,
     IsolationOption,
     PrecisionOption,
+    ResultsOption,
+    ScaleOption,
+    ThreadsOption,
+    TimeoutOption,
     parse_size,
     parse_weights,
 )
@@ -56,7 +61,7 @@ def run_command(
             show_default="demo",
         ),
     ] = None,
-    scale: Annotated[int, typer.Option(help="Upscaling factor.")] = 4,
+    scale: ScaleOption = 4,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,10 +72,8 @@ def run_command(
             ),
         ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
-    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
     input_size: Annotated[
         str, typer.Option(help="LR size at which complexity and latency are taken.")
     ] = "256x256",
@@ -129,11 +132,8 @@ def run_command(
     ] = None,
     isolation: IsolationOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 900,
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Folder for run records.", show_default="results", file_okay=False),
-    ] = None,
+    timeout: TimeoutOption = 900,
+    results: ResultsOption = None,
     resume: Annotated[
         bool,
         typer.Option(

@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 
 from harness.cli.console import JsonOption, open_registry, print_json, results
-from harness.cli.options import parse_size
+from harness.cli.options import ResultsOption, parse_size
 from harness.errors import UsageError
 from harness.metrics import MIB
 from harness.store import Store, default_results, read_any
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 def show_command(
     name: Annotated[str, typer.Argument(help="Network, data set, run id or path of a run record.")],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--results", help="Folder of run records.", show_default="results"),
-    ] = None,
+    folder: ResultsOption = None,
     depth: Annotated[
         int | None, typer.Option(min=0, help="Show a network block by block, this deep.")
     ] = None,

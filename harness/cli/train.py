@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.console import JsonOption, messages, open_registry, print_json, progress_bar
+from harness.cli.options import ScaleOption
 
 if TYPE_CHECKING:
     from harness.training.loop import Progress
@@ -36,7 +37,7 @@ def train_command(
             file_okay=False,
         ),
     ] = None,
-    scale: Annotated[int, typer.Option(help="Upscaling factor.")] = 4,
+    scale: ScaleOption = 4,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import JsonOption, open_registry, print_json, progress_bar, results
-from harness.cli.options import IsolationOption, parse_weights
+from harness.cli.options import IsolationOption, TimeoutOption, parse_weights
 from harness.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def validate_command(
     weights: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE, NAME=random, or FILE for one network.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")] = 300,
+    timeout: TimeoutOption = 300,
     isolation: IsolationOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
