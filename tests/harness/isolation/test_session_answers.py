@@ -6,13 +6,13 @@ import itertools
 import os
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from harness.errors import MeasurementError
+from harness.isolation import session as session_module
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.failure import WorkerError
 from harness.isolation.limits import Limits
@@ -115,23 +115,51 @@ def begin(session: WorkerSession) -> WorkerSession:
     return session
 
 
-def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s() -> None:
+class Clock:
+    """Stands for the ``time`` of a session: it goes on only when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.tick = 0.0
+        self.read_twice = threading.Event()
+        self._reads = 0
+
+    def perf_counter(self) -> float:
+        self._reads += 1
+        if self._reads == 2:
+            self.read_twice.set()
+        return self.now
+
+    def monotonic(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(session_module, "time", clock)
+    return clock
+
+
+def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -> None:
     def script(peer: Peer) -> None:
         assert peer.hear() == {"command": "forward", "sequence": 1, "lr_size": [5, 7]}
         assert np.array_equal(peer.areas.lr((5, 7)), LR)
         # An earlier image cannot pass for this one.
         assert (peer.areas.take((10, 14)) == POISON).all()
-        time.sleep(0.05)
+        clock.now += 0.5
         peer.deliver()
         peer.say(done(1, preparation_seconds=0.25))
-        time.sleep(0.3)  # what comes after delivery is not timed
+        assert clock.read_twice.wait(10)
+        clock.now += 4  # what comes after delivery is not timed
         peer.areas.deliver(255 - SR)  # nor scored
         peer.say(SETTLED)
 
     with asked(script) as session:
         delivery = begin(session).forward(LR)
     assert np.array_equal(delivery.sr, SR)
-    assert 0.05 <= delivery.seconds < 0.3
+    assert delivery.seconds == 0.5
     assert delivery.claimed_seconds == 0.001
     assert delivery.claimed_preparation == 0.25
     assert delivery.without_pixels().sr.size == 0
@@ -215,20 +243,20 @@ def test_a_failure_after_delivery_fails_the_forward() -> None:
     assert not caught.value.fatal
 
 
-def test_signs_of_life_prolong_a_race_but_not_for_ever() -> None:
+def test_signs_of_life_prolong_a_race_but_not_for_ever(clock: Clock) -> None:
     def script(peer: Peer) -> None:
         peer.hear()
         for _ in itertools.count():
             peer.say({"event": "working"})
-            time.sleep(0.01)
 
-    start = time.monotonic()
-    with asked(script, timeout=0.05) as session, pytest.raises(WorkerError) as caught:
+    clock.tick = 1.0
+    start = clock.now
+    with asked(script, timeout=10) as session, pytest.raises(WorkerError) as caught:
         begin(session).time_pairs(
             count=1, self_count=0, discard=0, candidate_first=True, twin_first=True
         )
     assert caught.value.kind == "timeout"
-    assert 0.9 * MOST_TIMEOUTS * 0.05 < time.monotonic() - start < 10
+    assert MOST_TIMEOUTS * 10 <= clock.now - start <= MOST_TIMEOUTS * 10 + 2
 
 
 def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> None:

@@ -78,6 +78,9 @@ def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
 def test_it_works_as_long_as_it_says() -> None:
     network = Null(2, enlarged=False, channels=3)
     network(torch.rand(1, 3, 4, 4))
-    start = time.perf_counter()
-    network(torch.rand(1, 3, 4, 4))
-    assert nulls.WORK_SECONDS <= time.perf_counter() - start < nulls.WORK_SECONDS + 0.5
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        network(torch.rand(1, 3, 4, 4))
+        took.append(time.perf_counter() - start)
+    assert nulls.WORK_SECONDS <= min(took) < nulls.WORK_SECONDS + 0.5

@@ -133,10 +133,10 @@ def test_a_process_that_left_its_session_is_counted(
     assert seconds is not None
     # 0.3 s and what starting an interpreter takes.
     assert 0.3 <= seconds < 3
-    time.sleep(0.1)
+    time.sleep(0.5)
     resting = cpu_seconds(child.pid)
     assert resting is not None
-    assert resting - seconds < 0.05
+    assert resting - seconds < 0.25
 
 
 @needs_proc
