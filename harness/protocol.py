@@ -132,7 +132,8 @@ class TrustDesign(Frozen):
     """How the evaluator checks what a worker says of its time, and what counts as cheating.
 
     Attributes:
-        null_rounds: timed rounds of the null network at each LR size.
+        null_rounds: timed rounds of the null network at each LR size, half of them before an
+            entry's process and half after it, rounded up.
         claim_tolerance: share of trusted time by which a claim may differ, where three standard
             deviations of the null network's time are not more.
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.

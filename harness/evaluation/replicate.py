@@ -1,42 +1,28 @@
-"""Time one entry in a fresh process of its own, and the null network in another."""
+"""Time one entry in a fresh process of its own."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from harness.catalog.networks import ResolvedWeights
 from harness.errors import MeasurementError
 from harness.evaluation.evaluator import NOT_REACHED, failed, raise_if_fatal
-from harness.evaluation.timing import InputTimer, noise
+from harness.evaluation.timing import InputTimer
 from harness.isolation.failure import WorkerError
-from harness.probes.latency import warm_up
-from harness.probes.null import null_descriptor
 from harness.records import (
     Absent,
     LatencySamples,
-    NullSamples,
     Replicate,
-    WeightsIdentity,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from harness.catalog.datasets import ImagePairs
-    from harness.catalog.registry import ModelDescriptor
     from harness.evaluation.evaluator import Entry, Step, UntimedPass
     from harness.evaluation.timing import Plan
     from harness.isolation.messages import Ready
-    from harness.records import Conditions, ImageScore
-
-NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
-TIMED_STEPS_BESIDE_IMAGES = 2
-"""Load, fixed input."""
+    from harness.records import Conditions, ImageScore, NullSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +44,9 @@ class TimedPass:
         """Whether it lacks anything."""
         return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
 
-
-def time_null(
-    like: ModelDescriptor,
-    scale: int,
-    sizes: Iterable[tuple[int, int]],
-    plan: Plan,
-    *,
-    data_range: float,
-) -> tuple[NullSamples, ...]:
-    """Time what is not the network: a null network at each size, in a worker like any other.
-
-    Args:
-        like: a network whose form of input and output it takes.
-        scale: upscaling factor.
-        sizes: LR heights and widths.
-        plan: how.
-        data_range: value of white that the other network's weights want.
-
-    Raises:
-        WorkerError: it failed, which is the machine's fault or the harness's.
-    """
-    null = null_descriptor(like, scale, data_range)
-    samples = []
-    rng = np.random.default_rng(plan.variant_seed)
-    with plan.wall.worker(
-        (null, NO_WEIGHTS), protocol=plan.protocol, timeout_seconds=plan.timeout_seconds
-    ) as session:
-        session.load(null, scale, weights=NO_WEIGHTS, protocol=plan.protocol)
-        for size in dict.fromkeys(sizes):
-
-            def forward(size: tuple[int, int] = size) -> float:
-                delivery = session.forward(noise(rng, size))
-                return delivery.seconds - delivery.claimed_seconds
-
-            warm_up(forward, plan.design)
-            seconds = tuple(forward() for _ in range(plan.protocol.trust.null_rounds))
-            samples.append(NullSamples(lr_size=size, delivered_seconds=seconds))
-    return tuple(samples)
+    def with_null(self, null: tuple[NullSamples, ...]) -> TimedPass:
+        """The same with times of the null network."""
+        return replace(self, replicate=self.replicate.model_copy(update={"null": null}))
 
 
 def time_replicate(
@@ -103,7 +54,6 @@ def time_replicate(
     pairs: ImagePairs,
     plan: Plan,
     *,
-    null: tuple[NullSamples, ...],
     untimed: UntimedPass,
     index: int,
     position: int,
@@ -115,11 +65,10 @@ def time_replicate(
         entry: network and weights.
         pairs: checked LR and HR images.
         plan: how.
-        null: of this round.
         untimed: what the entry gave when it was scored; that pass loaded it.
         index: number of the round.
         position: of the entry in the round.
-        on_step: told the name of each step, ``len(pairs) + TIMED_STEPS_BESIDE_IMAGES`` in all.
+        on_step: told the name of each step, ``len(pairs)`` and load and fixed input in all.
 
     Raises:
         DataError: an image changed since it was checked.
@@ -171,7 +120,6 @@ def time_replicate(
             fixed=fixed,
             images=images,
             conditions=conditions,
-            null=null,
         ),
         session.log_tail,
         rescored,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,15 +15,16 @@ from harness.errors import MeasurementError
 from harness.evaluation.assembly import assemble, baseline_times
 from harness.evaluation.evaluator import measure_untimed
 from harness.evaluation.journal import Timed, Untimed
+from harness.evaluation.null_times import NullTimes
 from harness.evaluation.refusal import Refusal
-from harness.evaluation.replicate import time_null, time_replicate
+from harness.evaluation.replicate import time_replicate
 from harness.evaluation.timing import Plan
 from harness.imaging.codecs import read_size
 from harness.records import Absent, Latency, Notice
 from harness.store import record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Entry, UntimedPass
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from harness.evaluation.replicate import TimedPass
     from harness.evaluation.suite import Suite
     from harness.isolation.wall import Wall
-    from harness.records import DataIdentity, NullSamples, RunRecord
+    from harness.records import DataIdentity, RunRecord
 
-    NullByForm = dict[tuple[str, str, float], tuple[NullSamples, ...]]
-
+TIMED_STEPS_BESIDE_IMAGES = 3
+"""Load, fixed input, null network."""
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
@@ -142,17 +142,19 @@ class Rounds:
             if progress.untimed is None:
                 self._begin(progress)
             yield from self._finished()
+        plan = self._plan()
+        if plan is None:
+            return
+        sizes = [self._suite.protocol.counted_input]
+        sizes += [read_size(pair.lr) for pair in self._pairs.pairs]
         shuffled = random.Random(self._suite.order_seed)  # noqa: S311 - an order, not a secret
-        for index in range(self._count):
-            shuffled.shuffle(order)
-            left = {
-                each.name: each for each in order if not each.failed and len(each.timed) <= index
-            }
-            null = self._time_null(left.values())
-            for position, progress in enumerate(order):
-                if progress.name in left:
-                    self._time(progress, null, index, position)
-                    yield from self._finished()
+        with NullTimes(plan, sizes) as null:
+            for index in range(self._count):
+                shuffled.shuffle(order)
+                for position, progress in enumerate(order):
+                    if not progress.failed and len(progress.timed) <= index:
+                        self._time(progress, null, index, position)
+                        yield from self._finished()
 
     def unfinished(self) -> Iterator[RunRecord]:
         """Records of what is there when a run is cut short; nothing of entries not begun."""
@@ -182,41 +184,23 @@ class Rounds:
         kept = Untimed(progress.run_id, progress.created, progress.seconds, progress.untimed)
         self._journal.keep_untimed(progress.fingerprint, kept)
 
-    def _time_null(self, progresses: Iterable[_Progress]) -> NullByForm:
-        """Times of the null network of this round, for every form of input and output."""
-        plan = self._plan()
-        null: NullByForm = {}
-        if plan is None:
-            return null
-        sizes = [self._suite.protocol.counted_input]
-        sizes += [read_size(pair.lr) for pair in self._pairs.pairs]
-        for progress in progresses:
-            descriptor, scale = progress.entry.descriptor, progress.entry.scale
-            form = progress.entry.form
-            if form in null:
-                continue
-            self._on_step("the null network", "timing")
-            # Where it fails, entries have no trusted time, and their records say so.
-            null[form] = ()
-            with suppress(MeasurementError):
-                null[form] = time_null(descriptor, scale, sizes, plan, data_range=form[2])
-        return null
-
-    def _time(self, progress: _Progress, null: NullByForm, index: int, position: int) -> None:
+    def _time(self, progress: _Progress, null: NullTimes, index: int, position: int) -> None:
         plan = self._plan(progress.entry)
         if plan is None or progress.untimed is None or progress.untimed.ready is None:
             return
         start = time.monotonic()
-        found = time_replicate(
+        on_step = partial(self._on_step, progress.name)
+        timed_pass = partial(
+            time_replicate,
             progress.entry,
             self._pairs,
             plan,
-            null=null[progress.entry.form],
             untimed=progress.untimed,
             index=index,
             position=position,
-            on_step=partial(self._on_step, progress.name),
+            on_step=on_step,
         )
+        found = null.around(progress.entry, timed_pass, on_step)
         timed = Timed(found, time.monotonic() - start, self._sitting)
         progress.add(timed)
         self._journal.keep_timed(progress.fingerprint, timed)

@@ -12,8 +12,8 @@ from harness.environment import cpus_available
 from harness.errors import UsageError, WeightsError
 from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
 from harness.evaluation.refusal import Refusal
-from harness.evaluation.replicate import TIMED_STEPS_BESIDE_IMAGES
 from harness.evaluation.resumption import Resumption
+from harness.evaluation.rounds import TIMED_STEPS_BESIDE_IMAGES
 from harness.imaging.codecs import read_size
 from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
 from harness.isolation.wall import open_wall
@@ -67,9 +67,7 @@ class Suite:
         rounds = self.protocol.latency.processes if self.protocol.latency else 0
         untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
         timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
-        forms = {entry.form for entry in self.entries}
-        null = rounds * len(self.data) * len(forms)
-        return len(self.entries) * (untimed + timed) + null
+        return len(self.entries) * (untimed + timed)
 
 
 def plan_suite(

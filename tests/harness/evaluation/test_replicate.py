@@ -6,26 +6,25 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pytest
 
 from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.errors import MeasurementError
 from harness.evaluation.evaluator import Entry, UntimedPass, effective_weights
-from harness.evaluation.replicate import time_null, time_replicate
+from harness.evaluation.replicate import time_replicate
 from harness.evaluation.timing import Plan
 from harness.isolation.delivery import Delivery
 from harness.isolation.failure import WorkerError
 from harness.isolation.messages import Ready
-from harness.isolation.wall import open_wall
-from harness.probes.null import WORK_SECONDS
 from harness.protocol import LatencyDesign, Protocol, TrustDesign
 from harness.records import Absent, LatencySamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import numpy as np
 
     from harness.catalog.registry import ModelDescriptor
     from harness.evaluation.replicate import TimedPass
@@ -37,7 +36,7 @@ PROTOCOL = Protocol(
     threads=1,
     counted_input=(16, 16),
     latency=DESIGN,
-    trust=TrustDesign(null_rounds=4, repeated_rounds=0, scored_variants=1),
+    trust=TrustDesign(repeated_rounds=0, scored_variants=1),
 )
 READY = Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256="0" * 64)
 
@@ -86,7 +85,7 @@ def replicate(
         untimed = UntimedPass(as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
         plan = Plan(PROTOCOL, DESIGN, wall, 3)
-        return time_replicate(entry, pairs, plan, null=(), untimed=untimed, index=index, position=5)
+        return time_replicate(entry, pairs, plan, untimed=untimed, index=index, position=5)
 
     return run
 
@@ -144,17 +143,3 @@ def test_code_that_changed_since_it_was_scored_is_not_timed(
     assert isinstance(timed.replicate.fixed, Absent)
     assert "the network's code changed during the run" in timed.replicate.fixed.reason
     assert session.forwards == 0
-
-
-def test_the_null_network_is_timed_once_at_each_size(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
-    plan = Plan(PROTOCOL, DESIGN, open_wall(), 3)
-    sizes = [(16, 16), (8, 24), (16, 16)]
-    found = time_null(describe("Plain"), 4, sizes, plan, data_range=255.0)
-    assert [each.lr_size for each in found] == [(16, 16), (8, 24)]
-    for each in found:
-        assert len(each.delivered_seconds) == 4
-        # What surrounds a forward, without the work in it: median, as this machine is shared.
-        assert 0 < np.median(each.delivered_seconds) < 1
-    assert WORK_SECONDS > 0
