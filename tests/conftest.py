@@ -99,10 +99,8 @@ def describe() -> Callable[..., ModelDescriptor]:
     return build
 
 
-@pytest.fixture
-def pair_folder(tmp_path: Path) -> Path:
-    """Folder of two smooth HR/LR pairs at x4: LR 16x16 and 16x24."""
-    folder = tmp_path / "pairs"
+def write_pairs(folder: Path) -> Path:
+    """Two smooth HR/LR pairs at x4: LR 16x16 and 16x24."""
     for index, (height, width) in enumerate(((64, 64), (64, 96))):
         rows, columns = np.mgrid[0:height, 0:width]
         channels = [rows * 3 + columns, rows + 2 * columns, 255 - rows - columns]
@@ -113,6 +111,18 @@ def pair_folder(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image[:, :, ::-1])
     return folder
+
+
+@pytest.fixture
+def pair_folder(tmp_path: Path) -> Path:
+    """Folder of two pairs that the test may spoil."""
+    return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture(scope="session")
+def shared_pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for all tests, to be read only."""
+    return write_pairs(tmp_path_factory.mktemp("shared") / "pairs")
 
 
 @pytest.fixture(scope="session")

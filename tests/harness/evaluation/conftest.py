@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,12 +12,11 @@ from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.evaluation.evaluator import Entry
 from harness.evaluation.suite import Suite
-from harness.isolation.wall import open_wall
+from harness.isolation.wall import Wall, open_wall
 from harness.protocol import LatencyDesign, Protocol, TrustDesign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from harness.catalog.registry import ModelDescriptor
 
@@ -48,12 +49,12 @@ def quick() -> Protocol:
     )
 
 
-@pytest.fixture
-def make_suite(pair_folder: Path, quick: Protocol) -> Callable[..., Suite]:
+@pytest.fixture(scope="session")
+def make_suite(shared_pair_folder: Path, quick: Protocol) -> Callable[..., Suite]:
     """A suite of descriptors on two small pairs."""
 
     def build(*descriptors: ModelDescriptor, protocol: Protocol = quick, **fields: object) -> Suite:
-        pairs = open_dataset(str(pair_folder), 4)
+        pairs = open_dataset(str(shared_pair_folder), 4)
         entries = tuple(
             Entry(descriptor, 4, resolve_weights(descriptor, 4)) for descriptor in descriptors
         )
@@ -61,3 +62,20 @@ def make_suite(pair_folder: Path, quick: Protocol) -> Callable[..., Suite]:
         return Suite(entries, data, protocol, open_wall(), **fields)  # type: ignore[arg-type]
 
     return build
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Any:  # fake_worker.Workers
+    """Workers that answer at once instead of all others; tells what was started."""
+    path = Path(__file__).with_name("fake_worker.py")
+    spec = importlib.util.spec_from_file_location("fake_worker", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(Wall, "worker", Wall.worker)  # put back afterwards
+    for wait in ("SETTLING_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(f"harness.evaluation.timing.{wait}", 0.0)
+    workers = module.Workers()
+    module.use_fake_workers(workers)
+    return workers

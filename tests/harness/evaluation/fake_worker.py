@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from harness.isolation.delivery import Delivery
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 SECONDS = 0.002
 DELIVERY_SECONDS = 0.0005
+STARTS = itertools.count()
 UNCOUNTED = Absent(kind="unavailable", reason="nothing is counted here")
 
 
 class FakeWorker:
-    """Enlarges by repeating pixels, and says always the same of its time."""
+    """Enlarges by repeating pixels, and says the same of its time in every forward."""
 
     log_tail = "fake"
 
@@ -33,6 +35,8 @@ class FakeWorker:
         self.name = name
         self.on_start = on_start
         self.scale = 1
+        # No two processes are alike, or there would be no interval.
+        self.seconds = SECONDS * (1 + next(STARTS) % 10 / 1000)
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +58,7 @@ class FakeWorker:
         return lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
 
     def forward(self, lr: Pixels) -> Delivery:
-        return Delivery(self.upscale(lr, ""), SECONDS + DELIVERY_SECONDS, SECONDS, None)
+        return Delivery(self.upscale(lr, ""), self.seconds + DELIVERY_SECONDS, self.seconds, None)
 
     def read_memory(self) -> Absent:
         return UNCOUNTED

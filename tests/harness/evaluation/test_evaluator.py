@@ -31,24 +31,40 @@ if TYPE_CHECKING:
     from harness.protocol import Protocol
     from harness.records import RunRecord
 
-    Measure = Callable[..., RunRecord]
+    Measure = Callable[..., dict[str, RunRecord]]
 
 
-@pytest.fixture
-def measure(make_suite: Callable[..., Suite], tmp_path: Path) -> Measure:
-    """Run one network; its record."""
+@pytest.fixture(scope="module")
+def measure(
+    make_suite: Callable[..., Suite], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, RunRecord]]:
+    """Run networks; their records by name."""
 
-    def run(descriptor: ModelDescriptor, **fields: object) -> RunRecord:
-        (record,) = run_suite(make_suite(descriptor, **fields), Store(tmp_path / "results"))
-        return record
+    def run(*descriptors: ModelDescriptor, **fields: object) -> dict[str, RunRecord]:
+        store = Store(tmp_path_factory.mktemp("store") / "results")
+        found = run_suite(make_suite(*descriptors, **fields), store)
+        return {record.entry.name: record for record in found}
 
     return run
 
 
+@pytest.fixture(scope="module")
+def records(describe: Callable[..., ModelDescriptor], measure: Measure) -> dict[str, RunRecord]:
+    """Of one run of all that the protocol need not be changed for."""
+    nearest = describe("Nearest")
+    location = nearest.factory.rpartition(":")[0]
+    return measure(
+        nearest,
+        describe("Nearest", name="prepared", prepare=f"{location}:without_bias"),
+        describe("Nearest", name="floor", role="floor"),
+        *map(describe, ("Plain", "RandomWithoutWeights", "Raises", "Exits", "ChangesThreads")),
+    )
+
+
 def test_an_untrained_network_is_timed_and_counted_but_not_scored(
-    describe: Callable[..., ModelDescriptor], measure: Measure
+    records: dict[str, RunRecord],
 ) -> None:
-    record = measure(describe("Nearest"))
+    record = records["nearest"]
     assert record.ranked
     assert set(record.values) == set(METRICS)
     assert record.measured("params") == 12
@@ -59,10 +75,8 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(
     assert record.environment.threads == 1
 
 
-def test_times_are_those_of_one_fresh_process(
-    describe: Callable[..., ModelDescriptor], measure: Measure
-) -> None:
-    record = measure(describe("Nearest"))
+def test_times_are_those_of_one_fresh_process(records: dict[str, RunRecord]) -> None:
+    record = records["nearest"]
     assert isinstance(record.latency, Latency)
     assert record.latency.regime == "fresh-processes"
     (replicate,) = record.latency.replicates
@@ -82,15 +96,15 @@ def test_times_are_those_of_one_fresh_process(
 
 
 def test_scores_are_those_of_an_independent_library(
-    describe: Callable[..., ModelDescriptor], measure: Measure, pair_folder: Path
+    records: dict[str, RunRecord], shared_pair_folder: Path
 ) -> None:
     # A network without parameters needs no weights, so it is scored.
-    record = measure(describe("Plain"))
+    record = records["plain"]
     assert record.entry.weights.source == "none"
     assert isinstance(record.quality, Quality)
     for score in record.quality.images:
-        hr = read_rgb(pair_folder / "HR" / f"{score.image}.png")
-        lr = read_rgb(pair_folder / "LR_bicubic" / "X4" / f"{score.image}x4.png")
+        hr = read_rgb(shared_pair_folder / "HR" / f"{score.image}.png")
+        lr = read_rgb(shared_pair_folder / "LR_bicubic" / "X4" / f"{score.image}x4.png")
         sr = lr.repeat(4, axis=0).repeat(4, axis=1)
         inner = (slice(4, -4), slice(4, -4))
         expected = peak_signal_noise_ratio(hr[inner], sr[inner], data_range=255)
@@ -105,21 +119,8 @@ def test_scores_are_those_of_an_independent_library(
     assert "outputs-differ" not in {notice.code for notice in record.notices}
 
 
-def test_sr_images_are_written_as_they_were_scored(
-    describe: Callable[..., ModelDescriptor], measure: Measure, pair_folder: Path, tmp_path: Path
-) -> None:
-    measure(describe("Plain"), sr_folder=tmp_path / "sr")
-    written = sorted((tmp_path / "sr").rglob("*.png"))
-    assert [path.parent.name for path in written] == ["plain", "plain"]
-    for path, name in zip(written, ("image0", "image1"), strict=True):
-        lr = read_rgb(pair_folder / "LR_bicubic" / "X4" / f"{name}x4.png")
-        assert np.array_equal(read_rgb(path), lr.repeat(4, axis=0).repeat(4, axis=1))
-
-
-def test_what_was_timed_must_be_what_was_scored(
-    describe: Callable[..., ModelDescriptor], measure: Measure
-) -> None:
-    record = measure(describe("RandomWithoutWeights"))
+def test_what_was_timed_must_be_what_was_scored(records: dict[str, RunRecord]) -> None:
+    record = records["randomwithoutweights"]
     notice = next(notice for notice in record.notices if notice.code == "outputs-differ")
     assert "on 2 images, image0 among them" in notice.message
     # Another run's noise: no two scores of it are alike, and those of the timed pass count.
@@ -131,9 +132,9 @@ def test_what_was_timed_must_be_what_was_scored(
 
 
 def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
-    describe: Callable[..., ModelDescriptor], measure: Measure
+    records: dict[str, RunRecord],
 ) -> None:
-    record = measure(describe("Raises"))
+    record = records["raises"]
     assert record.status == "forward-error"
     assert record.cause == "forward-error: image image1: RuntimeError: too wide for me"
     assert isinstance(record.complexity, Complexity)
@@ -148,10 +149,8 @@ def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
     assert runtime.kind == "failed"
 
 
-def test_a_dead_worker_leaves_a_record_of_what_was_reached(
-    describe: Callable[..., ModelDescriptor], measure: Measure
-) -> None:
-    record = measure(describe("Exits"))
+def test_a_dead_worker_leaves_a_record_of_what_was_reached(records: dict[str, RunRecord]) -> None:
+    record = records["exits"]
     assert record.status == "crash"
     # A real forward is needed by the counter, and by the timer, each in its own worker.
     assert record.cause == "crash: the worker exited with code 0 during count-complexity"
@@ -162,22 +161,32 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(
     assert record.latency.replicates[0].cold_start_seconds is None
 
 
-def test_without_latency_nothing_is_timed(
-    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
+def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were_scored(
+    describe: Callable[..., ModelDescriptor],
+    measure: Measure,
+    quick: Protocol,
+    shared_pair_folder: Path,
+    tmp_path: Path,
 ) -> None:
-    record = measure(describe("Plain"), protocol=quick.model_copy(update={"latency": None}))
-    assert record.ranked
+    protocol = quick.model_copy(update={"latency": None})
+    record = measure(describe("Plain"), protocol=protocol, sr_folder=tmp_path)["plain"]
+    assert isinstance(record.quality, Quality)
     for metric in ("runtime_images", "runtime_fixed", "cold_start"):
         value = record.values[metric]
         assert isinstance(value, Absent)
         assert value.kind == "skipped"
-    assert isinstance(record.quality, Quality)
+    assert record.status == "ok"
+    written = sorted(tmp_path.rglob("*.png"))
+    assert [path.parent.name for path in written] == ["plain", "plain"]
+    for path, name in zip(written, ("image0", "image1"), strict=True):
+        lr = read_rgb(shared_pair_folder / "LR_bicubic" / "X4" / f"{name}x4.png")
+        assert np.array_equal(read_rgb(path), lr.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_a_floor_with_parameters_is_not_scored_on_random_ones(
-    describe: Callable[..., ModelDescriptor], measure: Measure
+    records: dict[str, RunRecord],
 ) -> None:
-    record = measure(describe("Nearest", role="floor"))
+    record = records["floor"]
     assert record.entry.weights.source == "random"
     assert isinstance(record.quality, Absent)
 
@@ -186,27 +195,22 @@ def test_a_counter_that_fails_fails_the_run(
     describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
 ) -> None:
     protocol = quick.model_copy(update={"counted_input": (32, 32)})
-    record = measure(describe("RaisesOnSquares"), protocol=protocol)
+    record = measure(describe("RaisesOnSquares"), protocol=protocol)["raisesonsquares"]
     assert record.status == "forward-error"
     assert "no squares of 32" in (record.cause or "")
 
 
-def test_a_network_that_changes_the_precision_fails_by_name(
-    describe: Callable[..., ModelDescriptor], measure: Measure
-) -> None:
-    record = measure(describe("ChangesThreads"))
+def test_a_network_that_changes_the_precision_fails_by_name(records: dict[str, RunRecord]) -> None:
+    record = records["changesthreads"]
     assert record.status == "forward-error"
     assert "threads" in (record.cause or "")
 
 
 def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
-    describe: Callable[..., ModelDescriptor], measure: Measure
+    records: dict[str, RunRecord],
 ) -> None:
-    plain = describe("Nearest")
-    location = plain.factory.rpartition(":")[0]
-    prepared = describe("Nearest", prepare=f"{location}:without_bias")
-    record = measure(prepared)
+    record = records["prepared"]
     assert record.ranked
-    assert record.entry.prepare == f"{location}:without_bias"
+    assert (record.entry.prepare or "").endswith("misbehaving.py:without_bias")
     assert record.measured("params") == 9
-    assert measure(plain).measured("params") == 12
+    assert records["nearest"].measured("params") == 12

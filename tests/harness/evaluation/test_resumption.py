@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,28 +18,13 @@ from harness.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from harness.protocol import Protocol
 
 NAMES = ("one", "two", "three")
 PASSES = 3
 """Of an entry: one untimed, two timed."""
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Any:  # fake_worker.Workers
-    path = Path(__file__).with_name("fake_worker.py")
-    spec = importlib.util.spec_from_file_location("fake_worker", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(Wall, "worker", Wall.worker)  # put back afterwards
-    for wait in ("SETTLING_SECONDS", "IDLE_SECONDS"):
-        monkeypatch.setattr(f"harness.evaluation.timing.{wait}", 0.0)
-    workers = module.Workers()
-    module.use_fake_workers(workers)
-    return workers
 
 
 @pytest.fixture

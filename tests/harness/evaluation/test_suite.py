@@ -57,6 +57,7 @@ def test_one_entry_s_failure_does_not_stop_the_suite(suite: Suite, tmp_path: Pat
     assert on_nearest[-1] == "timing the null network"
 
 
+@pytest.mark.usefixtures("workers")
 def test_finished_runs_are_stored_before_the_next_begins(suite: Suite, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     first = next(run_suite(suite, store))
@@ -132,7 +133,7 @@ def trio(
     return build
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_entries_are_interleaved_in_a_random_order_that_is_recorded(
     trio: Callable[..., Suite], tmp_path: Path
 ) -> None:
@@ -166,7 +167,7 @@ def test_entries_are_interleaved_in_a_random_order_that_is_recorded(
     assert ratio.interval is None
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize(
     ("cut_at", "timed"), [(1, [0, 0, 0]), (5, [1, 1, 2])], ids=["before timing", "in round 2"]
 )
@@ -195,6 +196,7 @@ def test_what_was_measured_before_an_interruption_is_kept_and_said_to_be_so(
         assert isinstance(record.quality, Quality)
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_full_disk_loses_no_other_entry(
     trio: Callable[..., Suite], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
