@@ -210,17 +210,27 @@ def photograph(seed: int, height: int = SCALE * SIDES[0], width: int = SCALE * S
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of two HR/LR pairs at x4, LR by MATLAB's bicubic."""
-    folder = tmp_path_factory.mktemp("photographs") / "pairs"
-    for index in range(2):
-        hr = photograph(index)
-        lr = downscale(hr, SCALE, border="mirror")
-        for name, image in (("HR/photo{}.png", hr), ("LR_bicubic/X4/photo{}x4.png", lr)):
-            path = folder / name.format(index)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), image[:, :, ::-1])
-    return folder
+def take_photographs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Makes a folder of so many HR/LR pairs at x4, LR by MATLAB's bicubic."""
+
+    def take(count: int) -> Path:
+        folder = tmp_path_factory.mktemp("photographs") / "pairs"
+        for index in range(count):
+            hr = photograph(index)
+            lr = downscale(hr, SCALE, border="mirror")
+            for name, image in (("HR/photo{}.png", hr), ("LR_bicubic/X4/photo{}x4.png", lr)):
+                path = folder / name.format(index)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), image[:, :, ::-1])
+        return folder
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def photographs(take_photographs: Callable[[int], Path]) -> Path:
+    """Two of them."""
+    return take_photographs(2)
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,25 @@ def load(session: WorkerSession, entry: ModelDescriptor, protocol: Protocol) -> 
     session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
 
 
+def provoke(
+    session: WorkerSession, entry: ModelDescriptor, protocol: Protocol, attack: dict[str, Any]
+) -> WorkerError:
+    """The error of the request that a row names, after all before it went well."""
+    requests: dict[str, Callable[[], object]] = {
+        "load": lambda: load(session, entry, protocol),
+        "count": session.count_complexity,
+        "forward": lambda: session.forward(LR),
+    }
+    request = attack.get("request", "forward")
+    if request != "load":
+        load(session, entry, protocol)
+    if attack["status"] == "timeout":
+        session.timeout_seconds = SHORT_SECONDS
+    with pytest.raises(WorkerError, match=attack["says"]) as caught:
+        requests[request]()
+    return caught.value
+
+
 def test_an_attack_has_its_status(
     session_attack: dict[str, Any],
     attacker: Callable[[str], ModelDescriptor],
@@ -70,24 +89,18 @@ def test_an_attack_has_its_status(
     entry = attacker(session_attack["name"])
     if session_attack["status"] in WORKER_GOES_ON:
         session: WorkerSession = request.getfixturevalue("shared_worker")
-        load(session, entry, small)
-        with pytest.raises(WorkerError, match=session_attack["says"]) as caught:
-            session.forward(LR)
+        error = provoke(session, entry, small, session_attack)
         # Whoever comes next is measured as if nothing had been.
         load(session, attacker("honest"), small)
         assert session.forward(LR).sr.shape == (128, 192, 3)
     else:
         networks = (entry, resolve_weights(entry, SCALE))
         with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as own:
-            load(own, entry, small)
-            if session_attack["status"] == "timeout":
-                own.timeout_seconds = SHORT_SECONDS
-            with pytest.raises(WorkerError, match=session_attack["says"]) as caught:
-                own.forward(LR)
-            assert caught.value.fatal
-    assert caught.value.kind == session_attack["status"]
+            error = provoke(own, entry, small, session_attack)
+            assert error.fatal
+    assert error.kind == session_attack["status"]
     # What a worker says is quoted; it must not move the reader's cursor.
-    assert "\x1b" not in caught.value.message
+    assert "\x1b" not in error.message
 
 
 def test_an_attack_changes_nothing_of_what_is_scored(

@@ -94,24 +94,30 @@ def run(
 
 @pytest.fixture(scope="module")
 def records(
+    *,
     submissions: Any,
     attack_table: dict[str, Any],
     photographs: Path,
+    take_photographs: Callable[[int], Path],
     timed: Protocol,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, RunRecord]:
-    """Records of every cheat and every honest network, run as one suite at the best tier."""
-    rows = [*attack_table["suite"], *attack_table["control"]]
-    names = [add(submissions, photographs, row) for row in rows]
-    results = tmp_path_factory.mktemp("results")
-    return run(
-        submissions=submissions,
-        names=names,
-        photographs=photographs,
-        protocol=timed,
-        choice="auto",
-        results=results,
-    )
+    """Records of every cheat and every honest network at the best tier: a suite a set of images."""
+    rows_by_images: dict[int | None, list[dict[str, Any]]] = {}
+    for row in (*attack_table["suite"], *attack_table["control"]):
+        rows_by_images.setdefault(row.get("images"), []).append(row)
+    records: dict[str, RunRecord] = {}
+    for images, rows in rows_by_images.items():
+        folder = photographs if images is None else take_photographs(images)
+        records |= run(
+            submissions=submissions,
+            names=[add(submissions, folder, row) for row in rows],
+            photographs=folder,
+            protocol=timed,
+            choice="auto",
+            results=tmp_path_factory.mktemp("results"),
+        )
+    return records
 
 
 def check(record: RunRecord, row: dict[str, Any]) -> None:

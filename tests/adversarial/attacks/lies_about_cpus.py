@@ -1,0 +1,20 @@
+"""Name a CPU that there is none of."""
+
+import sys
+from typing import Any
+
+from common import Honest as Net
+
+__all__ = ["Net"]
+
+channel = sys.modules["harness.isolation.channel"].Channel
+real = channel.send
+
+
+def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
+    if message.get("event") == "ready":
+        message = {**message, "cpus": [10**6]}
+    return real(self, message, *rest, **options)
+
+
+channel.send = send

@@ -1,0 +1,20 @@
+"""Claim twice the time: what the worker does after its clock stopped is part of it."""
+
+import sys
+from typing import Any
+
+from common import Honest as Net
+
+__all__ = ["Net"]
+
+channel = sys.modules["harness.isolation.channel"].Channel
+real = channel.send
+
+
+def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
+    if message.get("event") == "done":
+        message = {**message, "seconds": 2 * message["seconds"]}
+    return real(self, message, *rest, **options)
+
+
+channel.send = send
