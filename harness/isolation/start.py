@@ -7,6 +7,7 @@ outside the standard library, and no submission's code is imported before ``conf
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import importlib.machinery
 import importlib.util
@@ -218,7 +219,11 @@ def main(arguments: Sequence[str]) -> None:
     policy = Policy.read(int(arguments[0]))
     confine(policy)
     module, _, function = policy.entry.partition(":")
-    getattr(importlib.import_module(module), function)(arguments[1:])
+    # Imports leave little behind, and looking for it takes a tenth of their time.
+    gc.disable()
+    imported = importlib.import_module(module)
+    gc.enable()
+    getattr(imported, function)(arguments[1:])
 
 
 if __name__ == "__main__":
