@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +120,8 @@ def test_every_input_is_new_but_those_shown_twice(pairs: ImagePairs) -> None:
     # Two pairs at the fixed input and two at the first image.
     assert sorted(counts.values())[-5:] == [1, 2, 2, 2, 2]
     # 3 of warm-up, 9 rounds, 2 pairs; 3 + 9 + 4; 3 + 9.
-    assert len(session.shown) == 16 + 16 + 12
-    assert [lr.shape[:2] for lr in session.shown] == [(8, 12)] * 16 + [(16, 16)] * 16 + [
-        (16, 24)
-    ] * 12
+    sizes = [(8, 12)] * 16 + [(16, 16)] * 16 + [(16, 24)] * 12
+    assert [lr.shape[:2] for lr in session.shown] == sizes
 
 
 def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_cold_start(
@@ -252,45 +251,33 @@ def test_variants_are_scored_on_what_they_show_of_the_image(pairs: ImagePairs, i
     assert small.variants.rounds == 8  # all rounds but the image's own
     lr, hr = pairs.read_lr(0), pairs.read_hr(0)
     shown = [each for each in session.shown[3:12] if not np.array_equal(each, lr)]
-    clean: list[float] = []
-    varied: list[float] = []
+    psnrs = []
     for each in shown:
-        theirs, own = found(each, lr, hr)
-        truth, scores = own["hr"], (own["sr"], theirs)
+        theirs, own, truth = found(each, lr, hr)
         # A window of an image of 16 reaches 4 beyond it; two more are left out at its edges.
-        for sr, into in zip(scores, (clean, varied), strict=True):
-            inner = (slice(8, -8), slice(8, -8))
-            error = np.mean((truth[inner].astype(float) - sr[inner]) ** 2)
-            into.append(float(10 * np.log10(255**2 / error)))
-    assert small.variants.clean_psnr_rgb == pytest.approx(np.mean(clean), abs=1e-9)
-    assert small.variants.variant_psnr_rgb == pytest.approx(np.mean(varied), abs=1e-9)
+        errors = [truth.astype(float) - sr for sr in (own, theirs)]
+        psnrs.append([10 * np.log10(255**2 / np.mean(e[8:-8, 8:-8] ** 2)) for e in errors])
+    clean, varied = np.mean(psnrs, axis=0)
+    assert small.variants.clean_psnr_rgb == pytest.approx(clean, abs=1e-9)
+    assert small.variants.variant_psnr_rgb == pytest.approx(varied, abs=1e-9)
 
 
-def found(
-    shown: np.ndarray, lr: np.ndarray, hr: np.ndarray
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Where a variant lies in the mirrored image, by trying: its SR there, and HR and SR."""
+def found(shown: np.ndarray, lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where a variant lies in the mirrored image, by trying: its SR there, the image's, and HR."""
     pad = ((16, 16), (16, 16), (0, 0))
     places = np.arange(16 * 16).reshape(16, 16, 1)
     mirrored, where = (np.pad(each, pad, mode="symmetric") for each in (lr, places))
-    for down in range(-4, 5):
-        for right in range(-4, 5):
-            window = (slice(16 + down, 32 + down), slice(16 + right, 32 + right))
-            for rows in (1, -1):
-                for columns in (1, -1):
-                    if not np.array_equal(mirrored[window][::rows, ::columns], shown):
-                        continue
-                    inside = np.zeros((48, 48), bool)
-                    inside[16:32, 16:32] = True
-                    kept = inside[window]
-                    box = np.ix_(kept.any(1).repeat(4), kept.any(0).repeat(4))
-                    sr = smooth(shown)[::rows, ::columns][box]
-                    first, last = where[window][kept].min(), where[window][kept].max()
-                    part = (
-                        slice(first // 16 * 4, last // 16 * 4 + 4),
-                        slice(first % 16 * 4, last % 16 * 4 + 4),
-                    )
-                    return sr, {"hr": hr[part], "sr": smooth(lr)[part]}
+    inside = np.pad(np.ones((16, 16), bool), 16)
+    moves, flips = range(-4, 5), (1, -1)
+    for down, right, rows, columns in product(moves, moves, flips, flips):
+        window = (slice(16 + down, 32 + down), slice(16 + right, 32 + right))
+        if not np.array_equal(mirrored[window][::rows, ::columns], shown):
+            continue
+        kept = inside[window]
+        box = np.ix_(kept.any(1).repeat(4), kept.any(0).repeat(4))
+        ends = np.divmod([where[window][kept].min(), where[window][kept].max()], 16)
+        part = tuple(slice(first * 4, last * 4 + 4) for first, last in ends)
+        return smooth(shown)[::rows, ::columns][box], smooth(lr)[part], hr[part]
     raise AssertionError("no variant of the image")
 
 
@@ -304,21 +291,13 @@ def test_any_round_may_be_scored_and_only_those_are_kept(
     def compare(_sr: object, _hr: object, variants: list[Any], *, scale: int) -> None:
         assert scale == SCALE
         kept.append(len(variants))
-        for _, sr in variants:
-            scored[numbers[id(sr)]] += 1
+        numbers = {id(each.sr): number for number, each in enumerate(session.held)}
+        scored.update(numbers[id(sr)] for _, sr in variants)
 
     monkeypatch.setattr(timings, "_compare", compare)
     for seed in range(60):
         session = Session()
         made = timer(session, known={}, seed=seed, repeated_rounds=0)
-        numbers: dict[int, int] = {}
-
-        def note(lr: np.ndarray, numbers: dict[int, int] = numbers) -> np.ndarray:
-            sr = nearest(lr)
-            numbers[id(sr)] = len(numbers)
-            return sr
-
-        session.upscale = note
         made._image(pairs, 0)
     assert set(kept) == {3}
     # 9 rounds after 3 of warm-up, 3 of them scored: 20 times of 60 each, less the image's own.

@@ -15,34 +15,18 @@ from harness.probes.counters import aten
 from harness.probes.counters.operators import LIGHT
 from harness.probes.forward import PixelConversion
 from harness.probes.notices import notices_of
-from harness.records import Audit, SizedCount
+from harness.records import SizedCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from harness.records import Audit
+
+    Step = Callable[..., nn.Module]
+    Audited = Callable[..., Audit]
+    Codes = Callable[[Audit, nn.Module], list[str]]
+
 SMALL = ((8, 6),)
-
-
-class Step(nn.Module):
-    """A forward given as a function of the module and its input."""
-
-    def __init__(self, run: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
-
-
-def audited(network: nn.Module, *sizes: tuple[int, int], channels: int = 3) -> Audit:
-    return measure_audit(network.eval(), input_sizes=sizes or SMALL, channels=channels)
-
-
-def codes(audit: Audit, network: nn.Module) -> list[str]:
-    params = sum(parameter.numel() for parameter in network.parameters())
-    return [notice.code for notice in notices_of(audit, params)]
 
 
 def tokens(image: Tensor) -> Tensor:
@@ -54,69 +38,68 @@ def attend(image: Tensor) -> Tensor:
     return torch.softmax(features @ features.mT, dim=-1) @ features
 
 
-def without_meta(image: Tensor) -> Tensor:
-    """The image, in a forward that needs its values."""
-    image.tolist()
-    return image
+def call(module: Any, image: Tensor) -> Tensor:
+    out: Tensor = module.c(image)
+    return out
 
 
 # By hand, on (1, 3, 8, 6): 48 pixels, 48 tokens of 3 features, 2-D attention of 48*48 scores.
-FIGURES: dict[str, tuple[nn.Module, int, set[str]]] = {
+FIGURES: dict[str, tuple[Callable[[Any, Tensor], Tensor], nn.Module | None, int, set[str]]] = {
     "functional conv": (
-        Step(lambda m, x: functional.conv2d(x, m.c.weight), c=nn.Conv2d(3, 4, 3, bias=False)),
+        lambda m, x: functional.conv2d(x, m.c.weight),
+        nn.Conv2d(3, 4, 3, bias=False),
         108 * 24,
         set(),
     ),
-    "transposed conv": (nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1), 96 * 48, set()),
-    "grouped conv": (nn.Conv2d(3, 6, 3, padding=1, groups=3), 54 * 48, set()),
-    "depthwise conv": (nn.Conv2d(3, 3, 3, padding=1, groups=3), 27 * 48, set()),
-    "1-D conv": (Step(lambda m, x: m.c(x.flatten(2)), c=nn.Conv1d(3, 2, 3)), 18 * 46, set()),
-    "3-D conv": (
-        Step(lambda m, x: m.c(x.unsqueeze(2)), c=nn.Conv3d(3, 2, (1, 3, 3))),
-        54 * 24,
-        set(),
-    ),
-    "Linear on NHWC": (
-        Step(lambda m, x: m.c(x.permute(0, 2, 3, 1)), c=nn.Linear(3, 5)),
-        720,
-        set(),
-    ),
-    "addmm": (Step(lambda m, x: m.c(tokens(x)[0]), c=nn.Linear(3, 5)), 15 * 48, set()),
+    "transposed conv": (call, nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1), 96 * 48, set()),
+    "grouped conv": (call, nn.Conv2d(3, 6, 3, padding=1, groups=3), 54 * 48, set()),
+    "depthwise conv": (call, nn.Conv2d(3, 3, 3, padding=1, groups=3), 27 * 48, set()),
+    "1-D conv": (lambda m, x: m.c(x.flatten(2)), nn.Conv1d(3, 2, 3), 18 * 46, set()),
+    "3-D conv": (lambda m, x: m.c(x.unsqueeze(2)), nn.Conv3d(3, 2, (1, 3, 3)), 54 * 24, set()),
+    "Linear on NHWC": (lambda m, x: m.c(x.permute(0, 2, 3, 1)), nn.Linear(3, 5), 720, set()),
+    "addmm": (lambda m, x: m.c(tokens(x)[0]), nn.Linear(3, 5), 15 * 48, set()),
     "einsum": (
-        Step(
-            lambda m, x: torch.einsum("bchw,dc->bdhw", x, m.c.weight),
-            c=nn.Linear(3, 5, bias=False),
-        ),
+        lambda m, x: torch.einsum("bchw,dc->bdhw", x, m.c.weight),
+        nn.Linear(3, 5, bias=False),
         15 * 48,
         set(),
     ),
-    "bilinear": (Step(lambda m, x: m.c(tokens(x), tokens(x)), c=nn.Bilinear(3, 3, 5)), 2160, set()),
+    "bilinear": (lambda m, x: m.c(tokens(x), tokens(x)), nn.Bilinear(3, 3, 5), 2160, set()),
     "LSTM": (  # 4 gates of 5 from 3 features and from 5 of the step before
-        Step(lambda m, x: m.c(tokens(x))[0], c=nn.LSTM(3, 5)),
+        lambda m, x: m.c(tokens(x))[0],
+        nn.LSTM(3, 5),
         48 * 4 * 5 * (3 + 5),
         set(),
     ),
     "fused attention": (
-        Step(lambda _, x: functional.scaled_dot_product_attention(*[tokens(x)] * 3)),
+        lambda _, x: functional.scaled_dot_product_attention(*[tokens(x)] * 3),
+        None,
         2 * 48 * 48 * 3,
         {"aten::_safe_softmax"},
     ),
     "fused attention on values": (
-        Step(lambda _, x: functional.scaled_dot_product_attention(*[without_meta(x)] * 3)),
+        # One operator where values are needed.
+        lambda _, x: (x.tolist(), functional.scaled_dot_product_attention(x, x, x))[1],
+        None,
         3 * 8 * 8 * (6 + 6),  # 3 heads, 8 tokens of 6 features
         set(),
     ),
-    "attention by hand": (Step(lambda _, x: attend(x)), 2 * 48 * 48 * 3, {"aten::_softmax"}),
+    "attention by hand": (lambda _, x: attend(x), None, 2 * 48 * 48 * 3, {"aten::_softmax"}),
     "multi-head attention": (
-        Step(
-            lambda m, x: m.c(*[tokens(x)] * 3)[0], c=nn.MultiheadAttention(3, 3, batch_first=True)
-        ),
+        lambda m, x: m.c(*[tokens(x)] * 3)[0],
+        nn.MultiheadAttention(3, 3, batch_first=True),
         4 * 48 * 9 + 2 * 48 * 48 * 3,
         {"aten::_softmax", "aten::mean"},
     ),
-    "batch normalisation": (nn.BatchNorm2d(3), 0, set()),
-    "pixel shuffle": (nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2)), 36 * 48, set()),
+    "batch normalisation": (call, nn.BatchNorm2d(3), 0, set()),
+    "pixel shuffle": (
+        call,
+        nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2)),
+        36 * 48,
+        set(),
+    ),
     "interpolation": (
+        call,
         nn.Upsample(scale_factor=2, mode="bilinear"),
         0,
         {"aten::upsample_bilinear2d"},
@@ -124,8 +107,17 @@ FIGURES: dict[str, tuple[nn.Module, int, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("network", "macs", "uncounted"), FIGURES.values(), ids=FIGURES)
-def test_figures_computed_by_hand(network: nn.Module, macs: int, uncounted: set[str]) -> None:
+@pytest.mark.parametrize(("run", "layer", "macs", "uncounted"), FIGURES.values(), ids=FIGURES)
+def test_figures_computed_by_hand(
+    run: Callable[[Any, Tensor], Tensor],
+    layer: nn.Module | None,
+    macs: int,
+    uncounted: set[str],
+    *,
+    step: Step,
+    audited: Audited,
+) -> None:
+    network = step(run, c=layer) if layer else step(run)
     audit = audited(network)
     assert [(count.input_size, count.macs) for count in audit.sizes] == [((8, 6), macs)]
     assert audit.uncounted.keys() == uncounted
@@ -136,19 +128,21 @@ def test_figures_computed_by_hand(network: nn.Module, macs: int, uncounted: set[
     assert list(notices_of(audit, audit.effective_constants)) == []
 
 
-def test_linear_on_nhwc_at_the_challenges_size() -> None:
+def test_linear_on_nhwc_at_the_challenges_size(step: Step, audited: Audited) -> None:
     # Batch * input.shape[1] * output.shape[1], the challenge's rule, would be 65,536.
-    network = Step(lambda m, x: m.c(x.permute(0, 2, 3, 1)), c=nn.Linear(48, 48))
+    network = step(lambda m, x: m.c(x.permute(0, 2, 3, 1)), c=nn.Linear(48, 48))
     assert audited(network, (256, 256), channels=48).sizes[0].macs == 150_994_944
 
 
 @pytest.mark.parametrize("output", [None, "image", 3, (torch.ones(1),)])
-def test_an_output_that_is_no_tensor_is_an_error(output: object) -> None:
+def test_an_output_that_is_no_tensor_is_an_error(
+    output: object, step: Step, audited: Audited
+) -> None:
     with pytest.raises(MeasurementError, match="expected a tensor"):
-        audited(Step(lambda *_: output))  # type: ignore[arg-type]  # the point
+        audited(step(lambda *_: output))
 
 
-def test_types_of_products() -> None:
+def test_types_of_products(audited: Audited) -> None:
     class Casts(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -167,7 +161,13 @@ def test_types_of_products() -> None:
 
 
 @pytest.mark.parametrize("needs_values", [False, True])
-def test_autocast_shows_in_types_of_products(needs_values: bool) -> None:
+def test_autocast_shows_in_types_of_products(
+    needs_values: bool,
+    step: Step,
+    audited: Audited,
+    codes: Codes,
+    without_meta: Callable[[Tensor], Tensor],
+) -> None:
     def run(module: Any, image: Tensor) -> Tensor:
         if needs_values:
             without_meta(image)
@@ -177,14 +177,14 @@ def test_autocast_shows_in_types_of_products(needs_values: bool) -> None:
             result: Tensor = module.c(cast.float())
         return result
 
-    network = Step(run, c=nn.Conv2d(3, 3, 1))
+    network = step(run, c=nn.Conv2d(3, 3, 1))
     audit = audited(network)
     assert audit.product_dtypes == {"bfloat16": 1, "float32": 1}
     assert (audit.sizes[0].macs, audit.effective_constants) == (2 * 9 * 48, 12)
     assert codes(audit, network) == ["mixed-precision"]
 
 
-def cheap_at(*sizes: tuple[int, int]) -> nn.Module:
+def cheap_at(step: Step, *sizes: tuple[int, int]) -> nn.Module:
     """Runs 20,736 of its 22,032 weights at other sizes only."""
 
     def run(module: Any, image: Tensor) -> Tensor:
@@ -192,11 +192,11 @@ def cheap_at(*sizes: tuple[int, int]) -> nn.Module:
         return features if image.shape[2:] in sizes else module.body(features)  # type: ignore[no-any-return]  # modules
 
     body = nn.Conv2d(48, 48, 3, padding=1, bias=False)
-    return Step(run, head=nn.Conv2d(3, 48, 3, padding=1, bias=False), body=body)
+    return step(run, head=nn.Conv2d(3, 48, 3, padding=1, bias=False), body=body)
 
 
-def test_a_branch_on_the_size() -> None:
-    network = cheap_at((256, 256))
+def test_a_branch_on_the_size(step: Step, audited: Audited) -> None:
+    network = cheap_at(step, (256, 256))
     audit = audited(network, (510, 510), (256, 256), (128, 192), (256, 256))
     assert [(count.input_size, count.macs_per_pixel) for count in audit.sizes] == [
         ((128, 192), 22_032),
@@ -212,7 +212,9 @@ def test_a_branch_on_the_size() -> None:
 @pytest.mark.parametrize(
     ("costs", "noticed"), [((1000, 1000), False), ((1000, 1020), False), ((1000, 1021), True)]
 )
-def test_a_spread_within_the_limit_is_no_branch(costs: tuple[int, int], noticed: bool) -> None:
+def test_a_spread_within_the_limit_is_no_branch(
+    costs: tuple[int, int], noticed: bool, audited: Audited, codes: Codes
+) -> None:
     first, second = costs
     counts = (
         SizedCount(input_size=(32, 64), macs=1),  # too small to be compared
@@ -223,21 +225,21 @@ def test_a_spread_within_the_limit_is_no_branch(costs: tuple[int, int], noticed:
     assert codes(audit, nn.Conv2d(3, 3, 1)) == (["size-dependent-cost"] if noticed else [])
 
 
-def test_what_happens_at_one_size_only_is_seen() -> None:
+def test_what_happens_at_one_size_only_is_seen(step: Step, audited: Audited) -> None:
     def run(module: Any, image: Tensor) -> Tensor:
         if image.shape[2] == 16:
             image = torch.fft.ifft2(torch.fft.fft2(image)).real
         return module.c(image)  # type: ignore[no-any-return]  # a module
 
-    network = Step(run, c=nn.Conv2d(3, 3, 1))
+    network = step(run, c=nn.Conv2d(3, 3, 1))
     assert audited(network).complete
     audit = audited(network, (8, 6), (16, 6))
     assert audit.uncounted == {"aten::_fft_c2c": 2}
     assert not audit.complete
 
 
-def test_operators_of_unknown_cost() -> None:
-    network = Step(lambda _, x: torch.fft.irfft2(torch.fft.rfft2(x)) + torch.cdist(x, x).mean())
+def test_operators_of_unknown_cost(step: Step, audited: Audited) -> None:
+    network = step(lambda _, x: torch.fft.irfft2(torch.fft.rfft2(x)) + torch.cdist(x, x).mean())
     audit = audited(network)
     assert audit.uncounted == {
         "aten::_cdist_forward": 1,
@@ -261,8 +263,8 @@ def mystery() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("mystery")
-def test_custom_operators_are_opaque() -> None:
-    network = Step(lambda m, x: torch.ops.esrbench_audit.mystery(m.c(x)), c=nn.Conv2d(3, 4, 1))
+def test_custom_operators_are_opaque(step: Step, audited: Audited, codes: Codes) -> None:
+    network = step(lambda m, x: torch.ops.esrbench_audit.mystery(m.c(x)), c=nn.Conv2d(3, 4, 1))
     audit = audited(network)
     assert audit.opaque == {"esrbench_audit::mystery": 1}
     assert audit.sizes[0].macs == 12 * 48
@@ -270,13 +272,13 @@ def test_custom_operators_are_opaque() -> None:
     assert codes(audit, network) == ["opaque-operator"]
 
 
-def test_code_inside_an_autograd_function_is_seen() -> None:
+def test_code_inside_an_autograd_function_is_seen(step: Step, audited: Audited) -> None:
     class Hidden(torch.autograd.Function):
         @staticmethod
         def forward(_context: Any, x: Tensor, weight: Tensor) -> Tensor:
             return torch.conv2d(x, weight)
 
-    network = Step(lambda m, x: Hidden.apply(x, m.c.weight), c=nn.Conv2d(3, 4, 3, bias=False))
+    network = step(lambda m, x: Hidden.apply(x, m.c.weight), c=nn.Conv2d(3, 4, 3, bias=False))
     audit = audited(network)
     assert (audit.sizes[0].macs, audit.effective_constants) == (108 * 24, 108)
     assert audit.complete
@@ -284,7 +286,7 @@ def test_code_inside_an_autograd_function_is_seen() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
-def test_code_inside_torchscript_is_seen() -> None:
+def test_code_inside_torchscript_is_seen(audited: Audited) -> None:
     network = torch.jit.script(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Upsample(scale_factor=2))
     )
@@ -305,7 +307,7 @@ def test_an_audit_needs_a_size() -> None:
         measure_audit(nn.Conv2d(3, 4, 3), input_sizes=())
 
 
-def test_what_a_forward_raises_passes_through() -> None:
+def test_what_a_forward_raises_passes_through(audited: Audited) -> None:
     with pytest.raises(RuntimeError, match="channels"):
         audited(nn.Conv2d(4, 4, 3))
 
@@ -320,7 +322,9 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("descriptor", default_registry(), ids=lambda each: each.name)
-def test_every_registered_network_is_clear(descriptor: ModelDescriptor) -> None:
+def test_every_registered_network_is_clear(
+    descriptor: ModelDescriptor, audited: Audited, codes: Codes
+) -> None:
     scale = 4 if 4 in descriptor.scales else descriptor.scales[0]
     network = build_network(descriptor, scale).eval()
     conversion = PixelConversion.of(descriptor, scale, 1.0)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.probes.audit import measure_audit
 from harness.probes.notices import notices_of
 
 if TYPE_CHECKING:
@@ -16,44 +15,18 @@ if TYPE_CHECKING:
 
     from harness.records import Audit
 
-SMALL = ((8, 6),)
+    Step = Callable[..., nn.Module]
+    Audited = Callable[..., Audit]
+    Codes = Callable[[Audit, nn.Module], list[str]]
 
 
-class Step(nn.Module):
-    """A forward given as a function of the module and its input."""
-
-    def __init__(self, run: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
-
-
-def audited(network: nn.Module, *sizes: tuple[int, int], channels: int = 3) -> Audit:
-    return measure_audit(network.eval(), input_sizes=sizes or SMALL, channels=channels)
-
-
-def codes(audit: Audit, network: nn.Module) -> list[str]:
-    params = sum(parameter.numel() for parameter in network.parameters())
-    return [notice.code for notice in notices_of(audit, params)]
-
-
-def without_meta(image: Tensor) -> Tensor:
-    """The image, in a forward that needs its values."""
-    image.tolist()
-    return image
-
-
-def test_content_that_decides_is_noticed() -> None:
+def test_content_that_decides_is_noticed(step: Step, audited: Audited) -> None:
     def run(module: Any, image: Tensor) -> Tensor:
         features = module.head(image)
         rough = (image[..., 1:] - image[..., :-1]).abs().mean() > 0.2
         return features if rough else module.body(features)  # type: ignore[no-any-return]  # modules
 
-    network = Step(run, head=nn.Conv2d(3, 4, 1, bias=False), body=nn.Conv2d(4, 5, 1, bias=False))
+    network = step(run, head=nn.Conv2d(3, 4, 1, bias=False), body=nn.Conv2d(4, 5, 1, bias=False))
     audit = audited(network)
     assert audit.by_values
     assert [count.macs for count in audit.sizes] == [12 * 48]
@@ -64,8 +37,10 @@ def test_content_that_decides_is_noticed() -> None:
     assert "576 and 1,536 at 8x6" in notice.message
 
 
-def test_values_that_decide_nothing_are_recorded() -> None:
-    network = Step(lambda m, x: m.c(without_meta(x)), c=nn.Conv2d(3, 4, 1))
+def test_values_that_decide_nothing_are_recorded(
+    step: Step, audited: Audited, codes: Codes, without_meta: Callable[[Tensor], Tensor]
+) -> None:
+    network = step(lambda m, x: m.c(without_meta(x)), c=nn.Conv2d(3, 4, 1))
     audit = audited(network)
     assert (audit.by_values, audit.smooth_sizes) == (True, audit.sizes)
     assert codes(audit, network) == []
@@ -90,7 +65,7 @@ class Windows(nn.Module):
         return x
 
 
-def test_index_tables_built_alike_count_once() -> None:
+def test_index_tables_built_alike_count_once(audited: Audited) -> None:
     table = torch.arange(48).view(8, 6) % 9
     alike = audited(Windows(table, table.clone(), table.clone()))
     assert (alike.effective_constants, alike.index_constants) == (12 + 3 * 27 + 48, 48)
@@ -103,14 +78,16 @@ def test_index_tables_built_alike_count_once() -> None:
     assert [notice.code for notice in notices_of(large, 9_040)] == ["hidden-constants"]
 
 
-def test_an_index_used_as_a_weight_is_no_index() -> None:
+def test_an_index_used_as_a_weight_is_no_index(step: Step, audited: Audited) -> None:
     table = torch.arange(48).view(8, 6)
-    audit = audited(Step(lambda _, x: x * table.to(x.dtype).to(x.device) + x.flatten()[table]))
+    audit = audited(step(lambda _, x: x * table.to(x.dtype).to(x.device) + x.flatten()[table]))
     assert (audit.effective_constants, audit.index_constants) == (48, 0)
 
 
 @pytest.mark.parametrize("needs_values", [False, True])
-def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(needs_values: bool) -> None:
+def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(
+    needs_values: bool, audited: Audited, without_meta: Callable[[Tensor], Tensor]
+) -> None:
     class Keeps(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -130,6 +107,6 @@ def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(needs_values: bool
     assert network.grids == {}
 
 
-def test_randomised_relus_are_elementwise() -> None:
+def test_randomised_relus_are_elementwise(audited: Audited) -> None:
     audit = audited(nn.RReLU())
     assert (audit.complete, audit.uncounted) == (True, {})

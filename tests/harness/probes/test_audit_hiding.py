@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
 
-from harness.probes.audit import measure_audit
 from harness.probes.notices import notices_of
 
 if TYPE_CHECKING:
@@ -20,33 +19,9 @@ if TYPE_CHECKING:
 
     from harness.records import Audit
 
-
-class Step(nn.Module):
-    """A forward given as a function of the module and its input."""
-
-    def __init__(self, run: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
-
-
-def audited(network: nn.Module) -> Audit:
-    return measure_audit(network.eval(), input_sizes=[(8, 6)])
-
-
-def codes(audit: Audit, network: nn.Module) -> list[str]:
-    params = sum(parameter.numel() for parameter in network.parameters())
-    return [notice.code for notice in notices_of(audit, params)]
-
-
-def without_meta(image: Tensor) -> Tensor:
-    """The image, in a forward that needs its values."""
-    image.tolist()
-    return image
+    Step = Callable[..., nn.Module]
+    Audited = Callable[..., Audit]
+    Codes = Callable[[Audit, nn.Module], list[str]]
 
 
 # Two convolutions of 216 and 864 weights, kept in one way or another.
@@ -105,7 +80,7 @@ class Keeps(nn.Module):
 @pytest.mark.parametrize(
     "where", ["parameters", "buffers", "one buffer", "attributes", "arrays", "lists", "seeds"]
 )
-def test_weights_count_the_same_wherever_they_are(where: str) -> None:
+def test_weights_count_the_same_wherever_they_are(where: str, audited: Audited) -> None:
     network = Keeps(where)
     audit = audited(network)
     assert audit.sizes[0].macs == 1080 * 48
@@ -120,7 +95,7 @@ def test_weights_count_the_same_wherever_they_are(where: str) -> None:
         assert "1,080 constants meet the image, of which 0 are parameters" in notice.message
 
 
-def test_a_few_constants_are_no_hidden_weights() -> None:
+def test_a_few_constants_are_no_hidden_weights(audited: Audited) -> None:
     audit = audited(Keeps("buffers"))
     assert [list(notices_of(audit, params)) for params in (80, 1080)] == [[], []]
     assert [notice.code for notice in notices_of(audit, 79)] == ["hidden-constants"]
@@ -152,16 +127,24 @@ def without_dispatch(image: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("work", [by_numpy, by_thread, without_modes, without_dispatch])
-def test_work_out_of_sight(work: Callable[[Tensor], Tensor]) -> None:
-    network = Step(lambda _, x: work(without_meta(x)))
+def test_work_out_of_sight(
+    work: Callable[[Tensor], Tensor],
+    step: Step,
+    audited: Audited,
+    codes: Codes,
+    without_meta: Callable[[Tensor], Tensor],
+) -> None:
+    network = step(lambda _, x: work(without_meta(x)))
     audit = audited(network)
     assert (audit.derived_output, audit.complete) == (False, False)
     assert audit.sizes[0].macs == 0
     assert "hidden-work" in codes(audit, network)
 
 
-def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant() -> None:
-    network = Step(
+def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(
+    step: Step, audited: Audited, codes: Codes
+) -> None:
+    network = step(
         lambda _, x: functional.interpolate(x, scale_factor=8) + by_numpy(by_numpy(by_numpy(x)))
     )
     audit = audited(network)
@@ -171,13 +154,13 @@ def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant() -> None:
     assert codes(audit, network) == ["hidden-constants", "opaque-operator"]
 
 
-def test_pixels_that_leave_torch_are_named() -> None:
+def test_pixels_that_leave_torch_are_named(step: Step, audited: Audited) -> None:
     def writes(_: nn.Module, image: Tensor) -> Tensor:
         enlarged = functional.interpolate(image, scale_factor=2)
         enlarged.numpy()[...] = 0.5  # whatever was computed elsewhere
         return enlarged
 
-    audit = audited(Step(writes))
+    audit = audited(step(writes))
     assert (audit.derived_output, audit.complete) == (True, False)
     assert audit.opaque == {"Tensor.numpy": 1}
 
@@ -200,18 +183,21 @@ def adds_without_modes(out: Tensor, image: Tensor) -> None:
 @pytest.mark.parametrize("add", [adds_in_thread, adds_without_modes])
 @pytest.mark.parametrize("later", [lambda out: out, lambda out: out[:] * 1])
 def test_work_written_in_place_out_of_sight(
-    add: Callable[[Tensor, Tensor], None], later: Callable[[Tensor], Tensor]
+    add: Callable[[Tensor, Tensor], None],
+    later: Callable[[Tensor], Tensor],
+    step: Step,
+    audited: Audited,
 ) -> None:
     def run(_: nn.Module, image: Tensor) -> Tensor:
         out = functional.interpolate(image, scale_factor=2)
         add(out, image)
         return later(out)
 
-    audit = audited(Step(run))
+    audit = audited(step(run))
     assert (audit.opaque, audit.complete) == ({"written unseen": 1}, False)
 
 
-def test_work_written_in_place_in_sight() -> None:
+def test_work_written_in_place_in_sight(step: Step, audited: Audited) -> None:
     def run(_: nn.Module, image: Tensor) -> Tensor:
         out = functional.interpolate(image, scale_factor=2)
         kept = out.detach()[:, :1].add_(1).mul_(0.5).clone()
@@ -221,7 +207,7 @@ def test_work_written_in_place_in_sight() -> None:
             out.relu_()
         return functional.leaky_relu_(out.data.clamp_(0, 1)) + image.new_zeros(1).fill_(1)
 
-    audit = audited(Step(run))
+    audit = audited(step(run))
     assert (audit.opaque, audit.complete) == ({}, True)
 
 
@@ -249,19 +235,21 @@ def by_an_alias(image: Tensor, pixels: Tensor, alias: Any) -> Tensor:
     ],
     ids=["exported", "imported"],
 )
-def test_an_alias_from_before_the_pixels_came(allocate: Any, way: str) -> None:
-    audit = audited(Step(lambda _, x: by_an_alias(x, *allocate(without_meta(x)))))
+def test_an_alias_from_before_the_pixels_came(
+    allocate: Any, way: str, step: Step, audited: Audited, without_meta: Callable[[Tensor], Tensor]
+) -> None:
+    audit = audited(step(lambda _, x: by_an_alias(x, *allocate(without_meta(x)))))
     assert audit.opaque == {way: 1}
     assert not audit.complete
 
 
-def test_an_alias_of_a_constant_is_none_of_ours() -> None:
-    network = Step(lambda m, x: m.c(x) * float(m.c.bias.numpy().mean()), c=nn.Conv2d(3, 3, 1))
+def test_an_alias_of_a_constant_is_none_of_ours(step: Step, audited: Audited) -> None:
+    network = step(lambda m, x: m.c(x) * float(m.c.bias.numpy().mean()), c=nn.Conv2d(3, 3, 1))
     network.requires_grad_(requires_grad=False)
     assert audited(network).complete
 
 
-def test_a_convolution_by_numbers_of_the_code() -> None:
+def test_a_convolution_by_numbers_of_the_code(step: Step, audited: Audited, codes: Codes) -> None:
     # 12 x 8 x 27 numbers: 2,592 multiplications and 2,496 additions of planes, a relu.
     weights = torch.rand((96, 27), generator=torch.Generator().manual_seed(0)).tolist()
 
@@ -280,16 +268,16 @@ def test_a_convolution_by_numbers_of_the_code() -> None:
         ]
         return functional.pixel_shuffle(torch.stack(sums, 1), 4)
 
-    audit = audited(Step(run))
+    audit = audited(step(run))
     numbers = {number for row in weights for number in row}
     assert audit.scalars == len(numbers | {0})
     assert audit.sizes[0].elementwise == 96 * (27 + 27) * 48
-    assert codes(audit, Step(run)) == ["elementwise-work", "hidden-constants"]
+    assert codes(audit, step(run)) == ["elementwise-work", "hidden-constants"]
 
 
-def test_packed_weights_count_by_what_they_are_read_as() -> None:
+def test_packed_weights_count_by_what_they_are_read_as(step: Step, audited: Audited) -> None:
     packed = WEIGHTS[1].half().flatten().view(torch.int64)
-    network = Step(
+    network = step(
         lambda m, x: functional.conv2d(x, m.packed.view(torch.float16).float().view(96, 3, 3, 1))
     )
     network.register_parameter("packed", nn.Parameter(packed, requires_grad=False))
@@ -298,18 +286,18 @@ def test_packed_weights_count_by_what_they_are_read_as() -> None:
     assert (audit.effective_constants, audit.constant_bytes) == (864, 2 * 864)
 
 
-def test_casts_split_nothing() -> None:
-    network = Step(lambda _, x: functional.conv2d(x.half(), WEIGHTS[0].half()).float())
+def test_casts_split_nothing(step: Step, audited: Audited) -> None:
+    network = step(lambda _, x: functional.conv2d(x.half(), WEIGHTS[0].half()).float())
     assert audited(network).effective_constants == 216
 
 
-def test_complex_numbers_are_two() -> None:
+def test_complex_numbers_are_two(step: Step, audited: Audited) -> None:
     weight = torch.ones(5, 3, dtype=torch.complex64)
 
     def run(_: nn.Module, image: Tensor) -> Tensor:
         return torch.view_as_real(weight @ image.flatten(2).to(torch.complex64))
 
-    audit = audited(Step(run))
+    audit = audited(step(run))
     assert (audit.effective_constants, audit.constant_bytes) == (30, 120)
     assert audit.sizes[0].macs == 4 * 5 * 3 * 48
 
@@ -349,9 +337,9 @@ def test_complex_numbers_are_two() -> None:
     ],
 )
 def test_a_convolution_in_elementwise_clothes_is_named(
-    product: Callable[[Tensor, Tensor], Tensor], named: bool
+    product: Callable[[Tensor, Tensor], Tensor], named: bool, step: Step, audited: Audited
 ) -> None:
-    network = Step(
+    network = step(
         lambda m, x: product(m.c.weight[..., None, None], x), c=nn.Linear(3, 5 if named else 1)
     )
     audit = audited(network)
@@ -359,7 +347,7 @@ def test_a_convolution_in_elementwise_clothes_is_named(
     assert audit.complete is not named
 
 
-def test_tensors_that_answer_operators_themselves_are_opaque() -> None:
+def test_tensors_that_answer_operators_themselves_are_opaque(step: Step, audited: Audited) -> None:
     class Hides(Tensor):
         @classmethod
         def __torch_dispatch__(
@@ -368,7 +356,7 @@ def test_tensors_that_answer_operators_themselves_are_opaque() -> None:
             plain = [arg.as_subclass(Tensor) if isinstance(arg, cls) else arg for arg in args]
             return func(*plain, **(kwargs or {}))
 
-    network = Step(lambda _, x: torch.neg(torch.Tensor._make_subclass(Hides, x)))
+    network = step(lambda _, x: torch.neg(torch.Tensor._make_subclass(Hides, x)))
     audit = audited(network)
     assert "aten::neg of Hides" in audit.opaque
     assert not audit.complete

@@ -89,7 +89,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
     done = subprocess.run(
         [
             *(sys.executable, "-c", "from harness.cli.app import main; main()"),
-            *("check", "--baseline", str(file), "--json"),
+            *("check", "--baseline", str(file), "--threads=1", "--json"),
         ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder), "ESRBENCH_CACHE": str(folder / "cache")},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+
+    from harness.training.trainer import Trained
 
 NETWORKS = Path(__file__).with_name("networks.py")
 
@@ -115,6 +118,47 @@ def make_recipe() -> Callable[..., Recipe]:
         return Recipe.model_validate(content | fields)
 
     return build
+
+
+@pytest.fixture
+def two_stages() -> tuple[dict[str, Any], ...]:
+    """Stages that differ in all they can, of 23 and 18 iterations on ``photographs``."""
+    return (
+        {"ema_decay": 0.9, "iterations": 23},
+        {
+            "loss": "l2",
+            "hr_patch": 32,
+            "epochs": 9,  # of 2 steps
+            "ema_decay": 0.8,
+            "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
+            "optimiser": {"name": "adamw", "weight_decay": 1e-3, "clip_norm": 1.0},
+        },
+    )
+
+
+@pytest.fixture
+def train_here(images: TrainingImages, tmp_path: Path) -> Callable[..., Trained]:
+    """``train`` on the CPU into a folder of ``tmp_path``; on ``images`` and not validated."""
+    from harness.training.trainer import train
+
+    def run(
+        descriptor: ModelDescriptor, recipe: Recipe, folder: str = "out", **fields: Any
+    ) -> Trained:
+        given = {"images": images, "validate": None} | fields
+        return train(descriptor, recipe, output=tmp_path / folder, device="cpu", **given)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[[Path], list[dict[str, str]]]:
+    """Rows of the log in a training's folder."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        with (folder / "log.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    return read
 
 
 @pytest.fixture(autouse=True)

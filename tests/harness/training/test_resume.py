@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import csv
+import os
 import signal
 import subprocess
 import sys
@@ -20,94 +20,99 @@ pytest.importorskip(
     "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"
 )
 
-from harness.training.trainer import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from harness.catalog.registry import ModelDescriptor
-    from harness.training.images import TrainingImages
     from harness.training.loop import Progress
     from harness.training.recipe import Recipe
     from harness.training.trainer import Trained
 
-TWO_STAGES = (
-    {"ema_decay": 0.9, "iterations": 23},
-    {
-        "loss": "l2",
-        "hr_patch": 32,
-        "epochs": 9,  # of 2 steps
-        "ema_decay": 0.8,
-        "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
-        "optimiser": {"name": "adamw", "weight_decay": 1e-3, "clip_norm": 1.0},
-    },
-)
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "log.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def train_here(
-    descriptor: ModelDescriptor, recipe: Recipe, images: TrainingImages, folder: Path, **fields: Any
-) -> Trained:
-    return train(descriptor, recipe, images, folder, device="cpu", **({"validate": None} | fields))
-
-
+KILLS = (17, 36)
+"""Iterations, one of each stage."""
 KILLED = """
-import os, signal, sys
+import os, signal, sys, traceback
 from pathlib import Path
 sys.path.insert(0, {tests!r})
+import lightning_fabric
 from harness.catalog.registry import ModelDescriptor
 from harness.training.images import Source, open_images
 from harness.training.recipe import Recipe
 from harness.training.trainer import train
 
-def kill(progress):
-    if progress.iteration == {at}:
-        os.kill(os.getpid(), signal.SIGKILL)
+def killed(at):
+    def kill(progress):
+        if progress.iteration == at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-images = open_images([Source("photographs", Path({photographs!r}))], 2, cache=Path({cache!r}))
-train(
-    ModelDescriptor.model_validate_json({descriptor!r}),
-    Recipe.model_validate_json({recipe!r}),
-    images, {folder!r}, device="cpu", validate=None, progress=kill,
-)
+    images = open_images([Source("photographs", Path({photographs!r}))], 2, cache=Path({cache!r}))
+    train(
+        ModelDescriptor.model_validate_json({descriptor!r}),
+        Recipe.model_validate_json({recipe!r}),
+        images, Path({folder!r}) / str(at), device="cpu", validate=None, progress=kill,
+    )
+
+# Imports take longer than the trainings, so processes share them.
+for at in {kills}:
+    process = os.fork()
+    if not process:
+        try:
+            killed(at)
+        except Exception:
+            traceback.print_exc()
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
-@pytest.mark.parametrize("at", [17, 36])
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of several threads have another order, and other last bits, than those of one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(  # noqa: PLR0917 - fixtures
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
+    train_here: Callable[..., Trained],
+    two_stages: tuple[dict[str, Any], ...],
+    rows_of: Callable[[Path], list[dict[str, str]]],
     photographs: Path,
     tmp_path: Path,
-    at: int,
 ) -> None:
-    descriptor, recipe = network("Small"), make_recipe(*TWO_STAGES)
-    whole = train_here(descriptor, recipe, images, tmp_path / "whole")
+    descriptor, recipe = network("Small"), make_recipe(*two_stages)
     script = KILLED.format(
         tests=str(Path(__file__).parent),
-        at=at,
         photographs=str(photographs),
-        cache=str(images.folder.parent),
+        cache=str(tmp_path / "decoded"),
         descriptor=descriptor.model_dump_json(),
         recipe=recipe.model_dump_json(),
-        folder=str(tmp_path / "killed"),
+        folder=str(tmp_path),
+        kills=KILLS,
     )
-    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    logged = [int(row["iteration"]) for row in rows_of(tmp_path / "killed")]
-    assert logged[-1] == at // 5 * 5
-    resumed = train_here(descriptor, recipe, images, tmp_path / "killed", resume=True)
-    assert_equal_bits(whole, resumed)
+    killed = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert killed.stdout.split() == [str(-signal.SIGKILL)] * len(KILLS), killed.stderr
+    whole = train_here(descriptor, recipe, "whole")
     names = ("iteration", "stage", "learning_rate", "loss")
-    assert [[row[name] for name in names] for row in rows_of(tmp_path / "whole")] == [
-        [row[name] for name in names] for row in rows_of(tmp_path / "killed")
-    ]
+    rows = [[row[name] for name in names] for row in rows_of(tmp_path / "whole")]
+    for at in KILLS:
+        logged = [int(row["iteration"]) for row in rows_of(tmp_path / str(at))]
+        assert logged[-1] == at // 5 * 5
+        resumed = train_here(descriptor, recipe, str(at), resume=True)
+        assert_equal_bits(whole, resumed)
+        assert [[row[name] for name in names] for row in rows_of(tmp_path / str(at))] == rows
 
 
 def assert_equal_bits(one: Trained, other: Trained) -> None:
@@ -128,14 +133,15 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("distilled", [False, True])
-def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
+def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(  # noqa: PLR0917 - fixtures
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
+    train_here: Callable[..., Trained],
+    two_stages: tuple[dict[str, Any], ...],
     tmp_path: Path,
     distilled: bool,
 ) -> None:
-    stages = list(TWO_STAGES)
+    stages = list(two_stages)
     if distilled:
         from safetensors.torch import save_file
 
@@ -148,28 +154,28 @@ def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
         distillation = teacher | {"layers": [["body", "head"]]}
         stages = [dict(stage) | {"distillation": distillation} for stage in stages]
     recipe = make_recipe(*stages, hr_patch=32)
-    whole = train_here(network("Small"), recipe, images, tmp_path / "whole")
+    whole = train_here(network("Small"), recipe, "whole")
 
     def stop(progress: Progress) -> None:
         if progress.iteration == 23:  # the last of stage 1, which leaves a checkpoint
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train_here(network("Small"), recipe, images, tmp_path / "out", progress=stop)
-    resumed = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+        train_here(network("Small"), recipe, progress=stop)
+    resumed = train_here(network("Small"), recipe, resume=True)
     assert_equal_bits(whole, resumed)
 
 
 def test_resuming_what_is_done_changes_nothing(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
+    train_here: Callable[..., Trained],
     tmp_path: Path,
 ) -> None:
     recipe = make_recipe({"iterations": 12})
-    first = train_here(network("Small"), recipe, images, tmp_path / "out")
+    first = train_here(network("Small"), recipe)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    again = train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+    again = train_here(network("Small"), recipe, resume=True)
     assert again == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
@@ -177,13 +183,11 @@ def test_resuming_what_is_done_changes_nothing(
 def test_workers_do_not_change_the_result(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
-    tmp_path: Path,
+    train_here: Callable[..., Trained],
 ) -> None:
     recipe = make_recipe({"iterations": 12})
     ends = [
-        train_here(network("Small"), recipe, images, tmp_path / str(workers), workers=workers)
-        for workers in (0, 2)
+        train_here(network("Small"), recipe, str(workers), workers=workers) for workers in (0, 2)
     ]
     assert_equal_bits(*ends)
 
@@ -191,20 +195,18 @@ def test_workers_do_not_change_the_result(
 def test_another_training_s_folder_is_refused_with_every_difference(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
-    tmp_path: Path,
+    train_here: Callable[..., Trained],
 ) -> None:
     recipe = make_recipe({"iterations": 10})
-    train_here(network("Small"), recipe, images, tmp_path / "out")
+    train_here(network("Small"), recipe)
     with pytest.raises(UsageError, match="holds a training already") as error:
-        train_here(network("Small"), recipe, images, tmp_path / "out")
+        train_here(network("Small"), recipe)
     assert "--resume" in error.value.advice
     with pytest.raises(UsageError, match=r"recipe was .*; seed was 0, is 1"):
         train_here(
             network("Small"),
             make_recipe({"iterations": 11}),
-            images,
-            tmp_path / "out",
+            "out",
             seed=1,
             resume=True,
         )
@@ -213,24 +215,23 @@ def test_another_training_s_folder_is_refused_with_every_difference(
 def test_there_must_be_something_to_resume(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
-    tmp_path: Path,
+    train_here: Callable[..., Trained],
 ) -> None:
     with pytest.raises(UsageError, match=r"no checkpoint\.pt to resume from"):
-        train_here(network("Small"), make_recipe(), images, tmp_path / "out", resume=True)
+        train_here(network("Small"), make_recipe(), resume=True)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda _: b"no checkpoint"])
 def test_a_damaged_checkpoint_says_so(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
+    train_here: Callable[..., Trained],
     tmp_path: Path,
     damage: Callable[[bytes], bytes],
 ) -> None:
     recipe = make_recipe({"iterations": 10})
-    train_here(network("Small"), recipe, images, tmp_path / "out")
+    train_here(network("Small"), recipe)
     path = tmp_path / "out" / "checkpoint.pt"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RecordError, match=r"checkpoint\.pt: damaged"):
-        train_here(network("Small"), recipe, images, tmp_path / "out", resume=True)
+        train_here(network("Small"), recipe, resume=True)
