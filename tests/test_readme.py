@@ -8,9 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -61,13 +65,11 @@ def test_console_blocks_run_in_order(shared: Path, tmp_path: Path) -> None:
         assert done.stdout + done.stderr
 
 
+@cache
 def options_of(verb: str) -> set[str]:
     """Every option of a command, as its help lists them."""
-    command = Path(sys.executable).with_name("esrbench")
-    environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(
-        [command, verb, "--help"], check=True, capture_output=True, text=True, env=environment
-    )
+    done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout))
 
 

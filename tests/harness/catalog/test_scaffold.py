@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import sys
@@ -83,13 +84,14 @@ def test_half_an_entry_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_its_own_test_passes(tmp_path: Path) -> None:
-    folder = scaffold("a-b", tmp_path, scale=2)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-    weights = folder / "a-b_x2.safetensors"
+def test_its_own_test_passes_and_fails_for_weights_that_are_not_its_own(tmp_path: Path) -> None:
+    whole, cut = (scaffold(name, tmp_path, scale=2) for name in ("a-whole", "a-cut"))
+    weights = cut / "a-cut_x2.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
+    folders = [str(whole), str(cut)]
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *folders]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert "1 failed" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"^PASSED a-whole/", done.stdout, re.MULTILINE)
+    assert re.search(r"^FAILED a-cut/", done.stdout, re.MULTILINE)
     assert "bytes = " in done.stdout

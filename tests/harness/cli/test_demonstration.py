@@ -17,10 +17,10 @@ QUICK = ("--no-latency", "--threads", "1", "--input-size", "16x16")
 
 
 def test_a_first_run_has_psnr_and_says_whose_weights_ran(
-    esrbench: Command, pair_folder: Path, tmp_path: Path
+    in_process: Command, shared_pair_folder: Path, tmp_path: Path
 ) -> None:
-    done = esrbench(
-        "run", "rfdn", "--data", pair_folder, *QUICK, ESRBENCH_CACHE=str(tmp_path / "empty")
+    done = in_process(
+        "run", "rfdn", "--data", shared_pair_folder, *QUICK, ESRBENCH_CACHE=str(tmp_path / "empty")
     )
     assert done.returncode == 0, done.stderr
     assert "Demonstration weights of esrbench, not the authors': rfdn." in done.stdout

@@ -24,8 +24,8 @@ def test_a_quick_look_prints_a_table_then_advice(esrbench: Command) -> None:
     assert "Measuring works" in advice
 
 
-def test_as_json_it_is_one_document(esrbench: Command) -> None:
-    done = esrbench("doctor", "--quick", "--json")
+def test_as_json_it_is_one_document(in_process: Command) -> None:
+    done = in_process("doctor", "--quick", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     assert (document["device"], document["fit"]) == ("cpu", True)
@@ -35,11 +35,11 @@ def test_as_json_it_is_one_document(esrbench: Command) -> None:
 
 
 def test_what_forbids_measuring_is_told_first_and_exits_4(
-    esrbench: Command, tmp_path: Path
+    in_process: Command, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    done = esrbench("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
+    done = in_process("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
     assert done.returncode == 4
     advice = done.stdout.partition("└")[2]
     assert advice.index("problem results folder") < advice.index("warning variables")
@@ -47,15 +47,15 @@ def test_what_forbids_measuring_is_told_first_and_exits_4(
     assert not (tmp_path / "work" / "results").exists()
 
 
-def test_an_absent_gpu_that_is_asked_for_exits_4(esrbench: Command) -> None:
-    done = esrbench("doctor", "--quick", "--device", "cuda", "--json", CUDA_VISIBLE_DEVICES="")
+def test_an_absent_gpu_that_is_asked_for_exits_4(in_process: Command) -> None:
+    done = in_process("doctor", "--quick", "--device", "cuda", "--json", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 4
     gpu = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "GPU")
     assert gpu["state"] == "problem"
 
 
 @pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--slow"]])
-def test_wrong_usage_exits_2(esrbench: Command, arguments: list[str]) -> None:
-    done = esrbench("doctor", *arguments)
+def test_wrong_usage_exits_2(in_process: Command, arguments: list[str]) -> None:
+    done = in_process("doctor", *arguments)
     assert done.returncode == 2
     assert "doctor --help" in done.stderr

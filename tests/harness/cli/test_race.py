@@ -171,8 +171,8 @@ def test_a_real_race(
     ],
 )
 def test_wrong_usage_exits_2_before_anything_runs(
-    esrbench: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], says: str
+    in_process: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], says: str
 ) -> None:
-    done = esrbench("race", *arguments)
+    done = in_process("race", *arguments)
     assert done.returncode == 2
     assert says in done.stderr

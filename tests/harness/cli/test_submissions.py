@@ -31,10 +31,10 @@ def new() -> typer.Typer:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where an ``esrbench`` looks for submissions that is not told."""
     monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
-    return tmp_path / "work" / "submissions"
+    return work / "submissions"
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -127,22 +127,22 @@ def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(
     assert wrong == ["requirements"]
 
 
-def test_a_list_without_submissions_has_no_column_of_teams(esrbench: Command) -> None:
-    done = esrbench("list")
+def test_a_list_without_submissions_has_no_column_of_teams(in_process: Command) -> None:
+    done = in_process("list")
     assert "missing requirements" not in done.stdout
     assert " team " not in done.stdout.splitlines()[1]
 
 
-def test_a_folder_anywhere_is_validated(esrbench: Command, tmp_path: Path) -> None:
+def test_a_folder_anywhere_is_validated(in_process: Command, tmp_path: Path) -> None:
     folder = scaffold("team-net", tmp_path / "elsewhere", scale=2)
-    done = esrbench("validate", folder)
+    done = in_process("validate", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "claimed Params" in done.stdout
     weights = folder / "team-net_x2.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    done = esrbench("validate", f"{folder}/")
+    done = in_process("validate", f"{folder}/")
     assert done.returncode == 4
     assert "write into [weights]: bytes = " in done.stdout
-    done = esrbench("validate", folder, "--scale", "3")
+    done = in_process("validate", folder, "--scale", "3")
     assert done.returncode == 2
     assert "not defined at x3" in done.stderr

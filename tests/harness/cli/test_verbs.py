@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.cli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What takes the time: the records, and what they are made of.
 LISTED = """
@@ -36,10 +40,10 @@ def test_help_lists_every_verb_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_s_own_help_has_its_options(name: str) -> None:
-    code = f"import sys; sys.argv = ['esrbench', {name!r}, '-h']; from harness.cli.app import main"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}; main()"], check=True, capture_output=True, text=True
-    )
+def test_a_verb_s_own_help_has_its_options(
+    in_process: Callable[..., subprocess.CompletedProcess[str]], name: str
+) -> None:
+    done = in_process(name, "-h")
+    assert done.returncode == 0
     assert f"Usage: esrbench {name} " in done.stdout
     assert "--json" in done.stdout

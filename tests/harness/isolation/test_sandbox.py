@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Attempts = Any  # of conftest.py
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 def test_secrets_are_not_inherited_but_settings_are(
@@ -121,7 +121,8 @@ def test_compiling_works_where_processes_are_allowed(
     answer = attempts_at(open_sandbox().tier)(
         "compiled",
         limits=Limits(processes=True),
-        variables={"TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        # One process compiles, and nothing is compiled to try what vectors the CPU has.
+        variables={"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_VEC_ISA_OK": "1"},
     )
     assert answer == {"value": 24.0}
 
