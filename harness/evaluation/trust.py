@@ -20,6 +20,8 @@ LONG = 10
 """Times the null network's own time from which on rounds may be compared one by one."""
 FEWEST_IMAGES = 3
 """Of which to take a median that one slow round does not move."""
+MOST_CHANCE = 0.01
+"""Of finding by accident what a cache would leave behind."""
 LEAST_MEMORISING_DB = 0.02
 """Less than windows cost honest networks by their edges, however many images there are."""
 
@@ -251,15 +253,31 @@ def _repeated_ratio(latency: Latency) -> float | None:
 
 
 def _later_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
-    """Median over images of the net time of later rounds over that of the first."""
-    ratios = []
+    """Median over images of the net time of later rounds over that of the first.
+
+    None where chance explains as many slow first rounds: where load comes and goes, each round of
+    an image is as likely as any other to be its slowest.
+    """
+    ratios, rounds, slowest = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
         # Of a network no slower than what surrounds it, a first round tells nothing.
         around = float(np.median(_null(replicate, samples.lr_size) or (0.0,)))
         if len(net) > 1 and net[0] > LONG * around:
             ratios.append(max(0.0, float(np.median(net[1:])) / net[0]))
-    return float(np.median(ratios)) if len(ratios) >= FEWEST_IMAGES else None
+            rounds.append(len(net))
+            slowest += net[0] == max(net)
+    if len(ratios) < FEWEST_IMAGES or _chance(rounds, slowest) > MOST_CHANCE:
+        return None
+    return float(np.median(ratios))
+
+
+def _chance(rounds: Sequence[int], slowest: int) -> float:
+    """That of so many images, each with its number of rounds, so many begin with their slowest."""
+    probabilities = np.ones(1)
+    for count in rounds:
+        probabilities = np.convolve(probabilities, (1 - 1 / count, 1 / count))
+    return float(probabilities[slowest:].sum())
 
 
 def _noise(seconds: Sequence[float]) -> float:

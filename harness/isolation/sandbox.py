@@ -176,7 +176,7 @@ class Sandbox:
             _signal(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _reap(process)
         removal = self._removals.pop(process, None)
         if removal is not None:
             removal()
@@ -354,6 +354,19 @@ def _banner(tier: Tier, unused: str | None) -> str | None:
 
 def _bubblewrap() -> str | None:
     return shutil.which("bwrap")
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a process that was killed.
+
+    Not by ``Popen.wait``: where a signal's handler raised within an earlier one, its lock is held
+    for ever.
+    """
+    if process.returncode is None:
+        status = 0
+        with contextlib.suppress(ChildProcessError):
+            _, status = os.waitpid(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
 
 
 def _signal(pid: int, which: signal.Signals) -> None:

@@ -146,8 +146,7 @@ def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
 
 def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
     first, later = 0.212, 0.102
-    delivered = {"delivered_seconds": (first, later, later)}
-    cached = [samples(name, **delivered) for name in "abc"]
+    cached = [samples(name, delivered_seconds=(first, *[later] * 5)) for name in "abc"]
     found = trust_of(replicate(*cached))
     assert found.later_ratio == pytest.approx(0.09 / 0.2)
     finding = examine(found, DESIGN, threads=1)
@@ -155,11 +154,42 @@ def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
     assert finding.status == "suspect-caching"
     # Two images say nothing, and one slow first round of three does not either.
     assert trust_of(replicate(*cached[:2])).later_ratio is None
-    steady = [samples(name, delivered_seconds=(first, first, first)) for name in "bc"]
+    steady = [samples(name, delivered_seconds=(first,) * 6) for name in "bc"]
     assert trust_of(replicate(cached[0], *steady)).later_ratio == pytest.approx(1.0)
     # Nor do first rounds that are short beside the null network's.
-    short = [samples(name, delivered_seconds=(0.112, 0.057, 0.057)) for name in "abc"]
+    short = [samples(name, delivered_seconds=(0.112, *[0.057] * 5)) for name in "abc"]
     assert trust_of(replicate(*short)).later_ratio is None
+
+
+@pytest.mark.parametrize(
+    ("rounds", "slowest_last", "names", "told"),
+    [
+        # All first rounds of n images with r rounds are the slowest once in r ** n times.
+        (6, 0, "abc", True),  # 216
+        (5, 0, "abc", True),  # 125
+        (4, 0, "abc", False),  # 64
+        (3, 0, "abcd", False),  # 81
+        (3, 0, "abcde", True),  # 243
+        # Binomial: 4 or more of 5 at 1/6 each are 26 in 7776; 3 or more are 276, which is 3.5 %.
+        (6, 1, "abcde", True),
+        (6, 2, "abcde", False),
+    ],
+)
+def test_slow_first_rounds_that_chance_explains_accuse_nobody(
+    rounds: int, slowest_last: int, names: str, *, told: bool
+) -> None:
+    slow, fast = 0.212, 0.102
+    caching = samples("a", delivered_seconds=(slow, *[fast] * (rounds - 1)))
+    loaded = samples("a", delivered_seconds=(slow, *[fast] * (rounds - 2), slow + 0.1))
+    images = [loaded] * slowest_last + [caching] * (len(names) - slowest_last)
+    named = [
+        each.model_copy(update={"input_name": name})
+        for name, each in zip(names, images, strict=True)
+    ]
+    found = trust_of(replicate(*named))
+    assert (found.later_ratio is not None) is told
+    finding = examine(found, DESIGN, threads=1)
+    assert (finding is not None and finding.status == "suspect-caching") is told
 
 
 def test_images_without_error_are_suspect_even_where_variants_are_too() -> None:

@@ -22,7 +22,7 @@ TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "subprocess")
 SMALL = Limits(
     memory_bytes=2 << 30, file_bytes=8 << 20, temp_bytes=16 << 20, shared_memory_bytes=4 << 20
 )
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module", params=TIERS)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,6 +226,20 @@ def test_a_worker_dies_with_an_evaluator_that_was_killed(tier: Tier, place: Path
         assert before
         evaluator.kill()
     assert gone(lambda: any(map(alive, before)))
+
+
+def test_a_worker_is_reaped_though_an_interrupted_wait_left_its_lock(attempt: Attempts) -> None:
+    process, read = attempt.start("wait", 60)
+    # As where a handler raises between the lock's being taken and its being given back.
+    lock: Any = process._waitpid_lock  # type: ignore[attr-defined]
+    assert lock.acquire(blocking=False)
+    os.close(read)
+    killing = threading.Thread(target=attempt.sandbox.kill, args=(process,), daemon=True)
+    killing.start()
+    killing.join(PATIENCE_SECONDS)
+    assert not killing.is_alive()
+    assert process.returncode
+    assert gone(lambda: alive(process.pid))
 
 
 def test_a_signal_is_told_from_an_exit(attempt: Attempts) -> None:
