@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,12 @@ _all_cpus: set[int] = set()
 
 
 def pytest_configure() -> None:
-    """Give each test process a CPU of its own: two that share all wait for the other's threads."""
+    """Give each test process a CPU of its own: two that share all wait for the other's threads.
+
+    Shells start what goes on in the background deaf to Ctrl-C, and it would hand that on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     name = os.environ.get("PYTEST_XDIST_WORKER", "")
     if name and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))

@@ -140,7 +140,7 @@ class Replicate(Frozen):
         images: at the images of the data set.
         conditions: of the machine from loading to the last timed input; they tell what inputs
             too short to have load and steal of their own do not.
-        null: of the same round, for every size of these inputs.
+        null: from right before and right after, for every size of these inputs.
     """
 
     index: Count
@@ -168,9 +168,9 @@ class Trust(Frozen):
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
         repeated_ratio: longest time of an input shown again over the shortest of a fresh one, of
-            the input where that is least; None if not tried.
+            the input where that is least; None if not tried, or no longer than the null network.
         later_ratio: time of the later rounds of an image over that of its first, the median over
-            images; None for fewer than three images.
+            images; None for fewer than three images, and where chance explains it.
         impossible_images: that were reproduced without any error.
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.catalog.registry import default_registry
 from harness.cli.app import main
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def in_process(
             number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)
         }
         capsys.readouterr()
+        # What an earlier test found registered where it ran.
+        default_registry.cache_clear()
         try:
             with monkeypatch.context() as patch:
                 patch.chdir(work)
@@ -80,6 +83,7 @@ def in_process(
                 with pytest.raises(SystemExit) as ended:
                     main()
         finally:
+            default_registry.cache_clear()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         code = ended.value.code

@@ -81,33 +81,35 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
     in_process: Command, shared_pair_folder: Path
 ) -> None:
     options = ["--precision", "bf16", "--channels-last", "--processes", "2", "--order-seed", "5"]
-    run = ["run", "bicubic", "--baseline", "rfdn", "--data", shared_pair_folder, *QUICK, *options]
+    run = ["run", "rfdn", "--baseline", "imdn", "--data", shared_pair_folder, *QUICK, *options]
     done = in_process(*run, "--results", "out", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["interrupted"] is False
     records = [RunRecord.model_validate(each) for each in document["records"]]
     by_name = {record.entry.name: record for record in records}
-    assert set(by_name) == {"bicubic", "rfdn"}
+    assert set(by_name) == {"rfdn", "imdn"}
     assert all(record.measured("psnr_rgb") is not None for record in records)
-    latency = by_name["bicubic"].latency
+    latency = by_name["rfdn"].latency
     assert isinstance(latency, Latency)
     assert latency.order_seed == 5
     assert latency.baseline is not None
     # On a busy machine the evaluator's clock may be the one that counts.
-    disputed = by_name["bicubic"].status == "timing-disputed"
+    disputed = by_name["rfdn"].status == "timing-disputed"
     times = net_seconds if disputed else claimed
     ours = [images_seconds(each, times) for each in latency.replicates]
     baseline = latency.baseline
     theirs = baseline.trusted_seconds if disputed else baseline.images_seconds
-    ratios = [one / other for one, other in zip(ours, theirs, strict=True) if one and other]
-    assert len(ratios) == 2
-    assert by_name["bicubic"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
+    pairs = [(one or 0.0, other or 0.0) for one, other in zip(ours, theirs, strict=True)]
+    # Less the null network's time, a short one may come out below zero.
+    ratios = [one / other for one, other in pairs if min(one, other) > 0]
+    assert len(ratios) == 2 or disputed
+    assert by_name["rfdn"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
 
     chosen = in_process("leaderboard", "--results", "out", "--class", "bf16, channels_last")
     assert "bf16, channels_last" in chosen.stdout
-    assert "The baseline is rfdn, timed in the same rounds" in chosen.stdout
-    shown = in_process("show", by_name["bicubic"].run_id, "--results", "out").stdout
+    assert "The baseline is imdn, timed in the same rounds" in chosen.stdout
+    shown = in_process("show", by_name["rfdn"].run_id, "--results", "out").stdout
     assert "fresh-processes, order seed 5" in shown
     assert "latency at LR 16x24" in shown
 
@@ -161,14 +163,15 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder: Path, tmp_
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not list(results.glob("runs/*.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        assert process.stderr is not None
+        # A record is there a moment before the command knows that it is.
+        said = next(line for line in process.stderr if ": ok in " in line)
         process.send_signal(signal.SIGINT)
         try:
             stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
+    assert said.startswith("bicubic on pairs")
     assert process.returncode == 130, stderr
     finished = len(list(results.glob("runs/*.json")))
     assert 1 <= finished < 6
