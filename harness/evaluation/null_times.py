@@ -41,7 +41,7 @@ class _NullWorker:
 
 
 class NullTimes:
-    """Times the null network around entries, in workers that stay while all entries are timed.
+    """Times the null network around entries, on CPUs in workers that stay until all are timed.
 
     Load comes and goes, and with it what surrounds a forward: a null network that was timed long
     ago would have honest entries disputed. While an entry's own process lives nothing is timed,
@@ -74,6 +74,11 @@ class NullTimes:
             _, worker = self._workers.popitem()
             worker.ending.__exit__(kind, value, trace)
 
+    def _rest(self) -> None:
+        """Leave a GPU alone: it may be set to serve one process at a time."""
+        if self._plan.protocol.device != "cpu":
+            self.__exit__(None, None, None)
+
     def around(self, entry: Entry, timed: Callable[[], TimedPass], on_step: Step) -> TimedPass:
         """A timed pass of an entry, with the null network's times from before and after it.
 
@@ -105,12 +110,14 @@ class NullTimes:
             return known[1]
         try:
             worker = self._worker(entry)
-            return {size: self._seconds(worker, size) for size in self._sizes}
+            seconds = {size: self._seconds(worker, size) for size in self._sizes}
         except MeasurementError as failure:
             broken = self._workers.pop(entry.form, None)
             if broken is not None:
                 broken.ending.__exit__(type(failure), failure, failure.__traceback__)
             return {}
+        self._rest()
+        return seconds
 
     def _worker(self, entry: Entry) -> _NullWorker:
         if entry.form not in self._workers:

@@ -147,6 +147,19 @@ def test_what_follows_one_entry_precedes_the_next_of_its_form(
     ]
 
 
+def test_a_gpu_is_left_to_the_entry_alone(machine: Machine, entry: Callable[..., Entry]) -> None:
+    wall: Any = machine
+    on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
+    with NullTimes(Plan(on_gpu, DESIGN, wall, 3), SIZES) as null:
+        for _ in range(2):
+            null.around(entry(), machine.timed, lambda _: None)
+    assert [event for event in machine.events if event.startswith(("st", "end", "entry"))] == [
+        *("start rgb", "stop", "entry"),
+        *("start rgb", "stop", "entry"),
+        *("start rgb", "stop"),
+    ]
+
+
 @pytest.mark.parametrize(("fails_at", "left"), [(3, (3,)), (11, (3,))])
 def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
     machine: Machine,
