@@ -108,7 +108,9 @@ def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
         "bicubic": 0,
     }
     for found in values.values():
-        assert found["runtime_images"]["value"] > 0
+        runtime = found["runtime_images"]
+        # Of a disputed time the interval may reach below zero.
+        assert 0 < runtime["value"] >= runtime["interval"]["low"]
     assert all(name in done.stdout for name in values)
 
 

@@ -76,8 +76,9 @@ class NullTimes:
 
     def _rest(self) -> None:
         """Leave a GPU alone: it may be set to serve one process at a time."""
-        if self._plan.protocol.device != "cpu":
-            self.__exit__(None, None, None)
+        while self._workers and self._plan.protocol.device != "cpu":
+            _, worker = self._workers.popitem()
+            worker.ending.close()
 
     def around(self, entry: Entry, timed: Callable[[], TimedPass], on_step: Step) -> TimedPass:
         """A timed pass of an entry, with the null network's times from before and after it.
