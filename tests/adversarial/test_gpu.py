@@ -1,0 +1,83 @@
+"""Cheats of time that only a GPU makes possible, and an honest network beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from harness.evaluation.suite import plan_suite, run_suite
+from harness.protocol import LatencyDesign
+from harness.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness.protocol import Protocol
+    from harness.records import RunRecord
+
+SCALE = 4
+IMAGES = 4
+
+
+def run(
+    submissions: Any, names: list[str], images: Path, protocol: Protocol, results: Path
+) -> dict[str, RunRecord]:
+    suite = plan_suite(
+        submissions.register(), names, [str(images)], SCALE, weights={}, protocol=protocol
+    )
+    found = run_suite(suite, Store(results), timeout_seconds=120)
+    return {record.entry.name.removeprefix("cheat-"): record for record in found}
+
+
+def add(submissions: Any, row: dict[str, Any], **kwargs: Any) -> str:
+    name: str = submissions.add(row["name"], model={"kwargs": kwargs})
+    return name
+
+
+@pytest.fixture(scope="module")
+def on_gpu(
+    *,
+    submissions: Any,
+    attack_table: dict[str, Any],
+    take_photographs: Callable[[int], Path],
+    small: Protocol,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, RunRecord]:
+    """Records of all of them, by one suite on the GPU."""
+    rows = attack_table["gpu"]
+    names = [add(submissions, row, rounds=row["rounds"]) for row in rows]
+    design = LatencyDesign(min_rounds=6, max_rounds=6, target_half_width=0, budget_seconds=60)
+    protocol = small.model_copy(
+        update={"device": "cuda", "latency": design, "counters": ("ntire2022",)}
+    )
+    images = take_photographs(IMAGES)
+    return run(submissions, names, images, protocol, tmp_path_factory.mktemp("results"))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_time_on_a_gpu_is_judged_as_it_is(
+    gpu_attack: dict[str, Any], on_gpu: dict[str, RunRecord]
+) -> None:
+    record = on_gpu[gpu_attack["name"]]
+    assert record.status in gpu_attack["status"], (record.cause, record.trust, record.notices)
+
+
+def test_without_a_gpu_they_are_as_good_as_honest(
+    submissions: Any,
+    attack_table: dict[str, Any],
+    photographs: Path,
+    small: Protocol,
+    tmp_path: Path,
+) -> None:
+    """They load and upscale, so that a run on a GPU fails for nothing but the cheat."""
+    rows = [row for row in attack_table["gpu"] if row["name"] != "honest"]
+    names = [add(submissions, row, rounds=1) for row in rows]
+    protocol = small.model_copy(update={"latency": None, "counters": ("ntire2022",)})
+    records = run(submissions, names, photographs, protocol, tmp_path / "results")
+    assert {record.status for record in records.values()} == {"ok"}
+    scores = {record.measured("psnr_rgb") for record in records.values()}
+    assert len(scores) == 1
