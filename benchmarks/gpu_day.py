@@ -54,8 +54,8 @@ class Step:
 
 STEPS = (
     Step("machine", "The machine", "machine:measure", 15, ("machine", "doctor")),
-    Step("tests", "Tests that need a GPU", "cuda_tests:measure", 60, ("tests",)),
-    Step("scores", "Scores and runtimes by class", "scores:measure", 80, ("scores",)),
+    Step("tests", "Tests that need a GPU", "cuda_tests:measure", 70, ("tests",)),
+    Step("scores", "Scores and runtimes by class", "scores:measure", 90, ("scores",)),
     Step("memory", "Peak memory", "memory:measure", 50, ("memory",)),
     Step(
         "suite",
@@ -65,10 +65,10 @@ STEPS = (
         ("runs", "clocks", "stopped"),
     ),
     Step("cheats", "Cheats of time", "cuda_tests:measure_cheats", 40, ("cheats",)),
-    Step("official", "The official way beside ours", "official:measure", 60, ("official",)),
+    Step("official", "The official way beside ours", "official:measure", 90, ("official",)),
     Step("races", "Races", "races:measure", 40, ("races",)),
     Step("energy", "Energy", "energy:measure", 30, ("energy",)),
-    Step("backends", "Backends", "backends:measure", 30, ("backends",)),
+    Step("backends", "Backends", "backends:measure", 40, ("backends",)),
 )
 
 

@@ -54,6 +54,7 @@ def _row(descriptor: ModelDescriptor, side: int, device: ComputeDevice) -> Row:
         low, high = predicted.allocator_bytes
         figures["predicted_mib"] = predicted.peak_bytes / MIB
         figures["allocator_low_mib"], figures["allocator_high_mib"] = low / MIB, high / MIB
+        before = _allocated_bytes(device)
         network = network.to(device.device)
         device.begin_memory_pass()
         for key in ("measured_mib", "measured_again_mib"):
@@ -62,7 +63,7 @@ def _row(descriptor: ModelDescriptor, side: int, device: ComputeDevice) -> Row:
                 _, use = device.measure_memory(partial(network, pixels))
                 del _, pixels
             if use is not None:
-                figures[key] = use.peak_bytes / MIB
+                figures[key] = (use.peak_bytes - before) / MIB
                 figures["reserved_mib"] = use.reserved_bytes / MIB
     except Exception as error:  # noqa: BLE001 - a network that does not fit is a finding
         absent = reason(error)
@@ -72,6 +73,14 @@ def _row(descriptor: ModelDescriptor, side: int, device: ComputeDevice) -> Row:
     elif not absent:
         absent = "this device has no GPU memory"
     return row | figures | {"absent": absent}
+
+
+def _allocated_bytes(device: ComputeDevice) -> int:
+    """What earlier networks left: nothing, once the workspaces of cuBLAS are given back."""
+    if device.device.type != "cuda":
+        return 0
+    torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - PyTorch has no public name for it
+    return torch.cuda.memory_allocated(device.device)
 
 
 COLUMNS = (

@@ -38,7 +38,7 @@ SECCOMP_CALL: Final[dict[Machine, int]] = {"x86_64": 317, "aarch64": 277}
 CLONE_THREAD = 0x00010000
 NEW_NAMESPACES = 0x7E020000
 """Flags of clone(2) for all namespaces but time, which clone(2) cannot make."""
-AF_UNIX, SOCK_STREAM, SOCK_TYPES = 1, 1, 0xF
+AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPES = 1, 1, 5, 0xF
 PRCTLS: Final = (1, 4, 35, 36, 0x59616D61)
 """Death signal, dumpable, memory map, subreaper, tracer: they keep a worker in hand."""
 SIGNALS: Final = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
@@ -135,7 +135,14 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     # Its flags lie in memory, where a filter cannot look; glibc then takes clone.
     blocks["clone3"] = absent
     blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES), *_all_but(())]
-    blocks["socketpair"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *_only_type(SOCK_STREAM)]
+    blocks["socketpair"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *_only_types((SOCK_STREAM,))]
+    if rules.on_gpu:
+        # CUDA fails to start where it cannot listen on a local socket. Connecting, accepting and
+        # datagrams stay denied, so nothing is ever sent.
+        connected = _only_types((SOCK_STREAM, SOCK_SEQPACKET))
+        blocks["socket"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *connected]
+    else:
+        blocks |= dict.fromkeys(_of_kind("listening"), denied)
     blocks["prctl"] = [*_load(0), *_all_but(PRCTLS)]
     blocks["prlimit64"] = [*_load(0), *_only((0, rules.own))]
     if not rules.processes:
@@ -186,9 +193,9 @@ def _unless(value: int) -> list[Instruction]:
     return [Instruction(JUMP_EQUAL, 1, 0, value), _deny(errno.EPERM)]
 
 
-def _only_type(value: int) -> list[Instruction]:
-    """A datagram socket of a pair could be sent to others; a stream cannot."""
-    return [Instruction(AND, 0, 0, SOCK_TYPES), *_only((value,))]
+def _only_types(values: tuple[int, ...]) -> list[Instruction]:
+    """Allow these types of socket; a datagram socket could send to any address."""
+    return [Instruction(AND, 0, 0, SOCK_TYPES), *_only(values)]
 
 
 def _only(values: tuple[int, ...]) -> list[Instruction]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["denied", "starting", "uncounted", "shared", "judged"]
-"""``denied`` to every worker; ``starting`` processes; ``uncounted`` memory, which no limit holds;
+Kind = Literal["denied", "listening", "starting", "uncounted", "shared", "judged"]
+"""``denied`` to every worker; ``listening`` on sockets, which CUDA does when it starts;
+``starting`` processes; ``uncounted`` memory, which no limit holds;
 ``shared``: changes files or processes of the host in ways that Landlock has no say in; ``judged``
 by its arguments."""
 
@@ -34,7 +35,7 @@ SYSCALLS: Final = {
     "acct": Syscall("denied", 163, 89),
     "add_key": Syscall("denied", 248, 217),
     "adjtimex": Syscall("denied", 159, 171),
-    "bind": Syscall("denied", 49, 200),
+    "bind": Syscall("listening", 49, 200),
     "bpf": Syscall("denied", 321, 280),
     "chroot": Syscall("denied", 161, 51),
     "clock_adjtime": Syscall("denied", 305, 266),
@@ -57,7 +58,7 @@ SYSCALLS: Final = {
     "kexec_file_load": Syscall("denied", 320, 294),
     "kexec_load": Syscall("denied", 246, 104),
     "keyctl": Syscall("denied", 250, 219),
-    "listen": Syscall("denied", 50, 201),
+    "listen": Syscall("listening", 50, 201),
     "lookup_dcookie": Syscall("denied", 212, 18),
     "migrate_pages": Syscall("denied", 256, 238),
     "modify_ldt": Syscall("denied", 154, None),
@@ -96,7 +97,7 @@ SYSCALLS: Final = {
     "shmat": Syscall("denied", 30, 196),
     "shmctl": Syscall("denied", 31, 195),
     "shmget": Syscall("denied", 29, 194),
-    "socket": Syscall("denied", 41, 198),
+    "socket": Syscall("listening", 41, 198),
     "swapoff": Syscall("denied", 168, 225),
     "swapon": Syscall("denied", 167, 224),
     "sysfs": Syscall("denied", 139, None),

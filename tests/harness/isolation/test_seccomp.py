@@ -6,6 +6,8 @@ import errno
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ COMPILING = Rules(processes=True, on_gpu=False, own=OWN)
 ON_HOST = Rules(processes=False, on_gpu=False, own=OWN, evaluator=EVALUATOR)
 COMPILING_ON_HOST = Rules(processes=True, on_gpu=False, own=OWN, evaluator=EVALUATOR)
 EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
+AF_UNIX, AF_INET, AF_NETLINK = 1, 2, 16
+STREAM, DATAGRAM, RAW, SEQUENCED, CLOSE_ON_EXEC = 1, 2, 3, 5, 0o2000000
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
@@ -110,6 +114,30 @@ def test_nothing_named_is_younger_than_the_youngest(machine: Machine) -> None:
     there = [found for found in numbers if found is not None]
     assert len(set(there)) == len(there)
     assert max(there) == HIGHEST
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("rules", [STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST])
+def test_without_a_gpu_no_worker_has_a_socket(machine: Machine, rules: Rules) -> None:
+    for name in ("socket", "bind", "listen"):
+        assert decide(machine, rules, number(machine, name), AF_UNIX, STREAM) == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_with_a_gpu_a_worker_may_listen_locally_and_neither_connect_nor_send(
+    machine: Machine,
+) -> None:
+    rules = replace(ON_HOST, on_gpu=True)
+    socket = partial(decide, machine, rules, number(machine, "socket"))
+    for type_ in (STREAM, SEQUENCED, SEQUENCED | CLOSE_ON_EXEC):
+        assert socket(AF_UNIX, type_) == ALLOW
+        assert socket(AF_INET, type_) == EPERM
+    assert socket(AF_UNIX, DATAGRAM) == EPERM
+    assert socket(AF_NETLINK, RAW) == EPERM
+    allowed = {name: decide(machine, rules, number(machine, name)) for name in ("bind", "listen")}
+    assert set(allowed.values()) == {ALLOW}
+    for name in ("connect", "accept", "accept4"):
+        assert decide(machine, rules, number(machine, name)) == EPERM, name
 
 
 @pytest.mark.parametrize("machine", MACHINES)
