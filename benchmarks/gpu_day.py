@@ -41,7 +41,7 @@ class Step:
         name: by which it is asked for.
         title: in the summary.
         function: ``module:function`` below ``gpu_steps``.
-        seconds: of a day of eight minutes; other days scale it.
+        seconds: that it needs; every step has as large a share of the day.
         tables: that it may write.
     """
 
@@ -54,20 +54,15 @@ class Step:
 
 STEPS = (
     Step("machine", "The machine", "machine:measure", 15, ("machine", "doctor")),
-    Step("tests", "Tests that need a GPU", "cuda_tests:measure", 70, ("tests",)),
+    Step("tests", "Tests that need a GPU", "cuda_tests:measure", 50, ("tests",)),
     Step("scores", "Scores and runtimes by class", "scores:measure", 90, ("scores",)),
-    Step("memory", "Peak memory", "memory:measure", 50, ("memory",)),
-    Step(
-        "suite",
-        "Both clocks on honest networks",
-        "suite:measure",
-        90,
-        ("runs", "clocks", "stopped"),
-    ),
-    Step("cheats", "Cheats of time", "cuda_tests:measure_cheats", 40, ("cheats",)),
+    Step("memory", "Peak memory", "memory:measure", 60, ("memory",)),
+    Step("gaps", "Both clocks", "gaps:measure", 20, ("gaps",)),
+    Step("suite", "Honest runs", "suite:measure", 100, ("runs", "clocks", "stopped")),
+    Step("cheats", "Cheats of time", "cuda_tests:measure_cheats", 70, ("cheats",)),
     Step("official", "The official way beside ours", "official:measure", 90, ("official",)),
-    Step("races", "Races", "races:measure", 40, ("races",)),
-    Step("energy", "Energy", "energy:measure", 30, ("energy",)),
+    Step("races", "Races", "races:measure", 50, ("races",)),
+    Step("energy", "Energy", "energy:measure", 40, ("energy",)),
     Step("backends", "Backends", "backends:measure", 40, ("backends",)),
 )
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 NETWORKS = ("rfdn", "imdn-challenge", "rlfn")
 SIDE = 256
-WINDOWS = 5
+WINDOWS = 3
 POLL_SECONDS = 0.02
-COOLING_SECONDS = 2.0
+COOLING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpu_steps.day import Day, Found
     from harness.records import LatencySamples, Replicate, RunRecord
 
-NETWORKS = ("rfdn", "srresnet", "fsrcnn", "span")
+NETWORKS = ("rfdn", "imdn-challenge", "srresnet", "span")
 SIZES = ((64, 64), (128, 128), (256, 256), (339, 510))
 WANTED_RUNS = 20
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEMP = "/esrbench-temp"
 """The worker's temporary folder, which hides no file of the host's."""
 GPU_DEVICES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
-"""Not tried on a GPU. All of them are visible: which one CUDA takes is said by a variable."""
+"""All of them are visible: which one CUDA takes is said by a variable."""
 
 
 def arguments(visible: Visible, limits: Limits, *, devices: Path = Path("/dev")) -> list[str]:

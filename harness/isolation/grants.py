@@ -57,5 +57,7 @@ def grants(visible: Visible, limits: Limits, temp: Path) -> Iterator[tuple[Grant
     yield from (("read", path) for path in system if Path(path).exists())
     yield from DEVICES
     if visible.on_gpu:
+        # CUDA gives its threads names, and fails to start where it cannot.
+        yield "write", "/proc/self/task"
         for pattern in (*GPU_DEVICES, "nvidia-caps"):
             yield from (("device", str(path)) for path in sorted(Path("/dev").glob(pattern)))

@@ -44,7 +44,7 @@ SYSTEM = tuple(
 )
 """Programs and libraries, what finds them, the time zone, and what the CPUs are."""
 GPU_SYSTEM = (Path("/sys"), Path("/etc/OpenCL"), Path("/etc/nvidia"))
-"""What CUDA's driver looks at beside; not tried on a GPU."""
+"""What CUDA's driver looks at beside."""
 OF_PREFIX = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "nvvm", "targets")
 """What belongs to an interpreter; a virtual environment may hold a checkout beside it."""
 PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
