@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gpu_steps.day import Day, Found
+    from gpu_steps.day import Day, Found, Row
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CHEATS = CHECKOUT / "tests" / "adversarial"
@@ -47,6 +48,8 @@ def run_tests(day: Day, table: str, arguments: Sequence[str]) -> Iterator[Found]
                 check=False,
             )
         except subprocess.TimeoutExpired:
+            log.flush()
+            yield from ((table, row) for row in _finished(day.out / f"{table}.txt"))
             yield table, _row("pytest", "cut off", None, "its time was over; see the log")
             return
     if not report.is_file():
@@ -62,5 +65,13 @@ def run_tests(day: Day, table: str, arguments: Sequence[str]) -> Iterator[Found]
         yield table, _row(name, outcome, float(case.get("time", 0)), message)
 
 
-def _row(test: str, outcome: str, seconds: float | None, message: str) -> dict[str, object]:
+def _finished(log: Path) -> Iterator[Row]:
+    """What the log of a run that was cut off says of the tests before that."""
+    for line in log.read_text(errors="replace").splitlines():
+        found = re.match(r"(\S+::.+) (PASSED|FAILED|ERROR|SKIPPED)", line)
+        if found:
+            yield _row(found[1], found[2].lower(), None, "")
+
+
+def _row(test: str, outcome: str, seconds: float | None, message: str) -> Row:
     return {"test": test, "outcome": outcome, "seconds": seconds, "message": message}

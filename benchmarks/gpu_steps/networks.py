@@ -59,10 +59,10 @@ class OpenedNetwork:
             return self.conversion.to_pixels(sr, lr)
 
     def seconds(self, lr: Pixels, rounds: int) -> list[float]:
-        """Times of so many forwards of one image, after a warm-up."""
+        """Times of so many forwards of one image, after a warm-up of ``WARM_UP`` or as many."""
         with torch.inference_mode():
             forward = partial(self.network, self.input(lr))
-            for _ in range(WARM_UP):
+            for _ in range(min(WARM_UP, rounds)):
                 forward()
             return [self.device.time(forward)[1] for _ in range(rounds)]
 

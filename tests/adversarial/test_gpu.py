@@ -37,32 +37,24 @@ def add(submissions: Any, row: dict[str, Any], **kwargs: Any) -> str:
     return name
 
 
-@pytest.fixture(scope="module")
-def on_gpu(
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_time_on_a_gpu_is_judged_as_it_is(
     *,
+    gpu_attack: dict[str, Any],
     submissions: Any,
-    attack_table: dict[str, Any],
     take_photographs: Callable[[int], Path],
     small: Protocol,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, RunRecord]:
-    """Records of all of them, by one suite on the GPU."""
-    rows = attack_table["gpu"]
-    names = [add(submissions, row, rounds=row["rounds"]) for row in rows]
+    tmp_path: Path,
+) -> None:
     design = LatencyDesign(min_rounds=6, max_rounds=6, target_half_width=0, budget_seconds=60)
     protocol = small.model_copy(
         update={"device": "cuda", "latency": design, "counters": ("ntire2022",)}
     )
-    images = take_photographs(IMAGES)
-    return run(submissions, names, images, protocol, tmp_path_factory.mktemp("results"))
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_time_on_a_gpu_is_judged_as_it_is(
-    gpu_attack: dict[str, Any], on_gpu: dict[str, RunRecord]
-) -> None:
-    record = on_gpu[gpu_attack["name"]]
+    name = add(submissions, gpu_attack, rounds=gpu_attack["rounds"])
+    (record,) = run(
+        submissions, [name], take_photographs(IMAGES), protocol, tmp_path / "results"
+    ).values()
     assert record.status in gpu_attack["status"], (record.cause, record.trust, record.notices)
 
 
