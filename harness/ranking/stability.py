@@ -105,7 +105,8 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
             half = quantile * math.sqrt(square / freedom / known[index][1])
             found.append(_widened(known[index][0], half))
         elif isinstance(value, Value):
-            found.append(Value(value=value.value))
+            of_processes = value.interval is not None and value.interval.method == "student"
+            found.append(value if of_processes else Value(value=value.value))
         else:
             found.append(value or Absent(kind="unavailable", reason="the run has no such metric"))
     return found
