@@ -37,7 +37,7 @@ from harness.evaluation.suite import Suite, run_suite
 from harness.imaging.codecs import write_png
 from harness.imaging.resize import downscale
 from harness.isolation.wall import open_wall
-from harness.protocol import LatencyDesign, Protocol
+from harness.protocol import COUNTERS, LatencyDesign, Protocol
 from harness.ranking.leaderboard import build_leaderboard
 from harness.ranking.rules import NTIRE2022
 from harness.store import Store
@@ -45,6 +45,7 @@ from harness.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness.ranking.board import Leaderboard
     from harness.records import RunRecord
 
 SCALE = 4
@@ -114,12 +115,20 @@ class Tally:
     title: str
     records: list[list[RunRecord]] = field(default_factory=list)
 
+    def tables(self) -> list[Leaderboard]:
+        """A leaderboard of each suite."""
+        return [build_leaderboard(suite, NTIRE2022) for suite in self.records]
+
     def apart(self) -> int:
         """Suites whose table tells two entries firmly apart in runtime."""
         return sum(
             any(held.low > 1 for row in table.ranked for held in row.rank_stability.values())
-            for table in (build_leaderboard(suite, NTIRE2022) for suite in self.records)
+            for table in self.tables()
         )
+
+    def provisional(self) -> int:
+        """Suites whose table marks ranks in runtime as provisional."""
+        return sum(any(row.provisional_ranks for row in table.ranked) for table in self.tables())
 
     def statuses(self) -> Counter[str]:
         """Records by how they ended."""
@@ -140,6 +149,7 @@ class Tally:
         say = results().print
         say(f"{self.title}: {len(self.records)} suites, {count} records", markup=False)
         say(f"  two entries firmly apart in runtime: {self.apart()} suites", markup=False)
+        say(f"  ranks in runtime provisional: {self.provisional()} suites", markup=False)
         for status, runs in self.statuses().most_common():
             say(f"  {status}: {runs} of {count} records", markup=False)
         for code, runs in self.notices().most_common():
@@ -152,6 +162,7 @@ class Tally:
             "suites": len(self.records),
             "records": sum(map(len, self.records)),
             "firmly_apart": self.apart(),
+            "provisional": self.provisional(),
             "statuses": self.statuses(),
             "notices": self.notices(),
         }
@@ -165,11 +176,14 @@ def study(
     protocol = Protocol(
         threads=arguments.threads,
         counted_input=size,
+        # Notices of counters count too.
+        counters=COUNTERS if arguments.mode == "notices" else ("ntire2022",),
         latency=LatencyDesign(processes=arguments.processes),
     )
+    image_size = parse_size(arguments.image_size)
     with tempfile.TemporaryDirectory() as folder:
         pairs = open_dataset(
-            str(write_pairs(Path(folder) / "pairs", parse_size(arguments.image_size), 4)), SCALE
+            str(write_pairs(Path(folder) / "pairs", image_size, arguments.images)), SCALE
         )
         suite = Suite(tuple(entries), ((pairs, pairs.identity()),), protocol, open_wall("auto"))
         for number in range(arguments.suites):
@@ -205,6 +219,7 @@ def parse() -> argparse.Namespace:
         chosen.add_argument("--processes", type=int, default=1, help="a suite (default: 1)")
         chosen.add_argument("--input-size", default="32x32", help="LR size (default: 32x32)")
         chosen.add_argument("--image-size", default="32x32", help="LR size of the images")
+        chosen.add_argument("--images", type=int, default=4, help="1 to 4 (default: 4)")
         chosen.add_argument("--threads", type=int, default=1, help="of forwards (default: 1)")
         chosen.add_argument("--results", type=Path, help="folder that keeps all records")
         chosen.add_argument("--json", type=Path, help="file for what was counted")

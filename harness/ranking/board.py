@@ -45,7 +45,8 @@ class Row(Frozen):
         places: per track, likewise.
         gates: the entry held against every gate that applies.
         other_scores: PSNR in dB on further data, by title.
-        pareto: it lies on the Pareto front of the board's metrics; None for unranked entries.
+        pareto: it lies on the Pareto front of the board's metrics, provisionally where a rank is
+            provisional; None for unranked entries.
         disagreements: where the publication departs from its own rule.
         unranked_because: reason, or None for ranked entries.
     """

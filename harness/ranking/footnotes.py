@@ -128,7 +128,8 @@ def stability_notes(
         return [
             (
                 f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 "
-                f"to 20 % on a quiet machine and by far more beside other load. {unknown.advice}"
+                "to 20 % on a quiet machine and by far more beside other load. So is the Pareto "
+                f"front. {unknown.advice}"
             )
         ]
     tied = [

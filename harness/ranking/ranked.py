@@ -66,10 +66,10 @@ def rank_rows(
         references: by track.
         stability: of the ranks; None where no rank reads a runtime.
     """
-    held = stability or RankStability()
     ranks = rank_metrics(contestants, metrics)
     places = place_in_tracks(contestants, ranks, tracks, references)
-    front = pareto_front(contestants, metrics) if metrics else frozenset[str]()
+    held = stability or RankStability()
+    front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
     ranked = [
         row.model_copy(
             update={

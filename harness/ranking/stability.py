@@ -58,12 +58,15 @@ class RankStability:
     Attributes:
         metrics: by runtime metric, then by entry; without those that are provisional.
         tracks: by track, then by entry; without those that are provisional.
+        spans: by runtime metric, then by entry, the bounds of the interval; without metrics that
+            are provisional.
         provisional_metrics: runtimes that too few processes measured.
         provisional_tracks: keys of tracks whose ranks depend on such a runtime.
     """
 
     metrics: Mapping[str, Mapping[str, Stability]] = field(default_factory=dict)
     tracks: Mapping[str, Mapping[str, Stability]] = field(default_factory=dict)
+    spans: Mapping[str, Mapping[str, Span]] = field(default_factory=dict)
     provisional_metrics: frozenset[str] = frozenset()
     provisional_tracks: frozenset[str] = frozenset()
 
@@ -193,7 +196,7 @@ def rank_stability(
         for metric in noisy
     }
     order = _Order(contestants, ranks, tracks, references, spans, metrics, baseline)
-    return RankStability(metrics=metrics, tracks=order.stability())
+    return RankStability(metrics=metrics, tracks=order.stability(), spans=spans)
 
 
 def _provisional(

@@ -83,7 +83,8 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
         for track in board.tracks:
             cells |= _place(row.places.get(track.key), track)
         if board.pareto_metrics:
-            cells["Pareto"] = ON_FRONT if row.pareto else ""
+            mark = PROVISIONAL_MARK if row.provisional_ranks else ""
+            cells["Pareto"] = f"{ON_FRONT}{mark}" if row.pareto else ""
         if margins and last_psnr is None:
             cells["Margin [dB]"] = _margin(row, digits)
         for metric in board.columns:
@@ -158,7 +159,12 @@ def _legend(board: Leaderboard) -> list[str]:
     notes: list[str] = []
     if board.pareto_metrics:
         labels = ", ".join(METRICS[metric].label for metric in board.pareto_metrics)
-        notes.append(f"Pareto: no other entry is better in one of {labels} and worse in none.")
+        notes.append(
+            f"Pareto: no other entry is better in one of {labels} and worse in none; runtimes "
+            "whose intervals overlap count as equal."
+            if set(board.pareto_metrics) & set(RUNTIMES)
+            else f"Pareto: no other entry is better in one of {labels} and worse in none."
+        )
     checks = [gate for row in rows for gate in row.gates]
     if checks:
         several = len({gate.title for gate in checks}) > 1
@@ -241,6 +247,7 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
     cells["gate_rounded"] = all(each.rounded for each in row.gates) if gate else None
     cells["gate_strict"] = all(each.strict for each in row.gates) if gate else None
     cells["pareto"] = row.pareto
+    cells["pareto_provisional"] = bool(row.provisional_ranks) if row.ranks else None
     cells["disagreements"] = "; ".join(row.disagreements)
     cells["unranked_because"] = row.unranked_because
     cells["run_id"] = row.run_id

@@ -325,3 +325,24 @@ def test_scores_are_tied_where_runtimes_are(make_record: MakeRecord) -> None:
         NTIRE2024,
     )
     assert possible(board) == {"b": (1, 1), "rlfn": (2, 2)}
+
+
+def test_copies_that_differ_by_noise_share_the_pareto_front(make_record: MakeRecord) -> None:
+    board = build_leaderboard(
+        [
+            entry(make_record, "a", [1.00, 1.01, 0.99]),
+            entry(make_record, "b", [1.01, 1.00, 1.02]),
+            entry(make_record, "c", [1.50, 1.49, 1.51]),
+        ],
+        NTIRE2022,
+    )
+    assert {row.entry: row.pareto for row in board.ranked} == {"a": True, "b": True, "c": False}
+    frame = leaderboard_frame(board, str)
+    assert list(frame["Pareto"]) == ["\N{BULLET}", "\N{BULLET}", ""]
+
+
+def test_the_pareto_front_of_single_processes_is_provisional(make_record: MakeRecord) -> None:
+    board = build_leaderboard(
+        [entry(make_record, "a", [1.0]), entry(make_record, "b", [2.0])], NTIRE2022
+    )
+    assert list(leaderboard_frame(board, str)["Pareto"]) == ["\N{BULLET}?", ""]
