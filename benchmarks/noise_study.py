@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,14 +50,15 @@ if TYPE_CHECKING:
     from harness.records import RunRecord
 
 SCALE = 4
-BUSY = "while True: pass"
+BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
+"""Keeps a CPU busy until its parent, whose id it is told, is gone."""
 
 
 @contextlib.contextmanager
 def busy(loops: int) -> Iterator[None]:
     """Processes that each keep one CPU busy; they end with the block."""
     processes = [
-        subprocess.Popen([sys.executable, "-c", BUSY])  # noqa: S603 - our own interpreter
+        subprocess.Popen([sys.executable, "-c", BUSY, str(os.getpid())])  # noqa: S603 - our own interpreter
         for _ in range(loops)
     ]
     try:
