@@ -85,7 +85,7 @@ def build_leaderboard(
         for each in (rows, unranked)
     )
     stability = None
-    if set(metrics) & set(RUNTIMES):
+    if candidates and set(metrics) & set(RUNTIMES):
         reference_runs = [r for r in others if _scored(tracks) and r.entry.name == relative]
         compared = [*candidates, *reference_runs]
         stability = rank_stability(
@@ -94,7 +94,7 @@ def build_leaderboard(
             tracks,
             references,
             runtimes={r.entry.name: runtimes[r.entry.name] for r in compared},
-            processes=min(map(processes_of, compared), default=0),
+            processes=min(map(processes_of, compared)),
             baseline=relative,
         )
     unknown = PROVISIONAL if stability and stability.provisional_metrics else None

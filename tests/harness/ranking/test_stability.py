@@ -224,6 +224,13 @@ def test_without_samples_ranks_are_provisional(make_record: MakeRecord) -> None:
     assert place(board, "a").provisional
 
 
+def test_without_ranks_nothing_is_provisional(make_record: MakeRecord) -> None:
+    board = build_leaderboard([make_record("a", {}, status="crash")], NTIRE2022)
+    assert board.ranked == ()
+    assert board.stability is None
+    assert not any("provisional" in note for note in board.notes)
+
+
 def test_published_ranks_are_not_provisional() -> None:
     board = official_leaderboard(NTIRE2022)
     assert not any(row.provisional_ranks for row in board.ranked)
