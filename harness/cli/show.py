@@ -191,7 +191,9 @@ def _claim_lines(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
 
 
 def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
+    from harness.evaluation.runtimes import RUNTIMES
     from harness.metrics import METRICS
+    from harness.ranking.stability import FEWEST_PROCESSES, processes_of
     from harness.records import Absent
 
     for key, value in record.values.items():
@@ -204,6 +206,8 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
                 low, high = value.interval.low, value.interval.high
                 text += f" [{metric.format(low)}, {metric.format(high)}]"
                 text += f" at {value.interval.confidence:.1%}"
+                if key in RUNTIMES and processes_of(record) < FEWEST_PROCESSES:
+                    text += ", of the rounds of this process alone"
         yield metric.heading, text
 
 

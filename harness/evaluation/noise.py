@@ -2,15 +2,16 @@
 
 Every kind of disturbance is a row of ``NOISES``: a pure function of the raw samples with a
 stated threshold. A record gets at most one notice of each kind, for all its inputs and
-processes together, that counts the inputs concerned and names the worst.
+processes together. Thresholds are such that a quiet, honest run gets each notice in less than
+5 % of cases: what the next process would change anyway is not worth a warning. Where a cause is
+seen, such as other load, its effects on the times are not told beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from harness.evaluation.steadiness import (
     FEWEST_ROUNDS,
     OUTLIER_DEVIATIONS,
     drift,
+    half_change,
     outliers,
     spread,
 )
@@ -29,12 +31,20 @@ from harness.statistics import mean_of_medians, median_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from harness.records import Latency, LatencySamples, Value
+    from harness.records import Latency, LatencySamples
 
-OUTLIERS_SHARE = 0.01
-COLD_START_RATIO = 1.5
-OTHER_LOAD_SHARE = 0.05
-STEAL_SHARE = 0.01
+OUTLIERS_SHARE = 0.05
+FEWEST_OUTLIERS = 3
+COLD_START_RATIO = 3.0
+COLD_START_SECONDS = 0.5
+"""By which a first forward must exceed the median: any network takes some milliseconds more."""
+TAKEN_SHARE = 0.05
+TAKEN_SHARE_OF_INPUT = 0.1
+"""Of the CPUs, by other processes or by the hypervisor: on average, and at one input."""
+LEAST_CHANGE = 0.05
+"""By which a runtime must change between halves of its rounds."""
+WIDE_HALF_WIDTH = 0.1
+"""The next process of a quiet machine may be off by as much."""
 FEWEST_TAKEN_SECONDS = 0.05
 """CPU time, as share times seconds, below which the kernel's ticks of 10 ms may deceive."""
 
@@ -50,10 +60,12 @@ class Timed:
     Attributes:
         where: for messages.
         samples: raw times.
+        fixed: it is the fixed input, not an image.
     """
 
     where: str
     samples: LatencySamples
+    fixed: bool = False
 
     @property
     def median(self) -> float:
@@ -82,19 +94,27 @@ class Timings:
         return f"{count} of {len(self.inputs)} inputs{over}"
 
 
+class Seen(NamedTuple):
+    """A disturbance that was found: what was seen, with figures, and which knob would help."""
+
+    message: str
+    advice: str
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """One kind of disturbance.
 
     Attributes:
         code: of its notice.
-        examine: what was seen, or None where all is quiet.
-        advice: how to mend it.
+        examine: what was found, or None where all is quiet.
+        role: ``cause`` of other kinds; ``effect`` on the times, which is not told where a cause
+            is; or ``else``.
     """
 
     code: str
-    examine: Callable[[Timings], str | None]
-    advice: str
+    examine: Callable[[Timings], Seen | None]
+    role: Literal["cause", "effect", "else"] = "else"
 
 
 def noise_notices(
@@ -104,28 +124,30 @@ def noise_notices(
 
     Args:
         latency: raw samples of every process.
-        target_half_width: the design's; 0 leaves ``wide-interval`` out.
+        target_half_width: the design's; 0 leaves ``wide-interval`` out, and so does one that
+            the interval keeps to.
     """
     several = len(latency.replicates) > 1
     inputs: list[Timed] = []
     for replicate in latency.replicates:
         suffix = f" in process {replicate.index}" if several else ""
         if not isinstance(replicate.fixed, Absent):
-            inputs.append(Timed(f"the fixed input{suffix}", replicate.fixed))
+            inputs.append(Timed(f"the fixed input{suffix}", replicate.fixed, fixed=True))
         if not isinstance(replicate.images, Absent):
             inputs += [Timed(f"{image.input_name}{suffix}", image) for image in replicate.images]
     if not inputs:
         return ()
     timings = Timings(latency, tuple(inputs), target_half_width)
-    found = ((noise, noise.examine(timings)) for noise in NOISES)
+    found = [(noise, seen) for noise in NOISES if (seen := noise.examine(timings)) is not None]
+    explained = any(noise.role == "cause" for noise, _ in found)
     return tuple(
-        Notice(code=noise.code, message=message, advice=noise.advice)
-        for noise, message in found
-        if message is not None
+        Notice(code=noise.code, message=seen.message, advice=seen.advice)
+        for noise, seen in found
+        if not (explained and noise.role == "effect")
     )
 
 
-def _throttled(timings: Timings) -> str | None:
+def _throttled(timings: Timings) -> Seen | None:
     """The GPU lowered its clocks although the input was timed again, as often as allowed."""
     slowed: list[tuple[float, Timed]] = []
     reasons: set[str] = set()
@@ -142,25 +164,32 @@ def _throttled(timings: Timings) -> str | None:
         return None
     clock, worst = _worst(slowed)
     lowest = "" if math.isinf(clock) else f"; lowest SM clock {-clock / 1e6:.0f} MHz"
-    return (
+    return Seen(
         f"the GPU lowered its clocks ({', '.join(sorted(reasons))}) at "
-        f"{timings.extent(len(slowed))}, with up to {repeats} repeats{lowest} at {worst.where}"
+        f"{timings.extent(len(slowed))}, with up to {repeats} repeats{lowest} at {worst.where}",
+        "Lock the GPU's clocks below the limit (nvidia-smi --lock-gpu-clocks), cool it, or raise "
+        "its power limit.",
     )
 
 
-def _other_load(timings: Timings) -> str | None:
-    """Other processes took ``OTHER_LOAD_SHARE`` or more of the CPUs, on average or at an input."""
-    return _taken(timings, "other_load", OTHER_LOAD_SHARE, "other processes took")
+def _other_load(timings: Timings) -> Seen | None:
+    """Other processes took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    message = _taken(timings, "other_load", "other processes took")
+    advice = "Close other programs (`esrbench doctor` names them), and measure again."
+    return None if message is None else Seen(message, advice)
 
 
-def _steal(timings: Timings) -> str | None:
-    """The hypervisor took ``STEAL_SHARE`` or more of the CPUs, on average or at an input."""
-    return _taken(timings, "steal", STEAL_SHARE, "the hypervisor gave other machines")
+def _steal(timings: Timings) -> Seen | None:
+    """The hypervisor took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    message = _taken(timings, "steal", "the hypervisor gave other machines")
+    advice = (
+        "Take a machine with CPUs of its own, or measure at another hour and compare only within "
+        "one run."
+    )
+    return None if message is None else Seen(message, advice)
 
 
-def _taken(
-    timings: Timings, what: Literal["other_load", "steal"], threshold: float, phrase: str
-) -> str | None:
+def _taken(timings: Timings, what: Literal["other_load", "steal"], phrase: str) -> str | None:
     seen: list[tuple[float, float, Timed]] = []
     for timed in timings.inputs:
         conditions = timed.samples.conditions
@@ -177,15 +206,15 @@ def _taken(
     above = [
         (share, timed)
         for share, seconds, timed in seen
-        if share >= threshold and share * seconds >= FEWEST_TAKEN_SECONDS
+        if share >= TAKEN_SHARE_OF_INPUT and share * seconds >= FEWEST_TAKEN_SECONDS
     ]
-    if mean < threshold and not above:
+    if mean < TAKEN_SHARE and not above:
         return None
     message = f"{phrase} {_percent(mean)} of the CPU time while inputs were timed"
     if above:
         share, worst = _worst(above)
         message += (
-            f"; {_percent(threshold)} or more at {timings.extent(len(above))}, "
+            f"; {_percent(TAKEN_SHARE_OF_INPUT)} or more at {timings.extent(len(above))}, "
             f"most at {worst.where}: {_percent(share)}"
         )
     return message
@@ -200,7 +229,7 @@ def _of_processes(
     return [(share, seconds) for share, seconds in shares if share is not None]
 
 
-def _processes_differ(timings: Timings) -> str | None:
+def _processes_differ(timings: Timings) -> Seen | None:
     """See ``harness.evaluation.steadiness.Spread.differs``."""
     replicates = timings.latency.replicates
     fixed = [
@@ -215,91 +244,109 @@ def _processes_differ(timings: Timings) -> str | None:
         and min(len(image.seconds) for image in replicate.images) >= FEWEST_ROUNDS
     ]
     found = [
-        (seen.apart, seen.within, what)
+        (seen.apart, seen, what)
         for what, values in (("the fixed input", fixed), ("the mean over images", images))
         if (seen := spread(values)) and seen.differs
     ]
     if not found:
         return None
-    apart, within, what = max(found)
-    return (
-        f"the slowest process took {_percent(apart)} more than the fastest at {what}, where "
-        f"rounds within a process leave {_percent(within)} open"
+    apart, seen, what = max(found, key=lambda each: each[0])
+    return Seen(
+        f"the slowest process took {_percent(apart)} more than the fastest at {what}; "
+        f"{len(replicates)} processes of a quiet machine rarely differ by more than "
+        f"{_percent(seen.usual)}",
+        "Raise --processes, and leave a CPU free by fewer --threads: the machine has fast and "
+        "slow processes.",
     )
 
 
-def _drift(timings: Timings) -> str | None:
-    """See ``harness.evaluation.steadiness.drift``."""
-    seen = drift([timed.samples.seconds for timed in timings.inputs])
-    if seen is None:
+def _not_steady(timings: Timings) -> Seen | None:
+    """Forwards still became faster while they were timed: the warm-up was too short."""
+    message = _moved(timings, slower=False)
+    if message is None:
         return None
-    change = f"{_percent(abs(seen.change))} {'slower' if seen.change > 0 else 'faster'}"
-    worst = timings.inputs[seen.worst].where
-    where = (
-        f"at {timings.extent(len(seen.alone))}, most at {worst}: by "
-        if seen.alone
-        else f"over {timings.extent(len(timings.inputs))} together, most at {worst}; median change "
+    return Seen(
+        f"forwards still became faster while they were timed, {message}",
+        "Raise --warmup: every new size gets that many untimed forwards, whatever the budget.",
     )
-    return f"forwards drifted from the first to the second half of the rounds {where}{change}"
 
 
-def _not_steady(timings: Timings) -> str | None:
-    """The warm-up reached its bound while forwards still became faster."""
-    moving = [
-        (timed.samples.warmup_seconds[-1] / timed.median if timed.median else 1.0, timed)
-        for timed in timings.inputs
-        if not timed.samples.steady and timed.samples.warmup_seconds
-    ]
-    if not moving:
+def _drift(timings: Timings) -> Seen | None:
+    """Forwards became slower while they were timed."""
+    message = _moved(timings, slower=True)
+    if message is None:
         return None
-    ratio, worst = _worst(moving)
-    return (
-        f"forwards still became faster when warm-up reached its bound at "
-        f"{timings.extent(len(moving))}; worst at {worst.where}: the last of "
-        f"{len(worst.samples.warmup_seconds)} warm-up forwards took {ratio:.2f} times the median"
+    return Seen(
+        f"forwards became slower while they were timed, {message}",
+        "Let the machine cool down and fix its clocks (see `esrbench doctor`); --processes 3 or "
+        "more shows what the next process takes.",
     )
 
 
-def _wide_interval(timings: Timings) -> str | None:
-    """Rounds or budget ran out while the median's interval was wider than the target."""
-    target = timings.target_half_width
-    wide: list[tuple[float, Timed]] = []
-    for timed in timings.inputs:
-        value = median_value(timed.samples.seconds)
-        if timed.samples.stopped_by == "interval" or not value.interval or not value.value:
+def _moved(timings: Timings, *, slower: bool) -> str | None:
+    """A trend over rounds that moves a runtime by ``LEAST_CHANGE`` or more, in one direction.
+
+    The runtime over the images and that at the fixed input are judged apart. See
+    ``harness.evaluation.steadiness.drift`` for the trend.
+    """
+    for fixed in (False, True):
+        inputs = [timed for timed in timings.inputs if timed.fixed is fixed]
+        rounds = [timed.samples.seconds for timed in inputs]
+        seen, change = drift(rounds), half_change(rounds)
+        if seen is None or (seen.change > 0) != slower or (change > 0) != slower:
             continue
-        width = _half_width(value) / value.value
-        if 0 < target < width:
-            wide.append((width, timed))
-    if not wide:
+        if abs(change) < LEAST_CHANGE:
+            continue
+        extent = timings.extent(len(seen.alone or inputs))
+        return (
+            f"at {extent}{'' if seen.alone else ' together'}, most at {inputs[seen.worst].where}; "
+            f"the second half of the rounds differs from the first by {_percent(abs(change))}"
+        )
+    return None
+
+
+def _wide_interval(timings: Timings) -> Seen | None:
+    """The rounds of a process leave the runtime over the images open by ``WIDE_HALF_WIDTH``."""
+    widths: list[float] = []
+    ends: set[str] = set()
+    for replicate in timings.latency.replicates:
+        images = () if isinstance(replicate.images, Absent) else replicate.images
+        value = mean_of_medians([image.seconds for image in images]) if images else None
+        if value and value.interval and value.value:
+            widths.append((value.interval.high - value.interval.low) / 2 / value.value)
+            ends.update(image.stopped_by for image in images)
+    width = float(np.median(widths)) if widths else 0.0
+    target = timings.target_half_width
+    knobs = [
+        knob for end, knob in (("budget", "--budget"), ("max-rounds", "--rounds")) if end in ends
+    ]
+    if not knobs or not 0 < max(target, WIDE_HALF_WIDTH if target else 0) < width:
         return None
-    width, worst = _worst(wide)
-    ends = Counter(timed.samples.stopped_by for _, timed in wide)
-    ended = " and ".join(f"{end} at {count}" for end, count in sorted(ends.items()))
-    return (
-        f"half of the median's 95 % interval is above the target of {_percent(target)} at "
-        f"{timings.extent(len(wide))}, widest at {worst.where}: {_percent(width)}; "
-        f"ended by {ended}"
+    return Seen(
+        f"the rounds of a process know the runtime over the images to {_percent(width)} only, "
+        "half of its 95 % interval",
+        f"Raise {' and '.join(knobs)}, by which rounds ended.",
     )
 
 
-def _outliers(timings: Timings) -> str | None:
-    """More than ``OUTLIERS_SHARE`` of all forwards are outliers.
+def _outliers(timings: Timings) -> Seen | None:
+    """More than ``OUTLIERS_SHARE`` of all forwards, and ``FEWEST_OUTLIERS``, are outliers.
 
-    See ``harness.evaluation.steadiness.outliers``. A median bears more of them, but p95 does not.
+    See ``harness.evaluation.steadiness.outliers``. A median bears them, but p95 does not.
     """
     seen = outliers([timed.samples.seconds for timed in timings.inputs])
-    if seen.count <= OUTLIERS_SHARE * seen.forwards:
+    if seen.count < FEWEST_OUTLIERS or seen.count <= OUTLIERS_SHARE * seen.forwards:
         return None
     worst = max(seen.farthest, key=lambda index: seen.farthest[index])
-    return (
+    return Seen(
         f"{seen.count} of {seen.forwards} forwards lie more than {OUTLIER_DEVIATIONS:.0f} standard "
         f"deviations off their median, at {timings.extent(len(seen.farthest))}; farthest at "
-        f"{timings.inputs[worst].where}: by {_percent(seen.farthest[worst])} of it"
+        f"{timings.inputs[worst].where}: by {_percent(seen.farthest[worst])} of it",
+        "Read medians, not p95; a larger --input-size makes short interruptions matter less.",
     )
 
 
-def _too_short(timings: Timings) -> str | None:
+def _too_short(timings: Timings) -> Seen | None:
     """A forward takes less than ``SHORTEST_SECONDS`` of its clock."""
     short = [
         (-timed.median, timed)
@@ -310,80 +357,51 @@ def _too_short(timings: Timings) -> str | None:
         return None
     seconds, worst = _worst(short)
     limit = SHORTEST_SECONDS[worst.samples.clock]
-    return (
+    return Seen(
         f"forwards are shorter than the {limit * 1e6:.0f} us that the clock can time to a percent "
-        f"at {timings.extent(len(short))}, shortest at {worst.where}: {-seconds * 1e6:.2f} us"
+        f"at {timings.extent(len(short))}, shortest at {worst.where}: {-seconds * 1e6:.2f} us",
+        "Raise --input-size and take larger images: here the clock is part of the time.",
     )
 
 
-def _slow_first_run(timings: Timings) -> str | None:
-    """The first forward of a process took ``COLD_START_RATIO`` times the median or more."""
-    ratios = [
-        (replicate.cold_start_seconds / median, replicate.cold_start_seconds)
+def _slow_first_run(timings: Timings) -> Seen | None:
+    """The first forward took ``COLD_START_RATIO`` times the median, ``COLD_START_SECONDS`` more."""
+    found = [
+        (replicate.cold_start_seconds / median, replicate.cold_start_seconds - median)
         for replicate in timings.latency.replicates
         if replicate.cold_start_seconds is not None
         and not isinstance(replicate.fixed, Absent)
         and (median := float(np.median(replicate.fixed.seconds)))
     ]
-    if not ratios or float(np.median([ratio for ratio, _ in ratios])) < COLD_START_RATIO:
+    slow = [
+        (ratio, extra)
+        for ratio, extra in found
+        if ratio >= COLD_START_RATIO and extra >= COLD_START_SECONDS
+    ]
+    if 2 * len(slow) <= len(found):
         return None
-    ratio, seconds = max(ratios)
-    of = f" at worst of {len(ratios)} processes" if len(ratios) > 1 else ""
-    return (
-        f"the first forward of a process took {seconds * 1e3:.1f} ms, {ratio:.1f} times the median "
-        f"at the same input{of}; it is in the cold start, not in the runtime"
+    ratio, extra = max(slow)
+    of = f" at worst of {len(found)} processes" if len(found) > 1 else ""
+    return Seen(
+        f"the first forward of a process took {extra:.1f} s more than the median at the same "
+        f"input, {ratio:.1f} times as long{of}; it is in the cold start, not in the runtime",
+        "Warm up before you serve this network; in tables, read the cold start beside the runtime.",
     )
 
 
-_QUIET = "Close other programs, run `esrbench doctor`, and measure again."
-
 NOISES: tuple[Noise, ...] = (
-    Noise(
-        "throttled",
-        _throttled,
-        "Lock the GPU's clocks below the limit (nvidia-smi --lock-gpu-clocks), cool it, or raise "
-        "its power limit.",
-    ),
-    Noise("other-load", _other_load, _QUIET),
-    Noise(
-        "steal",
-        _steal,
-        "Take a machine with CPUs of its own, or measure at another hour and compare only within "
-        "one run.",
-    ),
-    Noise(
-        "processes-differ",
-        _processes_differ,
-        "Raise --processes: what differs between them is no property of the network.",
-    ),
-    Noise(
-        "drift",
-        _drift,
-        "Let the machine cool down or its clocks settle, fix the clocks, or warm up for longer.",
-    ),
-    Noise("not-steady", _not_steady, "Raise --warmup; the bound is twice it, and never below 12."),
-    Noise(
-        "wide-interval",
-        _wide_interval,
-        "Raise --budget and --rounds, or quieten the machine: see `esrbench doctor`.",
-    ),
-    Noise("outliers", _outliers, _QUIET),
-    Noise(
-        "too-short",
-        _too_short,
-        "Compare at a larger input: here the clock and the call are part of the time.",
-    ),
-    Noise(
-        "slow-first-run",
-        _slow_first_run,
-        "Warm up before you serve this network; in tables, read the cold start beside the runtime.",
-    ),
+    Noise("throttled", _throttled, "cause"),
+    Noise("other-load", _other_load, "cause"),
+    Noise("steal", _steal, "cause"),
+    Noise("processes-differ", _processes_differ, "effect"),
+    Noise("drift", _drift, "effect"),
+    Noise("not-steady", _not_steady, "effect"),
+    Noise("wide-interval", _wide_interval, "effect"),
+    Noise("outliers", _outliers, "effect"),
+    Noise("too-short", _too_short),
+    Noise("slow-first-run", _slow_first_run),
 )
 """In order of what they cost a comparison."""
-
-
-def _half_width(value: Value) -> float:
-    return (value.interval.high - value.interval.low) / 2 if value.interval else math.inf
 
 
 def _worst(found: Sequence[tuple[float, Timed]]) -> tuple[float, Timed]:

@@ -16,7 +16,8 @@ class Place(Frozen):
         rank_sum: of tracks that sum ranks.
         score: of tracks that score; absent where it exceeds the largest float.
         log_score: natural logarithm of the score, where it is not 0.
-        stability: of the rank when runtimes are drawn anew; None where it is not known.
+        stability: ranks that noise leaves possible; None where that is not known.
+        provisional: the rank depends on runtimes that fewer than three processes measured.
     """
 
     rank: int | None
@@ -24,6 +25,7 @@ class Place(Frozen):
     score: float | Absent | None = None
     log_score: float | None = None
     stability: Stability | None = None
+    provisional: bool = False
 
 
 class Row(Frozen):
@@ -34,13 +36,17 @@ class Row(Frozen):
         run_id: of the record; None for published entries.
         weights: source of the weights; ``published`` for published entries.
         status: of the record; ``published`` likewise.
-        values: the board's columns, measured or absent.
+        values: the board's columns, measured or absent; intervals of runtimes hold for another
+            process.
         ranks: per metric, for ranked entries and ranked metrics.
-        runtime_rank: how firmly the rank in runtime holds; None where it is not known.
+        rank_stability: by runtime metric, ranks that noise leaves possible; without metrics for
+            which that is not known.
+        provisional_ranks: runtime metrics whose rank fewer than three processes decided.
         places: per track, likewise.
         gates: the entry held against every gate that applies.
         other_scores: PSNR in dB on further data, by title.
-        pareto: it lies on the Pareto front of the board's metrics; None for unranked entries.
+        pareto: it lies on the Pareto front of the board's metrics, provisionally where a rank is
+            provisional; None for unranked entries.
         disagreements: where the publication departs from its own rule.
         unranked_because: reason, or None for ranked entries.
     """
@@ -51,7 +57,8 @@ class Row(Frozen):
     status: str
     values: dict[str, Value | Absent]
     ranks: dict[str, int] = {}
-    runtime_rank: Stability | None = None
+    rank_stability: dict[str, Stability] = {}
+    provisional_ranks: tuple[str, ...] = ()
     places: dict[str, Place] = {}
     gates: tuple[GateCheck, ...] = ()
     other_scores: dict[str, float] = {}
@@ -81,7 +88,7 @@ class Leaderboard(Frozen):
         other_columns: titles of further data with a PSNR.
         tracks: those that could be ranked, main track first.
         pareto_metrics: of the Pareto front.
-        stability: why it is not known how firmly ranks hold, or None where it is.
+        stability: why it is not known which ranks noise explains, or None where it is.
         ranked: ordered by the first ranked track.
         unranked: with their reasons.
         notes: what a reader must know.

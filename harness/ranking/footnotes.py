@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.metrics import METRICS
 from harness.records import Complexity, Latency, PredictedMemory
+from harness.statistics import STUDENT_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 DISPUTED = "\N{DAGGER}"
 """Marks entries whose worker's times the evaluator does not believe."""
+PROVISIONAL_MARK = "?"
+"""Marks ranks in runtime that fewer than three processes decided."""
 
 
 def device_statement(record: RunRecord) -> str:
@@ -119,33 +123,30 @@ def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None
 def stability_notes(
     rows: Sequence[Row], tracks: Sequence[Track], unknown: Absent | None
 ) -> list[str]:
-    """Ranks that noise may change, and how often they hold."""
+    """Which ranks are provisional, and which are ties."""
     if unknown is not None:
-        return [f"How firmly ranks hold is not known: {unknown.reason}."]
-    notes: list[str] = []
-    unfirm = [
-        f"{row.entry} {held.held:.0%}"
-        for row in rows
-        if (held := row.runtime_rank) is not None and held.low < held.high
-    ]
-    if unfirm and not tracks:
-        notes.append(
-            "A rank in runtime such as 1-2 is a tie within its noise; the order of the figures "
-            f"holds in {', '.join(unfirm)} of draws."
-        )
-    for track in tracks:
-        shaky = [
-            f"{row.entry} {place.stability.held:.0%}"
-            for row in rows
-            if (place := row.places[track.key]).stability is not None
-            and place.stability.low < place.stability.high
-        ]
-        if shaky:
-            notes.append(
-                f"{track.label}: a rank such as 1-2 is a tie within the noise of runtime; its "
-                f"printed order holds in {', '.join(shaky)} of draws."
+        return [
+            (
+                f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 "
+                "to 20 % on a quiet machine and by far more beside other load. So is the Pareto "
+                f"front. {unknown.advice}"
             )
-    return notes
+        ]
+    tied = [
+        track.label
+        for track in tracks
+        if any((place := row.places[track.key]).stability and place.stability.tied for row in rows)
+    ]
+    runtimes = {metric for row in rows for metric, held in row.rank_stability.items() if held.tied}
+    tied += [METRICS[metric].label for metric in METRICS if metric in runtimes]
+    if not tied:
+        return []
+    return [
+        (
+            "A rank such as 1-2 is a tie that noise explains: the intervals of runtime overlap. "
+            f"Ties are in {', '.join(tied)}. `esrbench race` tells two networks apart more finely."
+        )
+    ]
 
 
 def notes_on(records: Sequence[RunRecord]) -> list[str]:
@@ -176,14 +177,22 @@ def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
     if not latencies:
         return []
-    processes = max(len(latency.replicates) for latency in latencies)
-    notes = [
-        "Brackets give the 95 % interval over the rounds of one process; others may differ by "
-        "more: official runs take --processes 5 or more."
-        if processes == 1
-        else f"Runtimes are geometric means over {processes} fresh processes, entries interleaved "
-        "in random order; brackets give Student's 95 % interval over three processes or more."
-    ]
+    processes = min(len(latency.replicates) for latency in latencies)
+    if processes == 1:
+        said = "Runtimes are of one process each"
+    else:
+        said = (
+            f"Runtimes are geometric means over {processes} fresh processes, entries interleaved "
+            "in random order"
+        )
+    if processes < STUDENT_SAMPLES:
+        said += "; no interval stands beside them, since none would hold for another process."
+    else:
+        said += (
+            "; brackets give the 95 % interval over processes: Student's of the entry's own, or "
+            "that of the spread of all ranked entries where it is wider."
+        )
+    notes = [said]
     sessions = len({latency.session for latency in latencies})
     if sessions > 1:
         notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.evaluation.runtimes import RUNTIMES
 from harness.metrics import METRICS
 from harness.ranking.board import Leaderboard, Row
 from harness.ranking.footnotes import (
@@ -23,15 +24,14 @@ from harness.ranking.references import (
     floor_psnr,
 )
 from harness.ranking.selection import select_comparable
-from harness.ranking.stability import RESAMPLED, draw_runtimes, rank_stability
+from harness.ranking.stability import PROVISIONAL, across_processes, processes_of, rank_stability
 from harness.ranking.standings import Contestant, rank_metrics
 from harness.records import Absent, Latency, RunRecord, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from harness.ranking.rule import Gate, GateCheck, Rule, Track
-    from harness.ranking.stability import Firmness
 
 __all__ = ["Leaderboard", "build_leaderboard"]
 
@@ -76,16 +76,29 @@ def build_leaderboard(
             unranked.append(row)
     contestants = [_contestant(record, metrics) for record in candidates]
     relative = baseline_entry(rule, relative_to)
-    firmness, unknown = _firmness(
-        chosen,
-        candidates,
-        contestants,
-        metrics=metrics,
-        tracks=tracks,
-        references=references,
-        relative=relative,
+    others = [record for record in chosen if record not in candidates]
+    runtimes = runtimes_over_processes(candidates, columns)
+    for other in others:
+        runtimes |= runtimes_over_processes([other], columns)
+    rows, unranked = (
+        [row.model_copy(update={"values": row.values | runtimes[row.entry]}) for row in each]
+        for each in (rows, unranked)
     )
-    ranked = rank_rows(rows, contestants, metrics, tracks, references, firmness=firmness)
+    stability = None
+    if candidates and set(metrics) & set(RUNTIMES):
+        reference_runs = [r for r in others if _scored(tracks) and r.entry.name == relative]
+        compared = [*candidates, *reference_runs]
+        stability = rank_stability(
+            contestants,
+            rank_metrics(contestants, metrics),
+            tracks,
+            references,
+            runtimes={r.entry.name: runtimes[r.entry.name] for r in compared},
+            processes=min(map(processes_of, compared)),
+            baseline=relative,
+        )
+    unknown = PROVISIONAL if stability and stability.provisional_metrics else None
+    ranked = rank_rows(rows, contestants, metrics, tracks, references, stability=stability)
     return Leaderboard(
         rule=rule.name,
         title=rule.title,
@@ -186,6 +199,18 @@ def record_row(
     )
 
 
+def runtimes_over_processes(
+    records: Sequence[RunRecord], columns: Sequence[str]
+) -> dict[str, dict[str, Value | Absent]]:
+    """Runtimes with intervals that hold for another process, by entry, then by metric."""
+    noisy = [metric for metric in columns if metric in RUNTIMES]
+    by_metric = {metric: across_processes(records, metric) for metric in noisy}
+    return {
+        record.entry.name: {metric: values[index] for metric, values in by_metric.items()}
+        for index, record in enumerate(records)
+    }
+
+
 _COMPANIONS = (
     ("runtime_images", "runtime_ratio"),
     ("peak_bytes", "predicted_peak_bytes"),
@@ -261,31 +286,6 @@ def _contestant(record: RunRecord, metrics: Sequence[str]) -> Contestant:
     return Contestant(record.entry.name, values)
 
 
-def _firmness(
-    chosen: Sequence[RunRecord],
-    candidates: Sequence[RunRecord],
-    contestants: Sequence[Contestant],
-    *,
-    metrics: Sequence[str],
-    tracks: Sequence[Track],
-    references: Mapping[str, Mapping[str, float]],
-    relative: str | None,
-) -> tuple[Firmness | None, Absent | None]:
-    """How firmly ranks hold, or why that is not known; neither where no rank reads a runtime."""
-    fixed = [metric for metric in metrics if METRICS[metric].unit == "ms" and metric != RESAMPLED]
-    if len(candidates) < 2 or not {RESAMPLED, *fixed} & set(metrics):  # noqa: PLR2004 - one has no rival
-        return None, None
-    if fixed:
-        labels = ", ".join(METRICS[metric].label for metric in fixed)
-        reason = f"ranks read {labels}, which is not drawn anew from samples"
-        return None, Absent(kind="unavailable", reason=reason)
-    scored = any(track.formula.reference == "baseline" for track in tracks)
-    drawn = [*candidates]
-    if scored and relative is not None and relative not in {r.entry.name for r in candidates}:
-        drawn += [record for record in chosen if record.entry.name == relative]
-    draws = draw_runtimes(drawn)
-    if isinstance(draws, Absent):
-        return None, draws
-    ranks = rank_metrics(contestants, metrics)
-    found = rank_stability(contestants, ranks, tracks, references, draws=draws, baseline=relative)
-    return found, None
+def _scored(tracks: Sequence[Track]) -> bool:
+    """Whether a total is relative to the baseline's figures."""
+    return any(track.formula.reference == "baseline" for track in tracks)

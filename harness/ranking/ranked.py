@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.ranking.board import Place, Row
 from harness.ranking.formulas import RankSum, Total
+from harness.ranking.stability import RankStability
 from harness.ranking.standings import pareto_front, place_in_tracks, rank_metrics
 from harness.records import Absent
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.ranking.rule import Rule, Track
-    from harness.ranking.stability import Firmness, Stability
+    from harness.ranking.stability import Stability
     from harness.ranking.standings import Contestant
 
 OVERFLOW = Absent(
@@ -22,16 +23,27 @@ OVERFLOW = Absent(
 
 
 def place_of(
-    total: Total, track: Track, rank: int | None, stability: Stability | None = None
+    total: Total,
+    track: Track,
+    rank: int | None,
+    stability: Stability | None = None,
+    *,
+    provisional: bool = False,
 ) -> Place:
     """An entry's place from its total."""
     if isinstance(track.formula, RankSum):
-        return Place(rank=rank, rank_sum=int(total.order), stability=stability)
+        return Place(
+            rank=rank,
+            rank_sum=int(total.order),
+            stability=stability,
+            provisional=provisional,
+        )
     return Place(
         rank=rank,
         score=OVERFLOW if total.value is None else total.value,
         log_score=total.log,
         stability=stability,
+        provisional=provisional,
     )
 
 
@@ -42,7 +54,7 @@ def rank_rows(
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
     *,
-    firmness: Firmness | None = None,
+    stability: RankStability | None = None,
 ) -> tuple[Row, ...]:
     """Give rows their ranks and places and set them in order.
 
@@ -52,22 +64,29 @@ def rank_rows(
         metrics: that are ranked; all that the tracks read.
         tracks: main track first; without any, the first metric orders the rows.
         references: by track.
-        firmness: of the ranks, where it is known.
+        stability: of the ranks; None where no rank reads a runtime.
     """
     ranks = rank_metrics(contestants, metrics)
     places = place_in_tracks(contestants, ranks, tracks, references)
-    front = pareto_front(contestants, metrics) if metrics else frozenset[str]()
+    held = stability or RankStability()
+    front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
     ranked = [
         row.model_copy(
             update={
                 "ranks": {metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
-                "runtime_rank": firmness.runtime.get(row.entry) if firmness else None,
+                "rank_stability": {
+                    metric: by_entry[row.entry] for metric, by_entry in held.metrics.items()
+                },
+                "provisional_ranks": tuple(
+                    metric for metric in metrics if metric in held.provisional_metrics
+                ),
                 "places": {
                     track.key: place_of(
                         places[track.key][row.entry].total,
                         track,
                         places[track.key][row.entry].rank,
-                        firmness.tracks[track.key][row.entry] if firmness else None,
+                        held.tracks.get(track.key, {}).get(row.entry),
+                        provisional=track.key in held.provisional_tracks,
                     )
                     for track in tracks
                 },

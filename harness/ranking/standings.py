@@ -108,16 +108,32 @@ def place_in_tracks(
     return places
 
 
-def pareto_front(contestants: Sequence[Contestant], metrics: Sequence[str]) -> frozenset[str]:
-    """Names of those than which no other is better in one metric and no worse in all."""
-    points = {
-        each.name: tuple(_SIGN[METRICS[metric].better] * each.values[metric] for metric in metrics)
-        for each in contestants
-    }
+def pareto_front(
+    contestants: Sequence[Contestant],
+    metrics: Sequence[str],
+    spans: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+) -> frozenset[str]:
+    """Names of those than which no other is better in one metric and worse in none.
 
-    def dominated(point: tuple[float, ...]) -> bool:
+    Args:
+        contestants: with these metrics.
+        metrics: to compare by.
+        spans: by metric, then by entry, lower and upper bound of a noisy value; values whose
+            bounds overlap count as equal.
+    """
+
+    def bounds(each: Contestant, metric: str) -> tuple[float, float]:
+        """Best and worst, smaller the better."""
+        value = each.values[metric]
+        low, high = (spans or {}).get(metric, {}).get(each.name, (value, value))
+        return (low, high) if METRICS[metric].better == "lower" else (-high, -low)
+
+    points = {each.name: [bounds(each, metric) for metric in metrics] for each in contestants}
+
+    def dominated(point: list[tuple[float, float]]) -> bool:
         return any(
-            other != point and all(a <= b for a, b in zip(other, point, strict=True))
+            all(theirs[0] <= ours[1] for theirs, ours in zip(other, point, strict=True))
+            and any(theirs[1] < ours[0] for theirs, ours in zip(other, point, strict=True))
             for other in points.values()
         )
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.catalog.declarations import DATASETS, dataset_names, get_dataset
 from harness.errors import UsageError
+from harness.evaluation.runtimes import RUNTIMES
 from harness.metrics import METRICS
 from harness.protocol import Frozen
+from harness.ranking.stability import FEWEST_PROCESSES, across_processes, processes_of
 from harness.records import Absent, Interval, Notice
-from harness.reports.comparison_choice import choose_runs
+from harness.reports.comparison_choice import choose_runs, place_of
 from harness.reports.comparison_gaps import filling_commands
 from harness.reports.comparison_marks import places
 from harness.reports.comparison_notes import notes_on
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from harness.catalog.registry import PublishedFigure, Registry
-    from harness.records import RunRecord
+    from harness.records import RunRecord, Value
     from harness.reports.comparison_choice import Choice, Place, Wanted
     from harness.reports.published import PublishedKey
 
@@ -68,6 +70,8 @@ class Figure(Frozen):
         shown: as printed; places are decided by it.
         interval: of a noisy metric.
         place: 1 for the best of its scale and column, 2 for the second best.
+        provisional: a runtime that fewer than three processes measured; nothing is best among
+            such.
         source: id of the run that measured it, or where it was published.
     """
 
@@ -75,6 +79,7 @@ class Figure(Frozen):
     shown: str
     interval: Interval | None = None
     place: Literal[1, 2] | None = None
+    provisional: bool = False
     source: str
 
 
@@ -330,8 +335,28 @@ class _Cells:
             return Absent(kind="unavailable", reason="the run has no such metric")
         if isinstance(value, Absent):
             return value
-        shown = METRICS[metric].format(value.value)
-        return Figure(value=value.value, shown=shown, interval=value.interval, source=run.run_id)
+        provisional = metric in RUNTIMES and processes_of(run) < FEWEST_PROCESSES
+        if metric in RUNTIMES:
+            value = self._runtime(run, metric) or value
+        return Figure(
+            value=value.value,
+            shown=METRICS[metric].format(value.value),
+            interval=value.interval,
+            provisional=provisional,
+            source=run.run_id,
+        )
+
+    def _runtime(self, run: RunRecord, metric: str) -> Value | None:
+        """With the interval that holds for another process, as in the leaderboard of its data."""
+        _, scale, data = place_of(run)
+        beside = [
+            other
+            for place, other in self.choice.runs.items()
+            if place[1:] == (scale, data) and other.ranked and other.entry.role != "floor"
+        ]
+        group = beside if run in beside else [run]
+        value = across_processes(group, metric)[group.index(run)]
+        return None if isinstance(value, Absent) else value
 
 
 def _published(column: Column, figure: PublishedFigure | None) -> Figure | Absent:
@@ -344,7 +369,8 @@ def _published(column: Column, figure: PublishedFigure | None) -> Figure | Absen
 def _placed(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
     """The lines of one scale with the best and second best of every column marked.
 
-    Noisy metrics compare on one device only, so published ones take no place.
+    Noisy metrics compare on one device only, so published ones take no place. No runtime is
+    best where one of them is provisional.
     """
     cells = [list(line.cells) for line in lines]
     for index, column in enumerate(columns):
@@ -355,6 +381,8 @@ def _placed(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
             if line.role != "floor" and not (noisy and line.published)
         ]
         contenders = {row: cell for row in running if isinstance(cell := cells[row][index], Figure)}
+        if any(figure.provisional for figure in contenders.values()):
+            continue
         found = places(column.metric, list(contenders.values()))
         for (row, figure), place in zip(contenders.items(), found, strict=True):
             cells[row][index] = figure.model_copy(update={"place": place})

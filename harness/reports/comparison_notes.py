@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.catalog.declarations import DATASETS
 from harness.metrics import METRICS
 from harness.ranking.footnotes import device_statement
+from harness.ranking.stability import PROVISIONAL
 from harness.records import Absent, Latency
 from harness.reports.grid import MISSING, Note
 
@@ -49,7 +50,7 @@ def notes_on(
     runs = list(choice.runs.values())
     if runs:
         yield from _meaning(columns, runs[0].protocol)
-    yield from _devices(columns, choice, titles)
+    yield from _devices(lines, columns, choice, titles)
     yield from _unproven(choice, titles)
     prepared = {run.entry.name: run.entry.prepare for run in runs if run.entry.prepare}
     if prepared:
@@ -164,7 +165,7 @@ def _at_counted_input(metric: str) -> bool:
 
 
 def _devices(
-    columns: Sequence[Column], choice: Choice, titles: Mapping[str, str]
+    lines: Sequence[Line], columns: Sequence[Column], choice: Choice, titles: Mapping[str, str]
 ) -> Iterator[Note]:
     """What noisy figures were measured on, and whether the evaluator disputes them."""
     if all(METRICS[column.metric].deterministic for column in columns):
@@ -177,6 +178,11 @@ def _devices(
     for device, where in devices.items():
         on = f" ({', '.join(where)})" if len(devices) > 1 else ""
         yield Note(f"Runtime and memory on {device}{on}; figures within noise share a place.")
+    provisional = any(
+        not isinstance(cell, Absent) and cell.provisional for line in lines for cell in line.cells
+    )
+    if provisional:
+        yield Note(f"No runtime is marked as best: {PROVISIONAL.reason}. {PROVISIONAL.advice}")
     sessions: dict[tuple[int, str], set[str]] = {}
     for (_, scale, data), run in choice.runs.items():
         if isinstance(run.latency, Latency):

@@ -7,6 +7,7 @@ import io
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from harness.evaluation.runtimes import RUNTIMES
 from harness.metrics import METRICS
 from harness.records import Absent
 from harness.reports.grid import (
@@ -129,6 +130,8 @@ def _csv_row(
             interval = figure.interval if figure else None
             row[f"{metric}_low"] = interval.low if interval else None
             row[f"{metric}_high"] = interval.high if interval else None
+        if metric in RUNTIMES:
+            row[f"{metric}_provisional"] = figure.provisional if figure else None
     reasons = [f"{key}: {cell.reason}" for key, cell in cells.items() if isinstance(cell, Absent)]
     sources = dict.fromkeys(c.source for c in cells.values() if not isinstance(c, Absent))
     if sources:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from harness.evaluation.runtimes import RUNTIMES
 from harness.metrics import METRICS
-from harness.ranking.footnotes import DISPUTED
+from harness.ranking.footnotes import DISPUTED, PROVISIONAL_MARK
 from harness.ranking.formulas import RankSum
-from harness.ranking.stability import RESAMPLED
 from harness.records import Absent
 from harness.reports.formats import markdown_text
 from harness.reports.grid import MISSING, plain_number
@@ -40,6 +40,8 @@ def figure(
     rank: int | None,
     subscript: Subscript,
     held: Stability | None = None,
+    *,
+    provisional: bool = False,
 ) -> str:
     """One cell: the value as its metric is shown, its rank, its interval if it has one."""
     if isinstance(value, Absent):
@@ -47,16 +49,18 @@ def figure(
     row = METRICS[metric]
     text = row.format(value.value)
     if rank is not None:
-        text += subscript(_held_rank(rank, held))
+        text += subscript(_shown_rank(rank, held, provisional=provisional))
     if value.interval is not None:
         low, high = value.interval.low / row.divisor, value.interval.high / row.divisor
         text += f" [{_three_digits(low)}, {_three_digits(high)}]"
     return text
 
 
-def _held_rank(rank: int, held: Stability | None) -> str:
-    """A rank, or those between which noise may move it."""
-    return str(rank) if held is None or held.low == held.high else f"{held.low}-{held.high}"
+def _shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
+    """A rank, marked if it is provisional; or those between which noise may move it."""
+    if provisional:
+        return f"{rank}{PROVISIONAL_MARK}"
+    return f"{held.low}-{held.high}" if held is not None and held.tied else str(rank)
 
 
 def _three_digits(number: float) -> str:
@@ -79,7 +83,8 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
         for track in board.tracks:
             cells |= _place(row.places.get(track.key), track)
         if board.pareto_metrics:
-            cells["Pareto"] = ON_FRONT if row.pareto else ""
+            mark = PROVISIONAL_MARK if row.provisional_ranks else ""
+            cells["Pareto"] = f"{ON_FRONT}{mark}" if row.pareto else ""
         if margins and last_psnr is None:
             cells["Margin [dB]"] = _margin(row, digits)
         for metric in board.columns:
@@ -88,7 +93,8 @@ def leaderboard_frame(board: Leaderboard, subscript: Subscript) -> pd.DataFrame:
                 row.values[metric],
                 row.ranks.get(metric),
                 subscript,
-                row.runtime_rank if metric == RESAMPLED else None,
+                row.rank_stability.get(metric),
+                provisional=metric in row.provisional_ranks,
             )
             if metric == "psnr_rgb":
                 for title in board.other_columns:
@@ -118,7 +124,7 @@ def _place(place: Place | None, track: Track) -> dict[str, str]:
     """Rank, and the total and its logarithm where they say more than the rank."""
     rank = MISSING
     if place is not None and place.rank is not None:
-        rank = _held_rank(place.rank, place.stability)
+        rank = _shown_rank(place.rank, place.stability, provisional=place.provisional)
     if isinstance(track.formula, RankSum):
         summed = len(track.metrics) > 1 and place is not None and place.rank_sum is not None
         return {track.label: f"{rank} ({place.rank_sum})" if place and summed else rank}
@@ -153,7 +159,12 @@ def _legend(board: Leaderboard) -> list[str]:
     notes: list[str] = []
     if board.pareto_metrics:
         labels = ", ".join(METRICS[metric].label for metric in board.pareto_metrics)
-        notes.append(f"Pareto: no other entry is better in one of {labels} and worse in none.")
+        notes.append(
+            f"Pareto: no other entry is better in one of {labels} and worse in none; runtimes "
+            "whose intervals overlap count as equal."
+            if set(board.pareto_metrics) & set(RUNTIMES)
+            else f"Pareto: no other entry is better in one of {labels} and worse in none."
+        )
     checks = [gate for row in rows for gate in row.gates]
     if checks:
         several = len({gate.title for gate in checks}) > 1
@@ -226,8 +237,9 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
             cells[f"{metric}_high"] = interval.high if interval else None
         if metric in ranked:
             cells[f"{metric}_rank"] = row.ranks.get(metric)
-            if metric == RESAMPLED:
-                cells |= _csv_held(metric, row.runtime_rank)
+            if metric in RUNTIMES:
+                provisional = metric in row.provisional_ranks if row.ranks else None
+                cells |= _csv_held(metric, row.rank_stability.get(metric), provisional)
     for title in board.other_columns:
         cells[f"psnr_{title}"] = row.other_scores.get(title)
     gate = row.tightest
@@ -235,6 +247,7 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
     cells["gate_rounded"] = all(each.rounded for each in row.gates) if gate else None
     cells["gate_strict"] = all(each.strict for each in row.gates) if gate else None
     cells["pareto"] = row.pareto
+    cells["pareto_provisional"] = bool(row.provisional_ranks) if row.ranks else None
     cells["disagreements"] = "; ".join(row.disagreements)
     cells["unranked_because"] = row.unranked_because
     cells["run_id"] = row.run_id
@@ -250,14 +263,15 @@ def _csv_place(place: Place | None, track: Track) -> dict[str, object]:
         score = place.score if place else None
         cells[f"{key}_score"] = None if isinstance(score, Absent) else score
         cells[f"{key}_log_score"] = place.log_score if place else None
-    return cells | _csv_held(key, place.stability if place else None)
+    held = place.stability if place else None
+    return cells | _csv_held(key, held, place.provisional if place else None)
 
 
-def _csv_held(key: str, held: Stability | None) -> dict[str, object]:
+def _csv_held(key: str, held: Stability | None, provisional: bool | None) -> dict[str, object]:
     return {
         f"{key}_rank_low": held.low if held else None,
         f"{key}_rank_high": held.high if held else None,
-        f"{key}_rank_held": held.held if held else None,
+        f"{key}_rank_provisional": provisional,
     }
 
 

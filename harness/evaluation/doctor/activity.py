@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.evaluation.doctor.check import Check, percent
-from harness.evaluation.noise import OTHER_LOAD_SHARE, STEAL_SHARE
+from harness.evaluation.noise import TAKEN_SHARE
 from harness.probes.telemetry import Monitor
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.probes.telemetry import Reading
     from harness.records import Conditions
 
+STEAL_SHARE = 0.01
+"""Of our CPUs, from which on the hypervisor's gifts to others are worth a warning beforehand."""
 NAMED_PROCESSES = 3
 NAMED_SHARE = 0.03
 """Of one CPU, from which on a process is named."""
@@ -96,7 +98,7 @@ def check_other_load(machine: Machine, before: Activity, after: Activity) -> Che
     finding = f"they take {percent(seen.other_load)} of {machine.threads} CPUs now"
     if hogs:
         finding += f"; of one CPU: {', '.join(hogs)}"
-    if seen.other_load < OTHER_LOAD_SHARE:
+    if seen.other_load < TAKEN_SHARE:
         return Check(name=name, state="ok", finding=finding)
     advice = "End what need not run now; times taken meanwhile get the notice other-load."
     return Check(name=name, state="warning", finding=finding, advice=advice)

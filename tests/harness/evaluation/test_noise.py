@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from harness.evaluation.noise import NOISES, noise_notices
+from harness.probes.latency import time_rounds, warm_up
+from harness.protocol import LatencyDesign
 from harness.records import Absent, Conditions, Latency, LatencySamples, Replicate
 
 STEADY = (1.00, 1.01, 0.99, 1.0, 1.02, 0.98, 1.01, 0.99, 1.0, 1.0)
@@ -70,7 +73,7 @@ def test_a_quiet_record_has_no_notices() -> None:
     assert messages(latency({}, {}, {})) == {}
 
 
-def test_every_kind_has_a_code_of_its_own_and_advice() -> None:
+def test_every_kind_has_a_code_of_its_own() -> None:
     assert [noise.code for noise in NOISES] == [
         "throttled",
         "other-load",
@@ -83,7 +86,6 @@ def test_every_kind_has_a_code_of_its_own_and_advice() -> None:
         "too-short",
         "slow-first-run",
     ]
-    assert all(noise.advice.endswith(".") for noise in NOISES)
 
 
 def test_the_guide_names_every_kind() -> None:
@@ -130,7 +132,7 @@ def test_other_load_counts_inputs_and_names_the_worst() -> None:
     busy = messages(one_image(conditions=conditions(other_load=0.25)))
     assert busy == {
         "other-load": "other processes took 25 % of the CPU time while inputs were timed; "
-        "5 % or more at 1 of 3 inputs, most at image1: 25 %"
+        "10 % or more at 1 of 3 inputs, most at image1: 25 %"
     }
     assert messages(one_image(conditions=conditions(other_load=0.04))) == {}
 
@@ -145,70 +147,165 @@ def test_load_is_averaged_over_inputs_too_short_to_be_judged_alone() -> None:
     }
 
 
-def test_steal_is_told_from_one_percent_on() -> None:
-    assert "steal" in messages(one_image(conditions=conditions(steal=0.01)))
-    assert messages(one_image(conditions=conditions(steal=0.009))) == {}
+def test_steal_is_told_from_one_in_twenty_on() -> None:
+    assert "steal" in messages(one_image(conditions=conditions(steal=0.05)))
+    assert messages(one_image(conditions=conditions(steal=0.04))) == {}
     assert messages(one_image(conditions=conditions(steal=None, other_load=None))) == {}
 
 
-def test_processes_that_differ_are_told_with_what_rounds_explain() -> None:
-    slow = samples(seconds=tuple(1.1 * second for second in STEADY))
+def test_one_input_that_others_disturbed_is_told() -> None:
+    quiet = samples("image0", conditions=conditions(seconds=90.0))
+    taken = samples("image1", conditions=conditions(other_load=0.1))
+    assert (
+        "10 % or more at 1 of 3 inputs"
+        in messages(latency({"images": (quiet, taken)}))["other-load"]
+    )
+
+
+def test_processes_that_differ_unusually_are_told() -> None:
+    slow = samples(seconds=tuple(2.2 * second for second in STEADY))
     assert messages(latency({}, {}, {"fixed": slow})) == {
-        "processes-differ": "the slowest process took 10 % more than the fastest at the fixed "
-        "input, where rounds within a process leave 2.1 % open"
+        "processes-differ": "the slowest process took 120 % more than the fastest at the fixed "
+        "input; 3 processes of a quiet machine rarely differ by more than 96.8 %"
     }
-    near = samples(seconds=tuple(1.03 * second for second in STEADY))
+    near = samples(seconds=tuple(1.5 * second for second in STEADY))
     assert messages(latency({}, {}, {"fixed": near})) == {}
 
 
-def test_drift_of_one_input_is_named_with_its_process() -> None:
-    rising = samples(seconds=tuple(np.linspace(1, 1.2, 20)))
-    seen = messages(latency({}, {"fixed": rising}), target_half_width=0)
-    assert seen.pop("processes-differ")
+def rising(change: float, count: int = 20) -> tuple[float, ...]:
+    """Rounds that change evenly by a share."""
+    return tuple(np.linspace(1, 1 + change, count))
+
+
+def test_rounds_that_become_slower_drift() -> None:
+    seen = messages(latency({}, {"fixed": samples(seconds=rising(0.3))}), target_half_width=0)
     assert seen == {
-        "drift": "forwards drifted from the first to the second half of the rounds at 1 of 10 "
-        "inputs over 2 processes, most at the fixed input in process 1: by 10.1 % slower"
+        "drift": "forwards became slower while they were timed, at 1 of 10 inputs over 2 "
+        "processes, most at the fixed input in process 1; the second half of the rounds differs "
+        "from the first by 7.62 %"
     }
-    shuffled = samples(seconds=tuple(np.random.default_rng(0).permutation(np.linspace(1, 1.2, 20))))
-    assert "drift" not in messages(latency({}, {"fixed": shuffled}))
+    # Medians of halves: 1.071 and 1.229 beside 1.000 of the other process.
+    shuffled = np.random.default_rng(0).permutation(rising(0.3))
+    assert messages(latency({"fixed": samples(seconds=tuple(shuffled))})) == {}
 
 
-def test_a_trend_common_to_all_inputs_is_told_together() -> None:
+def test_rounds_that_become_faster_ask_for_more_warm_up() -> None:
     noise = np.random.default_rng(0).normal(scale=0.02, size=(50, 6))
-    falling = np.linspace(1.08, 1, 6) + noise
+    falling = np.linspace(1.15, 1, 6) + noise
     images = tuple(samples(f"image{i}", seconds=tuple(row)) for i, row in enumerate(falling))
-    message = messages(latency({"images": images}))["drift"]
-    assert "over 51 of 51 inputs together" in message
-    assert message.endswith("% faster")
+    (notice,) = noise_notices(latency({"images": images}))
+    assert notice.code == "not-steady"
+    assert "at 50 of 51 inputs together" in notice.message
+    assert "--warmup" in notice.advice
 
 
-def test_a_warm_up_at_its_bound_is_told() -> None:
-    warming = (2.0, 1.8, 1.6, 1.5)
-    assert messages(one_image(steady=False, warmup_seconds=warming)) == {
-        "not-steady": "forwards still became faster when warm-up reached its bound at 1 of 3 "
-        "inputs; worst at image1: the last of 4 warm-up forwards took 1.50 times the median"
-    }
+def test_a_trend_that_hardly_moves_the_runtime_is_not_told() -> None:
+    images = (samples("image0", seconds=rising(-0.2)), *(samples(f"image{n}") for n in range(1, 9)))
+    assert messages(latency({"images": images})) == {}
 
 
-def test_a_wide_interval_is_told_unless_rounds_ended_by_it() -> None:
+@pytest.mark.parametrize("warming", [(2.0, 1.8, 1.6, 1.5), (1.0, 0.9, 0.31)])
+def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(
+    warming: tuple[float, ...],
+) -> None:
+    assert messages(one_image(steady=False, warmup_seconds=warming)) == {}
+
+
+@pytest.mark.parametrize(
+    ("ends", "advice"),
+    [
+        (("budget", "budget"), "Raise --budget, by which rounds ended."),
+        (("interval", "max-rounds"), "Raise --rounds, by which rounds ended."),
+        (("budget", "max-rounds"), "Raise --budget and --rounds, by which rounds ended."),
+    ],
+)
+def test_a_wide_interval_names_what_ended_the_rounds(ends: tuple[str, str], advice: str) -> None:
+    wide = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
+    mixed = (*wide[::2], *wide[1::2])
+    images = tuple(
+        samples(f"image{n}", seconds=mixed, stopped_by=end) for n, end in enumerate(ends)
+    )
+    (notice,) = noise_notices(latency({"images": images}))
+    assert notice.code == "wide-interval"
+    assert "the runtime over the images to 1" in notice.message
+    assert notice.advice == advice
+    asked = latency({"images": images})
+    assert messages(asked, target_half_width=0.3) == {}
+    assert messages(asked, target_half_width=0) == {}
+
+
+def test_an_interval_of_a_few_percent_is_less_than_the_next_process_is_off() -> None:
     wide = tuple(1 + 5 * (second - 1) for second in STEADY)
-    assert messages(one_image(seconds=wide, stopped_by="budget")) == {
-        "wide-interval": "half of the median's 95 % interval is above the target of 2 % at 1 of 3 "
-        "inputs, widest at image1: 5 %; ended by budget at 1"
-    }
-    assert messages(one_image(seconds=wide, stopped_by="interval")) == {}
-    assert messages(one_image(seconds=wide, stopped_by="budget"), target_half_width=0.06) == {}
-    assert messages(one_image(seconds=wide, stopped_by="budget"), target_half_width=0) == {}
+    assert messages(one_image(seconds=wide, stopped_by="budget")) == {}
 
 
-def test_outliers_are_told_from_one_in_a_hundred_on() -> None:
+def test_outliers_are_told_from_one_in_twenty_on() -> None:
     spiky = (*STEADY, 3.0)
-    assert messages(one_image(seconds=spiky)) == {
-        "outliers": "1 of 31 forwards lie more than 10 standard deviations off their median, "
-        "at 1 of 3 inputs; farthest at image1: by 200 % of it"
+    several = tuple(samples(f"image{n}", seconds=spiky) for n in range(3))
+    assert messages(latency({"images": several})) == {
+        "outliers": "3 of 43 forwards lie more than 10 standard deviations off their median, "
+        "at 3 of 4 inputs; farthest at image0: by 200 % of it"
     }
+    assert messages(one_image(seconds=spiky)) == {}
     crowd = tuple(samples(f"image{index}") for index in range(10))
-    assert messages(latency({"images": (*crowd, samples("spiky", seconds=spiky))})) == {}
+    assert messages(latency({"images": (*crowd, *several)})) == {}
+
+
+def test_effects_are_not_told_beside_their_cause() -> None:
+    busy = conditions(other_load=0.5)
+    slower = samples(seconds=rising(0.3), conditions=busy)
+    assert list(messages(latency({"fixed": slower}))) == ["other-load"]
+
+
+def honest_rounds(rng: np.random.Generator, count: int, seconds: float) -> np.ndarray:
+    """Rounds as quiet machines have them: noise, speeds that last, and interruptions of 10 ms."""
+    resembling = rng.normal(size=count)
+    for index in range(1, count):
+        resembling[index] = 0.6 * resembling[index - 1] + 0.8 * resembling[index]
+    # Once in two inputs the machine changes its speed for the rest of them.
+    speed = np.zeros(count)
+    speed[rng.integers(count) :] = rng.normal(scale=0.05) * (rng.random() < 0.5)
+    interrupted = 0.01 * (rng.random(count) < 0.01)
+    rounds: np.ndarray = seconds * np.exp(0.04 * resembling + speed) + interrupted
+    return rounds
+
+
+def honest_samples(rng: np.random.Generator, name: str, seconds: float) -> LatencySamples:
+    """One input, warmed up and timed by the default design."""
+    design = LatencyDesign()
+    scale = seconds * np.exp(rng.normal(scale=0.1))
+    cold = iter(1 + rng.uniform(0.2, 1.5) * 0.3 ** np.arange(90))
+    supply = iter(np.concatenate([honest_rounds(rng, 45, scale) for _ in range(2)]))
+    warmed = warm_up(lambda: next(supply) * next(cold), design)
+    timed = time_rounds(lambda _: next(supply), design)
+    return samples(
+        name,
+        warmup_seconds=warmed.seconds,
+        steady=warmed.steady,
+        seconds=timed.seconds,
+        stopped_by=timed.stopped_by,
+        conditions=conditions(other_load=rng.uniform(0, 0.03), steal=rng.uniform(0, 0.02)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "processes"), [(0.002, 1), (0.02, 1), (0.25, 1), (2.0, 1), (0.02, 3)]
+)
+def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(
+    seconds: float, processes: int
+) -> None:
+    runs = 150
+    rng = np.random.default_rng(int(1e4 * seconds) + processes)
+    seen: Counter[str] = Counter()
+    for _ in range(runs):
+        replicates = []
+        for _ in range(processes):
+            fixed = honest_samples(rng, "fixed", seconds)
+            images = tuple(honest_samples(rng, f"image{n}", seconds) for n in range(4))
+            cold = fixed.warmup_seconds[0] + 0.05
+            replicates.append({"fixed": fixed, "images": images, "cold_start_seconds": cold})
+        seen.update(list(messages(latency(*replicates))))
+    assert {code: count for code, count in seen.items() if count >= 0.05 * runs} == {}
 
 
 @pytest.mark.parametrize(("clock", "limit"), [("monotonic", 5e-6), ("cuda-event", 5e-5)])
@@ -222,10 +319,16 @@ def test_forwards_too_short_for_their_clock_are_told(clock: str, limit: float) -
 
 
 def test_a_cold_start_is_told_where_most_processes_have_it() -> None:
-    cold = {"cold_start_seconds": 2.5}
+    cold = {"cold_start_seconds": 3.5}
     assert messages(latency(cold)) == {
-        "slow-first-run": "the first forward of a process took 2500.0 ms, 2.5 times the median at "
-        "the same input; it is in the cold start, not in the runtime"
+        "slow-first-run": "the first forward of a process took 2.5 s more than the median at the "
+        "same input, 3.5 times as long; it is in the cold start, not in the runtime"
     }
+    assert messages(latency({"cold_start_seconds": 2.5})) == {}
     assert "at worst of 3 processes" in messages(latency({}, cold, cold))["slow-first-run"]
     assert messages(latency({}, {}, cold)) == {}
+
+
+def test_a_few_milliseconds_of_cold_start_are_not_told() -> None:
+    short = samples(seconds=tuple(0.002 * second for second in STEADY))
+    assert messages(latency({"fixed": short, "cold_start_seconds": 0.03})) == {}

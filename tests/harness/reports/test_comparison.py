@@ -339,7 +339,22 @@ def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> N
     assert [row["psnr_y"] for row in rows] == ["32.209601", ""]
     assert rows[0]["runtime_images"] == "0.02"
     assert (rows[0]["runtime_images_low"], rows[0]["runtime_images_high"]) == ("0.01", "0.03")
+    # Its processes are not recorded.
+    assert rows[0]["runtime_images_provisional"] == "True"
     assert rows[1]["missing"] == "psnr_y: not run; runtime_images: not run"
+
+
+def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
+    rows = [make_run(name, {"runtime_images": value}) for name, value in (("a", 1), ("b", 2))]
+    interval = Interval(low=0.9, high=1.1, confidence=0.95, method="bootstrap")
+    of_rounds = {"runtime_images": Value(value=1.0, interval=interval)}
+    rows[0] = rows[0].model_copy(update={"values": {**rows[0].values, **of_rounds}})
+    table = compare(rows, columns=("runtime_images",))
+    for name in "ab":
+        figure = cell(table, name, "runtime_images", "set5")
+        assert isinstance(figure, Figure)
+        assert (figure.provisional, figure.place, figure.interval) == (True, None, None)
+    assert any("No runtime is marked as best" in note.text for note in table.notes)
 
 
 def test_what_is_taken_on_images_is_known_to_be() -> None:
