@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -161,6 +162,10 @@ class TrustDesign(Frozen):
     extra_cpus: Annotated[float, Field(ge=0)] = 0.5
 
 
+PROCESSES_OF_RACE: Final = 4
+"""The fewest processes of a race that uses all its pairs."""
+
+
 class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.
 
@@ -172,7 +177,7 @@ class PairDesign(Frozen):
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.
-        pairs_per_process: after which a fresh process takes over.
+        pairs_per_process: after which a fresh process takes over; see ``process_pairs``.
         self_pairs_per_process: of them a copy of the baseline against the baseline.
         first_look: pairs before the first look.
         look_every: pairs between looks.
@@ -198,6 +203,14 @@ class PairDesign(Frozen):
     self_check_half_width: Annotated[float, Field(gt=0, lt=1)] = 0.015
     self_check_bias: Annotated[float, Field(ge=0, lt=1)] = 0.005
     max_other_load: Annotated[float, Field(ge=0)] = 0.1
+
+    @property
+    def process_pairs(self) -> int:
+        """Pairs of each process: at most a quarter of all.
+
+        The order of loading cancels between two processes, that of the self-check within four.
+        """
+        return min(self.pairs_per_process, math.ceil(self.max_pairs / PROCESSES_OF_RACE))
 
 
 class Protocol(Frozen):

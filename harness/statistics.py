@@ -12,10 +12,12 @@ from harness.errors import MeasurementError
 from harness.records import Absent, Interval, PairedEstimate, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from harness.protocol import PairDesign
-    from harness.records import RaceRecord, RaceVerdict
+    from harness.records import PairedProcess, RaceRecord, RaceVerdict
+
+    Pair = tuple[float, float]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -169,12 +171,77 @@ def rank_interval(samples: Sequence[float], z: float) -> Interval | None:
     )
 
 
-def estimate_ratio(pairs: Sequence[tuple[float, float]], z: float) -> PairedEstimate | Absent:
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """Pairs of a race in which the order of loading cancels.
+
+    Attributes:
+        pairs: (candidate, baseline) in seconds: geometric means of two timed pairs each.
+        self_pairs: (copy of the baseline, baseline), likewise.
+        judged: pairs that were timed and not set aside, with or without a counterpart.
+        set_aside: pairs that were set aside.
+    """
+
+    pairs: tuple[Pair, ...]
+    self_pairs: tuple[Pair, ...]
+    judged: int
+    set_aside: int
+
+
+def cross(processes: Sequence[PairedProcess]) -> Crossed:
+    """Combine pairs so that the order in which networks were loaded cancels.
+
+    What is loaded first may be slower by about 1 %. Each pair of a process that loaded the
+    candidate first is combined with one of a process that loaded the baseline first: the
+    geometric mean of both ratios is free of any such factor. The copy of the baseline is always
+    loaded last, so a self-check pair is combined with the inverse of one from the next process
+    of the same order. Pairs without a counterpart wait for the next process.
+    """
+    first = [process for process in processes if process.loaded_first == "candidate"]
+    second = [process for process in processes if process.loaded_first == "baseline"]
+    self_pairs = [
+        pair
+        for alike in (first, second)
+        for pair in _means(
+            _judged(alike[::2], twins=True),
+            [(theirs, twin) for twin, theirs in _judged(alike[1::2], twins=True)],
+        )
+    ]
+    judged = len(_judged(processes))
+    return Crossed(
+        pairs=tuple(_means(_judged(first), _judged(second))),
+        self_pairs=tuple(self_pairs),
+        judged=judged,
+        set_aside=sum(len(b.pairs) for process in processes for b in process.batches) - judged,
+    )
+
+
+def _judged(processes: Sequence[PairedProcess], *, twins: bool = False) -> list[Pair]:
+    """Pairs that were not set aside, in order."""
+    return [
+        pair
+        for process in processes
+        for batch in process.batches
+        if batch.set_aside is None
+        for pair in (batch.self_pairs if twins else batch.pairs)
+    ]
+
+
+def _means(ones: Sequence[Pair], others: Sequence[Pair]) -> Iterator[Pair]:
+    """Geometric means of the first of both, of the second of both and so on."""
+    for one, other in zip(ones, others, strict=False):
+        yield math.sqrt(one[0] * other[0]), math.sqrt(one[1] * other[1])
+
+
+def estimate_ratio(
+    pairs: Sequence[Pair], z: float, *, timed_each: int = 1
+) -> PairedEstimate | Absent:
     """Median of the log-ratios of pairs and its rank interval, both as ratios.
 
     Args:
         pairs: (numerator, denominator) in seconds.
         z: half-width of the interval in standard deviations of the rank.
+        timed_each: timed pairs that each of them combines.
 
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
@@ -186,12 +253,13 @@ def estimate_ratio(pairs: Sequence[tuple[float, float]], z: float) -> PairedEsti
     ratios = [math.log(numerator / denominator) for numerator, denominator in pairs]
     interval = rank_interval(ratios, z)
     if interval is None:
-        return Absent(kind="failed", reason=f"{len(pairs)} pairs are too few for an interval")
+        timed = len(pairs) * timed_each
+        return Absent(kind="failed", reason=f"{timed} pairs are too few for an interval")
     bounds = {"low": math.exp(interval.low), "high": math.exp(interval.high)}
     return PairedEstimate(
         ratio=math.exp(float(np.median(ratios))),
         interval=interval.model_copy(update=bounds),
-        pairs=len(pairs),
+        pairs=len(pairs) * timed_each,
     )
 
 
@@ -207,14 +275,27 @@ def pairs_to_look(judged: int, design: PairDesign) -> int:
     return design.look_every - (judged - design.first_look) % design.look_every
 
 
+def judge_race(processes: Sequence[PairedProcess], design: PairDesign) -> Judgement | None:
+    """The sequential rule of a race, from what its processes timed so far; see ``judge``."""
+    crossed = cross(processes)
+    return judge(
+        crossed.pairs,
+        crossed.self_pairs,
+        design,
+        set_aside=crossed.set_aside,
+        timed=crossed.judged,
+    )
+
+
 def judge(
-    pairs: Sequence[tuple[float, float]],
-    self_pairs: Sequence[tuple[float, float]],
+    pairs: Sequence[Pair],
+    self_pairs: Sequence[Pair],
     design: PairDesign,
     *,
     set_aside: int = 0,
+    timed: int | None = None,
 ) -> Judgement | None:
-    """The sequential rule of a race, from the pairs so far.
+    """The sequential rule of a race, from pairs.
 
     With d the design's decision and the lines 1 + d and 1 / (1 + d), the candidate is slower
     if its interval lies above both, faster if below both, unchanged if between them. Nothing
@@ -225,6 +306,8 @@ def judge(
         self_pairs: (copy of the baseline, baseline) seconds, likewise.
         design: when to look and where the lines are.
         set_aside: pairs that were timed beside these and may not be judged.
+        timed: pairs that were timed and may be judged, where those given combine two each; None
+            where those given are the timed ones.
 
     Returns:
         None to go on; ``inconclusive`` where all pairs of the design are used up.
@@ -232,13 +315,16 @@ def judge(
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
     """
-    used_up = len(pairs) + set_aside >= design.max_pairs
-    beyond = len(pairs) - design.first_look
-    if not used_up and (beyond < 0 or beyond % design.look_every):
+    each = 1 if timed is None else 2
+    judged = len(pairs) if timed is None else timed
+    used_up = judged + set_aside >= design.max_pairs
+    beyond = judged - design.first_look
+    few = len(pairs) * each < design.first_look
+    if not used_up and (few or beyond % design.look_every):
         return None
-    estimate = estimate_ratio(pairs, design.z)
-    self_check = estimate_ratio(self_pairs, design.z)
-    doubt = _doubt(self_check, design)
+    estimate = estimate_ratio(pairs, design.z, timed_each=each)
+    self_check = estimate_ratio(self_pairs, design.z, timed_each=each)
+    doubt = doubt_of(self_check, design)
     verdict, reason = _verdict(estimate, design)
     if doubt is None and verdict != "inconclusive":
         return Judgement(verdict, reason, estimate, self_check)
@@ -246,9 +332,8 @@ def judge(
         return None
     reason = doubt or reason
     if set_aside:
-        timed = len(pairs) + set_aside
-        aside = f"{set_aside} of {timed} pairs were set aside"
-        reason = f"{aside}; `esrbench doctor` tells why" if not pairs else f"{reason}; {aside}"
+        aside = f"{set_aside} of {judged + set_aside} pairs were set aside"
+        reason = f"{reason}; {aside}" if judged else f"{aside}; `esrbench doctor` tells why"
     return Judgement("inconclusive", reason, estimate, self_check)
 
 
@@ -260,7 +345,7 @@ def regressed(record: RaceRecord) -> bool | None:
     Returns:
         None where the self-check forbids to judge, or the interval holds the line.
     """
-    if isinstance(record.estimate, Absent) or _doubt(record.self_check, record.design):
+    if isinstance(record.estimate, Absent) or doubt_of(record.self_check, record.design):
         return None
     line = 1 + record.design.decision
     if record.estimate.interval.low > line:
@@ -285,7 +370,7 @@ def _verdict(estimate: PairedEstimate | Absent, design: PairDesign) -> tuple[Rac
     return "inconclusive", f"the interval {low:.4f} to {high:.4f} holds {line:.4f}"
 
 
-def _doubt(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
+def doubt_of(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
     """Why the baseline against its own copy forbids to judge, or None."""
     if isinstance(self_check, Absent):
         return f"the self-check has no interval: {self_check.reason}"

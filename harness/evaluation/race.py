@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.catalog.networks import resolve_weights
@@ -21,7 +22,7 @@ from harness.probes.inputs import fixed_lr
 from harness.probes.telemetry import throttled
 from harness.protocol import PairDesign, digest_of
 from harness.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
-from harness.statistics import Judgement, judge, pairs_to_look
+from harness.statistics import Judgement, judge_race, pairs_to_look
 from harness.store import record_id
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from harness.isolation.session import WorkerSession
     from harness.isolation.wall import Wall
     from harness.protocol import Protocol
-    from harness.records import Conditions
+    from harness.records import Conditions, RaceSide
 
 OnPairs = Callable[[int, int], None]
 """Called with the pairs timed so far and the most there will be."""
@@ -132,7 +133,7 @@ class _Race:
     wall: Wall
     on_pairs: OnPairs
     processes: list[PairedProcess] = field(default_factory=list)
-    judged: list[PairedBatch] = field(default_factory=list)
+    judged: int = 0
     timed: int = 0
     ready: tuple[Ready, Ready] | None = None
 
@@ -153,10 +154,10 @@ class _Race:
         batches: list[PairedBatch] = []
         judgement: Judgement | None = None
         done = self_done = 0
-        while judgement is None and done < self.design.pairs_per_process:
+        while judgement is None and done < self.design.process_pairs:
             count = min(
-                pairs_to_look(sum(len(batch.pairs) for batch in self.judged), self.design),
-                self.design.pairs_per_process - done,
+                pairs_to_look(self.judged, self.design),
+                self.design.process_pairs - done,
                 self.design.max_pairs - self.timed,
             )
             # The self-check keeps pace with the pairs, whatever the batches are.
@@ -168,30 +169,35 @@ class _Race:
             self.timed += count
             batches.append(batch)
             if batch.set_aside is None:
-                self.judged.append(batch)
+                self.judged += count
             self.on_pairs(self.timed, self.design.max_pairs)
-            judgement = self._judge()
-        self.processes.append(PairedProcess(cpus=cpus, batches=tuple(batches)))
+            process = PairedProcess(loaded_first=self._first, cpus=cpus, batches=tuple(batches))
+            judgement = judge_race([*self.processes, process], self.design)
+        self.processes.append(process)
         return judgement
+
+    @property
+    def _first(self) -> RaceSide:
+        """Who is loaded first in the process under way; it alternates."""
+        return "baseline" if len(self.processes) % 2 else "candidate"
 
     def _load(self, session: WorkerSession) -> tuple[int, ...]:
         """Load both networks, and have each make a forward so that a failure has a name."""
-        entry = self.candidate
-        try:
-            ours = session.load(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
-            )
-            session.upscale(fixed_lr(self.protocol), "fixed")
-        except WorkerError as error:
-            raise error.said_of(f"candidate {entry.descriptor.name}") from None
-        entry = self.baseline
-        try:
-            theirs = session.load_baseline(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
-            )
-        except WorkerError as error:
-            raise error.said_of(f"baseline {entry.descriptor.name}") from None
-        ready = (ours, theirs)
+        entries: dict[RaceSide, Entry] = {"candidate": self.candidate, "baseline": self.baseline}
+        second: RaceSide = "candidate" if self._first == "baseline" else "baseline"
+        found: dict[RaceSide, Ready] = {}
+        for side in (self._first, second):
+            entry = entries[side]
+            load = partial(session.load_second, side=side) if side == second else session.load
+            try:
+                found[side] = load(
+                    entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+                )
+                if side == self._first:
+                    session.upscale(fixed_lr(self.protocol), "fixed")
+            except WorkerError as error:
+                raise error.said_of(f"{side} {entry.descriptor.name}") from None
+        ready = (found["candidate"], found["baseline"])
         if self.ready is None:
             self.ready = ready
         for entry, first, now in zip(
@@ -200,7 +206,7 @@ class _Race:
             if first.code_sha256 != now.code_sha256:
                 message = f"the code of {entry.descriptor.name} changed during the race"
                 raise MeasurementError(message, advice="Race again and leave its files alone.")
-        return ours.cpus
+        return found["candidate"].cpus
 
     def _time(
         self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
@@ -225,11 +231,6 @@ class _Race:
             conditions=timed.conditions,
             set_aside=disturbance(timed.conditions, self.design),
         )
-
-    def _judge(self) -> Judgement | None:
-        pairs = [pair for batch in self.judged for pair in batch.pairs]
-        self_pairs = [pair for batch in self.judged for pair in batch.self_pairs]
-        return judge(pairs, self_pairs, self.design, set_aside=self.timed - len(pairs))
 
     def _record(self, judgement: Judgement, created: datetime, seconds: float) -> RaceRecord:
         if self.ready is None:

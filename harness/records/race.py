@@ -13,6 +13,7 @@ from harness.records.timing import Conditions
 from harness.records.values import Absent, Count, Interval, Notice, Seconds, Sha256
 
 RaceVerdict = Literal["faster", "slower", "unchanged", "inconclusive"]
+RaceSide = Literal["candidate", "baseline"]
 Pair = tuple[Seconds, Seconds]
 
 
@@ -38,10 +39,13 @@ class PairedProcess(Frozen):
     """What one fresh process timed.
 
     Attributes:
+        loaded_first: which network was loaded, and made its first forward, before the other; the
+            copy of the baseline comes last. It alternates from process to process.
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
         batches: in order.
     """
 
+    loaded_first: RaceSide = "candidate"
     cpus: tuple[Count, ...]
     batches: Annotated[tuple[PairedBatch, ...], Field(min_length=1)]
 
@@ -52,7 +56,7 @@ class PairedEstimate(Frozen):
     Attributes:
         ratio: 1.05 means 5 % slower than the baseline.
         interval: of the ratio.
-        pairs: number of pairs.
+        pairs: number of pairs that it rests on.
     """
 
     ratio: Annotated[float, Field(gt=0)]
@@ -65,8 +69,8 @@ class RaceRecord(Frozen):
 
     Attributes:
         regime: this one. The other, ``fresh-processes``, is that of ``RunRecord``.
-        estimate: candidate over baseline, of the judged pairs; absent where they are too few
-            for an interval.
+        estimate: candidate over baseline, of the judged pairs, free of the order of loading as
+            ``harness.statistics.cross`` says; absent where they are too few for an interval.
         self_check: copy of the baseline over the baseline, from the same batches, likewise.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.

@@ -9,15 +9,21 @@ from harness.protocol import Protocol
 from harness.records import Absent
 from harness.regression.bench import COUNTED_INPUT
 from harness.regression.comparison import compare
-from harness.regression.figures import Measured, entry_key, parse_key, terms_of
-from harness.regression.runtime import compare_ratio
+from harness.regression.figures import (
+    Measured,
+    differing_ratio_terms,
+    entry_key,
+    parse_key,
+    terms_of,
+)
+from harness.regression.runtime import compare_ratio, incomparable_ratio, terms_here
 from harness.regression.verdicts import RUNTIME, Finding, GateReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.regression.baseline import Baseline
-    from harness.regression.bench import Bench, Key
+    from harness.regression.bench import Bench, Key, Request
     from harness.regression.figures import RuntimeRatio
     from harness.regression.measurement import Subject
 
@@ -158,8 +164,6 @@ def _ratio(
         reason = f"the reference {kept.reference} cannot be measured"
     elif now.figures.counts.get("macs_aten") != reference.counts.get("macs_aten"):
         reason = f"the reference {kept.reference} is another: its macs_aten differ"
-    elif kept.device != bench.request.device:
-        reason = f"device: {kept.device} then, {bench.request.device} now"
     if reason is not None:
         return Finding(
             entry=name,
@@ -170,6 +174,9 @@ def _ratio(
             reason=reason,
             advice="Run `esrbench baseline update` for both.",
         )
+    differing = _differing(kept, bench.request)
+    if differing:
+        return incomparable_ratio(name, kept, differing, scale)
     descriptor = bench.registry.get(name)
     record = bench.race_ratio(
         descriptor,
@@ -180,6 +187,15 @@ def _ratio(
         threads=bench.request.threads or kept.threads,
     )
     return compare_ratio(name, kept, record, scale)
+
+
+def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
+    """Terms that are known to differ before anything is timed; a GPU's show only afterwards."""
+    if kept.device != request.device:
+        return [f"device: {kept.device} then, {request.device} now"]
+    if kept.device == "cuda":
+        return []
+    return differing_ratio_terms(kept, terms_here(kept, request.threads))
 
 
 def _size(text: str | None) -> tuple[int, int]:
