@@ -202,10 +202,10 @@ class RecordedWorkers:
         """Nothing ends."""
 
     def load(self, *_: Any, **__: Any) -> Ready:
-        """The candidate."""
+        """A network."""
         return Ready(parameters=1, threads=1, cpus=(), accelerator=None, code_sha256=None)
 
-    load_baseline = load
+    load_second = load
 
     def upscale(self, lr: npt.NDArray[np.uint8], *_: Any) -> npt.NDArray[np.uint8]:
         """Nobody looks at it."""

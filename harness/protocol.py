@@ -162,10 +162,6 @@ class TrustDesign(Frozen):
     extra_cpus: Annotated[float, Field(ge=0)] = 0.5
 
 
-PROCESSES_OF_RACE: Final = 4
-"""The fewest processes of a race that uses all its pairs."""
-
-
 class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.
 
@@ -178,7 +174,7 @@ class PairDesign(Frozen):
     Attributes:
         discarded_pairs: warm-up pairs of each process.
         pairs_per_process: after which a fresh process takes over; see ``process_pairs``.
-        self_pairs_per_process: of them a copy of the baseline against the baseline.
+        self_pairs_per_process: as many of one copy of the baseline and another beside them.
         first_look: pairs before the first look.
         look_every: pairs between looks.
         max_pairs: pairs, judged or not, after which the race is inconclusive.
@@ -206,11 +202,8 @@ class PairDesign(Frozen):
 
     @property
     def process_pairs(self) -> int:
-        """Pairs of each process: at most a quarter of all.
-
-        The order of loading cancels between two processes, that of the self-check within four.
-        """
-        return min(self.pairs_per_process, math.ceil(self.max_pairs / PROCESSES_OF_RACE))
+        """Pairs of each process: at most half of all, since two orders of loading are needed."""
+        return min(self.pairs_per_process, math.ceil(self.max_pairs / 2))
 
 
 class Protocol(Frozen):

@@ -177,7 +177,7 @@ class Crossed:
 
     Attributes:
         pairs: (candidate, baseline) in seconds: geometric means of two timed pairs each.
-        self_pairs: (copy of the baseline, baseline), likewise.
+        self_pairs: (copy of the baseline, another copy), likewise.
         judged: pairs that were timed and not set aside, with or without a counterpart.
         set_aside: pairs that were set aside.
     """
@@ -193,37 +193,28 @@ def cross(processes: Sequence[PairedProcess]) -> Crossed:
 
     What is loaded first may be slower by about 1 %. Each pair of a process that loaded the
     candidate first is combined with one of a process that loaded the baseline first: the
-    geometric mean of both ratios is free of any such factor. The copy of the baseline is always
-    loaded last, so a self-check pair is combined with the inverse of one from the next process
-    of the same order. Pairs without a counterpart wait for the next process.
+    geometric mean of both ratios is free of any such factor. So are self-check pairs, whose
+    copies change places likewise. Pairs without a counterpart wait for the next process.
     """
     first = [process for process in processes if process.loaded_first == "candidate"]
     second = [process for process in processes if process.loaded_first == "baseline"]
-    self_pairs = [
-        pair
-        for alike in (first, second)
-        for pair in _means(
-            _judged(alike[::2], twins=True),
-            [(theirs, twin) for twin, theirs in _judged(alike[1::2], twins=True)],
-        )
-    ]
     judged = len(_judged(processes))
     return Crossed(
         pairs=tuple(_means(_judged(first), _judged(second))),
-        self_pairs=tuple(self_pairs),
+        self_pairs=tuple(_means(_judged(first, copies=True), _judged(second, copies=True))),
         judged=judged,
         set_aside=sum(len(b.pairs) for process in processes for b in process.batches) - judged,
     )
 
 
-def _judged(processes: Sequence[PairedProcess], *, twins: bool = False) -> list[Pair]:
+def _judged(processes: Sequence[PairedProcess], *, copies: bool = False) -> list[Pair]:
     """Pairs that were not set aside, in order."""
     return [
         pair
         for process in processes
         for batch in process.batches
         if batch.set_aside is None
-        for pair in (batch.self_pairs if twins else batch.pairs)
+        for pair in (batch.self_pairs if copies else batch.pairs)
     ]
 
 
@@ -303,7 +294,7 @@ def judge(
 
     Args:
         pairs: (candidate, baseline) seconds, those to be judged.
-        self_pairs: (copy of the baseline, baseline) seconds, likewise.
+        self_pairs: (copy of the baseline, another copy) seconds, likewise.
         design: when to look and where the lines are.
         set_aside: pairs that were timed beside these and may not be judged.
         timed: pairs that were timed and may be judged, where those given combine two each; None
@@ -371,7 +362,7 @@ def _verdict(estimate: PairedEstimate | Absent, design: PairDesign) -> tuple[Rac
 
 
 def doubt_of(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
-    """Why the baseline against its own copy forbids to judge, or None."""
+    """Why the race of two copies of the baseline forbids to judge, or None."""
     if isinstance(self_check, Absent):
         return f"the self-check has no interval: {self_check.reason}"
     interval = self_check.interval

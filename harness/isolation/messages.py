@@ -41,7 +41,7 @@ class Load(Frozen):
 
 
 class LoadSecond(Frozen):
-    """Load a second network to race, and then a copy of the baseline; fields as of ``Load``.
+    """Load a second network to race, and then two copies of the baseline; fields as of ``Load``.
 
     Attributes:
         side: which of the two the second network is; the first is the other one.
@@ -61,10 +61,10 @@ class TimePairs(Frozen):
 
     Attributes:
         count: pairs.
-        self_count: pairs of the baseline and its copy, interleaved with them.
+        self_count: pairs of two copies of the baseline, interleaved with them.
         discard: pairs of either kind that are made before, to warm up.
         candidate_first: in the first pair; alternates.
-        twin_first: the copy goes first in the first pair of its own; alternates.
+        twin_first: the one copy goes first in the first pair of copies; alternates.
     """
 
     command: Literal["time-pairs"] = "time-pairs"

@@ -61,7 +61,10 @@ class Contender:
 
 
 class Pairing:
-    """The candidate, the baseline and a copy of the baseline.
+    """The candidate, the baseline and two copies of the baseline.
+
+    What is loaded first may be slower, so the copies are loaded in the order of the two networks:
+    a process that exchanges these exchanges the copies as well.
 
     Args:
         first: the network that the worker loaded at its start.
@@ -76,13 +79,13 @@ class Pairing:
         self.device = device
         self.protocol = request.protocol
         second, self._ready = self._load(request)
+        # Copies are loaded anew, since a network in the policy's form need not permit copying.
         if request.side == "baseline":
             self.candidate, self.baseline = first, second
-            self.twin, _ = self._load(request)
+            self.twin, self.other = self._load(request)[0], self._load(request)[0]
         else:
             self.candidate, self.baseline = second, first
-            # It is loaded anew, since a network in the policy's form need not permit copies.
-            self.twin, _ = self._load(first_request)
+            self.other, self.twin = self._load(first_request)[0], self._load(first_request)[0]
 
     def ready(self) -> Ready:
         """What the evaluator records of the second network."""
@@ -125,7 +128,7 @@ class Pairing:
         return adapt_input(pixels, self.protocol.forward)
 
     def time(self, request: TimePairs, monitor: Monitor, beat: Callable[[], None]) -> PairsTimed:
-        """Time the candidate against the baseline, and the baseline's copy against it.
+        """Time the candidate against the baseline, and the copies against each other.
 
         A batch on the CPU too short for the kernel to tell the load is followed by waiting until
         it can.
@@ -147,10 +150,12 @@ class Pairing:
             ours = _named(us, partial(self.candidate.network, ours_input))
             theirs = _named(them, partial(self.baseline.network, theirs_input))
             twin = _named(them, partial(self.twin.network, theirs_input))
+            other = _named(them, partial(self.other.network, theirs_input))
             guards: dict[Callable[[], object], PolicyGuard] = {
                 ours: self.candidate.guard,
                 theirs: self.baseline.guard,
                 twin: self.twin.guard,
+                other: self.other.guard,
             }
 
             def verify(forward: Callable[[], object]) -> None:
@@ -160,10 +165,13 @@ class Pairing:
                     raise ContenderError(us if forward is ours else them, error) from error
                 beat()
 
-            for first, goes_first in ((ours, request.candidate_first), (twin, request.twin_first)):
+            for one, another, goes_first in (
+                (ours, theirs, request.candidate_first),
+                (twin, other, request.twin_first),
+            ):
                 time_pairs(
-                    first,
-                    theirs,
+                    one,
+                    another,
                     self.device,
                     count=request.discard,
                     candidate_first=goes_first,
@@ -173,7 +181,7 @@ class Pairing:
             times = time_batch(
                 ours,
                 theirs,
-                twin,
+                (twin, other),
                 self.device,
                 count=request.count,
                 self_count=request.self_count,

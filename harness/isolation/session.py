@@ -206,7 +206,7 @@ class WorkerSession:
         protocol: Protocol,
         side: RaceSide,
     ) -> Ready:
-        """Build a second network, then a copy of the baseline; each makes a forward."""
+        """Build a second network, then two copies of the baseline; each makes a forward."""
         request = partial(LoadSecond, side=side)
         return self._load(request, descriptor, scale, weights, protocol)
 

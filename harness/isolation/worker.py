@@ -207,7 +207,7 @@ class Worker:
         return MEMORY.dump_json(self.device.end_memory_pass(self.images))
 
     def load_second(self, request: LoadSecond) -> Ready:
-        """Load a second network beside the first, and a copy of the baseline."""
+        """Load a second network beside the first, and two copies of the baseline."""
         first = Contender(self.descriptor.name, self.network, self.guard, self.conversion)
         self.pairing = Pairing(first, self.load, request, self.device)
         return self.pairing.ready()

@@ -23,8 +23,9 @@ class PairedBatch(Frozen):
     Attributes:
         pairs: (candidate, baseline) seconds; counted through the batches of a process, the
             candidate goes first in even pairs of even processes and in odd pairs of odd ones.
-        self_pairs: (copy of the baseline, baseline) seconds, interleaved with ``pairs``; the
-            copy goes first by the same rule, counted by itself.
+        self_pairs: (copy of the baseline, another copy) seconds, interleaved with ``pairs``; the
+            one copy goes first by the same rule, counted by itself. In records of 0.1 the other
+            is the baseline itself.
         conditions: of the machine meanwhile.
         set_aside: why none of these pairs is judged, or None where they are.
     """
@@ -39,8 +40,8 @@ class PairedProcess(Frozen):
     """What one fresh process timed.
 
     Attributes:
-        loaded_first: which network was loaded, and made its first forward, before the other; the
-            copy of the baseline comes last. It alternates from process to process.
+        loaded_first: which network was loaded, and made its first forward, before the other.
+            It alternates from process to process, and the order of the copies with it.
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
         batches: in order.
     """
@@ -71,7 +72,7 @@ class RaceRecord(Frozen):
         regime: this one. The other, ``fresh-processes``, is that of ``RunRecord``.
         estimate: candidate over baseline, of the judged pairs, free of the order of loading as
             ``harness.statistics.cross`` says; absent where they are too few for an interval.
-        self_check: copy of the baseline over the baseline, from the same batches, likewise.
+        self_check: one copy of the baseline over another, from the same batches, likewise.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.
         reason: why this verdict, in words with figures.

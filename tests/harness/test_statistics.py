@@ -10,11 +10,13 @@ from scipy.stats import binom, norm
 
 from harness.errors import MeasurementError
 from harness.protocol import PairDesign
-from harness.records import Absent
+from harness.records import Absent, PairedBatch, PairedProcess
 from harness.statistics import (
+    cross,
     estimate_ratio,
     half_width,
     judge,
+    judge_race,
     mean_of_medians,
     median_value,
     pairs_to_look,
@@ -295,6 +297,54 @@ def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
     assert nothing is not None
     assert isinstance(nothing.estimate, Absent)
     assert nothing.reason.startswith("600 of 600 pairs were set aside")
+
+
+def process(
+    loaded_first: str, pairs: Pairs, self_pairs: Pairs | None = None, *, set_aside: str = ""
+) -> PairedProcess:
+    batch = PairedBatch(
+        pairs=tuple(pairs), self_pairs=tuple(self_pairs or ()), set_aside=set_aside or None
+    )
+    return PairedProcess.model_validate(
+        {"loaded_first": loaded_first, "cpus": (), "batches": (batch,)}
+    )
+
+
+def test_crossed_pairs_by_hand() -> None:
+    """Loading first costs 21 %: ratios of 1.21 * 1.5 and 1.5 / 1.21 have 1.5 as their mean."""
+    crossed = cross(
+        [
+            process("candidate", [(1.815, 1.0), (8.0, 2.0), (3.0, 3.0)], [(4.0, 1.0)]),
+            process("baseline", [(1.5, 1.21), (2.0, 8.0)], [(1.0, 4.0), (5.0, 5.0)]),
+            process("candidate", [(7.0, 7.0)], set_aside="others took 40 %"),
+        ]
+    )
+    assert [ours / theirs for ours, theirs in crossed.pairs] == pytest.approx([1.5, 1.0])
+    assert crossed.pairs[1] == pytest.approx((4.0, 4.0))
+    assert crossed.self_pairs == pytest.approx([(2.0, 2.0)])
+    # Of five judged pairs one waits for a counterpart.
+    assert (crossed.judged, crossed.set_aside) == (5, 1)
+
+
+def test_one_order_of_loading_alone_is_never_judged() -> None:
+    slow, fair = alternating(0.001, 1.5)[:30], alternating(0.001)[:15]
+    first, second = (process(side, slow, fair) for side in ("candidate", "baseline"))
+    assert judge_race([first] * 4, DESIGN) is None
+    # Two processes have 30 pairs of copies, in 15 means.
+    judgement = judge_race([first, second], DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == "slower"
+    assert not isinstance(judgement.estimate, Absent)
+    assert not isinstance(judgement.self_check, Absent)
+    assert (judgement.estimate.pairs, judgement.self_check.pairs) == (60, 30)
+
+
+def test_a_race_that_ended_with_one_order_says_what_it_lacks() -> None:
+    alone = [process("candidate", alternating(0.001)[:30], alternating(0.001)[:15])]
+    judgement = judge_race(alone, PairDesign(max_pairs=30))
+    assert judgement is not None
+    assert judgement.verdict == "inconclusive"
+    assert "0 pairs are too few for an interval" in judgement.reason
 
 
 def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:
