@@ -321,7 +321,7 @@ def test_crossed_pairs_by_hand() -> None:
     )
     assert [ours / theirs for ours, theirs in crossed.pairs] == pytest.approx([1.5, 1.0])
     assert crossed.pairs[1] == pytest.approx((4.0, 4.0))
-    assert crossed.self_pairs == pytest.approx([(2.0, 2.0)])
+    assert crossed.self_pairs == ((2.0, 2.0),)
     # Of five judged pairs one waits for a counterpart.
     assert (crossed.judged, crossed.set_aside) == (5, 1)
 
