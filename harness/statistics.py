@@ -12,7 +12,7 @@ from harness.errors import MeasurementError
 from harness.records import Absent, Interval, PairedEstimate, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from harness.protocol import PairDesign
     from harness.records import PairedProcess, RaceRecord, RaceVerdict
@@ -172,11 +172,11 @@ def rank_interval(samples: Sequence[float], z: float) -> Interval | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
+class Balanced:
     """Pairs of a race in which the order of loading cancels.
 
     Attributes:
-        pairs: (candidate, baseline) in seconds: geometric means of two timed pairs each.
+        pairs: (candidate, baseline) in seconds, as many of either order of loading.
         self_pairs: (copy of the baseline, another copy), likewise.
         judged: pairs that were timed and not set aside, with or without a counterpart.
         set_aside: pairs that were set aside.
@@ -188,20 +188,20 @@ class Crossed:
     set_aside: int
 
 
-def cross(processes: Sequence[PairedProcess]) -> Crossed:
-    """Combine pairs so that the order in which networks were loaded cancels.
+def balance(processes: Sequence[PairedProcess]) -> Balanced:
+    """Cancel what the order of loading does to the ratios of a race.
 
-    What is loaded first may be slower by about 1 %. Each pair of a process that loaded the
-    candidate first is combined with one of a process that loaded the baseline first: the
-    geometric mean of both ratios is free of any such factor. So are self-check pairs, whose
-    copies change places likewise. Pairs without a counterpart wait for the next process.
+    What is loaded first may be slower by about 1 %, so processes load in alternating order. Of
+    either order as many pairs are taken, and the ratios of either are multiplied by a factor,
+    reciprocal to the other's, that makes their medians equal. The median of all is then the
+    geometric mean of both medians, in which any effect of the order cancels.
     """
     first = [process for process in processes if process.loaded_first == "candidate"]
     second = [process for process in processes if process.loaded_first == "baseline"]
     judged = len(_judged(processes))
-    return Crossed(
-        pairs=tuple(_means(_judged(first), _judged(second))),
-        self_pairs=tuple(_means(_judged(first, copies=True), _judged(second, copies=True))),
+    return Balanced(
+        pairs=_aligned(_judged(first), _judged(second)),
+        self_pairs=_aligned(_judged(first, copies=True), _judged(second, copies=True)),
         judged=judged,
         set_aside=sum(len(b.pairs) for process in processes for b in process.batches) - judged,
     )
@@ -218,39 +218,47 @@ def _judged(processes: Sequence[PairedProcess], *, copies: bool = False) -> list
     ]
 
 
-def _means(ones: Sequence[Pair], others: Sequence[Pair]) -> Iterator[Pair]:
-    """Geometric means of the first of both, of the second of both and so on."""
-    for one, other in zip(ones, others, strict=False):
-        yield math.sqrt(one[0] * other[0]), math.sqrt(one[1] * other[1])
+def _aligned(ones: Sequence[Pair], others: Sequence[Pair]) -> tuple[Pair, ...]:
+    """As many pairs of both, the first of each, scaled so that their median ratios are equal."""
+    count = min(len(ones), len(others))
+    if not count:
+        return ()
+    ones, others = ones[:count], others[:count]
+    apart = float(np.median(_log_ratios(ones)) - np.median(_log_ratios(others)))
+    factor = math.exp(apart / 2)
+    return (
+        *((ours / factor, theirs) for ours, theirs in ones),
+        *((ours * factor, theirs) for ours, theirs in others),
+    )
 
 
-def estimate_ratio(
-    pairs: Sequence[Pair], z: float, *, timed_each: int = 1
-) -> PairedEstimate | Absent:
+def _log_ratios(pairs: Sequence[Pair]) -> list[float]:
+    if any(min(pair) <= 0 for pair in pairs):
+        raise MeasurementError(
+            "a forward took no time that the clock can tell", advice="Raise the input size."
+        )
+    return [math.log(numerator / denominator) for numerator, denominator in pairs]
+
+
+def estimate_ratio(pairs: Sequence[Pair], z: float) -> PairedEstimate | Absent:
     """Median of the log-ratios of pairs and its rank interval, both as ratios.
 
     Args:
         pairs: (numerator, denominator) in seconds.
         z: half-width of the interval in standard deviations of the rank.
-        timed_each: timed pairs that each of them combines.
 
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
     """
-    if any(min(pair) <= 0 for pair in pairs):
-        raise MeasurementError(
-            "a forward took no time that the clock can tell", advice="Raise the input size."
-        )
-    ratios = [math.log(numerator / denominator) for numerator, denominator in pairs]
+    ratios = _log_ratios(pairs)
     interval = rank_interval(ratios, z)
     if interval is None:
-        timed = len(pairs) * timed_each
-        return Absent(kind="failed", reason=f"{timed} pairs are too few for an interval")
+        return Absent(kind="failed", reason=f"{len(pairs)} pairs are too few for an interval")
     bounds = {"low": math.exp(interval.low), "high": math.exp(interval.high)}
     return PairedEstimate(
         ratio=math.exp(float(np.median(ratios))),
         interval=interval.model_copy(update=bounds),
-        pairs=len(pairs) * timed_each,
+        pairs=len(pairs),
     )
 
 
@@ -268,14 +276,9 @@ def pairs_to_look(judged: int, design: PairDesign) -> int:
 
 def judge_race(processes: Sequence[PairedProcess], design: PairDesign) -> Judgement | None:
     """The sequential rule of a race, from what its processes timed so far; see ``judge``."""
-    crossed = cross(processes)
-    return judge(
-        crossed.pairs,
-        crossed.self_pairs,
-        design,
-        set_aside=crossed.set_aside,
-        timed=crossed.judged,
-    )
+    found = balance(processes)
+    waiting = found.judged - len(found.pairs)
+    return judge(found.pairs, found.self_pairs, design, set_aside=found.set_aside, waiting=waiting)
 
 
 def judge(
@@ -284,7 +287,7 @@ def judge(
     design: PairDesign,
     *,
     set_aside: int = 0,
-    timed: int | None = None,
+    waiting: int = 0,
 ) -> Judgement | None:
     """The sequential rule of a race, from pairs.
 
@@ -297,8 +300,7 @@ def judge(
         self_pairs: (copy of the baseline, another copy) seconds, likewise.
         design: when to look and where the lines are.
         set_aside: pairs that were timed beside these and may not be judged.
-        timed: pairs that were timed and may be judged, where those given combine two each; None
-            where those given are the timed ones.
+        waiting: pairs that may be judged once as many of the other order of loading were timed.
 
     Returns:
         None to go on; ``inconclusive`` where all pairs of the design are used up.
@@ -306,15 +308,13 @@ def judge(
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
     """
-    each = 1 if timed is None else 2
-    judged = len(pairs) if timed is None else timed
-    used_up = judged + set_aside >= design.max_pairs
-    beyond = judged - design.first_look
-    few = len(pairs) * each < design.first_look
-    if not used_up and (few or beyond % design.look_every):
+    undisturbed = len(pairs) + waiting
+    used_up = undisturbed + set_aside >= design.max_pairs
+    look = (undisturbed - design.first_look) % design.look_every == 0
+    if not used_up and (len(pairs) < design.first_look or not look):
         return None
-    estimate = estimate_ratio(pairs, design.z, timed_each=each)
-    self_check = estimate_ratio(self_pairs, design.z, timed_each=each)
+    estimate = estimate_ratio(pairs, design.z)
+    self_check = estimate_ratio(self_pairs, design.z)
     doubt = doubt_of(self_check, design)
     verdict, reason = _verdict(estimate, design)
     if doubt is None and verdict != "inconclusive":
@@ -323,8 +323,8 @@ def judge(
         return None
     reason = doubt or reason
     if set_aside:
-        aside = f"{set_aside} of {judged + set_aside} pairs were set aside"
-        reason = f"{reason}; {aside}" if judged else f"{aside}; `esrbench doctor` tells why"
+        aside = f"{set_aside} of {undisturbed + set_aside} pairs were set aside"
+        reason = f"{reason}; {aside}" if undisturbed else f"{aside}; `esrbench doctor` tells why"
     return Judgement("inconclusive", reason, estimate, self_check)
 
 

@@ -122,9 +122,21 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
     return None
 
 
+def other_side(side: RaceSide) -> RaceSide:
+    """The one that it is raced against."""
+    return "candidate" if side == "baseline" else "baseline"
+
+
 @dataclass(slots=True)
 class _Race:
-    """A race under way."""
+    """A race under way.
+
+    Attributes:
+        judged: pairs that were timed and not set aside, by what was loaded first.
+        timed: pairs that were timed.
+        first: what is loaded first in the process under way.
+        ready: what the worker said of candidate and baseline when they were first loaded.
+    """
 
     candidate: Entry
     baseline: Entry
@@ -133,8 +145,9 @@ class _Race:
     wall: Wall
     on_pairs: OnPairs
     processes: list[PairedProcess] = field(default_factory=list)
-    judged: int = 0
+    judged: dict[RaceSide, int] = field(default_factory=lambda: {"candidate": 0, "baseline": 0})
     timed: int = 0
+    first: RaceSide = "baseline"
     ready: tuple[Ready, Ready] | None = None
 
     def run(self, timeout_seconds: float) -> RaceRecord:
@@ -150,13 +163,15 @@ class _Race:
         return self._record(judgement, created, time.monotonic() - start)
 
     def _run_process(self, session: WorkerSession) -> Judgement | None:
+        # In turns, but where more pairs of one order were set aside, that order catches up.
+        self.first = min(other_side(self.first), self.first, key=self.judged.__getitem__)
         cpus = self._load(session)
         batches: list[PairedBatch] = []
         judgement: Judgement | None = None
         done = self_done = 0
         while judgement is None and done < self.design.process_pairs:
             count = min(
-                pairs_to_look(self.judged, self.design),
+                pairs_to_look(sum(self.judged.values()), self.design),
                 self.design.process_pairs - done,
                 self.design.max_pairs - self.timed,
             )
@@ -169,31 +184,26 @@ class _Race:
             self.timed += count
             batches.append(batch)
             if batch.set_aside is None:
-                self.judged += count
+                self.judged[self.first] += count
             self.on_pairs(self.timed, self.design.max_pairs)
-            process = PairedProcess(loaded_first=self._first, cpus=cpus, batches=tuple(batches))
+            process = PairedProcess(loaded_first=self.first, cpus=cpus, batches=tuple(batches))
             judgement = judge_race([*self.processes, process], self.design)
         self.processes.append(process)
         return judgement
 
-    @property
-    def _first(self) -> RaceSide:
-        """Who is loaded first in the process under way; it alternates."""
-        return "baseline" if len(self.processes) % 2 else "candidate"
-
     def _load(self, session: WorkerSession) -> tuple[int, ...]:
         """Load both networks, and have each make a forward so that a failure has a name."""
         entries: dict[RaceSide, Entry] = {"candidate": self.candidate, "baseline": self.baseline}
-        second: RaceSide = "candidate" if self._first == "baseline" else "baseline"
+        second = other_side(self.first)
         found: dict[RaceSide, Ready] = {}
-        for side in (self._first, second):
+        for side in (self.first, second):
             entry = entries[side]
             load = partial(session.load_second, side=side) if side == second else session.load
             try:
                 found[side] = load(
                     entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
                 )
-                if side == self._first:
+                if side == self.first:
                     session.upscale(fixed_lr(self.protocol), "fixed")
             except WorkerError as error:
                 raise error.said_of(f"{side} {entry.descriptor.name}") from None
@@ -211,14 +221,15 @@ class _Race:
     def _time(
         self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
     ) -> PairedBatch:
-        odd_process = len(self.processes) % 2
+        # What is loaded first goes first, so that a process is the other order's mirror image.
+        mirrored = self.first == "baseline"
         try:
             timed = session.time_pairs(
                 count=count,
                 self_count=self_count,
                 discard=0 if done else self.design.discarded_pairs,
-                candidate_first=(done + odd_process) % 2 == 0,
-                twin_first=(self_done + odd_process) % 2 == 0,
+                candidate_first=(done + mirrored) % 2 == 0,
+                twin_first=(self_done + mirrored) % 2 == 0,
             )
         except WorkerError as error:
             if not error.fatal:

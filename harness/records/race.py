@@ -21,8 +21,8 @@ class PairedBatch(Frozen):
     """Pairs timed without a break; a pair is two forwards of the same input in a row.
 
     Attributes:
-        pairs: (candidate, baseline) seconds; counted through the batches of a process, the
-            candidate goes first in even pairs of even processes and in odd pairs of odd ones.
+        pairs: (candidate, baseline) seconds; counted through the batches of a process, what was
+            loaded first goes first in even pairs, the other one in odd pairs.
         self_pairs: (copy of the baseline, another copy) seconds, interleaved with ``pairs``; the
             one copy goes first by the same rule, counted by itself. In records of 0.1 the other
             is the baseline itself.
@@ -41,7 +41,8 @@ class PairedProcess(Frozen):
 
     Attributes:
         loaded_first: which network was loaded, and made its first forward, before the other.
-            It alternates from process to process, and the order of the copies with it.
+            It alternates from process to process, and the order of the copies with it, unless
+            the other order has to catch up with pairs that were set aside.
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
         batches: in order.
     """
@@ -71,7 +72,7 @@ class RaceRecord(Frozen):
     Attributes:
         regime: this one. The other, ``fresh-processes``, is that of ``RunRecord``.
         estimate: candidate over baseline, of the judged pairs, free of the order of loading as
-            ``harness.statistics.cross`` says; absent where they are too few for an interval.
+            ``harness.statistics.balance`` says; absent where they are too few for an interval.
         self_check: one copy of the baseline over another, from the same batches, likewise.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.

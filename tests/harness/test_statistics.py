@@ -12,7 +12,7 @@ from harness.errors import MeasurementError
 from harness.protocol import PairDesign
 from harness.records import Absent, PairedBatch, PairedProcess
 from harness.statistics import (
-    cross,
+    balance,
     estimate_ratio,
     half_width,
     judge,
@@ -310,20 +310,41 @@ def process(
     )
 
 
-def test_crossed_pairs_by_hand() -> None:
-    """Loading first costs 21 %: ratios of 1.21 * 1.5 and 1.5 / 1.21 have 1.5 as their mean."""
-    crossed = cross(
+def test_balanced_pairs_by_hand() -> None:
+    """Loading first costs a factor of 2: medians of 3 * 2 and of 3 / 2 meet at 3."""
+    balanced = balance(
         [
-            process("candidate", [(1.815, 1.0), (8.0, 2.0), (3.0, 3.0)], [(4.0, 1.0)]),
-            process("baseline", [(1.5, 1.21), (2.0, 8.0)], [(1.0, 4.0), (5.0, 5.0)]),
+            process("candidate", [(6.0, 1.0), (5.0, 1.0), (7.0, 1.0), (9.0, 1.0)], [(4.0, 1.0)]),
+            process("baseline", [(3.0, 2.0), (2.0, 2.0), (4.0, 2.0)], [(1.0, 4.0), (5.0, 5.0)]),
             process("candidate", [(7.0, 7.0)], set_aside="others took 40 %"),
         ]
     )
-    assert [ours / theirs for ours, theirs in crossed.pairs] == pytest.approx([1.5, 1.0])
-    assert crossed.pairs[1] == pytest.approx((4.0, 4.0))
-    assert crossed.self_pairs == ((2.0, 2.0),)
-    # Of five judged pairs one waits for a counterpart.
-    assert (crossed.judged, crossed.set_aside) == (5, 1)
+    ratios = [ours / theirs for ours, theirs in balanced.pairs]
+    assert ratios == pytest.approx([3.0, 2.5, 3.5, 3.0, 2.0, 4.0])
+    assert balanced.self_pairs == ((1.0, 1.0), (4.0, 4.0))
+    # Of seven undisturbed pairs one waits for a counterpart.
+    assert (balanced.judged, balanced.set_aside) == (7, 1)
+
+
+@pytest.mark.parametrize("order", [0.0, 0.01, 0.3])
+def test_balanced_intervals_cover_the_ratio_as_often_as_they_say(order: float) -> None:
+    """Whatever loading first costs; heavy-tailed noise, as few pairs as are ever looked at."""
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(2000):
+        first, second = np.exp(rng.standard_t(2, (2, 15)) * 0.01)
+        found = balance(
+            [
+                process("candidate", [(each * (1 + order), 1.0) for each in first.tolist()]),
+                process("baseline", [(each / (1 + order), 1.0) for each in second.tolist()]),
+            ]
+        )
+        estimate = estimate_ratio(found.pairs, 1.6)
+        assert not isinstance(estimate, Absent)
+        stated = estimate.interval.confidence
+        hits += estimate.interval.low <= 1 <= estimate.interval.high
+    assert 0.85 < stated < 0.96
+    assert hits / 2000 > stated - 3 * (stated * (1 - stated) / 2000) ** 0.5
 
 
 def test_one_order_of_loading_alone_is_never_judged() -> None:
