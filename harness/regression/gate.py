@@ -60,6 +60,8 @@ def check_baseline(
             findings += bench.race_against(key, against)
         elif kept is not None and kept.runtime is not None:
             findings.append(_ratio(bench, key, kept.runtime, baseline, measured))
+        elif kept is not None and not request.measured:
+            findings.append(_without_ratio(key))
     return GateReport(baseline=title, findings=tuple(findings))
 
 
@@ -187,6 +189,22 @@ def _ratio(
         threads=bench.request.threads or kept.threads,
     )
     return compare_ratio(name, kept, record, scale)
+
+
+def _without_ratio(key: Key) -> Finding:
+    """What is said of an entry where nothing but its runtime was asked for."""
+    name, scale = key
+    return Finding(
+        entry=name,
+        scale=scale,
+        metric=RUNTIME,
+        verdict="incomparable",
+        reason="the baseline keeps no ratio of its runtime",
+        advice=(
+            "Race within this job: `esrbench check NAME --baseline REVISION`, or "
+            "`--against NETWORK`."
+        ),
+    )
 
 
 def _differing(kept: RuntimeRatio, request: Request) -> list[str]:

@@ -116,6 +116,23 @@ def test_runtime_alone_still_counts_the_reference(canned: Canned, baseline: Base
     assert canned.measured == ["reference"]
 
 
+def test_runtime_alone_of_an_entry_without_a_ratio_says_what_to_race(
+    canned: Canned, baseline: Baseline
+) -> None:
+    bench = make_bench(names=("reference",), metrics=frozenset({RUNTIME}))
+
+    report = check_baseline(bench, baseline, "file")
+
+    found = report.findings[0]
+    assert (found.verdict, found.reason) == (
+        "incomparable",
+        "the baseline keeps no ratio of its runtime",
+    )
+    assert "--baseline REVISION" in str(found.advice)
+    assert (report.exit_code, canned.raced) == (3, [])
+    assert report.model_copy(update={"lenient": True}).exit_code == 0
+
+
 def test_another_reference_makes_ratios_incomparable(canned: Canned, baseline: Baseline) -> None:
     bare = canned.figures["reference"]
     assert isinstance(bare, EntryFigures)
