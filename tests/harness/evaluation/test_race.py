@@ -299,7 +299,7 @@ def test_a_network_races_itself_in_a_real_worker(
     for process in record.processes:
         for batch in process.batches:
             assert len(batch.pairs) == len(batch.self_pairs)
-            assert all(0 < seconds < 10 for pair in batch.pairs for seconds in pair)
+            assert all(seconds > 0 for pair in batch.pairs for seconds in pair)
 
 
 def test_twice_the_work_is_found_slower_if_anything(

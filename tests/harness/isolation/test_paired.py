@@ -38,7 +38,7 @@ def test_two_networks_in_one_worker(describe: Callable[..., ModelDescriptor]) ->
         assert second.code_sha256 is not None
         timed = session.time_pairs(count=3, self_count=2, **asked)
     assert (len(timed.pairs), len(timed.self_pairs)) == (3, 2)
-    assert all(0 < seconds < 10 for pair in timed.pairs + timed.self_pairs for seconds in pair)
+    assert all(seconds > 0 for pair in timed.pairs + timed.self_pairs for seconds in pair)
     # A short batch waits until the kernel's clock can tell the load.
     assert timed.conditions is not None
     assert timed.conditions.seconds >= SHORTEST_SECONDS
