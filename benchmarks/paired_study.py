@@ -221,8 +221,10 @@ def even(network: str, count: int, protocol: Protocol, max_other_load: float) ->
         for number in range(count):
             record = race(plain, plain, protocol, design)
             found.append({**summary(record), "by_order": order_of_loading(record)})
-            line = f"{number + 1}/{count}: {found[-1]['estimate']}"
-            messages().print(line, markup=False)
+            ratio = found[-1]["estimate"].get("ratio")
+            line = f"{number + 1}/{count}: ratio " + ("none" if ratio is None else f"{ratio:.4f}")
+            orders = ", ".join(f"{name} {r:.4f}" for name, r in found[-1]["by_order"].items())
+            messages().print(f"{line}; by what was loaded first: {orders or 'none'}", markup=False)
     means = {
         "both orders": mean_ratio([each["estimate"].get("ratio") for each in found]),
         **{
