@@ -266,7 +266,9 @@ def differing_ratio_terms(before: RatioTerms, now: RatioTerms) -> list[str]:
         | terms.settings
         for terms in (before, now)
     )
-    settings = sorted({*before.settings, *now.settings})
+    # A file that does not say the sandbox says no settings either, and the sandbox differs anyway.
+    recorded = before.sandbox is not None and now.sandbox is not None
+    settings = sorted({*before.settings, *now.settings}) if recorded else []
     return _differing([*named, *settings], then, here)
 
 
