@@ -34,6 +34,8 @@ SETTLED_SECONDS = 3.5
 """Age at which a file is recognised by its time stamps, as those of any data set are."""
 IMAGES = 8
 """Of a data set: the first is not overlapped with anything."""
+SMOKE_HEIGHT, SMOKE_WIDTH, SMOKE_IMAGES = 336, 508, 2
+"""With ``--benchmark-disable``: everything runs once and is compared, but nothing is timed."""
 
 Side = Literal["official", "ours"]
 
@@ -100,7 +102,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def hr() -> Pixels:
+def smoke(request: pytest.FixtureRequest) -> bool:
+    """Whether everything runs once, on small images, to see that it still works."""
+    return bool(request.config.getoption("benchmark_disable"))
+
+
+@pytest.fixture(scope="session")
+def hr(*, smoke: bool) -> Pixels:
     """Three photographs, each tiled in a band of its own, every other tile mirrored.
 
     Mirrored so that PNG cannot copy a tile from its neighbour; about 5 MB as PNG, as DIV2K's.
@@ -110,7 +118,8 @@ def hr() -> Pixels:
         tiles = [photo, photo[:, ::-1]] * 4
         row = np.concatenate(tiles, axis=1)[:, :WIDTH]
         bands.append(np.concatenate([row, row[::-1]], axis=0)[: HEIGHT // 3])
-    return np.ascontiguousarray(np.concatenate(bands, axis=0))
+    image = np.concatenate(bands, axis=0)
+    return np.ascontiguousarray(image[:SMOKE_HEIGHT, :SMOKE_WIDTH] if smoke else image)
 
 
 @pytest.fixture(scope="session")
@@ -120,11 +129,13 @@ def lr(hr: Pixels) -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def pairs(hr: Pixels, lr: Pixels, tmp_path_factory: pytest.TempPathFactory) -> ImagePairs:
+def pairs(
+    hr: Pixels, lr: Pixels, tmp_path_factory: pytest.TempPathFactory, *, smoke: bool
+) -> ImagePairs:
     """A data set of different images: the same one, moved by some pixels."""
     folder = tmp_path_factory.mktemp("set")
     made = []
-    for index in range(IMAGES):
+    for index in range(SMOKE_IMAGES if smoke else IMAGES):
         name = f"{801 + index:04d}"
         pair = ImagePair(name, folder / f"{name}x{SCALE}.png", folder / f"{name}.png")
         write_png(pair.hr, np.roll(hr, 8 * SCALE * index, axis=1))

@@ -1,19 +1,21 @@
 """Counts every registered network when told to, in a process that has only imported torch.
 
-Says ``ready``, waits for a line, and answers with the number of networks counted.
+Says ``ready``, waits for a line that says how many networks at most, and answers with the number
+of networks counted.
 """
 
 from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import islice
 
 import torch
 
 SCALE = 4
 
 
-def count_all() -> int:
+def count_all(most: int) -> int:
     """Complexity, audit and predicted memory of each network, with what these import."""
     from harness.catalog.networks import build_deployed
     from harness.catalog.registry import default_registry
@@ -24,7 +26,7 @@ def count_all() -> int:
 
     protocol = Protocol()
     counted = 0
-    for model in default_registry():
+    for model in islice(default_registry(), most):
         scale = SCALE if SCALE in model.scales else model.scales[0]
         conversion = PixelConversion.of(model, scale, model.data_range)
         found = measure_complexity(
@@ -41,5 +43,4 @@ def count_all() -> int:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print("ready", flush=True)  # noqa: T201 - a script's output
-    sys.stdin.readline()
-    print(count_all(), flush=True)  # noqa: T201 - a script's output
+    print(count_all(int(sys.stdin.readline())), flush=True)  # noqa: T201 - a script's output

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness.records import RaceRecord
+    from harness.records import RaceRecord, RaceSide
     from harness.regression.verdicts import Verdict
 
 RECORDED = Path(__file__).with_name("recorded_pairs.json")
@@ -182,30 +182,30 @@ class RecordedWorkers:
         self.session = session
         self.effect = effect
         self.rng = rng
-        self.started = 0
 
     def __call__(self, *_: Any, **__: Any) -> Self:
         """A new worker."""
         return self
 
     def __enter__(self) -> Self:
-        """Draw a process."""
-        alike = self.session.processes[self.started % 2 :: 2]
-        self.process = alike[int(self.rng.integers(len(alike)))]
-        self.pairs = [pair for segment in self.process for pair in segment.pairs]
-        self.self_pairs = [pair for segment in self.process for pair in segment.self_pairs]
+        """Begin with nothing loaded."""
         self.done = self.self_done = 0
-        self.started += 1
         return self
 
     def __exit__(self, *_: object) -> None:
         """Nothing ends."""
 
     def load(self, *_: Any, **__: Any) -> Ready:
-        """The candidate."""
+        """A network."""
         return Ready(parameters=1, threads=1, cpus=(), accelerator=None, code_sha256=None)
 
-    load_baseline = load
+    def load_second(self, *_: Any, side: RaceSide, **__: Any) -> Ready:
+        """Draw a process that began with the other network, as recorded ones do in turns."""
+        alike = self.session.processes[0 if side == "baseline" else 1 :: 2]
+        self.process = alike[int(self.rng.integers(len(alike)))]
+        self.pairs = [pair for segment in self.process for pair in segment.pairs]
+        self.self_pairs = [pair for segment in self.process for pair in segment.self_pairs]
+        return self.load()
 
     def upscale(self, lr: npt.NDArray[np.uint8], *_: Any) -> npt.NDArray[np.uint8]:
         """Nobody looks at it."""

@@ -5,6 +5,10 @@ quiet machine and beside processes that keep its CPUs busy:
 
     python benchmarks/paired_study.py --races 40 --loaded 10 --json study.json
 
+or asks whether a race against oneself is even, by the mean ratio of races of a fixed length:
+
+    python benchmarks/paired_study.py --even 20
+
 What was added is convolutions; their number is found by racing a larger number of them first,
 in the very regime of the study. The slowdown they really make is what the median over all
 races says, which is printed beside the rates.
@@ -33,12 +37,12 @@ from harness.evaluation.evaluator import Entry
 from harness.evaluation.race import race
 from harness.protocol import PairDesign, Protocol
 from harness.records import Absent
-from harness.statistics import half_width, median_value
+from harness.statistics import geometric_mean, half_width, median_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.records import RaceRecord, RaceVerdict
+    from harness.records import RaceRecord, RaceVerdict, Value
 
 SCALE = 4
 ADDED = 0.05
@@ -50,6 +54,10 @@ CALIBRATION_STEPS = 2
 CALIBRATION = PairDesign(pairs_per_process=30, first_look=120, max_pairs=120)
 """Four processes, whatever they find."""
 BUSY = "while True: pass"
+EVEN_PAIRS = 120
+EVEN = PairDesign(first_look=EVEN_PAIRS, look_every=EVEN_PAIRS, max_pairs=EVEN_PAIRS)
+"""Four processes, two of either order of loading."""
+EVEN_WITHIN = 0.002
 
 
 class Slowed(nn.Module):
@@ -183,6 +191,79 @@ def summary(record: RaceRecord) -> dict[str, Any]:
     }
 
 
+def order_of_loading(record: RaceRecord) -> dict[str, float]:
+    """Median ratio of the pairs of each order of loading; none where all were set aside."""
+    ratios: dict[str, list[float]] = {}
+    for process in record.processes:
+        for batch in process.batches:
+            if batch.set_aside is None:
+                found = ratios.setdefault(process.loaded_first, [])
+                found += [ours / theirs for ours, theirs in batch.pairs]
+    return {first: float(np.median(found)) for first, found in sorted(ratios.items())}
+
+
+def even(network: str, count: int, protocol: Protocol, max_other_load: float) -> dict[str, Any]:
+    """Race a network against itself, and say how far from 1 the mean ratio is.
+
+    Args:
+        network: registered name.
+        count: number of races.
+        protocol: of each.
+        max_other_load: share of the CPUs above which pairs are set aside.
+
+    Returns:
+        What was found: the mean, by both orders and by each, and every race in short.
+    """
+    design = EVEN.model_copy(update={"max_other_load": max_other_load})
+    plain = entry(network)
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(count):
+            record = race(plain, plain, protocol, design)
+            found.append({**summary(record), "by_order": order_of_loading(record)})
+            ratio = found[-1]["estimate"].get("ratio")
+            line = f"{number + 1}/{count}: ratio " + ("none" if ratio is None else f"{ratio:.4f}")
+            orders = ", ".join(f"{name} {r:.4f}" for name, r in found[-1]["by_order"].items())
+            messages().print(f"{line}; by what was loaded first: {orders or 'none'}", markup=False)
+    means = {
+        "both orders": mean_ratio([each["estimate"].get("ratio") for each in found]),
+        **{
+            f"{first} loaded first": mean_ratio([each["by_order"].get(first) for each in found])
+            for first in ("candidate", "baseline")
+        },
+    }
+    for name, mean in means.items():
+        if mean is not None:
+            interval = (
+                ""
+                if mean.interval is None
+                else (f" [{mean.interval.low:.4f}, {mean.interval.high:.4f}]")
+            )
+            results().print(f"{name}: mean ratio {mean.value:.4f}{interval}", markup=False)
+    both = means["both orders"]
+    if both is not None:
+        kept = abs(both.value - 1) <= EVEN_WITHIN
+        excluding = sum(
+            not each["estimate"]["interval"]["low"] <= 1 <= each["estimate"]["interval"]["high"]
+            for each in found
+            if "interval" in each["estimate"]
+        )
+        results().print(
+            f"within {EVEN_WITHIN:.1%} of 1: {'yes' if kept else 'no'}; intervals that exclude 1: "
+            f"{excluding} of {len(found)}"
+        )
+    return {
+        "means": {name: None if m is None else m.value for name, m in means.items()},
+        "races": found,
+    }
+
+
+def mean_ratio(ratios: list[float | None]) -> Value | None:
+    """Geometric mean with its interval, of the races that gave a ratio."""
+    given = [ratio for ratio in ratios if ratio is not None]
+    return geometric_mean(given) if given else None
+
+
 def report(conditions: list[Condition]) -> None:
     """Print the table."""
     from rich.table import Table
@@ -216,6 +297,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--max-pairs", type=int, default=PairDesign().max_pairs, help="of a race")
     parser.add_argument("--passes", type=int, help="convolutions added, instead of calibrating")
+    parser.add_argument(
+        "--even", type=int, default=0, help="only race the network against itself, so many times"
+    )
     parser.add_argument("--json", type=Path, help="file for what every race found")
     return parser.parse_args()
 
@@ -226,6 +310,11 @@ def main() -> None:
     size = parse_size(arguments.input_size)
     protocol = Protocol(threads=arguments.threads, counted_input=size, latency=None)
     design = PairDesign(max_pairs=arguments.max_pairs, max_other_load=arguments.max_other_load)
+    if arguments.even:
+        document = even(arguments.network, arguments.even, protocol, arguments.max_other_load)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+        return
     plain = entry(arguments.network)
     passes = arguments.passes or calibrate(arguments.network, protocol)
     slow = entry(arguments.network, passes)

@@ -24,7 +24,7 @@ from harness.catalog.pairs import check
 from harness.catalog.registry import ModelDescriptor
 from harness.evaluation.quality_pass import upscale_images
 from harness.imaging.quality import psnr, ssim
-from harness.isolation.session import WorkerSession
+from harness.isolation.wall import open_wall
 from harness.probes.forward import PixelConversion
 from harness.protocol import Protocol
 from harness.records import WeightsIdentity
@@ -189,13 +189,10 @@ def test_ours_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> Non
     check(pairs)
     factory = f"{Path(__file__).with_name('trivial_networks.py')}:Nearest"
     descriptor = ModelDescriptor(name="nearest", summary="", scales=(SCALE,), factory=factory)
-    with WorkerSession() as session:
-        session.load(
-            descriptor,
-            SCALE,
-            weights=ResolvedWeights(WeightsIdentity(source="none")),
-            protocol=Protocol(threads=1),
-        )
+    weights = ResolvedWeights(WeightsIdentity(source="none"))
+    protocol = Protocol(threads=1)
+    with open_wall().worker((descriptor, weights), protocol=protocol) as session:
+        session.load(descriptor, SCALE, weights=weights, protocol=protocol)
         found = measure(
             step("nearest", "PSNR", "kept", worker=True),
             "ours",

@@ -77,6 +77,20 @@ def cpu_name(*, root: Path = Path("/")) -> str:
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
+def cpu_model(*, root: Path = Path("/")) -> str | None:
+    """Family, model and stepping of the processor, or None where the system does not tell.
+
+    Virtual machines give several generations the same name, such as ``AMD EPYC``.
+    """
+    text = read_system("proc/cpuinfo", root=root) or ""
+    found = []
+    for field in ("cpu family", "model", "stepping"):
+        match = re.search(rf"^{field}\s*:\s*(\d+)\s*$", text, re.MULTILINE)
+        if match:
+            found.append(f"{field.removeprefix('cpu ')} {match.group(1)}")
+    return ", ".join(found) or None
+
+
 def available_cpus() -> tuple[int, ...]:
     """Numbers of the logical CPUs this process may run on; empty where there is no such notion."""
     if hasattr(os, "sched_getaffinity"):
@@ -165,6 +179,7 @@ def describe_environment(
         packages={name: package_version(name) for name in RECORDED_PACKAGES},
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=cpu_name(),
+        cpu_model=cpu_model(),
         cpus_available=cpus_available(),
         threads=threads,
         memory_bytes=memory_bytes(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -172,8 +173,8 @@ class PairDesign(Frozen):
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.
-        pairs_per_process: after which a fresh process takes over.
-        self_pairs_per_process: of them a copy of the baseline against the baseline.
+        pairs_per_process: after which a fresh process takes over; see ``process_pairs``.
+        self_pairs_per_process: as many of one copy of the baseline and another beside them.
         first_look: pairs before the first look.
         look_every: pairs between looks.
         max_pairs: pairs, judged or not, after which the race is inconclusive.
@@ -198,6 +199,11 @@ class PairDesign(Frozen):
     self_check_half_width: Annotated[float, Field(gt=0, lt=1)] = 0.015
     self_check_bias: Annotated[float, Field(ge=0, lt=1)] = 0.005
     max_other_load: Annotated[float, Field(ge=0)] = 0.1
+
+    @property
+    def process_pairs(self) -> int:
+        """Pairs of each process: at most half of all, since two orders of loading are needed."""
+        return min(self.pairs_per_process, math.ceil(self.max_pairs / 2))
 
 
 class Protocol(Frozen):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.protocol import PairDesign
-    from harness.records import RaceRecord, RaceVerdict
+    from harness.records import PairedProcess, RaceRecord, RaceVerdict
+
+    Pair = tuple[float, float]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -169,7 +171,76 @@ def rank_interval(samples: Sequence[float], z: float) -> Interval | None:
     )
 
 
-def estimate_ratio(pairs: Sequence[tuple[float, float]], z: float) -> PairedEstimate | Absent:
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """Pairs of a race in which the order of loading cancels.
+
+    Attributes:
+        pairs: (candidate, baseline) in seconds, as many of either order of loading.
+        self_pairs: (copy of the baseline, another copy), likewise.
+        judged: pairs that were timed and not set aside, with or without a counterpart.
+        set_aside: pairs that were set aside.
+    """
+
+    pairs: tuple[Pair, ...]
+    self_pairs: tuple[Pair, ...]
+    judged: int
+    set_aside: int
+
+
+def balance(processes: Sequence[PairedProcess]) -> Balanced:
+    """Cancel what the order of loading does to the ratios of a race.
+
+    What is loaded first may be slower by about 1 %, so processes load in alternating order. Of
+    either order as many pairs are taken, and the ratios of either are multiplied by a factor,
+    reciprocal to the other's, that makes their medians equal. The median of all is then the
+    geometric mean of both medians, in which any effect of the order cancels.
+    """
+    first = [process for process in processes if process.loaded_first == "candidate"]
+    second = [process for process in processes if process.loaded_first == "baseline"]
+    judged = len(_judged(processes))
+    return Balanced(
+        pairs=_aligned(_judged(first), _judged(second)),
+        self_pairs=_aligned(_judged(first, copies=True), _judged(second, copies=True)),
+        judged=judged,
+        set_aside=sum(len(b.pairs) for process in processes for b in process.batches) - judged,
+    )
+
+
+def _judged(processes: Sequence[PairedProcess], *, copies: bool = False) -> list[Pair]:
+    """Pairs that were not set aside, in order."""
+    return [
+        pair
+        for process in processes
+        for batch in process.batches
+        if batch.set_aside is None
+        for pair in (batch.self_pairs if copies else batch.pairs)
+    ]
+
+
+def _aligned(ones: Sequence[Pair], others: Sequence[Pair]) -> tuple[Pair, ...]:
+    """As many pairs of both, the first of each, scaled so that their median ratios are equal."""
+    count = min(len(ones), len(others))
+    if not count:
+        return ()
+    ones, others = ones[:count], others[:count]
+    apart = float(np.median(_log_ratios(ones)) - np.median(_log_ratios(others)))
+    factor = math.exp(apart / 2)
+    return (
+        *((ours / factor, theirs) for ours, theirs in ones),
+        *((ours * factor, theirs) for ours, theirs in others),
+    )
+
+
+def _log_ratios(pairs: Sequence[Pair]) -> list[float]:
+    if any(min(pair) <= 0 for pair in pairs):
+        raise MeasurementError(
+            "a forward took no time that the clock can tell", advice="Raise the input size."
+        )
+    return [math.log(numerator / denominator) for numerator, denominator in pairs]
+
+
+def estimate_ratio(pairs: Sequence[Pair], z: float) -> PairedEstimate | Absent:
     """Median of the log-ratios of pairs and its rank interval, both as ratios.
 
     Args:
@@ -179,11 +250,7 @@ def estimate_ratio(pairs: Sequence[tuple[float, float]], z: float) -> PairedEsti
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
     """
-    if any(min(pair) <= 0 for pair in pairs):
-        raise MeasurementError(
-            "a forward took no time that the clock can tell", advice="Raise the input size."
-        )
-    ratios = [math.log(numerator / denominator) for numerator, denominator in pairs]
+    ratios = _log_ratios(pairs)
     interval = rank_interval(ratios, z)
     if interval is None:
         return Absent(kind="failed", reason=f"{len(pairs)} pairs are too few for an interval")
@@ -207,14 +274,22 @@ def pairs_to_look(judged: int, design: PairDesign) -> int:
     return design.look_every - (judged - design.first_look) % design.look_every
 
 
+def judge_race(processes: Sequence[PairedProcess], design: PairDesign) -> Judgement | None:
+    """The sequential rule of a race, from what its processes timed so far; see ``judge``."""
+    found = balance(processes)
+    waiting = found.judged - len(found.pairs)
+    return judge(found.pairs, found.self_pairs, design, set_aside=found.set_aside, waiting=waiting)
+
+
 def judge(
-    pairs: Sequence[tuple[float, float]],
-    self_pairs: Sequence[tuple[float, float]],
+    pairs: Sequence[Pair],
+    self_pairs: Sequence[Pair],
     design: PairDesign,
     *,
     set_aside: int = 0,
+    waiting: int = 0,
 ) -> Judgement | None:
-    """The sequential rule of a race, from the pairs so far.
+    """The sequential rule of a race, from pairs.
 
     With d the design's decision and the lines 1 + d and 1 / (1 + d), the candidate is slower
     if its interval lies above both, faster if below both, unchanged if between them. Nothing
@@ -222,9 +297,10 @@ def judge(
 
     Args:
         pairs: (candidate, baseline) seconds, those to be judged.
-        self_pairs: (copy of the baseline, baseline) seconds, likewise.
+        self_pairs: (copy of the baseline, another copy) seconds, likewise.
         design: when to look and where the lines are.
         set_aside: pairs that were timed beside these and may not be judged.
+        waiting: pairs that may be judged once as many of the other order of loading were timed.
 
     Returns:
         None to go on; ``inconclusive`` where all pairs of the design are used up.
@@ -232,13 +308,14 @@ def judge(
     Raises:
         MeasurementError: a pair's time is below the clock's resolution.
     """
-    used_up = len(pairs) + set_aside >= design.max_pairs
-    beyond = len(pairs) - design.first_look
-    if not used_up and (beyond < 0 or beyond % design.look_every):
+    undisturbed = len(pairs) + waiting
+    used_up = undisturbed + set_aside >= design.max_pairs
+    look = (undisturbed - design.first_look) % design.look_every == 0
+    if not used_up and (len(pairs) < design.first_look or not look):
         return None
     estimate = estimate_ratio(pairs, design.z)
     self_check = estimate_ratio(self_pairs, design.z)
-    doubt = _doubt(self_check, design)
+    doubt = doubt_of(self_check, design)
     verdict, reason = _verdict(estimate, design)
     if doubt is None and verdict != "inconclusive":
         return Judgement(verdict, reason, estimate, self_check)
@@ -246,9 +323,8 @@ def judge(
         return None
     reason = doubt or reason
     if set_aside:
-        timed = len(pairs) + set_aside
-        aside = f"{set_aside} of {timed} pairs were set aside"
-        reason = f"{aside}; `esrbench doctor` tells why" if not pairs else f"{reason}; {aside}"
+        aside = f"{set_aside} of {undisturbed + set_aside} pairs were set aside"
+        reason = f"{reason}; {aside}" if undisturbed else f"{aside}; `esrbench doctor` tells why"
     return Judgement("inconclusive", reason, estimate, self_check)
 
 
@@ -260,7 +336,7 @@ def regressed(record: RaceRecord) -> bool | None:
     Returns:
         None where the self-check forbids to judge, or the interval holds the line.
     """
-    if isinstance(record.estimate, Absent) or _doubt(record.self_check, record.design):
+    if isinstance(record.estimate, Absent) or doubt_of(record.self_check, record.design):
         return None
     line = 1 + record.design.decision
     if record.estimate.interval.low > line:
@@ -285,8 +361,8 @@ def _verdict(estimate: PairedEstimate | Absent, design: PairDesign) -> tuple[Rac
     return "inconclusive", f"the interval {low:.4f} to {high:.4f} holds {line:.4f}"
 
 
-def _doubt(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
-    """Why the baseline against its own copy forbids to judge, or None."""
+def doubt_of(self_check: PairedEstimate | Absent, design: PairDesign) -> str | None:
+    """Why the race of two copies of the baseline forbids to judge, or None."""
     if isinstance(self_check, Absent):
         return f"the self-check has no interval: {self_check.reason}"
     interval = self_check.interval

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.catalog.networks import resolve_weights
@@ -21,7 +22,7 @@ from harness.probes.inputs import fixed_lr
 from harness.probes.telemetry import throttled
 from harness.protocol import PairDesign, digest_of
 from harness.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
-from harness.statistics import Judgement, judge, pairs_to_look
+from harness.statistics import Judgement, judge_race, pairs_to_look
 from harness.store import record_id
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from harness.isolation.session import WorkerSession
     from harness.isolation.wall import Wall
     from harness.protocol import Protocol
-    from harness.records import Conditions
+    from harness.records import Conditions, RaceSide
 
 OnPairs = Callable[[int, int], None]
 """Called with the pairs timed so far and the most there will be."""
@@ -121,9 +122,21 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
     return None
 
 
+def other_side(side: RaceSide) -> RaceSide:
+    """The one that it is raced against."""
+    return "candidate" if side == "baseline" else "baseline"
+
+
 @dataclass(slots=True)
 class _Race:
-    """A race under way."""
+    """A race under way.
+
+    Attributes:
+        judged: pairs that were timed and not set aside, by what was loaded first.
+        timed: pairs that were timed.
+        first: what is loaded first in the process under way.
+        ready: what the worker said of candidate and baseline when they were first loaded.
+    """
 
     candidate: Entry
     baseline: Entry
@@ -132,8 +145,9 @@ class _Race:
     wall: Wall
     on_pairs: OnPairs
     processes: list[PairedProcess] = field(default_factory=list)
-    judged: list[PairedBatch] = field(default_factory=list)
+    judged: dict[RaceSide, int] = field(default_factory=lambda: {"candidate": 0, "baseline": 0})
     timed: int = 0
+    first: RaceSide = "baseline"
     ready: tuple[Ready, Ready] | None = None
 
     def run(self, timeout_seconds: float) -> RaceRecord:
@@ -149,14 +163,16 @@ class _Race:
         return self._record(judgement, created, time.monotonic() - start)
 
     def _run_process(self, session: WorkerSession) -> Judgement | None:
+        # In turns, but where more pairs of one order were set aside, that order catches up.
+        self.first = min(other_side(self.first), self.first, key=self.judged.__getitem__)
         cpus = self._load(session)
         batches: list[PairedBatch] = []
         judgement: Judgement | None = None
         done = self_done = 0
-        while judgement is None and done < self.design.pairs_per_process:
+        while judgement is None and done < self.design.process_pairs:
             count = min(
-                pairs_to_look(sum(len(batch.pairs) for batch in self.judged), self.design),
-                self.design.pairs_per_process - done,
+                pairs_to_look(sum(self.judged.values()), self.design),
+                self.design.process_pairs - done,
                 self.design.max_pairs - self.timed,
             )
             # The self-check keeps pace with the pairs, whatever the batches are.
@@ -168,30 +184,30 @@ class _Race:
             self.timed += count
             batches.append(batch)
             if batch.set_aside is None:
-                self.judged.append(batch)
+                self.judged[self.first] += count
             self.on_pairs(self.timed, self.design.max_pairs)
-            judgement = self._judge()
-        self.processes.append(PairedProcess(cpus=cpus, batches=tuple(batches)))
+            process = PairedProcess(loaded_first=self.first, cpus=cpus, batches=tuple(batches))
+            judgement = judge_race([*self.processes, process], self.design)
+        self.processes.append(process)
         return judgement
 
     def _load(self, session: WorkerSession) -> tuple[int, ...]:
         """Load both networks, and have each make a forward so that a failure has a name."""
-        entry = self.candidate
-        try:
-            ours = session.load(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
-            )
-            session.upscale(fixed_lr(self.protocol), "fixed")
-        except WorkerError as error:
-            raise error.said_of(f"candidate {entry.descriptor.name}") from None
-        entry = self.baseline
-        try:
-            theirs = session.load_baseline(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
-            )
-        except WorkerError as error:
-            raise error.said_of(f"baseline {entry.descriptor.name}") from None
-        ready = (ours, theirs)
+        entries: dict[RaceSide, Entry] = {"candidate": self.candidate, "baseline": self.baseline}
+        second = other_side(self.first)
+        found: dict[RaceSide, Ready] = {}
+        for side in (self.first, second):
+            entry = entries[side]
+            load = partial(session.load_second, side=side) if side == second else session.load
+            try:
+                found[side] = load(
+                    entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+                )
+                if side == self.first:
+                    session.upscale(fixed_lr(self.protocol), "fixed")
+            except WorkerError as error:
+                raise error.said_of(f"{side} {entry.descriptor.name}") from None
+        ready = (found["candidate"], found["baseline"])
         if self.ready is None:
             self.ready = ready
         for entry, first, now in zip(
@@ -200,19 +216,20 @@ class _Race:
             if first.code_sha256 != now.code_sha256:
                 message = f"the code of {entry.descriptor.name} changed during the race"
                 raise MeasurementError(message, advice="Race again and leave its files alone.")
-        return ours.cpus
+        return found["candidate"].cpus
 
     def _time(
         self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
     ) -> PairedBatch:
-        odd_process = len(self.processes) % 2
+        # What is loaded first goes first, so that a process is the other order's mirror image.
+        mirrored = self.first == "baseline"
         try:
             timed = session.time_pairs(
                 count=count,
                 self_count=self_count,
                 discard=0 if done else self.design.discarded_pairs,
-                candidate_first=(done + odd_process) % 2 == 0,
-                twin_first=(self_done + odd_process) % 2 == 0,
+                candidate_first=(done + mirrored) % 2 == 0,
+                twin_first=(self_done + mirrored) % 2 == 0,
             )
         except WorkerError as error:
             if not error.fatal:
@@ -225,11 +242,6 @@ class _Race:
             conditions=timed.conditions,
             set_aside=disturbance(timed.conditions, self.design),
         )
-
-    def _judge(self) -> Judgement | None:
-        pairs = [pair for batch in self.judged for pair in batch.pairs]
-        self_pairs = [pair for batch in self.judged for pair in batch.self_pairs]
-        return judge(pairs, self_pairs, self.design, set_aside=self.timed - len(pairs))
 
     def _record(self, judgement: Judgement, created: datetime, seconds: float) -> RaceRecord:
         if self.ready is None:

@@ -20,6 +20,7 @@ from harness.records import (
     Count,
     FailureKind,
     Memory,
+    RaceSide,
     Seconds,
     Sha256,
 )
@@ -39,10 +40,15 @@ class Load(Frozen):
     protocol: Protocol
 
 
-class LoadBaseline(Frozen):
-    """Load a second network, and a copy of it, beside the first; fields as of ``Load``."""
+class LoadSecond(Frozen):
+    """Load a second network to race, and then two copies of the baseline; fields as of ``Load``.
 
-    command: Literal["load-baseline"] = "load-baseline"
+    Attributes:
+        side: which of the two the second network is; the first is the other one.
+    """
+
+    command: Literal["load-second"] = "load-second"
+    side: RaceSide
     descriptor: ModelDescriptor
     scale: int
     weights_path: str | None
@@ -55,10 +61,10 @@ class TimePairs(Frozen):
 
     Attributes:
         count: pairs.
-        self_count: pairs of the baseline and its copy, interleaved with them.
+        self_count: pairs of two copies of the baseline, interleaved with them.
         discard: pairs of either kind that are made before, to warm up.
         candidate_first: in the first pair; alternates.
-        twin_first: the copy goes first in the first pair of its own; alternates.
+        twin_first: the one copy goes first in the first pair of copies; alternates.
     """
 
     command: Literal["time-pairs"] = "time-pairs"
@@ -235,7 +241,7 @@ Request = Annotated[
     | MeasureBlocks
     | Upscale
     | Forward
-    | LoadBaseline
+    | LoadSecond
     | TimePairs
     | ReadMemory
     | ConvertWeights

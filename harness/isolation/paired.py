@@ -1,9 +1,9 @@
-"""A second network in a worker, to be timed against the first: only for networks we trust."""
+"""Two networks timed against each other in one worker: only for networks we trust."""
 
 from __future__ import annotations
 
-import copy
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from harness.isolation.messages import LoadBaseline, TimePairs
+    from harness.isolation.messages import Load, LoadSecond, TimePairs
     from harness.probes.devices import ComputeDevice
     from harness.probes.precision import PolicyGuard
     from harness.probes.telemetry import Monitor
-    from harness.protocol import Protocol
 
 
 class ContenderError(Exception):
@@ -44,19 +43,56 @@ class ContenderError(Exception):
         self.cause = cause
 
 
-class Baseline:
-    """The network that the worker's own is raced against, and a copy of it.
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A network that is ready to be timed.
+
+    Attributes:
+        name: registered name.
+        network: in the policy's form.
+        guard: watches what the protocol fixes.
+        conversion: between pixels and the network.
+    """
+
+    name: str
+    network: nn.Module
+    guard: PolicyGuard
+    conversion: PixelConversion
+
+
+class Pairing:
+    """The candidate, the baseline and two copies of the baseline.
+
+    What is loaded first may be slower, so the copies are loaded in the order of the two networks:
+    a process that exchanges these exchanges the copies as well.
 
     Args:
-        request: which network.
+        first: the network that the worker loaded at its start.
+        first_request: by which it was loaded.
+        request: which network is loaded second, and which of the two is the baseline.
         device: of the worker, as its first network left it.
     """
 
-    def __init__(self, request: LoadBaseline, device: ComputeDevice) -> None:
-        self.name = request.descriptor.name
+    def __init__(
+        self, first: Contender, first_request: Load, request: LoadSecond, device: ComputeDevice
+    ) -> None:
         self.device = device
-        self.protocol: Protocol = request.protocol
-        policy = request.protocol.forward
+        self.protocol = request.protocol
+        second, self._ready = self._load(request)
+        # Copies are loaded anew, since a network in the policy's form need not permit copying.
+        if request.side == "baseline":
+            self.candidate, self.baseline = first, second
+            self.twin, self.other = self._load(request)[0], self._load(request)[0]
+        else:
+            self.candidate, self.baseline = second, first
+            self.other, self.twin = self._load(first_request)[0], self._load(first_request)[0]
+
+    def ready(self) -> Ready:
+        """What the evaluator records of the second network."""
+        return self._ready
+
+    def _load(self, request: Load | LoadSecond) -> tuple[Contender, Ready]:
+        """Load a network and make a forward, so that what fails here is known to be this one."""
         loaded = load_network(
             request.descriptor,
             request.scale,
@@ -64,64 +100,41 @@ class Baseline:
             released=request.released,
             seed=request.protocol.seed,
         )
-        self.conversion = PixelConversion.of(request.descriptor, request.scale, loaded.data_range)
-        self.parameters = sum(1 for _ in loaded.network.parameters())
-        self.code_sha256 = code_sha256(loaded.network, *makers(request.descriptor))
-        network = loaded.network.to(device.device)
-        twin = copy.deepcopy(network)
-        self.network: nn.Module = adapt_network(network, policy)
-        self.twin: nn.Module = adapt_network(twin, policy)
-        self.guard = device.guard(self.network)
-        self.twin_guard = device.guard(self.twin)
-        self._prove()
-
-    def ready(self) -> Ready:
-        """What the evaluator records of it."""
-        return Ready(
-            parameters=self.parameters,
+        parameters = sum(1 for _ in loaded.network.parameters())
+        code = code_sha256(loaded.network, *makers(request.descriptor))
+        network = adapt_network(loaded.network.to(self.device.device), self.protocol.forward)
+        contender = Contender(
+            request.descriptor.name,
+            network,
+            self.device.guard(network),
+            PixelConversion.of(request.descriptor, request.scale, loaded.data_range),
+        )
+        with torch.inference_mode():
+            output = network(self._input(contender.conversion))
+            contender.guard.verify()
+            contender.conversion.validate(output, self.protocol.counted_input)
+        ready = Ready(
+            parameters=parameters,
             threads=torch.get_num_threads(),
             cpus=self.device.cpus,
             accelerator=self.device.accelerator,
-            code_sha256=self.code_sha256,
+            code_sha256=code,
         )
+        return contender, ready
 
-    def input(self, conversion: PixelConversion) -> Tensor:
+    def _input(self, conversion: PixelConversion) -> Tensor:
         """The fixed input as a network takes it."""
         pixels = conversion.to_input(fixed_lr(self.protocol), self.device.device)
         return adapt_input(pixels, self.protocol.forward)
 
-    def _prove(self) -> None:
-        """Make a forward, so that what fails here is known to be the baseline."""
-        with torch.inference_mode():
-            pixels = self.input(self.conversion)
-            guards = (self.guard, self.twin_guard)
-            for network, guard in zip((self.network, self.twin), guards, strict=True):
-                output = network(pixels)
-                guard.verify()
-                self.conversion.validate(output, self.protocol.counted_input)
-
-    def time_pairs(
-        self,
-        request: TimePairs,
-        candidate: nn.Module,
-        *,
-        name: str,
-        guard: PolicyGuard,
-        conversion: PixelConversion,
-        monitor: Monitor,
-        beat: Callable[[], None],
-    ) -> PairsTimed:
-        """Time the worker's own network against this one.
+    def time(self, request: TimePairs, monitor: Monitor, beat: Callable[[], None]) -> PairsTimed:
+        """Time the candidate against the baseline, and the copies against each other.
 
         A batch on the CPU too short for the kernel to tell the load is followed by waiting until
         it can.
 
         Args:
             request: how many pairs, and who goes first.
-            candidate: the worker's own network.
-            name: of the candidate.
-            guard: of the candidate.
-            conversion: of the candidate.
             monitor: of the worker.
             beat: called after every forward.
 
@@ -129,41 +142,46 @@ class Baseline:
             ContenderError: a network's forward failed, or changed what the protocol fixes.
         """
         with torch.inference_mode():
-            theirs_input = self.input(self.conversion)
+            theirs_input = self._input(self.baseline.conversion)
             ours_input = theirs_input
-            if conversion != self.conversion:
-                ours_input = self.input(conversion)
-            ours = _named(f"candidate {name}", partial(candidate, ours_input))
-            theirs = _named(f"baseline {self.name}", partial(self.network, theirs_input))
-            twin = _named(f"baseline {self.name}", partial(self.twin, theirs_input))
+            if self.candidate.conversion != self.baseline.conversion:
+                ours_input = self._input(self.candidate.conversion)
+            us, them = f"candidate {self.candidate.name}", f"baseline {self.baseline.name}"
+            ours = _named(us, partial(self.candidate.network, ours_input))
+            theirs = _named(them, partial(self.baseline.network, theirs_input))
+            twin = _named(them, partial(self.twin.network, theirs_input))
+            other = _named(them, partial(self.other.network, theirs_input))
             guards: dict[Callable[[], object], PolicyGuard] = {
-                ours: guard,
-                theirs: self.guard,
-                twin: self.twin_guard,
+                ours: self.candidate.guard,
+                theirs: self.baseline.guard,
+                twin: self.twin.guard,
+                other: self.other.guard,
             }
 
             def verify(forward: Callable[[], object]) -> None:
                 try:
                     guards[forward].verify()
                 except PrecisionError as error:
-                    who = f"candidate {name}" if forward is ours else f"baseline {self.name}"
-                    raise ContenderError(who, error) from error
+                    raise ContenderError(us if forward is ours else them, error) from error
                 beat()
 
-            for first in (ours, twin):
+            for one, another, goes_first in (
+                (ours, theirs, request.candidate_first),
+                (twin, other, request.twin_first),
+            ):
                 time_pairs(
-                    first,
-                    theirs,
+                    one,
+                    another,
                     self.device,
                     count=request.discard,
-                    candidate_first=True,
+                    candidate_first=goes_first,
                     verify=verify,
                 )
             start = monitor.read()
             times = time_batch(
                 ours,
                 theirs,
-                twin,
+                (twin, other),
                 self.device,
                 count=request.count,
                 self_count=request.self_count,

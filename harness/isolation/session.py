@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -36,7 +37,7 @@ from harness.isolation.messages import (
     Failed,
     Forward,
     Load,
-    LoadBaseline,
+    LoadSecond,
     MeasureBlocks,
     MemoryRead,
     PairsTimed,
@@ -55,7 +56,7 @@ from harness.isolation.pixels import OversizeError, PixelAreas
 from harness.probes.processes import cpu_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from harness.isolation.limits import Limits
     from harness.isolation.sandbox import Sandbox, View
     from harness.protocol import Protocol
-    from harness.records import Absent, Block, Complexity, FailureKind, Memory
+    from harness.records import Absent, Block, Complexity, FailureKind, Memory, RaceSide
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -196,20 +197,22 @@ class WorkerSession:
         self._scale = scale
         return self._load(Load, descriptor, scale, weights, protocol)
 
-    def load_baseline(
+    def load_second(
         self,
         descriptor: ModelDescriptor,
         scale: int,
         *,
         weights: ResolvedWeights,
         protocol: Protocol,
+        side: RaceSide,
     ) -> Ready:
-        """Build a second network, and a copy of it, beside the first; each makes a forward."""
-        return self._load(LoadBaseline, descriptor, scale, weights, protocol)
+        """Build a second network, then two copies of the baseline; each makes a forward."""
+        request = partial(LoadSecond, side=side)
+        return self._load(request, descriptor, scale, weights, protocol)
 
     def _load(
         self,
-        request: type[Load | LoadBaseline],
+        request: Callable[..., Load | LoadSecond],
         descriptor: ModelDescriptor,
         scale: int,
         weights: ResolvedWeights,
@@ -237,7 +240,7 @@ class WorkerSession:
         candidate_first: bool,
         twin_first: bool,
     ) -> PairsTimed:
-        """Times of the first network against the second; arguments as of ``TimePairs``."""
+        """Times of the candidate against the baseline; arguments as of ``TimePairs``."""
         request = TimePairs(
             count=count,
             self_count=self_count,

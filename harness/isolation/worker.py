@@ -31,7 +31,7 @@ from harness.isolation.messages import (
     Failed,
     Forward,
     Load,
-    LoadBaseline,
+    LoadSecond,
     MeasureBlocks,
     MemoryRead,
     PairsTimed,
@@ -45,7 +45,7 @@ from harness.isolation.messages import (
     Upscaled,
     Working,
 )
-from harness.isolation.paired import Baseline, ContenderError
+from harness.isolation.paired import Contender, ContenderError, Pairing
 from harness.isolation.pixels import PixelAreas
 from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import measure_complexity
@@ -109,7 +109,8 @@ class Worker:
         self.guard = self.device.guard(self.network)
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
-        self.baseline: Baseline | None = None
+        self.load = load
+        self.pairing: Pairing | None = None
 
     def ready(self) -> Ready:
         """What the evaluator records of the loaded network."""
@@ -205,24 +206,17 @@ class Worker:
         """JSON of what the images took that were upscaled."""
         return MEMORY.dump_json(self.device.end_memory_pass(self.images))
 
-    def load_baseline(self, request: LoadBaseline) -> Ready:
-        """Load a second network beside the first."""
-        self.baseline = Baseline(request, self.device)
-        return self.baseline.ready()
+    def load_second(self, request: LoadSecond) -> Ready:
+        """Load a second network beside the first, and two copies of the baseline."""
+        first = Contender(self.descriptor.name, self.network, self.guard, self.conversion)
+        self.pairing = Pairing(first, self.load, request, self.device)
+        return self.pairing.ready()
 
     def time_pairs(self, request: TimePairs) -> PairsTimed | Failed:
-        """Times of this network against the second one."""
-        if self.baseline is None:
-            return Failed(kind="protocol", message="there is no baseline to time against")
-        return self.baseline.time_pairs(
-            request,
-            self.network,
-            name=self.descriptor.name,
-            guard=self.guard,
-            conversion=self.conversion,
-            monitor=self.monitor,
-            beat=self.beat,
-        )
+        """Times of the candidate against the baseline."""
+        if self.pairing is None:
+            return Failed(kind="protocol", message="there is no second network to race")
+        return self.pairing.time(request, self.monitor, self.beat)
 
     def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
         """The network's input for an LR image, in the policy's form."""
@@ -267,8 +261,8 @@ def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tu
             reply = worker.upscale(request)
         case Forward():
             reply = worker.forward(request, send)
-        case LoadBaseline():
-            reply = worker.load_baseline(request)
+        case LoadSecond():
+            reply = worker.load_second(request)
         case TimePairs():
             reply = worker.time_pairs(request)
         case ReadMemory():
@@ -305,7 +299,7 @@ def serve(channel: Channel, areas: PixelAreas) -> None:
             else:
                 send(*answer(worker, request, send))
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
-            loading = isinstance(request, Load | LoadBaseline | ConvertWeights)
+            loading = isinstance(request, Load | LoadSecond | ConvertWeights)
             send(failure(error, "load-error" if loading else "forward-error"))
 
 

@@ -95,7 +95,7 @@ def time_pairs(
 def time_batch(
     candidate: Forward,
     baseline: Forward,
-    twin: Forward,
+    copies: tuple[Forward, Forward],
     clock: Clock,
     *,
     count: int,
@@ -104,17 +104,17 @@ def time_batch(
     twin_first: bool,
     verify: Verify = accept,
 ) -> PairTimes:
-    """Time pairs and, spread evenly among them, pairs of the baseline and its copy.
+    """Time pairs and, spread evenly among them, pairs of two copies of the baseline.
 
     Args:
         candidate: runs its network once on the input that all share.
         baseline: likewise.
-        twin: likewise; a copy of the baseline.
+        copies: likewise; two copies of the baseline, the one that is the numerator first.
         clock: times each forward to its end.
         count: number of pairs.
         self_count: number of self-check pairs.
         candidate_first: in the first pair; alternates.
-        twin_first: in the first self-check pair; alternates.
+        twin_first: the first copy, in the first self-check pair; alternates.
         verify: called with each forward after it ran; raises where it broke the protocol.
     """
     pairs: list[Pair] = []
@@ -124,7 +124,5 @@ def time_batch(
         pairs.append(time_pair(candidate, baseline, clock, candidate_first=first, verify=verify))
         while len(self_pairs) < (index + 1) * self_count // count:
             first = twin_first == (len(self_pairs) % 2 == 0)
-            self_pairs.append(
-                time_pair(twin, baseline, clock, candidate_first=first, verify=verify)
-            )
+            self_pairs.append(time_pair(*copies, clock, candidate_first=first, verify=verify))
     return PairTimes(tuple(pairs), tuple(self_pairs))

@@ -17,6 +17,7 @@ from harness.records.race import (
     PairedEstimate,
     PairedProcess,
     RaceRecord,
+    RaceSide,
     RaceVerdict,
 )
 from harness.records.run import (
@@ -85,6 +86,7 @@ __all__ = [
     "PredictedMemory",
     "Quality",
     "RaceRecord",
+    "RaceSide",
     "RaceVerdict",
     "Recount",
     "Replicate",

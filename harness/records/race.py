@@ -13,6 +13,7 @@ from harness.records.timing import Conditions
 from harness.records.values import Absent, Count, Interval, Notice, Seconds, Sha256
 
 RaceVerdict = Literal["faster", "slower", "unchanged", "inconclusive"]
+RaceSide = Literal["candidate", "baseline"]
 Pair = tuple[Seconds, Seconds]
 
 
@@ -20,10 +21,11 @@ class PairedBatch(Frozen):
     """Pairs timed without a break; a pair is two forwards of the same input in a row.
 
     Attributes:
-        pairs: (candidate, baseline) seconds; counted through the batches of a process, the
-            candidate goes first in even pairs of even processes and in odd pairs of odd ones.
-        self_pairs: (copy of the baseline, baseline) seconds, interleaved with ``pairs``; the
-            copy goes first by the same rule, counted by itself.
+        pairs: (candidate, baseline) seconds; counted through the batches of a process, what was
+            loaded first goes first in even pairs, the other one in odd pairs.
+        self_pairs: (copy of the baseline, another copy) seconds, interleaved with ``pairs``; the
+            one copy goes first by the same rule, counted by itself. In records of 0.1 the other
+            is the baseline itself.
         conditions: of the machine meanwhile.
         set_aside: why none of these pairs is judged, or None where they are.
     """
@@ -38,10 +40,14 @@ class PairedProcess(Frozen):
     """What one fresh process timed.
 
     Attributes:
+        loaded_first: which network was loaded, and made its first forward, before the other.
+            It alternates from process to process, and the order of the copies with it, unless
+            the other order has to catch up with pairs that were set aside.
         cpus: logical CPUs it was pinned to; empty where the system has no such notion.
         batches: in order.
     """
 
+    loaded_first: RaceSide = "candidate"
     cpus: tuple[Count, ...]
     batches: Annotated[tuple[PairedBatch, ...], Field(min_length=1)]
 
@@ -52,7 +58,7 @@ class PairedEstimate(Frozen):
     Attributes:
         ratio: 1.05 means 5 % slower than the baseline.
         interval: of the ratio.
-        pairs: number of pairs.
+        pairs: number of pairs that it rests on.
     """
 
     ratio: Annotated[float, Field(gt=0)]
@@ -65,9 +71,9 @@ class RaceRecord(Frozen):
 
     Attributes:
         regime: this one. The other, ``fresh-processes``, is that of ``RunRecord``.
-        estimate: candidate over baseline, of the judged pairs; absent where they are too few
-            for an interval.
-        self_check: copy of the baseline over the baseline, from the same batches, likewise.
+        estimate: candidate over baseline, of the judged pairs, free of the order of loading as
+            ``harness.statistics.balance`` says; absent where they are too few for an interval.
+        self_check: one copy of the baseline over another, from the same batches, likewise.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.
         reason: why this verdict, in words with figures.

@@ -128,6 +128,7 @@ class Environment(Frozen):
     """Machine and software; its digest decides whether runtimes may be compared.
 
     Attributes:
+        cpu_model: family, model and stepping of the processor, whose name may hide them.
         malloc: settings of the C library's allocator in workers, or which other one serves.
         libraries: versions of CUDA and cuDNN, by name; empty on CPU.
         variables: inherited by workers, and known to alter what is measured.
@@ -139,6 +140,7 @@ class Environment(Frozen):
     packages: dict[str, str]
     system: str
     cpu: str
+    cpu_model: str | None = None
     cpus_available: Count
     threads: Count
     memory_bytes: Count | None

@@ -21,6 +21,7 @@ from harness.regression.figures import (
     entry_key,
     figures_of,
     parse_key,
+    ratio_terms,
 )
 from harness.store import Store
 
@@ -172,19 +173,15 @@ def ratio_of(record: RaceRecord) -> RuntimeRatio | None:
     estimate = record.estimate
     if isinstance(estimate, Absent):
         return None
-    environment = record.environment
+    terms = ratio_terms(record.protocol, record.environment)
     return RuntimeRatio(
+        **terms.model_dump(),
         reference=record.baseline.name,
         ratio=round(estimate.ratio, 4),
         low=round(estimate.interval.low, 4),
         high=round(estimate.interval.high, 4),
         pairs=estimate.pairs,
         input_size=record.protocol.counted_input,
-        device=record.protocol.device,
-        forward=record.protocol.forward.label,
-        threads=environment.threads,
-        machine=environment.accelerator or environment.cpu,
-        torch=environment.packages.get("torch", "absent").partition("+")[0],
     )
 
 

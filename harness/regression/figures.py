@@ -10,13 +10,13 @@ from pydantic import Field
 from harness.environment import package_version
 from harness.metrics import METRICS
 from harness.protocol import Frozen, digest_of
-from harness.records import Absent, Count, Sha256
+from harness.records import Absent, Count, Sha256, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.protocol import Protocol
-    from harness.records import RunRecord, Value, WeightsIdentity
+    from harness.records import Environment, RunRecord, Value, WeightsIdentity
 
 SCORES: Final = tuple(
     key for key, metric in METRICS.items() if metric.deterministic and metric.better == "higher"
@@ -73,7 +73,35 @@ class Scores(Frozen):
     accelerator: str | None = None
 
 
-class RuntimeRatio(Frozen):
+class RatioTerms(Frozen):
+    """On which terms a ratio of runtimes was timed; ratios of different terms are incomparable.
+
+    Two networks do not gain alike from another processor or another number of threads.
+
+    Attributes:
+        device: where forwards ran.
+        forward: class of precision, layout and compilation.
+        threads: CPU threads.
+        machine: processor or GPU.
+        cpu_model: family, model and stepping of the processor; None on a GPU, and where they are
+            not known.
+        torch: version.
+        sandbox: tier of the workers' sandbox, or None where an older file does not say.
+        settings: of the memory allocator and the GPU's libraries, and environment variables that
+            alter runtimes, by name.
+    """
+
+    device: Literal["cpu", "cuda"]
+    forward: str
+    threads: Count
+    machine: str
+    cpu_model: str | None = None
+    torch: str
+    sandbox: Tier | None = None
+    settings: dict[str, str] = {}
+
+
+class RuntimeRatio(RatioTerms):
     """Time of an entry over that of a reference, of pairs within one process.
 
     Attributes:
@@ -83,11 +111,6 @@ class RuntimeRatio(Frozen):
         high: upper bound.
         pairs: how many.
         input_size: height and width of the LR input.
-        device: where forwards ran.
-        forward: class of precision, layout and compilation.
-        threads: CPU threads.
-        machine: processor or GPU.
-        torch: version.
     """
 
     reference: str
@@ -96,11 +119,6 @@ class RuntimeRatio(Frozen):
     high: Annotated[float, Field(gt=0)]
     pairs: Count
     input_size: tuple[Count, Count]
-    device: Literal["cpu", "cuda"]
-    forward: str
-    threads: Count
-    machine: str
-    torch: str
 
 
 class EntryFigures(Frozen):
@@ -223,6 +241,35 @@ def differing_settings(metric: str, before: Terms, now: Terms) -> list[str]:
 def differing_software(metric: str, before: Terms, now: Terms) -> list[str]:
     """Names and both versions of software that differs and that a metric may depend on."""
     return _differing(software_of(metric), before.software, now.software)
+
+
+def ratio_terms(protocol: Protocol, environment: Environment) -> RatioTerms:
+    """The terms of a race."""
+    on_cpu = environment.accelerator is None
+    return RatioTerms(
+        device=protocol.device,
+        forward=protocol.forward.label,
+        threads=environment.threads,
+        machine=environment.accelerator or environment.cpu,
+        cpu_model=environment.cpu_model if on_cpu else None,
+        torch=environment.packages.get("torch", "absent").partition("+")[0],
+        sandbox=environment.isolation,
+        settings={**environment.malloc, **environment.libraries, **environment.variables},
+    )
+
+
+def differing_ratio_terms(before: RatioTerms, now: RatioTerms) -> list[str]:
+    """Names and both values of the terms in which two ratios of runtimes differ."""
+    named = [name for name in RatioTerms.model_fields if name != "settings"]
+    then, here = (
+        {name: str(value) for name in named if (value := getattr(terms, name)) is not None}
+        | terms.settings
+        for terms in (before, now)
+    )
+    # A file that does not say the sandbox says no settings either, and the sandbox differs anyway.
+    recorded = before.sandbox is not None and now.sandbox is not None
+    settings = sorted({*before.settings, *now.settings}) if recorded else []
+    return _differing([*named, *settings], then, here)
 
 
 def weights_figure(identity: WeightsIdentity) -> WeightsFigure:

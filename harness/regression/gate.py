@@ -9,15 +9,21 @@ from harness.protocol import Protocol
 from harness.records import Absent
 from harness.regression.bench import COUNTED_INPUT
 from harness.regression.comparison import compare
-from harness.regression.figures import Measured, entry_key, parse_key, terms_of
-from harness.regression.runtime import compare_ratio
+from harness.regression.figures import (
+    Measured,
+    differing_ratio_terms,
+    entry_key,
+    parse_key,
+    terms_of,
+)
+from harness.regression.runtime import compare_ratio, incomparable_ratio, terms_here
 from harness.regression.verdicts import RUNTIME, Finding, GateReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.regression.baseline import Baseline
-    from harness.regression.bench import Bench, Key
+    from harness.regression.bench import Bench, Key, Request
     from harness.regression.figures import RuntimeRatio
     from harness.regression.measurement import Subject
 
@@ -54,6 +60,8 @@ def check_baseline(
             findings += bench.race_against(key, against)
         elif kept is not None and kept.runtime is not None:
             findings.append(_ratio(bench, key, kept.runtime, baseline, measured))
+        elif kept is not None and not request.measured:
+            findings.append(_without_ratio(key))
     return GateReport(baseline=title, findings=tuple(findings))
 
 
@@ -158,8 +166,6 @@ def _ratio(
         reason = f"the reference {kept.reference} cannot be measured"
     elif now.figures.counts.get("macs_aten") != reference.counts.get("macs_aten"):
         reason = f"the reference {kept.reference} is another: its macs_aten differ"
-    elif kept.device != bench.request.device:
-        reason = f"device: {kept.device} then, {bench.request.device} now"
     if reason is not None:
         return Finding(
             entry=name,
@@ -170,6 +176,9 @@ def _ratio(
             reason=reason,
             advice="Run `esrbench baseline update` for both.",
         )
+    differing = _differing(kept, bench.request)
+    if differing:
+        return incomparable_ratio(name, kept, differing, scale)
     descriptor = bench.registry.get(name)
     record = bench.race_ratio(
         descriptor,
@@ -180,6 +189,31 @@ def _ratio(
         threads=bench.request.threads or kept.threads,
     )
     return compare_ratio(name, kept, record, scale)
+
+
+def _without_ratio(key: Key) -> Finding:
+    """What is said of an entry where nothing but its runtime was asked for."""
+    name, scale = key
+    return Finding(
+        entry=name,
+        scale=scale,
+        metric=RUNTIME,
+        verdict="incomparable",
+        reason="the baseline keeps no ratio of its runtime",
+        advice=(
+            "Race within this job: `esrbench check NAME --baseline REVISION`, or "
+            "`--against NETWORK`."
+        ),
+    )
+
+
+def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
+    """Terms that are known to differ before anything is timed; a GPU's show only afterwards."""
+    if kept.device != request.device:
+        return [f"device: {kept.device} then, {request.device} now"]
+    if kept.device == "cuda":
+        return []
+    return differing_ratio_terms(kept, terms_here(kept, request.threads))
 
 
 def _size(text: str | None) -> tuple[int, int]:

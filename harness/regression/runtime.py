@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from harness.environment import cpus_available, describe_environment
 from harness.errors import MeasurementError
 from harness.evaluation.race import race
+from harness.isolation.wall import open_wall
 from harness.protocol import PairDesign, Protocol
 from harness.records import Absent
 from harness.regression.baseline import ratio_of
 from harness.regression.comparison import KEEP, UPDATE
+from harness.regression.figures import differing_ratio_terms, ratio_terms
 from harness.regression.verdicts import RUNTIME, Finding
-from harness.statistics import estimate_ratio, judge, regressed
+from harness.statistics import doubt_of, regressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from harness.evaluation.evaluator import Entry
-    from harness.records import RaceRecord
-    from harness.regression.figures import RuntimeRatio
+    from harness.records import PairedEstimate, RaceRecord
+    from harness.regression.figures import RatioTerms, RuntimeRatio
     from harness.regression.verdicts import Verdict
 
-RATIO_PAIRS: Final = 90
-"""Pairs, in three fresh processes, of a ratio that is kept or compared with a kept one."""
-SAME_MACHINE: Final = 0.10
+RATIO_PAIRS: Final = 120
+"""Pairs, in four fresh processes, of a ratio that is kept or compared with a kept one."""
+TOLERANCE: Final = 0.10
 """Share by which a ratio to a reference network must differ from a kept one, beyond both
-intervals, to count, on the same processor with the same threads and torch."""
-OTHER_MACHINE: Final = 0.50
-"""The same on any other: two networks gain differently by another processor."""
+intervals, to count. Ratios of different terms are never compared."""
 
 
 def race_protocol(
@@ -110,9 +111,11 @@ def compare_ratio(
 ) -> Finding:
     """The finding of a ratio to a reference network against a kept one.
 
-    Slower is a ratio whose interval lies wholly above the kept interval and the tolerance on top
-    of it; faster likewise below; unchanged one that reaches neither line. The self-check may be
-    as much coarser than a race's as the tolerance is wider than a race's line.
+    Ratios of another processor, thread count, torch or sandbox are incomparable, whatever they
+    are. On the same terms, slower is a ratio whose interval lies wholly above the kept interval
+    and the tolerance on top of it; faster likewise below; unchanged one that reaches neither
+    line. The self-check may be as much coarser than a race's as the tolerance is wider than a
+    race's line.
 
     Args:
         name: of the entry.
@@ -122,8 +125,8 @@ def compare_ratio(
     """
     if isinstance(record, Absent):
         return _failed(name, scale, record, before=before.ratio)
-    now = ratio_of(record)
-    if now is None:
+    now, estimate = ratio_of(record), record.estimate
+    if now is None or isinstance(estimate, Absent):
         return Finding(
             entry=name,
             scale=scale,
@@ -133,15 +136,13 @@ def compare_ratio(
             reason=record.reason,
             advice=_DOCTOR,
         )
-    others = [
-        f"{field}: {getattr(before, field)} then, {getattr(now, field)} now"
-        for field in ("machine", "threads", "torch")
-        if getattr(before, field) != getattr(now, field)
-    ]
-    tolerance = OTHER_MACHINE if others else SAME_MACHINE
-    ruled = record.model_copy(update={"design": _widened(record.design, tolerance)})
-    slower = _beyond(ruled, lambda ours, theirs: (ours, theirs * before.high))
-    faster = _beyond(ruled, lambda ours, theirs: (theirs * before.low, ours))
+    differing = differing_ratio_terms(before, now)
+    if differing:
+        return incomparable_ratio(name, before, differing, scale, now=now.ratio)
+    ruled = record.model_copy(update={"design": _widened(record.design)})
+    slower = regressed(ruled.model_copy(update={"estimate": _over(estimate, before.high)}))
+    inverse = _inverse(estimate)
+    faster = regressed(ruled.model_copy(update={"estimate": _over(inverse, 1 / before.low)}))
     verdict: Verdict = "inconclusive"
     if slower:
         verdict = "regressed"
@@ -151,10 +152,8 @@ def compare_ratio(
         verdict = "unchanged"
     reason = (
         f"{name} / {before.reference}: {before.ratio} [{before.low}, {before.high}] then, "
-        f"{now.ratio} [{now.low}, {now.high}] now; allowed {tolerance:.0%} beyond"
+        f"{now.ratio} [{now.low}, {now.high}] now; allowed {TOLERANCE:.0%} beyond"
     )
-    if others:
-        reason += f", since {'; '.join(others)}"
     doubted = doubt(ruled)
     if verdict == "inconclusive" and doubted:
         reason += f"; {doubted}"
@@ -166,52 +165,97 @@ def compare_ratio(
         verdict=verdict,
         before=before.ratio,
         now=now.ratio,
-        interval=None if isinstance(record.estimate, Absent) else record.estimate.interval,
+        interval=estimate.interval,
         reason=reason,
         advice=advice.get(verdict),
     )
 
 
+def incomparable_ratio(
+    name: str,
+    before: RuntimeRatio,
+    differing: Sequence[str],
+    scale: int,
+    *,
+    now: float | None = None,
+) -> Finding:
+    """The finding of a kept ratio whose terms are not those of this job.
+
+    Args:
+        name: of the entry.
+        before: the kept ratio.
+        differing: the terms that differ, with both values.
+        scale: upscaling factor.
+        now: the ratio here, if it was timed.
+    """
+    return Finding(
+        entry=name,
+        scale=scale,
+        metric=RUNTIME,
+        verdict="incomparable",
+        before=before.ratio,
+        now=now,
+        reason=f"{name} / {before.reference} was timed on other terms: {'; '.join(differing)}",
+        advice=(
+            f"Race within this job: `esrbench check {name} --baseline REVISION`, or "
+            f"`--against {before.reference}`; or keep a ratio of these terms with "
+            "`esrbench baseline update`."
+        ),
+    )
+
+
+def terms_here(kept: RuntimeRatio, threads: int | None) -> RatioTerms:
+    """The terms on which a race for a kept ratio on the CPU will run in this job.
+
+    Args:
+        kept: the ratio that it will be compared with.
+        threads: that were asked for, or None for those of the kept ratio, as far as there are
+            CPUs.
+    """
+    environment = describe_environment(
+        threads=threads or min(kept.threads, cpus_available()),
+        accelerator=None,
+        tier=open_wall("auto").sandbox.tier,
+    )
+    return ratio_terms(race_protocol(kept.input_size), environment)
+
+
 def doubt(record: RaceRecord) -> str | None:
-    """Why the self-check forbids to judge, or None: that of a race at a ratio of exactly 1."""
-    twins = _judged(record, twin=True)
-    level = [(1.0, 1.0)] * RATIO_PAIRS
-    design = record.design.model_copy(update={"max_pairs": len(level)})
-    judgement = judge(level, twins, design)
-    return judgement.reason if judgement and judgement.verdict == "inconclusive" else None
+    """Why the self-check forbids to judge, or None."""
+    return doubt_of(record.self_check, record.design)
 
 
 _DOCTOR: Final = "End what else runs on this machine; `esrbench doctor` says what it sees."
 
 
-def _widened(design: PairDesign, tolerance: float) -> PairDesign:
-    """A design with another decision line, and a self-check that keeps its proportion to it."""
-    times = tolerance / design.decision
+def _widened(design: PairDesign) -> PairDesign:
+    """A design with ``TOLERANCE`` as its line, and a self-check that keeps its proportion to it."""
+    times = TOLERANCE / design.decision
     return design.model_copy(
         update={
-            "decision": tolerance,
+            "decision": TOLERANCE,
             "self_check_half_width": design.self_check_half_width * times,
             "self_check_bias": design.self_check_bias * times,
         }
     )
 
 
-def _beyond(
-    record: RaceRecord, scaled: Callable[[float, float], tuple[float, float]]
-) -> bool | None:
-    """Whether the judged pairs, scaled, lie beyond the line; None where that is not known."""
-    estimate = estimate_ratio([scaled(*pair) for pair in _judged(record)], record.design.z)
-    return regressed(record.model_copy(update={"estimate": estimate}))
+def _over(estimate: PairedEstimate, ratio: float) -> PairedEstimate:
+    """A ratio over another one that is taken as exact."""
+    interval = estimate.interval
+    bounds = {"low": interval.low / ratio, "high": interval.high / ratio}
+    return estimate.model_copy(
+        update={"ratio": estimate.ratio / ratio, "interval": interval.model_copy(update=bounds)}
+    )
 
 
-def _judged(record: RaceRecord, *, twin: bool = False) -> list[tuple[float, float]]:
-    return [
-        pair
-        for process in record.processes
-        for batch in process.batches
-        if batch.set_aside is None
-        for pair in (batch.self_pairs if twin else batch.pairs)
-    ]
+def _inverse(estimate: PairedEstimate) -> PairedEstimate:
+    """The ratio of the same race with both sides exchanged."""
+    interval = estimate.interval
+    bounds = {"low": 1 / interval.high, "high": 1 / interval.low}
+    return estimate.model_copy(
+        update={"ratio": 1 / estimate.ratio, "interval": interval.model_copy(update=bounds)}
+    )
 
 
 def _interval(record: RaceRecord) -> str:

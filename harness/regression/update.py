@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.errors import DataError, MeasurementError, UsageError
 from harness.records import Absent
 from harness.regression.baseline import Baseline, ratio_of, settle
-from harness.regression.figures import entry_key, parse_key
+from harness.regression.figures import differing_ratio_terms, entry_key, parse_key
 from harness.regression.runtime import compare_ratio, doubt
 from harness.regression.verdicts import RUNTIME
 
@@ -171,7 +171,6 @@ def _runtime(
         raise MeasurementError(
             message, advice="End what else runs here, or leave runtimes out: --no-runtime."
         )
-    alike = ("machine", "threads", "torch")
-    if kept is None or any(getattr(kept, each) != getattr(now, each) for each in alike):
+    if kept is None or differing_ratio_terms(kept, now):
         return now
     return kept if compare_ratio(name, kept, record, scale).verdict == "unchanged" else now

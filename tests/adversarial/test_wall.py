@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from harness.records import Tier
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+DATAGRAM_SECONDS = 5.0
 
 
 def processes_named(name: str) -> list[int]:
@@ -68,7 +69,7 @@ def listeners() -> Iterator[dict[str, Any]]:
         for each in (tcp, udp):
             each.bind(("127.0.0.1", 0))
         tcp.listen()
-        udp.settimeout(PATIENCE_SECONDS)
+        udp.settimeout(DATAGRAM_SECONDS)
         name = f"esrbench-{secrets.token_hex(4)}"
         with socket.socket(socket.AF_UNIX) as abstract:
             abstract.bind("\0" + name)

@@ -74,6 +74,7 @@ def test_processes_are_drawn_whole_and_by_the_order_that_they_began_with(
     workers = study.RecordedWorkers(session, 0.5, np.random.default_rng(3))
     for number in range(4):
         with workers as worker:
+            worker.load_second(side="candidate" if number % 2 else "baseline")
             first = worker.time_pairs(count=20, self_count=10)
             second = worker.time_pairs(count=10, self_count=5)
         flat = [
@@ -94,8 +95,10 @@ def test_processes_are_drawn_whole_and_by_the_order_that_they_began_with(
 
 def test_more_than_was_recorded_is_never_handed_out(study: ModuleType) -> None:
     workers = study.RecordedWorkers(study.read()[0], 0.0, np.random.default_rng(0))
-    with workers as worker, pytest.raises(AssertionError, match="more pairs"):
-        worker.time_pairs(count=31, self_count=1)
+    with workers as worker:
+        worker.load_second(side="baseline")
+        with pytest.raises(AssertionError, match="more pairs"):
+            worker.time_pairs(count=31, self_count=1)
 
 
 def test_bounds_are_exact(study: ModuleType) -> None:

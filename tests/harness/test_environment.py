@@ -9,6 +9,7 @@ from harness.environment import (
     MALLOC_SETTINGS,
     allocator,
     available_cpus,
+    cpu_model,
     cpu_name,
     cpus_available,
     describe_environment,
@@ -35,6 +36,14 @@ def test_the_processor_is_named_by_the_kernel_or_its_architecture(tmp_path: Path
     assert cpu_name(root=tmp_path) == expected
     text = "processor\t: 0\nmodel name\t: Test CPU @ 2 GHz \nmodel name\t: Other\n"
     assert cpu_name(root=write(tmp_path, "proc/cpuinfo", text)) == "Test CPU @ 2 GHz"
+
+
+def test_generations_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    assert cpu_model(root=tmp_path) is None
+    text = "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
+    found = cpu_model(root=write(tmp_path, "proc/cpuinfo", text))
+    assert found == "family 25, model 17, stepping 1"
+    assert cpu_model(root=write(tmp_path, "proc/cpuinfo", "CPU part : 0xd0c\n")) is None
 
 
 def test_what_the_kernel_does_not_tell_is_none(tmp_path: Path) -> None:

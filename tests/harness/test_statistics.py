@@ -10,11 +10,13 @@ from scipy.stats import binom, norm
 
 from harness.errors import MeasurementError
 from harness.protocol import PairDesign
-from harness.records import Absent
+from harness.records import Absent, PairedBatch, PairedProcess
 from harness.statistics import (
+    balance,
     estimate_ratio,
     half_width,
     judge,
+    judge_race,
     mean_of_medians,
     median_value,
     pairs_to_look,
@@ -295,6 +297,75 @@ def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
     assert nothing is not None
     assert isinstance(nothing.estimate, Absent)
     assert nothing.reason.startswith("600 of 600 pairs were set aside")
+
+
+def process(
+    loaded_first: str, pairs: Pairs, self_pairs: Pairs | None = None, *, set_aside: str = ""
+) -> PairedProcess:
+    batch = PairedBatch(
+        pairs=tuple(pairs), self_pairs=tuple(self_pairs or ()), set_aside=set_aside or None
+    )
+    return PairedProcess.model_validate(
+        {"loaded_first": loaded_first, "cpus": (), "batches": (batch,)}
+    )
+
+
+def test_balanced_pairs_by_hand() -> None:
+    """Loading first costs a factor of 2: medians of 3 * 2 and of 3 / 2 meet at 3."""
+    balanced = balance(
+        [
+            process("candidate", [(6.0, 1.0), (5.0, 1.0), (7.0, 1.0), (9.0, 1.0)], [(4.0, 1.0)]),
+            process("baseline", [(3.0, 2.0), (2.0, 2.0), (4.0, 2.0)], [(1.0, 4.0), (5.0, 5.0)]),
+            process("candidate", [(7.0, 7.0)], set_aside="others took 40 %"),
+        ]
+    )
+    ratios = [ours / theirs for ours, theirs in balanced.pairs]
+    assert ratios == pytest.approx([3.0, 2.5, 3.5, 3.0, 2.0, 4.0])
+    assert balanced.self_pairs == ((1.0, 1.0), (4.0, 4.0))
+    # Of seven undisturbed pairs one waits for a counterpart.
+    assert (balanced.judged, balanced.set_aside) == (7, 1)
+
+
+@pytest.mark.parametrize("order", [0.0, 0.01, 0.3])
+def test_balanced_intervals_cover_the_ratio_as_often_as_they_say(order: float) -> None:
+    """Whatever loading first costs; heavy-tailed noise, as few pairs as are ever looked at."""
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(2000):
+        first, second = np.exp(rng.standard_t(2, (2, 15)) * 0.01)
+        found = balance(
+            [
+                process("candidate", [(each * (1 + order), 1.0) for each in first.tolist()]),
+                process("baseline", [(each / (1 + order), 1.0) for each in second.tolist()]),
+            ]
+        )
+        estimate = estimate_ratio(found.pairs, 1.6)
+        assert not isinstance(estimate, Absent)
+        stated = estimate.interval.confidence
+        hits += estimate.interval.low <= 1 <= estimate.interval.high
+    assert 0.85 < stated < 0.96
+    assert hits / 2000 > stated - 3 * (stated * (1 - stated) / 2000) ** 0.5
+
+
+def test_one_order_of_loading_alone_is_never_judged() -> None:
+    slow, fair = alternating(0.001, 1.5)[:30], alternating(0.001)[:15]
+    first, second = (process(side, slow, fair) for side in ("candidate", "baseline"))
+    assert judge_race([first] * 4, DESIGN) is None
+    # Two processes have 30 pairs of copies, in 15 means.
+    judgement = judge_race([first, second], DESIGN)
+    assert judgement is not None
+    assert judgement.verdict == "slower"
+    assert not isinstance(judgement.estimate, Absent)
+    assert not isinstance(judgement.self_check, Absent)
+    assert (judgement.estimate.pairs, judgement.self_check.pairs) == (60, 30)
+
+
+def test_a_race_that_ended_with_one_order_says_what_it_lacks() -> None:
+    alone = [process("candidate", alternating(0.001)[:30], alternating(0.001)[:15])]
+    judgement = judge_race(alone, PairDesign(max_pairs=30))
+    assert judgement is not None
+    assert judgement.verdict == "inconclusive"
+    assert "0 pairs are too few for an interval" in judgement.reason
 
 
 def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:

@@ -39,11 +39,11 @@ def test_the_order_alternates_and_the_columns_do_not(first: bool, order: str) ->
     ("count", "self_count", "order"),
     [
         # Spread evenly, and alternating by themselves.
-        (4, 2, "AB BA CB AB BA BC"),
-        (3, 3, "AB CB BA BC AB CB"),
-        (4, 1, "AB BA AB BA CB"),
+        (4, 2, "AB BA CD AB BA DC"),
+        (3, 3, "AB CD BA DC AB CD"),
+        (4, 1, "AB BA AB BA CD"),
         (2, 0, "AB BA"),
-        (2, 4, "AB CB BC BA CB BC"),
+        (2, 4, "AB CD DC BA CD DC"),
     ],
 )
 def test_self_pairs_are_interleaved(count: int, self_count: int, order: str) -> None:
@@ -51,7 +51,7 @@ def test_self_pairs_are_interleaved(count: int, self_count: int, order: str) -> 
     times = time_batch(
         lambda: "A",
         lambda: "B",
-        lambda: "C",
+        (lambda: "C", lambda: "D"),
         clock,
         count=count,
         self_count=self_count,
@@ -60,7 +60,7 @@ def test_self_pairs_are_interleaved(count: int, self_count: int, order: str) -> 
     )
     assert "".join(clock.ran) == order.replace(" ", "")
     assert times.pairs == ((1.0, 2.0),) * count
-    assert times.self_pairs == ((3.0, 2.0),) * self_count
+    assert times.self_pairs == ((3.0, 4.0),) * self_count
 
 
 def test_a_batch_goes_on_where_the_last_one_stopped() -> None:
@@ -68,14 +68,14 @@ def test_a_batch_goes_on_where_the_last_one_stopped() -> None:
     time_batch(
         lambda: "A",
         lambda: "B",
-        lambda: "C",
+        (lambda: "C", lambda: "D"),
         clock,
         count=2,
         self_count=1,
         candidate_first=False,
         twin_first=False,
     )
-    assert "".join(clock.ran) == "BAABBC"
+    assert "".join(clock.ran) == "BAABDC"
 
 
 class Output:

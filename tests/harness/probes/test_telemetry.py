@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness.probes.devices import open_device
+from harness.probes.processes import cpu_seconds
 from harness.probes.telemetry import (
     NOT_REASONS,
     REASON_COUNTERS,
@@ -101,6 +102,9 @@ def test_without_proc_the_load_is_not_told(tmp_path: Path) -> None:
     assert (conditions.other_load, conditions.steal) == (None, None)
 
 
+PATIENCE_SECONDS = 120.0
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="this system has no /proc")  # noqa: PTH110
 def test_a_busy_neighbour_is_seen() -> None:
     cpu = min(os.sched_getaffinity(0))
@@ -111,14 +115,19 @@ def test_a_busy_neighbour_is_seen() -> None:
             assert process.stdout is not None
             process.stdout.readline()
             first = monitor.read()
-            time.sleep(0.6)
+            begun = cpu_seconds(process.pid)
+            assert begun is not None
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            # However little of that CPU others and the hypervisor leave it.
+            while (now := cpu_seconds(process.pid)) is None or now < begun + 0.5:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
             conditions = monitor.conditions(first, monitor.read())
         finally:
             process.kill()
-    # That CPU never idles: what is not stolen goes to the neighbour, for we sleep.
+    # Other programs took at least what the neighbour took, but for what the kernel's ticks miss.
     assert conditions.other_load is not None
-    assert conditions.steal is not None
-    assert conditions.other_load + conditions.steal > 0.8
+    assert conditions.other_load * conditions.seconds > 0.4
 
 
 class NvmlFailure(Exception):  # noqa: N818 - stands for NVMLError

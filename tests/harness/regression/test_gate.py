@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import harness.regression.bench as benches
+import harness.regression.gate as gates
 from harness.catalog.registry import ModelDescriptor, Registry
+from harness.environment import cpus_available
 from harness.errors import DataError, MeasurementError, UsageError
 from harness.records import Absent
 from harness.regression.baseline import Baseline, ratio_of
 from harness.regression.bench import Bench, Request
 from harness.regression.figures import COUNTS, EntryFigures, Measured, Terms, WeightsFigure
 from harness.regression.gate import check_against, check_baseline
+from harness.regression.runtime import terms_here
 from harness.regression.update import update
 from harness.regression.verdicts import RUNTIME
 
@@ -65,6 +68,7 @@ def canned(terms: Terms, figures: EntryFigures, monkeypatch: pytest.MonkeyPatch)
     found.figures = dict.fromkeys(("net", "reference", "new"), bare)
     monkeypatch.setattr(benches, "measure", found.measure)
     monkeypatch.setattr(benches, "race_entries", found.race)
+    monkeypatch.setattr(gates, "terms_here", lambda kept, _threads: kept)
     return found
 
 
@@ -99,7 +103,7 @@ def test_everything_in_the_baseline_is_checked(canned: Canned, baseline: Baselin
     assert {each.verdict for each in report.findings} == {"unchanged"}
     assert canned.measured == ["net", "reference"]
     # As the baseline took it, whatever the default is, and looked at once.
-    assert canned.raced == [("net", "reference", (48, 48), 90)]
+    assert canned.raced == [("net", "reference", (48, 48), 120)]
     assert [each.entry for each in report.findings if each.metric == RUNTIME] == ["net"]
 
 
@@ -110,6 +114,23 @@ def test_runtime_alone_still_counts_the_reference(canned: Canned, baseline: Base
 
     assert [(each.metric, each.verdict) for each in report.findings] == [(RUNTIME, "unchanged")]
     assert canned.measured == ["reference"]
+
+
+def test_runtime_alone_of_an_entry_without_a_ratio_says_what_to_race(
+    canned: Canned, baseline: Baseline
+) -> None:
+    bench = make_bench(names=("reference",), metrics=frozenset({RUNTIME}))
+
+    report = check_baseline(bench, baseline, "file")
+
+    found = report.findings[0]
+    assert (found.verdict, found.reason) == (
+        "incomparable",
+        "the baseline keeps no ratio of its runtime",
+    )
+    assert "--baseline REVISION" in str(found.advice)
+    assert (report.exit_code, canned.raced) == (3, [])
+    assert report.model_copy(update={"lenient": True}).exit_code == 0
 
 
 def test_another_reference_makes_ratios_incomparable(canned: Canned, baseline: Baseline) -> None:
@@ -124,6 +145,56 @@ def test_another_reference_makes_ratios_incomparable(canned: Canned, baseline: B
     assert (found.verdict, found.exit_code) == ("incomparable", 3)
     assert "reference is another" in found.reason
     assert canned.raced == []
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [
+        ({"machine": "Intel Xeon"}, "machine: a processor then, Intel Xeon now"),
+        ({"threads": 64}, "threads: 2 then, 64 now"),
+        ({"torch": "9.9.9"}, "torch: 2.13.0 then, 9.9.9 now"),
+        ({"sandbox": "landlock"}, "then, landlock now"),
+        ({"device": "cuda"}, "device: cpu then, cuda now"),
+    ],
+)
+def test_a_ratio_of_another_machine_is_not_raced_but_incomparable(
+    canned: Canned,
+    baseline: Baseline,
+    monkeypatch: pytest.MonkeyPatch,
+    update: dict[str, object],
+    said: str,
+) -> None:
+    entry = baseline.entries["net x4"]
+    assert entry.runtime is not None
+    kept = entry.runtime.model_copy(update={"sandbox": "bubblewrap"})
+    entries = {**baseline.entries, "net x4": entry.model_copy(update={"runtime": kept})}
+    here = kept.model_copy(update=update)
+    monkeypatch.setattr(gates, "terms_here", lambda _kept, _threads: here)
+    bench = make_bench(
+        names=("net",), metrics=frozenset({RUNTIME}), device=str(update.get("device", "cpu"))
+    )
+
+    report = check_baseline(bench, baseline.model_copy(update={"entries": entries}), "file")
+
+    found = report.findings[0]
+    assert (found.metric, found.verdict, found.now) == (RUNTIME, "incomparable", None)
+    assert said in found.reason
+    assert "--against reference" in str(found.advice)
+    assert report.exit_code == 3
+    assert report.model_copy(update={"lenient": True}).exit_code == 0
+    assert canned.raced == []
+
+
+def test_fewer_cpus_than_a_kept_ratio_had_are_other_terms(
+    baseline: Baseline,
+) -> None:
+    """It is not an error of usage: nobody asked for threads that this machine lacks."""
+    kept = baseline.entries["net x4"].runtime
+    assert kept is not None
+    many = kept.model_copy(update={"threads": 4096})
+
+    assert terms_here(many, None).threads == cpus_available()
+    assert terms_here(many, 1).threads == 1
 
 
 def test_no_race_without_runtime(canned: Canned, baseline: Baseline) -> None:
@@ -260,7 +331,7 @@ def test_a_new_reference_is_an_entry_too(
     after = update(bench, Baseline(), reference="reference")
 
     assert set(after.entries) == {"new x4", "reference x4"}
-    assert canned.raced == [("new", "reference", (32, 32), 90)]
+    assert canned.raced == [("new", "reference", (32, 32), 120)]
     assert after.entries["new x4"].runtime is not None
     assert after.entries["reference x4"].runtime is None
     assert set(after.terms) == {terms.digest}
