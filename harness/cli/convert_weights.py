@@ -122,8 +122,7 @@ def _convert(
     except WorkerError as error:
         if error.fatal or error.kind != "load-error":
             raise error.said_of(str(file)) from error
-        said = error.message.removeprefix(f"{error.kind}: ")
-        raise WeightsError(said, advice=error.advice) from error
+        raise WeightsError(error.said, advice=error.advice) from error
     require_converted(report, content)
     return report, content
 

@@ -19,9 +19,10 @@ from harness.isolation.channel import (
     ChannelClosedError,
     ChannelTimeoutError,
     FrameError,
+    read_json,
 )
 from harness.isolation.delivery import Delivery
-from harness.isolation.failure import WorkerError, exit_reason, printable
+from harness.isolation.failure import WorkerError, exit_reason
 from harness.isolation.log import LogTail
 from harness.isolation.messages import (
     BLOCKS,
@@ -255,8 +256,8 @@ class WorkerSession:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
         _, content = self._ask(MeasureBlocks(depth=depth), BlocksMeasured)
         try:
-            return BLOCKS.validate_json(content)
-        except ValidationError as error:
+            return BLOCKS.validate_python(read_json(content, "an account"))
+        except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
@@ -314,8 +315,8 @@ class WorkerSession:
         """Device memory of all images upscaled since loading."""
         _, content = self._ask(ReadMemory(), MemoryRead)
         try:
-            return MEMORY.validate_json(content)
-        except ValidationError as error:
+            return MEMORY.validate_python(read_json(content, "an account"))
+        except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"no account of memory: {error}") from error
 
     def _sr_size(self, lr: Pixels) -> tuple[int, int]:
@@ -360,8 +361,7 @@ class WorkerSession:
         except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"bad answer to {request.command}: {error}") from error
         if isinstance(reply, Failed):
-            advice = reply.advice and printable(reply.advice)
-            raise WorkerError(reply.kind, printable(reply.message), advice=advice, fatal=False)
+            raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content
