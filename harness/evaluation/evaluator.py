@@ -217,11 +217,8 @@ def _unscored(entry: Entry) -> Absent:
 
 def failed(failure: MeasurementError) -> Absent:
     """What stands in place of a part whose measurement failed."""
-    if isinstance(failure, WorkerError):
-        return Absent(
-            kind="failed", reason=failure.said, advice=failure.advice, failure=failure.kind
-        )
-    return Absent(kind="failed", reason=failure.message, advice=failure.advice)
+    kind = failure.kind if isinstance(failure, WorkerError) else None
+    return Absent(kind="failed", reason=failure.message, advice=failure.advice, failure=kind)
 
 
 def raise_if_fatal(failure: MeasurementError) -> None:

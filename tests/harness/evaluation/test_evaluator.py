@@ -136,7 +136,7 @@ def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
 ) -> None:
     record = records["raises"]
     assert record.status == "forward-error"
-    assert record.cause == "image image1: RuntimeError: too wide for me"
+    assert record.cause == "forward-error: image image1: RuntimeError: too wide for me"
     assert isinstance(record.complexity, Complexity)
     assert isinstance(record.latency, Latency)
     (replicate,) = record.latency.replicates
@@ -153,7 +153,7 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(records: dict[str, Ru
     record = records["exits"]
     assert record.status == "crash"
     # A real forward is needed by the counter, and by the timer, each in its own worker.
-    assert record.cause == "the worker exited with code 0 during count-complexity"
+    assert record.cause == "crash: the worker exited with code 0 during count-complexity"
     assert record.advice == "Last line of its log: so long"
     assert isinstance(record.latency, Latency)
     assert isinstance(record.latency.replicates[0].images, Absent)

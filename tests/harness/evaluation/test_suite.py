@@ -45,7 +45,7 @@ def test_one_entry_s_failure_does_not_stop_the_suite(suite: Suite, tmp_path: Pat
     assert records["nearest"].status == "ok", records["nearest"].cause
     broken = records["failstobuild"]
     assert broken.status == "load-error"
-    assert broken.cause == "ValueError: no room for x4"
+    assert broken.cause == "load-error: ValueError: no room for x4"
     assert "no room for x4" in broken.log_tail
     assert len({record.protocol_digest for record in records.values()}) == 1
     assert {record.run_id for record in store.load()[0]} == {

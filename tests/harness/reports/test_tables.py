@@ -110,7 +110,7 @@ def test_markdown_shows_the_text_of_strangers_as_it_is(
 
 
 def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -> None:
-    """Records of 0.1.0 begin the cause by the status that stands beside it."""
+    """The cause of a failure begins by its kind, which is the status that stands beside it."""
     for cause in ("crash: it ended", "it ended"):
         record = make_record("a", {}, status="crash", cause=cause)
         text = rendered(build_leaderboard([record], NTIRE2022))
