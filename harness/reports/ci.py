@@ -55,11 +55,11 @@ def gate_terminal(report: GateReport, *, everything: bool = False) -> Iterator[R
         for first, metrics in _shared_rows(sorted(shown, key=_worst_first)):
             verdict = Text(first.verdict, STYLES[first.verdict])
             entry = f"{first.entry} x{first.scale}"
-            table.add_row(Text(entry), Text(metrics), verdict, Text(first.reason))
+            table.add_row(Text(line(entry)), Text(metrics), verdict, Text(line(first.reason)))
         yield table
     for advice in _advice(shown):
-        yield Text(advice, "dim")
-    yield Text(report.outcome, _outcome_style(report))
+        yield Text(line(advice), "dim")
+    yield Text(line(report.outcome), _outcome_style(report))
 
 
 def gate_markdown(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
