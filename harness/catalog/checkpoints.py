@@ -124,6 +124,8 @@ def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> N
 
 
 def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) -> None:
+    import torch
+
     missing: list[str] = []
     unexpected: list[str] = []
 
@@ -132,7 +134,10 @@ def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) ->
         keys.missing_keys[:] = [name for name in keys.missing_keys if name not in found]
         missing[:], unexpected[:] = keys.missing_keys, keys.unexpected_keys
 
-    handle = network.register_load_state_dict_post_hook(look)  # type: ignore[no-untyped-call]
+    handle = None
+    # Scripted modules take no hooks; PyTorch's own words say then what does not fit.
+    if not isinstance(network, torch.jit.ScriptModule):
+        handle = network.register_load_state_dict_post_hook(look)  # type: ignore[no-untyped-call]
     try:
         # A copy keeps the versions of modules, which hooks read.
         network.load_state_dict(copy.copy(state), strict=True)
@@ -141,7 +146,8 @@ def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) ->
     except Exception as error:  # a network's own hooks may raise anything
         raise _misfit(network, state, source, (missing, unexpected), str(error)) from error
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -203,7 +209,10 @@ def _misfit(
     if not problems:
         message = f"{source}: {title} did not accept its weights: {line(told, 300)}"
         return WeightsError(message, advice="Check that the file belongs to this network.")
-    expected = network.state_dict()
+    try:
+        expected: Mapping[str, Any] = network.state_dict()
+    except Exception:  # noqa: BLE001 - a network's own method may raise anything
+        expected = tensors
     message = f"{source} does not fit {title}, which has {len(expected)} keys: "
     return WeightsError(message + "; ".join(problems), advice=_fit_advice(expected, state))
 

@@ -202,6 +202,8 @@ def is_finite(tensor: Tensor) -> bool:
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    if parts.element_size() == 1:
+        parts = parts.float()  # of 8 bits, which has no minimum of its own
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(parts))
 
 

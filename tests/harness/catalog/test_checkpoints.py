@@ -361,6 +361,13 @@ def old_weight_norm() -> dict[str, Any]:
         return nn.utils.weight_norm(nn.Conv2d(3, 3, 1)).state_dict()
 
 
+def scripted(network: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made: nn.Module = torch.jit.script(network)
+        return made
+
+
 def without(state: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in state.items() if key != name}
 
@@ -384,6 +391,10 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Any]]]
         lambda: dict(nn.Conv2d(3, 4, 3).state_dict()),
     ),
     "extra state": (lambda: Counting(3, 3, 1), lambda: dict(Counting(3, 3, 1).state_dict())),
+    "scripted": (
+        lambda: scripted(nn.Conv2d(3, 3, 1)),
+        lambda: dict(nn.Conv2d(3, 3, 1).state_dict()),
+    ),
     "scalar of old": (Gain, lambda: {"gain": torch.tensor([2.0])}),
     "its own loading": (Own, lambda: {"weight": torch.tensor([1.0, 2.0])}),
     "other kind of number": (lambda: nn.BatchNorm2d(2), lambda: {
@@ -441,6 +452,11 @@ def test_the_version_of_a_module_is_told_to_it(tmp_path: Path) -> None:
         (lambda: nn.LazyConv2d(8, 3), {"bias": torch.zeros(8)}, r"1 missing \(weight\)"),
         (lambda: Counting(3, 3, 1), nn.Conv2d(3, 3, 1).state_dict(), r"missing \(_extra_state\)"),
         (lambda: nn.BatchNorm2d(2), {"weight": torch.zeros(2)}, r"3 missing \(bias, running_"),
+        (
+            lambda: scripted(nn.Conv2d(3, 3, 1)),
+            {"bias": torch.zeros(3)},
+            r'did not accept its weights: .*Missing key\(s\) in state_dict: "weight"',
+        ),
         (Own, {}, "Own did not accept its weights: {'weight'}$"),
         (Gain, {"gain": torch.zeros(2)}, "gain is 2 float32, expected scalar float32"),
         (Gain, {"gain": "x"}, "Gain did not accept its weights: .*expected torch.Tensor"),
