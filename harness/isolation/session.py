@@ -87,8 +87,14 @@ ReplyT = TypeVar(
     Converted,
 )
 
-PAYLOADS = (BlocksMeasured, MemoryRead, Converted)
-"""Answers that bring bytes along; any other that does is no answer."""
+MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
+"""Of JSON; a block or an image takes some 200 bytes of it."""
+PAYLOADS: dict[type, int] = {
+    BlocksMeasured: MAX_ACCOUNT_BYTES,
+    MemoryRead: MAX_ACCOUNT_BYTES,
+    Converted: MAX_PAYLOAD_BYTES,
+}
+"""Answers that bring bytes along, and how many at most; any other that does is no answer."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
@@ -349,7 +355,7 @@ class WorkerSession:
         """The next answer to a request."""
         latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
         try:
-            most = MAX_PAYLOAD_BYTES if expected in PAYLOADS else 0
+            most = PAYLOADS.get(expected, 0)
             reply, content = self._next_reply(latest, most)
             # The deadline is one of silence: a race makes many forwards a request.
             while isinstance(reply, Working) and isinstance(request, TimePairs):

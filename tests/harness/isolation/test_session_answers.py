@@ -18,8 +18,9 @@ from harness.isolation.failure import WorkerError
 from harness.isolation.limits import Limits
 from harness.isolation.pixels import POISON, PixelAreas
 from harness.isolation.sandbox import View
-from harness.isolation.session import MOST_TIMEOUTS, WorkerSession
+from harness.isolation.session import MAX_ACCOUNT_BYTES, MOST_TIMEOUTS, WorkerSession
 from harness.plaintext import MESSAGE_CHARACTERS
+from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,6 +264,36 @@ def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> N
     says = "SR image of 20000x10000 is too large"
     with asked(lambda _: None) as session, pytest.raises(MeasurementError, match=says):
         begin(session).forward(huge)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"x" * (MAX_ACCOUNT_BYTES + 1), "a payload announces 16777217 bytes"),
+        (b"[" * 100_000, "an account is not JSON"),
+        (b'{"kind": "other"}', "no account of memory"),
+    ],
+)
+def test_an_account_is_json_of_bounded_size(payload: bytes, says: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.channel.send({"event": "memory-read"}, payload, timeout_seconds=10)
+
+    with asked(script) as session, pytest.raises(WorkerError, match=says) as caught:
+        begin(session).read_memory()
+    assert (caught.value.kind, caught.value.fatal) == ("protocol", True)
+
+
+def test_words_of_an_account_are_cleaned() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        told = b'{"kind": "unavailable", "reason": "\\u001b[2J\\n::error::a"}'
+        peer.channel.send({"event": "memory-read"}, told, timeout_seconds=10)
+
+    with asked(script) as session:
+        found = begin(session).read_memory()
+    assert isinstance(found, Absent)
+    assert found.reason == "\ufffd[2J : :error::a"
 
 
 def test_words_of_a_worker_are_one_short_line() -> None:
