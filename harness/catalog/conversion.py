@@ -8,6 +8,7 @@ trusts nothing that comes back.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -18,6 +19,7 @@ from harness.catalog.checkpoints import file_sha256, read_content, require_safet
 from harness.catalog.state_dicts import (
     MAX_WEIGHTS_BYTES,
     NESTING_KEYS,
+    is_finite,
     is_state_dict,
     rename_parts,
     require_tensors,
@@ -121,9 +123,11 @@ def convert(
 
     Args:
         path: ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
-        key: name under which the state dict is nested, None for none. ``auto`` takes the whole
-            file if it is a state dict, else the only one of ``NESTING_KEYS`` that is, else
-            ``params_ema`` beside ``params``.
+        key: name under which the state dict is nested (names of several levels are joined by
+            dots), None for none. ``auto`` takes the whole file if it is a state dict, else the
+            only one of ``NESTING_KEYS`` or of two of them that is, else ``params_ema`` beside
+            ``params``, else the whole file if tensors are among what it holds. What is no tensor
+            is left out and reported.
         prefix: what to remove from the front of names, leaving out all that do not start with
             it; None for nothing. ``auto`` removes ``WRAPPER_PREFIXES`` and, under
             ``TRAINER_KEY``, one of ``TRAINER_PREFIXES`` from all names or from none.
@@ -137,8 +141,10 @@ def convert(
     notes: list[str] = []
     if key == AUTO:
         key = _find_key(path, content, notes)
-    state = require_tensors(path, select_level(path, content, key), key)
-    dropped = [] if key is None else _beside(content, key)
+    level, others = _tensors_at(select_level(path, content, key))
+    state = require_tensors(path, level, key)
+    _require_numbers(path, state, notes)
+    dropped = others if key is None else [*_beside(content, key), *others]
     if prefix == AUTO:
         prefix = _find_prefix(state, key, notes)
     state, others = _take_prefix(path, state, prefix or "")
@@ -185,7 +191,7 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
     if (len(content), hashlib.sha256(content).hexdigest()) != (report.bytes, report.sha256):
         message = f"{source}: {len(content)} bytes arrived that are not those reported"
         raise WeightsError(message, advice=advice)
-    require_safetensors_header(content[:_HEADER_BYTES], source)
+    require_safetensors_header(io.BytesIO(content), source)
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call] # compiled
         length = int.from_bytes(content[:_HEADER_BYTES], "little")
@@ -198,16 +204,59 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
         raise WeightsError(message, advice=advice)
 
 
+def _tensors_at(level: dict[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
+    """The tensors of a level, and what else lies there; all of it where a part is nested."""
+    import torch
+
+    others = {name: value for name, value in level.items() if not isinstance(value, torch.Tensor)}
+    if len(others) == len(level) or any(_holds_tensors(value) for value in others.values()):
+        return level, []
+    tensors = {name: value for name, value in level.items() if name not in others}
+    return tensors, [f"{shown(name)}: {_describe(value)}" for name, value in others.items()]
+
+
+def _holds_tensors(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, dict) and any(
+        isinstance(each, torch.Tensor) for each in value.values()
+    )
+
+
+def _require_numbers(path: Path, state: Mapping[str, Tensor], notes: list[str]) -> None:
+    """Refuse NaN; infinity is legal in a buffer (a mask), which nothing here tells apart."""
+    wild = [name for name, tensor in state.items() if not is_finite(tensor)]
+    damaged = [name for name in wild if bool(state[name].isnan().any())]
+    if damaged:
+        message = f"{path}: {len(damaged)} tensors hold NaN: {some(damaged)}"
+        raise WeightsError(message, advice="The file is damaged or its training diverged.")
+    if wild:
+        notes.append(
+            f"{len(wild)} tensors hold infinity ({some(wild)}): a mask may, a parameter may not"
+        )
+
+
 def _find_key(path: Path, content: Any, notes: list[str]) -> str | None:
     if not isinstance(content, dict) or not content or is_state_dict(content):
         return None
-    found = [name for name in NESTING_KEYS if is_state_dict(content.get(name))]
+    found = [name for name in NESTING_KEYS if _is_mostly_tensors(content.get(name))]
+    found = found or [
+        f"{outer}.{inner}"
+        for outer in NESTING_KEYS
+        for inner in NESTING_KEYS
+        if isinstance(content.get(outer), dict) and _is_mostly_tensors(content[outer].get(inner))
+    ]
+    if not found and _is_mostly_tensors(content):
+        return None
     if not found:
         message = (
             f"{path}: neither a state dict nor a checkpoint with one under "
             f"{', '.join(NESTING_KEYS)}; it has {some(content)}"
         )
-        raise WeightsError(message, advice="Name the key that holds the state dict by --key.")
+        raise WeightsError(
+            message,
+            advice="Name the key that holds the state dict by --key; levels are joined by dots.",
+        )
     chosen = PREFERRED.get(frozenset(found)) if len(found) > 1 else found[0]
     if chosen is None:
         message = f"{path}: holds several state dicts: {', '.join(found)}"
@@ -217,9 +266,18 @@ def _find_key(path: Path, content: Any, notes: list[str]) -> str | None:
     return chosen
 
 
+def _is_mostly_tensors(level: Any) -> bool:
+    """Whether a level is a state dict, perhaps with other values among its tensors."""
+    return isinstance(level, dict) and is_state_dict(_tensors_at(level)[0])
+
+
 def _beside(content: Mapping[Any, Any], key: str) -> list[str]:
     """What a checkpoint holds beside its state dict, not looked into."""
-    return [f"{shown(name)}: {_describe(value)}" for name, value in content.items() if name != key]
+    return [
+        f"{shown(name)}: {_describe(value)}"
+        for name, value in content.items()
+        if name not in (key, key.partition(".")[0])
+    ]
 
 
 def _describe(value: Any) -> str:

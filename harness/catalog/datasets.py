@@ -126,14 +126,34 @@ def _open_folder(root: Path, scale: int, progress: Callable[[int, int], None] | 
     folders = find_folders(root, scale, known_hr=(), lr_needed=True)
     matched = match_pairs(folders, scale, (), problems)
     stem = root.resolve().name
-    name = f"{stem}-folder" if stem in DATASETS else stem
-    pairs = ImagePairs(name=name, title=f"{stem} (folder)", scale=scale, pairs=matched)
+    pairs = ImagePairs(
+        name=_folder_name(root), title=f"{stem} (folder)", scale=scale, pairs=matched
+    )
     try:
         return replace(pairs, digest=check(pairs, found=problems, progress=progress))
     except DataError as error:
         advice = f"{error.advice} If this is a benchmark set with exceptions of its own (a grey "
         advice += f"image, HR not cropped to the scale), name it, as in --data set14={root}."
         raise DataError(error.message, error.problems, advice=advice) from None
+
+
+def _folder_name(root: Path) -> str:
+    """Name of the images in a folder, never that of a declared set."""
+    stem = root.resolve().name
+    return f"{stem}-folder" if stem in DATASETS else stem
+
+
+def name_in_records(text: str) -> str:
+    """The name that records give to a data set, which may be told as ``open_dataset`` takes it.
+
+    Args:
+        text: ``NAME``, ``PATH`` or ``NAME=PATH``; what is none of them is taken for a name.
+    """
+    name, equals, _ = text.partition("=")
+    if text in DATASETS or (equals and name in DATASETS):
+        return name
+    path = Path(text).expanduser()
+    return _folder_name(path) if path.is_dir() else text
 
 
 def _open_declared(

@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.catalog.downloads import cache_dir
 from harness.errors import DataError, UsageError
-from harness.imaging.codecs import decode_rgb, pixel_digest, read_bytes
+from harness.imaging.codecs import decode_rgb, open_regular, pixel_digest, read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,8 @@ DECODED_VARIABLE = "ESRBENCH_DECODED"
 DEFAULT_GIB = 4.0
 """Room for 400 images of 2040x1356 pixels with their LR images."""
 
-_DECODER = 1
-"""Part of every name: change it with the pixels that ``decode_rgb`` makes of a file."""
+_DECODER = 2
+"""Part of every name: change it with what ``decode_rgb`` refuses or makes of a file."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _OVERHEAD_BYTES = 128 + _DIGEST_BYTES  # numpy's header and the digest
 _KEEP_SECONDS = 3600.0
@@ -305,7 +305,7 @@ def _open(path: Path) -> Decoded:
         OSError: it is not there, or cannot be read now.
         Exception: it is no entry, or not all of one.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         version = _version_of(os.fstat(file.fileno()))
         settled = _is_settled(version)
         magic = np.lib.format.read_magic(file)

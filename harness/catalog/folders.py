@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.catalog.pairs import ImagePair
 from harness.errors import DataError
+from harness.plaintext import visible
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -41,6 +42,9 @@ def find_folders(root: Path, scale: int, *, known_hr: Container[str], lr_needed:
     if not root.is_dir():
         message = f"{root}: there is no such folder"
         raise DataError(message, (), advice=f"Give a folder with {LAYOUTS}.")
+    if not _is_text(root.resolve().name):
+        message = f"the name of the folder {root.resolve().name!a} cannot be shown as text"
+        raise DataError(message, (), advice="Rename it: records name data sets by their folders.")
     hr = _hr_folder(root, known_hr, flat=not lr_needed)
     prefix = hr.name.removesuffix("HR")  # "" or "SET_"
     candidates = (
@@ -58,12 +62,20 @@ def find_folders(root: Path, scale: int, *, known_hr: Container[str], lr_needed:
 
 
 def list_images(folder: Path, problems: list[str]) -> dict[str, Path]:
-    """Image files by stem, sorted; anything else but hidden files and folders is a problem."""
+    """Image files by stem, sorted; hidden files and folders without images' names are left out.
+
+    Anything else is a problem, also a name that is no printable text in UTF-8.
+    """
     images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_dir():
+        if path.name.startswith("."):
             continue
-        if path.suffix.lower() not in SUFFIXES:
+        if path.is_dir():
+            if path.suffix.lower() in SUFFIXES:
+                problems.append(f"{path}: found a folder, expected PNG or BMP")
+        elif not _is_text(path.name):
+            problems.append(f"{folder}: {path.name!a} cannot be shown as text; rename that file")
+        elif path.suffix.lower() not in SUFFIXES:
             problems.append(f"{path}: found a file that is no image, expected PNG or BMP")
         elif path.stem in images:
             problems.append(f"{path}: has the same name as {images[path.stem].name}")
@@ -113,6 +125,11 @@ def _hr_folder(root: Path, known: Container[str], *, flat: bool) -> Path:
     found = ", ".join(path.name for path in candidates) or "no HR folder"
     message = f"{root}: found {found}, expected one HR folder"
     raise DataError(message, (), advice=f"Understood layouts: {LAYOUTS}.")
+
+
+def _is_text(name: str) -> bool:
+    """Whether records and terminals can show a file's name as it is."""
+    return visible(name) == name
 
 
 def _has_files(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.catalog.checkpoints import file_sha256
 from harness.errors import WeightsError
+from harness.plaintext import visible
 from harness.records import WeightsIdentity
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ def submitted_path(descriptor: ModelDescriptor, submitted: ReleasedWeights) -> P
         message = f"{path}: weights.file names a file that is not there"
         raise WeightsError(message, advice="Put it into the folder, or correct submission.toml.")
     return found
+
+
+def require_text(path: Path) -> None:
+    """Refuse a path that no record and no request to a worker can hold.
+
+    Raises:
+        WeightsError: it is no UTF-8, or has characters that cannot be shown.
+    """
+    if visible(str(path)) != str(path):
+        message = f"{str(path)!a}: the path cannot be shown as text"
+        raise WeightsError(message, advice="Rename the file or its folder.")
 
 
 def require_intact(path: Path, declared: ReleasedWeights, *, advice: str) -> None:

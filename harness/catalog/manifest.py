@@ -24,8 +24,17 @@ from pydantic import (
     model_validator,
 )
 
-from harness.catalog.registry import Precision, Scale, tiling_problem
+from harness.catalog.registry import (
+    DataRange,
+    LrSide,
+    Precision,
+    Scale,
+    TileOverlap,
+    TileSide,
+    tiling_problem,
+)
 from harness.errors import RegistrationError
+from harness.plaintext import line, visible
 from harness.protocol import CounterName, Frozen
 from harness.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
@@ -37,10 +46,16 @@ MANIFEST_NAME: Final = "submission.toml"
 SCHEMA_VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 MAX_WEIGHTS_BYTES: Final = 512 * 2**20
+MAX_TEXT_CHARACTERS: Final = 300
+MAX_OPTION: Final = 2**63 - 1
+MAX_SR_SIDE: Final = 4096
+"""Most that the SR image of an entry's smallest LR image may have in height and width."""
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._]*-[a-z0-9][a-z0-9._-]*$"
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt")
 
 _IDENTIFIERS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+MAX_PROBLEMS: Final = 20
+"""Most that are told of one manifest."""
 _SHOWN_CHARACTERS = 60
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
@@ -50,7 +65,7 @@ _PATTERNS = {
 
 def _printable(text: str) -> str:
     """Refuse what could move a terminal's cursor or hide text in a table."""
-    if not text.isprintable():
+    if visible(text) != text:
         message = "expected one line of printable characters"
         raise ValueError(message)
     return text
@@ -95,15 +110,30 @@ def _option(value: object) -> object:
     if not isinstance(value, str | bool | int | float) or not finite:
         message = "expected a string, a number, true or false"
         raise ValueError(message)
+    if isinstance(value, int) and abs(value) > MAX_OPTION:
+        message = f"expected a number between -{MAX_OPTION} and {MAX_OPTION}"
+        raise ValueError(message)
+    if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+        message = f"expected at most {MAX_TEXT_CHARACTERS} characters"
+        raise ValueError(message)
     return _printable(value) if isinstance(value, str) else value
+
+
+def _once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        message = "expected each value once"
+        raise ValueError(message)
+    return values
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-Line = Annotated[str, Field(max_length=300), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_printable)]
 Text = Annotated[Line, Field(min_length=1)]
+ClaimedCount = Annotated[float, Field(ge=0, le=1e18)]
+"""Parameters, multiply-accumulates or activations; the largest networks there are have 1e15."""
 Target = Annotated[Line, AfterValidator(_target)]
 Option = Annotated[
     Any,
@@ -118,18 +148,22 @@ class ModelTable(Frozen):
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
     summary: Line = ""
     factory: Target
-    kwargs: dict[Line, Option] = {}
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
-    data_range: Annotated[float, Field(gt=0)] = 1.0
+    kwargs: Annotated[dict[Line, Option], Field(max_length=256)] = {}
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_once_each)]
+    data_range: DataRange = 1.0
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"
-    min_lr_size: Annotated[int, Field(ge=1)] = 1
+    min_lr_size: LrSide = 1
     pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
-    tile: Annotated[int, Field(ge=8)] | None = None
-    tile_overlap: Annotated[int, Field(ge=0)] = 0
+    tile: TileSide | None = None
+    tile_overlap: TileOverlap = 0
     prepare: Target | None = None
     precision: Precision = "fp32"
-    requirements: tuple[Annotated[Line, AfterValidator(_requirement)], ...] = ()
+    requirements: Annotated[
+        tuple[Annotated[Line, AfterValidator(_requirement)], ...],
+        Field(max_length=64),
+        AfterValidator(_once_each),
+    ] = ()
 
 
 class WeightsTable(Frozen):
@@ -141,7 +175,7 @@ class WeightsTable(Frozen):
     sha256: Sha256
     key: Text | None = None
     prefix: Line = ""
-    renames: dict[Text, Text] = {}
+    renames: Annotated[dict[Text, Text], Field(max_length=1000)] = {}
 
 
 class PaperTable(Frozen):
@@ -173,7 +207,7 @@ class PsnrClaim(Frozen):
 class RuntimeClaim(Frozen):
     """``[claims.runtime]``: mean time of an image of a data set on a device."""
 
-    milliseconds: Annotated[float, Field(gt=0)]
+    milliseconds: Annotated[float, Field(ge=1e-6, le=1e9)]
     device: Text
     data: Text | None = None
 
@@ -182,11 +216,11 @@ class ClaimsTable(Frozen):
     """``[claims]``, or one of several ``[[claims]]``: figures to hold against measured ones."""
 
     scale: Scale | None = None
-    params: Annotated[float, Field(ge=0)] | None = None
-    flops: Annotated[float, Field(ge=0)] | None = None
+    params: ClaimedCount | None = None
+    flops: ClaimedCount | None = None
     flops_counter: CounterName | None = None
-    activations: Annotated[float, Field(ge=0)] | None = None
-    psnr: Annotated[tuple[PsnrClaim, ...], BeforeValidator(_as_list)] = ()
+    activations: ClaimedCount | None = None
+    psnr: Annotated[tuple[PsnrClaim, ...], BeforeValidator(_as_list), Field(max_length=64)] = ()
     runtime: RuntimeClaim | None = None
 
 
@@ -211,6 +245,10 @@ class Manifest(Frozen):
         model = self.model
         if problem := tiling_problem(model.pad_multiple, model.tile, model.tile_overlap):
             yield f"model.{problem[0]}", problem[1]
+        side = model.min_lr_size * max(model.scales)
+        if side > MAX_SR_SIDE:
+            told = f"SR of the smallest image has {side}x{side} pixels"
+            yield "model.min_lr_size", f"{told}, expected at most {MAX_SR_SIDE}x{MAX_SR_SIDE}"
         for name, tables in (("weights", self.weights), ("claims", self.claims)):
             scales = [self.scale_of(table) for table in tables]
             if None in scales:
@@ -219,6 +257,9 @@ class Manifest(Frozen):
                 told = f"{scales}, expected at most one for each of {list(model.scales)}"
                 yield f"{name}.scale", told
         for claims in self.claims:
+            scores = [(claim.data, claim.channel) for claim in claims.psnr]
+            if len(set(scores)) < len(scores):
+                yield "claims.psnr", "expected one for each data set and channel"
             if (claims.flops is None) is not (claims.flops_counter is None):
                 yield "claims.flops_counter", "flops and the counter they are by go together"
 
@@ -258,13 +299,15 @@ def read_manifest(path: Path) -> Manifest:
             raise RegistrationError(message, advice="Only declarations belong into it.")
         content = tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
+        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {line(str(error))}"
         message = f"{path}: {reason}"
         raise RegistrationError(message, advice="Correct the file at that place.") from error
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(_problem(item, content) for item in error.errors())
+        found = [_problem(item, content) for item in error.errors()[:MAX_PROBLEMS]]
+        more = error.error_count() - len(found)
+        problems = "; ".join([*found, *([f"and {more} more"] if more else [])])
         advice = f"Correct {MANIFEST_NAME}: docs/submitting.md explains every field."
         raise RegistrationError(f"{path}: {problems}", advice=advice) from None
 
@@ -304,7 +347,7 @@ def _dotted(location: Sequence[int | str], content: object) -> str:
         if step == "[key]":  # pydantic's word for a key of a table of free names
             continue
         content = content.get(step) if isinstance(content, dict) else None
-        parts.append(step if step.isprintable() else repr(step))
+        parts.append(line(step, _SHOWN_CHARACTERS))
     return ".".join(parts)
 
 

@@ -21,6 +21,7 @@ from harness.catalog.intact import (
     cache_path,
     identity_of,
     require_intact,
+    require_text,
     submitted_path,
 )
 from harness.catalog.registry import ModelDescriptor, default_registry, resolve_factory
@@ -169,6 +170,7 @@ def resolve_weights(
         if descriptor.released_weights(scale) is not None:
             advice += f", or leave it out and {_fetch(descriptor)}"
         raise WeightsError(message, advice=f"{advice}.")
+    require_text(path)
     sha256 = file_sha256(path)
     declared = (*descriptor.submitted, *descriptor.weights)
     matches = [known for known in declared if known.sha256 == sha256]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import DataError
+from harness.imaging.pool import ImagePool
 from harness.records import DataIdentity
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def check(
     problems = list(found)
     digest = hashlib.sha256()
     readers = min(_MAX_READERS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(readers) as pool:
-        work = pool.map(lambda index: _examine(pairs, index, bicubic), range(len(pairs)))
+    with ImagePool(readers) as pool:
+        work = pool.map(lambda index: _examine(pairs, index, bicubic), len(pairs))
         for done, (wrong, line, seen) in enumerate(work, start=1):
             problems += wrong
             digest.update(line.encode())

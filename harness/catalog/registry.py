@@ -33,6 +33,14 @@ OWN_NAME = "esrbench"
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
+DataRange = Annotated[float, Field(ge=1e-3, le=1e6)]
+"""Value of white: 1, 255, 65535 or the like; far from where floats lose their digits."""
+MAX_LR_SIDE = 1024
+"""Most that the smallest LR image of a network may have in height and width."""
+MAX_TILE_SIDE = 4096
+LrSide = Annotated[int, Field(ge=1, le=MAX_LR_SIDE)]
+TileSide = Annotated[int, Field(ge=8, le=MAX_TILE_SIDE)]
+TileOverlap = Annotated[int, Field(ge=0, le=MAX_TILE_SIDE // 2)]
 Precision = Literal["fp32", "fp16", "bf16"]
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
 
@@ -96,7 +104,7 @@ class ReleasedWeights(Frozen):
     sha256: Sha256
     key: str | None = None
     prefix: str = ""
-    data_range: float = 1.0
+    data_range: DataRange = 1.0
     renames: tuple[tuple[str, str], ...] = ()
     licence: str
 
@@ -156,13 +164,13 @@ class ModelDescriptor(Frozen):
     factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
     options: dict[str, str | bool | int | float] = {}
     prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
-    data_range: Annotated[float, Field(gt=0)] = 1.0
+    data_range: DataRange = 1.0
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"
-    min_lr_size: Annotated[int, Field(ge=1)] = 1
+    min_lr_size: LrSide = 1
     pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
-    tile: Annotated[int, Field(ge=8)] | None = None
-    tile_overlap: Annotated[int, Field(ge=0)] = 0
+    tile: TileSide | None = None
+    tile_overlap: TileOverlap = 0
     precision: Precision = "fp32"
     role: Literal["network", "floor"] = "network"
     paper: Paper | None = None

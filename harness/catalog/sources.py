@@ -38,8 +38,47 @@ CACHES = frozenset(
 SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
 """Of files of an installed package that define what it computes."""
 
+MAX_FOLDER_FILES = 10_000
+MAX_FOLDER_BYTES = 2 * 2**30
+"""Of a submission's folder: room for the weights of several scales, and a second to hash it."""
+
 _OWN_FOLDER = Path(__file__).resolve().parents[2]
 _OWN_PACKAGES = ("harness", "models")
+
+
+def require_bounded(folder: Path) -> None:
+    """Refuse the folder of a submission that would take long to read, before reading it.
+
+    Files count by their length, also where they take no space; links are not followed.
+
+    Raises:
+        RegistrationError: it holds more than ``MAX_FOLDER_FILES`` files and folders or more than
+            ``MAX_FOLDER_BYTES``, or a part of it cannot be listed.
+    """
+    found = size = 0
+    pending = [folder]
+    advice = "Leave in it the manifest, code and weights of the entry alone."
+    try:
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for each in entries:
+                    is_folder = each.is_dir(follow_symlinks=False)
+                    if is_folder and each.name in CACHES:
+                        continue
+                    found += 1
+                    if is_folder:
+                        pending.append(Path(each.path))
+                    else:
+                        size += each.stat(follow_symlinks=False).st_size
+                    if found > MAX_FOLDER_FILES:
+                        message = f"{folder}: more than {MAX_FOLDER_FILES:,} files and folders"
+                        raise RegistrationError(f"{message}, expected fewer", advice=advice)
+                    if size > MAX_FOLDER_BYTES:
+                        message = f"{folder}: more than {MAX_FOLDER_BYTES:,} bytes"
+                        raise RegistrationError(f"{message}, expected fewer", advice=advice)
+    except OSError as error:
+        message = f"{folder}: cannot be listed: {error.strerror or error}"
+        raise RegistrationError(message, advice="Make all of it readable.") from error
 
 
 def source_sha256(descriptor: ModelDescriptor) -> str:
@@ -52,7 +91,7 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
     version.
 
     Raises:
-        RegistrationError: the module, file or folder does not exist.
+        RegistrationError: the module, file or folder does not exist, or is too large to read.
         WeightsError: a file cannot be read.
     """
     digest = hashlib.sha256()
@@ -62,6 +101,7 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
         if not folder.is_dir():
             message = f"{folder}: the submission's folder is not there"
             raise RegistrationError(message, advice="Put it back.")
+        require_bounded(folder)
         _add(digest, folder, (path for path in folder_files(folder) if path not in weights))
         return digest.hexdigest()
     for target in _tops(descriptor):

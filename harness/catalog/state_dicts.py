@@ -6,13 +6,13 @@ guessed: a layout that was not declared is an error that says what to declare.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MAX_WEIGHTS_BYTES = 512 * 1024 * 1024
 """Largest weights file, and most that its tensors may take; a hundred times the largest entry."""
 MAX_NAME_CHARACTERS = 512
+EXTRA_STATE = "_extra_state"
+"""Last part of the names of what ``Module.get_extra_state`` returns."""
+METADATA = "_metadata"
+"""Attribute in which PyTorch keeps the versions of modules beside a state dict."""
 
 NESTING_KEYS = (
     "params_ema",
@@ -51,7 +55,8 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
     Args:
         path: the file, for messages.
         content: what it holds.
-        key: name under which the state dict is nested, or None if it is the whole file.
+        key: name under which the state dict is nested, or None if it is the whole file; names
+            of several levels are joined by dots.
 
     Raises:
         WeightsError: there is no such level, or it is no dict.
@@ -61,7 +66,8 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
         raise WeightsError(message, advice="Save network.state_dict().")
     if key is None:
         return content
-    if key not in content:
+    inner = _at(content, key)
+    if inner is None:
         message = f"{path}: there is no key {key!r}; it has {some(content)}"
         nested = [name for name in NESTING_KEYS if isinstance(content.get(name), dict)]
         advice = (
@@ -70,11 +76,19 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
             else "Declare no key if these are the names of the network's weights."
         )
         raise WeightsError(message, advice=advice)
-    inner = content[key]
     if not isinstance(inner, dict):
         message = f"{path}: {key!r} holds a {type(inner).__name__}, expected a state dict"
         raise WeightsError(message, advice="Declare the key that holds network.state_dict().")
     return inner
+
+
+def _at(content: Mapping[Any, Any], key: str) -> Any:
+    """What a checkpoint holds under a name, or under names joined by dots; None for nothing."""
+    if key in content:
+        return content[key]
+    outer, _, rest = key.partition(".")
+    inner = content.get(outer)
+    return _at(inner, rest) if rest and isinstance(inner, dict) else None
 
 
 def is_state_dict(content: Any) -> bool:
@@ -91,8 +105,8 @@ def is_state_dict(content: Any) -> bool:
     )
 
 
-def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[str, Tensor]:
-    """A state dict whose tensors are what they seem: dense, held in full, finite.
+def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[str, Any]:
+    """A state dict whose tensors are what they seem: dense and held in full.
 
     Args:
         path: the file, for messages.
@@ -101,7 +115,8 @@ def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[
 
     Returns:
         Detached CPU tensors by name, of ``DTYPES`` and any shape and strides, none with more
-        elements than its storage has, together at most ``MAX_WEIGHTS_BYTES``.
+        elements than its storage has, together at most ``MAX_WEIGHTS_BYTES``. Extra state of
+        modules, under names that end in ``_extra_state``, may be anything and is left as it is.
 
     Raises:
         WeightsError: it is empty or nested, or a tensor is anything else.
@@ -114,7 +129,8 @@ def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[
     others = [
         f"{shown(name)} is a {type(value).__name__}"
         for name, value in state.items()
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor)
+        if not isinstance(name, str)
+        or not (isinstance(value, torch.Tensor) or is_extra_state(name))
     ]
     if others:
         nested = [name for name in NESTING_KEYS if isinstance(state.get(name), dict)]
@@ -132,10 +148,19 @@ def require_tensors(path: Path, state: dict[Any, Any], key: str | None) -> dict[
         message += "characters, or cannot be printed"
         raise WeightsError(message, advice="Save network.state_dict().")
     # A parameter may carry attributes of any name from its file; a detached tensor has none.
-    tensors = {name: torch.Tensor.detach(tensor) for name, tensor in state.items()}
-    _require_dense(path, tensors)
-    _require_finite(path, tensors)
-    return tensors
+    kept = {
+        name: torch.Tensor.detach(value) if isinstance(value, torch.Tensor) else value
+        for name, value in state.items()
+    }
+    _require_dense(
+        path, {name: value for name, value in kept.items() if isinstance(value, torch.Tensor)}
+    )
+    return kept
+
+
+def is_extra_state(name: str) -> bool:
+    """Whether a name is that of what ``Module.get_extra_state`` returns."""
+    return name.rpartition(".")[2] == EXTRA_STATE
 
 
 def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -170,24 +195,19 @@ def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
         raise WeightsError(message, advice="Save the weights of one network, each once.")
 
 
-def _require_finite(path: Path, tensors: dict[str, Tensor]) -> None:
-    wild = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
-    if wild:
-        message = f"{path}: {len(wild)} tensors hold NaN or infinity: {some(wild)}"
-        raise WeightsError(message, advice="The file is damaged or its training diverged.")
-
-
-def _is_finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
     """Without a mask of the tensor's size: both ends are finite, and NaN passes through them."""
     import torch
 
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    if parts.element_size() == 1:
+        parts = parts.float()  # of 8 bits, which has no minimum of its own
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(parts))
 
 
-def strip_prefix(path: Path, state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def strip_prefix(path: Path, state: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Remove the declared prefix of every name.
 
     Raises:
@@ -206,21 +226,57 @@ def strip_prefix(path: Path, state: dict[str, Tensor], prefix: str) -> dict[str,
 
 
 def rename_parts(
-    path: Path, state: dict[str, Tensor], renames: Iterable[tuple[str, str]]
-) -> dict[str, Tensor]:
+    path: Path, state: dict[str, Any], renames: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
     """Rename dotted parts of names, as ``ReleasedWeights.renames`` says.
 
     Raises:
         WeightsError: several tensors would get one name.
     """
-    pairs = [(tuple(theirs.split(".")), ours) for theirs, ours in renames]
-    pairs.sort(key=lambda pair: len(pair[0]), reverse=True)
+    pairs = _rename_pairs(renames)
     names = {name: _renamed(name, pairs) for name in state}
     clashes = [name for name, times in Counter(names.values()).items() if times > 1]
     if clashes:
         message = f"{path}: the declared renames give several tensors one name: {some(clashes)}"
         raise WeightsError(message, advice="Correct the renames.")
     return {names[name]: tensor for name, tensor in state.items()}
+
+
+def keep_versions(
+    level: Mapping[Any, Any],
+    state: dict[str, Any],
+    prefix: str,
+    renames: Iterable[tuple[str, str]],
+) -> dict[str, Any]:
+    """A state dict with the versions of modules that PyTorch saved beside it, if there are any.
+
+    Modules migrate the weights of older versions of themselves, so that without a version what is
+    current would be taken for old.
+
+    Args:
+        level: the state dict as it was read.
+        state: its tensors, under the network's names.
+        prefix: that was removed from all names.
+        renames: that were applied after it.
+    """
+    found = getattr(level, METADATA, None)
+    if not isinstance(found, dict):
+        return state
+    pairs = _rename_pairs(renames)
+    versions = {}
+    for module, facts in found.items():
+        version = facts.get("version") if isinstance(facts, dict) else None
+        if isinstance(module, str) and isinstance(version, int) and f"{module}.".startswith(prefix):
+            ours = f"{module}.".removeprefix(prefix).removesuffix(".")
+            versions[_renamed(ours, pairs)] = {"version": version}
+    versioned = OrderedDict(state)
+    setattr(versioned, METADATA, versions)
+    return versioned
+
+
+def _rename_pairs(renames: Iterable[tuple[str, str]]) -> list[tuple[tuple[str, ...], str]]:
+    pairs = [(tuple(theirs.split(".")), ours) for theirs, ours in renames]
+    return sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
 
 
 def _renamed(name: str, pairs: Sequence[tuple[tuple[str, ...], str]]) -> str:

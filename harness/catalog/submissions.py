@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from harness.catalog.manifest import MANIFEST_NAME, read_manifest
 from harness.catalog.registry import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
-from harness.catalog.sources import source_sha256, view_paths
+from harness.catalog.sources import require_bounded, source_sha256, view_paths
 from harness.errors import RegistrationError
 from harness.records import Notice
 
@@ -115,14 +115,15 @@ def read_submission(folder: Path) -> ModelDescriptor:
         folder: of the submission; its name, links not followed, must be the entry's name.
 
     Raises:
-        RegistrationError: the manifest is missing or wrong, the folder has another name, or
-            has no module for the factory or the hook.
+        RegistrationError: the folder is too large, the manifest is missing or wrong, the folder
+            has another name, or it has no module for the factory or the hook.
     """
     folder = folder.absolute()
     path = folder / MANIFEST_NAME
     if not path.resolve().is_relative_to(folder.resolve()):
         message = f"{path}: leads out of the submission's folder"
         raise RegistrationError(message, advice="Put the file itself into the folder.")
+    require_bounded(folder)
     manifest = read_manifest(path)
     if manifest.model.name != folder.name:
         message = f"{path}: model.name: {manifest.model.name!r} lies in a folder {folder.name!r}"

@@ -14,9 +14,13 @@ from typer.exceptions import TyperException
 from harness.cli.console import report_error
 from harness.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
 from harness.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
+from harness.plaintext import line
 
 if TYPE_CHECKING:
     from types import FrameType
+
+TRACEBACK_CHARACTERS = 500
+"""Most of a line of a traceback."""
 
 app = typer.Typer(
     name="esrbench",
@@ -43,6 +47,8 @@ def main() -> NoReturn:
         # nohup has the hang-up ignored, and it stays so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs ignore it
     as_json = "--json" in sys.argv
     try:
         code = app(prog_name="esrbench", standalone_mode=False)
@@ -57,11 +63,24 @@ def main() -> NoReturn:
         report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)
         sys.exit(UsageError.exit_code)
     except Exception:  # noqa: BLE001 - Python's own exit code for these is that of a regression
-        traceback.print_exc()
+        _print_traceback()
         sys.exit(EXIT_BUG)
     if code == EXIT_INTERRUPTED:
         report_error(InterruptionError("interrupted"), as_json=as_json)
     sys.exit(code or 0)
+
+
+def _print_traceback() -> None:
+    """What went wrong in us; the message of an exception may hold a stranger's words."""
+    for each in traceback.format_exc().splitlines():
+        indent = " " * (len(each) - len(each.lstrip(" ")))
+        print(indent + line(each, TRACEBACK_CHARACTERS), file=sys.stderr)  # noqa: T201
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does; a second one must not disturb how workers and records are put away."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:

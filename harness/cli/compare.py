@@ -32,7 +32,7 @@ def compare_command(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="Data sets, as in set5,set14,bsd100,urban100. Repeatable.",
+            help="Data sets or folders, as in set5,set14,bsd100,./mine. Repeatable.",
             show_default="all with records",
         ),
     ] = None,
@@ -67,6 +67,7 @@ def compare_command(
     Rows are grouped by scale; the columns are complexity, then PSNR and SSIM on Y of each data
     set. What was not run is a missing cell, with the commands that would measure it on stderr.
     """
+    from harness.catalog.datasets import name_in_records
     from harness.reports.comparison import build_comparison
     from harness.reports.comparison_choice import DEFAULT_COLUMNS, Wanted
     from harness.reports.comparison_tables import comparison_csv, comparison_grid
@@ -74,7 +75,7 @@ def compare_command(
     check_label(label)
     wanted = Wanted(
         entries=tuple(dict.fromkeys(names or ())),
-        data=_listed("--data", data),
+        data=tuple(map(name_in_records, _listed("--data", data))),
         scales=tuple(map(_scale, _listed("--scale", scale))),
         columns=_listed("--columns", columns) or DEFAULT_COLUMNS,
         forward_class=forward_class,

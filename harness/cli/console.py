@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.errors import DataError, EsrbenchError
+from harness.plaintext import line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
+    from rich.segment import Segment
 
     from harness.catalog.registry import Registry
     from harness.records import Notice
+
+ERROR_CHARACTERS = 3000
+"""Most of an error's message, which may list what is wrong with a manifest."""
+_LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
+_RATIO = "\\1\N{RATIO}\N{RATIO}"
+"""What stands for two colons where a CI runner would take them for a command."""
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
 ]
 
 
-def messages() -> Console:
-    """Console for progress, warnings and errors."""
+@cache
+def _console() -> type[Console]:
+    """A console on which no text can be a command, wherever it came from.
+
+    rich leaves control characters as they are and breaks lines where a cell ends, so that what
+    stood within a line may begin one.
+    """
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    class PlainConsole(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=_shown(segment.text))
+
+    return PlainConsole
+
+
+def _shown(text: str) -> str:
+    """A piece of text for a terminal; line breaks stay."""
+    cleaned = "\n".join(map(visible, text.split("\n")))
+    return _LINE_COMMAND.sub(_RATIO, cleaned)
+
+
+def messages() -> Console:
+    """Console for progress, warnings and errors."""
+    return _console()(stderr=True, highlight=False, soft_wrap=True)
 
 
 def results() -> Console:
     """Console for what was asked for; wide where nobody looks at a terminal."""
-    from rich.console import Console
-
     wide = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, width=wide)
+    return _console()(highlight=False, width=wide)
 
 
 def progress_bar(*, quiet: bool = False) -> Progress:
@@ -56,7 +87,8 @@ def progress_bar(*, quiet: bool = False) -> Progress:
     )
 
     return Progress(
-        TextColumn("{task.description}"),
+        # Names of images come from strangers, and are no markup.
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -69,8 +101,16 @@ def progress_bar(*, quiet: bool = False) -> Progress:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))  # noqa: T201
+    """Print one JSON document; what cannot be seen is escaped by its number."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    print("\n".join(map(_escaped, text.split("\n"))))  # noqa: T201
+
+
+def _escaped(text: str) -> str:
+    """A line of JSON in which every character is seen; it means the same."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def open_registry() -> Registry:
@@ -86,8 +126,8 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     """Print typed warnings, of a subject if there is one."""
     of = f"{subject}: " if subject else ""
     for notice in notices:
-        line = f"warning ({notice.code}): {of}{notice.message}. {notice.advice}"
-        messages().print(line, style="yellow", markup=False)
+        text = f"warning ({notice.code}): {of}{line(notice.message)}. {line(notice.advice)}"
+        messages().print(text, style="yellow", markup=False)
 
 
 def report_error(error: EsrbenchError, *, as_json: bool) -> None:
@@ -102,8 +142,9 @@ def report_error(error: EsrbenchError, *, as_json: bool) -> None:
         }
         print_json({"error": document})
     console = messages()
-    console.print(f"error: {error.message}", style="bold red", markup=False)
+    console.print(f"error: {line(error.message, ERROR_CHARACTERS)}", style="bold red", markup=False)
     for problem in problems:
-        console.print(f"  - {problem}", markup=False)
-    if error.advice:
-        console.print(error.advice, markup=False)
+        console.print(f"  - {line(problem)}", markup=False)
+    # Some advice is a list of commands, a line each.
+    for each in (error.advice or "").split("\n") if error.advice else ():
+        console.print(line(each), markup=False)

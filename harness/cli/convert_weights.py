@@ -70,9 +70,12 @@ def convert_weights_command(
 
 def _target(file: Path, output: Path | None, *, force: bool) -> Path:
     """Where to write, refused before anything is read."""
+    from harness.catalog.intact import require_text
+
     if not file.is_file():
         message = f"{file}: there is no such file"
         raise WeightsError(message, advice="Check the path.")
+    require_text(file.resolve())
     target = file.with_suffix(SUFFIX) if output is None else output
     if target.suffix != SUFFIX:
         message = f"--output {target}: expected a name that ends in {SUFFIX}"
@@ -122,8 +125,7 @@ def _convert(
     except WorkerError as error:
         if error.fatal or error.kind != "load-error":
             raise error.said_of(str(file)) from error
-        said = error.message.removeprefix(f"{error.kind}: ")
-        raise WeightsError(said, advice=error.advice) from error
+        raise WeightsError(error.said, advice=error.advice) from error
     require_converted(report, content)
     return report, content
 

@@ -33,6 +33,7 @@ from harness.cli.options import (
     parse_weights,
 )
 from harness.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
+from harness.plaintext import line
 from harness.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
 from harness.records import Absent
 from harness.store import Store, default_results
@@ -251,7 +252,7 @@ def report(records: Sequence[RunRecord]) -> None:
             messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
         psnr = record.values["psnr_rgb"]
         if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
-            messages().print(f"hint: no PSNR for {name}. {psnr.advice}", markup=False)
+            messages().print(line(f"hint: no PSNR for {name}. {psnr.advice}"), markup=False)
 
 
 def demonstration_hint(name: str, scale: int) -> str:
@@ -296,8 +297,8 @@ def execute(
 
         def on_known(record: RunRecord) -> None:
             known.append(record)
-            line = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
-            progress.print(line, markup=False)
+            said = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
+            progress.print(line(said), markup=False)
 
         try:
             for record in run_suite(
@@ -310,10 +311,11 @@ def execute(
                 timeout_seconds=timeout_seconds,
             ):
                 records.append(record)
-                line = f"{record.entry.name} on {record.data.name}: {record.status}"
-                line += f" in {record.duration_seconds:.0f} s"
-                line += f" ({record.cause})" if record.cause else ""
-                progress.print(line, markup=False)
+                said = f"{record.entry.name} on {record.data.name}: {record.status}"
+                said += f" in {record.duration_seconds:.0f} s"
+                cause = (record.cause or "").removeprefix(f"{record.status}: ")
+                said += f" ({cause})" if cause else ""
+                progress.print(line(said), markup=False)
         except KeyboardInterrupt:
             return records, True
     return records, False

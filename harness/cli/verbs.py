@@ -6,12 +6,16 @@ Building the options of all verbs imports the records and costs more than all el
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,8 +132,27 @@ class Verbs(TyperGroup):
         if name is None or name not in VERBS:
             return name, stand_in, rest
         alone = typer.Typer(add_completion=False, context_settings=HELP_OPTIONS)
-        alone.command(name)(VERBS[name].load())
-        return name, typer.main.get_command(alone), rest
+        function = VERBS[name].load()
+        alone.command(name)(function)
+        command = typer.main.get_command(alone)
+        _require_paths(function, command, rest)
+        return name, command, rest
+
+
+def _require_paths(function: Callable[..., Any], command: Any, words: list[str]) -> None:
+    """Refuse an empty path, as of a variable that is not set: it would mean the current folder."""
+    kinds = get_type_hints(function)
+    paths = {
+        option
+        for parameter in command.params
+        if kinds.get(parameter.name) in {Path, Path | None}
+        for option in parameter.opts
+    }
+    for word, following in itertools.pairwise([*words, "."]):
+        option, equals, value = word.partition("=")
+        if option in paths and not (value if equals else following):
+            message = f"{option}: expected a path, not an empty text"
+            raise UsageError(message, advice="Leave the option out, or write . for this folder.")
 
 
 def register_verbs(app: typer.Typer) -> None:

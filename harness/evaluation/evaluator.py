@@ -142,9 +142,12 @@ def _probe(
     entry = found.entry
     unscored = entry.weights.identity.source == "random"
     if unscored and protocol.device == "cpu" and sr_folder is None:
-        found.quality = _unscored(entry)
         for pair in pairs.pairs:
             on_step(pair.name)
+        found.quality = _unscored(entry)
+        if protocol.latency is None:
+            # Nothing else would show that it returns an image at all.
+            _require_image(session, pairs, found)
     else:
         try:
             scored = score_images(
@@ -177,6 +180,16 @@ def _probe(
         found.complexity = session.count_complexity()
     except WorkerError as failure:
         found.complexity = failed(failure)
+
+
+def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:
+    """Upscale the first image; a network that cannot has failed, whatever it would score."""
+    name = pairs.pairs[0].name
+    try:
+        session.upscale(pairs.read_lr(0), name)
+    except WorkerError as failure:
+        found.quality = failed(failure.on_image(name))
+        raise_if_fatal(failure)
 
 
 def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:

@@ -7,18 +7,19 @@ forward, which is another process's. Nothing here is ever timed: timing has a pa
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from harness.environment import cpus_available
 from harness.errors import RecordError
 from harness.imaging.codecs import pixel_digest, write_png
+from harness.imaging.pool import ImagePool
 from harness.imaging.quality import score_image
 from harness.isolation.failure import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     import numpy as np
@@ -130,8 +131,7 @@ def upscale_images(
     behind: deque[Future[Upscaled[T]]] = deque()
     most_behind = images_behind()
     # A thread for every task that may be pending: reading never waits for scoring.
-    pool = ThreadPoolExecutor(READ_AHEAD + most_behind, thread_name_prefix="esrbench-images")
-    try:
+    with ImagePool(READ_AHEAD + most_behind) as pool:
         first = range(min(READ_AHEAD, len(pairs)))
         ahead = deque(pool.submit(_read, pairs, index) for index in first)
         for index, pair in enumerate(pairs.pairs):
@@ -150,8 +150,6 @@ def upscale_images(
             target = None if sr_folder is None else sr_folder / f"{pair.name}x{pairs.scale}.png"
             behind.append(pool.submit(_finish, score, sr, hr, image=pair.name, target=target))
         done += [last.result() for last in behind]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
     return done
 
 

@@ -28,12 +28,14 @@ class Refusal:
         scale: upscaling factor.
         error: what is wrong with its folder, its manifest or its weights, or its answers.
         failure: what kind of failure that is.
+        identity: what a record says of the entry, where its manifest could be read.
     """
 
     name: str
     scale: int
     error: EsrbenchError
     failure: FailureKind = "load-error"
+    identity: EntryIdentity | None = None
 
     def record(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> RunRecord:
         """The record of the entry on a data set: nothing was measured, and why.
@@ -50,7 +52,7 @@ class Refusal:
             advice=self.error.advice,
             failure=self.failure,
         )
-        weights = WeightsIdentity(source="submitted")
+        weights = self.identity.weights if self.identity else WeightsIdentity(source="submitted")
         environment = describe_environment(
             threads=protocol.threads or cpus_available(), accelerator=None, tier=tier
         )
@@ -63,7 +65,8 @@ class Refusal:
             status=self.failure,
             cause=self.error.message,
             advice=self.error.advice,
-            entry=EntryIdentity(
+            entry=self.identity
+            or EntryIdentity(
                 name=self.name,
                 scale=self.scale,
                 factory="unknown",

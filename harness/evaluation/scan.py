@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SOURCE_BYTES: Final = 2**20
+MAX_SOURCES_BYTES: Final = 8 * 2**20
+"""Of all Python of a submission that is looked through, which takes seconds."""
 MAX_FINDINGS: Final = 50
 COMPILED_SUFFIXES: Final = frozenset({".so", ".pyd", ".dll", ".dylib", ".cu", ".cpp", ".cc", ".c"})
 
@@ -132,6 +134,7 @@ def scan_folder(folder: Path, files: list[Path]) -> tuple[Finding, ...]:
         files: in that folder; those that are neither Python nor compiled are not looked at.
     """
     findings: list[Finding] = []
+    room = MAX_SOURCES_BYTES
     for path in files:
         place = path.relative_to(folder).as_posix()
         if path.is_symlink():
@@ -141,6 +144,12 @@ def scan_folder(folder: Path, files: list[Path]) -> tuple[Finding, ...]:
         elif path.suffix in COMPILED_SUFFIXES:
             findings.append(Finding(place=place, what="compiled code", why=UNCOUNTED))
         elif path.suffix == ".py" and path.is_file():
+            room -= path.stat().st_size
+            if room < 0:
+                what = f"more than {MAX_SOURCES_BYTES:,} bytes of Python in all"
+                why = "too long to be looked through from here on"
+                findings.append(Finding(place=place, what=what, why=why))
+                break
             findings.extend(_scan(path, place))
     return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
 

@@ -10,6 +10,7 @@ from harness.catalog.datasets import open_dataset
 from harness.catalog.networks import resolve_weights
 from harness.environment import cpus_available
 from harness.errors import UsageError, WeightsError
+from harness.evaluation.assembly import identify
 from harness.evaluation.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
 from harness.evaluation.refusal import Refusal
 from harness.evaluation.resumption import Resumption
@@ -102,10 +103,11 @@ def plan_suite(
 
     Raises:
         UsageError: an unknown name or scale, weights for a network that does not run, an LR
-            image below what a network accepts, or a protocol or a wall that this machine cannot
-            have.
+            image below what the baseline or every network accepts, or a protocol or a wall that
+            this machine cannot have.
         WeightsError: a weights file that is missing or altered. That of a submission is no more
-            than a record's status, like all else that is wrong with a submission.
+            than a record's status, like all else that is wrong with a submission, and like an
+            image that is too small for one network of several.
         DataError: images that may not be measured on; all problems are listed.
     """
     require_possible(protocol)
@@ -114,6 +116,9 @@ def plan_suite(
         for name in dict.fromkeys(names)
         if (error := broken_submission(registry, name, scale, weights))
     }
+    errors = [refusal.error for refusal in refusals.values()]
+    if set(refusals) == set(names) and all(isinstance(error, UsageError) for error in errors):
+        raise errors[0]  # a scale that nobody has is the caller's mistake
     named = [name for name in names if name not in refusals]
     if baseline is not None:
         named.append(baseline)
@@ -135,8 +140,7 @@ def plan_suite(
         sr_folder=sr_folder,
         refusals=tuple(refusals.values()),
     )
-    _require_sizes(suite)
-    return suite
+    return _fitting(suite)
 
 
 def broken_submission(
@@ -149,7 +153,7 @@ def broken_submission(
         return None
     try:
         resolve_weights(registry.get(name), scale)
-    except WeightsError as error:
+    except (UsageError, WeightsError) as error:
         return error
     return None
 
@@ -246,18 +250,35 @@ def run_suite(
         yield from under_way.run(resume=resume)
 
 
-def _require_sizes(suite: Suite) -> None:
-    """Refuse inputs that a network is known to fail on, before hours are spent on others."""
+def _fitting(suite: Suite) -> Suite:
+    """The suite without entries that are known to fail on its inputs: each is refused alone."""
     inputs = {FIXED_INPUT: suite.protocol.counted_input}
     for pairs, _ in suite.data:
         inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
+    unfit: list[Refusal] = []
+    fitting: list[Entry] = []
     for entry in suite.entries:
-        least = entry.descriptor.min_lr_size
-        small = [f"{name} ({h}x{w})" for name, (h, w) in inputs.items() if min(h, w) < least]
-        if small:
-            name = entry.descriptor.name
-            message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
-            if len(small) > 1:
-                message += f" and {len(small) - 1} more"
-            other = "raise the input size" if small[0].startswith(FIXED_INPUT) else "those images"
-            raise UsageError(message, advice=f"Leave {name} out, or {other}.")
+        error = _too_small(entry, inputs)
+        name = entry.descriptor.name
+        if error is None:
+            fitting.append(entry)
+            continue
+        if name == suite.baseline:
+            raise error
+        unfit.append(Refusal(name, entry.scale, error, identity=identify(entry, None)))
+    if unfit and not (fitting or suite.refusals):
+        raise unfit[0].error
+    return replace(suite, entries=tuple(fitting), refusals=(*suite.refusals, *unfit))
+
+
+def _too_small(entry: Entry, inputs: Mapping[str, tuple[int, int]]) -> UsageError | None:
+    """What is wrong with the inputs for a network, before hours are spent on others."""
+    name, least = entry.descriptor.name, entry.descriptor.min_lr_size
+    small = [f"{image} ({h}x{w})" for image, (h, w) in inputs.items() if min(h, w) < least]
+    if not small:
+        return None
+    message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
+    if len(small) > 1:
+        message += f" and {len(small) - 1} more"
+    other = "raise the input size" if small[0].startswith(FIXED_INPUT) else "those images"
+    return UsageError(message, advice=f"Leave {name} out, or {other}.")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
 REPEAT_SIDE = 48
+MAX_SR_PIXELS = 2**24
+"""Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
 
 
 class ValidationReport(Frozen):
@@ -108,6 +110,11 @@ def _worker(
     return wall.worker((descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds)
 
 
+def _is_tried(height: int, width: int, scale: int) -> bool:
+    """Whether SR of a size is small enough to be made here and there."""
+    return height * width * scale**2 <= MAX_SR_PIXELS
+
+
 def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]:
     """LR sizes to try: the smallest, odd ones, no multiple of the padding, more than a tile."""
     least = descriptor.min_lr_size
@@ -128,6 +135,10 @@ def _loaded_checks(
     upscaled = 0
     for height, width in dict.fromkeys(_sizes(descriptor, scale)):
         name = f"upscales {height}x{width}"
+        if not _is_tried(height, width, scale):
+            detail = f"SR would have more than {MAX_SR_PIXELS:,} pixels."
+            yield Check(name=name, outcome="skipped", detail=detail)
+            continue
         lr = _noise(height, width, seed=0)
         try:
             session.upscale(lr, name)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,13 @@ _ADAM7 = (
     (1, 0, 2, 1),
 )
 """First row and column, then their steps, of each pass of an interlaced PNG (its section 8.2)."""
+_OTHER_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 _SLICE_BYTES = 2**16
 """Of compressed pixels at a time, so that no second image lies in memory."""
 _BMP_HEADER = struct.Struct("<2sIHHIIiiHHI")
@@ -90,7 +98,7 @@ def read_bytes(path: Path) -> bytes:
         DataError: missing, unreadable, or larger than ``MAX_FILE_BYTES``.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # Asked for more than there is, Python prepares memory for all of it.
             size = os.fstat(file.fileno()).st_size
             data = file.read(min(size, MAX_FILE_BYTES) + 1)
@@ -99,6 +107,31 @@ def read_bytes(path: Path) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise _refusal(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read; nothing else is opened, and nothing is waited for.
+
+    Raises:
+        DataError: a folder, a pipe, a socket or a device.
+        OSError: it is not there, or cannot be opened.
+    """
+    _require_regular(path, path.stat().st_mode)
+    # Who puts a pipe in its place now would have us wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
+    except DataError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(mode)), "something else")
+    raise _refusal(str(path), f"no readable file ({kind})")
 
 
 def decode_rgb(
@@ -160,7 +193,7 @@ def read_size(path: Path) -> tuple[int, int]:
         DataError: no readable header of an 8-bit RGB or grey image.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_BMP_HEADER.size)
     except OSError as error:
         raise _refusal(str(path), f"no readable file ({error.strerror})") from None
@@ -280,6 +313,8 @@ def _check_chunks(data: bytes, name: str) -> list[memoryview]:
         if kind == b"acTL":
             raise _refusal(name, "an animated PNG (acTL chunk)")
         if kind == b"IEND":
+            if end < len(data):
+                raise _refusal(name, f"a PNG with {len(data) - end} bytes after its IEND chunk")
             return compressed
         if kind == b"IDAT":
             compressed.append(view[position + 8 : end - 4])

@@ -13,6 +13,8 @@ import struct
 import time
 from typing import Any
 
+from harness.plaintext import plain
+
 HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
@@ -41,11 +43,13 @@ class Channel:
     Args:
         read_fd: pipe end to read from.
         write_fd: pipe end to write to.
+        trusted: the other side is ours; otherwise every string it sends is made safe to show.
     """
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
+    def __init__(self, read_fd: int, write_fd: int, *, trusted: bool = False) -> None:
         self._read_fd = read_fd
         self._write_fd = write_fd
+        self._trusted = trusted
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
 
@@ -101,10 +105,7 @@ class Channel:
         if length > MAX_FRAME_BYTES:
             raise FrameError(f"a frame announces {length} bytes, at most {MAX_FRAME_BYTES} may")
         document = bytes(self._read_exactly(length, deadline))
-        try:
-            message = json.loads(document)
-        except (ValueError, RecursionError) as error:
-            raise FrameError(f"a frame is not JSON: {document[:80]!r}") from error
+        message = read_json(document, "a frame", trusted=self._trusted)
         if not isinstance(message, dict):
             raise FrameError(f"a frame is not a JSON object: {document[:80]!r}")
         size = message.pop("payload_bytes", 0)
@@ -124,6 +125,24 @@ class Channel:
                 raise ChannelClosedError("the other side closed the pipe")
             content += chunk
         return content
+
+
+def read_json(content: bytes, what: str, *, trusted: bool = False) -> Any:
+    """What the other side wrote as JSON.
+
+    Args:
+        content: the document.
+        what: it is, for messages.
+        trusted: the other side is ours; otherwise every string in it is made safe to show.
+
+    Raises:
+        FrameError: it is no JSON, or nested without end.
+    """
+    try:
+        value = json.loads(content)
+        return value if trusted else plain(value)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"{what} is not JSON: {content[:80]!r}") from error
 
 
 def _deadline(timeout_seconds: float | None) -> float | None:

@@ -6,17 +6,10 @@ import signal
 from typing import TYPE_CHECKING
 
 from harness.errors import MeasurementError
+from harness.plaintext import line
 
 if TYPE_CHECKING:
     from harness.records import FailureKind
-
-
-def printable(text: str) -> str:
-    """A stranger's text without what would command a terminal; lines and tabs stay."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
 
 
 class WorkerError(MeasurementError):
@@ -24,13 +17,15 @@ class WorkerError(MeasurementError):
 
     Attributes:
         kind: what happened.
+        said: the message without its kind.
         fatal: the worker is gone; nothing more can be asked of it.
     """
 
     def __init__(
         self, kind: FailureKind, message: str, *, advice: str | None = None, fatal: bool
     ) -> None:
-        super().__init__(f"{kind}: {message}", advice=advice)
+        self.said = line(message)
+        super().__init__(f"{kind}: {self.said}", advice=line(advice) if advice else None)
         self.kind = kind
         self.fatal = fatal
 
@@ -40,7 +35,7 @@ class WorkerError(MeasurementError):
 
     def said_of(self, subject: str) -> WorkerError:
         """The same failure, said of something or somebody."""
-        message = f"{subject}: {self.message.removeprefix(f'{self.kind}: ')}"
+        message = f"{subject}: {self.said}"
         return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from harness.isolation.failure import printable
+from harness.plaintext import lines
 
 LOG_BYTES = 64 * 1024
 
@@ -26,5 +26,5 @@ class LogTail(threading.Thread):
                 del self._content[:-LOG_BYTES]
 
     def text(self) -> str:
-        """What was kept."""
-        return printable(bytes(self._content).decode(errors="replace"))
+        """What was kept, long lines cut."""
+        return lines(bytes(self._content).decode(errors="replace"))

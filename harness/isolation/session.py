@@ -20,9 +20,10 @@ from harness.isolation.channel import (
     ChannelClosedError,
     ChannelTimeoutError,
     FrameError,
+    read_json,
 )
 from harness.isolation.delivery import Delivery
-from harness.isolation.failure import WorkerError, exit_reason, printable
+from harness.isolation.failure import WorkerError, exit_reason
 from harness.isolation.log import LogTail
 from harness.isolation.messages import (
     BLOCKS,
@@ -87,8 +88,14 @@ ReplyT = TypeVar(
     Converted,
 )
 
-PAYLOADS = (BlocksMeasured, MemoryRead, Converted)
-"""Answers that bring bytes along; any other that does is no answer."""
+MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
+"""Of JSON; a block or an image takes some 200 bytes of it."""
+PAYLOADS: dict[type, int] = {
+    BlocksMeasured: MAX_ACCOUNT_BYTES,
+    MemoryRead: MAX_ACCOUNT_BYTES,
+    Converted: MAX_PAYLOAD_BYTES,
+}
+"""Answers that bring bytes along, and how many at most; any other that does is no answer."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
@@ -258,8 +265,8 @@ class WorkerSession:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
         _, content = self._ask(MeasureBlocks(depth=depth), BlocksMeasured)
         try:
-            return BLOCKS.validate_json(content)
-        except ValidationError as error:
+            return BLOCKS.validate_python(read_json(content, "an account"))
+        except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
@@ -317,8 +324,8 @@ class WorkerSession:
         """Device memory of all images upscaled since loading."""
         _, content = self._ask(ReadMemory(), MemoryRead)
         try:
-            return MEMORY.validate_json(content)
-        except ValidationError as error:
+            return MEMORY.validate_python(read_json(content, "an account"))
+        except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"no account of memory: {error}") from error
 
     def _sr_size(self, lr: Pixels) -> tuple[int, int]:
@@ -351,7 +358,7 @@ class WorkerSession:
         """The next answer to a request."""
         latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
         try:
-            most = MAX_PAYLOAD_BYTES if expected in PAYLOADS else 0
+            most = PAYLOADS.get(expected, 0)
             reply, content = self._next_reply(latest, most)
             # The deadline is one of silence: a race makes many forwards a request.
             while isinstance(reply, Working) and isinstance(request, TimePairs):
@@ -363,8 +370,7 @@ class WorkerSession:
         except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"bad answer to {request.command}: {error}") from error
         if isinstance(reply, Failed):
-            advice = reply.advice and printable(reply.advice)
-            raise WorkerError(reply.kind, printable(reply.message), advice=advice, fatal=False)
+            raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
         return reply, content

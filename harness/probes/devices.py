@@ -17,7 +17,7 @@ import torch
 
 from harness.environment import cpus_available
 from harness.errors import MeasurementError
-from harness.probes.precision import PolicyGuard, apply_policy
+from harness.probes.precision import PolicyGuard, apply_policy, start_pool
 from harness.records import Absent, ImageMemory, Memory
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class CpuDevice(HostClock):
         self.policy = policy
         apply_policy(policy, self.device)
         self.threads, self.cpus = pin_threads(threads)
+        start_pool()
 
     def guard(self, network: nn.Module) -> PolicyGuard:
         """Pin the threads and set the flags anew, and watch them from now on."""
@@ -177,6 +178,7 @@ class CudaDevice:
         self.policy = policy
         apply_policy(policy, self.device)
         self.threads, self.cpus = pin_threads(threads)
+        start_pool()
         self._weights_bytes = 0
         self._pass_peak_bytes = 0
 

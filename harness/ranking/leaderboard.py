@@ -167,7 +167,9 @@ def why_unranked(
         cause = record.cause or (failure.reason if failure else None)
         if cause is None and record.status == "interrupted":
             cause = "not all processes had timed it"
-        return f"{record.status}: {(cause or 'no cause was recorded').rstrip('.')}"
+        # The cause of a failure begins by its kind, which is the status.
+        cause = (cause or "no cause was recorded").removeprefix(f"{record.status}: ")
+        return f"{record.status}: {cause.rstrip('.')}"
     for metric in dict.fromkeys((*metrics, *(gate.metric for gate, _ in gates))):
         value = record.values[metric]
         if isinstance(value, Absent):

@@ -8,7 +8,9 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import EXIT_INCONCLUSIVE, EXIT_MEASUREMENT_FAILED, EXIT_OK, EXIT_REGRESSION
 from harness.metrics import METRICS
+from harness.plaintext import line, visible
 from harness.regression.verdicts import ENTRY, RUNTIME, VERDICTS, WEIGHTS
+from harness.reports.formats import markdown_notice, markdown_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,11 +55,11 @@ def gate_terminal(report: GateReport, *, everything: bool = False) -> Iterator[R
         for first, metrics in _shared_rows(sorted(shown, key=_worst_first)):
             verdict = Text(first.verdict, STYLES[first.verdict])
             entry = f"{first.entry} x{first.scale}"
-            table.add_row(Text(entry), Text(metrics), verdict, Text(first.reason))
+            table.add_row(Text(line(entry)), Text(metrics), verdict, Text(line(first.reason)))
         yield table
     for advice in _advice(shown):
-        yield Text(advice, "dim")
-    yield Text(report.outcome, _outcome_style(report))
+        yield Text(line(advice), "dim")
+    yield Text(line(report.outcome), _outcome_style(report))
 
 
 def gate_markdown(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
@@ -71,12 +73,9 @@ def gate_markdown(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
     ordered = sorted(report.findings, key=_worst_first)
     striking = [each for each in ordered if each.verdict != "unchanged"]
     quiet = [each for each in ordered if each.verdict == "unchanged"]
-    head = ["## esrbench check", "", f"**{_cell(report.outcome)}**", ""]
-    head += [f"- {_cell(advice)}" for advice in _advice(striking)]
-    head += [
-        f"- **{notice.code}**: {_cell(notice.message)}. {_cell(notice.advice)}"
-        for notice in report.notices
-    ]
+    head = ["## esrbench check", "", f"**{markdown_text(report.outcome)}**", ""]
+    head += [f"- {markdown_text(advice)}" for advice in _advice(striking)]
+    head += map(markdown_notice, report.notices)
     titles = [
         "",
         "| entry | metric | verdict | baseline | now | why |",
@@ -155,9 +154,9 @@ def gate_annotations(report: GateReport) -> Iterator[str]:
     for level, entries in grouped.items():
         for entry, findings in entries.items():
             verdicts = [verdict for verdict in VERDICTS if _any(findings, verdict)]
-            title = _property(f"esrbench: {entry} {', '.join(verdicts)}")
+            title = _property(line(f"esrbench: {entry} {', '.join(verdicts)}"))
             lines = [f"{_heading(each)} {each.verdict}: {each.reason}" for each in findings]
-            message = _escape("\n".join([*lines, *_advice(findings)]))
+            message = _escape("\n".join(map(line, [*lines, *_advice(findings)])))
             yield f"::{level} title={title}::{message}"
 
 
@@ -252,13 +251,7 @@ def _row(finding: Finding) -> str:
         _figure(finding.now),
         finding.reason,
     )
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(text: str) -> str:
-    """Text that neither ends a cell nor a row nor begins a tag."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(escaped.split())
+    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
 
 
 def _bytes(lines: Sequence[str]) -> int:
@@ -266,8 +259,8 @@ def _bytes(lines: Sequence[str]) -> int:
 
 
 def _xml(text: str) -> str:
-    """Text without the characters that XML 1.0 forbids."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Text without what XML 1.0 forbids or nobody sees; line breaks stay."""
+    return "\n".join(map(visible, _NOT_XML.sub("\ufffd", text).split("\n")))
 
 
 def _escape(text: str) -> str:

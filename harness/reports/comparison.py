@@ -328,7 +328,7 @@ class _Cells:
             reason = INCOMPARABLE if place in self.choice.incomparable else NOT_RUN
             return Absent(kind="unavailable", reason=reason)
         if not run.ranked:
-            cause = run.cause or "no cause is recorded"
+            cause = (run.cause or "no cause is recorded").removeprefix(f"{run.status}: ")
             return Absent(kind="failed", reason=f"{run.status}: {cause}")
         value = run.values.get(metric)
         if value is None:

@@ -18,6 +18,7 @@ from harness.reports.grid import (
     Mark,
     Section,
     Span,
+    csv_text,
     plain,
     plain_number,
 )
@@ -108,7 +109,10 @@ def comparison_csv(comparison: Comparison) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {key: csv_text(each) if isinstance(each, str) else each for key, each in row.items()}
+        for row in rows
+    )
     return text.getvalue()
 
 

@@ -6,6 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING, Final
 
+from harness.plaintext import line
 from harness.reports.grid import DAGGERS, Grid, Heading
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    from harness.records import Notice
     from harness.reports.grid import Align, Cell, Mark, Span, Tone
 
 STYLES: Final[dict[Tone, str]] = {
@@ -108,9 +110,17 @@ def grid_markdown(grid: Grid) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that GitHub shows as it is, also within a table."""
-    flat = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
+    """Text that GitHub shows as it is, also within a table: no markup, link, image or mention."""
+    flat = html.escape(line(text, CELL_CHARACTERS), quote=False)
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
+    marked = _MARKDOWN_START.sub(r"\1\\\2", escaped)
+    return _MARKDOWN_LINK.sub("<!-- -->", marked)
+
+
+def markdown_notice(notice: Notice) -> str:
+    """A typed warning as an item of a list."""
+    said = markdown_text(f"{notice.message}. {notice.advice}")
+    return f"- **{markdown_text(notice.code)}**: {said}"
 
 
 def _markdown_span(span: Span) -> str:
@@ -121,6 +131,18 @@ def _markdown_span(span: Span) -> str:
 def _markdown(mark: Mark) -> str:
     return DAGGERS[mark]
 
+
+CELL_CHARACTERS: Final = 3000
+"""Most of a text in a table or below it."""
+_MARKDOWN_START: Final = re.compile(r"^(\d*)([#+.)-])(?=[#\s]|$)")
+"""What would begin a heading or a list."""
+_MARKDOWN_LINK: Final = re.compile(
+    r"(?<=@)(?=\w)|(?<=:)(?=//)|(?i:(?<=www)(?=\.))|(?<=#)(?=\d)|(?<=GH-)(?=\d)"
+)
+"""Where a mention, an address or an issue is cut in two by an empty comment.
+
+GitHub makes links of them even from escaped characters.
+"""
 
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -216,7 +238,7 @@ def _latex_headings(grid: Grid) -> list[str]:
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is; letters beyond ASCII need UTF-8 input, its default."""
     # Two hyphens would become a dash, as in --data.
-    parts = " ".join(text.split()).split("--")
+    parts = line(text, CELL_CHARACTERS).split("--")
     told = "-{}-".join("".join(_LATEX.get(letter, letter) for letter in part) for part in parts)
     # A line break would take these for its own options.
     return f"{{{told[0]}}}{told[1:]}" if told[:1] in {"[", "*"} else told
@@ -300,7 +322,7 @@ def _html_headings(grid: Grid) -> list[str]:
 
 def html_text(text: str) -> str:
     """Text that a browser shows as it is, whatever encoding the page around it has."""
-    flat = html.escape(" ".join(text.split()))
+    flat = html.escape(line(text, CELL_CHARACTERS))
     return flat.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 

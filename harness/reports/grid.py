@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+from harness.plaintext import line
+
+CSV_CHARACTERS: Final = 3000
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
 
 Tone = Literal["plain", "best", "second", "good", "doubtful", "wrong", "faint"]
@@ -125,6 +128,12 @@ class Grid:
 def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> Cell:
     """A cell of one text."""
     return Cell((Span(text, tone),), mark)
+
+
+def csv_text(text: str) -> str:
+    """Text that a spreadsheet shows as it is: what begins a formula is led by an apostrophe."""
+    shown = line(text, CSV_CHARACTERS)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def plain_number(number: float) -> float:

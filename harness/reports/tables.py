@@ -11,8 +11,8 @@ from harness.metrics import METRICS
 from harness.ranking.footnotes import DISPUTED, PROVISIONAL_MARK
 from harness.ranking.formulas import RankSum
 from harness.records import Absent
-from harness.reports.formats import markdown_text
-from harness.reports.grid import MISSING, plain_number
+from harness.reports.formats import markdown_notice, markdown_text
+from harness.reports.grid import MISSING, csv_text, plain_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,24 @@ def _remarks(board: Leaderboard) -> list[str]:
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not ranked: {reason}."
         for reason, names in said.items()
     ]
-    return [*_legend(board), *reasons, *board.notes]
+    return [*_legend(board), *reasons, *_unscored(board), *board.notes]
+
+
+def _unscored(board: Leaderboard) -> list[str]:
+    """Why scores are missing of entries of which nothing else says so."""
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for row in (*board.ranked, *board.unranked):
+        for metric in board.columns:
+            value = row.values[metric]
+            if METRICS[metric].better == "lower" or not isinstance(value, Absent):
+                continue
+            explained = row.weights == "random" or value.reason in (row.unranked_because or "")
+            if not explained and row.run_id is not None:
+                said.setdefault((METRICS[metric].label, value.reason), {})[row.entry] = None
+    return [
+        f"{label} of {', '.join(names)} is missing: {reason.rstrip('.')}."
+        for (label, reason), names in said.items()
+    ]
 
 
 def leaderboard_markdown(board: Leaderboard) -> str:
@@ -201,17 +218,19 @@ def leaderboard_markdown(board: Leaderboard) -> str:
         *([f"**{markdown_text(board.banner)}**", ""] if board.banner else []),
         markdown_text(f"{board.data}. {board.device}. {board.gate}"),
         "",
-        escaped.rename(columns=lambda heading: str(heading).replace("|", "\\|")).to_markdown(
+        escaped.rename(columns=lambda heading: _markdown_heading(str(heading), board)).to_markdown(
             index=False, tablefmt="github", disable_numparse=True
         ),
         "",
         *(f"- {markdown_text(remark)}" for remark in _remarks(board)),
-        *(
-            f"- **{notice.code}**: {markdown_text(f'{notice.message}. {notice.advice}')}"
-            for notice in board.notices
-        ),
+        *map(markdown_notice, board.notices),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_heading(heading: str, board: Leaderboard) -> str:
+    others = {f"PSNR {title} [dB]" for title in board.other_columns}
+    return markdown_text(heading) if heading in others else heading.replace("|", "\\|")
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
@@ -251,7 +270,7 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
     cells["disagreements"] = "; ".join(row.disagreements)
     cells["unranked_because"] = row.unranked_because
     cells["run_id"] = row.run_id
-    return cells
+    return {key: csv_text(each) if isinstance(each, str) else each for key, each in cells.items()}
 
 
 def _csv_place(place: Place | None, track: Track) -> dict[str, object]:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +26,7 @@ from harness.catalog.folders import SUFFIXES
 from harness.environment import cpus_available
 from harness.errors import DataError, UsageError
 from harness.imaging.codecs import pixel_digest, read_rgb, read_size
+from harness.imaging.pool import ImagePool
 from harness.imaging.resize import downscale, modcrop
 from harness.protocol import Frozen
 from harness.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
@@ -287,8 +287,8 @@ def _shrink(images: TrainingImages, progress: Progress | None) -> None:
 
 def _each(work: Callable[[int], object], count: int, progress: Progress | None) -> Iterator[object]:
     """Results of ``work`` for 0 to ``count`` - 1, in order, made by one thread a CPU."""
-    with ThreadPoolExecutor(cpus_available()) as pool:
-        for done, result in enumerate(pool.map(work, range(count)), start=1):
+    with ImagePool(cpus_available()) as pool:
+        for done, result in enumerate(pool.map(work, count), start=1):
             if progress is not None:
                 progress(done, count)
             yield result

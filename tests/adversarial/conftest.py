@@ -103,6 +103,7 @@ def write_submission(
     weights_name: str = "weights.safetensors",
     content: bytes | None = None,
     declared: Mapping[str, Any] | None = None,
+    claims: Mapping[str, Any] | None = None,
 ) -> None:
     """A submission's folder.
 
@@ -114,6 +115,7 @@ def write_submission(
         weights_name: name of the weights file.
         content: of the weights file, instead of ``weights``.
         declared: keys of ``[weights]``, instead of the file's own.
+        claims: keys of ``[claims]``.
     """
     folder.mkdir(parents=True)
     shutil.copy(source, folder / "model.py")
@@ -132,6 +134,7 @@ def write_submission(
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         facts = {"file": weights_name, "bytes": path.stat().st_size, "sha256": digest}
         lines += ["[weights]", *_toml({**facts, **(declared or {})})]
+    lines += ["[claims]", *_toml(claims)] if claims else []
     lines += ["[team]", *_toml({"name": "cheats", "contact": "nobody"})]
     (folder / "submission.toml").write_text("\n".join(lines) + "\n")
 

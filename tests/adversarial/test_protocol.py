@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 
 from harness.catalog.networks import resolve_weights
+from harness.evaluation.suite import plan_suite
 from harness.isolation.failure import WorkerError
 from harness.isolation.log import LOG_BYTES
 from harness.isolation.pixels import POISON
 from harness.isolation.wall import open_wall
+from harness.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from harness.catalog.registry import ModelDescriptor
     from harness.isolation.session import WorkerSession
@@ -100,7 +104,7 @@ def test_an_attack_has_its_status(
             assert error.fatal
     assert error.kind == session_attack["status"]
     # What a worker says is quoted; it must not move the reader's cursor.
-    assert "\x1b" not in error.message
+    assert line(error.message, MESSAGE_CHARACTERS + 20) == error.message
 
 
 def test_an_attack_changes_nothing_of_what_is_scored(
@@ -120,3 +124,75 @@ def test_an_attack_changes_nothing_of_what_is_scored(
     assert np.array_equal(delivery.sr, expected[delivery_attack["delivers"]])
     assert delivery_attack.get("log", "") in session.log_tail
     assert len(session.log_tail) <= LOG_BYTES
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from strings(each)
+
+
+def test_words_of_an_entry_are_plain_short_lines(
+    words_attack: dict[str, Any], attacker: Callable[[str], ModelDescriptor], small: Protocol
+) -> None:
+    entry = attacker(words_attack["name"])
+    networks = (entry, resolve_weights(entry, SCALE))
+    said: list[str] = []
+    with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
+        load(session, entry, small)
+        try:
+            if words_attack.get("request") == "count":
+                said += strings(session.count_complexity().model_dump(mode="json"))
+            elif words_attack.get("request") == "blocks":
+                blocks = [each.model_dump(mode="json") for each in session.measure_blocks(2)]
+                said += strings(blocks)
+            else:
+                session.forward(LR)
+        except WorkerError as error:
+            assert "request" not in words_attack
+            said += [error.message, error.advice or ""]
+    assert any("\ufffd" in each or "..." in each or ": :" in each for each in said)
+    for text in (*said, *session.log_tail.split("\n")):
+        assert line(text, MESSAGE_CHARACTERS + 20) == text
+        assert len(text) <= MESSAGE_CHARACTERS + 20
+    assert max(map(len, session.log_tail.split("\n"))) <= LOG_LINE_CHARACTERS
+
+
+def test_what_a_folder_asks_for_is_bounded_and_stops_no_suite(
+    refused_attack: dict[str, Any], submissions: Any, photographs: Path, small: Protocol
+) -> None:
+    name = refused_attack["name"]
+    fields = {key: refused_attack[key] for key in ("model", "claims") if key in refused_attack}
+    weights = None if refused_attack["name"] == "other_scale" else submissions.honest_weights
+    entry = submissions.add(name, weights=weights, **fields)
+    folder = submissions.folder / entry
+    if "sparse_bytes" in refused_attack:
+        with (folder / "notes.bin").open("wb") as file:
+            file.truncate(refused_attack["sparse_bytes"])
+    for index in range(refused_attack.get("files", 0)):
+        (folder / str(index)).touch()
+    honest = submissions.folder / "cheat-honest"
+    if not honest.exists():
+        submissions.add("honest")
+    suite = plan_suite(
+        submissions.register(),
+        [entry, "cheat-honest"],
+        [str(photographs)],
+        SCALE,
+        weights={},
+        protocol=small,
+    )
+    assert [each.descriptor.name for each in suite.entries] == ["cheat-honest"]
+    (refusal,) = suite.refusals
+    assert refusal.name == entry
+    assert refused_attack["says"] in refusal.error.message
+    assert line(refusal.error.message, 10_000) == refusal.error.message
+    assert refusal.record(suite.data[0][1], small, "subprocess").status == "load-error"
+    shutil.rmtree(folder)

@@ -275,6 +275,41 @@ def test_what_comes_back_is_not_trusted(tmp_path: Path) -> None:
         assert caught.value.advice
 
 
+def test_what_is_no_tensor_is_left_out_and_named(tmp_path: Path) -> None:
+    rest = {"step": 5, "bias_unused": None, "part._extra_state": {"v": 1}}
+    for content, key in (
+        ({**state(), **rest}, None),
+        ({"params": {**state(), **rest}}, "params"),
+        ({"model": {"state_dict": {**state(), **rest}}}, "model.state_dict"),
+    ):
+        report, result = convert(saved(tmp_path, content))
+        require_equal(result, state())
+        assert report.key == key
+        assert report.dropped_listed == (
+            "step: int",
+            "bias_unused: NoneType",
+            "part._extra_state: dict of 1",
+        )
+        require_equal(convert(tmp_path / "w.pth", key=key).content, state())
+
+
+def test_tensors_beside_a_state_dict_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"mean": torch.zeros(3), "weights_of_mine": state()})
+    with pytest.raises(WeightsError, match="it has mean, weights_of_mine") as caught:
+        convert(path)
+    assert "joined by dots" in (caught.value.advice or "")
+
+
+def test_infinity_is_noted_and_nan_refused(tmp_path: Path) -> None:
+    masked = {**state(), "mask": torch.full((3, 3), float("-inf")).triu(1)}
+    report, content = convert(saved(tmp_path, masked))
+    require_equal(content, masked)
+    assert report.notes[0].startswith("1 tensors hold infinity (mask)")
+    path = saved(tmp_path, {**masked, "head.weight": torch.tensor([float("nan")])})
+    with pytest.raises(WeightsError, match=r"1 tensors hold NaN: head\.weight"):
+        convert(path)
+
+
 def test_unsafe_files_are_refused_here_too(tmp_path: Path) -> None:
     path = saved(tmp_path, {"w": torch.zeros(1).expand(10**12)})
     with pytest.raises(WeightsError, match="claim more than they hold"):

@@ -167,6 +167,49 @@ def test_a_single_table_is_for_the_only_scale(tmp_path: Path) -> None:
         ("scales = [4]", 'scales = [4]\nprecision = "int8"', "model.precision: "),
         ('name = "A"', 'name = "A\\u001b[2J"', "team.name: expected one line of printable"),
         ('name = "A"', 'name = "A\\u202e"', "team.name: expected one line of printable"),
+        *(
+            ("scales = [4]", f"scales = [4]\n{field} = {value}", f"model.{field}")
+            for field, value in (
+                ("min_lr_size", 40_000),
+                ("min_lr_size", 1025),
+                ("min_lr_size", 10**40),
+                ("tile", 4097),
+                ("tile", 10**40),
+                ("tile_overlap", 10**40),
+                ("pad_multiple", 10**40),
+                ("data_range", "1e-320"),
+                ("data_range", "1e308"),
+                ("data_range", 0),
+                ("kwargs", f"{{ a = {10**40} }}"),
+                ("kwargs", '{ a = "' + "x" * 301 + '" }'),
+                ("requirements", '["a", "a"]'),
+            )
+        ),
+        ("[4]", "[4, 4, 4]", "model.scales: expected each value once"),
+        ("[4]", "[4, 17]", "model.scales[1]: "),
+        ("[4]", f"[{10**40}]", "model.scales[0]: "),
+        (
+            "[4]",
+            "[4, 8]\nmin_lr_size = 513",
+            "model.min_lr_size: SR of the smallest image has 4104",
+        ),
+        ('name = "A"', 'name = "A\u200b"', "team.name: expected one line of printable"),
+        ('name = "A"', 'name = "A\u3164"', "team.name: expected one line of printable"),
+        *(
+            ("[team]", f"[claims]\n{claim}\n[team]", f"claims.{field}")
+            for claim, field in (
+                ("params = 1e308", "params: "),
+                ("params = -1", "params: "),
+                ("activations = 1.1e18", "activations: "),
+                ('flops = 1e40\nflops_counter = "aten"', "flops: "),
+                ('runtime = { milliseconds = 1e-320, device = "x" }', "runtime.milliseconds: "),
+                ('runtime = { milliseconds = 1e300, device = "x" }', "runtime.milliseconds: "),
+                (
+                    'psnr = [{ db = 29.0, data = "a" }, { db = 30.0, data = "a" }]',
+                    "psnr: expected one for each data set and channel",
+                ),
+            )
+        ),
         ("[team]", "[claims]\nflops = 1\n[team]", "claims.flops_counter: flops and the counter"),
         (
             "[team]",
@@ -284,3 +327,16 @@ def test_a_manifest_declares_what_a_descriptor_has() -> None:
 
 def test_toml_of_this_test_is_toml() -> None:
     assert tomllib.loads(WHOLE)["weights"][1]["renames"] == {"body.0": "head"}
+
+
+def test_a_manifest_of_many_errors_tells_some(tmp_path: Path) -> None:
+    keys = "\n".join(f"key{index} = 1" for index in range(3000))
+    said = refused(tmp_path, LEAST.replace("[team]", f"{keys}\n[team]"))
+    assert "and 2980 more" in said
+    assert len(said) < 4000
+
+
+def test_a_key_that_holds_a_command_is_shown_as_text(tmp_path: Path) -> None:
+    key = '"\\u001b[2J\\n::error::x" = 1'
+    said = refused(tmp_path, LEAST.replace("[team]", f"{key}\n[team]"))
+    assert "model.\ufffd[2J : :error::x: unknown key" in said

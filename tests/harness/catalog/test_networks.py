@@ -26,6 +26,7 @@ from harness.catalog.registry import ModelDescriptor, ReleasedWeights, resolve_f
 from harness.errors import RegistrationError, UsageError, WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SOURCE = """
@@ -336,3 +337,13 @@ def test_a_hook_that_returns_no_network_is_refused(
 ) -> None:
     with pytest.raises(RegistrationError, match=says):
         build_deployed(without(entry, prepare=hook), 4)
+
+
+@pytest.mark.parametrize("name", ["w\udcff.pth", "w\x1b[2J.pth", "\u202ew.pth"])
+def test_weights_whose_name_cannot_be_shown_are_refused(
+    describe: Callable[..., ModelDescriptor], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(WeightsError, match="the path cannot be shown as text") as caught:
+        resolve_weights(describe("Nearest"), 4, tmp_path / name)
+    assert caught.value.message.isprintable()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import shutil
+import socket
 import struct
 import zlib
 from dataclasses import replace
@@ -53,6 +56,8 @@ FAULTS = {
     "jpeg": (encoded(PHOTO, "RGB", "JPEG"), "a JPEG file"),
     "empty": (b"", "an empty file"),
     "bomb": (bomb(), "over the limit"),
+    "bytes after its end": (encoded(PHOTO, "RGB") + b"hidden", "6 bytes after its IEND chunk"),
+    "two in one": (encoded(PHOTO, "RGB") * 2, "bytes after its IEND chunk"),
     "wrong size": (encoded(PHOTO[:-1], "RGB"), "found 36x47 pixels, expected 36x48"),
 }
 
@@ -192,3 +197,68 @@ def test_an_image_too_small_to_score_is_found(
     write_png(root / "LR_bicubic" / "X4" / "ax4.png", image(0, 4, 16))
     (problem,) = problems_of(root)
     assert "expected at least 19x19" in problem
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)  # its whole path may be too long
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (_pipe, "found no readable file (a pipe)"),
+        (_socket, "found no readable file (a socket)"),
+        (_device, "found no readable file (a device)"),
+        (lambda path: path.mkdir(), "found a folder"),
+        (lambda path: path.symlink_to(path.parent), "found a folder"),
+    ],
+)
+@pytest.mark.parametrize("name", ["HR/b.png", "LR_bicubic/X4/bx4.png"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    *,
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], None],
+    found: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    path = make_set(tmp_path) / name
+    path.unlink()
+    make(path)
+    problems = problems_of(tmp_path)
+    assert any(str(path) in problem and found in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "name", ["b\udcff.png", "b\x1b[2J.png", "b\u202e.png", "b\n::error::x.png", "b\u200b.png"]
+)
+def test_a_name_that_cannot_be_shown_is_refused(
+    tmp_path: Path,
+    name: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    root = make_set(tmp_path)
+    (root / "HR" / "b.png").rename(root / "HR" / name)
+    problems = problems_of(root)
+    assert f"{root / 'HR'}: {name!a} cannot be shown as text; rename that file" in problems
+    assert all(problem.isprintable() for problem in problems)
+
+
+def test_a_folder_whose_name_cannot_be_shown_is_refused(
+    tmp_path: Path, make_set: Callable[..., Path]
+) -> None:
+    root = make_set(tmp_path / "a").rename(tmp_path / "a\udcff")
+    with pytest.raises(DataError, match="the name of the folder") as caught:
+        open_dataset(root, 4)
+    assert caught.value.message.isprintable()

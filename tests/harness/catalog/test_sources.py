@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.catalog.registry import ModelDescriptor, ReleasedWeights
-from harness.catalog.sources import source_sha256, view_paths
+from harness.catalog.sources import require_bounded, source_sha256, view_paths
 from harness.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -52,6 +52,40 @@ def _append(path: str) -> Callable[[Path], object]:
 def _relink(folder: Path) -> None:
     (folder / "link.py").unlink()
     (folder / "link.py").symlink_to("parts")
+
+
+def test_a_folder_of_too_many_bytes_is_refused_unread(folder: Path) -> None:
+    assert len(source_sha256(submitted(folder))) == 64
+    for name in ("parts/data.bin", "__pycache__"):
+        path = folder / name
+        with path.open("wb") as file:
+            file.truncate(30 * 10**9)  # takes no space
+        for read in (lambda: source_sha256(submitted(folder)), lambda: require_bounded(folder)):
+            with pytest.raises(RegistrationError, match="a-b: more than 2,147,483,648 bytes"):
+                read()
+        path.unlink()
+
+
+def test_a_folder_of_too_many_files_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.catalog.sources.MAX_FOLDER_FILES", 20)
+    require_bounded(folder)
+    deep = folder.joinpath(*("d" * 20))
+    deep.mkdir(parents=True)
+    with pytest.raises(RegistrationError, match="more than 20 files and folders"):
+        require_bounded(folder)
+
+
+def test_links_and_caches_take_no_room(folder: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(30 * 10**9)
+    (folder / "outside").symlink_to(large)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "large").hardlink_to(large)
+    os.mkfifo(folder / "pipe")
+    require_bounded(folder)
 
 
 @pytest.mark.parametrize(

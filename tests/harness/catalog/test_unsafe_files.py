@@ -75,6 +75,16 @@ def test_safetensors_that_contradict_themselves(
     assert caught.value.advice
 
 
+@pytest.mark.parametrize("offsets", ["[4,8]", "[0,4]"])
+def test_duplicate_names_in_safetensors(tmp_path: Path, offsets: str) -> None:
+    """The second may hide the first, and where both name the same bytes nothing else is wrong."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+    header += f'"a":{{"dtype":"F32","shape":[1],"data_offsets":{offsets}}}}}'.encode()
+    path = safetensors_file(tmp_path / "w.safetensors", header, bytes(4 if "0" in offsets else 8))
+    with pytest.raises(WeightsError, match="its header has names twice: a"):
+        read_state_dict(path)
+
+
 def test_duplicate_names_in_safetensors_leave_a_hole(tmp_path: Path) -> None:
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
     header += b'"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'

@@ -69,7 +69,8 @@ def in_process(
         given = ["esrbench", *map(str, arguments)]
         # It handles signals; the process of the tests goes on with its own handlers.
         handlers: dict[int, Any] = {
-            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)
+            number: signal.getsignal(number)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         }
         capsys.readouterr()
         # What an earlier test found registered where it ran.

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -221,3 +221,34 @@ def test_a_bug_is_no_regression(
         main()
     assert ended.value.code == 70
     assert "ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("leaderboard", "--results", ""),
+        ("leaderboard", "--results="),
+        ("run", "bicubic", "--save-sr", "", "--no-latency"),
+        ("new", "a-b", "--submissions", ""),
+        ("baseline", "update", "--baseline="),
+    ],
+)
+def test_an_empty_path_is_no_folder(in_process: Command, work: Path, arguments: Any) -> None:
+    done = in_process(*arguments)
+    assert done.returncode == 2
+    option = next(each for each in arguments if each.startswith("--")).rstrip("=")
+    assert f"error: {option}: expected a path, not an empty text" in done.stderr
+    assert not list(work.iterdir())
+
+
+def test_a_bug_s_words_are_no_commands(
+    in_process: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("\x1b[2J\n::stop-commands::a")
+
+    monkeypatch.setattr("harness.cli.listing.open_registry", fail)
+    done = in_process("list")
+    assert done.returncode == 70
+    assert "RuntimeError: \ufffd[2J" in done.stderr
+    assert not any(each.lstrip().startswith("::") for each in done.stderr.splitlines())

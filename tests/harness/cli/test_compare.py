@@ -124,3 +124,20 @@ def test_tables_need_no_torch() -> None:
     text += "harness.cli.compare; print(sorted({'torch', 'cv2', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_is_told_as_run_takes_it(
+    make_record: Callable[..., RunRecord],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Records know a folder by its name, and one called like a declared set by another."""
+    store = Store(tmp_path / "results")
+    for data in ("mine", "set5-folder"):
+        store.put(make_record("rfdn", {"psnr_y": 31.5}, data=data, weights="file"))
+    for given in ("mine", "set5"):
+        (tmp_path / "images" / given).mkdir(parents=True)
+        compare_command(data=[str(tmp_path / "images" / given)], folder=store.folder)
+        assert "31.50" in capsys.readouterr().out
+    compare_command(data=["mine"], folder=store.folder)
+    assert "31.50" in capsys.readouterr().out

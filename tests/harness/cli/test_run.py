@@ -179,6 +179,32 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder: Path, tmp_
     assert "bicubic" in stdout
 
 
+def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    with subprocess.Popen(
+        [
+            *(command, "run", "bicubic", "rfdn", "--data", shared_pair_folder),
+            *("--results", tmp_path / "results", "--threads", "1"),
+            *("--input-size", "16x16", "--no-latency"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if ": ok in " in line)
+        for _ in range(20):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.01)
+        try:
+            _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+
+
 def test_a_terminated_run_takes_its_worker_along(shared_pair_folder: Path, tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("esrbench")
     with subprocess.Popen(

@@ -214,3 +214,18 @@ def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
     assert (record.entry.prepare or "").endswith("misbehaving.py:without_bias")
     assert record.measured("params") == 9
     assert records["nearest"].measured("params") == 12
+
+
+def test_an_entry_without_scores_and_times_must_still_give_an_image(
+    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
+) -> None:
+    untimed = quick.model_copy(update={"latency": None})
+    found = measure(*map(describe, ("Nearest", "WrongShape")), protocol=untimed)
+    assert found["nearest"].status == "ok", found["nearest"].cause
+    assert isinstance(found["nearest"].quality, Absent)
+    assert found["nearest"].quality.kind == "unavailable"
+    broken = found["wrongshape"]
+    assert broken.entry.weights.source == "random"
+    assert broken.status == "invalid-output"
+    assert broken.cause is not None
+    assert broken.cause.startswith("invalid-output: image image0: ")

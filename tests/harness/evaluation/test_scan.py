@@ -124,3 +124,14 @@ def test_the_built_in_networks_are_ordinary() -> None:
     files = [path for path in folder_files(folder) if path.parent == folder]
     assert len(files) > 20
     assert {finding.what for finding in scan_folder(folder, files)} == set()
+
+
+def test_a_folder_of_much_python_is_looked_through_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.evaluation.scan.MAX_SOURCES_BYTES", 1000)
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text("import ctypes\n" + "#" * 400)
+    found = scan_folder(tmp_path, [*folder_files(tmp_path)])
+    assert [finding.place for finding in found] == ["a.py:1", "b.py:1", "c.py"]
+    assert "more than 1,000 bytes of Python in all" in found[-1].what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +102,47 @@ def test_images_below_a_network_s_least_size_are_refused_before_anything_runs(
     protocol = quick.model_copy(update={"counted_input": (64, 64)})
     with pytest.raises(UsageError, match=f"needs LR images of {least}x{least} or more"):
         plan_suite(registry, ["nearest"], [str(pair_folder)], 4, weights={}, protocol=protocol)
+
+
+def test_an_entry_that_needs_larger_images_is_refused_alone(
+    describe: Callable[..., ModelDescriptor], pair_folder: Path, quick: Protocol
+) -> None:
+    registry = Registry()
+    large = describe("Plain", name="large", min_lr_size=100)
+    registry.add([describe("Nearest"), large], origin="tests")
+    plan = partial(
+        plan_suite,
+        registry,
+        ["large", "nearest"],
+        [str(pair_folder)],
+        4,
+        weights={},
+        protocol=quick,
+    )
+    suite = plan()
+    assert [entry.descriptor.name for entry in suite.entries] == ["nearest"]
+    (refusal,) = suite.refusals
+    record = refusal.record(suite.data[0][1], quick, "subprocess")
+    assert (record.entry.name, record.entry.factory) == ("large", large.factory)
+    assert record.status == "load-error"
+    assert record.cause is not None
+    assert record.cause.startswith("large needs LR images of 100x100 or more")
+    with pytest.raises(UsageError, match="large needs LR images"):
+        plan(baseline="large")
+
+
+def test_a_submission_without_the_scale_is_refused_alone(
+    describe: Callable[..., ModelDescriptor], pair_folder: Path, quick: Protocol, tmp_path: Path
+) -> None:
+    registry = Registry()
+    other = describe("Plain", name="a-b", scales=(2,), folder=str(tmp_path))
+    registry.add([describe("Nearest"), other], origin="tests")
+    plan = partial(plan_suite, registry, weights={}, protocol=quick)
+    suite = plan(["a-b", "nearest"], [str(pair_folder)], 4)
+    assert [entry.descriptor.name for entry in suite.entries] == ["nearest"]
+    assert "not defined at x4" in suite.refusals[0].error.message
+    with pytest.raises(UsageError, match="not defined at x4"):
+        plan(["a-b"], [str(pair_folder)], 4)
 
 
 def test_wrong_names_scales_and_weights_are_refused_before_anything_runs(

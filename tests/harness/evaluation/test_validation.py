@@ -46,6 +46,24 @@ def test_a_broken_promise_is_named(
     assert says in failed[check]
 
 
+def test_images_too_large_to_be_made_are_not_tried(
+    describe: Callable[..., ModelDescriptor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.evaluation.validation.MAX_SR_PIXELS", 16 * 48 * 48)
+    report = validate(describe("Nearest"))
+    tried = {check.name: check.outcome for check in report.checks if "upscales" in check.name}
+    assert tried == {
+        "upscales 1x1": "passed",
+        "upscales 48x48": "passed",
+        "upscales 37x53": "passed",
+        "upscales 64x31": "passed",
+    }
+    monkeypatch.setattr("harness.evaluation.validation.MAX_SR_PIXELS", 16 * 48 * 41)
+    report = validate(describe("Nearest"))
+    skipped = [check.name for check in report.checks if check.outcome == "skipped"]
+    assert skipped == ["upscales 48x48", "upscales 64x31"]
+
+
 def test_sizes_below_the_declared_least_are_not_tried(
     describe: Callable[..., ModelDescriptor],
 ) -> None:

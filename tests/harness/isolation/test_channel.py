@@ -42,7 +42,7 @@ def ends() -> Iterator[tuple[Channel, int]]:
 def test_what_is_sent_arrives(message: dict[str, object], payload: bytes) -> None:
     message.pop("payload_bytes", None)
     read, write = os.pipe()
-    channel = Channel(read, write)
+    channel = Channel(read, write, trusted=True)
     received: list[tuple[dict[str, object], bytes]] = []
     reader = threading.Thread(target=lambda: received.append(channel.receive(timeout_seconds=10)))
     reader.start()
@@ -50,6 +50,30 @@ def test_what_is_sent_arrives(message: dict[str, object], payload: bytes) -> Non
     reader.join()
     channel.close()
     assert received == [(message, payload)]
+
+
+def test_strings_of_strangers_are_cleaned_and_ours_are_not() -> None:
+    said = {"a\x1b[2J": ["\u202eb\n::error::c"], "payload_bytes": 0}
+    for trusted, expected in (
+        (True, {"a\x1b[2J": ["\u202eb\n::error::c"]}),
+        (False, {"a\ufffd[2J": ["\ufffdb : :error::c"]}),
+    ):
+        read, write = os.pipe()
+        channel = Channel(read, write, trusted=trusted)
+        channel.send(said, timeout_seconds=10)
+        assert channel.receive(timeout_seconds=10) == (expected, b"")
+        channel.close()
+
+
+def test_nesting_that_exhausts_the_stack_is_no_json(ends: tuple[Channel, int]) -> None:
+    channel, write = ends
+    for depth in (900, 1100, 5000, 30_000):
+        document = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+        os.write(write, struct.pack(">I", len(document)) + document)
+        try:
+            channel.receive(timeout_seconds=10)
+        except FrameError as error:
+            assert "not JSON" in str(error)  # noqa: PT017 - a shallow one may pass
 
 
 def test_a_frame_that_announces_gibibytes_is_refused_before_reading_it(

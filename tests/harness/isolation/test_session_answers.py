@@ -18,7 +18,9 @@ from harness.isolation.failure import WorkerError
 from harness.isolation.limits import Limits
 from harness.isolation.pixels import POISON, PixelAreas
 from harness.isolation.sandbox import View
-from harness.isolation.session import MOST_TIMEOUTS, WorkerSession
+from harness.isolation.session import MAX_ACCOUNT_BYTES, MOST_TIMEOUTS, WorkerSession
+from harness.plaintext import MESSAGE_CHARACTERS
+from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -201,9 +203,7 @@ def test_an_answer_given_in_advance_delivers_poison_too() -> None:
         ([done(1, extra=1)], "bad answer to forward"),
         ([{"event": "working"}], "working is no answer to forward"),
         ([READY], "ready is no answer to forward"),
-        ([{"event": "failed", "kind": "oom", "message": "\ud800"}], "bad answer to forward"),
         ([{"event": "failed", "kind": "ok", "message": "fine"}], "bad answer to forward"),
-        ([{"event": "failed", "kind": "oom", "message": "x" * 4001}], "bad answer to forward"),
         ([{}], "bad answer to forward"),
     ],
 )
@@ -264,3 +264,50 @@ def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> N
     says = "SR image of 20000x10000 is too large"
     with asked(lambda _: None) as session, pytest.raises(MeasurementError, match=says):
         begin(session).forward(huge)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"x" * (MAX_ACCOUNT_BYTES + 1), "a payload announces 16777217 bytes"),
+        (b"[" * 100_000, "an account is not JSON"),
+        (b'{"kind": "other"}', "no account of memory"),
+    ],
+)
+def test_an_account_is_json_of_bounded_size(payload: bytes, says: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.channel.send({"event": "memory-read"}, payload, timeout_seconds=10)
+
+    with asked(script) as session, pytest.raises(WorkerError, match=says) as caught:
+        begin(session).read_memory()
+    assert (caught.value.kind, caught.value.fatal) == ("protocol", True)
+
+
+def test_words_of_an_account_are_cleaned() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        told = b'{"kind": "unavailable", "reason": "\\u001b[2J\\n::error::a"}'
+        peer.channel.send({"event": "memory-read"}, told, timeout_seconds=10)
+
+    with asked(script) as session:
+        found = begin(session).read_memory()
+    assert isinstance(found, Absent)
+    assert found.reason == "\ufffd[2J : :error::a"
+
+
+def test_words_of_a_worker_are_one_short_line() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        told = "\ud800 boom\n::stop-commands::a\x1b[2J" + "x" * 5000
+        peer.say({"event": "failed", "kind": "oom", "message": told, "advice": told})
+
+    with asked(script) as session, pytest.raises(WorkerError) as caught:
+        begin(session).forward(LR)
+    error = caught.value
+    assert (error.kind, error.fatal) == ("oom", False)
+    assert error.message == f"oom: {error.said}"
+    for text in (error.said, error.advice or ""):
+        assert text.startswith("\ufffd boom : :stop-commands::a\ufffd[2Jxxx")
+        assert len(text) == MESSAGE_CHARACTERS
+    assert len(error.said_of("image a").said) == MESSAGE_CHARACTERS

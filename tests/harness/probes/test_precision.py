@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from harness.environment import cpus_available
 from harness.errors import MeasurementError
 from harness.probes.precision import (
     READERS,
@@ -371,3 +372,70 @@ def test_cuda_convolves_and_multiplies_in_the_precision_asked_for(
     ):
         error = float(((ours.cpu().double() - exact) / exact).abs().max())
         assert least <= error <= most
+
+
+THREADS = """
+import sys
+import torch
+from torch import nn
+from harness.errors import MeasurementError
+from harness.probes.devices import open_device
+from harness.protocol import ForwardPolicy
+
+policy = ForwardPolicy()
+device = open_device("cpu", threads=2, policy=policy)
+network = nn.Conv2d(3, 3, 1)
+try:
+    if sys.argv[1] == "loads":
+        torch.set_flush_denormal(True)
+        (torch.ones(1 << 20) * 2).sum()
+    guard = device.guard(network)
+    with torch.inference_mode():
+        if sys.argv[1] == "forward":
+            torch.set_flush_denormal(True)
+        guard.verify()
+    tiny = torch.full((1 << 17,), 1e-40)
+    print("kept" if bool((tiny * 1.0 > 0).all()) else "flushed")
+except MeasurementError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("nothing", "kept"),
+        ("loads", "kept"),  # what loading changed is undone
+        ("forward", "the network's forward changed denormals kept from True to False"),
+    ],
+)
+def test_denormals_are_kept_in_every_thread(what: str, says: str) -> None:
+    if cpus_available() < 2:
+        pytest.skip("one CPU has no second thread")
+    command = [sys.executable, "-c", THREADS, what]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == says
+
+
+TAINTED = """
+import torch
+from torch import nn
+from harness.errors import MeasurementError
+from harness.probes.precision import PolicyGuard, apply_policy
+from harness.protocol import ForwardPolicy
+
+torch.set_num_threads(2)
+apply_policy(ForwardPolicy(), torch.device("cpu"))
+torch.set_flush_denormal(True)
+(torch.ones(1 << 20) * 2).sum()  # starts the other thread, which inherits it
+try:
+    PolicyGuard(nn.Conv2d(3, 3, 1), ForwardPolicy())
+except MeasurementError as error:
+    print(error.message)
+"""
+
+
+def test_threads_that_flush_denormals_for_good_are_noticed() -> None:
+    command = [sys.executable, "-c", TAINTED]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "the network's code started threads that flush denormals to zero"

@@ -102,7 +102,7 @@ def test_annotations_escape_what_github_reads() -> None:
 
     head, _, message = line.removeprefix("::").partition("::")
     assert head == "error title=esrbench%3A rfdn x4 regressed"
-    assert message == ("Params regressed: 100 %25 worse:%0D%0Aby far, ::error::x%0AGo, now: 1")
+    assert message == "Params regressed: 100 %25 worse: by far, : :error::x%0AGo, now: 1"
 
 
 def test_annotations_are_one_an_entry_and_level() -> None:
@@ -130,10 +130,13 @@ def test_markdown_shows_the_worst_first_and_folds_the_rest() -> None:
 
 
 def test_markdown_cells_stay_cells() -> None:
-    text = gate_markdown(report(finding(reason="a | b\n<script> & c")))
+    text = gate_markdown(report(finding(reason="a | b\n<script> & [c](http://d.e) @all \x1b[2J")))
 
     (row,) = [line for line in text.splitlines() if line.startswith("| rfdn")]
-    assert row.endswith("| a \\| b &lt;script> &amp; c |")
+    assert row.endswith(
+        r"| a \| b &lt;script&gt; &amp; \[c\](http:<!-- -->//d.e) @<!-- -->all "
+        "\N{REPLACEMENT CHARACTER}\\[2J |"
+    )
 
 
 @pytest.mark.parametrize("limit", [SUMMARY_BYTES, 5000, 2000])

@@ -15,7 +15,9 @@ from harness.reports.formats import (
     grid_latex,
     grid_markdown,
     grid_terminal,
+    html_text,
     latex_text,
+    markdown_text,
 )
 from harness.reports.grid import Cell, Grid, Heading, Note, Section, Span, plain
 
@@ -167,6 +169,35 @@ def test_latex_is_booktabs_with_a_caption_and_a_label() -> None:
 @pytest.mark.parametrize("grid", [ALL, table("[x", "*y", "-"), table("*")])
 def test_latex_escapes_everything(grid: Grid) -> None:
     assert latex_problems(grid_latex(grid, label="tab:x")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("conv of 3x3, 5 % worse (a-b, 1.5)", "conv of 3x3, 5 % worse (a-b, 1.5)"),
+        ("#Conv -0.5", "#Conv -0.5"),
+        ("by @someone and a@b.c", "by @<!-- -->someone and a@<!-- -->b.c"),
+        ("see https://a.b, www.c.d", "see https:<!-- -->//a.b, www<!-- -->.c.d"),
+        ("fixes #12 and GH-3", "fixes #<!-- -->12 and GH-<!-- -->3"),
+        ("![x](y)", r"!\[x\](y)"),
+        ("# heading", r"\# heading"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("a\n\n| b |", r"a \| b \|"),
+        ("<b onclick=x>&amp;", "&lt;b onclick=x&gt;&amp;amp;"),
+        ("\u202ea\u200bb\x9b", "\ufffda\ufffdb\ufffd"),
+    ],
+)
+def test_markdown_text_is_shown_and_not_obeyed(text: str, shown: str) -> None:
+    assert markdown_text(text) == shown
+
+
+def test_no_form_holds_what_cannot_be_seen() -> None:
+    told = "\x1b[2J\u202e\u200b"
+    for form in (markdown_text, latex_text, html_text):
+        shown = form(told)
+        assert not set(told[:1] + told[4:]) & set(shown)
+        assert "&#8238;" not in shown
 
 
 def test_latex_text_keeps_two_hyphens_apart_and_dashes_as_they_are() -> None:

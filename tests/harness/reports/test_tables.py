@@ -105,9 +105,40 @@ def test_markdown_shows_the_text_of_strangers_as_it_is(
     broken = make_record("net_*a*", {}, status="crash", cause=cause)
     text = tables.leaderboard_markdown(build_leaderboard([broken], NTIRE2022))
     assert "<img" not in text
-    assert r"&lt;img src=x&gt; \[link\](http://a.b) \| \`x\` @all" in text
+    assert r"&lt;img src=x&gt; \[link\](http:<!-- -->//a.b) \| \`x\` @<!-- -->all" in text
     (row,) = [each for each in text.splitlines() if each.startswith("| net")]
     assert row.startswith(r"| net\_\*a\* ")
+
+
+def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -> None:
+    """The cause of a failure begins by its kind, which is the status that stands beside it."""
+    for cause in ("crash: it ended", "it ended"):
+        record = make_record("a", {}, status="crash", cause=cause)
+        text = rendered(build_leaderboard([record], NTIRE2022))
+        assert "a is not ranked: crash: it ended." in text
+
+
+def test_a_missing_score_is_explained(make_record: Callable[..., RunRecord]) -> None:
+    reason = "image z is reproduced without error: its PSNR is infinite"
+    records = [
+        make_record(name, {"psnr_rgb": reason}, status="ok", role="floor", weights="none")
+        for name in ("a", "b")
+    ]
+    text = rendered(build_leaderboard(records, NTIRE2022))
+    assert f"PSNR of a, b is missing: {reason}." in text
+    random = make_record("c", {"psnr_rgb": reason}, status="ok", role="floor", weights="random")
+    assert "is missing" not in rendered(build_leaderboard([random], NTIRE2022))
+
+
+def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
+    cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
+    broken = make_record("@a", {}, status="crash", cause=cause)
+    board = build_leaderboard([broken], NTIRE2022)
+    row = board.unranked[0].model_copy(update={"unranked_because": cause})
+    changed = board.model_copy(update={"unranked": (row,)})
+    (found,) = csv.DictReader(io.StringIO(tables.leaderboard_csv(changed)))
+    assert found["entry"] == "'@a"
+    assert found["unranked_because"] == '\'=HYPERLINK("http://127.0.0.1/") ,next'
 
 
 def test_intervals_have_three_digits() -> None:

@@ -1,0 +1,72 @@
+"""Text from strangers, made safe to show: entries, their files, and names of images.
+
+What is left is one line of bounded length without anything that a terminal, a CI runner or a
+reader's eye obeys: control characters, direction marks, invisible characters, lone surrogates,
+and workflow commands (``::error::``, ``##[group]``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+MESSAGE_CHARACTERS = 1000
+"""Most of a message, of advice and of any other text in an answer."""
+LOG_LINE_CHARACTERS = 300
+"""Most of a line that a worker printed."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_MARKS = 4
+"""Most combining marks on a letter; no script needs more, and piles of them cover other lines."""
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""Characters that Python calls printable and that nobody sees."""
+_COMMAND = re.compile(r"(?<!\w):{2,}|#{2,}(?=\w*\[)")
+"""What begins a command of a CI runner.
+
+GitHub Actions reads ``::name::`` after any indent; a name such as ``aten::add`` is none. Its older
+form, ``##[name]``, counts anywhere in a line, and so do those of Azure and TeamCity.
+"""
+
+
+def line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """A text as one line.
+
+    Args:
+        text: anything, also with line breaks.
+        limit: most characters that are kept; dots stand for the rest.
+    """
+    flat = _COMMAND.sub(lambda found: " ".join(found[0]), visible(" ".join(text.split())))
+    return flat if len(flat) <= limit else f"{flat[: max(limit - 3, 0)]}..."
+
+
+def lines(text: str, limit: int = LOG_LINE_CHARACTERS) -> str:
+    """A text of several lines, each as ``line`` makes it."""
+    return "\n".join(line(each, limit) for each in text.split("\n"))
+
+
+def plain(value: Any) -> Any:
+    """A JSON value with every string in it, keys included, as ``line`` makes it."""
+    if isinstance(value, str):
+        return line(value)
+    if isinstance(value, dict):
+        return {plain(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value
+
+
+def visible(text: str) -> str:
+    """A text with a replacement character for each that is not seen, and for piled-up marks."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown: list[str] = []
+    marks = 0
+    for character in _INVISIBLE.sub(_REPLACEMENT, text):
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
+        if marks <= _MARKS:
+            shown.append(character if character.isprintable() else _REPLACEMENT)
+    return "".join(shown)

@@ -1,0 +1,14 @@
+"""Give blocks names and kinds that are commands."""
+
+from common import Honest
+from torch import Tensor, nn
+
+
+class Net(Honest):
+    def __init__(self, scale: int = 4, rounds: int = 1) -> None:
+        super().__init__(scale, rounds)
+        kind = type("\x1b[2J\u202eBlock", (nn.Identity,), {})
+        self.add_module("\n::error::a\x1b[31m", kind())
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.honest(list(self.children())[-1](lr))
