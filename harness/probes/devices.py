@@ -1,6 +1,6 @@
 """The device a network runs on: clock, allocator, CPUs and arithmetic; CPU and CUDA twins.
 
-``CudaDevice`` is written from the PyTorch documentation; its tests are marked ``cuda``.
+Tests of ``CudaDevice`` are marked ``cuda``.
 """
 
 from __future__ import annotations
