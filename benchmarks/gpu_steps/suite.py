@@ -7,6 +7,7 @@ worker's events and by the evaluator's clock, the null network subtracted.
 from __future__ import annotations
 
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ WANTED_RUNS = 20
 
 
 def measure(day: Day) -> Iterator[Found]:
-    """Suites of all networks, again and again; a row a run, and one an image of it."""
+    """Runs of all networks in turn, again and again; a row a run, and one an image of it."""
     names = NETWORKS[:1] if day.tiny else NETWORKS
     sizes = ((24, 24), (24, 32)) if day.tiny else SIZES
     folder = write_mosaics(day.pairs(), sizes, day.out / "mosaics")
@@ -44,28 +45,29 @@ def measure(day: Day) -> Iterator[Found]:
     )
     weights = {name: path for name in names if (path := day.weights_of(name).path) is not None}
     made, longest = 0, 0.0
-    while made < (1 if day.tiny else WANTED_RUNS) and day.left() > longest:
+    # One network a run: its row is there before the next one begins.
+    for name in cycle(names):
+        if made == (1 if day.tiny else WANTED_RUNS) or day.left() <= longest:
+            return
         start = time.monotonic()
         try:
-            records = run(
-                names,
+            (record,) = run(
+                name,
                 data=str(folder),
                 scale=SCALE,
-                weights=weights,
+                weights={key: path for key, path in weights.items() if key == name},
                 protocol=protocol,
                 results=day.out / "results",
             )
-        except Exception as error:  # noqa: BLE001 - what stops a suite is a finding
-            yield "stopped", {"step": "suite", "reason": reason(error)}
+        except Exception as error:  # noqa: BLE001 - what stops a run is a finding
+            yield "stopped", {"network": name, "reason": reason(error)}
             return
-        longest = max(longest, time.monotonic() - start)
-        for record in records:
-            made += 1
-            yield "runs", _run(record)
-            if isinstance(record.latency, Latency):
-                for replicate in record.latency.replicates:
-                    for samples in () if isinstance(replicate.images, Absent) else replicate.images:
-                        yield "clocks", _clocks(record, replicate, samples)
+        made, longest = made + 1, max(longest, time.monotonic() - start)
+        yield "runs", _run(record)
+        if isinstance(record.latency, Latency):
+            for replicate in record.latency.replicates:
+                for samples in () if isinstance(replicate.images, Absent) else replicate.images:
+                    yield "clocks", _clocks(record, replicate, samples)
 
 
 def _run(record: RunRecord) -> dict[str, object]:

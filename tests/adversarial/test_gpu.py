@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.records import RunRecord
 
 SCALE = 4
-IMAGES = 4
+IMAGES = 3
 
 
 def run(
@@ -47,7 +47,9 @@ def test_time_on_a_gpu_is_judged_as_it_is(
     small: Protocol,
     tmp_path: Path,
 ) -> None:
-    design = LatencyDesign(min_rounds=6, max_rounds=6, target_half_width=0, budget_seconds=60)
+    design = LatencyDesign(
+        warmup_rounds=1, min_rounds=6, max_rounds=6, target_half_width=0, budget_seconds=60
+    )
     protocol = small.model_copy(
         update={"device": "cuda", "latency": design, "counters": ("ntire2022",)}
     )
