@@ -247,6 +247,17 @@ NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
 )
 """Operators with multiply-accumulates by any name a counter may give them."""
 
+TAKING_NUMBERS: Final = ELEMENTWISE | aten_names(
+    "fill index_fill scatter masked_fill constant_pad_nd full_like avg_pool1d avg_pool2d avg_pool3d"
+)
+"""Operators among whose arguments integers can be values, not only sizes and places."""
+
+MARKERS: Final = frozenset(
+    f"profiler::{name}"
+    for name in ("_record_function_enter", "_record_function_enter_new", "_record_function_exit")
+)
+"""What ``torch.profiler.record_function`` and ``nn.DataParallel`` leave: names of places."""
+
 TORCH_NAMESPACES: Final = frozenset({"aten", "prim", "prims"})
 
 
@@ -274,6 +285,8 @@ def out_of_place(name: str) -> str:
 
 
 def is_opaque(name: str) -> bool:
-    """Whether only its author knows what the operator computes."""
-    namespace = name.partition("::")[0]
-    return namespace not in TORCH_NAMESPACES or name.startswith("prim::PythonOp")
+    """Whether only its author knows what the operator computes.
+
+    A ``torch.autograd.Function`` is none: its forward is Python, whose operators are seen.
+    """
+    return name not in MARKERS and name.partition("::")[0] not in TORCH_NAMESPACES
