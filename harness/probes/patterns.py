@@ -26,6 +26,8 @@ _SAMPLE_BYTES: Final = 1
 _ORDERED_ELEMENTS: Final = 2**21
 """Larger tables are not sorted, which takes seconds."""
 
+_NUMBER_BYTES: Final = 4
+
 _FILTERS: Final = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 0}]
 
 
@@ -33,14 +35,14 @@ def numbers_needed(tensor: Tensor) -> int:
     """Numbers that the storage of a tensor holds, or those that its pattern takes.
 
     Args:
-        tensor: strided, of any shape and type; a complex number is two. Its
-            storage is looked at if it lies in the CPU's memory.
+        tensor: strided, of any shape and type; a complex number is two. Its storage is looked at
+            if it lies in the CPU's memory.
 
     Returns:
-        Distinct numbers and the bytes that their order takes, where those are far fewer than the
-        elements: the attention mask of shifted windows, the index table of relative positions, a
-        grid of coordinates. Otherwise its elements, and so where all are equal: what nobody
-        filled yet is no pattern.
+        Distinct numbers and what their order takes, where that is far less than the elements: the
+        attention mask of shifted windows, the index table of relative positions, a grid of
+        coordinates. Otherwise its elements, and so where all are equal: what nobody filled yet is
+        no pattern.
     """
     itemsize = tensor.element_size() // (2 if tensor.is_complex() else 1)
     storage = tensor.untyped_storage()
@@ -53,11 +55,14 @@ def numbers_needed(tensor: Tensor) -> int:
         return elements
     if (numbers == numbers[0]).all():
         return elements
-    taken = _taken(numbers)
+    distinct, taken = 0, _taken(numbers)
     if elements <= _ORDERED_ELEMENTS:
-        distinct, order = np.unique(numbers, return_inverse=True)
-        taken = min(taken, distinct.size + _taken(order.astype(np.uint32)))
-    return taken if taken < PATTERN_SHARE * elements else elements
+        values, order = np.unique(numbers, return_inverse=True)
+        distinct = min(values.size, _taken(values) // _NUMBER_BYTES)
+        taken = _taken(order.astype(np.uint32))
+    if distinct + taken >= PATTERN_SHARE * elements:
+        return elements
+    return distinct + taken // _NUMBER_BYTES
 
 
 def _taken(numbers: npt.NDArray[Any]) -> int:
