@@ -92,6 +92,13 @@ def _whole_attention(args: Sequence[Any], _out: Tensor) -> int:
     return int(batch * (projections + 2 * queries * keys * width))
 
 
+def _encoder_layer(args: Sequence[Any], out: Tensor) -> int:
+    """Attention of (B, L, E) features with itself, then two linear layers."""
+    features, first, second = args[0], args[14], args[16]
+    linear = features.shape[:-1].numel() * (first.numel() + second.numel())
+    return _whole_attention((features, features), out) + int(linear)
+
+
 def attention_scores(args: Sequence[Any]) -> int:
     """Elements of softmax(query x key) for (..., L, E) queries and (..., S, E) keys."""
     query, key = args[0], args[1]
@@ -137,6 +144,7 @@ MATMULS: Final[dict[str, Cost]] = (
     | _priced("_trilinear", _trilinear)
     | _priced("mkldnn_rnn_layer", _recurrent_layer)
     | _priced("_native_multi_head_attention", _whole_attention)
+    | _priced("_transformer_encoder_layer_fwd", _encoder_layer)
 )
 """``einsum``, ``matmul``, ``tensordot`` and ``bilinear`` reach the dispatcher as these."""
 
