@@ -24,7 +24,6 @@ from harness.probes.counters.operators import (
     ELEMENTWISE,
     FREE,
     MARKERS,
-    TAKING_NUMBERS,
     is_opaque,
     macs_of,
     out_of_place,
@@ -32,13 +31,11 @@ from harness.probes.counters.operators import (
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
 from harness.probes.eager import eagerly
 from harness.probes.notices import ELEMENTWISE_SHARE, unknown
-from harness.probes.numbers import Numbers
 from harness.probes.patterns import LEAST_ELEMENTS, numbers_needed
 from harness.probes.provenance import (
     FORMULA_NUMBERS,
     Constant,
     Provenance,
-    numbers_in,
     tensors_in,
 )
 from harness.records import Absent, Audit, Recount, SizedCount
@@ -276,11 +273,11 @@ class _Forward:
         self._contractions = Contractions(self._is_feature)
         self._combined = Contractions(self._weighs, loosely=True)
         self._provenance = provenance
-        self.scalars = Numbers()
         self.product_dtypes: Counter[str] = Counter()
         self.uncounted: Counter[str] = Counter()
         self.opaque: Counter[str] = Counter()
         provenance.restart(lr)
+        self.scalars = provenance.numbers
         self._calls = _Calls(provenance.leave)
         size = (lr.shape[2], lr.shape[3])
         with eagerly(), torch.no_grad(), self._calls, ShapeMode(watch=self._watch):
@@ -320,14 +317,9 @@ class _Forward:
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 # What the subclass makes of an operator runs out of sight.
                 self.opaque[f"{called} of {type(tensor).__name__}"] += 1
-        derives = self._provenance.follow(called, args, kwargs, result)
+        self._provenance.follow(called, args, kwargs, result)
         if name in ELEMENTWISE and isinstance(out, Tensor):
             self._elementwise += out.numel()
-        if derives:
-            for number in numbers_in(args, integers=name in TAKING_NUMBERS):
-                self.scalars.add(number)
-            for number in numbers_in(kwargs.values(), integers=True):
-                self.scalars.add(number)
         self._contractions.follow(name, args, out, kwargs)
         self._combined.follow(name, args, out, kwargs)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 
 class Numbers:
@@ -28,8 +31,8 @@ class Numbers:
         self._state = 0
         self._length = 0
 
-    def add(self, number: complex) -> None:
-        """Take the next number of the sequence."""
+    def add(self, number: Hashable) -> None:
+        """Take the next number of the sequence, or whatever stands for one."""
         key = number if number == number else "nan"  # noqa: PLR0124 - NaN equals nothing
         following = self._next[self._state].get(key)
         if following is None:

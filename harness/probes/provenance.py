@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from harness.probes.counters.operators import FACTORIES, aten_names, out_of_place
+from harness.probes.counters.operators import (
+    FACTORIES,
+    TAKING_NUMBERS,
+    aten_names,
+    out_of_place,
+)
+from harness.probes.numbers import Numbers
 from harness.probes.patterns import numbers_needed
 
 if TYPE_CHECKING:
@@ -45,6 +51,10 @@ _FILLS: Final = aten_names("fill zero")
 FORMULA_NUMBERS: Final = 256
 """A tensor that code computes from more numbers than these holds weights: the formulas of masks,
 coordinates and interpolations take few."""
+
+SMALL_PIECE: Final = 64
+"""Which so small pieces of a constant meet the image, and in which order, says as much as numbers
+do: a few levels can stand for many weights."""
 
 _INTEGERS: Final = frozenset((torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8))
 
@@ -117,6 +127,8 @@ class Provenance:
             holds no more numbers than its sources and the call together. A copy is the constant
             it was copied from.
         met_as_indices: integer constants that only selected elements of what met it.
+        numbers: of the code, no tensors, that met such data in any operator, and pieces of
+            constants that are as small.
         opaque: ways by which input-derived data came or went out of sight, with the number
             of times.
     """
@@ -140,6 +152,7 @@ class Provenance:
         """
         self.met: set[Constant] = set()
         self.met_as_indices: set[Constant] = set()
+        self.numbers = Numbers()
         self.opaque: Counter[str] = Counter()
         self._storages: WeakKeyDictionary[Any, _Memory] = WeakKeyDictionary()
         self._tensors: Any = WeakIdKeyDictionary()
@@ -159,6 +172,7 @@ class Provenance:
     def restart(self, lr: Tensor) -> None:
         """Follow another forward; what the network kept of those before is known."""
         self.met, self.met_as_indices, self.opaque = set(), set(), Counter()
+        self.numbers = Numbers()
         self._set(lr, None)
 
     def derived(self, tensor: Tensor) -> bool:
@@ -194,6 +208,7 @@ class Provenance:
         constants, indices, derives = self._sources(name, args, kwargs, in_place=in_place)
         if derives:
             self._meet(constants, indices)
+            self._take_numbers(name, args, kwargs)
         written = [result] if isinstance(result, Tensor) else tensors_in((result,))
         if in_place and not written:
             written = tensors_in(args[:1])
@@ -212,6 +227,19 @@ class Provenance:
         self.met_as_indices.update(indices)
         for constant in constants:
             self.met_as_indices |= constant.indices
+
+    def _take_numbers(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Note numbers among arguments, and pieces of constants that stand for some."""
+        for number in numbers_in(args, integers=name in TAKING_NUMBERS):
+            self.numbers.add(number)
+        for number in numbers_in(kwargs.values(), integers=True):
+            self.numbers.add(number)
+        for tensor in tensors_in(args):
+            if tensor.numel() > SMALL_PIECE or not _is_strided(tensor):
+                continue
+            origin = self._memory(tensor).origin
+            if origin is not None and not (origin.stored and tensor.numel() >= origin.elements):
+                self.numbers.add(self._token(tensor))
 
     def _sources(
         self, name: str, args: Sequence[Any], kwargs: dict[str, Any], *, in_place: bool
