@@ -11,6 +11,7 @@ weights together count once they are summed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +55,12 @@ _NORMS: Final = aten_names(
     "_log_softmax _safe_softmax"
 )
 """Sums of functions of their elements: ``var(x + w) - var(x - w)`` is a product of vectors."""
+
+_WINDOWS: Final = aten_names("avg_pool1d avg_pool2d avg_pool3d")
+_EXTREMES: Final = aten_names(
+    "amax amin max min median max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d "
+    "adaptive_max_pool2d adaptive_max_pool3d"
+)
 
 _SAMPLERS: Final = aten_names(
     "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"
@@ -126,6 +133,7 @@ class Contractions:
         if self._loosely:
             rules |= dict.fromkeys(ELEMENTWISE | _SAMPLERS, self._combine)
             rules |= dict.fromkeys(_NORMS, self._normalise)
+            rules |= dict.fromkeys(_EXTREMES, self._reduce)
         rules |= dict.fromkeys(_PRODUCTS | _ADDED_PRODUCTS, self._multiply)
         rules |= dict.fromkeys(_PRODUCT_REDUCTIONS, self._multiply_along)
         rules |= dict.fromkeys(_SUMS, self._add)
@@ -165,6 +173,8 @@ class Contractions:
         """Something of several tensors or numbers, or a function of one."""
         factors = sum(self._weighs(each) for each in _flat(args) if isinstance(each, Tensor))
         factors += any(self._weighs(each) for each in args if not isinstance(each, Tensor))
+        # Both parts of a complex number, or both halves of a gated unit, are factors.
+        factors += factors > 0 and (name == "aten::glu" or _is_complex(args))
         if factors > 1:
             self._keep_with(name, args, out)
         else:
@@ -179,7 +189,8 @@ class Contractions:
 
     def _normalise(self, name: str, args: Sequence[Any], out: Tensor, kwargs: _Named) -> None:
         self._accumulate(name, args, out, kwargs)
-        self._combine(name, args, out, kwargs)
+        if self._weighs(args[0]):
+            self._keep_with(name, args, out)
 
     def _scatter(self, name: str, args: Sequence[Any], out: Tensor, kwargs: _Named) -> None:
         """A copy, a sum or a product of what falls on one place, as a word says."""
@@ -223,15 +234,19 @@ class Contractions:
     def _reduce(self, name: str, args: Sequence[Any], out: Tensor, _: _Named) -> None:
         reduced = args[0]
         product = self._of(reduced)
-        many = reduced.numel() > FEW_TERMS * out.numel()
-        if product is not None and many:
+        # Sums of two, of sums of two, are sums of many.
+        terms = _summed(name, args, out) * (1 if product is None else product.terms)
+        if product is not None and terms > FEW_TERMS:
             self._charge(product)
-        if not self._loosely or reduced.numel() <= out.numel():
-            self._forget(out)
-        elif self._weighs(reduced):
+        if self._loosely and self._weighs(reduced) and reduced.numel() > out.numel():
             # It brings elements of one tensor together, and those may be of two.
-            work = 0 if product is None else product.work
-            self._keep(out, 1, work + reduced.numel() - out.numel(), _told(name))
+            work = reduced.numel() - out.numel() + (0 if product is None else product.work)
+            few = terms if product is not None and terms <= FEW_TERMS else 1
+            self._keep(out, few, work, _told(name) if product is None else product.name)
+        elif product is not None and terms <= FEW_TERMS:
+            self._keep(out, terms, product.work, product.name)
+        else:
+            self._forget(out)
 
     def _accumulate(self, name: str, args: Sequence[Any], out: Tensor, kwargs: _Named) -> None:
         if self._is_multiple(kwargs):
@@ -279,6 +294,17 @@ def _flat(args: Sequence[Any]) -> Iterator[Any]:
             yield from arg
         else:
             yield arg
+
+
+def _summed(name: str, args: Sequence[Any], out: Tensor) -> int:
+    """Elements that a reduction puts into one."""
+    if name in _WINDOWS:
+        return math.prod(args[1])
+    return int(-(-args[0].numel() // max(out.numel(), 1)))
+
+
+def _is_complex(args: Sequence[Any]) -> bool:
+    return any(isinstance(each, Tensor) and each.is_complex() for each in args)
 
 
 def _told(name: str) -> str:

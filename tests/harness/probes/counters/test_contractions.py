@@ -24,6 +24,10 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
+def pooled(image: Tensor) -> Tensor:
+    return functional.avg_pool1d(image.view(1, 4, 48).mT, 2)
+
+
 def accumulated(one: Tensor, other: Tensor) -> Tensor:
     total = torch.zeros(1, 1, 8, 6)
     for index in range(4):
@@ -83,6 +87,9 @@ FOUND: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
         ),
         WHOLE,
     ),
+    "two by two": (lambda x, w: functional.avg_pool1d(pooled(x * w), 2), WHOLE),
+    "in overlapping windows": (lambda x, w: functional.avg_pool2d(x * w, 3, 1), WHOLE),
+    "in pairs": (lambda x, w: (x * w).view(2, -1).sum(0), 0),
     "by an interpolation": (lambda x, w: functional.interpolate(x * w, 2, mode="bilinear"), WHOLE),
     "not summed": (lambda x, w: x * w + x, 0),
     "two terms": (lambda x, w: x * w + (x * x), 0),
@@ -138,6 +145,23 @@ LOOSELY: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
         lambda x, w: functional.grid_sample(x, w.view(1, 2, 1, 2), align_corners=True).sum(1),
         4 * 2,
     ),
+    "a square of a complex number": (
+        lambda x, w: torch.complex(x, w.expand_as(x)).square().imag.sum(1),
+        2 * WHOLE,
+    ),
+    "a square of two viewed as complex": (
+        lambda x, w: torch.view_as_complex(torch.stack((x, w.expand_as(x)), -1)).square().sum(1),
+        WHOLE,
+    ),
+    "a gated unit": (
+        lambda x, w: functional.glu(torch.cat((x, w.expand_as(x))), 0).sum(1),
+        WHOLE,
+    ),
+    "a softmax of two": (
+        lambda x, w: torch.stack((x, w.expand_as(x))).softmax(0)[0].sum(1),
+        2 * WHOLE,
+    ),
+    "the larger of two": (lambda x, w: torch.stack((x, w.expand_as(x))).amax(0).sum(1), WHOLE),
     "after an activation": (lambda x, w: (x * w).relu().sum(1), WHOLE),
     "after a pooling of one": (lambda x, w: functional.max_pool2d(x * w, 1).sum(1), WHOLE),
     "by numbers, added": (
