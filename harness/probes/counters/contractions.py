@@ -68,6 +68,10 @@ _SAMPLERS: Final = aten_names(
 """What they return is a feature times a part of a position."""
 
 
+_SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
+"""A table of products, looked up by features."""
+
+
 @dataclass(slots=True)
 class _Product:
     """What lies in a storage: a sum of products of features.
@@ -131,7 +135,7 @@ class Contractions:
     def _rules_by_name(self) -> dict[str, _Rule]:
         rules: dict[str, _Rule] = {}
         if self._loosely:
-            rules |= dict.fromkeys(ELEMENTWISE | _SAMPLERS, self._combine)
+            rules |= dict.fromkeys(ELEMENTWISE | _SAMPLERS | _SELECTIONS, self._combine)
             rules |= dict.fromkeys(_NORMS, self._normalise)
             rules |= dict.fromkeys(_EXTREMES, self._reduce)
         rules |= dict.fromkeys(_PRODUCTS | _ADDED_PRODUCTS, self._multiply)
@@ -176,7 +180,11 @@ class Contractions:
         # Both parts of a complex number, or both halves of a gated unit, are factors.
         factors += factors > 0 and (name == "aten::glu" or _is_complex(args))
         if factors > 1:
-            self._keep_with(name, args, out)
+            # ``logaddexp`` and ``maximum`` put terms together as a sum does.
+            known = {id(each): each for each in self._known(args)}.values()
+            terms = sum(product.terms for product in known) or 1
+            work = sum(product.work for product in known) + out.numel()
+            self._keep(out, terms, work, _first([*known], name))
         else:
             self._move(args, out)
 

@@ -24,6 +24,13 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
+def put_together(one: Tensor, other: Tensor) -> Tensor:
+    total = torch.full((1, 1, 8, 6), -torch.inf)
+    for index in range(4):
+        total = torch.logaddexp(total, one[:, index].log() + other[index].log())
+    return total
+
+
 def pooled(image: Tensor) -> Tensor:
     return functional.avg_pool1d(image.view(1, 4, 48).mT, 2)
 
@@ -162,6 +169,11 @@ LOOSELY: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
         2 * WHOLE,
     ),
     "the larger of two": (lambda x, w: torch.stack((x, w.expand_as(x))).amax(0).sum(1), WHOLE),
+    "put together in logarithms": (put_together, 4 * 2 * 48),
+    "looked up": (
+        lambda x, w: w.view(4, 1).expand(4, 2).gather(1, x.view(4, 48).long()).sum(0),
+        4 * 48,
+    ),
     "after an activation": (lambda x, w: (x * w).relu().sum(1), WHOLE),
     "after a pooling of one": (lambda x, w: functional.max_pool2d(x * w, 1).sum(1), WHOLE),
     "by numbers, added": (
