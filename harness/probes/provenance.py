@@ -208,7 +208,7 @@ class Provenance:
         constants, indices, derives = self._sources(name, args, kwargs, in_place=in_place)
         if derives:
             self._meet(constants, indices)
-            self._take_numbers(name, args, kwargs)
+            self._take_numbers(name, args, kwargs, result)
         written = [result] if isinstance(result, Tensor) else tensors_in((result,))
         if in_place and not written:
             written = tensors_in(args[:1])
@@ -228,9 +228,16 @@ class Provenance:
         for constant in constants:
             self.met_as_indices |= constant.indices
 
-    def _take_numbers(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """Note numbers among arguments, and pieces of constants that stand for some."""
-        for number in numbers_in(args, integers=name in TAKING_NUMBERS):
+    def _take_numbers(
+        self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Note numbers among arguments, and pieces of constants that stand for some.
+
+        Places are numbers where they say which few elements are taken: those of a ramp are weights.
+        """
+        places = isinstance(result, Tensor) and result.numel() <= SMALL_PIECE
+        alone = places or name in TAKING_NUMBERS
+        for number in numbers_in(args, integers=alone, listed=places):
             self.numbers.add(number)
         for number in numbers_in(kwargs.values(), integers=True):
             self.numbers.add(number)
@@ -398,12 +405,15 @@ def _is_whole(tensor: Tensor) -> bool:
     return bool(tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes())
 
 
-def numbers_in(values: Iterable[Any], *, integers: bool = False) -> Iterator[complex]:
+def numbers_in(
+    values: Iterable[Any], *, integers: bool = False, listed: bool = False
+) -> Iterator[complex]:
     """Numbers of the code among values, and those with a point in the lists among them.
 
     Args:
         values: arguments of an operator.
-        integers: take integers too that stand alone; those of lists are sizes and places.
+        integers: take integers too that stand alone.
+        listed: and those in lists, which are sizes and places.
     """
     for value in values:
         if isinstance(value, float | complex) or (
@@ -411,7 +421,7 @@ def numbers_in(values: Iterable[Any], *, integers: bool = False) -> Iterator[com
         ):
             yield value
         elif isinstance(value, list | tuple):
-            yield from numbers_in(value)
+            yield from numbers_in(value, integers=listed)
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:

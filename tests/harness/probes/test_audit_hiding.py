@@ -274,9 +274,14 @@ def test_a_convolution_by_numbers_of_the_code(step: Step, audited: Audited, code
 
     audit = audited(step(run))
     numbers = {number for row in weights for number in row}
-    assert audit.scalars == len(numbers | {0})
+    # And places of planes, which are small here.
+    assert len(numbers | {0}) <= audit.scalars <= len(numbers | {0}) + 27
     assert audit.sizes[0].elementwise == 96 * (27 + 27) * 48
     assert codes(audit, step(run)) == ["elementwise-work", "hidden-constants", "uncounted-operator"]
+
+
+def ramp(image: Tensor) -> Tensor:
+    return (image.flatten()[:64] * 0 + 1).cumsum(0)
 
 
 LEVELS = torch.linspace(-4, 4, 64)
@@ -317,6 +322,8 @@ NUMBERED: dict[str, Callable[[Tensor, float], Tensor]] = {
     "arange": lambda x, n: torch.arange(n, n + 1, device=x.device),
     "linspace": lambda x, n: torch.linspace(n, n, 1, device=x.device),
     "fill": lambda x, n: one(x).fill_(n),
+    "a place in a ramp": lambda x, n: ramp(x)[round(8 * n + 32) % 64, None],
+    "a turn of a ramp": lambda x, n: ramp(x).roll(-round(8 * n + 32))[:1],
     "one of few levels": lambda x, n: one(x) * 0 + LEVELS[round(8 * n + 32) % 64],
 }
 DRAWN = torch.randn(144, generator=torch.Generator().manual_seed(0)).tolist()
@@ -337,7 +344,8 @@ def test_weights_made_of_numbers_of_the_code(
 
     audit = audited(step(run))
     found = audit.effective_constants + audit.scalars
-    assert found >= (144 if levels is None else 144 / 5)
+    # A ramp has levels of its own.
+    assert found >= (144 if levels is None and "ramp" not in make.__code__.co_names else 144 / 5)
 
 
 def test_numbers_that_a_loop_repeats_are_few(step: Step, audited: Audited) -> None:
