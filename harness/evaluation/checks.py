@@ -115,7 +115,8 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
 
 def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
     folder = Path(descriptor.folder or "")
-    findings = scan_folder(folder, list(folder_files(folder)))
+    targets = [each for each in (descriptor.factory, descriptor.prepare) if each is not None]
+    findings = scan_folder(folder, list(folder_files(folder)), targets)
     if not findings:
         yield kept("code", "A look through it finds nothing unusual.")
     for finding in findings:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Final
 
+from harness.evaluation.reach import is_main, modules_of
 from harness.protocol import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAX_SOURCE_BYTES: Final = 2**20
@@ -126,15 +127,22 @@ class Finding(Frozen):
     why: str
 
 
-def scan_folder(folder: Path, files: list[Path]) -> tuple[Finding, ...]:
+def scan_folder(
+    folder: Path, files: list[Path], targets: Iterable[str] = ()
+) -> tuple[Finding, ...]:
     """Findings in a submission's files, each name once a file, at most ``MAX_FINDINGS``.
+
+    What runs only as a script is not looked at: blocks under ``if __name__ == "__main__"``, and
+    modules that the targets do not import.
 
     Args:
         folder: of the submission.
         files: in that folder; those that are neither Python nor compiled are not looked at.
+        targets: ``module:attr`` of what the harness imports; without any, and where they import
+            by names that reading does not tell, all modules are looked at.
     """
-    findings: list[Finding] = []
-    room = MAX_SOURCES_BYTES
+    readable, findings = _within_bounds(folder, files)
+    modules = modules_of(folder, readable, targets)
     for path in files:
         place = path.relative_to(folder).as_posix()
         if path.is_symlink():
@@ -143,15 +151,25 @@ def scan_folder(folder: Path, files: list[Path]) -> tuple[Finding, ...]:
                 findings.append(Finding(place=place, what=f"links to {path.readlink()}", why=why))
         elif path.suffix in COMPILED_SUFFIXES:
             findings.append(Finding(place=place, what="compiled code", why=UNCOUNTED))
-        elif path.suffix == ".py" and path.is_file():
+        elif path.suffix == ".py" and path.is_file() and path in modules:
+            findings.extend(_scan(path, place))
+    return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
+
+
+def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[Finding]]:
+    """Files that are read, Python up to ``MAX_SOURCES_BYTES`` in all; a finding where it is more."""
+    room = MAX_SOURCES_BYTES
+    kept: list[Path] = []
+    for path in files:
+        if path.suffix == ".py" and path.is_file() and not path.is_symlink():
             room -= path.stat().st_size
             if room < 0:
                 what = f"more than {MAX_SOURCES_BYTES:,} bytes of Python in all"
                 why = "too long to be looked through from here on"
-                findings.append(Finding(place=place, what=what, why=why))
-                break
-            findings.extend(_scan(path, place))
-    return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
+                place = path.relative_to(folder).as_posix()
+                return kept, [Finding(place=place, what=what, why=why)]
+        kept.append(path)
+    return kept, []
 
 
 def _plain(finding: Finding) -> Finding:
@@ -172,7 +190,7 @@ def _scan(path: Path, place: str) -> Iterator[Finding]:
         what = f"cannot be read as Python: {error}"
         yield Finding(place=place, what=what, why="it will not load")
         return
-    visitor = _Visitor()
+    visitor = _Visitor(tree)
     try:
         visitor.visit(tree)
     except RecursionError:
@@ -187,14 +205,23 @@ def _scan(path: Path, place: str) -> Iterator[Finding]:
 class _Visitor(ast.NodeVisitor):
     """Follows what names stand for, as far as import statements say it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: ast.Module) -> None:
         self.found: list[tuple[int, str, str]] = []
+        self._tree = tree
         self._names: dict[str, str] = {}
         self._initialising = 0
 
     def note(self, node: ast.AST, what: str, why: str) -> None:
         """Remember a place."""
         self.found.append((getattr(node, "lineno", 1), what, why))
+
+    def visit_If(self, node: ast.If) -> None:
+        """Leave out what runs only where the file is run itself."""
+        if not is_main(node, self._tree):
+            self.generic_visit(node)
+            return
+        for each in node.orelse:
+            self.visit(each)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:

@@ -132,6 +132,7 @@ class Worker:
             memory_input=self.conversion.input_size(self.protocol.memory_input),
             channels=self.conversion.channels,
             counters=self.protocol.counters,
+            precision=self.policy.precision,
         )
         absent = unpredicted(self.policy)
         if absent is not None:

@@ -23,13 +23,21 @@ from harness.probes.counters.operators import (
     CONVOLUTIONS,
     ELEMENTWISE,
     FREE,
+    MARKERS,
     is_opaque,
     macs_of,
     out_of_place,
 )
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
-from harness.probes.notices import unknown
-from harness.probes.provenance import Constant, Provenance, tensors_in
+from harness.probes.eager import eagerly
+from harness.probes.notices import ELEMENTWISE_SHARE, unknown
+from harness.probes.patterns import LEAST_ELEMENTS, numbers_needed
+from harness.probes.provenance import (
+    FORMULA_NUMBERS,
+    Constant,
+    Provenance,
+    tensors_in,
+)
 from harness.records import Absent, Audit, Recount, SizedCount
 
 if TYPE_CHECKING:
@@ -38,6 +46,10 @@ if TYPE_CHECKING:
 CONTRACTED_SHARE: Final = 0.05
 """Products summed by elementwise operators are named from this share of the counted
 multiply-accumulates on; below are scales of residual branches and pooled gates."""
+
+COMBINED_RESULTS: Final = 256
+"""Elementwise results that are summed without being products are named above so many an input
+pixel, where they rival what is counted. Bicubic interpolation by its formula has 48."""
 
 RECOUNTED_SIDE: Final = 64
 """Sides of the image that is counted with pixel values too; at this size costs are compared."""
@@ -48,8 +60,6 @@ that costs as much."""
 
 LEAST_RECOUNTED_SIDE: Final = 16
 RECOUNTED_STEP: Final = 8
-
-SUMMED_PRODUCTS: Final = "aten::mul (summed)"
 
 
 def measure_audit(
@@ -79,10 +89,13 @@ def measure_audit(
         never more than what it was computed from: masks and coordinates made of sizes next to
         nothing. Integer buffers that are built alike count once. A tensor without dimensions
         counts 1, and the running statistics of an affine batch normalisation nothing: its scale
-        and shift can hold them. Numbers that are no tensors are ``scalars``.
+        and shift can hold them. A tensor that is filled with a number is a constant, whatever it
+        was made from. Numbers that are no tensors are ``scalars``, whichever operator takes them.
 
         Products of two tensors that are summed elementwise (``contractions``) do the work of a
-        convolution: where they rival what is counted they are named as uncounted.
+        convolution: where they rival what is counted they are named as uncounted. So are results
+        of other elementwise operators on two tensors, and products by numbers of the code where
+        there are many, though only where they rival it by far.
 
         ``recount`` is of the smaller of the smallest size and 64x64, smaller yet where that
         costs much. What the forward with values ran counts with the others, constants too.
@@ -100,12 +113,12 @@ def measure_audit(
         raise ValueError("an audit needs at least one input size")
     built = network if isinstance(network, nn.Module) else network().eval()
 
-    alike = _alike(built)
+    tables = _Tables(built)
 
     def forwards(audited: nn.Module, _lr: Tensor, without_values: bool) -> list[_Forward]:
         if not without_values:
             audited = _own(audited)
-        provenance = Provenance(torch.empty(0), _named(audited, alike))
+        provenance = tables.provenance(audited)
         shapes = [(1, channels, *size) for size in sizes]
         if without_values:
             images = (torch.empty(shape, device="meta") for shape in shapes)
@@ -118,7 +131,7 @@ def measure_audit(
     by_values = len(counts) > len(sizes)
     recount = None
     if not by_values:
-        recount, again = _recount(built, alike, channels, counts[0])
+        recount, again = _recount(built, tables, channels, counts[0])
         ran += again
     derived = all(forward.derived for forward in ran)
     uncounted = _most(forward.uncounted for forward in ran)
@@ -131,7 +144,8 @@ def measure_audit(
         recount=recount,
         effective_constants=_elements(most.constants),
         index_constants=_elements(most.indices),
-        scalars=max(len(forward.scalars) for forward in ran),
+        regular_constants=sum(constant.regular for constant in most.constants),
+        scalars=max(forward.scalars.count for forward in ran),
         constant_bytes=sum(each.elements * each.itemsize for each in most.constants),
         product_dtypes=_most(forward.product_dtypes for forward in ran),
         uncounted=uncounted,
@@ -145,7 +159,7 @@ def measure_audit(
 
 
 def _recount(
-    network: nn.Module, alike: list[list[str]], channels: int, least: SizedCount
+    network: nn.Module, tables: _Tables, channels: int, least: SizedCount
 ) -> tuple[Recount, list[_Forward]]:
     """Count a small forward without values and with them, and what those with values ran.
 
@@ -157,7 +171,7 @@ def _recount(
     valued: SizedCount | Absent
     try:
         own = _own(network)
-        provenance = Provenance(torch.empty(0), _named(own, alike))
+        provenance = tables.provenance(own)
         again.append(_Forward(own, noise((1, channels, *size)), provenance))
         valued = again[0].count
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
@@ -209,23 +223,33 @@ def _own(network: nn.Module) -> nn.Module:
         return network
 
 
-def _alike(network: nn.Module) -> list[list[str]]:
-    """Names of the integer buffers of the same values as others, by their values."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, buffer in network.named_buffers():
-        if buffer.is_floating_point() or buffer.is_complex() or not buffer.numel():
-            continue
-        if buffer.device.type == "cpu" and buffer.layout == torch.strided:
-            values = (buffer.dtype, buffer.shape, buffer.contiguous().numpy().tobytes())
-            groups.setdefault(values, []).append(name)
-    return [names for names in groups.values() if len(names) > 1]
+class _Tables:
+    """What values of a network's buffers say, and copies without values do not."""
 
+    def __init__(self, network: nn.Module) -> None:
+        """Look for integer buffers of the same values and for buffers that follow a pattern."""
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        self._patterns: dict[str, int] = {}
+        for name, buffer in network.named_buffers():
+            if buffer.device.type != "cpu" or buffer.layout != torch.strided or not buffer.numel():
+                continue
+            if not buffer.is_floating_point() and not buffer.is_complex():
+                values = (buffer.dtype, buffer.shape, buffer.contiguous().numpy().tobytes())
+                groups.setdefault(values, []).append(name)
+            if buffer.numel() >= LEAST_ELEMENTS:
+                self._patterns[name] = numbers_needed(buffer)
+        self._alike = [names for names in groups.values() if len(names) > 1]
 
-def _named(network: nn.Module, groups: Iterable[Iterable[str]]) -> list[list[Tensor]]:
-    """Those buffers of a copy."""
-    buffers = dict(network.named_buffers())
-    found = ([buffers[name] for name in names if name in buffers] for names in groups)
-    return [buffers_alike for buffers_alike in found if buffers_alike]
+    def provenance(self, copied: nn.Module) -> Provenance:
+        """Follow forwards of a copy of the network, knowing its buffers."""
+        buffers = dict(copied.named_buffers())
+        found = ([buffers[name] for name in names if name in buffers] for names in self._alike)
+        return Provenance(
+            torch.empty(0),
+            [alike for alike in found if alike],
+            parameters=copied.parameters(),
+            patterns=[(buffers[name], n) for name, n in self._patterns.items() if name in buffers],
+        )
 
 
 def _elements(constants: Iterable[Constant]) -> int:
@@ -246,16 +270,17 @@ class _Forward:
         self._macs = 0
         self.conv_calls = 0
         self._elementwise = 0
-        self._contractions = Contractions(provenance.weighs)
+        self._contractions = Contractions(self._is_feature)
+        self._combined = Contractions(self._weighs, loosely=True)
         self._provenance = provenance
-        self.scalars: set[complex] = set()
         self.product_dtypes: Counter[str] = Counter()
         self.uncounted: Counter[str] = Counter()
         self.opaque: Counter[str] = Counter()
         provenance.restart(lr)
+        self.scalars = provenance.numbers
         self._calls = _Calls(provenance.leave)
         size = (lr.shape[2], lr.shape[3])
-        with torch.no_grad(), self._calls, ShapeMode(watch=self._watch):
+        with eagerly(), torch.no_grad(), self._calls, ShapeMode(watch=self._watch):
             output = network(lr)
         if not isinstance(output, Tensor):
             raise MeasurementError(
@@ -265,7 +290,10 @@ class _Forward:
         self.derived = provenance.derived(output)
         self.count = SizedCount(input_size=size, macs=self._macs, elementwise=self._elementwise)
         if self._contractions.macs > CONTRACTED_SHARE * self._macs:
-            self.uncounted[SUMMED_PRODUCTS] = self._contractions.calls
+            self.uncounted |= self._contractions.calls
+        least = max(ELEMENTWISE_SHARE * self._macs, COMBINED_RESULTS * math.prod(size))
+        if self._combined.macs > least:
+            self.uncounted |= self._combined.calls
         self.opaque += provenance.opaque
         self.constants = provenance.met | provenance.met_as_indices
         self.indices = provenance.met_as_indices - provenance.met
@@ -283,22 +311,26 @@ class _Forward:
             self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
         elif is_opaque(called):
             self.opaque[called] += 1
-        elif name not in FREE and name not in ELEMENTWISE:
+        elif name not in FREE and name not in ELEMENTWISE and name not in MARKERS:
             self.uncounted[called] += 1
         for tensor in tensors_in(args):
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 # What the subclass makes of an operator runs out of sight.
                 self.opaque[f"{called} of {type(tensor).__name__}"] += 1
-        derives = self._provenance.follow(called, args, kwargs, result)
+        self._provenance.follow(called, args, kwargs, result)
         if name in ELEMENTWISE and isinstance(out, Tensor):
             self._elementwise += out.numel()
-            if derives:
-                self.scalars.update(
-                    each
-                    for each in (*args, *kwargs.values())
-                    if isinstance(each, int | float | complex) and not isinstance(each, bool)
-                )
-        self._contractions.follow(name, args, out)
+        self._contractions.follow(name, args, out, kwargs)
+        self._combined.follow(name, args, out, kwargs)
+
+    def _is_feature(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and self._provenance.weighs(value)
+
+    def _weighs(self, value: Any) -> bool:
+        """Whether it is a feature or a weight: numbers are weights where there are many."""
+        if isinstance(value, int | float | complex) and not isinstance(value, bool):
+            return self.scalars.count > FORMULA_NUMBERS
+        return self._is_feature(value)
 
 
 class _Calls(TorchFunctionMode):

@@ -14,9 +14,11 @@ from harness.probes.audit import measure_audit, noise
 from harness.probes.counters import COUNTERS
 from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
 from harness.probes.counters.shapes import copied_once
+from harness.probes.eager import eagerly
 from harness.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
 from harness.probes.notices import (
     COMPARED_SIDE,
+    PRECISION,
     counted_otherwise,
     found_otherwise,
     listed,
@@ -40,6 +42,7 @@ _ADVICE: Final = (
 )
 
 
+@eagerly()
 def measure_complexity(
     build: Callable[[], nn.Module],
     *,
@@ -48,6 +51,7 @@ def measure_complexity(
     counters: Sequence[CounterName],
     memory_input: tuple[int, int] | None = None,
     audit_seed: int | None = None,
+    precision: str = PRECISION,
 ) -> Complexity:
     """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
 
@@ -61,6 +65,7 @@ def measure_complexity(
             the largest that is audited; None to leave that out.
         audit_seed: of the audited size that is drawn; None to take one that nobody can know
             before. It is recorded.
+        precision: of the class in which the network runs; products of its type are no surprise.
 
     Returns:
         Elements and bytes of all distinct parameters and buffers, and a result for each
@@ -95,7 +100,7 @@ def measure_complexity(
         results = {name: _counted(name, network, pixels) for name in counters}
         memory = _predicted_memory(network, memory_input, channels)
     params = sum(map(_numbers, parameters))
-    found = [] if isinstance(audit, Absent) else list(notices_of(audit, params))
+    found = [] if isinstance(audit, Absent) else list(notices_of(audit, params, precision))
     told = {notice.code for notice in found}
     counted = [each for each in results.values() if isinstance(each, CounterResult)]
     notices = [each for each in _notices(counted) if each.code not in told] + found

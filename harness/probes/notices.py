@@ -39,8 +39,16 @@ ELEMENTWISE_RESULTS: Final = 1000
 Registered networks have up to 2.6 %, and bicubic interpolation 725 a pixel.
 """
 
-PRECISION: Final = "float32"
-"""Type of the input of every audit."""
+PRECISION: Final = "fp32"
+"""Class of the input of every audit."""
+
+PRODUCT_TYPES: Final = {
+    "fp32": frozenset({"float32"}),
+    "tf32": frozenset({"float32"}),
+    "fp16": frozenset({"float32", "float16"}),
+    "bf16": frozenset({"float32", "bfloat16"}),
+}
+"""Types of products in each class of precision; audits start with float32 in each."""
 
 
 def unknown(uncounted: Mapping[str, int]) -> dict[str, int]:
@@ -48,12 +56,13 @@ def unknown(uncounted: Mapping[str, int]) -> dict[str, int]:
     return {name: calls for name, calls in uncounted.items() if out_of_place(name) not in LIGHT}
 
 
-def notices_of(audit: Audit, params: int) -> Iterator[Notice]:
+def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterator[Notice]:
     """What an audit found that a reader of the counts should know.
 
     Args:
         audit: of a network.
         params: elements of its parameters.
+        precision: class in which it runs.
 
     Yields:
         ``counted-otherwise``, ``size-dependent-cost``, ``content-dependent``,
@@ -92,10 +101,12 @@ def notices_of(audit: Audit, params: int) -> Iterator[Notice]:
             advice="No single figure holds for all images; quote the highest.",
         )
     yield from _elementwise_work([*audit.sizes, *_counted_with_values(recount)])
-    indices = min(audit.index_constants, int(INDEX_SHARE * params))
-    beyond = audit.effective_constants + audit.scalars - indices - params
+    regular = audit.regular_constants
+    indices = min(max(audit.index_constants - regular, 0), int(INDEX_SHARE * params))
+    beyond = audit.effective_constants + audit.scalars - regular - indices - params
     if beyond > max(HIDDEN_ELEMENTS, HIDDEN_SHARE * params):
-        scalars = f" and {audit.scalars:,} numbers of the code" if audit.scalars else ""
+        plural = "s" if audit.scalars > 1 else ""
+        scalars = f" and {audit.scalars:,} number{plural} of the code" if audit.scalars else ""
         yield Notice(
             code="hidden-constants",
             message=f"{audit.effective_constants:,} constants{scalars} meet the image, of which "
@@ -110,10 +121,10 @@ def notices_of(audit: Audit, params: int) -> Iterator[Notice]:
             advice="Do all work in torch, in the thread of the forward: what runs in numpy, in "
             "another thread or with dispatch switched off is not counted.",
         )
-    if set(audit.product_dtypes) - {PRECISION}:
+    if set(audit.product_dtypes) - PRODUCT_TYPES[precision]:
         yield Notice(
             code="mixed-precision",
-            message=f"products are of {listed(audit.product_dtypes)} for a {PRECISION} input",
+            message=f"products are of {listed(audit.product_dtypes)} in a run of {precision}",
             advice="A network that casts by itself belongs to another class of precision.",
         )
     costly = unknown(audit.uncounted)

@@ -100,8 +100,10 @@ class Audit(Frozen):
         effective_constants: elements of all distinct constant tensors that meet data derived
             from the input, parameters or not; of complex ones two a number.
         index_constants: those among them that are integers and only select from others.
-        scalars: distinct numbers of the code, no tensors, that meet such data in elementwise
-            operators; not among the constants.
+        regular_constants: those among them beyond the numbers that say them all, where they
+            follow a pattern: masks, index tables, grids of coordinates.
+        scalars: numbers of the code, no tensors, that meet such data; not among the constants.
+            Distinct ones, or as many as there are pieces in their order that do not repeat.
         constant_bytes: bytes of those.
         product_dtypes: types of the results of convolutions, matrix products and attention
             (the type that autocast casts to, where it does), with the number of calls.
@@ -120,6 +122,7 @@ class Audit(Frozen):
     recount: Recount | None = None
     effective_constants: Count
     index_constants: Count = 0
+    regular_constants: Count = 0
     scalars: Count = 0
     constant_bytes: Count
     product_dtypes: dict[str, Count]

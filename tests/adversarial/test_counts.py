@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.records import Complexity
 
 SCALE = 4
+HONEST = ("honest", "honest_habits")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def worker(
     submissions: Any, attack_table: dict[str, Any], small: Protocol
 ) -> Iterator[WorkerSession]:
     """One worker that counts them all, one after the other."""
-    for name in ("honest", *(row["name"] for row in attack_table["count"])):
+    for name in (*HONEST, *(row["name"] for row in attack_table["count"])):
         # Weights do not change counts.
         submissions.add(name, weights=None)
     entries = [(entry, resolve_weights(entry, SCALE)) for entry in submissions.register()]
@@ -61,3 +62,14 @@ def test_nothing_is_said_of_an_honest_network(
     layers = 9 * (3 * 48 + 48 * 48 + 48 * 48) + 3 * 48
     assert complexity.params == layers
     assert complexity.audit.effective_constants == layers
+
+
+def test_nothing_is_said_of_unusual_habits(
+    worker: WorkerSession, submissions: Any, small: Protocol
+) -> None:
+    complexity = counted(worker, submissions, "honest_habits", small)
+    assert not isinstance(complexity.audit, Absent)
+    assert complexity.audit.complete, (complexity.audit.uncounted, complexity.audit.opaque)
+    found = {notice.code for notice in complexity.notices}
+    # What another counter passes over is said of the counter.
+    assert found <= {"counter-spread", "uncounted-macs"}, complexity.notices

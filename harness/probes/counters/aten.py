@@ -14,6 +14,7 @@ from harness.probes.counters.operators import (
     CONVOLUTIONS,
     ELEMENTWISE,
     FREE,
+    MARKERS,
     attention_scores,
     macs_of,
     out_of_place,
@@ -93,5 +94,5 @@ class Tally:
                 self.activations += attention_scores(args)
         elif name in ELEMENTWISE and isinstance(out, Tensor):
             self.elementwise += out.numel()
-        elif name not in FREE:
+        elif name not in FREE and name not in MARKERS:
             self.uncounted[called] += 1

@@ -92,6 +92,13 @@ def _whole_attention(args: Sequence[Any], _out: Tensor) -> int:
     return int(batch * (projections + 2 * queries * keys * width))
 
 
+def _encoder_layer(args: Sequence[Any], out: Tensor) -> int:
+    """Attention of (B, L, E) features with itself, then two linear layers."""
+    features, first, second = args[0], args[14], args[16]
+    linear = features.shape[:-1].numel() * (first.numel() + second.numel())
+    return _whole_attention((features, features), out) + int(linear)
+
+
 def attention_scores(args: Sequence[Any]) -> int:
     """Elements of softmax(query x key) for (..., L, E) queries and (..., S, E) keys."""
     query, key = args[0], args[1]
@@ -137,6 +144,7 @@ MATMULS: Final[dict[str, Cost]] = (
     | _priced("_trilinear", _trilinear)
     | _priced("mkldnn_rnn_layer", _recurrent_layer)
     | _priced("_native_multi_head_attention", _whole_attention)
+    | _priced("_transformer_encoder_layer_fwd", _encoder_layer)
 )
 """``einsum``, ``matmul``, ``tensordot`` and ``bilinear`` reach the dispatcher as these."""
 
@@ -247,6 +255,17 @@ NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
 )
 """Operators with multiply-accumulates by any name a counter may give them."""
 
+TAKING_NUMBERS: Final = ELEMENTWISE | aten_names(
+    "fill index_fill scatter masked_fill constant_pad_nd full_like avg_pool1d avg_pool2d avg_pool3d"
+)
+"""Operators among whose arguments integers can be values, not only sizes and places."""
+
+MARKERS: Final = frozenset(
+    f"profiler::{name}"
+    for name in ("_record_function_enter", "_record_function_enter_new", "_record_function_exit")
+)
+"""What ``torch.profiler.record_function`` and ``nn.DataParallel`` leave: names of places."""
+
 TORCH_NAMESPACES: Final = frozenset({"aten", "prim", "prims"})
 
 
@@ -274,6 +293,8 @@ def out_of_place(name: str) -> str:
 
 
 def is_opaque(name: str) -> bool:
-    """Whether only its author knows what the operator computes."""
-    namespace = name.partition("::")[0]
-    return namespace not in TORCH_NAMESPACES or name.startswith("prim::PythonOp")
+    """Whether only its author knows what the operator computes.
+
+    A ``torch.autograd.Function`` is none: its forward is Python, whose operators are seen.
+    """
+    return name not in MARKERS and name.partition("::")[0] not in TORCH_NAMESPACES

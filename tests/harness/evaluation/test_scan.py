@@ -85,6 +85,94 @@ def test_ordinary_code_is_not_pointed_at(tmp_path: Path, code: str) -> None:
     assert scan(tmp_path, code) == ()
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if __name__ == '__main__':\n    import gc",
+        "if '__main__' == __name__:\n    import gc\nelse:\n    import math",
+        "def f(): ...\nif __name__ == '__main__':\n    open('x')",
+    ],
+)
+def test_what_runs_only_as_a_script_is_not_pointed_at(tmp_path: Path, code: str) -> None:
+    assert scan(tmp_path, code) == ()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if __name__ == '__main__':\n    pass\nelse:\n    import gc",
+        "if __name__ != '__main__':\n    import gc",
+        "if __name__ == '__main__' or True:\n    import gc",
+        "__name__ = '__main__'\nif __name__ == '__main__':\n    import gc",
+        "from names import __main__ as __name__\nif __name__ == '__main__':\n    import gc",
+        "globals()['__name__'] = '__main__'\nif __name__ == '__main__':\n    import gc",
+        "def f(__name__):\n    if __name__ == '__main__':\n        import gc",
+    ],
+)
+def test_what_looks_like_a_script_alone_is_pointed_at(tmp_path: Path, code: str) -> None:
+    assert "imports gc" in {finding.what for finding in scan(tmp_path, code)}
+
+
+def reached(folder: Path, target: str = "model:Net", **modules: str) -> set[str]:
+    """Modules of a folder that are pointed at, each of which imports gc at its end."""
+    for name, code in modules.items():
+        path = folder.joinpath(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code + "\nimport gc\n")
+    findings = scan_folder(folder, list(folder_files(folder)), [target])
+    return {each.place.partition(".py")[0] for each in findings if each.what == "imports gc"}
+
+
+IMPORTS: dict[str, tuple[dict[str, str], set[str]]] = {
+    "alone": ({"model": "", "train": ""}, {"model"}),
+    "one": ({"model": "import blocks", "blocks": "", "train": ""}, {"model", "blocks"}),
+    "one by another": (
+        {"model": "from blocks import Block", "blocks": "import ops", "ops": "", "train": ""},
+        {"model", "blocks", "ops"},
+    ),
+    "in a function": ({"model": "def f():\n    import ops", "ops": ""}, {"model", "ops"}),
+    "of a package": (
+        {"model": "from net.parts import a", "net__parts__a": "", "net__parts__b": ""},
+        {"model", "net/parts/a"},
+    ),
+    "relative": (
+        {"model": "import net.main", "net__main": "from . import a\nfrom .b import c"}
+        | {"net__a": "", "net__b": "", "net__c": "", "a_test": ""},
+        {"model", "net/main", "net/a", "net/b"},
+    ),
+    "of a path that is added": (
+        {"model": "import sys\nsys.path.append('src')\nimport ops", "src__ops": "", "demo": ""},
+        {"model", "src/ops"},
+    ),
+    "by one that is run only": (
+        {"model": "if __name__ == '__main__':\n    import train", "train": ""},
+        {"model"},
+    ),
+    "by importlib": (
+        {"model": "import importlib\nimportlib.import_module('op' + 's')", "ops": ""},
+        {"model", "ops"},
+    ),
+    "by a string": ({"model": "exec('import ops')", "ops": ""}, {"model", "ops"}),
+    "by a pickle": ({"model": "import torch\ntorch.load('x')", "ops": ""}, {"model", "ops"}),
+    "by one that cannot be read": (
+        {"model": "import blocks", "blocks": "this is no Python", "ops": ""},
+        {"model", "ops"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("modules", "found"), IMPORTS.values(), ids=IMPORTS)
+def test_modules_that_nothing_imports_are_not_pointed_at(
+    tmp_path: Path, modules: dict[str, str], found: set[str]
+) -> None:
+    assert reached(tmp_path, **modules) == found
+
+
+def test_without_the_targets_file_all_modules_are_looked_at(tmp_path: Path) -> None:
+    assert reached(tmp_path, "net.model:Net", model="", train="") == {"model", "train"}
+    assert reached(tmp_path, "train.py:Net", model="", train="") == {"train"}
+
+
 def test_places_name_file_and_first_line(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (finding,) = scan(tmp_path, "x = 1\nimport gc\ngc.collect()\nimport gc\n", "deep/net.py")[:1]

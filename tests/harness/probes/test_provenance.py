@@ -106,6 +106,46 @@ FORMULAS: dict[str, tuple[Forward, list[int]]] = {
     "weights as numbers": (_one_number_after_another, [9]),
 }
 
+
+def _pixel(image: Tensor) -> Tensor:
+    return image.flatten()[:1].clone()
+
+
+def _pieces(pieces: list[Tensor]) -> Tensor:
+    return torch.cat(pieces).view(3, 3, 1, 1)
+
+
+LEVELS = [0, 1, 1, 0, 1, 0, 0, 0, 1]
+
+# Each weight is a number of its own, wherever it was put.
+FILLED: dict[str, tuple[Forward, list[int]]] = {
+    "a pixel filled": (
+        lambda x: conv(x, _pieces([_pixel(x).fill_(index / 7) for index in range(9)])),
+        [9],
+    ),
+    "a pixel cleared": (lambda x: x + _pixel(x).zero_(), [0]),
+    "filled out of place": (lambda x: x + torch.ops.aten.fill.Scalar(x, 0.5), [1]),
+    "made full": (
+        lambda x: conv(x, _pieces([torch.full((1,), index / 7) for index in range(9)])),
+        [9],
+    ),
+    "a few levels": (
+        lambda x: conv(x, _pieces([_pixel(x).fill_(level / 7) for level in LEVELS])),
+        [2 + 7],
+    ),
+    "pieces of one table": (
+        lambda x: conv(x, _pieces([WEIGHT.view(-1)[level : level + 1] for level in LEVELS])),
+        [9],
+    ),
+    "the same piece": (lambda x: conv(x, _pieces([WEIGHT.view(-1)[:1]] * 9)), [9]),
+    "the same formula": (lambda x: conv(x, _pieces([torch.full((1,), 0.3)] * 9)), [1]),
+    "a factor": (
+        lambda x: x + torch.ones(6).add(torch.ones(6), alpha=0.5).sub(torch.ones(6), alpha=2),
+        [2],
+    ),
+    "from one number to another": (lambda x: x + torch.linspace(0.1, 0.2, 6), [3]),
+}
+
 # What looks as if it came from the image.
 DISGUISED: dict[str, tuple[Forward, list[int]]] = {
     "made like the image": (
@@ -118,7 +158,7 @@ DISGUISED: dict[str, tuple[Forward, list[int]]] = {
     ),
 }
 
-NETWORKS = STORED | COMPUTED | FORMULAS | DISGUISED
+NETWORKS = STORED | COMPUTED | FORMULAS | FILLED | DISGUISED
 
 
 @pytest.mark.parametrize(("forward", "met"), NETWORKS.values(), ids=NETWORKS)
@@ -127,6 +167,8 @@ def test_constants_that_meet_the_image(forward: Forward, met: list[int]) -> None
 
 
 def test_a_constant_is_not_derived() -> None:
+    assert followed(lambda x: x.clone().fill_(0.5)) == ([], False)
+    assert followed(lambda x: x.clone().zero_()) == ([], False)
     assert followed(lambda _: WEIGHT * 2) == ([], False)
     assert followed(lambda x: torch.zeros_like(x).add_(WEIGHT[0, 0, 0, 0])) == ([], False)
 
@@ -140,6 +182,9 @@ def test_a_constant_is_not_derived() -> None:
         lambda x: torch.add(x, 1, out=torch.empty(1, 3, 8, 6)),
         lambda x: torch.zeros(8, 6).copy_(x[0, 0]),
         lambda x: added([x.clone()])[0],
+        lambda x: x.clone().index_fill_(0, torch.tensor([0]), 0.5),
+        lambda x: (filled := x.clone(), filled[:, :1].fill_(0.5))[0],
+        lambda x: torch.zeros(1, 3, 8, 6).fill_(0.5).copy_(x),
     ],
 )
 def test_what_operators_make_of_the_image_derives_from_it(forward: Forward) -> None:

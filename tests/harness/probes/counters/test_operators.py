@@ -44,7 +44,10 @@ def test_out_of_place(name: str, plain: str) -> None:
     [
         ("aten::mystery", False),
         ("prims::add", False),
-        ("prim::PythonOp.Hidden", True),
+        ("prim::PythonOp.Hidden", False),  # its operators are seen
+        ("profiler::_record_function_enter_new", False),
+        ("profiler::_record_function_exit", False),
+        ("profiler::mystery", True),
         ("mylibrary::deform_conv2d", True),
     ],
 )
@@ -101,6 +104,13 @@ GROWN = meta(1, 2, 11, 15)
             (meta(1, 48, 4), meta(1, 48, 4), meta(1, 48, 4), 4, 2),
             meta(1, 48, 4),
             4 * 48 * 16 + 2 * 48 * 48 * 4,
+        ),
+        # the same, and two linear layers of 4 to 8 features and back
+        (
+            "_transformer_encoder_layer_fwd",
+            (meta(1, 48, 4), 4, 2, *[None] * 11, meta(8, 4), None, meta(4, 8), None),
+            meta(1, 48, 4),
+            4 * 48 * 16 + 2 * 48 * 48 * 4 + 2 * 48 * 4 * 8,
         ),
         (
             "_scaled_dot_product_fused_attention_overrideable",
