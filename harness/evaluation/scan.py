@@ -141,7 +141,8 @@ def scan_folder(
         targets: ``module:attr`` of what the harness imports; without any, and where they import
             by names that reading does not tell, all modules are looked at.
     """
-    readable, findings = _within_bounds(folder, files)
+    findings: list[Finding] = []
+    readable, too_long = _within_bounds(folder, files)
     modules = modules_of(folder, readable, targets)
     for path in files:
         place = path.relative_to(folder).as_posix()
@@ -153,11 +154,12 @@ def scan_folder(
             findings.append(Finding(place=place, what="compiled code", why=UNCOUNTED))
         elif path.suffix == ".py" and path.is_file() and path in modules:
             findings.extend(_scan(path, place))
+    findings.extend(too_long)
     return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
 
 
 def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[Finding]]:
-    """Files that are read, Python up to ``MAX_SOURCES_BYTES`` in all; a finding where it is more."""
+    """Files of at most ``MAX_SOURCES_BYTES`` of Python, and a finding where there is more."""
     room = MAX_SOURCES_BYTES
     kept: list[Path] = []
     for path in files:
