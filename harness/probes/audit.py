@@ -7,7 +7,6 @@ forward leaves out on ``meta`` and on images as small as the one that is counted
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from harness.catalog.structure import copied
 from harness.errors import MeasurementError
 from harness.probes.counters.contractions import Contractions
 from harness.probes.counters.operators import (
@@ -103,8 +103,6 @@ def measure_audit(
     alike = _alike(built)
 
     def forwards(audited: nn.Module, _lr: Tensor, without_values: bool) -> list[_Forward]:
-        if not without_values:
-            audited = _own(audited)
         provenance = Provenance(torch.empty(0), _named(audited, alike))
         shapes = [(1, channels, *size) for size in sizes]
         if without_values:
@@ -156,7 +154,7 @@ def _recount(
     again: list[_Forward] = []
     valued: SizedCount | Absent
     try:
-        own = _own(network)
+        own = copied(network)
         provenance = Provenance(torch.empty(0), _named(own, alike))
         again.append(_Forward(own, noise((1, channels, *size)), provenance))
         valued = again[0].count
@@ -199,14 +197,6 @@ def _smooth(shape: tuple[int, ...]) -> Tensor:
     rows = torch.linspace(0, math.tau, shape[2]).sin()
     columns = torch.linspace(0, math.tau, shape[3]).cos()
     return (0.5 + 0.2 * (rows[:, None] + columns)).expand(shape).clone()
-
-
-def _own(network: nn.Module) -> nn.Module:
-    """A copy that keeps no traces of others' forwards, or the network if it has none."""
-    try:
-        return copy.deepcopy(network)
-    except Exception:  # noqa: BLE001 - a stranger's code may raise anything
-        return network
 
 
 def _alike(network: nn.Module) -> list[list[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from harness.catalog.structure import named_modules
 from harness.probes.counters.operators import ELEMENTWISE, FREE, MACS, out_of_place
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
 from harness.records import CounterResult
@@ -56,7 +57,7 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
     tally = _Tally()
     handles: list[RemovableHandle] = []
     try:
-        for module in network.modules():
+        for _, module in named_modules(network):
             handles += tally.hook(module)
         with torch.no_grad(), ShapeMode(watch=tally.watch):
             network(lr)
