@@ -138,8 +138,13 @@ def copied(
                 if isinstance(tensor, nn.Parameter)
                 else placed
             )
-    made: nn.Module = _copy(network, memo, attributes)
+    with torch.no_grad():
+        # Copies of a scripted module's parameters would otherwise be computed ones.
+        made: nn.Module = _copy(network, memo, attributes)
     _require_equal(network, made)
+    for ours, theirs in zip(parameters(made), parameters(network), strict=True):
+        if ours.requires_grad != theirs.requires_grad and ours.is_leaf:
+            ours.requires_grad_(theirs.requires_grad)
     for _, module in named_modules(made):
         _ask_torch(module)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from random import Random
@@ -17,7 +18,7 @@ from harness.catalog.structure import buffers, copied, elements, parameters
 from harness.errors import MeasurementError
 from harness.probes.audit import measure_audit, noise
 from harness.probes.counters import COUNTERS
-from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
+from harness.probes.counters.operators import is_opaque, multiplies, out_of_place
 from harness.probes.counters.shapes import watching, with_values
 from harness.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
 from harness.probes.notices import (
@@ -50,7 +51,8 @@ _COUNTER_ADVICE: Final = (
 )
 
 _COMPILER: Final = re.compile(
-    r"dynamo-optimized|torch\.compile|HigherOrderOperator|takes functions|FlexAttention"
+    r"dynamo-optimized|torch\.compile|HigherOrderOperator|takes functions|FlexAttention|"
+    r"Unsupported value kind"
 )
 """How torch and its tracer speak of functions that run compiled."""
 
@@ -304,6 +306,9 @@ def _told_apart(
     if not failed:
         return results
     if len(failed) == len(results):
+        if "torch._dynamo" in sys.modules:
+            # Under a counter torch compiles nothing, and remembers that.
+            sys.modules["torch._dynamo"].reset()
         try:
             with torch.no_grad():
                 copied(network)(pixels.clone())
@@ -377,7 +382,7 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
         missed = {
             operator: calls
             for operator, calls in result.uncounted.items()
-            if out_of_place(operator) in NAMES_WITH_MACS
+            if multiplies(out_of_place(operator))
         }
         if missed:
             yield Notice(

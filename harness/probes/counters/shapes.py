@@ -84,6 +84,7 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self._watch = watch
         self._around_kernel = around_kernel
+        self._in_branch = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -120,6 +121,12 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
                 return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
             return self._run_branch(func, args, kwargs)
+        if self._in_branch:
+            # There, composite operators come whole as well.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         result = self.answer(func, args, kwargs)
         _note(operator_name(func), args, result)
         if self._watch is not None:
@@ -136,8 +143,12 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
             message = f"{func.name()} takes functions, which run where no counter sees them"
             raise NotImplementedError(message)
         condition, chosen, otherwise, operands = (*args, *kwargs.values())
-        with self:
-            return (chosen if bool(condition) else otherwise)(*operands)
+        self._in_branch += 1
+        try:
+            with self:
+                return (chosen if bool(condition) else otherwise)(*operands)
+        finally:
+            self._in_branch -= 1
 
     def answer(self, func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:
         """Result of one operator, by rule or by torch's kernel."""
