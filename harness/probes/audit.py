@@ -27,7 +27,13 @@ from harness.probes.counters.operators import (
     macs_of,
     out_of_place,
 )
-from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
+from harness.probes.counters.shapes import (
+    ShapeMode,
+    by_shape_or_value,
+    given_again,
+    on_meta,
+    written_down,
+)
 from harness.probes.notices import unknown
 from harness.probes.provenance import Constant, Provenance, tensors_in
 from harness.records import Absent, Audit, Recount, SizedCount
@@ -57,6 +63,8 @@ def measure_audit(
     *,
     input_sizes: Sequence[tuple[int, int]],
     channels: int = 3,
+    valued_sizes: Sequence[tuple[int, int]] = (),
+    readings: dict[tuple[int, int], list[Any]] | None = None,
 ) -> Audit:
     """Audit one forward of a batch of 1 at each size.
 
@@ -68,6 +76,9 @@ def measure_audit(
         input_sizes: heights and widths of the network's input, at least one. A small one is
             cheap where pixel values are needed; one that is not square finds more.
         channels: of the network's input.
+        valued_sizes: where a forward needs values it has them at the smallest size and at these
+            alone; at the others it is given what it read at the smallest. All if left out.
+        readings: takes, by size, the values that forwards on noise read, if they need any.
 
     Returns:
         Multiply-accumulates at each size by the rule of the ``aten`` counter. Of operators
@@ -107,9 +118,22 @@ def measure_audit(
         shapes = [(1, channels, *size) for size in sizes]
         if without_values:
             images = (torch.empty(shape, device="meta") for shape in shapes)
-        else:
-            images = (make(shape) for make in (noise, _smooth) for shape in shapes)
-        return [_Forward(audited, image, provenance) for image in images]
+            return [_Forward(audited, image, provenance) for image in images]
+        real = {(1, channels, *size) for size in valued_sizes} | {shapes[0]}
+        found: list[_Forward] = []
+        for make in (noise, _smooth):
+            read: list[Any] = []
+            for shape in shapes:
+                if shape not in real and valued_sizes:
+                    found.append(_given(built, shape, read, make, alike))
+                    continue
+                with written_down() as written:
+                    found.append(_Forward(audited, make(shape), provenance))
+                if shape == shapes[0]:
+                    read = written.values
+                if readings is not None and make is noise:
+                    readings[shape[2], shape[3]] = written.values
+        return found
 
     ran = by_shape_or_value(forwards, built, torch.empty(0))
     counts = [forward.count for forward in ran]
@@ -140,6 +164,22 @@ def measure_audit(
         and not unknown(uncounted)
         and (recount is None or recount.agrees),
     )
+
+
+def _given(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    read: Sequence[Any],
+    make: Callable[[tuple[int, ...]], Tensor],
+    alike: list[list[str]],
+) -> _Forward:
+    """A forward without values that is given those which a smaller one read, or one with values."""
+    with suppress(Exception), given_again(read):
+        made = on_meta(network)
+        image = torch.empty(shape, device="meta")
+        return _Forward(made, image, Provenance(torch.empty(0), _named(made, alike)))
+    own = copied(network)
+    return _Forward(own, make(shape), Provenance(torch.empty(0), _named(own, alike)))
 
 
 def _recount(

@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
@@ -99,12 +99,14 @@ def measure_complexity(
     seed = secrets.randbits(32) if audit_seed is None else audit_seed
     sizes = audited_sizes(input_size, memory_input)
     drawn = drawn_size(sizes, seed)
-    audit = _audited(source, (*sizes, *([drawn] if drawn else [])), channels)
+    readings: dict[tuple[int, int], list[Any]] = {}
+    audit = _audited(source, sizes, drawn, channels, readings)
     pixels = noise((1, channels, *input_size))
     parts = parameters(source)
     state = [*parts, *buffers(source)]
     needs_values = not isinstance(audit, Absent) and audit.by_values
-    with with_values(source) if needs_values else nullcontext():
+    given = with_values(source, pixels.shape, readings.get(input_size, []))
+    with given if needs_values else nullcontext():
         counts = {name: _counted(name, source, pixels) for name in counters}
         memory = _predicted_memory(source, memory_input, channels)
     results = _told_apart(source, pixels, {name: count.result for name, count in counts.items()})
@@ -324,9 +326,24 @@ def _told_apart(
     }
 
 
-def _audited(network: nn.Module, sizes: Sequence[tuple[int, int]], channels: int) -> Audit | Absent:
+def _audited(
+    network: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    drawn: tuple[int, int] | None,
+    channels: int,
+    readings: dict[tuple[int, int], list[Any]],
+) -> Audit | Absent:
+    # Real forwards are what costs: a size that nobody can expect stands for the others.
+    valued = sizes[:1] if drawn is None else (sizes[0], drawn)
+    sizes = (*sizes, *([drawn] if drawn else []))
     try:
-        return measure_audit(network, input_sizes=sizes, channels=channels)
+        return measure_audit(
+            network,
+            input_sizes=sizes,
+            channels=channels,
+            valued_sizes=valued if drawn else (),
+            readings=readings,
+        )
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         return Absent(
             kind="failed",

@@ -17,7 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.catalog.structure import copied, named_modules, parameters
-from harness.probes.counters.shapes import Arguments, ShapeMode, by_shape_or_value, operator_name
+from harness.probes.counters.shapes import (
+    READING,
+    Arguments,
+    ShapeMode,
+    by_shape_or_value,
+    operator_name,
+)
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
@@ -36,9 +42,6 @@ CONVENTION: Final = (
 
 _FLOPS: Final = "flops"
 _ACTIVATIONS: Final = "activations"
-
-# Operators that the tracer leaves out on CPU as well: they read values of sizes.
-_NEVER_RECORDED: Final = frozenset({"aten::_local_scalar_dense"})
 
 
 def count(network: nn.Module, lr: Tensor) -> CounterResult:
@@ -170,7 +173,13 @@ class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's ow
             return super().answer(func, args, kwargs)
         if operator_name(func) == "aten::convolution":
             return self._recorded_convolution(args)
-        if operator_name(func) in _NEVER_RECORDED or not _on_meta(args):
+        if operator_name(func) == READING:
+            # The tracer leaves it out on CPU as well. To it sizes are tensors on the CPU, which a
+            # forward without a tracer does not read.
+            if not args[0].is_meta:
+                return func(*args)
+            return super().answer(func, args, kwargs)
+        if not _on_meta(args):
             return func(*args, **kwargs)
         raise RuntimeError(f"the tracer does not record {operator_name(func)}")
 

@@ -155,11 +155,93 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         name = operator_name(func)
         if name in _VIEWS:
             return func(*args, **kwargs)
+        if name == READING:
+            return _read(func, args)
+        args = _on_one_device(name, args)
         result = answer_by_shape(name, args, kwargs)
         if result is UNANSWERED:
             with self._around_kernel():
                 return func(*args, **kwargs)
         return result
+
+
+READING: Final = "aten::_local_scalar_dense"
+"""By which the values of tensors become numbers of Python: ``item``, ``if`` and their like."""
+
+
+@dataclass(slots=True)
+class Readings:
+    """Values that a forward read off its tensors, in order.
+
+    Attributes:
+        values: as numbers of Python.
+        given: how many of them a forward without values was given instead; None while they are
+            written down.
+    """
+
+    values: list[Any]
+    given: int | None = None
+
+
+_readings: ContextVar[Readings | None] = ContextVar("readings", default=None)
+
+
+@contextmanager
+def written_down() -> Iterator[Readings]:
+    """Write down what the forward in this block reads; it runs with values."""
+    readings = Readings([])
+    token = _readings.set(readings)
+    try:
+        yield readings
+    finally:
+        _readings.reset(token)
+
+
+@contextmanager
+def given_again(values: Sequence[Any]) -> Iterator[None]:
+    """Give the forward in this block, which runs without values, those that another one read.
+
+    Raises:
+        RuntimeError: it reads more or fewer of them, so that it is another forward.
+    """
+    readings = Readings(list(values), given=0)
+    token = _readings.set(readings)
+    try:
+        yield
+    finally:
+        _readings.reset(token)
+    if readings.given != len(readings.values):
+        raise RuntimeError("the forward reads fewer values without values than with them")
+
+
+def _read(func: torch._ops.OpOverload, args: Arguments) -> Any:
+    readings = _readings.get()
+    if readings is None:
+        return func(*args)
+    if readings.given is None:
+        value = func(*args)
+        readings.values.append(value)
+        return value
+    if readings.given == len(readings.values):
+        raise RuntimeError("the forward reads more values without values than with them")
+    readings.given += 1
+    return readings.values[readings.given - 1] if args[0].is_meta else func(*args)
+
+
+def _on_one_device(name: str, args: Arguments) -> Arguments:
+    """Arguments of an operator, those on the CPU without values where others have none.
+
+    A forward that makes a mask or a mean on the CPU mixes both; on the CPU it mixes nothing. What
+    is written into must have its own memory, so that is left to fail.
+    """
+    tensors = [each for each in args if isinstance(each, Tensor)]
+    meta = [tensor.is_meta for tensor in tensors]
+    if all(meta) or not any(meta) or (not meta[0] and name.endswith("_")):
+        return args
+    return tuple(
+        each.to("meta") if isinstance(each, Tensor) and each.ndim and not each.is_meta else each
+        for each in args
+    )
 
 
 def by_shape_or_value(
@@ -182,9 +264,11 @@ def by_shape_or_value(
         raised (control flow that depends on pixels, a private part of torch that moved) is
         dropped, what the real one raises passes through.
     """
-    if id(network) not in _need_values.get(frozenset()):
+    needed = _needed.get()
+    values = None if needed is None else needed.get((id(network), tuple(lr.shape)))
+    if needed is None or values is not None:
         try:
-            with counted_anew():
+            with counted_anew(), nullcontext() if values is None else given_again(values):
                 return count(on_meta(network), lr.to("meta"), True)
         except Exception:  # noqa: BLE001, S110 - a stranger's forward may raise anything, see above
             pass
@@ -217,17 +301,26 @@ def _without_values_if_large(tensor: Tensor) -> Tensor:
     return tensor.detach().clone() if tensor.numel() <= SMALL else _without_values(tensor)
 
 
-_need_values: ContextVar[frozenset[int]] = ContextVar("need_values")
+Needed: TypeAlias = "dict[tuple[int, tuple[int, ...]], list[Any]]"
+"""By the ``id`` of a network and the shape of its input: the values that its forward reads."""
+
+_needed: ContextVar[Needed | None] = ContextVar("needed", default=None)
 
 
 @contextmanager
-def with_values(network: nn.Module) -> Iterator[None]:
-    """Count this network with pixel values in this block, since it cannot do without them."""
-    token = _need_values.set(_need_values.get(frozenset()) | {id(network)})
+def with_values(network: nn.Module, shape: Sequence[int], values: Sequence[Any]) -> Iterator[None]:
+    """Count networks in this block with pixel values, since they cannot do without them.
+
+    Args:
+        network: whose forward is given the values that it reads instead.
+        shape: of the input at which that is so.
+        values: what it reads.
+    """
+    token = _needed.set({(id(network), tuple(shape)): list(values)})
     try:
         yield
     finally:
-        _need_values.reset(token)
+        _needed.reset(token)
 
 
 @contextmanager
