@@ -50,9 +50,8 @@ def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
     Returns:
         None if it does the same, and where it does not do the same twice: then chance explains it.
     """
-    with torch.inference_mode():
-        now, again = forward(), forward()
-    if _apart(now, scored, share) and not _apart(again, now, share):
+    now = _measured(forward)
+    if _apart(now, scored, share) and not _apart(_measured(forward), now, share):
         return "the network no longer computes what it computed when it was scored"
     return None
 
@@ -72,16 +71,20 @@ def watched_otherwise(
         None if it does the same, where the measured network does not do the same twice, and
         where one of them fails, which the counters tell.
     """
-    with torch.inference_mode():
-        measured, again = forward(), forward()
+    measured = _measured(forward)
     try:
         with torch.no_grad(), unfused(), ShapeMode():
             watched = counted(pixels.clone())
     except Exception:  # noqa: BLE001 - a stranger's forward may raise anything
         return None
-    if _apart(watched, measured, share) and not _apart(again, measured, share):
+    if _apart(watched, measured, share) and not _apart(_measured(forward), measured, share):
         return "the copy that is counted computes another output than the measured network"
     return None
+
+
+def _measured(forward: Forward) -> object:
+    with torch.inference_mode():
+        return forward()
 
 
 def _apart(one: object, other: object, share: float) -> bool:
