@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from functools import partial
 from pathlib import Path
@@ -61,8 +60,7 @@ def complexity(
     from harness.probes.forward import PixelConversion
 
     if isinstance(model, nn.Module):
-        build = partial(copy.deepcopy, model)
-        return measure_complexity(build, input_size=input_size, counters=counters)
+        return measure_complexity(model, input_size=input_size, counters=counters)
     descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
     descriptor.require_scale(scale)
     conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)

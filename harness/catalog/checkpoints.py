@@ -257,15 +257,15 @@ def read_content(path: Path) -> Any:
                 message = f"{path}: {size} bytes, at most {MAX_WEIGHTS_BYTES} are read"
                 raise WeightsError(message, advice="Save network.state_dict() alone.")
             if suffix == ".safetensors":
-                require_safetensors_header(file, str(path))
+                read_safetensors_header(file, str(path))
                 return _read_safetensors(path)
             return _read_torch(file, path, size)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def require_safetensors_header(file: BinaryIO, source: str) -> None:
-    """Check a safetensors header before anybody else reads it.
+def read_safetensors_header(file: BinaryIO, source: str) -> Any:
+    """The header of a safetensors file as JSON, checked before anybody else reads it.
 
     Args:
         file: at its start.
@@ -287,7 +287,9 @@ def require_safetensors_header(file: BinaryIO, source: str) -> None:
         )
         raise WeightsError(message, advice="Fetch or save it again.")
     try:
-        json.loads(file.read(length), object_pairs_hook=lambda pairs: _once_each(pairs, source))
+        return json.loads(
+            file.read(length), object_pairs_hook=lambda pairs: _once_each(pairs, source)
+        )
     except (ValueError, RecursionError) as error:
         message = f"{source}: truncated, altered, or no safetensors file (its header is no JSON)"
         raise WeightsError(message, advice="Fetch or save it again.") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from harness.catalog.checkpoints import file_sha256, read_content, require_safetensors_header
+from harness.catalog.checkpoints import file_sha256, read_content, read_safetensors_header
 from harness.catalog.state_dicts import (
     MAX_WEIGHTS_BYTES,
     NESTING_KEYS,
@@ -191,7 +191,7 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
     if (len(content), hashlib.sha256(content).hexdigest()) != (report.bytes, report.sha256):
         message = f"{source}: {len(content)} bytes arrived that are not those reported"
         raise WeightsError(message, advice=advice)
-    require_safetensors_header(io.BytesIO(content), source)
+    read_safetensors_header(io.BytesIO(content), source)
     try:
         tensors = dict(deserialize(content))  # type: ignore[no-untyped-call] # compiled
         length = int.from_bytes(content[:_HEADER_BYTES], "little")

@@ -65,10 +65,13 @@ class LoadedNetwork:
         network: in the form in which it is deployed, padding and tiling included, in eval mode
             on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
         data_range: value of white in its input and output.
+        state_elements: of every parameter and buffer by name, as it was loaded and before it was
+            deployed; what two names share counts twice, as in a file that holds it twice.
     """
 
     network: nn.Module
     data_range: float
+    state_elements: int = 0
 
 
 def weights_path(released: ReleasedWeights) -> Path:
@@ -301,9 +304,12 @@ def load_network(
         RegistrationError: the factory or the hook does not exist or returns something else.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
+    from harness.catalog.structure import state_elements
+
     network = build_network(descriptor, scale, seed=seed)
     if path is None:
-        return LoadedNetwork(_adapted(descriptor, network, scale), descriptor.data_range)
+        held = state_elements(network)
+        return LoadedNetwork(_adapted(descriptor, network, scale), descriptor.data_range, held)
     if released is None:
         state = read_state_dict(path)
         data_range = descriptor.data_range
@@ -314,7 +320,8 @@ def load_network(
         )
         data_range = released.data_range
     load_into(network, state, source=str(path))
-    return LoadedNetwork(_adapted(descriptor, network, scale), data_range)
+    held = state_elements(network)
+    return LoadedNetwork(_adapted(descriptor, network, scale), data_range, held)
 
 
 def _adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:

@@ -9,12 +9,14 @@ import numpy as np
 
 from harness.catalog.submissions import precision_notice
 from harness.environment import cpus_available, describe_environment
+from harness.evaluation.agreement import disagreement
 from harness.evaluation.noise import noise_notices
 from harness.evaluation.runtimes import images_seconds
 from harness.evaluation.summary import summarise
 from harness.evaluation.trust import NO_NULL, Finding, account, examine, net_seconds
 from harness.protocol import digest_of
 from harness.records import (
+    RANKED_STATUSES,
     Absent,
     BaselineTimes,
     Complexity,
@@ -174,7 +176,11 @@ def _finding(
         )
     if isinstance(trust, Trust) and trust.trusted_seconds is None:
         return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
-    return examine(trust, protocol.trust, threads=threads)
+    suspicion = examine(trust, protocol.trust, threads=threads)
+    disagrees = disagreement(untimed)
+    if disagrees is not None and (suspicion is None or suspicion.status in RANKED_STATUSES):
+        return Finding("counted-otherwise", *disagrees)
+    return suspicion
 
 
 def _notices(

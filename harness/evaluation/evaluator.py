@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from harness.catalog.stored import stored_elements
 from harness.errors import MeasurementError
 from harness.evaluation.quality_pass import score_images
 from harness.isolation.failure import WorkerError
@@ -68,12 +69,15 @@ class UntimedPass:
     Attributes:
         entry: with its weights as the worker found them.
         ready: the worker's account of itself, or None if it did not load.
+        stored_elements: numbers in the weights file as the evaluator reads it, or None where
+            there is no file or only unpickling would tell.
         output_sha256: of the SR pixels, by image.
         log_tail: last of what the worker printed.
     """
 
     entry: Entry
     ready: Ready | None = None
+    stored_elements: int | None = None
     quality: Quality | Absent = NOT_REACHED
     memory: Memory | Absent = NOT_REACHED
     complexity: Complexity | Absent = NOT_REACHED
@@ -109,7 +113,8 @@ def measure_untimed(
         DataError: an image changed since it was checked.
         RecordError: an SR image cannot be written.
     """
-    found = UntimedPass(entry)
+    path = entry.weights.path
+    found = UntimedPass(entry, stored_elements=None if path is None else stored_elements(path))
     with wall.worker(
         (entry.descriptor, entry.weights), protocol=protocol, timeout_seconds=timeout_seconds
     ) as session:

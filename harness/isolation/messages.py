@@ -76,13 +76,13 @@ class TimePairs(Frozen):
 
 
 class CountComplexity(Frozen):
-    """Count on fresh copies of the network."""
+    """Count the loaded network, on copies of it."""
 
     command: Literal["count-complexity"] = "count-complexity"
 
 
 class MeasureBlocks(Frozen):
-    """Count a fresh copy of the network block by block; the answer's payload is a JSON list."""
+    """Count a copy of the loaded network block by block; the answer's payload is a JSON list."""
 
     command: Literal["measure-blocks"] = "measure-blocks"
     depth: Annotated[int, Field(ge=0)]
@@ -146,6 +146,8 @@ class Ready(Frozen):
         cpus: logical CPUs that the process is confined to.
         libraries: versions of the GPU's libraries, by name.
         gpu_uuid: of the GPU, without its kind in front; None on CPU.
+        state_elements: numbers in its parameters and buffers by name, as it was loaded.
+        deployed_elements: numbers in its distinct parameters in the form that is measured.
     """
 
     event: Literal["ready"] = "ready"
@@ -156,6 +158,8 @@ class Ready(Frozen):
     libraries: dict[str, str] = {}
     gpu_uuid: str | None = None
     code_sha256: Sha256 | None
+    state_elements: Count | None = None
+    deployed_elements: Count | None = None
 
 
 class Counted(Frozen):

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harness.catalog.networks import build_deployed, code_sha256, load_network, makers
+from harness.catalog.networks import code_sha256, load_network, makers
+from harness.catalog.structure import parameters
 from harness.errors import EsrbenchError
 from harness.isolation.channel import Channel, ChannelClosedError
+from harness.isolation.measured import MeasuredNetwork
 from harness.isolation.messages import (
     BLOCKS,
     MEMORY,
@@ -48,19 +50,16 @@ from harness.isolation.messages import (
 from harness.isolation.paired import Contender, ContenderError, Pairing
 from harness.isolation.pixels import PixelAreas
 from harness.probes.blocks import measure_blocks
-from harness.probes.complexity import measure_complexity
+from harness.probes.complexity import found_to_differ, measure_complexity
 from harness.probes.devices import ComputeDevice, HostClock, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
 from harness.probes.memory import unpredicted
-from harness.probes.precision import adapt_input, adapt_network
+from harness.probes.precision import adapt_network
 from harness.probes.telemetry import open_monitor
 from harness.records import ImageMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
 
     from harness.records import FailureKind
 
@@ -102,10 +101,19 @@ class Worker:
             released=load.released,
             seed=load.protocol.seed,
         )
-        self.parameters = sum(1 for _ in loaded.network.parameters())
+        self.parameters = len(parameters(loaded.network))
+        self.state_elements = loaded.state_elements
         self.conversion = PixelConversion.of(load.descriptor, load.scale, loaded.data_range)
         self.code_sha256 = code_sha256(loaded.network, *makers(load.descriptor))
         self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
+        self.measured = MeasuredNetwork(
+            self.network,
+            load.protocol,
+            self.conversion,
+            self.device.device,
+            load.descriptor.min_lr_size,
+        )
+        self.deployed_elements = self.measured.parameter_elements
         self.guard = self.device.guard(self.network)
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
@@ -122,12 +130,15 @@ class Worker:
             libraries=self.device.libraries,
             gpu_uuid=self.device.gpu_uuid,
             code_sha256=self.code_sha256,
+            state_elements=self.state_elements,
+            deployed_elements=self.deployed_elements,
         )
 
     def count(self) -> Counted:
-        """Complexity on fresh, randomly initialised copies: weights do not change counts."""
+        """Complexity of the network itself, as it is after its images, on copies of it."""
+        differs = self.measured.differs()
         complexity = measure_complexity(
-            partial(build_deployed, self.descriptor, self.scale, seed=self.protocol.seed),
+            self.measured.copy(),
             input_size=self.conversion.input_size(self.protocol.counted_input),
             memory_input=self.conversion.input_size(self.protocol.memory_input),
             channels=self.conversion.channels,
@@ -137,13 +148,15 @@ class Worker:
         absent = unpredicted(self.policy)
         if absent is not None:
             complexity = complexity.model_copy(update={"predicted_memory": absent})
+        if differs is not None:
+            complexity = found_to_differ(complexity, differs)
         return Counted(complexity=complexity)
 
     def measure_blocks(self, depth: int) -> bytes:
-        """JSON of what each block of a fresh copy costs at the protocol's counted input."""
+        """JSON of what each block of a copy costs at the protocol's counted input."""
         size = self.conversion.input_size(self.protocol.counted_input)
         blocks = measure_blocks(
-            build_deployed(self.descriptor, self.scale, seed=self.protocol.seed),
+            self.measured.copy(),
             input_shape=(1, self.conversion.channels, *size),
             depth=depth,
         )
@@ -153,11 +166,12 @@ class Worker:
         """SR of one image by one forward, whose memory is measured."""
         lr = self.areas.lr(request.lr_size)
         with torch.inference_mode():
-            pixels = self._input(lr)
+            pixels = self.measured.input(lr)
             output, usage = self.device.measure_memory(partial(self.network, pixels))
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
             self.areas.deliver(self.conversion.to_pixels(sr, lr))
+            self.measured.keep(lr, sr)
         if usage is not None:
             self.images.append(
                 ImageMemory(
@@ -182,9 +196,9 @@ class Worker:
         preparation: float | None = None
         with torch.inference_mode():
             if self.conversion.input == "bicubic-hr":
-                pixels, preparation = HOST.time(partial(self._input, lr))
+                pixels, preparation = HOST.time(partial(self.measured.input, lr))
             else:
-                pixels = self._input(lr)
+                pixels = self.measured.input(lr)
             output, seconds = self.device.time(partial(self.network, pixels))
             try:
                 sr = self.conversion.to_pixels(output, lr)
@@ -218,10 +232,6 @@ class Worker:
         if self.pairing is None:
             return Failed(kind="protocol", message="there is no second network to race")
         return self.pairing.time(request, self.monitor, self.beat)
-
-    def _input(self, lr: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """The network's input for an LR image, in the policy's form."""
-        return adapt_input(self.conversion.to_input(lr, self.device.device), self.policy)
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:

@@ -7,7 +7,6 @@ forward leaves out on ``meta`` and on images as small as the one that is counted
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from harness.catalog.structure import copied, named_buffers, parameters
 from harness.errors import MeasurementError
 from harness.probes.counters.contractions import Contractions
 from harness.probes.counters.operators import (
@@ -28,7 +28,13 @@ from harness.probes.counters.operators import (
     macs_of,
     out_of_place,
 )
-from harness.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
+from harness.probes.counters.shapes import (
+    ShapeMode,
+    by_shape_or_value,
+    given_again,
+    on_meta,
+    written_down,
+)
 from harness.probes.eager import eagerly
 from harness.probes.notices import ELEMENTWISE_SHARE, unknown
 from harness.probes.patterns import LEAST_ELEMENTS, numbers_needed
@@ -67,6 +73,8 @@ def measure_audit(
     *,
     input_sizes: Sequence[tuple[int, int]],
     channels: int = 3,
+    valued_sizes: Sequence[tuple[int, int]] = (),
+    readings: dict[tuple[int, int], list[Any]] | None = None,
 ) -> Audit:
     """Audit one forward of a batch of 1 at each size.
 
@@ -78,6 +86,9 @@ def measure_audit(
         input_sizes: heights and widths of the network's input, at least one. A small one is
             cheap where pixel values are needed; one that is not square finds more.
         channels: of the network's input.
+        valued_sizes: where a forward needs values it has them at the smallest size and at these
+            alone; at the others it is given what it read at the smallest. All if left out.
+        readings: takes, by size, the values that forwards on noise read, if they need any.
 
     Returns:
         Multiply-accumulates at each size by the rule of the ``aten`` counter. Of operators
@@ -116,15 +127,26 @@ def measure_audit(
     tables = _Tables(built)
 
     def forwards(audited: nn.Module, _lr: Tensor, without_values: bool) -> list[_Forward]:
-        if not without_values:
-            audited = _own(audited)
         provenance = tables.provenance(audited)
         shapes = [(1, channels, *size) for size in sizes]
         if without_values:
             images = (torch.empty(shape, device="meta") for shape in shapes)
-        else:
-            images = (make(shape) for make in (noise, _smooth) for shape in shapes)
-        return [_Forward(audited, image, provenance) for image in images]
+            return [_Forward(audited, image, provenance) for image in images]
+        real = {(1, channels, *size) for size in valued_sizes} | {shapes[0]}
+        found: list[_Forward] = []
+        for make in (noise, _smooth):
+            read: list[Any] = []
+            for shape in shapes:
+                if shape not in real and valued_sizes:
+                    found.append(_given(built, shape, read, make, tables))
+                    continue
+                with written_down() as written:
+                    found.append(_Forward(audited, make(shape), provenance))
+                if shape == shapes[0]:
+                    read = written.values
+                if readings is not None and make is noise:
+                    readings[shape[2], shape[3]] = written.values
+        return found
 
     ran = by_shape_or_value(forwards, built, torch.empty(0))
     counts = [forward.count for forward in ran]
@@ -158,6 +180,22 @@ def measure_audit(
     )
 
 
+def _given(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    read: Sequence[Any],
+    make: Callable[[tuple[int, ...]], Tensor],
+    tables: _Tables,
+) -> _Forward:
+    """A forward without values that is given those which a smaller one read, or one with values."""
+    with suppress(Exception), given_again(read):
+        made = on_meta(network)
+        image = torch.empty(shape, device="meta")
+        return _Forward(made, image, tables.provenance(made))
+    own = copied(network)
+    return _Forward(own, make(shape), tables.provenance(own))
+
+
 def _recount(
     network: nn.Module, tables: _Tables, channels: int, least: SizedCount
 ) -> tuple[Recount, list[_Forward]]:
@@ -170,7 +208,7 @@ def _recount(
     again: list[_Forward] = []
     valued: SizedCount | Absent
     try:
-        own = _own(network)
+        own = copied(network)
         provenance = tables.provenance(own)
         again.append(_Forward(own, noise((1, channels, *size)), provenance))
         valued = again[0].count
@@ -215,14 +253,6 @@ def _smooth(shape: tuple[int, ...]) -> Tensor:
     return (0.5 + 0.2 * (rows[:, None] + columns)).expand(shape).clone()
 
 
-def _own(network: nn.Module) -> nn.Module:
-    """A copy that keeps no traces of others' forwards, or the network if it has none."""
-    try:
-        return copy.deepcopy(network)
-    except Exception:  # noqa: BLE001 - a stranger's code may raise anything
-        return network
-
-
 class _Tables:
     """What values of a network's buffers say, and copies without values do not."""
 
@@ -230,7 +260,7 @@ class _Tables:
         """Look for integer buffers of the same values and for buffers that follow a pattern."""
         groups: dict[tuple[Any, ...], list[str]] = {}
         self._patterns: dict[str, int] = {}
-        for name, buffer in network.named_buffers():
+        for name, buffer in named_buffers(network):
             if buffer.device.type != "cpu" or buffer.layout != torch.strided or not buffer.numel():
                 continue
             if not buffer.is_floating_point() and not buffer.is_complex():
@@ -240,14 +270,14 @@ class _Tables:
                 self._patterns[name] = numbers_needed(buffer)
         self._alike = [names for names in groups.values() if len(names) > 1]
 
-    def provenance(self, copied: nn.Module) -> Provenance:
+    def provenance(self, audited: nn.Module) -> Provenance:
         """Follow forwards of a copy of the network, knowing its buffers."""
-        buffers = dict(copied.named_buffers())
+        buffers = dict(named_buffers(audited))
         found = ([buffers[name] for name in names if name in buffers] for names in self._alike)
         return Provenance(
             torch.empty(0),
             [alike for alike in found if alike],
-            parameters=copied.parameters(),
+            parameters=parameters(audited),
             patterns=[(buffers[name], n) for name, n in self._patterns.items() if name in buffers],
         )
 

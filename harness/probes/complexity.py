@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import torch
 from torch import nn
 
+from harness.catalog.structure import buffers, copied, elements, parameters
 from harness.errors import MeasurementError
 from harness.probes.audit import measure_audit, noise
 from harness.probes.counters import COUNTERS
-from harness.probes.counters.operators import NAMES_WITH_MACS, is_opaque, out_of_place
-from harness.probes.counters.shapes import copied_once
+from harness.probes.counters.operators import is_opaque, multiplies, out_of_place
+from harness.probes.counters.shapes import watching, with_values
 from harness.probes.eager import eagerly
 from harness.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
 from harness.probes.notices import (
@@ -27,7 +33,7 @@ from harness.probes.notices import (
 from harness.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -41,10 +47,21 @@ _ADVICE: Final = (
     "Run one forward on the CPU at this input size; the counter needs one that ends well."
 )
 
+_COUNTER_ADVICE: Final = (
+    "The forward ends well without the counter, so this is the counter's limit: quote another's "
+    "figure, or count a version of the network in plain operators."
+)
+
+_COMPILER: Final = re.compile(
+    r"dynamo-optimized|torch\.compile|HigherOrderOperator|takes functions|FlexAttention|"
+    r"Unsupported value kind"
+)
+"""How torch and its tracer speak of functions that run compiled."""
+
 
 @eagerly()
 def measure_complexity(
-    build: Callable[[], nn.Module],
+    network: nn.Module | Callable[[], nn.Module],
     *,
     input_size: tuple[int, int],
     channels: int = 3,
@@ -56,8 +73,9 @@ def measure_complexity(
     """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
 
     Args:
-        build: makes the network; called once. Counters work on copies without values and fall
-            back to the network itself where a forward needs them.
+        network: the network, or what makes it, which is called once. Only copies are counted,
+            one for each counter, on the CPU and in eval mode; ``structure.copied`` makes them
+            without the network's own code, so that each has its classes, hooks and attributes.
         input_size: height and width of the network's input in pixels.
         channels: of the network's input.
         counters: which counters to ask.
@@ -82,51 +100,69 @@ def measure_complexity(
     Raises:
         MeasurementError: the network cannot be built, or its parameters have no size yet.
     """
-    network = _built(build)
-    parameters, buffers = list(network.parameters()), list(network.buffers())
-    if any(nn.parameter.is_lazy(tensor) for tensor in (*parameters, *buffers)):
-        raise MeasurementError(
-            "the network has lazy parameters, which have no size before its first forward",
-            advice="Declare the sizes of its layers.",
-        )
-    network.to("cpu")
+    source = _built(network)
     seed = secrets.randbits(32) if audit_seed is None else audit_seed
     sizes = audited_sizes(input_size, memory_input)
     drawn = drawn_size(sizes, seed)
-    # First, and on a copy of its own: what counters leave in a network is no constant of it.
-    audit = _audited(network, (*sizes, *([drawn] if drawn else [])), channels)
+    readings: dict[tuple[int, int], list[Any]] = {}
+    audit = _audited(source, sizes, drawn, channels, readings)
     pixels = noise((1, channels, *input_size))
-    with copied_once():
-        results = {name: _counted(name, network, pixels) for name in counters}
-        memory = _predicted_memory(network, memory_input, channels)
-    params = sum(map(_numbers, parameters))
+    parts = parameters(source)
+    state = [*parts, *buffers(source)]
+    needs_values = not isinstance(audit, Absent) and audit.by_values
+    given = with_values(source, pixels.shape, readings.get(input_size, []))
+    with given if needs_values else nullcontext():
+        counts = {name: _counted(name, source, pixels) for name in counters}
+        memory = _predicted_memory(source, memory_input, channels)
+    results = _told_apart(source, pixels, {name: count.result for name, count in counts.items()})
+    params = sum(map(elements, parts))
     found = [] if isinstance(audit, Absent) else list(notices_of(audit, params, precision))
     told = {notice.code for notice in found}
     counted = [each for each in results.values() if isinstance(each, CounterResult)]
     notices = [each for each in _notices(counted) if each.code not in told] + found
     differs = None if isinstance(audit, Absent) else _recounted_otherwise(audit)
-    if differs is None:
-        differs = _audited_otherwise(audit, results.get("aten"))
-        if differs is not None:
-            notices.append(counted_otherwise(differs))
-            audit = _void(differs)
-    if differs is not None:
-        results = {
-            name: result if isinstance(result, Absent) else _void(differs)
-            for name, result in results.items()
-        }
-        memory = memory if isinstance(memory, Absent) else _void(differs)
-    return Complexity(
+    complexity = Complexity(
         params=params,
-        trainable_params=sum(_numbers(each) for each in parameters if each.requires_grad),
-        weight_params=sum(_numbers(each) for each in parameters if each.ndim > 1),
-        buffer_elements=sum(map(_numbers, buffers)),
-        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in parameters + buffers),
+        trainable_params=sum(elements(each) for each in parts if each.requires_grad),
+        weight_params=sum(elements(each) for each in parts if each.ndim > 1),
+        buffer_elements=sum(map(elements, buffers(source))),
+        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
         counters=results,
         audit=audit,
         audit_seed=seed if drawn else None,
         predicted_memory=memory,
         notices=tuple(notices),
+    )
+    if differs is not None:
+        return voided(complexity, differs)
+    differs = _audited_otherwise(audit, results.get("aten")) or _ran_otherwise(counts)
+    return complexity if differs is None else found_to_differ(complexity, differs)
+
+
+def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
+    """A count of which no figure but the sizes stands, with the notice that says why.
+
+    Args:
+        complexity: what was counted.
+        differs: what differs, in words.
+    """
+    notices = (*complexity.notices, counted_otherwise(differs))
+    audit = complexity.audit if isinstance(complexity.audit, Absent) else _void(differs)
+    return voided(complexity, differs).model_copy(update={"notices": notices, "audit": audit})
+
+
+def voided(complexity: Complexity, differs: str) -> Complexity:
+    """A count whose counters and predicted memory are absent because of what differs."""
+    return complexity.model_copy(
+        update={
+            "counters": {
+                name: result if isinstance(result, Absent) else _void(differs)
+                for name, result in complexity.counters.items()
+            },
+            "predicted_memory": complexity.predicted_memory
+            if isinstance(complexity.predicted_memory, Absent)
+            else _void(differs),
+        }
     )
 
 
@@ -153,6 +189,19 @@ def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | Non
                     f"aten counter at {_size(count.input_size)}"
                 )
     return None
+
+
+def _ran_otherwise(counts: Mapping[CounterName, _Count]) -> str | None:
+    """What forwards under different counters ran, where that is not the same.
+
+    A counter's own rule may leave out much; what its forward multiplies and accumulates by the
+    ``aten`` rule is the same for all, unless the network looks who is counting.
+    """
+    ran = {name: count.ran for name, count in counts.items() if count.ran is not None}
+    if not ran or max(ran.values()) - min(ran.values()) <= SPREAD_LIMIT * min(ran.values()):
+        return None
+    figures = ", ".join(f"{macs:,} under {name}" for name, macs in ran.items())
+    return f"its forward runs other multiply-accumulates for each counter: {figures}"
 
 
 def _void(differs: str) -> Absent:
@@ -201,40 +250,105 @@ def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] |
     return None if drawn in sizes else drawn
 
 
-def _numbers(tensor: Tensor) -> int:
-    return tensor.numel() * (2 if tensor.is_complex() else 1)
-
-
-def _built(build: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        network = build()
-    except Exception as error:
-        raise MeasurementError(
-            f"the network could not be built: {_in_words(error)}",
-            advice="Build it once in a Python session to see where it fails.",
-        ) from error
+def _built(network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """A copy of the network on the CPU, in eval mode."""
     if not isinstance(network, nn.Module):
+        try:
+            network = network()
+        except Exception as error:
+            raise MeasurementError(
+                f"the network could not be built: {_in_words(error)}",
+                advice="Build it once in a Python session to see where it fails.",
+            ) from error
+        if not isinstance(network, nn.Module):
+            raise MeasurementError(
+                f"the network is a {type(network).__name__}, expected a torch.nn.Module"
+            )
+    if any(nn.parameter.is_lazy(each) for each in (*parameters(network), *buffers(network))):
         raise MeasurementError(
-            f"the network is a {type(network).__name__}, expected a torch.nn.Module"
+            "the network has lazy parameters, which have no size before its first forward",
+            advice="Declare the sizes of its layers.",
         )
-    return network.eval()
+    return copied(network, on_cpu).eval()
 
 
-def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> CounterResult | Absent:
+def on_cpu(tensor: Tensor) -> Tensor:
+    """A parameter or buffer as it is counted: on the CPU, its own memory."""
+    return tensor.detach().to("cpu", copy=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What a counter found.
+
+    Attributes:
+        result: by its rule.
+        ran: multiply-accumulates of its forward by the ``aten`` rule; None where nobody watched.
+    """
+
+    result: CounterResult | Absent
+    ran: int | None
+
+
+def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> _Count:
     try:
-        return COUNTERS[name].count(network, pixels)
+        with watching() as ran:
+            result = COUNTERS[name].count(network, pixels)
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        return Absent(
+        absent = Absent(
             kind="failed",
             reason=f"{name} could not count this network: {_in_words(error)}",
             advice=_ADVICE,
             failure="forward-error",
         )
+        return _Count(absent, None)
+    return _Count(result, ran.macs if ran.seen else None)
 
 
-def _audited(network: nn.Module, sizes: Sequence[tuple[int, int]], channels: int) -> Audit | Absent:
+def _told_apart(
+    network: nn.Module, pixels: Tensor, results: dict[CounterName, CounterResult | Absent]
+) -> dict[CounterName, CounterResult | Absent]:
+    """The results, failures of counters told from those of the forward, which ends well alone."""
+    failed = {name for name, result in results.items() if isinstance(result, Absent)}
+    if not failed:
+        return results
+    if len(failed) == len(results):
+        if "torch._dynamo" in sys.modules:
+            # Under a counter torch compiles nothing, and remembers that.
+            sys.modules["torch._dynamo"].reset()
+        try:
+            with torch.no_grad():
+                copied(network)(pixels.clone())
+        except Exception:  # noqa: BLE001 - a stranger's forward may raise anything
+            return results
+    return {
+        name: result.model_copy(
+            update={"kind": "unavailable", "failure": None, "advice": _COUNTER_ADVICE}
+        )
+        if isinstance(result, Absent)
+        else result
+        for name, result in results.items()
+    }
+
+
+def _audited(
+    network: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    drawn: tuple[int, int] | None,
+    channels: int,
+    readings: dict[tuple[int, int], list[Any]],
+) -> Audit | Absent:
+    # Real forwards are what costs: a size that nobody can expect stands for the others.
+    valued = sizes[:1] if drawn is None else (sizes[0], drawn)
+    sizes = (*sizes, *([drawn] if drawn else []))
     try:
-        return measure_audit(network, input_sizes=sizes, channels=channels)
+        return measure_audit(
+            network,
+            input_sizes=sizes,
+            channels=channels,
+            valued_sizes=valued if drawn else (),
+            readings=readings,
+        )
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         return Absent(
             kind="failed",
@@ -265,6 +379,11 @@ def _predicted_memory(
 
 
 def _in_words(error: Exception) -> str:
+    if "torch._dynamo" in type(error).__module__ or _COMPILER.search(str(error)):
+        return (
+            "it calls torch.cond, flex attention or another function that torch compiles, which "
+            "the counter cannot look into"
+        )
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -285,7 +404,7 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
         missed = {
             operator: calls
             for operator, calls in result.uncounted.items()
-            if out_of_place(operator) in NAMES_WITH_MACS
+            if multiplies(out_of_place(operator))
         }
         if missed:
             yield Notice(

@@ -156,6 +156,19 @@ def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
     return tensor.to(dtype=DTYPES[policy.precision], memory_format=layout)
 
 
+def counted_form(policy: ForwardPolicy, tensor: torch.Tensor) -> torch.Tensor:
+    """A parameter or buffer of an adapted network as it is counted: float32, plain, on the CPU.
+
+    Args:
+        policy: to which ``adapt_network`` brought the network.
+        tensor: of that network.
+    """
+    plain = tensor.detach().to("cpu", copy=True)
+    if plain.is_floating_point() and DTYPES[policy.precision] != torch.float32:
+        plain = plain.to(torch.float32)
+    return plain.contiguous() if policy.channels_last else plain
+
+
 class CompiledNetwork(nn.Module):
     """A network compiled by ``torch.compile`` in its default mode.
 

@@ -32,6 +32,7 @@ Status = (
         "suspect-caching",
         "suspect-memorising",
         "suspect-hidden-work",
+        "counted-otherwise",
         "timing-disputed",
         "infra-error",
         "interrupted",
@@ -40,7 +41,8 @@ Status = (
 """How a run ended. A failure is that of the first probe that failed. ``suspect-*`` and
 ``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
 were faster, that images scored better than variants of them, that work went on outside of the
-timed rounds, or that the worker's own times disagree with the evaluator's. ``infra-error``: the
+timed rounds, or that the worker's own times disagree with the evaluator's. ``counted-otherwise``:
+what was counted is not what was measured, so that no count of it stands. ``infra-error``: the
 harness or its machine failed, so the entry is to be run again. ``interrupted``: fewer replicates
 were timed than the protocol asks for."""
 

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from contextlib import nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from harness.probes.counters.shapes import Arguments, ShapeMode, by_shape_or_value, operator_name
+from harness.catalog.structure import copied, named_modules, parameters
+from harness.probes.counters.shapes import (
+    READING,
+    Arguments,
+    ShapeMode,
+    by_shape_or_value,
+    operator_name,
+)
 from harness.records import CounterResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from torch import Tensor
 
     Handle = Callable[[list[Any], list[Any]], Any]
     """Inputs and outputs of a traced operator to its count."""
@@ -38,9 +42,6 @@ CONVENTION: Final = (
 
 _FLOPS: Final = "flops"
 _ACTIVATIONS: Final = "activations"
-
-# Operators that the tracer leaves out on CPU as well: they read values of sizes.
-_NEVER_RECORDED: Final = frozenset({"aten::_local_scalar_dense"})
 
 
 def count(network: nn.Module, lr: Tensor) -> CounterResult:
@@ -57,18 +58,45 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
     Raises:
         Exception: whatever the forward, the tracer or fvcore raises.
     """
-    return by_shape_or_value(_count, network, lr)
+    if _may_fuse(network):
+        # Only a CPU kernel is fused, and fvcore's hooks decide which.
+        return _count_as_is(copied(network), lr.clone())
+    try:
+        return by_shape_or_value(_count, network, lr)
+    except Exception:  # noqa: BLE001 - a private part of torch may have moved
+        return _count_as_is(copied(network), lr.clone())
 
 
-def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResult:
+def _may_fuse(network: nn.Module) -> bool:
+    """Whether torch would run a layer of its own as one operator, which fvcore passes over."""
+    return torch.backends.mha.get_fastpath_enabled() and any(
+        isinstance(module, _FUSED) for _, module in named_modules(network)
+    )
+
+
+_FUSED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+def _count_as_is(network: nn.Module, lr: Tensor) -> CounterResult:
+    """What fvcore gives, without anything of ours between."""
+    for parameter in parameters(network):
+        parameter.requires_grad_(False)
+    return _analysed(network, lr)
+
+
+def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResult:
+    with TracedShapeMode():
+        return _analysed(_Whole(network), lr)
+
+
+def _analysed(network: nn.Module, lr: Tensor) -> CounterResult:
     with warnings.catch_warnings():
         # fvcore scripts a loss function on import, which torch deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
-    whole = _Whole(network) if without_values else network
-    analysis = FlopCountAnalysis(whole, lr)
-    activations = _handles(ActivationCountAnalysis(whole, lr))
+    analysis = FlopCountAnalysis(network, lr)
+    activations = _handles(ActivationCountAnalysis(network, lr))
     # One trace for both: tracing is what takes the time.
     for kind, flops in _handles(analysis).items():
         analysis.set_op_handle(kind, _together(flops, activations.get(kind)))
@@ -77,7 +105,7 @@ def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResul
     analysis.uncalled_modules_warnings(enabled=False)
     # The tracer warns of every Python number taken from a shape.
     analysis.tracer_warnings("none")
-    with torch.no_grad(), TracedShapeMode() if without_values else nullcontext():
+    with torch.no_grad():
         totals = analysis.by_operator()
         return CounterResult(
             counter="fvcore",
@@ -96,7 +124,7 @@ class _Whole(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         # The graph holds unseen parameters as constants, which may not require a gradient.
-        for parameter in network.parameters():
+        for parameter in parameters(network):
             parameter.requires_grad_(False)
         self.unseen = (network,)
 
@@ -145,7 +173,13 @@ class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's ow
             return super().answer(func, args, kwargs)
         if operator_name(func) == "aten::convolution":
             return self._recorded_convolution(args)
-        if operator_name(func) in _NEVER_RECORDED:
+        if operator_name(func) == READING:
+            # The tracer leaves it out on CPU as well. To it sizes are tensors on the CPU, which a
+            # forward without a tracer does not read.
+            if not args[0].is_meta:
+                return func(*args)
+            return super().answer(func, args, kwargs)
+        if not _on_meta(args):
             return func(*args, **kwargs)
         raise RuntimeError(f"the tracer does not record {operator_name(func)}")
 
@@ -159,6 +193,11 @@ class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's ow
                 return recorded
         finally:
             _exclude_from_dispatch("Tracer", True)
+
+
+def _on_meta(args: Sequence[Any]) -> bool:
+    flat = [each for arg in args for each in (arg if isinstance(arg, list | tuple) else [arg])]
+    return any(isinstance(each, Tensor) and each.is_meta for each in flat)
 
 
 def _tracing_state() -> object:

@@ -7,13 +7,22 @@ published tables of both editions follow from it to the printed digit.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from harness.probes.counters.operators import ELEMENTWISE, FREE, MACS, out_of_place
+from harness.catalog.structure import named_modules
+from harness.probes.counters.operators import (
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    FREE,
+    MATMULS,
+    macs_of,
+    out_of_place,
+)
 from harness.probes.counters.shapes import ShapeMode, by_shape_or_value
 from harness.records import CounterResult
 
@@ -56,7 +65,7 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
     tally = _Tally()
     handles: list[RemovableHandle] = []
     try:
-        for module in network.modules():
+        for _, module in named_modules(network):
             handles += tally.hook(module)
         with torch.no_grad(), ShapeMode(watch=tally.watch):
             network(lr)
@@ -76,12 +85,33 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
     )
 
 
+@dataclass(slots=True)
+class _Running:
+    """A hooked module that is running.
+
+    Attributes:
+        vouched: operators of its kind.
+        ran: those that ran in it, with their work.
+    """
+
+    vouched: Collection[str]
+    ran: list[tuple[int, str]] = field(default_factory=list)
+
+    def others(self) -> list[str]:
+        """All but the one that the rule counts."""
+        if not self.ran:
+            return []
+        most = max(range(len(self.ran)), key=lambda place: (self.ran[place][0], -place))
+        return [called for place, (_, called) in enumerate(self.ran) if place != most]
+
+
 class _Tally:
     """Sums over the hooked modules of one forward.
 
-    A hooked module that is running vouches for one operator: a convolution or Linear for one
-    that multiplies and accumulates, an activation or normalisation for an elementwise one. Any
-    other one, or one outside, is uncounted by the rule.
+    A hooked module that is running vouches for one operator of its kind: a convolution for a
+    convolution, a Linear for a matrix product, an activation or normalisation for an elementwise
+    one; of several for the one that does most work, the first of equals. Any other one, or one
+    outside, is uncounted by the rule.
     """
 
     def __init__(self) -> None:
@@ -90,16 +120,16 @@ class _Tally:
         self.conv_calls = 0
         self.elementwise = 0
         self.uncounted: Counter[str] = Counter()
-        self._vouchers: list[Collection[str]] = []
+        self._running: list[_Running] = []
 
     def hook(self, module: nn.Module) -> list[RemovableHandle]:
         """Hook a module if the script does; a subclass counts as its parent."""
         count: Callable[..., None]
         vouched: Collection[str]
         if isinstance(module, _CONVOLUTIONS):
-            count, vouched = self._convolution, MACS
+            count, vouched = self._convolution, CONVOLUTIONS
         elif isinstance(module, nn.Linear):
-            count, vouched = self._linear, MACS
+            count, vouched = self._linear, MATMULS
         elif isinstance(module, _ACTIVATIONS):
             count, vouched = self._activation, ELEMENTWISE
         elif isinstance(module, nn.BatchNorm2d):
@@ -108,10 +138,10 @@ class _Tally:
             return []
 
         def enter(_module: nn.Module, _inputs: Any) -> None:
-            self._vouchers.append(vouched)
+            self._running.append(_Running(vouched))
 
         def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            self._vouchers.pop()
+            self.uncounted.update(self._running.pop().others())
 
         return [
             module.register_forward_pre_hook(enter),
@@ -121,14 +151,16 @@ class _Tally:
         ]
 
     def watch(
-        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], _result: Any
+        self, called: str, args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any
     ) -> None:
         """Note an operator that the rule misses."""
         name = out_of_place(called)
         if name in FREE:
             return
-        if self._vouchers and name in self._vouchers[-1]:
-            self._vouchers[-1] = ()
+        if self._running and name in self._running[-1].vouched:
+            out = result[0] if isinstance(result, tuple | list) else result
+            work = macs_of(name, args, out)
+            self._running[-1].ran.append((out.numel() if work is None else work, called))
         else:
             self.uncounted[called] += 1
 

@@ -7,6 +7,7 @@ Operators are named as the dispatcher names them, without overload (``aten::add`
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -265,6 +266,26 @@ MARKERS: Final = frozenset(
     for name in ("_record_function_enter", "_record_function_enter_new", "_record_function_exit")
 )
 """What ``torch.profiler.record_function`` and ``nn.DataParallel`` leave: names of places."""
+
+_FAMILIES_WITH_MACS: Final = re.compile(
+    r"aten::_?(?:mkldnn_|cudnn_|miopen_|nnpack_|slow_|thnn_|native_|nested_)?(?:"
+    r"conv(?!ert)|fft_|linalg_(?!(?:vector_|matrix_)?norm\b|diagonal|cross|vecdot$)|linear|matmul|"
+    r"multi_head_attention|scaled_dot_product|transformer|chain_matmul|matrix_(?:power|exp)|"
+    r"inner$|outer$|ger$|kron$|cdist|pdist|cholesky|lu_|qr|svd|inverse|pinverse|"
+    r"lstm|gru|rnn|[a-z_]*mm$|[a-z]*mv$)"
+)
+"""Names by which tracers and torch's own composite operators call such operators: families, since
+each of them has many members (``fft_rfft2``, ``_convolution_mode``, ``linalg_solve``)."""
+
+
+def multiplies(name: str) -> bool:
+    """Whether an operator multiplies and accumulates, by whatever name a counter gives it.
+
+    Args:
+        name: of the operator, out of place.
+    """
+    return name in NAMES_WITH_MACS or _FAMILIES_WITH_MACS.match(name) is not None
+
 
 TORCH_NAMESPACES: Final = frozenset({"aten", "prim", "prims"})
 

@@ -110,6 +110,17 @@ def _pixel_shuffle(features: Tensor, factor: int) -> Any:
     return empty(shape, features, layout)
 
 
+def _reflection_pad(features: Tensor, padding: Sequence[int]) -> Any:
+    left, right, top, bottom = padding
+    if not plain(features) or features.ndim != IMAGE_DIMS or min(padding) < 0:
+        return UNANSWERED
+    height, width = features.shape[2:]
+    if max(left, right) >= width or max(top, bottom) >= height:
+        return UNANSWERED
+    shape = (*features.shape[:2], height + top + bottom, width + left + right)
+    return empty(shape, features)
+
+
 def _indices(pooled: Tensor, layout: torch.memory_format) -> Tensor:
     """Where the maxima were found."""
     return torch.empty(pooled.shape, dtype=torch.int64, device="meta", memory_format=layout)
@@ -161,7 +172,16 @@ def _softmax(features: Tensor, dim: int, half_to_float: bool) -> Any:
     return empty(features.shape, features)
 
 
+def _whole(features: Tensor, *unusual: Any, **options: Any) -> Any:
+    """Result of a reduction over all elements."""
+    if any(unusual) or options.pop("keepdim", False) or not alike(features) or not features.numel():
+        return UNANSWERED
+    return UNANSWERED if options.keys() - {"correction"} else empty((), features)
+
+
 def _mean(features: Tensor, dims: Sequence[int] | None = None, keepdim: bool = False) -> Any:
+    if not dims and not keepdim:
+        return _whole(features)
     if not dims or not alike(features) or not features.ndim:
         return UNANSWERED
     reduced = {dim % features.ndim for dim in dims}
@@ -258,6 +278,11 @@ _RULES: Final[dict[str, Callable[..., Any]]] = {
     "aten::_softmax": _softmax,
     "aten::mean": _mean,
     "aten::sum": _mean,
+    "aten::reflection_pad2d": _reflection_pad,
+    "aten::max": _whole,
+    "aten::min": _whole,
+    "aten::std": _whole,
+    "aten::var": _whole,
     "aten::native_group_norm": _group_norm,
     "aten::mm": _matrix_product,
     "aten::bmm": _matrix_product,

@@ -6,13 +6,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.catalog.networks import build_network
 from harness.catalog.registry import default_registry
+from harness.isolation.measured import MeasuredNetwork
 from harness.isolation.worker import Worker
 from harness.probes.forward import PixelConversion
 from harness.probes.memory import predict_memory, unpredicted
+from harness.probes.precision import adapt_network
 from harness.protocol import ForwardPolicy, Protocol
 from harness.records import Absent, PredictedMemory
 
@@ -80,12 +84,14 @@ def test_a_prediction_holds_for_one_class(policy: ForwardPolicy, holds: bool) ->
     assert (absent is None) is holds
     descriptor = default_registry().get("fsrcnn")
     protocol = Protocol(counters=(), forward=policy, counted_input=(64, 64), memory_input=(66, 66))
+    conversion = PixelConversion.of(descriptor, 4, 1.0)
+    # A compiled network is counted as it is written.
+    adapted = adapt_network(
+        build_network(descriptor, 4), policy.model_copy(update={"compiled": False})
+    )
+    measured = MeasuredNetwork(adapted, protocol, conversion, torch.device("cpu"), 1)
     worker: Any = SimpleNamespace(
-        descriptor=descriptor,
-        scale=4,
-        protocol=protocol,
-        policy=policy,
-        conversion=PixelConversion.of(descriptor, 4, 1.0),
+        protocol=protocol, policy=policy, conversion=conversion, measured=measured
     )
     memory = Worker.count(worker).complexity.predicted_memory
     if holds:

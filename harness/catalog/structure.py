@@ -1,0 +1,314 @@
+"""Modules and tensors of a network, read and copied without calling its own code.
+
+A network's classes may override ``parameters``, ``modules``, ``__deepcopy__``, ``__reduce__`` or
+``to``. What is counted must be what runs, so nothing here asks them: the attributes of each
+module are read where torch keeps them, and a copy has the same classes and the same attributes.
+Imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+import types
+from collections import OrderedDict, deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Place = Callable[[Tensor], Tensor]
+    """Maps a tensor to the detached one that stands for it in a copy."""
+
+_ATTRIBUTES: Final = nn.Module.__dict__["__dict__"]
+"""Descriptor of a module's attributes; a class may hide them behind a property of that name."""
+
+_COMPILED: Final = "_compiled_call_impl"
+"""What ``module.compile()`` leaves on a module, which torch does not copy either."""
+
+_IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
+
+_SHARED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+"""Copied by nobody, ``copy.deepcopy`` included."""
+
+_QUESTIONS: Final = (
+    *("parameters", "named_parameters", "buffers", "named_buffers", "_named_members"),
+    *("modules", "named_modules", "children", "named_children", "apply", "_apply"),
+    *("register_forward_hook", "register_forward_pre_hook", "add_module", "register_module"),
+)
+"""Methods by which counters look at a module; those of a copy are torch's own."""
+
+
+def attributes_of(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module, its parameters, buffers and modules included."""
+    found: dict[str, Any] = _ATTRIBUTES.__get__(module)
+    return found
+
+
+def named_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every distinct module by dotted path, in torch's order; the network itself is ``""``.
+
+    A part that is compiled by ``torch.compile`` stands as the module that it was made of.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[str, nn.Module]] = [("", written(network))]
+    while waiting:
+        path, module = waiting.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield path, module
+        children = [
+            (f"{path}.{name}" if path else str(name), written(child))
+            for name, child in _group(module, "_modules")
+            if isinstance(child, nn.Module)
+        ]
+        waiting += reversed(children)
+
+
+def parameters(network: nn.Module) -> list[Tensor]:
+    """All distinct parameters."""
+    return _distinct(network, "_parameters")
+
+
+def buffers(network: nn.Module) -> list[Tensor]:
+    """All distinct buffers."""
+    return _distinct(network, "_buffers")
+
+
+def named_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every distinct buffer by dotted path, in torch's order."""
+    seen: set[int] = set()
+    for path, module in named_modules(network):
+        for name, tensor in _group(module, "_buffers"):
+            if isinstance(tensor, Tensor) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{path}.{name}" if path else str(name)), tensor
+
+
+def state_elements(network: nn.Module) -> int:
+    """Numbers in all parameters and buffers, by name: what two names share counts twice."""
+    return sum(
+        elements(tensor)
+        for _, module in named_modules(network)
+        for kind in ("_parameters", "_buffers")
+        for _, tensor in _group(module, kind)
+        if isinstance(tensor, Tensor)
+    )
+
+
+def elements(tensor: Tensor) -> int:
+    """Numbers in a tensor; a complex one is two, and one that has no shape yet holds none."""
+    if nn.parameter.is_lazy(tensor):
+        return 0
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
+
+
+def written(module: nn.Module) -> nn.Module:
+    """The module that a compiled one was made of; any other module itself."""
+    kind = type(module)
+    if kind.__name__ == "OptimizedModule" and kind.__module__ == "torch._dynamo.eval_frame":
+        inner = dict(_group(module, "_modules")).get("_orig_mod")
+        if isinstance(inner, nn.Module):
+            return written(inner)
+    return module
+
+
+def copied(
+    network: nn.Module, place: Place | None = None, *, attributes: Place | None = None
+) -> nn.Module:
+    """A copy of a network of the same classes, attributes and hooks, in the same mode.
+
+    Tensors that share memory share it in the copy. Computed tensors (the weight under
+    ``weight_norm``) are copied without their history. Functions, and objects that cannot be
+    copied, such as locks and files, are shared with the original. A part that is compiled by
+    ``torch.compile`` is copied as it is written.
+
+    Args:
+        network: what to copy; neither changed nor asked.
+        place: makes the tensor of each parameter and buffer; a clone where it is if left out.
+        attributes: makes that of each other tensor, likewise.
+
+    Raises:
+        RuntimeError: a part is no copy of its original, which is a fault of the harness.
+    """
+    memo: dict[int, Any] = {}
+    # The lists keep what is named by its id alive.
+    kept = [*parameters(network), *buffers(network)]
+    if place is not None:
+        for tensor in kept:
+            placed = place(tensor)
+            memo[id(tensor)] = (
+                nn.Parameter(placed, requires_grad=tensor.requires_grad)
+                if isinstance(tensor, nn.Parameter)
+                else placed
+            )
+    with torch.no_grad():
+        # Copies of a scripted module's parameters would otherwise be computed ones.
+        made: nn.Module = _copy(network, memo, attributes)
+    _require_equal(network, made)
+    for ours, theirs in zip(parameters(made), parameters(network), strict=True):
+        if ours.requires_grad != theirs.requires_grad and ours.is_leaf:
+            ours.requires_grad_(theirs.requires_grad)
+    for _, module in named_modules(made):
+        _ask_torch(module)
+    return made
+
+
+def _group(module: nn.Module, kind: str) -> list[tuple[Any, Any]]:
+    """Names and values of one of torch's dicts of a module."""
+    if isinstance(module, torch.jit.ScriptModule):
+        # Wrappers of torch's own, which a traced module keeps one level below.
+        return list(getattr(module, kind).items())
+    group = attributes_of(module).get(kind)
+    return list(dict.items(group)) if isinstance(group, dict) else []
+
+
+def _distinct(network: nn.Module, kind: str) -> list[Tensor]:
+    found: dict[int, Tensor] = {}
+    for _, module in named_modules(network):
+        for _, tensor in _group(module, kind):
+            if isinstance(tensor, Tensor):
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+def _require_equal(network: nn.Module, made: nn.Module) -> None:
+    """Raise ``RuntimeError`` unless a copy has the modules, classes and tensors of its original."""
+    ours, theirs = _described(made), _described(network)
+    if ours != theirs:
+        differing = next(
+            (path or "(network)" for path in theirs if ours.get(path) != theirs[path]), "(network)"
+        )
+        raise RuntimeError(f"the copy that is counted differs from the network at {differing}")
+
+
+def _described(network: nn.Module) -> dict[str, tuple[Any, ...]]:
+    """Class, code of its forward, names and shapes of the tensors of each module, by path."""
+    return {
+        path: (
+            # A copy of a traced module is of the class of scripted ones.
+            nn.Module if isinstance(module, torch.jit.ScriptModule) else type(module),
+            None if isinstance(module, torch.jit.ScriptModule) else _code(module),
+            *(
+                tuple((name, getattr(tensor, "shape", None)) for name, tensor in group)
+                for group in (_group(module, "_parameters"), _group(module, "_buffers"))
+            ),
+        )
+        for path, module in named_modules(network)
+    }
+
+
+def _code(module: nn.Module) -> object:
+    forward = attributes_of(module).get("forward", type(module).__dict__.get("forward"))
+    return getattr(getattr(forward, "__func__", forward), "__code__", None)
+
+
+def _ask_torch(module: nn.Module) -> None:
+    """Have a module of a copy answer questions about its structure by torch's own methods."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return
+    kind = type(module)
+    for name in _QUESTIONS:
+        own = getattr(nn.Module, name)
+        if getattr(kind, name, own) is not own:
+            attributes_of(module)[name] = types.MethodType(own, module)
+        elif name in attributes_of(module):
+            del attributes_of(module)[name]
+
+
+def _copy(value: Any, memo: dict[int, Any], place: Place | None) -> Any:  # noqa: C901, PLR0911, PLR0912 - one way a kind
+    """What ``copy.deepcopy`` does, but for the ways of classes that are not torch's or Python's.
+
+    Args:
+        value: what to copy.
+        memo: copies by the ``id`` of what they copy, as ``copy.deepcopy`` keeps them.
+        place: makes the tensors that are no parameters or buffers; None to clone them.
+    """
+    kind: Any = type(value)
+    made: Any
+    if kind in _IMMUTABLE or isinstance(value, _SHARED):
+        return value
+    known = memo.get(id(value))
+    if known is not None:
+        return known
+    if isinstance(value, Tensor):
+        # Torch copies no computed tensor.
+        plain = value if value.is_leaf else value.detach()
+        made = copy.deepcopy(plain, memo) if place is None else place(plain)
+        memo[id(value)] = made
+        return made
+    if kind is dict or kind is OrderedDict:
+        made = memo[id(value)] = kind()
+        for key, each in value.items():
+            made[_copy(key, memo, place)] = _copy(each, memo, place)
+        return made
+    if kind is list or kind is deque:
+        made = memo[id(value)] = kind() if kind is list else deque(maxlen=value.maxlen)
+        made.extend(_copy(each, memo, place) for each in value)
+        return made
+    if kind is tuple or kind is set or kind is frozenset:
+        return kind(_copy(each, memo, place) for each in value)
+    if kind is types.MethodType:
+        return types.MethodType(value.__func__, _copy(value.__self__, memo, place))
+    if kind is functools.partial:
+        arguments = [_copy(each, memo, place) for each in value.args]
+        return functools.partial(
+            _copy(value.func, memo, place), *arguments, **_copy(value.keywords, memo, place)
+        )
+    if isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
+        source = written(value)
+        if source is not value:
+            made = memo[id(value)] = _copy(source, memo, place)
+            return made
+        return _copied_object(value, memo, place)
+    if _is_plain_object(kind):
+        return _copied_object(value, memo, place)
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # noqa: BLE001 - locks, files, generators: a stranger's objects may be any
+        return value
+
+
+def _copied_object(value: Any, memo: dict[int, Any], place: Place | None) -> Any:
+    """A copy of an object whose state is its attributes and slots."""
+    kind = type(value)
+    made = memo[id(value)] = object.__new__(kind)
+    for base in kind.__mro__:
+        for name, slot in vars(base).items():
+            if isinstance(slot, types.MemberDescriptorType):
+                try:
+                    slot.__set__(made, _copy(slot.__get__(value), memo, place))
+                except AttributeError:  # it holds nothing
+                    continue
+            elif name == "__dict__" and isinstance(slot, types.GetSetDescriptorType):
+                target = slot.__get__(made)
+                for key, each in slot.__get__(value).items():
+                    if key != _COMPILED:
+                        target[key] = _copy(each, memo, place)
+    return made
+
+
+@functools.cache
+def _is_plain_object(kind: type) -> bool:
+    """Whether objects of a class are their attributes: written in Python, and not by others.
+
+    Python's own classes and torch's know how they are copied.
+    """
+    owner = kind.__module__.partition(".")[0]
+    if owner == "torch" or owner in sys.stdlib_module_names:
+        home = vars(sys.modules.get(kind.__module__, types.ModuleType(""))).get(kind.__name__)
+        if home is kind:
+            return False
+    if issubclass(kind, Enum):
+        return False
+    try:
+        object.__new__(kind)
+    except TypeError:  # written in C
+        return False
+    return True

@@ -1,0 +1,12 @@
+"""Do less while torch.jit traces, as one of the counters has it do."""
+
+import torch
+from common import Honest
+from torch import Tensor
+
+
+class Net(Honest):
+    def forward(self, lr: Tensor) -> Tensor:
+        if torch.jit.is_tracing():
+            return self.cheap(lr) + self.head.weight.sum() * 0
+        return self.honest(lr)

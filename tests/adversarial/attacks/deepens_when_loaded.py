@@ -1,0 +1,12 @@
+"""Grow when weights are loaded: a copy without weights is shallow."""
+
+from common import Honest
+
+
+class Net(Honest):
+    def __init__(self, scale: int = 4) -> None:
+        super().__init__(scale, rounds=0)
+        self.register_load_state_dict_post_hook(Net.deepen)
+
+    def deepen(self, _keys: object) -> None:
+        self.rounds = 30
