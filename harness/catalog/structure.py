@@ -31,6 +31,12 @@ _ATTRIBUTES: Final = nn.Module.__dict__["__dict__"]
 _COMPILED: Final = "_compiled_call_impl"
 """What ``module.compile()`` leaves on a module, which torch does not copy either."""
 
+_GROUPS: Final = ("_parameters", "_buffers", "_modules")
+"""Attributes in which torch keeps what a module registered."""
+
+_DEEPEST: Final = 3
+"""Levels of lists and dicts below an attribute that are looked through."""
+
 _IMMUTABLE: Final = frozenset((type(None), bool, int, float, complex, str, bytes))
 
 _SHARED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
@@ -89,6 +95,28 @@ def named_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
             if isinstance(tensor, Tensor) and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield (f"{path}.{name}" if path else str(name)), tensor
+
+
+def named_attributes(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor among the modules' other attributes by dotted path, also in lists and dicts."""
+    for path, module in named_modules(network):
+        if not isinstance(module, torch.jit.ScriptModule):
+            for name, value in attributes_of(module).items():
+                if name not in _GROUPS:
+                    yield from _tensors_in(f"{path}.{name}" if path else str(name), value)
+
+
+def _tensors_in(path: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif depth == _DEEPEST:  # a list may contain itself
+        return
+    elif type(value) in {list, tuple}:
+        for index, each in enumerate(value):
+            yield from _tensors_in(f"{path}.{index}", each, depth + 1)
+    elif type(value) is dict:
+        for key, each in value.items():
+            yield from _tensors_in(f"{path}.{key}", each, depth + 1)
 
 
 def state_elements(network: nn.Module) -> int:

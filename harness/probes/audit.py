@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.catalog.structure import copied, named_buffers, parameters
+from harness.catalog.structure import copied, named_attributes, named_buffers, parameters
 from harness.errors import MeasurementError
 from harness.probes.counters.contractions import Contractions
 from harness.probes.counters.operators import (
@@ -254,32 +254,39 @@ def _smooth(shape: tuple[int, ...]) -> Tensor:
 
 
 class _Tables:
-    """What values of a network's buffers say, and copies without values do not."""
+    """What values of a network's tables say, and copies without values do not.
+
+    Tables are buffers and tensors among other attributes, such as attention masks.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        """Look for integer buffers of the same values and for buffers that follow a pattern."""
+        """Look for integer tables of the same values and for tables that follow a pattern."""
         groups: dict[tuple[Any, ...], list[str]] = {}
         self._patterns: dict[str, int] = {}
-        for name, buffer in named_buffers(network):
-            if buffer.device.type != "cpu" or buffer.layout != torch.strided or not buffer.numel():
+        for name, table in _tables(network).items():
+            if table.device.type != "cpu" or table.layout != torch.strided or not table.numel():
                 continue
-            if not buffer.is_floating_point() and not buffer.is_complex():
-                values = (buffer.dtype, buffer.shape, buffer.contiguous().numpy().tobytes())
+            if not table.is_floating_point() and not table.is_complex():
+                values = (table.dtype, table.shape, table.contiguous().numpy().tobytes())
                 groups.setdefault(values, []).append(name)
-            if buffer.numel() >= LEAST_ELEMENTS:
-                self._patterns[name] = numbers_needed(buffer)
+            if table.numel() >= LEAST_ELEMENTS:
+                self._patterns[name] = numbers_needed(table)
         self._alike = [names for names in groups.values() if len(names) > 1]
 
     def provenance(self, audited: nn.Module) -> Provenance:
-        """Follow forwards of a copy of the network, knowing its buffers."""
-        buffers = dict(named_buffers(audited))
-        found = ([buffers[name] for name in names if name in buffers] for names in self._alike)
+        """Follow forwards of a copy of the network, knowing its tables."""
+        tables = _tables(audited)
+        found = ([tables[name] for name in names if name in tables] for names in self._alike)
         return Provenance(
             torch.empty(0),
             [alike for alike in found if alike],
             parameters=parameters(audited),
-            patterns=[(buffers[name], n) for name, n in self._patterns.items() if name in buffers],
+            patterns=[(tables[name], n) for name, n in self._patterns.items() if name in tables],
         )
+
+
+def _tables(network: nn.Module) -> dict[str, Tensor]:
+    return {**dict(named_buffers(network)), **dict(named_attributes(network))}
 
 
 def _elements(constants: Iterable[Constant]) -> int:
