@@ -137,8 +137,8 @@ class TrustDesign(Frozen):
         claim_tolerance: share of trusted time by which a claim may differ, where three standard
             deviations of the null network's time are not more.
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
-        caching_ratio: a cache is suspected where all second times of an input are below this share
-            of all first ones, whatever of the null network's times is taken off either.
+        caching_ratio: a cache is suspected where second times of an input take less than this share
+            of first ones, in the median and for any overhead within the null network's range.
         later_ratio: a cache is also suspected where the later rounds of an image, which show parts
             of it again, take less than this share of its first, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.

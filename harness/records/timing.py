@@ -167,10 +167,11 @@ class Trust(Frozen):
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
-        repeated_ratio: longest time of an input shown again over the shortest of a fresh one, of
-            the input where that is least; None if not tried, or no longer than the null network.
+        repeated_ratio: median time of inputs shown again over that of fresh ones, of the input
+            where that is least; None if not tried, if chance explains it, or where fresh ones take
+            no longer than the null network.
         later_ratio: time of the later rounds of an image over that of its first, the median over
-            images; None for fewer than three images, and where chance explains it.
+            images; None where chance explains how many images begin with a slow round.
         impossible_images: that were reproduced without any error.
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
