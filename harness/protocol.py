@@ -136,6 +136,8 @@ class TrustDesign(Frozen):
             entry's process and half after it, rounded up.
         claim_tolerance: share of trusted time by which a claim may differ, where three standard
             deviations of the null network's time are not more.
+        noise_share: share of trusted time that these three deviations may be, at most; a network
+            of which they are more has no runtime.
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
         caching_ratio: a cache is suspected where second times of an input take less than this share
             of first ones, in the median and for any overhead within the null network's range.
@@ -152,6 +154,7 @@ class TrustDesign(Frozen):
 
     null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
     claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
+    noise_share: Annotated[float, Field(gt=0)] = 0.5
     repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
     later_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -10,9 +10,16 @@ import numpy as np
 from harness.catalog.submissions import precision_notice
 from harness.environment import cpus_available, describe_environment
 from harness.evaluation.noise import noise_notices
-from harness.evaluation.runtimes import images_seconds
+from harness.evaluation.runtimes import OVER_IMAGES, images_seconds
 from harness.evaluation.summary import summarise
-from harness.evaluation.trust import NO_NULL, Finding, account, examine, net_seconds
+from harness.evaluation.trust import (
+    NO_NULL,
+    Finding,
+    account,
+    examine,
+    net_seconds,
+    unmeasurable,
+)
 from harness.protocol import digest_of
 from harness.records import (
     Absent,
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from harness.evaluation.evaluator import Entry, UntimedPass
-    from harness.protocol import Protocol
+    from harness.protocol import Protocol, TrustDesign
     from harness.records import DataIdentity, ImageScore, Replicate, Tier
 
 
@@ -104,7 +111,8 @@ def assemble(
             memory=untimed.memory,
             weights=entry.weights.identity,
             disputed=finding is not None and finding.status == "timing-disputed",
-        ),
+        )
+        | _unmeasured(trust, protocol.trust),
         notices=tuple(_notices(untimed, latency, protocol)),
         log_tail=log_tail if finding else "",
     )
@@ -175,6 +183,17 @@ def _finding(
     if isinstance(trust, Trust) and trust.trusted_seconds is None:
         return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
     return examine(trust, protocol.trust, threads=threads)
+
+
+def _unmeasured(trust: Trust | Absent, design: TrustDesign) -> dict[str, Absent]:
+    """Runtimes that cannot be told from what surrounds a forward."""
+    if isinstance(trust, Absent):
+        return {}
+    images = unmeasurable(trust.trusted_seconds, trust.noise_seconds, design)
+    fixed = unmeasurable(trust.fixed_trusted_seconds, trust.fixed_noise_seconds, design)
+    return (dict.fromkeys(OVER_IMAGES, images) if images else {}) | (
+        {"runtime_fixed": fixed} if fixed else {}
+    )
 
 
 def _notices(

@@ -28,6 +28,10 @@ first image above all: in simulations with such starts and load that comes and g
 honest entries were suspected at 0.01 and less than 1 % at this."""
 MOST_CHANCE_OF_PAIRS = 0.004
 """Of as many fast second rounds by accident: of five pairs all, which happens once in 252 times."""
+DEVIATIONS = 3
+"""Of the null network's times that excuse a claim, and within which nothing is measured."""
+NORMAL_DEVIATIONS = 1.4826
+"""Standard deviation of normal samples over their median absolute deviation."""
 LEAST_MEMORISING_DB = 0.02
 """Less than windows cost honest networks by their edges, however many images there are."""
 
@@ -71,14 +75,13 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
     timed = [(each, samples) for each in latency.replicates for samples in _images(each)]
     if not timed:
         return Absent(kind="skipped", reason="no image was timed")
-    claimed, trusted, tolerance = _agreement(timed, design)
+    claimed, trusted, noise = _agreement(timed)
     fixed = _agreement(
         [
             (each, each.fixed)
             for each in latency.replicates
             if isinstance(each.fixed, LatencySamples)
-        ],
-        design,
+        ]
     )
     every = [samples for each in latency.replicates for samples in _inputs(each)]
     scores = [(each.input_name, each.variants) for each in every if each.variants is not None]
@@ -90,10 +93,12 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
     return Trust(
         claimed_seconds=claimed or 0.0,
         trusted_seconds=trusted,
-        tolerance_seconds=tolerance,
+        tolerance_seconds=_tolerance(trusted, noise, design),
+        noise_seconds=noise,
         fixed_claimed_seconds=fixed[0],
         fixed_trusted_seconds=fixed[1],
-        fixed_tolerance_seconds=fixed[2],
+        fixed_tolerance_seconds=_tolerance(fixed[1], fixed[2], design),
+        fixed_noise_seconds=fixed[2],
         repeated_ratio=_repeated_ratio(latency, design),
         later_ratio=_later_ratio(timed, design),
         impossible_images=len({name for name, score in scores if score.impossible}),
@@ -119,18 +124,47 @@ def examine(trust: Trust | Absent, design: TrustDesign, *, threads: int) -> Find
     return next((found for rule in RULES if (found := rule(trust, design, threads))), None)
 
 
+def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign) -> Absent | None:
+    """Why a trusted time says nothing, or None.
+
+    Args:
+        trusted: seconds, as of ``Trust``; None says nothing of its own.
+        noise: standard deviation of the null network's times, seconds.
+        design: the largest share of trusted time that noise may be.
+    """
+    if trusted is None or noise is None:
+        return None
+    spread = DEVIATIONS * noise
+    if trusted > 0 and spread <= design.noise_share * trusted:
+        return None
+    return Absent(
+        kind="unavailable",
+        reason=f"trusted time is {trusted * 1e3:.3g} ms beside a network that does nothing, whose "
+        f"own time varies by {spread * 1e3:.3g} ms, so the difference cannot be measured",
+        advice="Raise the input size, measure on larger images, or use a quieter machine.",
+    )
+
+
 def _agreement(
-    timed: Sequence[tuple[Replicate, LatencySamples]], design: TrustDesign
+    timed: Sequence[tuple[Replicate, LatencySamples]],
 ) -> tuple[float | None, float | None, float | None]:
-    """Seconds as claimed and as trusted, means of medians, and by how much they may differ."""
+    """Seconds as claimed and as trusted, means of medians, and the null network's deviation."""
     if not timed:
         return None, None, None
     claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
     if not all(_null(each, samples.lr_size) for each, samples in timed):
         return claimed, None, None
     trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
-    noise = _mean(_noise(_null(each, samples.lr_size) or ()) for each, samples in timed)
-    return claimed, trusted, max(design.claim_tolerance * abs(trusted), 3 * noise)
+    noise = _mean(_deviation(_null(each, samples.lr_size) or ()) for each, samples in timed)
+    return claimed, trusted, noise
+
+
+def _tolerance(trusted: float | None, noise: float | None, design: TrustDesign) -> float | None:
+    """By how many seconds a claim may differ from trusted time."""
+    if trusted is None or noise is None:
+        return None
+    excused = min(DEVIATIONS * noise, design.noise_share * max(0.0, trusted))
+    return max(design.claim_tolerance * abs(trusted), excused)
 
 
 def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
@@ -191,25 +225,34 @@ def _hidden_work(trust: Trust, design: TrustDesign, threads: int) -> Finding | N
     return None
 
 
-def _disputed(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | None:
+def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
     accounts = (
-        ("", trust.claimed_seconds, trust.trusted_seconds, trust.tolerance_seconds),
+        (
+            "",
+            trust.claimed_seconds,
+            trust.trusted_seconds,
+            trust.tolerance_seconds,
+            trust.noise_seconds,
+        ),
         (
             " at the fixed input",
             trust.fixed_claimed_seconds,
             trust.fixed_trusted_seconds,
             trust.fixed_tolerance_seconds,
+            trust.fixed_noise_seconds,
         ),
     )
-    for where, claimed, trusted, tolerance in accounts:
+    for where, claimed, trusted, tolerance, noise in accounts:
         if claimed is None or trusted is None or tolerance is None:
+            continue
+        if unmeasurable(trusted, noise, design):
             continue
         if abs(claimed - trusted) > tolerance:
             return Finding(
                 "timing-disputed",
                 f"the worker says {claimed * 1e3:.3g} ms{where}, the evaluator "
                 f"{trusted * 1e3:.3g} ms, and they may differ by {tolerance * 1e3:.3g} ms",
-                "Its runtime here is the evaluator's. Run again on a quiet machine before "
+                "Its runtime here is the larger of both. Run again on a quiet machine before "
                 "accusing anyone.",
             )
     return None
@@ -315,8 +358,10 @@ def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> flo
     return float(summed[count:].sum())
 
 
-def _noise(seconds: Sequence[float]) -> float:
-    return float(np.std(seconds, ddof=1)) if len(seconds) > 1 else 0.0
+def _deviation(seconds: Sequence[float]) -> float:
+    """Standard deviation of normal samples by the median absolute deviation: robust."""
+    values = np.asarray(seconds, dtype=np.float64)
+    return NORMAL_DEVIATIONS * float(np.median(np.abs(values - np.median(values))))
 
 
 def _mean(values: Iterator[float]) -> float:

@@ -159,6 +159,8 @@ def check(record: RunRecord, row: dict[str, Any]) -> None:
         assert (psnr > GATE_DB) is (row["quality"] == "good")
     if "notice" in row:
         assert row["notice"] in {notice.code for notice in record.notices}
+    if row.get("runtime") == "absent":
+        assert record.measured("runtime_images") is None
 
 
 def test_a_cheat_has_its_status(
@@ -184,16 +186,14 @@ def test_an_honest_network_is_not_accused(
     check(record, control_attack)
 
 
-def test_a_disputed_time_is_replaced_by_the_evaluator_s(records: dict[str, RunRecord]) -> None:
-    lying, honest = records["patched_answer"], records["honest"]
-    trusted = lying.measured("runtime_trusted")
-    assert trusted is not None
-    assert lying.measured("runtime_images") == trusted
+def test_a_disputed_time_is_replaced_by_the_larger_one(records: dict[str, RunRecord]) -> None:
+    lying = records["patched_answer"]
     assert isinstance(lying.trust, Trust)
-    assert lying.trust.claimed_seconds < 1e-5 < trusted
-    assert isinstance(honest.trust, Trust)
-    # It does 30 of 100 rounds of the same work, so that the lie gained it nothing.
-    assert trusted > 0.15 * honest.trust.claimed_seconds
+    assert lying.trust.claimed_seconds < 1e-5
+    # What it gained by the lie is nothing: its runtime is the evaluator's, or none at all.
+    runtime = lying.measured("runtime_images")
+    assert runtime == lying.measured("runtime_trusted")
+    assert runtime is None or runtime > lying.trust.claimed_seconds
 
 
 @pytest.mark.parametrize("fallback", FALLBACKS)

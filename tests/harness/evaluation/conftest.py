@@ -40,6 +40,7 @@ def quick() -> Protocol:
         # their own.
         trust=TrustDesign(
             claim_tolerance=1e6,
+            noise_share=1e9,
             caching_ratio=1e-9,
             later_ratio=1e-9,
             memorising_db=1e3,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.evaluation.trust import account, examine, net_seconds
+from harness.evaluation.trust import account, examine, net_seconds, unmeasurable
 from harness.protocol import TrustDesign
 from harness.records import (
     Absent,
@@ -119,11 +119,55 @@ def test_the_account_is_the_mean_over_images_and_processes_of_medians() -> None:
 
 
 def test_the_tolerance_is_three_percent_or_three_deviations_of_the_null_network() -> None:
-    deviations = [stats.tstd(NULL[size]) for size in (SMALL, LARGE)]
+    deviations = [stats.median_abs_deviation(NULL[size], scale="normal") for size in (SMALL, LARGE)]
     found = trust_of()
-    assert found.tolerance_seconds == pytest.approx(3 * np.mean(deviations))
+    assert found.noise_seconds == pytest.approx(np.mean(deviations), rel=1e-4)
+    assert found.tolerance_seconds == pytest.approx(3 * np.mean(deviations), rel=1e-4)
     generous = TrustDesign(claim_tolerance=0.2)
     assert trust_of(design=generous).tolerance_seconds == pytest.approx(0.2 * 0.1)
+
+
+def test_an_outlier_of_the_null_network_excuses_nothing() -> None:
+    def tolerance(null: tuple[float, ...]) -> float | None:
+        samples = tuple(NullSamples(lr_size=size, delivered_seconds=null) for size in NULL)
+        return trust_of(replicate(null=samples)).tolerance_seconds
+
+    steady = (0.010, 0.011, 0.012, 0.013, 0.014)
+    assert tolerance((*steady[:4], 9.0)) == tolerance(steady)
+
+
+def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most() -> None:
+    null = (0.010, 0.012, 0.060, 0.110, 0.112)
+    wide = tuple(NullSamples(lr_size=size, delivered_seconds=null) for size in NULL)
+    found = trust_of(replicate(null=wide))
+    assert found.trusted_seconds is not None
+    # Three deviations are 222 ms.
+    expected = max(0, DESIGN.noise_share * found.trusted_seconds)
+    assert found.tolerance_seconds == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "noise", "measured"),
+    [
+        (0.1, 0.0166, True),  # 3 * 16.6 = 49.8 of 50 ms
+        (0.1, 0.0167, False),
+        (-0.0028, 0.0019, False),
+        (0.0, 0.0, False),
+    ],
+)
+def test_a_time_within_the_null_network_s_noise_is_no_time(
+    trusted: float, noise: float, *, measured: bool
+) -> None:
+    found = unmeasurable(trusted, noise, DESIGN)
+    assert (found is None) is measured
+    # Nothing that cannot be measured is disputed.
+    disputed = status(
+        claimed_seconds=1e-7, trusted_seconds=trusted, tolerance_seconds=0.0, noise_seconds=noise
+    )
+    assert disputed == ("timing-disputed" if measured else None)
+    if found is not None:
+        assert found.kind == "unavailable"
+        assert f"{trusted * 1e3:.3g} ms" in found.reason
 
 
 def test_a_size_without_a_null_network_leaves_no_trusted_time() -> None:

@@ -248,7 +248,7 @@ def test_disputed_timing_is_ranked_and_noted(make_record: MakeRecord) -> None:
         ("b", "timing-disputed"),
         ("a", "ok"),
     ]
-    assert any("the runtime is the evaluator's: b." in note for note in board.notes)
+    assert any("the runtime is the larger of both: b." in note for note in board.notes)
 
 
 def test_an_older_run_that_is_ranked_is_shown_with_a_notice(make_record: MakeRecord) -> None:
