@@ -257,7 +257,7 @@ class InputTimer:
 
             rounds = time_rounds(forward, design)
             busy = _share(cpu, session.cpu_seconds(), time.perf_counter() - start)
-            preparations = [each.claimed_preparation for each in showing.deliveries]
+            preparations = [each.preparation_seconds for each in showing.deliveries]
             return showing, LatencySamples(
                 input_name=name,
                 lr_size=size,

@@ -6,12 +6,13 @@ import contextlib
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
 from harness.errors import MeasurementError
+from harness.imaging.resize import upscale
 from harness.isolation.account import impossible
 from harness.isolation.channel import (
     MAX_PAYLOAD_BYTES,
@@ -117,6 +118,8 @@ class WorkerSession:
         self.limits = limits
         self.timeout_seconds = timeout_seconds
         self._scale = 1
+        self._input: Literal["lr", "bicubic-hr"] = "lr"
+        self._enlarges = False
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -193,7 +196,8 @@ class WorkerSession:
         Raises:
             WorkerError: like every request here.
         """
-        self._scale = scale
+        self._scale, self._input = scale, descriptor.input
+        self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
         return self._load(Load, descriptor, scale, weights, protocol)
 
     def load_baseline(
@@ -269,7 +273,8 @@ class WorkerSession:
         Returns:
             (scale*h, scale*w, 3) RGB uint8, the evaluator's own copy.
         """
-        self._reveal(lr)
+        self._poison(self._sr_size(lr))
+        self._areas.reveal(lr, self._enlarged(lr))
         self._ask(Upscale(input_name=name, lr_size=_size(lr)), Upscaled)
         return self._areas.take(self._sr_size(lr))
 
@@ -278,6 +283,8 @@ class WorkerSession:
 
         The clock starts before the worker can know the pixels and stops when they are copied
         out of its reach: what it writes later is too late, and what it computes later is timed.
+        Where a network takes the LR image enlarged, or gives luma only, it is enlarged here, before
+        the clock starts: nobody can gain by not doing so.
 
         Args:
             lr: (h, w, 3) RGB uint8.
@@ -286,8 +293,13 @@ class WorkerSession:
         request = Forward(sequence=self._sequence, lr_size=_size(lr))
         size = self._sr_size(lr)
         self._poison(size)
+        enlarged, preparation = None, None
+        if self._enlarges:
+            begun = time.perf_counter()
+            enlarged = self._enlarged(lr)
+            preparation = time.perf_counter() - begun if self._input == "bicubic-hr" else None
         start = time.perf_counter()
-        self._reveal(lr, poison=False)
+        self._areas.reveal(lr, enlarged)
         done = self._ask(request, Done)[0]
         sr = self._areas.take(size)
         seconds = time.perf_counter() - start
@@ -295,7 +307,7 @@ class WorkerSession:
             said = f"forward {self._sequence} was answered as {done.sequence}"
             raise self._gone("protocol", said)
         self._receive(request, Settled)
-        return Delivery(sr, seconds, done.seconds, done.preparation_seconds)
+        return Delivery(sr, seconds, done.seconds, preparation)
 
     def convert_weights(
         self,
@@ -328,10 +340,9 @@ class WorkerSession:
             message = f"an SR image of {size[0]}x{size[1]} is too large to be delivered: {error}"
             raise MeasurementError(message, advice="Measure on smaller images.") from None
 
-    def _reveal(self, lr: Pixels, *, poison: bool = True) -> None:
-        if poison:
-            self._poison(self._sr_size(lr))
-        self._areas.reveal(lr)
+    def _enlarged(self, lr: Pixels) -> Pixels | None:
+        """The LR image by bicubic in SR size, for networks that need it."""
+        return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
     def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
         try:

@@ -159,7 +159,7 @@ def notes_on(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _dispute_notes(records: Sequence[RunRecord]) -> list[str]:
-    """Whose runtime is the the larger of two accounts that disagree."""
+    """Whose runtime is the larger of two accounts that disagree."""
     names = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if not names:
         return []

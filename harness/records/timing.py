@@ -83,8 +83,8 @@ class LatencySamples(Frozen):
             the LR pixels to its own copy of all SR pixels as uint8.
         repeated_seconds: the same clock's, of pairs of rounds made afterwards, the second of which
             showed the first one's input again; empty where that was not tried.
-        preparation_seconds: times of enlarging the LR image by bicubic, as the worker claims
-            them, for networks that take it enlarged; empty for others.
+        preparation_seconds: times of enlarging the LR image by bicubic, which the evaluator does
+            before each round, for networks that take it enlarged; empty for others.
         stopped_by: what ended the rounds.
         conditions: of the machine meanwhile.
         output_sha256: of the SR pixels that were delivered in a timed round for the image

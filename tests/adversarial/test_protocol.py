@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.catalog.networks import resolve_weights
+from harness.imaging.resize import upscale
 from harness.isolation.failure import WorkerError
 from harness.isolation.log import LOG_BYTES
 from harness.isolation.pixels import POISON
@@ -30,13 +31,16 @@ WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
 
 
 @pytest.fixture(scope="module")
-def attacker(submissions: Any) -> Callable[[str], ModelDescriptor]:
+def attacker(submissions: Any, attack_table: dict[str, Any]) -> Callable[[str], ModelDescriptor]:
     """The submission of an attack."""
+    rows = {row["name"]: row for kind in ("session", "delivery") for row in attack_table[kind]}
 
     def make(name: str) -> ModelDescriptor:
         entry = f"cheat-{name}"
+        row = rows.get(name, {})
+        fields = {"weights": None} if row.get("weights") == "none" else {}
         if not (submissions.folder / entry).exists():
-            submissions.add(name)
+            submissions.add(name, model=row.get("model", {}), **fields)
         found: ModelDescriptor = submissions.register().get(entry)
         return found
 
@@ -116,7 +120,10 @@ def test_an_attack_changes_nothing_of_what_is_scored(
     with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
         load(session, entry, small)
         delivery = session.forward(LR)
+        if delivery_attack.get("request_again"):
+            delivery = session.forward(LR)
     expected = {"honest": honest, "zeros": 0 * honest, "poison": 0 * honest + POISON}
+    expected["bicubic"] = upscale(LR, SCALE, border="mirror")
     assert np.array_equal(delivery.sr, expected[delivery_attack["delivers"]])
     assert delivery_attack.get("log", "") in session.log_tail
     assert len(session.log_tail) <= LOG_BYTES

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.errors import MeasurementError
+from harness.imaging.resize import upscale
 from harness.isolation import session as session_module
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.failure import WorkerError
@@ -22,6 +23,8 @@ from harness.isolation.session import MOST_TIMEOUTS, WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from harness.imaging.resize import Border
 
     Script = Callable[["Peer"], None]
 
@@ -142,6 +145,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.mark.parametrize(
+    ("given", "prepared"), [("bicubic-hr", True), ("lr", False)], ids=["enlarged", "luma"]
+)
+def test_the_evaluator_enlarges_before_the_clock_starts(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, given: Any, *, prepared: bool
+) -> None:
+    def slowly(lr: np.ndarray, scale: int, *, border: Border) -> np.ndarray:
+        clock.now += 7
+        return upscale(lr, scale, border=border)
+
+    monkeypatch.setattr(session_module, "upscale", slowly)
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        expected = upscale(LR, 2, border="mirror")
+        assert np.array_equal(peer.areas.enlarged((5, 7), 2), expected)
+        assert np.array_equal(peer.areas.lr((5, 7)), LR)
+        clock.now += 0.5
+        peer.deliver()
+        peer.say(done(1), SETTLED)
+
+    with asked(script) as session:
+        session._enlarges, session._input = True, given
+        delivery = begin(session).forward(LR)
+    assert delivery.seconds == 0.5
+    assert delivery.preparation_seconds == (7 if prepared else None)
+
+
 def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -> None:
     def script(peer: Peer) -> None:
         assert peer.hear() == {"command": "forward", "sequence": 1, "lr_size": [5, 7]}
@@ -150,7 +181,7 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
         assert (peer.areas.take((10, 14)) == POISON).all()
         clock.now += 0.5
         peer.deliver()
-        peer.say(done(1, preparation_seconds=0.25))
+        peer.say(done(1))
         assert clock.read_twice.wait(10)
         clock.now += 4  # what comes after delivery is not timed
         peer.areas.deliver(255 - SR)  # nor scored
@@ -161,7 +192,7 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
     assert np.array_equal(delivery.sr, SR)
     assert delivery.seconds == 0.5
     assert delivery.claimed_seconds == 0.001
-    assert delivery.claimed_preparation == 0.25
+    assert delivery.preparation_seconds is None
     assert delivery.without_pixels().sr.size == 0
     assert delivery.without_pixels().seconds == delivery.seconds
 
