@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Entry, Step, UntimedPass
     from harness.evaluation.timing import Plan
+    from harness.evaluation.untimed_windows import TimedWindow
     from harness.isolation.messages import Ready
     from harness.records import Conditions, ImageScore, NullSamples
 
@@ -33,11 +34,13 @@ class TimedPass:
         replicate: the times.
         log_tail: last of what the worker printed.
         rescored: scores of timed SR images that are not those that were scored untimed.
+        windows: variants that were timed and can be compared with untimed ones; not stored.
     """
 
     replicate: Replicate
     log_tail: str
     rescored: tuple[ImageScore, ...] = ()
+    windows: tuple[TimedWindow, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -79,6 +82,7 @@ def time_replicate(
     fixed: LatencySamples | Absent = NOT_REACHED
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
     rescored: tuple[ImageScore, ...] = ()
+    windows: tuple[TimedWindow, ...] = ()
     with plan.wall.worker(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
@@ -109,7 +113,7 @@ def time_replicate(
                 except MeasurementError as failure:
                     images = failed(failure)
             conditions = timer.conditions()
-            rescored = tuple(timer.rescored)
+            rescored, windows = tuple(timer.rescored), tuple(timer.windows)
     return TimedPass(
         Replicate(
             index=index,
@@ -123,6 +127,7 @@ def time_replicate(
         ),
         session.log_tail,
         rescored,
+        windows,
     )
 
 

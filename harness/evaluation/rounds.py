@@ -19,6 +19,7 @@ from harness.evaluation.null_times import NullTimes
 from harness.evaluation.refusal import Refusal
 from harness.evaluation.replicate import time_replicate
 from harness.evaluation.timing import Plan
+from harness.evaluation.untimed_windows import compare_untimed
 from harness.imaging.codecs import read_size
 from harness.records import Absent, Latency, Notice
 from harness.store import record_id
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from harness.isolation.wall import Wall
     from harness.records import DataIdentity, RunRecord
 
-TIMED_STEPS_BESIDE_IMAGES = 3
-"""Load, fixed input, null network."""
+TIMED_STEPS_BESIDE_IMAGES = 4
+"""Load, fixed input, null network, untimed windows."""
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
@@ -201,6 +202,7 @@ class Rounds:
             on_step=on_step,
         )
         found = null.around(progress.entry, timed_pass, on_step)
+        found = compare_untimed(progress.entry, self._pairs, plan, found, on_step)
         timed = Timed(found, time.monotonic() - start, self._sitting)
         progress.add(timed)
         self._journal.keep_timed(progress.fingerprint, timed)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.evaluation.untimed_windows import TimedWindow
 from harness.evaluation.variants import CLEAN, OFFSET_SHARE, draw_variants, draw_window
 from harness.imaging.codecs import pixel_digest
 from harness.imaging.quality import psnr, score_image
@@ -132,6 +133,7 @@ class InputTimer:
 
     Attributes:
         rescored: scores of timed SR images that are not the known ones.
+        windows: one variant of each image that was scored.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class InputTimer:
         self.index = index
         self.known = known
         self.rescored: list[ImageScore] = []
+        self.windows: list[TimedWindow] = []
         self.clock: ClockName = "monotonic" if plan.protocol.device == "cpu" else "cuda-event"
         self.monitor: Monitor = watch(ready.cpus, ready.gpu_uuid, self._own_seconds)
         self.begun = self.monitor.read()
@@ -211,6 +214,10 @@ class InputTimer:
                 hr = pairs.read_hr(number)
                 variants = [(shown[n], showing.deliveries[n].sr) for n in sorted(showing.kept)]
                 scores = _compare(sr, hr, variants, scale=pairs.scale) if variants else None
+                if variants:
+                    variant, theirs = variants[keeping.randrange(len(variants))]
+                    whole = psnr(theirs, variant.of_hr(hr, pairs.scale), 0)
+                    self.windows.append(TimedWindow(number, variant, whole))
                 if scores is not None and np.array_equal(sr, hr):
                     enlarged = upscale(lr, pairs.scale, border="mirror")
                     impossible = not np.array_equal(np.rint(enlarged).clip(0, 255), hr)
@@ -220,7 +227,13 @@ class InputTimer:
                     self.rescored.append(
                         score_image(sr, hr, scale=pairs.scale, definition=definition, image=name)
                     )
-            return samples.model_copy(update={"output_sha256": digest, "variants": scores})
+            return samples.model_copy(
+                update={
+                    "output_sha256": digest,
+                    "variants": scores,
+                    "clean_round": (clean, self.plan.design.min_rounds),
+                }
+            )
 
         return self._time(name, size, begin, repeat=number == 0, finish=finish)
 

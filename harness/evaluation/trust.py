@@ -35,6 +35,9 @@ NORMAL_DEVIATIONS = 1.4826
 LEAST_MEMORISING_DB = 0.02
 """Less than windows cost honest networks by their edges, however many images there are."""
 
+MOST_CLEAN_RATIO = 1.1
+"""Images have the size of their variants, and cost honest networks what these cost."""
+
 NO_NULL = Absent(
     kind="failed",
     reason="the null network was not timed, so there is no trusted time",
@@ -83,6 +86,13 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
             if isinstance(each.fixed, LatencySamples)
         ]
     )
+    windows = [
+        (variants.window_psnr_rgb, variants.untimed_psnr_rgb)
+        for _, samples in timed
+        if (variants := samples.variants)
+        and variants.window_psnr_rgb is not None
+        and variants.untimed_psnr_rgb is not None
+    ]
     every = [samples for each in latency.replicates for samples in _inputs(each)]
     scores = [(each.input_name, each.variants) for each in every if each.variants is not None]
     known = [
@@ -105,6 +115,9 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
         clean_psnr_rgb=_mean_known([clean for clean, _ in known]),
         variant_psnr_rgb=_mean_known([varied for _, varied in known]),
         variant_images=len({name for name, score in scores if score.variant_psnr_rgb is not None}),
+        window_psnr_rgb=_mean_known([then for then, _ in windows]),
+        untimed_psnr_rgb=_mean_known([again for _, again in windows]),
+        clean_ratio=_clean_ratio(timed),
         # A hypervisor that takes a CPU from a worker's last instant lets it look busy, once.
         idle_cpus=_median_known([samples.idle_cpus for samples in every]),
         forward_cpus=max(_known([samples.forward_cpus for samples in every]), default=None),
@@ -193,6 +206,29 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | N
     )
 
 
+def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | None:
+    """Less is done in timed rounds than on images, or than when nothing is timed."""
+    timed, untimed = trust.window_psnr_rgb, trust.untimed_psnr_rgb
+    if timed is not None and untimed is not None and untimed - timed > LEAST_MEMORISING_DB:
+        said = (
+            f"PSNR of flipped and shifted windows, edges included, is {timed:.2f} dB as they were "
+            f"timed and {untimed:.2f} dB as the same ones were upscaled untimed"
+        )
+    elif trust.clean_ratio is not None and trust.clean_ratio > MOST_CLEAN_RATIO:
+        said = (
+            f"images took {trust.clean_ratio:.2f} times as long as flipped and shifted windows of "
+            "them, in rounds that were drawn by chance"
+        )
+    else:
+        return None
+    return Finding(
+        "suspect-memorising",
+        said,
+        "Look for forwards that do less on flipped and shifted windows than on images, or at "
+        "their edges.",
+    )
+
+
 def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
     ratio, later = trust.repeated_ratio, trust.later_ratio
     if ratio is not None and ratio < design.caching_ratio:
@@ -260,6 +296,7 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
 
 RULES: tuple[Callable[[Trust, TrustDesign, int], Finding | None], ...] = (
     _memorising,
+    _sparing,
     _caching,
     _hidden_work,
     _disputed,
@@ -346,6 +383,29 @@ def _later_ratio(
             chances.append(np.array((1 - share, share)))
             begun_slow += slow[0]
     if begun_slow < FEWEST_IMAGES or _chance(chances, begun_slow) > MOST_CHANCE:
+        return None
+    return float(np.median(ratios))
+
+
+def _clean_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
+    """Median over images of the net time of an image itself over that of its variants.
+
+    The round that shows the image is drawn by chance among the first ones, so that it is as likely
+    as any of them to be the slowest, the second slowest and so on, whatever load does. None where
+    chance explains how slow these rounds are among the others.
+    """
+    ratios, chances, faster = [], [], 0
+    for replicate, samples in timed:
+        net = net_seconds(replicate, samples)
+        if samples.clean_round is None:
+            continue
+        clean, count = samples.clean_round
+        others = [seconds for number, seconds in enumerate(net[:count]) if number != clean]
+        if clean < len(net) and others and (usual := float(np.median(others))) > 0:
+            ratios.append(max(0.0, net[clean]) / usual)
+            chances.append(np.full(len(others) + 1, 1 / (len(others) + 1)))
+            faster += sum(seconds < net[clean] for seconds in others)
+    if not ratios or _chance(chances, faster) > MOST_CHANCE:
         return None
     return float(np.median(ratios))
 

@@ -54,12 +54,17 @@ class VariantScores(Frozen):
             the variant shows of it, dB; None where one of them has no error.
         variant_psnr_rgb: of the variants' SR on these pixels, likewise.
         impossible: SR is HR without any error, although the LR image does not hold all of it.
+        window_psnr_rgb: of the whole SR of one of these variants, edges and what it shows of the
+            mirrored image included, dB; None if not tried or without error.
+        untimed_psnr_rgb: of the same variant upscaled again, untimed, in another process, likewise.
     """
 
     rounds: Count
     clean_psnr_rgb: float | None
     variant_psnr_rgb: float | None
     impossible: bool = False
+    window_psnr_rgb: float | None = None
+    untimed_psnr_rgb: float | None = None
 
 
 class LatencySamples(Frozen):
@@ -90,6 +95,8 @@ class LatencySamples(Frozen):
         output_sha256: of the SR pixels that were delivered in a timed round for the image
             itself, uint8 (H, W, 3) RGB; None for the fixed input.
         variants: what variants of the image scored beside it; None where they were not.
+        clean_round: number of the round that showed the image itself, from 0, and of how many first
+            rounds it was drawn; None for the fixed input.
         forward_cpus: CPU time that the worker took within the rounds, per second of them; None
             where the system does not tell.
         idle_cpus: CPU time that it took per second while nothing was asked of it, likewise.
@@ -109,6 +116,7 @@ class LatencySamples(Frozen):
     conditions: Conditions | None = None
     output_sha256: Sha256 | None = None
     variants: VariantScores | None = None
+    clean_round: tuple[Count, Count] | None = None
     forward_cpus: Share | None = None
     idle_cpus: Share | None = None
 
@@ -179,6 +187,10 @@ class Trust(Frozen):
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
         variant_images: images that both means are over.
+        window_psnr_rgb: mean over images of ``VariantScores.window_psnr_rgb``, dB, or None.
+        untimed_psnr_rgb: likewise of the same windows when nothing was timed.
+        clean_ratio: time of an image itself over that of its variants, the median over images; None
+            where chance explains that images took longer.
         idle_cpus: median of ``LatencySamples.idle_cpus``, or None.
         forward_cpus: largest of ``LatencySamples.forward_cpus``, or None.
     """
@@ -197,6 +209,9 @@ class Trust(Frozen):
     clean_psnr_rgb: float | None = None
     variant_psnr_rgb: float | None = None
     variant_images: Count = 0
+    window_psnr_rgb: float | None = None
+    untimed_psnr_rgb: float | None = None
+    clean_ratio: Share | None = None
     idle_cpus: Share | None = None
     forward_cpus: Share | None = None
 

@@ -44,6 +44,7 @@ def quick() -> Protocol:
             caching_ratio=1e-9,
             later_ratio=1e-9,
             memorising_db=1e3,
+            scored_variants=0,
             idle_cpus=1e6,
             extra_cpus=1e6,
         ),

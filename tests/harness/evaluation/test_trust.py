@@ -406,6 +406,67 @@ def test_the_busiest_forward_counts_and_the_usual_rest() -> None:
     assert (trust_of().idle_cpus, trust_of().forward_cpus) == (None, None)
 
 
+def windows(timed: float | None, untimed: float | None) -> VariantScores:
+    return VariantScores(
+        rounds=3,
+        clean_psnr_rgb=30.0,
+        variant_psnr_rgb=30.0,
+        window_psnr_rgb=timed,
+        untimed_psnr_rgb=untimed,
+    )
+
+
+def test_windows_that_score_better_untimed_were_not_all_computed() -> None:
+    def verdict(*pairs: tuple[float | None, float | None]) -> str | None:
+        images = [samples(str(n), variants=windows(*pair)) for n, pair in enumerate(pairs)]
+        found = examine(trust_of(replicate(*images)), DESIGN, threads=1)
+        return None if found is None else found.status
+
+    assert verdict((28.0, 28.1), (31.0, 31.0)) == "suspect-memorising"
+    assert verdict((28.0, 28.01), (31.0, 31.02)) is None
+    assert verdict((28.1, 28.0), (31.0, 31.0)) is None
+    # What has no error, or was not tried, says nothing.
+    assert verdict((None, 40.0), (None, None)) is None
+
+
+def test_images_that_take_longer_than_their_windows_are_suspect() -> None:
+    # Slowest of six in four images once in 1296 times, in three once in 216.
+    def found(names: str, clean: float = 0.15) -> Trust:
+        delivered = (0.112, 0.113, 0.012 + clean, 0.111, 0.112, 0.114, *[0.2] * 3)
+        return trust_of(
+            replicate(*(samples(n, delivered_seconds=delivered, clean_round=(2, 6)) for n in names))
+        )
+
+    # Later rounds than those among which it was drawn do not count, however slow.
+    assert found("abcd").clean_ratio == pytest.approx(0.15 / 0.1)
+    finding = examine(found("abcd"), DESIGN, threads=1)
+    assert finding is not None
+    assert finding.status == "suspect-memorising"
+    assert "1.50 times" in finding.cause
+    assert found("abc").clean_ratio is None
+    # Within what the copying of images may cost.
+    assert examine(found("abcd", clean=0.105), DESIGN, threads=1) is None
+
+
+@pytest.mark.parametrize("kind", ["spikes", "on-off", "wandering", "drift"])
+def test_a_round_drawn_by_chance_is_never_slower_by_load(kind: str) -> None:
+    rng, tries, rounds = np.random.default_rng(8), 300, 6
+    suspected = 0
+    for _ in range(tries):
+        seconds = 0.15 * loaded(rng, kind, 5 * rounds).reshape(5, rounds)
+        images = [
+            samples(
+                str(number),
+                delivered_seconds=tuple(row + 0.012),
+                clean_round=(int(rng.integers(rounds)), rounds),
+            )
+            for number, row in enumerate(seconds)
+        ]
+        ratio = trust_of(replicate(*images)).clean_ratio
+        suspected += ratio is not None and ratio > 1.1
+    assert suspected < 0.01 * tries
+
+
 def test_an_honest_entry_is_left_alone() -> None:
     assert status() is None
     bare: dict[str, Any] = dict.fromkeys(
