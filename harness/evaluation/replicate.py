@@ -133,7 +133,10 @@ def time_replicate(
 
 def _require_same_code(ready: Ready, untimed: UntimedPass) -> None:
     if untimed.ready is None or ready.code_sha256 != untimed.ready.code_sha256:
-        raise MeasurementError(
-            "load-error: the network's code changed during the run",
+        # The worker's own account: it must not pass for a failure of the machine.
+        raise WorkerError(
+            "load-error",
+            "the network's code changed during the run",
             advice="Run again and leave its files alone.",
+            fatal=False,
         )

@@ -245,7 +245,7 @@ class Rounds:
     def _record(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
         try:
             return self._assembled(progress, untimed)
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
             entry, tier = progress.entry, self._wall.sandbox.tier
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")

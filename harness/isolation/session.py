@@ -13,7 +13,12 @@ from pydantic import ValidationError
 from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
 from harness.errors import MeasurementError
 from harness.imaging.resize import upscale
-from harness.isolation.account import impossible
+from harness.isolation.account import (
+    blames_machine,
+    impossible,
+    impossible_counts,
+    impossible_memory,
+)
 from harness.isolation.channel import (
     MAX_PAYLOAD_BYTES,
     Channel,
@@ -93,6 +98,7 @@ DEFAULT_TIMEOUT_SECONDS = 900.0
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0
+UNOWNED = "its answer to {} has a failure without a kind, as only the harness may have"
 
 
 class WorkerSession:
@@ -120,6 +126,7 @@ class WorkerSession:
         self._scale = 1
         self._input: Literal["lr", "bicubic-hr"] = "lr"
         self._enlarges = False
+        self._protocol: Protocol | None = None
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -227,6 +234,7 @@ class WorkerSession:
             protocol=protocol,
         )
         ready = self._ask(asked, Ready)[0]
+        self._protocol = protocol
         untrue = impossible(ready, protocol)
         if untrue is not None:
             raise self._gone("protocol", f"its account of its {untrue} cannot be true")
@@ -253,7 +261,10 @@ class WorkerSession:
 
     def count_complexity(self) -> Complexity:
         """Complexity of the loaded network."""
-        return self._ask(CountComplexity(), Counted)[0].complexity
+        complexity = self._ask(CountComplexity(), Counted)[0].complexity
+        if self._protocol is not None:
+            self._require_possible(impossible_counts(complexity, self._protocol))
+        return complexity
 
     def measure_blocks(self, depth: int) -> tuple[Block, ...]:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
@@ -262,6 +273,10 @@ class WorkerSession:
             return BLOCKS.validate_json(content)
         except ValidationError as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
+
+    def _require_possible(self, untrue: str | None) -> None:
+        if untrue is not None:
+            raise self._gone("protocol", untrue)
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
         """SR of one image, untimed.
@@ -326,9 +341,14 @@ class WorkerSession:
         """Device memory of all images upscaled since loading."""
         _, content = self._ask(ReadMemory(), MemoryRead)
         try:
-            return MEMORY.validate_json(content)
+            memory = MEMORY.validate_json(content)
         except ValidationError as error:
             raise self._gone("protocol", f"no account of memory: {error}") from error
+        if blames_machine(memory):
+            raise self._gone("protocol", UNOWNED.format("read-memory"))
+        if self._protocol is not None:
+            self._require_possible(impossible_memory(memory, self._protocol))
+        return memory
 
     def _sr_size(self, lr: Pixels) -> tuple[int, int]:
         return lr.shape[0] * self._scale, lr.shape[1] * self._scale
@@ -375,6 +395,8 @@ class WorkerSession:
             raise WorkerError(reply.kind, printable(reply.message), advice=advice, fatal=False)
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
+        if blames_machine(reply):
+            raise self._gone("protocol", UNOWNED.format(request.command))
         return reply, content
 
     def _next_reply(self, latest: float, most_payload: int) -> tuple[Reply, bytes]:

@@ -72,6 +72,7 @@ def provoke(
     requests: dict[str, Callable[[], object]] = {
         "load": lambda: load(session, entry, protocol),
         "count": session.count_complexity,
+        "memory": lambda: (session.upscale(LR, "image"), session.read_memory()),
         "forward": lambda: session.forward(LR),
     }
     request = attack.get("request", "forward")
