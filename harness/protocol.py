@@ -150,6 +150,8 @@ class TrustDesign(Frozen):
         idle_cpus: CPUs that a worker may keep busy while nothing is asked of it, in the median
             over inputs.
         extra_cpus: CPUs beyond its threads that it may keep busy within a round.
+        busy_share: of the CPUs' time that other processes and the hypervisor may take while an
+            entry is timed; beyond, it has no runtime.
     """
 
     null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
@@ -162,6 +164,7 @@ class TrustDesign(Frozen):
     memorising_db: Annotated[float, Field(ge=0)] = 0.5
     idle_cpus: Annotated[float, Field(ge=0)] = 0.3
     extra_cpus: Annotated[float, Field(ge=0)] = 0.5
+    busy_share: Annotated[float, Field(ge=0)] = 0.1
 
 
 class PairDesign(Frozen):

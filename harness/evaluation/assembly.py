@@ -9,8 +9,10 @@ import numpy as np
 
 from harness.catalog.submissions import precision_notice
 from harness.environment import cpus_available, describe_environment
+from harness.evaluation.load import ADVICE as BUSY_ADVICE
+from harness.evaluation.load import foreign_load, scatter
 from harness.evaluation.noise import noise_notices
-from harness.evaluation.runtimes import OVER_IMAGES, images_seconds
+from harness.evaluation.runtimes import OVER_IMAGES, RUNTIMES, images_seconds
 from harness.evaluation.summary import summarise
 from harness.evaluation.trust import (
     NO_NULL,
@@ -112,7 +114,8 @@ def assemble(
             weights=entry.weights.identity,
             disputed=finding is not None and finding.status == "timing-disputed",
         )
-        | _unmeasured(trust, protocol.trust),
+        | _unmeasured(trust, protocol.trust)
+        | _busy(finding),
         notices=tuple(_notices(untimed, latency, protocol)),
         log_tail=log_tail if finding else "",
     )
@@ -182,7 +185,23 @@ def _finding(
         )
     if isinstance(trust, Trust) and trust.trusted_seconds is None:
         return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
-    return examine(trust, protocol.trust, threads=threads)
+    load = foreign_load(latency, protocol.trust)
+    scattered = scatter(latency)
+    found = examine(trust, protocol.trust, threads=threads, loaded=load is not None)
+    # Load that no counter tells disputes an honest time as well.
+    if found is not None and not (scattered and found.status == "timing-disputed"):
+        return found
+    cause = load or scattered
+    return None if cause is None else Finding("busy-machine", cause, BUSY_ADVICE)
+
+
+def _busy(finding: Finding | None) -> dict[str, Absent]:
+    """Runtimes of a machine that was too busy."""
+    if finding is None or finding.status != "busy-machine":
+        return {}
+    reason = f"{finding.status}: {finding.cause}"
+    absent = Absent(kind="unavailable", reason=reason, advice=finding.advice)
+    return dict.fromkeys(RUNTIMES, absent)
 
 
 def _unmeasured(trust: Trust | Absent, design: TrustDesign) -> dict[str, Absent]:

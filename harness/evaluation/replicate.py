@@ -47,9 +47,12 @@ class TimedPass:
         """Whether it lacks anything."""
         return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
 
-    def with_null(self, null: tuple[NullSamples, ...]) -> TimedPass:
-        """The same with times of the null network."""
-        return replace(self, replicate=self.replicate.model_copy(update={"null": null}))
+    def with_null(
+        self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]
+    ) -> TimedPass:
+        """The same with times of the null network, and of the machine meanwhile."""
+        around = {"null": null, "null_conditions": conditions}
+        return replace(self, replicate=self.replicate.model_copy(update=around))
 
 
 def time_replicate(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.records import DataIdentity, Notice, RunRecord
     from harness.store import Store
 
-UNFINISHED = frozenset({"interrupted", "infra-error"})
+UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
 
 

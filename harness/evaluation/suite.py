@@ -218,8 +218,8 @@ def run_suite(
     way, can be resumed: the newest of the same plan that did not end is taken up, with its seeds
     and order, and only passes are made that it lacks, or whose fingerprint has changed. Where all
     suites of this plan ended, resuming leaves out what has a finished record of the same
-    fingerprint, of whichever suite. Finished is any status but ``interrupted`` and
-    ``infra-error``. Without ``resume`` everything is measured.
+    fingerprint, of whichever suite. Finished is any status but ``interrupted``,
+    ``infra-error`` and ``busy-machine``. Without ``resume`` everything is measured.
 
     Args:
         suite: the plan.

@@ -124,17 +124,21 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
     )
 
 
-def examine(trust: Trust | Absent, design: TrustDesign, *, threads: int) -> Finding | None:
+def examine(
+    trust: Trust | Absent, design: TrustDesign, *, threads: int, loaded: bool = False
+) -> Finding | None:
     """The gravest finding, or None for an honest entry.
 
     Args:
         trust: the evaluator's account.
         design: thresholds.
         threads: CPU threads that the entry may use.
+        loaded: others took part of the machine, so that only what load cannot explain is found.
     """
     if isinstance(trust, Absent):
         return None
-    return next((found for rule in RULES if (found := rule(trust, design, threads))), None)
+    rules = LOAD_PROOF if loaded else RULES
+    return next((found for rule in rules if (found := rule(trust, design, threads))), None)
 
 
 def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign) -> Absent | None:
@@ -244,13 +248,17 @@ def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None
     )
 
 
-def _hidden_work(trust: Trust, design: TrustDesign, threads: int) -> Finding | None:
+def _idle_work(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
     if trust.idle_cpus is not None and trust.idle_cpus > design.idle_cpus:
         return Finding(
             "suspect-hidden-work",
             f"{trust.idle_cpus:.2f} CPUs were busy in the worker while nothing was asked of it",
             "Look for threads or processes that go on after the forward returned.",
         )
+    return None
+
+
+def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Finding | None:
     most = threads + design.extra_cpus
     if trust.forward_cpus is not None and trust.forward_cpus > most:
         return Finding(
@@ -298,10 +306,13 @@ RULES: tuple[Callable[[Trust, TrustDesign, int], Finding | None], ...] = (
     _memorising,
     _sparing,
     _caching,
-    _hidden_work,
+    _idle_work,
+    _extra_cpus,
     _disputed,
 )
 """Gravest first."""
+LOAD_PROOF = (_memorising, _sparing, _extra_cpus)
+"""Those that no load explains: scores, rounds drawn by chance, and CPU time of the worker's own."""
 
 
 def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:

@@ -33,6 +33,7 @@ Status = (
         "suspect-memorising",
         "suspect-hidden-work",
         "timing-disputed",
+        "busy-machine",
         "infra-error",
         "interrupted",
     ]
@@ -40,12 +41,13 @@ Status = (
 """How a run ended. A failure is that of the first probe that failed. ``suspect-*`` and
 ``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
 were faster, that images scored better than variants of them, that work went on outside of the
-timed rounds, or that the worker's own times disagree with the evaluator's. ``infra-error``: the
-harness or its machine failed, so the entry is to be run again. ``interrupted``: fewer replicates
-were timed than the protocol asks for."""
+timed rounds, or that the worker's own times disagree with the evaluator's. ``busy-machine``:
+others took too much of the machine while it was timed, so it has no runtimes and is to be run
+again. ``infra-error``: the harness or its machine failed, so the entry is to be run again.
+``interrupted``: fewer replicates were timed than the protocol asks for."""
 
-RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed"})
-"""Of runs that leaderboards rank; those of disputed timing by the evaluator's time."""
+RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
+"""Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
 
 
 class ImageScore(Frozen):
@@ -196,6 +198,11 @@ class RunRecord(Frozen):
     def ranked(self) -> bool:
         """Whether leaderboards rank it."""
         return self.status in RANKED_STATUSES
+
+    @property
+    def timed(self) -> bool:
+        """Whether leaderboards rank it and its runtimes mean something."""
+        return self.ranked and self.status != "busy-machine"
 
     def failure(self) -> Absent | None:
         """The first failed probe, in the order in which they are tried, or None."""

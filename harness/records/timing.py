@@ -149,6 +149,7 @@ class Replicate(Frozen):
         conditions: of the machine from loading to the last timed input; they tell what inputs
             too short to have load and steal of their own do not.
         null: from right before and right after, for every size of these inputs.
+        null_conditions: of the machine meanwhile, before and after.
     """
 
     index: Count
@@ -160,6 +161,7 @@ class Replicate(Frozen):
     images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
     conditions: Conditions | None = None
     null: tuple[NullSamples, ...] = ()
+    null_conditions: tuple[Conditions, ...] = ()
 
 
 class Trust(Frozen):

@@ -7,5 +7,5 @@ from typing import Any
 
 
 def attempt(facts: dict[str, Any]) -> object:
-    os.sched_setaffinity(facts["other"], os.sched_getaffinity(facts["other"]))
+    os.sched_setaffinity(facts["parent"], os.sched_getaffinity(facts["parent"]))
     return True

@@ -47,6 +47,7 @@ def quick() -> Protocol:
             scored_variants=0,
             idle_cpus=1e6,
             extra_cpus=1e6,
+            busy_share=1e6,
         ),
     )
 

@@ -544,6 +544,28 @@ def test_a_dispute_names_both_times_and_the_tolerance() -> None:
     assert found.advice is not None
 
 
+@pytest.mark.parametrize(
+    ("fields", "explained"),
+    [
+        ({"claimed_seconds": 0.0}, True),
+        ({"later_ratio": 0.1}, True),
+        ({"repeated_ratio": 0.0}, True),
+        ({"idle_cpus": 4.0}, True),
+        # No load makes a process take more CPU time, or score worse.
+        ({"forward_cpus": 4.0}, False),
+        ({"clean_psnr_rgb": 99.0}, False),
+        ({"window_psnr_rgb": 28.0, "untimed_psnr_rgb": 29.0}, False),
+        ({"clean_ratio": 2.0}, False),
+    ],
+)
+def test_beside_foreign_load_nothing_is_found_that_it_explains(
+    fields: dict[str, Any], *, explained: bool
+) -> None:
+    assert examine(trust(**fields), DESIGN, threads=1) is not None
+    beside = examine(trust(**fields), DESIGN, threads=1, loaded=True)
+    assert (beside is None) is explained
+
+
 def test_every_finding_says_what_to_do() -> None:
     for fields in ({"clean_psnr_rgb": 99.0}, {"repeated_ratio": 0.0}, {"idle_cpus": 4.0}):
         found = examine(trust(**fields), DESIGN, threads=1)
@@ -562,6 +584,7 @@ def test_the_guide_names_every_status_and_the_thresholds() -> None:
         f"{DESIGN.memorising_db:g} dB / sqrt(n)",
         f"less than {DESIGN.caching_ratio:.0%} of".replace("%", " %"),
         f"more than {DESIGN.idle_cpus:g} CPUs are busy",
+        f"took more than {DESIGN.busy_share:.0%} of".replace("%", " %"),
     ):
         assert figure in verdicts
     assert f"their mean agrees with trusted time to {DESIGN.claim_tolerance:.0%}".replace(
