@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from harness.records import DataIdentity, ImageScore, Replicate, Tier
 
 
+LEAST_SETTLING_SECONDS = 1.0
+SETTLING_SHARE = 0.5
+"""Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
+
+
 def assemble(
     untimed: UntimedPass,
     latency: Latency | Absent,
@@ -226,6 +231,9 @@ def _notices(
     if isinstance(latency, Absent) or protocol.latency is None:
         return
     yield from noise_notices(latency, target_half_width=protocol.latency.target_half_width)
+    slow = _slow_to_settle(latency)
+    if slow is not None:
+        yield slow
     differing = sorted(
         {
             samples.input_name
@@ -242,6 +250,28 @@ def _notices(
             advice="Look for random or state-keeping operators; a GPU's may also differ by order "
             "of summation.",
         )
+
+
+def _slow_to_settle(latency: Latency) -> Notice | None:
+    """A worker that takes its time where none is measured."""
+    every = [samples for each in latency.replicates for samples in _inputs(each)]
+    settling = sum(samples.settling_seconds or 0.0 for samples in every)
+    forwards = sum(sum(samples.delivered_seconds) for samples in every)
+    if settling < LEAST_SETTLING_SECONDS or settling < SETTLING_SHARE * forwards:
+        return None
+    return Notice(
+        code="slow-to-settle",
+        message=f"the worker took {settling:.3g} s after rounds of {forwards:.3g} s in all, to "
+        "check what they left behind",
+        advice="That is no part of a runtime; look for code that delays the worker's checks.",
+    )
+
+
+def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
+    if isinstance(replicate.fixed, LatencySamples):
+        yield replicate.fixed
+    if not isinstance(replicate.images, Absent):
+        yield from replicate.images
 
 
 def _image_samples(latency: Latency) -> Iterator[LatencySamples]:

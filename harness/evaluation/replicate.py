@@ -90,6 +90,7 @@ def time_replicate(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         timeout_seconds=plan.timeout_seconds,
+        limit_seconds=plan.limit_seconds,
     ) as session:
         try:
             on_step("loading to be timed")

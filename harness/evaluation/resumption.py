@@ -34,6 +34,7 @@ class Resumption:
     on_known: Callable[[RunRecord], None]
     on_notice: Callable[[Notice], None]
     timeout_seconds: float
+    entry_seconds: float
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are told to ``on_known``."""
@@ -130,6 +131,7 @@ class Resumption:
             journal=journal,
             on_step=self.on_step,
             timeout_seconds=self.timeout_seconds,
+            entry_seconds=self.entry_seconds,
         )
         try:
             for record in rounds.run():

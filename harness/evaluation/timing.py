@@ -8,6 +8,7 @@ its score must belong to. While a forward runs, this process waits and does noth
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Plan:
         wall: behind which workers run.
         variant_seed: of all inputs; the same for all entries.
         timeout_seconds: deadline of each request to a worker.
+        limit_seconds: that an entry's worker may live.
     """
 
     protocol: Protocol
@@ -74,6 +76,7 @@ class Plan:
     wall: Wall
     variant_seed: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    limit_seconds: float = math.inf
 
     def random(self, *what: object) -> random.Random:
         """Of what nobody could foresee before the seed was drawn; equal for all entries."""
@@ -281,6 +284,7 @@ class InputTimer:
                 seconds=tuple(each.claimed_seconds for each in showing.deliveries),
                 delivered_seconds=rounds.seconds,
                 preparation_seconds=tuple(each for each in preparations if each is not None),
+                settling_seconds=sum(each.settling_seconds for each in showing.deliveries),
                 stopped_by=rounds.stopped_by,
                 forward_cpus=busy,
             )

@@ -82,6 +82,7 @@ def _untimed(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         timeout_seconds=plan.timeout_seconds,
+        limit_seconds=plan.limit_seconds,
     ) as session:
         session.load(entry.descriptor, entry.scale, weights=entry.weights, protocol=plan.protocol)
         for window in windows:

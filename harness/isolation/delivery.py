@@ -23,12 +23,15 @@ class Delivery:
         claimed_seconds: of the network alone, by the worker's account.
         preparation_seconds: of enlarging the LR image, which the evaluator does before the clock
             starts; None for networks that do not take it enlarged.
+        settling_seconds: from there until the worker had checked what the forward left behind, by
+            the evaluator's clock.
     """
 
     sr: Pixels
     seconds: float
     claimed_seconds: float
     preparation_seconds: float | None
+    settling_seconds: float = 0.0
 
     def without_pixels(self) -> Delivery:
         """The times alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import time
@@ -95,6 +96,10 @@ ReplyT = TypeVar(
 PAYLOADS = (BlocksMeasured, MemoryRead, Converted)
 """Answers that bring bytes along; any other that does is no answer."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
+DEFAULT_ENTRY_SECONDS = 24 * 3600.0
+"""That all workers of an entry may take together, however lively they are."""
+MOST_SETTLING_SECONDS = 10.0
+"""That a worker may take, beside as long as its forwards, to check what these left behind."""
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0
@@ -109,6 +114,7 @@ class WorkerSession:
         view: what of the file system the worker sees.
         limits: what it may take.
         timeout_seconds: of silence, after which a request has failed.
+        limit_seconds: that it may live, whatever it does.
     """
 
     def __init__(
@@ -118,11 +124,15 @@ class WorkerSession:
         limits: Limits,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        limit_seconds: float = math.inf,
     ) -> None:
         self.sandbox = sandbox
         self.view = view
         self.limits = limits
         self.timeout_seconds = timeout_seconds
+        self.limit_seconds = limit_seconds
+        self._latest = math.inf
+        self._forward_seconds = self._settling_seconds = 0.0
         self._scale = 1
         self._input: Literal["lr", "bicubic-hr"] = "lr"
         self._enlarges = False
@@ -131,6 +141,7 @@ class WorkerSession:
 
     def __enter__(self) -> Self:
         """Start the process."""
+        self._latest = time.monotonic() + self.limit_seconds
         worker_read, our_write = os.pipe()
         our_read, worker_write = os.pipe()
         log_read, log_write = os.pipe()
@@ -322,7 +333,22 @@ class WorkerSession:
             said = f"forward {self._sequence} was answered as {done.sequence}"
             raise self._gone("protocol", said)
         self._receive(request, Settled)
-        return Delivery(sr, seconds, done.seconds, preparation)
+        settling = time.perf_counter() - start - seconds
+        self._require_settled(seconds, settling)
+        return Delivery(sr, seconds, done.seconds, preparation, settling)
+
+    def _require_settled(self, seconds: float, settling: float) -> None:
+        """End a worker that takes its time where none is measured."""
+        self._forward_seconds += seconds
+        self._settling_seconds += settling
+        if self._settling_seconds > MOST_SETTLING_SECONDS + self._forward_seconds:
+            raise self._gone(
+                "timeout",
+                f"after its forwards, which took {self._forward_seconds:.3g} s in all, it took "
+                f"{self._settling_seconds:.3g} s more until it had settled; it may take as long as "
+                f"they and {MOST_SETTLING_SECONDS:g} s",
+                advice="Leave the worker's checks between forwards alone.",
+            )
 
     def convert_weights(
         self,
@@ -366,9 +392,8 @@ class WorkerSession:
 
     def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
         try:
-            self._channel.send(
-                request.model_dump(mode="json"), timeout_seconds=self.timeout_seconds
-            )
+            wait = min(self.timeout_seconds, self._left())
+            self._channel.send(request.model_dump(mode="json"), timeout_seconds=wait)
         except ChannelTimeoutError:
             raise self._silent(request) from None
         except ChannelClosedError:
@@ -400,11 +425,18 @@ class WorkerSession:
         return reply, content
 
     def _next_reply(self, latest: float, most_payload: int) -> tuple[Reply, bytes]:
-        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()))
+        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()), self._left())
         message, content = self._channel.receive(timeout_seconds=wait, most_payload=most_payload)
         return REPLY.validate_python(message), content
 
+    def _left(self) -> float:
+        """Seconds that it may still live."""
+        return math.inf if math.isinf(self._latest) else max(0.0, self._latest - time.monotonic())
+
     def _silent(self, request: Request) -> WorkerError:
+        if not self._left():
+            said = f"during {request.command} its entry reached the limit of its time in all"
+            return self._gone("timeout", said, advice="Raise --entry-timeout if it is slow.")
         said = f"no answer to {request.command} in {self.timeout_seconds:g} s"
         return self._gone("timeout", said, advice="Raise --timeout if it is slow.")
 

@@ -90,6 +90,8 @@ class LatencySamples(Frozen):
             showed the first one's input again; empty where that was not tried.
         preparation_seconds: times of enlarging the LR image by bicubic, which the evaluator does
             before each round, for networks that take it enlarged; empty for others.
+        settling_seconds: that the worker took after these rounds, all together, to check what they
+            left behind; None where that was not measured.
         stopped_by: what ended the rounds.
         conditions: of the machine meanwhile.
         output_sha256: of the SR pixels that were delivered in a timed round for the image
@@ -112,6 +114,7 @@ class LatencySamples(Frozen):
     delivered_seconds: tuple[Seconds, ...] = ()
     repeated_seconds: tuple[tuple[Seconds, Seconds], ...] = ()
     preparation_seconds: tuple[Seconds, ...] = ()
+    settling_seconds: Seconds | None = None
     stopped_by: StoppedBy
     conditions: Conditions | None = None
     output_sha256: Sha256 | None = None

@@ -73,12 +73,12 @@ def provoke(
         "load": lambda: load(session, entry, protocol),
         "count": session.count_complexity,
         "memory": lambda: (session.upscale(LR, "image"), session.read_memory()),
-        "forward": lambda: session.forward(LR),
+        "forward": lambda: [session.forward(LR) for _ in range(attack.get("forwards", 1))],
     }
     request = attack.get("request", "forward")
     if request != "load":
         load(session, entry, protocol)
-    if attack["status"] == "timeout":
+    if attack["status"] == "timeout" and "forwards" not in attack:
         session.timeout_seconds = SHORT_SECONDS
     with pytest.raises(WorkerError, match=attack["says"]) as caught:
         requests[request]()

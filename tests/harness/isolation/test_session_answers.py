@@ -128,10 +128,12 @@ class Clock:
         self._reads = 0
 
     def perf_counter(self) -> float:
+        # Whoever waits for a reading may move the clock as soon as it is counted.
+        now = self.now
         self._reads += 1
         if self._reads == 2:
             self.read_twice.set()
-        return self.now
+        return now
 
     def monotonic(self) -> float:
         self.now += self.tick
@@ -193,6 +195,7 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
     assert delivery.seconds == 0.5
     assert delivery.claimed_seconds == 0.001
     assert delivery.preparation_seconds is None
+    assert delivery.settling_seconds == 4
     assert delivery.without_pixels().sr.size == 0
     assert delivery.without_pixels().seconds == delivery.seconds
 
@@ -295,3 +298,58 @@ def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> N
     says = "SR image of 20000x10000 is too large"
     with asked(lambda _: None) as session, pytest.raises(MeasurementError, match=says):
         begin(session).forward(huge)
+
+
+def forward_for_ever(session: WorkerSession) -> None:
+    while True:
+        session.forward(LR)
+
+
+def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(
+    clock: Clock,
+) -> None:
+    asked_for: list[int] = []
+
+    def script(peer: Peer) -> None:
+        for number in itertools.count(1):
+            if peer.hear()["command"] != "forward":
+                return
+            asked_for.append(number)
+            peer.deliver()
+            before = clock._reads
+            clock.now += 1
+            peer.say(done(number))
+            while clock._reads < before + 1:
+                pass  # until the forward is over
+            clock.now += 3
+            peer.say(SETTLED)
+
+    says = "until it had settled"
+    with asked(script, timeout=60) as session, pytest.raises(WorkerError, match=says) as caught:
+        forward_for_ever(begin(session))
+    assert caught.value.kind == "timeout"
+    assert caught.value.fatal
+    # 3 * n exceeds 10 + n from n = 6 on.
+    assert len(asked_for) == 6
+
+
+def test_an_entry_s_time_is_limited_however_lively_it_is(clock: Clock) -> None:
+    answered: list[int] = []
+
+    def script(peer: Peer) -> None:
+        for number in itertools.count(1):
+            if peer.hear()["command"] != "forward":
+                return
+            clock.now += 8
+            peer.deliver()
+            answered.append(number)
+            peer.say(done(number), SETTLED)
+
+    session = asked(script, timeout=60)
+    session.limit_seconds = 20.0
+    with session, pytest.raises(WorkerError, match="limit of its time in all") as caught:
+        forward_for_ever(begin(session))
+    assert caught.value.kind == "timeout"
+    assert caught.value.advice is not None
+    assert "--entry-timeout" in caught.value.advice
+    assert len(answered) == 3  # of 8 s each
