@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from harness.evaluation.evaluator import UntimedPass
-from harness.evaluation.load import busy
 from harness.evaluation.replicate import TimedPass
 from harness.isolation.messages import Ready  # noqa: TC001 - pydantic reads it
 from harness.protocol import Frozen
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
     from harness.evaluation.evaluator import Entry
     from harness.evaluation.suite import Suite
-    from harness.protocol import TrustDesign
     from harness.records import Notice
     from harness.store import Store
 
@@ -241,17 +239,16 @@ class Journal:
             return None
         return Untimed(part.run_id, part.created, part.seconds, found)
 
-    def timed(self, fingerprint: str, count: int, trust: TrustDesign) -> Iterator[Timed]:
+    def timed(self, fingerprint: str, count: int) -> Iterator[Timed]:
         """Kept timed passes of the first rounds, up to the first that must be made (again).
 
         Args:
             fingerprint: of the run.
             count: rounds in all.
-            trust: on how busy a machine a pass must be made again.
         """
         for index in range(count):
             part = self._load(_timed_name(fingerprint, index), TimedPart)
-            if part is None or not part.replicate.null or busy(part.replicate, trust):
+            if part is None or not part.replicate.null:
                 return
             found = TimedPass(part.replicate, part.log_tail, part.rescored)
             failures = [

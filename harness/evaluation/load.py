@@ -61,11 +61,6 @@ def scatter(latency: Latency | Absent) -> str | None:
     return None
 
 
-def busy(replicate: Replicate, design: TrustDesign) -> bool:
-    """Whether others took too much of the CPUs while one process was timed."""
-    return _share(replicate) > design.busy_share
-
-
 def _share(replicate: Replicate) -> float:
     """Largest share of the CPUs that others took at the fixed input, images or null network."""
     fixed = () if isinstance(replicate.fixed, Absent) else (replicate.fixed,)

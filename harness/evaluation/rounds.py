@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from harness.evaluation.replicate import TimedPass
     from harness.evaluation.suite import Suite
     from harness.isolation.wall import Wall
-    from harness.protocol import TrustDesign
     from harness.records import DataIdentity, RunRecord
 
 TIMED_STEPS_BESIDE_IMAGES = 4
@@ -56,14 +55,14 @@ class _Progress:
     timed: list[TimedPass] = field(default_factory=list)
     sittings: set[str] = field(default_factory=set)
 
-    def take_up(self, journal: Journal, rounds: int, trust: TrustDesign) -> None:
+    def take_up(self, journal: Journal, rounds: int) -> None:
         """Take over what is kept of it."""
         kept = journal.untimed(self.fingerprint, self.entry)
         if kept is None:
             return
         self.run_id, self.created, self.untimed = kept.run_id, kept.created, kept.found
         self.seconds = kept.seconds
-        for timed in journal.timed(self.fingerprint, rounds, trust):
+        for timed in journal.timed(self.fingerprint, rounds):
             self.add(timed)
 
     def add(self, timed: Timed) -> None:
@@ -129,7 +128,7 @@ class Rounds:
         for entry in suite.entries:
             name = entry.descriptor.name
             self._entries[name] = _Progress(entry, fingerprints[name])
-            self._entries[name].take_up(journal, self._count, suite.protocol.trust)
+            self._entries[name].take_up(journal, self._count)
         self._wall = suite.wall.hiding(hidden_images(pairs))
 
     @property

@@ -11,7 +11,7 @@ from harness.evaluation.runtimes import RUNTIMES
 from harness.evaluation.suite import Suite, run_suite
 from harness.probes.telemetry import Monitor
 from harness.protocol import TrustDesign
-from harness.records import Absent, Conditions, Quality, RunRecord
+from harness.records import Absent, Conditions, Quality
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -71,26 +71,3 @@ def test_a_run_beside_load_has_no_runtime_and_is_repeated(
     # A run that is finished is not repeated.
     assert list(run_suite(suite, store, resume=True, on_known=known.append)) == []
     assert known == [again]
-
-
-def cut_short(run: Any) -> RunRecord:
-    """The first record of a suite that goes no further."""
-    record: RunRecord = next(run)
-    run.close()
-    return record
-
-
-def test_a_suite_cut_short_repeats_the_processes_that_met_load(
-    suite: Suite, workers: Any, taken: Callable[[float], None], tmp_path: Path
-) -> None:
-    assert suite.protocol.latency is not None
-    store = Store(tmp_path / "results")
-    taken(0.7)
-    first = cut_short(run_suite(suite, store))
-    assert first.status == "busy-machine"
-    workers.networks()
-    taken(0.0)
-    (again,) = run_suite(suite, store, resume=True)
-    assert again.status == "ok"
-    # It was scored already.
-    assert workers.networks() == ["one"]
