@@ -86,10 +86,14 @@ def test_a_signal_at_any_time_keeps_what_was_measured_and_tells_itself_by_the_ex
     assert len(codes) >= 2
     records, notices = Store(tmp_path / "results").load()
     assert notices == []
-    assert sorted(record.entry.name for record in records) == ["aidn", "bicubic", "imdn", "rfdn"]
+    # A run that met a busy machine was repeated, and has a record each time.
+    assert {record.entry.name for record in records} == {"aidn", "bicubic", "imdn", "rfdn"}
+    repeated = len(records) - 4
+    assert repeated <= sum(record.status == "busy-machine" for record in records)
     assert not any(record.status == "interrupted" for record in records)
     starts = Counter(said["log"])
-    done = sum(starts[f"start {record.entry.name}"] for record in records)
+    names = {record.entry.name for record in records}
+    done = sum(starts[f"start {name}"] for name in names) - 5 * repeated
     # One untimed process of each, two timed ones, and one after each of these for its windows.
     assert done <= 4 * 5 + 2 * len(ends)
 
