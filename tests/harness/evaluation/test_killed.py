@@ -92,8 +92,8 @@ def test_a_signal_at_any_time_keeps_what_was_measured_and_tells_itself_by_the_ex
     assert repeated <= sum(record.status == "busy-machine" for record in records)
     assert not any(record.status == "interrupted" for record in records)
     starts = Counter(said["log"])
-    names = {record.entry.name for record in records}
-    done = sum(starts[f"start {name}"] for name in names) - 5 * repeated
+    entries = {record.entry.name for record in records}
+    done = sum(starts[f"start {name}"] for name in entries) - 5 * repeated
     # One untimed process of each, two timed ones, and one after each of these for its windows.
     assert done <= 4 * 5 + 2 * len(ends)
 
