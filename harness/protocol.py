@@ -137,9 +137,11 @@ class TrustDesign(Frozen):
             entry's process and half after it, rounded up.
         claim_tolerance: share of trusted time by which a claim may differ, where three standard
             deviations of the null network's time are not more.
+        noise_share: share of trusted time that these three deviations may be, at most; a network
+            of which they are more has no runtime.
         repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
-        caching_ratio: a cache is suspected where all second times of an input are below this share
-            of all first ones, whatever of the null network's times is taken off either.
+        caching_ratio: a cache is suspected where second times of an input take less than this share
+            of first ones, in the median and for any overhead within the null network's range.
         later_ratio: a cache is also suspected where the later rounds of an image, which show parts
             of it again, take less than this share of its first, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.
@@ -149,10 +151,13 @@ class TrustDesign(Frozen):
         idle_cpus: CPUs that a worker may keep busy while nothing is asked of it, in the median
             over inputs.
         extra_cpus: CPUs beyond its threads that it may keep busy within a round.
+        busy_share: of the CPUs' time that other processes and the hypervisor may take while an
+            entry is timed; beyond, it has no runtime.
     """
 
     null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
     claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
+    noise_share: Annotated[float, Field(gt=0)] = 0.5
     repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
     later_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -160,6 +165,7 @@ class TrustDesign(Frozen):
     memorising_db: Annotated[float, Field(ge=0)] = 0.5
     idle_cpus: Annotated[float, Field(ge=0)] = 0.3
     extra_cpus: Annotated[float, Field(ge=0)] = 0.5
+    busy_share: Annotated[float, Field(ge=0)] = 0.1
 
 
 class PairDesign(Frozen):

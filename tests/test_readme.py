@@ -109,8 +109,8 @@ def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
     }
     for found in values.values():
         runtime = found["runtime_images"]
-        # Of a disputed time the interval may reach below zero.
-        assert 0 < runtime["value"] >= runtime["interval"]["low"]
+        # On a busy machine there may be none; of a trusted time the interval may begin below zero.
+        assert runtime.get("reason") or 0 < runtime["value"] >= runtime["interval"]["low"]
     assert all(name in done.stdout for name in values)
 
 

@@ -134,6 +134,10 @@ def run_command(
     isolation: IsolationOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
     timeout: TimeoutOption = 900,
+    entry_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds that all of an entry may take on a data set."),
+    ] = 86400,
     results: ResultsOption = None,
     resume: Annotated[
         bool,
@@ -211,7 +215,9 @@ def run_command(
         )
     print_banner(suite)
     known: list[RunRecord] = []
-    new, interrupted = execute(suite, store, known, resume=resume, timeout_seconds=timeout)
+    new, interrupted = execute(
+        suite, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
+    )
     records = [*known, *new]
     if as_json:
         document = {
@@ -270,6 +276,7 @@ def execute(
     *,
     resume: bool,
     timeout_seconds: float,
+    entry_seconds: float,
 ) -> tuple[list[RunRecord], bool]:
     """Run the suite under a progress bar.
 
@@ -279,6 +286,7 @@ def execute(
         known: receives records that were there.
         resume: as of ``run_suite``.
         timeout_seconds: likewise.
+        entry_seconds: likewise.
 
     Returns:
         The records made, and whether it was interrupted.
@@ -309,6 +317,7 @@ def execute(
                 on_known=on_known,
                 on_notice=lambda notice: print_notices([notice]),
                 timeout_seconds=timeout_seconds,
+                entry_seconds=entry_seconds,
             ):
                 records.append(record)
                 said = f"{record.entry.name} on {record.data.name}: {record.status}"

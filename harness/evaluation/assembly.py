@@ -10,10 +10,19 @@ import numpy as np
 from harness.catalog.submissions import precision_notice
 from harness.environment import cpus_available, describe_environment
 from harness.evaluation.agreement import disagreement
+from harness.evaluation.load import ADVICE as BUSY_ADVICE
+from harness.evaluation.load import foreign_load, scatter
 from harness.evaluation.noise import noise_notices
-from harness.evaluation.runtimes import images_seconds
+from harness.evaluation.runtimes import OVER_IMAGES, RUNTIMES, images_seconds
 from harness.evaluation.summary import summarise
-from harness.evaluation.trust import NO_NULL, Finding, account, examine, net_seconds
+from harness.evaluation.trust import (
+    NO_NULL,
+    Finding,
+    account,
+    examine,
+    net_seconds,
+    unmeasurable,
+)
 from harness.protocol import digest_of
 from harness.records import (
     RANKED_STATUSES,
@@ -35,8 +44,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from harness.evaluation.evaluator import Entry, UntimedPass
-    from harness.protocol import Protocol
+    from harness.protocol import Protocol, TrustDesign
     from harness.records import DataIdentity, ImageScore, Replicate, Tier
+
+
+LEAST_SETTLING_SECONDS = 1.0
+SETTLING_SHARE = 0.5
+"""Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
 
 
 def assemble(
@@ -106,7 +120,9 @@ def assemble(
             memory=untimed.memory,
             weights=entry.weights.identity,
             disputed=finding is not None and finding.status == "timing-disputed",
-        ),
+        )
+        | _unmeasured(trust, protocol.trust)
+        | _busy(finding),
         notices=tuple(_notices(untimed, latency, protocol)),
         log_tail=log_tail if finding else "",
     )
@@ -176,11 +192,37 @@ def _finding(
         )
     if isinstance(trust, Trust) and trust.trusted_seconds is None:
         return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
-    suspicion = examine(trust, protocol.trust, threads=threads)
+    load = foreign_load(latency, protocol.trust)
+    scattered = scatter(latency)
+    found = examine(trust, protocol.trust, threads=threads, loaded=load is not None)
     disagrees = disagreement(untimed)
-    if disagrees is not None and (suspicion is None or suspicion.status in RANKED_STATUSES):
+    if disagrees is not None and (found is None or found.status in RANKED_STATUSES):
         return Finding("counted-otherwise", *disagrees)
-    return suspicion
+    # Load that no counter tells disputes an honest time as well.
+    if found is not None and not (scattered and found.status == "timing-disputed"):
+        return found
+    cause = load or scattered
+    return None if cause is None else Finding("busy-machine", cause, BUSY_ADVICE)
+
+
+def _busy(finding: Finding | None) -> dict[str, Absent]:
+    """Runtimes of a machine that was too busy."""
+    if finding is None or finding.status != "busy-machine":
+        return {}
+    reason = f"{finding.status}: {finding.cause}"
+    absent = Absent(kind="unavailable", reason=reason, advice=finding.advice)
+    return dict.fromkeys(RUNTIMES, absent)
+
+
+def _unmeasured(trust: Trust | Absent, design: TrustDesign) -> dict[str, Absent]:
+    """Runtimes that cannot be told from what surrounds a forward."""
+    if isinstance(trust, Absent):
+        return {}
+    images = unmeasurable(trust.trusted_seconds, trust.noise_seconds, design)
+    fixed = unmeasurable(trust.fixed_trusted_seconds, trust.fixed_noise_seconds, design)
+    return (dict.fromkeys(OVER_IMAGES, images) if images else {}) | (
+        {"runtime_fixed": fixed} if fixed else {}
+    )
 
 
 def _notices(
@@ -194,6 +236,9 @@ def _notices(
     if isinstance(latency, Absent) or protocol.latency is None:
         return
     yield from noise_notices(latency, target_half_width=protocol.latency.target_half_width)
+    slow = _slow_to_settle(latency)
+    if slow is not None:
+        yield slow
     differing = sorted(
         {
             samples.input_name
@@ -210,6 +255,28 @@ def _notices(
             advice="Look for random or state-keeping operators; a GPU's may also differ by order "
             "of summation.",
         )
+
+
+def _slow_to_settle(latency: Latency) -> Notice | None:
+    """A worker that takes its time where none is measured."""
+    every = [samples for each in latency.replicates for samples in _inputs(each)]
+    settling = sum(samples.settling_seconds or 0.0 for samples in every)
+    forwards = sum(sum(samples.delivered_seconds) for samples in every)
+    if settling < LEAST_SETTLING_SECONDS or settling < SETTLING_SHARE * forwards:
+        return None
+    return Notice(
+        code="slow-to-settle",
+        message=f"the worker took {settling:.3g} s after rounds of {forwards:.3g} s in all, to "
+        "check what they left behind",
+        advice="That is no part of a runtime; look for code that delays the worker's checks.",
+    )
+
+
+def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
+    if isinstance(replicate.fixed, LatencySamples):
+        yield replicate.fixed
+    if not isinstance(replicate.images, Absent):
+        yield from replicate.images
 
 
 def _image_samples(latency: Latency) -> Iterator[LatencySamples]:

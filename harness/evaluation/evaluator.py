@@ -6,6 +6,7 @@ fresh processes, are ``harness.evaluation.replicate``'s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -94,6 +95,7 @@ def measure_untimed(
     sr_folder: Path | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    limit_seconds: float = math.inf,
 ) -> UntimedPass:
     """Score an entry, measure its memory and count it, in a worker of its own.
 
@@ -108,6 +110,7 @@ def measure_untimed(
         sr_folder: where SR images are written as PNG, or None.
         on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
+        limit_seconds: that the worker may live.
 
     Raises:
         DataError: an image changed since it was checked.
@@ -116,7 +119,10 @@ def measure_untimed(
     path = entry.weights.path
     found = UntimedPass(entry, stored_elements=None if path is None else stored_elements(path))
     with wall.worker(
-        (entry.descriptor, entry.weights), protocol=protocol, timeout_seconds=timeout_seconds
+        (entry.descriptor, entry.weights),
+        protocol=protocol,
+        timeout_seconds=timeout_seconds,
+        limit_seconds=limit_seconds,
     ) as session:
         try:
             on_step("loading")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from harness.errors import MeasurementError
 from harness.evaluation.timing import noise
 from harness.probes.latency import warm_up
 from harness.probes.null import null_descriptor
+from harness.probes.telemetry import watch
 from harness.records import NullSamples, WeightsIdentity
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from harness.evaluation.replicate import TimedPass
     from harness.evaluation.timing import Plan
     from harness.isolation.session import WorkerSession
+    from harness.probes.telemetry import Monitor
+    from harness.records import Conditions
 
     Size = tuple[int, int]
     Form = tuple[str, str, float]
@@ -37,7 +42,16 @@ class _NullWorker:
 
     session: WorkerSession
     ending: ExitStack
+    monitor: Monitor
     warm: set[Size] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What was timed on one side of an entry, and of the machine meanwhile."""
+
+    seconds: Times = field(default_factory=dict)
+    conditions: Conditions | None = None
 
 
 class NullTimes:
@@ -57,7 +71,7 @@ class NullTimes:
         self._sizes = tuple(dict.fromkeys(sizes))
         self._rng = np.random.default_rng(plan.variant_seed)
         self._workers: dict[Form, _NullWorker] = {}
-        self._latest: tuple[Form, Times] | None = None
+        self._latest: tuple[Form, _Side] | None = None
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
@@ -97,28 +111,33 @@ class NullTimes:
         on_step("timing the null network")
         after = self._times(entry, known=None)
         self._latest = (entry.form, after)
-        seconds = {size: before.get(size, ()) + after.get(size, ()) for size in self._sizes}
+        seconds = {
+            size: before.seconds.get(size, ()) + after.seconds.get(size, ()) for size in self._sizes
+        }
         return found.with_null(
             tuple(
                 NullSamples(lr_size=size, delivered_seconds=each)
                 for size, each in seconds.items()
                 if each
-            )
+            ),
+            tuple(side.conditions for side in (before, after) if side.conditions is not None),
         )
 
-    def _times(self, entry: Entry, known: tuple[Form, Times] | None) -> Times:
-        if known is not None and known[0] == entry.form and known[1]:
+    def _times(self, entry: Entry, known: tuple[Form, _Side] | None) -> _Side:
+        if known is not None and known[0] == entry.form and known[1].seconds:
             return known[1]
         try:
             worker = self._worker(entry)
+            begun = worker.monitor.read()
             seconds = {size: self._seconds(worker, size) for size in self._sizes}
+            conditions = worker.monitor.conditions(begun, worker.monitor.read())
         except MeasurementError as failure:
             broken = self._workers.pop(entry.form, None)
             if broken is not None:
                 broken.ending.__exit__(type(failure), failure, failure.__traceback__)
-            return {}
+            return _Side()
         self._rest()
-        return seconds
+        return _Side(seconds, conditions)
 
     def _worker(self, entry: Entry) -> _NullWorker:
         if entry.form not in self._workers:
@@ -131,8 +150,9 @@ class NullTimes:
                         (null, NO_WEIGHTS), protocol=protocol, timeout_seconds=plan.timeout_seconds
                     )
                 )
-                session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)
-                self._workers[entry.form] = _NullWorker(session, ending.pop_all())
+                ready = session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)
+                monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
+                self._workers[entry.form] = _NullWorker(session, ending.pop_all(), monitor)
         return self._workers[entry.form]
 
     def _seconds(self, worker: _NullWorker, size: Size) -> tuple[float, ...]:
@@ -146,3 +166,8 @@ class NullTimes:
         # Half of them now, and half on the other side of the entry.
         rounds = (self._plan.protocol.trust.null_rounds + 1) // 2
         return tuple(forward() for _ in range(rounds))
+
+
+def _own_seconds(session: WorkerSession) -> float:
+    """CPU time of evaluator and null worker, whose load is not others'."""
+    return time.process_time() + (session.cpu_seconds() or 0.0)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.catalog.datasets import ImagePairs
     from harness.evaluation.evaluator import Entry, Step, UntimedPass
     from harness.evaluation.timing import Plan
+    from harness.evaluation.untimed_windows import TimedWindow
     from harness.isolation.messages import Ready
     from harness.records import Conditions, ImageScore, NullSamples
 
@@ -33,20 +34,25 @@ class TimedPass:
         replicate: the times.
         log_tail: last of what the worker printed.
         rescored: scores of timed SR images that are not those that were scored untimed.
+        windows: variants that were timed and can be compared with untimed ones; not stored.
     """
 
     replicate: Replicate
     log_tail: str
     rescored: tuple[ImageScore, ...] = ()
+    windows: tuple[TimedWindow, ...] = ()
 
     @property
     def failed(self) -> bool:
         """Whether it lacks anything."""
         return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
 
-    def with_null(self, null: tuple[NullSamples, ...]) -> TimedPass:
-        """The same with times of the null network."""
-        return replace(self, replicate=self.replicate.model_copy(update={"null": null}))
+    def with_null(
+        self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]
+    ) -> TimedPass:
+        """The same with times of the null network, and of the machine meanwhile."""
+        around = {"null": null, "null_conditions": conditions}
+        return replace(self, replicate=self.replicate.model_copy(update=around))
 
 
 def time_replicate(
@@ -79,10 +85,12 @@ def time_replicate(
     fixed: LatencySamples | Absent = NOT_REACHED
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
     rescored: tuple[ImageScore, ...] = ()
+    windows: tuple[TimedWindow, ...] = ()
     with plan.wall.worker(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         timeout_seconds=plan.timeout_seconds,
+        limit_seconds=plan.limit_seconds,
     ) as session:
         try:
             on_step("loading to be timed")
@@ -109,7 +117,7 @@ def time_replicate(
                 except MeasurementError as failure:
                     images = failed(failure)
             conditions = timer.conditions()
-            rescored = tuple(timer.rescored)
+            rescored, windows = tuple(timer.rescored), tuple(timer.windows)
     return TimedPass(
         Replicate(
             index=index,
@@ -123,12 +131,16 @@ def time_replicate(
         ),
         session.log_tail,
         rescored,
+        windows,
     )
 
 
 def _require_same_code(ready: Ready, untimed: UntimedPass) -> None:
     if untimed.ready is None or ready.code_sha256 != untimed.ready.code_sha256:
-        raise MeasurementError(
-            "load-error: the network's code changed during the run",
+        # The worker's own account: it must not pass for a failure of the machine.
+        raise WorkerError(
+            "load-error",
+            "the network's code changed during the run",
             advice="Run again and leave its files alone.",
+            fatal=False,
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.records import DataIdentity, Notice, RunRecord
     from harness.store import Store
 
-UNFINISHED = frozenset({"interrupted", "infra-error"})
+UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
 
 
@@ -34,6 +34,7 @@ class Resumption:
     on_known: Callable[[RunRecord], None]
     on_notice: Callable[[Notice], None]
     timeout_seconds: float
+    entry_seconds: float
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are told to ``on_known``."""
@@ -46,19 +47,22 @@ class Resumption:
             }
             for _, data in suite.data
         }
-        stored = self._stored() if resume else {}
+        made = self._made() if resume else {}
+        stored = {each.fingerprint: each for each in made.values() if each.status not in UNFINISHED}
         journal = self._journal(fingerprints, stored, resume=resume)
         for pairs, data in suite.data:
             yield from self._refused(data, journal, stored)
-            yield from self._measured(pairs, data, fingerprints[data.digest], journal, stored)
+            yield from self._measured(
+                pairs, data, fingerprints[data.digest], journal, stored, made=made
+            )
         journal.end()
 
-    def _stored(self) -> dict[str, RunRecord]:
-        """The newest finished record of each fingerprint."""
+    def _made(self) -> dict[str, RunRecord]:
+        """All records that are stored, by the id of their run, oldest first."""
         records, notices = self.store.load()
         for notice in notices:
             self.on_notice(notice)
-        return {each.fingerprint: each for each in records if each.status not in UNFINISHED}
+        return {each.run_id: each for each in records}
 
     def _journal(
         self,
@@ -105,6 +109,8 @@ class Resumption:
         fingerprints: Mapping[str, str],
         journal: Journal,
         stored: Mapping[str, RunRecord],
+        *,
+        made: Mapping[str, RunRecord],
     ) -> Iterator[RunRecord]:
         suite = self.suite
         before = {
@@ -130,10 +136,11 @@ class Resumption:
             journal=journal,
             on_step=self.on_step,
             timeout_seconds=self.timeout_seconds,
+            entry_seconds=self.entry_seconds,
         )
         try:
             for record in rounds.run():
-                if stored.get(record.fingerprint) == record:
+                if made.get(record.run_id) == record:
                     self.on_known(record)
                     continue
                 self.store.put(record)

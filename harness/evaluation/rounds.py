@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.evaluation.null_times import NullTimes
 from harness.evaluation.refusal import Refusal
 from harness.evaluation.replicate import time_replicate
 from harness.evaluation.timing import Plan
+from harness.evaluation.untimed_windows import compare_untimed
 from harness.imaging.codecs import read_size
 from harness.records import Absent, Latency, Notice
 from harness.store import record_id
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from harness.isolation.wall import Wall
     from harness.records import DataIdentity, RunRecord
 
-TIMED_STEPS_BESIDE_IMAGES = 3
-"""Load, fixed input, null network."""
+TIMED_STEPS_BESIDE_IMAGES = 4
+"""Load, fixed input, null network, untimed windows."""
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
@@ -97,6 +99,7 @@ class Rounds:
         journal: what is kept of these rounds, and where every pass goes as soon as it is made.
         on_step: told entry and step as each step begins.
         timeout_seconds: deadline of each request to a worker.
+        entry_seconds: that all workers of an entry may take together.
     """
 
     def __init__(
@@ -109,12 +112,14 @@ class Rounds:
         journal: Journal,
         on_step: Callable[[str, str], None],
         timeout_seconds: float,
+        entry_seconds: float,
     ) -> None:
         self._suite = suite
         self._pairs = pairs
         self._data = data
         self._on_step = on_step
         self._timeout_seconds = timeout_seconds
+        self._entry_seconds = entry_seconds
         self._journal = journal
         self._shared = journal.beginning.rounds[data.digest]
         self._sitting = secrets.token_hex(8)
@@ -179,13 +184,14 @@ class Rounds:
             sr_folder=folder and folder / self._data.name / progress.name,
             on_step=partial(self._on_step, progress.name),
             timeout_seconds=self._timeout_seconds,
+            limit_seconds=self._entry_seconds,
         )
         progress.seconds = time.monotonic() - start
         kept = Untimed(progress.run_id, progress.created, progress.seconds, progress.untimed)
         self._journal.keep_untimed(progress.fingerprint, kept)
 
     def _time(self, progress: _Progress, null: NullTimes, index: int, position: int) -> None:
-        plan = self._plan(progress.entry)
+        plan = self._plan(progress.entry, self._entry_seconds - progress.seconds)
         if plan is None or progress.untimed is None or progress.untimed.ready is None:
             return
         start = time.monotonic()
@@ -201,11 +207,14 @@ class Rounds:
             on_step=on_step,
         )
         found = null.around(progress.entry, timed_pass, on_step)
+        left = plan.limit_seconds - (time.monotonic() - start)
+        again = replace(plan, limit_seconds=max(0.0, left))
+        found = compare_untimed(progress.entry, self._pairs, again, found, on_step)
         timed = Timed(found, time.monotonic() - start, self._sitting)
         progress.add(timed)
         self._journal.keep_timed(progress.fingerprint, timed)
 
-    def _plan(self, entry: Entry | None = None) -> Plan | None:
+    def _plan(self, entry: Entry | None = None, limit_seconds: float = math.inf) -> Plan | None:
         design = self._suite.protocol.latency
         if design is None:
             return None
@@ -215,6 +224,7 @@ class Rounds:
             self._wall if entry is None else self._wall_of(entry),
             self._shared.variant_seed,
             self._timeout_seconds,
+            max(0.0, limit_seconds),
         )
 
     def _wall_of(self, entry: Entry) -> Wall:
@@ -243,7 +253,7 @@ class Rounds:
     def _record(self, progress: _Progress, untimed: UntimedPass) -> RunRecord:
         try:
             return self._assembled(progress, untimed)
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
             entry, tier = progress.entry, self._wall.sandbox.tier
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")

@@ -1,7 +1,7 @@
 """From raw times to runtimes: the challenge's number, its relation to a baseline, its spread.
 
-Runtimes are the worker's claims where the evaluator's clock agrees with them, and otherwise what
-the evaluator's clock says (``harness.evaluation.trust``).
+A runtime is the larger of two accounts, the worker's claims and the evaluator's trusted time
+(``harness.evaluation.trust``), so that neither can be lowered to gain a rank.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ RUNTIMES = (
     "runtime_trusted",
     "cold_start",
 )
-
+OVER_IMAGES = ("runtime_images", "runtime_with_bicubic", "runtime_ratio", "runtime_trusted")
+"""Those of them that are of the data set's images."""
 
 NO_TIME = Absent(
     kind="unavailable",
@@ -77,22 +78,31 @@ def runtime_values(
 
     Args:
         latency: raw samples.
-        disputed: the worker's claims are not believed, so that every runtime is the evaluator's.
+        disputed: the worker's claims are not believed; what only they tell is absent.
     """
     if isinstance(latency, Absent):
         return dict.fromkeys(RUNTIMES, latency)
     failure = _failure(latency)
     if failure is not None:
         return dict.fromkeys(RUNTIMES, failure)
-    times = net_seconds if disputed else claimed
     return {
-        "runtime_images": _over_images(latency, times),
+        "runtime_images": _larger(_over_images, latency),
         "runtime_with_bicubic": _disbelieved() if disputed else _with_bicubic(latency),
-        "runtime_fixed": _over_fixed(latency, times),
-        "runtime_ratio": _ratio(latency, times),
+        "runtime_fixed": _larger(_over_fixed, latency),
+        "runtime_ratio": _ratio(latency),
         "runtime_trusted": _over_images(latency, net_seconds),
         "cold_start": _disbelieved() if disputed else _cold_start(latency),
     }
+
+
+def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) -> Value | Absent:
+    """The larger of claims and trusted time; claims alone where the null network was not timed."""
+    claims, trusted = over(latency, claimed), over(latency, net_seconds)
+    if isinstance(trusted, Absent):
+        return claims if trusted == NO_NULL else trusted
+    if isinstance(claims, Absent):
+        return trusted
+    return max(claims, trusted, key=lambda account: account.value)
 
 
 def _disbelieved() -> Absent:
@@ -185,20 +195,26 @@ def _cold_start(latency: Latency) -> Value:
     return median_value([each for each in seconds if each is not None])
 
 
-def _ratio(latency: Latency, times: Times) -> Value | Absent:
-    """Geometric mean over rounds of the entry's runtime over the baseline's."""
+def _ratio(latency: Latency) -> Value | Absent:
+    """Geometric mean over rounds of the entry's runtime over the baseline's, the larger of each."""
     if latency.baseline is None:
         return Absent(
             kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
         )
     baseline = latency.baseline
-    theirs = baseline.images_seconds if times is claimed else baseline.trusted_seconds
-    ours = [images_seconds(replicate, times) for replicate in latency.replicates]
+    theirs = zip(baseline.images_seconds, baseline.trusted_seconds, strict=True)
+    ours = [
+        (images_seconds(each), images_seconds(each, net_seconds)) for each in latency.replicates
+    ]
     quotients = [
-        mine / other
-        for mine, other in zip(ours, theirs, strict=True)
-        if mine and other and min(mine, other) > 0
+        max(mine) / max(other)
+        for one, another in zip(ours, theirs, strict=True)
+        if min(mine := _known(one), default=0) > 0 and min(other := _known(another), default=0) > 0
     ]
     if not quotients:
         return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
     return geometric_mean(quotients)
+
+
+def _known(accounts: tuple[float | None, float | None]) -> list[float]:
+    return [seconds for seconds in accounts if seconds is not None]

@@ -16,7 +16,7 @@ from harness.evaluation.refusal import Refusal
 from harness.evaluation.resumption import Resumption
 from harness.evaluation.rounds import TIMED_STEPS_BESIDE_IMAGES
 from harness.imaging.codecs import read_size
-from harness.isolation.session import DEFAULT_TIMEOUT_SECONDS
+from harness.isolation.session import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 from harness.isolation.wall import open_wall
 
 if TYPE_CHECKING:
@@ -211,6 +211,7 @@ def run_suite(
     on_known: Callable[[RunRecord], None] = lambda _record: None,
     on_notice: Callable[[Notice], None] = lambda _notice: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    entry_seconds: float = DEFAULT_ENTRY_SECONDS,
 ) -> Iterator[RunRecord]:
     """Measure and store one record after the other.
 
@@ -222,8 +223,8 @@ def run_suite(
     way, can be resumed: the newest of the same plan that did not end is taken up, with its seeds
     and order, and only passes are made that it lacks, or whose fingerprint has changed. Where all
     suites of this plan ended, resuming leaves out what has a finished record of the same
-    fingerprint, of whichever suite. Finished is any status but ``interrupted`` and
-    ``infra-error``. Without ``resume`` everything is measured.
+    fingerprint, of whichever suite. Finished is any status but ``interrupted``,
+    ``infra-error`` and ``busy-machine``. Without ``resume`` everything is measured.
 
     Args:
         suite: the plan.
@@ -234,6 +235,7 @@ def run_suite(
         on_known: told the records that were there.
         on_notice: told what of an earlier suite could not be read; it is measured again.
         timeout_seconds: deadline of each request to a worker.
+        entry_seconds: that all workers of an entry may take together, on each data set.
 
     Yields:
         Each record once it is stored. A run that is cut short, by whatever is raised, leaves
@@ -246,7 +248,9 @@ def run_suite(
     store.require_writable()
     with store.writing():
         suite = replace(suite, wall=suite.wall.hiding(folder.resolve() for folder in store.folders))
-        under_way = Resumption(suite, store, on_step, on_known, on_notice, timeout_seconds)
+        under_way = Resumption(
+            suite, store, on_step, on_known, on_notice, timeout_seconds, entry_seconds
+        )
         yield from under_way.run(resume=resume)
 
 

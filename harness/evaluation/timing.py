@@ -8,6 +8,7 @@ its score must belong to. While a forward runs, this process waits and does noth
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.evaluation.untimed_windows import TimedWindow
 from harness.evaluation.variants import CLEAN, OFFSET_SHARE, draw_variants, draw_window
 from harness.imaging.codecs import pixel_digest
 from harness.imaging.quality import psnr, score_image
@@ -66,6 +68,7 @@ class Plan:
         wall: behind which workers run.
         variant_seed: of all inputs; the same for all entries.
         timeout_seconds: deadline of each request to a worker.
+        limit_seconds: that an entry's worker may live.
     """
 
     protocol: Protocol
@@ -73,6 +76,7 @@ class Plan:
     wall: Wall
     variant_seed: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    limit_seconds: float = math.inf
 
     def random(self, *what: object) -> random.Random:
         """Of what nobody could foresee before the seed was drawn; equal for all entries."""
@@ -132,6 +136,7 @@ class InputTimer:
 
     Attributes:
         rescored: scores of timed SR images that are not the known ones.
+        windows: one variant of each image that was scored.
     """
 
     def __init__(
@@ -147,6 +152,7 @@ class InputTimer:
         self.index = index
         self.known = known
         self.rescored: list[ImageScore] = []
+        self.windows: list[TimedWindow] = []
         self.clock: ClockName = "monotonic" if plan.protocol.device == "cpu" else "cuda-event"
         self.monitor: Monitor = watch(ready.cpus, ready.gpu_uuid, self._own_seconds)
         self.begun = self.monitor.read()
@@ -211,6 +217,10 @@ class InputTimer:
                 hr = pairs.read_hr(number)
                 variants = [(shown[n], showing.deliveries[n].sr) for n in sorted(showing.kept)]
                 scores = _compare(sr, hr, variants, scale=pairs.scale) if variants else None
+                if variants:
+                    variant, theirs = variants[keeping.randrange(len(variants))]
+                    whole = psnr(theirs, variant.of_hr(hr, pairs.scale), 0)
+                    self.windows.append(TimedWindow(number, variant, whole))
                 if scores is not None and np.array_equal(sr, hr):
                     enlarged = upscale(lr, pairs.scale, border="mirror")
                     impossible = not np.array_equal(np.rint(enlarged).clip(0, 255), hr)
@@ -220,7 +230,13 @@ class InputTimer:
                     self.rescored.append(
                         score_image(sr, hr, scale=pairs.scale, definition=definition, image=name)
                     )
-            return samples.model_copy(update={"output_sha256": digest, "variants": scores})
+            return samples.model_copy(
+                update={
+                    "output_sha256": digest,
+                    "variants": scores,
+                    "clean_round": (clean, self.plan.design.min_rounds),
+                }
+            )
 
         return self._time(name, size, begin, repeat=number == 0, finish=finish)
 
@@ -257,7 +273,7 @@ class InputTimer:
 
             rounds = time_rounds(forward, design)
             busy = _share(cpu, session.cpu_seconds(), time.perf_counter() - start)
-            preparations = [each.claimed_preparation for each in showing.deliveries]
+            preparations = [each.preparation_seconds for each in showing.deliveries]
             return showing, LatencySamples(
                 input_name=name,
                 lr_size=size,
@@ -268,6 +284,7 @@ class InputTimer:
                 seconds=tuple(each.claimed_seconds for each in showing.deliveries),
                 delivered_seconds=rounds.seconds,
                 preparation_seconds=tuple(each for each in preparations if each is not None),
+                settling_seconds=sum(each.settling_seconds for each in showing.deliveries),
                 stopped_by=rounds.stopped_by,
                 forward_cpus=busy,
             )

@@ -7,7 +7,7 @@ shows. Windows have the image's own size, so that they cost what the image costs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +49,11 @@ class Variant:
             )
         )
         return np.ascontiguousarray(lr[rows][:, columns])
+
+    def of_hr(self, hr: Pixels, scale: int) -> Pixels:
+        """HR of the whole variant, uint8 (scale*h, scale*w, 3), contiguous."""
+        down, right = self.offset
+        return replace(self, offset=(scale * down, scale * right)).of_lr(hr)
 
     def restored(self, sr: Pixels, scale: int) -> Pixels:
         """What the variant's SR shows of the image, the right way round."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.environment import available_cpus, cpus_available
+from harness.protocol import Frozen
+from harness.records import Absent, Memory
 
 if TYPE_CHECKING:
     from harness.isolation.messages import Ready
     from harness.protocol import Protocol
+    from harness.records import Complexity
 
 
 def impossible(ready: Ready, protocol: Protocol) -> str | None:
@@ -27,3 +30,37 @@ def impossible(ready: Ready, protocol: Protocol) -> str | None:
     if protocol.device == "cpu" and (ready.accelerator or ready.gpu_uuid or ready.libraries):
         return "GPU"
     return None
+
+
+def impossible_counts(complexity: Complexity, protocol: Protocol) -> str | None:
+    """What of a worker's counts cannot be true, or None.
+
+    Args:
+        complexity: its account.
+        protocol: what it was told.
+    """
+    if set(complexity.counters) != set(protocol.counters):
+        told = ", ".join(sorted(complexity.counters)) or "none"
+        return f"it answers with the counters {told}, not those of the protocol"
+    return None
+
+
+def impossible_memory(memory: Memory | Absent, protocol: Protocol) -> str | None:
+    """What of a worker's account of memory cannot be true, or None; arguments as above."""
+    if protocol.device == "cpu" and isinstance(memory, Memory):
+        return "it gives an account of GPU memory, and has no GPU"
+    return None
+
+
+def blames_machine(told: object) -> bool:
+    """Whether a worker's answer holds a failure that is not its network's.
+
+    A failure without a kind is the harness's or its machine's, which only the evaluator can tell.
+    """
+    if isinstance(told, Absent):
+        return told.kind == "failed" and told.failure is None
+    if isinstance(told, Frozen):
+        return any(blames_machine(value) for _, value in told)
+    if isinstance(told, dict):
+        return any(map(blames_machine, told.values()))
+    return isinstance(told, list | tuple) and any(map(blames_machine, told))

@@ -21,13 +21,17 @@ class Delivery:
         seconds: from before LR was revealed until this copy was whole, by the evaluator's
             monotonic clock.
         claimed_seconds: of the network alone, by the worker's account.
-        claimed_preparation: of enlarging the LR image, likewise; None where it is not.
+        preparation_seconds: of enlarging the LR image, which the evaluator does before the clock
+            starts; None for networks that do not take it enlarged.
+        settling_seconds: from there until the worker had checked what the forward left behind, by
+            the evaluator's clock.
     """
 
     sr: Pixels
     seconds: float
     claimed_seconds: float
-    claimed_preparation: float | None
+    preparation_seconds: float | None
+    settling_seconds: float = 0.0
 
     def without_pixels(self) -> Delivery:
         """The times alone."""

@@ -63,9 +63,10 @@ class MeasuredNetwork:
         """A copy as it is counted: in float32 on the CPU, as the network is now."""
         return copied(self.written, partial(counted_form, self.protocol.forward))
 
-    def input(self, lr: Image) -> torch.Tensor:
-        """The network's input for an LR image, in the policy's form."""
-        return adapt_input(self.conversion.to_input(lr, self.device), self.protocol.forward)
+    def input(self, lr: Image, enlarged: Image | None = None) -> torch.Tensor:
+        """The network's input, in the policy's form; arguments as of ``to_input``."""
+        pixels = self.conversion.to_input(lr, self.device, enlarged)
+        return adapt_input(pixels, self.protocol.forward)
 
     def keep(self, lr: Image, output: torch.Tensor) -> None:
         """Remember what was scored, if no smaller image was."""

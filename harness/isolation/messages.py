@@ -187,13 +187,11 @@ class Done(Frozen):
     Attributes:
         sequence: of the request.
         seconds: that the network alone took, by the worker's account.
-        preparation_seconds: that enlarging the LR image took, where the network takes it so.
     """
 
     event: Literal["done"] = "done"
     sequence: Count
     seconds: Seconds
-    preparation_seconds: Seconds | None = None
 
 
 class Settled(Frozen):

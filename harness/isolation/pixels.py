@@ -1,6 +1,7 @@
 """Pixels between evaluator and worker: two areas of shared memory that neither can resize.
 
-The evaluator writes LR into one and takes a private copy of SR out of the other, so that nothing
+The evaluator writes LR, and the same enlarged where a network takes it so, into one and takes a
+private copy of SR out of the other, so that nothing
 a worker does afterwards changes what is scored. A worker that shrank an area would kill the
 evaluator (SIGBUS); seals forbid it, on systems that have them.
 """
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-LR_CAPACITY = 128 * 1024 * 1024
 SR_CAPACITY = 512 * 1024 * 1024
+LR_CAPACITY = 128 * 1024 * 1024 + SR_CAPACITY
 """Bytes; pages that were never written take no memory."""
 
 POISON = 0xA5
@@ -67,17 +68,25 @@ class PixelAreas:
         os.close(self.lr_fd)
         os.close(self.sr_fd)
 
-    def reveal(self, lr: Pixels) -> None:
-        """Write an LR image, uint8 (h, w, 3).
+    def reveal(self, lr: Pixels, enlarged: Pixels | None = None) -> None:
+        """Write an LR image, uint8 (h, w, 3), and the same enlarged, uint8 (H, W, 3), if given.
 
         Raises:
-            OversizeError: it does not fit.
+            OversizeError: they do not fit.
         """
+        if enlarged is not None:
+            _view(self._lr, enlarged.shape, "the enlarged LR", offset=lr.nbytes)[...] = enlarged
         _view(self._lr, lr.shape, "LR")[...] = lr
 
     def lr(self, size: tuple[int, int]) -> Pixels:
         """The LR image of a height and width, uint8 (h, w, 3), not copied."""
         return _view(self._lr, (*size, 3), "LR")
+
+    def enlarged(self, size: tuple[int, int], scale: int) -> Pixels:
+        """The enlarged LR image of an LR height and width, uint8 (scale*h, scale*w, 3), no copy."""
+        height, width = size
+        shape = (scale * height, scale * width, 3)
+        return _view(self._lr, shape, "the enlarged LR", offset=3 * height * width)
 
     def poison(self, size: tuple[int, int]) -> None:
         """Overwrite the SR image of a height and width with ``POISON``.
@@ -96,12 +105,12 @@ class PixelAreas:
         return _view(self._sr, (*size, 3), "SR").copy()
 
 
-def _view(area: mmap.mmap, shape: tuple[int, ...], what: str) -> Pixels:
+def _view(area: mmap.mmap, shape: tuple[int, ...], what: str, *, offset: int = 0) -> Pixels:
     count = int(np.prod(shape))
-    if count > len(area):
+    if offset + count > len(area):
         message = f"{what} of shape {shape} exceeds the {len(area)} bytes there are"
         raise OversizeError(message)
-    return np.frombuffer(area, dtype=np.uint8, count=count).reshape(shape)
+    return np.frombuffer(area, dtype=np.uint8, count=count, offset=offset).reshape(shape)
 
 
 def _area(name: str, capacity: int) -> int:

@@ -38,12 +38,19 @@ SECCOMP_CALL: Final[dict[Machine, int]] = {"x86_64": 317, "aarch64": 277}
 CLONE_THREAD = 0x00010000
 NEW_NAMESPACES = 0x7E020000
 """Flags of clone(2) for all namespaces but time, which clone(2) cannot make."""
+CLONE_PARENT = 0x00008000
+"""Flag of clone(2) that makes the new process the evaluator's child."""
 AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPES = 1, 1, 5, 0xF
 PRCTLS: Final = (1, 4, 35, 36, 0x59616D61)
 """Death signal, dumpable, memory map, subreaper, tracer: they keep a worker in hand."""
 SIGNALS: Final = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
-EVERYONE = 0xFFFFFFFF
-"""-1 as ``kill`` takes it: every process there is."""
+GROUPS = 0x80000000
+"""From here on ``kill`` takes a number as negative: a group of processes, or every one there is."""
+OWNERS: Final = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): who gets which signal when a file is ready."""
+TERMINAL: Final = (0x8901, 0x8902, 0x5412, 0x541C)
+"""The same for sockets by ioctl(2) (FIOSETOWN, SIOCSPGRP), and typing into a terminal (TIOCSTI,
+TIOCLINUX)."""
 
 
 class Instruction(NamedTuple):
@@ -134,7 +141,7 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     blocks = dict.fromkeys(_of_kind("denied"), denied)
     # Its flags lie in memory, where a filter cannot look; glibc then takes clone.
     blocks["clone3"] = absent
-    blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES), *_all_but(())]
+    blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES | CLONE_PARENT), *_all_but(())]
     blocks["socketpair"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *_only_types((SOCK_STREAM,))]
     if rules.on_gpu:
         # CUDA fails to start where it cannot listen on a local socket. Connecting, accepting and
@@ -144,18 +151,22 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     else:
         blocks |= dict.fromkeys(_of_kind("listening"), denied)
     blocks["prctl"] = [*_load(0), *_all_but(PRCTLS)]
+    blocks["fcntl"] = [*_load(1), *_all_but(OWNERS)]
+    blocks["ioctl"] = [*_load(1), *_all_but(TERMINAL)]
     blocks["prlimit64"] = [*_load(0), *_only((0, rules.own))]
     if not rules.processes:
         blocks |= dict.fromkeys(_of_kind("starting"), denied)
-        blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES), *_only_threads()]
+        blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES | CLONE_PARENT), *_only_threads()]
         blocks |= {key: [*_load(0), *_only((rules.own,))] for key in SIGNALS}
     elif rules.evaluator is not None:
-        blocks |= {key: [*_load(0), *_all_but((rules.evaluator, EVERYONE))] for key in SIGNALS}
+        signals = [*_load(0), *_deny_from(GROUPS), *_all_but((rules.evaluator,))]
+        blocks |= dict.fromkeys(SIGNALS, signals)
     if not rules.on_gpu:
         blocks |= dict.fromkeys(_of_kind("uncounted"), absent)
     if rules.evaluator is not None:
         blocks |= dict.fromkeys(_of_kind("shared"), denied)
-        blocks["sched_setaffinity"] = [*_load(0), *_all_but((rules.evaluator,))]
+        # Other threads of its own have numbers like those of other processes.
+        blocks["sched_setaffinity"] = [*_load(0), *_only((0, rules.own))]
     return blocks
 
 
@@ -204,6 +215,11 @@ def _only(values: tuple[int, ...]) -> list[Instruction]:
         step for value in values for step in (Instruction(JUMP_EQUAL, 0, 1, value), _return(ALLOW))
     ]
     return [*allowed, _deny(errno.EPERM)]
+
+
+def _deny_from(least: int) -> list[Instruction]:
+    """Deny values that are no less."""
+    return [Instruction(JUMP_GREATER_EQUAL, 0, 1, least), _deny(errno.EPERM)]
 
 
 def _all_but(values: tuple[int, ...]) -> list[Instruction]:

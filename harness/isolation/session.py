@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from harness.environment import MALLOC_SETTINGS, WORKER_VARIABLE
 from harness.errors import MeasurementError
-from harness.isolation.account import impossible
+from harness.imaging.resize import upscale
+from harness.isolation.account import (
+    blames_machine,
+    impossible,
+    impossible_counts,
+    impossible_memory,
+)
 from harness.isolation.channel import (
     MAX_PAYLOAD_BYTES,
     Channel,
@@ -97,9 +104,14 @@ PAYLOADS: dict[type, int] = {
 }
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""
 DEFAULT_TIMEOUT_SECONDS = 900.0
+DEFAULT_ENTRY_SECONDS = 24 * 3600.0
+"""That all workers of an entry may take together, however lively they are."""
+MOST_SETTLING_SECONDS = 10.0
+"""That a worker may take, beside as long as its forwards, to check what these left behind."""
 MOST_TIMEOUTS = 20
 """A request that shows signs of life may take so many deadlines of silence, and no more."""
 STOP_SECONDS = 5.0
+UNOWNED = "its answer to {} has a failure without a kind, as only the harness may have"
 
 
 class WorkerSession:
@@ -110,6 +122,7 @@ class WorkerSession:
         view: what of the file system the worker sees.
         limits: what it may take.
         timeout_seconds: of silence, after which a request has failed.
+        limit_seconds: that it may live, whatever it does.
     """
 
     def __init__(
@@ -119,16 +132,24 @@ class WorkerSession:
         limits: Limits,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        limit_seconds: float = math.inf,
     ) -> None:
         self.sandbox = sandbox
         self.view = view
         self.limits = limits
         self.timeout_seconds = timeout_seconds
+        self.limit_seconds = limit_seconds
+        self._latest = math.inf
+        self._forward_seconds = self._settling_seconds = 0.0
         self._scale = 1
+        self._input: Literal["lr", "bicubic-hr"] = "lr"
+        self._enlarges = False
+        self._protocol: Protocol | None = None
         self._sequence = 0
 
     def __enter__(self) -> Self:
         """Start the process."""
+        self._latest = time.monotonic() + self.limit_seconds
         worker_read, our_write = os.pipe()
         our_read, worker_write = os.pipe()
         log_read, log_write = os.pipe()
@@ -201,7 +222,8 @@ class WorkerSession:
         Raises:
             WorkerError: like every request here.
         """
-        self._scale = scale
+        self._scale, self._input = scale, descriptor.input
+        self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
         return self._load(Load, descriptor, scale, weights, protocol)
 
     def load_second(
@@ -233,6 +255,7 @@ class WorkerSession:
             protocol=protocol,
         )
         ready = self._ask(asked, Ready)[0]
+        self._protocol = protocol
         untrue = impossible(ready, protocol)
         if untrue is not None:
             raise self._gone("protocol", f"its account of its {untrue} cannot be true")
@@ -259,7 +282,10 @@ class WorkerSession:
 
     def count_complexity(self) -> Complexity:
         """Complexity of the loaded network."""
-        return self._ask(CountComplexity(), Counted)[0].complexity
+        complexity = self._ask(CountComplexity(), Counted)[0].complexity
+        if self._protocol is not None:
+            self._require_possible(impossible_counts(complexity, self._protocol))
+        return complexity
 
     def measure_blocks(self, depth: int) -> tuple[Block, ...]:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
@@ -268,6 +294,10 @@ class WorkerSession:
             return BLOCKS.validate_python(read_json(content, "an account"))
         except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
+
+    def _require_possible(self, untrue: str | None) -> None:
+        if untrue is not None:
+            raise self._gone("protocol", untrue)
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
         """SR of one image, untimed.
@@ -279,7 +309,8 @@ class WorkerSession:
         Returns:
             (scale*h, scale*w, 3) RGB uint8, the evaluator's own copy.
         """
-        self._reveal(lr)
+        self._poison(self._sr_size(lr))
+        self._areas.reveal(lr, self._enlarged(lr))
         self._ask(Upscale(input_name=name, lr_size=_size(lr)), Upscaled)
         return self._areas.take(self._sr_size(lr))
 
@@ -288,6 +319,8 @@ class WorkerSession:
 
         The clock starts before the worker can know the pixels and stops when they are copied
         out of its reach: what it writes later is too late, and what it computes later is timed.
+        Where a network takes the LR image enlarged, or gives luma only, it is enlarged here, before
+        the clock starts: nobody can gain by not doing so.
 
         Args:
             lr: (h, w, 3) RGB uint8.
@@ -296,8 +329,13 @@ class WorkerSession:
         request = Forward(sequence=self._sequence, lr_size=_size(lr))
         size = self._sr_size(lr)
         self._poison(size)
+        enlarged, preparation = None, None
+        if self._enlarges:
+            begun = time.perf_counter()
+            enlarged = self._enlarged(lr)
+            preparation = time.perf_counter() - begun if self._input == "bicubic-hr" else None
         start = time.perf_counter()
-        self._reveal(lr, poison=False)
+        self._areas.reveal(lr, enlarged)
         done = self._ask(request, Done)[0]
         sr = self._areas.take(size)
         seconds = time.perf_counter() - start
@@ -305,7 +343,22 @@ class WorkerSession:
             said = f"forward {self._sequence} was answered as {done.sequence}"
             raise self._gone("protocol", said)
         self._receive(request, Settled)
-        return Delivery(sr, seconds, done.seconds, done.preparation_seconds)
+        settling = time.perf_counter() - start - seconds
+        self._require_settled(seconds, settling)
+        return Delivery(sr, seconds, done.seconds, preparation, settling)
+
+    def _require_settled(self, seconds: float, settling: float) -> None:
+        """End a worker that takes its time where none is measured."""
+        self._forward_seconds += seconds
+        self._settling_seconds += settling
+        if self._settling_seconds > MOST_SETTLING_SECONDS + self._forward_seconds:
+            raise self._gone(
+                "timeout",
+                f"after its forwards, which took {self._forward_seconds:.3g} s in all, it took "
+                f"{self._settling_seconds:.3g} s more until it had settled; it may take as long as "
+                f"they and {MOST_SETTLING_SECONDS:g} s",
+                advice="Leave the worker's checks between forwards alone.",
+            )
 
     def convert_weights(
         self,
@@ -324,9 +377,14 @@ class WorkerSession:
         """Device memory of all images upscaled since loading."""
         _, content = self._ask(ReadMemory(), MemoryRead)
         try:
-            return MEMORY.validate_python(read_json(content, "an account"))
+            memory = MEMORY.validate_python(read_json(content, "an account"))
         except (FrameError, ValidationError) as error:
             raise self._gone("protocol", f"no account of memory: {error}") from error
+        if blames_machine(memory):
+            raise self._gone("protocol", UNOWNED.format("read-memory"))
+        if self._protocol is not None:
+            self._require_possible(impossible_memory(memory, self._protocol))
+        return memory
 
     def _sr_size(self, lr: Pixels) -> tuple[int, int]:
         return lr.shape[0] * self._scale, lr.shape[1] * self._scale
@@ -338,16 +396,14 @@ class WorkerSession:
             message = f"an SR image of {size[0]}x{size[1]} is too large to be delivered: {error}"
             raise MeasurementError(message, advice="Measure on smaller images.") from None
 
-    def _reveal(self, lr: Pixels, *, poison: bool = True) -> None:
-        if poison:
-            self._poison(self._sr_size(lr))
-        self._areas.reveal(lr)
+    def _enlarged(self, lr: Pixels) -> Pixels | None:
+        """The LR image by bicubic in SR size, for networks that need it."""
+        return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
     def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
         try:
-            self._channel.send(
-                request.model_dump(mode="json"), timeout_seconds=self.timeout_seconds
-            )
+            wait = min(self.timeout_seconds, self._left())
+            self._channel.send(request.model_dump(mode="json"), timeout_seconds=wait)
         except ChannelTimeoutError:
             raise self._silent(request) from None
         except ChannelClosedError:
@@ -373,14 +429,23 @@ class WorkerSession:
             raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
         if not isinstance(reply, expected):
             raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
+        if blames_machine(reply):
+            raise self._gone("protocol", UNOWNED.format(request.command))
         return reply, content
 
     def _next_reply(self, latest: float, most_payload: int) -> tuple[Reply, bytes]:
-        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()))
+        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()), self._left())
         message, content = self._channel.receive(timeout_seconds=wait, most_payload=most_payload)
         return REPLY.validate_python(message), content
 
+    def _left(self) -> float:
+        """Seconds that it may still live."""
+        return math.inf if math.isinf(self._latest) else max(0.0, self._latest - time.monotonic())
+
     def _silent(self, request: Request) -> WorkerError:
+        if not self._left():
+            said = f"during {request.command} its entry reached the limit of its time in all"
+            return self._gone("timeout", said, advice="Raise --entry-timeout if it is slow.")
         said = f"no answer to {request.command} in {self.timeout_seconds:g} s"
         return self._gone("timeout", said, advice="Raise --timeout if it is slow.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,7 @@ class Wall:
         protocol: Protocol | None = None,
         readable: Iterable[Path] = (),
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        limit_seconds: float = math.inf,
     ) -> WorkerSession:
         """A worker that can load some networks and sees nothing else.
 
@@ -53,6 +55,7 @@ class Wall:
             protocol: says whether there is a GPU, and whether compiling needs processes.
             readable: other files that it needs.
             timeout_seconds: of silence, after which a request has failed.
+            limit_seconds: that it may live.
         """
         files: list[Path] = list(readable)
         python_path: list[Path] = []
@@ -70,7 +73,11 @@ class Wall:
         )
         compiles = protocol is not None and protocol.forward.compiled
         return WorkerSession(
-            self.sandbox, view, Limits(processes=compiles), timeout_seconds=timeout_seconds
+            self.sandbox,
+            view,
+            Limits(processes=compiles),
+            timeout_seconds=timeout_seconds,
+            limit_seconds=limit_seconds,
         )
 
 

@@ -51,7 +51,7 @@ from harness.isolation.paired import Contender, ContenderError, Pairing
 from harness.isolation.pixels import PixelAreas
 from harness.probes.blocks import measure_blocks
 from harness.probes.complexity import found_to_differ, measure_complexity
-from harness.probes.devices import ComputeDevice, HostClock, open_device
+from harness.probes.devices import ComputeDevice, open_device
 from harness.probes.forward import InvalidOutputError, PixelConversion
 from harness.probes.memory import unpredicted
 from harness.probes.precision import adapt_network
@@ -61,10 +61,11 @@ from harness.records import ImageMemory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from harness.records import FailureKind
 
-HOST = HostClock()
-"""Enlarging happens on the host, whatever the device."""
 MESSAGE_CHARACTERS = 2000
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
@@ -166,11 +167,12 @@ class Worker:
         """SR of one image by one forward, whose memory is measured."""
         lr = self.areas.lr(request.lr_size)
         with torch.inference_mode():
-            pixels = self.measured.input(lr)
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self.measured.input(lr, enlarged)
             output, usage = self.device.measure_memory(partial(self.network, pixels))
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
-            self.areas.deliver(self.conversion.to_pixels(sr, lr))
+            self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
             self.measured.keep(lr, sr)
         if usage is not None:
             self.images.append(
@@ -193,15 +195,12 @@ class Worker:
             answer: sends ``Done``.
         """
         lr = self.areas.lr(request.lr_size)
-        preparation: float | None = None
         with torch.inference_mode():
-            if self.conversion.input == "bicubic-hr":
-                pixels, preparation = HOST.time(partial(self.measured.input, lr))
-            else:
-                pixels = self.measured.input(lr)
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self.measured.input(lr, enlarged)
             output, seconds = self.device.time(partial(self.network, pixels))
             try:
-                sr = self.conversion.to_pixels(output, lr)
+                sr = self.conversion.to_pixels(output, lr, enlarged)
             except Exception:
                 # What cannot become pixels is no SR image, and validation says why.
                 self.conversion.validate(output, request.lr_size)
@@ -210,9 +209,7 @@ class Worker:
             if sr.shape != (height * self.scale, width * self.scale, 3):
                 self.conversion.validate(output, request.lr_size)
             self.areas.deliver(sr)
-            answer(
-                Done(sequence=request.sequence, seconds=seconds, preparation_seconds=preparation)
-            )
+            answer(Done(sequence=request.sequence, seconds=seconds))
             self.guard.verify()
             self.conversion.validate(output, request.lr_size)
         return Settled()
@@ -232,6 +229,10 @@ class Worker:
         if self.pairing is None:
             return Failed(kind="protocol", message="there is no second network to race")
         return self.pairing.time(request, self.monitor, self.beat)
+
+    def _enlarged(self, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+        """The enlarged LR image, which the evaluator made, for networks that need it."""
+        return self.areas.enlarged(lr_size, self.scale) if self.conversion.enlarges else None
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:

@@ -214,7 +214,8 @@ def _recount(
         valued = again[0].count
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        valued = Absent(kind="failed", reason=f"the forward raises {said}")
+        reason = f"the forward raises {said}"
+        valued = Absent(kind="failed", reason=reason, failure="forward-error")
     calls = tuple(each.conv_calls for each in (without, *again))
     return Recount(without_values=without.count, with_values=valued, conv_calls=calls), again
 

@@ -334,6 +334,10 @@ def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
                 os.sched_setaffinity(task, cpus)
             except ProcessLookupError:  # it ended meanwhile
                 continue
+            except PermissionError:
+                # A sandbox that cannot tell other threads from other processes. Those that are
+                # there already belong to libraries; PyTorch's inherit the CPUs of this one.
+                os.sched_setaffinity(0, cpus)
     torch.set_num_threads(threads)
 
 

@@ -58,22 +58,33 @@ class PixelConversion:
         """Channels of input and output."""
         return 3 if self.color == "rgb" else 1
 
+    @property
+    def enlarges(self) -> bool:
+        """Whether it needs the LR image enlarged, for input or output."""
+        return self.input == "bicubic-hr" or self.color == "y"
+
     def input_size(self, lr_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the network's input for an LR size."""
         factor = 1 if self.input == "lr" else self.scale
         return lr_size[0] * factor, lr_size[1] * factor
 
-    def to_input(self, lr: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    def to_input(
+        self,
+        lr: npt.NDArray[np.uint8],
+        device: torch.device,
+        enlarged: npt.NDArray[np.uint8] | None = None,
+    ) -> torch.Tensor:
         """Network input of an LR image.
 
         Args:
             lr: (H, W, 3) uint8 RGB.
             device: where the tensor goes.
+            enlarged: ``lr`` enlarged, (scale*H, scale*W, 3) uint8 RGB; made here if it is None.
 
         Returns:
             float32 (1, C, H', W') in [0, data_range], contiguous.
         """
-        seen = lr if self.input == "lr" else upscale(lr, self.scale, border="mirror")
+        seen = lr if self.input == "lr" else self._enlarged(lr, enlarged)
         # Divided, as the challenge's script does: a product with 1/255 rounds otherwise.
         divisor = 255 / self.data_range
         if self.color == "rgb":
@@ -81,12 +92,18 @@ class PixelConversion:
         levels = torch.from_numpy(luma(seen, "unrounded")[None, None]).to(torch.float32)
         return (levels / divisor).to(device)
 
-    def to_pixels(self, sr: torch.Tensor, lr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def to_pixels(
+        self,
+        sr: torch.Tensor,
+        lr: npt.NDArray[np.uint8],
+        enlarged: npt.NDArray[np.uint8] | None = None,
+    ) -> npt.NDArray[np.uint8]:
         """SR pixels of a network output: clipped to the range, rounded half to even.
 
         Args:
             sr: (1, C, scale*H, scale*W), floating point.
             lr: (H, W, 3) uint8 RGB, whose chroma a ``y`` network's output takes.
+            enlarged: as of ``to_input``.
 
         Returns:
             (scale*H, scale*W, 3) uint8 RGB.
@@ -97,11 +114,16 @@ class PixelConversion:
         if self.color == "rgb":
             levels = scaled.round().to(torch.uint8)[0].permute(1, 2, 0)
             return np.asarray(levels.contiguous().cpu().numpy())
-        enlarged = upscale(lr, self.scale, border="mirror")
+        enlarged = self._enlarged(lr, enlarged)
         added = scaled[0, 0].cpu().numpy() - luma(enlarged, "unrounded")
         rgb = enlarged + (255 / LUMA_SPAN) * added[..., None]
         joined: npt.NDArray[np.uint8] = np.rint(rgb.clip(0, 255)).astype(np.uint8)
         return joined
+
+    def _enlarged(
+        self, lr: npt.NDArray[np.uint8], enlarged: npt.NDArray[np.uint8] | None
+    ) -> npt.NDArray[np.uint8]:
+        return upscale(lr, self.scale, border="mirror") if enlarged is None else enlarged
 
     def validate(self, sr: object, lr_size: tuple[int, int]) -> torch.Tensor:
         """The output itself if it is an SR image for an LR size.

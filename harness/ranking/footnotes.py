@@ -160,14 +160,14 @@ def notes_on(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _dispute_notes(records: Sequence[RunRecord]) -> list[str]:
-    """Whose runtime is the evaluator's."""
+    """Whose runtime is the larger of two accounts that disagree."""
     names = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if not names:
         return []
     return [
         (
             f"{DISPUTED} The worker's own times disagree with the evaluator's; the runtime is the "
-            f"evaluator's: {', '.join(names)}."
+            f"larger of both: {', '.join(names)}."
         )
     ]
 

@@ -51,7 +51,7 @@ def select_comparable(
             continue
         differing = differences(record, reference)
         before = chosen.get(record.entry.name)
-        if not differing and before is not None and before.ranked and not record.ranked:
+        if not differing and before is not None and _worth(before) > _worth(record):
             spoiled.append((record.entry.name, record.status))
         elif not differing:
             chosen[record.entry.name] = record
@@ -79,6 +79,11 @@ def select_comparable(
         for name, status in dict.fromkeys(spoiled)
     )
     return reference, list(chosen.values()), notices
+
+
+def _worth(record: RunRecord) -> int:
+    """How much of a ranking a run can take part in: all, all but its runtime, nothing."""
+    return record.ranked + record.timed
 
 
 def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:

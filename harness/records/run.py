@@ -34,6 +34,7 @@ Status = (
         "suspect-hidden-work",
         "counted-otherwise",
         "timing-disputed",
+        "busy-machine",
         "infra-error",
         "interrupted",
     ]
@@ -42,12 +43,13 @@ Status = (
 ``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
 were faster, that images scored better than variants of them, that work went on outside of the
 timed rounds, or that the worker's own times disagree with the evaluator's. ``counted-otherwise``:
-what was counted is not what was measured, so that no count of it stands. ``infra-error``: the
-harness or its machine failed, so the entry is to be run again. ``interrupted``: fewer replicates
-were timed than the protocol asks for."""
+what was counted is not what was measured, so that no count of it stands. ``busy-machine``: others
+took too much of the machine while it was timed, so it has no runtimes and is to be run again.
+``infra-error``: the harness or its machine failed, so the entry is to be run again.
+``interrupted``: fewer replicates were timed than the protocol asks for."""
 
-RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed"})
-"""Of runs that leaderboards rank; those of disputed timing by the evaluator's time."""
+RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
+"""Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
 
 
 class ImageScore(Frozen):
@@ -200,6 +202,11 @@ class RunRecord(Frozen):
     def ranked(self) -> bool:
         """Whether leaderboards rank it."""
         return self.status in RANKED_STATUSES
+
+    @property
+    def timed(self) -> bool:
+        """Whether leaderboards rank it and its runtimes mean something."""
+        return self.ranked and self.status != "busy-machine"
 
     def failure(self) -> Absent | None:
         """The first failed probe, in the order in which they are tried, or None."""

@@ -54,12 +54,17 @@ class VariantScores(Frozen):
             the variant shows of it, dB; None where one of them has no error.
         variant_psnr_rgb: of the variants' SR on these pixels, likewise.
         impossible: SR is HR without any error, although the LR image does not hold all of it.
+        window_psnr_rgb: of the whole SR of one of these variants, edges and what it shows of the
+            mirrored image included, dB; None if not tried or without error.
+        untimed_psnr_rgb: of the same variant upscaled again, untimed, in another process, likewise.
     """
 
     rounds: Count
     clean_psnr_rgb: float | None
     variant_psnr_rgb: float | None
     impossible: bool = False
+    window_psnr_rgb: float | None = None
+    untimed_psnr_rgb: float | None = None
 
 
 class LatencySamples(Frozen):
@@ -83,13 +88,17 @@ class LatencySamples(Frozen):
             the LR pixels to its own copy of all SR pixels as uint8.
         repeated_seconds: the same clock's, of pairs of rounds made afterwards, the second of which
             showed the first one's input again; empty where that was not tried.
-        preparation_seconds: times of enlarging the LR image by bicubic, as the worker claims
-            them, for networks that take it enlarged; empty for others.
+        preparation_seconds: times of enlarging the LR image by bicubic, which the evaluator does
+            before each round, for networks that take it enlarged; empty for others.
+        settling_seconds: that the worker took after these rounds, all together, to check what they
+            left behind; None where that was not measured.
         stopped_by: what ended the rounds.
         conditions: of the machine meanwhile.
         output_sha256: of the SR pixels that were delivered in a timed round for the image
             itself, uint8 (H, W, 3) RGB; None for the fixed input.
         variants: what variants of the image scored beside it; None where they were not.
+        clean_round: number of the round that showed the image itself, from 0, and of how many first
+            rounds it was drawn; None for the fixed input.
         forward_cpus: CPU time that the worker took within the rounds, per second of them; None
             where the system does not tell.
         idle_cpus: CPU time that it took per second while nothing was asked of it, likewise.
@@ -105,10 +114,12 @@ class LatencySamples(Frozen):
     delivered_seconds: tuple[Seconds, ...] = ()
     repeated_seconds: tuple[tuple[Seconds, Seconds], ...] = ()
     preparation_seconds: tuple[Seconds, ...] = ()
+    settling_seconds: Seconds | None = None
     stopped_by: StoppedBy
     conditions: Conditions | None = None
     output_sha256: Sha256 | None = None
     variants: VariantScores | None = None
+    clean_round: tuple[Count, Count] | None = None
     forward_cpus: Share | None = None
     idle_cpus: Share | None = None
 
@@ -141,6 +152,7 @@ class Replicate(Frozen):
         conditions: of the machine from loading to the last timed input; they tell what inputs
             too short to have load and steal of their own do not.
         null: from right before and right after, for every size of these inputs.
+        null_conditions: of the machine meanwhile, before and after.
     """
 
     index: Count
@@ -152,6 +164,7 @@ class Replicate(Frozen):
     images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
     conditions: Conditions | None = None
     null: tuple[NullSamples, ...] = ()
+    null_conditions: tuple[Conditions, ...] = ()
 
 
 class Trust(Frozen):
@@ -164,17 +177,25 @@ class Trust(Frozen):
         claimed_seconds: the worker's own account of the same rounds.
         trusted_seconds: the evaluator's; None where the null network was not timed.
         tolerance_seconds: within which both agree; None likewise.
+        noise_seconds: standard deviation of the null network's times, from their median absolute
+            deviation, mean over images and processes; None likewise.
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
-        repeated_ratio: longest time of an input shown again over the shortest of a fresh one, of
-            the input where that is least; None if not tried, or no longer than the null network.
+        fixed_noise_seconds: as ``noise_seconds``; None likewise.
+        repeated_ratio: median time of inputs shown again over that of fresh ones, of the input
+            where that is least; None if not tried, if chance explains it, or where fresh ones take
+            no longer than the null network.
         later_ratio: time of the later rounds of an image over that of its first, the median over
-            images; None for fewer than three images, and where chance explains it.
+            images; None where chance explains how many images begin with a slow round.
         impossible_images: that were reproduced without any error.
         clean_psnr_rgb: mean over images of ``VariantScores.clean_psnr_rgb``, dB, or None.
         variant_psnr_rgb: likewise of the variants.
         variant_images: images that both means are over.
+        window_psnr_rgb: mean over images of ``VariantScores.window_psnr_rgb``, dB, or None.
+        untimed_psnr_rgb: likewise of the same windows when nothing was timed.
+        clean_ratio: time of an image itself over that of its variants, the median over images; None
+            where chance explains that images took longer.
         idle_cpus: median of ``LatencySamples.idle_cpus``, or None.
         forward_cpus: largest of ``LatencySamples.forward_cpus``, or None.
     """
@@ -182,15 +203,20 @@ class Trust(Frozen):
     claimed_seconds: Seconds
     trusted_seconds: float | None
     tolerance_seconds: Seconds | None
+    noise_seconds: Seconds | None = None
     fixed_claimed_seconds: Seconds | None = None
     fixed_trusted_seconds: float | None = None
     fixed_tolerance_seconds: Seconds | None = None
+    fixed_noise_seconds: Seconds | None = None
     repeated_ratio: Share | None = None
     later_ratio: Share | None = None
     impossible_images: Count = 0
     clean_psnr_rgb: float | None = None
     variant_psnr_rgb: float | None = None
     variant_images: Count = 0
+    window_psnr_rgb: float | None = None
+    untimed_psnr_rgb: float | None = None
+    clean_ratio: Share | None = None
     idle_cpus: Share | None = None
     forward_cpus: Share | None = None
 

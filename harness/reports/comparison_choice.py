@@ -140,8 +140,8 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
 
 
 def _newest(records: Sequence[RunRecord]) -> RunRecord:
-    """The newest that leaderboards would rank, or else the newest."""
-    return next((record for record in reversed(records) if record.ranked), records[-1])
+    """The newest of those that leaderboards would rank, with a runtime if there is one."""
+    return max(reversed(records), key=lambda record: record.ranked + record.timed)
 
 
 def _scored_alike(records: Sequence[RunRecord], left_out: _LeftOut) -> list[RunRecord]:

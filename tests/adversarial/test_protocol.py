@@ -11,6 +11,7 @@ import pytest
 
 from harness.catalog.networks import resolve_weights
 from harness.evaluation.suite import plan_suite
+from harness.imaging.resize import upscale
 from harness.isolation.failure import WorkerError
 from harness.isolation.log import LOG_BYTES
 from harness.isolation.pixels import POISON
@@ -34,13 +35,16 @@ WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
 
 
 @pytest.fixture(scope="module")
-def attacker(submissions: Any) -> Callable[[str], ModelDescriptor]:
+def attacker(submissions: Any, attack_table: dict[str, Any]) -> Callable[[str], ModelDescriptor]:
     """The submission of an attack."""
+    rows = {row["name"]: row for kind in ("session", "delivery") for row in attack_table[kind]}
 
     def make(name: str) -> ModelDescriptor:
         entry = f"cheat-{name}"
+        row = rows.get(name, {})
+        fields = {"weights": None} if row.get("weights") == "none" else {}
         if not (submissions.folder / entry).exists():
-            submissions.add(name)
+            submissions.add(name, model=row.get("model", {}), **fields)
         found: ModelDescriptor = submissions.register().get(entry)
         return found
 
@@ -72,12 +76,13 @@ def provoke(
     requests: dict[str, Callable[[], object]] = {
         "load": lambda: load(session, entry, protocol),
         "count": session.count_complexity,
-        "forward": lambda: session.forward(LR),
+        "memory": lambda: (session.upscale(LR, "image"), session.read_memory()),
+        "forward": lambda: [session.forward(LR) for _ in range(attack.get("forwards", 1))],
     }
     request = attack.get("request", "forward")
     if request != "load":
         load(session, entry, protocol)
-    if attack["status"] == "timeout":
+    if attack["status"] == "timeout" and "forwards" not in attack:
         session.timeout_seconds = SHORT_SECONDS
     with pytest.raises(WorkerError, match=attack["says"]) as caught:
         requests[request]()
@@ -120,7 +125,10 @@ def test_an_attack_changes_nothing_of_what_is_scored(
     with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
         load(session, entry, small)
         delivery = session.forward(LR)
+        if delivery_attack.get("request_again"):
+            delivery = session.forward(LR)
     expected = {"honest": honest, "zeros": 0 * honest, "poison": 0 * honest + POISON}
+    expected["bicubic"] = upscale(LR, SCALE, border="mirror")
     assert np.array_equal(delivery.sr, expected[delivery_attack["delivers"]])
     assert delivery_attack.get("log", "") in session.log_tail
     assert len(session.log_tail) <= LOG_BYTES

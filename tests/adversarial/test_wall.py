@@ -105,6 +105,7 @@ def came_of_it(
         "results": str(results),
         "harness": str(harness.__file__),
         "evaluator": os.getpid(),
+        "parent": os.getppid(),
         "secret": secret_of_ours(),
         "daemon": f"d-{secrets.token_hex(5)}",
         **listeners,

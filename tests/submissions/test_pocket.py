@@ -69,7 +69,7 @@ def test_it_is_measured_as_claimed(tmp_path: Path) -> None:
     (record,) = run_suite(suite, store)
     assert record.failure() is None
     # On a busy machine the clocks may not agree; whatever else is wrong is wrong.
-    assert record.status in {"ok", "timing-disputed"}
+    assert record.status in {"ok", "timing-disputed", "busy-machine"}
     assert record.entry.weights == resolve_weights(entry, 4).identity
     assert record.entry.weights.source == "submitted"
     assert isinstance(record.complexity, Complexity)

@@ -18,7 +18,7 @@ from scipy.stats import gmean
 
 from harness.evaluation.runtimes import claimed, images_seconds
 from harness.evaluation.trust import net_seconds
-from harness.records import Latency, RunRecord
+from harness.records import Absent, Latency, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,17 +94,20 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
     assert isinstance(latency, Latency)
     assert latency.order_seed == 5
     assert latency.baseline is not None
-    # On a busy machine the evaluator's clock may be the one that counts.
-    disputed = by_name["rfdn"].status == "timing-disputed"
-    times = net_seconds if disputed else claimed
-    ours = [images_seconds(each, times) for each in latency.replicates]
     baseline = latency.baseline
-    theirs = baseline.trusted_seconds if disputed else baseline.images_seconds
-    pairs = [(one or 0.0, other or 0.0) for one, other in zip(ours, theirs, strict=True)]
+    ours = [
+        (images_seconds(each, claimed) or 0.0, images_seconds(each, net_seconds) or 0.0)
+        for each in latency.replicates
+    ]
+    theirs = zip(baseline.images_seconds, baseline.trusted_seconds, strict=True)
+    rounds = [
+        (one, (said or 0.0, seen or 0.0)) for one, (said, seen) in zip(ours, theirs, strict=True)
+    ]
     # Less the null network's time, a short one may come out below zero.
-    ratios = [one / other for one, other in pairs if min(one, other) > 0]
-    assert len(ratios) == 2 or disputed
-    assert by_name["rfdn"].measured("runtime_ratio") == pytest.approx(gmean(ratios))
+    ratios = [max(one) / max(other) for one, other in rounds if min(*one, *other) > 0]
+    found = by_name["rfdn"].values["runtime_ratio"]
+    # On a busy machine there may be none to publish.
+    assert isinstance(found, Absent) or found.value == pytest.approx(gmean(ratios))
 
     chosen = in_process("leaderboard", "--results", "out", "--class", "bf16, channels_last")
     assert "bf16, channels_last" in chosen.stdout

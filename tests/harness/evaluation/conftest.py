@@ -40,11 +40,14 @@ def quick() -> Protocol:
         # their own.
         trust=TrustDesign(
             claim_tolerance=1e6,
+            noise_share=1e9,
             caching_ratio=1e-9,
             later_ratio=1e-9,
             memorising_db=1e3,
+            scored_variants=0,
             idle_cpus=1e6,
             extra_cpus=1e6,
+            busy_share=1e6,
         ),
     )
 

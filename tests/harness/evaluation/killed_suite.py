@@ -55,7 +55,14 @@ PROTOCOL = Protocol(
     ),
     # A machine that is killing workers all the time is no place for verdicts on time.
     trust=TrustDesign(
-        claim_tolerance=1e6, memorising_db=1e3, repeated_rounds=0, idle_cpus=1e6, extra_cpus=1e6
+        claim_tolerance=1e6,
+        noise_share=1e9,
+        memorising_db=1e3,
+        scored_variants=0,
+        repeated_rounds=0,
+        idle_cpus=1e6,
+        extra_cpus=1e6,
+        busy_share=1e6,
     ),
 )
 

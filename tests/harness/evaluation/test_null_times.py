@@ -16,6 +16,7 @@ from harness.evaluation.replicate import TimedPass
 from harness.evaluation.timing import Plan
 from harness.isolation.delivery import Delivery
 from harness.isolation.failure import WorkerError
+from harness.isolation.messages import Ready
 from harness.isolation.wall import open_wall
 from harness.protocol import LatencyDesign, Protocol, TrustDesign
 from harness.records import Replicate
@@ -71,8 +72,12 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.machine.events.append("stop" if kind is None else f"end by {kind.__name__}")
 
-    def load(self, *_: object, **__: object) -> None:
+    def load(self, *_: object, **__: object) -> Ready:
         self.machine.events.append("load")
+        return Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256=None)
+
+    def cpu_seconds(self) -> None:
+        return None
 
     def forward(self, lr: np.ndarray) -> Delivery:
         self.machine.forwards += 1

@@ -142,4 +142,6 @@ def test_code_that_changed_since_it_was_scored_is_not_timed(
     assert timed.failed
     assert isinstance(timed.replicate.fixed, Absent)
     assert "the network's code changed during the run" in timed.replicate.fixed.reason
+    # The hash is the worker's own: a run that the machine failed would be repeated for ever.
+    assert timed.replicate.fixed.failure == "load-error"
     assert session.forwards == 0

@@ -92,19 +92,33 @@ TWO = replicate(
 )
 
 
+def claiming(record: Replicate, factor: float) -> Replicate:
+    """The same with claims that are so many times as long."""
+
+    def longer(each: LatencySamples) -> LatencySamples:
+        return each.model_copy(update={"seconds": tuple(factor * s for s in each.seconds)})
+
+    assert not isinstance(record.images, Absent)
+    assert not isinstance(record.fixed, Absent)
+    images = tuple(longer(each) for each in record.images)
+    return record.model_copy(update={"images": images, "fixed": longer(record.fixed)})
+
+
 def test_one_process_gives_the_mean_of_its_images_medians() -> None:
-    values = runtime_values(latency(ONE))
-    assert value(values, "runtime_images").value == (2.0 + 4.0) / 2
+    values = runtime_values(latency(claiming(ONE, 2)))
+    assert value(values, "runtime_images").value == 2 * (2.0 + 4.0) / 2
     # Delivered a second later, less the null network's median of the same size.
     assert value(values, "runtime_trusted").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
-    assert value(values, "runtime_fixed").value == 6.0
+    assert value(values, "runtime_fixed").value == 12.0
     assert value(values, "cold_start").value == 15.0
     assert set(values) == set(RUNTIMES)
 
 
 def test_several_processes_give_a_geometric_mean_with_students_interval() -> None:
     three = ONE.model_copy(update={"index": 2})
-    values = runtime_values(latency(ONE, TWO, three))
+    # Of processes without a null network there are claims alone.
+    bare = [each.model_copy(update={"null": ()}) for each in (ONE, TWO, three)]
+    values = runtime_values(latency(*bare))
     runtime = value(values, "runtime_images")
     figures = [images_seconds(each) for each in (ONE, TWO, three)]
     assert figures == [3.0, 5.0, 3.0]
@@ -118,10 +132,18 @@ def test_several_processes_give_a_geometric_mean_with_students_interval() -> Non
     assert value(values, "runtime_fixed").value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
 
 
-def test_disputed_runtimes_are_the_evaluator_s() -> None:
-    values = runtime_values(latency(ONE), disputed=True)
+@pytest.mark.parametrize("disputed", [False, True])
+def test_the_larger_of_claims_and_trusted_time_is_published(*, disputed: bool) -> None:
+    values = runtime_values(latency(ONE), disputed=disputed)
     assert value(values, "runtime_images").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
     assert value(values, "runtime_fixed").value == 7.0 - 0.5
+    boasting = runtime_values(latency(claiming(ONE, 10)), disputed=disputed)
+    assert value(boasting, "runtime_images").value == 10 * 3.0
+    assert value(boasting, "runtime_fixed").value == 10 * 6.0
+
+
+def test_of_disputed_claims_nothing_is_left() -> None:
+    values = runtime_values(latency(ONE), disputed=True)
     for metric in ("cold_start", "runtime_with_bicubic"):
         assert isinstance(values[metric], Absent)
 
@@ -138,8 +160,10 @@ def test_a_time_no_longer_than_the_null_network_s_is_absent() -> None:
     slow_null = (NullSamples(lr_size=(8, 8), delivered_seconds=(100.0,)),)
     fast = replicate(0, samples("a", (1.0,)), fixed=samples("fixed", (1.0,)))
     values = runtime_values(latency(fast.model_copy(update={"null": slow_null})))
-    assert isinstance(values["runtime_trusted"], Absent)
-    assert values["runtime_trusted"].kind == "unavailable"
+    for metric in ("runtime_trusted", "runtime_images", "runtime_fixed"):
+        found = values[metric]
+        assert isinstance(found, Absent)
+        assert found.kind == "unavailable"
 
 
 def test_two_processes_have_no_interval() -> None:
@@ -150,15 +174,17 @@ def test_the_ratio_to_the_baseline_is_taken_round_by_round() -> None:
     baseline = BaselineTimes(
         name="base",
         images_seconds=(1.5, 10.0),
-        trusted_seconds=(1.0, 2.0),
+        trusted_seconds=(1.0, 20.0),
         fixed_seconds=(1.0, 1.0),
     )
     record = latency(ONE, TWO, baseline=baseline)
-    # Rounds 2.0 and 0.5: their geometric mean is 1, whatever the machine did between them.
-    assert value(runtime_values(record), "runtime_ratio").value == pytest.approx(1.0)
-    # By the evaluator's clock 3.625 / 1 and 5.625 / 2.
-    disputed = value(runtime_values(record, disputed=True), "runtime_ratio")
-    assert disputed.value == pytest.approx(math.sqrt(3.625 * 2.8125))
+    # The larger of claims and trusted times: 3.625 of 3 and 3.625, 5.625 of 5 and 5.625.
+    ratio = value(runtime_values(record), "runtime_ratio")
+    assert ratio.value == pytest.approx(math.sqrt(3.625 / 1.5 * 5.625 / 20))
+    # A round in which either has a time that is none is left out.
+    fast = baseline.model_copy(update={"trusted_seconds": (1.0, -0.5)})
+    one_round = runtime_values(latency(ONE, TWO, baseline=fast))["runtime_ratio"]
+    assert one_round == Value(value=math.exp(math.log(3.625 / 1.5)))
 
 
 def test_a_baseline_that_failed_leaves_no_ratio() -> None:

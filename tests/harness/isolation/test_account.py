@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 from harness.environment import available_cpus, cpus_available
-from harness.isolation.account import impossible
+from harness.isolation.account import (
+    blames_machine,
+    impossible,
+    impossible_counts,
+    impossible_memory,
+)
 from harness.isolation.messages import Ready
 from harness.protocol import Protocol
+from harness.records import Absent, Complexity, ImageMemory, Memory
 
 HONEST: dict[str, Any] = {
     "parameters": 2,
@@ -44,3 +50,55 @@ def test_without_a_number_all_cpus_are_meant() -> None:
     assert impossible(Ready(**everything), Protocol()) is None
     if cpus_available() > 1:
         assert impossible(Ready(**HONEST), Protocol()) == "threads"
+
+
+FINE = Absent(kind="unavailable", reason="there is no GPU")
+OWN = Absent(kind="failed", reason="it raises", failure="forward-error")
+NOBODY_S = Absent(kind="failed", reason="the machine broke down")
+
+
+def counts(**fields: Any) -> Complexity:
+    given: dict[str, Any] = {
+        "params": 1,
+        "trainable_params": 1,
+        "weight_params": 1,
+        "buffer_elements": 0,
+        "state_bytes": 4,
+        "counters": {"aten": OWN},
+        "audit": FINE,
+        "predicted_memory": FINE,
+    }
+    return Complexity(**(given | fields))
+
+
+def test_a_failure_without_a_kind_is_not_a_worker_s_to_tell() -> None:
+    assert not blames_machine(FINE)
+    assert not blames_machine(OWN)
+    assert blames_machine(NOBODY_S)
+    assert not blames_machine(counts())
+    assert blames_machine(counts(counters={"aten": OWN, "fvcore": NOBODY_S}))
+    assert blames_machine(counts(predicted_memory=NOBODY_S))
+    assert blames_machine((counts(), [NOBODY_S]))
+
+
+def test_counters_are_those_that_were_asked_for() -> None:
+    assert impossible_counts(counts(), Protocol(counters=("aten",))) is None
+    told = impossible_counts(counts(), Protocol(counters=("aten", "fvcore")))
+    assert told is not None
+    assert "aten" in told
+    assert impossible_counts(counts(counters={}), Protocol(counters=("aten",))) is not None
+
+
+def test_there_is_no_gpu_memory_without_a_gpu() -> None:
+    image = ImageMemory(
+        image="a",
+        lr_size=(4, 4),
+        input_bytes=1,
+        output_bytes=1,
+        peak_bytes=1,
+        peak_reserved_bytes=1,
+    )
+    memory = Memory(weights_bytes=1, images=(image,), pass_peak_bytes=1)
+    assert impossible_memory(memory, Protocol()) is not None
+    assert impossible_memory(memory, Protocol(device="cuda")) is None
+    assert impossible_memory(FINE, Protocol()) is None

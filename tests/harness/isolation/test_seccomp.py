@@ -179,6 +179,8 @@ def test_threads_start_but_processes_only_where_allowed(machine: Machine) -> Non
         assert decide(machine, rules, number(machine, "execve")) == ALLOW
         for namespace in (0x20000, 0x2000000, 0x10000000, 0x20000000, 0x40000000):
             assert decide(machine, rules, clone, process | namespace) == EPERM
+        # A child of the evaluator's, whose end would be told there.
+        assert decide(machine, rules, clone, process | 0x8000) == EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -200,19 +202,54 @@ def test_signals_reach_the_worker_alone(machine: Machine) -> None:
         assert decide(machine, COMPILING_ON_HOST, call, OWN + 1) == ALLOW
         assert decide(machine, COMPILING_ON_HOST, call, EVALUATOR) == EPERM
         assert decide(machine, COMPILING_ON_HOST, call, 0xFFFFFFFFFFFFFFFF) == EPERM
+        assert decide(machine, COMPILING_ON_HOST, call, 0x100000000 - EVALUATOR) == EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_where_the_host_is_in_reach_its_files_and_processes_stay_as_they_are(
     machine: Machine,
 ) -> None:
-    affinity = number(machine, "sched_setaffinity")
     fchmod = number(machine, "fchmod")
     assert decide(machine, ON_HOST, fchmod) == EPERM
     assert decide(machine, STRICT, fchmod) == ALLOW
-    assert decide(machine, ON_HOST, affinity, EVALUATOR) == EPERM
-    # Threads have numbers of their own.
-    assert decide(machine, ON_HOST, affinity, OWN + 3) == ALLOW
+    for name in ("ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler"):
+        assert decide(machine, ON_HOST, number(machine, name), EVALUATOR) == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("rules", [STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST])
+def test_no_other_process_is_moved_signalled_or_looked_into(machine: Machine, rules: Rules) -> None:
+    affinity, fcntl = number(machine, "sched_setaffinity"), number(machine, "fcntl")
+    ioctl = number(machine, "ioctl")
+    assert decide(machine, rules, affinity, 0) == ALLOW
+    assert decide(machine, rules, affinity, OWN) == ALLOW
+    for other in (EVALUATOR, OWN + 3, 1, 0xFFFFFFFF):
+        # Behind bubblewrap there are no others to be seen.
+        allowed = rules.evaluator is None
+        assert decide(machine, rules, affinity, other) == (ALLOW if allowed else EPERM)
+    for name in ("kcmp", "process_madvise", "move_pages", "migrate_pages", "ptrace"):
+        assert decide(machine, rules, number(machine, name), EVALUATOR) == EPERM
+    # linux/fcntl.h: F_SETOWN, F_SETSIG and F_SETOWN_EX; F_DUPFD, F_SETFL and F_ADD_SEALS.
+    for command, decision in (
+        (8, EPERM),
+        (10, EPERM),
+        (15, EPERM),
+        (0, ALLOW),
+        (4, ALLOW),
+        (1033, ALLOW),
+    ):
+        assert decide(machine, rules, fcntl, 3, command) == decision
+    # asm-generic/sockios.h and ioctls.h: FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX; and TCGETS,
+    # FIONREAD.
+    for command, decision in (
+        (0x8901, EPERM),
+        (0x8902, EPERM),
+        (0x5412, EPERM),
+        (0x541C, EPERM),
+        (0x5401, ALLOW),
+        (0x541B, ALLOW),
+    ):
+        assert decide(machine, rules, ioctl, 3, command) == decision
 
 
 @pytest.mark.parametrize("machine", MACHINES)

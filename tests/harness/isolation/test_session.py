@@ -81,7 +81,7 @@ def test_an_honest_network_is_measured(
     assert np.array_equal(delivery.sr, expected)
     # The evaluator's clock starts before the forward and stops after it.
     assert 0 < delivery.claimed_seconds < delivery.seconds
-    assert delivery.claimed_preparation is None
+    assert delivery.preparation_seconds is None
     # What the evaluator holds is its own: the next image leaves it as it is.
     session.forward(255 - LR)
     assert np.array_equal(delivery.sr, expected)

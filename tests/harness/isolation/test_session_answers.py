@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.errors import MeasurementError
+from harness.imaging.resize import upscale
 from harness.isolation import session as session_module
 from harness.isolation.channel import Channel, ChannelClosedError
 from harness.isolation.failure import WorkerError
@@ -24,6 +25,8 @@ from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from harness.imaging.resize import Border
 
     Script = Callable[["Peer"], None]
 
@@ -127,10 +130,12 @@ class Clock:
         self._reads = 0
 
     def perf_counter(self) -> float:
+        # Whoever waits for a reading may move the clock as soon as it is counted.
+        now = self.now
         self._reads += 1
         if self._reads == 2:
             self.read_twice.set()
-        return self.now
+        return now
 
     def monotonic(self) -> float:
         self.now += self.tick
@@ -144,6 +149,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.mark.parametrize(
+    ("given", "prepared"), [("bicubic-hr", True), ("lr", False)], ids=["enlarged", "luma"]
+)
+def test_the_evaluator_enlarges_before_the_clock_starts(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, given: Any, *, prepared: bool
+) -> None:
+    def slowly(lr: np.ndarray, scale: int, *, border: Border) -> np.ndarray:
+        clock.now += 7
+        return upscale(lr, scale, border=border)
+
+    monkeypatch.setattr(session_module, "upscale", slowly)
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        expected = upscale(LR, 2, border="mirror")
+        assert np.array_equal(peer.areas.enlarged((5, 7), 2), expected)
+        assert np.array_equal(peer.areas.lr((5, 7)), LR)
+        clock.now += 0.5
+        peer.deliver()
+        peer.say(done(1), SETTLED)
+
+    with asked(script) as session:
+        session._enlarges, session._input = True, given
+        delivery = begin(session).forward(LR)
+    assert delivery.seconds == 0.5
+    assert delivery.preparation_seconds == (7 if prepared else None)
+
+
 def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -> None:
     def script(peer: Peer) -> None:
         assert peer.hear() == {"command": "forward", "sequence": 1, "lr_size": [5, 7]}
@@ -152,7 +185,7 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
         assert (peer.areas.take((10, 14)) == POISON).all()
         clock.now += 0.5
         peer.deliver()
-        peer.say(done(1, preparation_seconds=0.25))
+        peer.say(done(1))
         assert clock.read_twice.wait(10)
         clock.now += 4  # what comes after delivery is not timed
         peer.areas.deliver(255 - SR)  # nor scored
@@ -163,7 +196,8 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
     assert np.array_equal(delivery.sr, SR)
     assert delivery.seconds == 0.5
     assert delivery.claimed_seconds == 0.001
-    assert delivery.claimed_preparation == 0.25
+    assert delivery.preparation_seconds is None
+    assert delivery.settling_seconds == 4
     assert delivery.without_pixels().sr.size == 0
     assert delivery.without_pixels().seconds == delivery.seconds
 
@@ -311,3 +345,58 @@ def test_words_of_a_worker_are_one_short_line() -> None:
         assert text.startswith("\ufffd boom : :stop-commands::a\ufffd[2Jxxx")
         assert len(text) == MESSAGE_CHARACTERS
     assert len(error.said_of("image a").said) == MESSAGE_CHARACTERS
+
+
+def forward_for_ever(session: WorkerSession) -> None:
+    while True:
+        session.forward(LR)
+
+
+def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(
+    clock: Clock,
+) -> None:
+    asked_for: list[int] = []
+
+    def script(peer: Peer) -> None:
+        for number in itertools.count(1):
+            if peer.hear()["command"] != "forward":
+                return
+            asked_for.append(number)
+            peer.deliver()
+            before = clock._reads
+            clock.now += 1
+            peer.say(done(number))
+            while clock._reads < before + 1:
+                pass  # until the forward is over
+            clock.now += 3
+            peer.say(SETTLED)
+
+    says = "until it had settled"
+    with asked(script, timeout=60) as session, pytest.raises(WorkerError, match=says) as caught:
+        forward_for_ever(begin(session))
+    assert caught.value.kind == "timeout"
+    assert caught.value.fatal
+    # 3 * n exceeds 10 + n from n = 6 on.
+    assert len(asked_for) == 6
+
+
+def test_an_entry_s_time_is_limited_however_lively_it_is(clock: Clock) -> None:
+    answered: list[int] = []
+
+    def script(peer: Peer) -> None:
+        for number in itertools.count(1):
+            if peer.hear()["command"] != "forward":
+                return
+            clock.now += 8
+            peer.deliver()
+            answered.append(number)
+            peer.say(done(number), SETTLED)
+
+    session = asked(script, timeout=60)
+    session.limit_seconds = 20.0
+    with session, pytest.raises(WorkerError, match="limit of its time in all") as caught:
+        forward_for_ever(begin(session))
+    assert caught.value.kind == "timeout"
+    assert caught.value.advice is not None
+    assert "--entry-timeout" in caught.value.advice
+    assert len(answered) == 3  # of 8 s each

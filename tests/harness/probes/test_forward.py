@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -124,6 +124,29 @@ def test_sr_luma_is_joined_with_bicubic_chroma(data_range: float) -> None:
     # The library's inverse matrix is rounded; a level may fall on the other side.
     assert np.abs(pixels - expected).max() <= 1
     assert (pixels == expected).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("color", "given"), [("rgb", "bicubic-hr"), ("y", "lr"), ("y", "bicubic-hr")]
+)
+def test_an_enlargement_that_is_there_is_not_made_again(color: Any, given: Any) -> None:
+    conversion = PixelConversion(2, color=color, input=given)
+    assert conversion.enlarges
+    assert not PixelConversion(2).enlarges
+    lr = RNG.integers(0, 256, (5, 7, 3), np.uint8)
+    own = upscale(lr, 2, border="mirror")
+    sr = torch.rand(1, conversion.channels, 10, 14)
+    assert torch.equal(conversion.to_input(lr, CPU), conversion.to_input(lr, CPU, own))
+    assert np.array_equal(conversion.to_pixels(sr, lr), conversion.to_pixels(sr, lr, own))
+    if color == "y":
+        # Of another enlargement the chroma is another.
+        assert not np.array_equal(
+            conversion.to_pixels(sr, lr), conversion.to_pixels(sr, lr, own[::-1])
+        )
+    else:
+        assert torch.equal(
+            conversion.to_input(lr, CPU, own[::-1].copy()), conversion.to_input(lr, CPU).flip(2)
+        )
 
 
 def test_a_y_network_that_changes_nothing_gives_bicubic() -> None:

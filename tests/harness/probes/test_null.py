@@ -61,6 +61,18 @@ def test_its_outputs_become_pixels_in_every_form(
             assert conversion.to_pixels(output, lr).shape == (4 * size[0], 4 * size[1], 3)
 
 
+@pytest.mark.parametrize("data_range", [1e-300, 1e300])
+def test_no_range_that_an_entry_declares_makes_it_fail(
+    data_range: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    descriptor = null_descriptor(like(), 4, data_range)
+    conversion = PixelConversion.of(descriptor, 4, data_range)
+    with torch.inference_mode(), np.errstate(all="ignore"):
+        output = build_deployed(descriptor, 4, seed=0)(conversion.to_input(LR, torch.device("cpu")))
+    conversion.validate(output, LR.shape[:2])
+
+
 def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

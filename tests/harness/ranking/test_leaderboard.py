@@ -248,7 +248,7 @@ def test_disputed_timing_is_ranked_and_noted(make_record: MakeRecord) -> None:
         ("b", "timing-disputed"),
         ("a", "ok"),
     ]
-    assert any("the runtime is the evaluator's: b." in note for note in board.notes)
+    assert any("the runtime is the larger of both: b." in note for note in board.notes)
 
 
 def test_an_older_run_that_is_ranked_is_shown_with_a_notice(make_record: MakeRecord) -> None:
@@ -259,6 +259,31 @@ def test_an_older_run_that_is_ranked_is_shown_with_a_notice(make_record: MakeRec
     (notice,) = board.notices
     assert notice.code == "older-run"
     assert "a newer run ended as oom" in notice.message
+
+
+def test_a_run_on_a_busy_machine_is_not_ranked_by_runtime_and_the_table_says_so(
+    make_record: MakeRecord,
+) -> None:
+    busy = make_record("b", ARFDN, status="busy-machine", cause="others took 70% of the CPUs")
+    absent = Absent(kind="unavailable", reason=f"busy-machine: {busy.cause}")
+    values = busy.values | {"runtime_images": absent}
+    board = build_leaderboard(
+        [make_record("a", IMDN), busy.model_copy(update={"values": values})], NTIRE2022
+    )
+    assert [row.entry for row in board.ranked] == ["a"]
+    (row,) = board.unranked
+    assert row.unranked_because is not None
+    assert "busy-machine: others took 70% of the CPUs" in row.unranked_because
+
+
+def test_an_older_run_with_a_runtime_is_shown_instead_of_one_on_a_busy_machine(
+    make_record: MakeRecord,
+) -> None:
+    old = make_record("a", IMDN)
+    new = make_record("a", ARFDN, status="busy-machine", cause="others took 70% of the CPUs")
+    board = build_leaderboard([old, new], NTIRE2022)
+    assert [row.run_id for row in board.ranked] == [old.run_id]
+    assert "a newer run ended as busy-machine" in board.notices[0].message
 
 
 @pytest.mark.parametrize(("tier", "thin"), [("landlock", True), ("bubblewrap", False)])

@@ -1,0 +1,20 @@
+"""Answer with fewer counters than were asked for."""
+
+import sys
+from typing import Any
+
+from common import Honest as Net
+
+__all__ = ["Net"]
+
+channel = sys.modules["harness.isolation.channel"].Channel
+real = channel.send
+
+
+def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
+    if message.get("event") == "counted":
+        message["complexity"]["counters"].popitem()
+    return real(self, message, *rest, **options)
+
+
+channel.send = send
