@@ -47,7 +47,7 @@ def test_it_takes_the_form_of_another_network() -> None:
 def test_its_outputs_become_pixels_in_every_form(
     color: Any, given: Any, policy: ForwardPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
     descriptor = null_descriptor(like(color=color, input=given), 4, 1.0)
     network = adapt_network(build_deployed(descriptor, 4, seed=0), policy)
     conversion = PixelConversion.of(descriptor, 4, descriptor.data_range)
@@ -65,7 +65,7 @@ def test_its_outputs_become_pixels_in_every_form(
 def test_no_range_that_an_entry_declares_makes_it_fail(
     data_range: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
     descriptor = null_descriptor(like(), 4, data_range)
     conversion = PixelConversion.of(descriptor, 4, data_range)
     with torch.inference_mode(), np.errstate(all="ignore"):
@@ -76,7 +76,7 @@ def test_no_range_that_an_entry_declares_makes_it_fail(
 def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(nulls, "WORK_SECONDS", 0.0)
+    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
     network = Null(2, enlarged=False, channels=3)
     first, other = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 5, 4)
     kept = network(first)
@@ -92,7 +92,7 @@ def test_it_works_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Null(2, enlarged=False, channels=3)
     worked: list[torch.Tensor] = []
     network.work.register_forward_hook(lambda _module, _given, output: worked.append(output))
-    monkeypatch.setattr(nulls, "WORK_SECONDS", 4.0)
+    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 4.0)
     monkeypatch.setattr(nulls, "time", SimpleNamespace(perf_counter=lambda: float(len(worked))))
     for forwards in (1, 2, 3):
         network(torch.rand(1, 3, 4, 4))
