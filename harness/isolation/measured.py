@@ -61,7 +61,10 @@ class MeasuredNetwork:
 
     def copy(self) -> nn.Module:
         """A copy as it is counted: in float32 on the CPU, as the network is now."""
-        return copied(self.written, partial(counted_form, self.protocol.forward))
+        # A forward may have kept tensors on the GPU, such as masks of its attention.
+        attributes = None if self.device.type == "cpu" else _on_cpu
+        form = partial(counted_form, self.protocol.forward)
+        return copied(self.written, form, attributes=attributes)
 
     def input(self, lr: Image, enlarged: Image | None = None) -> torch.Tensor:
         """The network's input, in the policy's form; arguments as of ``to_input``."""
@@ -104,3 +107,7 @@ class MeasuredNetwork:
 
     def _run(self, lr: Image) -> object:
         return self.network(self.input(lr))
+
+
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True)
