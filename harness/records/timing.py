@@ -179,10 +179,13 @@ class Trust(Frozen):
         tolerance_seconds: within which both agree; None likewise.
         noise_seconds: standard deviation of the null network's times, from their median absolute
             deviation, mean over images and processes; None likewise.
+        delivered_seconds: from revealing a fresh input to holding all SR pixels, the null network's
+            time included.
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
         fixed_noise_seconds: as ``noise_seconds``; None likewise.
+        fixed_delivered_seconds: as ``delivered_seconds``; None likewise.
         repeated_ratio: median time of inputs shown again over that of fresh ones, of the input
             where that is least; None if not tried, if chance explains it, or where fresh ones take
             no longer than the null network.
@@ -204,10 +207,12 @@ class Trust(Frozen):
     trusted_seconds: float | None
     tolerance_seconds: Seconds | None
     noise_seconds: Seconds | None = None
+    delivered_seconds: Seconds | None = None
     fixed_claimed_seconds: Seconds | None = None
     fixed_trusted_seconds: float | None = None
     fixed_tolerance_seconds: Seconds | None = None
     fixed_noise_seconds: Seconds | None = None
+    fixed_delivered_seconds: Seconds | None = None
     repeated_ratio: Share | None = None
     later_ratio: Share | None = None
     impossible_images: Count = 0

@@ -114,6 +114,11 @@ def test_trusted_time_is_delivery_less_the_null_network_s_median_of_its_size() -
 def test_the_account_is_the_mean_over_images_and_processes_of_medians() -> None:
     slow = samples("a", seconds=(0.2,) * 3, delivered_seconds=(0.412,) * 3)
     found = trust_of(replicate(), replicate(slow, samples("b", LARGE), index=1))
+    delivered = [
+        float(np.median(each.delivered_seconds))
+        for each in (samples("a"), samples("b", LARGE), slow, samples("b", LARGE))
+    ]
+    assert found.delivered_seconds == pytest.approx(sum(delivered) / 4)
     assert found.claimed_seconds == pytest.approx((0.1 + 0.1 + 0.2 + 0.1) / 4)
     assert found.trusted_seconds == pytest.approx((0.1 + 0.1 + 0.4 + 0.1) / 4)
 
@@ -482,7 +487,12 @@ def test_an_honest_entry_is_left_alone() -> None:
         ({"repeated_ratio": 0.9}, {"repeated_ratio": 0.899}, "suspect-caching"),
         ({"idle_cpus": 0.3}, {"idle_cpus": 0.301}, "suspect-hidden-work"),
         ({"forward_cpus": 1.5}, {"forward_cpus": 1.501}, "suspect-hidden-work"),
-        ({"claimed_seconds": 0.1029}, {"claimed_seconds": 0.1031}, "timing-disputed"),
+        # Above trusted time a claim gains nothing, unless all pixels were there before.
+        (
+            {"claimed_seconds": 0.1132, "delivered_seconds": 0.11},
+            {"claimed_seconds": 0.1134, "delivered_seconds": 0.11},
+            "timing-disputed",
+        ),
         ({"claimed_seconds": 0.0971}, {"claimed_seconds": 0.0969}, "timing-disputed"),
         # A hundred images: a tenth of what a single one may differ by.
         ({"clean_psnr_rgb": 30.049}, {"clean_psnr_rgb": 30.051}, "suspect-memorising"),
