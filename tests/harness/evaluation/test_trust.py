@@ -597,6 +597,6 @@ def test_the_guide_names_every_status_and_the_thresholds() -> None:
         f"took more than {DESIGN.busy_share:.0%} of".replace("%", " %"),
     ):
         assert figure in verdicts
-    assert f"their mean agrees with trusted time to {DESIGN.claim_tolerance:.0%}".replace(
+    assert f"lies below trusted time by more than {DESIGN.claim_tolerance:.0%}".replace(
         "%", " %"
     ) in guide.replace("\n  ", " ")
