@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from harness.protocol import PairDesign
 from harness.records import Conditions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,17 +22,9 @@ RACES = 300
 
 
 @pytest.fixture(scope="module")
-def study() -> ModuleType:
+def study(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """``benchmarks/gate_simulation.py`` as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "gate_simulation", ROOT / "benchmarks" / "gate_simulation.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("gate_simulation")
 
 
 def test_false_alarms_are_below_one_percent(study: ModuleType) -> None:

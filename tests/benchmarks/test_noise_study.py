@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -21,16 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def study() -> ModuleType:
+def study(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """``benchmarks/noise_study.py`` as a module."""
-    path = ROOT / "benchmarks" / "noise_study.py"
-    spec = importlib.util.spec_from_file_location("noise_study", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("noise_study")
 
 
 def test_busy_loops_end_with_the_block_whatever_happens_in_it(

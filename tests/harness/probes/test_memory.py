@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from harness.records import Absent, PredictedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 2**20
@@ -286,16 +285,9 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def script() -> Any:
+def script(load_benchmark: Callable[[str], ModuleType]) -> Any:
     """``benchmarks/predicted_memory.py`` as a module."""
-    path = ROOT / "benchmarks" / "predicted_memory.py"
-    spec = importlib.util.spec_from_file_location("predicted_memory_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("predicted_memory")
 
 
 @pytest.fixture(scope="module")
