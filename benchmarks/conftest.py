@@ -15,9 +15,9 @@ import torch
 from skimage import data
 from tabulate import tabulate
 
-from harness.catalog.pairs import ImagePair, ImagePairs
-from harness.imaging.codecs import write_png
-from harness.imaging.resize import downscale
+from esrbench.data.codecs import write_png
+from esrbench.data.pairs import ImagePair, ImagePairs
+from esrbench.data.resize import downscale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

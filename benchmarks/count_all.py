@@ -17,12 +17,12 @@ SCALE = 4
 
 def count_all(most: int) -> int:
     """Complexity, audit and predicted memory of each network, with what these import."""
-    from harness.catalog.networks import build_deployed
-    from harness.catalog.registry import default_registry
-    from harness.probes.complexity import measure_complexity
-    from harness.probes.forward import PixelConversion
-    from harness.protocol import COUNTERS, Protocol
-    from harness.records import Absent
+    from esrbench.entries.networks import build_deployed
+    from esrbench.entries.registry import default_registry
+    from esrbench.probes.complexity import measure_complexity
+    from esrbench.probes.forward import PixelConversion
+    from esrbench.protocol import COUNTERS, Protocol
+    from esrbench.records import Absent
 
     protocol = Protocol()
     counted = 0

@@ -46,7 +46,7 @@ def names() -> dict[str, str]:
     """Every network by name, with its kind."""
     from pixel_networks import PIXEL_NETWORKS
 
-    from harness.catalog.registry import default_registry
+    from esrbench.entries.registry import default_registry
 
     registered = (model.name for model in default_registry() if model.role != "floor")
     return dict.fromkeys(registered, KINDS[0]) | dict.fromkeys(PIXEL_NETWORKS, KINDS[1])
@@ -56,9 +56,9 @@ def build(name: str) -> tuple[Callable[[], nn.Module], int, int]:
     """What makes a network, the channels of its input, and by how much that is enlarged."""
     from pixel_networks import PIXEL_NETWORKS
 
-    from harness.catalog.networks import build_deployed
-    from harness.catalog.registry import default_registry
-    from harness.probes.forward import PixelConversion
+    from esrbench.entries.networks import build_deployed
+    from esrbench.entries.registry import default_registry
+    from esrbench.probes.forward import PixelConversion
 
     if name in PIXEL_NETWORKS:
         return (lambda: PIXEL_NETWORKS[name]().eval()), 3, 1
@@ -133,9 +133,9 @@ def measure(name: str, side: int) -> dict[str, float]:
     import ptflops  # noqa: F401
     import torch
 
-    from harness.probes.complexity import audited_sizes, drawn_size, measure_complexity
-    from harness.protocol import COUNTERS
-    from harness.records import Absent
+    from esrbench.probes.complexity import audited_sizes, drawn_size, measure_complexity
+    from esrbench.protocol import COUNTERS
+    from esrbench.records import Absent
 
     torch.set_num_threads(1)
     make, channels, factor = build(name)

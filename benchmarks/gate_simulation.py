@@ -26,16 +26,16 @@ from unittest import mock
 import numpy as np
 from scipy.stats import beta
 
-import harness.evaluation.race as races
-from harness.catalog.networks import resolve_weights
-from harness.catalog.registry import default_registry
-from harness.cli.console import messages, results
-from harness.cli.options import parse_size
-from harness.evaluation.evaluator import Entry
-from harness.isolation.messages import PairsTimed, Ready
-from harness.protocol import PairDesign, Protocol
-from harness.records import Conditions
-from harness.regression.runtime import judge_race
+import esrbench.paired.race as races
+from esrbench.cli.console import messages, results
+from esrbench.cli.options import parse_size
+from esrbench.entries.networks import resolve_weights
+from esrbench.entries.registry import default_registry
+from esrbench.gate.runtime import judge_race
+from esrbench.protocol import PairDesign, Protocol
+from esrbench.records import Conditions
+from esrbench.runs.evaluator import Entry
+from esrbench.worker.messages import PairsTimed, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness.records import RaceRecord, RaceSide
-    from harness.regression.verdicts import Verdict
+    from esrbench.gate.verdicts import Verdict
+    from esrbench.records import RaceRecord, RaceSide
 
 RECORDED = Path(__file__).with_name("recorded_pairs.json")
 EFFECTS = (0.0, 0.01, 0.025, 0.05, 0.1)

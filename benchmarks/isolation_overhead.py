@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.catalog.networks import ResolvedWeights
-from harness.catalog.registry import default_registry
-from harness.isolation.sandbox import Limits, Sandbox, View, obstacle
-from harness.isolation.wall import Wall
-from harness.probes.null import null_descriptor
-from harness.protocol import Protocol
-from harness.records import WeightsIdentity
+from esrbench.entries.networks import ResolvedWeights
+from esrbench.entries.registry import default_registry
+from esrbench.probes.null import null_descriptor
+from esrbench.protocol import Protocol
+from esrbench.records import WeightsIdentity
+from esrbench.sandbox.sandbox import Limits, Sandbox, View, obstacle
+from esrbench.worker.wall import Wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from harness.isolation.session import WorkerSession
-    from harness.records import Tier
+    from esrbench.records import Tier
+    from esrbench.worker.session import WorkerSession
 
 TIERS: tuple[Tier, ...] = ("subprocess", "landlock", "bubblewrap")
 LR_SIZE = (339, 510)

@@ -27,27 +27,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.catalog.datasets import open_dataset
-from harness.catalog.networks import resolve_weights
-from harness.catalog.registry import default_registry
-from harness.cli.console import messages, results
-from harness.cli.options import parse_size
-from harness.cli.run import DEFAULT_ENTRIES
-from harness.evaluation.evaluator import Entry
-from harness.evaluation.suite import Suite, run_suite
-from harness.imaging.codecs import write_png
-from harness.imaging.resize import downscale
-from harness.isolation.wall import open_wall
-from harness.protocol import COUNTERS, LatencyDesign, Protocol
-from harness.ranking.leaderboard import build_leaderboard
-from harness.ranking.rules import NTIRE2022
-from harness.store import Store
+from esrbench.cli.console import messages, results
+from esrbench.cli.options import parse_size
+from esrbench.cli.run import DEFAULT_ENTRIES
+from esrbench.data.codecs import write_png
+from esrbench.data.datasets import open_dataset
+from esrbench.data.resize import downscale
+from esrbench.entries.networks import resolve_weights
+from esrbench.entries.registry import default_registry
+from esrbench.protocol import COUNTERS, LatencyDesign, Protocol
+from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.ranking.rules import NTIRE2022
+from esrbench.runs.evaluator import Entry
+from esrbench.runs.store import Store
+from esrbench.runs.suite import Suite, run_suite
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.ranking.board import Leaderboard
-    from harness.records import RunRecord
+    from esrbench.ranking.board import Leaderboard
+    from esrbench.records import RunRecord
 
 SCALE = 4
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"

@@ -29,20 +29,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.catalog.networks import build_deployed, resolve_weights
-from harness.catalog.registry import default_registry
-from harness.cli.console import messages, results
-from harness.cli.options import parse_size
-from harness.evaluation.evaluator import Entry
-from harness.evaluation.race import race
-from harness.protocol import PairDesign, Protocol
-from harness.records import Absent
-from harness.statistics import geometric_mean, half_width, median_value
+from esrbench.cli.console import messages, results
+from esrbench.cli.options import parse_size
+from esrbench.entries.networks import build_deployed, resolve_weights
+from esrbench.entries.registry import default_registry
+from esrbench.paired.race import race
+from esrbench.protocol import PairDesign, Protocol
+from esrbench.records import Absent
+from esrbench.runs.evaluator import Entry
+from esrbench.statistics import geometric_mean, half_width, median_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.records import RaceRecord, RaceVerdict, Value
+    from esrbench.records import RaceRecord, RaceVerdict, Value
 
 SCALE = 4
 ADDED = 0.05

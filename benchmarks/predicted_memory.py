@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.catalog.networks import build_deployed
-from harness.catalog.registry import default_registry
-from harness.probes.memory import predict_memory
+from esrbench.entries.networks import build_deployed
+from esrbench.entries.registry import default_registry
+from esrbench.probes.memory import predict_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.records import PredictedMemory
+    from esrbench.records import PredictedMemory
 
 SCALE: Final = 4
 LARGEST: Final = (510, 510)

@@ -19,22 +19,22 @@ import torch
 from conftest import SCALE, Step
 from trivial_networks import Nearest, OneConvolution
 
-from harness.catalog.networks import ResolvedWeights
-from harness.catalog.pairs import check
-from harness.catalog.registry import ModelDescriptor
-from harness.evaluation.quality_pass import upscale_images
-from harness.imaging.quality import psnr, ssim
-from harness.isolation.wall import open_wall
-from harness.probes.forward import PixelConversion
-from harness.protocol import Protocol
-from harness.records import WeightsIdentity
+from esrbench.data.pairs import check
+from esrbench.entries.networks import ResolvedWeights
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.quality import psnr, ssim
+from esrbench.protocol import Protocol
+from esrbench.records import WeightsIdentity
+from esrbench.runs.quality_pass import upscale_images
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from harness.catalog.pairs import ImagePairs
+    from esrbench.data.pairs import ImagePairs
 
     Pixels = npt.NDArray[np.uint8]
     Network = Callable[[torch.Tensor], torch.Tensor]

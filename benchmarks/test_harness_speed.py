@@ -23,21 +23,21 @@ import pytest
 import torch
 from conftest import SCALE, Step
 
-from harness.catalog.decoded import read_decoded, read_proven
-from harness.catalog.pairs import check
-from harness.catalog.registry import default_registry
-from harness.imaging.codecs import read_rgb, write_png
-from harness.imaging.quality import luma, psnr, score_image, ssim
-from harness.isolation.channel import Channel
-from harness.probes.forward import PixelConversion
-from harness.protocol import QualityDefinition
+from esrbench.data.codecs import read_rgb, write_png
+from esrbench.data.decoded import read_decoded, read_proven
+from esrbench.data.pairs import check
+from esrbench.entries.registry import default_registry
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.quality import luma, psnr, score_image, ssim
+from esrbench.protocol import QualityDefinition
+from esrbench.worker.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from harness.catalog.pairs import ImagePairs
+    from esrbench.data.pairs import ImagePairs
 
     Pixels = npt.NDArray[np.uint8]
 

@@ -16,16 +16,16 @@ import torch
 from conftest import SCALE, Step
 from torch.utils.data import DataLoader, Dataset
 
-from harness.imaging.codecs import write_png
-from harness.probes.forward import PixelConversion
-from harness.training.images import Source, open_images
-from harness.training.patches import Patches, make_loader, transform
+from esrbench.data.codecs import write_png
+from esrbench.probes.forward import PixelConversion
+from esrbench.training.images import Source, open_images
+from esrbench.training.patches import Patches, make_loader, transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.catalog.pairs import ImagePairs
+    from esrbench.data.pairs import ImagePairs
 
 BATCH, LR_PATCH, STEPS = 32, 64, 4
 """As the AIDN paper trains: HR crops of 256, batches of 32."""

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.catalog.registry import ModelDescriptor
-from harness.environment import describe_environment
-from harness.metrics import METRICS
-from harness.protocol import Protocol, digest_of
-from harness.records import (
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.environment import describe_environment
+from esrbench.metrics import METRICS
+from esrbench.protocol import Protocol, digest_of
+from esrbench.records import (
     Absent,
     DataIdentity,
     EntryIdentity,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from esrbench.environment import package_version
+from esrbench.protocol import ForwardPolicy
 from gpu_steps.day import reason
 from gpu_steps.networks import WARM_UP, open_network
-from harness.environment import package_version
-from harness.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

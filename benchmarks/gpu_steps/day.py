@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from harness.catalog.datasets import open_dataset
-from harness.catalog.networks import resolve_weights
-from harness.catalog.registry import default_registry
+from esrbench.data.datasets import open_dataset
+from esrbench.entries.networks import resolve_weights
+from esrbench.entries.registry import default_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harness.catalog.datasets import ImagePairs
-    from harness.catalog.networks import ResolvedWeights
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.networks import ResolvedWeights
 
 Row = dict[str, object]
 Found = tuple[str, Row]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from esrbench.protocol import ForwardPolicy
 from gpu_steps.day import reason
 from gpu_steps.networks import WARM_UP, open_network
-from harness.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

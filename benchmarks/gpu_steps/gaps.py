@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import trivial_networks
 
+from esrbench.entries.networks import ResolvedWeights
+from esrbench.entries.registry import ModelDescriptor, default_registry
+from esrbench.probes.null import null_descriptor
+from esrbench.protocol import Protocol
+from esrbench.records import WeightsIdentity
+from esrbench.runs.timing import noise
+from esrbench.worker.wall import open_wall
 from gpu_steps.day import SCALE
-from harness.catalog.networks import ResolvedWeights
-from harness.catalog.registry import ModelDescriptor, default_registry
-from harness.evaluation.timing import noise
-from harness.isolation.wall import open_wall
-from harness.probes.null import null_descriptor
-from harness.protocol import Protocol
-from harness.records import WeightsIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from esrbench.worker.session import WorkerSession
     from gpu_steps.day import Day, Found
-    from harness.isolation.session import WorkerSession
 
 WORK_SECONDS = (0.001, 0.003, 0.01, 0.03)
 SIZES = ((64, 64), (128, 128), (256, 256), (339, 510))

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
+from esrbench.environment import cpu_name, cpus_available, package_version
+from esrbench.probes.telemetry import open_monitor
+from esrbench.records import Tier
+from esrbench.sandbox.sandbox import obstacle
 from gpu_steps.day import reason
-from harness.environment import cpu_name, cpus_available, package_version
-from harness.isolation.sandbox import obstacle
-from harness.probes.telemetry import open_monitor
-from harness.records import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpu_steps.day import Day, Found
 
-ESRBENCH = "from harness.cli.app import main; main()"
+ESRBENCH = "from esrbench.cli.app import main; main()"
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "nvidia-ml-py")
 
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from esrbench.entries.networks import build_deployed
+from esrbench.entries.registry import default_registry
+from esrbench.probes.devices import open_device
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.memory import predict_memory
+from esrbench.protocol import ForwardPolicy
 from gpu_steps.day import MIB, RELEASED, SCALE, reason
-from harness.catalog.networks import build_deployed
-from harness.catalog.registry import default_registry
-from harness.probes.devices import open_device
-from harness.probes.forward import PixelConversion
-from harness.probes.memory import predict_memory
-from harness.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.probes.devices import ComputeDevice
     from gpu_steps.day import Day, Found, Row
-    from harness.catalog.registry import ModelDescriptor
-    from harness.probes.devices import ComputeDevice
 
 PUBLISHED_SIDE = 510
 """LR side of the largest image of DIV2K validation at x4, on which memory was published."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from esrbench.data.resize import downscale
 from gpu_steps.day import SCALE
-from harness.imaging.resize import downscale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness.catalog.datasets import ImagePairs
+    from esrbench.data.datasets import ImagePairs
 
     Pixels = npt.NDArray[np.uint8]
 

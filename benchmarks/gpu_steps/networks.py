@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from esrbench.entries.networks import load_network
+from esrbench.entries.registry import default_registry
+from esrbench.probes.devices import open_device
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.precision import adapt_input, adapt_network
 from gpu_steps.day import SCALE
-from harness.catalog.networks import load_network
-from harness.catalog.registry import default_registry
-from harness.probes.devices import open_device
-from harness.probes.forward import PixelConversion
-from harness.probes.precision import adapt_input, adapt_network
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor, nn
 
+    from esrbench.probes.devices import ComputeDevice
+    from esrbench.protocol import ForwardPolicy
     from gpu_steps.day import Day
-    from harness.probes.devices import ComputeDevice
-    from harness.protocol import ForwardPolicy
 
     Pixels = npt.NDArray[np.uint8]
 

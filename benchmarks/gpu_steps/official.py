@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from esrbench.protocol import ForwardPolicy
 from gpu_steps.day import MIB, RELEASED, SCALE, Day, reason
 from gpu_steps.mosaics import mosaic
 from gpu_steps.networks import open_network
-from harness.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

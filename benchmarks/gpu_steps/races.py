@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from paired_study import ADDED, CALIBRATION_PASSES, entry
 
+from esrbench.entries.networks import build_deployed
+from esrbench.paired.race import race
+from esrbench.probes.devices import open_device
+from esrbench.protocol import ForwardPolicy, PairDesign, Protocol
+from esrbench.records import Absent
 from gpu_steps.day import reason
-from harness.catalog.networks import build_deployed
-from harness.evaluation.race import race
-from harness.probes.devices import open_device
-from harness.protocol import ForwardPolicy, PairDesign, Protocol
-from harness.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from esrbench.probes.devices import ComputeDevice
+    from esrbench.runs.evaluator import Entry
     from gpu_steps.day import Day, Found
-    from harness.evaluation.evaluator import Entry
-    from harness.probes.devices import ComputeDevice
 
 NETWORK = "rfdn"
 SIDE = 256

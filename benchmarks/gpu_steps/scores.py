@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from esrbench.probes.quality import psnr
+from esrbench.protocol import ForwardPolicy
 from gpu_steps.day import RELEASED, SCALE, reason
 from gpu_steps.networks import WARM_UP, open_network
-from harness.imaging.quality import psnr
-from harness.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
+    from esrbench.data.datasets import ImagePairs
     from gpu_steps.day import Day, Found, Row
     from gpu_steps.networks import OpenedNetwork
-    from harness.catalog.datasets import ImagePairs
 
     Pixels = npt.NDArray[np.uint8]
 

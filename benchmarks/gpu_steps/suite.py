@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from esrbench.api import run
+from esrbench.protocol import LatencyDesign, Protocol
+from esrbench.records import Absent, Latency, Memory, Trust
 from gpu_steps.day import SCALE, reason
 from gpu_steps.mosaics import write_mosaics
-from harness.api import run
-from harness.protocol import LatencyDesign, Protocol
-from harness.records import Absent, Latency, Memory, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from esrbench.records import LatencySamples, Replicate, RunRecord
     from gpu_steps.day import Day, Found
-    from harness.records import LatencySamples, Replicate, RunRecord
 
 NETWORKS = ("rfdn", "imdn-challenge", "srresnet", "span")
 SIZES = ((64, 64), (128, 128), (256, 256), (339, 510))

@@ -14,24 +14,24 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.catalog.networks import resolve_weights
-from harness.catalog.registry import Registry
-from harness.catalog.submissions import register_submissions
-from harness.imaging.resize import downscale
-from harness.isolation.sandbox import obstacle
-from harness.isolation.wall import open_wall
-from harness.protocol import Protocol
+from esrbench.data.resize import downscale
+from esrbench.entries.networks import resolve_weights
+from esrbench.entries.registry import Registry
+from esrbench.entries.submissions import register_submissions
+from esrbench.protocol import Protocol
+from esrbench.sandbox.sandbox import obstacle
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
 
-    from harness.catalog.registry import ModelDescriptor
-    from harness.isolation.sandbox import IsolationChoice
-    from harness.isolation.session import WorkerSession
-    from harness.isolation.wall import Wall
-    from harness.records import Tier
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.records import Tier
+    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.session import WorkerSession
+    from esrbench.worker.wall import Wall
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.evaluation.suite import plan_suite, run_suite
-from harness.protocol import COUNTERS
-from harness.records import Absent, CounterResult
-from harness.store import Store
+from esrbench.protocol import COUNTERS
+from esrbench.records import Absent, CounterResult
+from esrbench.runs.store import Store
+from esrbench.runs.suite import plan_suite, run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.protocol import Protocol
-    from harness.records import RunRecord
+    from esrbench.protocol import Protocol
+    from esrbench.records import RunRecord
 
 SCALE = 4
 ROUNDS = 30

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.catalog.networks import resolve_weights
-from harness.isolation.wall import open_wall
-from harness.protocol import Protocol
-from harness.records import Absent
+from esrbench.entries.networks import resolve_weights
+from esrbench.protocol import Protocol
+from esrbench.records import Absent
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.isolation.session import WorkerSession
-    from harness.records import Complexity
+    from esrbench.records import Complexity
+    from esrbench.worker.session import WorkerSession
 
 SCALE = 4
 HONEST = ("honest", "honest_habits")

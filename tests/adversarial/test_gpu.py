@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from harness.evaluation.suite import plan_suite, run_suite
-from harness.protocol import LatencyDesign
-from harness.store import Store
+from esrbench.protocol import LatencyDesign
+from esrbench.runs.store import Store
+from esrbench.runs.suite import plan_suite, run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.protocol import Protocol
-    from harness.records import RunRecord
+    from esrbench.protocol import Protocol
+    from esrbench.records import RunRecord
 
 SCALE = 4
 IMAGES = 3

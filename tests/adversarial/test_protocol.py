@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness.catalog.networks import resolve_weights
-from harness.evaluation.suite import plan_suite
-from harness.imaging.resize import upscale
-from harness.isolation.failure import WorkerError
-from harness.isolation.log import LOG_BYTES
-from harness.isolation.pixels import POISON
-from harness.isolation.wall import open_wall
-from harness.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
+from esrbench.data.resize import upscale
+from esrbench.entries.networks import resolve_weights
+from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
+from esrbench.runs.suite import plan_suite
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.log import LOG_BYTES
+from esrbench.worker.pixels import POISON
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from harness.catalog.registry import ModelDescriptor
-    from harness.isolation.session import WorkerSession
-    from harness.protocol import Protocol
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.protocol import Protocol
+    from esrbench.worker.session import WorkerSession
 
 LR = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 SCALE = 4

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness.evaluation.suite import plan_suite, run_suite
-from harness.imaging.codecs import read_rgb
-from harness.isolation.sandbox import obstacle
-from harness.protocol import LatencyDesign, TrustDesign
-from harness.records import RANKED_STATUSES, Absent, Trust
-from harness.store import Store
+from esrbench.data.codecs import read_rgb
+from esrbench.protocol import LatencyDesign, TrustDesign
+from esrbench.records import RANKED_STATUSES, Absent, Trust
+from esrbench.runs.store import Store
+from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.sandbox.sandbox import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness.isolation.sandbox import IsolationChoice
-    from harness.protocol import Protocol
-    from harness.records import RunRecord, Tier
+    from esrbench.protocol import Protocol
+    from esrbench.records import RunRecord, Tier
+    from esrbench.sandbox.sandbox import IsolationChoice
 
 SCALE = 4
 GATE_DB = 25.5

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import harness
-from harness.catalog.networks import resolve_weights
-from harness.isolation.sandbox import INHERITED
+import esrbench
+from esrbench.entries.networks import resolve_weights
+from esrbench.sandbox.sandbox import INHERITED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.isolation.session import WorkerSession
-    from harness.protocol import Protocol
-    from harness.records import Tier
+    from esrbench.protocol import Protocol
+    from esrbench.records import Tier
+    from esrbench.worker.session import WorkerSession
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 60.0
@@ -103,7 +103,7 @@ def came_of_it(
         "own": str(own),
         "other": str(other),
         "results": str(results),
-        "harness": str(harness.__file__),
+        "harness": str(esrbench.__file__),
         "evaluator": os.getpid(),
         "parent": os.getppid(),
         "secret": secret_of_ours(),

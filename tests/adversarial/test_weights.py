@@ -16,19 +16,19 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from harness.catalog.networks import resolve_weights
-from harness.errors import WeightsError
-from harness.evaluation.suite import plan_suite, run_suite
-from harness.isolation.failure import WorkerError
-from harness.isolation.wall import open_wall
-from harness.store import Store
+from esrbench.entries.networks import resolve_weights
+from esrbench.errors import WeightsError
+from esrbench.runs.store import Store
+from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from harness.isolation.session import WorkerSession
-    from harness.protocol import Protocol
+    from esrbench.protocol import Protocol
+    from esrbench.worker.session import WorkerSession
 
 SCALE = 4
 

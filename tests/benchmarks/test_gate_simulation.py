@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from harness.protocol import PairDesign
-from harness.records import Conditions
+from esrbench.protocol import PairDesign
+from esrbench.records import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.catalog.datasets import open_dataset
-from harness.records import Notice
+from esrbench.data.datasets import open_dataset
+from esrbench.records import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from harness.records import RunRecord
+    from esrbench.records import RunRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.catalog.networks import build_network
-from models.aidn import AIDB, AIDN, Extraction, PlainExtraction
-from models.entries import aidn
+from esrbench.entries.networks import build_network
+from esrbench_models.aidn import AIDB, AIDN, Extraction, PlainExtraction
+from esrbench_models.entries import aidn
 
 STEPS = {
     "aidn-a0": ("plain", False),

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from harness.catalog.networks import build_network
-from models.entries import ENTRIES
+from esrbench.entries.networks import build_network
+from esrbench_models.entries import ENTRIES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from harness.catalog.registry import ModelDescriptor
+    from esrbench.entries.registry import ModelDescriptor
 
 CASES = [
     pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
@@ -29,7 +29,7 @@ IDLE = {
     ("carn-multi", scale): tuple(f"upsamplers.x{other}." for other in (2, 3, 4) if other != scale)
     for scale in (2, 3)
 } | {("carn-multi", 4): ("upsamplers.x2.", "upsamplers.x3.")}
-# A parameter that a forward uses and that cannot move its result; see models.san.
+# A parameter that a forward uses and that cannot move its result; see esrbench_models.san.
 INERT = {"san": {"non_local.phi.bias"}}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.blocks import CCA, ESA, Upsampler, conv, deconv
+from esrbench_models.blocks import CCA, ESA, Upsampler, conv, deconv
 
 
 def test_cca_gates_by_mean_plus_population_deviation() -> None:

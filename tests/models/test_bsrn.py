@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from harness.catalog.networks import build_network
-from harness.probes.counters import COUNTERS
-from models.bsrn import BSConv, Pointwise
-from models.entries import bsrn
+from esrbench.entries.networks import build_network
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.bsrn import BSConv, Pointwise
+from esrbench_models.entries import bsrn
 
 (ENTRY,) = bsrn.ENTRIES
 

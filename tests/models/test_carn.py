@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.catalog.networks import build_network
-from harness.probes.counters import COUNTERS
-from models.carn import CARN
-from models.entries import carn
+from esrbench.entries.networks import build_network
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.carn import CARN
+from esrbench_models.entries import carn
 
 SINGLE, MULTI = carn.ENTRIES
 

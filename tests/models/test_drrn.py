@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.probes.counters import COUNTERS
-from models.drrn import DRRN
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.drrn import DRRN
 
 
 def test_forward_is_the_equations() -> None:

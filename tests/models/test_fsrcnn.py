@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from harness.probes.counters import COUNTERS
-from models.fsrcnn import FSRCNN
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.fsrcnn import FSRCNN
 
 # 2 * 56 + 5 * 12 channels pass a PReLU, which the NTIRE counter adds, at every LR pixel.
 ACTIVATED = 172

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from harness.catalog.networks import build_network
-from harness.metrics import METRICS
-from harness.probes.counters import COUNTERS
-from models.entries import drcn, drrn, fsrcnn, lapsrn, memnet, srcnn, vdsr
+from esrbench.entries.networks import build_network
+from esrbench.metrics import METRICS
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.entries import drcn, drrn, fsrcnn, lapsrn, memnet, srcnn, vdsr
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from harness.catalog.registry import ModelDescriptor
+    from esrbench.entries.registry import ModelDescriptor
 
 ENTRIES = [
     entry

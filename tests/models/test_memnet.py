@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.probes.counters import COUNTERS
-from models.memnet import MemNet
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.memnet import MemNet
 
 
 def test_forward_is_the_equations() -> None:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.catalog.networks import build_network
-from harness.metrics import METRICS
-from harness.probes.counters import COUNTERS
-from models.entries import ENTRIES as REGISTERED
+from esrbench.entries.networks import build_network
+from esrbench.metrics import METRICS
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.entries import ENTRIES as REGISTERED
 
 if TYPE_CHECKING:
-    from harness.catalog.registry import ModelDescriptor
+    from esrbench.entries.registry import ModelDescriptor
 
 ENTRIES = [entry for entry in REGISTERED if entry.color == "rgb"]
 BY_NAME = {entry.name: entry for entry in ENTRIES}
@@ -211,7 +211,7 @@ def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDes
 
 
 def test_srresnet_refuses_a_scale_without_upsampler() -> None:
-    from models.srresnet import SRResNet
+    from esrbench_models.srresnet import SRResNet
 
     with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
         SRResNet(scale=5)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.rcan import RCAN
+from esrbench_models.rcan import RCAN
 
 
 def test_forward_is_the_equations() -> None:

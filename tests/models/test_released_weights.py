@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.catalog.networks import load_network
-from models.entries import ENTRIES
+from esrbench.entries.networks import load_network
+from esrbench_models.entries import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.catalog.registry import ModelDescriptor, ReleasedWeights
+    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
 
 CASES = [
     pytest.param(entry, released, id=f"{entry.name}-{released.filename}")

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.catalog.networks import build_deployed, build_network, load_network
-from models.blocks import CCA, ESA
-from models.entries import rfdn
-from models.rfdn import RFDB, RFDN, fold_residuals
+from esrbench.entries.networks import build_deployed, build_network, load_network
+from esrbench_models.blocks import CCA, ESA
+from esrbench_models.entries import rfdn
+from esrbench_models.rfdn import RFDB, RFDN, fold_residuals
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.catalog.registry import ModelDescriptor
+    from esrbench.entries.registry import ModelDescriptor
 
 RELEASED, *_ = rfdn.ENTRIES
 BY_NAME = {entry.name: entry for entry in rfdn.VARIANTS}

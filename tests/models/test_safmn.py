@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.catalog.networks import build_network
-from harness.probes.counters import COUNTERS
-from models.entries import safmn
-from models.safmn import SAFMN
+from esrbench.entries.networks import build_network
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.entries import safmn
+from esrbench_models.safmn import SAFMN
 
 if TYPE_CHECKING:
     from pathlib import Path

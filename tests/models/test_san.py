@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.catalog.networks import build_network
-from harness.probes.counters import COUNTERS
-from models.entries import san
-from models.san import SAN, QuarteredNonLocal, covariance, square_root
+from esrbench.entries.networks import build_network
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.entries import san
+from esrbench_models.san import SAN, QuarteredNonLocal, covariance, square_root
 
 (ENTRY,) = san.ENTRIES
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.catalog.networks import build_network
-from harness.probes.counters import COUNTERS
-from models.entries import span
-from models.span import SPAN
+from esrbench.entries.networks import build_network
+from esrbench.probes.counters import COUNTERS
+from esrbench_models.entries import span
+from esrbench_models.span import SPAN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.catalog.networks import build_network, deploy, resolve_weights
-from harness.catalog.registry import Registry
-from harness.catalog.submissions import read_submission
-from harness.evaluation.suite import plan_suite, run_suite
-from harness.evaluation.validation import validate_entry
-from harness.protocol import LatencyDesign, Protocol
-from harness.records import Complexity, CounterResult
-from harness.store import Store
+from esrbench.entries.networks import build_network, deploy, resolve_weights
+from esrbench.entries.registry import Registry
+from esrbench.entries.submissions import read_submission
+from esrbench.protocol import LatencyDesign, Protocol
+from esrbench.records import Complexity, CounterResult
+from esrbench.runs.store import Store
+from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.validation import validate_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "submissions" / "esrbench-pocket"

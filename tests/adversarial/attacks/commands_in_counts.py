@@ -4,7 +4,7 @@ from typing import Any
 
 from common import Honest
 
-from harness.isolation.messages import Counted
+from esrbench.worker.messages import Counted
 
 HOSTILE = "\x1b[2J\u202e\n::stop-commands::a [x](http://b) @all" + "y" * 5000
 dump = Counted.model_dump

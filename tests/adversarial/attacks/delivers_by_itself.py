@@ -21,7 +21,7 @@ class Net(Honest):
 
 def replace_forward(scale: int) -> None:
     """From the next request on no tensor is made, no network called and nothing converted."""
-    module = sys.modules["harness.isolation.worker"]
+    module = sys.modules["esrbench.worker.worker"]
     worker = next(objects("Worker"))
 
     def forward(request: Any, answer: Any) -> Any:

@@ -7,7 +7,7 @@ from common import Honest as Net
 
 __all__ = ["Net"]
 
-channel = sys.modules["harness.isolation.channel"].Channel
+channel = sys.modules["esrbench.worker.channel"].Channel
 real = channel.send
 
 

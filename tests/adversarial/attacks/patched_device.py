@@ -9,7 +9,7 @@ from common import objects
 
 __all__ = ["Net"]
 
-clock = sys.modules["harness.probes.devices"].HostClock
+clock = sys.modules["esrbench.probes.devices"].HostClock
 real = clock.time
 
 

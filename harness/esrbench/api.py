@@ -1,0 +1,275 @@
+"""The Python interface: what the commands do, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.entries.networks import build_deployed, load_model
+from esrbench.entries.registry import ModelDescriptor, default_registry, register_model
+from esrbench.environment import WORKER_VARIABLE
+from esrbench.errors import UsageError
+from esrbench.protocol import COUNTERS, PairDesign, Protocol, QualityDefinition
+from esrbench.records import RaceRecord
+from esrbench.runs.store import Store, default_results
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from esrbench.entries.networks import WeightsChoice
+    from esrbench.protocol import CounterName
+    from esrbench.ranking.board import Leaderboard
+    from esrbench.records import Complexity, Quality, RunRecord
+    from esrbench.sandbox.sandbox import IsolationChoice
+
+__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "race", "register_model", "run"]
+
+
+def complexity(
+    model: str | ModelDescriptor | nn.Module,
+    scale: int = 4,
+    *,
+    input_size: tuple[int, int] = (256, 256),
+    counters: Sequence[CounterName] = COUNTERS,
+) -> Complexity:
+    """Count parameters, FLOPs, activations and convolutions of one forward.
+
+    Args:
+        model: registered name, descriptor, or any module that takes (1, 3, H, W); a module is
+            copied and left untouched.
+        scale: upscaling factor; a module has its own.
+        input_size: LR height and width; networks that take the LR image enlarged, or its luma
+            alone, are counted on what they take. A module is given it as it is.
+        counters: which rules to count by.
+
+    Returns:
+        Sizes in elements and bytes, and per counter multiply-accumulates with the convention,
+        the library version and the operators it left out. A counter that failed is absent with
+        the reason.
+
+    Raises:
+        UsageError: unknown name or scale.
+    """
+    from torch import nn
+
+    from esrbench.probes.complexity import measure_complexity
+    from esrbench.probes.forward import PixelConversion
+
+    if isinstance(model, nn.Module):
+        return measure_complexity(model, input_size=input_size, counters=counters)
+    descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+    descriptor.require_scale(scale)
+    conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
+    return measure_complexity(
+        partial(build_deployed, descriptor, scale),
+        input_size=conversion.input_size(input_size),
+        channels=conversion.channels,
+        counters=counters,
+    )
+
+
+def evaluate(
+    model: str | ModelDescriptor | nn.Module,
+    data: str | os.PathLike[str] = "demo",
+    scale: int = 4,
+    *,
+    weights: WeightsChoice = "auto",
+    definition: QualityDefinition | None = None,
+) -> Quality:
+    """Score a network on a data set, in this process and on the network's own device.
+
+    Args:
+        model: registered name, descriptor, or a module that maps float32 (1, 3, H, W) in [0, 1]
+            to (1, 3, scale*H, scale*W).
+        data: data set name, folder of HR/LR pairs, or ``NAME=PATH``.
+        scale: upscaling factor.
+        weights: for names: ``auto`` for the released ones, or a file. Random weights are
+            refused, since their scores would mean nothing.
+        definition: borders and luma; the challenge's and the papers' by default.
+
+    Returns:
+        PSNR in dB (RGB and Y) and SSIM (Y) of every image.
+
+    Raises:
+        UsageError: unknown name or scale, or no trained weights.
+        DataError: images that may not be measured on.
+        MeasurementError: an output that is not an SR image.
+    """
+    import torch
+    from torch import nn
+
+    from esrbench.data.datasets import open_dataset
+    from esrbench.entries.networks import resolve_weights
+    from esrbench.probes.forward import PixelConversion
+    from esrbench.probes.quality import score_image
+    from esrbench.records import Quality
+
+    if isinstance(model, nn.Module):
+        network, conversion = model, PixelConversion(scale)
+    else:
+        descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+        untrained = resolve_weights(descriptor, scale, weights).path is None
+        network = load_model(descriptor, scale, None if untrained else weights)
+        if untrained and any(True for _ in network.parameters()):
+            message = f"{descriptor.name} has no trained weights here, so it has no scores"
+            advice = "Pass weights=FILE."
+            if descriptor.released_weights(scale) is not None:
+                advice = f"Run `esrbench fetch weights {descriptor.name}`, or pass weights=FILE."
+            raise UsageError(message, advice=advice)
+        conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
+    definition = definition or QualityDefinition()
+    pairs = open_dataset(data if isinstance(data, str) else Path(data), scale)
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    scores = []
+    was_training = network.training
+    network.eval()
+    try:
+        for index, pair in enumerate(pairs.pairs):
+            lr = pairs.read_lr(index)
+            with torch.inference_mode():
+                output = network(conversion.to_input(lr, device))
+                sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
+                pixels = conversion.to_pixels(sr, lr)
+            hr = pairs.read_hr(index)
+            scores.append(
+                score_image(pixels, hr, scale=scale, definition=definition, image=pair.name)
+            )
+    finally:
+        network.train(was_training)
+    return Quality(definition=definition.describe(scale), images=tuple(scores))
+
+
+def run(
+    models: str | Sequence[str],
+    *,
+    data: str | os.PathLike[str] | Sequence[str] = "demo",
+    scale: int = 4,
+    weights: Mapping[str, WeightsChoice] | None = None,
+    protocol: Protocol | None = None,
+    baseline: str | None = None,
+    order_seed: int = 0,
+    isolation: IsolationChoice = "auto",
+    resume: bool = False,
+    results: str | os.PathLike[str] | None = None,
+) -> list[RunRecord]:
+    """Measure registered networks, each in a worker process, and store the records.
+
+    Args:
+        models: registered names.
+        data: data set names, folders, or ``NAME=PATH``.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings; CPU defaults if left out.
+        baseline: network that runs in every round, to which runtimes are set in relation.
+        order_seed: of the random order of entries in each round.
+        isolation: how strong a wall around workers is asked for.
+        resume: go on where the same suite was cut short, and measure nothing twice; see
+            ``run_suite``.
+        results: folder of run records; ``results`` if left out.
+
+    Raises:
+        UsageError, WeightsError, DataError: before anything runs.
+        RecordError: a record cannot be stored.
+    """
+    from esrbench.runs.suite import plan_suite, run_suite
+
+    _refuse_in_worker("run")
+    names = [models] if isinstance(models, str) else list(models)
+    specs = [data] if isinstance(data, str | os.PathLike) else list(data)
+    store = Store(Path(results) if results else default_results())
+    suite = plan_suite(
+        default_registry(),
+        names,
+        [spec if isinstance(spec, str) else str(Path(spec).absolute()) for spec in specs],
+        scale,
+        weights=weights or {},
+        protocol=protocol or Protocol(),
+        isolation=isolation,
+        baseline=baseline,
+        order_seed=order_seed,
+    )
+    known: list[RunRecord] = []
+    made = list(run_suite(suite, store, resume=resume, on_known=known.append))
+    return [*known, *made]
+
+
+def race(
+    candidate: str,
+    baseline: str,
+    scale: int = 4,
+    *,
+    weights: Mapping[str, WeightsChoice] | None = None,
+    protocol: Protocol | None = None,
+    design: PairDesign | None = None,
+    results: str | os.PathLike[str] | None = None,
+) -> RaceRecord:
+    """Time two registered networks against each other, and store the record.
+
+    Both run in the same processes, so they must be trusted.
+
+    Args:
+        candidate: the network in question.
+        baseline: what it is compared with; may be the same.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings; an LR input of 64x64 on CPU if left out.
+        design: of the pairs and the decision.
+        results: folder of records; ``results`` if left out.
+
+    Raises:
+        UsageError, WeightsError: before anything runs.
+        WorkerError: a network failed; the message says which.
+        MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
+        RecordError: the record cannot be stored.
+    """
+    from esrbench.paired import race as races
+
+    _refuse_in_worker("race")
+    protocol = protocol or Protocol(counted_input=(64, 64), latency=None)
+    store = Store(Path(results) if results else default_results())
+    entries = races.plan_race(
+        default_registry(), candidate, baseline, scale, weights=weights or {}, protocol=protocol
+    )
+    store.require_writable(RaceRecord)
+    with store.writing():
+        record = races.race(*entries, protocol, design)
+        store.put(record)
+    return record
+
+
+def leaderboard(
+    records: Sequence[RunRecord] | None = None,
+    *,
+    rule: str = "ntire2022",
+    results: str | os.PathLike[str] | None = None,
+) -> Leaderboard:
+    """Rank records by an edition's rule.
+
+    Args:
+        records: what to rank; those stored under ``results`` if left out. The newest that went well
+            decides data, protocol and environment; records that differ are left out with a
+            notice.
+        rule: name of the edition.
+        results: folder of run records; ``results`` if left out.
+
+    Raises:
+        UsageError: unknown rule, or no records.
+    """
+    from esrbench.ranking.leaderboard import build_leaderboard
+    from esrbench.ranking.rules import get_rule
+
+    chosen = get_rule(rule)
+    if records is None:
+        records, _ = Store(Path(results) if results else default_results()).load()
+    return build_leaderboard(records, chosen)
+
+
+def _refuse_in_worker(name: str) -> None:
+    if os.environ.get(WORKER_VARIABLE):
+        message = f"{name} was called by a file that a worker imports"
+        raise UsageError(message, advice='Guard it: if __name__ == "__main__".')

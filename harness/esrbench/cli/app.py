@@ -1,0 +1,88 @@
+"""The command-line application: every verb, and how errors leave it."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from esrbench.cli.console import report_error
+from esrbench.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
+from esrbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
+from esrbench.plaintext import line
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+TRACEBACK_CHARACTERS = 500
+"""Most of a line of a traceback."""
+
+app = typer.Typer(
+    name="esrbench",
+    cls=Verbs,
+    help="Measure how efficient a super-resolution network is, by the rules of the challenge.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
+    epilog=(
+        "Exit codes: 0 fine, 1 a regression, 2 wrong usage or data, 3 inconclusive, 4 a "
+        "measurement failed, 70 a bug, 129, 130 and 143 interrupted. "
+        "Every command takes --json: one document on stdout, messages on stderr."
+    ),
+)
+register_verbs(app)
+
+
+def main() -> NoReturn:
+    """Entry point of ``esrbench``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal without subscripts shows question marks rather than a traceback.
+        sys.stdout.reconfigure(errors="replace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup has the hang-up ignored, and it stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs ignore it
+    as_json = "--json" in sys.argv
+    try:
+        code = app(prog_name="esrbench", standalone_mode=False)
+    except EsrbenchError as error:
+        report_error(error, as_json=as_json)
+        sys.exit(error.exit_code)
+    except TyperException as error:
+        if not error.format_message():  # no arguments at all: the help was shown
+            sys.exit(UsageError.exit_code)
+        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
+        report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)
+        sys.exit(UsageError.exit_code)
+    except Exception:  # noqa: BLE001 - Python's own exit code for these is that of a regression
+        _print_traceback()
+        sys.exit(EXIT_BUG)
+    if code == EXIT_INTERRUPTED:
+        report_error(InterruptionError("interrupted"), as_json=as_json)
+    sys.exit(code or 0)
+
+
+def _print_traceback() -> None:
+    """What went wrong in us; the message of an exception may hold a stranger's words."""
+    for each in traceback.format_exc().splitlines():
+        indent = " " * (len(each) - len(each.lstrip(" ")))
+        print(indent + line(each, TRACEBACK_CHARACTERS), file=sys.stderr)  # noqa: T201
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does; a second one must not disturb how workers and records are put away."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does, so that workers end too."""
+    sys.exit(128 + number)

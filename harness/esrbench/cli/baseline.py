@@ -1,0 +1,104 @@
+"""``esrbench baseline``: keep what networks measure now, to check against later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from esrbench.cli.check import (
+    BASELINE_FILE,
+    DataOption,
+    ScaleOption,
+    WeightsOption,
+    build_request,
+    gate_bench,
+)
+from esrbench.cli.console import JsonOption, messages, open_registry, print_json, results
+from esrbench.cli.options import DeviceOption, ThreadsOption, TimeoutOption
+from esrbench.runs.store import default_results
+
+
+def baseline_command(
+    action: Annotated[Literal["update"], typer.Argument(help="What to do.")],  # noqa: ARG001
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Networks to measure anew.",
+            show_default="all of the file; of a new one all that are registered but submissions",
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="Baseline file.", show_default=f"results/{BASELINE_FILE}", dir_okay=False
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Keep the named networks' runtime as a ratio to this network's."),
+    ] = None,
+    scale: ScaleOption = None,
+    scores: Annotated[
+        bool, typer.Option("--scores/--no-scores", help="Score entries with trained weights.")
+    ] = True,
+    runtime: Annotated[
+        bool, typer.Option("--runtime/--no-runtime", help="Race for the ratios that are kept.")
+    ] = True,
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    race_size: Annotated[str, typer.Option(help="LR size of new ratios.")] = "64x64",
+    timeout: TimeoutOption = 900,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what networks measure now into a baseline file, and print what changed.
+
+    Only the named networks are measured; everything else in the file stays. The file is written
+    when all went well, or not at all.
+    """
+    from esrbench.gate.baseline import (
+        Baseline,
+        changes,
+        read_baseline,
+        render,
+        write_baseline,
+    )
+    from esrbench.gate.bench import METRIC_NAMES
+    from esrbench.gate.figures import MEASURED_MEMORY, SCORES
+    from esrbench.gate.update import update
+    from esrbench.gate.verdicts import RUNTIME
+
+    path = baseline or default_results() / BASELINE_FILE
+    before = read_baseline(path) if path.exists() else Baseline()
+    left_out = {*(() if scores else (*SCORES, *MEASURED_MEMORY)), *(() if runtime else (RUNTIME,))}
+    registry = open_registry()
+    request = build_request(
+        registry,
+        names=names,
+        scale=scale,
+        metrics=frozenset(METRIC_NAMES) - left_out,
+        data=data,
+        weights=weights,
+        device=device,
+        threads=threads,
+        race_size=race_size,
+        max_pairs=600,
+        timeout=timeout,
+    )
+    with gate_bench(registry, request) as bench:
+        now = update(bench, before, reference=reference)
+    lines = list(changes(before, now))
+    written = not path.exists() or render(now) != path.read_text(encoding="utf-8")
+    if written:
+        write_baseline(now, path)
+    if as_json:
+        print_json({"path": str(path), "written": written, "changes": lines})
+    else:
+        for line in lines:
+            results().print(line, markup=False)
+    entries = f"{path} has {len(now.entries)} entries"
+    said = f"{entries}, {len(lines)} figures changed" if written else f"{entries}, as it was"
+    messages().print(said, markup=False)

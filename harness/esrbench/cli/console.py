@@ -1,0 +1,150 @@
+"""How commands speak: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from esrbench.errors import DataError, EsrbenchError
+from esrbench.plaintext import line, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.progress import Progress
+    from rich.segment import Segment
+
+    from esrbench.entries.registry import Registry
+    from esrbench.records import Notice
+
+ERROR_CHARACTERS = 3000
+"""Most of an error's message, which may list what is wrong with a manifest."""
+_LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
+_RATIO = "\\1\N{RATIO}\N{RATIO}"
+"""What stands for two colons where a CI runner would take them for a command."""
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
+]
+
+
+@cache
+def _console() -> type[Console]:
+    """A console on which no text can be a command, wherever it came from.
+
+    rich leaves control characters as they are and breaks lines where a cell ends, so that what
+    stood within a line may begin one.
+    """
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=_shown(segment.text))
+
+    return PlainConsole
+
+
+def _shown(text: str) -> str:
+    """A piece of text for a terminal; line breaks stay."""
+    cleaned = "\n".join(map(visible, text.split("\n")))
+    return _LINE_COMMAND.sub(_RATIO, cleaned)
+
+
+def messages() -> Console:
+    """Console for progress, warnings and errors."""
+    return _console()(stderr=True, highlight=False, soft_wrap=True)
+
+
+def results() -> Console:
+    """Console for what was asked for; wide where nobody looks at a terminal."""
+    wide = None if sys.stdout.isatty() else 200
+    return _console()(highlight=False, width=wide)
+
+
+def progress_bar(*, quiet: bool = False) -> Progress:
+    """A bar of counted steps with time left, on stderr, gone when done.
+
+    Args:
+        quiet: drawn only when asked to (``refresh``), not ten times a second beside what is
+            being timed.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        # Names of images come from strangers, and are no markup.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=messages(),
+        transient=True,
+        auto_refresh=not quiet,
+    )
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; what cannot be seen is escaped by its number."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    print("\n".join(map(_escaped, text.split("\n"))))  # noqa: T201
+
+
+def _escaped(text: str) -> str:
+    """A line of JSON in which every character is seen; it means the same."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def open_registry() -> Registry:
+    """The registry of networks; warns of distributions that could not be loaded."""
+    from esrbench.entries.registry import default_registry
+
+    registry = default_registry()
+    print_notices(registry.notices)
+    return registry
+
+
+def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
+    """Print typed warnings, of a subject if there is one."""
+    of = f"{subject}: " if subject else ""
+    for notice in notices:
+        text = f"warning ({notice.code}): {of}{line(notice.message)}. {line(notice.advice)}"
+        messages().print(text, style="yellow", markup=False)
+
+
+def report_error(error: EsrbenchError, *, as_json: bool) -> None:
+    """Print an error with its problems and advice."""
+    problems = error.problems if isinstance(error, DataError) else ()
+    if as_json:
+        document = {
+            "message": error.message,
+            "problems": problems,
+            "advice": error.advice,
+            "exit_code": error.exit_code,
+        }
+        print_json({"error": document})
+    console = messages()
+    console.print(f"error: {line(error.message, ERROR_CHARACTERS)}", style="bold red", markup=False)
+    for problem in problems:
+        console.print(f"  - {line(problem)}", markup=False)
+    # Some advice is a list of commands, a line each.
+    for each in (error.advice or "").split("\n") if error.advice else ():
+        console.print(line(each), markup=False)

@@ -1,0 +1,165 @@
+"""``esrbench convert-weights``: a stranger's pickle in, safetensors out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esrbench.cli.console import JsonOption, messages, print_json, results
+from esrbench.cli.options import IsolationOption
+from esrbench.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.weights.conversion import ConversionReport
+
+SUFFIX = ".safetensors"
+
+
+def convert_weights_command(
+    file: Annotated[Path, typer.Argument(help="A .pth, .pt, .ckpt or .safetensors file.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to.", show_default="beside FILE")
+    ] = None,
+    key: Annotated[
+        str,
+        typer.Option(help="Name under which the state dict is nested; '' for none, auto to look."),
+    ] = "auto",
+    prefix: Annotated[
+        str,
+        typer.Option(
+            help="What to remove from the front of names, leaving out all other names; '' for "
+            "nothing, auto for what torch and trainers add."
+        ),
+    ] = "auto",
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="THEIRS=OURS", help="Rename dotted parts of names. Repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    isolation: IsolationOption = "auto",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds it may take.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."""
+    target = _target(file, output, force=force)
+    report, content = _convert(
+        file,
+        key=key or None,
+        prefix=prefix or None,
+        renames=[_pair(text) for text in rename or []],
+        isolation=isolation,
+        timeout_seconds=timeout,
+    )
+    _write(target, content)
+    if as_json:
+        print_json({"file": str(target), **report.model_dump(mode="json")})
+        return
+    _explain(report)
+    table = {"file": target.name, "bytes": report.bytes, "sha256": report.sha256}
+    lines = ["[weights]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
+    results().print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _target(file: Path, output: Path | None, *, force: bool) -> Path:
+    """Where to write, refused before anything is read."""
+    from esrbench.entries.intact import require_text
+
+    if not file.is_file():
+        message = f"{file}: there is no such file"
+        raise WeightsError(message, advice="Check the path.")
+    require_text(file.resolve())
+    target = file.with_suffix(SUFFIX) if output is None else output
+    if target.suffix != SUFFIX:
+        message = f"--output {target}: expected a name that ends in {SUFFIX}"
+        raise UsageError(message, advice=f"For example {target.with_suffix(SUFFIX)}.")
+    if not target.parent.is_dir():
+        message = f"--output {target}: there is no folder {target.parent}"
+        raise UsageError(message, advice="Make it first.")
+    if target.exists() and target.samefile(file):
+        message = f"{target}: would replace the file that it is made from"
+        raise UsageError(message, advice="Name another by --output.")
+    if target.exists() and not force:
+        message = f"{target}: is there already"
+        raise UsageError(message, advice="Name another by --output, or replace it by --force.")
+    return target
+
+
+def _pair(text: str) -> tuple[str, str]:
+    theirs, separator, ours = text.partition("=")
+    if not (theirs and separator and ours):
+        message = f"--rename {text!r}: expected THEIRS=OURS"
+        raise UsageError(message, advice="For example --rename esa.conv3=attention.refine.")
+    return theirs, ours
+
+
+def _convert(
+    file: Path,
+    *,
+    key: str | None,
+    prefix: str | None,
+    renames: Sequence[tuple[str, str]],
+    isolation: IsolationOption,
+    timeout_seconds: float,
+) -> tuple[ConversionReport, bytes]:
+    """Have a worker read the file, and check what it sends."""
+    from esrbench.weights.conversion import require_converted
+    from esrbench.worker.failure import WorkerError
+    from esrbench.worker.wall import open_wall
+
+    path = file.resolve()
+    wall = open_wall(isolation)
+    if wall.sandbox.banner is not None:
+        messages().print(f"warning: {wall.sandbox.banner}", style="yellow", markup=False)
+    worker = wall.worker(readable=[path], timeout_seconds=timeout_seconds)
+    try:
+        with worker as session:
+            report, content = session.convert_weights(path, key=key, prefix=prefix, renames=renames)
+    except WorkerError as error:
+        if error.fatal or error.kind != "load-error":
+            raise error.said_of(str(file)) from error
+        raise WeightsError(error.said, advice=error.advice) from error
+    require_converted(report, content)
+    return report, content
+
+
+def _write(target: Path, content: bytes) -> None:
+    """All of it or nothing, also when the machine fails."""
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except OSError as error:
+        message = f"{target}: cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Name another by --output.") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temporary).unlink()
+
+
+def _explain(report: ConversionReport) -> None:
+    """What was taken and left, as messages."""
+    types = ", ".join(f"{count} {name}" for name, count in report.dtypes.items())
+    lines = [f"{report.tensors} tensors ({types}), {report.elements} elements"]
+    lines += [f"note: {note}" for note in report.notes]
+    if report.copied:
+        lines.append(f"{report.copied} tensors now have storage of their own")
+    if report.dropped:
+        more = report.dropped - len(report.dropped_listed)
+        listed = [*report.dropped_listed, *([f"{more} more"] if more else [])]
+        lines.append(f"left out: {'; '.join(listed)}")
+    for line in lines:
+        messages().print(line, markup=False)

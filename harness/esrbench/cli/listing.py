@@ -1,0 +1,189 @@
+"""``esrbench list``: what is there to measure, measure on, and rank by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from esrbench.cli.console import (
+    JsonOption,
+    open_registry,
+    print_json,
+    print_notices,
+    progress_bar,
+    results,
+)
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.records import Complexity
+
+
+def list_command(
+    what: Annotated[
+        Literal["models", "data", "metrics", "rules"], typer.Argument(help="What to list.")
+    ] = "models",
+    long: Annotated[
+        bool, typer.Option("--long", help="Count every network at its largest scale.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List networks, data sets, metrics or rules."""
+    if long and what != "models":
+        raise UsageError("--long is for models only", advice="Leave --long out.")
+    rows = _counted_models() if long else LISTINGS[what]()
+    if as_json:
+        print_json(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    # What no row has is no column: without submissions there are no teams.
+    columns = [
+        column
+        for column in (rows[0] if rows else ())
+        if column not in OPTIONAL or any(row[column] for row in rows)
+    ]
+    table = Table()
+    for column in columns:
+        number = isinstance(rows[0][column], int)
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(column.replace("_", " "), no_wrap=column == "name", justify=justify)
+    for row in rows:
+        table.add_row(*(escape(_cell(row[column])) for column in columns))
+    results().print(table)
+
+
+OPTIONAL = ("team", "missing_requirements")
+
+
+def _models() -> list[dict[str, Any]]:
+    from esrbench.entries.submissions import missing_requirements, requirements_notice
+
+    registry = open_registry()
+    lacking = [notice for model in registry if (notice := requirements_notice(model))]
+    print_notices(lacking)
+    return [
+        {
+            "name": model.name,
+            "team": model.team,
+            "scales": list(model.scales),
+            "released_weights": _weights(model),
+            "missing_requirements": list(missing_requirements(model)),
+            "origin": model.origin,
+            "summary": model.summary,
+        }
+        for model in registry
+    ]
+
+
+def _weights(model: ModelDescriptor) -> list[str]:
+    from esrbench.entries.networks import cached_release
+
+    return [
+        *(f"x{weights.scale} (submitted)" for weights in model.submitted),
+        *(
+            f"x{weights.scale}{' (cached)' if cached_release(weights) else ''}"
+            for weights in model.weights
+        ),
+    ]
+
+
+def _counted_models() -> list[dict[str, Any]]:
+    from esrbench.records import Complexity
+    from esrbench.runs.inspection import count_models
+
+    models = [(model, max(model.scales)) for model in open_registry()]
+    rows: list[dict[str, Any]] = []
+    with progress_bar() as progress:
+        counted = progress.track(
+            zip(models, count_models(models), strict=True),
+            total=len(models),
+            description="counting",
+        )
+        for (model, scale), found in counted:
+            row: dict[str, Any] = {"name": model.name, "scale": scale}
+            if isinstance(found, Complexity):
+                row |= {"params": found.params} | _counts(found)
+            else:
+                row |= {"params": f"failed: {found.reason}"}
+            rows.append(row)
+    return rows
+
+
+def _counts(complexity: Complexity) -> dict[str, Any]:
+    """Figures of every counter; None where it could not count."""
+    from esrbench.records import CounterResult, PredictedMemory
+
+    predicted = complexity.predicted_memory
+    results = {
+        name: result if isinstance(result, CounterResult) else None
+        for name, result in complexity.counters.items()
+    }
+    macs = {f"macs_{name}": result.macs if result else None for name, result in results.items()}
+    rule = results.get("ntire2022")
+    return {
+        **macs,
+        "activations": rule.activations if rule else None,
+        "conv_calls": rule.conv_calls if rule else None,
+        "predicted_peak_bytes": predicted.peak_bytes
+        if isinstance(predicted, PredictedMemory)
+        else None,
+    }
+
+
+def _data() -> list[dict[str, Any]]:
+    from esrbench.data.datasets import dataset_names, get_dataset
+
+    datasets = [get_dataset(name) for name in dataset_names()]
+    return [
+        {
+            "name": data.name,
+            "images": data.count,
+            "scales": list(data.scales),
+            "title": data.title,
+            "origin": data.origin,
+        }
+        for data in datasets
+    ]
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from esrbench.metrics import METRICS
+
+    return [
+        {
+            "name": metric.key,
+            "heading": metric.heading,
+            "better": metric.better,
+            "deterministic": metric.deterministic,
+        }
+        for metric in METRICS.values()
+    ]
+
+
+def _rules() -> list[dict[str, Any]]:
+    from esrbench.ranking.rules import RULES
+
+    return [
+        {
+            "name": rule.name,
+            "title": rule.title,
+            "tracks": [track.title for track in rule.tracks],
+            "source": rule.source,
+        }
+        for rule in RULES.values()
+    ]
+
+
+LISTINGS = {"models": _models, "data": _data, "metrics": _metrics, "rules": _rules}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "–" if value is None else str(value)  # noqa: RUF001 - an en dash, as in all tables

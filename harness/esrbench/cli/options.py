@@ -1,0 +1,93 @@
+"""Option values as users write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
+DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
+]
+TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
+
+PrecisionOption = Annotated[
+    Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
+]
+ChannelsLastOption = Annotated[
+    bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
+]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Compile networks by torch.compile.")
+]
+CudnnBenchmarkOption = Annotated[
+    bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
+]
+
+IsolationOption = Annotated[
+    Literal["auto", "require-bwrap", "landlock", "subprocess"],
+    typer.Option(
+        help="Wall around networks: the strongest there is, or this one; official runs require "
+        "bubblewrap."
+    ),
+]
+
+ClassOption = Annotated[
+    str | None,
+    typer.Option(
+        "--class",
+        help="Precision, layout and compilation, such as fp16.",
+        show_default="of the newest record",
+    ),
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results", help="Folder of run records.", show_default="results", file_okay=False
+    ),
+]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``HxW`` in LR pixels; a single number is a square.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    parts = text.lower().split("x")
+    if len(parts) in {1, 2} and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[-1])
+    message = f"--input-size {text!r}: expected HxW in LR pixels"
+    raise UsageError(message, advice="For example 256x256.")
+
+
+def parse_weights(
+    specs: Sequence[str], names: Sequence[str]
+) -> dict[str, Path | Literal["auto"] | None]:
+    """Weights by network name from ``NAME=FILE``, ``NAME=random`` or a lone ``FILE``.
+
+    Raises:
+        UsageError: a name that is not run, or a lone file for several networks.
+    """
+    chosen: dict[str, Path | Literal["auto"] | None] = {}
+    for spec in specs:
+        name, separator, value = spec.partition("=")
+        if not separator or (name not in names and Path(spec).is_file()):
+            if len(names) != 1:
+                message = f"--weights {spec}: which of {', '.join(names)} is it for?"
+                raise UsageError(message, advice="Write --weights NAME=FILE.")
+            name, value = names[0], spec
+        if name not in names:
+            message = f"--weights {spec}: {name} is not among the networks to run"
+            raise UsageError(message, advice=f"They are: {', '.join(names)}.")
+        chosen[name] = None if value == "random" else Path(value)
+    return chosen

@@ -1,0 +1,132 @@
+"""``esrbench rules``: every edition's rule, explained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from esrbench.cli.console import JsonOption, print_json, results
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from esrbench.ranking.rule import Rule
+
+
+def rules_command(
+    name: Annotated[
+        str | None, typer.Argument(help="Edition to explain, or a rule in TOML.")
+    ] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print a rule in TOML to start from.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the editions' rules, or explain one: tracks, formula, gate, ties, source."""
+    if template:
+        if name is not None or as_json:
+            raise UsageError("--template prints TOML only", advice="Leave the name and --json out.")
+        from esrbench.ranking.custom import TEMPLATE
+
+        print(TEMPLATE, end="")  # noqa: T201
+        return
+    from esrbench.ranking.rules import RULES, get_rule
+
+    if name is None:
+        if as_json:
+            print_json([_document(rule) for rule in RULES.values()])
+        else:
+            results().print(_list(tuple(RULES.values())))
+        return
+    rule = get_rule(name)
+    if as_json:
+        print_json(_document(rule))
+    else:
+        results().print(explain(rule))
+
+
+def _document(rule: Rule) -> dict[str, Any]:
+    """A rule with its formulas and gates in words beside the data."""
+    from esrbench.ranking.official import official_names
+
+    return rule.model_dump(mode="json") | {
+        "formulas": {track.key: track.formula.describe(_references(rule)) for track in rule.tracks},
+        "gates_in_words": [gate.describe() for gate in rule.gates],
+        "published_entries": rule.name in official_names(),
+    }
+
+
+def _list(rules: tuple[Rule, ...]) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for rule in rules:
+        kinds = dict.fromkeys(track.formula.kind for track in rule.tracks)
+        how = ", ".join(kinds) or "no total known"
+        table.add_row(Text(rule.name, style="bold", no_wrap=True), Text(f"{rule.title}: {how}"))
+    table.add_row(
+        Text("FILE.toml", style="bold"), Text("your own, from `esrbench rules --template`")
+    )
+    return Group(table, Text("`esrbench rules NAME` explains one.", style="dim"))
+
+
+def explain(rule: Rule) -> RenderableType:
+    """A rule in words, one fact a line."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, lines in _facts(rule).items():
+        for index, line in enumerate(lines):
+            table.add_row(Text(label if index == 0 else "", style="bold"), Text(line))
+    return Group(Text(f"{rule.name}: {rule.title}", style="bold"), Text(), table)
+
+
+def _facts(rule: Rule) -> dict[str, list[str]]:
+    from esrbench.metrics import METRICS
+    from esrbench.ranking.official import official_names
+
+    tracks = [
+        f"{track.title}: {track.formula.describe(_references(rule))}" for track in rule.tracks
+    ]
+    baseline: list[str] = []
+    if rule.baseline is not None:
+        figures = [
+            f"{METRICS[key].label} {METRICS[key].format(value)} {METRICS[key].unit}".strip()
+            for key, value in rule.baseline.values.items()
+        ]
+        psnr = [f"{value:.2f} dB on {title}" for title, value in rule.baseline.psnr.items()]
+        entry = rule.baseline.entry
+        here = f" (here: {entry})" if entry else " (not among the networks here)"
+        baseline = [f"{rule.baseline.title}{here}: {'; '.join([*figures, *psnr])}"]
+    height, width = rule.counted_input
+    names = [f"{METRICS[metric].label} ({metric})" for metric in rule.ranked_metrics]
+    return {
+        "Tracks": tracks or ["none: how the metrics made one ranking is not known"],
+        "Metrics": [", ".join(names) or "none"],
+        "Counted at": [f"LR {height}x{width}, scale {', '.join(f'x{s}' for s in rule.scales)}"],
+        "Gate": [gate.describe() for gate in rule.gates] or ["none"],
+        "Ties": [rule.ties],
+        "Baseline": baseline or ["none"],
+        "Precision": [rule.precision] if rule.precision else [],
+        "Published on": [rule.device],
+        "Source": [rule.source],
+        "Inferred": [*rule.inferred],
+        "Unverified": [*rule.unverified],
+        "Footnotes": [*rule.footnotes],
+        "Published": [f"`esrbench leaderboard --official {rule.name}`"]
+        if rule.name in official_names()
+        else ["no published entries are here"],
+    }
+
+
+def _references(rule: Rule) -> dict[str, float]:
+    """The baseline's figures, but not its PSNR for interpolation's."""
+    return {key: value for key, value in rule.published.items() if not key.startswith("psnr")}

@@ -1,0 +1,330 @@
+"""``esrbench run``: measure networks and print the leaderboard."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esrbench.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_json,
+    print_notices,
+    progress_bar,
+)
+from esrbench.cli.leaderboard import print_board
+from esrbench.cli.options import (
+    ChannelsLastOption,
+    CompileOption,
+    CudnnBenchmarkOption,
+    DeviceOption,
+    IsolationOption,
+    PrecisionOption,
+    ResultsOption,
+    ScaleOption,
+    ThreadsOption,
+    TimeoutOption,
+    parse_size,
+    parse_weights,
+)
+from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
+from esrbench.plaintext import line
+from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
+from esrbench.records import Absent
+from esrbench.runs.store import Store, default_results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.progress import TaskID
+
+    from esrbench.records import RunRecord
+    from esrbench.runs.suite import Suite
+
+DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
+DESIGN = LatencyDesign()
+
+
+def run_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Networks to measure.", show_default=" ".join(DEFAULT_ENTRIES)),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Data set NAME, folder PATH of HR/LR pairs, or NAME=PATH. Repeatable.",
+            show_default="demo",
+        ),
+    ] = None,
+    scale: ScaleOption = 4,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "NAME=FILE, NAME=random, or FILE for a single network. Repeatable. Networks not "
+                "named take the released weights if fetched, else the demonstration weights "
+                "that ship for some, else random ones."
+            ),
+        ),
+    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    input_size: Annotated[
+        str, typer.Option(help="LR size at which complexity and latency are taken.")
+    ] = "256x256",
+    warmup: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_ROUNDS, help="Least untimed forwards at each new LR size; 0 for none."
+        ),
+    ] = DESIGN.warmup_rounds,
+    min_rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_ROUNDS,
+            help="Timed forwards an input, whatever they cost.",
+            show_default=f"{DESIGN.min_rounds}, or --rounds if fewer",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=MAX_ROUNDS, help="Most timed forwards an input.")
+    ] = DESIGN.max_rounds,
+    half_width: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="An input is done once half the median's 95 % interval is this share of it.",
+        ),
+    ] = DESIGN.target_half_width,
+    budget: Annotated[
+        float, typer.Option(min=0, help="Seconds of timed forwards after which an input is done.")
+    ] = DESIGN.budget_seconds,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Fresh processes that time each entry, interleaved; official runs take 5."
+        ),
+    ] = DESIGN.processes,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Network that runs in every round, to set runtimes in relation to."),
+    ] = None,
+    order_seed: Annotated[
+        int, typer.Option(min=0, help="Of the random order of entries in each round.")
+    ] = 0,
+    precision: PrecisionOption = "fp32",
+    channels_last: ChannelsLastOption = False,
+    compiled: CompileOption = False,
+    cudnn_benchmark: CudnnBenchmarkOption = False,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
+    ] = True,
+    save_sr: Annotated[
+        Path | None,
+        typer.Option(help="Folder for SR images as PNG.", file_okay=False),
+    ] = None,
+    isolation: IsolationOption = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of random weights and inputs.")] = 0,
+    timeout: TimeoutOption = 900,
+    entry_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds that all of an entry may take on a data set."),
+    ] = 86400,
+    results: ResultsOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help=(
+                "Go on with the same suite where it was cut short. If none was, measure only what "
+                "has no finished record of the same code, weights, data, protocol and machine."
+            ),
+        ),
+    ] = False,
+    rule: Annotated[str, typer.Option(help="Leaderboard rule.")] = "ntire2022",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure networks on data sets and print the challenge leaderboard.
+
+    Every record is stored as it is made, and what else was measured when a suite is cut short, by
+    Ctrl-C, a crash or a power loss: --resume goes on from there.
+    """
+    from esrbench.ranking.rules import get_rule
+    from esrbench.runs.suite import plan_suite
+
+    chosen_rule = get_rule(rule)
+    if not math.isfinite(budget):
+        message = f"--budget {budget}: expected seconds"
+        raise UsageError(message, advice="For example 3.")
+    least = min(DESIGN.min_rounds, rounds) if min_rounds is None else min_rounds
+    if least > rounds:
+        message = f"--min-rounds {least} exceeds --rounds {rounds}"
+        raise UsageError(message, advice="Raise --rounds too.")
+    design = LatencyDesign(
+        warmup_rounds=warmup,
+        max_warmup_rounds=min(max(2 * warmup, DESIGN.max_warmup_rounds), MAX_ROUNDS),
+        min_rounds=least,
+        max_rounds=rounds,
+        target_half_width=half_width,
+        budget_seconds=budget,
+        processes=processes,
+    )
+    protocol = Protocol(
+        device=device,
+        forward=ForwardPolicy(
+            precision=precision,
+            channels_last=channels_last,
+            compiled=compiled,
+            cudnn_benchmark=cudnn_benchmark,
+        ),
+        threads=threads,
+        seed=seed,
+        counted_input=parse_size(input_size),
+        latency=design if latency else None,
+    )
+    store = Store(results or default_results())
+    chosen = list(names or DEFAULT_ENTRIES)
+    with progress_bar() as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_image(spec: str, done: int, total: int) -> None:
+            if spec not in bars:
+                bars[spec] = progress.add_task(f"checking {spec}", total=total)
+            progress.update(bars[spec], completed=done)
+
+        suite = plan_suite(
+            open_registry(),
+            chosen,
+            data or ["demo"],
+            scale,
+            weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
+            protocol=protocol,
+            isolation=isolation,
+            baseline=baseline,
+            order_seed=order_seed,
+            sr_folder=save_sr,
+            on_image=on_image,
+        )
+    print_banner(suite)
+    known: list[RunRecord] = []
+    new, interrupted = execute(
+        suite, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
+    )
+    records = [*known, *new]
+    if as_json:
+        document = {
+            "interrupted": interrupted,
+            "records": [record.model_dump(mode="json") for record in records],
+        }
+        print_json(document)
+    else:
+        for _, identity in suite.data:
+            on_data = [record for record in records if record.data.digest == identity.digest]
+            if on_data:
+                print_board(on_data, chosen_rule, "terminal")
+    report(records)
+    if interrupted:
+        said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
+        messages().print(said, markup=False)
+        sys.exit(EXIT_INTERRUPTED)
+    messages().print(f"{len(new)} new records are in {store.runs}", markup=False)
+    if any(record.status != "ok" and not record.ranked for record in records):
+        raise typer.Exit(EXIT_MEASUREMENT_FAILED)
+
+
+def print_banner(suite: Suite) -> None:
+    """Say what the wall does not keep from networks, unless it keeps everything."""
+    banner = suite.wall.sandbox.banner
+    if banner is not None:
+        messages().print(f"warning: {banner}", style="yellow", markup=False)
+
+
+def report(records: Sequence[RunRecord]) -> None:
+    """Warnings of the runs, and what would complete them, once an entry."""
+    several = len({record.data.digest for record in records}) > 1
+    for record in records:
+        name = record.entry.name
+        print_notices(record.notices, subject=f"{name} on {record.data.name}" if several else name)
+    for name, record in {record.entry.name: record for record in records}.items():
+        if record.entry.weights.source == "demo":
+            messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
+        psnr = record.values["psnr_rgb"]
+        if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
+            messages().print(line(f"hint: no PSNR for {name}. {psnr.advice}"), markup=False)
+
+
+def demonstration_hint(name: str, scale: int) -> str:
+    """What to say of an entry that ran with the weights that ship with esrbench."""
+    said = f"{name} ran with demonstration weights that esrbench trained, not the authors'"
+    if open_registry().get(name).released_weights(scale) is None:
+        return f"{said}; its authors have released none. Give your own: --weights {name}=FILE."
+    return f"{said}; `esrbench fetch weights {name}` replaces them with the authors'."
+
+
+def execute(
+    suite: Suite,
+    store: Store,
+    known: list[RunRecord],
+    *,
+    resume: bool,
+    timeout_seconds: float,
+    entry_seconds: float,
+) -> tuple[list[RunRecord], bool]:
+    """Run the suite under a progress bar.
+
+    Args:
+        suite: the plan.
+        store: of the records.
+        known: receives records that were there.
+        resume: as of ``run_suite``.
+        timeout_seconds: likewise.
+        entry_seconds: likewise.
+
+    Returns:
+        The records made, and whether it was interrupted.
+    """
+    from esrbench.runs.suite import run_suite
+
+    records: list[RunRecord] = []
+    with progress_bar(quiet=True) as progress:
+        task = progress.add_task("starting", total=suite.steps)
+        begun = 0
+
+        def on_step(entry: str, step: str) -> None:
+            nonlocal begun
+            progress.update(task, completed=begun, description=f"{entry}: {step}", refresh=True)
+            begun += 1
+
+        def on_known(record: RunRecord) -> None:
+            known.append(record)
+            said = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
+            progress.print(line(said), markup=False)
+
+        try:
+            for record in run_suite(
+                suite,
+                store,
+                resume=resume,
+                on_step=on_step,
+                on_known=on_known,
+                on_notice=lambda notice: print_notices([notice]),
+                timeout_seconds=timeout_seconds,
+                entry_seconds=entry_seconds,
+            ):
+                records.append(record)
+                said = f"{record.entry.name} on {record.data.name}: {record.status}"
+                said += f" in {record.duration_seconds:.0f} s"
+                cause = (record.cause or "").removeprefix(f"{record.status}: ")
+                said += f" ({cause})" if cause else ""
+                progress.print(line(said), markup=False)
+        except KeyboardInterrupt:
+            return records, True
+    return records, False

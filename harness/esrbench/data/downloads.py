@@ -1,0 +1,327 @@
+"""Files from the network or a mirror: hash-checked, cached, resumable.
+
+A mirror (a directory, a ``file://`` address or the base of an http(s) address) is asked before
+the official address, so everything works offline. Interrupted downloads stay beside their
+target as ``.part`` and are continued. Unix only: a part is owned through ``flock``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+from esrbench.errors import DownloadError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import requests
+
+MIRROR_VARIABLE = "ESRBENCH_MIRROR"
+CACHE_VARIABLE = "ESRBENCH_CACHE"
+
+CACHE_ADVICE = f"Set {CACHE_VARIABLE} to a folder you can write to."
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_SECONDS = 0.5  # doubled after every failed attempt
+_TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, between two reads
+_CHUNK_BYTES = 2**14  # less than a chunk is lost when a connection breaks
+_TARGETS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a copy
+_OFFLINE_ADVICE = (
+    "Check the network, or put the file in a folder and give that folder with --mirror or the "
+    f"variable {MIRROR_VARIABLE}."
+)
+
+
+class _UnavailableError(Exception):
+    """A source that does not deliver; the next one is tried."""
+
+
+class _Expected(NamedTuple):
+    """What is declared of a file, as far as it is known, and who is told of its progress."""
+
+    sha256: str | None
+    size: int | None
+    progress: Callable[[int, int], None] | None
+
+    def matches(self, path: Path) -> bool:
+        """Whether the file at ``path`` has the declared size and hash."""
+        if self.size is not None and path.stat().st_size != self.size:
+            return False
+        import pooch
+
+        return self.sha256 is None or pooch.file_hash(str(path)) == self.sha256
+
+    def require(self, path: Path, source: str) -> None:
+        """Raise ``DownloadError`` unless the file at ``path`` matches."""
+        if self.matches(path):
+            return
+        import pooch
+
+        found = f"{path.stat().st_size} bytes with SHA-256 {pooch.file_hash(str(path))}"
+        expected = f"{'any number of' if self.size is None else self.size} bytes"
+        expected += f" with SHA-256 {self.sha256}" if self.sha256 is not None else ""
+        message = f"{source}: expected {expected}, found {found}"
+        advice = "The file there was changed or damaged; it was not kept. Use another source."
+        raise DownloadError(message, advice=advice)
+
+    def report(self, have: int, total: int) -> None:
+        """Tell how many bytes have come."""
+        if self.progress is not None:
+            self.progress(have, total)
+
+
+def cache_dir() -> Path:
+    """Folder of downloaded files: ``ESRBENCH_CACHE``, else the user's cache folder."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("esrbench"))
+
+
+def unusable(folder: Path, error: OSError) -> str:
+    """What to say of a folder of the cache in which the system refuses something."""
+    if error.errno is None and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # pooch wraps the system's in its own
+    reason = error.strerror or str(error)
+    where = f": {error.filename}" if error.filename else ""
+    return f"{folder}: this folder of the cache cannot be used ({reason}{where})"
+
+
+def fetch_file(
+    url: str,
+    *,
+    filename: str,
+    sha256: str | None,
+    size: int | None,
+    destination: Path,
+    mirror: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fetch one file unless an intact copy is there.
+
+    Args:
+        url: official http(s) address.
+        filename: name in the cache and in mirrors; may hold folders (``set5/baby.bmp``).
+        sha256: hash of the file; None leaves verifying its contents to the caller.
+        size: bytes of the file, or None if unknown.
+        destination: folder that receives it; created if needed.
+        mirror: directory (searched by ``filename``, also one level below), ``file://`` or
+            http(s) base address, asked first; ``ESRBENCH_MIRROR`` if None.
+        progress: called with (bytes so far, bytes in total; 0 if unknown).
+
+    Returns:
+        Path of the verified file, ``destination / filename``.
+
+    Raises:
+        DownloadError: no source delivers it, or one delivers other contents (a wrong file does
+            not stay in the cache), or the destination cannot be written to.
+        UsageError: the mirror is no directory and no address.
+    """
+    target = destination / filename
+    expected = _Expected(sha256, size, progress)
+    with _writable(destination):
+        if target.is_file() and expected.matches(target):
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for source in _sources(url, filename, mirror or os.environ.get(MIRROR_VARIABLE)):
+        try:
+            with _writable(destination):
+                return _fetch_from(source, target, expected)
+        except _UnavailableError as error:
+            failures.append(str(error))
+    message = f"{filename} could not be fetched: {'; '.join(failures)}"
+    raise DownloadError(message, advice=_OFFLINE_ADVICE)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses in a folder into ``DownloadError``."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(unusable(folder, error), advice=CACHE_ADVICE) from error
+
+
+def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path]:
+    """Places to try, in order; a path is a file or where one was looked for in a mirror."""
+    if mirror:
+        address = urlsplit(mirror)
+        if address.scheme in ("http", "https"):
+            yield f"{mirror.rstrip('/')}/{quote(filename)}"
+        else:
+            folder = Path(url2pathname(address.path) if address.scheme == "file" else mirror)
+            if not folder.is_dir():
+                message = f"the mirror {mirror!r} is no directory and no http(s) address"
+                raise UsageError(message, advice=f"Correct --mirror or {MIRROR_VARIABLE}.")
+            direct = folder / filename
+            below = sorted(folder.glob(f"*/{filename}"))
+            yield next((path for path in (direct, *below) if path.is_file()), direct)
+    yield url
+
+
+def _fetch_from(source: str | Path, target: Path, expected: _Expected) -> Path:
+    """Bring ``source`` to ``target`` through pooch, which moves it into place when it is whole."""
+    import pooch
+
+    def deliver(_url: str, output: str, _pooch: object) -> None:
+        if isinstance(source, Path):
+            _copy(source, Path(output), expected)
+        else:
+            _download(source, target, Path(output), expected)
+
+    pooch.get_logger().setLevel("WARNING")
+    if expected.sha256 is None:
+        target.unlink(missing_ok=True)  # pooch takes any existing file where it knows no hash
+    pooch.retrieve(
+        str(source), expected.sha256, fname=target.name, path=target.parent, downloader=deliver
+    )
+    target.chmod(0o644)  # pooch's temporary files are private; a shared cache is not
+    return target
+
+
+def _copy(source: Path, output: Path, expected: _Expected) -> None:
+    try:
+        shutil.copyfile(source, output)
+    except FileNotFoundError:
+        message = f"the mirror has no file {source}"
+        raise _UnavailableError(message) from None
+    except OSError as error:
+        if error.errno in _TARGETS_FAULT:
+            raise
+        message = f"{source} cannot be copied ({error.strerror})"
+        raise _UnavailableError(message) from None
+    expected.require(output, str(source))
+    expected.report(output.stat().st_size, output.stat().st_size)
+
+
+def _download(url: str, target: Path, output: Path, expected: _Expected) -> None:
+    with _partial_file(target) as (file, part):
+        resumed = file.seek(0, os.SEEK_END) > 0
+        _stream(url, file, expected)
+        if resumed and not expected.matches(part):
+            _empty(file)  # the part may be of another version of the file
+            _stream(url, file, expected)
+        try:
+            expected.require(part, url)
+        except DownloadError:
+            _empty(file)
+            raise
+        part.replace(output)
+
+
+def _empty(file: IO[bytes]) -> int:
+    file.seek(0)
+    return file.truncate()
+
+
+@contextmanager
+def _partial_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """The target's ``.part``, or an own temporary file where another process writes to it.
+
+    The lock vanishes with its owner, so a part is resumed even after a kill. What is empty or
+    own is removed at the end.
+    """
+    part = target.with_name(f"{target.name}.part")
+    file = part.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The previous owner may have moved the part away between open and lock.
+        owned = part.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except OSError:  # held by another process, moved away, or a file system without locks
+        owned = False
+    if not owned:
+        file.close()
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        part = Path(name)
+        file = os.fdopen(descriptor, "w+b")
+    try:
+        yield file, part
+    finally:
+        with file, suppress(FileNotFoundError):
+            if not owned or part.stat().st_size == 0:
+                part.unlink()
+
+
+def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
+    """Append what is missing of ``url`` to ``file``, resuming after broken connections."""
+    import requests
+
+    pause = _FIRST_PAUSE_SECONDS
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(pause)
+            pause *= 2
+        have = _resume_at(file, expected)
+        if have and have == expected.size:
+            return
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as reply:
+                failure = _receive(reply, file, have, expected)
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
+            got = file.seek(0, os.SEEK_END)
+            failure = f"could not reach {urlsplit(url).netloc} ({type(error).__name__})"
+            if got:
+                failure = f"the connection to {url} broke after {got} bytes; run again to resume"
+        except OSError as error:  # of requests (a bad certificate bundle too), or of the system
+            if error.errno is not None and not isinstance(error, requests.RequestException):
+                raise
+            message = f"{url}: {error}"
+            raise _UnavailableError(message) from None
+        if not failure:
+            return
+    raise _UnavailableError(failure)
+
+
+def _resume_at(file: IO[bytes], expected: _Expected) -> int:
+    """Bytes that need not come again; a part longer than the file is emptied."""
+    have = file.seek(0, os.SEEK_END)
+    return _empty(file) if expected.size is not None and have > expected.size else have
+
+
+def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Expected) -> str:
+    """Write a reply's body to ``file``; what is worth another attempt, or nothing.
+
+    Raises:
+        _UnavailableError: the server refuses for good.
+    """
+    status = reply.status_code
+    if status == 416:  # noqa: PLR2004 - the part is longer than the file
+        _empty(file)
+        return f"{reply.url}: the server refused to resume"
+    if status == 429 or status >= 500:  # noqa: PLR2004 - busy or broken, perhaps not for long
+        return f"{reply.url}: the server answered {status} {reply.reason}"
+    if status >= 400:  # noqa: PLR2004
+        message = f"{reply.url}: the server answered {status} {reply.reason}"
+        raise _UnavailableError(message)
+    continues = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    if have and (status != 206 or not continues):  # noqa: PLR2004 - it sends the whole file
+        have = _empty(file)
+    total = expected.size or have + int(reply.headers.get("Content-Length", 0))
+    for chunk in reply.iter_content(_CHUNK_BYTES):
+        file.write(chunk)
+        have += len(chunk)
+        expected.report(have, total)
+    file.flush()
+    if expected.size is not None and have < expected.size:
+        return f"{reply.url}: the server sent {have} of {expected.size} bytes"
+    return ""

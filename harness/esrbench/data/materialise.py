@@ -1,0 +1,343 @@
+"""Putting declared data sets into the cache: fetched, verified, unpacked, LR regenerated.
+
+A folder in the cache is complete or absent: it is filled under another name and renamed. What
+is unpacked from an archive is recorded in the same step, so that it can be proven later to be
+what the archive held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.data.declarations import get_dataset
+from esrbench.data.downloads import CACHE_ADVICE, cache_dir, fetch_file, unusable
+from esrbench.data.folders import list_images
+from esrbench.data.pairs import digest_line, problems_of, refused
+from esrbench.errors import DataError, DownloadError, UsageError
+from esrbench.protocol import Frozen
+from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from esrbench.data.declarations import Archive, Dataset, PackagedImage, RemoteImage
+
+    Progress = Callable[[int, int], None]
+
+_INCOMING = "incoming"
+_RECORD = ".unpacked.json"  # hidden files are no data
+
+
+class Unpacked(Frozen):
+    """What a folder of the cache held when it was unpacked; kept in that folder.
+
+    Attributes:
+        archive: SHA-256 of the archive.
+        pixels: ``esrbench.data.codecs.pixel_digest`` of every image by name.
+    """
+
+    archive: Sha256
+    pixels: dict[str, Sha256]
+
+
+def dataset_folder(dataset: Dataset) -> Path:
+    """Where the cache keeps a data set: ``HR/`` and ``LR_bicubic/X<scale>/``."""
+    return cache_dir() / "datasets" / dataset.name
+
+
+def lr_folder(root: Path, scale: int) -> Path:
+    """LR images of one scale inside a data set's folder."""
+    return root / "LR_bicubic" / f"X{scale}"
+
+
+def is_cached(dataset: Dataset, scale: int) -> bool:
+    """Whether the cache holds a data set at a scale.
+
+    Raises:
+        DataError: the cache cannot be used.
+    """
+    root = dataset_folder(dataset)
+    with _usable(root):
+        return (root / "HR").is_dir() and lr_folder(root, scale).is_dir()
+
+
+def recorded_digest(dataset: Dataset, scale: int) -> str | None:
+    """``DataIdentity.digest`` of what the declared archives held at a scale.
+
+    It comes from the records made when they were unpacked, not from the images there now; None
+    where HR or LR was not unpacked into the cache from an archive of the declared hash.
+    """
+    root = dataset_folder(dataset)
+    declared = {archive.scale: archive.sha256 for archive in dataset.archives}
+    try:
+        hr = Unpacked.model_validate_json((root / "HR" / _RECORD).read_bytes())
+        lr = Unpacked.model_validate_json((lr_folder(root, scale) / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if (hr.archive, lr.archive) != (declared.get(None), declared.get(scale)):
+        return None
+    if set(hr.pixels) != set(lr.pixels):
+        return None
+    digest = hashlib.sha256()
+    for image in sorted(hr.pixels):
+        digest.update(digest_line(image, lr.pixels[image], hr.pixels[image]).encode())
+    return digest.hexdigest()
+
+
+def fetch_dataset(
+    name: str,
+    scales: Iterable[int],
+    *,
+    mirror: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Bring a declared data set into the cache; what is there already is left alone.
+
+    Args:
+        name: declared name.
+        scales: scales whose LR images are wanted.
+        mirror: folder or base address asked before the official one.
+        progress: called with (bytes so far, bytes in total) of each file in turn.
+
+    Returns:
+        Folder with ``HR/`` and ``LR_bicubic/X<scale>/``.
+
+    Raises:
+        UsageError: unknown name or scale, or a mirror that is no folder and no address.
+        DownloadError: a file cannot be had, or has other contents than declared.
+        DataError: nobody publishes it with a known hash (the advice says where to put it), or
+            the cache cannot be used.
+    """
+    dataset = get_dataset(name)
+    wanted = tuple(dict.fromkeys(scales))
+    for scale in wanted:
+        require_scale(dataset, scale)
+    if not dataset.fetchable:
+        raise not_fetchable(dataset)
+    root = dataset_folder(dataset)
+    with _usable(root):
+        _fill(dataset, root, wanted, mirror, progress)
+    return root
+
+
+def _fill(
+    dataset: Dataset,
+    root: Path,
+    wanted: tuple[int, ...],
+    mirror: str | None,
+    progress: Progress | None,
+) -> None:
+    """Make what is missing of HR and of the LR images of the wanted scales."""
+    for archive in dataset.archives:
+        folder = root / "HR" if archive.scale is None else lr_folder(root, archive.scale)
+        if (archive.scale is None or archive.scale in wanted) and not folder.is_dir():
+            _unpack(dataset, archive, folder, mirror, progress)
+    if not (root / "HR").is_dir():
+        with _complete_folder(root / "HR") as folder, _incoming_folder() as incoming:
+            for remote in dataset.remote_images:
+                pixels = _fetch_image(remote, incoming, mirror, progress)
+                _keep(dataset, folder, remote.image, pixels)
+            for packaged in dataset.packaged_images:
+                _keep(dataset, folder, packaged.image, _installed_image(packaged))
+    for scale in wanted:
+        if not lr_folder(root, scale).is_dir():
+            _regenerate(dataset, root / "HR", lr_folder(root, scale), scale)
+
+
+def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
+    """LR images made of HR images that a user keeps elsewhere, in a folder of the cache.
+
+    Raises:
+        DataError: HR images that cannot be read (all are listed), or the cache cannot be used.
+    """
+    from esrbench.data.codecs import pixel_digest, read_rgb
+
+    problems: list[str] = []
+    digest = hashlib.sha256()
+    for name, path in list_images(hr, problems).items():
+        try:
+            pixels = read_rgb(path, allow_grey=name in dataset.grey)
+        except DataError as error:
+            problems += problems_of(error)
+        else:
+            digest.update(f"{name} {pixel_digest(pixels)}\n".encode())
+    if problems:
+        raise refused(dataset.title, scale, problems)
+    folder = lr_folder(dataset_folder(dataset) / "regenerated" / digest.hexdigest()[:16], scale)
+    with _usable(folder):
+        if not folder.is_dir():
+            _regenerate(dataset, hr, folder, scale)
+    return folder
+
+
+def require_scale(dataset: Dataset, scale: int) -> None:
+    """Raise ``UsageError`` if a data set is not defined at a scale."""
+    if scale not in dataset.scales:
+        known = ", ".join(f"x{known}" for known in dataset.scales)
+        message = f"{dataset.name} is not defined at x{scale}"
+        raise UsageError(message, advice=f"Use one of its scales: {known}.")
+
+
+def not_fetchable(dataset: Dataset) -> DataError:
+    """The error for a data set that the user has to bring."""
+    message = f"{dataset.title} cannot be fetched: no archive of it with a known hash is published"
+    advice = (
+        f"Put its {dataset.count} HR images as PNG in a folder and give it as "
+        f"`--data {dataset.name}=FOLDER`; LR images are made from them where LR_bicubic/ is absent."
+    )
+    return DataError(message, (), advice=advice)
+
+
+def _unpack(
+    dataset: Dataset,
+    archive: Archive,
+    folder: Path,
+    mirror: str | None,
+    progress: Progress | None,
+) -> None:
+    """Fetch an archive and write its declared members, and nothing else, to ``folder``.
+
+    Their pixels are recorded beside them.
+    """
+    from esrbench.data.codecs import pixel_digest, read_rgb
+
+    path = fetch_file(
+        archive.url,
+        filename=archive.filename,
+        sha256=archive.sha256,
+        size=archive.bytes,
+        destination=cache_dir() / _INCOMING,
+        mirror=mirror,
+        progress=progress,
+    )
+    try:
+        opened = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        if folder.is_dir():  # another process has unpacked it meanwhile
+            return
+        raise
+    with opened, _complete_folder(folder) as staging:
+        held = set(opened.namelist())
+        members = [archive.member(image) for image in dataset.images]
+        if missing := [member for member in members if member not in held]:
+            problems = [f"{path}: has no member {member}" for member in missing]
+            message = f"{path}: {len(missing)} of {len(members)} declared members are missing"
+            raise DataError(message, problems, advice="Fetch the official archive.")
+        pixels: dict[str, str] = {}
+        for image, member in zip(dataset.images, members, strict=True):
+            # The target is named by us, so no member can reach outside the folder.
+            kept = staging / Path(member).name
+            with opened.open(member) as source, kept.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            pixels[image] = pixel_digest(read_rgb(kept, allow_grey=image in dataset.grey))
+        record = Unpacked(archive=archive.sha256, pixels=pixels)
+        (staging / _RECORD).write_text(record.model_dump_json(indent=1))
+    path.unlink(missing_ok=True)
+
+
+def _fetch_image(
+    remote: RemoteImage, incoming: Path, mirror: str | None, progress: Progress | None
+) -> npt.NDArray[np.uint8]:
+    from esrbench.data.codecs import pixel_digest, read_rgb
+
+    path = fetch_file(
+        remote.url,
+        filename=remote.filename,
+        sha256=remote.sha256,
+        size=remote.bytes,
+        destination=incoming,
+        mirror=mirror,
+        progress=progress,
+    )
+    pixels = read_rgb(path, allow_grey=True)
+    if (found := pixel_digest(pixels)) != remote.pixels:
+        message = f"{remote.url}: expected pixels with SHA-256 {remote.pixels}, found {found}"
+        raise DownloadError(message, advice="The image there is another one; use another source.")
+    return pixels
+
+
+def _installed_image(packaged: PackagedImage) -> npt.NDArray[np.uint8]:
+    from esrbench.data.codecs import pixel_digest, read_rgb
+
+    # The package is located, not imported: importing it would cost a second.
+    found = importlib.util.find_spec(packaged.package)
+    folders = found.submodule_search_locations if found is not None else None
+    if not folders:
+        message = f"{packaged.image}: the package {packaged.package} is not installed"
+        raise DataError(message, (), advice="Reinstall esrbench with its dependencies.")
+    path = Path(folders[0]) / packaged.path
+    pixels = read_rgb(path)
+    if (digest := pixel_digest(pixels)) != packaged.pixels:
+        message = f"{path}: expected pixels with SHA-256 {packaged.pixels}, found {digest}"
+        advice = f"Install a version of {packaged.package} that ships the usual photograph."
+        raise DataError(message, (), advice=advice)
+    return pixels
+
+
+def _keep(dataset: Dataset, folder: Path, image: str, pixels: npt.NDArray[np.uint8]) -> None:
+    from esrbench.data.codecs import write_png
+    from esrbench.data.resize import modcrop
+
+    write_png(folder / f"{image}.png", modcrop(pixels, dataset.multiple))
+
+
+def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
+    """Write the LR images of a folder of readable HR images."""
+    from esrbench.data.codecs import read_rgb, write_png
+    from esrbench.data.resize import downscale, modcrop
+
+    if dataset.lr_border is None:
+        message = f"{dataset.name}: LR images for x{scale} are the publisher's, not ours to make"
+        raise DataError(message, (), advice="Fetch them, or give a folder that has them.")
+    with _complete_folder(folder) as staging:
+        for name, path in list_images(hr, []).items():
+            pixels = modcrop(read_rgb(path, allow_grey=name in dataset.grey), scale)
+            lr = downscale(pixels, scale, border=dataset.lr_border)
+            write_png(staging / f"{name}x{scale}.png", lr)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses in a folder of the cache into ``DataError``."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
+
+
+@contextmanager
+def _incoming_folder() -> Iterator[Path]:
+    """A folder of the cache for files whose pixels are kept otherwise; it vanishes."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{_INCOMING}.", dir=cache_dir()) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _complete_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that becomes ``folder`` if the block ends well and vanishes otherwise.
+
+    Where another process was faster, its result stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        try:
+            staging.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,245 @@
+"""LR and HR images in pairs, and the check that they may be measured on.
+
+Nothing is measured on images that have not been read completely: a truncated, renamed, grey or
+mismatched file is found here, together with all others, before any network runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esrbench.data.pool import ImagePool
+from esrbench.errors import DataError
+from esrbench.records import DataIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from esrbench.data.decoded import Seen
+
+    Pixels = npt.NDArray[np.uint8]
+
+_MAX_READERS = 4
+_BORDER_RULE_PIXELS = 3  # LR pixels from the edge that MATLAB's two border rules can change
+_FOREIGN_SHARE = 0.01  # share of differing inner values above which LR is not MATLAB's bicubic
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Files of one image.
+
+    Attributes:
+        name: stem of the HR file.
+        lr: LR file.
+        hr: HR file.
+        allow_grey: one-channel files are accepted for this image.
+    """
+
+    name: str
+    lr: Path
+    hr: Path
+    allow_grey: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePairs:
+    """A data set at one scale, sorted by image name.
+
+    Attributes:
+        name: declared name, or name of the folder; a folder never has a declared name.
+        title: name in tables; says so where images are not proven to be the declared ones.
+        scale: upscaling factor.
+        pairs: the images.
+        modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
+        digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
+        verified: ``digest`` is that of the declared data set, set by ``open_dataset``.
+        seen: what ``check`` found in the LR and HR file of each image; filled by it, and shared
+            with what ``dataclasses.replace`` makes of these images.
+    """
+
+    name: str
+    title: str
+    scale: int
+    pairs: tuple[ImagePair, ...]
+    modcrop: bool = False
+    digest: str = ""
+    verified: bool = False
+    seen: dict[ImagePair, tuple[Seen, Seen]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pairs)
+
+    def read_lr(self, index: int) -> Pixels:
+        """LR image number ``index``: uint8 (h, w, 3), RGB, C-contiguous, read-only.
+
+        Raises:
+            DataError: the file is not what ``check`` has seen, if it has seen any.
+        """
+        from esrbench.data.decoded import read_decoded
+
+        pair = self.pairs[index]
+        seen, _ = self.seen.get(pair, (None, None))
+        return read_decoded(pair.lr, allow_grey=pair.allow_grey, seen=seen)
+
+    def read_hr(self, index: int) -> Pixels:
+        """HR image number ``index``: uint8 (scale * h, scale * w, 3), RGB, C-contiguous.
+
+        The array is read-only unless it was cropped.
+
+        Raises:
+            DataError: the file is not what ``check`` has seen, if it has seen any.
+        """
+        from esrbench.data.decoded import read_decoded
+
+        pair = self.pairs[index]
+        _, seen = self.seen.get(pair, (None, None))
+        return self._as_scored(read_decoded(pair.hr, allow_grey=pair.allow_grey, seen=seen))
+
+    def _as_scored(self, hr: Pixels) -> Pixels:
+        """The HR image cropped where the set asks for it; itself where nothing goes."""
+        import numpy as np
+
+        from esrbench.data.resize import modcrop
+
+        return np.ascontiguousarray(modcrop(hr, self.scale)) if self.modcrop else hr
+
+    def identity(self) -> DataIdentity:
+        """What a record says about these images; reads them unless that was done already.
+
+        Raises:
+            DataError: they may not be measured on.
+        """
+        return DataIdentity(
+            name=self.name,
+            title=self.title,
+            scale=self.scale,
+            images=len(self.pairs),
+            digest=self.digest or check(self),
+            verified=self.verified,
+        )
+
+
+def check(
+    pairs: ImagePairs,
+    *,
+    found: Sequence[str] = (),
+    bicubic: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Read every image once and refuse the set if anything is wrong with it.
+
+    ``pairs`` remembers what was read, and from then on reads nothing else.
+
+    Args:
+        pairs: the images.
+        found: problems that are known already, reported together with new ones.
+        bicubic: also require that LR is MATLAB's bicubic of HR, whatever its border rule.
+        progress: called with (images read, images in all).
+
+    Returns:
+        SHA-256 (hex) over the names and the LR and HR pixels, HR as scored.
+
+    Raises:
+        DataError: one line for every problem of every file.
+    """
+    problems = list(found)
+    digest = hashlib.sha256()
+    readers = min(_MAX_READERS, os.cpu_count() or 1)
+    with ImagePool(readers) as pool:
+        work = pool.map(lambda index: _examine(pairs, index, bicubic), len(pairs))
+        for done, (wrong, line, seen) in enumerate(work, start=1):
+            problems += wrong
+            digest.update(line.encode())
+            if seen is not None:
+                pairs.seen[pairs.pairs[done - 1]] = seen
+            if progress is not None:
+                progress(done, len(pairs))
+    if problems:
+        raise refused(pairs.title, pairs.scale, problems)
+    return digest.hexdigest()
+
+
+def digest_line(name: str, lr: str, hr: str) -> str:
+    """What one pair adds to the digest of a data set: its name and two pixel digests."""
+    return f"{name} {lr} {hr}\n"
+
+
+def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
+    """The error that lists every problem of a data set."""
+    counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    message = f"{title} at x{scale} may not be measured on: {counted}"
+    advice = "Mend or replace these files; nothing was measured."
+    return DataError(message, problems, advice=advice)
+
+
+def problems_of(error: DataError) -> tuple[str, ...]:
+    """The problems of an error: those it lists, or itself."""
+    return error.problems or (error.message,)
+
+
+def _examine(
+    pairs: ImagePairs, index: int, bicubic: bool
+) -> tuple[list[str], str, tuple[Seen, Seen] | None]:
+    """Problems of one pair, its line in the digest, and what its files held."""
+    from esrbench.data.codecs import pixel_digest
+    from esrbench.data.decoded import read_proven
+
+    pair, scale = pairs.pairs[index], pairs.scale
+    problems: list[str] = []
+    images = []
+    for path in (pair.lr, pair.hr):
+        try:
+            images.append(read_proven(path, allow_grey=pair.allow_grey))
+        except DataError as error:
+            problems += problems_of(error)
+    if problems:
+        return problems, "", None
+    small, whole = images
+    hr = pairs._as_scored(whole.pixels)  # noqa: SLF001 - of this module
+    hr_digest = whole.sha256 if hr.shape == whole.pixels.shape else pixel_digest(hr)
+    if wrong := _misfit(pair, small.pixels, hr, scale):
+        return [wrong], "", None
+    if bicubic and not _is_matlab_bicubic(small.pixels, hr, scale):
+        problems.append(
+            f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
+            "another HR size or scale"
+        )
+    line = digest_line(pair.name, small.sha256, hr_digest)
+    return problems, line, (small.seen, whole.seen)
+
+
+def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:
+    from esrbench.protocol import SSIM_WINDOW
+
+    (height, width), (hr_height, hr_width) = lr.shape[:2], hr.shape[:2]
+    if (hr_height, hr_width) != (scale * height, scale * width):
+        return (
+            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected "
+            f"{scale * width}x{scale * height}, {scale} times its LR image ({pair.lr.name}, "
+            f"{width}x{height})"
+        )
+    smallest = SSIM_WINDOW + 2 * scale
+    if min(hr_height, hr_width) < smallest:
+        return (
+            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected at least "
+            f"{smallest}x{smallest}, one SSIM window inside the border"
+        )
+    return None
+
+
+def _is_matlab_bicubic(lr: Pixels, hr: Pixels, scale: int) -> bool:
+    from esrbench.data.resize import downscale
+
+    inner = slice(_BORDER_RULE_PIXELS, -_BORDER_RULE_PIXELS)
+    differing = downscale(hr, scale, border="mirror")[inner, inner] != lr[inner, inner]
+    return differing.size == 0 or float(differing.mean()) <= _FOREIGN_SHARE

@@ -1,0 +1,136 @@
+"""Padding and tiling that an entry declares, as part of the network that is measured.
+
+Both run on the network's own input, inside what is counted, timed and whose memory is taken: an
+entry that needs them pays for them. Imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from esrbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from esrbench.entries.registry import ModelDescriptor
+
+
+def adapt(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
+    """A deployed network behind the padding and tiling that its descriptor declares.
+
+    Args:
+        descriptor: of the network.
+        network: in the form in which it is deployed.
+        scale: upscaling factor.
+
+    Returns:
+        The network itself where nothing is declared.
+    """
+    if descriptor.pad_multiple == 1 and descriptor.tile is None:
+        return network
+    factor = scale if descriptor.input == "lr" else 1
+    adapted = Adapted(
+        network,
+        factor=factor,
+        multiple=descriptor.pad_multiple,
+        tile=descriptor.tile,
+        overlap=descriptor.tile_overlap,
+    )
+    return adapted.train(network.training)
+
+
+class Adapted(nn.Module):
+    """A network that is given whole multiples and tiles, for inputs of any size.
+
+    An input (N, C, H, W) is padded below and on the right until H and W are multiples of
+    ``multiple``: by reflection without the edge (PyTorch's ``reflect``) along a side that is
+    longer than what is added to it, else by repeating the edge. If a side then exceeds ``tile``,
+    tiles of min(tile, side) start at every ``tile - overlap`` pixels and the last one ends with
+    the side, so that it may overlap more; each output pixel is the plain mean of all tiles that
+    cover it. At last the output is cropped to ``factor`` times H and W.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, factor: int, multiple: int = 1, tile: int | None, overlap: int
+    ) -> None:
+        """Wrap ``network``, whose output is ``factor`` times its input in both directions."""
+        super().__init__()
+        self.network = network
+        self.factor = factor
+        self.multiple = multiple
+        self.tile = tile
+        self.overlap = overlap
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, factor*H, factor*W).
+
+        Raises:
+            MeasurementError: the network's output is not ``factor`` times what it was given.
+        """
+        height, width = int(pixels.shape[-2]), int(pixels.shape[-1])
+        padded = self._padded(pixels, height, width)
+        rows, columns = int(padded.shape[-2]), int(padded.shape[-1])
+        if self.tile is None or max(rows, columns) <= self.tile:
+            sr = self._whole(padded)
+        else:
+            sr = self._tiled(padded, rows, columns, self.tile)
+        if (rows, columns) == (height, width):
+            return sr
+        return sr[..., : height * self.factor, : width * self.factor]
+
+    def _padded(self, pixels: Tensor, height: int, width: int) -> Tensor:
+        below, right = -height % self.multiple, -width % self.multiple
+        for added, side, pad in (
+            (below, height, (0, 0, 0, below)),
+            (right, width, (0, right, 0, 0)),
+        ):
+            if added:
+                mode = "reflect" if added < side else "replicate"
+                pixels = functional.pad(pixels, pad, mode=mode)
+        return pixels
+
+    def _whole(self, pixels: Tensor) -> Tensor:
+        sr: Tensor = self.network(pixels)
+        if isinstance(sr, Tensor):
+            height, width = int(pixels.shape[-2]), int(pixels.shape[-1])
+            expected = (height * self.factor, width * self.factor)
+            found = (int(sr.shape[-2]), int(sr.shape[-1])) if sr.ndim > 1 else tuple(sr.shape)
+            if found != expected:
+                message = f"an input of {height}x{width} gave {'x'.join(map(str, found))}"
+                message += f", expected {expected[0]}x{expected[1]}"
+                advice = "Declare the scale, or the pad multiple that the network needs."
+                raise MeasurementError(message, advice=advice)
+        return sr
+
+    def _tiled(self, pixels: Tensor, rows: int, columns: int, tile: int) -> Tensor:
+        height, width = min(tile, rows), min(tile, columns)
+        joined: Tensor | None = None
+        covered = torch.zeros(
+            (rows * self.factor, columns * self.factor), dtype=pixels.dtype, device=pixels.device
+        )
+        for top in starts(rows, height, self.overlap):
+            for left in starts(columns, width, self.overlap):
+                part = self._whole(pixels[..., top : top + height, left : left + width])
+                if joined is None:
+                    joined = part.new_zeros((*part.shape[:2], *covered.shape))
+                area = (
+                    slice(top * self.factor, (top + height) * self.factor),
+                    slice(left * self.factor, (left + width) * self.factor),
+                )
+                joined[(..., *area)] += part
+                covered[area] += 1
+        if joined is None:
+            raise AssertionError  # an input has at least one tile
+        return joined / covered.to(joined.dtype)
+
+
+def starts(length: int, tile: int, overlap: int) -> Iterator[int]:
+    """Where the tiles of a side begin: every ``tile - overlap``, and the last so that it fits."""
+    if length > tile:
+        yield from range(0, length - tile, tile - overlap)
+    yield length - tile

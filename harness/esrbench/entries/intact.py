@@ -1,0 +1,100 @@
+"""Declared weights files: where they lie, and that their bytes are the declared ones; no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.errors import WeightsError
+from esrbench.plaintext import visible
+from esrbench.records import WeightsIdentity
+from esrbench.weights.checkpoints import file_sha256
+
+if TYPE_CHECKING:
+    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+
+
+def cache_path(released: ReleasedWeights) -> Path:
+    """Where the cache keeps a released file, whether it is there or not.
+
+    Raises:
+        WeightsError: the declared file name is a path.
+    """
+    from esrbench.data.downloads import cache_dir
+
+    return cache_dir() / "weights" / bare_name(released)
+
+
+def bare_name(released: ReleasedWeights) -> str:
+    """The file name of a release, refused where it would leave the cache's folder."""
+    name = released.filename
+    if name in {"", ".", ".."} or "/" in name or "\\" in name:
+        message = f"{released.url}: its file name {name!r} must be a bare name"
+        raise WeightsError(message, advice="Correct the declaration of the released weights.")
+    return name
+
+
+def submitted_path(descriptor: ModelDescriptor, submitted: ReleasedWeights) -> Path:
+    """The file of a submission's weights.
+
+    Raises:
+        WeightsError: it is missing, no plain file, or lies outside the submission's folder once
+            links are followed.
+    """
+    folder = Path(descriptor.folder or os.curdir).resolve()
+    path = folder / submitted.filename
+    found = path.resolve()
+    if not found.is_relative_to(folder):
+        message = f"{path}: weights.file leads out of the submission's folder, to {found}"
+        raise WeightsError(message, advice="Put the file itself into the folder.")
+    if not found.is_file():
+        message = f"{path}: weights.file names a file that is not there"
+        raise WeightsError(message, advice="Put it into the folder, or correct submission.toml.")
+    return found
+
+
+def require_text(path: Path) -> None:
+    """Refuse a path that no record and no request to a worker can hold.
+
+    Raises:
+        WeightsError: it is no UTF-8, or has characters that cannot be shown.
+    """
+    if visible(str(path)) != str(path):
+        message = f"{str(path)!a}: the path cannot be shown as text"
+        raise WeightsError(message, advice="Rename the file or its folder.")
+
+
+def require_intact(path: Path, declared: ReleasedWeights, *, advice: str) -> None:
+    """Raise ``WeightsError`` unless the file has the declared size and hash."""
+    if not path.is_file():
+        message = f"{path}: there is no such weights file"
+        raise WeightsError(message, advice=advice)
+    size = path.stat().st_size
+    if size != declared.bytes:
+        message = f"{path}: {size} bytes, expected {declared.bytes} of {declared.filename}"
+        raise WeightsError(message, advice=advice)
+    sha256 = file_sha256(path)
+    if sha256 != declared.sha256:
+        message = f"{path}: SHA-256 is {sha256}, expected {declared.sha256}"
+        raise WeightsError(message, advice=advice)
+
+
+def identity_of(
+    path: Path, sha256: str, declared: ReleasedWeights | None, *, data_range: float = 1.0
+) -> WeightsIdentity:
+    """What a record says of a file, by its declaration if it has one.
+
+    Args:
+        path: the file.
+        sha256: its hash.
+        declared: the release or the submission that it is, or None for any other file.
+        data_range: value of white for a file without a declaration.
+    """
+    return WeightsIdentity(
+        source="file" if declared is None else "submitted" if declared.url is None else "released",
+        filename=path.name,
+        sha256=sha256,
+        file_bytes=path.stat().st_size,
+        data_range=data_range if declared is None else declared.data_range,
+    )

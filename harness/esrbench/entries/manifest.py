@@ -1,0 +1,367 @@
+"""``submission.toml``: what a team declares of its entry.
+
+Read without importing anything of the submission. Unknown keys are errors. Every field is explained
+in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Schema of this model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from esrbench.entries.registry import (
+    DataRange,
+    LrSide,
+    Precision,
+    Scale,
+    TileOverlap,
+    TileSide,
+    tiling_problem,
+)
+from esrbench.errors import RegistrationError
+from esrbench.plaintext import line, visible
+from esrbench.protocol import CounterName, Frozen
+from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MANIFEST_NAME: Final = "submission.toml"
+SCHEMA_VERSION: Final = 1
+MAX_MANIFEST_BYTES: Final = 64 * 1024
+MAX_WEIGHTS_BYTES: Final = 512 * 2**20
+MAX_TEXT_CHARACTERS: Final = 300
+MAX_OPTION: Final = 2**63 - 1
+MAX_SR_SIDE: Final = 4096
+"""Most that the SR image of an entry's smallest LR image may have in height and width."""
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._]*-[a-z0-9][a-z0-9._-]*$"
+WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt")
+
+_IDENTIFIERS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+MAX_PROBLEMS: Final = 20
+"""Most that are told of one manifest."""
+_SHOWN_CHARACTERS = 60
+_PATTERNS = {
+    "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
+    "sha256": "expected 64 hexadecimal digits in lower case",
+}
+
+
+def _printable(text: str) -> str:
+    """Refuse what could move a terminal's cursor or hide text in a table."""
+    if visible(text) != text:
+        message = "expected one line of printable characters"
+        raise ValueError(message)
+    return text
+
+
+def _target(text: str) -> str:
+    module = text.rpartition(":")[0]
+    if module.endswith(".py"):
+        better = module.removesuffix(".py").replace("/", ".")
+        message = f"name the module, not the file: {better}:{text.rpartition(':')[2]}"
+        raise ValueError(message)
+    if not re.fullmatch(rf"{_IDENTIFIERS}:{_IDENTIFIERS}", text, re.ASCII):
+        message = "expected module:attribute, such as model:Network"
+        raise ValueError(message)
+    return text
+
+
+def _inside(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or str(path) != text:
+        message = "expected the path of a file in this folder, such as weights.safetensors"
+        raise ValueError(message)
+    if path.suffix not in WEIGHTS_SUFFIXES:
+        message = f"expected a name that ends in {', '.join(WEIGHTS_SUFFIXES)}"
+        raise ValueError(message)
+    return text
+
+
+def _requirement(text: str) -> str:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        requirement = None
+    if requirement is None or requirement.url is not None:
+        message = "expected a name and a version as for pip, such as einops>=0.7"
+        raise ValueError(message)
+    return text
+
+
+def _option(value: object) -> object:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, str | bool | int | float) or not finite:
+        message = "expected a string, a number, true or false"
+        raise ValueError(message)
+    if isinstance(value, int) and abs(value) > MAX_OPTION:
+        message = f"expected a number between -{MAX_OPTION} and {MAX_OPTION}"
+        raise ValueError(message)
+    if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+        message = f"expected at most {MAX_TEXT_CHARACTERS} characters"
+        raise ValueError(message)
+    return _printable(value) if isinstance(value, str) else value
+
+
+def _once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        message = "expected each value once"
+        raise ValueError(message)
+    return values
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+Line = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_printable)]
+Text = Annotated[Line, Field(min_length=1)]
+ClaimedCount = Annotated[float, Field(ge=0, le=1e18)]
+"""Parameters, multiply-accumulates or activations; the largest networks there are have 1e15."""
+Target = Annotated[Line, AfterValidator(_target)]
+Option = Annotated[
+    Any,
+    AfterValidator(_option),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+
+
+class ModelTable(Frozen):
+    """``[model]``: how the network is built and what it is given."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
+    summary: Line = ""
+    factory: Target
+    kwargs: Annotated[dict[Line, Option], Field(max_length=256)] = {}
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_once_each)]
+    data_range: DataRange = 1.0
+    color: Literal["rgb", "y"] = "rgb"
+    input: Literal["lr", "bicubic-hr"] = "lr"
+    min_lr_size: LrSide = 1
+    pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
+    tile: TileSide | None = None
+    tile_overlap: TileOverlap = 0
+    prepare: Target | None = None
+    precision: Precision = "fp32"
+    requirements: Annotated[
+        tuple[Annotated[Line, AfterValidator(_requirement)], ...],
+        Field(max_length=64),
+        AfterValidator(_once_each),
+    ] = ()
+
+
+class WeightsTable(Frozen):
+    """``[weights]``, or one of several ``[[weights]]``: a file in the folder and its layout."""
+
+    scale: Scale | None = None
+    file: Annotated[Text, AfterValidator(_inside)]
+    bytes: Annotated[int, Field(gt=0, le=MAX_WEIGHTS_BYTES)]
+    sha256: Sha256
+    key: Text | None = None
+    prefix: Line = ""
+    renames: Annotated[dict[Text, Text], Field(max_length=1000)] = {}
+
+
+class PaperTable(Frozen):
+    """``[team.paper]``: where the network was published."""
+
+    title: Text
+    venue: Text
+    year: Annotated[int, Field(ge=1960, le=2100)]
+    url: Text | None = None
+
+
+class TeamTable(Frozen):
+    """``[team]``: who answers for the entry."""
+
+    name: Text
+    contact: Text
+    licence: Text = "unstated"
+    paper: PaperTable | None = None
+
+
+class PsnrClaim(Frozen):
+    """One of ``[[claims.psnr]]``: a score on a data set."""
+
+    db: Annotated[float, Field(gt=0, le=100)]
+    data: Text
+    channel: Literal["rgb", "y"] = "rgb"
+
+
+class RuntimeClaim(Frozen):
+    """``[claims.runtime]``: mean time of an image of a data set on a device."""
+
+    milliseconds: Annotated[float, Field(ge=1e-6, le=1e9)]
+    device: Text
+    data: Text | None = None
+
+
+class ClaimsTable(Frozen):
+    """``[claims]``, or one of several ``[[claims]]``: figures to hold against measured ones."""
+
+    scale: Scale | None = None
+    params: ClaimedCount | None = None
+    flops: ClaimedCount | None = None
+    flops_counter: CounterName | None = None
+    activations: ClaimedCount | None = None
+    psnr: Annotated[tuple[PsnrClaim, ...], BeforeValidator(_as_list), Field(max_length=64)] = ()
+    runtime: RuntimeClaim | None = None
+
+
+class Manifest(Frozen):
+    """The whole of ``submission.toml``."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    model: ModelTable
+    weights: Annotated[tuple[WeightsTable, ...], BeforeValidator(_as_list)] = ()
+    team: TeamTable
+    claims: Annotated[tuple[ClaimsTable, ...], BeforeValidator(_as_list)] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for field, problem in self._problems():
+            # The text before the colon is the field: pydantic names none for a whole model.
+            message = f"{field}: {problem}"
+            raise ValueError(message)
+        return self
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        model = self.model
+        if problem := tiling_problem(model.pad_multiple, model.tile, model.tile_overlap):
+            yield f"model.{problem[0]}", problem[1]
+        side = model.min_lr_size * max(model.scales)
+        if side > MAX_SR_SIDE:
+            told = f"SR of the smallest image has {side}x{side} pixels"
+            yield "model.min_lr_size", f"{told}, expected at most {MAX_SR_SIDE}x{MAX_SR_SIDE}"
+        for name, tables in (("weights", self.weights), ("claims", self.claims)):
+            scales = [self.scale_of(table) for table in tables]
+            if None in scales:
+                yield f"{name}.scale", f"required, as model.scales are {list(model.scales)}"
+            elif len(set(scales)) < len(scales) or not set(scales) <= set(model.scales):
+                told = f"{scales}, expected at most one for each of {list(model.scales)}"
+                yield f"{name}.scale", told
+        for claims in self.claims:
+            scores = [(claim.data, claim.channel) for claim in claims.psnr]
+            if len(set(scores)) < len(scores):
+                yield "claims.psnr", "expected one for each data set and channel"
+            if (claims.flops is None) is not (claims.flops_counter is None):
+                yield "claims.flops_counter", "flops and the counter they are by go together"
+
+    def scale_of(self, table: WeightsTable | ClaimsTable) -> int | None:
+        """The scale that a table is for: its own, or the network's only one."""
+        if table.scale is not None or len(self.model.scales) > 1:
+            return table.scale
+        return self.model.scales[0]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of ``submission.toml``, for editors and other tools."""
+    schema = Manifest.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    claims = schema["$defs"]["ClaimsTable"]
+    for fields, name in ((schema, "weights"), (schema, "claims"), (claims, "psnr")):
+        # A single table stands for a list of one.
+        several = fields["properties"][name]
+        fields["properties"][name] = {"anyOf": [several["items"], several]}
+    return schema
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        RegistrationError: it is missing, too large, no TOML, or some of its fields are wrong; all
+            of them are named, with what was expected.
+    """
+    try:
+        if not path.is_file():
+            message = f"{path}: there is no such file"
+            raise RegistrationError(message, advice="`esrbench new TEAM-NAME` writes one.")
+        size = path.stat().st_size
+        if size > MAX_MANIFEST_BYTES:
+            message = f"{path}: {size} bytes, expected {MAX_MANIFEST_BYTES} or fewer"
+            raise RegistrationError(message, advice="Only declarations belong into it.")
+        content = tomllib.loads(path.read_bytes().decode())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {line(str(error))}"
+        message = f"{path}: {reason}"
+        raise RegistrationError(message, advice="Correct the file at that place.") from error
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        found = [_problem(item, content) for item in error.errors()[:MAX_PROBLEMS]]
+        more = error.error_count() - len(found)
+        problems = "; ".join([*found, *([f"and {more} more"] if more else [])])
+        advice = f"Correct {MANIFEST_NAME}: docs/submitting.md explains every field."
+        raise RegistrationError(f"{path}: {problems}", advice=advice) from None
+
+
+def _problem(item: Any, content: dict[str, Any]) -> str:
+    """A field and what is wrong with it, in one line."""
+    field = _dotted(item["loc"], content)
+    told = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing":
+        told = "required, but missing"
+    elif item["type"] == "extra_forbidden":
+        parent, _, key = field.rpartition(".")
+        known = _fields_at(item["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        return f"{field}: unknown key{f' in [{parent}]' if parent else ''}; {hint}"
+    elif not item["loc"]:
+        return str(told)
+    elif item["type"] == "string_pattern_mismatch":
+        told = _PATTERNS.get(field.rpartition(".")[2], told)
+    if item["type"] != "missing" and not isinstance(item["input"], dict | list):
+        shown = repr(item["input"])
+        shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
+        told += f", not {shown}"
+    return f"{field}: {told}"
+
+
+def _dotted(location: Sequence[int | str], content: object) -> str:
+    """A place in the manifest as its author would write it."""
+    parts: list[str] = []
+    for step in location:
+        if isinstance(step, int):
+            if isinstance(content, list):
+                content = content[step] if step < len(content) else None
+                parts[-1] += f"[{step}]"
+            continue  # a single table stands for a list of one
+        if step == "[key]":  # pydantic's word for a key of a table of free names
+            continue
+        content = content.get(step) if isinstance(content, dict) else None
+        parts.append(line(step, _SHOWN_CHARACTERS))
+    return ".".join(parts)
+
+
+def _fields_at(location: Sequence[int | str]) -> list[str]:
+    """Keys that the table at a place may have."""
+    table: type[BaseModel] = Manifest
+    for step in location:
+        if isinstance(step, str) and step in table.model_fields:
+            table = next(_models_in(table.model_fields[step].annotation), table)
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)

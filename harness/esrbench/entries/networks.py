@@ -1,0 +1,408 @@
+"""From a descriptor to a network with its weights.
+
+``resolve_weights`` decides which weights run without importing torch; ``load_network`` builds,
+fills and prepares the network where it runs; ``load_model`` is both, for scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from esrbench.entries.demonstration import demonstration_weights
+from esrbench.entries.intact import (
+    bare_name,
+    cache_path,
+    identity_of,
+    require_intact,
+    require_text,
+    submitted_path,
+)
+from esrbench.entries.registry import ModelDescriptor, default_registry, resolve_factory
+from esrbench.entries.targets import stable_module_name
+from esrbench.errors import RegistrationError, WeightsError
+from esrbench.records import WeightsIdentity
+from esrbench.weights.checkpoints import file_sha256, load_into, read_state_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from esrbench.entries.registry import ReleasedWeights
+
+WeightsChoice: TypeAlias = str | os.PathLike[str] | None
+"""``"auto"``: the submitted file, or the released one if cached, else the shipped one, else
+random; None: random; otherwise a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedWeights:
+    """Which weights run.
+
+    Attributes:
+        identity: what a record says about them.
+        path: the file, or None for random weights and for networks without any.
+        released: the declaration by which the file is read, also that of submitted weights, or
+            None for any other file.
+    """
+
+    identity: WeightsIdentity
+    path: Path | None = None
+    released: ReleasedWeights | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network ready to run.
+
+    Attributes:
+        network: in the form in which it is deployed, padding and tiling included, in eval mode
+            on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
+        data_range: value of white in its input and output.
+        state_elements: of every parameter and buffer by name, as it was loaded and before it was
+            deployed; what two names share counts twice, as in a file that holds it twice.
+    """
+
+    network: nn.Module
+    data_range: float
+    state_elements: int = 0
+
+
+def weights_path(released: ReleasedWeights) -> Path:
+    """Where the cache keeps a released file, whether it is there or not.
+
+    Raises:
+        WeightsError: the declared file name is a path.
+    """
+    return cache_path(released)
+
+
+def cached_release(released: ReleasedWeights) -> Path | None:
+    """The cached file of a release if it is there in full; its hash is checked on use."""
+    path = weights_path(released)
+    whole = path.is_file() and path.stat().st_size == released.bytes
+    return path if whole else None
+
+
+def fetch_release(
+    released: ReleasedWeights,
+    *,
+    mirror: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fetch a released file into the cache and check it.
+
+    Args:
+        released: the release.
+        mirror: folder or address asked before the official one.
+        progress: called with (bytes so far, bytes in total).
+
+    Raises:
+        WeightsError: the declared file name is a path, or it has no address.
+        DownloadError: no source delivers it, or one delivers other contents.
+    """
+    from esrbench.data.downloads import fetch_file
+
+    if released.url is None:
+        message = f"{released.filename} was submitted in a folder, not released at an address"
+        raise WeightsError(message, advice="It lies in the submission's folder.")
+    path = cache_path(released)
+    return fetch_file(
+        released.url,
+        filename=bare_name(released),
+        sha256=released.sha256,
+        size=released.bytes,
+        destination=path.parent,
+        mirror=mirror,
+        progress=progress,
+    )
+
+
+def resolve_weights(
+    descriptor: ModelDescriptor, scale: int, weights: WeightsChoice = "auto"
+) -> ResolvedWeights:
+    """Decide which weights run; a released or submitted file is checked by size and SHA-256.
+
+    A file whose hash is that of a declared one is read by that declaration; any other must be a
+    plain state dict with the network's own names.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        weights: ``"auto"`` for the submission's own file, or the cached release, else the
+            demonstration weights that ship with esrbench, else random ones; None for random
+            weights; otherwise the path of a file.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        WeightsError: the file is missing or altered, leads out of its submission's folder, was
+            made for another scale, or the network has no parameters to load.
+    """
+    descriptor.require_scale(scale)
+    if descriptor.role == "floor":
+        if weights not in ("auto", None):
+            message = f"{descriptor.name} has no parameters, but the weights {weights} were given"
+            raise WeightsError(message, advice="Leave the weights out.")
+        identity = WeightsIdentity(source="none", data_range=descriptor.data_range)
+        return ResolvedWeights(identity)
+    random = ResolvedWeights(WeightsIdentity(source="random", data_range=descriptor.data_range))
+    if weights is None:
+        return random
+    if weights == "auto":
+        if submitted := descriptor.submitted_weights(scale):
+            path = submitted_path(descriptor, submitted)
+            advice = "Put the declared file there, or correct [weights] in submission.toml."
+            require_intact(path, submitted, advice=advice)
+            return ResolvedWeights(identity_of(path, submitted.sha256, submitted), path, submitted)
+        released = descriptor.released_weights(scale)
+        cached = None if released is None else weights_path(released)
+        if released is None or cached is None or not cached.is_file():
+            return _demonstration(descriptor, scale) or random
+        require_intact(cached, released, advice=f"Delete it, then {_fetch(descriptor)}.")
+        return ResolvedWeights(identity_of(cached, released.sha256, released), cached, released)
+    path = Path(weights)
+    if not path.is_file():
+        message = f"{path}: there is no such weights file"
+        advice = "Check the path"
+        if descriptor.released_weights(scale) is not None:
+            advice += f", or leave it out and {_fetch(descriptor)}"
+        raise WeightsError(message, advice=f"{advice}.")
+    require_text(path)
+    sha256 = file_sha256(path)
+    declared = (*descriptor.submitted, *descriptor.weights)
+    matches = [known for known in declared if known.sha256 == sha256]
+    match = next((known for known in matches if known.scale == scale), None)
+    if matches and match is None:
+        made = matches[0].scale
+        message = f"{path}: these are the weights released for x{made}, not x{scale}"
+        raise WeightsError(message, advice=f"Use them at x{made}.")
+    identity = identity_of(path, sha256, match, data_range=descriptor.data_range)
+    return ResolvedWeights(identity, path, match)
+
+
+def _demonstration(descriptor: ModelDescriptor, scale: int) -> ResolvedWeights | None:
+    path = demonstration_weights(descriptor, scale)
+    if path is None:
+        return None
+    identity = identity_of(path, file_sha256(path), None, data_range=descriptor.data_range)
+    return ResolvedWeights(identity.model_copy(update={"source": "demo"}), path)
+
+
+def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
+    """Build a network as it is trained, with seeded random weights.
+
+    The caller's random state is kept.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        seed: seeds torch's CPU generator while the network is built.
+
+    Returns:
+        The network in eval mode, on the CPU unless a device context says otherwise.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        RegistrationError: the factory does not exist or returns something else. Errors raised
+            by the factory pass through.
+    """
+    import torch
+    from torch import nn
+
+    descriptor.require_scale(scale)
+    factory = _factory(descriptor)
+    # devices=(): networks are built on the CPU, and forking CUDA's state would initialise it.
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        network = factory(scale=scale, **descriptor.options)
+    if not isinstance(network, nn.Module):
+        message = (
+            f"{descriptor.name}: {descriptor.factory} returned a {type(network).__name__}, "
+            "expected a torch.nn.Module"
+        )
+        raise RegistrationError(message, advice="Let the factory return the network.")
+    return network.eval()
+
+
+def _factory(descriptor: ModelDescriptor) -> Callable[..., Any]:
+    """The factory, or what its entry requires that is not installed here."""
+    try:
+        return resolve_factory(descriptor.factory, folder=descriptor.folder)
+    except ModuleNotFoundError as error:
+        from esrbench.entries.submissions import requirements_notice
+
+        if (notice := requirements_notice(descriptor)) is None:
+            raise
+        raise RegistrationError(notice.message, advice=notice.advice) from error
+
+
+def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
+    """The network in the form in which it is deployed, by its ``prepare`` hook.
+
+    Args:
+        descriptor: names the hook; without one the network is returned as it is.
+        network: in eval mode, filled; the hook may change it.
+
+    Raises:
+        RegistrationError: the hook does not exist or returns something else than a module.
+            Errors raised by the hook pass through.
+    """
+    import torch
+    from torch import nn
+
+    if descriptor.prepare is None:
+        return network
+    hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
+    with torch.no_grad():
+        deployed = hook(network)
+    if not isinstance(deployed, nn.Module):
+        message = (
+            f"{descriptor.name}: the hook {descriptor.prepare} returned a "
+            f"{type(deployed).__name__}, expected a torch.nn.Module"
+        )
+        raise RegistrationError(message, advice="Let the hook return the network.")
+    return deployed.eval()
+
+
+def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
+    """A network with random weights in the form in which it is counted and timed.
+
+    That is the deployed network behind the padding and tiling that its descriptor declares.
+
+    Raises:
+        UsageError, RegistrationError: see ``build_network`` and ``deploy``.
+    """
+    return _adapted(descriptor, build_network(descriptor, scale, seed=seed), scale)
+
+
+def load_network(
+    descriptor: ModelDescriptor,
+    scale: int,
+    path: Path | None = None,
+    *,
+    released: ReleasedWeights | None = None,
+    seed: int = 0,
+) -> LoadedNetwork:
+    """Build a network, load its weights strictly, deploy it, and pad and tile as declared.
+
+    Args:
+        descriptor: the network.
+        scale: upscaling factor.
+        path: weights file, or None for seeded random weights.
+        released: the declaration of that file; its size and SHA-256 are checked again here,
+            since the file may have changed since it was resolved.
+        seed: seeds the random weights.
+
+    Raises:
+        UsageError: the network is not defined at this scale.
+        RegistrationError: the factory or the hook does not exist or returns something else.
+        WeightsError: the file is missing, altered, unsafe, or does not fit.
+    """
+    from esrbench.entries.structure import state_elements
+
+    network = build_network(descriptor, scale, seed=seed)
+    if path is None:
+        held = state_elements(network)
+        return LoadedNetwork(_adapted(descriptor, network, scale), descriptor.data_range, held)
+    if released is None:
+        state = read_state_dict(path)
+        data_range = descriptor.data_range
+    else:
+        require_intact(path, released, advice="It changed while the run began; run again.")
+        state = read_state_dict(
+            path, key=released.key, prefix=released.prefix, renames=released.renames
+        )
+        data_range = released.data_range
+    load_into(network, state, source=str(path))
+    held = state_elements(network)
+    return LoadedNetwork(_adapted(descriptor, network, scale), data_range, held)
+
+
+def _adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
+    """A network deployed, behind the padding and tiling that its descriptor declares."""
+    from esrbench.entries.adaptation import adapt
+
+    return adapt(descriptor, deploy(descriptor, network), scale)
+
+
+def load_model(
+    name: str | ModelDescriptor, scale: int = 4, weights: WeightsChoice = "auto"
+) -> nn.Module:
+    """Load a network for use in a script.
+
+    Args:
+        name: registered name, or a descriptor.
+        scale: upscaling factor s.
+        weights: ``"auto"`` for the released weights if they are cached; without them the
+            network has the demonstration weights that ship with esrbench, or seeded random ones,
+            and a ``UserWarning`` says how to get them. None
+            for random weights without a warning; otherwise the path of a ``.safetensors``,
+            ``.pth``, ``.pt`` or ``.ckpt`` file.
+
+    Returns:
+        A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
+        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for.
+
+    Raises:
+        UsageError: unknown name, or a scale the network is not defined for.
+        RegistrationError: the factory does not exist or returns something else.
+        WeightsError: the file is missing, altered, unsafe, or does not fit.
+    """
+    descriptor = name if isinstance(name, ModelDescriptor) else default_registry().get(name)
+    resolved = resolve_weights(descriptor, scale, weights)
+    if weights == "auto" and resolved.identity.source in {"demo", "random"}:
+        missing = (
+            f"no weights were released for {descriptor.name} x{scale}; pass the path of a file"
+            if descriptor.released_weights(scale) is None
+            else f"the weights released for {descriptor.name} x{scale} are not cached; "
+            + _fetch(descriptor)
+        )
+        kind = "Random" if resolved.path is None else "Demonstration"
+        warnings.warn(f"{kind} weights: {missing}.", UserWarning, stacklevel=2)
+    loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
+    if loaded.data_range == 1.0:
+        return loaded.network
+    from esrbench.entries.unit_range import UnitRange
+
+    return UnitRange(loaded.network, loaded.data_range).eval()
+
+
+def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
+    """The functions that make a network: its factory, and its ``prepare`` hook if it has one.
+
+    Raises:
+        RegistrationError: one does not exist.
+    """
+    yield resolve_factory(descriptor.factory, folder=descriptor.folder)
+    if descriptor.prepare is not None:
+        yield resolve_factory(descriptor.prepare, folder=descriptor.folder)
+
+
+def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:
+    """SHA-256 (hex) of the source files that define a network.
+
+    Covers the modules that define its makers (factory, hook) and the class of every submodule,
+    except torch's, sorted by name; code that they only call is not followed. None if any of it has
+    no source file (code typed at a prompt).
+    """
+    names = {str(getattr(maker, "__module__", "")) for maker in makers}
+    names.update(type(module).__module__ for module in network.modules())
+    digest = hashlib.sha256()
+    for name in sorted(names, key=stable_module_name):
+        if name.partition(".")[0] == "torch":
+            continue
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is None or not Path(file).is_file():
+            return None
+        digest.update(f"{stable_module_name(name)}\0{file_sha256(Path(file))}\0".encode())
+    return digest.hexdigest()
+
+
+def _fetch(descriptor: ModelDescriptor) -> str:
+    return f"run `esrbench fetch weights {descriptor.name}`"

@@ -1,0 +1,223 @@
+"""The source files of an entry, found without importing any of them; no torch.
+
+What is hashed here identifies code before a run; ``networks.code_sha256``, in the worker, covers
+what was really imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.environment import own_packages
+from esrbench.errors import RegistrationError
+from esrbench.weights.checkpoints import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from importlib.machinery import ModuleSpec
+
+    from esrbench.entries.registry import ModelDescriptor
+
+CACHES = frozenset(
+    {
+        "__pycache__",
+        ".git",
+        ".hypothesis",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+    }
+)
+"""Folders that tools write beside code; none of it is imported from a submission."""
+SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
+"""Of files of an installed package that define what it computes."""
+
+MAX_FOLDER_FILES = 10_000
+MAX_FOLDER_BYTES = 2 * 2**30
+"""Of a submission's folder: room for the weights of several scales, and a second to hash it."""
+
+
+def require_bounded(folder: Path) -> None:
+    """Refuse the folder of a submission that would take long to read, before reading it.
+
+    Files count by their length, also where they take no space; links are not followed.
+
+    Raises:
+        RegistrationError: it holds more than ``MAX_FOLDER_FILES`` files and folders or more than
+            ``MAX_FOLDER_BYTES``, or a part of it cannot be listed.
+    """
+    found = size = 0
+    pending = [folder]
+    advice = "Leave in it the manifest, code and weights of the entry alone."
+    try:
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for each in entries:
+                    is_folder = each.is_dir(follow_symlinks=False)
+                    if is_folder and each.name in CACHES:
+                        continue
+                    found += 1
+                    if is_folder:
+                        pending.append(Path(each.path))
+                    else:
+                        size += each.stat(follow_symlinks=False).st_size
+                    if found > MAX_FOLDER_FILES:
+                        message = f"{folder}: more than {MAX_FOLDER_FILES:,} files and folders"
+                        raise RegistrationError(f"{message}, expected fewer", advice=advice)
+                    if size > MAX_FOLDER_BYTES:
+                        message = f"{folder}: more than {MAX_FOLDER_BYTES:,} bytes"
+                        raise RegistrationError(f"{message}, expected fewer", advice=advice)
+    except OSError as error:
+        message = f"{folder}: cannot be listed: {error.strerror or error}"
+        raise RegistrationError(message, advice="Make all of it readable.") from error
+
+
+def source_sha256(descriptor: ModelDescriptor) -> str:
+    """SHA-256 (hex) of the source files that define an entry; nothing of it is imported.
+
+    For a submission these are all files of its folder but its declared weights and tools' caches;
+    a link counts by what it says. For a ``.py`` file it is that file. Otherwise they are the
+    sources of the top-level package or module of the factory and of the prepare hook, in all its
+    portions; a compiled module without a source counts by its bytes, a built-in one by Python's
+    version.
+
+    Raises:
+        RegistrationError: the module, file or folder does not exist, or is too large to read.
+        WeightsError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    if descriptor.folder is not None:
+        folder = Path(descriptor.folder)
+        weights = {folder / each.filename for each in descriptor.submitted}
+        if not folder.is_dir():
+            message = f"{folder}: the submission's folder is not there"
+            raise RegistrationError(message, advice="Put it back.")
+        require_bounded(folder)
+        _add(digest, folder, (path for path in folder_files(folder) if path not in weights))
+        return digest.hexdigest()
+    for target in _tops(descriptor):
+        digest.update(f"{Path(target).name}\0".encode())
+        if target.endswith(".py"):
+            _add(digest, Path(target).parent, [_require_file(target)])
+            continue
+        spec = _find(target)
+        portions = sorted(map(Path, spec.submodule_search_locations or ()))
+        for portion in portions:
+            files = (path for path in folder_files(portion) if path.suffix in SOURCE_SUFFIXES)
+            _add(digest, portion, files)
+        if not portions and spec.has_location and spec.origin:
+            _add(digest, Path(spec.origin).parent, [Path(spec.origin)])
+        elif not portions:
+            digest.update(f"{spec.origin} of {sys.version}".encode())
+    return digest.hexdigest()
+
+
+def view_paths(descriptor: ModelDescriptor) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What a worker that sees little must see to import an entry.
+
+    Returns:
+        Folders (or single files) that must be readable, and folders that must be on ``sys.path``.
+        A submission needs its folder alone, a ``.py`` file the folder it lies in; a module needs
+        the folder of ``sys.path`` in which it was found, or just its own files where an installed
+        hook finds them, and nothing where it is installed in the interpreter's folders or is one
+        of ours.
+
+    Raises:
+        RegistrationError: the module, file or folder does not exist.
+    """
+    if descriptor.folder is not None:
+        return (Path(descriptor.folder),), ()
+    readable: dict[Path, None] = {}
+    on_path: dict[Path, None] = {}
+    for target in _tops(descriptor):
+        if target.endswith(".py"):
+            folder = _require_file(target).parent
+            readable[folder] = on_path[folder] = None
+            continue
+        for place in _places(_find(target)):
+            if place == own_packages().get(target):
+                continue
+            if _is_installed(place):
+                continue
+            entry = next((at for at in _search_path() if at == place.parent), None)
+            readable[entry or place] = None
+            if entry is not None:
+                on_path[entry] = None
+    return tuple(readable), tuple(on_path)
+
+
+def _tops(descriptor: ModelDescriptor) -> Iterator[str]:
+    """Top-level modules and absolute ``.py`` files of the factory and the hook, each once."""
+    targets = [descriptor.factory, *([descriptor.prepare] if descriptor.prepare else [])]
+    locations = [target.rpartition(":")[0] for target in targets]
+    yield from dict.fromkeys(
+        str(Path(location).resolve()) if location.endswith(".py") else location.partition(".")[0]
+        for location in locations
+    )
+
+
+def _require_file(path: str) -> Path:
+    if not Path(path).is_file():
+        message = f"{path}: there is no such file"
+        raise RegistrationError(message, advice="Correct the path of the factory or the hook.")
+    return Path(path)
+
+
+def _find(top: str) -> ModuleSpec:
+    """Where a top-level module would come from; finding that imports nothing of it."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a module that was made by hand has no spec
+        spec = None
+    if spec is None:
+        message = f"there is no module {top!r}"
+        raise RegistrationError(message, advice="Is it installed here?")
+    return spec
+
+
+def _places(spec: ModuleSpec) -> list[Path]:
+    """Folders of a package or the file of a module, with links followed; none if built in."""
+    if spec.submodule_search_locations is not None:
+        return [Path(folder).resolve() for folder in spec.submodule_search_locations]
+    return [Path(spec.origin).resolve()] if spec.has_location and spec.origin else []
+
+
+def _search_path() -> Iterator[Path]:
+    for entry in sys.path:
+        yield Path(entry or os.curdir).resolve()
+
+
+def _is_installed(place: Path) -> bool:
+    """Whether a path lies in the interpreter's own folders or where distributions go."""
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return True
+    paths = sysconfig.get_paths()
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return any(place.is_relative_to(Path(paths[name]).resolve()) for name in names)
+
+
+def folder_files(folder: Path) -> Iterator[Path]:
+    """All files and links below a folder in a fixed order, without tools' caches."""
+    for root, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        folders[:] = sorted(set(folders) - CACHES - set(links))
+        yield from (Path(root) / name for name in sorted([*files, *links]))
+
+
+def _add(digest: hashlib._Hash, folder: Path, files: Iterable[Path]) -> None:
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            content = f"link to {path.readlink()}"
+        elif path.is_file():
+            content = file_sha256(path)
+        else:
+            content = "no plain file"  # reading a pipe would wait for ever
+        digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))

@@ -1,0 +1,277 @@
+"""Entries as folders: ``submissions/<team>-<name>/`` with a manifest, code and weights; no torch.
+
+Only manifests are read here. No code of a submission is imported where networks are listed, chosen
+and judged; that happens in its worker.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from decimal import Decimal
+from importlib import metadata
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from packaging.requirements import Requirement
+from pydantic import ValidationError
+
+from esrbench.entries.manifest import MANIFEST_NAME, read_manifest
+from esrbench.entries.registry import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
+from esrbench.entries.sources import require_bounded, source_sha256, view_paths
+from esrbench.errors import RegistrationError
+from esrbench.records import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from esrbench.entries.manifest import ClaimsTable, Manifest
+    from esrbench.entries.registry import Registry
+
+__all__ = [
+    "claim_tolerance",
+    "find_submissions",
+    "install_advice",
+    "missing_requirements",
+    "precision_notice",
+    "read_submission",
+    "register_submissions",
+    "requirements_notice",
+    "source_sha256",
+    "submissions_folder",
+    "view_paths",
+]
+
+SUBMISSIONS_VARIABLE: Final = "ESRBENCH_SUBMISSIONS"
+DEFAULT_SUBMISSIONS: Final = Path("submissions")
+CLAIMED: Final = f"claimed in {MANIFEST_NAME}"
+CLAIM_TOLERANCE: Final = 0.01
+"""Most that rounding may take from a claimed count, as a share of it."""
+
+
+def submissions_folder() -> Path:
+    """``ESRBENCH_SUBMISSIONS``, or ``submissions`` in the current folder."""
+    return Path(os.environ.get(SUBMISSIONS_VARIABLE) or DEFAULT_SUBMISSIONS)
+
+
+def register_submissions(registry: Registry) -> None:
+    """Add every submission to a registry.
+
+    A folder that cannot be registered leaves a notice, and its name in ``registry.broken``.
+    """
+    for name, found in find_submissions(submissions_folder()):
+        try:
+            if isinstance(found, RegistrationError):
+                raise found
+            registry.add((found,), origin=found.origin)
+        except RegistrationError as error:
+            registry.broken[name] = error
+            registry.notices.append(
+                Notice(
+                    code="broken-submission",
+                    message=error.message,
+                    advice=error.advice or f"See `esrbench validate {name}`.",
+                )
+            )
+
+
+def find_submissions(root: Path) -> Iterator[tuple[str, ModelDescriptor | RegistrationError]]:
+    """The submissions in a folder, by name.
+
+    Folders whose name begins with ``.`` or ``_`` are not looked at, nor are files.
+
+    Yields:
+        The name of each folder, and its descriptor or why it has none.
+    """
+    try:
+        folders = sorted(
+            path for path in root.iterdir() if path.name[0] not in "._" and path.is_dir()
+        )
+    except FileNotFoundError:
+        if SUBMISSIONS_VARIABLE in os.environ:
+            message = f"{SUBMISSIONS_VARIABLE}={root}: there is no such folder"
+            yield str(root), RegistrationError(message, advice="Correct the variable.")
+        return
+    except OSError as error:
+        message = f"{root}: {error.strerror or error}"
+        yield str(root), RegistrationError(message, advice="Make it a folder that can be read.")
+        return
+    for folder in folders:
+        if not folder.name.isprintable():  # nor may it be printed
+            message = f"{root}: {folder.name!a} is no name of a submission"
+            yield ascii(folder.name), RegistrationError(message, advice="Rename that folder.")
+            continue
+        try:
+            yield folder.name, read_submission(folder)
+        except RegistrationError as error:
+            yield folder.name, error
+
+
+def read_submission(folder: Path) -> ModelDescriptor:
+    """Make the descriptor of a submission from its manifest.
+
+    Args:
+        folder: of the submission; its name, links not followed, must be the entry's name.
+
+    Raises:
+        RegistrationError: the folder is too large, the manifest is missing or wrong, the folder
+            has another name, or it has no module for the factory or the hook.
+    """
+    folder = folder.absolute()
+    path = folder / MANIFEST_NAME
+    if not path.resolve().is_relative_to(folder.resolve()):
+        message = f"{path}: leads out of the submission's folder"
+        raise RegistrationError(message, advice="Put the file itself into the folder.")
+    require_bounded(folder)
+    manifest = read_manifest(path)
+    if manifest.model.name != folder.name:
+        message = f"{path}: model.name: {manifest.model.name!r} lies in a folder {folder.name!r}"
+        raise RegistrationError(message, advice="Give both the same name, TEAM-NAME.")
+    for field in ("factory", "prepare"):
+        target = getattr(manifest.model, field)
+        if target is not None:
+            _require_module(path, f"model.{field}", target)
+    return _descriptor(manifest, folder.resolve(), path)
+
+
+def missing_requirements(descriptor: ModelDescriptor) -> tuple[str, ...]:
+    """Declared requirements that are not installed here, each with what is there instead.
+
+    Only the metadata of installed distributions is read.
+    """
+    missing: list[str] = []
+    for text in descriptor.requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            missing.append(f"{text} is not installed")
+        else:
+            if not requirement.specifier.contains(version, prereleases=True):
+                missing.append(f"{text} is not met by the installed {version}")
+    return tuple(missing)
+
+
+def install_advice(descriptor: ModelDescriptor) -> str:
+    """How to install what an entry requires."""
+    quoted = " ".join(map(shlex.quote, descriptor.requirements))
+    return f"Install what it declares, if you trust it: pip install {quoted}"
+
+
+def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
+    """``missing-requirements``, where something that an entry requires is not installed."""
+    missing = missing_requirements(descriptor)
+    if not missing:
+        return None
+    return Notice(
+        code="missing-requirements",
+        message=f"{descriptor.name}: {'; '.join(missing)}",
+        advice=f"{install_advice(descriptor)}.",
+    )
+
+
+def precision_notice(descriptor: ModelDescriptor, precision: str) -> Notice | None:
+    """``other-precision``, where a run is in another class than its authors declare.
+
+    Args:
+        descriptor: of the entry; only submissions declare one.
+        precision: of the run, as in ``ForwardPolicy``.
+    """
+    if descriptor.folder is None or descriptor.precision == precision:
+        return None
+    return Notice(
+        code="other-precision",
+        message=f"{descriptor.name} is declared for {descriptor.precision} and ran in {precision}",
+        advice=f"Its authors' figures are for --precision {descriptor.precision}.",
+    )
+
+
+def claim_tolerance(claimed: float) -> float:
+    """How far a count may be from a claim that was rounded or truncated to its last digit.
+
+    One unit of the last digit that is not 0 (0.242e6 is good to 1000), but never more than 1 %.
+    """
+    exponent = Decimal(repr(claimed)).normalize().as_tuple().exponent
+    place = 10.0**exponent if isinstance(exponent, int) else 0.0
+    return min(max(place, 1.0), CLAIM_TOLERANCE * claimed)
+
+
+def _require_module(path: Path, field: str, target: str) -> None:
+    """Raise ``RegistrationError`` unless the folder has a file for a target's module."""
+    module = path.parent.joinpath(*target.rpartition(":")[0].split("."))
+    files = [module.parent / f"{module.name}{suffix}" for suffix in (".py", *EXTENSION_SUFFIXES)]
+    if not module.is_dir() and not any(file.is_file() for file in files):
+        name = module.relative_to(path.parent)
+        message = f"{path}: {field}: {target} needs {name}.py or a folder {name}"
+        raise RegistrationError(message, advice="Correct the name, or put the module there.")
+
+
+def _descriptor(manifest: Manifest, folder: Path, path: Path) -> ModelDescriptor:
+    model, team = manifest.model, manifest.team
+    fields: dict[str, Any] = model.model_dump(exclude={"kwargs", "summary"})
+    weights = tuple(
+        ReleasedWeights(
+            scale=manifest.scale_of(table) or 1,
+            filename=table.file,
+            url=None,
+            bytes=table.bytes,
+            sha256=table.sha256,
+            key=table.key,
+            prefix=table.prefix,
+            data_range=model.data_range,
+            renames=tuple(table.renames.items()),
+            licence=team.licence,
+        )
+        for table in manifest.weights
+    )
+    try:
+        return ModelDescriptor(
+            **fields,
+            summary=model.summary or f"by {team.name}",
+            options=model.kwargs,
+            paper=Paper(**team.paper.model_dump()) if team.paper else None,
+            licence=team.licence,
+            published=tuple(
+                figure
+                for claims in manifest.claims
+                for figure in _claimed(claims, manifest.scale_of(claims) or 1)
+            ),
+            submitted=weights,
+            folder=str(folder),
+            team=team.name,
+            origin=f"submissions/{model.name}",
+        )
+    except ValidationError as error:
+        message = f"{path}: {error.errors()[0]['msg']}"
+        raise RegistrationError(message, advice=f"Correct {MANIFEST_NAME}.") from error
+
+
+def _claimed(claims: ClaimsTable, scale: int) -> Iterator[PublishedFigure]:
+    counter = claims.flops_counter
+    acts = "aten" if counter == "aten" else "ntire2022"
+    for metric, value in (
+        ("params", claims.params),
+        (f"macs_{counter}", claims.flops),
+        (f"activations_{acts}", claims.activations),
+    ):
+        if value is not None:
+            yield PublishedFigure(metric=metric, scale=scale, value=value, source=CLAIMED)
+    for psnr in claims.psnr:
+        yield PublishedFigure(
+            metric=f"psnr_{psnr.channel}",
+            scale=scale,
+            value=psnr.db,
+            source=CLAIMED,
+            data=psnr.data,
+        )
+    if (runtime := claims.runtime) is not None:
+        yield PublishedFigure(
+            metric="runtime_images",
+            scale=scale,
+            value=runtime.milliseconds / 1e3,
+            source=f"{CLAIMED}, on {runtime.device}",
+            data=runtime.data,
+        )

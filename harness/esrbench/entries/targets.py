@@ -1,0 +1,168 @@
+"""Importing a network's code from where it lies: a file, or the folder of a submission.
+
+A submission's modules are called whatever their authors like: ``model``, ``utils``, ``models``.
+They are therefore imported below a package of the folder's own, and an ``import blocks`` in one of
+them finds the ``blocks`` beside it before any other. Nothing is added to ``sys.path``, so that two
+submissions in one process do not meet and none hides a module from the harness.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esrbench.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType, ModuleType
+
+SUBMITTED_PREFIX = "esrbench_submission_"
+"""Of the packages below which submissions' modules are imported; a hash of the folder follows."""
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file once; the running script counts as imported.
+
+    Raises:
+        RegistrationError: it is no Python file.
+    """
+    main = sys.modules.get("__main__")
+    if main is not None and Path(getattr(main, "__file__", None) or "").resolve() == path:
+        return main
+    name = f"esrbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is not importable"
+        raise RegistrationError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def import_submitted(folder: Path, module: str) -> ModuleType:
+    """Import a module of a submission from its folder and from nowhere else.
+
+    Args:
+        folder: of the submission.
+        module: dotted name, seen from the folder.
+
+    Raises:
+        RegistrationError: the folder has no such module. Errors raised by the imported code
+            itself pass through.
+    """
+    folder = folder.resolve()
+    package = SUBMITTED_PREFIX + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        if not any(isinstance(finder, _SubmissionFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _SubmissionFinder())
+        spec = ModuleSpec(package, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+    name = f"{package}.{module}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        missing = error.name.removeprefix(f"{package}.")
+        message = f"{folder}: there is no module {missing!r} in this folder"
+        raise RegistrationError(
+            message, advice="Correct model.factory or model.prepare."
+        ) from error
+
+
+def stable_module_name(name: str) -> str:
+    """A module's name without the part that depends on where its submission's folder lies."""
+    return name.partition(".")[2] if name.startswith(SUBMITTED_PREFIX) else name
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles what the source says: cached bytecode in a stranger's folder may say otherwise."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        # An import statement asks the builtins of the module that it stands in.
+        module.__dict__["__builtins__"] = _builtins_of(module.__name__.partition(".")[0])
+        super().exec_module(module)
+
+
+class _SubmissionFinder(MetaPathFinder):
+    """Finds modules below submissions' packages, in their folders alone."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - the protocol of finders
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(SUBMITTED_PREFIX):
+            return None
+        for folder in path or ():
+            if spec := _find(folder, fullname):
+                return spec
+        # Asking the finders that follow would let cached bytecode without a source in.
+        message = f"No module named {stable_module_name(fullname)!r}"
+        raise ModuleNotFoundError(message, name=fullname)
+
+
+def _find(folder: str, name: str) -> ModuleSpec | None:
+    source = (_SourceLoader, SOURCE_SUFFIXES)
+    return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), source).find_spec(name)
+
+
+@cache
+def _builtins_of(package: str) -> dict[str, Any]:
+    """The builtins of a submission's modules, whose ``__import__`` looks beside them first."""
+    (folder,) = sys.modules[package].__path__
+
+    @cache
+    def is_beside(top: str) -> bool:
+        spec = _find(folder, top)
+        if spec is None or spec.loader is not None:
+            return spec is not None
+        # A folder without __init__.py: a package if there is code in it, else data.
+        return next((Path(folder) / top).rglob("*.py"), None) is not None
+
+    def import_(
+        name: str,
+        globals: dict[str, Any] | None = None,  # noqa: A002 - the signature of __import__
+        locals: dict[str, Any] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        top = name.partition(".")[0]
+        if level or not is_beside(top):
+            return original(name, globals, locals, fromlist or (), level)
+        # Without a list, the statement binds the first part of the name.
+        found = original(f"{package}.{name}", globals, locals, fromlist or ("",), 0)
+        return found if fromlist else sys.modules[f"{package}.{top}"]
+
+    original: Callable[..., ModuleType] = builtins.__import__
+    return {**vars(builtins), "__import__": import_}

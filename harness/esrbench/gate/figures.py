@@ -1,0 +1,334 @@
+"""What the gate compares: the figures of one entry, and the terms on which they were taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field
+
+from esrbench.environment import package_version
+from esrbench.metrics import METRICS
+from esrbench.protocol import Frozen, digest_of
+from esrbench.records import Absent, Count, Sha256, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esrbench.protocol import Protocol
+    from esrbench.records import Environment, RunRecord, Value, WeightsIdentity
+
+SCORES: Final = tuple(
+    key for key, metric in METRICS.items() if metric.deterministic and metric.better == "higher"
+)
+"""Of images: PSNR and SSIM."""
+COUNTS: Final = tuple(
+    key for key, metric in METRICS.items() if metric.deterministic and metric.better == "lower"
+)
+"""Of a network: what is counted, predicted memory and the size of the weights file."""
+MEASURED_MEMORY: Final = ("peak_bytes", "pass_peak_bytes")
+"""On a GPU, by its allocator."""
+SOFTWARE: Final = ("torch", "fvcore", "ptflops")
+"""Distributions of others that take part in counting and scoring."""
+
+Number = int | float
+
+
+class Terms(Frozen):
+    """On which terms figures were taken.
+
+    Attributes:
+        protocol: settings by name; figures whose settings differ are never compared.
+        software: versions by name; figures that differ under different versions are not
+            compared, since nobody could say whose the difference is.
+    """
+
+    protocol: dict[str, str]
+    software: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Name in a baseline file: the first 12 digits of the SHA-256."""
+        return digest_of(self)[:12]
+
+
+class WeightsFigure(Frozen):
+    """Which weights were scored; as in ``WeightsIdentity``."""
+
+    source: Literal["released", "demo", "submitted", "file", "random", "none"]
+    sha256: Sha256 | None = None
+
+
+class Scores(Frozen):
+    """Means over the images of one data set.
+
+    Attributes:
+        digest: covers every pixel of the images and their names.
+        values: by metric.
+        accelerator: name of the GPU, or None for the CPU.
+    """
+
+    digest: Sha256
+    values: dict[str, Number]
+    accelerator: str | None = None
+
+
+class RatioTerms(Frozen):
+    """On which terms a ratio of runtimes was timed; ratios of different terms are incomparable.
+
+    Two networks do not gain alike from another processor or another number of threads.
+
+    Attributes:
+        device: where forwards ran.
+        forward: class of precision, layout and compilation.
+        threads: CPU threads.
+        machine: processor or GPU.
+        cpu_model: family, model and stepping of the processor; None on a GPU, and where they are
+            not known.
+        torch: version.
+        sandbox: tier of the workers' sandbox, or None where an older file does not say.
+        settings: of the memory allocator and the GPU's libraries, and environment variables that
+            alter runtimes, by name.
+    """
+
+    device: Literal["cpu", "cuda"]
+    forward: str
+    threads: Count
+    machine: str
+    cpu_model: str | None = None
+    torch: str
+    sandbox: Tier | None = None
+    settings: dict[str, str] = {}
+
+
+class RuntimeRatio(RatioTerms):
+    """Time of an entry over that of a reference, of pairs within one process.
+
+    Attributes:
+        reference: registered name.
+        ratio: median of the pairs.
+        low: lower bound of its rank interval.
+        high: upper bound.
+        pairs: how many.
+        input_size: height and width of the LR input.
+    """
+
+    reference: str
+    ratio: Annotated[float, Field(gt=0)]
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+    pairs: Count
+    input_size: tuple[Count, Count]
+
+
+class EntryFigures(Frozen):
+    """Everything the gate compares of one entry.
+
+    Attributes:
+        terms: digest of the terms of counts and scores.
+        weights: which weights were scored.
+        counts: by metric of ``COUNTS``.
+        scores: by data set, metrics of ``SCORES`` and ``MEASURED_MEMORY``; only of trained
+            weights.
+        runtime: over a reference entry, or None where that was not asked for.
+    """
+
+    terms: str
+    weights: WeightsFigure
+    counts: dict[str, Number]
+    scores: dict[str, Scores] = {}
+    runtime: RuntimeRatio | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures as they were just taken, and why others are absent.
+
+    Attributes:
+        name: registered name of the entry.
+        scale: upscaling factor.
+        figures: what there is, or why there is nothing.
+        terms: on which they were taken.
+        absent: why a figure is absent, by data set (None for counts) and metric.
+        unopened: why a data set could not be opened, by name.
+    """
+
+    name: str
+    scale: int
+    figures: EntryFigures | Absent
+    terms: Terms
+    absent: Mapping[tuple[str | None, str], Absent] = field(default_factory=dict)
+    unopened: Mapping[str, Absent] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Name in a baseline file."""
+        return entry_key(self.name, self.scale)
+
+
+def entry_key(name: str, scale: int) -> str:
+    """Name of an entry at a scale in a baseline file."""
+    return f"{name} x{scale}"
+
+
+def parse_key(key: str) -> tuple[str, int]:
+    """Name and scale of an entry in a baseline file.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    name, _, scale = key.rpartition(" x")
+    if not name or not scale.isdecimal() or int(scale) < 1:
+        message = f"{key!r}: expected a network and a scale, such as 'rfdn x4'"
+        raise ValueError(message)
+    return name, int(scale)
+
+
+def terms_of(protocol: Protocol, software: Mapping[str, str] | None = None) -> Terms:
+    """The terms of a protocol.
+
+    Args:
+        protocol: settings.
+        software: versions by name; those installed if left out.
+    """
+    versions = software or {name: package_version(name) for name in SOFTWARE}
+    quality = protocol.quality.model_dump(mode="json")
+    return Terms(
+        protocol={
+            "version": str(protocol.version),
+            "counted_input": _size(protocol.counted_input),
+            "memory_input": _size(protocol.memory_input),
+            "forward": protocol.forward.label,
+            "seed": str(protocol.seed),
+            **{f"quality.{key}": str(value) for key, value in quality.items()},
+        },
+        software={name: versions.get(name, "absent").partition("+")[0] for name in SOFTWARE},
+    )
+
+
+def settings_of(metric: str) -> tuple[str, ...]:
+    """Which settings of ``Terms.protocol`` a metric depends on; a trailing dot means all below."""
+    if metric in SCORES:
+        return ("version", "forward", "quality.")
+    if metric in MEASURED_MEMORY:
+        return ("version", "forward")
+    if metric == "predicted_peak_bytes":
+        return ("version", "forward", "memory_input")
+    if metric in {"params", "buffer_elements", "weights_bytes"}:
+        return ("version",)
+    # Constants of the forward that ran, which may depend on its size.
+    return ("version", "counted_input")
+
+
+def software_of(metric: str) -> tuple[str, ...]:
+    """Whose versions a metric may depend on."""
+    if metric in {"params", "buffer_elements", "weights_bytes"}:
+        return ()
+    return ("torch", *(name for name in ("fvcore", "ptflops") if metric.endswith(name)))
+
+
+def differing_settings(metric: str, before: Terms, now: Terms) -> list[str]:
+    """Names and both values of the settings that differ and that a metric depends on."""
+    wanted = settings_of(metric)
+    found = sorted(set(before.protocol) | set(now.protocol))
+    return _differing(
+        [name for name in found if name in wanted or f"{name.partition('.')[0]}." in wanted],
+        before.protocol,
+        now.protocol,
+    )
+
+
+def differing_software(metric: str, before: Terms, now: Terms) -> list[str]:
+    """Names and both versions of software that differs and that a metric may depend on."""
+    return _differing(software_of(metric), before.software, now.software)
+
+
+def ratio_terms(protocol: Protocol, environment: Environment) -> RatioTerms:
+    """The terms of a race."""
+    on_cpu = environment.accelerator is None
+    return RatioTerms(
+        device=protocol.device,
+        forward=protocol.forward.label,
+        threads=environment.threads,
+        machine=environment.accelerator or environment.cpu,
+        cpu_model=environment.cpu_model if on_cpu else None,
+        torch=environment.packages.get("torch", "absent").partition("+")[0],
+        sandbox=environment.isolation,
+        settings={**environment.malloc, **environment.libraries, **environment.variables},
+    )
+
+
+def differing_ratio_terms(before: RatioTerms, now: RatioTerms) -> list[str]:
+    """Names and both values of the terms in which two ratios of runtimes differ."""
+    named = [name for name in RatioTerms.model_fields if name != "settings"]
+    then, here = (
+        {name: str(value) for name in named if (value := getattr(terms, name)) is not None}
+        | terms.settings
+        for terms in (before, now)
+    )
+    # A file that does not say the sandbox says no settings either, and the sandbox differs anyway.
+    recorded = before.sandbox is not None and now.sandbox is not None
+    settings = sorted({*before.settings, *now.settings}) if recorded else []
+    return _differing([*named, *settings], then, here)
+
+
+def weights_figure(identity: WeightsIdentity) -> WeightsFigure:
+    """What a baseline keeps of an identity."""
+    return WeightsFigure(source=identity.source, sha256=identity.sha256)
+
+
+def number(metric: str, value: float) -> Number:
+    """A value as files keep it: a count as an integer, a score to a tenth of its tolerance."""
+    tolerance = METRICS[metric].tolerance
+    if not tolerance:
+        return int(value) if float(value).is_integer() else value
+    decimals = 1
+    while 10.0**-decimals > tolerance / 9:
+        decimals += 1
+    return round(value, decimals)
+
+
+def pick(
+    values: Mapping[str, Value | Absent], metrics: tuple[str, ...]
+) -> tuple[dict[str, Number], dict[str, Absent]]:
+    """Those of some metrics that were measured, and why the others were not."""
+    found: dict[str, Number] = {}
+    absent: dict[str, Absent] = {}
+    for metric in metrics:
+        value = values[metric]
+        if isinstance(value, Absent):
+            absent[metric] = value
+        else:
+            found[metric] = number(metric, value.value)
+    return found, absent
+
+
+def figures_of(record: RunRecord) -> tuple[EntryFigures, Terms]:
+    """The figures of a stored run; its runtimes are of another regime and are left out."""
+    terms = terms_of(record.protocol, record.environment.packages)
+    counts, _ = pick(record.values, COUNTS)
+    scores, _ = pick(record.values, (*SCORES, *MEASURED_MEMORY))
+    on_data = Scores(
+        digest=record.data.digest, values=scores, accelerator=record.environment.accelerator
+    )
+    figures = EntryFigures(
+        terms=terms.digest,
+        weights=weights_figure(record.entry.weights),
+        counts=counts,
+        scores={record.data.name: on_data} if scores else {},
+    )
+    return figures, terms
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _differing(
+    names: Sequence[str], before: Mapping[str, str], now: Mapping[str, str]
+) -> list[str]:
+    return [
+        f"{name}: {before.get(name, 'none')} then, {now.get(name, 'none')} now"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]

@@ -1,0 +1,153 @@
+"""What the gate says of one metric of one entry, and what follows for the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, Literal
+
+from esrbench.errors import (
+    EXIT_INCONCLUSIVE,
+    EXIT_MEASUREMENT_FAILED,
+    EXIT_OK,
+    EXIT_REGRESSION,
+)
+from esrbench.protocol import Frozen
+from esrbench.records import Count, Interval, Notice  # noqa: TC001 - pydantic reads them
+
+Verdict = Literal[
+    "regressed", "failed", "missing", "inconclusive", "incomparable", "improved", "unchanged"
+]
+VERDICTS: Final[tuple[Verdict, ...]] = (
+    "regressed",
+    "failed",
+    "missing",
+    "inconclusive",
+    "incomparable",
+    "improved",
+    "unchanged",
+)
+"""Worst first, as reports list them."""
+
+WEIGHTS: Final = "weights"
+RUNTIME: Final = "runtime"
+ENTRY: Final = "entry"
+"""What a finding may be about beside the keys of ``esrbench.metrics.METRICS``: SHA-256 of the
+weights file, the ratio of a paired race, and the entry as a whole."""
+
+Figure = int | float | str | None
+
+
+class Finding(Frozen):
+    """One metric of one entry.
+
+    Attributes:
+        entry: registered name.
+        scale: upscaling factor.
+        metric: key in ``esrbench.metrics.METRICS``, or ``weights``, ``runtime`` or ``entry``.
+        data: data set of scores and of measured memory, else None.
+        verdict: ``regressed`` beyond its tolerance in the worse direction, or a checkpoint that
+            is another; ``improved`` in the better one; ``unchanged`` within it; ``inconclusive``
+            where noise forbids to say; ``incomparable`` where both were not, or cannot be,
+            measured alike; ``missing`` where only one side has it; ``failed`` where measuring
+            failed.
+        before: of the baseline, in base units; None where it has none.
+        now: of the candidate, likewise.
+        interval: of a runtime ratio.
+        reason: one sentence with figures.
+        advice: what to do next, if anything.
+    """
+
+    entry: str
+    scale: Count
+    metric: str
+    data: str | None = None
+    verdict: Verdict
+    before: Figure = None
+    now: Figure = None
+    interval: Interval | None = None
+    reason: str
+    advice: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """Entry, scale and metric in words."""
+        on = f" on {self.data}" if self.data else ""
+        return f"{self.entry} x{self.scale} {self.metric}{on}"
+
+    @property
+    def exit_code(self) -> int:
+        """What this finding alone makes of the command.
+
+        What the baseline has and the candidate has lost is a regression: a gate that a deletion
+        passes would be none. What the baseline has not yet is only nothing to compare with.
+        """
+        match self.verdict:
+            case "regressed":
+                return EXIT_REGRESSION
+            case "failed":
+                return EXIT_MEASUREMENT_FAILED
+            case "missing":
+                return EXIT_INCONCLUSIVE if self.before is None else EXIT_REGRESSION
+            case "inconclusive" | "incomparable":
+                return EXIT_INCONCLUSIVE
+            case "improved" | "unchanged":
+                return EXIT_OK
+
+
+class GateReport(Frozen):
+    """All findings of a check.
+
+    Attributes:
+        baseline: what was compared with, in words.
+        strict: whatever could not be judged counts as a regression.
+        lenient: it passes; but nothing compared is nothing to let pass.
+        findings: by entry, in the order of the metrics.
+        notices: typed warnings.
+    """
+
+    schema_version: Literal[1] = 1
+    baseline: str
+    strict: bool = False
+    lenient: bool = False
+    findings: tuple[Finding, ...]
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many findings have each verdict, those with none left out; worst first."""
+        found = Counter(finding.verdict for finding in self.findings)
+        return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+    @property
+    def judged(self) -> int:
+        """Exit code as it is without ``strict`` and ``lenient``.
+
+        A regression that was found stands, whatever else failed or could not be judged; nothing
+        compared is nothing judged.
+        """
+        codes = {finding.exit_code for finding in self.findings} or {EXIT_INCONCLUSIVE}
+        order = (EXIT_REGRESSION, EXIT_MEASUREMENT_FAILED, EXIT_INCONCLUSIVE)
+        return next((code for code in order if code in codes), EXIT_OK)
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command."""
+        if self.judged != EXIT_INCONCLUSIVE:
+            return self.judged
+        if self.strict:
+            return EXIT_REGRESSION
+        return EXIT_OK if self.lenient and self.findings else EXIT_INCONCLUSIVE
+
+    @property
+    def outcome(self) -> str:
+        """One sentence: the verdict on all of it."""
+        counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+        said = {
+            EXIT_OK: "No regression",
+            EXIT_REGRESSION: "Regression",
+            EXIT_INCONCLUSIVE: "Not judged in full",
+            EXIT_MEASUREMENT_FAILED: "A measurement failed",
+        }[self.judged]
+        if self.exit_code != self.judged:
+            said += f", which --{'strict refuses' if self.strict else 'lenient lets pass'}"
+        return f"{said}: {self.baseline}; {counted or 'nothing was compared'}."

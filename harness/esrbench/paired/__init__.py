@@ -1,0 +1,1 @@
+"""Two networks timed against each other in interleaved pairs; the command is ``esrbench race``."""

@@ -1,0 +1,295 @@
+"""Race two networks that we trust against each other; the judgement stays on this side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from esrbench.entries.networks import resolve_weights
+from esrbench.environment import describe_environment
+from esrbench.errors import MeasurementError, UsageError
+from esrbench.probes.inputs import fixed_lr
+from esrbench.probes.telemetry import throttled
+from esrbench.protocol import PairDesign, digest_of
+from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
+from esrbench.runs.assembly import identify
+from esrbench.runs.evaluator import Entry, effective_weights
+from esrbench.runs.store import record_id
+from esrbench.runs.suite import require_possible
+from esrbench.statistics import Judgement, judge_race, pairs_to_look
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS
+from esrbench.worker.wall import open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from esrbench.entries.networks import WeightsChoice
+    from esrbench.entries.registry import Registry
+    from esrbench.protocol import Protocol
+    from esrbench.records import Conditions, RaceSide
+    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.messages import Ready
+    from esrbench.worker.session import WorkerSession
+    from esrbench.worker.wall import Wall
+
+OnPairs = Callable[[int, int], None]
+"""Called with the pairs timed so far and the most there will be."""
+
+THROTTLED = "the GPU throttled"
+TICK_SECONDS = 0.02
+"""The kernel counts time in hundredths of a second, so a short batch may look disturbed."""
+
+
+def plan_race(
+    registry: Registry,
+    candidate: str,
+    baseline: str,
+    scale: int,
+    *,
+    weights: Mapping[str, WeightsChoice],
+    protocol: Protocol,
+) -> tuple[Entry, Entry]:
+    """Resolve and check both networks before either runs; they may be the same.
+
+    Raises:
+        UsageError: an unknown name or scale, a fixed input below what a network accepts, or a
+            protocol that this machine cannot follow.
+        WeightsError: a weights file that is missing or altered.
+    """
+    require_possible(protocol)
+    entries = []
+    for name in (candidate, baseline):
+        descriptor = registry.get(name)
+        descriptor.require_scale(scale)
+        height, width = protocol.counted_input
+        if min(height, width) < descriptor.min_lr_size:
+            least = f"{descriptor.min_lr_size}x{descriptor.min_lr_size}"
+            message = f"{name} needs LR images of {least} or more; the input is {height}x{width}"
+            raise UsageError(message, advice="Raise the input size.")
+        resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
+        entries.append(Entry(descriptor, scale, resolved))
+    return entries[0], entries[1]
+
+
+def race(
+    candidate: Entry,
+    baseline: Entry,
+    protocol: Protocol,
+    design: PairDesign | None = None,
+    *,
+    isolation: IsolationChoice = "auto",
+    on_pairs: OnPairs = lambda _done, _most: None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> RaceRecord:
+    """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
+
+    One process after the other runs both, so the networks must be trusted: what one does to
+    the process is done to the other's time.
+
+    Args:
+        candidate: the network in question; may be the baseline itself.
+        baseline: what it is compared with.
+        protocol: settings; its latency design and counters play no part.
+        design: of the pairs and the decision.
+        isolation: how strong a wall is asked for.
+        on_pairs: told the pairs timed so far and the most there will be.
+        timeout_seconds: deadline of each request to a worker.
+
+    Raises:
+        WorkerError: a network failed; the message says which.
+        MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
+    """
+    wall = open_wall(isolation)
+    return _Race(candidate, baseline, protocol, design or PairDesign(), wall, on_pairs).run(
+        timeout_seconds
+    )
+
+
+def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None:
+    """Why pairs timed under these conditions may not be judged, or None."""
+    if conditions is None:
+        return None
+    if throttled(conditions):
+        return f"{THROTTLED}: {', '.join(conditions.throttle_reasons)}"
+    taken = (conditions.other_load or 0) + (conditions.steal or 0)
+    if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
+        return f"others took {taken:.0%} of the CPUs' time"
+    return None
+
+
+def other_side(side: RaceSide) -> RaceSide:
+    """The one that it is raced against."""
+    return "candidate" if side == "baseline" else "baseline"
+
+
+@dataclass(slots=True)
+class _Race:
+    """A race under way.
+
+    Attributes:
+        judged: pairs that were timed and not set aside, by what was loaded first.
+        timed: pairs that were timed.
+        first: what is loaded first in the process under way.
+        ready: what the worker said of candidate and baseline when they were first loaded.
+    """
+
+    candidate: Entry
+    baseline: Entry
+    protocol: Protocol
+    design: PairDesign
+    wall: Wall
+    on_pairs: OnPairs
+    processes: list[PairedProcess] = field(default_factory=list)
+    judged: dict[RaceSide, int] = field(default_factory=lambda: {"candidate": 0, "baseline": 0})
+    timed: int = 0
+    first: RaceSide = "baseline"
+    ready: tuple[Ready, Ready] | None = None
+
+    def run(self, timeout_seconds: float) -> RaceRecord:
+        created, start = datetime.now(UTC), time.monotonic()
+        judgement: Judgement | None = None
+        while judgement is None:
+            with self.wall.worker(
+                *((entry.descriptor, entry.weights) for entry in (self.candidate, self.baseline)),
+                protocol=self.protocol,
+                timeout_seconds=timeout_seconds,
+            ) as session:
+                judgement = self._run_process(session)
+        return self._record(judgement, created, time.monotonic() - start)
+
+    def _run_process(self, session: WorkerSession) -> Judgement | None:
+        # In turns, but where more pairs of one order were set aside, that order catches up.
+        self.first = min(other_side(self.first), self.first, key=self.judged.__getitem__)
+        cpus = self._load(session)
+        batches: list[PairedBatch] = []
+        judgement: Judgement | None = None
+        done = self_done = 0
+        while judgement is None and done < self.design.process_pairs:
+            count = min(
+                pairs_to_look(sum(self.judged.values()), self.design),
+                self.design.process_pairs - done,
+                self.design.max_pairs - self.timed,
+            )
+            # The self-check keeps pace with the pairs, whatever the batches are.
+            share = self.design.self_pairs_per_process / self.design.pairs_per_process
+            self_count = int((done + count) * share) - self_done
+            batch = self._time(session, count, self_count, done=done, self_done=self_done)
+            done += count
+            self_done += self_count
+            self.timed += count
+            batches.append(batch)
+            if batch.set_aside is None:
+                self.judged[self.first] += count
+            self.on_pairs(self.timed, self.design.max_pairs)
+            process = PairedProcess(loaded_first=self.first, cpus=cpus, batches=tuple(batches))
+            judgement = judge_race([*self.processes, process], self.design)
+        self.processes.append(process)
+        return judgement
+
+    def _load(self, session: WorkerSession) -> tuple[int, ...]:
+        """Load both networks, and have each make a forward so that a failure has a name."""
+        entries: dict[RaceSide, Entry] = {"candidate": self.candidate, "baseline": self.baseline}
+        second = other_side(self.first)
+        found: dict[RaceSide, Ready] = {}
+        for side in (self.first, second):
+            entry = entries[side]
+            load = partial(session.load_second, side=side) if side == second else session.load
+            try:
+                found[side] = load(
+                    entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+                )
+                if side == self.first:
+                    session.upscale(fixed_lr(self.protocol), "fixed")
+            except WorkerError as error:
+                raise error.said_of(f"{side} {entry.descriptor.name}") from None
+        ready = (found["candidate"], found["baseline"])
+        if self.ready is None:
+            self.ready = ready
+        for entry, first, now in zip(
+            (self.candidate, self.baseline), self.ready, ready, strict=True
+        ):
+            if first.code_sha256 != now.code_sha256:
+                message = f"the code of {entry.descriptor.name} changed during the race"
+                raise MeasurementError(message, advice="Race again and leave its files alone.")
+        return found["candidate"].cpus
+
+    def _time(
+        self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
+    ) -> PairedBatch:
+        # What is loaded first goes first, so that a process is the other order's mirror image.
+        mirrored = self.first == "baseline"
+        try:
+            timed = session.time_pairs(
+                count=count,
+                self_count=self_count,
+                discard=0 if done else self.design.discarded_pairs,
+                candidate_first=(done + mirrored) % 2 == 0,
+                twin_first=(self_done + mirrored) % 2 == 0,
+            )
+        except WorkerError as error:
+            if not error.fatal:
+                raise
+            names = f"{self.candidate.descriptor.name} or {self.baseline.descriptor.name}"
+            raise error.said_of(names) from None
+        return PairedBatch(
+            pairs=timed.pairs,
+            self_pairs=timed.self_pairs,
+            conditions=timed.conditions,
+            set_aside=disturbance(timed.conditions, self.design),
+        )
+
+    def _record(self, judgement: Judgement, created: datetime, seconds: float) -> RaceRecord:
+        if self.ready is None:
+            raise AssertionError("a race without a process")
+        environment = describe_environment(
+            threads=self.ready[0].threads,
+            accelerator=self.ready[0].accelerator,
+            libraries=self.ready[0].libraries,
+            tier=self.wall.sandbox.tier,
+        )
+        candidate, baseline = (
+            _identity(entry, ready)
+            for entry, ready in zip((self.candidate, self.baseline), self.ready, strict=True)
+        )
+        return RaceRecord(
+            race_id=record_id(
+                created, f"{candidate.name}-vs-{baseline.name}", f"x{candidate.scale}"
+            ),
+            created=created,
+            duration_seconds=seconds,
+            candidate=candidate,
+            baseline=baseline,
+            protocol=self.protocol,
+            design=self.design,
+            environment=environment,
+            environment_digest=digest_of(environment),
+            processes=tuple(self.processes),
+            estimate=judgement.estimate,
+            self_check=judgement.self_check,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            notices=tuple(self._notices()),
+        )
+
+    def _notices(self) -> Iterator[Notice]:
+        batches = [batch for process in self.processes for batch in process.batches]
+        aside = [batch for batch in batches if batch.set_aside]
+        if aside:
+            pairs = sum(len(batch.pairs) for batch in aside)
+            throttled = str(aside[-1].set_aside).startswith(THROTTLED)
+            yield Notice(
+                code="throttled" if throttled else "other-load",
+                message=f"{pairs} of {self.timed} pairs were set aside, the last because "
+                f"{aside[-1].set_aside}",
+                advice="End what else runs on this machine; `esrbench doctor` says what it sees.",
+            )
+
+
+def _identity(entry: Entry, ready: Ready) -> EntryIdentity:
+    found = effective_weights(entry.weights, ready)
+    return identify(Entry(entry.descriptor, entry.scale, found), ready.code_sha256)

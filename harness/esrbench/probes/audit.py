@@ -1,0 +1,409 @@
+"""The audit: what the dispatcher really ran, and what the output was really made of.
+
+It ends hiding, not tampering: it runs in the process of the network it watches, and code that
+writes into a tensor's memory behind torch's back leaves no operator. Nor is work found that a
+forward leaves out on ``meta`` and on images as small as the one that is counted with values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from esrbench.entries.structure import copied, named_attributes, named_buffers, parameters
+from esrbench.errors import MeasurementError
+from esrbench.probes.counters.contractions import Contractions
+from esrbench.probes.counters.operators import (
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    FREE,
+    MARKERS,
+    is_opaque,
+    macs_of,
+    out_of_place,
+)
+from esrbench.probes.counters.shapes import (
+    ShapeMode,
+    by_shape_or_value,
+    given_again,
+    on_meta,
+    written_down,
+)
+from esrbench.probes.eager import eagerly
+from esrbench.probes.notices import ELEMENTWISE_SHARE, unknown
+from esrbench.probes.patterns import LEAST_ELEMENTS, numbers_needed
+from esrbench.probes.provenance import (
+    FORMULA_NUMBERS,
+    Constant,
+    Provenance,
+    tensors_in,
+)
+from esrbench.records import Absent, Audit, Recount, SizedCount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+CONTRACTED_SHARE: Final = 0.05
+"""Products summed by elementwise operators are named from this share of the counted
+multiply-accumulates on; below are scales of residual branches and pooled gates."""
+
+COMBINED_RESULTS: Final = 256
+"""Elementwise results that are summed without being products are named above so many an input
+pixel, where they rival what is counted. Bicubic interpolation by its formula has 48."""
+
+RECOUNTED_SIDE: Final = 64
+"""Sides of the image that is counted with pixel values too; at this size costs are compared."""
+
+RECOUNTED_COST: Final = 10**6
+"""Networks of more multiply-accumulates a pixel, whom nobody calls efficient, get a smaller image
+that costs as much."""
+
+LEAST_RECOUNTED_SIDE: Final = 16
+RECOUNTED_STEP: Final = 8
+
+
+def measure_audit(
+    network: nn.Module | Callable[[], nn.Module],
+    *,
+    input_sizes: Sequence[tuple[int, int]],
+    channels: int = 3,
+    valued_sizes: Sequence[tuple[int, int]] = (),
+    readings: dict[tuple[int, int], list[Any]] | None = None,
+) -> Audit:
+    """Audit one forward of a batch of 1 at each size.
+
+    Forwards run without pixel values where the network can do without them; a small one then
+    runs both ways, each on a fresh copy, and its counts must agree.
+
+    Args:
+        network: in eval mode, on the CPU; or what builds one.
+        input_sizes: heights and widths of the network's input, at least one. A small one is
+            cheap where pixel values are needed; one that is not square finds more.
+        channels: of the network's input.
+        valued_sizes: where a forward needs values it has them at the smallest size and at these
+            alone; at the others it is given what it read at the smallest. All if left out.
+        readings: takes, by size, the values that forwards on noise read, if they need any.
+
+    Returns:
+        Multiply-accumulates at each size by the rule of the ``aten`` counter. Of operators
+        that are neither counted nor free, custom ones apart, and of products by type, the most
+        calls at any size. If a forward needs values it runs on noise and on a smooth image at
+        each size. What the network kept of an earlier forward stays what it was there.
+        Constants are those of the size with most, by storage, each once and
+        wholly. What is computed from constants counts as what meets input-derived data, though
+        never more than what it was computed from: masks and coordinates made of sizes next to
+        nothing. Integer buffers that are built alike count once. A tensor without dimensions
+        counts 1, and the running statistics of an affine batch normalisation nothing: its scale
+        and shift can hold them. A tensor that is filled with a number is a constant, whatever it
+        was made from. Numbers that are no tensors are ``scalars``, whichever operator takes them.
+
+        Products of two tensors that are summed elementwise (``contractions``) do the work of a
+        convolution: where they rival what is counted they are named as uncounted. So are results
+        of other elementwise operators on two tensors, and products by numbers of the code where
+        there are many, though only where they rival it by far.
+
+        ``recount`` is of the smaller of the smallest size and 64x64, smaller yet where that
+        costs much. What the forward with values ran counts with the others, constants too.
+
+        ``complete`` is false if the output does not derive from the input, if anything ran
+        that is neither counted nor free nor in ``operators.LIGHT``, or if the recount differs.
+
+    Raises:
+        ValueError: no size was given.
+        MeasurementError: an output is no tensor.
+        Exception: whatever building or a forward raises.
+    """
+    sizes = sorted(set(input_sizes), key=lambda size: (math.prod(size), size))
+    if not sizes:
+        raise ValueError("an audit needs at least one input size")
+    built = network if isinstance(network, nn.Module) else network().eval()
+
+    tables = _Tables(built)
+
+    def forwards(audited: nn.Module, _lr: Tensor, without_values: bool) -> list[_Forward]:
+        provenance = tables.provenance(audited)
+        shapes = [(1, channels, *size) for size in sizes]
+        if without_values:
+            images = (torch.empty(shape, device="meta") for shape in shapes)
+            return [_Forward(audited, image, provenance) for image in images]
+        real = {(1, channels, *size) for size in valued_sizes} | {shapes[0]}
+        found: list[_Forward] = []
+        for make in (noise, _smooth):
+            read: list[Any] = []
+            for shape in shapes:
+                if shape not in real and valued_sizes:
+                    found.append(_given(built, shape, read, make, tables))
+                    continue
+                with written_down() as written:
+                    found.append(_Forward(audited, make(shape), provenance))
+                if shape == shapes[0]:
+                    read = written.values
+                if readings is not None and make is noise:
+                    readings[shape[2], shape[3]] = written.values
+        return found
+
+    ran = by_shape_or_value(forwards, built, torch.empty(0))
+    counts = [forward.count for forward in ran]
+    by_values = len(counts) > len(sizes)
+    recount = None
+    if not by_values:
+        recount, again = _recount(built, tables, channels, counts[0])
+        ran += again
+    derived = all(forward.derived for forward in ran)
+    uncounted = _most(forward.uncounted for forward in ran)
+    opaque = _most(forward.opaque for forward in ran)
+    most = max(ran, key=lambda forward: _elements(forward.constants))
+    return Audit(
+        sizes=tuple(counts[: len(sizes)]),
+        smooth_sizes=tuple(counts[len(sizes) :]),
+        by_values=by_values,
+        recount=recount,
+        effective_constants=_elements(most.constants),
+        index_constants=_elements(most.indices),
+        regular_constants=sum(constant.regular for constant in most.constants),
+        scalars=max(forward.scalars.count for forward in ran),
+        constant_bytes=sum(each.elements * each.itemsize for each in most.constants),
+        product_dtypes=_most(forward.product_dtypes for forward in ran),
+        uncounted=uncounted,
+        opaque=opaque,
+        derived_output=derived,
+        complete=derived
+        and not opaque
+        and not unknown(uncounted)
+        and (recount is None or recount.agrees),
+    )
+
+
+def _given(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    read: Sequence[Any],
+    make: Callable[[tuple[int, ...]], Tensor],
+    tables: _Tables,
+) -> _Forward:
+    """A forward without values that is given those which a smaller one read, or one with values."""
+    with suppress(Exception), given_again(read):
+        made = on_meta(network)
+        image = torch.empty(shape, device="meta")
+        return _Forward(made, image, tables.provenance(made))
+    own = copied(network)
+    return _Forward(own, make(shape), tables.provenance(own))
+
+
+def _recount(
+    network: nn.Module, tables: _Tables, channels: int, least: SizedCount
+) -> tuple[Recount, list[_Forward]]:
+    """Count a small forward without values and with them, and what those with values ran.
+
+    Fresh copies: what a network computes once must not be missing from one of the counts.
+    """
+    without = _small_forward(network, channels, least)
+    size = without.count.input_size
+    again: list[_Forward] = []
+    valued: SizedCount | Absent
+    try:
+        own = copied(network)
+        provenance = tables.provenance(own)
+        again.append(_Forward(own, noise((1, channels, *size)), provenance))
+        valued = again[0].count
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"the forward raises {said}"
+        valued = Absent(kind="failed", reason=reason, failure="forward-error")
+    calls = tuple(each.conv_calls for each in (without, *again))
+    return Recount(without_values=without.count, with_values=valued, conv_calls=calls), again
+
+
+def _small_forward(network: nn.Module, channels: int, least: SizedCount) -> _Forward:
+    """Without values, at 64x64, at less where that costs much, at more where that fails."""
+    side = RECOUNTED_SIDE
+    excess = least.macs_per_pixel / RECOUNTED_COST
+    if excess > 1:
+        side = int(side / math.sqrt(excess)) // RECOUNTED_STEP * RECOUNTED_STEP
+        side = max(side, LEAST_RECOUNTED_SIDE)
+
+    def forward(longest: int) -> _Forward:
+        size = (min(each, longest) for each in least.input_size)
+        image = torch.empty((1, channels, *size), device="meta")
+        return _Forward(on_meta(network), image, Provenance(torch.empty(0)))
+
+    # Some networks ask for larger images.
+    largest = max(least.input_size)
+    while side < largest:
+        with suppress(Exception):
+            return forward(side)
+        side = RECOUNTED_SIDE if side < RECOUNTED_SIDE else 2 * side
+    return forward(largest)
+
+
+def noise(shape: tuple[int, ...]) -> Tensor:
+    """Seeded noise in 0..1, float32: what a forward sees that cannot do without values."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _smooth(shape: tuple[int, ...]) -> Tensor:
+    """What noise is not: slow waves around grey, as in the sky of a photograph."""
+    rows = torch.linspace(0, math.tau, shape[2]).sin()
+    columns = torch.linspace(0, math.tau, shape[3]).cos()
+    return (0.5 + 0.2 * (rows[:, None] + columns)).expand(shape).clone()
+
+
+class _Tables:
+    """What values of a network's tables say, and copies without values do not.
+
+    Tables are buffers and tensors among other attributes, such as attention masks.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        """Look for integer tables of the same values and for tables that follow a pattern."""
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        self._patterns: dict[str, int] = {}
+        for name, table in _tables(network).items():
+            if table.device.type != "cpu" or table.layout != torch.strided or not table.numel():
+                continue
+            if not table.is_floating_point() and not table.is_complex():
+                values = (table.dtype, table.shape, table.contiguous().numpy().tobytes())
+                groups.setdefault(values, []).append(name)
+            if table.numel() >= LEAST_ELEMENTS:
+                self._patterns[name] = numbers_needed(table)
+        self._alike = [names for names in groups.values() if len(names) > 1]
+
+    def provenance(self, audited: nn.Module) -> Provenance:
+        """Follow forwards of a copy of the network, knowing its tables."""
+        tables = _tables(audited)
+        found = ([tables[name] for name in names if name in tables] for names in self._alike)
+        return Provenance(
+            torch.empty(0),
+            [alike for alike in found if alike],
+            parameters=parameters(audited),
+            patterns=[(tables[name], n) for name, n in self._patterns.items() if name in tables],
+        )
+
+
+def _tables(network: nn.Module) -> dict[str, Tensor]:
+    return {**dict(named_buffers(network)), **dict(named_attributes(network))}
+
+
+def _elements(constants: Iterable[Constant]) -> int:
+    return sum(constant.elements for constant in constants)
+
+
+def _most(calls: Iterable[Counter[str]]) -> dict[str, int]:
+    most = Counter[str]()
+    for counted in calls:
+        most |= counted
+    return dict(sorted(most.items()))
+
+
+class _Forward:
+    """What one forward ran."""
+
+    def __init__(self, network: nn.Module, lr: Tensor, provenance: Provenance) -> None:
+        self._macs = 0
+        self.conv_calls = 0
+        self._elementwise = 0
+        self._contractions = Contractions(self._is_feature)
+        self._combined = Contractions(self._weighs, loosely=True)
+        self._provenance = provenance
+        self.product_dtypes: Counter[str] = Counter()
+        self.uncounted: Counter[str] = Counter()
+        self.opaque: Counter[str] = Counter()
+        provenance.restart(lr)
+        self.scalars = provenance.numbers
+        self._calls = _Calls(provenance.leave)
+        size = (lr.shape[2], lr.shape[3])
+        with eagerly(), torch.no_grad(), self._calls, ShapeMode(watch=self._watch):
+            output = network(lr)
+        if not isinstance(output, Tensor):
+            raise MeasurementError(
+                f"the output is a {type(output).__name__}, expected a tensor",
+                advice="Return the SR image alone.",
+            )
+        self.derived = provenance.derived(output)
+        self.count = SizedCount(input_size=size, macs=self._macs, elementwise=self._elementwise)
+        if self._contractions.macs > CONTRACTED_SHARE * self._macs:
+            self.uncounted |= self._contractions.calls
+        least = max(ELEMENTWISE_SHARE * self._macs, COMBINED_RESULTS * math.prod(size))
+        if self._combined.macs > least:
+            self.uncounted |= self._combined.calls
+        self.opaque += provenance.opaque
+        self.constants = provenance.met | provenance.met_as_indices
+        self.indices = provenance.met_as_indices - provenance.met
+
+    def _watch(
+        self, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        name = out_of_place(called)
+        out = result[0] if isinstance(result, tuple | list) and result else result
+        macs = macs_of(name, args, out) if isinstance(out, Tensor) else None
+        if macs is not None:
+            self._macs += macs
+            self.conv_calls += name in CONVOLUTIONS
+            dtype = self._calls.autocast or out.dtype
+            self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
+        elif is_opaque(called):
+            self.opaque[called] += 1
+        elif name not in FREE and name not in ELEMENTWISE and name not in MARKERS:
+            self.uncounted[called] += 1
+        for tensor in tensors_in(args):
+            if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+                # What the subclass makes of an operator runs out of sight.
+                self.opaque[f"{called} of {type(tensor).__name__}"] += 1
+        self._provenance.follow(called, args, kwargs, result)
+        if name in ELEMENTWISE and isinstance(out, Tensor):
+            self._elementwise += out.numel()
+        self._contractions.follow(name, args, out, kwargs)
+        self._combined.follow(name, args, out, kwargs)
+
+    def _is_feature(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and self._provenance.weighs(value)
+
+    def _weighs(self, value: Any) -> bool:
+        """Whether it is a feature or a weight: numbers are weights where there are many."""
+        if isinstance(value, int | float | complex) and not isinstance(value, bool):
+            return self.scalars.count > FORMULA_NUMBERS
+        return self._is_feature(value)
+
+
+class _Calls(TorchFunctionMode):
+    """Sees what the dispatcher does not: autocast, and pixels that leave torch.
+
+    Attributes:
+        autocast: type to which products are cast, or None.
+    """
+
+    _LEAVING: Final = {
+        Tensor.numpy: "Tensor.numpy",
+        Tensor.__array__: "Tensor.__array__",
+        Tensor.__dlpack__: "Tensor.__dlpack__",
+        Tensor.data_ptr: "Tensor.data_ptr",
+    }
+
+    def __init__(self, leave: Callable[[str, Any], None]) -> None:
+        """Set who is told of the way by which a tensor leaves torch."""
+        super().__init__()
+        self.autocast: torch.dtype | None = None
+        self._leave = leave
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Look at one call and pass it on."""
+        # The dispatcher has left autocast behind, and tensors on meta are not cast.
+        self.autocast = None
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                self.autocast = torch.get_autocast_dtype(device)
+        if func in self._LEAVING and isinstance(args[0], Tensor):
+            self._leave(self._LEAVING[func], args[0])
+        return func(*args, **(kwargs or {}))

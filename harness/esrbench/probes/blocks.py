@@ -1,0 +1,123 @@
+"""What each block of a network costs: one forward without pixel values, block by block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from esrbench.probes.counters.aten import Tally
+from esrbench.probes.counters.shapes import ShapeMode
+from esrbench.probes.provenance import tensors_in
+from esrbench.records import Block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+ROOT = "(network)"
+
+
+def measure_blocks(
+    network: nn.Module, *, input_shape: tuple[int, int, int, int], depth: int
+) -> tuple[Block, ...]:
+    """Cost of every module down to a depth, in the order in which they first run.
+
+    A module that runs several times is counted for all its runs, with its parameters once. What
+    a module calls is counted in it and in every module around it; functional operators between
+    modules are counted in the module whose forward calls them.
+
+    Args:
+        network: moved to ``meta`` and left there; pass a fresh one.
+        input_shape: (1, C, H, W) of its input.
+        depth: of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is no
+            level of its own.
+
+    Returns:
+        The network first, then its modules; MACs and activations by the ``aten`` counter.
+
+    Raises:
+        Exception: whatever the forward raises without pixel values.
+    """
+    trace = _Trace()
+    handles: list[Any] = []
+    names = {module: name for name, module in network.named_modules()}
+    modules = {name or ROOT: module for module, name in names.items()}
+    network.eval().to("meta")
+    try:
+        for module, name in names.items():
+            if _depth(name, modules) <= depth:
+                handles.append(module.register_forward_pre_hook(trace.entering(name or ROOT)))
+                handles.append(module.register_forward_hook(trace.leaving, always_call=True))
+        with torch.no_grad(), ShapeMode(watch=trace.add):
+            network(torch.empty(input_shape, device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(trace.block(name, modules[name]) for name in trace.tallies)
+
+
+def _depth(name: str, modules: Mapping[str, nn.Module]) -> int:
+    """Modules from the network down to this one; lists and dicts are never called, so free."""
+    parts = name.split(".") if name else []
+    paths = (".".join(parts[: end + 1]) for end in range(len(parts)))
+    return sum(not isinstance(modules[path], nn.ModuleList | nn.ModuleDict) for path in paths)
+
+
+class _Trace:
+    """Which modules are running, and what has run in each."""
+
+    def __init__(self) -> None:
+        self.tallies: dict[str, Tally] = {}
+        self.allocated: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._running: list[str] = []
+
+    def entering(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def enter(_module: nn.Module, _args: Any) -> None:
+            self._running.append(name)
+            self.tallies.setdefault(name, Tally())
+            self.allocated.setdefault(name, 0)
+
+        return enter
+
+    def leaving(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        name = self._running.pop()
+        for tensor in tensors_in((output,))[:1]:
+            self.shapes[name] = tuple(tensor.shape)
+
+    def add(self, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        fresh = _fresh_bytes((args, kwargs), result)
+        for name in set(self._running):
+            self.tallies[name].add(called, args, kwargs, result)
+            self.allocated[name] += fresh
+
+    def block(self, name: str, module: nn.Module) -> Block:
+        tally = self.tallies[name]
+        return Block(
+            name=name,
+            kind=type(module).__name__,
+            output_shape=self.shapes.get(name, ()),
+            params=sum(parameter.numel() for parameter in module.parameters()),
+            macs=tally.macs,
+            activations=tally.activations,
+            allocated_bytes=self.allocated[name],
+        )
+
+
+def _fresh_bytes(args: Sequence[Any], result: Any) -> int:
+    """Bytes of the results, views of arguments and what was written in place left out."""
+    seen = {_storage(tensor) for tensor in tensors_in(args)}
+    fresh = 0
+    for tensor in tensors_in((result,)):
+        if _storage(tensor) not in seen:
+            seen.add(_storage(tensor))
+            fresh += tensor.numel() * tensor.element_size()
+    return fresh
+
+
+def _storage(tensor: Tensor) -> int:
+    """Identity of its storage."""
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - private to torch

@@ -1,0 +1,427 @@
+"""Size of a network and the cost of one forward, by several counters kept apart."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+
+from esrbench.entries.structure import buffers, copied, elements, parameters
+from esrbench.errors import MeasurementError
+from esrbench.probes.audit import measure_audit, noise
+from esrbench.probes.counters import COUNTERS
+from esrbench.probes.counters.operators import is_opaque, multiplies, out_of_place
+from esrbench.probes.counters.shapes import watching, with_values
+from esrbench.probes.eager import eagerly
+from esrbench.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
+from esrbench.probes.notices import (
+    COMPARED_SIDE,
+    PRECISION,
+    counted_otherwise,
+    found_otherwise,
+    listed,
+    notices_of,
+)
+from esrbench.records import Absent, Complexity, CounterResult, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
+
+    from esrbench.protocol import CounterName
+    from esrbench.records import Audit, PredictedMemory
+
+SPREAD_LIMIT: Final = 0.02
+"""Counters that differ by more than this share of the smallest are worth a notice."""
+
+_ADVICE: Final = (
+    "Run one forward on the CPU at this input size; the counter needs one that ends well."
+)
+
+_COUNTER_ADVICE: Final = (
+    "The forward ends well without the counter, so this is the counter's limit: quote another's "
+    "figure, or count a version of the network in plain operators."
+)
+
+_COMPILER: Final = re.compile(
+    r"dynamo-optimized|torch\.compile|HigherOrderOperator|takes functions|FlexAttention|"
+    r"Unsupported value kind"
+)
+"""How torch and its tracer speak of functions that run compiled."""
+
+
+@eagerly()
+def measure_complexity(
+    network: nn.Module | Callable[[], nn.Module],
+    *,
+    input_size: tuple[int, int],
+    channels: int = 3,
+    counters: Sequence[CounterName],
+    memory_input: tuple[int, int] | None = None,
+    audit_seed: int | None = None,
+    precision: str = PRECISION,
+) -> Complexity:
+    """Measure parameters, count and audit a forward of a batch of 1, predict its GPU memory.
+
+    Args:
+        network: the network, or what makes it, which is called once. Only copies are counted,
+            one for each counter, on the CPU and in eval mode; ``structure.copied`` makes them
+            without the network's own code, so that each has its classes, hooks and attributes.
+        input_size: height and width of the network's input in pixels.
+        channels: of the network's input.
+        counters: which counters to ask.
+        memory_input: height and width of the input whose GPU memory is predicted, which is also
+            the largest that is audited; None to leave that out.
+        audit_seed: of the audited size that is drawn; None to take one that nobody can know
+            before. It is recorded.
+        precision: of the class in which the network runs; products of its type are no surprise.
+
+    Returns:
+        Elements and bytes of all distinct parameters and buffers, and a result for each
+        counter. A complex number counts as two. What could not be counted, audited or
+        predicted is ``Absent`` with what was raised; the rest is unaffected. The audit is of
+        ``audited_sizes`` and of ``drawn_size``, ahead of the counters. Where its recount with
+        pixel values differs, nothing that was found without values stands: all counters and the
+        memory are absent; where the ``aten`` counter differs from the audit at the same size,
+        by whose rule both count, the audit is too. Notices: those of ``notices.notices_of``,
+        ``counted-otherwise`` for the latter too, ``counter-spread`` (figures more than 2 %
+        apart), ``uncounted-macs`` (a counter passed over convolutions or matrix products) and
+        ``opaque-operator`` (custom operators whose cost is unknown).
+
+    Raises:
+        MeasurementError: the network cannot be built, or its parameters have no size yet.
+    """
+    source = _built(network)
+    seed = secrets.randbits(32) if audit_seed is None else audit_seed
+    sizes = audited_sizes(input_size, memory_input)
+    drawn = drawn_size(sizes, seed)
+    readings: dict[tuple[int, int], list[Any]] = {}
+    audit = _audited(source, sizes, drawn, channels, readings)
+    pixels = noise((1, channels, *input_size))
+    parts = parameters(source)
+    state = [*parts, *buffers(source)]
+    needs_values = not isinstance(audit, Absent) and audit.by_values
+    given = with_values(source, pixels.shape, readings.get(input_size, []))
+    with given if needs_values else nullcontext():
+        counts = {name: _counted(name, source, pixels) for name in counters}
+        memory = _predicted_memory(source, memory_input, channels)
+    results = _told_apart(source, pixels, {name: count.result for name, count in counts.items()})
+    params = sum(map(elements, parts))
+    found = [] if isinstance(audit, Absent) else list(notices_of(audit, params, precision))
+    told = {notice.code for notice in found}
+    counted = [each for each in results.values() if isinstance(each, CounterResult)]
+    notices = [each for each in _notices(counted) if each.code not in told] + found
+    differs = None if isinstance(audit, Absent) else _recounted_otherwise(audit)
+    complexity = Complexity(
+        params=params,
+        trainable_params=sum(elements(each) for each in parts if each.requires_grad),
+        weight_params=sum(elements(each) for each in parts if each.ndim > 1),
+        buffer_elements=sum(map(elements, buffers(source))),
+        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
+        counters=results,
+        audit=audit,
+        audit_seed=seed if drawn else None,
+        predicted_memory=memory,
+        notices=tuple(notices),
+    )
+    if differs is not None:
+        return voided(complexity, differs)
+    differs = _audited_otherwise(audit, results.get("aten")) or _ran_otherwise(counts)
+    return complexity if differs is None else found_to_differ(complexity, differs)
+
+
+def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
+    """A count of which no figure but the sizes stands, with the notice that says why.
+
+    Args:
+        complexity: what was counted.
+        differs: what differs, in words.
+    """
+    notices = (*complexity.notices, counted_otherwise(differs))
+    audit = complexity.audit if isinstance(complexity.audit, Absent) else _void(differs)
+    return voided(complexity, differs).model_copy(update={"notices": notices, "audit": audit})
+
+
+def voided(complexity: Complexity, differs: str) -> Complexity:
+    """A count whose counters and predicted memory are absent because of what differs."""
+    return complexity.model_copy(
+        update={
+            "counters": {
+                name: result if isinstance(result, Absent) else _void(differs)
+                for name, result in complexity.counters.items()
+            },
+            "predicted_memory": complexity.predicted_memory
+            if isinstance(complexity.predicted_memory, Absent)
+            else _void(differs),
+        }
+    )
+
+
+def _recounted_otherwise(audit: Audit) -> str | None:
+    """What a recount with pixel values found, where it differs."""
+    if audit.recount is None or audit.recount.agrees:
+        return None
+    return found_otherwise(audit.recount)
+
+
+def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | None) -> str | None:
+    """What the audit and the counter of the same rule found at one size, where they differ.
+
+    A few percent are what a network computes once and keeps.
+    """
+    if isinstance(audit, Absent) or not isinstance(aten, CounterResult):
+        return None
+    for count in audit.sizes:
+        if count.input_size == aten.input_shape[2:]:
+            smaller, larger = sorted((count.macs, aten.macs))
+            if larger - smaller > SPREAD_LIMIT * smaller:
+                return (
+                    f"{count.macs:,} multiply-accumulates by the audit and {aten.macs:,} by the "
+                    f"aten counter at {_size(count.input_size)}"
+                )
+    return None
+
+
+def _ran_otherwise(counts: Mapping[CounterName, _Count]) -> str | None:
+    """What forwards under different counters ran, where that is not the same.
+
+    A counter's own rule may leave out much; what its forward multiplies and accumulates by the
+    ``aten`` rule is the same for all, unless the network looks who is counting.
+    """
+    ran = {name: count.ran for name, count in counts.items() if count.ran is not None}
+    if not ran or max(ran.values()) - min(ran.values()) <= SPREAD_LIMIT * min(ran.values()):
+        return None
+    figures = ", ".join(f"{macs:,} under {name}" for name, macs in ran.items())
+    return f"its forward runs other multiply-accumulates for each counter: {figures}"
+
+
+def _void(differs: str) -> Absent:
+    return Absent(
+        kind="unavailable",
+        reason=f"two counts of the same forward differ: {differs}",
+        advice="See the notices of the entry; a network must do the same whoever looks.",
+    )
+
+
+def audited_sizes(
+    input_size: tuple[int, int], memory_input: tuple[int, int] | None
+) -> tuple[tuple[int, int], ...]:
+    """Sizes at which a network is audited, one that is drawn apart: the counted one and others.
+
+    Those are the size of the memory and two thirds of its height, which at 510x510 is the usual
+    image of DIV2K (339x510); without it a smaller one that is not square (128x192). Sizes where
+    borders would outweigh the rest are left out.
+    """
+    if memory_input is None:
+        others = [(input_size[0] // 2, input_size[1] * 3 // 4)]
+    else:
+        others = [(memory_input[0] * USUAL_SIDE // LARGEST_SIDE, memory_input[1])]
+    compared = [size for size in others if min(size) >= COMPARED_SIDE]
+    return (input_size, *compared, *([memory_input] if memory_input else []))
+
+
+def drawn_size(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int] | None:
+    """A size that a network cannot expect, so that nothing can be made for the audit alone.
+
+    Args:
+        sizes: those audited anyway.
+        seed: of the draw.
+
+    Returns:
+        Height and width up to the longest side of those, multiples of what their sides are
+        multiples of, as some networks ask for; or None where all are too small to compare.
+    """
+    sides = [side for size in sizes for side in size]
+    step = math.gcd(*sides)
+    candidates = range(-(-COMPARED_SIDE // step) * step, max(sides) + 1, step)
+    if min(map(min, sizes)) < COMPARED_SIDE:
+        return None
+    random = Random(seed)  # noqa: S311 - a draw that can be repeated
+    drawn = (random.choice(candidates), random.choice(candidates))
+    return None if drawn in sizes else drawn
+
+
+def _built(network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """A copy of the network on the CPU, in eval mode."""
+    if not isinstance(network, nn.Module):
+        try:
+            network = network()
+        except Exception as error:
+            raise MeasurementError(
+                f"the network could not be built: {_in_words(error)}",
+                advice="Build it once in a Python session to see where it fails.",
+            ) from error
+        if not isinstance(network, nn.Module):
+            raise MeasurementError(
+                f"the network is a {type(network).__name__}, expected a torch.nn.Module"
+            )
+    if any(nn.parameter.is_lazy(each) for each in (*parameters(network), *buffers(network))):
+        raise MeasurementError(
+            "the network has lazy parameters, which have no size before its first forward",
+            advice="Declare the sizes of its layers.",
+        )
+    return copied(network, on_cpu).eval()
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    """A parameter or buffer as it is counted: on the CPU, its own memory."""
+    return tensor.detach().to("cpu", copy=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What a counter found.
+
+    Attributes:
+        result: by its rule.
+        ran: multiply-accumulates of its forward by the ``aten`` rule; None where nobody watched.
+    """
+
+    result: CounterResult | Absent
+    ran: int | None
+
+
+def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> _Count:
+    try:
+        with watching() as ran:
+            result = COUNTERS[name].count(network, pixels)
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        absent = Absent(
+            kind="failed",
+            reason=f"{name} could not count this network: {_in_words(error)}",
+            advice=_ADVICE,
+            failure="forward-error",
+        )
+        return _Count(absent, None)
+    return _Count(result, ran.macs if ran.seen else None)
+
+
+def _told_apart(
+    network: nn.Module, pixels: Tensor, results: dict[CounterName, CounterResult | Absent]
+) -> dict[CounterName, CounterResult | Absent]:
+    """The results, failures of counters told from those of the forward, which ends well alone."""
+    failed = {name for name, result in results.items() if isinstance(result, Absent)}
+    if not failed:
+        return results
+    if len(failed) == len(results):
+        if "torch._dynamo" in sys.modules:
+            # Under a counter torch compiles nothing, and remembers that.
+            sys.modules["torch._dynamo"].reset()
+        try:
+            with torch.no_grad():
+                copied(network)(pixels.clone())
+        except Exception:  # noqa: BLE001 - a stranger's forward may raise anything
+            return results
+    return {
+        name: result.model_copy(
+            update={"kind": "unavailable", "failure": None, "advice": _COUNTER_ADVICE}
+        )
+        if isinstance(result, Absent)
+        else result
+        for name, result in results.items()
+    }
+
+
+def _audited(
+    network: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    drawn: tuple[int, int] | None,
+    channels: int,
+    readings: dict[tuple[int, int], list[Any]],
+) -> Audit | Absent:
+    # Real forwards are what costs: a size that nobody can expect stands for the others.
+    valued = sizes[:1] if drawn is None else (sizes[0], drawn)
+    sizes = (*sizes, *([drawn] if drawn else []))
+    try:
+        return measure_audit(
+            network,
+            input_sizes=sizes,
+            channels=channels,
+            valued_sizes=valued if drawn else (),
+            readings=readings,
+        )
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="failed",
+            reason=f"the network could not be audited: {_in_words(error)}",
+            advice=f"Run one forward on the CPU at each of {', '.join(map(_size, sizes))}.",
+            failure="forward-error",
+        )
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _predicted_memory(
+    network: nn.Module, size: tuple[int, int] | None, channels: int
+) -> PredictedMemory | Absent:
+    if size is None:
+        return Absent(kind="skipped", reason="not asked for")
+    try:
+        return predict_memory(network, input_size=size, channels=channels)
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="failed",
+            reason=f"its tensors could not be followed without values: {_in_words(error)}",
+            advice="Measure it on a GPU: control flow that looks at pixels cannot be predicted.",
+            failure="forward-error",
+        )
+
+
+def _in_words(error: Exception) -> str:
+    if "torch._dynamo" in type(error).__module__ or _COMPILER.search(str(error)):
+        return (
+            "it calls torch.cond, flex attention or another function that torch compiles, which "
+            "the counter cannot look into"
+        )
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
+    figures = {result.counter: result.macs for result in results}
+    if figures:
+        smallest, largest = min(figures.values()), max(figures.values())
+        if largest - smallest > SPREAD_LIMIT * smallest:
+            spread = f"{(largest - smallest) / smallest:.1%}" if smallest else "beyond measure"
+            told = ", ".join(f"{counter} {macs:,}" for counter, macs in figures.items())
+            yield Notice(
+                code="counter-spread",
+                message=f"the counters differ by {spread}: {told}",
+                advice="Quote a figure with its counter; see what each leaves uncounted.",
+            )
+    for result in results:
+        missed = {
+            operator: calls
+            for operator, calls in result.uncounted.items()
+            if multiplies(out_of_place(operator))
+        }
+        if missed:
+            yield Notice(
+                code="uncounted-macs",
+                message=f"{result.counter} passed over {listed(missed)}, which multiply "
+                "and accumulate",
+                advice="Its figure is below what ran; compare it with the aten counter's.",
+            )
+    opaque = {
+        operator: calls
+        for result in results
+        for operator, calls in result.uncounted.items()
+        if is_opaque(operator)
+    }
+    if opaque:
+        yield Notice(
+            code="opaque-operator",
+            message=f"custom operators ran and count 0: {listed(opaque)}",
+            advice="Count a version of the network that uses torch's own operators.",
+        )

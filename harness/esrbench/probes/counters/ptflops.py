@@ -1,0 +1,237 @@
+"""ptflops, the counter that most papers quote, by its ``pytorch`` backend.
+
+ptflops replaces functions of torch while it counts. It leaves them replaced when the forward
+raises in an unforeseen place, answers ``(None, None)`` instead of an error, prints, and counts
+the replaced functions that torch's meta kernels call themselves. All of that is undone here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from esrbench.probes.counters.operators import FREE, out_of_place
+from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value
+from esrbench.records import CounterResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch.utils.hooks import RemovableHandle
+
+CONVENTION: Final = (
+    "ptflops, backend pytorch: 1 multiply-accumulate of a convolution, Linear or matrix "
+    "product = 1, transposed convolutions at their input positions; + 1 an element for bias, "
+    "activations, pooling (input), interpolation, softmax, torch.add and torch.mul; "
+    "normalisations 1 or 2; nn.ReLU and other modules that call a counted function count "
+    "twice; the operators + * @, functional convolutions, F.linear and fused attention are 0"
+)
+
+
+def count(network: nn.Module, lr: Tensor) -> CounterResult:
+    """Count one forward by ptflops; not to be run beside other threads that use torch.
+
+    Args:
+        network: in eval mode, on CPU.
+        lr: (1, 3, H, W) float32, on CPU.
+
+    Returns:
+        ptflops' figure; it has no notion of activations or of calls. ``uncounted`` names the
+        operators that ran outside every module and function that it counts, views and copies
+        left out.
+
+    Raises:
+        RuntimeError: ptflops gave no figure, for reasons outside the forward.
+        Exception: whatever the forward raises. torch's functions are whole again either way.
+    """
+    return by_shape_or_value(_count, network, lr)
+
+
+def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResult:
+    from ptflops import get_model_complexity_info
+
+    functions = _TorchFunctions()
+    tally = _Tally(functions)
+    watched = _Watched(network, tally)
+    around_kernel = functions.originals if without_values else contextlib.nullcontext
+    printed = io.StringIO()
+    try:
+        with (
+            torch.no_grad(),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            ShapeMode(watch=tally.watch, around_kernel=around_kernel),
+        ):
+            macs, _ = get_model_complexity_info(
+                watched,
+                tuple(lr.shape[1:]),
+                print_per_layer_stat=False,
+                as_strings=False,
+                input_constructor=lambda _size: lr,
+                backend="pytorch",
+            )
+    finally:
+        functions.restore()
+    if watched.error is not None:
+        raise watched.error
+    if macs is None:
+        said = printed.getvalue().strip() or "nothing"
+        raise RuntimeError(f"ptflops gave no figure; it said: {said}")
+    return CounterResult(
+        counter="ptflops",
+        version=metadata.version("ptflops"),
+        convention=CONVENTION,
+        input_shape=tuple(lr.shape),
+        macs=int(macs),
+        uncounted=dict(tally.uncounted),
+    )
+
+
+class _Watched(nn.Module):
+    """A network that remembers what its forward raised, which ptflops only prints."""
+
+    def __init__(self, network: nn.Module, tally: _Tally) -> None:
+        super().__init__()
+        self.network = network
+        self.tally = tally
+        self.error: Exception | None = None
+
+    def forward(self, lr: Tensor) -> Any:
+        """Run the network, which ptflops has hooked by now, and the functions it replaced."""
+        try:
+            with self.tally.marking(self.network):
+                return self.network(lr)
+        except Exception as error:
+            self.error = error
+            raise
+
+
+class _Tally:
+    """Operators that run outside of everything that ptflops counts.
+
+    ptflops counts calls: those of modules whose exact type is in its table, by a hook, and
+    those of functions of torch that it has replaced. An operator inside one is paid for.
+    """
+
+    def __init__(self, functions: _TorchFunctions) -> None:
+        self.uncounted: Counter[str] = Counter()
+        self._functions = functions
+        self._counted_calls = 0
+
+    def watch(
+        self, called: str, _args: tuple[Any, ...], _kwargs: dict[str, Any], _result: Any
+    ) -> None:
+        """Note an operator that ptflops misses."""
+        if not self._counted_calls and out_of_place(called) not in FREE:
+            self.uncounted[called] += 1
+
+    @contextlib.contextmanager
+    def marking(self, network: nn.Module) -> Iterator[None]:
+        """Tell the calls that ptflops counts, which must have set up its hooks before."""
+        replaced = self._functions.replaced()
+        handles: list[RemovableHandle] = []
+        try:
+            for place, name, function in replaced:
+                setattr(place, name, self._marked(function))
+            for module in set(_counted_modules(network)):
+                # Next to the module's own forward: other hooks are not what ptflops counts.
+                handles.append(module.register_forward_pre_hook(self._enter))
+                handles.append(
+                    module.register_forward_hook(self._leave, prepend=True, always_call=True)
+                )
+            with self._functions.standing():
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            # ptflops reads the original functions off its own.
+            for place, name, function in replaced:
+                setattr(place, name, function)
+
+    def _marked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            self._enter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._leave()
+
+        return marked
+
+    def _enter(self, *_call: Any) -> None:
+        self._counted_calls += 1
+
+    def _leave(self, *_call: Any) -> None:
+        self._counted_calls -= 1
+
+
+def _counted_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules whose counts ptflops adds up: hooked ones, and none inside of those."""
+    if hasattr(module, "__flops_handle__"):
+        yield module
+    else:
+        for child in module.children():
+            yield from _counted_modules(child)
+
+
+class _TorchFunctions:
+    """The functions of torch as they were before ptflops replaced some of them."""
+
+    _PLACES: Final = (functional, torch, Tensor)
+
+    def __init__(self) -> None:
+        self._before = [dict(vars(place)) for place in self._PLACES]
+        self._standing: list[tuple[Any, str, Any]] | None = None
+
+    def replaced(self) -> list[tuple[Any, str, Any]]:
+        """Place, name and present value of each function that is not what it was."""
+        return [
+            (place, name, current)
+            for place, before in zip(self._PLACES, self._before, strict=True)
+            for name, current in vars(place).items()
+            if current is not before.get(name, current)
+            # Those that were only inherited are new here.
+            or (place is Tensor and name not in before and hasattr(Tensor.__base__, name))
+        ]
+
+    def restore(self) -> None:
+        """Put every function back, and remove those that were only inherited."""
+        self._restore(self.replaced())
+
+    def _restore(self, replaced: list[tuple[Any, str, Any]]) -> None:
+        before = dict(zip(self._PLACES, self._before, strict=True))
+        for place, name, _ in replaced:
+            if name in before[place]:
+                setattr(place, name, before[place][name])
+            else:
+                delattr(place, name)
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """Declare that no further function is replaced in this block: looking is what costs."""
+        self._standing = self.replaced()
+        try:
+            yield
+        finally:
+            self._standing = None
+
+    @contextlib.contextmanager
+    def originals(self) -> Iterator[None]:
+        """Put the original functions back for a while.
+
+        Meta kernels written in Python call them, and those calls are not the network's.
+        """
+        replaced = self.replaced() if self._standing is None else self._standing
+        self._restore(replaced)
+        try:
+            yield
+        finally:
+            for place, name, function in replaced:
+                setattr(place, name, function)

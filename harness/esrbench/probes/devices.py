@@ -1,0 +1,362 @@
+"""The device a network runs on: clock, allocator, CPUs and arithmetic; CPU and CUDA twins.
+
+Tests of ``CudaDevice`` are marked ``cuda``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+
+from esrbench.environment import cpus_available
+from esrbench.errors import MeasurementError
+from esrbench.probes.precision import PolicyGuard, apply_policy, start_pool
+from esrbench.records import Absent, ImageMemory, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+
+    from torch import nn
+
+    from esrbench.protocol import ForwardPolicy
+    from esrbench.records.timing import ClockName
+
+T = TypeVar("T")
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+TASKS_FOLDER = Path("/proc/self/task")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Device memory of one forward, in bytes as the caching allocator counts them.
+
+    Attributes:
+        peak_bytes: highest allocated total within it.
+        reserved_bytes: highest total that the allocator held meanwhile.
+    """
+
+    peak_bytes: int
+    reserved_bytes: int
+
+
+class Clock(Protocol):
+    """What times a call."""
+
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a call to its end; its result and seconds."""
+
+
+class ComputeDevice(Clock, Protocol):
+    """What the probes need of a device. Timing and memory are passes of their own."""
+
+    @property
+    def clock(self) -> ClockName:
+        """What times a forward."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors go."""
+
+    @property
+    def accelerator(self) -> str | None:
+        """Name of the GPU, or None."""
+
+    @property
+    def gpu_uuid(self) -> str | None:
+        """The GPU's UUID as PyTorch gives it, or None."""
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Logical CPUs this process is confined to, as many as threads; empty where it cannot."""
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that compute on it, beside PyTorch's own."""
+
+    def guard(self, network: nn.Module) -> PolicyGuard:
+        """Undo what loading a network changed of threads and flags, and watch them from now on."""
+
+    def begin_memory_pass(self) -> None:
+        """What is allocated now is the weights; the pass's peak starts from it."""
+
+    def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
+        """Run a forward to its end; its result and memory, None where there is no such memory.
+
+        What is alive before it, such as its input, is in the peak: another output must not be.
+        """
+
+    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
+        """What the pass took whose images are given; nothing else may have run since it began."""
+
+
+class HostClock:
+    """The monotonic clock of the host."""
+
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a call to its end, without garbage collection; its result and seconds."""
+        with no_garbage_collection():
+            start = time.perf_counter_ns()
+            result = forward()
+            elapsed = time.perf_counter_ns() - start
+        return result, elapsed / 1e9
+
+
+class CpuDevice(HostClock):
+    """Forwards on CPU, timed by the monotonic clock.
+
+    Raises:
+        MeasurementError: more threads than CPUs, or a policy for GPUs.
+    """
+
+    clock: ClockName = "monotonic"
+    accelerator: str | None = None
+    gpu_uuid: str | None = None
+    libraries: dict[str, str] = {}
+
+    def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
+        self.device = torch.device("cpu")
+        self.policy = policy
+        apply_policy(policy, self.device)
+        self.threads, self.cpus = pin_threads(threads)
+        start_pool()
+
+    def guard(self, network: nn.Module) -> PolicyGuard:
+        """Pin the threads and set the flags anew, and watch them from now on."""
+        hold_threads(self.threads, self.cpus)
+        return PolicyGuard(network, self.policy)
+
+    def begin_memory_pass(self) -> None:
+        """Nothing to begin."""
+
+    def measure_memory(self, forward: Callable[[], T]) -> tuple[T, None]:
+        """Run a forward; its result."""
+        return forward(), None
+
+    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Absent:  # noqa: ARG002 - none has any
+        """Absent: the challenge's metric is GPU memory."""
+        return Absent(
+            kind="unavailable",
+            reason="GPU memory is not measured on CPU",
+            advice="Run with --device cuda on a machine with an NVIDIA GPU.",
+        )
+
+
+class CudaDevice:
+    """Forwards on the current CUDA device, timed by events on its current stream.
+
+    Work that a network leaves on other streams may outlast the second event; it is in the time
+    of delivery, which waits for the whole device.
+
+    Raises:
+        MeasurementError: this PyTorch build or machine has no CUDA device, it cannot do what
+            the policy asks for, or more threads than CPUs.
+    """
+
+    clock: ClockName = "cuda-event"
+
+    def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
+        if not torch.cuda.is_available():
+            raise MeasurementError(
+                "no CUDA device is available to PyTorch",
+                advice="Install a CUDA build of the pinned torch version, or use --device cpu.",
+            )
+        self.device = torch.device("cuda", torch.cuda.current_device())
+        self.accelerator: str | None = torch.cuda.get_device_name(self.device)
+        self.gpu_uuid: str | None = str(torch.cuda.get_device_properties(self.device).uuid)
+        self.libraries = {
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
+        self.policy = policy
+        apply_policy(policy, self.device)
+        self.threads, self.cpus = pin_threads(threads)
+        start_pool()
+        self._weights_bytes = 0
+        self._pass_peak_bytes = 0
+
+    def guard(self, network: nn.Module) -> PolicyGuard:
+        """Pin the threads and set the flags anew, and watch them from now on."""
+        hold_threads(self.threads, self.cpus)
+        return PolicyGuard(network, self.policy)
+
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a forward to its end, the device idle before; its result and event seconds."""
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(self.device)
+        with no_garbage_collection():
+            start.record()
+            result = forward()
+            end.record()
+            torch.cuda.synchronize(self.device)
+        return result, start.elapsed_time(end) / 1e3
+
+    def begin_memory_pass(self) -> None:
+        """Empty the allocator's cache, note the weights and forget earlier peaks."""
+        gc.collect()
+        torch.cuda.synchronize(self.device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self._weights_bytes = torch.cuda.memory_allocated(self.device)
+        self._pass_peak_bytes = self._weights_bytes
+
+    def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse]:
+        """Run a forward between a reset and a reading of the allocator's peaks.
+
+        The peak before the reset is kept for the pass: what lies between two forwards, such as
+        conversions of pixels, is in the challenge's number.
+        """
+        self._keep_pass_peak()
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        result = forward()
+        torch.cuda.synchronize(self.device)
+        use = MemoryUse(
+            peak_bytes=torch.cuda.max_memory_allocated(self.device),
+            reserved_bytes=torch.cuda.max_memory_reserved(self.device),
+        )
+        self._keep_pass_peak()
+        return result, use
+
+    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
+        """Weights, images and the highest peak since the pass began."""
+        self._keep_pass_peak()
+        if not images:
+            return Absent(kind="skipped", reason="no image was upscaled")
+        return Memory(
+            weights_bytes=self._weights_bytes,
+            images=tuple(images),
+            pass_peak_bytes=self._pass_peak_bytes,
+        )
+
+    def _keep_pass_peak(self) -> None:
+        peak = torch.cuda.max_memory_allocated(self.device)
+        self._pass_peak_bytes = max(self._pass_peak_bytes, peak)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keep Python's cyclic garbage collector out of what is timed."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def core_of(cpu: int, folder: Path = CPU_FOLDER) -> Hashable:
+    """What is equal for the logical CPUs of one physical core, as Linux tells it.
+
+    Args:
+        cpu: number of the logical CPU.
+        folder: where the kernel describes CPUs.
+
+    Returns:
+        Package and core numbers; the CPU's own number where the kernel does not tell.
+    """
+    topology = folder / f"cpu{cpu}" / "topology"
+    try:
+        return tuple(
+            (topology / name).read_text().strip() for name in ("physical_package_id", "core_id")
+        )
+    except OSError:
+        return cpu
+
+
+def choose_cpus(
+    available: Collection[int], threads: int, core: Callable[[int], Hashable] = core_of
+) -> tuple[int, ...]:
+    """Logical CPUs for as many threads: each on a core of its own as long as there are cores.
+
+    Args:
+        available: numbers of the CPUs that may be used, at least ``threads``.
+        threads: how many are wanted.
+        core: what is equal for CPUs of one physical core.
+
+    Returns:
+        Numbers in ascending order; of several equal choices that of the lowest numbers.
+    """
+    seen: dict[Hashable, int] = {}
+    ranked: list[tuple[int, int]] = []
+    for cpu in sorted(available):
+        sibling = seen.get(core(cpu), 0)
+        seen[core(cpu)] = sibling + 1
+        ranked.append((sibling, cpu))
+    return tuple(sorted(cpu for _, cpu in sorted(ranked)[:threads]))
+
+
+def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
+    """Give this process as many CPUs as threads, and PyTorch as many threads.
+
+    Call it before the first parallel operator: threads inherit the CPUs of the one that starts
+    them. Threads that are there already are moved.
+
+    Args:
+        threads: of forwards; None for every CPU available.
+
+    Returns:
+        Threads and the CPUs' numbers, ascending; no CPUs where the system cannot pin.
+
+    Raises:
+        MeasurementError: more threads than CPUs: two on one CPU would wait for each other.
+    """
+    count = cpus_available()
+    wanted = threads or count
+    if wanted > count:
+        raise MeasurementError(
+            f"{wanted} threads were asked for, but this process may use {count} CPUs",
+            advice=f"Use --threads {count} or fewer, or give the process more CPUs.",
+        )
+    cpus: tuple[int, ...] = ()
+    if hasattr(os, "sched_setaffinity"):
+        cpus = choose_cpus(os.sched_getaffinity(0), wanted)
+    hold_threads(wanted, cpus)
+    return wanted, cpus
+
+
+def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
+    """Pin every thread of this process to the CPUs and set PyTorch's number of threads."""
+    if cpus:
+        listed = TASKS_FOLDER.iterdir() if TASKS_FOLDER.is_dir() else ()
+        tasks = [int(task.name) for task in listed] or [0]
+        for task in tasks:
+            try:
+                os.sched_setaffinity(task, cpus)
+            except ProcessLookupError:  # it ended meanwhile
+                continue
+            except PermissionError:
+                # A sandbox that cannot tell other threads from other processes. Those that are
+                # there already belong to libraries; PyTorch's inherit the CPUs of this one.
+                os.sched_setaffinity(0, cpus)
+    torch.set_num_threads(threads)
+
+
+DEVICES: dict[str, Callable[[int | None, ForwardPolicy], ComputeDevice]] = {
+    "cpu": CpuDevice,
+    "cuda": CudaDevice,
+}
+
+
+def open_device(name: str, *, threads: int | None, policy: ForwardPolicy) -> ComputeDevice:
+    """Prepare this process for measuring on a device, for good.
+
+    Args:
+        name: of ``DEVICES``.
+        threads: CPU threads of forwards, each with a CPU of its own; None for every CPU that
+            the process may use.
+        policy: arithmetic of every forward.
+
+    Raises:
+        MeasurementError: the device is not there, or cannot do what is asked for.
+    """
+    return DEVICES[name](threads, policy)

@@ -1,0 +1,194 @@
+"""What an audit found, in words: typed notices for a reader of the counts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from esrbench.probes.counters.operators import LIGHT, out_of_place
+from esrbench.records import Absent, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from esrbench.records import Audit, Recount, SizedCount
+
+SIZE_LIMIT: Final = 0.02
+"""Multiply-accumulates of a pixel may differ between sizes by this share of the smallest.
+
+Strides that do not divide the size cost up to 0.1 %, padding to a multiple of a window 0.8 %
+(510 to 512), the attention of an honest challenge entry 1.8 %.
+"""
+
+COMPARED_SIDE: Final = 64
+"""Sizes with a shorter side are not compared: there the borders outweigh the rest."""
+
+HIDDEN_SHARE: Final = 0.01
+HIDDEN_ELEMENTS: Final = 1000
+"""Constants may exceed parameters by this share, and by this many elements whatever the share:
+colour means, index tables, weights of an interpolation."""
+
+INDEX_SHARE: Final = 0.1
+"""Index tables up to this share of the parameters are no hidden weights: a window attention
+without them would compute them from the window's size."""
+
+ELEMENTWISE_SHARE: Final = 0.25
+ELEMENTWISE_RESULTS: Final = 1000
+"""Elementwise work rivals multiply-accumulates from this share on, above so many an input pixel.
+
+Registered networks have up to 2.6 %, and bicubic interpolation 725 a pixel.
+"""
+
+PRECISION: Final = "fp32"
+"""Class of the input of every audit."""
+
+PRODUCT_TYPES: Final = {
+    "fp32": frozenset({"float32"}),
+    "tf32": frozenset({"float32"}),
+    "fp16": frozenset({"float32", "float16"}),
+    "bf16": frozenset({"float32", "bfloat16"}),
+}
+"""Types of products in each class of precision; audits start with float32 in each."""
+
+
+def unknown(uncounted: Mapping[str, int]) -> dict[str, int]:
+    """Operators among uncounted ones that may cost anything, with their numbers of calls."""
+    return {name: calls for name, calls in uncounted.items() if out_of_place(name) not in LIGHT}
+
+
+def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterator[Notice]:
+    """What an audit found that a reader of the counts should know.
+
+    Args:
+        audit: of a network.
+        params: elements of its parameters.
+        precision: class in which it runs.
+
+    Yields:
+        ``counted-otherwise``, ``size-dependent-cost``, ``content-dependent``,
+        ``elementwise-work``, ``hidden-constants``, ``hidden-work``, ``mixed-precision``,
+        ``uncounted-operator`` and ``opaque-operator``, each at most once.
+    """
+    recount = audit.recount
+    if recount is not None and not recount.agrees:
+        yield counted_otherwise(found_otherwise(recount))
+    sizes = list(audit.sizes)
+    if recount is not None and recount.without_values.input_size != sizes[0].input_size:
+        # Else a network could work honestly without values just where it is counted again.
+        sizes.insert(0, recount.without_values)
+    compared = [count for count in sizes if min(count.input_size) >= COMPARED_SIDE]
+    costs = [count.macs_per_pixel for count in compared]
+    if costs and max(costs) > min(costs) * (1 + SIZE_LIMIT):
+        figures = ", ".join(
+            f"{count.macs_per_pixel:,.0f} at {count.input_size[0]}x{count.input_size[1]}"
+            for count in compared
+        )
+        yield Notice(
+            code="size-dependent-cost",
+            message=f"multiply-accumulates of an input pixel depend on the size: {figures}",
+            advice="Compare figures at the size of the images; a cost that grows with the size, "
+            "such as global attention, is not seen in the figure at 256x256.",
+        )
+    if any(noisy != smooth for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=False)):
+        figures = ", ".join(
+            f"{noisy.macs:,} and {smooth.macs:,} at {noisy.input_size[0]}x{noisy.input_size[1]}"
+            for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=True)
+        )
+        yield Notice(
+            code="content-dependent",
+            message=f"work depends on the image; multiply-accumulates of noise and of a smooth "
+            f"image: {figures}",
+            advice="No single figure holds for all images; quote the highest.",
+        )
+    yield from _elementwise_work([*audit.sizes, *_counted_with_values(recount)])
+    regular = audit.regular_constants
+    indices = min(max(audit.index_constants - regular, 0), int(INDEX_SHARE * params))
+    beyond = audit.effective_constants + audit.scalars - regular - indices - params
+    if beyond > max(HIDDEN_ELEMENTS, HIDDEN_SHARE * params):
+        plural = "s" if audit.scalars > 1 else ""
+        scalars = f" and {audit.scalars:,} number{plural} of the code" if audit.scalars else ""
+        yield Notice(
+            code="hidden-constants",
+            message=f"{audit.effective_constants:,} constants{scalars} meet the image, of which "
+            f"{params:,} are parameters",
+            advice="Counters print the parameters only; weights in buffers, attributes, arrays, "
+            "lists or from a random seed belong to the size of the network.",
+        )
+    if not audit.derived_output:
+        yield Notice(
+            code="hidden-work",
+            message="the output does not derive from the input by operators that can be seen",
+            advice="Do all work in torch, in the thread of the forward: what runs in numpy, in "
+            "another thread or with dispatch switched off is not counted.",
+        )
+    if set(audit.product_dtypes) - PRODUCT_TYPES[precision]:
+        yield Notice(
+            code="mixed-precision",
+            message=f"products are of {listed(audit.product_dtypes)} in a run of {precision}",
+            advice="A network that casts by itself belongs to another class of precision.",
+        )
+    costly = unknown(audit.uncounted)
+    if costly:
+        yield Notice(
+            code="uncounted-operator",
+            message=f"operators of unknown cost ran and count 0: {listed(costly)}",
+            advice="The count is a lower bound; count a version without them.",
+        )
+    if audit.opaque:
+        yield Notice(
+            code="opaque-operator",
+            message=f"custom operators and work out of sight count 0: {listed(audit.opaque)}",
+            advice="Count a version of the network that uses torch's own operators, in the "
+            "thread of the forward.",
+        )
+
+
+def found_otherwise(recount: Recount) -> str:
+    """Both figures of a recount that does not agree, in words."""
+    free, valued = recount.without_values, recount.with_values
+    size = f"{free.input_size[0]}x{free.input_size[1]}"
+    if isinstance(valued, Absent):
+        return (
+            f"{free.macs:,} multiply-accumulates at {size} without pixel values and none with "
+            f"them: {valued.reason}"
+        )
+    calls, again = recount.conv_calls
+    return (
+        f"{free.macs:,} multiply-accumulates ({calls} convolutions) at {size} without pixel "
+        f"values and {valued.macs:,} ({again}) with them"
+    )
+
+
+def counted_otherwise(found: str) -> Notice:
+    """The notice of two counts of one forward that differ."""
+    return Notice(
+        code="counted-otherwise",
+        message=f"two counts of the same forward differ: {found}",
+        advice="No figure of it stands. Let the forward do the same whether or not tensors have "
+        "values and whoever calls it: no look at is_meta, device or modes, no exception caught.",
+    )
+
+
+def _counted_with_values(recount: Recount | None) -> tuple[SizedCount, ...]:
+    if recount is None or isinstance(recount.with_values, Absent):
+        return ()
+    return (recount.with_values,)
+
+
+def _elementwise_work(sizes: Iterable[SizedCount]) -> Iterator[Notice]:
+    for count in sizes:
+        done = count.elementwise or 0
+        pixels = math.prod(count.input_size)
+        if done > max(ELEMENTWISE_SHARE * count.macs, ELEMENTWISE_RESULTS * pixels):
+            yield Notice(
+                code="elementwise-work",
+                message=f"elementwise operators give {done:,} results beside {count.macs:,} "
+                f"multiply-accumulates at {count.input_size[0]}x{count.input_size[1]}",
+                advice="Compare run times: by every convention elementwise work counts nothing.",
+            )
+            return
+
+
+def listed(calls: Mapping[str, int]) -> str:
+    """Operators with their numbers of calls, in words."""
+    return ", ".join(f"{name} ({count})" for name, count in calls.items())

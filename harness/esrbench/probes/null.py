@@ -1,0 +1,75 @@
+"""The network that does nothing: what measuring costs without one."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor, nn
+
+from esrbench.entries.registry import ModelDescriptor
+
+WORK_SECONDS = {"cpu": 0.02, "cuda": 0.003}
+"""How long it works, by type of device.
+
+What surrounds a forward takes longer after longer ones: meanwhile the evaluator's core has gone to
+sleep and its caches have become cold. On a CPU this levels off at about 10 ms. On a GPU forwards
+take some milliseconds, and 3 ms agree best with 1 to 30 ms (``docs/gpu.md``).
+"""
+
+
+def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
+    """A null network that takes and gives images as another network does.
+
+    Args:
+        like: the other network.
+        scale: upscaling factor.
+        data_range: value of white that the other network's weights want.
+    """
+    return ModelDescriptor(
+        name="null",
+        summary="does nothing",
+        scales=(scale,),
+        factory="esrbench.probes.null:Null",
+        options={
+            "enlarged": like.input == "bicubic-hr",
+            "channels": 3 if like.color == "rgb" else 1,
+        },
+        data_range=data_range,
+        color=like.color,
+        input=like.input,
+    )
+
+
+class Null(nn.Module):
+    """Works for some milliseconds, and gives what lay there before.
+
+    It gives, for every input of a shape, the first one upscaled by nearest neighbours, so that
+    what happens around a forward is as it is around any other. The work is none of the answer's:
+    after a real forward the evaluator has slept, and threads are about to, which costs up to a
+    millisecond that an instant answer would not show. Its own time is subtracted.
+
+    Args:
+        scale: upscaling factor.
+        enlarged: inputs have the size of outputs.
+        channels: of images.
+    """
+
+    def __init__(self, scale: int, *, enlarged: bool, channels: int) -> None:
+        super().__init__()
+        self.upscale = nn.UpsamplingNearest2d(scale_factor=1 if enlarged else scale)
+        self.work = nn.Conv2d(channels, 16, 3, padding=1)
+        self.kept: dict[torch.Size, Tensor] = {}
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """An output for (N, C, H, W)."""
+        start = time.perf_counter()
+        if lr.shape not in self.kept:
+            # Whatever range an entry declares, it must not make the null network fail.
+            self.kept[lr.shape] = self.upscale(lr).nan_to_num()
+        while time.perf_counter() - start < WORK_SECONDS[lr.device.type]:
+            self.work(lr)
+            if lr.is_cuda:
+                # Else a queue of convolutions would go on when the time is over.
+                torch.cuda.synchronize(lr.device)
+        return self.kept[lr.shape]

@@ -1,0 +1,405 @@
+"""The arithmetic of every forward: set before the first, verified after each.
+
+PyTorch has two interfaces to the precision of float32 operators, ``allow_tf32`` and its kin
+and the newer ``fp32_precision``; where they contradict each other, reading the older raises.
+Both are set here, the older first, so that whatever a network's code reads is consistent.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from esrbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from esrbench.protocol import ForwardPolicy
+
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+"""Type of weights and input under each precision."""
+
+FLOAT32_BYTES = 4
+DENORMAL = 1e-40
+"""Below the smallest normal float32, 1.2e-38."""
+PARALLEL_ELEMENTS = 2**15
+"""Of an elementwise operator, for each thread that takes part in it."""
+TF32_CAPABILITY = (8, 0)
+"""Compute capability of the first GPUs with TF32 (Ampere)."""
+
+OVERRIDES: dict[str, dict[str, tuple[str, ...]]] = {
+    "cuda": {"NVIDIA_TF32_OVERRIDE": ()},
+    "cpu": {
+        "ONEDNN_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+        "DNNL_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+    },
+    "compiled": {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)},
+}
+"""Variables that make NVIDIA's libraries, oneDNN and ``torch.compile`` ignore what a program sets,
+and the values that leave it in force."""
+
+_backends: Any = torch.backends
+"""Modules with properties, which PyTorch's own types do not describe."""
+
+FP32_OPERATORS: dict[str, Any] = {
+    "torch.backends.cudnn.conv": _backends.cudnn.conv,
+    "torch.backends.cudnn.rnn": _backends.cudnn.rnn,
+    "torch.backends.cuda.matmul": _backends.cuda.matmul,
+    "torch.backends.mkldnn.conv": _backends.mkldnn.conv,
+    "torch.backends.mkldnn.matmul": _backends.mkldnn.matmul,
+    "torch.backends.mkldnn.rnn": _backends.mkldnn.rnn,
+}
+"""Operators with an ``fp32_precision`` of their own, on CUDA and on CPU (oneDNN)."""
+
+
+class PrecisionError(MeasurementError):
+    """A network's code changed what the protocol fixes."""
+
+
+def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
+    """Set the arithmetic of this process.
+
+    float32 operators run in float32 (TF32 for ``tf32``), on CPU without oneDNN's bfloat16 and
+    TF32 shortcuts; matrix products of fp16 and bf16 accumulate as PyTorch does by default;
+    nothing is deterministic at a price, autocast is off and denormals are kept.
+
+    Args:
+        policy: what is wanted.
+        device: where forwards run.
+
+    Raises:
+        MeasurementError: the device cannot do this, or the environment overrides it.
+    """
+    _refuse(policy, device)
+    set_flags(policy)
+
+
+def set_flags(policy: ForwardPolicy) -> None:
+    """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
+    tf32 = policy.precision == "tf32"
+    _backends.fp32_precision = "none"
+    _backends.cudnn.fp32_precision = "none"
+    _backends.cudnn.allow_tf32 = tf32
+    _backends.cuda.matmul.allow_tf32 = tf32
+    for name, operator in FP32_OPERATORS.items():
+        on_cpu = name.startswith("torch.backends.mkldnn")
+        operator.fp32_precision = "tf32" if tf32 and not on_cpu else "ieee"
+    matmul = _backends.cuda.matmul
+    matmul.allow_fp16_reduced_precision_reduction = True
+    matmul.allow_bf16_reduced_precision_reduction = True
+    matmul.allow_fp16_accumulation = False
+    _backends.cudnn.benchmark = policy.cudnn_benchmark
+    _backends.cudnn.deterministic = False
+    _backends.cudnn.enabled = True
+    _backends.mkldnn.deterministic = False
+    _backends.mkldnn.enabled = True
+    if torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(mode=False)
+    for kind in ("cpu", "cuda"):
+        torch.set_autocast_enabled(kind, False)
+    torch.set_default_dtype(torch.float32)
+    torch.set_flush_denormal(False)
+
+
+def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
+    """Bring a network into the policy's form.
+
+    Args:
+        network: in eval mode, with its weights; it is changed in place.
+        policy: what is wanted.
+
+    Returns:
+        The network with floating weights and buffers of ``DTYPES``, channels-last if asked for;
+        a ``CompiledNetwork`` around it if it is to be compiled, which happens at its first
+        forward of each shape that it has not been compiled for.
+
+    Raises:
+        MeasurementError: ``fp32`` or ``tf32`` with weights of lower precision.
+    """
+    dtype = DTYPES[policy.precision]
+    if dtype == torch.float32:
+        for name, tensor in _tensors(network):
+            if tensor.is_floating_point() and tensor.element_size() < FLOAT32_BYTES:
+                raise MeasurementError(
+                    f"{name} is {tensor.dtype} in a network that runs as {policy.label}",
+                    advice="Keep the weights in float32, or measure it as fp16 or bf16.",
+                )
+    else:
+        network = network.to(dtype=dtype)
+    if policy.channels_last:
+        # nn.Module.to has no overload for it in PyTorch's own types.
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return CompiledNetwork(network) if policy.compiled else network
+
+
+def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
+    """Bring an input into the policy's form.
+
+    Args:
+        tensor: float32 (1, C, H, W).
+        policy: what is wanted.
+
+    Returns:
+        The same values as ``DTYPES``, channels-last if asked for; the tensor itself where it
+        has that form already.
+    """
+    layout = torch.channels_last if policy.channels_last else torch.preserve_format
+    return tensor.to(dtype=DTYPES[policy.precision], memory_format=layout)
+
+
+def counted_form(policy: ForwardPolicy, tensor: torch.Tensor) -> torch.Tensor:
+    """A parameter or buffer of an adapted network as it is counted: float32, plain, on the CPU.
+
+    Args:
+        policy: to which ``adapt_network`` brought the network.
+        tensor: of that network.
+    """
+    plain = tensor.detach().to("cpu", copy=True)
+    if plain.is_floating_point() and DTYPES[policy.precision] != torch.float32:
+        plain = plain.to(torch.float32)
+    return plain.contiguous() if policy.channels_last else plain
+
+
+class CompiledNetwork(nn.Module):
+    """A network compiled by ``torch.compile`` in its default mode.
+
+    It never falls back to eager: a shape too many for the compiler and a compiler that is
+    switched off fail like one that is missing.
+
+    Raises:
+        MeasurementError: from a forward, where it could not be compiled.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        torch.compiler.config.fail_on_recompile_limit_hit = True
+        # Not network.compile(), which leaves a layer of PyTorch's own as it is.
+        self.network = torch.compile(network)
+        self.train(network.training)
+        self._proven = False
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The compiled network's output.
+
+        Args:
+            pixels: the network's input, (1, C, H, W).
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            output: torch.Tensor = self.network(pixels)
+        except TorchDynamoException as error:
+            cause = str(error).strip().splitlines()[0]
+            missing = "compiler" in cause.lower()
+            raise MeasurementError(
+                f"torch.compile failed: {cause}",
+                advice="Install a C++ compiler (g++ or clang) and name it in CXX."
+                if missing
+                else "Measure this network without compiling it.",
+            ) from error
+        if not self._proven:
+            self._require_graphs()
+        return output
+
+    def _require_graphs(self) -> None:
+        from torch._dynamo.utils import counters
+
+        # Counted for the whole process: a copy of a network reuses the graphs of the first.
+        if not counters["stats"]["unique_graphs"]:
+            raise MeasurementError(
+                "torch.compile compiled nothing of this network",
+                advice="Its code forbids compiling, or holds no tensor operators: measure it "
+                "without compiling.",
+            )
+        self._proven = True
+
+
+class PolicyGuard:
+    """Remembers the arithmetic, and finds what a network's code changed of it.
+
+    Made once the network is loaded, it first sets all flags anew: what importing and building
+    the network changed is undone, what its forwards change is refused. A forward that changes
+    a flag and puts it back leaves no trace here; the types it then computed in are named by the
+    operator-level audit.
+
+    Args:
+        network: as ``adapt_network`` returned it.
+        policy: as ``apply_policy`` set it.
+
+    Raises:
+        PrecisionError: denormals are flushed in threads where that cannot be undone.
+    """
+
+    def __init__(self, network: nn.Module, policy: ForwardPolicy) -> None:
+        set_flags(policy)
+        if not _keeps_denormals():
+            raise PrecisionError(
+                "the network's code started threads that flush denormals to zero",
+                advice="Remove torch.set_flush_denormal from its code: the protocol keeps them.",
+            )
+        self.network = network
+        self.flags = {**_read_flags(), **FORWARD_MODES}
+        self.dtypes = [tensor.dtype for _, tensor in _tensors(network)]
+
+    def verify(self) -> None:
+        """Look at everything, in some 0.2 ms for 130 weights. Call it in ``inference_mode``.
+
+        Raises:
+            PrecisionError: a flag or the type of a weight is not what it was; all are named.
+        """
+        found = _read_flags()
+        dtypes = [
+            tensor.dtype
+            for module in self.network.modules()
+            for group in (module._parameters, module._buffers)  # noqa: SLF001 - half the time of buffers()
+            for tensor in group.values()
+            if tensor is not None
+        ]
+        if found == self.flags and dtypes == self.dtypes:
+            return
+        changes = [
+            f"{name} from {self.flags[name]} to {value}"
+            for name, value in found.items()
+            if value != self.flags[name]
+        ]
+        if dtypes != self.dtypes:
+            changes.append(self._changed_weights())
+        raise PrecisionError(
+            f"the network's forward changed {'; '.join(changes)}",
+            advice="Remove that from its code: the protocol fixes arithmetic and threads.",
+        )
+
+    def _changed_weights(self) -> str:
+        now = [(name, tensor.dtype) for name, tensor in _tensors(self.network)]
+        if len(now) != len(self.dtypes):
+            return f"its number of weights from {len(self.dtypes)} to {len(now)}"
+        return ", ".join(
+            f"{name} from {before} to {dtype}"
+            for before, (name, dtype) in zip(self.dtypes, now, strict=True)
+            if dtype != before
+        )
+
+
+FORWARD_MODES: dict[str, object] = {
+    "torch.is_grad_enabled": False,
+    "torch.is_inference_mode_enabled": True,
+}
+"""What holds where a forward is called, whatever held where its guard was made."""
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights and buffers by name, module by module."""
+    for prefix, module in network.named_modules():
+        for group in (module._parameters, module._buffers):  # noqa: SLF001 - shared ones too
+            for name, tensor in group.items():
+                if tensor is not None:
+                    yield f"{prefix}.{name}".lstrip("."), tensor
+
+
+def _affinity() -> tuple[int, ...] | None:
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
+
+
+def start_pool() -> None:
+    """Start the threads of PyTorch's pool, confined as this one is, before a network can.
+
+    A thread inherits how the one that starts it treats denormals, and nobody can change that later.
+    """
+    _keeps_denormals()
+
+
+def _keeps_denormals() -> bool:
+    """Whether a product of a denormal is one, in every thread of PyTorch's pool.
+
+    PyTorch has a setter only, and each thread has a register of its own.
+    """
+    elements = PARALLEL_ELEMENTS * torch.get_num_threads()
+    return bool(torch.all(torch.full((elements,), DENORMAL, dtype=torch.float32) * 1.0))
+
+
+_matmul = _backends.cuda.matmul
+READERS: dict[str, Callable[[], object]] = {
+    **{
+        f"{name}.fp32_precision": lambda operator=operator: operator.fp32_precision  # type: ignore[misc]
+        for name, operator in FP32_OPERATORS.items()
+    },
+    "torch.backends.fp32_precision": lambda: _backends.fp32_precision,
+    "torch.backends.cudnn.fp32_precision": lambda: _backends.cudnn.fp32_precision,
+    "torch.backends.cudnn.allow_tf32": lambda: _backends.cudnn.allow_tf32,
+    "torch.backends.cuda.matmul.allow_tf32": lambda: _matmul.allow_tf32,
+    "torch.float32_matmul_precision": torch.get_float32_matmul_precision,
+    "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
+        lambda: _matmul.allow_fp16_reduced_precision_reduction
+    ),
+    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
+        lambda: _matmul.allow_bf16_reduced_precision_reduction
+    ),
+    "torch.backends.cuda.matmul.allow_fp16_accumulation": (lambda: _matmul.allow_fp16_accumulation),
+    "torch.backends.cudnn.benchmark": lambda: _backends.cudnn.benchmark,
+    "torch.backends.cudnn.deterministic": lambda: _backends.cudnn.deterministic,
+    "torch.backends.cudnn.enabled": lambda: _backends.cudnn.enabled,
+    "torch.backends.mkldnn.deterministic": lambda: _backends.mkldnn.deterministic,
+    "torch.backends.mkldnn.enabled": lambda: _backends.mkldnn.enabled,
+    "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
+    "torch.is_autocast_enabled('cpu')": lambda: torch.is_autocast_enabled("cpu"),
+    "torch.is_autocast_enabled('cuda')": lambda: torch.is_autocast_enabled("cuda"),
+    "torch.get_default_dtype": torch.get_default_dtype,
+    "torch.get_num_threads": torch.get_num_threads,
+    "os.sched_getaffinity": _affinity,
+    "denormals kept": _keeps_denormals,
+    "torch.is_grad_enabled": torch.is_grad_enabled,
+    "torch.is_inference_mode_enabled": torch.is_inference_mode_enabled,
+}
+"""What is looked at, by the name under which it is set or read."""
+
+
+def _read_flags() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, read in READERS.items():
+        try:
+            found[name] = read()
+        except RuntimeError:
+            found[name] = "contradicting values"
+    return found
+
+
+def _refuse(policy: ForwardPolicy, device: torch.device) -> None:
+    """Raise for what the device or the environment makes impossible."""
+    overrides = OVERRIDES[device.type] | (OVERRIDES["compiled"] if policy.compiled else {})
+    for variable, harmless in overrides.items():
+        value = os.environ.get(variable)
+        if value is not None and value.upper() not in harmless:
+            raise MeasurementError(
+                f"the environment's {variable}={value} overrides what the protocol sets",
+                advice=f"Unset {variable}.",
+            )
+    if device.type == "cpu":
+        for name, asked in (
+            ("TF32", policy.precision == "tf32"),
+            ("cudnn.benchmark", policy.cudnn_benchmark),
+        ):
+            if asked:
+                raise MeasurementError(
+                    f"{name} exists on CUDA only",
+                    advice="Use --device cuda, or a policy without it.",
+                )
+    elif policy.precision == "tf32":
+        capability = torch.cuda.get_device_capability(device)
+        if capability < TF32_CAPABILITY:
+            raise MeasurementError(
+                f"this GPU has compute capability {capability[0]}.{capability[1]}, TF32 needs 8.0",
+                advice="Measure in fp32.",
+            )
+    elif policy.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise MeasurementError(
+            "this GPU computes bf16 by emulation only", advice="Measure in fp16 or fp32."
+        )

@@ -1,0 +1,97 @@
+"""Whether a network computes the same when it is counted as when it is measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from esrbench.probes.counters.shapes import ShapeMode, unfused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from esrbench.protocol import ForwardPolicy
+
+    Forward = Callable[[], Any]
+
+SAME: Final = 1e-4
+"""Mean deviation, as a share of the output's mean size, up to which two float32 forwards on the
+CPU are the same: a hundred times what another order of summation changes."""
+
+SAME_ON_GPU: Final = 1e-3
+SAME_WHEN_ROUNDED: Final = 0.05
+"""The same for a GPU's kernels, and for fp16, bf16 and TF32."""
+
+
+def tolerance(policy: ForwardPolicy, device: str) -> float:
+    """Share by which forwards of one network may differ.
+
+    Args:
+        policy: arithmetic of the measured forward; the counted one is float32 on the CPU.
+        device: where the measured one runs.
+    """
+    if policy.precision != "fp32":
+        return SAME_WHEN_ROUNDED
+    return SAME if device == "cpu" and not policy.compiled else SAME_ON_GPU
+
+
+def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
+    """Whether a network computes something else than when it was scored, in words.
+
+    Args:
+        forward: runs it now, on the input that was scored.
+        scored: what it returned then.
+        share: by which its output may differ.
+
+    Returns:
+        None if it does the same, and where it does not do the same twice: then chance explains it.
+    """
+    now = _measured(forward)
+    if _apart(now, scored, share) and not _apart(_measured(forward), now, share):
+        return "the network no longer computes what it computed when it was scored"
+    return None
+
+
+def watched_otherwise(
+    forward: Forward, counted: nn.Module, pixels: Tensor, share: float
+) -> str | None:
+    """Whether the copy that is counted computes something else while it is watched, in words.
+
+    Args:
+        forward: runs the measured network on an input.
+        counted: the copy, in eval mode on the CPU.
+        pixels: that input as the copy takes it, (1, C, H, W) float32 on the CPU.
+        share: by which outputs may differ.
+
+    Returns:
+        None if it does the same, where the measured network does not do the same twice, and
+        where one of them fails, which the counters tell.
+    """
+    measured = _measured(forward)
+    try:
+        with torch.no_grad(), unfused(), ShapeMode():
+            watched = counted(pixels.clone())
+    except Exception:  # noqa: BLE001 - a stranger's forward may raise anything
+        return None
+    if _apart(watched, measured, share) and not _apart(_measured(forward), measured, share):
+        return "the copy that is counted computes another output than the measured network"
+    return None
+
+
+def _measured(forward: Forward) -> object:
+    with torch.inference_mode():
+        return forward()
+
+
+def _apart(one: object, other: object, share: float) -> bool:
+    """Whether two outputs differ by more than a share of their mean size."""
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.shape != other.shape:
+        return True
+    ours, theirs = (each.detach().to("cpu", torch.float32) for each in (one, other))
+    deviation = float((ours - theirs).abs().mean())
+    # Whatever is no number fails elsewhere.
+    return deviation > share * float(theirs.abs().mean())

@@ -1,0 +1,370 @@
+"""What else goes on in the machine while a network is timed.
+
+Counters are read before and after the timed region, never within it. The GPU's part needs
+``nvidia-ml-py`` (the ``cuda`` extra) and is written from NVML's documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from esrbench.records import Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+T = TypeVar("T")
+
+STAT_FILE = Path("/proc/stat")
+
+SHORTEST_SECONDS = 0.4
+"""The kernel counts CPU time in steps of 10 ms, so a shorter share could be off by over 5 %."""
+
+REASON_PREFIX = "nvmlClocksEventReason"
+
+NOT_REASONS = frozenset({"None", "All", "GpuIdle", "UserDefinedClocks"})
+"""Names of NVML's bits that are no reason: sums, the older name of ApplicationsClocksSetting,
+and an idle GPU, which is what the readings outside of the timed region find."""
+
+THROTTLING = frozenset(
+    {
+        "SwPowerCap",
+        "HwSlowdown",
+        "SyncBoost",
+        "SwThermalSlowdown",
+        "HwThermalSlowdown",
+        "HwPowerBrakeSlowdown",
+    }
+)
+"""Reasons that come and go, so that rounds under them do not compare: power, heat, the power
+supply, and other GPUs of a group. ApplicationsClocksSetting and DisplayClockSetting are not
+among them: clocks that an administrator or a display fixed are the same for every round."""
+
+REASON_COUNTERS = {
+    "SwPowerCap": "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP",
+    "SyncBoost": "NVML_FI_DEV_CLOCKS_EVENT_REASON_SYNC_BOOST",
+    "SwThermalSlowdown": "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN",
+    "HwThermalSlowdown": "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN",
+    "HwPowerBrakeSlowdown": "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN",
+}
+"""Fields in which NVML adds up the time spent under a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTicks:
+    """Time of a set of CPUs since boot, in the kernel's ticks.
+
+    Attributes:
+        busy: in processes, the kernel and interrupts.
+        stolen: taken by the hypervisor.
+    """
+
+    busy: int
+    stolen: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """State of a GPU; None where it does not tell.
+
+    Attributes:
+        clock_hz: of the SMs.
+        temperature_celsius: of the GPU.
+        power_watts: drawn by the board.
+        reasons: why clocks are lowered now, by NVML's names.
+        throttled_time: time spent so far under each reason, in NVML's unit.
+    """
+
+    clock_hz: float | None
+    temperature_celsius: float | None
+    power_watts: float | None
+    reasons: frozenset[str]
+    throttled_time: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters at one moment.
+
+    Attributes:
+        seconds: of the monotonic clock.
+        own_seconds: CPU time of the processes that take part in the measurement.
+        ticks: of the CPUs that forwards run on, or None.
+        gpu: state of the GPU, or None.
+    """
+
+    seconds: float
+    own_seconds: float
+    ticks: CpuTicks | None
+    gpu: GpuReading | None
+
+
+def parse_ticks(text: str, cpus: Collection[int]) -> CpuTicks | None:
+    """Ticks of some CPUs from the text of ``/proc/stat`` (proc(5)).
+
+    User, nice, system, irq and softirq time count as busy; guests' time is contained in user's.
+
+    Args:
+        text: of the file.
+        cpus: numbers of the CPUs.
+
+    Returns:
+        None where a CPU is missing or the text is of another form.
+    """
+    rows = {parts[0]: parts[1:] for parts in map(str.split, text.splitlines()) if parts}
+    busy = stolen = 0
+    try:
+        for cpu in cpus:
+            user, nice, system, _, _, irq, softirq, steal = map(int, rows[f"cpu{cpu}"][:8])
+            busy += user + nice + system + irq + softirq
+            stolen += steal
+    except (KeyError, ValueError):
+        return None
+    return CpuTicks(busy, stolen)
+
+
+class GpuSensors:
+    """NVML's view of one GPU.
+
+    Args:
+        nvml: the module ``pynvml``, initialised.
+        handle: NVML's handle of the GPU.
+    """
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self._names = {
+            getattr(nvml, name): name.removeprefix(REASON_PREFIX)
+            for name in dir(nvml)
+            if name.startswith(REASON_PREFIX)
+            and name.removeprefix(REASON_PREFIX) not in NOT_REASONS
+        }
+        self._fields = {
+            reason: getattr(nvml, field)
+            for reason, field in REASON_COUNTERS.items()
+            if hasattr(nvml, field)
+        }
+
+    def read(self) -> GpuReading:
+        """State of the GPU now; what the driver does not tell is None or missing."""
+        nvml, handle = self._nvml, self._handle
+        megahertz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        celsius = self._ask(
+            lambda: nvml.nvmlDeviceGetTemperatureV(handle, nvml.NVML_TEMPERATURE_GPU),
+            lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+        )
+        milliwatts = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        bits = self._ask(
+            lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        )
+        return GpuReading(
+            clock_hz=None if megahertz is None else megahertz * 1e6,
+            temperature_celsius=None if celsius is None else float(celsius),
+            power_watts=None if milliwatts is None else milliwatts / 1e3,
+            reasons=frozenset(name for bit, name in self._names.items() if (bits or 0) & bit),
+            throttled_time=self._throttled_time(),
+        )
+
+    def _throttled_time(self) -> dict[str, int]:
+        nvml = self._nvml
+        values = self._ask(
+            lambda: nvml.nvmlDeviceGetFieldValues(self._handle, list(self._fields.values()))
+        )
+        return {
+            reason: int(value.value.ullVal)
+            for reason, value in zip(self._fields, values or (), strict=False)
+            if value.nvmlReturn == nvml.NVML_SUCCESS
+        }
+
+    def _ask(self, *questions: Callable[[], Any]) -> Any:
+        """The first answer; newer functions first, which older drivers do not have."""
+        for question in questions:
+            try:
+                return question()
+            except (self._nvml.NVMLError, AttributeError):
+                continue
+        return None
+
+
+def open_sensors(nvml: Any, uuid: str) -> GpuSensors | None:
+    """Sensors of the GPU that PyTorch runs on.
+
+    PyTorch numbers only the GPUs of ``CUDA_VISIBLE_DEVICES``, NVML numbers all of them, so the
+    GPU is found by its UUID.
+
+    Args:
+        nvml: the module ``pynvml``.
+        uuid: as PyTorch gives it: hexadecimal groups without NVML's ``GPU-`` or ``MIG-``.
+
+    Returns:
+        None where there is no driver or it does not know this GPU.
+    """
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
+    for kind in ("GPU", "MIG"):
+        try:
+            return GpuSensors(nvml, nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{bare}"))
+        except nvml.NVMLError:
+            continue
+    return None
+
+
+class Monitor:
+    """Reads the machine's counters and tells what happened between two readings.
+
+    Args:
+        cpus: numbers of the CPUs that forwards run on.
+        sensors: of the GPU, or None.
+        own_seconds: CPU time so far of the processes that take part; of this one by default.
+        stat_file: the kernel's CPU times.
+    """
+
+    def __init__(
+        self,
+        cpus: Collection[int],
+        sensors: GpuSensors | None = None,
+        *,
+        own_seconds: Callable[[], float] = time.process_time,
+        stat_file: Path = STAT_FILE,
+    ) -> None:
+        self._cpus = tuple(cpus)
+        self._sensors = sensors
+        self._own_seconds = own_seconds
+        self._stat_file = stat_file
+
+    def read(self) -> Reading:
+        """Counters now."""
+        try:
+            ticks = parse_ticks(self._stat_file.read_text(), self._cpus) if self._cpus else None
+        except OSError:
+            ticks = None
+        return Reading(
+            seconds=time.monotonic(),
+            own_seconds=self._own_seconds(),
+            ticks=ticks,
+            gpu=self._sensors.read() if self._sensors is not None else None,
+        )
+
+    def conditions(self, first: Reading, last: Reading, *, repeats: int = 0) -> Conditions:
+        """What happened between two readings.
+
+        CPU shares are of the time of all CPUs that forwards run on, and None where the
+        readings lie less than ``SHORTEST_SECONDS`` apart.
+
+        Args:
+            first: reading before the timed region.
+            last: reading after it.
+            repeats: times the region was timed again because the GPU throttled.
+        """
+        elapsed = max(last.seconds - first.seconds, 0.0)
+        other_load = steal = None
+        if first.ticks is not None and last.ticks is not None and elapsed >= SHORTEST_SECONDS:
+            ticks = os.sysconf("SC_CLK_TCK") * elapsed * len(self._cpus)
+            own = (last.own_seconds - first.own_seconds) / (elapsed * len(self._cpus))
+            other_load = max((last.ticks.busy - first.ticks.busy) / ticks - own, 0.0)
+            steal = max((last.ticks.stolen - first.ticks.stolen) / ticks, 0.0)
+        readings = [reading.gpu for reading in (first, last) if reading.gpu is not None]
+        clocks = [gpu.clock_hz for gpu in readings if gpu.clock_hz is not None]
+        celsius = [g.temperature_celsius for g in readings if g.temperature_celsius is not None]
+        watts = [gpu.power_watts for gpu in readings if gpu.power_watts is not None]
+        return Conditions(
+            seconds=elapsed,
+            other_load=other_load,
+            steal=steal,
+            clock_hz=(min(clocks), max(clocks)) if clocks else None,
+            temperature_celsius=max(celsius, default=None),
+            power_watts=max(watts, default=None),
+            throttle_reasons=tuple(sorted(_reasons(first.gpu, last.gpu))),
+            repeats=repeats,
+        )
+
+
+def _reasons(first: GpuReading | None, last: GpuReading | None) -> set[str]:
+    """Reasons seen at either reading, and those whose time grew between them."""
+    if first is None or last is None:
+        return set()
+    grown = {
+        reason
+        for reason, spent in last.throttled_time.items()
+        if spent > first.throttled_time.get(reason, spent)
+    }
+    return grown | first.reasons | last.reasons
+
+
+def throttled(conditions: Conditions) -> bool:
+    """The GPU's clocks were lowered by something that comes and goes (``THROTTLING``)."""
+    return not THROTTLING.isdisjoint(conditions.throttle_reasons)
+
+
+def open_monitor(device_name: str) -> Monitor:
+    """A monitor for what runs on a device in this process.
+
+    Call it after the process was pinned: other load is that on its CPUs.
+
+    Args:
+        device_name: ``cpu`` or ``cuda``; the GPU is PyTorch's current one.
+    """
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return Monitor(cpus, _current_gpu() if device_name == "cuda" else None)
+
+
+def watch(cpus: Collection[int], gpu_uuid: str | None, own_seconds: Callable[[], float]) -> Monitor:
+    """A monitor for what runs in another process.
+
+    Args:
+        cpus: that it is confined to.
+        gpu_uuid: of its GPU, as PyTorch gives it, or None.
+        own_seconds: CPU time so far of all processes that take part.
+    """
+    return Monitor(cpus, _gpu(gpu_uuid), own_seconds=own_seconds)
+
+
+def _current_gpu() -> GpuSensors | None:
+    import torch
+
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return _gpu(str(properties.uuid))
+
+
+def _gpu(uuid: str | None) -> GpuSensors | None:
+    if uuid is None:
+        return None
+    try:
+        nvml = import_module("pynvml")
+    except ImportError:
+        return None
+    return open_sensors(nvml, uuid)
+
+
+def measure_under_watch(
+    measure: Callable[[], T], monitor: Monitor, *, throttle_repeats: int
+) -> tuple[T, Conditions]:
+    """Time one input, and time it anew where the GPU throttled meanwhile.
+
+    Args:
+        measure: times the input.
+        monitor: watches it.
+        throttle_repeats: most repetitions.
+
+    Returns:
+        The first timing without throttling, or the last of all, and its conditions, whose
+        ``throttle_reasons`` tell which it is; ``repeats`` says how many were dropped.
+    """
+    repeats = 0
+    while True:
+        first = monitor.read()
+        timed = measure()
+        conditions = monitor.conditions(first, monitor.read(), repeats=repeats)
+        if repeats >= throttle_repeats or not throttled(conditions):
+            return timed, conditions
+        repeats += 1

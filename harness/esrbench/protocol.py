@@ -1,0 +1,259 @@
+"""What is measured and how: the settings that make two numbers comparable.
+
+A protocol is a frozen record. Its digest is part of a run's identity: runs with different
+digests are incomparable. Change ``PROTOCOL_VERSION`` whenever the meaning of a measurement
+changes without any field changing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PROTOCOL_VERSION: Final = 2
+
+Device = Literal["cpu", "cuda"]
+CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
+COUNTERS: tuple[CounterName, ...] = ("ntire2022", "fvcore", "ptflops", "aten")
+
+MAX_ROUNDS: Final = 300
+"""Samples of one input must fit into one frame of the worker's channel."""
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Frozen(BaseModel):
+    """Base of all stored records: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+SSIM_WINDOW = 11
+"""Pixels a side of SSIM's window, hence of the smallest image that has a score."""
+
+
+class QualityDefinition(Frozen):
+    """How PSNR and SSIM are computed on uint8 images.
+
+    Defaults are the NTIRE challenge's RGB PSNR and the papers' Y-channel scores:
+    ``psnr_y`` with unrounded luma reproduces IMDN's published Set5 figures to the last digit.
+    """
+
+    rgb_border: Literal["scale"] | Annotated[int, Field(ge=0)] = "scale"
+    y_border: Literal["scale"] | Annotated[int, Field(ge=0)] = "scale"
+    luma: Literal["unrounded", "uint8"] = "unrounded"
+    ssim_window: Literal["gaussian-11-1.5-valid"] = "gaussian-11-1.5-valid"
+
+    def border_pixels(self, channel: Literal["rgb", "y"], scale: int) -> int:
+        """HR pixels cropped from each side before scoring."""
+        border = self.rgb_border if channel == "rgb" else self.y_border
+        return scale if border == "scale" else border
+
+    def describe(self, scale: int) -> str:
+        """One line for table footnotes."""
+        luma = "unrounded luma" if self.luma == "unrounded" else "luma rounded to uint8"
+        return (
+            f"PSNR: uint8 RGB, border {self.border_pixels('rgb', scale)} px, mean over images; "
+            f"PSNR-Y/SSIM-Y: BT.601 Y, {luma}, border {self.border_pixels('y', scale)} px"
+        )
+
+
+class ForwardPolicy(Frozen):
+    """Arithmetic and layout of every forward, set before the first and verified after each.
+
+    Attributes:
+        precision: of convolutions and matrix products. ``fp32`` has TF32 off, ``tf32`` on (CUDA
+            only); ``fp16`` and ``bf16`` cast weights and input.
+        channels_last: weights and input lie channels-last in memory.
+        compiled: the network is compiled by ``torch.compile`` in its default mode.
+        cudnn_benchmark: cuDNN tries its algorithms at each new shape (CUDA only).
+    """
+
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    channels_last: bool = False
+    compiled: bool = False
+    cudnn_benchmark: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its class in leaderboards: entries of two classes are never ranked together."""
+        named = {
+            "channels_last": self.channels_last,
+            "compiled": self.compiled,
+            "cudnn.benchmark": self.cudnn_benchmark,
+        }
+        return ", ".join([self.precision, *(name for name, on in named.items() if on)])
+
+
+class LatencyDesign(Frozen):
+    """How a forward is timed at one input, and in how many processes.
+
+    Warm-up at a new shape ends when it is steady: none of the last ``warmup_rounds`` forwards
+    was faster, by more than ``steady_tolerance``, than the fastest before them; there must be
+    one before them, so ``warmup_rounds`` + 1 are the fewest. It ends unsteady after
+    ``max_warmup_rounds``, or once ``budget_seconds`` went into ``warmup_rounds`` or more.
+
+    Attributes:
+        warmup_rounds: untimed forwards at each new LR shape that must bring no faster one, 0
+            for no warm-up.
+        max_warmup_rounds: most untimed forwards; where it equals ``warmup_rounds``, steadiness
+            is never shown.
+        steady_tolerance: share by which a forward must beat all before it to count as faster.
+        min_rounds: timed forwards made whatever they cost.
+        max_rounds: timed forwards after which timing stops.
+        target_half_width: timing stops once half the width of the 95 % order-statistics
+            interval of the median is at most this share of the median; 0 for never. That it is
+            looked at after every round makes its coverage nominal.
+        budget_seconds: no further round starts once this much time went into timed rounds of
+            one input, delivery included (never fewer than ``min_rounds``).
+        throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
+        processes: fresh processes that time every input; entries are interleaved between them.
+    """
+
+    warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 3
+    max_warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 12
+    steady_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    min_rounds: PositiveInt = 6
+    max_rounds: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 30
+    target_half_width: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    budget_seconds: Annotated[float, Field(ge=0)] = 3.0
+    throttle_repeats: Annotated[int, Field(ge=0)] = 2
+    processes: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for low, high in (("min_rounds", "max_rounds"), ("warmup_rounds", "max_warmup_rounds")):
+            if getattr(self, low) > getattr(self, high):
+                message = f"{low} {getattr(self, low)} exceeds {high} {getattr(self, high)}"
+                raise ValueError(message)
+        return self
+
+
+class TrustDesign(Frozen):
+    """How the evaluator checks what a worker says of its time, and what counts as cheating.
+
+    Attributes:
+        null_rounds: timed rounds of the null network at each LR size, half of them before an
+            entry's process and half after it, rounded up.
+        claim_tolerance: share of trusted time by which a claim may differ, where three standard
+            deviations of the null network's time are not more.
+        noise_share: share of trusted time that these three deviations may be, at most; a network
+            of which they are more has no runtime.
+        repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
+        caching_ratio: a cache is suspected where second times of an input take less than this share
+            of first ones, in the median and for any overhead within the null network's range.
+        later_ratio: a cache is also suspected where the later rounds of an image, which show parts
+            of it again, take less than this share of its first, in the median over images.
+        scored_variants: variants an image that are scored beside it; 0 for none.
+        memorising_db: by which an image may score better than variants of it; the mean over n
+            images by one in sqrt(n) of that. Of released networks on 64x64 LR images it has a
+            standard deviation of 0.1 dB.
+        idle_cpus: CPUs that a worker may keep busy while nothing is asked of it, in the median
+            over inputs.
+        extra_cpus: CPUs beyond its threads that it may keep busy within a round.
+        busy_share: of the CPUs' time that other processes and the hypervisor may take while an
+            entry is timed; beyond, it has no runtime.
+    """
+
+    null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
+    claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
+    noise_share: Annotated[float, Field(gt=0)] = 0.5
+    repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
+    caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
+    later_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    scored_variants: Annotated[int, Field(ge=0)] = 3
+    memorising_db: Annotated[float, Field(ge=0)] = 0.5
+    idle_cpus: Annotated[float, Field(ge=0)] = 0.3
+    extra_cpus: Annotated[float, Field(ge=0)] = 0.5
+    busy_share: Annotated[float, Field(ge=0)] = 0.1
+
+
+class PairDesign(Frozen):
+    """How two networks are raced in interleaved pairs, and when that is enough.
+
+    The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
+    rank. It is looked at every ``look_every`` pairs from ``first_look`` on; the race ends when
+    the interval holds neither decision line and the self-check permits a verdict. A single look
+    misses the true median in at most 0.8 % of races; that any of the looks has excluded it
+    comes to 1.1 % by 70 pairs, 2.8 % by 200 and 5.1 % by 600, for independent pairs.
+
+    Attributes:
+        discarded_pairs: warm-up pairs of each process.
+        pairs_per_process: after which a fresh process takes over; see ``process_pairs``.
+        self_pairs_per_process: as many of one copy of the baseline and another beside them.
+        first_look: pairs before the first look.
+        look_every: pairs between looks.
+        max_pairs: pairs, judged or not, after which the race is inconclusive.
+        z: half-width of the interval in standard deviations of the rank.
+        decision: share by which a network must be slower, or faster, to be called so.
+        self_check_half_width: half-width of the self-check's interval, as a share, above
+            which nothing is judged: the machine is too noisy.
+        self_check_bias: share by which the self-check's whole interval may lie beside a ratio
+            of 1; nothing is judged where it lies further off: the machine is unfair.
+        max_other_load: share of the CPUs' time that other processes and the hypervisor may
+            take; pairs timed while they took more are not judged.
+    """
+
+    discarded_pairs: Annotated[int, Field(ge=0)] = 5
+    pairs_per_process: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 30
+    self_pairs_per_process: Annotated[int, Field(gt=0, le=MAX_ROUNDS)] = 15
+    first_look: PositiveInt = 20
+    look_every: PositiveInt = 10
+    max_pairs: PositiveInt = 600
+    z: Annotated[float, Field(gt=0)] = 2.6
+    decision: Annotated[float, Field(gt=0, lt=1)] = 0.025
+    self_check_half_width: Annotated[float, Field(gt=0, lt=1)] = 0.015
+    self_check_bias: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    max_other_load: Annotated[float, Field(ge=0)] = 0.1
+
+    @property
+    def process_pairs(self) -> int:
+        """Pairs of each process: at most half of all, since two orders of loading are needed."""
+        return min(self.pairs_per_process, math.ceil(self.max_pairs / 2))
+
+
+class Protocol(Frozen):
+    """Settings of a run.
+
+    Attributes:
+        device: where forwards run.
+        forward: arithmetic and layout of the forward.
+        threads: CPU threads of the forward, in a process confined to as many CPUs; None takes
+            every CPU available to the process.
+        seed: seeds random weights and random inputs.
+        counted_input: LR height and width at which complexity is counted and the fixed-size
+            latency is taken (the challenge's 256x256).
+        memory_input: LR height and width at which GPU memory is predicted; 510x510 is the
+            largest LR image of DIV2K validation at x4, where the challenge's peak is reached.
+        counters: complexity counters, in table order.
+        latency: timing design, or None to leave latency out.
+        trust: how timed workers are checked.
+        quality: score definition.
+    """
+
+    version: Literal[2] = PROTOCOL_VERSION
+    device: Device = "cpu"
+    forward: ForwardPolicy = ForwardPolicy()
+    threads: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    counted_input: tuple[PositiveInt, PositiveInt] = (256, 256)
+    memory_input: tuple[PositiveInt, PositiveInt] = (510, 510)
+    counters: tuple[CounterName, ...] = COUNTERS
+    latency: LatencyDesign | None = LatencyDesign()
+    trust: TrustDesign = TrustDesign()
+    quality: QualityDefinition = QualityDefinition()
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON of this protocol."""
+        return digest_of(self)
+
+
+def digest_of(record: BaseModel) -> str:
+    """SHA-256 (hex) of a record's JSON with sorted keys and no whitespace."""
+    document = record.model_dump(mode="json")
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

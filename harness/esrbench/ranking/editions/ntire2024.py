@@ -1,0 +1,48 @@
+"""NTIRE 2024: one score of exponentials relative to the RLFN baseline.
+
+Source: README and test script of the edition's repository. Inferred: the rounding of the gates.
+Fields ``inferred`` and ``unverified`` say it in full.
+"""
+
+from __future__ import annotations
+
+from esrbench.ranking.editions.conventions import (
+    COLUMNS_BY_FVCORE,
+    DIV2K_LSDIR,
+    FLOPS_BY_FVCORE,
+    RUNTIME,
+    WHOLE_MEMORY,
+)
+from esrbench.ranking.formulas import Exponential
+from esrbench.ranking.rule import Baseline, Rule, Track
+
+NTIRE2024 = Rule(
+    name="ntire2024",
+    title="NTIRE 2024 Efficient Super-Resolution",
+    source="README and test script of the edition's repository.",
+    gates=DIV2K_LSDIR,
+    tracks=(
+        Track(
+            key="main",
+            label="Main",
+            title="Main (score)",
+            formula=Exponential(
+                weights={"runtime_images": 0.7, "macs_fvcore": 0.15, "params": 0.15}
+            ),
+        ),
+    ),
+    ties="No rule for ties is stated; equal scores share the smallest rank here.",
+    columns=COLUMNS_BY_FVCORE,
+    baseline=Baseline(
+        title="RLFN",
+        entry="rlfn",
+        values={"runtime_images": 13.54e-3, "params": 0.317e6, "macs_fvcore": 19.67e9},
+        psnr={"DIV2K_LSDIR validation": 26.96, "DIV2K_LSDIR test": 27.07},
+    ),
+    inferred=("Gates are taken as rounded to 2 decimals, as figures are printed.",),
+    unverified=(
+        "No team's results are in the public repository: only the baseline's row can be checked.",
+    ),
+    footnotes=(FLOPS_BY_FVCORE, RUNTIME, WHOLE_MEMORY),
+    device="NVIDIA RTX 3090, mean of five unwarmed runs, mean of validation and test",
+)

@@ -1,0 +1,238 @@
+"""What a reader of a leaderboard must know, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esrbench.metrics import METRICS
+from esrbench.records import Complexity, Latency, PredictedMemory
+from esrbench.statistics import STUDENT_SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.ranking.board import Row
+    from esrbench.ranking.rule import Gate, Rule, Track
+    from esrbench.records import Absent, RunRecord
+
+DISPUTED = "\N{DAGGER}"
+"""Marks entries whose worker's times the evaluator does not believe."""
+PROVISIONAL_MARK = "?"
+"""Marks ranks in runtime that fewer than three processes decided."""
+
+
+def device_statement(record: RunRecord) -> str:
+    """What a record was measured on, in one line."""
+    environment = record.environment
+    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
+    device = environment.accelerator or f"{environment.cpu}, {threads}"
+    torch_version = environment.packages.get("torch", "absent")
+    forward = record.protocol.forward.label
+    return f"{device}, torch {torch_version}, {forward}, {environment.isolation}"
+
+
+def banner(records: Sequence[RunRecord]) -> str | None:
+    """A warning where submissions were not walled off by bubblewrap, or None."""
+    tiers = {record.environment.isolation for record in records} - {"bubblewrap"}
+    if not tiers:
+        return None
+    return (
+        f"The wall was thin ({', '.join(sorted(tiers))} instead of bubblewrap): a hostile "
+        "submission could have seen more than its own inputs."
+    )
+
+
+def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
+    """What is claimed of the quality gate.
+
+    Args:
+        rule: holds the gates.
+        record: of the table.
+        gates: those that are claimed.
+    """
+    if gates:
+        return f"Gate: {'; '.join(gate.describe() for gate in gates)}."
+    if not rule.gates:
+        return "The rule has no gate."
+    data, scale = record.data.name, record.entry.scale
+    if scale in rule.scales:
+        if any(gate.data == data for gate in rule.gates):
+            return (
+                f"No gate is claimed: these images were given as a folder and are not proven to be "
+                f"{data}; `esrbench fetch {data}` proves it."
+            )
+        if any(gate.data is None for gate in rule.gates):
+            names = ", ".join(gate.beats for gate in rule.gates if gate.beats)
+            return (
+                f"No gate is claimed: entries must beat {names}, and no interpolation of that name "
+                "has a figure beside them."
+            )
+    scales = ", ".join(f"x{each}" for each in rule.scales)
+    names = ", ".join(gate.data for gate in rule.gates if gate.data)
+    where = f"{scales} on {names}" if names else scales
+    held = "; ".join(gate.describe() for gate in rule.gates)
+    return f"No gate is claimed. It holds at {where}: {held}; this is {data} x{scale}."
+
+
+def rule_notes(rule: Rule, record: RunRecord) -> list[str]:
+    """How a table's setting differs from the edition's."""
+    notes: list[str] = []
+    forward = record.protocol.forward
+    if rule.precision is not None and forward.precision != rule.precision:
+        notes.append(f"The edition runs in {rule.precision}; this table is {forward.label}.")
+    height, width = record.protocol.counted_input
+    if (height, width) == rule.counted_input:
+        notes.append(f"Complexity at LR 3x{height}x{width}.")
+    else:
+        theirs = "x".join(map(str, rule.counted_input))
+        notes.append(
+            f"Complexity at LR 3x{height}x{width}; the edition counts at 3x{theirs}, so its "
+            "printed figures do not compare."
+        )
+    notes.append(f"{record.protocol.quality.describe(record.entry.scale)}.")
+    return notes
+
+
+def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> list[str]:
+    """What exponential scores are relative to."""
+    if not any(t.formula.reference == "baseline" for t in tracks):
+        return []
+    if relative_to is None:
+        return [
+            (
+                "A score's runtime is relative to the baseline measured beside it, its parameters "
+                "and FLOPs to the published ones."
+            )
+        ]
+    title = rule.baseline.title if rule.baseline else "the baseline"
+    if relative_to == "published":
+        return [
+            (
+                f"Scores are relative to the published runtime of {title} ({rule.device}): they "
+                "mean something on that device only."
+            )
+        ]
+    return [
+        (
+            f"Scores are relative to the runtime of {relative_to} in place of {title}'s, so they "
+            "are not the edition's."
+        )
+    ]
+
+
+def stability_notes(
+    rows: Sequence[Row], tracks: Sequence[Track], unknown: Absent | None
+) -> list[str]:
+    """Which ranks are provisional, and which are ties."""
+    if unknown is not None:
+        return [
+            (
+                f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 "
+                "to 20 % on a quiet machine and by far more beside other load. So is the Pareto "
+                f"front. {unknown.advice}"
+            )
+        ]
+    tied = [
+        track.label
+        for track in tracks
+        if any((place := row.places[track.key]).stability and place.stability.tied for row in rows)
+    ]
+    runtimes = {metric for row in rows for metric, held in row.rank_stability.items() if held.tied}
+    tied += [METRICS[metric].label for metric in METRICS if metric in runtimes]
+    if not tied:
+        return []
+    return [
+        (
+            "A rank such as 1-2 is a tie that noise explains: the intervals of runtime overlap. "
+            f"Ties are in {', '.join(tied)}. `esrbench race` tells two networks apart more finely."
+        )
+    ]
+
+
+def notes_on(records: Sequence[RunRecord]) -> list[str]:
+    """How the figures of a table's records were taken."""
+    return [
+        *_dispute_notes(records),
+        *_regime_notes(records),
+        *_weights_notes(records),
+        *_prepared_notes(records),
+    ]
+
+
+def _dispute_notes(records: Sequence[RunRecord]) -> list[str]:
+    """Whose runtime is the larger of two accounts that disagree."""
+    names = sorted(r.entry.name for r in records if r.status == "timing-disputed")
+    if not names:
+        return []
+    return [
+        (
+            f"{DISPUTED} The worker's own times disagree with the evaluator's; the runtime is the "
+            f"larger of both: {', '.join(names)}."
+        )
+    ]
+
+
+def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
+    """How runtimes were taken and what their intervals cover."""
+    latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
+    if not latencies:
+        return []
+    processes = min(len(latency.replicates) for latency in latencies)
+    if processes == 1:
+        said = "Runtimes are of one process each"
+    else:
+        said = (
+            f"Runtimes are geometric means over {processes} fresh processes, entries interleaved "
+            "in random order"
+        )
+    if processes < STUDENT_SAMPLES:
+        said += "; no interval stands beside them, since none would hold for another process."
+    else:
+        said += (
+            "; brackets give the 95 % interval over processes: Student's of the entry's own, or "
+            "that of the spread of all ranked entries where it is wider."
+        )
+    notes = [said]
+    sessions = len({latency.session for latency in latencies})
+    if sessions > 1:
+        notes.append(
+            f"The entries come from {sessions} runs: they were not interleaved with one another."
+        )
+    baselines = {latency.baseline.name for latency in latencies if latency.baseline}
+    if baselines:
+        named = ", ".join(sorted(baselines))
+        notes.append(f"The baseline is {named}, timed in the same rounds as its run's entries.")
+    predicted = [
+        record.complexity.predicted_memory
+        for record in records
+        if isinstance(record.complexity, Complexity)
+    ]
+    if any(isinstance(each, PredictedMemory) for each in predicted):
+        height, width = records[0].protocol.memory_input
+        notes.append(
+            f"Predicted GPU memory is at LR 3x{height}x{width}, from tensor lifetimes and without "
+            "cuDNN's workspaces; nothing ran on a GPU."
+        )
+    return notes
+
+
+def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
+    said = {
+        "random": "Random weights, hence no PSNR",
+        "demo": "Demonstration weights of esrbench, not the authors'",
+    }
+    notes = []
+    for source, note in said.items():
+        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
+        if names:
+            notes.append(f"{note}: {', '.join(names)}.")
+    return notes
+
+
+def _prepared_notes(records: Sequence[RunRecord]) -> list[str]:
+    prepared = sorted(
+        f"{record.entry.name} by {record.entry.prepare}"
+        for record in records
+        if record.entry.prepare is not None
+    )
+    return [f"Counted and timed in prepared form: {', '.join(prepared)}."] if prepared else []

@@ -1,0 +1,217 @@
+"""How a track makes one number of an entry's figures: each formula is a small object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from esrbench.metrics import METRICS
+from esrbench.protocol import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Reference = Literal["none", "baseline", "floor"]
+"""What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a formula makes of one entry.
+
+    Attributes:
+        order: entries are placed by it, smaller first.
+        value: sum of ranks or score; None where a score exceeds the largest float.
+        log: natural logarithm of a positive score; None for sums of ranks and for scores of 0.
+    """
+
+    order: float
+    value: float | None
+    log: float | None = None
+
+
+class RankSum(Frozen):
+    """Sum of an entry's ranks in some metrics; one metric alone is that metric's ranking.
+
+    Attributes:
+        metrics: keys in ``METRICS``, each ranked in its own direction.
+    """
+
+    kind: Literal["rank-sum"] = "rank-sum"
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    reference: ClassVar[Reference] = "none"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        known_metrics(self.metrics)
+        return self
+
+    def total(
+        self,
+        values: Mapping[str, float],  # noqa: ARG002 - all formulas are called alike
+        ranks: Mapping[str, int],
+        references: Mapping[str, float],  # noqa: ARG002 - likewise
+    ) -> Total:
+        """Of an entry's rank in each metric, 1 the best."""
+        sum_of_ranks = sum(ranks[metric] for metric in self.metrics)
+        return Total(order=sum_of_ranks, value=sum_of_ranks)
+
+    def describe(self, references: Mapping[str, float]) -> str:  # noqa: ARG002 - likewise
+        """The formula in words."""
+        labels = [METRICS[metric].label for metric in self.metrics]
+        if len(labels) == 1:
+            return f"rank in {labels[0]}"
+        return f"sum of ranks in {', '.join(labels)}; lower is better"
+
+
+class Exponential(Frozen):
+    """Weighted sum of ``exp(factor * x / x_baseline)``; lower is better.
+
+    Attributes:
+        weights: by metric key.
+        factor: within the exponential.
+    """
+
+    kind: Literal["exponential"] = "exponential"
+    weights: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    factor: Annotated[float, Field(gt=0)] = 2.0
+    reference: ClassVar[Reference] = "baseline"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Keys in ``METRICS``."""
+        return tuple(self.weights)
+
+    @model_validator(mode="after")
+    def _lower_is_better(self) -> Self:
+        known_metrics(self.metrics)
+        for metric in self.metrics:
+            if METRICS[metric].better == "higher":
+                message = f"{metric} is better where higher, this score where lower"
+                raise ValueError(message)
+        return self
+
+    def total(
+        self,
+        values: Mapping[str, float],
+        ranks: Mapping[str, int],  # noqa: ARG002 - all formulas are called alike
+        references: Mapping[str, float],
+    ) -> Total:
+        """Of an entry's figures and the baseline's, both in base units.
+
+        Entries are placed by the logarithm, which does not overflow.
+        """
+        terms = {
+            metric: self.factor * values[metric] / references[metric] for metric in self.weights
+        }
+        top = max(terms.values())
+        scaled = sum(
+            weight * math.exp(terms[metric] - top) for metric, weight in self.weights.items()
+        )
+        log = top + math.log(scaled)
+        try:
+            value = math.fsum(
+                weight * math.exp(terms[metric]) for metric, weight in self.weights.items()
+            )
+        except OverflowError:
+            return Total(order=log, value=None, log=log)
+        return Total(order=log, value=value, log=log)
+
+    def describe(self, references: Mapping[str, float]) -> str:
+        """The formula with its weights and the baseline's figures."""
+        terms = [
+            f"{weight:g} exp({self.factor:g} {METRICS[metric].label}"
+            f" / {_shown(metric, references[metric])})"
+            for metric, weight in self.weights.items()
+        ]
+        return f"{' + '.join(terms)}; lower is better"
+
+
+class RealTime(Frozen):
+    """``coefficient * 2^delta / sqrt(t)``, higher is better; 0 where nothing is gained.
+
+    ``delta`` is the PSNR gained over interpolation in dB, ``t`` the runtime in ms.
+
+    Attributes:
+        floor: name of the interpolation.
+        quality: key of the PSNR.
+        runtime: key of the runtime.
+        coefficient: in front.
+    """
+
+    kind: Literal["real-time"] = "real-time"
+    floor: str = "bicubic"
+    quality: str = "psnr_rgb"
+    runtime: str = "runtime_images"
+    coefficient: Annotated[float, Field(gt=0)] = 20.0
+    reference: ClassVar[Reference] = "floor"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Keys in ``METRICS``."""
+        return (self.quality, self.runtime)
+
+    @model_validator(mode="after")
+    def _psnr_and_runtime(self) -> Self:
+        known_metrics(self.metrics)
+        for field, unit in (("quality", "dB"), ("runtime", "ms")):
+            metric = getattr(self, field)
+            if METRICS[metric].unit != unit:
+                message = f"{field} is a metric in {unit}, which {metric} is not"
+                raise ValueError(message)
+        return self
+
+    def total(
+        self,
+        values: Mapping[str, float],
+        ranks: Mapping[str, int],  # noqa: ARG002 - all formulas are called alike
+        references: Mapping[str, float],
+    ) -> Total:
+        """Of an entry's PSNR in dB and runtime in seconds, and the PSNR of interpolation."""
+        gained = max(values[self.quality] - references[self.quality], 0.0)
+        if gained == 0.0:
+            return Total(order=math.inf, value=0.0)
+        milliseconds = 1e3 * values[self.runtime]
+        log = math.log(self.coefficient) + gained * math.log(2) - math.log(milliseconds) / 2
+        value = self.coefficient * 2**gained / math.sqrt(milliseconds)
+        return Total(order=-log, value=value, log=log)
+
+    def describe(self, references: Mapping[str, float]) -> str:
+        """The formula, with interpolation's PSNR where it is known."""
+        psnr = METRICS[self.quality].label
+        floor = (
+            f"{references[self.quality]:.2f} dB"
+            if self.quality in references
+            else "interpolation's on the same images"
+        )
+        return (
+            f"{self.coefficient:g} * 2^delta / sqrt({METRICS[self.runtime].label} in ms), delta = "
+            f"max({psnr} - {floor}, 0); higher is better"
+        )
+
+
+def known_metrics(keys: Sequence[str]) -> None:
+    """Refuse keys that are no metric's, or that stand twice.
+
+    Raises:
+        ValueError: names them.
+    """
+    unknown = [key for key in keys if key not in METRICS]
+    if unknown:
+        message = f"no metric is called {', '.join(unknown)}: see `esrbench list metrics`"
+        raise ValueError(message)
+    twice = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    if twice:
+        message = f"named twice: {', '.join(twice)}"
+        raise ValueError(message)
+
+
+Formula = Annotated[RankSum | Exponential | RealTime, Field(discriminator="kind")]
+
+
+def _shown(metric: str, value: float) -> str:
+    row = METRICS[metric]
+    return f"{row.format(value)} {row.unit}".strip()

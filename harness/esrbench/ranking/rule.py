@@ -1,0 +1,244 @@
+"""The nouns of a challenge's rule: gates, baseline, tracks. No code branches on an edition."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from esrbench.metrics import METRICS
+from esrbench.protocol import Frozen
+from esrbench.ranking.formulas import Formula, RankSum, known_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Side = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+
+
+class GateCheck(Frozen):
+    """An entry held against a gate.
+
+    Attributes:
+        title: of the gate's data.
+        value: of the entry, unrounded, in the gate's metric.
+        needed: what the gate asks for.
+        margin: value minus needed.
+        rounded: it passes as the edition rounds.
+        strict: it passes unrounded.
+    """
+
+    title: str
+    value: float
+    needed: float
+    margin: float
+    rounded: bool
+    strict: bool
+
+
+class Gate(Frozen):
+    """The quality an entry must reach to be ranked, on one data set.
+
+    Attributes:
+        data: name of the data set on which it is claimed; None for any.
+        title: of that data set, for people.
+        metric: key in ``METRICS`` of a PSNR, dB.
+        minimum: least value, inclusive.
+        beats: name of the interpolation whose value on the same images must be exceeded; in
+            place of ``minimum``.
+        decimals: values are rounded half up to so many decimals before comparing, as printed
+            figures are.
+    """
+
+    data: str | None = None
+    title: str
+    metric: str = "psnr_rgb"
+    minimum: float | None = None
+    beats: str | None = None
+    decimals: Annotated[int, Field(ge=0, le=9)] = 2
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if (self.minimum is None) == (self.beats is None):
+            raise ValueError("a gate has either a minimum or an interpolation that it beats")
+        known_metrics((self.metric,))
+        if METRICS[self.metric].unit != "dB":
+            message = f"a gate holds a PSNR, psnr_rgb or psnr_y, and not {self.metric}"
+            raise ValueError(message)
+        return self
+
+    def check(self, value: float, floor: float | None = None) -> GateCheck:
+        """Hold a value against the gate, as rounded and as it is.
+
+        Args:
+            value: dB.
+            floor: of the interpolation to be beaten, for gates that ask so.
+
+        Raises:
+            ValueError: the gate needs a floor.
+        """
+        needed = self.minimum if self.minimum is not None else floor
+        if needed is None:
+            message = f"the gate needs the value of {self.beats}"
+            raise ValueError(message)
+        step = Decimal(1).scaleb(-self.decimals)
+        ours, theirs = (
+            Decimal(repr(float(number))).quantize(step, rounding=ROUND_HALF_UP)
+            for number in (value, needed)
+        )
+        beating = self.beats is not None
+        return GateCheck(
+            title=self.title,
+            value=value,
+            needed=needed,
+            margin=value - needed,
+            rounded=ours > theirs if beating else ours >= theirs,
+            strict=value > needed if beating else value >= needed,
+        )
+
+    def describe(self) -> str:
+        """The gate in words."""
+        label = METRICS[self.metric].label
+        rounding = f"as rounded to {self.decimals} decimals"
+        if self.beats is not None:
+            return f"{label} above that of {self.beats} on {self.title}, {rounding}"
+        return f"{label} >= {self.minimum:.{self.decimals}f} dB on {self.title}, {rounding}"
+
+
+class Baseline(Frozen):
+    """The entry that scores are relative to, with its published figures.
+
+    Attributes:
+        title: as the edition calls it.
+        entry: registered name of the network, or None if there is none here.
+        values: by metric key, base units, as printed.
+        psnr: RGB PSNR in dB by title of data.
+    """
+
+    title: str
+    entry: str | None = None
+    values: dict[str, Annotated[float, Field(gt=0)]] = {}
+    psnr: dict[str, float] = {}
+
+
+class Track(Frozen):
+    """One ranking of an edition.
+
+    Attributes:
+        key: identifier.
+        label: heading of its column.
+        title: as the edition calls it.
+        formula: makes the number that places entries.
+        ties_by: key of an earlier track whose order separates entries of equal totals; None
+            where these share the smallest place (1, 1, 3).
+    """
+
+    key: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    label: str
+    title: str
+    formula: Formula
+    ties_by: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Keys of the metrics that the formula reads."""
+        return self.formula.metrics
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of its columns: the rank, then of a score this and its logarithm."""
+        if isinstance(self.formula, RankSum):
+            return (self.label,)
+        score = "Total" if self.label == "Score" else f"{self.label} score"
+        return self.label, score, f"ln {score}"
+
+
+class Rule(Frozen):
+    """How an edition ranks its entries. The first track orders the table.
+
+    Attributes:
+        name: identifier of the edition.
+        title: its full name.
+        scales: upscaling factors that it holds for.
+        source: where the rule was read.
+        tracks: main track first; empty where the way to a total is unknown.
+        columns: metrics shown, in order.
+        ranked_alone: metrics ranked column by column though no track uses them.
+        gates: all must be passed.
+        baseline: that scores are relative to.
+        ties: what is known of equal totals.
+        inferred: what the sources do not say but their results show.
+        unverified: what could not be checked.
+        footnotes: what the figures mean.
+        precision: of forwards, where the edition prescribes one.
+        counted_input: LR height and width at which complexity is counted.
+        device: on which the published runtimes and memory were taken, as far as known.
+    """
+
+    name: Name
+    title: str
+    scales: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = (4,)
+    source: str
+    tracks: tuple[Track, ...]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    ranked_alone: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    baseline: Baseline | None = None
+    ties: str
+    inferred: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
+    counted_input: tuple[Side, Side] = (256, 256)
+    device: str = "unknown"
+
+    @property
+    def ranked_metrics(self) -> tuple[str, ...]:
+        """Metrics that any track uses, or that are ranked alone, in column order."""
+        used = {metric for track in self.tracks for metric in track.metrics}
+        used.update(self.ranked_alone)
+        return tuple(metric for metric in self.columns if metric in used)
+
+    @property
+    def published(self) -> Mapping[str, float]:
+        """Published figures of the baseline, base units."""
+        return {} if self.baseline is None else self.baseline.values
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        for keys in (self.columns, self.ranked_alone, tuple(self.published)):
+            known_metrics(keys)
+        headings = [
+            "Entry",
+            "Pareto",
+            "Margin [dB]",
+            *(METRICS[key].heading for key in self.columns),
+        ]
+        headings += [heading for track in self.tracks for heading in track.headings]
+        twice = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
+        if twice:
+            message = f"two columns would be headed {', '.join(twice)}: choose other labels"
+            raise ValueError(message)
+        earlier: list[str] = []
+        for track in self.tracks:
+            if track.key in earlier:
+                message = f"two tracks have the key {track.key!r}"
+                raise ValueError(message)
+            hidden = [metric for metric in track.metrics if metric not in self.columns]
+            if hidden:
+                message = f"track {track.key!r} uses {', '.join(hidden)}: name it in columns too"
+                raise ValueError(message)
+            if track.ties_by is not None and track.ties_by not in earlier:
+                message = f"track {track.key!r}: ties_by {track.ties_by!r} is no earlier track"
+                raise ValueError(message)
+            lacking = [metric for metric in track.metrics if metric not in self.published]
+            if track.formula.reference == "baseline" and lacking:
+                message = (
+                    f"track {track.key!r} is relative to the baseline, whose values lack "
+                    f"{', '.join(lacking)}"
+                )
+                raise ValueError(message)
+            earlier.append(track.key)
+        return self

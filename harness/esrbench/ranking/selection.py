@@ -1,0 +1,102 @@
+"""Which records may stand in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esrbench.errors import UsageError
+from esrbench.records import Notice, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def select_comparable(
+    records: Sequence[RunRecord], *, forward_class: str | None = None
+) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
+    """The newest record of each entry among those measured like the newest that is ranked.
+
+    Records on another data set or scale are another table's. Those of this one that differ in
+    data, protocol or environment are left out with a notice that names what differs, unless a
+    comparable record of the same entry on the same images replaces them. An unranked record's
+    environment is not held against it.
+
+    Args:
+        records: of any data set, scale and protocol.
+        forward_class: label of a ``ForwardPolicy``, to rank that class instead of the newest.
+
+    Returns:
+        The record that decides, the chosen ones, and the notices.
+
+    Raises:
+        UsageError: no records, or none of that class.
+    """
+    if not records:
+        raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
+    ordered = sorted(records, key=lambda record: record.created)
+    if forward_class is not None:
+        of_class = [r for r in ordered if r.protocol.forward.label == forward_class]
+        if not of_class:
+            known = sorted({r.protocol.forward.label for r in ordered})
+            message = f"no record is of class {forward_class!r}"
+            raise UsageError(message, advice=f"Stored are: {'; '.join(known)}.")
+        ordered = of_class
+    reference = next((r for r in reversed(ordered) if r.ranked), ordered[-1])
+    chosen: dict[str, RunRecord] = {}
+    left_out: list[tuple[str, str]] = []
+    spoiled: list[tuple[str, str]] = []
+    table = (reference.data.name, reference.entry.scale)
+    for record in ordered:
+        if (record.data.name, record.entry.scale) != table:
+            continue
+        differing = differences(record, reference)
+        before = chosen.get(record.entry.name)
+        if not differing and before is not None and _worth(before) > _worth(record):
+            spoiled.append((record.entry.name, record.status))
+        elif not differing:
+            chosen[record.entry.name] = record
+        elif "data" in differing:
+            images = f"other images called {record.data.name}"
+            left_out.append((record.entry.name, images))
+        else:
+            left_out.append((record.entry.name, ", ".join(differing)))
+    notices = tuple(
+        Notice(
+            code="incomparable",
+            message=f"{name}: a run differs in {what} and is left out",
+            advice="Measure all entries in one `esrbench run`; each class has a table of its own "
+            "(`esrbench leaderboard --class`).",
+        )
+        for name, what in dict.fromkeys(left_out)
+        if name not in chosen or what.startswith("other images")
+    )
+    notices += tuple(
+        Notice(
+            code="older-run",
+            message=f"{name}: a newer run ended as {status}; an older one that is ranked is shown",
+            advice="See the newest by `esrbench show`, and run it again.",
+        )
+        for name, status in dict.fromkeys(spoiled)
+    )
+    return reference, list(chosen.values()), notices
+
+
+def _worth(record: RunRecord) -> int:
+    """How much of a ranking a run can take part in: all, all but its runtime, nothing."""
+    return record.ranked + record.timed
+
+
+def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
+    """Names of the identities in which two records differ, so that they are incomparable."""
+    forward, expected = record.protocol.forward, reference.protocol.forward
+    other_class = forward != expected
+    other_protocol = record.protocol_digest != reference.protocol_digest
+    identities = [
+        ("data", record.data.digest != reference.data.digest),
+        (f"class ({forward.label}, not {expected.label})", other_class),
+        ("protocol", other_protocol and not other_class),
+    ]
+    if record.ranked:
+        differs = record.environment_digest != reference.environment_digest
+        identities.append(("environment", differs))
+    return tuple(name for name, differs in identities if differs)

@@ -1,0 +1,306 @@
+"""Which ranks noise explains: intervals of runtimes over processes, and the ties they make."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING
+
+from esrbench.protocol import Frozen
+from esrbench.ranking.standings import place_in_tracks
+from esrbench.records import Absent, Interval, Latency, Value
+from esrbench.runs.runtimes import RUNTIMES
+from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esrbench.ranking.formulas import Total
+    from esrbench.ranking.rule import Track
+    from esrbench.ranking.standings import Contestant, Ranks, Standing
+    from esrbench.records import RunRecord
+
+    Span = tuple[float, float]
+
+FEWEST_PROCESSES = STUDENT_SAMPLES
+"""Fewer processes do not tell how far the next one may be off."""
+
+PROVISIONAL = Absent(
+    kind="unavailable",
+    reason=f"runtimes of fewer than {FEWEST_PROCESSES} processes say nothing of the next one",
+    advice=f"Give --processes {FEWEST_PROCESSES} or more; official runs take 5.",
+)
+"""Why ranks are provisional."""
+
+
+class Stability(Frozen):
+    """The ranks that noise leaves possible.
+
+    Attributes:
+        low: best of them: 1 more than the entries that are firmly ahead.
+        high: worst of them: all entries less those that are firmly behind.
+    """
+
+    low: int
+    high: int
+
+    @property
+    def tied(self) -> bool:
+        """Whether noise may move the rank."""
+        return self.low < self.high
+
+
+@dataclass(frozen=True, slots=True)
+class RankStability:
+    """How stable the ranks of a table are.
+
+    Attributes:
+        metrics: by runtime metric, then by entry; without those that are provisional.
+        tracks: by track, then by entry; without those that are provisional.
+        spans: by runtime metric, then by entry, the bounds of the interval; without metrics that
+            are provisional.
+        provisional_metrics: runtimes that too few processes measured.
+        provisional_tracks: keys of tracks whose ranks depend on such a runtime.
+    """
+
+    metrics: Mapping[str, Mapping[str, Stability]] = field(default_factory=dict)
+    tracks: Mapping[str, Mapping[str, Stability]] = field(default_factory=dict)
+    spans: Mapping[str, Mapping[str, Span]] = field(default_factory=dict)
+    provisional_metrics: frozenset[str] = frozenset()
+    provisional_tracks: frozenset[str] = frozenset()
+
+
+def processes_of(record: RunRecord) -> int:
+    """Number of fresh processes that timed an entry; 0 where none is recorded."""
+    return len(record.latency.replicates) if isinstance(record.latency, Latency) else 0
+
+
+def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | Absent]:
+    """A runtime of each record, with the interval that holds for other processes.
+
+    Below ``FEWEST_PROCESSES`` there is no interval: that of the rounds of one process says
+    nothing of the next. Otherwise the interval is the wider of two. One is Student's of the
+    record's own processes. The other takes the standard deviation of the logarithms from the
+    processes of all records together, and is wide enough that any two intervals of copies of one
+    network overlap with 95 %: half of the Bonferroni bound for all pairs. A few processes agree
+    by chance, and those of the other entries show it.
+
+    Args:
+        records: measured alike, one an entry.
+        metric: key of a runtime.
+
+    Returns:
+        In the order of the records; values are unchanged.
+    """
+    values = [record.values.get(metric) for record in records]
+    known = {
+        index: (value, processes_of(record))
+        for index, (record, value) in enumerate(zip(records, values, strict=True))
+        if isinstance(value, Value) and processes_of(record) >= FEWEST_PROCESSES
+    }
+    square = sum((n - 1) * _deviation(value, n) ** 2 for value, n in known.values())
+    freedom = sum(n - 1 for _, n in known.values())
+    quantile = _simultaneous_quantile(len(known), freedom) if known else 0.0
+    found: list[Value | Absent] = []
+    for index, value in enumerate(values):
+        if index in known:
+            half = quantile * math.sqrt(square / freedom / known[index][1])
+            found.append(_widened(known[index][0], half))
+        elif isinstance(value, Value):
+            of_processes = value.interval is not None and value.interval.method == "student"
+            found.append(value if of_processes else Value(value=value.value))
+        else:
+            found.append(value or Absent(kind="unavailable", reason="the run has no such metric"))
+    return found
+
+
+def _deviation(value: Value, processes: int) -> float:
+    """Standard deviation of the logarithms over processes, from Student's interval; 0 if none."""
+    if value.interval is None or value.interval.method != "student":
+        return 0.0
+    from scipy.special import stdtrit
+
+    half = math.log(value.interval.high / value.interval.low) / 2
+    quantile = float(stdtrit(processes - 1, (1 + value.interval.confidence) / 2))
+    return half / quantile * math.sqrt(processes)
+
+
+def _simultaneous_quantile(entries: int, freedom: int) -> float:
+    """Half-width of an interval, in standard errors, for which overlaps decide all pairs."""
+    from scipy.special import stdtrit
+
+    pairs = max(entries * (entries - 1) // 2, 1)
+    of_pairs = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / pairs)) / math.sqrt(2)
+    return max(of_pairs, float(stdtrit(freedom, (1 + CONFIDENCE) / 2)))
+
+
+def _widened(value: Value, half: float) -> Value:
+    """A value whose interval reaches at least ``half`` to either side, in logarithms."""
+    low, high = value.value * math.exp(-half), value.value * math.exp(half)
+    interval = value.interval
+    if half == 0 or (interval is not None and interval.low <= low and interval.high >= high):
+        return value
+    if interval is not None:
+        low, high = min(low, interval.low), max(high, interval.high)
+    return Value(
+        value=value.value,
+        interval=Interval(low=low, high=high, confidence=CONFIDENCE, method="student"),
+    )
+
+
+def rank_stability(
+    contestants: Sequence[Contestant],
+    ranks: Ranks,
+    tracks: Sequence[Track],
+    references: Mapping[str, Mapping[str, float]],
+    *,
+    runtimes: Mapping[str, Mapping[str, Value | Absent]],
+    processes: int,
+    baseline: str | None,
+) -> RankStability:
+    """Ranks in runtime and in tracks that noise leaves possible.
+
+    Two entries are tied in a runtime where their intervals overlap. In a track one is firmly
+    ahead if its total is better even with its own runtime at the worse end of the interval and
+    the other's at the better end.
+
+    Args:
+        contestants: as they were ranked.
+        ranks: of their metrics.
+        tracks: as they were ranked.
+        references: by track.
+        runtimes: by entry, then by metric, as of ``across_processes``; of the contestants, and
+            of the baseline if it is not among them.
+        processes: fewest that timed one of these entries.
+        baseline: name of the entry whose runtime is the scores' reference, or None.
+    """
+    noisy = [metric for metric in ranks if metric in RUNTIMES]
+    few = processes < FEWEST_PROCESSES
+    if few or len(contestants) < 2:  # noqa: PLR2004 - one has no rival
+        places = place_in_tracks(contestants, ranks, tracks, references)
+        return _provisional(noisy if few else [], tracks, places)
+    spans = {
+        metric: {
+            name: _span(value)
+            for name, values in runtimes.items()
+            if isinstance(value := values[metric], Value)
+        }
+        for metric in noisy
+    }
+    metrics = {
+        metric: {
+            each.name: _by_overlap(each.name, contestants, spans[metric], ranks[metric])
+            for each in contestants
+        }
+        for metric in noisy
+    }
+    order = _Order(contestants, ranks, tracks, references, spans, metrics, baseline)
+    return RankStability(metrics=metrics, tracks=order.stability(), spans=spans)
+
+
+def _provisional(
+    noisy: Sequence[str],
+    tracks: Sequence[Track],
+    places: Mapping[str, Mapping[str, Standing]],
+) -> RankStability:
+    """Of ranks that depend on runtimes of too few processes."""
+    found: set[str] = set()
+    for track in tracks:
+        totals = [standing.total.order for standing in places[track.key].values()]
+        separated = track.ties_by in found and len(set(totals)) < len(totals)
+        if separated or set(track.metrics) & set(noisy):
+            found.add(track.key)
+    return RankStability(provisional_metrics=frozenset(noisy), provisional_tracks=frozenset(found))
+
+
+def _span(value: Value) -> Span:
+    if value.interval is None:
+        return value.value, value.value
+    return value.interval.low, value.interval.high
+
+
+def _by_overlap(
+    name: str,
+    contestants: Sequence[Contestant],
+    spans: Mapping[str, Span],
+    printed: Mapping[str, int],
+) -> Stability:
+    """Rank of an entry among intervals of a metric that is better where it is lower."""
+    low, high = spans[name]
+    ahead = sum(spans[other.name][1] < low for other in contestants)
+    behind = sum(spans[other.name][0] > high for other in contestants)
+    rank = printed[name]
+    return Stability(low=min(1 + ahead, rank), high=max(len(contestants) - behind, rank))
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Who is firmly ahead of whom; fields as of ``rank_stability``."""
+
+    contestants: Sequence[Contestant]
+    ranks: Ranks
+    tracks: Sequence[Track]
+    references: Mapping[str, Mapping[str, float]]
+    spans: Mapping[str, Mapping[str, Span]]
+    metrics: Mapping[str, Mapping[str, Stability]]
+    baseline: str | None
+
+    def stability(self) -> dict[str, dict[str, Stability]]:
+        """By track, then by entry."""
+        printed = place_in_tracks(self.contestants, self.ranks, self.tracks, self.references)
+        found: dict[str, dict[str, Stability]] = {}
+        ahead: dict[str, set[tuple[str, str]]] = {}
+        for track in self.tracks:
+            places = {name: standing.rank for name, standing in printed[track.key].items()}
+            depends = set(track.metrics) & set(self.spans) or track.ties_by in ahead
+            if not depends:
+                found[track.key] = {n: Stability(low=r, high=r) for n, r in places.items()}
+                continue
+            before = ahead.get(track.ties_by or "", set())
+            pairs = {
+                (one.name, other.name)
+                for one, other in product(self.contestants, repeat=2)
+                if one is not other and self._ahead(one, other, track, before)
+            }
+            ahead[track.key] = pairs
+            found[track.key] = {
+                name: Stability(
+                    low=min(1 + sum(worse == name for _, worse in pairs), rank),
+                    high=max(len(places) - sum(better == name for better, _ in pairs), rank),
+                )
+                for name, rank in places.items()
+            }
+        return found
+
+    def _ahead(
+        self, one: Contestant, other: Contestant, track: Track, before: set[tuple[str, str]]
+    ) -> bool:
+        """Whether one is better than the other whatever noise does to both."""
+        for reference in self._corners(track):
+            worst = self._total(one, track, reference, end=1).order
+            best = self._total(other, track, reference, end=0).order
+            if worst > best or (worst == best and (one.name, other.name) not in before):
+                return False
+        return True
+
+    def _corners(self, track: Track) -> list[dict[str, float]]:
+        """The track's references, with the baseline's runtimes at both ends of their intervals."""
+        given = self.references.get(track.key, {})
+        noisy = [m for m in given if m in self.spans and self.baseline in self.spans[m]]
+        ends = [self.spans[metric][self.baseline or ""] for metric in noisy]
+        return [{**given, **dict(zip(noisy, corner, strict=True))} for corner in product(*ends)]
+
+    def _total(
+        self, entry: Contestant, track: Track, reference: Mapping[str, float], *, end: int
+    ) -> Total:
+        """Of an entry with its runtimes at the better (0) or worse (1) end of their intervals."""
+        values, ranks = dict(entry.values), {m: self.ranks[m][entry.name] for m in track.metrics}
+        for metric in set(track.metrics) & set(self.spans):
+            values[metric] = self.spans[metric][entry.name][end]
+            if entry.name == self.baseline and metric in reference:
+                # The baseline in relation to itself is no noise.
+                values[metric] = reference[metric]
+            held = self.metrics[metric][entry.name]
+            ranks[metric] = held.high if end else held.low
+        return track.formula.total(values, ranks, reference)

@@ -1,0 +1,140 @@
+"""From figures to ranks and places: ranks per metric, totals per track, the Pareto front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from esrbench.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from esrbench.ranking.formulas import Total
+    from esrbench.ranking.rule import Track
+
+_SIGN = {"lower": 1, "higher": -1}
+
+Ranks = dict[str, dict[str, int]]
+"""By metric, then by entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One entry that is ranked.
+
+    Attributes:
+        name: unique.
+        values: metrics in base units.
+        ties: by metric, order among entries whose values are equal only because they were
+            printed rounded.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    ties: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An entry in a track: its total and its rank, 1 the best."""
+
+    total: Total
+    rank: int
+
+
+def shared_ranks(values: Mapping[str, Any]) -> dict[str, int]:
+    """Rank of each name, 1 for the smallest value; equal values share the smallest rank."""
+    first: dict[Any, int] = {}
+    for index, value in enumerate(sorted(values.values()), start=1):
+        first.setdefault(value, index)
+    return {name: first[value] for name, value in values.items()}
+
+
+def rank_metrics(contestants: Sequence[Contestant], metrics: Iterable[str]) -> Ranks:
+    """Ranks in each metric, in the metric's own direction."""
+    return {
+        metric: shared_ranks(
+            {
+                each.name: (
+                    _SIGN[METRICS[metric].better] * each.values[metric],
+                    each.ties.get(metric, 0),
+                )
+                for each in contestants
+            }
+        )
+        for metric in dict.fromkeys(metrics)
+    }
+
+
+def place_in_tracks(
+    contestants: Sequence[Contestant],
+    ranks: Ranks,
+    tracks: Sequence[Track],
+    references: Mapping[str, Mapping[str, float]],
+) -> dict[str, dict[str, Standing]]:
+    """Totals and ranks in each track.
+
+    Args:
+        contestants: with every metric of the tracks.
+        ranks: as of ``rank_metrics``, of every metric of the tracks.
+        tracks: in the rule's order. Where a track whose order should separate ties is not
+            among them, ties are shared.
+        references: by track, what its formula sets figures in relation to.
+
+    Returns:
+        By track, then by entry.
+    """
+    places: dict[str, dict[str, Standing]] = {}
+    for track in tracks:
+        totals = {
+            each.name: track.formula.total(
+                each.values,
+                {metric: ranks[metric][each.name] for metric in track.metrics},
+                references.get(track.key, {}),
+            )
+            for each in contestants
+        }
+        before = places.get(track.ties_by) if track.ties_by is not None else None
+        order = shared_ranks(
+            {
+                name: (total.order, before[name].rank if before else 0)
+                for name, total in totals.items()
+            }
+        )
+        places[track.key] = {
+            name: Standing(total=total, rank=order[name]) for name, total in totals.items()
+        }
+    return places
+
+
+def pareto_front(
+    contestants: Sequence[Contestant],
+    metrics: Sequence[str],
+    spans: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+) -> frozenset[str]:
+    """Names of those than which no other is better in one metric and worse in none.
+
+    Args:
+        contestants: with these metrics.
+        metrics: to compare by.
+        spans: by metric, then by entry, lower and upper bound of a noisy value; values whose
+            bounds overlap count as equal.
+    """
+
+    def bounds(each: Contestant, metric: str) -> tuple[float, float]:
+        """Best and worst, smaller the better."""
+        value = each.values[metric]
+        low, high = (spans or {}).get(metric, {}).get(each.name, (value, value))
+        return (low, high) if METRICS[metric].better == "lower" else (-high, -low)
+
+    points = {each.name: [bounds(each, metric) for metric in metrics] for each in contestants}
+
+    def dominated(point: list[tuple[float, float]]) -> bool:
+        return any(
+            all(theirs[0] <= ours[1] for theirs, ours in zip(other, point, strict=True))
+            and any(theirs[1] < ours[0] for theirs, ours in zip(other, point, strict=True))
+            for other in points.values()
+        )
+
+    return frozenset(name for name, point in points.items() if not dominated(point))

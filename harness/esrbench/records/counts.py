@@ -1,0 +1,210 @@
+"""What a network costs by counting: parameters, operations, memory that a forward needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from esrbench.protocol import CounterName, Frozen
+from esrbench.records.values import Absent, Count, Notice
+
+Side = Annotated[Count, Field(gt=0)]
+"""Pixels of an image's side; something may be divided by it."""
+
+
+class CounterResult(Frozen):
+    """What one counter says about one forward.
+
+    Attributes:
+        counter: which rule counted.
+        version: version of the library that counted (esrbench for our own rules).
+        convention: what one unit is and what is included, in words.
+        input_shape: (1, C, H, W) of the network's input.
+        macs: the counter's total, which is called FLOPs in the field.
+        activations: elements of all convolution outputs by this counter's rule, or None where
+            the rule has no such notion.
+        conv_calls: convolutions executed (calls, not modules), or None likewise.
+        elementwise: what elementwise operators count: kept apart from ``macs`` by ``aten``,
+            contained in it by ``ntire2022``, whose rule adds them; None where not told apart.
+        uncounted: operators that ran and contributed nothing, with the number of calls.
+    """
+
+    counter: CounterName
+    version: str
+    convention: str
+    input_shape: tuple[Count, Count, Count, Count]
+    macs: Count
+    activations: Count | None = None
+    conv_calls: Count | None = None
+    elementwise: Count | None = None
+    uncounted: dict[str, Count] = {}
+
+
+class SizedCount(Frozen):
+    """Multiply-accumulates of one forward at one size of the network's input.
+
+    Attributes:
+        input_size: height and width in pixels.
+        macs: by the ``aten`` counter's rule.
+        elementwise: results of elementwise operators, likewise; None in records that do not
+            tell.
+    """
+
+    input_size: tuple[Side, Side]
+    macs: Count
+    elementwise: Count | None = None
+
+    @property
+    def macs_per_pixel(self) -> float:
+        """Of an input pixel."""
+        return self.macs / (self.input_size[0] * self.input_size[1])
+
+
+class Recount(Frozen):
+    """One small forward counted twice, so that a network that looks for values shows.
+
+    Attributes:
+        without_values: counts of the forward on ``meta``, as all others are made.
+        with_values: the same on noise, on the CPU, or why there are none.
+        conv_calls: convolutions executed, without values and, if it ended, with them.
+    """
+
+    without_values: SizedCount
+    with_values: SizedCount | Absent
+    conv_calls: tuple[Count, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both multiplied and accumulated the same: no rounding parts whole numbers.
+
+        Elementwise work may differ: fused attention has less of it.
+        """
+        return (
+            isinstance(self.with_values, SizedCount)
+            and self.with_values.macs == self.without_values.macs
+            and len(set(self.conv_calls)) == 1
+        )
+
+
+class Audit(Frozen):
+    """What the dispatcher really ran, whichever way the network's code called it.
+
+    Attributes:
+        sizes: counts at several input sizes, smallest first; a network that works less at some
+            size shows here.
+        smooth_sizes: the same for a smooth image instead of noise; empty unless ``by_values``.
+        by_values: the forward needed pixel values, so its work can depend on them.
+        recount: a small forward with values and without; None if ``by_values``, and in records
+            from before there was one.
+        effective_constants: elements of all distinct constant tensors that meet data derived
+            from the input, parameters or not; of complex ones two a number.
+        index_constants: those among them that are integers and only select from others.
+        regular_constants: those among them beyond the numbers that say them all, where they
+            follow a pattern: masks, index tables, grids of coordinates.
+        scalars: numbers of the code, no tensors, that meet such data; not among the constants.
+            Distinct ones, or as many as there are pieces in their order that do not repeat.
+        constant_bytes: bytes of those.
+        product_dtypes: types of the results of convolutions, matrix products and attention
+            (the type that autocast casts to, where it does), with the number of calls.
+        uncounted: operators that are neither counted nor free, with the number of calls.
+        opaque: custom operators, whose cost only their author knows, likewise; and ways by
+            which pixels came or went out of sight.
+        derived_output: the output derives from the input by operators that were seen.
+        complete: everything that ran was counted or is known to multiply and accumulate
+            nothing, the output was derived by it, and the recount agrees: the count may be
+            trusted.
+    """
+
+    sizes: tuple[SizedCount, ...]
+    smooth_sizes: tuple[SizedCount, ...] = ()
+    by_values: bool = False
+    recount: Recount | None = None
+    effective_constants: Count
+    index_constants: Count = 0
+    regular_constants: Count = 0
+    scalars: Count = 0
+    constant_bytes: Count
+    product_dtypes: dict[str, Count]
+    uncounted: dict[str, Count]
+    opaque: dict[str, Count]
+    derived_output: bool
+    complete: bool
+
+
+class PredictedMemory(Frozen):
+    """Peak GPU memory of one forward, predicted from tensor lifetimes; nothing ran on a GPU.
+
+    Weights, input, features and output in blocks of 512 bytes as the CUDA caching allocator
+    rounds them, under ``inference_mode``. Workspaces of cuDNN and cuBLAS are not in it.
+
+    Attributes:
+        input_size: height and width of the network's input in pixels.
+        weights_bytes: parameters and buffers.
+        input_bytes: the input.
+        output_bytes: the output.
+        peak_bytes: highest sum of all tensors alive: below what the allocator reports, which
+            also counts unsplit rests of blocks.
+        allocator_bytes: the same with a model of those rests, whose size depends on what was
+            allocated before: lowest and highest over plausible orders of images.
+        peak_operator: operator that ran when the peak was reached.
+    """
+
+    input_size: tuple[Count, Count]
+    weights_bytes: Count
+    input_bytes: Count
+    output_bytes: Count
+    peak_bytes: Count
+    allocator_bytes: tuple[Count, Count]
+    peak_operator: str
+
+
+class Complexity(Frozen):
+    """Size of a network and the cost of one forward.
+
+    Attributes:
+        params: elements of all distinct parameters; a complex one is two.
+        trainable_params: those that require a gradient.
+        weight_params: those of two dimensions or more, which is what papers count that leave
+            biases and PReLU slopes out.
+        buffer_elements: elements of all distinct buffers.
+        state_bytes: bytes of parameters and buffers as held in memory.
+        counters: one result a counter, or why there is none.
+        audit: what ran at several sizes, by operator.
+        audit_seed: from which one of those sizes was drawn, or None if none was.
+        predicted_memory: that one forward needs on a GPU.
+        notices: typed warnings, for instance a spread between counters.
+    """
+
+    params: Count
+    trainable_params: Count
+    weight_params: Count
+    buffer_elements: Count
+    state_bytes: Count
+    counters: dict[CounterName, CounterResult | Absent]
+    audit: Audit | Absent
+    audit_seed: Count | None = None
+    predicted_memory: PredictedMemory | Absent
+    notices: tuple[Notice, ...] = ()
+
+
+class Block(Frozen):
+    """Cost of one module of a network, all its runs in one forward together.
+
+    Attributes:
+        name: dotted path, or ``(network)``.
+        kind: class.
+        output_shape: of its last output, of the first tensor in it; empty if there is none.
+        params: elements of its parameters, those of its modules included.
+        macs: multiply-accumulates by the ``aten`` counter.
+        activations: elements of convolution and matrix products within.
+        allocated_bytes: bytes of all tensors that its operators allocate, freed or not.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[Count, ...]
+    params: Count
+    macs: Count
+    activations: Count
+    allocated_bytes: Count

@@ -1,0 +1,232 @@
+"""One entry measured under one protocol on one device and one data set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from esrbench.protocol import Frozen, Protocol
+from esrbench.records.counts import Complexity
+from esrbench.records.timing import Latency, Memory, Trust
+from esrbench.records.values import (
+    Absent,
+    Count,
+    FailureKind,
+    Notice,
+    Seconds,
+    Sha256,
+    Value,
+)
+
+SCHEMA_VERSION: Final = 2
+
+Tier = Literal["bubblewrap", "landlock", "subprocess"]
+"""What stands between a submission and the machine, strongest first."""
+
+Status = (
+    FailureKind
+    | Literal[
+        "ok",
+        "suspect-caching",
+        "suspect-memorising",
+        "suspect-hidden-work",
+        "counted-otherwise",
+        "timing-disputed",
+        "busy-machine",
+        "infra-error",
+        "interrupted",
+    ]
+)
+"""How a run ended. A failure is that of the first probe that failed. ``suspect-*`` and
+``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
+were faster, that images scored better than variants of them, that work went on outside of the
+timed rounds, or that the worker's own times disagree with the evaluator's. ``counted-otherwise``:
+what was counted is not what was measured, so that no count of it stands. ``busy-machine``: others
+took too much of the machine while it was timed, so it has no runtimes and is to be run again.
+``infra-error``: the harness or its machine failed, so the entry is to be run again.
+``interrupted``: fewer replicates were timed than the protocol asks for."""
+
+RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
+"""Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
+
+
+class ImageScore(Frozen):
+    """Scores of one image. A PSNR of None means zero error, whose PSNR is infinite."""
+
+    image: str
+    psnr_rgb: float | None
+    psnr_y: float | None
+    ssim_y: float
+
+
+class Quality(Frozen):
+    """Scores of every image and how they were computed."""
+
+    definition: str
+    images: Annotated[tuple[ImageScore, ...], Field(min_length=1)]
+
+
+class WeightsIdentity(Frozen):
+    """The weights that ran: a file by its hash, or a seeded random initialisation.
+
+    Attributes:
+        source: ``released`` by the authors; ``demo`` for those that ship with esrbench, which are
+            not the authors'; ``submitted`` with an entry's folder; any other ``file``;
+            ``random``; ``none`` where there are no parameters.
+    """
+
+    source: Literal["released", "demo", "submitted", "file", "random", "none"]
+    filename: str | None = None
+    sha256: Sha256 | None = None
+    file_bytes: Count | None = None
+    data_range: float = 1.0
+
+
+class EntryIdentity(Frozen):
+    """Which network ran.
+
+    Attributes:
+        name: registered name.
+        scale: upscaling factor.
+        factory: ``module:attr`` that built it.
+        origin: distribution that registered it.
+        prepare: ``module:attr`` of the hook that gave the network the form in which it was
+            counted and timed, or None for the form in which it is trained.
+        code_sha256: hash of the source files that define the factory and its modules.
+        role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
+    """
+
+    name: str
+    scale: Annotated[int, Field(gt=0)]
+    factory: str
+    origin: str
+    prepare: str | None = None
+    code_sha256: Sha256 | None
+    role: Literal["network", "floor"]
+    weights: WeightsIdentity
+
+
+class DataIdentity(Frozen):
+    """Which images were used.
+
+    Attributes:
+        name: declared name, or name of a folder.
+        title: name in tables.
+        scale: upscaling factor.
+        images: number of LR/HR pairs.
+        digest: covers every LR and HR pixel and their names.
+        verified: the images are those of the declared data set, proven by hash.
+    """
+
+    name: str
+    title: str
+    scale: Annotated[int, Field(gt=0)]
+    images: Count
+    digest: Sha256
+    verified: bool = False
+
+
+class Environment(Frozen):
+    """Machine and software; its digest decides whether runtimes may be compared.
+
+    Attributes:
+        cpu_model: family, model and stepping of the processor, whose name may hide them.
+        malloc: settings of the C library's allocator in workers, or which other one serves.
+        libraries: versions of CUDA and cuDNN, by name; empty on CPU.
+        variables: inherited by workers, and known to alter what is measured.
+        isolation: of workers.
+    """
+
+    python: str
+    esrbench: str
+    packages: dict[str, str]
+    system: str
+    cpu: str
+    cpu_model: str | None = None
+    cpus_available: Count
+    threads: Count
+    memory_bytes: Count | None
+    accelerator: str | None
+    malloc: dict[str, str]
+    libraries: dict[str, str] = {}
+    variables: dict[str, str] = {}
+    isolation: Tier
+
+
+class RunRecord(Frozen):
+    """One entry measured under one protocol on one device and data set.
+
+    Attributes:
+        run_id: unique and sortable by time.
+        fingerprint: covers entry, source files, weights, data, protocol, harness and machine as
+            they were known before anything ran; runs of one fingerprint repeat one another.
+        status: how it ended.
+        cause: of any status but ``ok``, one sentence.
+        advice: what to do about it, if anything.
+        trust: what the evaluator's clock and its tests for cheating say.
+        values: every metric of ``esrbench.metrics.METRICS``, measured or absent with a reason.
+        log_tail: last lines that the workers printed; kept for any status but ``ok``.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    run_id: str
+    created: datetime
+    duration_seconds: Seconds
+    fingerprint: Sha256
+    status: Status
+    cause: str | None = None
+    advice: str | None = None
+    entry: EntryIdentity
+    data: DataIdentity
+    protocol: Protocol
+    protocol_digest: Sha256
+    environment: Environment
+    environment_digest: Sha256
+    complexity: Complexity | Absent
+    latency: Latency | Absent
+    memory: Memory | Absent
+    quality: Quality | Absent
+    trust: Trust | Absent
+    values: dict[str, Value | Absent]
+    notices: tuple[Notice, ...] = ()
+    log_tail: str = ""
+
+    def measured(self, metric: str) -> float | None:
+        """Value of a metric in base units, or None when it is absent."""
+        value = self.values.get(metric)
+        return value.value if isinstance(value, Value) else None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether leaderboards rank it."""
+        return self.status in RANKED_STATUSES
+
+    @property
+    def timed(self) -> bool:
+        """Whether leaderboards rank it and its runtimes mean something."""
+        return self.ranked and self.status != "busy-machine"
+
+    def failure(self) -> Absent | None:
+        """The first failed probe, in the order in which they are tried, or None."""
+        return first_failure(self.quality, self.memory, self.complexity, self.latency)
+
+
+def first_failure(
+    quality: Quality | Absent,
+    memory: Memory | Absent,
+    complexity: Complexity | Absent,
+    latency: Latency | Absent,
+) -> Absent | None:
+    """The first of a record's probes that failed, in the order in which they are tried, or None."""
+    parts: list[object] = [quality, memory, complexity]
+    if isinstance(complexity, Complexity):
+        parts += complexity.counters.values()
+    parts.append(latency)
+    if isinstance(latency, Latency):
+        for replicate in latency.replicates:
+            parts += [replicate.fixed, replicate.images]
+    return next(
+        (part for part in parts if isinstance(part, Absent) and part.kind == "failed"), None
+    )

@@ -1,0 +1,78 @@
+"""A measured value, and what stands in its place where there is none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from esrbench.protocol import Frozen
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0, le=1e7)]
+
+
+FailureKind = Literal[
+    "load-error", "forward-error", "invalid-output", "timeout", "oom", "crash", "protocol"
+]
+"""What can go wrong with a network in its worker: it does not build or load; its forward raises;
+what comes out is no SR image; no answer in time; memory ran out; its process died; it spoke
+something else than the worker's protocol."""
+
+
+class Absent(Frozen):
+    """A value that was not measured, and why; never 0, never a guess.
+
+    Attributes:
+        kind: ``unavailable`` (this machine or entry cannot have it), ``skipped`` (the protocol
+            leaves it out) or ``failed`` (it was tried).
+        reason: one sentence.
+        advice: what would make it measurable, if anything.
+        failure: what went wrong, where a network failed; None where the harness or its machine
+            did, and for the other kinds.
+    """
+
+    kind: Literal["unavailable", "skipped", "failed"]
+    reason: str
+    advice: str | None = None
+    failure: FailureKind | None = None
+
+
+class Notice(Frozen):
+    """A typed warning about a measurement.
+
+    Attributes:
+        code: stable identifier, such as ``counter-spread``.
+        message: what was seen, with figures.
+        advice: what to do about it.
+    """
+
+    code: str
+    message: str
+    advice: str
+
+
+class Interval(Frozen):
+    """A confidence interval.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+        confidence: coverage; that of a single look for ``order-statistics`` of independent
+            samples, so nominal where rounds or pairs ended because of the interval; exact for
+            ``student`` on log-normal samples; nominal for ``bootstrap``.
+        method: how it was made.
+    """
+
+    low: float
+    high: float
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    method: Literal["order-statistics", "bootstrap", "student"]
+
+
+class Value(Frozen):
+    """A measured value of one metric in base units, with its interval when it is noisy."""
+
+    value: float
+    interval: Interval | None = None

@@ -1,0 +1,209 @@
+"""Which stored runs a comparison table shows: the newest comparable one a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esrbench.errors import UsageError
+from esrbench.ranking.selection import select_comparable
+from esrbench.records import Notice, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from esrbench.protocol import Protocol
+
+Place = tuple[str, int, str]
+"""Entry, scale and data set."""
+
+DEFAULT_COLUMNS = ("params", "macs_ntire2022", "psnr_y", "ssim_y")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to compare.
+
+    Attributes:
+        entries: names in the table's order; empty for all, by parameters.
+        data: names of data sets in order; empty for all that were measured on.
+        scales: in order; empty for all that were measured at.
+        columns: keys of ``METRICS``.
+        forward_class: label of a ``ForwardPolicy``; None for that of the newest run.
+        published: show published figures of networks that were not run.
+    """
+
+    entries: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    scales: tuple[int, ...] = ()
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    forward_class: str | None = None
+    published: bool = False
+
+    def names(self, record: RunRecord) -> bool:
+        """Whether a record is of an entry, data set and scale that are wanted."""
+        return (
+            (not self.entries or record.entry.name in self.entries)
+            and (not self.data or record.data.name in self.data)
+            and (not self.scales or record.entry.scale in self.scales)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Runs by place.
+
+    Attributes:
+        runs: the newest comparable run of each place, however it ended.
+        incomparable: places that were run on, but by no comparable run.
+        notices: what was left out, and why.
+    """
+
+    runs: dict[Place, RunRecord]
+    incomparable: frozenset[Place]
+    notices: tuple[Notice, ...]
+
+    def newest(self, scale: int, data: str) -> RunRecord | None:
+        """The newest chosen run on a data set at a scale; of all chosen ones where none is."""
+        runs = sorted(self.runs.values(), key=lambda run: run.created)
+        here = [run for run in runs if (run.entry.scale, run.data.name) == (scale, data)]
+        return next(reversed(here or runs), None)
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    reasons: dict[Place, list[str]] = field(default_factory=dict)
+
+    def add(self, record: RunRecord, reason: str) -> None:
+        self.reasons.setdefault(place_of(record), []).append(reason)
+
+    def notices(self, kept: Iterable[Place]) -> list[Notice]:
+        """One notice a place that has no run left, naming what its newest run differs in."""
+        known = set(kept)
+        return [
+            Notice(
+                code="incomparable",
+                message=f"{place_text(place)}: a run differs in {reasons[-1]} and is left out",
+                advice="Measure what is to be compared alike; entries of one `esrbench run` are.",
+            )
+            for place, reasons in self.reasons.items()
+            if place not in known
+        ]
+
+
+def place_of(record: RunRecord) -> Place:
+    """Where a run belongs."""
+    return record.entry.name, record.entry.scale, record.data.name
+
+
+def place_text(place: Place) -> str:
+    """A place in words."""
+    entry, scale, data = place
+    return f"{entry} on {data} x{scale}"
+
+
+def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
+    """The newest comparable run of each entry, data set and scale.
+
+    All cells share the forward class, the definition of scores, and the inputs of complexity and
+    memory of the newest run. All cells of an entry at a scale share its weights and factory.
+    Within a data set and scale, ``select_comparable`` decides as leaderboards do.
+
+    Raises:
+        UsageError: runs are stored, but none of the wanted class.
+    """
+    known = sorted(filter(wanted.names, records), key=lambda record: record.created)
+    if wanted.forward_class is not None and known:
+        label = wanted.forward_class
+        of_class = [record for record in known if record.protocol.forward.label == label]
+        if not of_class:
+            message = f"no record is of class {label!r}"
+            stored = sorted({record.protocol.forward.label for record in known})
+            raise UsageError(message, advice=f"Stored are: {'; '.join(stored)}.")
+        known = of_class
+    left_out = _LeftOut()
+    alike = _of_one_network(_scored_alike(known, left_out), left_out)
+    runs: dict[Place, RunRecord] = {}
+    notices: list[Notice] = []
+    tables = dict.fromkeys((record.data.name, record.entry.scale) for record in alike)
+    for data, scale in tables:
+        here = [r for r in alike if (r.data.name, r.entry.scale) == (data, scale)]
+        _, chosen, said = select_comparable(here)
+        runs |= {place_of(record): record for record in chosen}
+        notices += [
+            notice.model_copy(update={"message": f"on {data} x{scale}: {notice.message}"})
+            for notice in said
+        ]
+    notices = [*left_out.notices(runs), *notices, *_code_notices(runs)]
+    places = {place_of(record) for record in known}
+    return Choice(runs, frozenset(places - set(runs)), tuple(notices))
+
+
+def _newest(records: Sequence[RunRecord]) -> RunRecord:
+    """The newest of those that leaderboards would rank, with a runtime if there is one."""
+    return max(reversed(records), key=lambda record: record.ranked + record.timed)
+
+
+def _scored_alike(records: Sequence[RunRecord], left_out: _LeftOut) -> list[RunRecord]:
+    """Records whose figures mean the same as the newest's, on whatever data set."""
+    if not records:
+        return []
+    expected = _newest(records).protocol
+    alike = []
+    for record in records:
+        differing = _meanings(record.protocol, expected)
+        if differing:
+            left_out.add(record, differing)
+        else:
+            alike.append(record)
+    return alike
+
+
+def _meanings(protocol: Protocol, expected: Protocol) -> str:
+    """In what the meaning of figures differs, on any data set; empty for nothing."""
+    forward = f"class ({protocol.forward.label}, not {expected.forward.label})"
+    identities = {
+        forward: protocol.forward != expected.forward,
+        "the definition of scores": protocol.quality != expected.quality,
+        "the LR size of complexity": protocol.counted_input != expected.counted_input,
+        "the LR size of predicted memory": protocol.memory_input != expected.memory_input,
+    }
+    return ", ".join(name for name, differs in identities.items() if differs)
+
+
+def _of_one_network(records: Sequence[RunRecord], left_out: _LeftOut) -> list[RunRecord]:
+    """Records of the weights and form that each entry's newest run at a scale had."""
+    by_row: dict[tuple[str, int], list[RunRecord]] = {}
+    for record in records:
+        by_row.setdefault((record.entry.name, record.entry.scale), []).append(record)
+    same = []
+    for row in by_row.values():
+        expected = _newest(row).entry
+        for record in row:
+            entry = record.entry
+            if (entry.weights.source, entry.weights.sha256) != (
+                expected.weights.source,
+                expected.weights.sha256,
+            ):
+                left_out.add(record, f"weights from the newest at x{entry.scale}")
+            elif (entry.factory, entry.prepare) != (expected.factory, expected.prepare):
+                left_out.add(record, f"network from the newest at x{entry.scale}")
+            else:
+                same.append(record)
+    return sorted(same, key=lambda record: record.created)
+
+
+def _code_notices(runs: dict[Place, RunRecord]) -> list[Notice]:
+    """Rows whose cells were measured with different source files."""
+    rows: dict[tuple[str, int], set[str | None]] = {}
+    for (entry, scale, _), record in runs.items():
+        rows.setdefault((entry, scale), set()).add(record.entry.code_sha256)
+    return [
+        Notice(
+            code="mixed-code",
+            message=f"{entry} x{scale}: its source files changed between the runs that are shown",
+            advice="Run it again on all data sets at once.",
+        )
+        for (entry, scale), hashes in rows.items()
+        if len(hashes) > 1
+    ]

@@ -1,0 +1,139 @@
+"""Promises of a submission that are checked without running it: manifest, files, code, claims."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from esrbench.entries.intact import require_intact, submitted_path
+from esrbench.entries.manifest import MANIFEST_NAME
+from esrbench.entries.sources import folder_files
+from esrbench.entries.submissions import (
+    claim_tolerance,
+    install_advice,
+    missing_requirements,
+)
+from esrbench.errors import WeightsError
+from esrbench.metrics import METRICS
+from esrbench.protocol import Frozen
+from esrbench.records import CounterResult
+from esrbench.runs.scan import scan_folder
+from esrbench.weights.checkpoints import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+    from esrbench.records import Complexity
+
+
+class Check(Frozen):
+    """One promise: kept, broken, not reached, or kept in a way that deserves a look."""
+
+    name: str
+    outcome: Literal["passed", "warning", "failed", "skipped"]
+    detail: str
+    fix: str = ""
+
+
+def kept(name: str, detail: str) -> Check:
+    """A promise that is kept."""
+    return Check(name=name, outcome="passed", detail=detail)
+
+
+def folder_checks(descriptor: ModelDescriptor, scale: int) -> Iterator[Check]:
+    """Checks of a submission's folder; nothing in it is imported.
+
+    Args:
+        descriptor: of a submission.
+        scale: whose weights are looked at.
+    """
+    yield kept("manifest", f"{MANIFEST_NAME} of {descriptor.team} is valid.")
+    missing = missing_requirements(descriptor)
+    if missing:
+        yield Check(
+            name="requirements",
+            outcome="failed",
+            detail=f"{'; '.join(missing)}.",
+            fix=f"{install_advice(descriptor)}.",
+        )
+    elif descriptor.requirements:
+        yield kept("requirements", f"{', '.join(descriptor.requirements)}: installed.")
+    declared = descriptor.submitted_weights(scale)
+    if declared is not None:
+        yield from _weights_checks(descriptor, declared)
+    yield from _code_checks(descriptor)
+
+
+def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -> Iterator[Check]:
+    """What a submission claims at a scale against what was counted."""
+    for figure in descriptor.published:
+        if figure.scale != scale:
+            continue
+        metric = METRICS[figure.metric]
+        name = f"claimed {metric.label}"
+        value = _counted(figure.metric, counted)
+        if value is None:
+            at = f" on {figure.data}" if figure.data else ""
+            claimed = f"{metric.format(figure.value)} {metric.unit}".strip()
+            detail = f"{claimed}{at} is claimed; validate does not measure it."
+            fix = f"Measure it: esrbench run {descriptor.name} --data {figure.data or 'demo'}."
+            yield Check(name=name, outcome="skipped", detail=detail, fix=fix)
+            continue
+        detail = f"{figure.value:,.0f} claimed, {value:,.0f} measured."
+        if abs(value - figure.value) <= claim_tolerance(figure.value):
+            yield kept(name, detail)
+        else:
+            fix = f"Correct [claims] in {MANIFEST_NAME}, or the network."
+            yield Check(name=name, outcome="failed", detail=detail, fix=fix)
+
+
+def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> Iterator[Check]:
+    name = "weights file"
+    try:
+        path = submitted_path(descriptor, declared)
+    except WeightsError as error:
+        yield Check(name=name, outcome="failed", detail=error.message, fix=error.advice or "")
+        return
+    try:
+        require_intact(path, declared, advice="")
+    except WeightsError as error:
+        found = f"bytes = {path.stat().st_size}, sha256 = {file_sha256(path)!r}".replace("'", '"')
+        fix = f"If the file is the right one, write into [weights]: {found}."
+        yield Check(name=name, outcome="failed", detail=f"{error.message}.", fix=fix)
+        return
+    yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
+    if path.suffix != ".safetensors":
+        yield Check(
+            name="weights format",
+            outcome="warning",
+            detail=f"{declared.filename} is a pickle: a program that is read as data.",
+            fix=f"Run `esrbench convert-weights {shlex.quote(str(path))}`; declare what it writes.",
+        )
+
+
+def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
+    folder = Path(descriptor.folder or "")
+    targets = [each for each in (descriptor.factory, descriptor.prepare) if each is not None]
+    findings = scan_folder(folder, list(folder_files(folder)), targets)
+    if not findings:
+        yield kept("code", "A look through it finds nothing unusual.")
+    for finding in findings:
+        yield Check(
+            name="code",
+            outcome="warning",
+            detail=f"{finding.place} {finding.what}: {finding.why}.",
+            fix="Leave it out, or be ready to explain it.",
+        )
+
+
+def _counted(metric: str, counted: Complexity) -> float | None:
+    """A metric of a count, or None where it is no such metric or was not counted."""
+    if metric == "params":
+        return counted.params
+    kind, _, counter = metric.partition("_")
+    result = next((found for name, found in counted.counters.items() if name == counter), None)
+    if not isinstance(result, CounterResult):
+        return None
+    return {"macs": result.macs, "activations": result.activations}.get(kind)

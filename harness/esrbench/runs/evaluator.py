@@ -1,0 +1,238 @@
+"""Score and count one entry: HR images, scores and the record stay on this side of the worker.
+
+This pass is untimed, so that decoding and scoring may overlap the forwards. Timed passes, in
+fresh processes, are ``esrbench.runs.replicate``'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from esrbench.errors import MeasurementError
+from esrbench.records import Absent, Complexity, Memory, Quality
+from esrbench.runs.quality_pass import score_images
+from esrbench.weights.stored import stored_elements
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.networks import ResolvedWeights
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.protocol import Protocol
+    from esrbench.worker.messages import Ready
+    from esrbench.worker.wall import Wall
+
+UNTIMED_STEPS_BESIDE_IMAGES = 3
+"""Load, read memory, count."""
+Step = Callable[[str], None]
+"""Called with the name of each step as it begins."""
+
+NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A network with the weights it runs with.
+
+    Attributes:
+        descriptor: of the network.
+        scale: upscaling factor.
+        weights: which weights, resolved and checked.
+    """
+
+    descriptor: ModelDescriptor
+    scale: int
+    weights: ResolvedWeights
+
+    @property
+    def form(self) -> tuple[str, str, float]:
+        """How images enter and leave it, which its null network does likewise."""
+        descriptor = self.descriptor
+        return descriptor.color, descriptor.input, self.weights.identity.data_range
+
+    @property
+    def scored(self) -> bool:
+        """Whether its SR images mean anything: with random weights they do not."""
+        return self.weights.identity.source != "random"
+
+
+@dataclass(slots=True)
+class UntimedPass:
+    """What the untimed pass found; each part starts absent and is replaced by what is found.
+
+    Attributes:
+        entry: with its weights as the worker found them.
+        ready: the worker's account of itself, or None if it did not load.
+        stored_elements: numbers in the weights file as the evaluator reads it, or None where
+            there is no file or only unpickling would tell.
+        output_sha256: of the SR pixels, by image.
+        log_tail: last of what the worker printed.
+    """
+
+    entry: Entry
+    ready: Ready | None = None
+    stored_elements: int | None = None
+    quality: Quality | Absent = NOT_REACHED
+    memory: Memory | Absent = NOT_REACHED
+    complexity: Complexity | Absent = NOT_REACHED
+    output_sha256: dict[str, str] = field(default_factory=dict)
+    log_tail: str = ""
+
+
+def measure_untimed(
+    entry: Entry,
+    pairs: ImagePairs,
+    protocol: Protocol,
+    *,
+    wall: Wall,
+    sr_folder: Path | None = None,
+    on_step: Step = lambda _: None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    limit_seconds: float = math.inf,
+) -> UntimedPass:
+    """Score an entry, measure its memory and count it, in a worker of its own.
+
+    A probe that fails is noted as failed and the others go on; nothing here raises because of
+    the network.
+
+    Args:
+        entry: network and weights.
+        pairs: checked LR and HR images.
+        protocol: settings.
+        wall: behind which the worker runs.
+        sr_folder: where SR images are written as PNG, or None.
+        on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
+        timeout_seconds: deadline of each request to the worker.
+        limit_seconds: that the worker may live.
+
+    Raises:
+        DataError: an image changed since it was checked.
+        RecordError: an SR image cannot be written.
+    """
+    path = entry.weights.path
+    found = UntimedPass(entry, stored_elements=None if path is None else stored_elements(path))
+    with wall.worker(
+        (entry.descriptor, entry.weights),
+        protocol=protocol,
+        timeout_seconds=timeout_seconds,
+        limit_seconds=limit_seconds,
+    ) as session:
+        try:
+            on_step("loading")
+            found.ready = session.load(
+                entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
+            )
+            found.entry = replace(entry, weights=effective_weights(entry.weights, found.ready))
+        except WorkerError as failure:
+            found.quality = found.memory = found.complexity = failed(failure)
+        else:
+            with suppress(WorkerError):
+                _probe(session, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
+    # Only when the worker has ended has all been read that it printed.
+    found.log_tail = session.log_tail
+    return found
+
+
+def _probe(
+    session: WorkerSession,
+    pairs: ImagePairs,
+    protocol: Protocol,
+    found: UntimedPass,
+    *,
+    sr_folder: Path | None,
+    on_step: Step,
+) -> None:
+    """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
+    entry = found.entry
+    unscored = entry.weights.identity.source == "random"
+    if unscored and protocol.device == "cpu" and sr_folder is None:
+        for pair in pairs.pairs:
+            on_step(pair.name)
+        found.quality = _unscored(entry)
+        if protocol.latency is None:
+            # Nothing else would show that it returns an image at all.
+            _require_image(session, pairs, found)
+    else:
+        try:
+            scored = score_images(
+                session.upscale,
+                pairs,
+                scale=entry.scale,
+                definition=protocol.quality,
+                sr_folder=sr_folder,
+                on_image=on_step,
+            )
+        except MeasurementError as failure:
+            found.quality = failed(failure)
+            raise_if_fatal(failure)
+        else:
+            found.output_sha256 = scored.output_sha256
+            if unscored:
+                found.quality = _unscored(entry)
+            else:
+                definition = protocol.quality.describe(entry.scale)
+                found.quality = Quality(definition=definition, images=scored.scores)
+    on_step("reading memory")
+    try:
+        found.memory = session.read_memory()
+    except WorkerError as failure:
+        found.memory = failed(failure)
+        raise_if_fatal(failure)
+    # Counters import and patch much of torch, so they come last.
+    on_step("counting")
+    try:
+        found.complexity = session.count_complexity()
+    except WorkerError as failure:
+        found.complexity = failed(failure)
+
+
+def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:
+    """Upscale the first image; a network that cannot has failed, whatever it would score."""
+    name = pairs.pairs[0].name
+    try:
+        session.upscale(pairs.read_lr(0), name)
+    except WorkerError as failure:
+        found.quality = failed(failure.on_image(name))
+        raise_if_fatal(failure)
+
+
+def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
+    """The weights as found: a network without parameters has none, one without a file random."""
+    if weights.path is not None:
+        return weights
+    source: Literal["none", "random"] = "random" if ready.parameters else "none"
+    return replace(weights, identity=weights.identity.model_copy(update={"source": source}))
+
+
+def _unscored(entry: Entry) -> Absent:
+    name, scale = entry.descriptor.name, entry.scale
+    if entry.descriptor.released_weights(scale) is None:
+        return Absent(
+            kind="unavailable",
+            reason=f"random weights: none are released for {name} at x{scale}",
+            advice=f"Give trained ones with --weights {name}=FILE.",
+        )
+    return Absent(
+        kind="unavailable",
+        reason="random weights: the released ones are not in the cache",
+        advice=f"Run `esrbench fetch weights {name} --scale {scale}`.",
+    )
+
+
+def failed(failure: MeasurementError) -> Absent:
+    """What stands in place of a part whose measurement failed."""
+    kind = failure.kind if isinstance(failure, WorkerError) else None
+    return Absent(kind="failed", reason=failure.message, advice=failure.advice, failure=kind)
+
+
+def raise_if_fatal(failure: MeasurementError) -> None:
+    """Raise the failure again if its worker is gone."""
+    if isinstance(failure, WorkerError) and failure.fatal:
+        raise failure

@@ -1,0 +1,54 @@
+"""Everything that decides what a run measures, as it is known before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.entries.sources import source_sha256
+from esrbench.environment import cpus_available, describe_environment
+from esrbench.protocol import digest_of
+
+if TYPE_CHECKING:
+    from esrbench.protocol import Protocol
+    from esrbench.records import DataIdentity, Tier
+    from esrbench.runs.evaluator import Entry
+
+
+def fingerprint(entry: Entry, data: DataIdentity, protocol: Protocol, tier: Tier) -> str:
+    """SHA-256 (hex) over entry, source files, weights, data, protocol, harness and machine.
+
+    Args:
+        entry: network and weights.
+        data: images.
+        protocol: settings.
+        tier: of the wall.
+    """
+    environment = describe_environment(
+        threads=protocol.threads or cpus_available(), accelerator=None, tier=tier
+    )
+    parts = {
+        "entry": entry.descriptor.model_dump(mode="json"),
+        "scale": entry.scale,
+        "source": source_sha256(entry.descriptor),
+        "weights": entry.weights.identity.sha256 or entry.weights.identity.source,
+        "data": data.digest,
+        "protocol": protocol.digest(),
+        "harness": harness_sha256(),
+        "environment": digest_of(environment),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def harness_sha256() -> str:
+    """SHA-256 (hex) over the names and contents of the harness's own source files."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()}\0{content}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""Looking at networks without measuring them: complexity of many, blocks of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esrbench.entries.networks import resolve_weights
+from esrbench.protocol import COUNTERS, Protocol
+from esrbench.runs.evaluator import failed
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.wall import open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.protocol import CounterName
+    from esrbench.records import Absent, Block, Complexity
+    from esrbench.worker.session import WorkerSession
+
+
+def count_models(
+    models: Sequence[tuple[ModelDescriptor, int]],
+    *,
+    input_size: tuple[int, int] = (256, 256),
+    counters: Sequence[CounterName] = COUNTERS,
+) -> Iterator[Complexity | Absent]:
+    """Complexity of many networks with random weights, in one worker while it lives.
+
+    Args:
+        models: descriptors and the scales to count them at.
+        input_size: LR height and width.
+        counters: which rules to count by.
+
+    Yields:
+        One result a network, in order; absent with the reason where counting failed.
+    """
+    remaining = list(models)
+    protocol = Protocol(counted_input=input_size, counters=tuple(counters))
+    wall = open_wall()
+    while remaining:
+        # A submission gets a worker of its own; those that are trusted share one.
+        alone = remaining[0][0].folder is not None
+        together = remaining[:1] if alone else remaining
+        with wall.worker(*((descriptor, None) for descriptor, _ in together)) as session:
+            while remaining:
+                if not alone and remaining[0][0].folder is not None:
+                    break
+                descriptor, scale = remaining.pop(0)
+                try:
+                    _load(session, descriptor, scale, protocol)
+                    yield session.count_complexity()
+                except WorkerError as error:
+                    yield failed(error)
+                    if error.fatal:
+                        break
+                if alone:
+                    break
+
+
+def blocks_of(
+    descriptor: ModelDescriptor,
+    scale: int,
+    *,
+    depth: int,
+    input_size: tuple[int, int] = (256, 256),
+) -> tuple[Block, ...]:
+    """What each block of a network costs.
+
+    Args:
+        descriptor: of the network.
+        scale: upscaling factor.
+        depth: of the deepest modules.
+        input_size: LR height and width.
+
+    Raises:
+        UsageError: it is not defined at this scale.
+        WorkerError: it cannot be built, or its forward needs pixel values.
+    """
+    descriptor.require_scale(scale)
+    with open_wall().worker((descriptor, None)) as session:
+        _load(session, descriptor, scale, Protocol(counted_input=input_size))
+        return session.measure_blocks(depth)
+
+
+def _load(
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int, protocol: Protocol
+) -> None:
+    weights = resolve_weights(descriptor, scale, None)
+    session.load(descriptor, scale, weights=weights, protocol=protocol)

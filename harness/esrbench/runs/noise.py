@@ -1,0 +1,413 @@
+"""What disturbed a record's times: typed warnings with figures and advice.
+
+Every kind of disturbance is a row of ``NOISES``: a pure function of the raw samples with a
+stated threshold. A record gets at most one notice of each kind, for all its inputs and
+processes together. Thresholds are such that a quiet, honest run gets each notice in less than
+5 % of cases: what the next process would change anyway is not worth a warning. Where a cause is
+seen, such as other load, its effects on the times are not told beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from esrbench.probes.telemetry import THROTTLING, throttled
+from esrbench.protocol import LatencyDesign
+from esrbench.records import Absent, Notice
+from esrbench.runs.steadiness import (
+    FEWEST_ROUNDS,
+    OUTLIER_DEVIATIONS,
+    drift,
+    half_change,
+    outliers,
+    spread,
+)
+from esrbench.statistics import mean_of_medians, median_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from esrbench.records import Latency, LatencySamples
+
+OUTLIERS_SHARE = 0.05
+FEWEST_OUTLIERS = 3
+COLD_START_RATIO = 3.0
+COLD_START_SECONDS = 0.5
+"""By which a first forward must exceed the median: any network takes some milliseconds more."""
+TAKEN_SHARE = 0.05
+TAKEN_SHARE_OF_INPUT = 0.1
+"""Of the CPUs, by other processes or by the hypervisor: on average, and at one input."""
+LEAST_CHANGE = 0.05
+"""By which a runtime must change between halves of its rounds."""
+WIDE_HALF_WIDTH = 0.1
+"""The next process of a quiet machine may be off by as much."""
+FEWEST_TAKEN_SECONDS = 0.05
+"""CPU time, as share times seconds, below which the kernel's ticks of 10 ms may deceive."""
+
+SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
+"""A hundred times what the clock itself costs or resolves: about 50 ns for a call of the
+host's clock, about 0.5 us for a pair of CUDA events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One input as one process timed it.
+
+    Attributes:
+        where: for messages.
+        samples: raw times.
+        fixed: it is the fixed input, not an image.
+    """
+
+    where: str
+    samples: LatencySamples
+    fixed: bool = False
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a forward."""
+        return float(np.median(self.samples.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All that a record timed, in the order of processes and inputs.
+
+    Attributes:
+        latency: the record's own.
+        inputs: every input of every process that was timed.
+        target_half_width: of the design: the share of the median at which timing stops.
+    """
+
+    latency: Latency
+    inputs: tuple[Timed, ...]
+    target_half_width: float
+
+    def extent(self, count: int) -> str:
+        """How many inputs, of how many."""
+        processes = len(self.latency.replicates)
+        over = f" over {processes} processes" if processes > 1 else ""
+        return f"{count} of {len(self.inputs)} inputs{over}"
+
+
+class Seen(NamedTuple):
+    """A disturbance that was found: what was seen, with figures, and which knob would help."""
+
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """One kind of disturbance.
+
+    Attributes:
+        code: of its notice.
+        examine: what was found, or None where all is quiet.
+        role: ``cause`` of other kinds; ``effect`` on the times, which is not told where a cause
+            is; or ``else``.
+    """
+
+    code: str
+    examine: Callable[[Timings], Seen | None]
+    role: Literal["cause", "effect", "else"] = "else"
+
+
+def noise_notices(
+    latency: Latency, *, target_half_width: float = LatencyDesign().target_half_width
+) -> tuple[Notice, ...]:
+    """Typed warnings about the times of a record, at most one a code, in order of ``NOISES``.
+
+    Args:
+        latency: raw samples of every process.
+        target_half_width: the design's; 0 leaves ``wide-interval`` out, and so does one that
+            the interval keeps to.
+    """
+    several = len(latency.replicates) > 1
+    inputs: list[Timed] = []
+    for replicate in latency.replicates:
+        suffix = f" in process {replicate.index}" if several else ""
+        if not isinstance(replicate.fixed, Absent):
+            inputs.append(Timed(f"the fixed input{suffix}", replicate.fixed, fixed=True))
+        if not isinstance(replicate.images, Absent):
+            inputs += [Timed(f"{image.input_name}{suffix}", image) for image in replicate.images]
+    if not inputs:
+        return ()
+    timings = Timings(latency, tuple(inputs), target_half_width)
+    found = [(noise, seen) for noise in NOISES if (seen := noise.examine(timings)) is not None]
+    explained = any(noise.role == "cause" for noise, _ in found)
+    return tuple(
+        Notice(code=noise.code, message=seen.message, advice=seen.advice)
+        for noise, seen in found
+        if not (explained and noise.role == "effect")
+    )
+
+
+def _throttled(timings: Timings) -> Seen | None:
+    """The GPU lowered its clocks although the input was timed again, as often as allowed."""
+    slowed: list[tuple[float, Timed]] = []
+    reasons: set[str] = set()
+    repeats = 0
+    for timed in timings.inputs:
+        conditions = timed.samples.conditions
+        if conditions is None or not throttled(conditions):
+            continue
+        clock = conditions.clock_hz[0] if conditions.clock_hz else math.inf
+        slowed.append((-clock, timed))
+        reasons.update(THROTTLING.intersection(conditions.throttle_reasons))
+        repeats = max(repeats, conditions.repeats)
+    if not slowed:
+        return None
+    clock, worst = _worst(slowed)
+    lowest = "" if math.isinf(clock) else f"; lowest SM clock {-clock / 1e6:.0f} MHz"
+    return Seen(
+        f"the GPU lowered its clocks ({', '.join(sorted(reasons))}) at "
+        f"{timings.extent(len(slowed))}, with up to {repeats} repeats{lowest} at {worst.where}",
+        "Lock the GPU's clocks below the limit (nvidia-smi --lock-gpu-clocks), cool it, or raise "
+        "its power limit.",
+    )
+
+
+def _other_load(timings: Timings) -> Seen | None:
+    """Other processes took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    message = _taken(timings, "other_load", "other processes took")
+    advice = "Close other programs (`esrbench doctor` names them), and measure again."
+    return None if message is None else Seen(message, advice)
+
+
+def _steal(timings: Timings) -> Seen | None:
+    """The hypervisor took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    message = _taken(timings, "steal", "the hypervisor gave other machines")
+    advice = (
+        "Take a machine with CPUs of its own, or measure at another hour and compare only within "
+        "one run."
+    )
+    return None if message is None else Seen(message, advice)
+
+
+def _taken(timings: Timings, what: Literal["other_load", "steal"], phrase: str) -> str | None:
+    seen: list[tuple[float, float, Timed]] = []
+    for timed in timings.inputs:
+        conditions = timed.samples.conditions
+        share = getattr(conditions, what) if conditions else None
+        if conditions and share is not None:
+            seen.append((share, conditions.seconds, timed))
+    # Inputs too short for the kernel's ticks are judged by their whole process.
+    observed = [(share, seconds) for share, seconds, _ in seen]
+    observed = observed or _of_processes(timings.latency, what)
+    taken = sum(share * seconds for share, seconds in observed)
+    if taken < FEWEST_TAKEN_SECONDS:
+        return None
+    mean = taken / sum(seconds for _, seconds in observed)
+    above = [
+        (share, timed)
+        for share, seconds, timed in seen
+        if share >= TAKEN_SHARE_OF_INPUT and share * seconds >= FEWEST_TAKEN_SECONDS
+    ]
+    if mean < TAKEN_SHARE and not above:
+        return None
+    message = f"{phrase} {_percent(mean)} of the CPU time while inputs were timed"
+    if above:
+        share, worst = _worst(above)
+        message += (
+            f"; {_percent(TAKEN_SHARE_OF_INPUT)} or more at {timings.extent(len(above))}, "
+            f"most at {worst.where}: {_percent(share)}"
+        )
+    return message
+
+
+def _of_processes(
+    latency: Latency, what: Literal["other_load", "steal"]
+) -> list[tuple[float, float]]:
+    """Share and seconds of every process that was observed as a whole."""
+    conditions = [each.conditions for each in latency.replicates if each.conditions is not None]
+    shares = [(getattr(each, what), each.seconds) for each in conditions]
+    return [(share, seconds) for share, seconds in shares if share is not None]
+
+
+def _processes_differ(timings: Timings) -> Seen | None:
+    """See ``esrbench.runs.steadiness.Spread.differs``."""
+    replicates = timings.latency.replicates
+    fixed = [
+        median_value(replicate.fixed.seconds)
+        for replicate in replicates
+        if not isinstance(replicate.fixed, Absent) and len(replicate.fixed.seconds) >= FEWEST_ROUNDS
+    ]
+    images = [
+        mean_of_medians([image.seconds for image in replicate.images])
+        for replicate in replicates
+        if not isinstance(replicate.images, Absent)
+        and min(len(image.seconds) for image in replicate.images) >= FEWEST_ROUNDS
+    ]
+    found = [
+        (seen.apart, seen, what)
+        for what, values in (("the fixed input", fixed), ("the mean over images", images))
+        if (seen := spread(values)) and seen.differs
+    ]
+    if not found:
+        return None
+    apart, seen, what = max(found, key=lambda each: each[0])
+    return Seen(
+        f"the slowest process took {_percent(apart)} more than the fastest at {what}; "
+        f"{len(replicates)} processes of a quiet machine rarely differ by more than "
+        f"{_percent(seen.usual)}",
+        "Raise --processes, and leave a CPU free by fewer --threads: the machine has fast and "
+        "slow processes.",
+    )
+
+
+def _not_steady(timings: Timings) -> Seen | None:
+    """Forwards still became faster while they were timed: the warm-up was too short."""
+    message = _moved(timings, slower=False)
+    if message is None:
+        return None
+    return Seen(
+        f"forwards still became faster while they were timed, {message}",
+        "Raise --warmup: every new size gets that many untimed forwards, whatever the budget.",
+    )
+
+
+def _drift(timings: Timings) -> Seen | None:
+    """Forwards became slower while they were timed."""
+    message = _moved(timings, slower=True)
+    if message is None:
+        return None
+    return Seen(
+        f"forwards became slower while they were timed, {message}",
+        "Let the machine cool down and fix its clocks (see `esrbench doctor`); --processes 3 or "
+        "more shows what the next process takes.",
+    )
+
+
+def _moved(timings: Timings, *, slower: bool) -> str | None:
+    """A trend over rounds that moves a runtime by ``LEAST_CHANGE`` or more, in one direction.
+
+    The runtime over the images and that at the fixed input are judged apart. See
+    ``esrbench.runs.steadiness.drift`` for the trend.
+    """
+    for fixed in (False, True):
+        inputs = [timed for timed in timings.inputs if timed.fixed is fixed]
+        rounds = [timed.samples.seconds for timed in inputs]
+        seen, change = drift(rounds), half_change(rounds)
+        if seen is None or (seen.change > 0) != slower or (change > 0) != slower:
+            continue
+        if abs(change) < LEAST_CHANGE:
+            continue
+        extent = timings.extent(len(seen.alone or inputs))
+        return (
+            f"at {extent}{'' if seen.alone else ' together'}, most at {inputs[seen.worst].where}; "
+            f"the second half of the rounds differs from the first by {_percent(abs(change))}"
+        )
+    return None
+
+
+def _wide_interval(timings: Timings) -> Seen | None:
+    """The rounds of a process leave the runtime over the images open by ``WIDE_HALF_WIDTH``."""
+    widths: list[float] = []
+    ends: set[str] = set()
+    for replicate in timings.latency.replicates:
+        images = () if isinstance(replicate.images, Absent) else replicate.images
+        value = mean_of_medians([image.seconds for image in images]) if images else None
+        if value and value.interval and value.value:
+            widths.append((value.interval.high - value.interval.low) / 2 / value.value)
+            ends.update(image.stopped_by for image in images)
+    width = float(np.median(widths)) if widths else 0.0
+    target = timings.target_half_width
+    knobs = [
+        knob for end, knob in (("budget", "--budget"), ("max-rounds", "--rounds")) if end in ends
+    ]
+    if not knobs or not 0 < max(target, WIDE_HALF_WIDTH if target else 0) < width:
+        return None
+    return Seen(
+        f"the rounds of a process know the runtime over the images to {_percent(width)} only, "
+        "half of its 95 % interval",
+        f"Raise {' and '.join(knobs)}, by which rounds ended.",
+    )
+
+
+def _outliers(timings: Timings) -> Seen | None:
+    """More than ``OUTLIERS_SHARE`` of all forwards, and ``FEWEST_OUTLIERS``, are outliers.
+
+    See ``esrbench.runs.steadiness.outliers``. A median bears them, but p95 does not.
+    """
+    seen = outliers([timed.samples.seconds for timed in timings.inputs])
+    if seen.count < FEWEST_OUTLIERS or seen.count <= OUTLIERS_SHARE * seen.forwards:
+        return None
+    worst = max(seen.farthest, key=lambda index: seen.farthest[index])
+    return Seen(
+        f"{seen.count} of {seen.forwards} forwards lie more than {OUTLIER_DEVIATIONS:.0f} standard "
+        f"deviations off their median, at {timings.extent(len(seen.farthest))}; farthest at "
+        f"{timings.inputs[worst].where}: by {_percent(seen.farthest[worst])} of it",
+        "Read medians, not p95; a larger --input-size makes short interruptions matter less.",
+    )
+
+
+def _too_short(timings: Timings) -> Seen | None:
+    """A forward takes less than ``SHORTEST_SECONDS`` of its clock."""
+    short = [
+        (-timed.median, timed)
+        for timed in timings.inputs
+        if timed.median < SHORTEST_SECONDS[timed.samples.clock]
+    ]
+    if not short:
+        return None
+    seconds, worst = _worst(short)
+    limit = SHORTEST_SECONDS[worst.samples.clock]
+    return Seen(
+        f"forwards are shorter than the {limit * 1e6:.0f} us that the clock can time to a percent "
+        f"at {timings.extent(len(short))}, shortest at {worst.where}: {-seconds * 1e6:.2f} us",
+        "Raise --input-size and take larger images: here the clock is part of the time.",
+    )
+
+
+def _slow_first_run(timings: Timings) -> Seen | None:
+    """The first forward took ``COLD_START_RATIO`` times the median, ``COLD_START_SECONDS`` more."""
+    found = [
+        (replicate.cold_start_seconds / median, replicate.cold_start_seconds - median)
+        for replicate in timings.latency.replicates
+        if replicate.cold_start_seconds is not None
+        and not isinstance(replicate.fixed, Absent)
+        and (median := float(np.median(replicate.fixed.seconds)))
+    ]
+    slow = [
+        (ratio, extra)
+        for ratio, extra in found
+        if ratio >= COLD_START_RATIO and extra >= COLD_START_SECONDS
+    ]
+    if 2 * len(slow) <= len(found):
+        return None
+    ratio, extra = max(slow)
+    of = f" at worst of {len(found)} processes" if len(found) > 1 else ""
+    return Seen(
+        f"the first forward of a process took {extra:.1f} s more than the median at the same "
+        f"input, {ratio:.1f} times as long{of}; it is in the cold start, not in the runtime",
+        "Warm up before you serve this network; in tables, read the cold start beside the runtime.",
+    )
+
+
+NOISES: tuple[Noise, ...] = (
+    Noise("throttled", _throttled, "cause"),
+    Noise("other-load", _other_load, "cause"),
+    Noise("steal", _steal, "cause"),
+    Noise("processes-differ", _processes_differ, "effect"),
+    Noise("drift", _drift, "effect"),
+    Noise("not-steady", _not_steady, "effect"),
+    Noise("wide-interval", _wide_interval, "effect"),
+    Noise("outliers", _outliers, "effect"),
+    Noise("too-short", _too_short),
+    Noise("slow-first-run", _slow_first_run),
+)
+"""In order of what they cost a comparison."""
+
+
+def _worst(found: Sequence[tuple[float, Timed]]) -> tuple[float, Timed]:
+    return max(found, key=lambda pair: pair[0])
+
+
+def _percent(share: float) -> str:
+    percent = share * 100
+    return f"{percent:.0f} %" if percent >= 100 else f"{percent:.3g} %"  # noqa: PLR2004 - digits

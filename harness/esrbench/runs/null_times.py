@@ -1,0 +1,173 @@
+"""Times of the null network, right before and right after those of an entry."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from esrbench.entries.networks import ResolvedWeights
+from esrbench.errors import MeasurementError
+from esrbench.probes.latency import warm_up
+from esrbench.probes.null import null_descriptor
+from esrbench.probes.telemetry import watch
+from esrbench.records import NullSamples, WeightsIdentity
+from esrbench.runs.timing import noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from esrbench.probes.telemetry import Monitor
+    from esrbench.records import Conditions
+    from esrbench.runs.evaluator import Entry, Step
+    from esrbench.runs.replicate import TimedPass
+    from esrbench.runs.timing import Plan
+    from esrbench.worker.session import WorkerSession
+
+    Size = tuple[int, int]
+    Form = tuple[str, str, float]
+    Times = dict[Size, tuple[float, ...]]
+
+NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
+
+
+@dataclass(slots=True)
+class _NullWorker:
+    """A worker that has the null network of one form."""
+
+    session: WorkerSession
+    ending: ExitStack
+    monitor: Monitor
+    warm: set[Size] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What was timed on one side of an entry, and of the machine meanwhile."""
+
+    seconds: Times = field(default_factory=dict)
+    conditions: Conditions | None = None
+
+
+class NullTimes:
+    """Times the null network around entries, on CPUs in workers that stay until all are timed.
+
+    Load comes and goes, and with it what surrounds a forward: a null network that was timed long
+    ago would have honest entries disputed. While an entry's own process lives nothing is timed,
+    or it could slow the null network down and gain by it.
+
+    Args:
+        plan: how.
+        sizes: LR heights and widths of all inputs.
+    """
+
+    def __init__(self, plan: Plan, sizes: Sequence[Size]) -> None:
+        self._plan = plan
+        self._sizes = tuple(dict.fromkeys(sizes))
+        self._rng = np.random.default_rng(plan.variant_seed)
+        self._workers: dict[Form, _NullWorker] = {}
+        self._latest: tuple[Form, _Side] | None = None
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop all workers."""
+        while self._workers:
+            _, worker = self._workers.popitem()
+            worker.ending.__exit__(kind, value, trace)
+
+    def _rest(self) -> None:
+        """Leave a GPU alone: it may be set to serve one process at a time."""
+        while self._workers and self._plan.protocol.device != "cpu":
+            _, worker = self._workers.popitem()
+            worker.ending.close()
+
+    def around(self, entry: Entry, timed: Callable[[], TimedPass], on_step: Step) -> TimedPass:
+        """A timed pass of an entry, with the null network's times from before and after it.
+
+        What follows one entry precedes the next of the same form. Where the null network fails,
+        which is the machine's fault or the harness's, the pass has only the other side's times,
+        or none.
+
+        Args:
+            entry: whose form of input and output the null network takes.
+            timed: the pass.
+            on_step: told the one step that is not the pass's own.
+        """
+        before = self._times(entry, known=self._latest)
+        found = timed()
+        on_step("timing the null network")
+        after = self._times(entry, known=None)
+        self._latest = (entry.form, after)
+        seconds = {
+            size: before.seconds.get(size, ()) + after.seconds.get(size, ()) for size in self._sizes
+        }
+        return found.with_null(
+            tuple(
+                NullSamples(lr_size=size, delivered_seconds=each)
+                for size, each in seconds.items()
+                if each
+            ),
+            tuple(side.conditions for side in (before, after) if side.conditions is not None),
+        )
+
+    def _times(self, entry: Entry, known: tuple[Form, _Side] | None) -> _Side:
+        if known is not None and known[0] == entry.form and known[1].seconds:
+            return known[1]
+        try:
+            worker = self._worker(entry)
+            begun = worker.monitor.read()
+            seconds = {size: self._seconds(worker, size) for size in self._sizes}
+            conditions = worker.monitor.conditions(begun, worker.monitor.read())
+        except MeasurementError as failure:
+            broken = self._workers.pop(entry.form, None)
+            if broken is not None:
+                broken.ending.__exit__(type(failure), failure, failure.__traceback__)
+            return _Side()
+        self._rest()
+        return _Side(seconds, conditions)
+
+    def _worker(self, entry: Entry) -> _NullWorker:
+        if entry.form not in self._workers:
+            plan, protocol = self._plan, self._plan.protocol
+            data_range = entry.weights.identity.data_range
+            null = null_descriptor(entry.descriptor, entry.scale, data_range)
+            with ExitStack() as ending:
+                session = ending.enter_context(
+                    plan.wall.worker(
+                        (null, NO_WEIGHTS), protocol=protocol, timeout_seconds=plan.timeout_seconds
+                    )
+                )
+                ready = session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)
+                monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
+                self._workers[entry.form] = _NullWorker(session, ending.pop_all(), monitor)
+        return self._workers[entry.form]
+
+    def _seconds(self, worker: _NullWorker, size: Size) -> tuple[float, ...]:
+        def forward() -> float:
+            delivery = worker.session.forward(noise(self._rng, size))
+            return delivery.seconds - delivery.claimed_seconds
+
+        if size not in worker.warm:
+            warm_up(forward, self._plan.design)
+            worker.warm.add(size)
+        # Half of them now, and half on the other side of the entry.
+        rounds = (self._plan.protocol.trust.null_rounds + 1) // 2
+        return tuple(forward() for _ in range(rounds))
+
+
+def _own_seconds(session: WorkerSession) -> float:
+    """CPU time of evaluator and null worker, whose load is not others'."""
+    return time.process_time() + (session.cpu_seconds() or 0.0)

@@ -1,0 +1,199 @@
+"""Score a data set while it is being upscaled.
+
+Reading the next images, scoring the last one and writing it as PNG run in threads beside the
+forward, which is another process's. Nothing here is ever timed: timing has a pass of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from esrbench.data.codecs import pixel_digest, write_png
+from esrbench.data.pool import ImagePool
+from esrbench.environment import cpus_available
+from esrbench.errors import RecordError
+from esrbench.probes.quality import score_image
+from esrbench.worker.failure import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.protocol import QualityDefinition
+    from esrbench.records import ImageScore
+
+    Pixels = npt.NDArray[np.uint8]
+
+T = TypeVar("T")
+
+READ_AHEAD = 3
+"""Pairs read before their turn, since decoding a PNG may take longer than a forward; kept pixels
+are mapped and take no memory of this process's own."""
+MOST_BEHIND = 4
+"""Most images that are still being scored while the next is upscaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled(Generic[T]):
+    """What came of one image.
+
+    Attributes:
+        image: its name.
+        score: of its SR image.
+        sr_sha256: ``codecs.pixel_digest`` of its SR image.
+    """
+
+    image: str
+    score: T
+    sr_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImages:
+    """Scores of a data set, in its order.
+
+    Attributes:
+        scores: one an image.
+        output_sha256: ``codecs.pixel_digest`` of every SR image, by image name.
+    """
+
+    scores: tuple[ImageScore, ...]
+    output_sha256: dict[str, str]
+
+
+def score_images(
+    upscale: Callable[[Pixels, str], Pixels],
+    pairs: ImagePairs,
+    *,
+    scale: int,
+    definition: QualityDefinition,
+    sr_folder: Path | None = None,
+    on_image: Callable[[str], None] = lambda _: None,
+) -> ScoredImages:
+    """Upscale every image of a data set and score it.
+
+    Args:
+        upscale: gives the SR image, uint8 (scale*h, scale*w, 3) RGB, of an LR image, uint8
+            (h, w, 3) RGB, and its name; called in this thread, in order.
+        pairs: checked LR and HR images.
+        scale: upscaling factor.
+        definition: of the scores.
+        sr_folder: receives every SR image as ``<image>x<scale>.png``; created if needed.
+        on_image: called with the name of each image before it is upscaled.
+
+    Raises:
+        MeasurementError: of the first image, in order, that cannot be upscaled or scored; it
+            names the image. What ``upscale`` raises besides passes through.
+        DataError: an image changed since it was checked.
+        RecordError: an SR image cannot be written.
+    """
+
+    def score(sr: Pixels, hr: Pixels, image: str) -> ImageScore:
+        return score_image(sr, hr, scale=scale, definition=definition, image=image)
+
+    images = upscale_images(upscale, pairs, score=score, sr_folder=sr_folder, on_image=on_image)
+    return ScoredImages(
+        tuple(each.score for each in images),
+        {each.image: each.sr_sha256 for each in images},
+    )
+
+
+def upscale_images(
+    upscale: Callable[[Pixels, str], Pixels],
+    pairs: ImagePairs,
+    *,
+    score: Callable[[Pixels, Pixels, str], T],
+    sr_folder: Path | None = None,
+    on_image: Callable[[str], None] = lambda _: None,
+) -> list[Upscaled[T]]:
+    """Upscale every image of a data set, with any score; see ``score_images``.
+
+    Args:
+        upscale: as there.
+        pairs: as there.
+        score: of (SR, HR, image name), called in other threads.
+        sr_folder: as there.
+        on_image: as there.
+
+    Returns:
+        One result an image, in order.
+    """
+    if sr_folder is not None:
+        _create(sr_folder)
+    done: list[Upscaled[T]] = []
+    behind: deque[Future[Upscaled[T]]] = deque()
+    most_behind = images_behind()
+    # A thread for every task that may be pending: reading never waits for scoring.
+    with ImagePool(READ_AHEAD + most_behind) as pool:
+        first = range(min(READ_AHEAD, len(pairs)))
+        ahead = deque(pool.submit(_read, pairs, index) for index in first)
+        for index, pair in enumerate(pairs.pairs):
+            on_image(pair.name)
+            try:
+                lr, hr = ahead.popleft().result()
+                if index + READ_AHEAD < len(pairs):
+                    ahead.append(pool.submit(_read, pairs, index + READ_AHEAD))
+                sr = _upscaled(upscale, lr, pair.name)
+            except Exception:
+                for earlier in behind:
+                    earlier.result()  # its error, if any, is the first
+                raise
+            if len(behind) == most_behind:
+                done.append(behind.popleft().result())
+            target = None if sr_folder is None else sr_folder / f"{pair.name}x{pairs.scale}.png"
+            behind.append(pool.submit(_finish, score, sr, hr, image=pair.name, target=target))
+        done += [last.result() for last in behind]
+    return done
+
+
+def images_behind() -> int:
+    """Images that may still be scored while the next is upscaled: one a CPU beside the first."""
+    return min(MOST_BEHIND, max(1, cpus_available() - 1))
+
+
+def _read(pairs: ImagePairs, index: int) -> tuple[Pixels, Pixels]:
+    return pairs.read_lr(index), pairs.read_hr(index)
+
+
+def _upscaled(upscale: Callable[[Pixels, str], Pixels], lr: Pixels, image: str) -> Pixels:
+    try:
+        return upscale(lr, image)
+    except WorkerError as failure:
+        raise failure.on_image(image) from None
+
+
+def _finish(
+    score: Callable[[Pixels, Pixels, str], T],
+    sr: Pixels,
+    hr: Pixels,
+    *,
+    image: str,
+    target: Path | None,
+) -> Upscaled[T]:
+    """What is left to do with an SR image."""
+    upscaled = Upscaled(image, score(sr, hr, image), pixel_digest(sr))
+    if target is not None:
+        try:
+            write_png(target, sr)
+        except OSError as error:
+            raise _unwritable(target, error) from None
+    return upscaled
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> RecordError:
+    message = f"{path}: SR images cannot be written: {error.strerror or error}"
+    return RecordError(message, advice="Free space, or give a folder you can write to.")

@@ -1,0 +1,220 @@
+"""From raw times to runtimes: the challenge's number, its relation to a baseline, its spread.
+
+A runtime is the larger of two accounts, the worker's claims and the evaluator's trusted time
+(``esrbench.runs.trust``), so that neither can be lowered to gain a rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrbench.records import Absent, Latency, LatencySamples, Value
+from esrbench.runs.trust import NO_NULL, net_seconds
+from esrbench.statistics import geometric_mean, mean_of_medians, median_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from esrbench.records import Replicate
+
+    Times = Callable[[Replicate, LatencySamples], Sequence[float]]
+
+RUNTIMES = (
+    "runtime_images",
+    "runtime_with_bicubic",
+    "runtime_fixed",
+    "runtime_ratio",
+    "runtime_trusted",
+    "cold_start",
+)
+OVER_IMAGES = ("runtime_images", "runtime_with_bicubic", "runtime_ratio", "runtime_trusted")
+"""Those of them that are of the data set's images."""
+
+NO_TIME = Absent(
+    kind="unavailable",
+    reason="it takes no longer than a network that does nothing",
+    advice="Raise the input size, or measure on larger images.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTimes:
+    """Forwards at all images of one size, all processes together, in seconds.
+
+    Attributes:
+        lr_size: height and width in pixels.
+        images: number of images of this size.
+        rounds: number of forwards.
+        median: of them.
+        p5: 5th percentile.
+        p95: 95th percentile.
+    """
+
+    lr_size: tuple[int, int]
+    images: int
+    rounds: int
+    median: float
+    p5: float
+    p95: float
+
+
+def claimed(_replicate: Replicate, samples: LatencySamples) -> Sequence[float]:
+    """The worker's own times of the network alone."""
+    return samples.seconds
+
+
+def runtime_values(
+    latency: Latency | Absent, *, disputed: bool = False
+) -> dict[str, Value | Absent]:
+    """Values of the metrics in ``RUNTIMES``.
+
+    With one process, intervals speak of rounds within it: bootstrap for means over images, order
+    statistics for medians. With several, each process gives one figure, the value is their
+    geometric mean and the interval Student's of the logarithms, from three processes on, so
+    that it covers what differs between processes.
+
+    Args:
+        latency: raw samples.
+        disputed: the worker's claims are not believed; what only they tell is absent.
+    """
+    if isinstance(latency, Absent):
+        return dict.fromkeys(RUNTIMES, latency)
+    failure = _failure(latency)
+    if failure is not None:
+        return dict.fromkeys(RUNTIMES, failure)
+    return {
+        "runtime_images": _larger(_over_images, latency),
+        "runtime_with_bicubic": _disbelieved() if disputed else _with_bicubic(latency),
+        "runtime_fixed": _larger(_over_fixed, latency),
+        "runtime_ratio": _ratio(latency),
+        "runtime_trusted": _over_images(latency, net_seconds),
+        "cold_start": _disbelieved() if disputed else _cold_start(latency),
+    }
+
+
+def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) -> Value | Absent:
+    """The larger of claims and trusted time; claims alone where the null network was not timed."""
+    claims, trusted = over(latency, claimed), over(latency, net_seconds)
+    if isinstance(trusted, Absent):
+        return claims if trusted == NO_NULL else trusted
+    if isinstance(claims, Absent):
+        return trusted
+    return max(claims, trusted, key=lambda account: account.value)
+
+
+def _disbelieved() -> Absent:
+    return Absent(kind="unavailable", reason="the worker's account of its time is disputed")
+
+
+def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None:
+    """The challenge's number of one process: mean over images of per-image medians.
+
+    Args:
+        replicate: the process.
+        times: which account of its rounds.
+
+    Returns:
+        None where nothing was timed, or not by this account.
+    """
+    rounds = [times(replicate, samples) for samples in _images(replicate)]
+    return _mean_of_medians(rounds) if rounds and all(rounds) else None
+
+
+def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
+    """Spread of the forwards at each size of the data set's images, smallest first."""
+    seconds: dict[tuple[int, int], list[float]] = {}
+    names: dict[tuple[int, int], set[str]] = {}
+    for replicate in latency.replicates:
+        for samples in _images(replicate):
+            seconds.setdefault(samples.lr_size, []).extend(samples.seconds)
+            names.setdefault(samples.lr_size, set()).add(samples.input_name)
+    rows = []
+    for size in sorted(seconds, key=lambda size: (size[0] * size[1], size)):
+        p5, median, p95 = np.percentile(seconds[size], [5, 50, 95])
+        count = len(seconds[size])
+        rows.append(SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95)))
+    return tuple(rows)
+
+
+def _failure(latency: Latency) -> Absent | None:
+    parts = (part for each in latency.replicates for part in (each.fixed, each.images))
+    return next((part for part in parts if isinstance(part, Absent)), None)
+
+
+def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
+    return () if isinstance(replicate.images, Absent) else replicate.images
+
+
+def _over_images(latency: Latency, times: Times) -> Value | Absent:
+    """Mean over images of per-image medians."""
+    processes = [[times(each, samples) for samples in _images(each)] for each in latency.replicates]
+    if not all(all(images) for images in processes):
+        return NO_NULL
+    if len(processes) == 1:
+        value = mean_of_medians(processes[0])
+        return value if value.value > 0 else NO_TIME
+    means = [_mean_of_medians(images) for images in processes]
+    return geometric_mean(means) if min(means) > 0 else NO_TIME
+
+
+def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
+    return float(np.mean([np.median(seconds) for seconds in images]))
+
+
+def _with_bicubic(latency: Latency) -> Value | Absent:
+    """Enlargement and network in turn: the sum of both medians of each image."""
+    if not all(samples.preparation_seconds for samples in _images(latency.replicates[0])):
+        return Absent(kind="unavailable", reason="the network takes the LR image as it is")
+    sums = [
+        _mean_of_medians([samples.preparation_seconds for samples in _images(each)])
+        + _mean_of_medians([samples.seconds for samples in _images(each)])
+        for each in latency.replicates
+    ]
+    return geometric_mean(sums)
+
+
+def _over_fixed(latency: Latency, times: Times) -> Value | Absent:
+    samples = [
+        times(each, each.fixed)
+        for each in latency.replicates
+        if isinstance(each.fixed, LatencySamples)
+    ]
+    if not all(samples):
+        return NO_NULL
+    medians = [float(np.median(seconds)) for seconds in samples]
+    if min(medians) <= 0:
+        return NO_TIME
+    return median_value(samples[0]) if len(samples) == 1 else geometric_mean(medians)
+
+
+def _cold_start(latency: Latency) -> Value:
+    seconds = [each.cold_start_seconds for each in latency.replicates]
+    return median_value([each for each in seconds if each is not None])
+
+
+def _ratio(latency: Latency) -> Value | Absent:
+    """Geometric mean over rounds of the entry's runtime over the baseline's, the larger of each."""
+    if latency.baseline is None:
+        return Absent(
+            kind="skipped", reason="no baseline ran", advice="Name one with --baseline NAME."
+        )
+    baseline = latency.baseline
+    theirs = zip(baseline.images_seconds, baseline.trusted_seconds, strict=True)
+    ours = [
+        (images_seconds(each), images_seconds(each, net_seconds)) for each in latency.replicates
+    ]
+    quotients = [
+        max(mine) / max(other)
+        for one, another in zip(ours, theirs, strict=True)
+        if min(mine := _known(one), default=0) > 0 and min(other := _known(another), default=0) > 0
+    ]
+    if not quotients:
+        return Absent(kind="failed", reason=f"the baseline {latency.baseline.name} was not timed")
+    return geometric_mean(quotients)
+
+
+def _known(accounts: tuple[float | None, float | None]) -> list[float]:
+    return [seconds for seconds in accounts if seconds is not None]

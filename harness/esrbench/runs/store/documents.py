@@ -1,0 +1,84 @@
+"""A document as the bytes of one file, and back; a flipped bit anywhere is found.
+
+The first line is ``{"sha256": "<hex>",`` and the digest is that of all bytes after it, so that
+``tail -n +2 FILE | sha256sum`` gives it too. The file as a whole is one JSON object: a person or
+``jq`` finds the document's own fields at its top.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from esrbench.errors import RecordError
+from esrbench.records import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DocumentT = TypeVar("DocumentT", bound=BaseModel)
+
+_FIRST_LINE: Final = re.compile(rb'\{"sha256": "([0-9a-f]{64})",\n')
+
+
+class DamagedError(RecordError):
+    """A document whose bytes are not those that were stored."""
+
+
+def encode(document: BaseModel) -> bytes:
+    """The bytes of a document's file; it has one field or more, ``schema_version`` among them."""
+    rest = document.model_dump_json(indent=1).removeprefix("{\n").encode() + b"\n"
+    return b'{"sha256": "%s",\n' % hashlib.sha256(rest).hexdigest().encode() + rest
+
+
+def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
+    """The document of a file.
+
+    Args:
+        path: of the file, for messages.
+        content: its bytes.
+        kind: of the document.
+
+    Raises:
+        DamagedError: it was altered, cut short, or has lost its checksum.
+        RecordError: it is of another schema version, or no such document.
+    """
+    body, checked = _checked(path, content)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        message = f"{path}: corrupt: not readable as JSON: {error}"
+        raise DamagedError(message, advice="Measure again.") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        # An intact document of another time, or no document of ours; either way not ours to move.
+        message = f"{path}: schema version {version!r}, expected {SCHEMA_VERSION}"
+        raise RecordError(message, advice="Read it with the esrbench version that wrote it.")
+    if not checked:
+        message = f"{path}: corrupt: its first line is not its SHA-256"
+        raise DamagedError(message, advice="Measure again.")
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{path}: field {where}: {first['msg']}"
+        raise RecordError(message, advice="Move the file away and measure again.") from error
+
+
+def _checked(path: Path, content: bytes) -> tuple[bytes, bool]:
+    """JSON without the checksum, and whether there was one."""
+    first = _FIRST_LINE.match(content)
+    if first is None:
+        return content, False
+    rest = content[first.end() :]
+    found = hashlib.sha256(rest).hexdigest()
+    said = first[1].decode()
+    if found != said:
+        message = f"{path}: corrupt: SHA-256 of what follows its first line is {found}, not {said}"
+        raise DamagedError(message, advice="Measure again.")
+    return b"{" + rest, True

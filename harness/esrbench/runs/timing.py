@@ -1,0 +1,363 @@
+"""Times of inputs in one loaded worker, by the evaluator's clock.
+
+Each round shows a new input: at the fixed size windows of the images, at an image's own size
+variants of it. Warm-up alone shows noise.
+Once among the rounds of an image it is the image itself, and the SR that was timed there is what
+its score must belong to. While a forward runs, this process waits and does nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrbench.data.codecs import pixel_digest
+from esrbench.data.resize import upscale
+from esrbench.probes.latency import time_rounds, warm_up
+from esrbench.probes.quality import psnr, score_image
+from esrbench.probes.telemetry import measure_under_watch, watch
+from esrbench.records import LatencySamples, VariantScores
+from esrbench.runs.untimed_windows import TimedWindow
+from esrbench.runs.variants import CLEAN, OFFSET_SHARE, draw_variants, draw_window
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.probes.telemetry import Monitor
+    from esrbench.protocol import LatencyDesign, Protocol
+    from esrbench.records import Conditions, ImageScore
+    from esrbench.records.timing import ClockName
+    from esrbench.runs.evaluator import Step
+    from esrbench.runs.variants import Variant
+    from esrbench.worker.delivery import Delivery
+    from esrbench.worker.messages import Ready
+    from esrbench.worker.session import WorkerSession
+    from esrbench.worker.wall import Wall
+
+    Pixels = npt.NDArray[np.uint8]
+
+SETTLING_SECONDS = 0.05
+"""After a forward, threads of an honest network may spin so long before they sleep."""
+IDLE_SECONDS = 0.1
+"""Least time over which a worker is watched that has nothing to do."""
+
+MOST_DRAWS = 10_000
+"""Of windows, after which they may repeat one another."""
+CONTEXT = 8
+"""LR pixels beyond which the edge of an image hardly matters to a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How every worker of a run is timed.
+
+    Attributes:
+        protocol: settings.
+        design: of the timing.
+        wall: behind which workers run.
+        variant_seed: of all inputs; the same for all entries.
+        timeout_seconds: deadline of each request to a worker.
+        limit_seconds: that an entry's worker may live.
+    """
+
+    protocol: Protocol
+    design: LatencyDesign
+    wall: Wall
+    variant_seed: int
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    limit_seconds: float = math.inf
+
+    def random(self, *what: object) -> random.Random:
+        """Of what nobody could foresee before the seed was drawn; equal for all entries."""
+        return random.Random(f"{self.variant_seed} {what}")  # noqa: S311 - the seed is secret
+
+
+@dataclass(slots=True)
+class _Showing:
+    """What is shown in the rounds of one input, and what is kept of what came of it.
+
+    Every round is as likely to be kept as any other, however many there will be, so that none can
+    be known to be worth less work.
+
+    Attributes:
+        lr: the input of each round in turn.
+        clean: number of the round whose SR is kept in any case, or None.
+        sample: how many others are kept.
+        rng: draws them.
+        kept: their numbers.
+        deliveries: of every round; their SR is empty but for those kept.
+    """
+
+    lr: Iterator[Pixels]
+    clean: int | None = None
+    sample: int = 0
+    rng: random.Random = field(default_factory=random.Random)
+    kept: list[int] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    def add(self, delivery: Delivery) -> None:
+        """Note the next round: reservoir sampling of those that show no clean image."""
+        number = len(self.deliveries)
+        self.deliveries.append(delivery)
+        if number == self.clean:
+            return
+        others = number if self.clean is None or number < self.clean else number - 1
+        place = others if others < self.sample else self.rng.randrange(others + 1)
+        if place == len(self.kept) < self.sample:
+            self.kept.append(number)
+        elif place < self.sample:
+            dropped, self.kept[place] = self.kept[place], number
+            self.deliveries[dropped] = self.deliveries[dropped].without_pixels()
+        else:
+            self.deliveries[number] = delivery.without_pixels()
+
+
+class InputTimer:
+    """Times inputs in one loaded worker.
+
+    Args:
+        session: of the worker.
+        ready: its account of itself.
+        plan: how.
+        index: number of the round.
+        known: ``codecs.pixel_digest`` of the SR images that were scored untimed, by name, to score
+            timed ones that are others, and variants; None to score nothing.
+
+    Attributes:
+        rescored: scores of timed SR images that are not the known ones.
+        windows: one variant of each image that was scored.
+    """
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        ready: Ready,
+        plan: Plan,
+        index: int,
+        known: Mapping[str, str] | None,
+    ) -> None:
+        self.session = session
+        self.plan = plan
+        self.index = index
+        self.known = known
+        self.rescored: list[ImageScore] = []
+        self.windows: list[TimedWindow] = []
+        self.clock: ClockName = "monotonic" if plan.protocol.device == "cpu" else "cuda-event"
+        self.monitor: Monitor = watch(ready.cpus, ready.gpu_uuid, self._own_seconds)
+        self.begun = self.monitor.read()
+        self.warm: set[tuple[int, int]] = set()
+
+    def conditions(self) -> Conditions:
+        """Of the machine since loading."""
+        return self.monitor.conditions(self.begun, self.monitor.read())
+
+    def fixed(self, pairs: ImagePairs) -> LatencySamples:
+        """Times at the protocol's fixed input: in every round another window of some image."""
+        size = self.plan.protocol.counted_input
+        rng = self.plan.random(self.index, "fixed")
+
+        def show() -> Iterator[Pixels]:
+            seen: set[str] = set()
+            for attempt in count():
+                window = draw_window(rng, pairs.read_lr(rng.randrange(len(pairs))), size)
+                digest = pixel_digest(window)
+                # A flat image has one window only.
+                if digest not in seen or attempt > MOST_DRAWS:
+                    seen.add(digest)
+                    yield window
+
+        return self._time("fixed", size, lambda: _Showing(show()), repeat=True)
+
+    def images(self, pairs: ImagePairs, on_step: Step) -> tuple[LatencySamples, ...]:
+        """Times at every image."""
+        samples = []
+        for number, pair in enumerate(pairs.pairs):
+            on_step(f"timing {pair.name}")
+            try:
+                samples.append(self._image(pairs, number))
+            except WorkerError as failure:
+                raise failure.on_image(pair.name) from None
+        return tuple(samples)
+
+    def _image(self, pairs: ImagePairs, number: int) -> LatencySamples:
+        lr, name = pairs.read_lr(number), pairs.pairs[number].name
+        size = (lr.shape[0], lr.shape[1])
+        rng = self.plan.random(self.index, name)
+        variants = draw_variants(rng, size)
+        clean = rng.randrange(self.plan.design.min_rounds)
+        scored = 0 if self.known is None else self.plan.protocol.trust.scored_variants
+        keeping = self.plan.random(self.index, name, "kept")
+        shown: list[Variant] = []
+
+        def show() -> Iterator[Pixels]:
+            while True:
+                shown.append(CLEAN if len(shown) == clean else next(variants))
+                yield shown[-1].of_lr(lr)
+
+        def begin() -> _Showing:
+            shown.clear()
+            return _Showing(show(), clean, scored, keeping)
+
+        def finish(samples: LatencySamples, showing: _Showing) -> LatencySamples:
+            sr = showing.deliveries[clean].sr
+            digest = pixel_digest(sr)
+            scores = None
+            if self.known is not None:
+                hr = pairs.read_hr(number)
+                variants = [(shown[n], showing.deliveries[n].sr) for n in sorted(showing.kept)]
+                scores = _compare(sr, hr, variants, scale=pairs.scale) if variants else None
+                if variants:
+                    variant, theirs = variants[keeping.randrange(len(variants))]
+                    whole = psnr(theirs, variant.of_hr(hr, pairs.scale), 0)
+                    self.windows.append(TimedWindow(number, variant, whole))
+                if scores is not None and np.array_equal(sr, hr):
+                    enlarged = upscale(lr, pairs.scale, border="mirror")
+                    impossible = not np.array_equal(np.rint(enlarged).clip(0, 255), hr)
+                    scores = scores.model_copy(update={"impossible": impossible})
+                if self.known.get(name) != digest:
+                    definition = self.plan.protocol.quality
+                    self.rescored.append(
+                        score_image(sr, hr, scale=pairs.scale, definition=definition, image=name)
+                    )
+            return samples.model_copy(
+                update={
+                    "output_sha256": digest,
+                    "variants": scores,
+                    "clean_round": (clean, self.plan.design.min_rounds),
+                }
+            )
+
+        return self._time(name, size, begin, repeat=number == 0, finish=finish)
+
+    def _time(
+        self,
+        name: str,
+        size: tuple[int, int],
+        begin: Callable[[], _Showing],
+        *,
+        repeat: bool,
+        finish: Callable[[LatencySamples, _Showing], LatencySamples] = lambda samples, _: samples,
+    ) -> LatencySamples:
+        """Warm up with noise, time rounds, show inputs twice, and watch the worker rest."""
+        session, design = self.session, self.plan.design
+        rng = self._noise_rng(f"{name} warm-up")
+        claimed: list[float] = []
+
+        def untimed() -> float:
+            delivery = session.forward(noise(rng, size))
+            claimed.append(delivery.claimed_seconds)
+            return delivery.seconds
+
+        warmed = None if size in self.warm else warm_up(untimed, design)
+
+        def measure() -> tuple[_Showing, LatencySamples]:
+            showing = begin()
+            cpu, start = session.cpu_seconds(), time.perf_counter()
+
+            def forward(_number: int) -> float:
+                delivery = session.forward(next(showing.lr))
+                claimed.append(delivery.claimed_seconds)
+                showing.add(delivery)
+                return delivery.seconds
+
+            rounds = time_rounds(forward, design)
+            busy = _share(cpu, session.cpu_seconds(), time.perf_counter() - start)
+            preparations = [each.preparation_seconds for each in showing.deliveries]
+            return showing, LatencySamples(
+                input_name=name,
+                lr_size=size,
+                clock=self.clock,
+                first_seconds=claimed[0],
+                warmup_seconds=tuple(claimed[: len(warmed.seconds)]) if warmed else (),
+                steady=warmed.steady if warmed else True,
+                seconds=tuple(each.claimed_seconds for each in showing.deliveries),
+                delivered_seconds=rounds.seconds,
+                preparation_seconds=tuple(each for each in preparations if each is not None),
+                settling_seconds=sum(each.settling_seconds for each in showing.deliveries),
+                stopped_by=rounds.stopped_by,
+                forward_cpus=busy,
+            )
+
+        (showing, samples), conditions = measure_under_watch(
+            measure, self.monitor, throttle_repeats=design.throttle_repeats
+        )
+        self.warm.add(size)
+        repeated: tuple[tuple[float, float], ...] = ()
+        idle: float | None = None
+        if not self.index:
+            if repeat:
+                pairs = range(self.plan.protocol.trust.repeated_rounds)
+                repeated = tuple(self._twice(next(showing.lr)) for _ in pairs)
+            idle, samples = self._watch_idle(lambda: finish(samples, showing))
+        else:
+            samples = finish(samples, showing)
+        return samples.model_copy(
+            update={"conditions": conditions, "repeated_seconds": repeated, "idle_cpus": idle}
+        )
+
+    def _twice(self, lr: Pixels) -> tuple[float, float]:
+        return self.session.forward(lr).seconds, self.session.forward(lr).seconds
+
+    def _watch_idle(
+        self, work: Callable[[], LatencySamples]
+    ) -> tuple[float | None, LatencySamples]:
+        """CPU time a second of a worker that nothing is asked of, while this process works."""
+        time.sleep(SETTLING_SECONDS)
+        before, start = self.session.cpu_seconds(), time.perf_counter()
+        samples = work()
+        time.sleep(max(0.0, IDLE_SECONDS - (time.perf_counter() - start)))
+        after = self.session.cpu_seconds()
+        return _share(before, after, time.perf_counter() - start), samples
+
+    def _own_seconds(self) -> float:
+        """CPU time of evaluator and worker, whose load is not others'."""
+        return time.process_time() + (self.session.cpu_seconds() or 0.0)
+
+    def _noise_rng(self, name: str) -> np.random.Generator:
+        return np.random.default_rng(self.plan.random(self.index, name, "noise").getrandbits(64))
+
+
+def _compare(
+    sr: Pixels, hr: Pixels, variants: list[tuple[Variant, Pixels]], *, scale: int
+) -> VariantScores:
+    """PSNR of variants, and of the image's own SR on what they show of it.
+
+    Near the edge of a window a network lacks what the image has beyond it, which costs honest ones
+    0.03 dB of a 64x64 LR image; pixels so near are left out.
+    """
+    border = scale * min(CONTEXT, *(side // (2 * OFFSET_SHARE * scale) for side in hr.shape[:2]))
+    clean, varied = [], []
+    for variant, theirs in variants:
+        truth = variant.shown(hr, scale)
+        clean.append(psnr(variant.shown(sr, scale), truth, border))
+        varied.append(psnr(variant.restored(theirs, scale), truth, border))
+    return VariantScores(
+        rounds=len(variants), clean_psnr_rgb=_mean(clean), variant_psnr_rgb=_mean(varied)
+    )
+
+
+def _mean(scores: list[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+
+def _share(before: float | None, after: float | None, seconds: float) -> float | None:
+    if before is None or after is None:
+        return None
+    return max(0.0, after - before) / seconds
+
+
+def noise(rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
+    """An image of a height and width that holds nothing but chance, uint8 (h, w, 3)."""
+    return rng.integers(0, 256, (*size, 3), np.uint8)

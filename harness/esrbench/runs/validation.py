@@ -1,0 +1,248 @@
+"""Does a network keep its promises? One check a promise, each with the reason and the mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrbench.entries.networks import resolve_weights
+from esrbench.errors import RegistrationError, WeightsError
+from esrbench.protocol import Frozen, Protocol
+from esrbench.records import Absent
+from esrbench.runs.checks import Check, claim_checks, folder_checks, kept
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.wall import open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from esrbench.entries.networks import ResolvedWeights, WeightsChoice
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.session import WorkerSession
+    from esrbench.worker.wall import Wall
+
+ODD_SIZES = ((48, 48), (37, 53), (64, 31))
+"""LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
+REPEAT_SIDE = 48
+MAX_SR_PIXELS = 2**24
+"""Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
+
+
+class ValidationReport(Frozen):
+    """All checks of one network at one scale; no scale where its manifest could not be read."""
+
+    entry: str
+    scale: int | None
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.outcome != "failed" for check in self.checks)
+
+
+def unreadable(name: str, error: RegistrationError) -> ValidationReport:
+    """The report of a submission that cannot be registered."""
+    fix = error.advice or ""
+    check = Check(name="manifest", outcome="failed", detail=f"{error.message}.", fix=fix)
+    return ValidationReport(entry=name, scale=None, checks=(check,))
+
+
+def validate_entry(
+    descriptor: ModelDescriptor,
+    scale: int,
+    *,
+    weights: WeightsChoice,
+    timeout_seconds: float,
+    isolation: IsolationChoice = "auto",
+) -> ValidationReport:
+    """Check a network in a worker of its own, and a submission's folder before.
+
+    Args:
+        descriptor: of the network.
+        scale: upscaling factor.
+        weights: ``auto``, None for random ones, or a file.
+        timeout_seconds: deadline of each request.
+        isolation: how strong a wall is asked for.
+
+    Raises:
+        UsageError: it is not defined at this scale, or there is no such wall here.
+        WeightsError: the weights file is missing or altered. A submission's own file is a check
+            instead, and random weights take its place.
+    """
+    descriptor.require_scale(scale)
+    checks: list[Check] = []
+    submitted = descriptor.folder is not None
+    if submitted:
+        checks.extend(folder_checks(descriptor, scale))
+    try:
+        resolved = resolve_weights(descriptor, scale, weights)
+    except WeightsError:
+        if not submitted or weights != "auto":
+            raise
+        resolved = resolve_weights(descriptor, scale, None)
+    wall = open_wall(isolation)
+    with _worker(wall, descriptor, resolved, timeout_seconds) as session:
+        try:
+            session.load(descriptor, scale, weights=resolved, protocol=Protocol())
+        except WorkerError as error:
+            checks.append(_broken("builds and loads strictly", error))
+        else:
+            source = resolved.identity.source
+            checks.append(kept("builds and loads strictly", f"weights: {source}."))
+            try:
+                checks.extend(_loaded_checks(session, descriptor, scale))
+                if descriptor.prepare is not None:
+                    with _worker(wall, descriptor, resolved, timeout_seconds) as other:
+                        checks.append(_prepare_check(session, other, descriptor, scale, resolved))
+            except WorkerError as error:
+                checks.append(_broken("survives the checks", error))
+    return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
+
+
+def _worker(
+    wall: Wall, descriptor: ModelDescriptor, weights: ResolvedWeights, timeout_seconds: float
+) -> WorkerSession:
+    return wall.worker((descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds)
+
+
+def _is_tried(height: int, width: int, scale: int) -> bool:
+    """Whether SR of a size is small enough to be made here and there."""
+    return height * width * scale**2 <= MAX_SR_PIXELS
+
+
+def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]:
+    """LR sizes to try: the smallest, odd ones, no multiple of the padding, more than a tile."""
+    least = descriptor.min_lr_size
+    yield least, least
+    for height, width in ODD_SIZES:
+        yield max(height, least), max(width, least)
+    factor = 1 if descriptor.input == "lr" else scale
+    if descriptor.pad_multiple > factor:
+        side = -(-max(least, REPEAT_SIDE) // descriptor.pad_multiple) * descriptor.pad_multiple
+        yield side + 1, side + descriptor.pad_multiple - 1
+    if descriptor.tile is not None:
+        yield descriptor.tile // factor + 1, max(least, REPEAT_SIDE)
+
+
+def _loaded_checks(
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int
+) -> Iterator[Check]:
+    upscaled = 0
+    for height, width in dict.fromkeys(_sizes(descriptor, scale)):
+        name = f"upscales {height}x{width}"
+        if not _is_tried(height, width, scale):
+            detail = f"SR would have more than {MAX_SR_PIXELS:,} pixels."
+            yield Check(name=name, outcome="skipped", detail=detail)
+            continue
+        lr = _noise(height, width, seed=0)
+        try:
+            session.upscale(lr, name)
+        except WorkerError as error:
+            if error.fatal:
+                raise
+            yield _broken(name, error)
+        else:
+            upscaled += 1
+            yield kept(name, f"SR is {height * scale}x{width * scale}, finite.")
+    if not upscaled:
+        yield Check(name="deterministic", outcome="skipped", detail="It does not upscale yet.")
+        return
+    yield from _repeat_checks(session, max(descriptor.min_lr_size, REPEAT_SIDE))
+    yield from _count_checks(session, descriptor, scale)
+
+
+def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
+    first, again, other = (
+        session.upscale(_noise(side, side, seed=seed), "repeat") for seed in (0, 0, 1)
+    )
+    differing = int(np.count_nonzero(first != again))
+    if differing:
+        yield Check(
+            name="deterministic",
+            outcome="failed",
+            detail=f"{differing} of {first.size} SR values differ between two equal inputs.",
+            fix="Remove dropout and random operators, or seed them inside the forward.",
+        )
+    else:
+        yield kept("deterministic", "Equal inputs give equal SR.")
+    if np.array_equal(first, other):
+        yield Check(
+            name="depends on its input",
+            outcome="failed",
+            detail="Two different inputs give the same SR.",
+            fix="Check the forward, the weights and the declared data range.",
+        )
+    else:
+        yield kept("depends on its input", "Different inputs give different SR.")
+
+
+def _prepare_check(
+    prepared: WorkerSession,
+    trained: WorkerSession,
+    descriptor: ModelDescriptor,
+    scale: int,
+    weights: ResolvedWeights,
+) -> Check:
+    """Whether the hook keeps what the network computes, up to one level of rounding."""
+    name = "prepared form gives the same SR"
+    side = max(descriptor.min_lr_size, REPEAT_SIDE)
+    lr = _noise(side, side, seed=0)
+    without = descriptor.model_copy(update={"prepare": None})
+    trained.load(without, scale, weights=weights, protocol=Protocol())
+    expected = trained.upscale(lr, name).astype(np.int16)
+    apart = int(np.abs(prepared.upscale(lr, name) - expected).max())
+    if apart <= 1:
+        detail = f"{descriptor.prepare} changes no SR level by more than {apart} of 255."
+        return kept(name, detail)
+    return Check(
+        name=name,
+        outcome="failed",
+        detail=f"{descriptor.prepare} changes SR levels by up to {apart} of 255.",
+        fix="A hook may merge and fold, not change what the network computes.",
+    )
+
+
+def _count_checks(
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int
+) -> Iterator[Check]:
+    complexity = session.count_complexity()
+    for counter, result in complexity.counters.items():
+        name = f"counted by {counter}"
+        if isinstance(result, Absent):
+            fix = result.advice or ""
+            yield Check(name=name, outcome="failed", detail=result.reason, fix=fix)
+        else:
+            yield kept(name, f"{result.macs / 1e9:.3f} G.")
+    if descriptor.folder is not None:
+        yield from claim_checks(descriptor, scale, complexity)
+        return
+    claimed = [
+        figure
+        for figure in descriptor.published
+        if figure.metric == "params" and figure.scale == scale
+    ]
+    for figure in claimed:
+        # Papers print K, or M with three decimals, rounded or truncated: one of the last digit.
+        close = abs(complexity.params - figure.value) <= PRINTED_PARAMS_TOLERANCE
+        yield Check(
+            name="parameters as published",
+            outcome="passed" if close else "failed",
+            detail=f"{complexity.params:,}, published {figure.value:,.0f} ({figure.source}).",
+            fix="" if close else "The network is not the published one.",
+        )
+
+
+PRINTED_PARAMS_TOLERANCE = 1000
+
+
+def _noise(height: int, width: int, *, seed: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _broken(name: str, error: WorkerError) -> Check:
+    return Check(name=name, outcome="failed", detail=error.message, fix=error.advice or "")

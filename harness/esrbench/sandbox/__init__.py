@@ -1,0 +1,1 @@
+"""What confines a worker: bubblewrap, Landlock or a plain process, and the limits of each."""

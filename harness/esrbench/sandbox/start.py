@@ -1,0 +1,230 @@
+"""A worker's first steps: it confines itself for good, and only then runs what it was started for.
+
+Run as ``python -P -m esrbench.sandbox.start POLICY_FD ARGUMENTS...``. Nothing here comes from
+outside the standard library, and no submission's code is imported before ``confine`` is done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.sandbox import landlock, seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from esrbench.records import Tier
+    from esrbench.sandbox.landlock import Grant
+
+WORKER = "esrbench.worker.worker:main"
+PROBE = "esrbench.sandbox.start:answer_probe"
+
+# linux/prctl.h
+SET_DEATH_SIGNAL, SET_DUMPABLE, CAPABILITY_BOUND_DROP = 1, 4, 24
+SET_SUBREAPER, SET_NO_NEW_PRIVILEGES = 36, 38
+CAPABILITY_VERSION = 0x20080522
+"""``_LINUX_CAPABILITY_VERSION_3`` of ``linux/capability.h``."""
+LAST_CAPABILITY = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a worker confines itself and what it then runs.
+
+    Attributes:
+        tier: the wall around it; with ``bubblewrap`` files, network and processes are the
+            outer program's business.
+        entry: ``module:function`` called with the arguments.
+        evaluator: process id that must be its parent and whose end is its own; None where the
+            worker has process ids of its own.
+        packages: folders of packages imported from there and nowhere else, by name.
+        path: its ``sys.path``.
+        temp: its temporary folder.
+        grants: all it may touch, where ``tier`` is ``landlock``.
+        resources: limits of the kernel by the name of their constant in ``resource``.
+        processes: it may start processes.
+        on_gpu: it uses a GPU.
+    """
+
+    tier: Tier
+    entry: str
+    evaluator: int | None
+    packages: dict[str, str]
+    path: list[str]
+    temp: str
+    grants: list[tuple[Grant, str]]
+    resources: dict[str, int]
+    processes: bool
+    on_gpu: bool
+
+    def write(self) -> int:
+        """A descriptor of a nameless file that holds the policy."""
+        return nameless(json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def read(cls, descriptor: int) -> Policy:
+        """The policy that a descriptor holds; it is closed."""
+        with os.fdopen(descriptor, "rb") as file:
+            return cls(**json.load(file))
+
+
+def nameless(content: bytes) -> int:
+    """A descriptor of a file without a name, at its beginning."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        descriptor = os.dup(file.fileno())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+class PackageFinder(MetaPathFinder):
+    """Finds some packages by their folders, without listing what lies beside them.
+
+    An editable installation puts the whole checkout on the path, which a worker may not list.
+    """
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self.folders = folders
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the interface's
+        target: ModuleType | None = None,  # noqa: ARG002 - likewise
+        /,
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Where one of our packages is; None for all other modules."""
+        folder = self.folders.get(name)
+        if folder is None:
+            return None
+        source = Path(folder) / "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name, source, submodule_search_locations=[folder]
+        )
+
+
+def confine(policy: Policy) -> None:
+    """Give up, for good, all that the policy does not leave; before there are other threads.
+
+    Raises:
+        OSError: the kernel refuses a step; nothing may be run then.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    end_with_parent(libc, policy.evaluator)
+    _prefer_as_victim()
+    _set_path(policy)
+    os.chdir(policy.temp)
+    for name, wanted in policy.resources.items():
+        which = getattr(resource, name)
+        _, hard = resource.getrlimit(which)
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(which, (value, value))
+    if sys.platform != "linux":
+        return  # only plain processes there
+    if policy.tier == "bubblewrap":
+        drop_privileges(libc)
+    else:
+        # What descends from the worker stays below it, where the evaluator finds it.
+        _prctl(libc, SET_SUBREAPER, 1)
+    if policy.tier == "landlock":
+        drop_privileges(libc)
+        landlock.restrict(policy.grants)
+    if not policy.processes:
+        # A limit of 0 does not keep a core from a program that collects them; this does.
+        _prctl(libc, SET_DUMPABLE, 0)
+    if policy.tier != "subprocess" and seccomp.this_machine() is not None:
+        rules = seccomp.Rules(
+            processes=policy.processes,
+            on_gpu=policy.on_gpu,
+            own=os.getpid(),
+            evaluator=policy.evaluator,
+        )
+        seccomp.install(rules)
+
+
+def end_with_parent(libc: ctypes.CDLL, evaluator: int | None) -> None:
+    """Let the kernel kill this process when its parent dies, however that dies."""
+    if sys.platform == "linux":
+        _prctl(libc, SET_DEATH_SIGNAL, signal.SIGKILL)
+    if evaluator is not None and os.getppid() != evaluator:
+        raise SystemExit("the evaluator is gone")
+
+
+def drop_privileges(libc: ctypes.CDLL) -> None:
+    """Give up root's capabilities, and what programs with privileges would bring."""
+    _prctl(libc, SET_NO_NEW_PRIVILEGES, 1)
+    for capability in range(LAST_CAPABILITY + 1):
+        # Refused for those that this kernel does not know, and where there is nothing to drop.
+        libc.prctl(CAPABILITY_BOUND_DROP, capability, 0, 0, 0)
+    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
+    if libc.capset(header, bytes(24)):
+        number = ctypes.get_errno()
+        raise OSError(number, f"capset: {os.strerror(number)}")
+
+
+def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+def _prefer_as_victim() -> None:
+    """Where memory runs out, the kernel shall end this process and not the evaluator."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        return  # some containers have it read-only; limits hold all the same
+
+
+def _set_path(policy: Policy) -> None:
+    sys.meta_path.insert(0, PackageFinder(policy.packages))
+    sys.path[:] = policy.path
+    os.environ.pop("PYTHONPATH", None)
+
+
+def answer_probe(_arguments: Sequence[str]) -> None:
+    """Tell that confining went well, or fail: nothing of the system's root may be written."""
+    try:
+        Path("/esrbench-probe").touch()
+    except OSError:
+        sys.stdout.write("confined")
+        return
+    Path("/esrbench-probe").unlink()
+    raise SystemExit("the root folder could be written")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Confine this process as the policy says, then call its entry.
+
+    Args:
+        arguments: descriptor of the policy, then those of the entry.
+    """
+    policy = Policy.read(int(arguments[0]))
+    confine(policy)
+    module, _, function = policy.entry.partition(":")
+    # Imports leave little behind, and looking for it takes a tenth of their time.
+    gc.disable()
+    imported = importlib.import_module(module)
+    gc.enable()
+    getattr(imported, function)(arguments[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

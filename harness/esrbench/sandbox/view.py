@@ -1,0 +1,187 @@
+"""What of the file system a worker sees: the interpreter, its libraries, this program, its entry.
+
+Paths that are links are kept as they are and followed as well, so that a worker finds a file
+under the name it was given.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.environment import own_packages
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from esrbench.protocol import Device
+
+SYSTEM = tuple(
+    Path(path)
+    for path in (
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/libx32",
+        "/nix/store",
+        "/etc/alternatives",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.conf",
+        "/etc/ld.so.conf.d",
+        "/etc/localtime",
+        "/etc/timezone",
+        "/sys/devices/system",
+    )
+)
+"""Programs and libraries, what finds them, the time zone, and what the CPUs are."""
+GPU_SYSTEM = (Path("/sys"), Path("/etc/OpenCL"), Path("/etc/nvidia"))
+"""What CUDA's driver looks at beside."""
+OF_PREFIX = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "nvvm", "targets")
+"""What belongs to an interpreter; a virtual environment may hold a checkout beside it."""
+PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a worker may see of the file system beside the interpreter and this program.
+
+    Attributes:
+        readable: files and folders, read-only, at their own paths.
+        hidden: never visible, even where something readable covers them.
+        python_path: folders that modules are imported from, first; readable too.
+        device: a GPU's devices and driver are visible where it is ``cuda``.
+    """
+
+    readable: tuple[Path, ...]
+    hidden: tuple[Path, ...] = ()
+    python_path: tuple[Path, ...] = ()
+    device: Device = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """A view and all that every worker needs, ready for a tier.
+
+    Attributes:
+        programs: of the system and the interpreter; may be executed and listed.
+        readable: may be read and listed.
+        modules: those of the readable that modules are imported from.
+        hidden: real paths, none in another.
+        path: the worker's ``sys.path``.
+        on_gpu: whether devices of a GPU are visible.
+    """
+
+    programs: tuple[Path, ...]
+    readable: tuple[Path, ...]
+    modules: tuple[Path, ...]
+    hidden: tuple[Path, ...]
+    path: tuple[str, ...]
+    on_gpu: bool = field(default=False)
+
+
+def resolve_view(view: View) -> Visible:
+    """Complete a view.
+
+    Raises:
+        UsageError: something readable is not there or is hidden.
+    """
+    on_gpu = view.device == "cuda"
+    hidden = _outermost(path.resolve() for path in view.hidden)
+    wanted = (*map(_absolute, view.readable), *map(_absolute, view.python_path))
+    for path in wanted:
+        if not path.exists():
+            raise UsageError(
+                f"{path}, which the network needs, is not there",
+                advice="Check the entry's files and the path of its weights.",
+            )
+    programs = [*interpreter(), *SYSTEM, *(GPU_SYSTEM if on_gpu else ())]
+    programs = [path for path in programs if path.exists()]
+    own = tuple(own_packages().values())
+    for path in (*wanted, *own, *interpreter()):
+        cover = next((one for one in hidden if path.resolve().is_relative_to(one)), None)
+        if cover is not None:
+            raise UsageError(
+                f"{path} is needed by the network, but lies in {cover}, which it must not see",
+                advice="Keep ground truth and results in folders of their own, and neither "
+                "entries nor the Python environment in them.",
+            )
+    seen = [*programs, *own, *wanted]
+    entries = [_absolute(Path(entry)) for entry in sys.path if entry]
+    inherited = [entry for entry in entries if _within(entry, seen)]
+    modules = tuple(map(_absolute, view.python_path))
+    return Visible(
+        programs=tuple(dict.fromkeys(programs)),
+        readable=tuple(dict.fromkeys((*own, *wanted))),
+        hidden=hidden,
+        modules=modules,
+        path=tuple(dict.fromkeys(str(entry) for entry in (*modules, *inherited))),
+        on_gpu=on_gpu,
+    )
+
+
+def interpreter() -> tuple[Path, ...]:
+    """Files and folders of the running interpreter, its libraries and installed packages."""
+    prefixes = dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
+    found = [Path(prefix) / name for prefix in prefixes for name in OF_PREFIX]
+    found += [Path(entry) for entry in sys.path if Path(entry).name in PACKAGE_FOLDERS]
+    if site.ENABLE_USER_SITE:
+        found.append(Path(site.getusersitepackages()))
+    found += executables()
+    return tuple(dict.fromkeys(_absolute(path) for path in found if path.exists()))
+
+
+def executables() -> Iterator[Path]:
+    """The running interpreter under every name that links lead through."""
+    path = _absolute(Path(sys.executable))
+    while path.is_symlink():
+        yield path
+        path = Path(os.path.normpath(path.parent / path.readlink()))
+    yield path
+
+
+def without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:
+    """What together makes up a folder but for what is hidden in it; links are left out.
+
+    Args:
+        folder: a real path, file or folder.
+        hidden: real paths.
+
+    Yields:
+        Files and folders none of which contains anything hidden, so the folder itself or some
+        of what lies in it; nothing where all of it is hidden.
+    """
+    below = [path for path in hidden if path.is_relative_to(folder)]
+    if not below:
+        if not any(folder.is_relative_to(path) for path in hidden):
+            yield folder
+        return
+    if folder in below or not folder.is_dir():
+        return
+    for child in sorted(folder.iterdir()):
+        if not child.is_symlink():
+            yield from without(child, below)
+
+
+def _absolute(path: Path) -> Path:
+    """Without ``..`` and the like, but with its links."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve no links
+
+
+def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
+    kept: list[Path] = []
+    for path in sorted(set(paths), key=lambda path: len(path.parts)):
+        if not _within(path, kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+def _within(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)

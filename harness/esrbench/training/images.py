@@ -1,0 +1,332 @@
+"""Training images on disk: decoded once, LR made once, read through memory maps.
+
+HR images are stored as they are, uint8, one after the other in one file; LR images are made by
+MATLAB's bicubic with mirrored borders, as DIV2K's are. The files lie in the cache and are
+complete or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from esrbench.data.codecs import pixel_digest, read_rgb, read_size
+from esrbench.data.downloads import CACHE_ADVICE, cache_dir, unusable
+from esrbench.data.folders import SUFFIXES
+from esrbench.data.pool import ImagePool
+from esrbench.data.resize import downscale, modcrop
+from esrbench.environment import cpus_available
+from esrbench.errors import DataError, UsageError
+from esrbench.protocol import Frozen
+from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Progress = Callable[[int, int], None]
+
+DATA_VARIABLE = "ESRBENCH_TRAINING_DATA"
+"""Folder in which names without a path are looked up."""
+
+_MULTIPLES = (2, 3, 4, 12)  # to which benchmark images are cropped
+_HR = "hr.u8"
+_INDEX = "index.json"
+_ADVICE = "Mend or remove these files; nothing was trained."
+
+
+class StoredImage(Frozen):
+    """One decoded image.
+
+    Attributes:
+        name: data set and path inside its folder.
+        height: of the HR image in pixels.
+        width: of the HR image in pixels.
+        pixels: ``esrbench.data.codecs.pixel_digest`` of the image.
+        cropped: digests of it cropped to multiples as benchmark images are, where that differs.
+    """
+
+    name: str
+    height: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(gt=0)]
+    pixels: Sha256
+    cropped: tuple[Sha256, ...]
+
+
+class _Index(Frozen):
+    images: tuple[StoredImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder of HR images under a name of its own."""
+
+    name: str
+    folder: Path
+
+
+def parse_sources(text: str) -> tuple[Source, ...]:
+    """Data sets as users write them: ``NAME=FOLDER``, ``FOLDER`` or ``NAME``, with commas.
+
+    A lone name that is no folder here is looked up in ``ESRBENCH_TRAINING_DATA``.
+
+    Raises:
+        UsageError: no such folder, or two of one name.
+    """
+    root = os.environ.get(DATA_VARIABLE)
+    sources: list[Source] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, given = part.partition("=")
+        folder = Path(given if equals else part).expanduser()
+        if not equals and not folder.is_dir() and root:
+            folder = Path(root).expanduser() / part
+        if not folder.is_dir():
+            message = f"--data {part}: there is no folder {folder}"
+            advice = f"Write {name}=FOLDER, or set {DATA_VARIABLE} to the folder that holds {name}."
+            raise UsageError(message, advice=advice)
+        sources.append(Source(name if equals else folder.resolve().name, folder.resolve()))
+    names = [source.name for source in sources]
+    if not names or len(set(names)) < len(names):
+        message = f"--data {text}: expected one or more data sets of different names"
+        raise UsageError(message, advice="Write NAME=FOLDER,OTHER=FOLDER.")
+    return tuple(sources)
+
+
+class TrainingImages:
+    """HR images and their LR images at one scale; cheap to send to another process."""
+
+    def __init__(self, folder: Path, images: Sequence[StoredImage], scale: int) -> None:
+        """Open what ``open_images`` has stored in ``folder``."""
+        self.folder = folder
+        self.images = tuple(images)
+        self.scale = scale
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __reduce__(self) -> tuple[type[TrainingImages], tuple[Path, tuple[StoredImage, ...], int]]:
+        """Leave the maps behind: they are opened where they are used."""
+        return TrainingImages, (self.folder, self.images, self.scale)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the names and pixels of all images, and the scale."""
+        lines = (f"{image.name} {image.pixels}\n" for image in self.images)
+        return hashlib.sha256("".join((f"x{self.scale}\n", *lines)).encode()).hexdigest()
+
+    @cached_property
+    def hr(self) -> tuple[Pixels, ...]:
+        """Views of the HR images: uint8 (H, W, 3), RGB."""
+        return _views(self.folder / _HR, [(image.height, image.width) for image in self.images])
+
+    @cached_property
+    def lr(self) -> tuple[Pixels, ...]:
+        """Views of the LR images: uint8 (H // scale, W // scale, 3), RGB."""
+        return _views(self.folder / _lr_name(self.scale), self._lr_sizes())
+
+    def require_patch(self, hr_patch: int) -> None:
+        """Raise ``DataError`` with every image that is smaller than a crop."""
+        problems = [
+            f"{image.name}: found {image.width}x{image.height} pixels, expected at least "
+            f"{hr_patch}x{hr_patch}, one crop of the recipe"
+            for image in self.images
+            if min(image.height, image.width) // self.scale < hr_patch // self.scale
+        ]
+        if problems:
+            message = f"{len(problems)} of {len(self)} training images are too small"
+            raise DataError(message, problems, advice=_ADVICE)
+
+    def _lr_sizes(self) -> list[tuple[int, int]]:
+        return [(image.height // self.scale, image.width // self.scale) for image in self.images]
+
+
+def open_images(
+    sources: Iterable[Source],
+    scale: int,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> TrainingImages:
+    """Decode images into the cache and make their LR images, unless that was done already.
+
+    Files are recognised by path, size and time of change.
+
+    Args:
+        sources: folders of 8-bit RGB PNG or BMP files; folders inside them are searched too,
+            except those whose names start with ``LR`` or a dot.
+        scale: upscaling factor.
+        cache: folder for the decoded images; one in the cache if left out.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: no images, images that cannot be read (all are listed), or the cache cannot
+            be used.
+    """
+    files: list[tuple[str, Path]] = []
+    problems: list[str] = []
+    for source in sources:
+        found = _find(source)
+        if not found:
+            problems.append(f"{source.folder}: found no images, expected PNG or BMP files")
+        files += found
+    if problems:
+        raise DataError("training images are missing", problems, advice=_ADVICE)
+    stamp = hashlib.sha256()
+    for name, path in files:
+        status = path.stat()
+        stamp.update(f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    folder = (cache or cache_dir() / "training") / stamp.hexdigest()[:16]
+    try:
+        images = _read_index(folder)
+        if images is None:
+            images = _decode(folder, files, progress)
+        opened = TrainingImages(folder, images, scale)
+        if not (folder / _lr_name(scale)).is_file():
+            _shrink(opened, progress)
+    except OSError as error:
+        raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
+    return opened
+
+
+def _find(source: Source) -> list[tuple[str, Path]]:
+    """Name and path of every image under a folder, sorted by path."""
+    found = []
+    for path in sorted(source.folder.rglob("*")):
+        inside = path.relative_to(source.folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        lr = any(part.startswith("LR") for part in inside.parts[:-1])
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not lr:
+            found.append((f"{source.name}/{inside.as_posix()}", path))
+    return found
+
+
+def _read_index(folder: Path) -> tuple[StoredImage, ...] | None:
+    try:
+        return _Index.model_validate_json((folder / _INDEX).read_bytes()).images
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _decode(
+    folder: Path, files: list[tuple[str, Path]], progress: Progress | None
+) -> tuple[StoredImage, ...]:
+    """Decode all files into ``folder``."""
+    problems: list[str] = []
+    sizes: list[tuple[int, int]] = []
+    for _, path in files:
+        try:
+            sizes.append(read_size(path))
+        except DataError as error:
+            problems.append(error.message)
+    if problems:
+        raise _unreadable(problems)
+
+    def store(index: int) -> StoredImage | str:
+        name, path = files[index]
+        try:
+            pixels = read_rgb(path)
+        except DataError as error:
+            return error.message
+        views[index][...] = pixels
+        height, width = sizes[index]
+        cropped = {
+            pixel_digest(modcrop(pixels, multiple))
+            for multiple in _MULTIPLES
+            if (height % multiple or width % multiple) and min(height, width) >= multiple
+        }
+        return StoredImage(
+            name=name,
+            height=height,
+            width=width,
+            pixels=pixel_digest(pixels),
+            cropped=tuple(sorted(cropped)),
+        )
+
+    with _complete_folder(folder) as staging:
+        views = _views(staging / _HR, sizes, write=True)
+        stored = list(_each(store, len(files), progress))
+        problems = [outcome for outcome in stored if isinstance(outcome, str)]
+        if problems:
+            raise _unreadable(problems)
+        images = tuple(outcome for outcome in stored if isinstance(outcome, StoredImage))
+        (staging / _INDEX).write_text(json.dumps(_Index(images=images).model_dump()))
+    return images
+
+
+def _shrink(images: TrainingImages, progress: Progress | None) -> None:
+    """Make the LR file of a decoded set."""
+    path = images.folder / _lr_name(images.scale)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+
+    def make(index: int) -> None:
+        hr = modcrop(images.hr[index], images.scale)
+        views[index][...] = downscale(np.ascontiguousarray(hr), images.scale, border="mirror")
+
+    try:
+        views = _views(temporary, images._lr_sizes(), write=True)  # noqa: SLF001 - same module
+        for _ in _each(make, len(images), progress):
+            pass
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _each(work: Callable[[int], object], count: int, progress: Progress | None) -> Iterator[object]:
+    """Results of ``work`` for 0 to ``count`` - 1, in order, made by one thread a CPU."""
+    with ImagePool(cpus_available()) as pool:
+        for done, result in enumerate(pool.map(work, count), start=1):
+            if progress is not None:
+                progress(done, count)
+            yield result
+
+
+def _views(
+    path: Path, sizes: Sequence[tuple[int, int]], *, write: bool = False
+) -> tuple[Pixels, ...]:
+    """Views (H, W, 3) of images that lie one after the other in a file."""
+    total = sum(3 * height * width for height, width in sizes)
+    flat = np.memmap(path, np.uint8, mode="w+" if write else "r", shape=(total,))
+    views: list[Pixels] = []
+    start = 0
+    for height, width in sizes:
+        end = start + 3 * height * width
+        views.append(np.asarray(flat[start:end]).reshape(height, width, 3))
+        start = end
+    return tuple(views)
+
+
+def _lr_name(scale: int) -> str:
+    return f"lr_x{scale}.u8"
+
+
+def _unreadable(problems: list[str]) -> DataError:
+    counted = "1 training image" if len(problems) == 1 else f"{len(problems)} training images"
+    return DataError(f"{counted} cannot be read", problems, advice=_ADVICE)
+
+
+@contextmanager
+def _complete_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that becomes ``folder`` if the block ends well and vanishes otherwise."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)  # without a readable index: of no use
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

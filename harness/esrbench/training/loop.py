@@ -1,0 +1,374 @@
+"""The loop of a training and its state.
+
+Killed at any moment and resumed, a training on one CPU ends with the same bits as one that was
+left alone: crops are functions of their number, and the checkpoint holds all else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from esrbench.entries.networks import build_network
+from esrbench.errors import MeasurementError
+from esrbench.training.average import Average
+from esrbench.training.checkpoint import (
+    BEST,
+    LAST,
+    LOG,
+    load_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
+from esrbench.training.journal import Journal, Row
+from esrbench.training.objectives import Teacher, pixel_loss
+from esrbench.training.patches import make_loader
+from esrbench.training.provenance import identity_of, origin_of, provenance
+from esrbench.training.scoring import mean_psnr
+from esrbench.training.start import solve_last_convolution
+from esrbench.weights.checkpoints import load_into, read_state_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from lightning_fabric import Fabric
+    from torch import Tensor, nn
+
+    from esrbench.data.pairs import ImagePairs
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.training.patches import Patches
+    from esrbench.training.recipe import Precision, Recipe, Stage
+
+_START_BATCHES = 16  # crops for the least-squares start: this many batches
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        iteration: steps done, over all stages.
+        total: steps in all.
+        row: what was logged last, if anything.
+    """
+
+    iteration: int
+    total: int
+    row: Row | None
+
+
+class Training:
+    """The state of one training; see ``train``."""
+
+    def __init__(
+        self,
+        *,
+        fabric: Fabric,
+        descriptor: ModelDescriptor,
+        recipe: Recipe,
+        patches: tuple[Patches, ...],
+        folder: Path,
+        pairs: ImagePairs | None,
+        workers: int,
+        precision: Precision,
+        initial: Path | None,
+    ) -> None:
+        self.fabric = fabric
+        self.descriptor = descriptor
+        self.recipe = recipe
+        self.stage_patches = patches
+        self.folder = folder
+        self.pairs = pairs
+        self.workers = workers
+        self.precision = precision
+        self.lengths = [
+            stage.steps(crops.epoch_steps)
+            for stage, crops in zip(recipe.stages, patches, strict=True)
+        ]
+        self.total = sum(self.lengths)
+        self.identity = identity_of(
+            descriptor,
+            recipe,
+            patches[0],
+            precision=precision,
+            devices=fabric.world_size,
+            validation=pairs,
+        )
+        self.initial = initial
+        self.origin: dict[str, Any] | None = None  # what ``initial`` says of itself
+        if initial is not None:
+            self.origin = origin_of(initial)
+            self.identity["start"] = self.origin["sha256"]
+        self.journal = Journal(folder / LOG)
+        self.stage = 0
+        self.step = 0  # of this stage
+        self.best: float | None = None
+        self.average: Average | None = None
+        self.teacher: Teacher | None = None
+        self.guide: nn.Module | None = None
+        self.resumed: dict[str, Any] | None = None
+        self.earlier = (0.0, 0.0)  # seconds by the wall and of this process before a resume
+        self.started = time.monotonic(), time.process_time()
+
+    @property
+    def patches(self) -> Patches:
+        """Crops of this stage; of the last one at the end."""
+        return self.stage_patches[min(self.stage, len(self.lengths) - 1)]
+
+    @property
+    def iteration(self) -> int:
+        """Steps done, over all stages."""
+        return sum(self.lengths[: self.stage]) + self.step
+
+    def begin(self, *, resume: bool) -> None:
+        """Build the network as it starts, or as a checkpoint has it."""
+        torch.manual_seed(self.patches.seed)
+        self.raw = build_network(
+            self.descriptor, self.patches.images.scale, seed=self.patches.seed
+        ).train()
+        if resume:
+            state = load_checkpoint(self.folder, self.identity)
+            self.stage, self.step = state["stage"], state["step"]
+            self.best, self.earlier = state["best"], tuple(state["seconds"])
+            self.origin = state.get("origin")
+            self.raw.load_state_dict(state["network"])
+            self.resumed = state
+        elif self.initial is not None:
+            load_into(self.raw, read_state_dict(self.initial), source=str(self.initial))
+        elif self.recipe.start == "least-squares":
+            solve_last_convolution(self.raw, self._start_batches(), self.patches.images.scale)
+        if self.recipe.channels_last:
+            self.raw.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+        self.journal.begin(self.iteration, writing=self.fabric.is_global_zero)
+        self.network = self.fabric.setup_module(self.raw)
+
+    def run(self, progress: Callable[[Progress], None]) -> None:
+        """Run what is left of every stage and keep the result."""
+        while self.stage < len(self.recipe.stages):
+            self._run_stage(self.recipe.stages[self.stage], progress)
+            if self.average is not None:
+                self.average.copy_into(self.raw)
+                self.average = None
+            self.stage, self.step = self.stage + 1, 0
+        if self.resumed is None or self.resumed["stage"] < len(self.recipe.stages):
+            self._keep({})
+
+    def _run_stage(self, stage: Stage, progress: Callable[[Progress], None]) -> None:
+        parameters = self._prepare_stage(stage)
+        optimiser: Any = self.fabric.setup_optimizers(self._optimiser(stage, parameters))
+        self._restore(optimiser)
+        recipe, length = self.recipe, self.lengths[self.stage]
+        losses: list[Tensor] = []
+        batches = self._batches(length)
+        while self.step < length:
+            rate = stage.rate_at(self.step, self.patches.epoch_steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss = self._loss(stage, *next(batches))
+            optimiser.zero_grad()
+            self.fabric.backward(loss)
+            if stage.optimiser.clip_norm is not None:
+                self.fabric.clip_gradients(
+                    self.network, optimiser, max_norm=stage.optimiser.clip_norm
+                )
+            optimiser.step()
+            if self.average is not None:
+                self.average.update(self.raw)
+            losses.append(loss.detach())
+            self.step += 1
+            done, last = self.iteration, self.step == length
+            due = {
+                name: last or done % every == 0
+                for name, every in (
+                    ("log", recipe.log_every),
+                    ("validate", recipe.validate_every),
+                    ("checkpoint", recipe.checkpoint_every),
+                )
+            }
+            row = None
+            if any(due.values()):
+                mean = self._mean_loss(losses)
+                losses.clear()
+                psnr = self._validate() if due["validate"] else None
+                row = Row(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
+                self.journal.add(row)
+                if due["checkpoint"]:
+                    self._keep(optimiser.state_dict())
+            progress(Progress(done, self.total, row))
+
+    def _prepare_stage(self, stage: Stage) -> list[nn.Parameter]:
+        """Average and teacher of a stage, and the parameters that it trains."""
+        if stage.ema_decay is not None:
+            self.average = Average(self.raw, stage.ema_decay)
+        parameters = list(self.raw.parameters())
+        self.teacher = self.guide = None
+        if stage.distillation is not None:
+            teacher = Teacher(stage.distillation, self.raw, self.patches.images.scale)
+            teacher.to_device(self.fabric.device)
+            inputs, _ = next(self._start_batches())
+            teacher.match_channels(inputs.to(self.fabric.device), self.raw)
+            self.teacher = self.guide = teacher
+            if any(True for _ in teacher.parameters()):
+                self.guide = self.fabric.setup_module(teacher)
+                parameters += list(teacher.parameters())
+        return parameters
+
+    def _optimiser(self, stage: Stage, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        settings = stage.optimiser
+        kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+        return kind(
+            parameters,
+            lr=stage.learning_rate.first,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            # A fused step cannot be clipped under a gradient scaler.
+            fused=self.precision != "16-mixed",
+        )
+
+    def _restore(self, optimiser: Any) -> None:
+        """Put back what a checkpoint made within this stage holds."""
+        state = self.resumed
+        if state is None or state["stage"] != self.stage:
+            return
+        if self.step:
+            optimiser.load_state_dict(state["optimiser"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.average is not None and state["average"] is not None:
+            self.average.load_state_dict(state["average"])
+        if self.teacher is not None and state["teacher"] is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        torch.set_rng_state(state["random"])
+        if state.get("random_cuda") is not None and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
+
+    def _batches(self, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of the rest of a stage, on the device, white at 1."""
+        device = self.fabric.device
+        loader = make_loader(
+            self.patches,
+            first=self.step,
+            last=length,
+            workers=self.workers,
+            rank=self.fabric.global_rank,
+            devices=self.fabric.world_size,
+            pin=device.type == "cuda",
+        )
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        for pair in loader:
+            inputs, targets = (
+                side.to(device, non_blocking=True).to(torch.float32, memory_format=layout).div_(255)
+                for side in pair
+            )
+            yield inputs, targets
+
+    def _start_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first batches as the network takes them, on the CPU."""
+        white = self.descriptor.data_range
+        for step in range(_START_BATCHES):
+            first, batch = step * self.patches.batch, self.patches.batch
+            inputs, targets = self.patches.__getitems__(range(first, first + batch))
+            yield inputs.float() * (white / 255), targets.float() * (white / 255)
+
+    def _loss(self, stage: Stage, inputs: Tensor, targets: Tensor) -> Tensor:
+        white = self.descriptor.data_range
+        sr: Tensor = self.network(inputs if white == 1 else inputs * white).float()
+        sr = sr if white == 1 else sr / white
+        loss = pixel_loss(stage.loss, sr, targets)
+        if self.guide is None:
+            return loss
+        taught: Tensor = self.guide(inputs, sr)
+        return loss + taught
+
+    def _mean_loss(self, losses: Sequence[Tensor]) -> float:
+        reduced: Any = self.fabric.all_reduce(torch.stack(list(losses)).mean(), reduce_op="mean")
+        mean = float(reduced)
+        if not math.isfinite(mean):
+            message = f"the loss became {mean} by iteration {self.iteration}"
+            advice = "Lower the learning rate, add warmup, or set optimiser.clip_norm."
+            raise MeasurementError(message, advice=advice)
+        return mean
+
+    def _result(self) -> dict[str, Tensor]:
+        """The weights that this moment stands for, as they are saved."""
+        network = self.raw if self.average is None else self.average.network
+        dtype = getattr(torch, self.recipe.export)
+        return {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in network.state_dict().items()
+        }
+
+    def _validate(self) -> float | None:
+        """Score what would be saved now; keep it if it is the best."""
+        if self.pairs is None:
+            return None
+        state = self._result()
+        psnr = mean_psnr(
+            self.descriptor,
+            state,
+            self.pairs,
+            device=self.fabric.device,
+            reparameterise=self.recipe.reparameterise,
+        )
+        if self.best is None or psnr > self.best:
+            self.best = psnr
+            if self.fabric.is_global_zero:
+                save_weights(self.folder / BEST, state, self._provenance(psnr))
+        return psnr
+
+    def _keep(self, optimiser: dict[str, Any]) -> None:
+        """Save weights and checkpoint, on one device."""
+        if not self.fabric.is_global_zero:
+            return
+        save_weights(self.folder / LAST, self._result(), self._provenance(None))
+        average, teacher = self.average, self.teacher
+        state = {
+            "stage": self.stage,
+            "step": self.step,
+            "best": self.best,
+            "origin": self.origin,
+            "seconds": list(self._seconds()),
+            "network": self.raw.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "teacher": None if teacher is None else teacher.state_dict(),
+            "optimiser": optimiser,
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": self._cuda_random_state(),
+        }
+        save_checkpoint(self.folder, self.identity, state)
+
+    def _cuda_random_state(self) -> Tensor | None:
+        on_cuda = self.fabric.device.type == "cuda"
+        return torch.cuda.get_rng_state(self.fabric.device) if on_cuda else None
+
+    def _provenance(self, psnr: float | None) -> dict[str, Any]:
+        return provenance(
+            identity=self.identity,
+            recipe=self.recipe,
+            images=self.patches.images,
+            iteration=self.iteration,
+            crops=self._crops(),
+            origin=self.origin,
+            seconds=self._seconds(),
+            validation=None if self.pairs is None or psnr is None else (self.pairs, psnr),
+        )
+
+    def _crops(self) -> int:
+        """Crops seen so far."""
+        steps = [*self.lengths[: self.stage], self.step]
+        return sum(
+            done * patches.batch for done, patches in zip(steps, self.stage_patches, strict=False)
+        )
+
+    def _seconds(self) -> tuple[float, float]:
+        """Wall and CPU seconds of this training, earlier processes included."""
+        wall, cpu = self.started
+        return (
+            self.earlier[0] + time.monotonic() - wall,
+            self.earlier[1] + time.process_time() - cpu,
+        )

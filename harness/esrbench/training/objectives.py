@@ -1,0 +1,142 @@
+"""What training minimises: losses of pixels, and of what a teacher makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from esrbench.entries.networks import load_model
+from esrbench.entries.unit_range import UnitRange
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from esrbench.training.recipe import Distillation
+
+    Loss = Literal["l1", "l2", "charbonnier"]
+
+_CHARBONNIER_SQUARE = 1e-6  # (1e-3)^2, as LapSRN (Lai et al., CVPR 2017) takes it
+
+
+def pixel_loss(kind: Loss, found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean difference of two float tensors of one shape.
+
+    Returns:
+        A scalar: mean absolute error (``l1``), mean squared error (``l2``), or the mean of
+        sqrt(error^2 + 1e-6) (``charbonnier``).
+    """
+    if kind == "l1":
+        return functional.l1_loss(found, wanted)
+    if kind == "l2":
+        return functional.mse_loss(found, wanted)
+    return (found - wanted).square().add(_CHARBONNIER_SQUARE).sqrt().mean()
+
+
+class Teacher(nn.Module):
+    """A trained network that shows what it makes of the same LR crops.
+
+    Its parameters are frozen; those of the 1x1 convolutions that match channels are trained
+    with the student and are not part of it.
+    """
+
+    def __init__(self, distillation: Distillation, student: nn.Module, scale: int) -> None:
+        """Load the teacher and find the layers to compare.
+
+        Args:
+            distillation: which teacher, and what is compared.
+            student: the network that is trained, unwrapped.
+            scale: upscaling factor.
+
+        Raises:
+            UsageError: unknown teacher or scale, a teacher without trained weights, or a layer
+                that does not exist.
+            WeightsError: its weights do not fit.
+        """
+        super().__init__()
+        self.distillation = distillation
+        weights = distillation.weights or _released(distillation.teacher, scale)
+        network = load_model(distillation.teacher, scale, weights)
+        inner = network.network if isinstance(network, UnitRange) else network
+        self._seen: dict[str, Tensor] = {}
+        for index, (ours, theirs) in enumerate(distillation.layers):
+            self._watch(student, ours, f"student{index}")
+            self._watch(inner, theirs, f"teacher{index}")
+        # In a list: it is neither trained nor saved nor counted with this module.
+        self._network = [network.requires_grad_(requires_grad=False)]
+        self.matching = nn.ModuleList()
+
+    def match_channels(self, lr: Tensor, student: nn.Module) -> None:
+        """Make the 1x1 convolutions, from one forward of both networks on a small LR batch."""
+        if self.distillation.kind == "output":
+            return
+        training = student.training
+        student.eval()  # its buffers stay as they are
+        with torch.no_grad():
+            student(lr)
+            self._network[0](lr)
+        student.train(training)
+        for index in range(len(self.distillation.layers)):
+            ours, theirs = self._pair(index)
+            same = ours.shape[1] == theirs.shape[1]
+            self.matching.append(
+                nn.Identity() if same else nn.Conv2d(ours.shape[1], theirs.shape[1], 1)
+            )
+
+    def to_device(self, device: torch.device) -> None:
+        """Move the frozen network."""
+        self._network[0].to(device)
+
+    def forward(self, lr: Tensor, sr: Tensor) -> Tensor:
+        """Loss of a student that has just seen ``lr`` and made ``sr`` (both with white at 1)."""
+        with torch.no_grad():
+            wanted = self._network[0](lr)
+        if self.distillation.kind == "output":
+            loss = pixel_loss(self.distillation.loss, sr, wanted.float())
+        else:
+            losses = []
+            for index, match in enumerate(self.matching):
+                ours, theirs = self._pair(index)
+                losses.append(
+                    pixel_loss(self.distillation.loss, match(ours).float(), theirs.float())
+                )
+            loss = torch.stack(losses).mean()
+        return self.distillation.weight * loss
+
+    def _pair(self, index: int) -> tuple[Tensor, Tensor]:
+        ours, theirs = self._seen[f"student{index}"], self._seen[f"teacher{index}"]
+        if ours.shape[2:] != theirs.shape[2:]:
+            names = self.distillation.layers[index]
+            message = f"distillation: {names[0]} returns {tuple(ours.shape[2:])}, "
+            message += f"{names[1]} of the teacher {tuple(theirs.shape[2:])}"
+            raise UsageError(message, advice="Pair layers that work at one resolution.")
+        return ours, theirs
+
+    def _watch(self, network: nn.Module, layer: str, key: str) -> None:
+        try:
+            module = network.get_submodule(layer)
+        except AttributeError:
+            known = ", ".join(name for name, _ in network.named_children())
+            message = f"distillation: {type(network).__name__} has no layer {layer!r}"
+            raise UsageError(message, advice=f"Its outermost layers are {known}.") from None
+
+        def keep(_: nn.Module, __: object, output: Tensor) -> None:
+            self._seen[key] = output
+
+        module.register_forward_hook(keep)
+
+
+def _released(teacher: str, scale: int) -> str:
+    """``auto``, if that stands for trained weights that are there."""
+    from esrbench.entries.networks import resolve_weights
+    from esrbench.entries.registry import default_registry
+
+    descriptor = default_registry().get(teacher)
+    if resolve_weights(descriptor, scale).identity.source != "released":
+        message = f"distillation: the weights released for {teacher} x{scale} are not cached"
+        advice = f"Run `esrbench fetch weights {teacher}`, or give distillation.weights a file."
+        raise UsageError(message, advice=advice)
+    return "auto"

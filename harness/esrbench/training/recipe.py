@@ -1,0 +1,225 @@
+"""Recipes: how a network is trained, as data. They import no torch.
+
+A recipe is a TOML file. Those that ship with esrbench lie in ``harness/training/recipes``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from esrbench.errors import UsageError
+from esrbench.protocol import Frozen, digest_of
+from esrbench.training.schedule import LearningRate  # noqa: TC001 - pydantic reads it at runtime
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+_PACKAGE = "esrbench.training"
+_FOLDER = "recipes"
+
+
+class Optimiser(Frozen):
+    """How gradients become steps.
+
+    Attributes:
+        name: ``adam`` (Kingma & Ba, 2015) or ``adamw`` (Loshchilov & Hutter, 2019).
+        betas: decay of the first and second moment.
+        weight_decay: factor of the weights that is added to the gradient, or taken off the
+            weights by ``adamw``.
+        clip_norm: largest norm of the gradient over all parameters, or None.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.999,
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+
+
+class Distillation(Frozen):
+    """Learning from a trained network beside the HR images.
+
+    Attributes:
+        teacher: registered name of a network of the same scale.
+        weights: its weights file; the released ones, which must be cached, if left out.
+        kind: ``output`` compares SR images; ``feature`` compares what named modules return, the
+            student's through a 1x1 convolution where the channels differ.
+        layers: (student module, teacher module) names, for ``feature`` only.
+        loss: how both are compared.
+        weight: factor of that loss beside the stage's own.
+    """
+
+    teacher: str
+    weights: Path | None = None
+    kind: Literal["output", "feature"] = "output"
+    layers: tuple[tuple[str, str], ...] = ()
+    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _layers_where_needed(self) -> Self:
+        if (self.kind == "feature") != bool(self.layers):
+            message = "layers belongs to kind = 'feature', which needs at least one pair"
+            raise ValueError(message)
+        return self
+
+
+class Stage(Frozen):
+    """One stretch of training with its own loss, optimiser and learning rate.
+
+    A stage starts from the result of the one before it: its averaged weights where it had them.
+
+    Attributes:
+        loss: ``l1``, ``l2`` (mean absolute or squared error) or ``charbonnier``
+            (sqrt(error^2 + 1e-6), mean), on values where white is 1.
+        epochs: length; an epoch is one random crop of every image, incomplete batches left out.
+        iterations: length in steps instead.
+        optimiser: how gradients become steps; starts afresh.
+        learning_rate: its course over the stage.
+        ema_decay: decay of the exponential moving average of the weights a step, which becomes
+            the stage's result; min(decay, (1 + n) / (10 + n)) at step n. None for no average.
+        distillation: a teacher, or None.
+        hr_patch: instead of the recipe's.
+        batch: instead of the recipe's.
+    """
+
+    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    epochs: PositiveInt | None = None
+    iterations: PositiveInt | None = None
+    optimiser: Optimiser = Optimiser()
+    learning_rate: LearningRate
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    distillation: Distillation | None = None
+    hr_patch: PositiveInt | None = None
+    batch: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.iterations is None):
+            message = "give either epochs or iterations"
+            raise ValueError(message)
+        return self
+
+    def steps(self, epoch_steps: int) -> int:
+        """Length in iterations, where an epoch has this many."""
+        if self.iterations is not None:
+            return self.iterations
+        assert self.epochs is not None  # noqa: S101 - the validator saw to it
+        return self.epochs * epoch_steps
+
+    def rate_at(self, step: int, epoch_steps: int) -> float:
+        """Learning rate of iteration ``step``, counted from 0 in this stage."""
+        unit = 1 if self.epochs is None else epoch_steps
+        return self.learning_rate.at(step, self.steps(epoch_steps), unit=unit)
+
+
+class Recipe(Frozen):
+    """Everything that decides the trained weights beside network, data and seed.
+
+    Attributes:
+        name: identifier.
+        summary: one line.
+        ours: choices that the recipe's source leaves open, one sentence each.
+        hr_patch: side of the HR crops in pixels; larger in a later stage is common.
+        batch: crops a step, over all devices.
+        symmetries: ``all`` turns crops by quarters and mirrors them (8 ways); ``none`` does not.
+        start: ``random`` leaves the network as it is built; ``least-squares`` solves its last
+            convolution for the features that its random ones make.
+        precision: as Lightning Fabric names it; a command may choose another.
+        channels_last: keep tensors in NHWC order, which is faster on most devices.
+        reparameterise: validate in the form that the entry's ``prepare`` hook makes. What is
+            saved is always the form in which it was trained.
+        export: dtype of the saved weights.
+        log_every: iterations from one line of the log to the next.
+        validate_every: iterations from one validation to the next.
+        checkpoint_every: iterations from one checkpoint to the next.
+        stages: run one after the other.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    summary: str
+    ours: tuple[str, ...] = ()
+    hr_patch: PositiveInt
+    batch: PositiveInt
+    symmetries: Literal["all", "none"] = "all"
+    start: Literal["random", "least-squares"] = "random"
+    precision: Precision = "32-true"
+    channels_last: bool = True
+    reparameterise: bool = True
+    export: Literal["float32", "float16"] = "float32"
+    log_every: PositiveInt = 100
+    validate_every: PositiveInt
+    checkpoint_every: PositiveInt
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over every field but those for people."""
+        return digest_of(self.model_copy(update={"name": "x", "summary": "", "ours": ()}))
+
+    def crops(self, stage: int, scale: int) -> tuple[int, int]:
+        """Side of the LR crops of a stage, counted from 0, in pixels, and crops a step.
+
+        Raises:
+            UsageError: the HR crops are no multiple of the scale.
+        """
+        hr_patch = self.stages[stage].hr_patch or self.hr_patch
+        if hr_patch % scale:
+            message = f"recipe {self.name}: hr_patch = {hr_patch} is no multiple of x{scale}"
+            advice = f"Use {max(1, hr_patch // scale) * scale}."
+            raise UsageError(message, advice=advice)
+        return hr_patch // scale, self.stages[stage].batch or self.batch
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that ship with esrbench, sorted."""
+    folder = resources.files(_PACKAGE) / _FOLDER
+    names = (Path(file.name) for file in folder.iterdir())
+    return tuple(sorted(name.stem for name in names if name.suffix == ".toml"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name_or_path: a shipped name, or the path of a TOML file.
+
+    Raises:
+        UsageError: no such recipe, no TOML, an unknown key, or a value out of range; every
+            problem is named.
+    """
+    text = str(name_or_path)
+    if text in recipe_names():
+        content = (resources.files(_PACKAGE) / _FOLDER / f"{text}.toml").read_bytes()
+    else:
+        path = Path(text).expanduser()
+        if path.suffix != ".toml" and not path.is_file():
+            known = ", ".join(recipe_names())
+            near = difflib.get_close_matches(text, recipe_names(), n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            message = f"there is no recipe {text!r}"
+            raise UsageError(message, advice=f"{hint}Known: {known}; or give a TOML file.")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            message = f"recipe {path}: cannot be read: {error.strerror}"
+            raise UsageError(message, advice="Check the path.") from error
+    try:
+        return Recipe.model_validate(tomllib.loads(content.decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"recipe {text}: no TOML: {error}"
+        raise UsageError(message, advice="See the shipped recipes for the layout.") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
+            for item in error.errors()
+        )
+        message = f"recipe {text}: {wrong}"
+        raise UsageError(message, advice="See docs/training.md for every key.") from error

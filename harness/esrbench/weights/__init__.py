@@ -1,0 +1,1 @@
+"""Weights files: read as data and never as programs, checked, converted."""

@@ -1,0 +1,161 @@
+"""Length-capped JSON frames with an optional byte payload, over two pipes.
+
+A frame is a 4-byte big-endian length, that many bytes of JSON, and ``payload_bytes`` raw bytes
+if the JSON has that key. Nothing is ever unpickled. Every read has a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+from typing import Any
+
+from esrbench.plaintext import plain
+
+HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 64 * 1024
+MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
+CHUNK_BYTES = 1 << 20
+MAX_POLL_SECONDS = 1e6
+"""The system's own limit is 2^31 milliseconds."""
+
+Message = dict[str, Any]
+
+
+class ChannelClosedError(Exception):
+    """The other side is gone."""
+
+
+class ChannelTimeoutError(Exception):
+    """The deadline passed before a whole frame arrived or left."""
+
+
+class FrameError(Exception):
+    """What arrived is not a frame."""
+
+
+class Channel:
+    """One side of a conversation; owns neither descriptor's lifetime beyond ``close``.
+
+    Args:
+        read_fd: pipe end to read from.
+        write_fd: pipe end to write to.
+        trusted: the other side is ours; otherwise every string it sends is made safe to show.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, *, trusted: bool = False) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._trusted = trusted
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+
+    def close(self) -> None:
+        """Close both ends."""
+        for descriptor in (self._read_fd, self._write_fd):
+            os.close(descriptor)
+
+    def send(
+        self, message: Message, payload: bytes = b"", *, timeout_seconds: float | None = None
+    ) -> None:
+        """Send one frame.
+
+        Raises:
+            FrameError: the JSON exceeds ``MAX_FRAME_BYTES``.
+            ChannelClosedError: nobody reads.
+            ChannelTimeoutError: the deadline passed.
+        """
+        if payload:
+            message = {**message, "payload_bytes": len(payload)}
+        document = json.dumps(message, allow_nan=False).encode()
+        if len(document) > MAX_FRAME_BYTES:
+            raise FrameError(f"a frame of {len(document)} bytes exceeds {MAX_FRAME_BYTES}")
+        deadline = _deadline(timeout_seconds)
+        for part in (HEADER.pack(len(document)) + document, payload):
+            view = memoryview(part)
+            while view:
+                _wait(self._write_fd, deadline, writing=True)
+                try:
+                    view = view[os.write(self._write_fd, view[:CHUNK_BYTES]) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError as error:
+                    raise ChannelClosedError("nobody reads") from error
+
+    def receive(
+        self, *, timeout_seconds: float | None = None, most_payload: int = MAX_PAYLOAD_BYTES
+    ) -> tuple[Message, bytes]:
+        """Receive one frame and its payload.
+
+        Args:
+            timeout_seconds: until all of it has arrived; None for no deadline.
+            most_payload: bytes that the payload may have.
+
+        Raises:
+            FrameError: too long, not a JSON object or one nested without end, or an impossible
+                payload length.
+            ChannelClosedError: the other side closed, before or within a frame.
+            ChannelTimeoutError: the deadline passed.
+        """
+        deadline = _deadline(timeout_seconds)
+        (length,) = HEADER.unpack(self._read_exactly(HEADER.size, deadline))
+        if length > MAX_FRAME_BYTES:
+            raise FrameError(f"a frame announces {length} bytes, at most {MAX_FRAME_BYTES} may")
+        document = bytes(self._read_exactly(length, deadline))
+        message = read_json(document, "a frame", trusted=self._trusted)
+        if not isinstance(message, dict):
+            raise FrameError(f"a frame is not a JSON object: {document[:80]!r}")
+        size = message.pop("payload_bytes", 0)
+        if type(size) is not int or not 0 <= size <= most_payload:
+            raise FrameError(f"a payload announces {size!r} bytes")
+        return message, bytes(self._read_exactly(size, deadline))
+
+    def _read_exactly(self, size: int, deadline: float | None) -> bytearray:
+        content = bytearray()
+        while len(content) < size:
+            _wait(self._read_fd, deadline, writing=False)
+            try:
+                chunk = os.read(self._read_fd, min(CHUNK_BYTES, size - len(content)))
+            except BlockingIOError:
+                continue
+            if not chunk:
+                raise ChannelClosedError("the other side closed the pipe")
+            content += chunk
+        return content
+
+
+def read_json(content: bytes, what: str, *, trusted: bool = False) -> Any:
+    """What the other side wrote as JSON.
+
+    Args:
+        content: the document.
+        what: it is, for messages.
+        trusted: the other side is ours; otherwise every string in it is made safe to show.
+
+    Raises:
+        FrameError: it is no JSON, or nested without end.
+    """
+    try:
+        value = json.loads(content)
+        return value if trusted else plain(value)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"{what} is not JSON: {content[:80]!r}") from error
+
+
+def _deadline(timeout_seconds: float | None) -> float | None:
+    return None if timeout_seconds is None else time.monotonic() + timeout_seconds
+
+
+def _wait(descriptor: int, deadline: float | None, *, writing: bool) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    while True:
+        remaining = MAX_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+        # Looked at before the poll: a sender that never pauses must not live for ever.
+        if remaining <= 0:
+            raise ChannelTimeoutError("no answer in time")
+        if poll.poll(min(remaining, MAX_POLL_SECONDS) * 1000):
+            return

@@ -1,0 +1,53 @@
+"""What a worker could not do, in words that are safe to print."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from esrbench.errors import MeasurementError
+from esrbench.plaintext import line
+
+if TYPE_CHECKING:
+    from esrbench.records import FailureKind
+
+
+class WorkerError(MeasurementError):
+    """A request that the worker could not answer.
+
+    Attributes:
+        kind: what happened.
+        said: the message without its kind.
+        fatal: the worker is gone; nothing more can be asked of it.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, advice: str | None = None, fatal: bool
+    ) -> None:
+        self.said = line(message)
+        super().__init__(f"{kind}: {self.said}", advice=line(advice) if advice else None)
+        self.kind = kind
+        self.fatal = fatal
+
+    def on_image(self, name: str) -> WorkerError:
+        """The same failure, said of an image."""
+        return self.said_of(f"image {name}")
+
+    def said_of(self, subject: str) -> WorkerError:
+        """The same failure, said of something or somebody."""
+        message = f"{subject}: {self.said}"
+        return WorkerError(self.kind, message, advice=self.advice, fatal=self.fatal)
+
+
+def exit_reason(code: int, command: str) -> str:
+    """How a worker ended that should have answered.
+
+    Args:
+        code: its exit code, or the negative number of a signal.
+        command: that it was asked.
+    """
+    # A sandbox that survives its worker reports 128 and the signal.
+    number = -code if code < 0 else code - 128
+    if number in set(signal.Signals):
+        return f"the worker was killed by {signal.Signals(number).name} during {command}"
+    return f"the worker exited with code {code} during {command}"

@@ -1,0 +1,271 @@
+"""What evaluator and worker say to each other. Pixels, uint8 (H, W, 3) RGB, travel beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from esrbench.entries.registry import (  # noqa: TC001 - pydantic reads it
+    ModelDescriptor,
+    ReleasedWeights,
+)
+from esrbench.protocol import MAX_ROUNDS, Frozen, Protocol
+from esrbench.records import (
+    Absent,
+    Block,
+    Complexity,
+    Conditions,
+    Count,
+    FailureKind,
+    Memory,
+    RaceSide,
+    Seconds,
+    Sha256,
+)
+from esrbench.weights.conversion import ConversionReport  # noqa: TC001 - pydantic reads it
+
+
+class Load(Frozen):
+    """Build the network, load its weights, ready the device. Always the first request.
+
+    ``released`` is the declaration by which the weights file is read, or None for a plain one.
+    """
+
+    command: Literal["load"] = "load"
+    descriptor: ModelDescriptor
+    scale: int
+    weights_path: str | None
+    released: ReleasedWeights | None
+    protocol: Protocol
+
+
+class LoadSecond(Frozen):
+    """Load a second network to race, and then two copies of the baseline; fields as of ``Load``.
+
+    Attributes:
+        side: which of the two the second network is; the first is the other one.
+    """
+
+    command: Literal["load-second"] = "load-second"
+    side: RaceSide
+    descriptor: ModelDescriptor
+    scale: int
+    weights_path: str | None
+    released: ReleasedWeights | None
+    protocol: Protocol
+
+
+class TimePairs(Frozen):
+    """Time both networks at the protocol's fixed input, pair by pair.
+
+    Attributes:
+        count: pairs.
+        self_count: pairs of two copies of the baseline, interleaved with them.
+        discard: pairs of either kind that are made before, to warm up.
+        candidate_first: in the first pair; alternates.
+        twin_first: the one copy goes first in the first pair of copies; alternates.
+    """
+
+    command: Literal["time-pairs"] = "time-pairs"
+    count: Annotated[int, Field(gt=0, le=MAX_ROUNDS)]
+    self_count: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]
+    discard: Annotated[int, Field(ge=0)]
+    candidate_first: bool
+    twin_first: bool
+
+
+class CountComplexity(Frozen):
+    """Count the loaded network, on copies of it."""
+
+    command: Literal["count-complexity"] = "count-complexity"
+
+
+class MeasureBlocks(Frozen):
+    """Count a copy of the loaded network block by block; the answer's payload is a JSON list."""
+
+    command: Literal["measure-blocks"] = "measure-blocks"
+    depth: Annotated[int, Field(ge=0)]
+
+
+class Upscale(Frozen):
+    """Upscale the LR image untimed; its memory is measured where that is possible."""
+
+    command: Literal["upscale"] = "upscale"
+    input_name: str
+    lr_size: tuple[int, int]
+
+
+class Forward(Frozen):
+    """Upscale the LR image, timed.
+
+    Attributes:
+        sequence: number of the request, which its answer repeats.
+    """
+
+    command: Literal["forward"] = "forward"
+    sequence: Count
+    lr_size: tuple[int, int]
+
+
+class ConvertWeights(Frozen):
+    """Read a weights file as data and write it as safetensors, which is the answer's payload.
+
+    Attributes:
+        path: of the file.
+        key: name under which the state dict is nested, None for none, ``auto`` to find it.
+        prefix: of every key; None for none, ``auto`` to find it.
+        renames: as of ``ReleasedWeights``.
+    """
+
+    command: Literal["convert-weights"] = "convert-weights"
+    path: str
+    key: str | None
+    prefix: str | None
+    renames: tuple[tuple[str, str], ...]
+
+
+class ReadMemory(Frozen):
+    """Report what all images took that were upscaled; the answer's payload is JSON."""
+
+    command: Literal["read-memory"] = "read-memory"
+
+
+class Stop(Frozen):
+    """End the worker."""
+
+    command: Literal["stop"] = "stop"
+
+
+class Ready(Frozen):
+    """The network is loaded.
+
+    Attributes:
+        parameters: number of its parameter tensors, as it is trained.
+        threads: CPU threads of its forwards.
+        cpus: logical CPUs that the process is confined to.
+        libraries: versions of the GPU's libraries, by name.
+        gpu_uuid: of the GPU, without its kind in front; None on CPU.
+        state_elements: numbers in its parameters and buffers by name, as it was loaded.
+        deployed_elements: numbers in its distinct parameters in the form that is measured.
+    """
+
+    event: Literal["ready"] = "ready"
+    parameters: Annotated[int, Field(ge=0)]
+    threads: Count
+    cpus: tuple[Count, ...]
+    accelerator: str | None
+    libraries: dict[str, str] = {}
+    gpu_uuid: str | None = None
+    code_sha256: Sha256 | None
+    state_elements: Count | None = None
+    deployed_elements: Count | None = None
+
+
+class Counted(Frozen):
+    """Answer to ``CountComplexity``."""
+
+    event: Literal["counted"] = "counted"
+    complexity: Complexity
+
+
+class BlocksMeasured(Frozen):
+    """Answer to ``MeasureBlocks``; the payload is JSON of a list of ``Block``."""
+
+    event: Literal["blocks-measured"] = "blocks-measured"
+
+
+class Upscaled(Frozen):
+    """Answer to ``Upscale``: SR is there."""
+
+    event: Literal["upscaled"] = "upscaled"
+
+
+class Done(Frozen):
+    """First answer to ``Forward``: SR is there.
+
+    Attributes:
+        sequence: of the request.
+        seconds: that the network alone took, by the worker's account.
+    """
+
+    event: Literal["done"] = "done"
+    sequence: Count
+    seconds: Seconds
+
+
+class Settled(Frozen):
+    """Second answer to ``Forward``: SR was finite and everything is as the protocol fixes it."""
+
+    event: Literal["settled"] = "settled"
+
+
+class Converted(Frozen):
+    """Answer to ``ConvertWeights``."""
+
+    event: Literal["converted"] = "converted"
+    report: ConversionReport
+
+
+class Working(Frozen):
+    """No answer yet, but another forward has ended; sent now and then in a long request."""
+
+    event: Literal["working"] = "working"
+
+
+class PairsTimed(Frozen):
+    """Answer to ``TimePairs``; fields as of ``PairedBatch``."""
+
+    event: Literal["pairs-timed"] = "pairs-timed"
+    pairs: tuple[tuple[Seconds, Seconds], ...]
+    self_pairs: tuple[tuple[Seconds, Seconds], ...]
+    conditions: Conditions | None
+
+
+class MemoryRead(Frozen):
+    """Answer to ``ReadMemory``; the payload is JSON of a ``Memory`` or an ``Absent``."""
+
+    event: Literal["memory-read"] = "memory-read"
+
+
+class Failed(Frozen):
+    """The request failed; the worker goes on if it can."""
+
+    event: Literal["failed"] = "failed"
+    kind: FailureKind
+    message: Annotated[str, Field(max_length=4000)]
+    advice: str | None = None
+
+
+Request = Annotated[
+    Load
+    | CountComplexity
+    | MeasureBlocks
+    | Upscale
+    | Forward
+    | LoadSecond
+    | TimePairs
+    | ReadMemory
+    | ConvertWeights
+    | Stop,
+    Field(discriminator="command"),
+]
+Reply = Annotated[
+    Ready
+    | Counted
+    | BlocksMeasured
+    | Upscaled
+    | Done
+    | Settled
+    | PairsTimed
+    | MemoryRead
+    | Converted
+    | Working
+    | Failed,
+    Field(discriminator="event"),
+]
+
+REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+BLOCKS: TypeAdapter[tuple[Block, ...]] = TypeAdapter(tuple[Block, ...])
+MEMORY: TypeAdapter[Memory | Absent] = TypeAdapter(Memory | Absent)

@@ -1,0 +1,213 @@
+"""Two networks timed against each other in one worker: only for networks we trust."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from esrbench.entries.networks import code_sha256, load_network, makers
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.inputs import fixed_lr
+from esrbench.probes.pairs import time_batch, time_pairs
+from esrbench.probes.precision import PrecisionError, adapt_input, adapt_network
+from esrbench.probes.telemetry import SHORTEST_SECONDS
+from esrbench.worker.messages import PairsTimed, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from esrbench.probes.devices import ComputeDevice
+    from esrbench.probes.precision import PolicyGuard
+    from esrbench.probes.telemetry import Monitor
+    from esrbench.worker.messages import Load, LoadSecond, TimePairs
+
+
+class ContenderError(Exception):
+    """One of two networks failed.
+
+    Attributes:
+        who: which one.
+        cause: what it raised.
+    """
+
+    def __init__(self, who: str, cause: Exception) -> None:
+        super().__init__(f"{who}: {cause}")
+        self.who = who
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A network that is ready to be timed.
+
+    Attributes:
+        name: registered name.
+        network: in the policy's form.
+        guard: watches what the protocol fixes.
+        conversion: between pixels and the network.
+    """
+
+    name: str
+    network: nn.Module
+    guard: PolicyGuard
+    conversion: PixelConversion
+
+
+class Pairing:
+    """The candidate, the baseline and two copies of the baseline.
+
+    What is loaded first may be slower, so the copies are loaded in the order of the two networks:
+    a process that exchanges these exchanges the copies as well.
+
+    Args:
+        first: the network that the worker loaded at its start.
+        first_request: by which it was loaded.
+        request: which network is loaded second, and which of the two is the baseline.
+        device: of the worker, as its first network left it.
+    """
+
+    def __init__(
+        self, first: Contender, first_request: Load, request: LoadSecond, device: ComputeDevice
+    ) -> None:
+        self.device = device
+        self.protocol = request.protocol
+        second, self._ready = self._load(request)
+        # Copies are loaded anew, since a network in the policy's form need not permit copying.
+        if request.side == "baseline":
+            self.candidate, self.baseline = first, second
+            self.twin, self.other = self._load(request)[0], self._load(request)[0]
+        else:
+            self.candidate, self.baseline = second, first
+            self.other, self.twin = self._load(first_request)[0], self._load(first_request)[0]
+
+    def ready(self) -> Ready:
+        """What the evaluator records of the second network."""
+        return self._ready
+
+    def _load(self, request: Load | LoadSecond) -> tuple[Contender, Ready]:
+        """Load a network and make a forward, so that what fails here is known to be this one."""
+        loaded = load_network(
+            request.descriptor,
+            request.scale,
+            Path(request.weights_path) if request.weights_path else None,
+            released=request.released,
+            seed=request.protocol.seed,
+        )
+        parameters = sum(1 for _ in loaded.network.parameters())
+        code = code_sha256(loaded.network, *makers(request.descriptor))
+        network = adapt_network(loaded.network.to(self.device.device), self.protocol.forward)
+        contender = Contender(
+            request.descriptor.name,
+            network,
+            self.device.guard(network),
+            PixelConversion.of(request.descriptor, request.scale, loaded.data_range),
+        )
+        with torch.inference_mode():
+            output = network(self._input(contender.conversion))
+            contender.guard.verify()
+            contender.conversion.validate(output, self.protocol.counted_input)
+        ready = Ready(
+            parameters=parameters,
+            threads=torch.get_num_threads(),
+            cpus=self.device.cpus,
+            accelerator=self.device.accelerator,
+            code_sha256=code,
+        )
+        return contender, ready
+
+    def _input(self, conversion: PixelConversion) -> Tensor:
+        """The fixed input as a network takes it."""
+        pixels = conversion.to_input(fixed_lr(self.protocol), self.device.device)
+        return adapt_input(pixels, self.protocol.forward)
+
+    def time(self, request: TimePairs, monitor: Monitor, beat: Callable[[], None]) -> PairsTimed:
+        """Time the candidate against the baseline, and the copies against each other.
+
+        A batch on the CPU too short for the kernel to tell the load is followed by waiting until
+        it can.
+
+        Args:
+            request: how many pairs, and who goes first.
+            monitor: of the worker.
+            beat: called after every forward.
+
+        Raises:
+            ContenderError: a network's forward failed, or changed what the protocol fixes.
+        """
+        with torch.inference_mode():
+            theirs_input = self._input(self.baseline.conversion)
+            ours_input = theirs_input
+            if self.candidate.conversion != self.baseline.conversion:
+                ours_input = self._input(self.candidate.conversion)
+            us, them = f"candidate {self.candidate.name}", f"baseline {self.baseline.name}"
+            ours = _named(us, partial(self.candidate.network, ours_input))
+            theirs = _named(them, partial(self.baseline.network, theirs_input))
+            twin = _named(them, partial(self.twin.network, theirs_input))
+            other = _named(them, partial(self.other.network, theirs_input))
+            guards: dict[Callable[[], object], PolicyGuard] = {
+                ours: self.candidate.guard,
+                theirs: self.baseline.guard,
+                twin: self.twin.guard,
+                other: self.other.guard,
+            }
+
+            def verify(forward: Callable[[], object]) -> None:
+                try:
+                    guards[forward].verify()
+                except PrecisionError as error:
+                    raise ContenderError(us if forward is ours else them, error) from error
+                beat()
+
+            for one, another, goes_first in (
+                (ours, theirs, request.candidate_first),
+                (twin, other, request.twin_first),
+            ):
+                time_pairs(
+                    one,
+                    another,
+                    self.device,
+                    count=request.discard,
+                    candidate_first=goes_first,
+                    verify=verify,
+                )
+            start = monitor.read()
+            times = time_batch(
+                ours,
+                theirs,
+                (twin, other),
+                self.device,
+                count=request.count,
+                self_count=request.self_count,
+                candidate_first=request.candidate_first,
+                twin_first=request.twin_first,
+                verify=verify,
+            )
+            end = monitor.read()
+            missing = SHORTEST_SECONDS - (end.seconds - start.seconds)
+            if missing > 0 and self.device.clock == "monotonic":
+                time.sleep(missing)
+                end = monitor.read()
+        return PairsTimed(
+            pairs=times.pairs,
+            self_pairs=times.self_pairs,
+            conditions=monitor.conditions(start, end),
+        )
+
+
+def _named(who: str, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A forward whose failure says whose it is."""
+
+    def call() -> Tensor:
+        try:
+            return forward()
+        except Exception as error:
+            raise ContenderError(who, error) from error
+
+    return call

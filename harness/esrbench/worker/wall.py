@@ -1,0 +1,96 @@
+"""The wall around workers: how strong it is, what lies hidden, and what each network needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.entries.sources import view_paths
+from esrbench.sandbox.limits import Limits
+from esrbench.sandbox.sandbox import IsolationChoice, Sandbox, View, open_sandbox
+from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esrbench.entries.networks import ResolvedWeights
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.protocol import Protocol
+
+PHOTOGRAPHS = "skimage"
+"""The package whose photographs are the HR images of the ``demo`` data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """What separates every worker from the ground truth, the results and other entries.
+
+    Attributes:
+        sandbox: how workers are confined.
+        hidden: files and folders that none may see.
+    """
+
+    sandbox: Sandbox
+    hidden: tuple[Path, ...]
+
+    def hiding(self, paths: Iterable[Path]) -> Wall:
+        """The same wall with more behind it."""
+        return Wall(self.sandbox, tuple(dict.fromkeys((*self.hidden, *paths))))
+
+    def worker(
+        self,
+        *networks: tuple[ModelDescriptor, ResolvedWeights | None],
+        protocol: Protocol | None = None,
+        readable: Iterable[Path] = (),
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        limit_seconds: float = math.inf,
+    ) -> WorkerSession:
+        """A worker that can load some networks and sees nothing else.
+
+        Args:
+            networks: with their weights.
+            protocol: says whether there is a GPU, and whether compiling needs processes.
+            readable: other files that it needs.
+            timeout_seconds: of silence, after which a request has failed.
+            limit_seconds: that it may live.
+        """
+        files: list[Path] = list(readable)
+        python_path: list[Path] = []
+        for descriptor, weights in networks:
+            needed, imported_from = view_paths(descriptor)
+            files += needed
+            python_path += imported_from
+            if weights is not None and weights.path is not None:
+                files.append(weights.path.resolve())
+        view = View(
+            readable=tuple(dict.fromkeys(files)),
+            hidden=self.hidden,
+            python_path=tuple(dict.fromkeys(python_path)),
+            device=protocol.device if protocol else "cpu",
+        )
+        compiles = protocol is not None and protocol.forward.compiled
+        return WorkerSession(
+            self.sandbox,
+            view,
+            Limits(processes=compiles),
+            timeout_seconds=timeout_seconds,
+            limit_seconds=limit_seconds,
+        )
+
+
+def open_wall(choice: IsolationChoice = "auto") -> Wall:
+    """The strongest wall there is, or the one asked for.
+
+    Raises:
+        UsageError: it does not work on this machine; the message says why.
+    """
+    return Wall(open_sandbox(choice), tuple(_photographs()))
+
+
+def _photographs() -> Iterable[Path]:
+    spec = find_spec(PHOTOGRAPHS)
+    if spec is not None and spec.origin is not None:
+        yield Path(spec.origin).parent / "data"

@@ -1,0 +1,343 @@
+"""The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
+
+Started behind the wall by ``esrbench.sandbox.start``; speaks ``esrbench.worker.messages`` until
+told to stop or its pipe closes. Whatever it says of its own time is a claim: the network shares
+this process and could forge it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from esrbench.entries.networks import code_sha256, load_network, makers
+from esrbench.entries.structure import parameters
+from esrbench.errors import EsrbenchError
+from esrbench.probes.blocks import measure_blocks
+from esrbench.probes.complexity import found_to_differ, measure_complexity
+from esrbench.probes.devices import ComputeDevice, open_device
+from esrbench.probes.forward import InvalidOutputError, PixelConversion
+from esrbench.probes.memory import unpredicted
+from esrbench.probes.precision import adapt_network
+from esrbench.probes.telemetry import open_monitor
+from esrbench.records import ImageMemory
+from esrbench.worker.channel import Channel, ChannelClosedError
+from esrbench.worker.measured import MeasuredNetwork
+from esrbench.worker.messages import (
+    BLOCKS,
+    MEMORY,
+    REQUEST,
+    BlocksMeasured,
+    Converted,
+    ConvertWeights,
+    CountComplexity,
+    Counted,
+    Done,
+    Failed,
+    Forward,
+    Load,
+    LoadSecond,
+    MeasureBlocks,
+    MemoryRead,
+    PairsTimed,
+    ReadMemory,
+    Ready,
+    Reply,
+    Settled,
+    Stop,
+    TimePairs,
+    Upscale,
+    Upscaled,
+    Working,
+)
+from esrbench.worker.paired import Contender, ContenderError, Pairing
+from esrbench.worker.pixels import PixelAreas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from esrbench.records import FailureKind
+
+MESSAGE_CHARACTERS = 2000
+BEAT_SECONDS = 10.0
+"""A worker in a long request tells that it works this often, between two forwards."""
+
+
+class Worker:
+    """The state of a loaded network and the answers to requests.
+
+    Args:
+        load: which network, and how it is measured.
+        areas: where pixels come from and go to.
+        beat: called between forwards of a long request.
+    """
+
+    def __init__(
+        self, load: Load, areas: PixelAreas, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self.areas = areas
+        self.beat = beat
+        self.protocol = load.protocol
+        self.descriptor = load.descriptor
+        self.scale = load.scale
+        self.policy = load.protocol.forward
+        torch.manual_seed(load.protocol.seed)
+        self.device: ComputeDevice = open_device(
+            load.protocol.device, threads=load.protocol.threads, policy=self.policy
+        )
+        self.monitor = open_monitor(load.protocol.device)
+        weights_path = Path(load.weights_path) if load.weights_path else None
+        loaded = load_network(
+            load.descriptor,
+            load.scale,
+            weights_path,
+            released=load.released,
+            seed=load.protocol.seed,
+        )
+        self.parameters = len(parameters(loaded.network))
+        self.state_elements = loaded.state_elements
+        self.conversion = PixelConversion.of(load.descriptor, load.scale, loaded.data_range)
+        self.code_sha256 = code_sha256(loaded.network, *makers(load.descriptor))
+        self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
+        self.measured = MeasuredNetwork(
+            self.network,
+            load.protocol,
+            self.conversion,
+            self.device.device,
+            load.descriptor.min_lr_size,
+        )
+        self.deployed_elements = self.measured.parameter_elements
+        self.guard = self.device.guard(self.network)
+        self.device.begin_memory_pass()
+        self.images: list[ImageMemory] = []
+        self.load = load
+        self.pairing: Pairing | None = None
+
+    def ready(self) -> Ready:
+        """What the evaluator records of the loaded network."""
+        return Ready(
+            parameters=self.parameters,
+            threads=torch.get_num_threads(),
+            cpus=self.device.cpus,
+            accelerator=self.device.accelerator,
+            libraries=self.device.libraries,
+            gpu_uuid=self.device.gpu_uuid,
+            code_sha256=self.code_sha256,
+            state_elements=self.state_elements,
+            deployed_elements=self.deployed_elements,
+        )
+
+    def count(self) -> Counted:
+        """Complexity of the network itself, as it is after its images, on copies of it."""
+        differs = self.measured.differs()
+        complexity = measure_complexity(
+            self.measured.copy(),
+            input_size=self.conversion.input_size(self.protocol.counted_input),
+            memory_input=self.conversion.input_size(self.protocol.memory_input),
+            channels=self.conversion.channels,
+            counters=self.protocol.counters,
+            precision=self.policy.precision,
+        )
+        absent = unpredicted(self.policy)
+        if absent is not None:
+            complexity = complexity.model_copy(update={"predicted_memory": absent})
+        if differs is not None:
+            complexity = found_to_differ(complexity, differs)
+        return Counted(complexity=complexity)
+
+    def measure_blocks(self, depth: int) -> bytes:
+        """JSON of what each block of a copy costs at the protocol's counted input."""
+        size = self.conversion.input_size(self.protocol.counted_input)
+        blocks = measure_blocks(
+            self.measured.copy(),
+            input_shape=(1, self.conversion.channels, *size),
+            depth=depth,
+        )
+        return BLOCKS.dump_json(blocks)
+
+    def upscale(self, request: Upscale) -> Upscaled:
+        """SR of one image by one forward, whose memory is measured."""
+        lr = self.areas.lr(request.lr_size)
+        with torch.inference_mode():
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self.measured.input(lr, enlarged)
+            output, usage = self.device.measure_memory(partial(self.network, pixels))
+            self.guard.verify()
+            sr = self.conversion.validate(output, request.lr_size)
+            self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
+            self.measured.keep(lr, sr)
+        if usage is not None:
+            self.images.append(
+                ImageMemory(
+                    image=request.input_name,
+                    lr_size=request.lr_size,
+                    input_bytes=pixels.nbytes,
+                    output_bytes=sr.nbytes,
+                    peak_bytes=usage.peak_bytes,
+                    peak_reserved_bytes=usage.reserved_bytes,
+                )
+            )
+        return Upscaled()
+
+    def forward(self, request: Forward, answer: Callable[[Reply], None]) -> Settled:
+        """SR of one image as fast as can be, and then a look at what the forward left behind.
+
+        Args:
+            request: which image.
+            answer: sends ``Done``.
+        """
+        lr = self.areas.lr(request.lr_size)
+        with torch.inference_mode():
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self.measured.input(lr, enlarged)
+            output, seconds = self.device.time(partial(self.network, pixels))
+            try:
+                sr = self.conversion.to_pixels(output, lr, enlarged)
+            except Exception:
+                # What cannot become pixels is no SR image, and validation says why.
+                self.conversion.validate(output, request.lr_size)
+                raise
+            height, width = request.lr_size
+            if sr.shape != (height * self.scale, width * self.scale, 3):
+                self.conversion.validate(output, request.lr_size)
+            self.areas.deliver(sr)
+            answer(Done(sequence=request.sequence, seconds=seconds))
+            self.guard.verify()
+            self.conversion.validate(output, request.lr_size)
+        return Settled()
+
+    def read_memory(self) -> bytes:
+        """JSON of what the images took that were upscaled."""
+        return MEMORY.dump_json(self.device.end_memory_pass(self.images))
+
+    def load_second(self, request: LoadSecond) -> Ready:
+        """Load a second network beside the first, and two copies of the baseline."""
+        first = Contender(self.descriptor.name, self.network, self.guard, self.conversion)
+        self.pairing = Pairing(first, self.load, request, self.device)
+        return self.pairing.ready()
+
+    def time_pairs(self, request: TimePairs) -> PairsTimed | Failed:
+        """Times of the candidate against the baseline."""
+        if self.pairing is None:
+            return Failed(kind="protocol", message="there is no second network to race")
+        return self.pairing.time(request, self.monitor, self.beat)
+
+    def _enlarged(self, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+        """The enlarged LR image, which the evaluator made, for networks that need it."""
+        return self.areas.enlarged(lr_size, self.scale) if self.conversion.enlarges else None
+
+
+def classify(error: BaseException, default: FailureKind) -> FailureKind:
+    """Which kind of failure an exception is."""
+    if isinstance(error, InvalidOutputError):
+        return "invalid-output"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "oom"
+    # The CPU allocator has no exception type of its own.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom"
+    return default
+
+
+def failure(error: BaseException, default: FailureKind) -> Failed:
+    """An exception as an answer; its traceback goes to the log."""
+    if isinstance(error, ContenderError):
+        told = failure(error.cause, default)
+        text = f"{error.who}: {told.message}"[:MESSAGE_CHARACTERS]
+        return told.model_copy(update={"message": text})
+    if not isinstance(error, EsrbenchError):
+        traceback.print_exception(error)
+    text = error.message if isinstance(error, EsrbenchError) else f"{type(error).__name__}: {error}"
+    advice = error.advice if isinstance(error, EsrbenchError) else None
+    return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
+
+
+def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tuple[Reply, bytes]:
+    """Answer one request after loading; ``send`` takes what comes before the answer."""
+    reply: Reply
+    content = b""
+    match request:
+        case CountComplexity():
+            reply = worker.count()
+        case MeasureBlocks():
+            reply, content = BlocksMeasured(), worker.measure_blocks(request.depth)
+        case Upscale():
+            reply = worker.upscale(request)
+        case Forward():
+            reply = worker.forward(request, send)
+        case LoadSecond():
+            reply = worker.load_second(request)
+        case TimePairs():
+            reply = worker.time_pairs(request)
+        case ReadMemory():
+            reply, content = MemoryRead(), worker.read_memory()
+        case _:
+            reply = Failed(kind="protocol", message=f"unexpected request {request!r}"[:400])
+    return reply, content
+
+
+def serve(channel: Channel, areas: PixelAreas) -> None:
+    """Answer requests until told to stop or the evaluator is gone."""
+    worker: Worker | None = None
+    beat = _beats(channel)
+
+    def send(reply: Reply, content: bytes = b"") -> None:
+        channel.send(reply.model_dump(mode="json"), content)
+
+    while True:
+        try:
+            message, _ = channel.receive()
+        except ChannelClosedError:
+            return
+        request = REQUEST.validate_python(message)
+        try:
+            if isinstance(request, Stop):
+                return
+            if isinstance(request, ConvertWeights):
+                send(*_converted(request))
+            elif isinstance(request, Load):
+                worker = Worker(request, areas, beat)
+                send(worker.ready())
+            elif worker is None:
+                send(Failed(kind="protocol", message="the first request must be load"))
+            else:
+                send(*answer(worker, request, send))
+        except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
+            loading = isinstance(request, Load | LoadSecond | ConvertWeights)
+            send(failure(error, "load-error" if loading else "forward-error"))
+
+
+def _converted(request: ConvertWeights) -> tuple[Converted, bytes]:
+    from esrbench.weights.conversion import convert
+
+    report, content = convert(
+        Path(request.path), key=request.key, prefix=request.prefix, renames=request.renames
+    )
+    return Converted(report=report), content
+
+
+def _beats(channel: Channel) -> Callable[[], None]:
+    """A function that tells the evaluator that work goes on, but not too often."""
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last >= BEAT_SECONDS:
+            last = time.monotonic()
+            channel.send(Working().model_dump(mode="json"))
+
+    return beat
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve on descriptors: requests, answers, LR area, SR area."""
+    requests, answers, lr_fd, sr_fd = map(int, arguments)
+    serve(Channel(requests, answers, trusted=True), PixelAreas.open(lr_fd, sr_fd))

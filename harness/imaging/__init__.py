@@ -1,1 +1,0 @@
-"""Images: strict decoding, MATLAB-compatible bicubic, PSNR and SSIM."""

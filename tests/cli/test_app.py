@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from esrbench.cli import listing
+from esrbench.cli.app import main
+from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+NO_TORCH = """
+import contextlib, io, json, sys
+from importlib.abc import MetaPathFinder
+
+class Refuse(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "cv2", "pandas", "skimage", "fvcore", "ptflops"}:
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+from esrbench.cli.app import main
+ends = {}
+for command in sys.argv[1:]:
+    sys.argv = ["esrbench", *command.split()]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    ends[command] = [code, said.getvalue()]
+print(json.dumps(ends))
+"""
+LOOKS = (
+    "--help",
+    "run --help",
+    "race --help",
+    "doctor --help",
+    "list models",
+    "list data",
+    "list metrics --json",
+    "list rules",
+    "show rfdn",
+)
+
+
+def test_looking_around_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *LOOKS], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout)
+    assert {look: code for look, (code, _) in ends.items()} == dict.fromkeys(LOOKS, 0), done.stderr
+    assert all(said for _, said in ends.values())
+
+
+@pytest.mark.parametrize("what", ["models", "data", "metrics", "rules"])
+def test_lists_as_json_are_one_document(in_process: Command, what: str) -> None:
+    done = in_process("list", what, "--json")
+    names = {row["name"] for row in json.loads(done.stdout)}
+    expected = {
+        "models": {"aidn", "aidn-challenge", "rfdn", "imdn", "imdn-challenge", "srresnet"},
+        "data": {"demo", "div2k-valid", "set5", "set14", "bsd100", "urban100", "manga109"},
+        "metrics": set(METRICS),
+        "rules": {"ntire2022"},
+    }[what]
+    assert expected <= names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "advice"),
+    [
+        (["run", "rfdm"], "no network is registered as 'rfdm'", "Did you mean rfdn"),
+        (["run", "rfdn", "--data", "set6"], "set6", "set5"),
+        (["run", "imdn-challenge", "--scale", "3"], "not defined at x3", "x4"),
+        (["run", "rfdn", "--input-size", "big"], "--input-size 'big'", "256x256"),
+        (
+            ["run", "rfdn", "--input-size", "8x8"],
+            "rfdn needs LR images of 15x15",
+            "raise the input size",
+        ),
+        (["run", "rfdn", "--min-rounds", "31"], "--min-rounds 31 exceeds --rounds 30", "--rounds"),
+        (["run", "rfdn", "--precision", "tf32"], "precision tf32: only GPUs", "--device cuda"),
+        (["run", "rfdn", "--threads", "9999"], "9999 threads were asked for", "--threads"),
+        (["run", "rfdn", "--baseline", "imdm"], "imdm", "imdn"),
+        (["leaderboard", "--class", "fp16"], "no matching records", "esrbench run"),
+        (["run", "rfdn", "--budget", "inf"], "--budget inf", "For example 3"),
+        (["run", "rfdn", "--rounds", "501"], "'--rounds'", "run --help"),
+        (["run", "rfdn", "--bogus"], "--bogus", "run --help"),
+        (["show"], "Missing argument", "show --help"),
+        (["paper-table", "3", "--scale", "5"], "no rows at x5", "x2, x3 and x4"),
+        (["show", "rfdn", "--depth", "1", "--scale", "0"], "not defined at x0", "x2"),
+        (["validate", "bicubic", "imdn-challenge", "--scale", "2"], "not defined at x2", "x4"),
+        (["show", "demo", "--depth", "1"], "--depth shows networks only", "Leave --depth out"),
+        (["list", "data", "--long"], "--long is for models only", "Leave --long out"),
+        (["run", "rfdn", "--weights", "imdn=w.pth"], "imdn is not among", "rfdn"),
+        (["run", "rfdn", "imdn", "--weights", "w.pth"], "which of rfdn, imdn", "NAME=FILE"),
+        (["run", "rfdn", "--weights", "missing.pth"], "missing.pth", "path"),
+        (["run", "rfdn", "--rule", "ntire1999"], "ntire1999", "ntire2022"),
+        (["leaderboard"], "no matching records", "esrbench run"),
+        (["show", "nothing"], "nothing is called 'nothing'", "rfdn"),
+        (["fetch", "weights"], "which networks", "rfdn"),
+        (["fetch", "weights", "aidn"], "no weights are released for aidn", "rfdn"),
+        (["fetch", "weights", "rfdn", "--scale", "2"], "rfdn at x2", "rfdn"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_to_do(
+    in_process: Command, arguments: list[str], says: str, advice: str
+) -> None:
+    done = in_process(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert advice in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "rfdm"], "Did you mean rfdn"),
+        (["run", "rfdn", "--bogus"], "run --help"),
+        (["run", "rfdn", "--input-size", "8x8"], "raise the input size"),
+    ],
+)
+def test_a_process_ends_by_a_usage_error_without_a_traceback(
+    esrbench: Command, arguments: list[str], says: str
+) -> None:
+    done = esrbench(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "rfdm"], "rfdm"),
+        (["run", "--bogus"], "--bogus"),
+        (["run", "--scale", "x"], "'--scale'"),
+        (["show"], "Missing argument"),
+    ],
+)
+def test_an_error_as_json_is_one_document(
+    in_process: Command, arguments: list[str], says: str
+) -> None:
+    done = in_process(*arguments, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == error["exit_code"] == 2
+    assert says in error["message"]
+
+
+def test_no_command_shows_help(esrbench: Command) -> None:
+    done = esrbench()
+    assert done.returncode == 2
+    assert "leaderboard" in done.stdout + done.stderr
+    assert "error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_depth_counts_blocks(in_process: Command) -> None:
+    blocks = json.loads(in_process("show", "rfdn", "--depth", "1", "--json").stdout)
+    assert blocks[0]["params"] == 433_448
+    assert [block["name"] for block in blocks[1:6]] == [
+        "head",
+        *(f"blocks.{number}" for number in range(4)),
+    ]
+
+
+def test_list_long_counts_every_network(
+    describe: Callable[..., ModelDescriptor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry = Registry()
+    registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
+    monkeypatch.setattr(listing, "open_registry", lambda: registry)
+    listing.list_command("models", long=True, as_json=True)
+    counted, failed = json.loads(capsys.readouterr().out)
+    assert (counted["params"], counted["macs_aten"], counted["conv_calls"]) == (12, 9 * 2**16, 1)
+    assert failed["params"].startswith("failed: load-error")
+
+
+def test_validate_exits_4_on_a_broken_promise(in_process: Command, tmp_path: Path) -> None:
+    file = tmp_path / "nan.safetensors"
+    file.write_bytes(b"nonsense")
+    done = in_process("validate", "rfdn", "--scale", "4", "--weights", file)
+    assert done.returncode == 4
+    assert "builds and loads strictly" in done.stdout
+    assert "failed" in done.stdout
+
+
+def test_validate_passes_the_floor(in_process: Command) -> None:
+    done = in_process("validate", "bicubic", "--scale", "4", "--json")
+    assert done.returncode == 0, done.stdout
+    (report,) = json.loads(done.stdout)
+    assert {check["outcome"] for check in report["checks"]} == {"passed"}
+
+
+def test_a_bug_is_no_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> int:
+        message = "a bug"
+        raise ZeroDivisionError(message)
+
+    monkeypatch.setattr("esrbench.cli.app.app", broken)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 70
+    assert "ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("leaderboard", "--results", ""),
+        ("leaderboard", "--results="),
+        ("run", "bicubic", "--save-sr", "", "--no-latency"),
+        ("new", "a-b", "--submissions", ""),
+        ("baseline", "update", "--baseline="),
+    ],
+)
+def test_an_empty_path_is_no_folder(in_process: Command, work: Path, arguments: Any) -> None:
+    done = in_process(*arguments)
+    assert done.returncode == 2
+    option = next(each for each in arguments if each.startswith("--")).rstrip("=")
+    assert f"error: {option}: expected a path, not an empty text" in done.stderr
+    assert not list(work.iterdir())
+
+
+def test_a_bug_s_words_are_no_commands(
+    in_process: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("\x1b[2J\n::stop-commands::a")
+
+    monkeypatch.setattr("esrbench.cli.listing.open_registry", fail)
+    done = in_process("list")
+    assert done.returncode == 70
+    assert "RuntimeError: \ufffd[2J" in done.stderr
+    assert not any(each.lstrip().startswith("::") for each in done.stderr.splitlines())

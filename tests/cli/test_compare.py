@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.cli.compare import compare_command
+from esrbench.errors import UsageError
+from esrbench.runs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from esrbench.cli import grids
+    from esrbench.records import RunRecord
+
+
+@pytest.fixture
+def folder(make_record: Callable[..., RunRecord], tmp_path: Path) -> Path:
+    """Results of IMDN and RFDN on Set5 x4."""
+    store = Store(tmp_path / "results")
+    scores = {"imdn": (32.2096, 0.89476, 715_176), "rfdn": (32.1589, 0.89459, 433_448)}
+    for name, (psnr, ssim, params) in scores.items():
+        values = {"psnr_y": psnr, "ssim_y": ssim, "params": params}
+        store.put(make_record(name, values, data="set5", verified=True, weights="released"))
+    return store.folder
+
+
+def test_the_terminal_shows_the_table_and_the_commands_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare_command(["rfdn", "imdn"], data=["set5,set14"], scale=["4"], folder=folder)
+    out, err = capsys.readouterr()
+    assert "32.21¹/0.8948¹" in out
+    assert "32.16²/0.8946²" in out
+    assert "esrbench run" not in out
+    assert "esrbench run rfdn imdn --data set14 --scale 4" in err
+
+
+@pytest.mark.parametrize(
+    ("form", "opening"),
+    [
+        ("markdown", "**Comparison on Set5**"),
+        ("latex", "% needs"),
+        ("html", '<div class="esrbench-table">'),
+    ],
+)
+def test_other_forms_go_to_stdout_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: grids.GridFormat, opening: str
+) -> None:
+    compare_command(table_format=form, folder=folder)
+    out, err = capsys.readouterr()
+    assert out.startswith(opening)
+    assert "32.21" in out
+    assert "hint" not in err
+
+
+def test_captions_and_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare_command(table_format="latex", caption="50 % of x_y", label="tab:y", folder=folder)
+    out = capsys.readouterr().out
+    assert r"\caption{50 \% of x\_y}" in out
+    assert r"\label{tab:y}" in out
+    with pytest.raises(UsageError, match="label"):
+        compare_command(label="a}b", folder=folder)
+
+
+def test_csv_and_json_are_documents(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare_command(columns=["params,psnr_y", "ssim_y"], table_format="csv", folder=folder)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["entry"], row["params"]) for row in rows] == [
+        ("rfdn", "433448"),
+        ("imdn", "715176"),
+    ]
+    compare_command(scale=["x4"], folder=folder, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["lines"][1]["cells"][2]["shown"] == "32.21"
+    assert document["lines"][1]["cells"][2]["place"] == 1
+    assert document["commands"] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("scale", "2,four", "expected numbers"),
+        ("scale", "0", "expected numbers"),
+        ("data", "set5,", "separated by commas"),
+        ("columns", "psnr", "there is no column"),
+    ],
+)
+def test_wrong_values_are_refused(folder: Path, option: str, value: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compare_command(folder=folder, **{option: [value]})  # type: ignore[arg-type]  # by name
+
+
+def test_an_empty_folder_gives_the_command_to_begin_with(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        compare_command(["imdn"], data=["set5"], scale=["2,4"], folder=tmp_path)
+    advice = str(raised.value.advice)
+    assert (
+        "esrbench run imdn --data set5 --scale 2\nesrbench run imdn --data set5 --scale 4" in advice
+    )
+
+
+def test_a_terminal_that_can_gets_bold_and_underlined(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    compare_command(folder=folder)
+    out = capsys.readouterr().out
+    assert "\x1b[1m32.21\x1b[0m" in out
+    assert "\x1b[4m32.16\x1b[0m" in out
+    assert "¹" not in out
+
+
+def test_tables_need_no_torch() -> None:
+    text = "import sys; import esrbench.reports.comparison, esrbench.reports.formats, "
+    text += "esrbench.cli.compare; print(sorted({'torch', 'cv2', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_is_told_as_run_takes_it(
+    make_record: Callable[..., RunRecord],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Records know a folder by its name, and one called like a declared set by another."""
+    store = Store(tmp_path / "results")
+    for data in ("mine", "set5-folder"):
+        store.put(make_record("rfdn", {"psnr_y": 31.5}, data=data, weights="file"))
+    for given in ("mine", "set5"):
+        (tmp_path / "images" / given).mkdir(parents=True)
+        compare_command(data=[str(tmp_path / "images" / given)], folder=store.folder)
+        assert "31.50" in capsys.readouterr().out
+    compare_command(data=["mine"], folder=store.folder)
+    assert "31.50" in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""Nothing that a command prints obeys a stranger, wherever his words came from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from esrbench.cli.console import (
+    ERROR_CHARACTERS,
+    messages,
+    print_json,
+    print_notices,
+    progress_bar,
+    report_error,
+    results,
+)
+from esrbench.errors import DataError, UsageError
+from esrbench.records import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HOSTILE = "\x1b[31mred\x9b2J\u202eback\u200b\n::stop-commands::a\n  ::error::b\x07"
+
+
+def require_harmless(text: str) -> None:
+    assert all(each.isprintable() for each in text.split("\n"))
+    assert not any(each.lstrip().startswith("::") for each in text.split("\n"))
+    text.encode()
+
+
+def tables() -> Iterable[Table]:
+    """The words in a cell, in one too narrow for them, and in the first column of a bare table."""
+    for box, width in ((None, None), (None, 13), (Table().box, 13)):
+        table = Table(HOSTILE, box=box, padding=(0, 2, 0, 0))
+        table.add_column("why", overflow="fold", max_width=width)
+        table.add_row(Text(HOSTILE), Text("aaaaaaaaaaaaa::error::said"))
+        table.add_row("x", f"[bold]{'b' * 11}[/]::error::said")
+        yield table
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_tables_and_lines_hold_no_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    else:
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for table in tables():
+        results().print(table)
+    results().print(HOSTILE, markup=False, soft_wrap=True)
+    messages().print(HOSTILE, markup=False)
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        if terminal:
+            assert "\x1b[2J" not in text
+            assert "\x9b" not in text
+        else:
+            require_harmless(text)
+        assert "red" in text
+
+
+def test_messages_are_lines_of_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
+    long = HOSTILE + "x" * 60_000
+    print_notices([Notice(code="odd", message=long, advice=long)], subject="a")
+    report_error(DataError(long, [long, long], advice=long), as_json=False)
+    err = capsys.readouterr().err
+    require_harmless(err)
+    assert max(map(len, err.splitlines())) <= ERROR_CHARACTERS + 10
+    assert err.splitlines()[0].startswith("warning (odd): a: \ufffd[31mred\ufffd2J\ufffdback")
+
+
+def test_advice_of_several_commands_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    report_error(UsageError("no runs", advice="Measure first:\nesrbench run a"), as_json=False)
+    assert capsys.readouterr().err == "error: no runs\nMeasure first:\nesrbench run a\n"
+
+
+def test_json_means_the_same_and_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {HOSTILE: [HOSTILE, "\ud800", "\U000e0041", "\u5c0f"]}
+    print_json(document)
+    out = capsys.readouterr().out
+    require_harmless(out)
+    assert "\u5c0f" in out
+    assert json.loads(out) == document
+
+
+def test_progress_of_an_image_with_an_odd_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as progress:
+        task = progress.add_task("begin", total=1)
+        progress.update(task, description=f"a: [/red]{HOSTILE}", refresh=True)
+    require_harmless(capsys.readouterr().err)

@@ -1,0 +1,254 @@
+"""``esrbench run``, whole: real workers, real clocks."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from scipy.stats import gmean
+
+from esrbench.records import Absent, Latency, RunRecord
+from esrbench.runs.runtimes import claimed, images_seconds
+from esrbench.runs.trust import net_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+PATIENCE_SECONDS = 120.0
+QUICK = ("--threads", "1", "--input-size", "16x16", "--rounds", "2", "--min-rounds", "2")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a run, and ``esrbench`` in the folder that has its results."""
+
+    done: subprocess.CompletedProcess[str]
+    esrbench: Command
+
+
+@pytest.fixture(scope="module")
+def ran(
+    esrbench_in: Callable[[Path], Command],
+    shared_pair_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ran:
+    """RFDN with random weights and the floor, timed; results in ``out``."""
+    esrbench = esrbench_in(tmp_path_factory.mktemp("ran"))
+    chosen = ("--data", shared_pair_folder, "--weights", "rfdn=random")
+    return Ran(esrbench("run", "rfdn", "bicubic", *chosen, *QUICK, "--results", "out"), esrbench)
+
+
+def test_run_prints_a_leaderboard_and_stores_records(ran: Ran) -> None:
+    assert ran.done.returncode == 0, ran.done.stderr
+    assert "NTIRE 2022 Efficient Super-Resolution" in ran.done.stdout
+    assert "No gate is claimed" in ran.done.stdout
+    assert "0.433₁" in ran.done.stdout
+    assert "esrbench fetch weights rfdn" in ran.done.stderr
+
+    again = ran.esrbench("leaderboard", "--results", "out", "--json")
+    board = json.loads(again.stdout)
+    assert [row["entry"] for row in board["ranked"]] == ["rfdn"]
+    assert [row["entry"] for row in board["unranked"]] == ["bicubic"]
+    assert board["ranked"][0]["values"]["params"]["value"] == 433_448
+    run_id = board["ranked"][0]["run_id"]
+
+    shown = ran.esrbench("show", run_id, "--results", "out")
+    assert "0.433" in shown.stdout
+    assert "absent (unavailable): random weights" in shown.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_subscripts_gets_a_table_all_the_same(ran: Ran, encoding: str) -> None:
+    done = ran.esrbench("leaderboard", "--results", "out", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "bicubic" in done.stdout
+    assert "0.433?" in done.stdout
+
+
+@pytest.mark.slow
+def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
+    in_process: Command, shared_pair_folder: Path
+) -> None:
+    options = ["--precision", "bf16", "--channels-last", "--processes", "2", "--order-seed", "5"]
+    run = ["run", "rfdn", "--baseline", "imdn", "--data", shared_pair_folder, *QUICK, *options]
+    done = in_process(*run, "--results", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["interrupted"] is False
+    records = [RunRecord.model_validate(each) for each in document["records"]]
+    by_name = {record.entry.name: record for record in records}
+    assert set(by_name) == {"rfdn", "imdn"}
+    assert all(record.measured("psnr_rgb") is not None for record in records)
+    latency = by_name["rfdn"].latency
+    assert isinstance(latency, Latency)
+    assert latency.order_seed == 5
+    assert latency.baseline is not None
+    baseline = latency.baseline
+    ours = [
+        (images_seconds(each, claimed) or 0.0, images_seconds(each, net_seconds) or 0.0)
+        for each in latency.replicates
+    ]
+    theirs = zip(baseline.images_seconds, baseline.trusted_seconds, strict=True)
+    rounds = [
+        (one, (said or 0.0, seen or 0.0)) for one, (said, seen) in zip(ours, theirs, strict=True)
+    ]
+    # Less the null network's time, a short one may come out below zero.
+    ratios = [max(one) / max(other) for one, other in rounds if min(*one, *other) > 0]
+    found = by_name["rfdn"].values["runtime_ratio"]
+    # On a busy machine there may be none to publish.
+    assert isinstance(found, Absent) or found.value == pytest.approx(gmean(ratios))
+
+    chosen = in_process("leaderboard", "--results", "out", "--class", "bf16, channels_last")
+    assert "bf16, channels_last" in chosen.stdout
+    assert "The baseline is imdn, timed in the same rounds" in chosen.stdout
+    shown = in_process("show", by_name["rfdn"].run_id, "--results", "out").stdout
+    assert "fresh-processes, order seed 5" in shown
+    assert "latency at LR 16x24" in shown
+
+
+def test_an_unwritable_results_folder_is_told_before_measuring(
+    in_process: Command, shared_pair_folder: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    done = in_process("run", "bicubic", "--data", shared_pair_folder, "--results", blocked / "in")
+    assert done.returncode == 2
+    assert "--results a folder you can write to" in done.stderr
+    assert "bicubic on pairs" not in done.stderr
+
+
+def test_bad_data_lists_every_problem_before_any_network_runs(
+    in_process: Command, pair_folder: Path, work: Path
+) -> None:
+    (pair_folder / "LR_bicubic" / "X4" / "image0x4.png").unlink()
+    broken = pair_folder / "HR" / "image1.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    done = in_process("run", "bicubic", "--data", pair_folder)
+    assert done.returncode == 2
+    assert "image0" in done.stderr
+    assert "image1" in done.stderr
+    assert not list(work.iterdir())
+
+
+def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(
+    in_process: Command, shared_pair_folder: Path, tmp_path: Path
+) -> None:
+    # A path may hold an equals sign as NAME=FILE does.
+    file = tmp_path / "a=b.safetensors"
+    save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, file)
+    done = in_process("run", "rfdn", "--weights", file, "--data", shared_pair_folder, *QUICK)
+    assert done.returncode == 4
+    assert "load-error" in done.stdout + done.stderr
+    assert "a=b.safetensors" in done.stderr
+
+
+def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    results = tmp_path / "results"
+    with subprocess.Popen(
+        [
+            *(command, "run", "bicubic", "rfdn", "imdn", "aidn", "srresnet", "rlfn"),
+            *("--data", shared_pair_folder, "--results", results),
+            *("--threads", "1", "--input-size", "16x16", "--no-latency"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        # A record is there a moment before the command knows that it is.
+        said = next(line for line in process.stderr if ": ok in " in line)
+        process.send_signal(signal.SIGINT)
+        try:
+            stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert said.startswith("bicubic on pairs")
+    assert process.returncode == 130, stderr
+    finished = len(list(results.glob("runs/*.json")))
+    assert 1 <= finished < 6
+    assert f"interrupted: {finished} finished runs" in stderr
+    assert "bicubic" in stdout
+
+
+def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    with subprocess.Popen(
+        [
+            *(command, "run", "bicubic", "rfdn", "--data", shared_pair_folder),
+            *("--results", tmp_path / "results", "--threads", "1"),
+            *("--input-size", "16x16", "--no-latency"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if ": ok in " in line)
+        for _ in range(20):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.01)
+        try:
+            _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_terminated_run_takes_its_worker_along(shared_pair_folder: Path, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("esrbench")
+    with subprocess.Popen(
+        [command, "run", "rfdn", "--data", shared_pair_folder, "--results", tmp_path / "results"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("this system does not list a process's children")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        workers: list[str] = []
+        while not workers and time.monotonic() < deadline:
+            time.sleep(0.05)
+            workers = children.read_text().split()
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(timeout=PATIENCE_SECONDS) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    assert workers
+    # A signal within the very call that starts the worker leaves it to find its pipe closed.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "the worker outlived the run"
+        time.sleep(0.1)
+
+
+def test_fetched_weights_are_used_and_scored(
+    in_process: Command, shared: Path, shared_pair_folder: Path, tmp_path: Path
+) -> None:
+    cache = {"ESRBENCH_CACHE": str(tmp_path / "cache")}
+    names = ("rfdn", "imdn")
+    mirror = ("--scale", "4", "--mirror", shared / "weights")
+    fetched = in_process("fetch", "weights", *names, *mirror, **cache)
+    assert fetched.returncode == 0, fetched.stderr
+    run = ("run", *names, "--data", shared_pair_folder, *QUICK, "--no-latency", "--json")
+    document = json.loads(in_process(*run, **cache).stdout)
+    records = [RunRecord.model_validate(record) for record in document["records"]]
+    assert [record.entry.name for record in records] == [*names]
+    for record in records:
+        assert record.entry.weights.source == "released"
+        assert record.measured("psnr_rgb") is not None

@@ -1,0 +1,148 @@
+"""``new``, ``validate``, ``list`` and ``show`` on folders of submissions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from esrbench.cli.new import new_command
+from esrbench.entries.manifest import json_schema
+from esrbench.entries.scaffold import scaffold
+from esrbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def new() -> typer.Typer:
+    """``esrbench new`` alone."""
+    app = typer.Typer()
+    app.command()(new_command)
+    return app
+
+
+@pytest.fixture
+def root(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an ``esrbench`` looks for submissions that is not told."""
+    monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
+    return work / "submissions"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_new_writes_an_entry_and_says_what_is_next(
+    new: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(tmp_path))
+    done = CliRunner().invoke(new, ["team07-fastsr", "--scale", "2"], catch_exceptions=False)
+    assert (tmp_path / "team07-fastsr" / "team07-fastsr_x2.safetensors").is_file()
+    for step in ("model.py", "submission.toml", "validate team07-fastsr", "run team07-fastsr"):
+        assert step in done.stdout
+
+
+def test_new_says_the_same_as_one_document(new: typer.Typer, tmp_path: Path) -> None:
+    arguments = ["team07-fastsr", "--submissions", str(tmp_path), "--json"]
+    done = CliRunner().invoke(new, arguments, catch_exceptions=False)
+    document = json.loads(done.stdout)
+    path = tmp_path / "team07-fastsr"
+    assert (document["name"], document["path"]) == ("team07-fastsr", str(path))
+    assert document["files"] == sorted(map(str, filter(Path.is_file, path.rglob("*"))))
+    assert str(path / "submission.toml") in document["files"]
+    assert f"esrbench validate {path}" in document["next"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "what is the entry called"),
+        (["nohyphen"], "expected TEAM-NAME"),
+        (["rfdn"], "already registered by esrbench"),
+        (["aidn-challenge"], "already registered by esrbench"),
+        (["a-b"], "is there already"),
+    ],
+)
+def test_new_refuses_names_that_cannot_be(
+    new: typer.Typer, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "a-b").mkdir()
+    with pytest.raises(UsageError, match=says):
+        CliRunner().invoke(
+            new, [*arguments, "--submissions", str(tmp_path)], catch_exceptions=False
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a-b"]
+
+
+def test_new_prints_the_schema(new: typer.Typer) -> None:
+    done = CliRunner().invoke(new, ["--schema"], catch_exceptions=False)
+    assert json.loads(done.stdout) == json_schema()
+
+
+def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(
+    esrbench: Command, root: Path
+) -> None:
+    scaffold("team-net", root, scale=4)
+    edit(root / "team-net/submission.toml", "requirements = []", 'requirements = ["esrtest-no"]')
+    scaffold("team-bad", root, scale=4)
+    edit(root / "team-bad/submission.toml", "scales", "scals")
+
+    listed = esrbench("list", "--json")
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["team-net"]["team"] == "team"
+    assert rows["team-net"]["released_weights"] == ["x4 (submitted)"]
+    assert rows["team-net"]["missing_requirements"] == ["esrtest-no is not installed"]
+    assert "team-bad" not in rows
+    assert "warning (broken-submission)" in listed.stderr
+    assert "model.scals: unknown key in [model]; did you mean scales?" in listed.stderr
+    assert "warning (missing-requirements): team-net: esrtest-no is not installed" in listed.stderr
+    assert "pip install esrtest-no" in listed.stderr
+    assert "│ team" in esrbench("list").stdout
+
+    shown = esrbench("show", "team-net").stdout
+    assert "claimed x4 Params [M]" in shown
+    assert "not measured yet" in shown
+
+    broken = esrbench("show", "team-bad", "--json")
+    assert broken.returncode == 2
+    done = esrbench("validate", "team-bad", str(root / "team-net"), "--json")
+    assert done.returncode == 4, done.stderr
+    reports = {report["entry"]: report for report in json.loads(done.stdout)}
+    assert reports["team-bad"]["checks"][0]["outcome"] == "failed"
+    assert "did you mean scales?" in reports["team-bad"]["checks"][0]["detail"]
+    wrong = [
+        check["name"] for check in reports["team-net"]["checks"] if check["outcome"] != "passed"
+    ]
+    assert wrong == ["requirements"]
+
+
+def test_a_list_without_submissions_has_no_column_of_teams(in_process: Command) -> None:
+    done = in_process("list")
+    assert "missing requirements" not in done.stdout
+    assert " team " not in done.stdout.splitlines()[1]
+
+
+def test_a_folder_anywhere_is_validated(in_process: Command, tmp_path: Path) -> None:
+    folder = scaffold("team-net", tmp_path / "elsewhere", scale=2)
+    done = in_process("validate", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "claimed Params" in done.stdout
+    weights = folder / "team-net_x2.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = in_process("validate", f"{folder}/")
+    assert done.returncode == 4
+    assert "write into [weights]: bytes = " in done.stdout
+    done = in_process("validate", folder, "--scale", "3")
+    assert done.returncode == 2
+    assert "not defined at x3" in done.stderr

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from esrbench.api import evaluate
+from esrbench.data.codecs import write_png
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+RECIPE = """
+name = "brief"
+summary = "a few steps of a network of luma"
+hr_patch = 32
+batch = 2
+log_every = 2
+validate_every = 4
+checkpoint_every = 2
+[[stages]]
+iterations = 4
+learning_rate = { shape = "constant", first = 1e-3 }
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a recipe and of a folder of three HR images."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "data").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(3):
+        coarse = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        write_png(folder / f"data/{number}.png", coarse.repeat(4, axis=0).repeat(4, axis=1))
+    (folder / "brief.toml").write_text(RECIPE)
+    return folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of training on one device without being told where to, by which command."""
+
+    done: subprocess.CompletedProcess[str]
+    command: tuple[object, ...]
+    folder: Path
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The document on stdout."""
+        document: dict[str, Any] = json.loads(self.done.stdout)
+        return document
+
+
+@pytest.fixture(scope="module")
+def trained(
+    esrbench_in: Callable[[Path], Command],
+    place: Path,
+    shared_pair_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
+    recipe = ("--recipe", place / "brief.toml", "--data", f"photos={place / 'data'}")
+    options = ("--validate", shared_pair_folder, "--workers", "0", "--device", "cpu")
+    command = ("train", "fsrcnn", *recipe, *options)
+    folder = tmp_path_factory.mktemp("trained")
+    return Trained(esrbench_in(folder)(*command, "--json"), command, folder)
+
+
+BRIEF = "trained/fsrcnn-x4-brief"
+
+
+def test_without_an_output_the_folder_is_named_after_what_is_trained(trained: Trained) -> None:
+    assert trained.done.returncode == 0, trained.done.stderr
+    assert (trained.folder / BRIEF / "last.safetensors").is_file()
+
+
+def test_what_is_trained_goes_straight_on(
+    trained: Trained, in_process: Command, shared_pair_folder: Path
+) -> None:
+    assert trained.done.returncode == 0, trained.done.stderr
+    said = trained.said
+    assert said["iterations"] == 4
+    assert said["best"] == f"{BRIEF}/best.safetensors"
+    assert any(line.startswith("Set5") for line in said["compared_with"])
+    assert "4/4: stage 1, rate 1.00e-03, loss 0." in trained.done.stderr
+    assert "dB, ETA 0:00:00" in trained.done.stderr
+    best = trained.folder / said["best"]
+    scores = evaluate("fsrcnn", shared_pair_folder, weights=best).images
+    mean = sum(score.psnr_rgb or 100.0 for score in scores) / len(scores)
+    assert said["psnr_rgb"] == pytest.approx(mean, abs=1e-9)
+    output = ("--output", trained.folder / BRIEF)
+    again = in_process(*trained.command, *output)
+    assert again.returncode == 2
+    assert "Add --resume" in again.stderr
+    resumed = in_process(*trained.command, *output, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"esrbench run fsrcnn --weights {best}" in resumed.stderr
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one_does(trained: Trained, esrbench: Command, tmp_path: Path) -> None:
+    """Two processes of gloo on CPU: halves of every batch, gradients averaged."""
+    out = tmp_path / "two"
+    done = esrbench(
+        *trained.command, "--validate", "none", "--output", out, "--devices", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["iterations"] == trained.said["iterations"] == 4
+    one = load_file(trained.folder / BRIEF / "last.safetensors")
+    two = load_file(out / "last.safetensors")
+    assert one.keys() == two.keys()
+    assert all(np.allclose(one[name], two[name], atol=1e-6) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"--recipe": "slow"}, "no recipe 'slow'"),
+        ({"--data": "DIV2K"}, "ESRBENCH_TRAINING_DATA"),
+        ({"--scale": "5"}, "fsrcnn is not defined at x5"),
+        pytest.param(
+            {"--device": "cuda"},
+            "cannot train on 1 x cuda",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there"),
+        ),
+        ({"--resume": None}, "no checkpoint.pt to resume from"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    in_process: Command, place: Path, tmp_path: Path, changed: dict[str, str | None], said: str
+) -> None:
+    if changed.keys() & {"--resume", "--device"}:
+        pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
+    options: dict[str, str | None] = {
+        "--recipe": str(place / "brief.toml"),
+        "--data": str(place / "data"),
+        "--output": str(tmp_path / "out"),
+        "--validate": "none",
+        "--device": "cpu",
+    }
+    given = [part for pair in (options | changed).items() for part in pair if part is not None]
+    done = in_process("train", "fsrcnn", *given, ESRBENCH_TRAINING_DATA="")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_imports_nothing_heavy(esrbench: Command) -> None:
+    done = esrbench("train", "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "cv2", "lightning_fabric"}
+    assert "typer" in imported

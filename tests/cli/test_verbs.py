@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.cli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What takes the time: the records, and what they are made of.
+LISTED = """
+import sys
+from esrbench.cli.app import main
+sys.argv = ["esrbench", "--help"]
+try:
+    main()
+finally:
+    loaded = {name.split(".")[0] for name in sys.modules} | set(sys.modules)
+    print("loaded:", *sorted(loaded & {"pydantic", "numpy", "torch", "esrbench.records"}))
+"""
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_summary_is_the_first_line_of_its_command(name: str) -> None:
+    verb = VERBS[name]
+    assert verb.summary == (verb.load().__doc__ or "").splitlines()[0]
+
+
+def test_help_lists_every_verb_and_imports_none() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LISTED], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded:"
+    for name in VERBS:
+        assert f" {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_s_own_help_has_its_options(
+    in_process: Callable[..., subprocess.CompletedProcess[str]], name: str
+) -> None:
+    done = in_process(name, "-h")
+    assert done.returncode == 0
+    assert f"Usage: esrbench {name} " in done.stdout
+    assert "--json" in done.stdout

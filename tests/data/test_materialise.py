@@ -1,0 +1,283 @@
+"""Fetching through mirrors, the demo set, and a cache that holds whole folders only."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esrbench.data import declarations, materialise
+from esrbench.data.codecs import pixel_digest, read_rgb, write_png
+from esrbench.data.datasets import fetch_dataset, get_dataset, open_dataset
+from esrbench.data.declarations import Archive, Dataset, RemoteImage
+from esrbench.data.downloads import cache_dir
+from esrbench.data.resize import downscale, modcrop
+from esrbench.errors import DataError, DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def div2k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_set: Callable[..., Path]) -> Path:
+    """A mirror with small archives in DIV2K's layout, declared under DIV2K's name."""
+    names = ("0801", "0802", "0803")
+    source = make_set(tmp_path / "made", names, prefix="DIV2K_valid_")
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    archives = []
+    for scale, folder in ((None, "DIV2K_valid_HR"), (4, "DIV2K_valid_LR_bicubic/X4")):
+        path = mirror / (f"{folder.replace('/', '_')}.zip")
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted((source / folder).iterdir()):
+                archive.write(file, f"{folder}/{file.name}")
+            archive.writestr("../escaped.txt", "an undeclared member")
+            archive.writestr(f"{folder}/extra.png", "an undeclared member")
+        content = path.read_bytes()
+        archives.append(
+            Archive(
+                scale=scale,
+                url=f"http://127.0.0.1:9/{path.name}",
+                filename=path.name,
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                folder=folder,
+            )
+        )
+    small = {"count": 3, "images": names, "archives": tuple(archives)}
+    declared = get_dataset("div2k-valid").model_copy(update=small)
+    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    shutil.rmtree(source)
+    return mirror
+
+
+def test_div2k_comes_through_a_mirror_and_stays(div2k: Path, image: Callable[..., Pixels]) -> None:
+    with pytest.raises(DataError, match="not in the cache") as caught:
+        open_dataset("div2k-valid", 4)
+    assert "esrbench fetch div2k-valid" in (caught.value.advice or "")
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    files = sorted(path.relative_to(cache_dir()) for path in cache_dir().rglob("*.*"))
+    folder = Path("datasets/div2k-valid")
+    expected = [folder / "HR" / f"080{n}.png" for n in (1, 2, 3)]
+    expected += [folder / "LR_bicubic" / "X4" / f"080{n}x4.png" for n in (1, 2, 3)]
+    assert [file for file in files if not file.name.startswith(".")] == expected
+    shutil.rmtree(div2k)
+    assert fetch_dataset("div2k-valid", (4,)) == root
+    pairs = open_dataset("div2k-valid", 4)
+    assert [pair.name for pair in pairs.pairs] == ["0801", "0802", "0803"]
+    assert np.array_equal(pairs.read_hr(2), image(2))
+    identity = pairs.identity()
+    assert (identity.name, identity.title) == ("div2k-valid", "DIV2K validation")
+    assert identity.verified
+
+
+def alter(path: Path) -> None:
+    pixels = read_rgb(path)
+    pixels[0, 0, 0] ^= 1
+    write_png(path, pixels)
+
+
+@pytest.mark.parametrize("where", ["HR/0802.png", "LR_bicubic/X4/0802x4.png"])
+def test_an_image_altered_after_unpacking_is_found(div2k: Path, where: str) -> None:
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    content = (root / where).read_bytes()
+    alter(root / where)  # before anything was opened
+    with pytest.raises(DataError, match="expected images with digest") as caught:
+        open_dataset("div2k-valid", 4)
+    assert str(root) in caught.value.message
+    assert f"Delete {root} and run `esrbench fetch div2k-valid`" in (caught.value.advice or "")
+    (root / where).write_bytes(content)
+    assert open_dataset("div2k-valid", 4).verified
+
+
+def test_images_that_no_archive_is_recorded_for_are_refused(
+    div2k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    (record,) = (root / "HR").glob(".*")
+    content = record.read_bytes()
+    declared = get_dataset("div2k-valid")
+    other = tuple(item.model_copy(update={"sha256": "0" * 64}) for item in declared.archives)
+    record.unlink()
+    for spoil in (
+        lambda: None,
+        lambda: record.write_bytes(content[:-20]),
+        lambda: record.write_bytes(content.replace(b"0802", b"0804")),
+        lambda: monkeypatch.setitem(
+            declarations.DATASETS,
+            "div2k-valid",
+            declared.model_copy(update={"archives": other}),
+        ),
+    ):
+        spoil()
+        with pytest.raises(DataError, match="nothing records"):
+            open_dataset("div2k-valid", 4)
+        record.write_bytes(content)
+    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    assert open_dataset("div2k-valid", 4).verified
+
+
+def test_a_given_folder_is_verified_by_what_was_unpacked(div2k: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for path in div2k.iterdir():
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(given, [name for name in archive.namelist() if "/08" in name])
+    unproven = open_dataset(f"div2k-valid={given}", 4)
+    assert not unproven.identity().verified
+    assert unproven.title == "DIV2K validation (unverified folder)"
+    root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    alter(root / "HR" / "0801.png")  # the record counts, not what became of the cache
+    proven = open_dataset(f"div2k-valid={given}", 4)
+    assert proven.identity().verified
+    assert proven.title == "DIV2K validation"
+    alter(given / "DIV2K_valid_HR" / "0803.png")
+    assert not open_dataset(f"div2k-valid={given}", 4).verified
+
+
+def test_an_altered_archive_leaves_nothing(div2k: Path) -> None:
+    path = div2k / "DIV2K_valid_HR.zip"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(DownloadError, match=r"DIV2K_valid_HR\.zip: expected"):
+        fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    assert [path for path in cache_dir().rglob("*") if path.is_file()] == []
+
+
+def test_an_archive_without_its_members_leaves_nothing(
+    div2k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("0801", "0802", "0803", "0804")
+    declared = get_dataset("div2k-valid").model_copy(update={"images": names})
+    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    with pytest.raises(DataError, match="1 of 4 declared members are missing") as caught:
+        fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    assert "DIV2K_valid_HR/0804.png" in caught.value.problems[0]
+    assert not (cache_dir() / "datasets" / "div2k-valid" / "HR").exists()
+
+
+def test_a_folder_with_training_images_beside_is_not_confused(
+    div2k: Path,
+    tmp_path: Path,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    root = tmp_path / "DIV2K"
+    root.mkdir()
+    for path in div2k.iterdir():
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if "08" in name]
+            archive.extractall(root, members)
+    make_set(root, ("0001",), prefix="DIV2K_train_")
+    assert len(open_dataset(f"div2k-valid={root}", 4)) == 3
+    (root / "DIV2K_valid_HR" / "0802.png").unlink()
+    text = "\n".join(problems_of(f"div2k-valid={root}"))
+    assert "has no image 0802, expected 0802.png" in text
+    assert "0802x4.png: has no HR image" in text
+
+
+def test_an_interrupted_unpacking_leaves_no_half_folder(
+    div2k: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(materialise.shutil, "copyfileobj", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    assert list((cache_dir() / "datasets" / "div2k-valid").iterdir()) == []
+    fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
+    assert len(open_dataset("div2k-valid", 4)) == 3
+
+
+def test_single_images_are_verified_by_their_pixels(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trio: Dataset,
+    image: Callable[..., Pixels],
+) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "trio").mkdir(parents=True)
+    remote = []
+    for seed, name in enumerate("abc"):
+        Image.fromarray(image(seed)).save(mirror / "trio" / f"{name}.bmp")
+        remote.append(
+            RemoteImage(
+                image=name,
+                url=f"http://127.0.0.1:9/{name}.bmp",
+                filename=f"trio/{name}.bmp",
+                pixels=pixel_digest(image(seed)),
+            )
+        )
+    digests = {}
+    for scale in (2, 4):
+        text = ""
+        for seed, name in enumerate("abc"):
+            lr = downscale(image(seed), scale, border="replicate")
+            text += f"{name} {pixel_digest(lr)} {pixel_digest(image(seed))}\n"
+        digests[scale] = hashlib.sha256(text.encode()).hexdigest()
+    declared = trio.model_copy(update={"remote_images": tuple(remote), "digests": digests})
+    monkeypatch.setitem(declarations.DATASETS, "trio", declared)
+    Image.fromarray(image(7)).save(mirror / "trio" / "c.bmp")
+    with pytest.raises(DownloadError, match=r"c\.bmp: expected pixels"):
+        fetch_dataset("trio", (4,), mirror=str(mirror))
+    assert not (cache_dir() / "datasets" / "trio" / "HR").exists()
+    Image.fromarray(image(2)).save(mirror / "trio" / "c.bmp")
+    root = fetch_dataset("trio", (2, 4), mirror=str(mirror))
+    assert sorted(path.name for path in cache_dir().iterdir()) == ["datasets"]
+    assert np.array_equal(read_rgb(root / "HR" / "b.png"), image(1))
+    for scale in (2, 4):
+        pairs = open_dataset("trio", scale)
+        assert np.array_equal(pairs.read_lr(0), downscale(image(0), scale, border="replicate"))
+
+
+def test_the_demo_needs_no_network_and_is_always_the_same() -> None:
+    for scale in (2, 3, 4):
+        pairs = open_dataset("demo", scale)
+        assert pairs.identity().digest == get_dataset("demo").digests[scale]
+        assert pairs.identity().verified
+        assert pairs.title == get_dataset("demo").title
+        assert [pair.name for pair in pairs.pairs] == [
+            "astronaut",
+            "chelsea",
+            "coffee",
+            "motorcycle_left",
+        ]
+    shapes = [pairs.read_hr(index).shape for index in range(4)]
+    assert shapes == [(504, 504, 3), (300, 444, 3), (396, 600, 3), (492, 732, 3)]
+    lr = downscale(pairs.read_hr(0), 4, border="mirror")
+    assert np.array_equal(pairs.read_lr(0), lr)
+
+
+def test_the_demo_photograph_is_the_top_left_of_the_packaged_one() -> None:
+    from skimage.data import astronaut
+
+    assert np.array_equal(open_dataset("demo", 4).read_hr(0), modcrop(astronaut(), 12))
+
+
+def test_an_altered_cache_is_found() -> None:
+    alter(open_dataset("demo", 4).pairs[0].hr)
+    with pytest.raises(DataError, match="expected images with digest") as caught:
+        open_dataset("demo", 4)
+    assert "esrbench fetch demo" in (caught.value.advice or "")
+
+
+def test_set14_fetched_image_by_image_equals_the_distributed_set(
+    shared: Path, tmp_path: Path
+) -> None:
+    mirror = tmp_path / "mirror"
+    shutil.copytree(shared / "data" / "Set14" / "HR", mirror / "set14")
+    fetch_dataset("set14", (2, 3, 4), mirror=str(mirror))
+    for scale in (2, 3, 4):
+        assert open_dataset("set14", scale).digest == get_dataset("set14").digests[scale]

@@ -1,0 +1,264 @@
+"""Every fault of an image file or of a pair, all of them reported at once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import struct
+import zlib
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esrbench.data.codecs import write_png
+from esrbench.data.datasets import open_dataset
+from esrbench.data.pairs import ImagePair, ImagePairs, check
+from esrbench.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (48, 36, 3), dtype=np.uint8)
+
+
+def encoded(pixels: Pixels, mode: str, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + ihdr + struct.pack(">I", zlib.crc32(ihdr))
+
+
+SIXTEEN = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 36, 48, 16, 2, 0, 0, 0)
+FAULTS = {
+    "truncated": (encoded(PHOTO, "RGB")[:-20], "truncated"),
+    "16-bit": (SIXTEEN + struct.pack(">I", zlib.crc32(SIXTEEN[12:])), "16-bit RGB"),
+    "palette": (encoded(PHOTO, "P"), "palette"),
+    "alpha": (encoded(PHOTO, "RGBA"), "alpha"),
+    "grey": (encoded(PHOTO, "L"), "8-bit grey"),
+    "one-bit": (encoded(PHOTO, "1"), "1-bit grey"),
+    "jpeg": (encoded(PHOTO, "RGB", "JPEG"), "a JPEG file"),
+    "empty": (b"", "an empty file"),
+    "bomb": (bomb(), "over the limit"),
+    "bytes after its end": (encoded(PHOTO, "RGB") + b"hidden", "6 bytes after its IEND chunk"),
+    "two in one": (encoded(PHOTO, "RGB") * 2, "bytes after its IEND chunk"),
+    "wrong size": (encoded(PHOTO[:-1], "RGB"), "found 36x47 pixels, expected 36x48"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_may_not_be_measured_on_is_named(
+    tmp_path: Path,
+    fault: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    content, found = FAULTS[fault]
+    root = make_set(tmp_path)
+    (root / "HR" / "b.png").write_bytes(content)
+    (problem,) = problems_of(root)
+    assert str(root / "HR" / "b.png") in problem
+    assert found in problem
+
+
+def test_all_problems_are_reported_at_once(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path, (*sorted(FAULTS), "orphan", "fine"))
+    for fault, (content, _) in FAULTS.items():
+        (root / "HR" / f"{fault}.png").write_bytes(content)
+    (root / "LR_bicubic" / "X4" / "orphanx4.png").unlink()
+    (root / "LR_bicubic" / "X4" / "strayx4.png").write_bytes(b"")
+    (root / "HR" / "notes.txt").touch()
+    problems = problems_of(root)
+    assert len(problems) == len(FAULTS) + 3
+    text = "\n".join(problems)
+    for fault, (_, found) in FAULTS.items():
+        assert f"{fault}.png" in text
+        assert found in text
+    assert "orphan.png: has no LR image" in text
+    assert "strayx4.png: has no HR image" in text
+    assert "notes.txt: found a file that is no image" in text
+    assert "fine" not in text
+
+
+@pytest.mark.parametrize("value", ["off", "1"])
+@pytest.mark.parametrize("side", ["lr", "hr"])
+def test_an_image_that_changed_since_the_check_is_an_error(
+    tmp_path: Path,
+    make_set: Callable[..., Path],
+    image: Callable[..., Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    value: str,
+    side: str,
+) -> None:
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ESRBENCH_DECODED", value)
+    pairs = open_dataset(make_set(tmp_path / "set"), 4)
+    assert len(pairs.seen) == 3
+    assert np.array_equal(pairs.read_hr(1), image(1))
+    path = getattr(pairs.pairs[1], side)
+    height, width = (12, 9) if side == "lr" else (48, 36)
+    write_png(path, image(7, height, width))
+    fewer = replace(pairs, pairs=pairs.pairs[1:])
+    for read in (
+        partial(getattr(pairs, f"read_{side}"), 1),
+        partial(getattr(fewer, f"read_{side}"), 0),
+    ):
+        with pytest.raises(DataError, match="changed since it was checked") as caught:
+            read()
+        assert str(path) in caught.value.message
+    other = pairs.read_hr if side == "lr" else pairs.read_lr
+    assert other(1).size
+    assert np.array_equal(pairs.read_hr(2), image(2))
+    # Another check sees what is there now.
+    unchecked = ImagePairs("set", "set", 4, pairs.pairs)
+    assert check(unchecked) != pairs.digest
+    assert np.array_equal(getattr(unchecked, f"read_{side}")(1), image(7, height, width))
+
+
+def test_a_cropped_image_is_compared_as_it_is_stored(
+    tmp_path: Path, make_set: Callable[..., Path], image: Callable[..., Pixels]
+) -> None:
+    root = make_set(tmp_path)
+    write_png(root / "HR" / "a.png", image(0, 51, 38))
+    pair = ImagePair("a", root / "LR_bicubic" / "X4" / "ax4.png", root / "HR" / "a.png")
+    pairs = ImagePairs("set", "set", 4, (pair,), modcrop=True)
+    check(pairs)
+    assert np.array_equal(pairs.read_hr(0), image(0, 51, 38)[:48, :36])
+    write_png(pair.hr, image(0, 50, 37))  # cropped, even these may be equal
+    with pytest.raises(DataError, match="changed since it was checked"):
+        pairs.read_hr(0)
+
+
+def test_an_empty_folder_is_a_problem(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path)
+    for path in (root / "HR").iterdir():
+        path.unlink()
+    assert "found no images" in problems_of(root)[0]
+
+
+def test_two_files_of_one_name_are_a_problem(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path)
+    shutil.copy(root / "HR" / "a.png", root / "HR" / "a.bmp")
+    (problem,) = problems_of(root)
+    assert "has the same name as" in problem
+    (root / "HR" / "a.bmp").unlink()
+    shutil.copy(root / "LR_bicubic" / "X4" / "ax4.png", root / "LR_bicubic" / "X4" / "a.png")
+    (problem,) = problems_of(root)
+    assert "has two LR images" in problem
+
+
+def test_hidden_files_are_not_data(tmp_path: Path, make_set: Callable[..., Path]) -> None:
+    root = make_set(tmp_path)
+    (root / "HR" / ".DS_Store").touch()
+    assert len(open_dataset(root, 4)) == 3
+
+
+def test_lr_of_another_scale_is_found(
+    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
+) -> None:
+    root = make_set(tmp_path, scale=2)
+    (root / "LR").mkdir()
+    for name in "abc":
+        shutil.move(root / "LR_bicubic" / "X2" / f"{name}x2.png", root / "LR" / f"{name}.png")
+    assert all("expected 72x96, 4 times its LR image" in line for line in problems_of(root))
+
+
+def test_an_image_too_small_to_score_is_found(
+    tmp_path: Path,
+    make_set: Callable[..., Path],
+    image: Callable[..., Pixels],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    root = make_set(tmp_path)
+    write_png(root / "HR" / "a.png", image(0, 16, 64))
+    write_png(root / "LR_bicubic" / "X4" / "ax4.png", image(0, 4, 16))
+    (problem,) = problems_of(root)
+    assert "expected at least 19x19" in problem
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)  # its whole path may be too long
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (_pipe, "found no readable file (a pipe)"),
+        (_socket, "found no readable file (a socket)"),
+        (_device, "found no readable file (a device)"),
+        (lambda path: path.mkdir(), "found a folder"),
+        (lambda path: path.symlink_to(path.parent), "found a folder"),
+    ],
+)
+@pytest.mark.parametrize("name", ["HR/b.png", "LR_bicubic/X4/bx4.png"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    *,
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], None],
+    found: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    path = make_set(tmp_path) / name
+    path.unlink()
+    make(path)
+    problems = problems_of(tmp_path)
+    assert any(str(path) in problem and found in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "name", ["b\udcff.png", "b\x1b[2J.png", "b\u202e.png", "b\n::error::x.png", "b\u200b.png"]
+)
+def test_a_name_that_cannot_be_shown_is_refused(
+    tmp_path: Path,
+    name: str,
+    make_set: Callable[..., Path],
+    problems_of: Callable[..., tuple[str, ...]],
+) -> None:
+    root = make_set(tmp_path)
+    (root / "HR" / "b.png").rename(root / "HR" / name)
+    problems = problems_of(root)
+    assert f"{root / 'HR'}: {name!a} cannot be shown as text; rename that file" in problems
+    assert all(problem.isprintable() for problem in problems)
+
+
+def test_a_folder_whose_name_cannot_be_shown_is_refused(
+    tmp_path: Path, make_set: Callable[..., Path]
+) -> None:
+    root = make_set(tmp_path / "a").rename(tmp_path / "a\udcff")
+    with pytest.raises(DataError, match="the name of the folder") as caught:
+        open_dataset(root, 4)
+    assert caught.value.message.isprintable()

@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+
+from esrbench.entries import manifest
+from esrbench.entries.manifest import MAX_MANIFEST_BYTES, Manifest, json_schema, read_manifest
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WHOLE = (
+    """
+schema = 1
+
+[model]
+name = "team07-fastsr"
+summary = "fast"
+factory = "model:Net"
+kwargs = { channels = 32, slope = 0.05, act = "relu", bias = true }
+scales = [2, 4]
+data_range = 255
+pad_multiple = 8
+tile = 64
+tile_overlap = 16
+prepare = "model.folding:fold"
+precision = "fp16"
+requirements = ["einops>=0.7"]
+
+[[weights]]
+scale = 2
+file = "x2.safetensors"
+bytes = 10
+sha256 = "{zeros}"
+
+[[weights]]
+scale = 4
+file = "deep/x4.pth"
+bytes = 10
+sha256 = "{zeros}"
+key = "params"
+prefix = "module."
+renames = {{ "body.0" = "head" }}
+
+[team]
+name = "Team 7"
+contact = "someone@example.org"
+
+[team.paper]
+title = "Fast"
+venue = "CVPRW"
+year = 2025
+
+[[claims]]
+scale = 4
+params = 0.242e6
+flops = 14.51e9
+flops_counter = "fvcore"
+activations = 151.36e6
+psnr = [{{ db = 29.0, data = "div2k-valid" }}, {{ db = 32.2, data = "set5", channel = "y" }}]
+runtime = {{ milliseconds = 47.75, device = "Titan Xp", data = "div2k-valid" }}
+""".replace("{ channels", "{{ channels")
+    .replace("true }", "true }}")
+    .format(zeros="0" * 64)
+)
+
+LEAST = """
+schema = 1
+[model]
+name = "a-b"
+factory = "model:Net"
+scales = [4]
+[team]
+name = "A"
+contact = "b"
+"""
+
+
+def read(folder: Path, text: str) -> Manifest:
+    path = folder / "submission.toml"
+    path.write_text(text)
+    return read_manifest(path)
+
+
+def refused(folder: Path, text: str) -> str:
+    with pytest.raises(RegistrationError) as caught:
+        read(folder, text)
+    assert caught.value.message.startswith(f"{folder / 'submission.toml'}: ")
+    assert caught.value.advice
+    return caught.value.message
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    whole = read(tmp_path, WHOLE)
+    assert whole.model.kwargs == {"channels": 32, "slope": 0.05, "act": "relu", "bias": True}
+    assert isinstance(whole.model.kwargs["bias"], bool)
+    assert whole.model.tile == 64
+    assert [whole.scale_of(table) for table in whole.weights] == [2, 4]
+    assert whole.weights[1].renames == {"body.0": "head"}
+    assert whole.team.paper is not None
+    assert whole.team.paper.year == 2025
+    assert whole.claims[0].psnr[1].channel == "y"
+    assert whole.claims[0].runtime is not None
+    assert whole.claims[0].runtime.milliseconds == 47.75
+
+
+def test_a_single_table_is_for_the_only_scale(tmp_path: Path) -> None:
+    weights = f'[weights]\nfile = "w.pt"\nbytes = 1\nsha256 = "{"0" * 64}"\n[claims]\nparams = 1\n'
+    least = read(tmp_path, LEAST + weights)
+    assert least.scale_of(least.weights[0]) == 4
+    assert least.scale_of(least.claims[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "scales = [4]",
+            "scals = [4]",
+            "model.scals: unknown key in [model]; did you mean scales?",
+        ),
+        ("scales = [4]", "scals = [4]", "model.scales: required, but missing"),
+        ("[team]", "[taem]", "taem: unknown key; did you mean team?"),
+        ("[team]", "[zzz]", "zzz: unknown key; known are schema, model, weights, team, claims"),
+        ("schema = 1", "schema = 2", "schema: Input should be 1, not 2"),
+        ("schema = 1", "", "schema: required, but missing"),
+        ('"a-b"', '"ab"', "model.name: expected TEAM-NAME in lower case"),
+        ('"a-b"', '"../a-b"', "model.name: expected TEAM-NAME"),
+        ('"a-b"', f'"a-{"b" * 63}"', "model.name: String should have at most 64"),
+        ("model:Net", "model.py:Net", "model.factory: name the module, not the file: model:Net"),
+        ("model:Net", "Net", "model.factory: expected module:attribute"),
+        ("model:Net", "a/b:Net", "model.factory: expected module:attribute"),
+        ("scales = [4]", "scales = []", "model.scales: "),
+        ("scales = [4]", "scales = [4]\ntile = 100\npad_multiple = 8", "model.tile: 100 is no mul"),
+        (
+            "scales = [4]",
+            "scales = [4]\ntile = 16\ntile_overlap = 9",
+            "model.tile_overlap: 9 is mo",
+        ),
+        ("scales = [4]", "scales = [4]\ntile_overlap = 1", "model.tile_overlap: 1 is more"),
+        (
+            "scales = [4]",
+            "scales = [4]\nkwargs = {a = [1]}",
+            "model.kwargs.a: expected a string, a n",
+        ),
+        ("scales = [4]", 'scales = [4]\nrequirements = ["a b"]', "model.requirements[0]: expected"),
+        ("scales = [4]", 'scales = [4]\nrequirements = ["a @ file:///x"]', "model.requirements[0]"),
+        (
+            "scales = [4]",
+            "scales = [4]\nkwargs = {a = inf}",
+            "model.kwargs.a: expected a string, a n",
+        ),
+        (
+            "scales = [4]",
+            'scales = [4]\nkwargs = {a = "\\u0007"}',
+            "model.kwargs.a: expected one line",
+        ),
+        ("scales = [4]", 'scales = [4]\nprecision = "int8"', "model.precision: "),
+        ('name = "A"', 'name = "A\\u001b[2J"', "team.name: expected one line of printable"),
+        ('name = "A"', 'name = "A\\u202e"', "team.name: expected one line of printable"),
+        *(
+            ("scales = [4]", f"scales = [4]\n{field} = {value}", f"model.{field}")
+            for field, value in (
+                ("min_lr_size", 40_000),
+                ("min_lr_size", 1025),
+                ("min_lr_size", 10**40),
+                ("tile", 4097),
+                ("tile", 10**40),
+                ("tile_overlap", 10**40),
+                ("pad_multiple", 10**40),
+                ("data_range", "1e-320"),
+                ("data_range", "1e308"),
+                ("data_range", 0),
+                ("kwargs", f"{{ a = {10**40} }}"),
+                ("kwargs", '{ a = "' + "x" * 301 + '" }'),
+                ("requirements", '["a", "a"]'),
+            )
+        ),
+        ("[4]", "[4, 4, 4]", "model.scales: expected each value once"),
+        ("[4]", "[4, 17]", "model.scales[1]: "),
+        ("[4]", f"[{10**40}]", "model.scales[0]: "),
+        (
+            "[4]",
+            "[4, 8]\nmin_lr_size = 513",
+            "model.min_lr_size: SR of the smallest image has 4104",
+        ),
+        ('name = "A"', 'name = "A\u200b"', "team.name: expected one line of printable"),
+        ('name = "A"', 'name = "A\u3164"', "team.name: expected one line of printable"),
+        *(
+            ("[team]", f"[claims]\n{claim}\n[team]", f"claims.{field}")
+            for claim, field in (
+                ("params = 1e308", "params: "),
+                ("params = -1", "params: "),
+                ("activations = 1.1e18", "activations: "),
+                ('flops = 1e40\nflops_counter = "aten"', "flops: "),
+                ('runtime = { milliseconds = 1e-320, device = "x" }', "runtime.milliseconds: "),
+                ('runtime = { milliseconds = 1e300, device = "x" }', "runtime.milliseconds: "),
+                (
+                    'psnr = [{ db = 29.0, data = "a" }, { db = 30.0, data = "a" }]',
+                    "psnr: expected one for each data set and channel",
+                ),
+            )
+        ),
+        ("[team]", "[claims]\nflops = 1\n[team]", "claims.flops_counter: flops and the counter"),
+        (
+            "[team]",
+            '[claims]\npsnr = {db = 1, dta = "x"}\n[team]',
+            "claims.psnr.dta: unknown key in",
+        ),
+        (
+            "[team]",
+            "[claims]\nscale = 2\n[team]",
+            "claims.scale: [2], expected at most one for each",
+        ),
+        ("[team]", "[[claims]]\n[[claims]]\n[team]", "claims.scale: [4, 4], expected at most one"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_field(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in LEAST
+    assert says in refused(tmp_path, LEAST.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["../w.pth", "/w.pth", "a/../w.pth", "a\\\\w.pth", "./w.pth", "a//w.pth", "w.pkl", "w", ""],
+)
+def test_weights_lie_in_the_folder_and_have_a_known_suffix(tmp_path: Path, file: str) -> None:
+    table = f'[weights]\nfile = "{file}"\nbytes = 1\nsha256 = "{"0" * 64}"\n'
+    assert "weights.file: " in refused(tmp_path, LEAST + table)
+
+
+def test_several_scales_need_to_be_told_apart(tmp_path: Path) -> None:
+    table = f'[weights]\nfile = "w.pt"\nbytes = 1\nsha256 = "{"0" * 64}"\n'
+    text = LEAST.replace("[4]", "[2, 4]") + table
+    assert "weights.scale: required, as model.scales are [2, 4]" in refused(tmp_path, text)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    said = refused(tmp_path, LEAST.replace("scales", "scals").replace("contact", "kontakt"))
+    assert "model.scals" in said
+    assert "team.kontakt: unknown key in [team]; did you mean contact?" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"schema = ", "no TOML"),
+        (b"\xff\xfe", "no TOML"),
+        (b"a = " + b"[" * 30_000, "no TOML"),
+        (b"a = 1" + b"0" * 5000, "no TOML"),
+        (b"#" * (MAX_MANIFEST_BYTES + 1), f"expected {MAX_MANIFEST_BYTES} or fewer"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "submission.toml"
+    path.write_bytes(content)
+    with pytest.raises(RegistrationError, match=says):
+        read_manifest(path)
+
+
+def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
+    (tmp_path / "submission.toml").mkdir()
+    for path in (tmp_path / "submission.toml", tmp_path / "nowhere" / "submission.toml"):
+        with pytest.raises(RegistrationError, match="there is no such file") as caught:
+            read_manifest(path)
+        assert caught.value.advice == "`esrbench new TEAM-NAME` writes one."
+
+
+def test_the_committed_schema_is_fresh() -> None:
+    committed = json.loads((ROOT / "submissions" / "submission.schema.json").read_text())
+    assert committed == json_schema(), (
+        "run: esrbench new --schema > submissions/submission.schema.json"
+    )
+
+
+def test_the_schema_refuses_unknown_keys_and_knows_single_tables() -> None:
+    schema = json_schema()
+    tables = [schema, *schema["$defs"].values()]
+    assert all(table["additionalProperties"] is False for table in tables)
+    single, several = schema["properties"]["weights"]["anyOf"]
+    assert several["items"] == single == {"$ref": "#/$defs/WeightsTable"}
+    assert set(schema["required"]) == {"schema", "model", "team"}
+
+
+def _fields(table: type[BaseModel], prefix: str) -> set[str]:
+    found: set[str] = set()
+    for name, field in table.model_fields.items():
+        whole = f"{prefix}{field.alias or name}"
+        inner = next(iter(manifest._models_in(field.annotation)), None)
+        if inner is None:
+            found.add(whole)
+        elif inner.__name__ in {"ModelTable", "WeightsTable", "TeamTable", "ClaimsTable"}:
+            found |= _fields(inner, f"{whole}.")
+        else:
+            found.add(whole)
+    return found
+
+
+def test_the_guide_explains_every_field_and_no_other() -> None:
+    guide = (ROOT / "docs" / "submitting.md").read_text()
+    rows = set(re.findall(r"^\| `([a-z0-9_.]+)` \|", guide, re.MULTILINE))
+    assert rows == _fields(Manifest, "")
+
+
+def test_a_manifest_declares_what_a_descriptor_has() -> None:
+    def default(model: type[BaseModel], name: str) -> Any:
+        return model.model_fields[name].default
+
+    shared = set(manifest.ModelTable.model_fields) & set(ModelDescriptor.model_fields)
+    assert {"scales", "data_range", "color", "input", "min_lr_size", "pad_multiple"} <= shared
+    for name in shared - {"name", "factory", "scales", "summary"}:
+        assert default(manifest.ModelTable, name) == default(ModelDescriptor, name)
+        ours = manifest.ModelTable.model_fields[name].annotation
+        theirs = ModelDescriptor.model_fields[name].annotation
+        if name in {"color", "input", "precision"}:
+            assert get_args(ours) == get_args(theirs)
+
+
+def test_toml_of_this_test_is_toml() -> None:
+    assert tomllib.loads(WHOLE)["weights"][1]["renames"] == {"body.0": "head"}
+
+
+def test_a_manifest_of_many_errors_tells_some(tmp_path: Path) -> None:
+    keys = "\n".join(f"key{index} = 1" for index in range(3000))
+    said = refused(tmp_path, LEAST.replace("[team]", f"{keys}\n[team]"))
+    assert "and 2980 more" in said
+    assert len(said) < 4000
+
+
+def test_a_key_that_holds_a_command_is_shown_as_text(tmp_path: Path) -> None:
+    key = '"\\u001b[2J\\n::error::x" = 1'
+    said = refused(tmp_path, LEAST.replace("[team]", f"{key}\n[team]"))
+    assert "model.\ufffd[2J : :error::x: unknown key" in said

@@ -1,0 +1,392 @@
+"""Registration is atomic, lazy, and names what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from esrbench.entries import registry as registry_module
+from esrbench.entries.registry import (
+    ModelDescriptor,
+    PublishedFigure,
+    Registry,
+    ReleasedWeights,
+    default_registry,
+    register_model,
+    resolve_factory,
+)
+from esrbench.errors import RegistrationError, UsageError
+from esrbench.metrics import METRICS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def descriptor(name: str, **fields: Any) -> ModelDescriptor:
+    known: dict[str, Any] = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
+    return ModelDescriptor(name=name, **{**known, **fields})
+
+
+def released(scale: int) -> ReleasedWeights:
+    return ReleasedWeights(
+        scale=scale,
+        filename="w.pth",
+        url="https://example.org/w.pth",
+        bytes=1,
+        sha256="0" * 64,
+        licence="MIT",
+    )
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry that stands in for the default one."""
+    fresh = Registry()
+    monkeypatch.setattr(registry_module, "default_registry", lambda: fresh)
+    return fresh
+
+
+def test_added_networks_are_found_in_order_with_their_origin() -> None:
+    registry = Registry()
+    registry.add((descriptor("b"), descriptor("a")), origin="dist")
+    assert [entry.name for entry in registry] == ["b", "a"]
+    assert len(registry) == 2
+    assert "a" in registry
+    assert "c" not in registry
+    assert registry.get("a").origin == "dist"
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ((descriptor("new"), descriptor("old")), "'old' is already registered by first"),
+        ((descriptor("new"), descriptor("new")), "'new' is already registered by second"),
+        ((descriptor("new"), "no descriptor"), "expected a ModelDescriptor, got str"),
+        (
+            (descriptor("new"), descriptor("w", weights=(released(4), released(4)))),
+            r"w declares weights for scales \[4, 4\]",
+        ),
+        (
+            (descriptor("new"), descriptor("w", weights=(released(2),))),
+            r"w declares weights for scales \[2\]",
+        ),
+    ],
+)
+def test_a_failed_batch_leaves_the_registry_unchanged(batch: tuple[Any, ...], said: str) -> None:
+    registry = Registry()
+    registry.add((descriptor("old"),), origin="first")
+    before = list(registry)
+    with pytest.raises(RegistrationError, match=said):
+        registry.add(batch, origin="second")
+    assert list(registry) == before
+
+
+def test_an_unknown_name_is_answered_with_near_ones_and_origins() -> None:
+    registry = Registry()
+    registry.add((descriptor("rfdn"), descriptor("imdn")), origin="esrbench")
+    with pytest.raises(UsageError, match="no network is registered as 'RFDM'") as caught:
+        registry.get("RFDM")
+    assert caught.value.advice is not None
+    assert caught.value.advice.startswith("Did you mean rfdn")
+    assert caught.value.advice.endswith("Known from esrbench: imdn, rfdn.")
+
+
+def test_a_scale_without_definition_is_refused() -> None:
+    entry = descriptor("net", scales=(2, 3))
+    entry.require_scale(3)
+    with pytest.raises(UsageError, match="net is not defined at x4") as caught:
+        entry.require_scale(4)
+    assert caught.value.advice == "Use one of its scales: x2, x3."
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "Upper"},
+        {"name": "../up"},
+        {"scales": ()},
+        {"scales": (0,)},
+        {"factory": "no_attribute"},
+        {"data_range": 0.0},
+        {"min_lr_size": 0},
+        {"unknown": 1},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_wrong_fields_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        descriptor(**{"name": "net", **fields})
+
+
+def test_descriptors_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        descriptor("net").name = "other"  # type: ignore[misc]
+
+
+def build(scale: int, width: int) -> int:
+    """A network of mine.
+
+    More of it.
+    """
+    return scale * width
+
+
+def test_decorator_registers_and_returns_its_argument(registry: Registry) -> None:
+    register = register_model("mine", scales=[2, 4], options={"width": 8}, data_range=255.0)
+    assert register(build) is build
+    entry = registry.get("mine")
+    assert entry.scales == (2, 4)
+    assert entry.summary == "A network of mine."
+    assert entry.options == {"width": 8}
+    assert entry.data_range == 255.0
+    assert entry.origin == __name__
+    assert entry.factory == f"{__name__}:build"
+    with pytest.raises(RegistrationError, match="'mine' is already registered"):
+        register(build)
+
+
+def test_decorator_refuses_what_cannot_be_imported_again(registry: Registry) -> None:
+    def local(scale: int) -> int:
+        return scale
+
+    with pytest.raises(RegistrationError, match="a worker process cannot import it") as caught:
+        register_model("mine", scales=[4])(local)
+    assert "top level of a file" in (caught.value.advice or "")
+    assert len(registry) == 0
+
+
+def test_decorator_refuses_wrong_fields_by_name(registry: Registry) -> None:
+    with pytest.raises(RegistrationError, match=r"scales.0: .*; min_lr: Extra inputs") as caught:
+        register_model("mine", scales=[0], min_lr=3)(dict)
+    assert caught.value.advice == "See ModelDescriptor."
+    assert len(registry) == 0
+
+
+@dataclass
+class Distribution:
+    name: str
+
+
+@dataclass
+class EntryPoint:
+    """What ``importlib.metadata`` gives for one entry point."""
+
+    offered: Any
+    dist: Distribution | None = None
+    value: str = "package:ENTRIES"
+
+    def load(self) -> Any:
+        if isinstance(self.offered, BaseException):
+            raise self.offered
+        if self.offered == "noise":
+            sys.stdout.write("hello from a stranger\n")
+            return descriptor("noisy")
+        return self.offered
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> Registry:
+    def entry_points(*, group: str) -> tuple[EntryPoint, ...]:
+        assert group == "esrbench.models"
+        return points
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    monkeypatch.setattr("esrbench.entries.submissions.find_submissions", lambda _root: ())
+    return default_registry.__wrapped__()
+
+
+def test_entry_points_offer_one_descriptor_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = loaded(
+        monkeypatch,
+        EntryPoint(descriptor("one"), Distribution("first")),
+        EntryPoint([descriptor("two"), descriptor("three")]),
+    )
+    assert [(entry.name, entry.origin) for entry in registry] == [
+        ("one", "first"),
+        ("two", "package:ENTRIES"),
+        ("three", "package:ENTRIES"),
+    ]
+    assert registry.notices == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    [
+        (ImportError("no module named theirs"), "no module named theirs"),
+        ([descriptor("fine"), descriptor("good")], "'good' is already registered"),
+        (3, "not iterable"),
+        (SystemExit("bye"), "bye"),
+    ],
+)
+def test_a_broken_entry_point_leaves_a_notice_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, offered: Any, said: str
+) -> None:
+    registry = loaded(
+        monkeypatch,
+        EntryPoint(descriptor("good"), Distribution("healthy")),
+        EntryPoint(offered, Distribution("broken")),
+    )
+    assert [entry.name for entry in registry] == ["good"]
+    (notice,) = registry.notices
+    assert notice.code == "broken-entry-point"
+    assert notice.message.startswith("broken: package:ENTRIES did not load")
+    assert said in notice.message
+
+
+def test_a_stranger_cannot_take_our_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = loaded(
+        monkeypatch,
+        EntryPoint([descriptor("rfdn"), descriptor("theirs")], Distribution("stranger")),
+        EntryPoint([descriptor("rfdn"), descriptor("imdn")], Distribution("esrbench")),
+    )
+    assert [(entry.name, entry.origin) for entry in registry] == [
+        ("rfdn", "esrbench"),
+        ("imdn", "esrbench"),
+    ]
+    assert "'rfdn' is already registered by esrbench" in registry.notices[0].message
+
+
+def test_what_a_stranger_prints_goes_to_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded(monkeypatch, EntryPoint("noise", Distribution("noisy")))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "hello from a stranger\n"
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValidationError, match="there is no metric 'parameters'"):
+        PublishedFigure(metric="parameters", scale=4, value=1.0, source="a table")
+
+
+def test_listing_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "import esrbench.entries.networks\n"
+        "from esrbench.entries.registry import default_registry\n"
+        "registry = default_registry()\n"
+        "assert not registry.notices, registry.notices\n"
+        "print(','.join(entry.name for entry in registry))\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'fvcore'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = set(done.stdout.strip().split(","))
+    assert {"aidn", "aidn-challenge", "rfdn", "imdn", "imdn-challenge", "srresnet"} <= names
+    assert "bicubic" in names
+
+
+def test_every_registered_descriptor_survives_json() -> None:
+    for entry in default_registry():
+        again = ModelDescriptor.model_validate(
+            json.loads(json.dumps(entry.model_dump(mode="json")))
+        )
+        assert again == entry
+        assert ModelDescriptor.model_validate_json(entry.model_dump_json()) == entry
+
+
+def test_published_figures_name_known_metrics_scales_and_sources() -> None:
+    figures = [(entry, figure) for entry in default_registry() for figure in entry.published]
+    assert len(figures) > 30
+    for entry, figure in figures:
+        assert figure.metric in METRICS, (entry.name, figure)
+        assert figure.scale in entry.scales, (entry.name, figure)
+        is_quality = figure.metric.startswith(("psnr", "ssim"))
+        assert (figure.data is not None) == is_quality, (entry.name, figure)
+    found = {
+        (entry.name, figure.metric, figure.scale): METRICS[figure.metric].format(figure.value)
+        for entry, figure in figures
+        if figure.data in (None, "div2k-valid")
+    }
+    # Rows of the NTIRE 2022 results table, as printed.
+    table = {
+        "aidn-challenge": ("29.00", "47.75", "0.242", "14.51", "151.36", "861.84", "100"),
+        "rfdn": ("29.04", "41.97", "0.433", "27.10", "112.03", "788.13", "64"),
+        "imdn-challenge": ("29.13", "50.86", "0.894", "58.53", "154.14", "471.76", "43"),
+    }
+    columns = (
+        "psnr_rgb",
+        "runtime_images",
+        "params",
+        "macs_ntire2022",
+        "activations_ntire2022",
+        "peak_bytes",
+        "conv_calls_ntire2022",
+    )
+    for name, row in table.items():
+        assert tuple(found[name, column, 4] for column in columns) == row
+
+
+def test_published_figure_refuses_infinity() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        PublishedFigure(metric="psnr_rgb", scale=4, value=float("inf"), source="table")
+
+
+def test_released_files_are_those_of_the_manifest(shared: Path) -> None:
+    import csv
+
+    with (shared / "facts" / "manifest.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    for entry in default_registry():
+        for weights in entry.weights:
+            row = rows[f"weights/{weights.filename}"]
+            assert weights.bytes == int(row["bytes"])
+            assert weights.sha256 == row["sha256"]
+            origin = "/".join((row["origin_repo"], row["origin_commit"], row["origin_path"]))
+            assert weights.url == f"https://raw.githubusercontent.com/{origin}"
+
+
+def test_factories_resolve_from_modules_and_files(tmp_path: Path) -> None:
+    assert resolve_factory("json:JSONDecoder.decode") is json.JSONDecoder.decode
+    path = tmp_path / "net.py"
+    path.write_text("def build(scale):\n    return scale + 1\n")
+    assert resolve_factory(f"{path}:build")(4) == 5
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("no_such_package.net:build", "there is no module 'no_such_package'"),
+        ("json:build", "json has no attribute 'build'"),
+        ("json:__doc__", "expected a class or function, got str"),
+        ("nowhere/net.py:build", "there is no file"),
+    ],
+)
+def test_targets_that_do_not_resolve(target: str, said: str) -> None:
+    with pytest.raises(RegistrationError, match=said):
+        resolve_factory(target)
+
+
+def test_errors_of_the_imported_code_pass_through(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text("import no_such_dependency\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        resolve_factory(f"{path}:build")
+
+
+def test_a_file_is_imported_once_and_again_only_after_it_failed(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("raise ValueError('not yet')")
+    with pytest.raises(ValueError, match="not yet"):
+        resolve_factory(f"{file}:build")
+    file.write_text("def build(scale):\n    return scale\n")
+    build = resolve_factory(f"{file}:build")
+    assert build(scale=3) == 3
+    assert resolve_factory(f"{file}:build") is build
+
+
+def test_files_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(f"def build(scale):\n    return {folder!r}\n")
+    assert [resolve_factory(f"{tmp_path / name / 'net.py'}:build")(scale=4) for name in "ab"] == [
+        "a",
+        "b",
+    ]

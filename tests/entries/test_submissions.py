@@ -1,0 +1,365 @@
+"""Folders become entries without their code being imported, and a broken one breaks nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from esrbench.entries import submissions
+from esrbench.entries.adaptation import Adapted
+from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
+from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.entries.submissions import (
+    claim_tolerance,
+    find_submissions,
+    install_advice,
+    missing_requirements,
+    precision_notice,
+    read_submission,
+    register_submissions,
+    requirements_notice,
+    submissions_folder,
+)
+from esrbench.errors import RegistrationError, UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Make = Callable[..., Path]
+
+MODEL = """
+from torch import nn
+from parts import gain
+
+
+class Net(nn.Module):
+    def __init__(self, scale=4):
+        super().__init__()
+        self.weight = gain()
+        self.up = nn.Upsample(scale_factor=scale)
+
+    def forward(self, lr):
+        return self.up(lr * self.weight)
+
+
+def fold(network):
+    network.weight.data += 1
+    return network
+"""
+PARTS = "import torch\n\n\ndef gain():\n    return torch.nn.Parameter(torch.ones(1))\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make(root: Path) -> Make:
+    """A submission whose weights (a gain of 3) lie in ``w.safetensors``."""
+
+    def make(name: str = "team-net", model: str = "", rest: str = "", code: str = MODEL) -> Path:
+        folder = root / name
+        folder.mkdir()
+        (folder / "model.py").write_text(code)
+        (folder / "parts.py").write_text(PARTS)
+        save_file({"net.gain": torch.tensor([3.0])}, folder / "w.safetensors")
+        content = (folder / "w.safetensors").read_bytes()
+        (folder / "submission.toml").write_text(
+            f'schema = 1\n[model]\nname = "{name}"\nfactory = "model:Net"\nscales = [4]\n{model}\n'
+            f'[team]\nname = "Team"\ncontact = "me"\nlicence = "BSD"\n'
+            f'[weights]\nfile = "w.safetensors"\nbytes = {len(content)}\n'
+            f'sha256 = "{hashlib.sha256(content).hexdigest()}"\nprefix = "net."\n'
+            f'renames = {{ gain = "weight" }}\n{rest}\n'
+        )
+        return folder
+
+    return make
+
+
+def test_a_folder_is_an_entry(make: Make) -> None:
+    folder = make(model="data_range = 255\npad_multiple = 8\ntile = 64")
+    found = dict(find_submissions(folder.parent))
+    entry = found["team-net"]
+    assert isinstance(entry, ModelDescriptor)
+    assert entry == read_submission(folder)
+    assert (entry.name, entry.team, entry.licence) == ("team-net", "Team", "BSD")
+    assert (entry.folder, entry.origin) == (str(folder), "submissions/team-net")
+    assert (entry.pad_multiple, entry.tile, entry.data_range) == (8, 64, 255)
+    assert entry.summary == "by Team"
+    assert entry.weights == ()
+    (weights,) = entry.submitted
+    assert (weights.scale, weights.url, weights.data_range) == (4, None, 255)
+    assert ModelDescriptor.model_validate_json(entry.model_dump_json()) == entry
+
+
+def test_claims_are_figures_to_compare_with(make: Make) -> None:
+    claims = (
+        "[claims]\nparams = 0.242e6\nflops = 14.5e9\nflops_counter = 'fvcore'\n"
+        "activations = 151e6\npsnr = [{db = 29.0, data = 'div2k-valid'}]\n"
+        "runtime = {milliseconds = 47.75, device = 'Titan Xp'}\n"
+    )
+    figures = {figure.metric: figure for figure in read_submission(make(rest=claims)).published}
+    values = {metric: figure.value for metric, figure in figures.items()}
+    assert values == {
+        "params": 242_000,
+        "macs_fvcore": 14.5e9,
+        "activations_ntire2022": 151e6,
+        "psnr_rgb": 29.0,
+        "runtime_images": 0.04775,
+    }
+    assert figures["psnr_rgb"].data == "div2k-valid"
+    assert figures["params"].source == "claimed in submission.toml"
+    assert figures["runtime_images"].source == "claimed in submission.toml, on Titan Xp"
+
+
+def test_its_weights_are_read_as_declared(make: Make) -> None:
+    folder = make(model='prepare = "model:fold"\npad_multiple = 4')
+    entry = read_submission(folder)
+    resolved = resolve_weights(entry, 4)
+    assert resolved.identity.source == "submitted"
+    assert resolved.path == folder / "w.safetensors"
+    network = load_network(entry, 4, resolved.path, released=resolved.released).network
+    assert isinstance(network, Adapted)
+    # A gain of 3, and the hook adds 1.
+    assert torch.equal(network(torch.ones(1, 3, 3, 5)), torch.full((1, 3, 12, 20), 4.0))
+
+
+def test_its_weights_under_another_name_are_known(make: Make, tmp_path: Path) -> None:
+    entry = read_submission(make())
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((tmp_path / "submissions/team-net/w.safetensors").read_bytes())
+    assert resolve_weights(entry, 4, copy).identity.source == "submitted"
+    save_file({"weight": torch.tensor([5.0])}, copy)
+    assert resolve_weights(entry, 4, copy).identity.source == "file"
+    assert resolve_weights(entry, 4, None).identity.source == "random"
+
+
+def test_weights_are_checked_when_resolved_and_when_read(make: Make) -> None:
+    folder = make()
+    entry = read_submission(folder)
+    resolved = resolve_weights(entry, 4)
+    content = bytearray((folder / "w.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.safetensors: SHA-256 is"):
+        load_network(entry, 4, resolved.path, released=resolved.released)
+    with pytest.raises(WeightsError, match=r"w\.safetensors: SHA-256 is") as caught:
+        resolve_weights(entry, 4)
+    assert "submission.toml" in (caught.value.advice or "")
+    (folder / "w.safetensors").write_bytes(content[:-1])
+    with pytest.raises(WeightsError, match=f"{len(content) - 1} bytes, expected {len(content)}"):
+        resolve_weights(entry, 4)
+    (folder / "w.safetensors").unlink()
+    with pytest.raises(WeightsError, match="is not there"):
+        resolve_weights(entry, 4)
+
+
+def test_weights_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path) -> None:
+    folder = make()
+    entry = read_submission(folder)
+    outside = (folder / "w.safetensors").rename(tmp_path / "outside.safetensors")
+    (folder / "w.safetensors").symlink_to(outside)
+    with pytest.raises(WeightsError, match="leads out of the submission's folder"):
+        resolve_weights(entry, 4)
+    inside = outside.rename(folder / "inside.safetensors")
+    (folder / "w.safetensors").unlink()
+    (folder / "w.safetensors").symlink_to(inside.name)
+    assert resolve_weights(entry, 4).identity.source == "submitted"
+
+
+def test_the_code_is_known_by_its_files_wherever_it_lies(make: Make, tmp_path: Path) -> None:
+    folder = make()
+    (tmp_path / "moved").mkdir()
+    moved = tmp_path / "moved" / folder.name
+
+    def code(at: Path) -> str | None:
+        entry = read_submission(at)
+        return code_sha256(load_network(entry, 4).network, *makers(entry))
+
+    here = code(folder)
+    folder.rename(moved)
+    assert code(moved) == here is not None
+
+
+def test_a_linked_folder_counts_by_the_links_name(make: Make, tmp_path: Path) -> None:
+    folder = make("team-net").rename(tmp_path / "my-work")
+    (tmp_path / "submissions" / "team-net").symlink_to(folder)
+    entry = read_submission(tmp_path / "submissions" / "team-net")
+    assert entry.folder == str(folder)
+    with pytest.raises(RegistrationError, match="'team-net' lies in a folder 'my-work'"):
+        read_submission(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("model:Net", "modle:Net", "model.factory: modle:Net needs modle.py or a folder modle"),
+        (
+            "model:Net",
+            "model.deep:Net",
+            "model.deep:Net needs model/deep.py or a folder model/deep",
+        ),
+        ("team-net", "team-other", "model.name: 'team-other' lies in a folder 'team-net'"),
+        ("scales = [4]", 'scales = [4]\nprepare = "hook:f"', "model.prepare: hook:f needs hook.py"),
+        ("schema = 1", "schema = ", "no TOML"),
+    ],
+)
+def test_a_folder_that_is_no_entry_says_why(make: Make, old: str, new: str, says: str) -> None:
+    folder = make()
+    path = folder / "submission.toml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(RegistrationError, match=r"submission\.toml: ") as caught:
+        read_submission(folder)
+    assert says in caught.value.message
+    assert caught.value.advice
+
+
+def test_a_manifest_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path) -> None:
+    folder = make()
+    (folder / "submission.toml").rename(tmp_path / "outside.toml")
+    (folder / "submission.toml").symlink_to(tmp_path / "outside.toml")
+    with pytest.raises(RegistrationError, match="leads out of the submission's folder"):
+        read_submission(folder)
+
+
+def test_a_pipe_for_a_manifest_does_not_hang(make: Make) -> None:
+    folder = make()
+    (folder / "submission.toml").unlink()
+    os.mkfifo(folder / "submission.toml")
+    with pytest.raises(RegistrationError, match="there is no such file"):
+        read_submission(folder)
+
+
+def test_a_broken_folder_is_a_notice_and_the_others_are_there(make: Make, root: Path) -> None:
+    make("team-good")
+    broken = make("team-bad") / "submission.toml"
+    broken.write_text(broken.read_text().replace("scales", "scals"))
+    (root / "team-empty").mkdir()
+    (root / ".hidden").mkdir()
+    (root / "_drafts").mkdir()
+    (root / "README.md").write_text("a file")
+    registry = Registry()
+    register_submissions(registry)
+    assert [entry.name for entry in registry] == ["team-good"]
+    assert [notice.code for notice in registry.notices] == ["broken-submission"] * 2
+    assert set(registry.broken) == {"team-bad", "team-empty"}
+    for _ in range(2):
+        with pytest.raises(RegistrationError, match=r"model\.scals: unknown key.*mean scales") as e:
+            registry.get("team-bad")
+    assert e.value.advice
+    with pytest.raises(UsageError, match="no network is registered as 'team-unknown'"):
+        registry.get("team-unknown")
+
+
+def test_a_name_that_is_taken_stays_with_its_holder(make: Make) -> None:
+    make("team-net")
+    registry = Registry()
+    holder = ModelDescriptor(name="team-net", summary="x", scales=(4,), factory="math:sqrt")
+    registry.add((holder,), origin="first")
+    register_submissions(registry)
+    assert registry.get("team-net").origin == "first"
+    (notice,) = registry.notices
+    assert "already registered by first" in notice.message
+
+
+def test_a_folder_of_submissions_that_is_missing_is_said_only_if_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.rmdir()
+    ((_, error),) = find_submissions(root)
+    assert isinstance(error, RegistrationError)
+    assert "there is no such folder" in error.message
+    monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
+    monkeypatch.chdir(root.parent)
+    assert list(find_submissions(submissions_folder())) == []
+    root.write_text("a file")
+    ((_, error),) = find_submissions(submissions_folder())
+    assert isinstance(error, RegistrationError)
+
+
+def test_listing_imports_neither_torch_nor_a_strangers_code(make: Make, tmp_path: Path) -> None:
+    marker = tmp_path / "imported"
+    make(code=f"open({str(marker)!r}, 'w')\n")
+    script = (
+        "import sys\n"
+        "from esrbench.entries.networks import resolve_weights\n"
+        "from esrbench.entries.registry import default_registry\n"
+        "from esrbench.entries.submissions import source_sha256, view_paths\n"
+        "entry = default_registry().get('team-net')\n"
+        "resolve_weights(entry, 4), source_sha256(entry), view_paths(entry)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert not marker.exists()
+
+
+def test_a_folders_name_cannot_steer_a_terminal(root: Path) -> None:
+    (root / "team-\x1b[2J").mkdir()
+    ((name, error),) = find_submissions(root)
+    assert isinstance(error, RegistrationError)
+    assert (name + error.message).isprintable()
+
+
+def test_a_module_that_is_missing_is_said_by_the_requirement(make: Make) -> None:
+    code = "import esrtest_nowhere\n"
+    entry = read_submission(make(model="requirements = ['esrtest-nowhere==2']", code=code))
+    with pytest.raises(
+        RegistrationError, match="team-net: esrtest-nowhere==2 is not installed"
+    ) as e:
+        load_network(entry, 4)
+    assert "pip install esrtest-nowhere==2" in (e.value.advice or "")
+    with pytest.raises(ModuleNotFoundError, match="esrtest_nowhere"):
+        load_network(entry.model_copy(update={"requirements": ()}), 4)
+
+
+def test_requirements_are_looked_up_not_imported(make: Make) -> None:
+    entry = read_submission(
+        make(
+            model="requirements = ['numpy>=1', 'numpy<1', 'esrtest-nowhere==2',"
+            " 'esrtest-old; python_version < \"3\"', 'NumPy']"
+        )
+    )
+    older, absent = missing_requirements(entry)
+    assert older.startswith("numpy<1 is not met by the installed ")
+    assert absent == "esrtest-nowhere==2 is not installed"
+    assert "pip install 'numpy>=1' 'numpy<1' esrtest-nowhere==2 " in install_advice(entry)
+    notice = requirements_notice(entry)
+    assert notice is not None
+    assert notice.code == "missing-requirements"
+    assert requirements_notice(entry.model_copy(update={"requirements": ("numpy",)})) is None
+
+
+def test_another_precision_than_declared_is_said(make: Make) -> None:
+    entry = read_submission(make(model='precision = "fp16"'))
+    notice = precision_notice(entry, "fp32")
+    assert notice is not None
+    assert notice.message == "team-net is declared for fp16 and ran in fp32"
+    assert precision_notice(entry, "fp16") is None
+    assert precision_notice(entry.model_copy(update={"folder": None}), "fp32") is None
+
+
+@pytest.mark.parametrize(
+    ("claimed", "tolerance"),
+    [(242_000, 1000), (0.242e6, 1000), (242_312, 1), (14.51e9, 1e7), (900_000, 9000), (0, 0)],
+)
+def test_a_claim_is_as_good_as_its_last_digit_or_one_percent(
+    claimed: float, tolerance: float
+) -> None:
+    assert claim_tolerance(claimed) == pytest.approx(tolerance)
+
+
+def test_the_default_folder_is_that_of_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ESRBENCH_SUBMISSIONS", raising=False)
+    assert submissions_folder() == submissions.DEFAULT_SUBMISSIONS

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.entries.networks import build_network
+from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.errors import RegistrationError, UsageError
+from esrbench.gate.bench import Bench, Request
+from esrbench.gate.history import check_revision
+from esrbench.gate.revision import open_revision
+from esrbench.gate.verdicts import RUNTIME
+from esrbench.records import Complexity
+from esrbench.runs.inspection import count_models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILES = {
+    "pyproject.toml": (
+        '[project.entry-points."esrbench.models"]\nmine = "zoo_nets.entries:ENTRIES"\n'
+    ),
+    "zoo_nets/__init__.py": "",
+    "zoo_nets/entries.py": (
+        "from esrbench.entries.registry import ModelDescriptor\n"
+        "ENTRIES = (ModelDescriptor(name='zoo', summary='a net', scales=(4,),\n"
+        "                           factory='zoo_nets.zoo:Zoo'),)\n"
+    ),
+    "zoo_nets/parts.py": "WIDTH = 4\n",
+    "zoo_nets/zoo.py": (
+        "from torch import nn\n"
+        "import zoo_nets.parts\n"
+        "class Zoo(nn.Sequential):\n"
+        "    def __init__(self, scale=4):\n"
+        "        from zoo_nets.parts import WIDTH\n"
+        "        assert WIDTH == zoo_nets.parts.WIDTH\n"
+        "        super().__init__(nn.Conv2d(3, WIDTH, 1), nn.Conv2d(WIDTH, 48, 1),\n"
+        "                         nn.PixelShuffle(scale))\n"
+    ),
+}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    command = ["git", "-C", str(folder), *identity, "-c", "commit.gpgsign=false", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A checkout whose revision ``old`` has a network of width 4, and the working tree one of 6."""
+    folder = tmp_path / "project"
+    write(folder, FILES)
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "old")
+    git(folder, "tag", "old")
+    write(folder, {"zoo_nets/parts.py": "WIDTH = 6\n"})
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "zoo_nets"]:
+        del sys.modules[name]
+
+
+def candidates() -> Registry:
+    registry = Registry()
+    registry.add(importlib.import_module("zoo_nets.entries").ENTRIES, origin="tests")
+    return registry
+
+
+def params(*descriptors: ModelDescriptor) -> list[int]:
+    """Counted one after the other in one worker process."""
+    found = list(count_models([(each, 4) for each in descriptors], counters=()))
+    assert all(isinstance(each, Complexity) for each in found), found
+    return [each.params for each in found if isinstance(each, Complexity)]
+
+
+def built_here(descriptor: ModelDescriptor) -> int:
+    """Parameters of a network that is built in this process."""
+    return sum(each.numel() for each in build_network(descriptor, 4, seed=0).parameters())
+
+
+def test_both_versions_are_built_in_one_process(project: Path) -> None:
+    """Width w has (3 + 1) w + (w + 1) 48 parameters; imports within functions count too."""
+    with open_revision("old", project) as revision:
+        entry = revision.entry("zoo", 4)
+        now = candidates().get("zoo")
+
+        assert params(now, entry.descriptor, now) == [
+            4 * 6 + 48 * 7,
+            4 * 4 + 48 * 5,
+            4 * 6 + 48 * 7,
+        ]
+        assert entry.descriptor.name.startswith("zoo-at-")
+        assert not revision.same_code(now)
+
+
+def test_nothing_is_left_behind(project: Path) -> None:
+    before = (list(sys.path), list(sys.meta_path), set(sys.modules))
+    status = subprocess.run(
+        ["git", "-C", str(project), "status", "--porcelain"], capture_output=True, check=True
+    ).stdout
+
+    with open_revision("old", project) as revision:
+        tree = revision.tree
+        assert (tree / "zoo_nets/parts.py").read_text() == "WIDTH = 4\n"
+        assert any(name.startswith("zoo_nets__at_") for name in sys.modules)
+
+    assert not tree.exists()
+    assert (list(sys.path), list(sys.meta_path)) == before[:2]
+    assert not {name for name in set(sys.modules) - before[2] if name.startswith("zoo_nets__at_")}
+    after = subprocess.run(
+        ["git", "-C", str(project), "status", "--porcelain"], capture_output=True, check=True
+    ).stdout
+    assert after == status
+
+
+def test_the_same_code_is_known_as_such(project: Path) -> None:
+    write(project, {"zoo_nets/parts.py": "'''How wide.'''\nWIDTH = 4  # narrow\n"})
+
+    with open_revision("old", project) as revision:
+        assert revision.same_code(candidates().get("zoo"))
+
+
+def test_another_description_is_another_network(project: Path) -> None:
+    write(project, {"zoo_nets/parts.py": FILES["zoo_nets/parts.py"]})
+    entries = FILES["zoo_nets/entries.py"]
+
+    def same(text: str) -> bool:
+        write(project, {"zoo_nets/entries.py": text})
+        sys.modules.pop("zoo_nets.entries", None)
+        importlib.invalidate_caches()
+        with open_revision("old", project) as revision:
+            return revision.same_code(candidates().get("zoo"))
+
+    assert same(entries.replace("a net", "a fine network indeed"))
+    assert not same(entries.replace("scales=(4,)", "scales=(4,), min_lr_size=9, options={}"))
+
+
+def test_a_package_in_a_subfolder_and_under_src(project: Path) -> None:
+    inner = project / "inner"
+    write(
+        inner,
+        {name.replace("zoo_nets/", "src/zoo_nets/"): text for name, text in FILES.items()},
+    )
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "inner")
+
+    with open_revision("HEAD", inner) as revision:
+        assert set(revision.aliases) == {"zoo_nets"}
+        assert built_here(revision.entry("zoo", 4).descriptor) == 4 * 4 + 48 * 5
+
+
+def test_a_module_of_one_file(project: Path) -> None:
+    write(
+        project,
+        {
+            "pyproject.toml": FILES["pyproject.toml"].replace("zoo_nets.entries", "single_net"),
+            "single_net.py": FILES["zoo_nets/entries.py"].replace("zoo_nets.zoo", "single_net")
+            + FILES["zoo_nets/zoo.py"],
+        },
+    )
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "single")
+
+    with open_revision("HEAD", project) as revision:
+        assert built_here(revision.entry("zoo", 4).descriptor) == 4 * 6 + 48 * 7
+
+
+def test_a_check_measures_both_versions_and_races_them(project: Path) -> None:
+    """Width 4 to 6; the race has too few pairs to tell anything, but both networks ran in it."""
+    request = Request(metrics=frozenset({"params", RUNTIME}), race_size=(16, 16), max_pairs=20)
+    with open_revision("old", project) as revision:
+        report = check_revision(Bench(candidates(), request), revision)
+
+    found = {each.metric: each for each in report.findings}
+    assert set(found) == {"params", RUNTIME}
+    assert (found["params"].before, found["params"].now) == (4 * 4 + 48 * 5, 4 * 6 + 48 * 7)
+    assert found["params"].verdict == "regressed"
+    # There is no file to update.
+    assert found["params"].advice is None
+    assert found[RUNTIME].verdict in {"regressed", "unchanged", "improved", "inconclusive"}
+    assert report.exit_code == 1
+
+
+def test_a_check_of_the_same_code_measures_nothing(project: Path) -> None:
+    write(project, {"zoo_nets/parts.py": "WIDTH = 4\n"})
+    raced: list[object] = []
+    with open_revision("old", project) as revision:
+        bench = Bench(candidates(), Request(), on_step=lambda *step: raced.append(step))
+        report = check_revision(bench, revision)
+
+    assert [(each.metric, each.verdict) for each in report.findings] == [("entry", "unchanged")]
+    assert (report.exit_code, raced) == (0, [])
+
+
+def test_networks_that_only_one_side_has(project: Path) -> None:
+    with open_revision("old", project) as revision:
+        gone = check_revision(Bench(Registry(), Request()), revision)
+        other = candidates().get("zoo").model_copy(update={"name": "other"})
+        registry = Registry()
+        registry.add([other], origin="tests")
+        new = check_revision(Bench(registry, Request(names=("other",))), revision)
+
+    assert [(each.verdict, each.exit_code) for each in gone.findings] == [("missing", 1)]
+    assert [(each.verdict, each.exit_code) for each in new.findings] == [("missing", 3)]
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("no-such-ref", "^no-such-ref: there is no such file, folder or revision$"),
+        ("--all", "^--all: there is no such file, folder or revision$"),
+    ],
+)
+def test_what_is_no_revision_is_refused(project: Path, ref: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said), open_revision(ref, project):
+        pass
+
+
+def test_outside_of_a_checkout(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a git repository"), open_revision("HEAD", tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "said"),
+    [
+        ({"pyproject.toml": "[project]\n"}, UsageError, "declares no entry points"),
+        (
+            {"zoo_nets/entries.py": "raise ValueError('broken')\n"},
+            RegistrationError,
+            "does not load with this esrbench: broken",
+        ),
+        (
+            {
+                "zoo_nets/entries.py": FILES["zoo_nets/entries.py"].replace(
+                    "zoo_nets.zoo:Zoo", "torch.nn:Identity"
+                )
+            },
+            UsageError,
+            "torch.nn:Identity is not code of that revision",
+        ),
+    ],
+)
+def test_a_revision_without_usable_networks(
+    project: Path, files: dict[str, str], kind: type[Exception], said: str
+) -> None:
+    write(project, files)
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "broken")
+
+    with pytest.raises(kind, match=said), open_revision("HEAD", project):
+        pass
+    assert not any(name.startswith("zoo_nets__at_") for name in sys.modules)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from ptflops import get_model_complexity_info
+from torch import Tensor, nn
+from torch.nn import functional
+
+from esrbench.probes.counters import ptflops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Hand computation by the rules of ptflops' pytorch backend: MACs + bias + activations.
+FIGURES: list[tuple[str, int, dict[str, int]]] = [
+    ("conv", 108 * 48 + 192, {}),
+    ("grouped", 54 * 48 + 288, {}),
+    ("dilated and strided", 54 * 2 + 4, {}),
+    ("transposed", 96 * 48 + 384, {}),
+    ("1-D", 18 * 46 + 92, {}),
+    ("3-D", 54 * 24 + 48, {}),
+    ("linear NHWC", 48 * (15 + 5), {}),
+    ("functional conv", 0, {"aten::convolution": 1}),
+    # torch.matmul is replaced, torch.softmax is not.
+    ("matmul attention", 2 * 3 * 3 * 48, {"aten::_softmax": 1}),
+    ("fused attention", 0, {"aten::mul": 2, "aten::bmm": 2, "aten::_safe_softmax": 1}),
+    ("ReLU module", 108 * 48 + 192 + 2 * 192, {}),  # the module and the function it calls
+    ("LeakyReLU module", 108 * 48 + 192 + 192, {}),
+    ("functional relu", 108 * 48 + 192 + 192, {}),
+    ("batch norm", 2 * 144, {}),
+    ("plain batch norm", 144, {}),
+    ("interpolate", 576, {}),
+    ("same layer twice", 2 * (81 * 48 + 144), {}),
+    ("inference mode inside", 81 * 48 + 144, {"aten::mm": 1}),
+    ("looks at pixels", 108 * 48 + 192, {"aten::mean": 1, "aten::gt": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "macs", "uncounted"), FIGURES)
+def test_figures_computed_by_hand(
+    network: Callable[[str], nn.Module],
+    lr: Tensor,
+    name: str,
+    macs: int,
+    uncounted: dict[str, int],
+) -> None:
+    result = ptflops.count(network(name), lr)
+    assert (result.macs, result.uncounted) == (macs, uncounted)
+    assert (result.activations, result.conv_calls, result.elementwise) == (None, None, None)
+
+
+class Subclass(nn.Conv2d):
+    pass
+
+
+# 144 elements; a 1x1 layer 3 -> 3 has 9 * 48 = 432 MACs and 144 for its bias.
+CALLS: dict[str, tuple[Callable[[Tensor], Tensor], int, dict[str, int]]] = {
+    "operator": (lambda x: x + x * x, 0, {"aten::mul": 1, "aten::add": 1}),
+    "function": (lambda x: torch.add(x, torch.mul(x, x)), 2 * 144, {}),
+    "method": (lambda x: x.add(x.mul(x)), 2 * 144, {}),
+    "method in place": (lambda x: x.clone().add_(x), 0, {"aten::add_": 1}),
+    "torch's relu": (torch.relu, 0, {"aten::relu": 1}),
+    "functional relu": (lambda x: functional.relu(x + 1), 144, {"aten::add": 1}),
+    "functional relu taken before": (functional.relu, 0, {"aten::relu": 1}),
+    "functional leaky_relu": (functional.leaky_relu, 0, {"aten::leaky_relu": 1}),
+    "functional linear": (
+        lambda x: functional.linear(x, x.new_ones(5, 6)),
+        0,
+        {"aten::mm": 1},
+    ),
+    "functional pool": (lambda x: functional.adaptive_avg_pool2d(x, 1), 144, {}),
+    "unknown module": (nn.Sigmoid(), 0, {"aten::sigmoid": 1}),
+    "module": (nn.Conv2d(3, 3, 1), 432 + 144, {}),
+    "subclass": (Subclass(3, 3, 1), 0, {"aten::convolution": 1}),
+    "module without its call": (nn.Conv2d(3, 3, 1).forward, 0, {"aten::convolution": 1}),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_only_calls_that_it_sees_count(lr: Tensor, call: str) -> None:
+    class Calls(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = run if isinstance(run, nn.Module) else None
+
+        def forward(self, x: Tensor) -> Tensor:
+            return run(x) if self.layer is None else self.layer(x)
+
+    run, macs, uncounted = CALLS[call]
+    result = ptflops.count(Calls().eval(), lr)
+    assert (result.macs, result.uncounted) == (macs, uncounted)
+
+
+def test_what_other_hooks_of_a_counted_module_do_is_not_counted(lr: Tensor) -> None:
+    layer = nn.Conv2d(3, 3, 1)
+    layer.register_forward_pre_hook(lambda _layer, inputs: (inputs[0] / 2,))
+    layer.register_forward_hook(lambda _layer, _inputs, output: output.exp())
+    result = ptflops.count(nn.Sequential(layer), lr)
+    assert result.macs == 432 + 144
+    assert result.uncounted == {"aten::div": 1, "aten::exp": 1}
+
+
+def test_a_counted_call_that_raised_is_over(lr: Tensor) -> None:
+    class Recovers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrong = nn.Conv2d(99, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with contextlib.suppress(RuntimeError):
+                self.wrong(x)
+            with contextlib.suppress(RuntimeError):
+                functional.max_pool2d(x, 99)
+            return x.exp()
+
+    # The pooling was counted before it ran.
+    result = ptflops.count(Recovers(), lr)
+    assert (result.macs, result.uncounted) == (144, {"aten::exp": 1})
+
+
+def test_a_module_counts_for_what_is_inside() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = x.flatten(1, 2)
+            out: Tensor = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+            return out
+
+    result = ptflops.count(Attends().eval(), torch.rand(1, 3, 8, 6))
+    assert result.macs > 0
+    assert result.uncounted == {}
+
+
+@pytest.mark.parametrize("name", [figures[0] for figures in FIGURES])
+def test_a_forward_without_values_gives_what_the_library_gives(
+    network: Callable[[str], nn.Module], lr: Tensor, name: str
+) -> None:
+    functions = ptflops._TorchFunctions()
+    expected, _ = get_model_complexity_info(
+        network(name),
+        (3, 8, 6),
+        print_per_layer_stat=False,
+        as_strings=False,
+        input_constructor=lambda _size: lr,
+        backend="pytorch",
+    )
+    functions.restore()
+    assert ptflops.count(network(name), lr).macs == expected
+
+
+def test_functions_that_meta_kernels_call_are_not_the_networks(lr: Tensor) -> None:
+    class Decomposed(nn.Module):
+        """These operators' meta kernels are written in Python and add and multiply."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = functional.interpolate(x.permute(0, 1, 3, 2), scale_factor=2, mode="bicubic")
+            x = functional.leaky_relu(x.permute(0, 1, 3, 2), 0.1)
+            grid = x.new_zeros(1, 5, 5, 2)
+            return functional.grid_sample(x, grid, align_corners=False)
+
+    # The interpolation alone: 3*16*12 output elements.
+    assert ptflops.count(Decomposed(), lr).macs == 576
+
+
+def functions_of_torch() -> dict[tuple[str, str], object]:
+    places = {"functional": functional, "torch": torch, "Tensor": torch.Tensor}
+    return {
+        (place, name): value
+        for place, owner in places.items()
+        for name, value in vars(owner).items()
+        if callable(value)
+    }
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [ValueError, Interrupted])
+def test_torchs_functions_are_whole_after_an_error(lr: Tensor, error: type[BaseException]) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert functional.relu is not before["functional", "relu"]
+            raise error(f"gives up on {tuple(x.shape)}")
+
+    before = functions_of_torch()
+    with pytest.raises(error, match=r"gives up on \(1, 3, 8, 6\)"):
+        ptflops.count(Broken(), lr)
+    assert functions_of_torch() == before
+
+
+def test_torchs_functions_are_whole_after_a_count(
+    network: Callable[[str], nn.Module], lr: Tensor
+) -> None:
+    before = functions_of_torch()
+    ptflops.count(network("ReLU module"), lr)
+    assert functions_of_torch() == before
+
+
+def test_nothing_is_printed(
+    network: Callable[[str], nn.Module], lr: Tensor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ptflops.count(network("ReLU module"), lr)
+    with pytest.raises(RuntimeError):
+        ptflops.count(network("conv"), torch.zeros(1, 2, 8, 6))
+    assert capfd.readouterr() == ("", "")

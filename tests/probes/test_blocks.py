@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from esrbench.entries.networks import build_network
+from esrbench.entries.registry import default_registry
+from esrbench.probes.blocks import measure_blocks
+
+
+class Twice(nn.Module):
+    """One shared convolution run twice, and a functional one between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.tail = nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.shared(self.shared(lr))
+        features = functional.conv2d(features, torch.ones(3, 3, 1, 1, device=lr.device))
+        return self.tail(features)
+
+
+def test_blocks_are_counted_by_hand() -> None:
+    blocks = {
+        block.name: block for block in measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=2)
+    }
+    assert list(blocks) == ["(network)", "shared", "tail", "tail.0", "tail.1"]
+    pixels = 5 * 7
+    assert blocks["shared"].params == 81
+    assert blocks["shared"].macs == 2 * 81 * pixels
+    assert blocks["tail"].params == 36 + 12
+    assert blocks["tail"].macs == blocks["tail.0"].macs == 36 * pixels
+    assert blocks["tail.1"].macs == 0
+    # The functional convolution is the network's own.
+    assert blocks["(network)"].macs == (2 * 81 + 9 + 36) * pixels
+    assert blocks["(network)"].params == 81 + 48
+    assert blocks["tail"].output_shape == (1, 3, 10, 14)
+    assert blocks["shared"].activations == 2 * 3 * pixels
+    # float32: two results of three channels.
+    assert blocks["shared"].allocated_bytes == 2 * 3 * pixels * 4
+
+
+def test_depth_limits_what_is_listed_not_what_is_counted() -> None:
+    shallow = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=0)
+    deep = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=9)
+    assert [block.name for block in shallow] == ["(network)"]
+    assert shallow[0] == deep[0]
+
+
+@pytest.mark.parametrize("name", ["aidn", "rfdn", "imdn", "srresnet"])
+def test_modules_sum_to_the_published_total(name: str) -> None:
+    network = build_network(default_registry().get(name), 4)
+    total, *parts = measure_blocks(network, input_shape=(1, 3, 256, 256), depth=1)
+    expected = {"aidn": 20_137_646_976, "rfdn": 27_033_648_384, "srresnet": 166_207_684_608}
+    assert total.macs == expected.get(name, total.macs)
+    assert sum(part.macs for part in parts) == total.macs
+    assert sum(part.params for part in parts) == total.params
+
+
+class Parts(nn.Module):
+    """Operators with several results, and a module with two outputs."""
+
+    class Halves(nn.Module):
+        def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+            first, second = features.chunk(2, 1)
+            return first, second
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+        self.norm = nn.GroupNorm(2, 4)
+        self.halves = Parts.Halves()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.halves(self.norm(self.pool(lr)))[1]  # type: ignore[no-any-return]  # modules
+
+
+def test_all_results_of_an_operator_are_allocated() -> None:
+    blocks = {
+        block.name: block for block in measure_blocks(Parts(), input_shape=(1, 4, 8, 6), depth=1)
+    }
+    pixels = 4 * 3
+    # float32 and the int64 place of each maximum; a mean and a deviation of each group.
+    assert blocks["pool"].allocated_bytes == 4 * pixels * (4 + 8)
+    assert blocks["norm"].allocated_bytes == 4 * pixels * 4 + 2 * 2 * 4
+    # Views of their input.
+    assert blocks["halves"].allocated_bytes == 0
+    assert blocks["halves"].output_shape == (1, 2, 4, 3)
+
+
+def test_a_module_that_fails_and_is_caught_is_left() -> None:
+    class Fails(nn.Module):
+        def forward(self, lr: Tensor) -> Tensor:
+            raise ValueError(f"{lr.ndim}")
+
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fails = Fails()
+
+        def forward(self, lr: Tensor) -> Tensor:
+            try:
+                return self.fails(lr)  # type: ignore[no-any-return]  # a module
+            except ValueError:
+                return lr + 1
+
+    whole, part = measure_blocks(Tries(), input_shape=(1, 3, 4, 4), depth=1)
+    assert (whole.allocated_bytes, part.allocated_bytes) == (3 * 16 * 4, 0)

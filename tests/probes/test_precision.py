@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+
+from esrbench.environment import cpus_available
+from esrbench.errors import MeasurementError
+from esrbench.probes.precision import (
+    READERS,
+    PolicyGuard,
+    PrecisionError,
+    adapt_input,
+    adapt_network,
+    apply_policy,
+    set_flags,
+)
+from esrbench.protocol import ForwardPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CPU = torch.device("cpu")
+BACKENDS: Any = torch.backends
+FP32 = ForwardPolicy()
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Leave this process as it was for other tests."""
+    threads = torch.get_num_threads()
+    cpus = os.sched_getaffinity(0)
+    yield
+    set_flags(FP32)
+    torch.set_num_threads(threads)
+    os.sched_setaffinity(0, cpus)
+
+
+class Tampering(nn.Module):
+    """A network whose forward does what the test wants before it convolves."""
+
+    def __init__(self, tamper: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.register_buffer("steps", torch.zeros(2, dtype=torch.int64))
+        self.tamper = tamper
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.conv(pixels)
+        self.tamper()
+        return features
+
+
+def assign(target: Any, name: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(target, name, value)
+
+
+def drop_a_cpu() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) == 1:
+        pytest.skip("a single CPU cannot be dropped")
+    os.sched_setaffinity(0, cpus[1:])
+
+
+MATMUL = "torch.backends.cuda.matmul"
+TAMPERINGS: dict[str, Callable[[], object]] = {
+    "torch.backends.cudnn.conv.fp32_precision": assign(
+        BACKENDS.cudnn.conv, "fp32_precision", "tf32"
+    ),
+    "torch.backends.cudnn.rnn.fp32_precision": assign(BACKENDS.cudnn.rnn, "fp32_precision", "tf32"),
+    f"{MATMUL}.fp32_precision": assign(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "torch.backends.mkldnn.conv.fp32_precision": assign(
+        BACKENDS.mkldnn.conv, "fp32_precision", "bf16"
+    ),
+    "torch.backends.mkldnn.matmul.fp32_precision": assign(
+        BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"
+    ),
+    "torch.backends.mkldnn.rnn.fp32_precision": assign(
+        BACKENDS.mkldnn.rnn, "fp32_precision", "bf16"
+    ),
+    "torch.backends.fp32_precision": assign(BACKENDS, "fp32_precision", "tf32"),
+    "torch.backends.cudnn.fp32_precision": assign(BACKENDS.cudnn, "fp32_precision", "tf32"),
+    "torch.backends.cudnn.allow_tf32": assign(BACKENDS.cudnn, "allow_tf32", True),
+    f"{MATMUL}.allow_tf32": assign(BACKENDS.cuda.matmul, "allow_tf32", True),
+    "torch.float32_matmul_precision": lambda: torch.set_float32_matmul_precision("medium"),
+    f"{MATMUL}.allow_fp16_reduced_precision_reduction": assign(
+        BACKENDS.cuda.matmul, "allow_fp16_reduced_precision_reduction", False
+    ),
+    f"{MATMUL}.allow_bf16_reduced_precision_reduction": assign(
+        BACKENDS.cuda.matmul, "allow_bf16_reduced_precision_reduction", False
+    ),
+    f"{MATMUL}.allow_fp16_accumulation": assign(
+        BACKENDS.cuda.matmul, "allow_fp16_accumulation", True
+    ),
+    "torch.backends.cudnn.benchmark": assign(BACKENDS.cudnn, "benchmark", True),
+    "torch.backends.cudnn.deterministic": assign(BACKENDS.cudnn, "deterministic", True),
+    "torch.backends.cudnn.enabled": assign(BACKENDS.cudnn, "enabled", False),
+    "torch.backends.mkldnn.deterministic": assign(BACKENDS.mkldnn, "deterministic", True),
+    "torch.backends.mkldnn.enabled": assign(BACKENDS.mkldnn, "enabled", False),
+    "torch.are_deterministic_algorithms_enabled": lambda: torch.use_deterministic_algorithms(
+        mode=True
+    ),
+    "torch.is_autocast_enabled('cpu')": lambda: torch.set_autocast_enabled("cpu", True),
+    "torch.is_autocast_enabled('cuda')": lambda: torch.set_autocast_enabled("cuda", True),
+    "torch.get_default_dtype": lambda: torch.set_default_dtype(torch.float64),
+    "torch.get_num_threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "os.sched_getaffinity": drop_a_cpu,
+    "denormals kept": lambda: torch.set_flush_denormal(True),
+    "torch.is_grad_enabled": lambda: torch.set_grad_enabled(True),
+    "torch.is_inference_mode_enabled": lambda: torch._C._InferenceMode(False),
+}
+
+
+def test_every_flag_that_is_watched_is_tampered_with() -> None:
+    assert TAMPERINGS.keys() == READERS.keys()
+
+
+def test_an_honest_forward_passes_under_every_policy_for_cpus() -> None:
+    for policy in (FP32, ForwardPolicy(precision="bf16"), ForwardPolicy(channels_last=True)):
+        apply_policy(policy, CPU)
+        network = adapt_network(Tampering(), policy)
+        guard = PolicyGuard(network, policy)
+        with torch.inference_mode():
+            network(adapt_input(torch.rand(1, 3, 8, 8), policy))
+            guard.verify()
+
+
+@pytest.mark.usefixtures("all_cpus")
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_forward_that_changes_a_flag_is_refused_by_its_name(name: str) -> None:
+    kept: list[object] = []
+    network = Tampering(lambda: kept.append(TAMPERINGS[name]()))
+    apply_policy(FP32, CPU)
+    guard = PolicyGuard(network, FP32)
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 8, 8))
+        with pytest.raises(PrecisionError, match=re.escape(name)) as caught:
+            guard.verify()
+        kept.clear()
+    assert caught.value.advice is not None
+
+
+def halve(network: Tampering) -> None:
+    network.half()
+
+
+def replace(network: Tampering) -> None:
+    network.conv.weight = nn.Parameter(network.conv.weight.detach().bfloat16())
+
+
+def remove(network: Tampering) -> None:
+    network.conv.bias = None
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (halve, "conv.weight from torch.float32 to torch.float16"),
+        (replace, "conv.weight from torch.float32 to torch.bfloat16"),
+        (remove, "its number of weights from 3 to 2"),
+    ],
+)
+def test_a_forward_that_changes_its_weights_is_refused(
+    tamper: Callable[[Tampering], None], message: str
+) -> None:
+    network = Tampering()
+    network.tamper = lambda: tamper(network)
+    guard = PolicyGuard(network, FP32)
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 8, 8))
+        with pytest.raises(PrecisionError, match=re.escape(message)):
+            guard.verify()
+
+
+def test_what_loading_a_network_changed_is_undone() -> None:
+    apply_policy(FP32, CPU)
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("medium")
+    guard = PolicyGuard(Tampering(), FP32)
+    assert not torch.backends.cudnn.benchmark
+    assert torch.get_float32_matmul_precision() == "highest"
+    with torch.inference_mode():
+        guard.verify()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
+def test_both_interfaces_to_float32_precision_agree(precision: Any) -> None:
+    set_flags(ForwardPolicy(precision=precision))
+    tf32 = precision == "tf32"
+    # These raise where they contradict fp32_precision.
+    assert BACKENDS.cudnn.allow_tf32 is tf32
+    assert BACKENDS.cuda.matmul.allow_tf32 is tf32
+    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    for operator in (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul):
+        assert operator.fp32_precision == ("tf32" if tf32 else "ieee")
+    for operator in (BACKENDS.mkldnn.conv, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.rnn):
+        assert operator.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize(
+    "policy", [ForwardPolicy(precision="tf32"), ForwardPolicy(cudnn_benchmark=True)]
+)
+def test_a_cpu_refuses_what_only_gpus_have(policy: ForwardPolicy) -> None:
+    with pytest.raises(MeasurementError, match="exists on CUDA only") as caught:
+        apply_policy(policy, CPU)
+    assert caught.value.advice is not None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "policy", "device"),
+    [
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", FP32, "cpu"),
+        ("DNNL_DEFAULT_FPMATH_MODE", "any", FP32, "cpu"),
+        ("NVIDIA_TF32_OVERRIDE", "1", FP32, "cuda"),
+        ("TORCHDYNAMO_SUPPRESS_ERRORS", "1", ForwardPolicy(compiled=True), "cpu"),
+    ],
+)
+def test_an_environment_that_overrides_the_policy_is_refused(
+    variable: str,
+    value: str,
+    policy: ForwardPolicy,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(MeasurementError, match=f"{variable}={value}") as caught:
+        apply_policy(policy, torch.device(device))
+    assert caught.value.advice == f"Unset {variable}."
+
+
+def test_strict_modes_in_the_environment_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "strict")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")  # means nothing on CPU
+    apply_policy(FP32, CPU)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)]
+)
+def test_weights_and_input_are_cast_and_integers_left_alone(
+    precision: Any, dtype: torch.dtype
+) -> None:
+    policy = ForwardPolicy(precision=precision)
+    network = adapt_network(Tampering(), policy)
+    assert {name: tensor.dtype for name, tensor in network.state_dict().items()} == {
+        "conv.weight": dtype,
+        "conv.bias": dtype,
+        "steps": torch.int64,
+    }
+    assert adapt_input(torch.rand(1, 3, 8, 8), policy).dtype == dtype
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_weights_of_lower_precision_do_not_pass_for_float32(precision: Any) -> None:
+    network = Tampering().bfloat16()
+    with pytest.raises(MeasurementError, match=r"conv\.weight is torch\.bfloat16 in .* as [ft]"):
+        adapt_network(network, ForwardPolicy(precision=precision))
+
+
+def test_channels_last_reaches_weights_and_input_and_keeps_values() -> None:
+    policy = ForwardPolicy(channels_last=True)
+    plain = Tampering()
+    pixels = torch.rand(1, 3, 4, 5)
+    expected = plain(pixels)
+    network = adapt_network(plain, policy)
+    adapted = adapt_input(pixels, policy)
+    assert adapted.stride() == (60, 1, 15, 3)
+    assert network.get_parameter("conv.weight").stride() == (27, 1, 9, 3)
+    torch.testing.assert_close(network(adapted), expected)
+
+
+def test_an_input_in_form_already_is_not_copied() -> None:
+    pixels = torch.rand(1, 3, 4, 5)
+    assert adapt_input(pixels, FP32).data_ptr() == pixels.data_ptr()
+
+
+COMPILES = """
+import torch
+from esrbench.errors import MeasurementError
+from esrbench.probes.precision import PolicyGuard, adapt_input, adapt_network, apply_policy
+from esrbench.protocol import ForwardPolicy
+policy = ForwardPolicy(compiled=True)
+apply_policy(policy, torch.device("cpu"))
+plain = torch.nn.Conv2d(3, 4, 3).eval()
+pixels = torch.rand(1, 3, 9, 8)
+with torch.inference_mode():
+    expected = plain(pixels)
+    network = adapt_network(plain, policy)
+    guard = PolicyGuard(network, policy)
+    try:
+        output = network(adapt_input(pixels, policy))
+    except MeasurementError as error:
+        print(f"{error.message}|{error.advice}")
+    else:
+        guard.verify()
+        torch.testing.assert_close(output, expected)
+        print("same")
+"""
+
+
+def run_compiled(**environment: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-c", COMPILES],
+        # Vector instructions that the CPU has work: nothing is compiled to try them.
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "TORCHINDUCTOR_VEC_ISA_OK": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return finished.stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_output(tmp_path: Path) -> None:
+    assert run_compiled(TORCHINDUCTOR_CACHE_DIR=str(tmp_path)) == "same"
+
+
+@pytest.mark.slow
+def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path: Path) -> None:
+    message, advice = run_compiled(
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path), CXX="/nowhere/g++", PATH=str(tmp_path)
+    ).split("|")
+    assert "No working C++ compiler found" in message
+    assert advice == "Install a C++ compiler (g++ or clang) and name it in CXX."
+
+
+def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path: Path) -> None:
+    message, _ = run_compiled(
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path), TORCH_COMPILE_DISABLE="1"
+    ).split("|")
+    assert message == "torch.compile compiled nothing of this network"
+
+
+@pytest.mark.cuda
+@needs_cuda
+@pytest.mark.parametrize(
+    ("precision", "least", "most"),
+    # Rounding of the inputs: 2**-24 of float32, 2**-11 of TF32's 10 stored bits.
+    [("fp32", 0.0, 2e-6), ("tf32", 2e-5, 2e-3)],
+)
+def test_cuda_convolves_and_multiplies_in_the_precision_asked_for(
+    precision: Any, least: float, most: float
+) -> None:
+    device = torch.device("cuda", torch.cuda.current_device())
+    try:
+        apply_policy(ForwardPolicy(precision=precision), device)
+    except MeasurementError as error:
+        pytest.skip(error.message)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(1, 64, 64, 64, generator=generator)
+    kernel = torch.rand(64, 64, 3, 3, generator=generator)
+    matrix = torch.rand(512, 512, generator=generator)
+    for ours, exact in (
+        (
+            nn.functional.conv2d(pixels.to(device), kernel.to(device)),
+            nn.functional.conv2d(pixels.double(), kernel.double()),
+        ),
+        (matrix.to(device) @ matrix.to(device), matrix.double() @ matrix.double()),
+    ):
+        error = float(((ours.cpu().double() - exact) / exact).abs().max())
+        assert least <= error <= most
+
+
+THREADS = """
+import sys
+import torch
+from torch import nn
+from esrbench.errors import MeasurementError
+from esrbench.probes.devices import open_device
+from esrbench.protocol import ForwardPolicy
+
+policy = ForwardPolicy()
+device = open_device("cpu", threads=2, policy=policy)
+network = nn.Conv2d(3, 3, 1)
+try:
+    if sys.argv[1] == "loads":
+        torch.set_flush_denormal(True)
+        (torch.ones(1 << 20) * 2).sum()
+    guard = device.guard(network)
+    with torch.inference_mode():
+        if sys.argv[1] == "forward":
+            torch.set_flush_denormal(True)
+        guard.verify()
+    tiny = torch.full((1 << 17,), 1e-40)
+    print("kept" if bool((tiny * 1.0 > 0).all()) else "flushed")
+except MeasurementError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("nothing", "kept"),
+        ("loads", "kept"),  # what loading changed is undone
+        ("forward", "the network's forward changed denormals kept from True to False"),
+    ],
+)
+def test_denormals_are_kept_in_every_thread(what: str, says: str) -> None:
+    if cpus_available() < 2:
+        pytest.skip("one CPU has no second thread")
+    command = [sys.executable, "-c", THREADS, what]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == says
+
+
+TAINTED = """
+import torch
+from torch import nn
+from esrbench.errors import MeasurementError
+from esrbench.probes.precision import PolicyGuard, apply_policy
+from esrbench.protocol import ForwardPolicy
+
+torch.set_num_threads(2)
+apply_policy(ForwardPolicy(), torch.device("cpu"))
+torch.set_flush_denormal(True)
+(torch.ones(1 << 20) * 2).sum()  # starts the other thread, which inherits it
+try:
+    PolicyGuard(nn.Conv2d(3, 3, 1), ForwardPolicy())
+except MeasurementError as error:
+    print(error.message)
+"""
+
+
+def test_threads_that_flush_denormals_for_good_are_noticed() -> None:
+    command = [sys.executable, "-c", TAINTED]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "the network's code started threads that flush denormals to zero"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import csv
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.errors import DataError, UsageError
+from esrbench.ranking.official import official_folder, official_names, printed, read_official
+from esrbench.ranking.published import official_leaderboard
+from esrbench.ranking.rules import AIM2020, NTIRE2022, NTIRE2023, NTIRE2026, RTSR2023, RULES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esrbench.ranking.board import Leaderboard, Place, Row
+
+# Rank column of the transcription, and the metric it is.
+RANKS = {
+    "time_rank": "runtime_images",
+    "params_rank": "params",
+    "flops_rank": "macs_ntire2022",
+    "acts_rank": "activations_ntire2022",
+    "mem_rank": "pass_peak_bytes",
+}
+
+
+def transcribed(shared: Path, name: str) -> dict[str, dict[str, str]]:
+    with (shared / "facts" / name).open() as file:
+        return {row["team"]: row for row in csv.DictReader(file)}
+
+
+def ranked(board: Leaderboard) -> dict[str, Row]:
+    return {row.entry: row for row in board.ranked}
+
+
+def score(place: Place) -> float:
+    assert isinstance(place.score, float)
+    return place.score
+
+
+def test_2022_agrees_but_for_the_one_printed_tie(shared: Path) -> None:
+    published = transcribed(shared, "ntire2022.csv")
+    rows = ranked(official_leaderboard(NTIRE2022))
+    assert set(rows) == {team for team, row in published.items() if row["status"] == "ranked"}
+    assert len(rows) == 35
+    disagreeing = {}
+    for team, row in rows.items():
+        said = published[team]
+        assert {metric: int(said[column]) for column, metric in RANKS.items()} == row.ranks
+        assert row.places["main"].rank == int(said["main_track_rank"])
+        assert row.places["sub1"].rank_sum == int(said["sub1_rank_sum"])
+        assert row.places["sub2"].rank_sum == int(said["sub2_rank_sum"])
+        assert row.places["sub2"].rank == int(said["sub2_rank"])
+        if row.places["sub1"].rank != int(said["sub1_rank"]):
+            disagreeing[team] = row.disagreements
+    assert disagreeing == {
+        "Alpan Team": ("Sub-track 1 (model complexity) rank 9, printed 10",),
+    }
+    assert [team for team, row in rows.items() if row.disagreements] == ["Alpan Team"]
+
+
+def test_2022_names_its_disagreement_in_the_notes() -> None:
+    board = official_leaderboard(NTIRE2022)
+    assert board.notes[0] == (
+        "DISAGREES Alpan Team: Sub-track 1 (model complexity) rank 9, printed 10."
+    )
+    assert "280 ranks, 70 sums, all but 1 agree" in board.notes[1]
+    below = [row for row in board.ranked if row.gates[0].margin < 0]
+    assert len(below) == 6
+    assert len(board.unranked) == 10
+
+
+def test_2023_agrees_throughout(shared: Path) -> None:
+    published = transcribed(shared, "ntire2023.csv")
+    board = official_leaderboard(NTIRE2023)
+    rows = ranked(board)
+    assert len(rows) == 32
+    for team, row in rows.items():
+        said = published[team]
+        assert {metric: int(said[column]) for column, metric in RANKS.items()} == row.ranks
+        assert row.places["complexity"].rank_sum == int(said["modelcomp_rank_sum"])
+        assert row.places["complexity"].rank == int(said["modelcomp_rank"])
+        assert row.places["overall"].rank_sum == int(said["overall_rank_sum"])
+        assert row.places["overall"].rank == int(said["overall_rank"])
+        assert row.disagreements == ()
+    # Two teams of equal sums are not shared: 70 and 70 are printed 11th and 12th.
+    assert rows["TelunXupt"].places["overall"].rank == 11
+    assert rows["NJUST_M"].places["overall"].rank == 12
+
+
+def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared: Path) -> None:
+    published = transcribed(shared, "rtsr2023_track1.csv")
+    board = official_leaderboard(RTSR2023)
+    assert len(board.ranked) == 23
+    difference = {
+        row.entry: score(row.places["main"]) - float(published[row.entry]["score"])
+        for row in (*board.ranked, *board.unranked)
+        if row.places
+    }
+    assert "Our Baseline" in difference
+    assert max(map(abs, difference.values())) == pytest.approx(0.14, abs=0.005)
+    assert not any(row.disagreements for row in (*board.ranked, *board.unranked))
+
+
+def test_a_score_beyond_rounding_is_marked(tmp_path: Path) -> None:
+    text = (official_folder() / "rtsr2023.csv").read_text(encoding="utf-8")
+    (tmp_path / "rtsr2023.csv").write_text(text.replace(",23.81,", ",23.91,"), encoding="utf-8")
+    board = official_leaderboard(RTSR2023, tmp_path)
+    # 34.63 -+ 0.005 and 33.92 -+ 0.005 dB, 1.910 -+ 0.0005 ms: 23.51 to 23.84.
+    (row,) = [row for row in board.ranked if row.disagreements]
+    assert row.disagreements == ("Score 23.51 to 23.84, printed 23.91",)
+
+
+# 0.8 exp(2 t/7.74) + 0.1 exp(2 F/9.83) + 0.1 exp(2 P/0.151), worked out to 40 digits.
+BY_HAND = {
+    "22_SPANV2_ESR_C2": 3.8689326604133936,
+    "01_PDS": 5.829485672387495,
+    "06_HAESR": 3660268903.572876,
+}
+
+
+def test_2026_scores_are_those_worked_out_by_hand() -> None:
+    rows = ranked(official_leaderboard(NTIRE2026))
+    for entry, value in BY_HAND.items():
+        assert score(rows[entry].places["main"]) == pytest.approx(value, rel=1e-7)
+        assert rows[entry].places["main"].log_score == pytest.approx(math.log(value), rel=1e-7)
+
+
+def test_2026_baseline_scores_less_than_e_squared_unrounded() -> None:
+    board = official_leaderboard(NTIRE2026)
+    (baseline,) = [row for row in board.unranked if row.entry == "00_SPAN"]
+    assert score(baseline.places["main"]) == pytest.approx(7.381, abs=5e-4)
+    assert baseline.places["main"].rank is None
+
+
+def test_2026_eligibility_depends_on_rounding() -> None:
+    board = official_leaderboard(NTIRE2026)
+    assert len(board.ranked) == 13
+    by_rounding = {
+        row.entry for row in board.ranked if any(g.rounded and not g.strict for g in row.gates)
+    }
+    assert by_rounding == {
+        "01_PDS",
+        "04_ZenoSR",
+        "11_VSCINet",
+        "17_AMCANet",
+        "15_DSCF_Fused",
+    }
+    assert any(note.startswith("5 of 13 eligible entries pass by") for note in board.notes)
+    reasons = {row.entry: row.unranked_because for row in board.unranked}
+    assert set(reasons) == {"00_SPAN", "009_RFDN_SPAN", "21_SAFMN"}
+    assert reasons["009_RFDN_SPAN"] == "26.9821 dB on DIV2K_LSDIR test is below 26.99 dB"
+
+
+@pytest.mark.parametrize("name", ["ntire2024", "ntire2025"])
+def test_a_lone_baseline_is_shown_with_its_score(name: str) -> None:
+    board = official_leaderboard(RULES[name])
+    assert board.ranked == ()
+    assert score(board.unranked[0].places["main"]) == pytest.approx(math.e**2)
+
+
+def test_every_edition_s_printed_figures_are_those_transcribed(shared: Path) -> None:
+    assert official_names() == (
+        "ntire2022",
+        "ntire2023",
+        "ntire2024",
+        "ntire2025",
+        "ntire2026",
+        "rtsr2023",
+    )
+    for name in ("ntire2022", "ntire2023"):
+        entries = {entry.name: entry for entry in read_official(RULES[name])}
+        for team, row in transcribed(shared, f"{name}.csv").items():
+            figures = entries[team].figures
+            assert figures["params"].value == pytest.approx(float(row["params_M"]) * 1e6)
+            assert figures["runtime_images"].value == pytest.approx(float(row["ave_time_ms"]) / 1e3)
+            assert figures["pass_peak_bytes"].value == pytest.approx(
+                float(row["gpu_mem_M"]) * 2**20
+            )
+            assert entries[team].psnr == {
+                "psnr_valid": float(row["psnr_val"]),
+                "psnr_test": float(row["psnr_test"]),
+            }
+
+
+def test_printed_figures_keep_their_last_digit() -> None:
+    figure = printed("14.50", 1e9)
+    assert (figure.value, figure.step) == (14.5e9, 1e7)
+
+
+def test_an_edition_without_a_table_says_which_have_one() -> None:
+    with pytest.raises(UsageError, match="no published table of aim2020") as caught:
+        official_leaderboard(AIM2020)
+    assert caught.value.advice is not None
+    assert "ntire2022, ntire2023" in caught.value.advice
+
+
+def test_a_damaged_table_names_its_lines(tmp_path: Path) -> None:
+    text = (official_folder() / "ntire2022.csv").read_text(encoding="utf-8")
+    broken = text.replace("27.11", "fast").replace("\nNEESR,ranked", "\nByteESR,won")
+    (tmp_path / "ntire2022.csv").write_text(broken, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        official_leaderboard(NTIRE2022, tmp_path)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["line 2", "line 4"]

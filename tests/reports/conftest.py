@@ -1,0 +1,39 @@
+"""Records at any scale, which the shared ``make_record`` makes at x4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.records import RunRecord
+
+
+@pytest.fixture(scope="session")
+def make_run(make_record: Callable[..., RunRecord]) -> Callable[..., RunRecord]:
+    """A record at a scale; ``values`` by metric, other fields as ``make_record`` takes them."""
+
+    def build(
+        name: str,
+        values: dict[str, float | str],
+        *,
+        scale: int = 4,
+        title: str | None = None,
+        entry: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> RunRecord:
+        fields.setdefault("verified", True)
+        fields.setdefault("data", "set5")
+        record = make_record(name, values, **fields)
+        data = {"scale": scale, "title": title or record.data.title}
+        return record.model_copy(
+            update={
+                "entry": record.entry.model_copy(update={"scale": scale, **(entry or {})}),
+                "data": record.data.model_copy(update=data),
+            }
+        )
+
+    return build

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from esrbench.gate.verdicts import VERDICTS, Finding, GateReport
+from esrbench.records import Notice
+from esrbench.reports.ci import (
+    SUMMARY_BYTES,
+    gate_annotations,
+    gate_junit,
+    gate_markdown,
+    gate_terminal,
+)
+
+
+def finding(verdict: str = "regressed", **fields: Any) -> Finding:
+    return Finding.model_validate(
+        {
+            "entry": "rfdn",
+            "scale": 4,
+            "metric": "params",
+            "verdict": verdict,
+            "before": 433_448,
+            "now": 433_449,
+            "reason": "433,448 then, 433,449 now: +1",
+            **fields,
+        }
+    )
+
+
+def report(*findings: Finding, **fields: Any) -> GateReport:
+    return GateReport(baseline="baseline.json", findings=findings, **fields)
+
+
+EVERY = report(
+    *(
+        finding(verdict, metric=metric)
+        for verdict, metric in zip(
+            VERDICTS,
+            ("params", "macs_aten", "psnr_y", "runtime", "ssim_y", "weights", "psnr_rgb"),
+            strict=True,
+        )
+    )
+)
+
+
+def test_junit_counts_what_it_holds() -> None:
+    root = ET.fromstring(gate_junit(EVERY))  # noqa: S314 - our own
+
+    assert root.tag == "testsuites"
+    (suite,) = root.findall("testsuite")
+    cases = suite.findall("testcase")
+    for node in (root, suite):
+        held = {
+            "tests": len(cases),
+            "failures": len(suite.findall("testcase/failure")),
+            "errors": len(suite.findall("testcase/error")),
+            "skipped": len(suite.findall("testcase/skipped")),
+        }
+        assert {key: int(node.attrib[key]) for key in held} == held
+    # Regressed and missing; failed; inconclusive and incomparable.
+    assert (held["failures"], held["errors"], held["skipped"]) == (2, 1, 2)
+    for case in cases:
+        assert set(case.attrib) == {"classname", "name", "time"}
+        assert len(case) <= 1
+    assert cases[0].attrib["classname"] == "rfdn x4"
+    failure = cases[0].find("failure")
+    assert failure is not None
+    assert failure.attrib["type"] == "regressed"
+    assert "baseline: 433,448\nnow: 433,449" in (failure.text or "")
+
+
+def test_junit_of_a_strict_report_skips_nothing() -> None:
+    strict = EVERY.model_copy(update={"strict": True})
+    root = ET.fromstring(gate_junit(strict))  # noqa: S314 - our own
+
+    assert (root.attrib["skipped"], root.attrib["failures"]) == ("0", "4")
+
+
+def test_junit_survives_any_text() -> None:
+    nasty = 'a < b & "c" \x00\x1b[31m\ud800 ]]> é'
+    text = gate_junit(report(finding(reason=nasty, data="set<5>", metric="psnr_y")))
+
+    case = ET.fromstring(text.encode()).find("testsuite/testcase")  # noqa: S314 - our own
+    assert case is not None
+    assert case.attrib["name"] == "psnr_y[set<5>]"
+    failure = case.find("failure")
+    assert failure is not None
+    assert 'a < b & "c" \ufffd\ufffd[31m\ufffd ]]> é' in failure.attrib["message"]
+
+
+def test_annotations_escape_what_github_reads() -> None:
+    (line,) = gate_annotations(
+        report(finding(reason="100 % worse:\r\nby far, ::error::x", advice="Go, now: 1"))
+    )
+
+    head, _, message = line.removeprefix("::").partition("::")
+    assert head == "error title=esrbench%3A rfdn x4 regressed"
+    assert message == "Params regressed: 100 %25 worse: by far, : :error::x%0AGo, now: 1"
+
+
+def test_annotations_are_one_an_entry_and_level() -> None:
+    lines = list(gate_annotations(EVERY))
+
+    levels = [re.match("::([a-z]+) title=", line) for line in lines]
+    assert [match and match[1] for match in levels] == ["error", "warning", "notice"]
+    assert "regressed%2C failed%2C missing" in lines[0]
+    assert lines[1].count("%0A") == 1
+    strict = EVERY.model_copy(update={"strict": True})
+    assert [line.split()[0] for line in gate_annotations(strict)] == ["::error", "::notice"]
+    assert list(gate_annotations(report(finding("unchanged")))) == []
+
+
+def test_markdown_shows_the_worst_first_and_folds_the_rest() -> None:
+    notice = Notice(code="unreadable-record", message="x.json", advice="Move it.")
+    text = gate_markdown(EVERY.model_copy(update={"notices": (notice,)}))
+
+    rows = [line for line in text.splitlines() if line.startswith("| rfdn")]
+    assert [row.split(" | ")[2] for row in rows] == list(VERDICTS)
+    assert "| rfdn x4 | Params | regressed | 433,448 | 433,449 |" in text
+    assert text.index("<details><summary>1 unchanged</summary>") > text.index("improved")
+    assert "- **unreadable-record**: x.json. Move it." in text
+    assert "left out" not in text
+
+
+def test_markdown_cells_stay_cells() -> None:
+    text = gate_markdown(report(finding(reason="a | b\n<script> & [c](http://d.e) @all \x1b[2J")))
+
+    (row,) = [line for line in text.splitlines() if line.startswith("| rfdn")]
+    assert row.endswith(
+        r"| a \| b &lt;script&gt; &amp; \[c\](http:<!-- -->//d.e) @<!-- -->all "
+        "\N{REPLACEMENT CHARACTER}\\[2J |"
+    )
+
+
+@pytest.mark.parametrize("limit", [SUMMARY_BYTES, 5000, 2000])
+def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit: int) -> None:
+    bad = [finding(entry=f"bad{index}", reason="ü" * 200) for index in range(10)]
+    good = [finding("unchanged", entry=f"good{i}", reason="ü" * 200) for i in range(3000)]
+
+    text = gate_markdown(report(*good, *bad), limit=limit)
+
+    assert len(text.encode()) <= limit
+    shown = len(re.findall(r"^\| (?:bad|good)", text, re.MULTILINE))
+    assert f"_{3010 - shown} rows were left out: a summary may have {limit:,} bytes._" in text
+    # Nothing good is shown while something bad is not.
+    assert ("| good" not in text) or len(re.findall(r"^\| bad", text, re.MULTILINE)) == 10
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_the_terminal_hides_what_is_unchanged() -> None:
+    def shown(*, everything: bool) -> str:
+        file = io.StringIO()
+        console = Console(width=160, file=file)
+        for part in gate_terminal(EVERY, everything=everything):
+            console.print(part)
+        return file.getvalue()
+
+    brief, full = shown(everything=False), shown(everything=True)
+    assert "unchanged" not in brief.splitlines()[6]
+    assert len(full.splitlines()) == len(brief.splitlines()) + 1
+    assert brief.splitlines()[-1].startswith("Regression: baseline.json; 1 regressed, 1 failed")
+
+
+def test_the_terminal_says_one_reason_once() -> None:
+    scores = [
+        finding("failed", metric=metric, data="demo", reason="load-error")
+        for metric in ("psnr_rgb", "psnr_y", "ssim_y")
+    ]
+    other = finding("failed", metric="psnr_y", data="set5", reason="load-error")
+    same = [finding(metric=metric, reason="1 then, 2 now") for metric in ("params", "macs_aten")]
+    file = io.StringIO()
+    for part in gate_terminal(report(*scores, other, *same)):
+        Console(width=160, file=file).print(part)
+
+    rows = [re.split("  +", line.strip()) for line in file.getvalue().splitlines()[1:-1]]
+    assert rows == [
+        ["rfdn x4", "Params", "regressed", "1 then, 2 now"],
+        ["rfdn x4", "FLOPs (aten)", "regressed", "1 then, 2 now"],
+        ["rfdn x4", "PSNR, PSNR-Y, SSIM-Y on demo", "failed", "load-error"],
+        ["rfdn x4", "PSNR-Y on set5", "failed", "load-error"],
+    ]

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from esrbench.entries.registry import default_registry
+from esrbench.errors import UsageError
+from esrbench.metrics import METRICS
+from esrbench.records import Absent, Interval, Value
+from esrbench.reports.comparison import PER_DATA, Comparison, Figure, Line, build_comparison
+from esrbench.reports.comparison_choice import Wanted
+from esrbench.reports.comparison_tables import comparison_csv, comparison_grid
+from esrbench.reports.formats import grid_html, grid_latex, grid_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from esrbench.records import RunRecord
+
+    MakeRun = Callable[..., RunRecord]
+
+
+def compare(records: Sequence[RunRecord], *entries: str, **wanted: Any) -> Comparison:
+    return build_comparison(records, Wanted(entries=entries, **wanted), default_registry())
+
+
+def line(table: Comparison, entry: str, scale: int = 4) -> Line:
+    (found,) = [each for each in table.lines if (each.entry, each.scale) == (entry, scale)]
+    return found
+
+
+def cell(
+    table: Comparison, entry: str, metric: str, data: str | None = None, scale: int = 4
+) -> Figure | Absent:
+    (index,) = [i for i, c in enumerate(table.columns) if (c.metric, c.data) == (metric, data)]
+    return line(table, entry, scale).cells[index]
+
+
+def place(table: Comparison, entry: str, metric: str, data: str | None = None) -> int | None:
+    found = cell(table, entry, metric, data)
+    assert isinstance(found, Figure)
+    return found.place
+
+
+def reason(found: Figure | Absent) -> str:
+    assert isinstance(found, Absent)
+    return found.reason
+
+
+def notes(table: Comparison) -> str:
+    return "\n".join(note.text for note in table.notes)
+
+
+# The published digits ---------------------------------------------------------------------------
+
+PRINTED = {
+    ("imdn", 2, "set5"): "38.00/0.9605",
+    ("imdn", 2, "set14"): "33.63/0.9177",
+    ("imdn", 3, "set5"): "34.36/0.9270",
+    ("imdn", 3, "set14"): "30.32/0.8417",
+    ("imdn", 4, "set5"): "32.21/0.8948",
+    ("imdn", 4, "set14"): "28.58/0.7811",
+}
+"""IMDN's published scores (its paper's benchmark table)."""
+
+
+@pytest.fixture(scope="module")
+def reference(shared: Path, make_run: MakeRun) -> list[RunRecord]:
+    """Records that hold the scores which independent code gave released networks."""
+    names = {"IMDN": "imdn", "bicubic": "bicubic", "rfdn": "rfdn"}
+    records = []
+    with (shared / "facts" / "reference_means.csv").open() as file:
+        for row in csv.DictReader(file):
+            name = names.get(row["model"].split("_")[0])
+            titled = row["dataset"] in {"Set5", "Set14"}
+            if name is None or not titled or row["lr_source"] != "matlab_mirror":
+                continue
+            records.append(
+                make_run(
+                    name,
+                    {"psnr_y": float(row["psnr_y"]), "ssim_y": float(row["ssim_y"])},
+                    scale=int(row["scale"]),
+                    data=row["dataset"].lower(),
+                    role="floor" if name == "bicubic" else "network",
+                    weights="none" if name == "bicubic" else "released",
+                )
+            )
+    assert len(records) == 14
+    return records
+
+
+def test_the_table_prints_the_published_digits(reference: list[RunRecord]) -> None:
+    table = compare(reference, "imdn", "rfdn", "bicubic")
+    shown = {}
+    for each in table.lines:
+        for data in ("set5", "set14"):
+            pair = [cell(table, each.entry, m, data, each.scale) for m in ("psnr_y", "ssim_y")]
+            if all(isinstance(figure, Figure) for figure in pair):
+                text = "/".join(figure.shown for figure in pair if isinstance(figure, Figure))
+                shown[each.entry, each.scale, data] = text
+    assert {key: shown[key] for key in PRINTED} == PRINTED
+    assert shown["rfdn", 4, "set5"] == "32.16/0.8946"
+    assert shown["bicubic", 4, "set5"] == "28.43/0.8111"
+    text = grid_markdown(comparison_grid(table))
+    assert "**32.21**/**0.8948**" in text  # above RFDN's on Set5,
+    assert "**28.65**/**0.7825**" in text  # below them on Set14
+    assert "<ins>28.58</ins>/<ins>0.7811</ins>" in text
+
+
+def test_rows_go_by_scale_then_as_named_with_the_floor_first(reference: list[RunRecord]) -> None:
+    table = compare(reference, "rfdn", "imdn", "bicubic", scales=(4, 2))
+    assert [(each.scale, each.entry) for each in table.lines] == [
+        *((4, name) for name in ("bicubic", "rfdn", "imdn")),
+        *((2, name) for name in ("bicubic", "rfdn", "imdn")),
+    ]
+    assert all(
+        figure.place is None
+        for each in table.lines
+        if each.entry == "bicubic"
+        for figure in each.cells
+        if isinstance(figure, Figure)
+    )
+
+
+def test_every_form_is_deterministic_and_ignores_the_order_of_records(
+    reference: list[RunRecord],
+) -> None:
+    def forms(records: list[RunRecord]) -> list[str]:
+        table = compare(records, published=True, data=("set5", "urban100"))
+        grid = comparison_grid(table)
+        document = json.dumps(table.model_dump(mode="json"))
+        rendered = [grid_markdown(grid), grid_latex(grid, label="tab:x"), grid_html(grid)]
+        return [*rendered, comparison_csv(table), document]
+
+    assert forms(reference) == forms(reference[::-1])
+
+
+# What is missing --------------------------------------------------------------------------------
+
+
+def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run: MakeRun) -> None:
+    scores: dict[str, float | str] = {"psnr_y": 32.0, "ssim_y": 0.89, "params": 1000.0}
+    records = [
+        make_run("imdn", scores, weights="released"),
+        make_run("imdn", scores, data="set14", weights="released"),
+        make_run("rfdn", scores, weights="random"),
+    ]
+    table = compare(records, "imdn", "rfdn", data=("set5", "set14", "bsd100"), scales=(4,))
+    assert reason(cell(table, "rfdn", "psnr_y", "set14")) == "not run"
+    assert "– not run: imdn (x4) on BSD100; rfdn (x4) on Set14, BSD100." in notes(table)  # noqa: RUF001
+    assert table.commands == (
+        "esrbench run imdn --data bsd100=FOLDER --scale 4",
+        "esrbench run rfdn --data set14 --data bsd100=FOLDER --scale 4 --weights rfdn=random",
+    )
+    assert " – |" in grid_markdown(comparison_grid(table))  # noqa: RUF001
+
+
+def test_a_metric_without_a_value_says_why(make_run: MakeRun) -> None:
+    records = [make_run("aidn", {"psnr_y": "random weights", "params": 5.0}, weights="random")]
+    table = compare(records, columns=("params", "psnr_y"))
+    assert reason(cell(table, "aidn", "psnr_y", "set5")) == "random weights"
+    assert "– random weights: aidn (x4) on Set5." in notes(table)  # noqa: RUF001
+
+
+def test_failed_and_suspect_runs_show_no_figure(make_run: MakeRun) -> None:
+    failed = make_run("rfdn", {"psnr_y": 40.0}, status="suspect-memorising", cause="too good")
+    table = compare([make_run("imdn", {"psnr_y": 32.0}), failed], columns=("psnr_y",))
+    assert [each.entry for each in table.lines] == ["imdn"]
+    table = compare([make_run("imdn", {"psnr_y": 32.0}), failed], "imdn", "rfdn")
+    assert reason(cell(table, "rfdn", "psnr_y", "set5")) == "suspect-memorising: too good"
+    assert place(table, "imdn", "psnr_y", "set5") is None
+
+
+def test_nothing_at_all_is_an_error_that_gives_the_command() -> None:
+    with pytest.raises(UsageError) as raised:
+        compare([], "imdn", "rfdn", data=("set5", "set14"), scales=(2,))
+    advice = str(raised.value.advice)
+    assert "esrbench run imdn rfdn --data set5 --data set14 --scale 2" in advice
+
+
+def test_runs_without_a_figure_are_an_error_that_says_why(make_run: MakeRun) -> None:
+    with pytest.raises(UsageError, match="random weights"):
+        compare([make_run("aidn", {"psnr_y": "random weights"})], "aidn", columns=("psnr_y",))
+
+
+def test_entries_are_left_out_at_scales_that_they_are_not_defined_at(make_run: MakeRun) -> None:
+    records = [make_run(name, {"psnr_y": 32.0}) for name in ("imdn", "imdn-challenge")]
+    table = compare(records, "imdn", "imdn-challenge", scales=(2, 4))
+    assert [(each.entry, each.scale) for each in table.lines] == [
+        ("imdn", 2),
+        ("imdn", 4),
+        ("imdn-challenge", 4),
+    ]
+    assert "imdn-challenge is not defined at x2." in notes(table)
+    assert table.commands == ("esrbench run imdn --data set5 --scale 2",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "advice"),
+    [
+        ({"columns": ("psnr_x",)}, "Did you mean psnr_y"),
+        ({"data": ("set15",)}, "Did you mean set"),
+        ({"entries": ("imdm",)}, "Did you mean imdn"),
+    ],
+)
+def test_unknown_names_bring_suggestions(
+    make_run: MakeRun, wanted: dict[str, tuple[str, ...]], advice: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        build_comparison([make_run("imdn", {})], Wanted(**wanted), default_registry())  # type: ignore[arg-type]  # tuples of str by key
+    assert advice in str(raised.value.advice)
+
+
+def test_incomparable_runs_are_missing_with_a_command(make_run: MakeRun) -> None:
+    other = make_run("rfdn", {"psnr_y": 32.5}, digest="1" * 64)
+    table = compare([other, make_run("imdn", {"psnr_y": 32.0})], "imdn", "rfdn")
+    assert reason(cell(table, "rfdn", "psnr_y", "set5")) == "no run that compares with the others"
+    assert [notice.code for notice in table.notices] == ["incomparable"]
+    assert table.commands == ("esrbench run rfdn --data set5 --scale 4",)
+
+
+def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run: MakeRun) -> None:
+    records = [
+        make_run("imdn", {"runtime_fixed": 0.02, "params": 1.0}),
+        make_run("rfdn", {"runtime_fixed": 0.01, "params": 2.0}, data="set14"),
+    ]
+    table = compare(records, columns=("runtime_fixed", "params"))
+    assert isinstance(cell(table, "imdn", "runtime_fixed"), Figure)
+    assert reason(cell(table, "rfdn", "runtime_fixed")) == "not run"
+    assert place(table, "imdn", "params") == 1
+
+
+def test_images_under_a_declared_name_without_proof_are_told(make_run: MakeRun) -> None:
+    table = compare([make_run("imdn", {"psnr_y": 31.0}, verified=False)])
+    assert "Images not proven to be the declared ones: Set5 x4." in notes(table)
+
+
+# Published figures ------------------------------------------------------------------------------
+
+
+def test_published_figures_are_marked_and_sourced_in_every_form(make_run: MakeRun) -> None:
+    records = [
+        make_run("imdn", {"psnr_y": 32.21, "ssim_y": 0.8948, "params": 715_176.0}),
+        make_run("rfdn", {"psnr_y": 32.16, "ssim_y": 0.8946, "params": 433_448.0}),
+    ]
+    table = compare(records, "imdn", "rfdn", "rfdn-paper", published=True)
+    assert line(table, "rfdn-paper").published
+    assert not line(table, "imdn").published
+    # RFDN's paper prints 32.24/0.8952 on Set5 x4.
+    assert place(table, "rfdn-paper", "psnr_y", "set5") == 1
+    assert place(table, "imdn", "psnr_y", "set5") == 2
+    grid = comparison_grid(table)
+    assert "**32.24**/**0.8952**†" in grid_markdown(grid)
+    assert r"\textbf{32.24}/\textbf{0.8952}$^{\dagger}$" in grid_latex(grid, label="tab:x")
+    assert '0.8952</strong><sup class="published">&#8224;</sup>' in grid_html(grid)
+    assert "<ins>32.21</ins>/<ins>0.8948</ins> |" in grid_markdown(grid)
+    assert "RFDN paper (AIM workshop, ECCV 2020), table 3: PSNR-Y, SSIM-Y of rfdn-paper" in notes(
+        table
+    )
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(table))))
+    assert [row["origin"] for row in rows] == ["measured", "measured", "published"]
+    assert table.commands == ()
+
+
+def test_published_figures_stay_away_unless_asked_for_and_from_what_was_run(
+    make_run: MakeRun,
+) -> None:
+    records = [make_run("imdn", {"psnr_y": "failed", "params": 5.0})]
+    wanted = {"data": ("set5",), "scales": (4,)}
+    assert not any(each.published for each in compare(records, "imdn", "vdsr", **wanted).lines)
+    table = compare(records, "imdn", "vdsr", published=True, **wanted)
+    assert {each.entry: each.published for each in table.lines} == {"imdn": False, "vdsr": True}
+    assert reason(cell(table, "imdn", "psnr_y", "set5")) == "failed"
+
+
+def test_a_table_of_published_figures_alone_is_the_papers(make_run: MakeRun) -> None:
+    table = compare([], "imdn", "vdsr", "bicubic", published=True)
+    assert list(table.data) == ["set5", "set14", "bsd100", "urban100"]
+    assert {each.scale for each in table.lines} == {2, 3, 4}
+    assert table.lines[0].entry == "bicubic"
+    assert make_run("imdn", {}).run_id not in comparison_csv(table)
+
+
+# Weights, forms ---------------------------------------------------------------------------------
+
+
+def test_demonstration_and_random_weights_are_marked_and_told(make_run: MakeRun) -> None:
+    records = [
+        make_run("aidn", {"psnr_y": 30.0}, weights="demo"),
+        make_run("span", {"params": 1.0}, weights="random"),
+    ]
+    table = compare(records)
+    text = grid_markdown(comparison_grid(table))
+    assert "aidn‡" in text
+    assert "span§" in text
+    assert "- ‡ Demonstration weights of esrbench, not the authors': aidn (x4)." in text
+    assert "- § Random weights, hence no scores: span (x4)." in text
+
+
+def test_without_names_entries_go_by_parameters(make_run: MakeRun) -> None:
+    sizes = {"imdn": 715_176.0, "aidn": 339_498.0, "rfdn": 433_448.0}
+    records = [make_run(name, {"params": size}) for name, size in sizes.items()]
+    records.append(make_run("bicubic", {"params": 0.0}, role="floor"))
+    table = compare(records, columns=("params",))
+    assert [each.entry for each in table.lines] == ["bicubic", "aidn", "rfdn", "imdn"]
+
+
+def test_published_entries_without_a_known_size_come_last() -> None:
+    # The AIDN paper prints 13K for FSRCNN at x2 and 57K for SRCNN, and no RCAN at x2.
+    table = compare([], published=True, scales=(2,), data=("set5",))
+    names = [each.entry for each in table.lines]
+    assert names[:3] == ["bicubic", "fsrcnn", "srcnn"]
+    assert names.index("rcan") > names.index("drcn")
+
+
+def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> None:
+    values: dict[str, float | str] = {"params": 715_176.0, "psnr_y": 32.209601}
+    timed = make_run("imdn", values)
+    interval = Interval(low=0.01, high=0.03, confidence=0.95, method="student")
+    timed = timed.model_copy(
+        update={"values": {**timed.values, "runtime_images": Value(value=0.02, interval=interval)}}
+    )
+    table = compare(
+        [timed],
+        columns=("params", "psnr_y", "runtime_images"),
+        data=("set5", "set14"),
+    )
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(table))))
+    assert [(row["scale"], row["entry"], row["data"]) for row in rows] == [
+        ("4", "imdn", "set5"),
+        ("4", "imdn", "set14"),
+    ]
+    assert [row["params"] for row in rows] == ["715176", "715176"]
+    assert [row["psnr_y"] for row in rows] == ["32.209601", ""]
+    assert rows[0]["runtime_images"] == "0.02"
+    assert (rows[0]["runtime_images_low"], rows[0]["runtime_images_high"]) == ("0.01", "0.03")
+    # Its processes are not recorded.
+    assert rows[0]["runtime_images_provisional"] == "True"
+    assert rows[1]["missing"] == "psnr_y: not run; runtime_images: not run"
+
+
+def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
+    rows = [make_run(name, {"runtime_images": value}) for name, value in (("a", 1), ("b", 2))]
+    interval = Interval(low=0.9, high=1.1, confidence=0.95, method="bootstrap")
+    of_rounds = {"runtime_images": Value(value=1.0, interval=interval)}
+    rows[0] = rows[0].model_copy(update={"values": {**rows[0].values, **of_rounds}})
+    table = compare(rows, columns=("runtime_images",))
+    for name in "ab":
+        figure = cell(table, name, "runtime_images", "set5")
+        assert isinstance(figure, Figure)
+        assert (figure.provisional, figure.place, figure.interval) == (True, None, None)
+    assert any("No runtime is marked as best" in note.text for note in table.notes)
+
+
+def test_what_is_taken_on_images_is_known_to_be() -> None:
+    of_images = {key for key in METRICS if key.startswith(("psnr_", "ssim_", "runtime_"))}
+    assert of_images - {"runtime_fixed"} | {"peak_bytes", "pass_peak_bytes"} == PER_DATA
+
+
+def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(
+    make_run: MakeRun,
+) -> None:
+    record = make_run("imdn", {"psnr_y": 32.0, "ssim_y": 0.9, "psnr_rgb": 30.0, "params": 1e6})
+    columns = ("psnr_rgb", "params", "psnr_y", "ssim_y", "runtime_images")
+    grid = comparison_grid(compare([record], columns=columns))
+    assert [(each.group, each.text) for each in grid.headings] == [
+        ("", "Scale"),
+        ("", "Method"),
+        ("", "Params [M]"),
+        ("Set5", "PSNR [dB]"),
+        ("Set5", "PSNR/SSIM"),
+        ("Set5", "Runtime [ms]"),
+    ]

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from esrbench.metrics import MIB
+from esrbench.ranking.custom import parse_rule
+from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.ranking.published import official_leaderboard
+from esrbench.ranking.rules import NTIRE2022, RULES
+from esrbench.ranking.stability import Stability
+from esrbench.records import Interval, Value
+from esrbench.reports import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.ranking.leaderboard import Leaderboard
+    from esrbench.records import RunRecord
+
+
+@pytest.fixture
+def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
+    arfdn = {
+        "psnr_rgb": 29.0,
+        "runtime_images": 0.04775,
+        "params": 241_548,
+        "macs_ntire2022": 14_506_603_360,
+        "activations_ntire2022": 151_355_840,
+        "pass_peak_bytes": "GPU memory is not measured on CPU",
+        "conv_calls_ntire2022": 100,
+    }
+    imdn = {**arfdn, "params": 893_936, "runtime_images": 0.05086, "psnr_rgb": "random_weights"}
+    return build_leaderboard(
+        [
+            make_record("aidn-challenge", arfdn),
+            make_record("imdn-challenge", imdn),
+            make_record("bicubic", arfdn, role="floor"),
+        ],
+        NTIRE2022,
+    )
+
+
+def rendered(board: Leaderboard) -> str:
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(tables.leaderboard_terminal(board))
+    return console.export_text()
+
+
+def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
+    text = rendered(board)
+    assert "0.242₁" in text
+    assert "0.894₂" in text
+    # Nothing is known of its processes.
+    assert "47.75₁?" in text
+    assert "14.51₁" in text
+    assert "No gate is claimed" in text
+    assert "bicubic is not ranked: interpolation, shown as the floor." in text
+
+
+def test_absent_figures_are_dashes_not_zeros(board: Leaderboard) -> None:
+    cells = tables.leaderboard_frame(board, str)
+    assert list(cells["GPU Mem. [MiB]"]) == [tables.MISSING] * 3
+    assert list(cells["PSNR [dB]"]) == ["29.00", tables.MISSING, "29.00"]
+
+
+def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard) -> None:
+    text = tables.leaderboard_markdown(board)
+    assert "| aidn-challenge" in text
+    assert "0.242<sub>1</sub>" in text
+    assert "- bicubic is not ranked: interpolation, shown as the floor." in text
+    assert "- Sub-track 2 (overall) is not ranked." in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboard) -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(board))))
+    assert [row["entry"] for row in rows] == ["aidn-challenge", "imdn-challenge", "bicubic"]
+    assert rows[0]["macs_ntire2022"] == "14506603360"
+    assert rows[0]["runtime_images"] == "0.04775"
+    assert rows[0]["main_rank"] == "1"
+    assert rows[0]["params_rank"] == "1"
+    assert rows[0]["pass_peak_bytes"] == ""
+    assert rows[1]["psnr_rgb"] == ""
+    assert rows[2]["main_rank"] == ""
+    assert rows[2]["unranked_because"] == "interpolation, shown as the floor"
+
+
+def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecord]) -> None:
+    record = make_record("a", {"params": "see [bold]this[/bold]"}, status="ok")
+    text = rendered(build_leaderboard([record], NTIRE2022))
+    assert "[bold]this[/bold]" in text
+
+
+def test_markdown_shows_the_text_of_strangers_as_it_is(
+    make_record: Callable[..., RunRecord],
+) -> None:
+    cause = "<img src=x> [link](http://a.b) | `x` @all"
+    broken = make_record("net_*a*", {}, status="crash", cause=cause)
+    text = tables.leaderboard_markdown(build_leaderboard([broken], NTIRE2022))
+    assert "<img" not in text
+    assert r"&lt;img src=x&gt; \[link\](http:<!-- -->//a.b) \| \`x\` @<!-- -->all" in text
+    (row,) = [each for each in text.splitlines() if each.startswith("| net")]
+    assert row.startswith(r"| net\_\*a\* ")
+
+
+def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -> None:
+    """The cause of a failure begins by its kind, which is the status that stands beside it."""
+    for cause in ("crash: it ended", "it ended"):
+        record = make_record("a", {}, status="crash", cause=cause)
+        text = rendered(build_leaderboard([record], NTIRE2022))
+        assert "a is not ranked: crash: it ended." in text
+
+
+def test_a_missing_score_is_explained(make_record: Callable[..., RunRecord]) -> None:
+    reason = "image z is reproduced without error: its PSNR is infinite"
+    records = [
+        make_record(name, {"psnr_rgb": reason}, status="ok", role="floor", weights="none")
+        for name in ("a", "b")
+    ]
+    text = rendered(build_leaderboard(records, NTIRE2022))
+    assert f"PSNR of a, b is missing: {reason}." in text
+    random = make_record("c", {"psnr_rgb": reason}, status="ok", role="floor", weights="random")
+    assert "is missing" not in rendered(build_leaderboard([random], NTIRE2022))
+
+
+def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
+    cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
+    broken = make_record("@a", {}, status="crash", cause=cause)
+    board = build_leaderboard([broken], NTIRE2022)
+    row = board.unranked[0].model_copy(update={"unranked_because": cause})
+    changed = board.model_copy(update={"unranked": (row,)})
+    (found,) = csv.DictReader(io.StringIO(tables.leaderboard_csv(changed)))
+    assert found["entry"] == "'@a"
+    assert found["unranked_because"] == '\'=HYPERLINK("http://127.0.0.1/") ,next'
+
+
+def test_intervals_have_three_digits() -> None:
+    value = Value(
+        value=0.0477512,
+        interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
+    )
+    assert tables.figure("runtime_images", value, 2, str) == "47.752 [47.1, 1235]"
+    exact = Value(
+        value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
+    )
+    assert tables.figure("runtime_images", exact, None, str) == "0.00 [0, 0.0100]"
+
+
+def test_scores_stand_beside_their_logarithms(make_record: Callable[..., RunRecord]) -> None:
+    rlfn = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9}
+    board = build_leaderboard(
+        [
+            make_record("rlfn", rlfn),
+            make_record("slow", {**rlfn, "runtime_images": 1000.0}),
+            make_record("odd", {**rlfn, "runtime_images": 1.0}, status="timing-disputed"),
+        ],
+        RULES["ntire2024"],
+    )
+    frame = tables.leaderboard_frame(board, str)
+    assert list(frame["Entry"]) == ["rlfn", "odd\N{DAGGER}", "slow"]
+    assert list(frame["Main score"]) == ["7.389", "40.435", "overflow"]
+    assert list(frame["ln Main score"]) == ["2.000", "3.700", "3999.643"]
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(board))))
+    assert rows[2]["main_score"] == ""
+    assert float(rows[2]["main_log_score"]) == pytest.approx(4000 + math.log(0.7))
+
+
+def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard) -> None:
+    held = Stability(low=1, high=2)
+    row = board.ranked[0]
+    place = row.places["main"].model_copy(update={"stability": held, "provisional": False})
+    shaky = row.model_copy(update={"places": {**row.places, "main": place}})
+    changed = board.model_copy(update={"ranked": (shaky, *board.ranked[1:])})
+    assert next(iter(tables.leaderboard_frame(changed, str)["Main"])) == "1-2"
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(changed))))
+    assert (rows[0]["main_rank_low"], rows[0]["main_rank_high"]) == ("1", "2")
+    assert rows[0]["main_rank_provisional"] == "False"
+
+
+def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
+    make_record: Callable[..., RunRecord],
+) -> None:
+    rule = parse_rule(
+        """
+        name = "memory"
+        title = "Memory"
+        source = "a test"
+        ties = "shared"
+        columns = ["params", "peak_bytes", "pass_peak_bytes"]
+        [[gates]]
+        title = "any images"
+        metric = "psnr_y"
+        minimum = 28.5
+        [[tracks]]
+        key = "main"
+        label = "Main"
+        title = "Main"
+        formula = { kind = "rank-sum", metrics = ["peak_bytes"] }
+        """,
+        "rule.toml",
+    )
+    values = {"params": 1e6, "psnr_y": 28.5625, "peak_bytes": MIB, "pass_peak_bytes": 2 * MIB}
+    frame = tables.leaderboard_frame(build_leaderboard([make_record("a", values)], rule), str)
+    assert frame.to_dict("records") == [
+        {
+            "Entry": "a",
+            "Main": "1",
+            "Pareto": "\N{BULLET}",
+            "Margin [dB]": "+0.0625",
+            "Params [M]": "1.000",
+            "GPU Mem. [MiB]": "1.001",
+            "GPU Mem. of the whole pass [MiB]": "2.00",
+        }
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(tables.leaderboard_terminal(official_leaderboard(NTIRE2022)))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    # No name and no figure is broken, and every part names its entries.
+    named = [line for line in lines if line.startswith(" Virtual_Reality Team ")]
+    assert len(named) > 1
+    assert any("2387.93₃₅" in line for line in lines)
+
+
+def test_the_banner_stands_in_front(board: Leaderboard) -> None:
+    thin = board.model_copy(update={"banner": "The wall was thin."})
+    assert rendered(thin).splitlines()[1] == "The wall was thin."
+    assert "**The wall was thin.**" in tables.leaderboard_markdown(thin)

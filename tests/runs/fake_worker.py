@@ -1,0 +1,100 @@
+"""Workers that answer at once, without a process, so that much else can be tried in seconds."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from esrbench.records import Absent
+from esrbench.worker.delivery import Delivery
+from esrbench.worker.messages import Ready
+from esrbench.worker.wall import Wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Self
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+SECONDS = 0.002
+DELIVERY_SECONDS = 0.0005
+STARTS = itertools.count()
+UNCOUNTED = Absent(kind="unavailable", reason="nothing is counted here")
+
+
+class FakeWorker:
+    """Enlarges by repeating pixels, and says the same of its time in every forward."""
+
+    log_tail = "fake"
+
+    def __init__(self, name: str, on_start: Callable[[str], None]) -> None:
+        self.name = name
+        self.on_start = on_start
+        self.scale = 1
+        # No two processes are alike, or there would be no interval.
+        self.seconds = SECONDS * (1 + next(STARTS) % 10 / 1000)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is there to end."""
+
+    def load(self, _descriptor: Any, scale: int, **_: Any) -> Ready:
+        self.on_start(self.name)
+        self.scale = scale
+        return Ready(parameters=0, threads=1, cpus=(0,), accelerator=None, code_sha256=None)
+
+    def upscale(self, lr: Pixels, _name: str) -> Pixels:
+        return lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+
+    def forward(self, lr: Pixels) -> Delivery:
+        return Delivery(self.upscale(lr, ""), self.seconds + DELIVERY_SECONDS, self.seconds, None)
+
+    def read_memory(self) -> Absent:
+        return UNCOUNTED
+
+    def count_complexity(self) -> Absent:
+        return UNCOUNTED
+
+    def cpu_seconds(self) -> None:
+        return None
+
+
+class Workers:
+    """What was started, and at which start what is to happen."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.at: dict[int, BaseException] = {}
+        self.of: dict[str, BaseException] = {}
+
+    def __call__(self, name: str) -> None:
+        self.started.append(name)
+        happens = self.at.pop(len(self.started), None) or self.of.get(name)
+        if happens is not None:
+            raise happens
+
+    def networks(self) -> list[str]:
+        """Without the null network, and forget them."""
+        started = [name for name in self.started if name != "null"]
+        self.started = []
+        return started
+
+
+def use_fake_workers(on_start: Callable[[str], None] = lambda _: None) -> None:
+    """Have every wall give workers that are none; ``on_start`` is told the entry of each."""
+
+    def worker(_self: Wall, *networks: tuple[Any, Any], **_: Any) -> FakeWorker:
+        return FakeWorker(networks[0][0].name, on_start)
+
+    Wall.worker = worker  # type: ignore[assignment, method-assign]

@@ -1,0 +1,378 @@
+"""A disk whose operations fail, and what it holds after a power loss."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from esrbench.errors import RecordError
+from esrbench.runs.store import Files, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from esrbench.records import RunRecord
+
+Mode = Literal["ENOSPC", "EIO", "short write", "killed before", "killed after"]
+MODES: tuple[Mode, ...] = ("ENOSPC", "EIO", "short write", "killed before", "killed after")
+State = dict["Path", bytes | None]
+"""What a disk holds: bytes of files, None for folders."""
+
+
+_TOKEN = re.compile(r"[0-9a-f]{8}(?=\.tmp$)")
+
+
+class Killed(BaseException):
+    """The process is gone; nothing that it would still do has an effect."""
+
+
+class Inode:
+    """A file: what programs read of it, and what a power loss leaves."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.durable = content
+        self.dropped = False
+
+
+class Hasty(Files):
+    """Of those who look at what is there, not at what a power loss would leave of their own."""
+
+    def sync(self, descriptor: int) -> None:
+        """Not at all."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Not at all."""
+
+
+def opened(results: Path) -> Store:
+    return Store(results, files=Hasty())
+
+
+Names = dict["Path", Inode | None]
+
+
+class FaultyFiles(Files):
+    """Real operations, of which one fails; and an account of what is on the disk for certain.
+
+    Bytes are so after ``sync`` of their file, names after ``sync_folder``. After a failed
+    ``sync`` the system has dropped the bytes, and says of the next that all is well.
+    """
+
+    def __init__(self, root: Path, *, fail_at: int = 0, mode: Mode = "EIO") -> None:
+        self.root = root
+        self.fail_at = fail_at
+        self.mode = mode
+        self.count = 0
+        self.dead = False
+        self.open: dict[int, Inode] = {}
+        self.now: Names = {
+            path: Inode(path.read_bytes()) if path.is_file() else None
+            for path in [root, *root.rglob("*")]
+        }
+        self.durable = dict(self.now)
+        self.pending: list[tuple[Path, Callable[[Names], None]]] = []
+
+    def _step(self, effect: Callable[[], Any], partial: Callable[[], Any] | None = None) -> Any:
+        if self.dead:
+            raise Killed
+        self.count += 1
+        if self.count != self.fail_at:
+            return effect()
+        if self.mode == "short write":
+            return partial() if partial else effect()
+        if self.mode == "killed after":
+            (partial or effect)()
+        if self.mode.startswith("killed"):
+            self.die()
+            raise Killed
+        number = errno.ENOSPC if self.mode == "ENOSPC" else errno.EIO
+        raise OSError(number, os.strerror(number))
+
+    def die(self) -> None:
+        self.dead = True
+        for descriptor in self.open:
+            os.close(descriptor)
+        self.open = {}
+
+    def _change(self, folder: Path, change: Callable[[Names], None]) -> None:
+        change(self.now)
+        self.pending.append((folder, change))
+
+    def after_power_loss(self) -> Iterator[State]:
+        """All that the disk may hold: each beginning of the changes of names that are not
+        flushed, with none, half and all of the bytes that are not."""
+        for kept in range(len(self.pending) + 1):
+            names = dict(self.durable)
+            for _, change in self.pending[:kept]:
+                change(names)
+            held = {path: inode for path, inode in names.items() if _reachable(path, names)}
+            for cut in (0.0, 0.5, 1.0):
+                yield {
+                    path: inode and _cut(inode.durable, inode.content, cut)
+                    for path, inode in held.items()
+                }
+
+    def make_folder(self, path: Path) -> None:
+        def effect() -> None:
+            super(FaultyFiles, self).make_folder(path)
+            self._change(path.parent, lambda names: names.__setitem__(path, None))
+
+        self._step(effect)
+
+    def is_folder(self, path: Path) -> bool:
+        return bool(self._step(lambda: super(FaultyFiles, self).is_folder(path)))
+
+    def names(self, path: Path) -> list[str]:
+        return list(self._step(lambda: super(FaultyFiles, self).names(path)))
+
+    def read(self, path: Path) -> bytes:
+        return bytes(self._step(lambda: super(FaultyFiles, self).read(path)))
+
+    def _opened(self, path: Path, descriptor: int) -> int:
+        inode = self.now.get(path) or Inode(b"")
+        if path not in self.now:
+            self._change(path.parent, lambda names: names.__setitem__(path, inode))
+        self.open[descriptor] = inode
+        return descriptor
+
+    def create(self, path: Path) -> int:
+        return int(self._step(lambda: self._opened(path, super(FaultyFiles, self).create(path))))
+
+    def open_lock(self, path: Path) -> int:
+        return int(self._step(lambda: self._opened(path, super(FaultyFiles, self).open_lock(path))))
+
+    def lock(self, descriptor: int) -> None:
+        self._step(lambda: super(FaultyFiles, self).lock(descriptor))
+
+    def describe_owner(self, descriptor: int, content: bytes) -> None:
+        def effect() -> None:
+            super(FaultyFiles, self).describe_owner(descriptor, content)
+            self.open[descriptor].content = content
+
+        self._step(effect)
+
+    def write(self, descriptor: int, content: memoryview) -> int:
+        def effect(content: memoryview = content) -> int:
+            written = super(FaultyFiles, self).write(descriptor, content)
+            self.open[descriptor].content += bytes(content[:written])
+            return written
+
+        return int(self._step(effect, lambda: effect(content[: len(content) // 2])))
+
+    def sync(self, descriptor: int) -> None:
+        inode = self.open[descriptor] if not self.dead else Inode(b"")
+
+        def effect() -> None:
+            if not inode.dropped:
+                inode.durable = inode.content
+
+        try:
+            self._step(effect)
+        except OSError:
+            inode.dropped = True
+            raise
+
+    def close(self, descriptor: int) -> None:
+        def effect() -> None:
+            super(FaultyFiles, self).close(descriptor)
+            self.open.pop(descriptor, None)
+
+        self._step(effect)
+
+    def rename(self, source: Path, target: Path) -> None:
+        def change(names: Names) -> None:
+            for path in [path for path in names if path.is_relative_to(source)]:
+                names[target / path.relative_to(source)] = names.pop(path)
+
+        def effect() -> None:
+            super(FaultyFiles, self).rename(source, target)
+            self._change(source.parent, change)
+
+        self._step(effect)
+
+    def unlink(self, path: Path) -> None:
+        def effect() -> None:
+            super(FaultyFiles, self).unlink(path)
+            self._change(path.parent, lambda names: names.pop(path, None))
+
+        self._step(effect)
+
+    def remove_folder(self, path: Path) -> None:
+        def effect() -> None:
+            super(FaultyFiles, self).remove_folder(path)
+            self._change(path.parent, lambda names: names.pop(path, None))
+
+        self._step(effect)
+
+    def sync_folder(self, path: Path) -> None:
+        def effect() -> None:
+            for folder, change in self.pending:
+                if folder == path:
+                    change(self.durable)
+            self.pending = [each for each in self.pending if each[0] != path]
+
+        self._step(effect)
+
+
+def _reachable(path: Path, names: Names) -> bool:
+    return path in names and all(names.get(up, path) is None for up in path.parents if up in names)
+
+
+def _cut(durable: bytes, content: bytes, share: float) -> bytes:
+    if share == 1.0:
+        return content
+    return durable + content[len(durable) :][: int(share * (len(content) - len(durable)))]
+
+
+def state_of(root: Path) -> State:
+    return {path: path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
+
+
+def make_so(root: Path, state: State) -> None:
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path not in state or path.is_dir() != (state[path] is None):
+            path.rmdir() if path.is_dir() else path.unlink()
+    for path in sorted(state):
+        content = state[path]
+        if content is None:
+            path.mkdir(exist_ok=True)
+        elif not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+class NoFileSync(FaultyFiles):
+    """Of one who believes that a rename is enough."""
+
+    def sync(self, descriptor: int) -> None:
+        """Not at all."""
+
+
+class NoFolderSync(FaultyFiles):
+    """Of one who flushes files, and not their names."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Not at all."""
+
+
+class SyncAgain(FaultyFiles):
+    """Of one who takes a second try for a proof."""
+
+    def sync(self, descriptor: int) -> None:
+        with suppress(OSError):
+            super().sync(descriptor)
+            return
+        super().sync(descriptor)
+
+
+class InPlace(Store):
+    """Of one who writes into the file that others read."""
+
+    def _replace(self, target: Path, content: bytes) -> None:
+        with suppress(FileNotFoundError):
+            self._files.unlink(target)
+        self._write_file(target, content)
+        self._sync_folder(target.parent)
+
+
+class WriteOnce(Store):
+    """Of one who thinks that a write writes all."""
+
+    def _fill(self, descriptor: int, content: bytes) -> None:
+        self._files.write(descriptor, memoryview(content))
+
+
+MUTANTS: dict[str, dict[str, Any]] = {
+    "no file sync": {"files": NoFileSync},
+    "no folder sync": {"files": NoFolderSync},
+    "sync again": {"files": SyncAgain},
+    "in place": {"store": InPlace},
+    "one write": {"store": WriteOnce},
+}
+
+
+@pytest.fixture(scope="session", params=MUTANTS)
+def mutant(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What makes ``sweep`` try a store that has a mistake."""
+    return MUTANTS[request.param]
+
+
+def sweep(
+    root: Path,
+    *,
+    before: Callable[[Store], None],
+    act: Callable[[Store], object],
+    wrong: Callable[[Store, bool], Iterator[str]],
+    files: type[FaultyFiles] = FaultyFiles,
+    store: type[Store] = Store,
+) -> tuple[list[str], int]:
+    """Have each operation of ``act`` fail in each way, and look at what is there then.
+
+    Args:
+        root: of the disk.
+        before: puts there what lies there.
+        act: what a store does.
+        wrong: says what is wrong afterwards, given whether ``act`` ended well.
+        files: operations of the store.
+        store: that is tried.
+
+    Returns:
+        What is wrong, and the number of operations.
+    """
+    root.mkdir()
+    before(opened(root / "results"))
+    start = state_of(root)
+    found: list[str] = []
+    seen: set[object] = set()
+    operations = at = 0
+    while at <= operations:
+        for mode in MODES if at else MODES[:1]:
+            make_so(root, start)
+            disk = files(root, fail_at=at, mode=mode)
+            done = False
+            with suppress(Killed, RecordError):
+                act(store(root / "results", files=disk))
+                done = True
+            disk.die()
+            operations = max(operations, disk.count)
+            for state in [state_of(root), *disk.after_power_loss()]:
+                key = (done, *sorted(_told_apart(state)))
+                if key in seen:
+                    continue
+                seen.add(key)
+                make_so(root, state)
+                said = [*wrong(opened(root / "results"), done), *litter(opened(root / "results"))]
+                found += [f"{mode} at operation {at}: {each}" for each in said]
+        at += 1
+    return found, operations
+
+
+def _told_apart(state: State) -> Iterator[tuple[str, bytes]]:
+    """What differs between two states but for chance and clocks."""
+    for path, content in state.items():
+        if path.name != ".lock":
+            yield _TOKEN.sub("", str(path)), content or b""
+
+
+@pytest.fixture(scope="session", name="sweep")
+def _sweep() -> Callable[..., tuple[list[str], int]]:
+    return sweep
+
+
+def litter(store: Store) -> Iterator[str]:
+    """What the next writer leaves lying."""
+    with store.writing():
+        pass
+    yield from (f"{path} is left" for path in store.folder.rglob("*.tmp"))
+
+
+@pytest.fixture
+def records(make_record: Callable[..., RunRecord]) -> tuple[RunRecord, ...]:
+    """Of three entries."""
+    return tuple(make_record(name, {"params": 1234, "psnr_rgb": 29.5}) for name in "abc")

@@ -1,0 +1,188 @@
+"""Every operation on the disk fails in turn; a record is as it was before or as it is after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from esrbench.errors import RecordError
+from esrbench.runs.store import encode, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from esrbench.records import RunRecord
+    from esrbench.runs.store import Store
+
+    Case = dict[str, Callable[..., Any]]
+
+
+def holds(store: Store, *expected: RunRecord) -> Iterator[str]:
+    records, notices = store.load()
+    yield from (notice.message for notice in notices)
+    yield from (f"{each.run_id} is lost" for each in expected if each not in records)
+
+
+def put_others(store: Store, records: tuple[RunRecord, ...]) -> None:
+    for other in records[:-1]:
+        store.put(other)
+
+
+def a_new_record(records: tuple[RunRecord, ...]) -> Case:
+    *others, new = records
+
+    def before(store: Store) -> None:
+        for other in others:
+            store.put(other)
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:
+        yield from holds(store, *others, *([new] if done else []))
+        store.put(new)
+        yield from holds(store, *others, new)
+
+    return {"before": before, "act": lambda store: store.put(new), "wrong": wrong}
+
+
+def the_first_record(records: tuple[RunRecord, ...]) -> Case:
+    new = records[0]
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:
+        yield from holds(store, *([new] if done else []))
+        store.put(new)
+        yield from holds(store, new)
+
+    return {"before": lambda _: None, "act": lambda store: store.put(new), "wrong": wrong}
+
+
+def a_replaced_record(records: tuple[RunRecord, ...]) -> Case:
+    other, old, _ = records
+    new = old.model_copy(update={"duration_seconds": 9.0})
+
+    def before(store: Store) -> None:
+        store.put(other)
+        store.put(old)
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:
+        yield from holds(store, other)
+        path = store.folder / "runs" / f"{old.run_id}.json"
+        try:
+            found = read_record(path)
+        except RecordError as error:
+            yield error.message
+        else:
+            if found != new and (done or found != old):
+                yield f"{path} is neither what it was nor what it was to be"
+
+    return {"before": before, "act": lambda store: store.put(new), "wrong": wrong}
+
+
+def a_corrupt_record(records: tuple[RunRecord, ...]) -> Case:
+    *others, corrupt = records
+    content = encode(corrupt)[:-100]
+
+    def before(store: Store) -> None:
+        put_others(store, records)
+        (store.folder / "runs" / "x.json").write_bytes(content)
+        (store.folder / "runs" / ".corrupt-x.json").write_bytes(b"earlier")
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:  # noqa: ARG001
+        runs = store.folder / "runs"
+        places = (runs / "x.json", runs / ".corrupt-x.json.2")
+        held = [path for path in places if path.exists() and path.read_bytes() == content]
+        if len(held) != 1 or (runs / ".corrupt-x.json").read_bytes() != b"earlier":
+            yield f"the corrupt file is at {held}"
+        found, notices = store.load()
+        if found != others:
+            yield "another record is lost"
+        if not any("x.json" in notice.message for notice in notices):
+            yield "the corrupt file is not named"
+
+    def act(store: Store) -> None:
+        try:
+            loaded, notices = store.load()
+        except RecordError as error:
+            raise AssertionError("a fault ended a reader") from error
+        named = [each for each in others if any(each.run_id in said.message for said in notices)]
+        assert [each for each in others if each in loaded or each in named] == others or any(
+            "cannot be listed" in notice.message for notice in notices
+        )
+
+    return {"before": before, "act": act, "wrong": wrong}
+
+
+def stale_files(records: tuple[RunRecord, ...]) -> Case:
+    def before(store: Store) -> None:
+        put_others(store, records)
+        (store.folder / "runs" / ".x.json.12345678.tmp").write_bytes(b"{")
+        folder = store.folder / "passes" / ".journal.12345678.tmp"
+        folder.mkdir(parents=True)
+        (folder / "part.json").write_bytes(b"{}")
+
+    def act(store: Store) -> None:
+        with store.writing():
+            pass
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:  # noqa: ARG001
+        yield from holds(store, *records[:-1])
+
+    return {"before": before, "act": act, "wrong": wrong}
+
+
+def a_journal_and_its_record(records: tuple[RunRecord, ...]) -> Case:
+    record = records[0]
+
+    def before(store: Store) -> None:
+        store.put_part("journal", "part", record)
+        store.put_part("journal", "second", record)
+
+    def act(store: Store) -> None:
+        store.put(record)
+        store.drop_journal("journal")
+
+    def wrong(store: Store, done: bool) -> Iterator[str]:
+        parts = [store.load_part("journal", name, type(record)) for name in ("part", "second")]
+        kept = store.load() == ([record], [])
+        if not kept and parts != [(record, [])] * 2:
+            yield "neither the record nor the whole journal is there"
+        if done and (not kept or store.journals()):
+            yield "the journal is there, or the record is not"
+
+    return {"before": before, "act": act, "wrong": wrong}
+
+
+CASES = (
+    a_new_record,
+    the_first_record,
+    a_replaced_record,
+    a_corrupt_record,
+    stale_files,
+    a_journal_and_its_record,
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_after_any_fault_records_are_old_or_new(
+    case: Callable[[tuple[RunRecord, ...]], Case],
+    records: tuple[RunRecord, ...],
+    sweep: Callable[..., tuple[list[str], int]],
+    tmp_path: Path,
+) -> None:
+    wrong, operations = sweep(tmp_path / "disk", **case(records))
+    assert wrong == []
+    assert operations > 12
+
+
+def test_the_sweep_finds_mistakes(
+    mutant: dict[str, Any],
+    records: tuple[RunRecord, ...],
+    sweep: Callable[..., tuple[list[str], int]],
+    tmp_path: Path,
+) -> None:
+    wrong = [
+        said
+        for number, case in enumerate((a_new_record, a_replaced_record))
+        for said in sweep(tmp_path / str(number), **case(records), **mutant)[0]
+    ]
+    assert wrong != []

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.errors import RecordError
+from esrbench.protocol import PairDesign, Protocol, digest_of
+from esrbench.records import Absent, PairedBatch, PairedProcess, RaceRecord, RunRecord
+from esrbench.runs.store import Store, default_results, read_race, read_record
+from esrbench.statistics import estimate_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def record(make_record: Callable[..., RunRecord]) -> RunRecord:
+    return make_record("net", {"params": 1234, "psnr_rgb": 29.123456789})
+
+
+@pytest.fixture
+def race(record: RunRecord) -> RaceRecord:
+    pairs = tuple((1.05 + 0.001 * i, 1.0) for i in range(20))
+    return RaceRecord(
+        race_id="race-1",
+        created=record.created,
+        duration_seconds=1.5,
+        candidate=record.entry,
+        baseline=record.entry,
+        protocol=Protocol(),
+        design=PairDesign(),
+        environment=record.environment,
+        environment_digest=digest_of(record.environment),
+        processes=(PairedProcess(cpus=(0,), batches=(PairedBatch(pairs=pairs, self_pairs=()),)),),
+        estimate=estimate_ratio(pairs, 2.6),
+        self_check=Absent(kind="failed", reason="0 pairs are too few for an interval"),
+        verdict="inconclusive",
+        reason="the self-check has no interval",
+    )
+
+
+def test_a_race_comes_back_equal_and_beside_the_runs(
+    race: RaceRecord, record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    path = store.put(race)
+    assert path == tmp_path / "races" / "race-1.json"
+    assert read_race(path) == race
+    assert store.load_races() == ([race], [])
+    assert store.load() == ([], [])
+    run = store.put(record)
+    assert store.load_races() == ([race], [])
+    with pytest.raises(RecordError, match="race_id"):
+        read_race(run)
+
+
+def test_a_broken_race_is_set_aside_and_named(race: RaceRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.put(race)
+    content = path.read_bytes().replace(b'"inconclusive"', b'"perhaps"')
+    path.write_bytes(content)
+    races, (notice,) = store.load_races()
+    assert races == []
+    assert (notice.code, path.exists()) == ("corrupt-record", False)
+    assert notice.message.endswith(f"set aside as {store.races / '.corrupt-race-1.json'}")
+    assert (store.races / ".corrupt-race-1.json").read_bytes() == content
+
+
+@pytest.mark.parametrize(("kind", "folder"), [(RaceRecord, "races"), (None, "runs")])
+def test_a_folder_is_tried_for_the_records_to_come(
+    tmp_path: Path, kind: type[RaceRecord] | None, folder: str
+) -> None:
+    store = Store(tmp_path)
+    (tmp_path / folder).write_text("a file")
+    with pytest.raises(RecordError, match=f"{folder}: records cannot be written"):
+        store.require_writable(*([kind] if kind else []))
+
+
+def test_a_record_comes_back_equal(record: RunRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.put(record)
+    assert read_record(path) == record
+    assert store.load() == ([record], [])
+
+
+def test_one_file_a_run(make_record: Callable[..., RunRecord], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    records = [make_record("net"), make_record("net")]
+    for record in records:
+        store.put(record)
+    assert sorted(path.stem for path in store.runs.iterdir()) == sorted(
+        record.run_id for record in records
+    )
+
+
+def test_corrupt_records_are_set_aside_and_named_and_the_others_load(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.put(record)
+    for content in (b"", b'{"sha256": 1', b"later"):
+        (store.runs / "broken.json").write_bytes(content)
+        records, notices = store.load()
+        assert records == [record]
+        assert [notice.code for notice in notices if "measure" in notice.advice.lower()] == [
+            "corrupt-record"
+        ]
+        assert "broken.json: corrupt: " in notices[0].message
+    assert sorted(path.name for path in store.runs.iterdir() if path.name[0] == ".") == [
+        ".corrupt-broken.json",
+        ".corrupt-broken.json.2",
+        ".corrupt-broken.json.3",
+    ]
+    assert (store.runs / ".corrupt-broken.json").read_bytes() == b""
+    assert (store.runs / ".corrupt-broken.json.3").read_bytes() == b"later"
+    _, (reminder,) = store.load()
+    assert reminder.code == "set-aside-records"
+    assert reminder.message.count(".corrupt-broken.json") == 3
+
+
+@pytest.mark.parametrize("name", ["run-1.json", "of-no-run.json"])
+def test_what_is_intact_but_not_of_this_version_stays_and_is_named(
+    record: RunRecord, tmp_path: Path, name: str
+) -> None:
+    store = Store(tmp_path)
+    store.put(record)
+    golden = Path(__file__).parent / "golden" / name
+    content = golden.read_bytes() if golden.exists() else b'{"note": "mine"}'
+    (store.runs / name).write_bytes(content)
+    records, (notice,) = store.load()
+    assert records == [record]
+    assert notice.code == "unreadable-record"
+    assert f"{name}: schema version" in notice.message
+    assert (store.runs / name).read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_stays_and_is_named(record: RunRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(record)
+    (store.runs / "folder.json").mkdir()
+    records, (notice,) = store.load()
+    assert records == [record]
+    assert "folder.json: not readable: Is a directory" in notice.message
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    records, (notice,) = Store(tmp_path).load()
+    assert records == []
+    assert "runs: cannot be listed: Not a directory" in notice.message
+
+
+def test_parts_of_a_journal_come_back_until_it_is_dropped(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    for journal in ("b", "a"):
+        store.put_part(journal, "part", record)
+    assert store.journals() == ["a", "b"]
+    assert store.load_part("a", "part", RunRecord) == (record, [])
+    assert store.load_part("a", "other", RunRecord) == (None, [])
+    assert store.load() == ([], [])
+    store.drop_journal("a")
+    store.drop_journal("a")
+    assert store.journals() == ["b"]
+    (store.passes / "b" / "part.json").write_bytes(b"torn")
+    part, (notice,) = store.load_part("b", "part", RunRecord)
+    assert part is None
+    assert notice.code == "corrupt-record"
+    assert [path.name for path in (store.passes / "b").iterdir()] == [".corrupt-part.json"]
+    store.drop_journal("b")
+    assert list(store.passes.iterdir()) == []
+
+
+@pytest.mark.parametrize("operation", ["open", "fsync"])
+def test_a_full_disk_leaves_the_old_record_and_no_partial_file(
+    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    store = Store(tmp_path)
+    path = store.put(record)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, operation, full)
+        with pytest.raises(RecordError, match="No space left on device"):
+            store.put(record.model_copy(update={"duration_seconds": 9.0}))
+    assert path.read_bytes() == before
+    assert [file.name for file in store.runs.iterdir()] == [path.name]
+
+
+def test_after_a_failed_flush_nothing_more_is_written(
+    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.require_writable()
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(RecordError, match="could not be flushed to the disk: Input/output"):
+            store.put(record)
+    # The system would say now that all is well.
+    with pytest.raises(RecordError, match=r"could not be flushed .*; nothing more is written"):
+        store.put(record)
+    assert list(store.runs.iterdir()) == []
+    Store(tmp_path).put(record)
+    assert store.load() == ([record], [])
+
+
+SMALL_DISK = """
+import sys
+from pathlib import Path
+from esrbench.errors import RecordError
+from esrbench.records import RunRecord
+from esrbench.runs.store import Store
+record = RunRecord.model_validate_json(Path(sys.argv[1]).read_bytes())
+store = Store(Path(sys.argv[2]) / "results")
+stored = []
+try:
+    while len(stored) < 100:
+        record = record.model_copy(update={"run_id": f"run-{len(stored)}"})
+        store.put(record)
+        stored.append(record)
+except RecordError as error:
+    print(error.message)
+found, notices = Store(store.folder).load()
+print(len(stored), sorted(each.run_id for each in found) == sorted(each.run_id for each in stored))
+print(notices, sorted(path.name for path in store.runs.iterdir() if path.suffix != ".json"))
+"""
+
+
+def in_bubblewrap(*options: str | Path) -> list[str | Path]:
+    """Command line of bubblewrap; skips the test where it does not work."""
+    command: list[str | Path] = ["bwrap", "--dev-bind", "/", "/", *options]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"bubblewrap does not work on this machine: {error}")
+    return command
+
+
+def test_a_full_disk_is_an_error_and_all_that_was_stored_before_is_whole(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    source, disk = tmp_path / "record.json", tmp_path / "disk"
+    source.write_text(record.model_dump_json())
+    disk.mkdir()
+    command = in_bubblewrap("--size", str(64 * 1024), "--tmpfs", disk)
+    done = subprocess.run(
+        [*command, sys.executable, "-c", SMALL_DISK, source, disk],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    error, stored, litter = done.stdout.splitlines()
+    assert "No space left on device" in error
+    count, whole = stored.split()
+    # 64 KiB hold fewer than 16 files of more than a page.
+    assert 2 <= int(count) < 16
+    assert (whole, litter) == ("True", "[] []")
+
+
+def test_a_corrupt_record_in_a_read_only_folder_is_named_and_stays(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results")
+    store.put(record)
+    (store.runs / "x.json").write_bytes(b"torn")
+    script = (
+        "import sys; from pathlib import Path; from esrbench.runs.store import Store;"
+        "records, notices = Store(Path(sys.argv[1])).load();"
+        "print(len(records), *[notice.message for notice in notices], sep='|')"
+    )
+    command = in_bubblewrap("--ro-bind", store.folder, store.folder)
+    done = subprocess.run(
+        [*command, sys.executable, "-c", script, store.folder],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    count, message = done.stdout.strip().split("|")
+    assert count == "1"
+    assert "x.json: corrupt: " in message
+    assert "It stays where it is: " in message
+    assert "Read-only file system" in message
+    assert (store.runs / "x.json").read_bytes() == b"torn"
+
+
+def test_a_real_file_size_limit_is_an_error_that_names_the_record(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    source = tmp_path / "record.json"
+    source.write_text(record.model_dump_json())
+    script = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from esrbench.runs.store import Store; from esrbench.records import RunRecord;"
+        "record = RunRecord.model_validate_json(Path(sys.argv[1]).read_bytes());"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100));"
+        "Store(Path(sys.argv[2])).put(record)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, source, tmp_path / "out"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "RecordError" in done.stderr
+    assert record.run_id in done.stderr
+    assert list((tmp_path / "out" / "runs").iterdir()) == []
+
+
+def test_the_folder_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESRBENCH_RESULTS", "elsewhere")
+    assert str(default_results()) == "elsewhere"
+    monkeypatch.delenv("ESRBENCH_RESULTS")
+    assert str(default_results()) == "results"

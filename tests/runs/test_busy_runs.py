@@ -1,0 +1,73 @@
+"""Whole runs beside foreign load, with workers that answer at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.probes.telemetry import Monitor
+from esrbench.protocol import TrustDesign
+from esrbench.records import Absent, Conditions, Quality
+from esrbench.runs.runtimes import RUNTIMES
+from esrbench.runs.store import Store
+from esrbench.runs.suite import Suite, run_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from esrbench.protocol import Protocol
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Has others take a share of the CPUs from now on."""
+
+    def take(share: float) -> None:
+        conditions = Conditions(seconds=2.0, other_load=share)
+        monkeypatch.setattr(Monitor, "conditions", lambda *_, **__: conditions)
+
+    return take
+
+
+@pytest.fixture
+def suite(make_suite: Callable[..., Suite], quick: Protocol, tmp_path: Path) -> Suite:
+    trust = quick.trust.model_copy(
+        update={"busy_share": TrustDesign().busy_share, "claim_tolerance": 0.03}
+    )
+    file = tmp_path / "one.py"
+    file.write_text("class Net: ...\n")
+    descriptor = ModelDescriptor(
+        name="one", summary="test network", scales=(4,), factory=f"{file}:Net"
+    )
+    return make_suite(descriptor, protocol=quick.model_copy(update={"trust": trust}))
+
+
+def test_a_run_beside_load_has_no_runtime_and_is_repeated(
+    suite: Suite, workers: Any, taken: Callable[[float], None], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results")
+    taken(0.7)
+    (record,) = run_suite(suite, store)
+    assert workers.networks() == ["one", "one"]
+    assert record.status == "busy-machine"
+    assert record.cause == "others took 70% of the CPUs while it was timed"
+    assert record.advice is not None
+    assert "--resume" in record.advice
+    for metric in RUNTIMES:
+        value = record.values[metric]
+        assert isinstance(value, Absent)
+        assert value.reason == f"busy-machine: {record.cause}"
+    assert isinstance(record.quality, Quality)
+    assert record.measured("psnr_rgb") is not None
+
+    taken(0.0)
+    known: list[Any] = []
+    (again,) = run_suite(suite, store, resume=True, on_known=known.append)
+    assert (again.status, known) == ("ok", [])
+    assert again.measured("runtime_images") is not None
+    # A run that is finished is not repeated.
+    assert list(run_suite(suite, store, resume=True, on_known=known.append)) == []
+    assert known == [again]

@@ -1,0 +1,243 @@
+"""Whole runs of tiny networks on a folder of two pairs, one network each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from esrbench.data.codecs import read_rgb
+from esrbench.metrics import METRICS
+from esrbench.records import (
+    Absent,
+    Complexity,
+    Latency,
+    LatencySamples,
+    Quality,
+    Trust,
+    Value,
+)
+from esrbench.runs.runtimes import images_seconds
+from esrbench.runs.store import Store
+from esrbench.runs.suite import run_suite
+from esrbench.runs.trust import net_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.protocol import Protocol
+    from esrbench.records import RunRecord
+    from esrbench.runs.suite import Suite
+
+    Measure = Callable[..., dict[str, RunRecord]]
+
+
+@pytest.fixture(scope="module")
+def measure(
+    make_suite: Callable[..., Suite], quick: Protocol, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, RunRecord]]:
+    """Run networks; their records by name."""
+
+    def run(
+        *descriptors: ModelDescriptor, protocol: Protocol = quick, **fields: object
+    ) -> dict[str, RunRecord]:
+        store = Store(tmp_path_factory.mktemp("store") / "results")
+        trust = protocol.trust.model_copy(update={"scored_variants": 3})
+        scoring = protocol.model_copy(update={"trust": trust})
+        found = run_suite(make_suite(*descriptors, protocol=scoring, **fields), store)
+        return {record.entry.name: record for record in found}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def records(describe: Callable[..., ModelDescriptor], measure: Measure) -> dict[str, RunRecord]:
+    """Of one run of all that the protocol need not be changed for."""
+    nearest = describe("Nearest")
+    location = nearest.factory.rpartition(":")[0]
+    return measure(
+        nearest,
+        describe("Nearest", name="prepared", prepare=f"{location}:without_bias"),
+        describe("Nearest", name="floor", role="floor"),
+        *map(describe, ("Plain", "RandomWithoutWeights", "Raises", "Exits", "ChangesThreads")),
+    )
+
+
+def test_an_untrained_network_is_timed_and_counted_but_not_scored(
+    records: dict[str, RunRecord],
+) -> None:
+    record = records["nearest"]
+    assert record.ranked
+    assert set(record.values) == set(METRICS)
+    assert record.measured("params") == 12
+    assert record.measured("macs_ntire2022") == 16 * 16 * 9
+    assert isinstance(record.quality, Absent)
+    assert record.quality.reason.startswith("random weights: none are released")
+    assert isinstance(record.values["macs_fvcore"], Absent)
+    assert record.environment.threads == 1
+
+
+def test_times_are_those_of_one_fresh_process(records: dict[str, RunRecord]) -> None:
+    record = records["nearest"]
+    assert isinstance(record.latency, Latency)
+    assert record.latency.regime == "fresh-processes"
+    (replicate,) = record.latency.replicates
+    assert isinstance(replicate.images, tuple)
+    assert [sample.input_name for sample in replicate.images] == ["image0", "image1"]
+    assert [sample.lr_size for sample in replicate.images] == [(16, 16), (16, 24)]
+    runtime = record.values["runtime_images"]
+    medians = [np.median(sample.seconds) for sample in replicate.images]
+    trusted = images_seconds(replicate, net_seconds)
+    assert trusted is not None
+    # Of a network of microseconds the evaluator may see nothing, and then there is no runtime.
+    if trusted > 0:
+        assert isinstance(runtime, Value)
+        assert runtime.value == pytest.approx(max(np.mean(medians), trusted))
+    else:
+        assert isinstance(runtime, Absent)
+    # The first forward of the process is at the fixed input, and is a warm-up.
+    assert isinstance(replicate.fixed, LatencySamples)
+    assert replicate.cold_start_seconds == replicate.fixed.warmup_seconds[0]
+    assert replicate.conditions is not None
+    assert record.measured("cold_start") == replicate.cold_start_seconds
+    assert isinstance(record.values["runtime_ratio"], Absent)
+
+
+def test_scores_are_those_of_an_independent_library(
+    records: dict[str, RunRecord], shared_pair_folder: Path
+) -> None:
+    # A network without parameters needs no weights, so it is scored.
+    record = records["plain"]
+    assert record.entry.weights.source == "none"
+    assert isinstance(record.quality, Quality)
+    for score in record.quality.images:
+        hr = read_rgb(shared_pair_folder / "HR" / f"{score.image}.png")
+        lr = read_rgb(shared_pair_folder / "LR_bicubic" / "X4" / f"{score.image}x4.png")
+        sr = lr.repeat(4, axis=0).repeat(4, axis=1)
+        inner = (slice(4, -4), slice(4, -4))
+        expected = peak_signal_noise_ratio(hr[inner], sr[inner], data_range=255)
+        assert score.psnr_rgb == pytest.approx(expected, abs=1e-9)
+    scores = [score.psnr_rgb for score in record.quality.images]
+    assert record.measured("psnr_rgb") == pytest.approx(np.mean(scores))  # type: ignore[arg-type]
+    # Nearest neighbours do with every variant what they do with the image.
+    assert isinstance(record.trust, Trust)
+    assert record.trust.variant_images == 2
+    assert record.trust.variant_psnr_rgb == record.trust.clean_psnr_rgb
+    assert record.trust.repeated_ratio is None or record.trust.repeated_ratio > 0
+    assert "outputs-differ" not in {notice.code for notice in record.notices}
+
+
+def test_what_was_timed_must_be_what_was_scored(records: dict[str, RunRecord]) -> None:
+    record = records["randomwithoutweights"]
+    notice = next(notice for notice in record.notices if notice.code == "outputs-differ")
+    assert "on 2 images, image0 among them" in notice.message
+    # Another run's noise: no two scores of it are alike, and those of the timed pass count.
+    assert isinstance(record.quality, Quality)
+    assert isinstance(record.latency, Latency)
+    assert isinstance(record.trust, Trust)
+    assert record.trust.variant_images == 2
+    assert record.trust.clean_psnr_rgb != record.trust.variant_psnr_rgb
+
+
+def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
+    records: dict[str, RunRecord],
+) -> None:
+    record = records["raises"]
+    assert record.status == "forward-error"
+    assert record.cause == "forward-error: image image1: RuntimeError: too wide for me"
+    assert isinstance(record.complexity, Complexity)
+    assert isinstance(record.latency, Latency)
+    (replicate,) = record.latency.replicates
+    assert isinstance(replicate.fixed, LatencySamples)
+    assert isinstance(replicate.images, Absent)
+    assert "image image1: RuntimeError: too wide for me" in replicate.images.reason
+    assert "too wide for me" in record.log_tail
+    runtime = record.values["runtime_images"]
+    assert isinstance(runtime, Absent)
+    assert runtime.kind == "failed"
+
+
+def test_a_dead_worker_leaves_a_record_of_what_was_reached(records: dict[str, RunRecord]) -> None:
+    record = records["exits"]
+    assert record.status == "crash"
+    # A real forward is needed by the counter, and by the timer, each in its own worker.
+    assert record.cause == "crash: the worker exited with code 0 during count-complexity"
+    assert record.advice == "Last line of its log: so long"
+    assert isinstance(record.latency, Latency)
+    assert isinstance(record.latency.replicates[0].images, Absent)
+    assert record.latency.replicates[0].images.reason == "an earlier step ended the worker"
+    assert record.latency.replicates[0].cold_start_seconds is None
+
+
+def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were_scored(
+    describe: Callable[..., ModelDescriptor],
+    measure: Measure,
+    quick: Protocol,
+    shared_pair_folder: Path,
+    tmp_path: Path,
+) -> None:
+    protocol = quick.model_copy(update={"latency": None})
+    record = measure(describe("Plain"), protocol=protocol, sr_folder=tmp_path)["plain"]
+    assert isinstance(record.quality, Quality)
+    for metric in ("runtime_images", "runtime_fixed", "cold_start"):
+        value = record.values[metric]
+        assert isinstance(value, Absent)
+        assert value.kind == "skipped"
+    assert record.status == "ok"
+    written = sorted(tmp_path.rglob("*.png"))
+    assert [path.parent.name for path in written] == ["plain", "plain"]
+    for path, name in zip(written, ("image0", "image1"), strict=True):
+        lr = read_rgb(shared_pair_folder / "LR_bicubic" / "X4" / f"{name}x4.png")
+        assert np.array_equal(read_rgb(path), lr.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_a_floor_with_parameters_is_not_scored_on_random_ones(
+    records: dict[str, RunRecord],
+) -> None:
+    record = records["floor"]
+    assert record.entry.weights.source == "random"
+    assert isinstance(record.quality, Absent)
+
+
+def test_a_counter_that_fails_fails_the_run(
+    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
+) -> None:
+    protocol = quick.model_copy(update={"counted_input": (32, 32)})
+    record = measure(describe("RaisesOnSquares"), protocol=protocol)["raisesonsquares"]
+    assert record.status == "forward-error"
+    assert "no squares of 32" in (record.cause or "")
+
+
+def test_a_network_that_changes_the_precision_fails_by_name(records: dict[str, RunRecord]) -> None:
+    record = records["changesthreads"]
+    assert record.status == "forward-error"
+    assert "threads" in (record.cause or "")
+
+
+def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
+    records: dict[str, RunRecord],
+) -> None:
+    record = records["prepared"]
+    assert record.ranked
+    assert (record.entry.prepare or "").endswith("misbehaving.py:without_bias")
+    assert record.measured("params") == 9
+    assert records["nearest"].measured("params") == 12
+
+
+def test_an_entry_without_scores_and_times_must_still_give_an_image(
+    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
+) -> None:
+    untimed = quick.model_copy(update={"latency": None})
+    found = measure(*map(describe, ("Nearest", "WrongShape")), protocol=untimed)
+    assert found["nearest"].status == "ok", found["nearest"].cause
+    assert isinstance(found["nearest"].quality, Absent)
+    assert found["nearest"].quality.kind == "unavailable"
+    broken = found["wrongshape"]
+    assert broken.entry.weights.source == "random"
+    assert broken.status == "invalid-output"
+    assert broken.cause is not None
+    assert broken.cause.startswith("invalid-output: image image0: ")

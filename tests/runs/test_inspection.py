@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.errors import UsageError
+from esrbench.records import Absent, Complexity
+from esrbench.runs.inspection import blocks_of, count_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.entries.registry import ModelDescriptor
+
+
+def test_a_network_that_kills_the_worker_does_not_stop_the_others(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    models = [(describe(name), 4) for name in ("Nearest", "FailsToBuild", "Exits", "WrongShape")]
+    first, unbuilt, dead, last = count_models(models, input_size=(8, 8))
+    assert isinstance(first, Complexity)
+    assert first.params == 12
+    assert isinstance(unbuilt, Absent)
+    assert "no room for x4" in unbuilt.reason
+    assert isinstance(dead, Absent)
+    assert "exited with code 0" in dead.reason
+    # Counting does not look at the output's shape.
+    assert isinstance(last, Complexity)
+
+
+def test_blocks_come_from_the_worker(describe: Callable[..., ModelDescriptor]) -> None:
+    network, mix = blocks_of(describe("Nearest"), 4, depth=1, input_size=(8, 8))
+    assert network.output_shape == (1, 3, 32, 32)
+    assert (mix.name, mix.kind, mix.params, mix.macs) == ("mix", "Conv2d", 12, 9 * 64)
+
+
+def test_an_undefined_scale_is_refused_before_a_worker_starts(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    with pytest.raises(UsageError, match="not defined at x3"):
+        blocks_of(describe("Nearest"), 3, depth=1)

@@ -1,0 +1,209 @@
+"""The null network around entries: with scripted workers, and once with a real one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pytest
+
+from esrbench.entries.networks import resolve_weights
+from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
+from esrbench.records import Replicate
+from esrbench.runs.evaluator import NOT_REACHED, Entry
+from esrbench.runs.null_times import NullTimes
+from esrbench.runs.replicate import TimedPass
+from esrbench.runs.timing import Plan
+from esrbench.worker.delivery import Delivery
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.messages import Ready
+from esrbench.worker.wall import open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.entries.registry import ModelDescriptor
+
+DESIGN = LatencyDesign(
+    warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
+)
+PROTOCOL = Protocol(threads=1, latency=DESIGN, trust=TrustDesign(null_rounds=5))
+SIZES = ((16, 16), (8, 24), (16, 16))
+PASS = TimedPass(
+    Replicate(
+        index=0,
+        position=0,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        cpus=(),
+        cold_start_seconds=None,
+        fixed=NOT_REACHED,
+        images=NOT_REACHED,
+    ),
+    log_tail="",
+)
+
+
+class Machine:
+    """Workers whose n-th forward of all takes n seconds, of which they claim a quarter."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.forwards = 0
+        self.fails_at = 0
+
+    def worker(self, network: tuple[ModelDescriptor, Any], **_: Any) -> Worker:
+        self.events.append(f"start {network[0].color}")
+        return Worker(self)
+
+    def timed(self) -> TimedPass:
+        self.events.append("entry")
+        return PASS
+
+
+class Worker:
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.machine.events.append("stop" if kind is None else f"end by {kind.__name__}")
+
+    def load(self, *_: object, **__: object) -> Ready:
+        self.machine.events.append("load")
+        return Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256=None)
+
+    def cpu_seconds(self) -> None:
+        return None
+
+    def forward(self, lr: np.ndarray) -> Delivery:
+        self.machine.forwards += 1
+        if self.machine.forwards == self.machine.fails_at:
+            raise WorkerError("crash", "gone", fatal=True)
+        self.machine.events.append(f"{lr.shape[0]}x{lr.shape[1]}")
+        seconds = float(self.machine.forwards)
+        return Delivery(lr, seconds, seconds / 4, None)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def null(machine: Machine) -> NullTimes:
+    wall: Any = machine
+    return NullTimes(Plan(PROTOCOL, DESIGN, wall, 3), SIZES)
+
+
+@pytest.fixture
+def entry(describe: Callable[..., ModelDescriptor]) -> Callable[..., Entry]:
+    def build(**fields: Any) -> Entry:
+        descriptor = describe("Plain", **fields)
+        return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
+
+    return build
+
+
+def seconds(found: TimedPass) -> dict[tuple[int, int], tuple[float, ...]]:
+    return {each.lr_size: each.delivered_seconds for each in found.replicate.null}
+
+
+def test_half_of_the_rounds_lie_on_either_side_of_an_entry(
+    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
+) -> None:
+    steps: list[str] = []
+    with null:
+        found = null.around(entry(), machine.timed, steps.append)
+    # The first at each size warms up. Three of five rounds each, and three again.
+    first, second = ["16x16"], ["8x24"]
+    assert machine.events == [
+        *("start rgb", "load", *(first * 4), *(second * 4)),
+        *("entry", *(first * 3), *(second * 3), "stop"),
+    ]
+    assert seconds(found) == {
+        (16, 16): (1.5, 2.25, 3.0, 6.75, 7.5, 8.25),
+        (8, 24): (4.5, 5.25, 6.0, 9.0, 9.75, 10.5),
+    }
+    assert steps == ["timing the null network"]
+    assert found.replicate.index == PASS.replicate.index
+
+
+def test_what_follows_one_entry_precedes_the_next_of_its_form(
+    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
+) -> None:
+    with null:
+        one = null.around(entry(), machine.timed, lambda _: None)
+        other = null.around(entry(), machine.timed, lambda _: None)
+        luma = null.around(entry(color="y"), machine.timed, lambda _: None)
+        again = null.around(entry(), machine.timed, lambda _: None)
+    for size in set(SIZES):
+        assert seconds(one)[size][3:] == seconds(other)[size][:3]
+        # After another form came between, they are timed anew.
+        assert seconds(other)[size][3:] != seconds(again)[size][:3]
+        assert min(seconds(again)[size]) > max(seconds(luma)[size])
+    # One worker for each form.
+    assert [event for event in machine.events if event.startswith(("st", "end"))] == [
+        *("start rgb", "start y", "stop", "stop"),
+    ]
+
+
+def test_a_gpu_is_left_to_the_entry_alone(machine: Machine, entry: Callable[..., Entry]) -> None:
+    wall: Any = machine
+    on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
+    with NullTimes(Plan(on_gpu, DESIGN, wall, 3), SIZES) as null:
+        for _ in range(2):
+            null.around(entry(), machine.timed, lambda _: None)
+    assert [event for event in machine.events if event.startswith(("st", "end", "entry"))] == [
+        *("start rgb", "stop", "entry"),
+        *("start rgb", "stop", "entry"),
+        *("start rgb", "stop"),
+    ]
+
+
+@pytest.mark.parametrize("fails_at", [3, 11], ids=["before", "after"])
+def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
+    machine: Machine, null: NullTimes, entry: Callable[..., Entry], fails_at: int
+) -> None:
+    machine.fails_at = fails_at
+    with null:
+        found = null.around(entry(), machine.timed, lambda _: None)
+        after = null.around(entry(), machine.timed, lambda _: None)
+    assert [len(each) for each in seconds(found).values()] == [3, 3]
+    assert [len(each) for each in seconds(after).values()] == [6, 6]
+    ends = [event for event in machine.events if event.startswith(("st", "end"))]
+    assert ends == ["start rgb", "end by WorkerError", "start rgb", "stop"]
+
+
+def test_a_null_network_that_never_works_leaves_no_times(entry: Callable[..., Entry]) -> None:
+    def worker(*_: object, **__: object) -> Any:
+        message = "crash"
+        raise WorkerError("crash", message, fatal=True)
+
+    wall: Any = SimpleNamespace(worker=worker)
+    with NullTimes(Plan(PROTOCOL, DESIGN, wall, 3), SIZES) as null:
+        found = null.around(entry(), lambda: PASS, lambda _: None)
+    assert found.replicate.null == ()
+
+
+def test_an_interruption_ends_the_worker_at_once(
+    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
+) -> None:
+    def interrupted() -> TimedPass:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), null:
+        null.around(entry(), interrupted, lambda _: None)
+    assert machine.events[-1] == "end by KeyboardInterrupt"
+
+
+def test_a_real_one_tells_what_surrounds_a_forward(entry: Callable[..., Entry]) -> None:
+    with NullTimes(Plan(PROTOCOL, DESIGN, open_wall(), 3), SIZES) as null:
+        found = null.around(entry(), lambda: PASS, lambda _: None)
+    assert {len(each) for each in seconds(found).values()} == {6}
+    for each in seconds(found).values():
+        # Without the work in it: median, as this machine is shared.
+        assert 0 < np.median(each) < 1

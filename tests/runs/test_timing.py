@@ -1,0 +1,395 @@
+"""Rounds of inputs against a worker that does as the test says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from itertools import product
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import esrbench.runs.timing as timings
+from esrbench.data.codecs import pixel_digest
+from esrbench.data.datasets import open_dataset
+from esrbench.probes.quality import score_image
+from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
+from esrbench.records import Conditions, LatencySamples
+from esrbench.runs.timing import InputTimer, Plan
+from esrbench.worker.delivery import Delivery
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.messages import Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from esrbench.data.datasets import ImagePairs
+
+    Upscale = Callable[[np.ndarray], np.ndarray]
+
+SCALE = 4
+DESIGN = LatencyDesign(
+    warmup_rounds=2,
+    max_warmup_rounds=3,
+    min_rounds=4,
+    max_rounds=9,
+    target_half_width=0,
+    budget_seconds=1e9,
+)
+READY = Ready(parameters=2, threads=1, cpus=(), accelerator=None, code_sha256=None)
+QUIET = Conditions(seconds=1.0)
+HOT = Conditions(seconds=1.0, throttle_reasons=("HwSlowdown",))
+
+
+def nearest(lr: np.ndarray) -> np.ndarray:
+    return lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+class Session:
+    """Notes what it is shown; the n-th forward is claimed to take n seconds, and takes one more."""
+
+    def __init__(self, upscale: Upscale = nearest, *, cpu: float | None = None) -> None:
+        self.upscale = upscale
+        self.cpu = cpu
+        self.shown: list[np.ndarray] = []
+        self.held: list[Delivery] = []
+
+    def forward(self, lr: np.ndarray) -> Delivery:
+        self.shown.append(lr)
+        number = float(len(self.shown))
+        delivery = Delivery(self.upscale(lr), number + 1, number, None)
+        self.held.append(delivery)
+        return delivery
+
+    def cpu_seconds(self) -> float | None:
+        return self.cpu
+
+
+@pytest.fixture
+def pairs(pair_folder: Path) -> ImagePairs:
+    return open_dataset(str(pair_folder), SCALE)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timings, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(timings, "IDLE_SECONDS", 0.0)
+
+
+def timer(
+    session: Session,
+    *,
+    index: int = 0,
+    known: dict[str, str] | None = None,
+    seed: int = 7,
+    design: LatencyDesign = DESIGN,
+    **trust: Any,
+) -> InputTimer:
+    protocol = Protocol(
+        counted_input=(8, 12), latency=design, trust=TrustDesign(**({"repeated_rounds": 2} | trust))
+    )
+    wall: Any = None
+    plan = Plan(protocol, design, wall, seed)
+    return InputTimer(session, READY, plan, index, known)  # type: ignore[arg-type]
+
+
+def images(made: InputTimer, pairs: ImagePairs) -> tuple[LatencySamples, ...]:
+    return made.images(pairs, lambda _: None)
+
+
+def digests(pairs: ImagePairs, upscale: Upscale = nearest) -> dict[str, str]:
+    return {
+        pair.name: pixel_digest(upscale(pairs.read_lr(number)))
+        for number, pair in enumerate(pairs.pairs)
+    }
+
+
+def content(lr: np.ndarray) -> str:
+    return hashlib.sha256(repr(lr.shape).encode() + lr.tobytes()).hexdigest()
+
+
+def test_every_input_is_new_but_those_shown_twice(pairs: ImagePairs) -> None:
+    session = Session()
+    made = timer(session, known=digests(pairs))
+    made.fixed(pairs)
+    images(made, pairs)
+    counts = Counter(map(content, session.shown))
+    # Two pairs at the fixed input and two at the first image.
+    assert sorted(counts.values())[-5:] == [1, 2, 2, 2, 2]
+    # 3 of warm-up, 9 rounds, 2 pairs; 3 + 9 + 4; 3 + 9.
+    sizes = [(8, 12)] * 16 + [(16, 16)] * 16 + [(16, 24)] * 12
+    assert [lr.shape[:2] for lr in session.shown] == sizes
+
+
+def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_cold_start(
+    pairs: ImagePairs,
+) -> None:
+    session = Session()
+    fixed = timer(session).fixed(pairs)
+    known = {tuple(pixel) for n in range(2) for pixel in pairs.read_lr(n).reshape(-1, 3)}
+    assert all(tuple(pixel) in known for lr in session.shown[3:] for pixel in lr.reshape(-1, 3))
+    assert fixed.input_name == "fixed"
+    assert fixed.lr_size == (8, 12)
+    assert fixed.first_seconds == 1.0
+    assert fixed.warmup_seconds == (1.0, 2.0, 3.0)
+    assert fixed.steady
+    assert fixed.seconds == tuple(float(n) for n in range(4, 13))
+    assert fixed.delivered_seconds == tuple(float(n) for n in range(5, 14))
+    # Forwards 13 to 16, by the evaluator's clock.
+    assert fixed.repeated_seconds == ((14.0, 15.0), (16.0, 17.0))
+    assert np.array_equal(session.shown[12], session.shown[13])
+    assert np.array_equal(session.shown[14], session.shown[15])
+    assert fixed.output_sha256 is None
+    assert fixed.variants is None
+    assert np.std(np.concatenate([lr.ravel() for lr in session.shown])) > 60
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_image_itself_is_shown_once_among_the_first_rounds(
+    pairs: ImagePairs, seed: int
+) -> None:
+    session = Session()
+    lr = pairs.read_lr(0)
+    made = timer(session, known=None, seed=seed, repeated_rounds=0)
+    images(made, pairs)
+    places = [n for n, shown in enumerate(session.shown[:12]) if np.array_equal(shown, lr)]
+    assert len(places) == 1
+    assert places[0] - 3 in range(DESIGN.min_rounds)
+    # Others are variants: the same pixels elsewhere, at most once each.
+    levels = set(map(tuple, lr.reshape(-1, 3)))
+    for shown in session.shown[3:12]:
+        assert set(map(tuple, shown.reshape(-1, 3))) <= levels
+    assert not set(map(tuple, session.shown[0].reshape(-1, 3))) <= levels  # warm-up
+
+
+def test_the_place_of_the_image_is_not_the_same_for_all() -> None:
+    plan = timer(Session()).plan
+    drawn = {plan.random(index, "0801").randrange(4) for index in range(40)}
+    assert drawn == {0, 1, 2, 3}
+    assert plan.random(0, "0801").random() == plan.random(0, "0801").random()
+    other = Plan(plan.protocol, plan.design, plan.wall, plan.variant_seed + 1)
+    assert plan.random(0, "0801").random() != other.random(0, "0801").random()
+
+
+def test_later_processes_show_nothing_twice_and_other_variants(pairs: ImagePairs) -> None:
+    first, second = Session(), Session()
+    images(timer(first, repeated_rounds=0), pairs)
+    (small, wide) = images(timer(second, index=1), pairs)
+    assert len(second.shown) == 24
+    assert small.repeated_seconds == wide.repeated_seconds == ()
+    assert small.idle_cpus is None
+    shared = {content(lr) for lr in first.shown} & {content(lr) for lr in second.shown}
+    # The images themselves; a small image has few variants, so some are drawn by both.
+    assert {content(pairs.read_lr(number)) for number in (0, 1)} <= shared
+    assert len(shared) < 12
+
+
+def test_a_size_is_warmed_up_once(pair_folder: Path) -> None:
+    for name in ("HR/image1.png", "LR_bicubic/X4/image1x4.png"):
+        (pair_folder / name).write_bytes((pair_folder / name.replace("e1", "e0")).read_bytes())
+    session = Session()
+    pairs = open_dataset(str(pair_folder), SCALE)
+    first, second = images(timer(session, repeated_rounds=0), pairs)
+    assert first.warmup_seconds == (1.0, 2.0, 3.0)
+    assert second.warmup_seconds == ()
+    assert second.steady
+    assert second.first_seconds == second.seconds[0] == 13.0
+
+
+def test_without_warm_up_the_first_round_is_the_first_forward(pairs: ImagePairs) -> None:
+    cold = DESIGN.model_copy(update={"warmup_rounds": 0, "max_warmup_rounds": 0})
+    fixed = timer(Session(), design=cold).fixed(pairs)
+    assert fixed.warmup_seconds == ()
+    assert not fixed.steady
+    assert fixed.first_seconds == fixed.seconds[0] == 1.0
+
+
+def test_a_known_output_is_not_scored_again_and_another_is(pairs: ImagePairs) -> None:
+    known = digests(pairs)
+    made = timer(Session(), known=known)
+    small, wide = images(made, pairs)
+    assert made.rescored == []
+    assert (small.output_sha256, wide.output_sha256) == (known["image0"], known["image1"])
+
+    def darker(lr: np.ndarray) -> np.ndarray:
+        return nearest(lr) // 2 if lr.shape == (16, 24, 3) else nearest(lr)
+
+    made = timer(Session(darker), known=known)
+    small, wide = images(made, pairs)
+    assert small.output_sha256 == known["image0"]
+    assert wide.output_sha256 == pixel_digest(darker(pairs.read_lr(1)))
+    definition = made.plan.protocol.quality
+    sr, hr = darker(pairs.read_lr(1)), pairs.read_hr(1)
+    assert made.rescored == [
+        score_image(sr, hr, scale=SCALE, definition=definition, image="image1")
+    ]
+
+
+def test_an_entry_that_is_not_scored_has_no_scores(pairs: ImagePairs) -> None:
+    made = timer(Session(), known=None)
+    small, _ = images(made, pairs)
+    assert small.variants is None
+    assert small.output_sha256 == digests(pairs)["image0"]
+    assert made.rescored == []
+    assert images(timer(Session(), known={}, scored_variants=0), pairs)[0].variants is None
+
+
+def smooth(lr: np.ndarray) -> np.ndarray:
+    """No symmetry at all: what lies right and below counts twice."""
+    blurred = (nearest(lr).astype(float) * 2 + nearest(np.roll(lr, -1, axis=(0, 1)))) / 3
+    return np.asarray(blurred, np.uint8)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_variants_are_scored_on_what_they_show_of_the_image(pairs: ImagePairs, index: int) -> None:
+    session = Session(smooth)
+    small, _ = images(timer(session, index=index, known={}, scored_variants=9), pairs)
+    assert small.variants is not None
+    assert small.variants.rounds == 8  # all rounds but the image's own
+    lr, hr = pairs.read_lr(0), pairs.read_hr(0)
+    shown = [each for each in session.shown[3:12] if not np.array_equal(each, lr)]
+    psnrs = []
+    for each in shown:
+        theirs, own, truth = found(each, lr, hr)
+        # A window of an image of 16 reaches 4 beyond it; two more are left out at its edges.
+        errors = [truth.astype(float) - sr for sr in (own, theirs)]
+        psnrs.append([10 * np.log10(255**2 / np.mean(e[8:-8, 8:-8] ** 2)) for e in errors])
+    clean, varied = np.mean(psnrs, axis=0)
+    assert small.variants.clean_psnr_rgb == pytest.approx(clean, abs=1e-9)
+    assert small.variants.variant_psnr_rgb == pytest.approx(varied, abs=1e-9)
+
+
+def found(shown: np.ndarray, lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where a variant lies in the mirrored image, by trying: its SR there, the image's, and HR."""
+    pad = ((16, 16), (16, 16), (0, 0))
+    places = np.arange(16 * 16).reshape(16, 16, 1)
+    mirrored, where = (np.pad(each, pad, mode="symmetric") for each in (lr, places))
+    inside = np.pad(np.ones((16, 16), bool), 16)
+    moves, flips = range(-4, 5), (1, -1)
+    for down, right, rows, columns in product(moves, moves, flips, flips):
+        window = (slice(16 + down, 32 + down), slice(16 + right, 32 + right))
+        if not np.array_equal(mirrored[window][::rows, ::columns], shown):
+            continue
+        kept = inside[window]
+        box = np.ix_(kept.any(1).repeat(4), kept.any(0).repeat(4))
+        ends = np.divmod([where[window][kept].min(), where[window][kept].max()], 16)
+        part = tuple(slice(first * 4, last * 4 + 4) for first, last in ends)
+        return smooth(shown)[::rows, ::columns][box], smooth(lr)[part], hr[part]
+    raise AssertionError("no variant of the image")
+
+
+def test_any_round_may_be_scored_and_only_those_are_kept(
+    pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a worker would work in the rounds that are, and in no others."""
+    scored: Counter[int] = Counter()
+    kept: list[int] = []
+
+    def compare(_sr: object, _hr: object, variants: list[Any], *, scale: int) -> None:
+        assert scale == SCALE
+        kept.append(len(variants))
+        numbers = {id(each.sr): number for number, each in enumerate(session.held)}
+        scored.update(numbers[id(sr)] for _, sr in variants)
+
+    monkeypatch.setattr(timings, "_compare", compare)
+    for seed in range(60):
+        session = Session()
+        made = timer(session, known={}, seed=seed, repeated_rounds=0)
+        made._image(pairs, 0)
+    assert set(kept) == {3}
+    # 9 rounds after 3 of warm-up, 3 of them scored: 20 times of 60 each, less the image's own.
+    assert set(scored) == set(range(3, 12))
+    assert min(scored.values()) >= 8
+
+
+def test_a_throttled_showing_is_begun_anew(pairs: ImagePairs) -> None:
+    session = Session()
+    made = timer(session, known=digests(pairs), repeated_rounds=0, scored_variants=2)
+    states = iter([HOT, HOT, QUIET, QUIET])
+    monitor = SimpleNamespace(
+        read=lambda: None,
+        conditions=lambda *_, repeats=0: next(states).model_copy(update={"repeats": repeats}),
+    )
+    made.monitor = monitor  # type: ignore[assignment]
+    small, _ = images(made, pairs)
+    # Warm-up once, and three showings of nine rounds, each with the image in it.
+    assert small.warmup_seconds == (1.0, 2.0, 3.0)
+    assert small.first_seconds == 1.0
+    assert small.seconds == tuple(float(n) for n in range(22, 31))
+    assert small.conditions is not None
+    assert small.conditions.repeats == 2
+    lr = pairs.read_lr(0)
+    places = [n for n in range(30) if np.array_equal(session.shown[n], lr)]
+    assert [place // 9 for place in (places[0] - 3, places[1] - 3, places[2] - 3)] == [0, 1, 2]
+    counts = Counter(content(shown) for shown in session.shown[3:30])
+    assert sorted(counts.values())[-2:] == [1, 3]
+    # What counts is the last showing.
+    assert small.output_sha256 == digests(pairs)["image0"]
+    assert small.variants is not None
+    assert small.variants.rounds == 2
+
+
+def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(
+    monkeypatch: pytest.MonkeyPatch, pairs: ImagePairs
+) -> None:
+    now = [0.0]
+    clock = SimpleNamespace(
+        perf_counter=lambda: now[0],
+        process_time=lambda: 0.0,
+        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    monkeypatch.setattr(timings, "time", clock)
+    monkeypatch.setattr(timings, "IDLE_SECONDS", 0.1)
+
+    class Busy(Session):
+        """A second a forward on 1.5 CPUs; idle, it keeps half a CPU busy."""
+
+        def forward(self, lr: np.ndarray) -> Delivery:
+            now[0] += 1.0
+            return super().forward(lr)
+
+        def cpu_seconds(self) -> float:
+            return 1.5 * len(self.shown) + 0.5 * (now[0] - len(self.shown))
+
+    fixed = timer(Busy()).fixed(pairs)
+    assert fixed.forward_cpus == pytest.approx(1.5)
+    assert fixed.idle_cpus == pytest.approx(0.5)
+    unknown = timer(Session()).fixed(pairs)
+    assert (unknown.forward_cpus, unknown.idle_cpus) == (None, None)
+
+
+def test_a_failure_names_its_image(pairs: ImagePairs) -> None:
+    def fails(lr: np.ndarray) -> np.ndarray:
+        if lr.shape == (16, 24, 3):
+            raise WorkerError("forward-error", "too wide", fatal=False)
+        return nearest(lr)
+
+    with pytest.raises(WorkerError, match="forward-error: image image1: too wide"):
+        images(timer(Session(fails)), pairs)
+
+
+def test_memory_holds_no_more_than_what_is_scored() -> None:
+    showing = timings._Showing(iter(()), clean=2, sample=3)
+    for number in range(100):
+        showing.add(Delivery(np.full((2, 2, 3), number, np.uint8), 1.0, 1.0, None))
+    held = [n for n, each in enumerate(showing.deliveries) if each.sr.size]
+    assert held == sorted([2, *showing.kept])
+    assert len(held) == 4
+    assert all(showing.deliveries[n].sr[0, 0, 0] == n for n in held)
+
+
+def test_an_image_without_error_is_impossible_where_its_lr_does_not_hold_it(
+    pairs: ImagePairs,
+) -> None:
+    truth = {content(pairs.read_lr(n)): pairs.read_hr(n) for n in range(2)}
+
+    def memorised(lr: np.ndarray) -> np.ndarray:
+        return truth.get(content(lr), nearest(lr))
+
+    found = images(timer(Session(memorised), known=digests(pairs)), pairs)
+    assert [each.variants.impossible for each in found if each.variants] == [True, True]
+    honest = images(timer(Session(), known=digests(pairs)), pairs)
+    assert [each.variants.impossible for each in honest if each.variants] == [False, False]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.runs.validation import ValidationReport, validate_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.entries.registry import ModelDescriptor
+
+
+def validate(descriptor: ModelDescriptor) -> ValidationReport:
+    return validate_entry(descriptor, 4, weights="auto", timeout_seconds=120)
+
+
+def test_an_honest_network_passes_every_check(describe: Callable[..., ModelDescriptor]) -> None:
+    report = validate(describe("Nearest"))
+    assert report.passed
+    assert {check.outcome for check in report.checks} == {"passed"}
+    names = [check.name for check in report.checks]
+    assert "upscales 37x53" in names
+    assert "counted by fvcore" in names
+
+
+@pytest.mark.parametrize(
+    ("attribute", "check", "says"),
+    [
+        ("FailsToBuild", "builds and loads strictly", "no room for x4"),
+        ("WrongShape", "upscales 48x48", "expected"),
+        ("Raises", "upscales 37x53", "too wide for me"),
+        ("NanOutput", "upscales 64x31", "NaN"),
+        ("Random", "deterministic", "differ between two equal inputs"),
+        ("Constant", "depends on its input", "same SR"),
+        ("Exits", "survives the checks", "exited with code 0"),
+    ],
+)
+def test_a_broken_promise_is_named(
+    describe: Callable[..., ModelDescriptor], attribute: str, check: str, says: str
+) -> None:
+    report = validate(describe(attribute))
+    assert not report.passed
+    failed = {item.name: item.detail for item in report.checks if item.outcome == "failed"}
+    assert says in failed[check]
+
+
+def test_images_too_large_to_be_made_are_not_tried(
+    describe: Callable[..., ModelDescriptor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esrbench.runs.validation.MAX_SR_PIXELS", 16 * 48 * 48)
+    report = validate(describe("Nearest"))
+    tried = {check.name: check.outcome for check in report.checks if "upscales" in check.name}
+    assert tried == {
+        "upscales 1x1": "passed",
+        "upscales 48x48": "passed",
+        "upscales 37x53": "passed",
+        "upscales 64x31": "passed",
+    }
+    monkeypatch.setattr("esrbench.runs.validation.MAX_SR_PIXELS", 16 * 48 * 41)
+    report = validate(describe("Nearest"))
+    skipped = [check.name for check in report.checks if check.outcome == "skipped"]
+    assert skipped == ["upscales 48x48", "upscales 64x31"]
+
+
+def test_sizes_below_the_declared_least_are_not_tried(
+    describe: Callable[..., ModelDescriptor],
+) -> None:
+    report = validate(describe("Nearest", min_lr_size=60))
+    sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
+    assert sizes == ["upscales 60x60", "upscales 64x60"]
+    assert report.passed

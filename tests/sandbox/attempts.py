@@ -1,0 +1,299 @@
+"""What workers behind a wall try; a copy of this file is all they see of the tests.
+
+Run by ``esrbench.sandbox.start`` with the name of an attempt and its arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def read(path: str) -> str:
+    return Path(path).read_text()
+
+
+def listing(path: str) -> list[str]:
+    return sorted(os.listdir(path))  # noqa: PTH208 - names are wanted
+
+
+def size(path: str) -> int:
+    return Path(path).stat().st_size
+
+
+def write(path: str) -> None:
+    with Path(path).open("ab"):
+        pass
+
+
+def make(folder: str) -> None:
+    (Path(folder) / "made-by-a-worker").mkdir()
+
+
+def change_mode(path: str) -> None:
+    Path(path).chmod(0o777)
+
+
+def change_mode_of_opened(path: str) -> None:
+    with Path(path).open() as file:
+        os.fchmod(file.fileno(), 0o777)
+
+
+def cut(path: str) -> None:
+    os.truncate(path, 0)
+
+
+def remove(path: str) -> None:
+    Path(path).unlink()
+
+
+def link_out(target: str) -> str:
+    Path("link").symlink_to(target)
+    return Path("link").read_text()
+
+
+def tcp(port: str) -> None:
+    with socket.socket() as connection:
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", int(port)))
+
+
+def udp(port: str) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"secret", ("127.0.0.1", int(port)))
+
+
+def abstract_socket(name: str) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect("\0" + name)
+
+
+def datagram_pair(name: str) -> None:
+    """A socket that nobody need open: one half of a pair, sent elsewhere."""
+    ours, _ = socket.socketpair(type=socket.SOCK_DGRAM)
+    ours.sendto(b"secret", "\0" + name)
+
+
+def stream_pair() -> str:
+    ours, theirs = socket.socketpair()
+    ours.sendall(b"hello")
+    return theirs.recv(5).decode()
+
+
+def fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+
+def execute() -> None:
+    os.execv("/bin/true", ["true"])  # noqa: S606
+
+
+def execute_in_temp() -> int:
+    """Start a program that the worker made itself."""
+    Path("program").write_text("#!/bin/sh\nexit 7\n")
+    Path("program").chmod(0o700)
+    return subprocess.run(["./program"], check=False).returncode
+
+
+def start_program() -> int:
+    return subprocess.run(["/bin/true"], check=True).returncode
+
+
+def thread() -> str:
+    heard: list[str] = []
+    other = threading.Thread(target=heard.append, args=("there",))
+    other.start()
+    other.join()
+    return heard[0]
+
+
+def signal_evaluator(pid: str) -> None:
+    os.kill(int(pid), signal.SIGCONT)
+
+
+def signal_everyone() -> None:
+    """Signal 0 harms nobody, and asks for the same permission."""
+    os.kill(-1, 0)
+
+
+def slow_evaluator(pid: str) -> None:
+    os.sched_setaffinity(int(pid), os.sched_getaffinity(int(pid)))
+
+
+def limit_evaluator(pid: str) -> None:
+    resource.prlimit(int(pid), resource.RLIMIT_NOFILE)
+
+
+def trace_evaluator(pid: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    attach, detach = 16, 17
+    if libc.ptrace(attach, int(pid), None, None):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    os.waitpid(int(pid), 0)
+    libc.ptrace(detach, int(pid), None, None)
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def descriptors() -> list[str]:
+    names = []
+    for number in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            names.append(number)
+    return [str(number) for number in names]
+
+
+def limits() -> dict[str, int]:
+    names = ("CORE", "FSIZE", "NOFILE", "AS", "DATA")
+    return {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] for name in names}
+
+
+def raise_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
+    except ValueError as error:
+        raise OSError(errno.EPERM, str(error)) from error
+
+
+def large_file() -> None:
+    with Path("large").open("wb") as file:
+        file.writelines(bytes(1 << 20) for _ in range(64))
+
+
+def many_files() -> None:
+    for index in range(64):
+        Path(f"many-{index}").write_bytes(bytes(1 << 20))
+
+
+def fill_shared_memory() -> None:
+    for index in range(64):
+        Path(f"/dev/shm/many-{index}").write_bytes(bytes(1 << 20))  # noqa: S108
+
+
+def unnamed_memory() -> int:
+    return os.memfd_create("hidden")
+
+
+def allocate(gibibytes: str) -> int:
+    """As numpy and torch get memory: private and written to where it is used."""
+    return len(mmap.mmap(-1, int(gibibytes) << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def status(field: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def dumpable() -> int:
+    return int(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+
+
+def survive_evaluator() -> None:
+    """Ask the kernel not to be killed together with the evaluator."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(1, ctypes.c_ulong(0), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def new_namespace() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x10000000):
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def modules() -> list[str]:
+    """Import what an entry needs, from where it is looked for."""
+    import esrbench
+    import esrbench_models
+
+    return [str(esrbench.__file__), str(esrbench_models.__file__)]
+
+
+def forward() -> float:
+    """An honest network of two threads."""
+    import torch
+
+    torch.set_num_threads(2)
+    network = torch.nn.Conv2d(3, 8, 3, padding=1)
+    with torch.inference_mode():
+        return float(network(torch.ones(1, 3, 64, 64)).numel())
+
+
+def allocate_tensor() -> str:
+    import torch
+
+    try:
+        torch.empty(1 << 45)
+    except (RuntimeError, MemoryError) as error:
+        return str(error)
+    return "allocated"
+
+
+def compiled() -> float:
+    import torch
+
+    return float(torch.compile(lambda x: (x * 2 + 1).relu())(torch.ones(8)).sum())
+
+
+def wait(seconds: str) -> None:
+    sys.stdout.write("waiting\n")
+    sys.stdout.flush()
+    time.sleep(float(seconds))
+
+
+def read_later(path: str) -> str:
+    """Read a file that is made only when this process is there."""
+    wait("1")
+    return Path(path).read_text()
+
+
+def leave_daemon(marker: str) -> None:
+    """Start a process that leaves session and parent, and write its name; then wait."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/comm").write_text(marker)
+        sys.stdout.write("waiting\n")
+        sys.stdout.flush()
+        time.sleep(120)
+        os._exit(0)
+    os.wait()
+    time.sleep(120)
+
+
+def answer(name: str, *arguments: str) -> dict[str, object]:
+    try:
+        return {"value": globals()[name](*arguments)}
+    except OSError as error:
+        return {"denied": errno.errorcode.get(error.errno or 0, str(error))}
+    except Exception as error:  # noqa: BLE001 - told to the test
+        return {"failed": f"{type(error).__name__}: {error}"}
+
+
+def many(attempts: str) -> list[dict[str, object]]:
+    return [answer(*attempt) for attempt in json.loads(attempts)]
+
+
+def main(arguments: list[str]) -> None:
+    sys.stdout.write(f"\n{json.dumps(answer(*arguments))}\n")

@@ -1,0 +1,129 @@
+"""Workers behind every wall that this machine has, to try things."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from esrbench.sandbox.sandbox import Limits, Sandbox, View, obstacle
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from esrbench.records import Tier
+
+TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "subprocess")
+SMALL = Limits(
+    memory_bytes=2 << 30, file_bytes=8 << 20, temp_bytes=16 << 20, shared_memory_bytes=4 << 20
+)
+PATIENCE_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module", params=TIERS)
+def tier(request: pytest.FixtureRequest) -> Tier:
+    chosen: Tier = request.param
+    found = obstacle(chosen)
+    if found is not None:
+        pytest.skip(f"{chosen} does not work on this machine: {found.reason}")
+    return chosen
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with something to read, something hidden in it, and the attempts."""
+    return furnish(tmp_path / "with space")
+
+
+def furnish(place: Path) -> Path:
+    for name in ("readable/LR/0801.png", "readable/HR/0801.png", "readable/HR.txt", "secret.txt"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("pixels")
+    (place / "code").mkdir()
+    shutil.copy(Path(__file__).with_name("attempts.py"), place / "code")
+    return place
+
+
+def _view(place: Path, **fields: Any) -> View:
+    given: dict[str, Any] = {
+        "readable": (place / "readable",),
+        "hidden": (place / "readable/HR", place / "readable/HR.txt"),
+        "python_path": (place / "code",),
+    }
+    return View(**(given | fields))
+
+
+class Attempts:
+    """Runs attempts at one tier and reads what came of them.
+
+    Limits are ``SMALL`` and the view is ``view()`` unless others are given.
+    """
+
+    small = SMALL
+
+    def __init__(self, tier: Tier, place: Path) -> None:
+        self.tier = tier
+        self.place = place
+        self.sandbox = Sandbox(tier, entry="attempts:main")
+
+    def view(self, **fields: Any) -> View:
+        """The readable folder but for what is hidden in it, and the attempts."""
+        return _view(self.place, **fields)
+
+    def start(
+        self, name: str, *arguments: object, fds: tuple[int, ...] = (), **fields: Any
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        read, write = os.pipe()
+        try:
+            process = self.sandbox.start(
+                [name, *map(str, arguments)],
+                fields.pop("view", self.view()),
+                fields.pop("limits", SMALL),
+                pass_fds=fds,
+                log_fd=write,
+                variables=fields.pop("variables", {"OMP_NUM_THREADS": "1"}),
+            )
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        return process, read
+
+    def __call__(self, name: str, *arguments: object, **fields: Any) -> dict[str, Any]:
+        process, read = self.start(name, *arguments, **fields)
+        with os.fdopen(read, "rb") as log:
+            said = log.read().decode(errors="replace")
+        process.wait(PATIENCE_SECONDS)
+        self.sandbox.kill(process)
+        lines = [line for line in said.splitlines() if line.startswith("{")]
+        if not lines:
+            return {"silent": said, "code": process.returncode}
+        answer: dict[str, Any] = json.loads(lines[-1])
+        return answer
+
+
+@pytest.fixture
+def attempt(tier: Tier, place: Path) -> Attempts:
+    return Attempts(tier, place)
+
+
+DONE = "done"
+
+
+@pytest.fixture(scope="module")
+def attempts_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Attempts]:
+    """Attempts at a tier, in a place of their own unless one is given."""
+
+    def build(tier: Tier, place: Path | None = None) -> Attempts:
+        found = obstacle(tier)
+        if found is not None:
+            pytest.skip(f"{tier} does not work on this machine: {found.reason}")
+        return Attempts(tier, place or furnish(tmp_path_factory.mktemp(tier) / "with space"))
+
+    return build

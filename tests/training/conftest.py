@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from esrbench.data.codecs import write_png
+from esrbench.data.resize import downscale
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.training.images import Source, TrainingImages, open_images
+from esrbench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from esrbench.training.trainer import Trained
+
+NETWORKS = Path(__file__).with_name("networks.py")
+
+
+def photograph(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Gratings of three frequencies under a disc with a hard edge, different for every number."""
+    random = np.random.default_rng(number)
+    rows, columns = np.mgrid[0:height, 0:width]
+    image = np.empty((height, width, 3))
+    for channel in range(3):
+        waves = sum(
+            np.sin(random.uniform(0.1, 0.9) * rows + random.uniform(0.1, 0.9) * columns)
+            for _ in range(3)
+        )
+        image[..., channel] = 128 + 25 * waves
+    centre = random.uniform(0.3, 0.7, 2) * (height, width)
+    disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (height / 4) ** 2
+    image[disc] = image[disc] / 2 + random.uniform(0, 100, 3)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def make_photograph() -> Callable[[int, int, int], npt.NDArray[np.uint8]]:
+    return photograph
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of eight images, one of them in a folder of its own."""
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "more").mkdir()
+    for number in range(8):
+        name = f"more/{number}.png" if number == 7 else f"{number}.png"
+        write_png(folder / name, photograph(number, 64, 72))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs at x2 and x4 that are not among ``photographs``."""
+    folder = tmp_path_factory.mktemp("held-out")
+    (folder / "HR").mkdir()
+    for number in (100, 101):
+        hr = photograph(number, 64, 64)
+        write_png(folder / "HR" / f"{number}.png", hr)
+        for scale in (2, 4):
+            lr = folder / "LR_bicubic" / f"X{scale}"
+            lr.mkdir(parents=True, exist_ok=True)
+            write_png(lr / f"{number}x{scale}.png", downscale(hr, scale, border="mirror"))
+    return folder
+
+
+@pytest.fixture
+def images(photographs: Path, tmp_path: Path) -> TrainingImages:
+    return open_images([Source("photographs", photographs)], 2, cache=tmp_path / "decoded")
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[..., ModelDescriptor]:
+    """Descriptor of a network of ``networks.py`` by class name."""
+
+    def build(attribute: str, **fields: Any) -> ModelDescriptor:
+        return ModelDescriptor(
+            name=attribute.lower(),
+            summary="test network",
+            scales=(2, 4),
+            factory=f"{NETWORKS}:{attribute}",
+            **fields,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_recipe() -> Callable[..., Recipe]:
+    """A recipe of crops of 16 HR pixels; without stages: one of L1 for 40 iterations."""
+
+    def build(*stages: dict[str, Any], **fields: Any) -> Recipe:
+        stage = {
+            "iterations": 40,
+            "learning_rate": {"shape": "cosine", "first": 5e-3, "last": 1e-5},
+        }
+        given = [{**stage, **each} for each in stages or ({},)]
+        for each in given:
+            if "epochs" in each:
+                del each["iterations"]
+        content = {
+            "name": "test",
+            "summary": "test recipe",
+            "hr_patch": 16,
+            "batch": 4,
+            "log_every": 5,
+            "validate_every": 20,
+            "checkpoint_every": 10,
+            "stages": given,
+        }
+        return Recipe.model_validate(content | fields)
+
+    return build
+
+
+@pytest.fixture
+def two_stages() -> tuple[dict[str, Any], ...]:
+    """Stages that differ in all they can, of 23 and 18 iterations on ``photographs``."""
+    return (
+        {"ema_decay": 0.9, "iterations": 23},
+        {
+            "loss": "l2",
+            "hr_patch": 32,
+            "epochs": 9,  # of 2 steps
+            "ema_decay": 0.8,
+            "learning_rate": {"shape": "step", "first": 1e-3, "every": 4, "factor": 0.5},
+            "optimiser": {"name": "adamw", "weight_decay": 1e-3, "clip_norm": 1.0},
+        },
+    )
+
+
+@pytest.fixture
+def train_here(images: TrainingImages, tmp_path: Path) -> Callable[..., Trained]:
+    """``train`` on the CPU into a folder of ``tmp_path``; on ``images`` and not validated."""
+    from esrbench.training.trainer import train
+
+    def run(
+        descriptor: ModelDescriptor, recipe: Recipe, folder: str = "out", **fields: Any
+    ) -> Trained:
+        given = {"images": images, "validate": None} | fields
+        return train(descriptor, recipe, output=tmp_path / folder, device="cpu", **given)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[[Path], list[dict[str, str]]]:
+    """Rows of the log in a training's folder."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        with (folder / "log.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _more_than_one_cpu(all_cpus: None) -> None:
+    """Two threads or processes are part of what is tested here."""

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from esrbench.data.codecs import pixel_digest, read_rgb, write_png
+from esrbench.data.resize import downscale, modcrop
+from esrbench.errors import DataError, UsageError
+from esrbench.training import images as module
+from esrbench.training.images import DATA_VARIABLE, Source, open_images, parse_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from esrbench.training.images import TrainingImages
+
+
+def test_images_and_their_lr_are_those_of_the_files(
+    photographs: Path, images: TrainingImages
+) -> None:
+    names = [image.name for image in images.images]
+    assert names == [
+        *(f"photographs/{number}.png" for number in range(7)),
+        "photographs/more/7.png",
+    ]
+    for stored, hr, lr in zip(images.images, images.hr, images.lr, strict=True):
+        pixels = read_rgb(photographs / stored.name.partition("/")[2])
+        assert np.array_equal(hr, pixels)
+        assert stored.pixels == pixel_digest(pixels)
+        assert np.array_equal(lr, downscale(pixels, 2, border="mirror"))
+
+
+def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    pixels = make_photograph(5, 43, 50)
+    write_png(folder / "a.png", pixels)
+    opened = open_images([Source("odd", folder)], 4, cache=tmp_path / "decoded")
+    expected = downscale(np.ascontiguousarray(modcrop(pixels, 4)), 4, border="mirror")
+    assert np.array_equal(opened.lr[0], expected)
+    assert np.array_equal(opened.hr[0], pixels)
+
+
+def test_images_are_decoded_once_and_lr_made_once_a_scale(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [Source("photographs", photographs)]
+    first = open_images(sources, 2, cache=tmp_path)
+    monkeypatch.delattr(module, "read_rgb")
+    again = open_images(sources, 2, cache=tmp_path)
+    other = open_images(sources, 4, cache=tmp_path)
+    assert again.digest == first.digest != other.digest
+    assert {path.name for path in first.folder.iterdir()} == {
+        "hr.u8",
+        "index.json",
+        "lr_x2.u8",
+        "lr_x4.u8",
+    }
+    monkeypatch.delattr(module, "downscale")
+    open_images(sources, 4, cache=tmp_path)
+
+
+def test_a_changed_image_is_decoded_again(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_png(folder / "a.png", make_photograph(1, 40, 40))
+    first = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+    write_png(folder / "a.png", make_photograph(2, 40, 40))
+    second = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+    assert first.digest != second.digest
+    assert not np.array_equal(first.hr[0], second.hr[0])
+
+
+def test_a_decoding_that_was_cut_off_is_done_again(photographs: Path, tmp_path: Path) -> None:
+    sources = [Source("photographs", photographs)]
+    first = open_images(sources, 2, cache=tmp_path)
+    (first.folder / "index.json").unlink()
+    assert open_images(sources, 2, cache=tmp_path).digest == first.digest
+
+
+def test_workers_are_sent_no_pixels(images: TrainingImages) -> None:
+    assert images.hr[0].size > 0
+    sent = pickle.dumps(images)
+    assert len(sent) < 3000
+    assert np.array_equal(pickle.loads(sent).hr[3], images.hr[3])  # noqa: S301 - our own bytes
+
+
+def test_lr_images_and_hidden_files_are_no_training_images(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
+    for name in ("HR/a.png", "LR_bicubic/X2/ax2.png", ".thumbs/a.png", "HR/.b.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, make_photograph(1, 40, 40))
+    (tmp_path / "set" / "README.txt").write_text("about")
+    opened = open_images([Source("set", tmp_path / "set")], 2, cache=tmp_path / "decoded")
+    assert [image.name for image in opened.images] == ["set/HR/a.png"]
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        open_images([Source("set", tmp_path)], 2, cache=tmp_path / "decoded")
+    assert error.value.problems == (f"{tmp_path}: found no images, expected PNG or BMP files",)
+
+
+def test_every_damaged_image_is_named_and_nothing_is_kept(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in "abc":
+        write_png(folder / f"{name}.png", make_photograph(1, 40, 40))
+    for name in "ac":
+        whole = (folder / f"{name}.png").read_bytes()
+        (folder / f"{name}.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="2 training images cannot be read") as error:
+        open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+    assert [problem.partition(": ")[0] for problem in error.value.problems] == [
+        str(folder / "a.png"),
+        str(folder / "c.png"),
+    ]
+    assert list((tmp_path / "decoded").iterdir()) == []
+
+
+def test_images_smaller_than_a_crop_are_all_named(
+    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, (height, width) in {"a": (48, 48), "b": (30, 60), "c": (60, 31)}.items():
+        write_png(folder / f"{name}.png", make_photograph(1, height, width))
+    opened = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+    opened.require_patch(30)
+    with pytest.raises(DataError, match="2 of 3 training images are too small") as error:
+        opened.require_patch(48)
+    assert "set/b.png: found 60x30 pixels, expected at least 48x48" in error.value.problems[0]
+
+
+def test_sources_are_read_as_users_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DIV2K", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    found = parse_sources(f"DIV2K, mine={tmp_path}/other,{tmp_path}/other")
+    assert found == (
+        Source("DIV2K", tmp_path / "DIV2K"),
+        Source("mine", tmp_path / "other"),
+        Source("other", tmp_path / "other"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("OST", "there is no folder OST"),
+        ("OST=/nowhere", "there is no folder /nowhere"),
+        ("", "one or more data sets"),
+        ("a=.,a=.", "different names"),
+    ],
+)
+def test_sources_that_are_none_are_refused(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        parse_sources(text)

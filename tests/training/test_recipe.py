@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.errors import UsageError
+from esrbench.training.recipe import load_recipe, recipe_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+WHOLE = """
+name = "mine"
+summary = "mine"
+hr_patch = 64
+batch = 4
+validate_every = 10
+checkpoint_every = 10
+[[stages]]
+iterations = 5
+learning_rate = {{ shape = "constant", first = 1e-4{rate} }}
+{stage}
+"""
+
+
+def write(path: Path, *, head: str = "", stage: str = "", rate: str = "") -> Path:
+    path.write_text(head + WHOLE.format(stage=stage, rate=rate))
+    return path
+
+
+def test_every_shipped_recipe_loads_under_its_own_name() -> None:
+    assert set(recipe_names()) >= {"aidn", "quick"}
+    for name in recipe_names():
+        assert load_recipe(name).name == name
+
+
+def test_the_paper_s_recipe_is_the_paper_s() -> None:
+    recipe = load_recipe("aidn")
+    assert (recipe.hr_patch, recipe.batch, recipe.symmetries) == (256, 32, "all")
+    assert [stage.loss for stage in recipe.stages] == ["l1", "l2"]
+    assert [stage.epochs for stage in recipe.stages] == [1000, 500]
+    assert [stage.optimiser.name for stage in recipe.stages] == ["adam", "adam"]
+    ends = [(stage.learning_rate.first, stage.learning_rate.last) for stage in recipe.stages]
+    assert ends == [(2e-4, 2e-6), (2e-5, 2e-6)]
+    assert [stage.ema_decay for stage in recipe.stages] == [None, None]
+    assert recipe.start == "random"
+    assert any("cosine" in choice for choice in recipe.ours)
+
+
+def test_a_recipe_of_the_user_s_own_loads(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.toml", stage="ema_decay = 0.9"))
+    assert recipe.stages[0].ema_decay == 0.9
+    assert recipe.digest() != load_recipe("quick").digest()
+
+
+def test_the_digest_covers_what_decides_the_result(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.toml"))
+    told = recipe.model_copy(update={"name": "other", "summary": "told otherwise", "ours": ("a",)})
+    assert told.digest() == recipe.digest()
+    assert recipe.model_copy(update={"batch": 5}).digest() != recipe.digest()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"head": "patience = 3\n"}, "patience: Extra inputs"),
+        ({"stage": "optimizer = 'adam'"}, r"stages\.0\.optimizer: Extra inputs"),
+        ({"rate": ", gamma = 0.5"}, r"learning_rate\.gamma: Extra inputs"),
+        ({"stage": "epochs = 3"}, "either epochs or iterations"),
+        ({"stage": "loss = 'l3'"}, r"stages\.0\.loss"),
+        ({"stage": "ema_decay = 1.0"}, "less than 1"),
+        ({"stage": "distillation = { teacher = 'rfdn', kind = 'feature' }"}, "at least one pair"),
+        ({"stage": "distillation = { teacher = 'rfdn', layers = [['a', 'b']] }"}, "layers belongs"),
+    ],
+)
+def test_what_does_not_belong_is_named(tmp_path: Path, parts: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        load_recipe(write(tmp_path / "mine.toml", **parts))
+    assert "mine.toml" in error.value.message
+
+
+def test_no_toml_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("name = ")
+    with pytest.raises(UsageError, match="no TOML"):
+        load_recipe(path)
+
+
+def test_an_unknown_name_answers_with_those_known() -> None:
+    with pytest.raises(UsageError, match="no recipe 'quik'") as error:
+        load_recipe("quik")
+    assert error.value.advice.startswith("Did you mean quick? Known: aidn, ")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.toml: cannot be read"):
+        load_recipe(tmp_path / "absent.toml")
+
+
+def test_crops_that_are_no_multiple_of_the_scale_are_refused(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.toml"))
+    assert recipe.crops(0, 4) == (16, 4)
+    with pytest.raises(UsageError, match="no multiple of x3") as error:
+        recipe.crops(0, 3)
+    assert error.value.advice == "Use 63."

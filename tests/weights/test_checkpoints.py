@@ -1,0 +1,534 @@
+"""Weights are read as data, as declared, or refused with what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+from esrbench.errors import WeightsError
+from esrbench.weights.checkpoints import file_sha256, load_into, read_state_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def state() -> dict[str, torch.Tensor]:
+    return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
+
+
+def saved(folder: Path, content: Any, name: str = "weights.pth", *, zipped: bool = True) -> Path:
+    path = folder / name
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+class Program:
+    """Creates a file when unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = str(trace)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (self.trace,))
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.ckpt", "W.PTH", "w.safetensors"])
+def test_tensors_come_back_as_saved(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith(".safetensors"):
+        save_file(state(), path)
+    else:
+        saved(tmp_path, state(), name)
+    found = read_state_dict(path)
+    assert found.keys() == state().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state().items())
+
+
+def test_files_of_the_old_format_and_parameters_are_read(tmp_path: Path) -> None:
+    layer = nn.Linear(3, 2)
+    content = {"w": layer.weight}
+    path = saved(tmp_path, content, zipped=False)
+    assert torch.equal(read_state_dict(path)["w"], layer.weight)
+
+
+def test_declared_nesting_prefix_and_renames_are_undone(tmp_path: Path) -> None:
+    tensors = (
+        "module.B1.esa.conv3.weight",
+        "module.B1.esa.conv3_.weight",
+        "module.B1.c1.0.weight",
+        "module.conv3.B1.weight",
+        "module.c1.weight",
+    )
+    content = {name: torch.full((1,), float(index)) for index, name in enumerate(tensors)}
+    path = saved(tmp_path, {"params": content, "epoch": 3})
+    renames = (
+        ("conv3", "third"),
+        ("esa.conv3", "attention.refine"),
+        ("B1", "blocks.0"),
+        ("c1", "distill"),
+        ("c1.0", "conv3"),
+    )
+    found = read_state_dict(path, key="params", prefix="module.", renames=renames)
+    assert {name: tensor.item() for name, tensor in found.items()} == {
+        "blocks.0.attention.refine.weight": 0.0,
+        "blocks.0.esa.conv3_.weight": 1.0,  # conv3_ is another part than conv3
+        "blocks.0.conv3.weight": 2.0,  # one pass: the new conv3 is not renamed again
+        "third.blocks.0.weight": 3.0,
+        "distill.weight": 4.0,
+    }
+
+
+def test_clashing_renames_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"a.w": torch.ones(1), "b.w": torch.ones(1)})
+    with pytest.raises(WeightsError, match=r"several tensors one name: c\.w"):
+        read_state_dict(path, renames=(("a", "c"), ("b", "c")))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.pth: there is no such file") as caught:
+        read_state_dict(tmp_path / "nowhere.pth")
+    assert caught.value.advice is not None
+    assert "esrbench fetch weights" in caught.value.advice
+
+
+def test_unknown_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"weights end in \.safetensors, .* not '\.bin'"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_truncated_checkpoint(tmp_path: Path, zipped: bool, share: float) -> None:
+    path = saved(tmp_path, state(), zipped=zipped)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(WeightsError, match="truncated, altered, or no PyTorch checkpoint"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_truncated_safetensors(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(state(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(WeightsError, match="truncated, altered, or no safetensors file"):
+        read_state_dict(path)
+
+
+def test_no_damaged_byte_escapes_as_another_error(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    refused = 0
+    for zipped in (True, False):
+        whole = saved(tmp_path, state(), zipped=zipped).read_bytes()
+        for _ in range(150):
+            damaged = bytearray(whole)
+            position = int(torch.randint(len(whole), (), generator=generator))
+            damaged[position] = int(torch.randint(256, (), generator=generator))
+            path = tmp_path / "damaged.pth"
+            path.write_bytes(damaged)
+            try:
+                read_state_dict(path)
+            except WeightsError:
+                refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_programs_are_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
+    trace = tmp_path / "ran"
+    path = saved(tmp_path, {"w": Program(trace)}, zipped=zipped)
+    with pytest.raises(WeightsError, match=r"pickled Python objects \(posix\.mkdir\)") as caught:
+        read_state_dict(path)
+    assert not trace.exists()
+    assert caught.value.advice is not None
+    assert ".safetensors" in caught.value.advice
+    torch.load(path, weights_only=False)  # the same file does run where it is trusted
+    assert trace.exists()
+
+
+def test_pickled_module(tmp_path: Path) -> None:
+    path = saved(tmp_path, nn.Conv2d(3, 3, 1))
+    with pytest.raises(WeightsError, match=r"pickled Python objects \(torch\.nn\..*Conv2d\)"):
+        read_state_dict(path)
+
+
+def test_torchscript(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 2, 2))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, str(path))
+    with pytest.raises(WeightsError, match="holds a TorchScript program"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "holds a list, expected a state dict"),
+        (torch.zeros(2), "holds a Tensor, expected a state dict"),
+        ({}, "the state dict is empty"),
+        ({"a": torch.zeros(1), "step": 3}, "expected tensors by name, but step is a int"),
+        ({0: torch.zeros(1)}, "expected tensors by name, but 0 is a Tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "sparse, quantised or without data: a"),
+        ({"a": torch.empty(2, device="meta")}, "sparse, quantised or without data: a"),
+        ({"a": torch.zeros(2).to(torch.float8_e4m3fn)}, "holds tensors of a type that is not for"),
+    ],
+)
+def test_contents_that_are_no_state_dict(tmp_path: Path, content: Any, said: str) -> None:
+    path = saved(tmp_path, content)
+    with pytest.raises(WeightsError, match=said) as caught:
+        read_state_dict(path)
+    assert caught.value.message.startswith(str(path))
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
+def test_undeclared_nesting_is_named_not_unwrapped(tmp_path: Path, key: str) -> None:
+    path = saved(tmp_path, {key: state(), "epoch": 3})
+    with pytest.raises(WeightsError, match="is a dict") as caught:
+        read_state_dict(path)
+    assert caught.value.advice == f"The state dict seems nested: declare key={key!r}."
+
+
+def test_declared_key_that_is_absent(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"params": state(), "epoch": 3})
+    with pytest.raises(WeightsError, match=r"no key 'params_ema'; it has params, epoch") as caught:
+        read_state_dict(path, key="params_ema")
+    assert caught.value.advice == "Declare key='params'."
+
+
+def test_declared_key_that_holds_something_else(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"params": 3})
+    with pytest.raises(WeightsError, match="'params' holds a int, expected a state dict"):
+        read_state_dict(path, key="params")
+
+
+def test_prefix_that_does_not_match(tmp_path: Path) -> None:
+    path = saved(tmp_path, {f"net.{name}": tensor for name, tensor in state().items()})
+    with pytest.raises(WeightsError, match=r"2 of 2 keys .* prefix 'module\.'") as caught:
+        read_state_dict(path, prefix="module.")
+    assert caught.value.advice == "All keys start with 'net.': declare that."
+
+
+def network() -> nn.Module:
+    return nn.ModuleDict({"head": nn.Linear(3, 2)})
+
+
+def test_state_is_loaded_strictly() -> None:
+    target = network()
+    load_into(target, state(), source="weights.pth")
+    assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in state().items())
+
+
+def test_half_precision_is_cast_to_the_network() -> None:
+    target = network()
+    half = {name: tensor.half() for name, tensor in state().items()}
+    load_into(target, half, source="weights.pth")
+    assert target.state_dict()["head.bias"].dtype == torch.float32
+    assert target.state_dict()["head.bias"].tolist() == [0.5, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"head.bias": None}, r"1 missing \(head\.bias\)$"),
+        ({"tail.bias": torch.zeros(1)}, r"1 unexpected \(tail\.bias\)$"),
+        ({"head.bias": torch.zeros(3)}, r"\(head\.bias is 3 float32, expected 2 float32\)$"),
+        ({"head.bias": torch.zeros(1, 2)}, r"\(head\.bias is 1x2 float32, expected 2 float32\)$"),
+    ],
+)
+def test_state_that_does_not_fit_leaves_the_network_alone(
+    change: dict[str, torch.Tensor | None], said: str
+) -> None:
+    changed = {**state(), **change}
+    given = {name: tensor for name, tensor in changed.items() if tensor is not None}
+    target = network()
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_into(target, given, source="weights.pth")
+    assert caught.value.message.startswith("weights.pth does not fit ModuleDict, which has 2 keys")
+    assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_many_misfits_are_counted_and_the_first_few_named() -> None:
+    given = {f"layer{index}": torch.zeros(1) for index in range(9)}
+    with pytest.raises(WeightsError) as caught:
+        load_into(network(), given, source="w")
+    assert "2 missing (head.weight, head.bias)" in caught.value.message
+    assert "9 unexpected (layer0, layer1, layer2, layer3, ...)" in caught.value.message
+
+
+def test_undeclared_prefix_is_named_not_stripped() -> None:
+    given = {f"module.{name}": tensor for name, tensor in state().items()}
+    with pytest.raises(WeightsError) as caught:
+        load_into(network(), given, source="w")
+    assert caught.value.advice == "All its keys start with 'module.': declare prefix='module.'."
+
+
+class Renaming(nn.Module):
+    """Takes the names of its own older version."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+        for name in [name for name in state if name.startswith(f"{prefix}first.")]:
+            state[name.replace("first.", "conv.")] = state.pop(name)
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+class Counting(nn.Conv2d):
+    """Keeps something beside its tensors."""
+
+    seen: Any = None
+
+    def get_extra_state(self) -> Any:
+        return {"steps": 7, "names": ["a", "b"]}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = state
+
+
+class Migrating(nn.Module):
+    """Weights of version 1 were kept negated."""
+
+    _version = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def _load_from_state_dict(self, state: Any, prefix: str, metadata: Any, *rest: Any) -> None:
+        if metadata.get("version", 1) < 2:
+            state[f"{prefix}weight"] = -state[f"{prefix}weight"]
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+class Filling(nn.Module):
+    """Adds what older files lack, by a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.register_buffer("table", torch.arange(3))
+        self.register_load_state_dict_pre_hook(self._fill)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def _fill(module: nn.Module, state: Any, prefix: str, *_: Any) -> None:
+        state.setdefault(f"{prefix}table", module.table)
+
+
+class Own(nn.Module):
+    """Loads by itself, as networks of the time of EDSR do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def load_state_dict(self, state_dict: Any, strict: bool = False) -> None:  # type: ignore[override]
+        missing = set(self.state_dict()) - set(state_dict)
+        if strict and missing:
+            raise KeyError(missing)
+        with torch.no_grad():
+            for name, value in state_dict.items():
+                self.state_dict()[name].copy_(value)
+
+
+class Gain(nn.Module):
+    """One number without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+
+def old_weight_norm() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(nn.Conv2d(3, 3, 1)).state_dict()
+
+
+def scripted(network: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made: nn.Module = torch.jit.script(network)
+        return made
+
+
+def without(state: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != name}
+
+
+ACCEPTED: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Any]]]] = {
+    "batch norm of old": (
+        lambda: nn.BatchNorm2d(4),
+        lambda: without(nn.BatchNorm2d(4).state_dict(), "num_batches_tracked"),
+    ),
+    "weight norm of old": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)),
+        old_weight_norm,
+    ),
+    "renames": (
+        Renaming,
+        lambda: {f"first.{name}": each for name, each in nn.Conv2d(3, 3, 1).state_dict().items()},
+    ),
+    "pre-hook": (Filling, lambda: {"weight": torch.zeros(2)}),
+    "lazy": (
+        lambda: nn.LazyConv2d(4, 3),
+        lambda: dict(nn.Conv2d(3, 4, 3).state_dict()),
+    ),
+    "extra state": (lambda: Counting(3, 3, 1), lambda: dict(Counting(3, 3, 1).state_dict())),
+    "scripted": (
+        lambda: scripted(nn.Conv2d(3, 3, 1)),
+        lambda: dict(nn.Conv2d(3, 3, 1).state_dict()),
+    ),
+    "scalar of old": (Gain, lambda: {"gain": torch.tensor([2.0])}),
+    "its own loading": (Own, lambda: {"weight": torch.tensor([1.0, 2.0])}),
+    "other kind of number": (lambda: nn.BatchNorm2d(2), lambda: {
+        **nn.BatchNorm2d(2).state_dict(), "weight": torch.tensor([3, 4]),
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_torch_accepts_is_loaded(tmp_path: Path, case: str) -> None:
+    make, content = ACCEPTED[case]
+    path = saved(tmp_path, content())
+    oracle = make()
+    oracle.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    target = make()
+    load_into(target, read_state_dict(path), source="w")
+    expected = {
+        name: value for name, value in oracle.state_dict().items() if name != "_extra_state"
+    }
+    assert expected
+    for name, value in expected.items():
+        assert torch.equal(target.state_dict()[name], value)
+
+
+def test_extra_state_reaches_its_module(tmp_path: Path) -> None:
+    path = saved(tmp_path, Counting(3, 3, 1).state_dict())
+    target = Counting(3, 3, 1)
+    load_into(target, read_state_dict(path), source="w")
+    assert target.seen == {"steps": 7, "names": ["a", "b"]}
+    with pytest.raises(WeightsError, match=r"1 unexpected \(_extra_state\)"):
+        load_into(nn.Conv2d(3, 3, 1), read_state_dict(path), source="w")
+
+
+def test_the_version_of_a_module_is_told_to_it(tmp_path: Path) -> None:
+    trained = nn.ModuleDict({"part": Migrating()})
+    path = saved(tmp_path, trained.state_dict())
+    target = nn.ModuleDict({"part": Migrating()})
+    load_into(target, read_state_dict(path), source="w")
+    assert target.state_dict()["part.weight"].tolist() == [1, 1]
+    plain = saved(tmp_path, dict(trained.state_dict()), "old.pth")
+    load_into(target, read_state_dict(plain), source="w")
+    assert target.state_dict()["part.weight"].tolist() == [-1, -1]
+    wrapped = nn.ModuleDict({"module": nn.ModuleDict({"theirs": Migrating()})})
+    path = saved(tmp_path, wrapped.state_dict(), "wrapped.pth")
+    found = read_state_dict(path, prefix="module.", renames=[("theirs", "part")])
+    load_into(target, found, source="w")
+    assert target.state_dict()["part.weight"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "said"),
+    [
+        (Renaming, {"first.weight": torch.zeros(3, 3, 1, 1)}, r"1 missing \(conv\.bias\)$"),
+        (Renaming, {"first.bias": torch.zeros(4)}, r"conv\.bias is .*4.*, expected .*3"),
+        (lambda: nn.LazyConv2d(8, 3), {"bias": torch.zeros(8)}, r"1 missing \(weight\)"),
+        (lambda: Counting(3, 3, 1), nn.Conv2d(3, 3, 1).state_dict(), r"missing \(_extra_state\)"),
+        (lambda: nn.BatchNorm2d(2), {"weight": torch.zeros(2)}, r"3 missing \(bias, running_"),
+        (
+            lambda: scripted(nn.Conv2d(3, 3, 1)),
+            {"bias": torch.zeros(3)},
+            r'did not accept its weights: .*Missing key\(s\) in state_dict: "weight"',
+        ),
+        (Own, {}, "Own did not accept its weights: {'weight'}$"),
+        (Gain, {"gain": torch.zeros(2)}, "gain is 2 float32, expected scalar float32"),
+        (Gain, {"gain": "x"}, "Gain did not accept its weights: .*expected torch.Tensor"),
+    ],
+)
+def test_what_torch_refuses_is_named(
+    make: Callable[[], nn.Module], state: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_into(make(), state, source="w")
+    assert "\n" not in caught.value.message
+    assert caught.value.advice
+
+
+class Tied(nn.Module):
+    """One convolution by two names, and a tied weight within another."""
+
+    def __init__(self, *, tied: bool = True) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 3)
+        self.b = self.a if tied else nn.Conv2d(3, 3, 3)
+
+
+def test_tied_weights_of_save_model_are_loaded(tmp_path: Path) -> None:
+    trained, path = Tied(), tmp_path / "tied.safetensors"
+    save_model(trained, str(path))
+    found = read_state_dict(path)
+    assert len(found) == 2
+    target = Tied()
+    load_into(target, found, source="w")
+    assert torch.equal(target.b.weight, trained.a.weight)
+    with pytest.raises(WeightsError, match="2 missing"):
+        load_into(Tied(tied=False), found, source="w")
+
+
+def test_part_of_a_tensor_does_not_stand_for_the_whole() -> None:
+    whole = torch.zeros(4)
+    network = nn.Module()
+    network.register_buffer("part", whole[:2])
+    network.register_buffer("whole", whole)
+    load_into(network, {"whole": torch.ones(4)}, source="w")
+    assert whole.tolist() == [1, 1, 1, 1]
+    with pytest.raises(WeightsError, match=r"1 missing \(whole\)"):
+        load_into(network, {"part": torch.ones(2)}, source="w")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_masks_may_be_infinite_and_parameters_may_not(tmp_path: Path, name: str) -> None:
+    def masked() -> nn.Module:
+        network = nn.Conv2d(3, 4, 3)
+        network.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+        return network
+
+    state = masked().state_dict()
+    path = tmp_path / name
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(state, path)
+    target = masked()
+    load_into(target, read_state_dict(path), source="w")
+    assert torch.equal(target.state_dict()["weight"], state["weight"])
+    before = target.state_dict()["bias"].clone()
+    for value in (float("nan"), float("inf"), float("-inf")):
+        state["bias"][2] = value
+        save(state, path)
+        with pytest.raises(WeightsError, match="1 parameters hold NaN or infinity: bias"):
+            load_into(target, read_state_dict(path), source="w")
+        assert torch.equal(target.state_dict()["bias"], before)
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert file_sha256(path) == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        file_sha256(tmp_path / "nowhere")

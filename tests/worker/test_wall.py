@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from esrbench.data.datasets import open_dataset
+from esrbench.entries.networks import ResolvedWeights, resolve_weights
+from esrbench.entries.registry import ModelDescriptor
+from esrbench.protocol import ForwardPolicy, Protocol
+from esrbench.records import WeightsIdentity
+from esrbench.runs.evaluator import Entry
+from esrbench.runs.rounds import hidden_images
+from esrbench.runs.store import Store
+from esrbench.runs.suite import Suite, run_suite
+from esrbench.sandbox.sandbox import Sandbox, View
+from esrbench.worker.session import WorkerSession
+from esrbench.worker.wall import Wall, open_wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIDDEN = (Path("/results"),)
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall(Sandbox("subprocess"), HIDDEN)
+
+
+def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
+    wall: Wall, tmp_path: Path, describe: Callable[..., ModelDescriptor]
+) -> None:
+    weights = tmp_path / "link.safetensors"
+    (tmp_path / "real.safetensors").write_bytes(b"")
+    weights.symlink_to(tmp_path / "real.safetensors")
+    resolved = ResolvedWeights(WeightsIdentity(source="file"), weights)
+    descriptor = describe("Nearest")
+    session = wall.worker((descriptor, resolved), readable=(tmp_path / "more",), timeout_seconds=7)
+    code = Path(descriptor.factory.rpartition(":")[0]).parent
+    assert set(session.view.readable) == {
+        tmp_path / "more",
+        code,
+        # Where the link leads: the link itself is no file behind the wall.
+        (tmp_path / "real.safetensors").resolve(),
+    }
+    assert session.view.hidden == HIDDEN
+    assert session.view.python_path == (code,)
+    assert session.view.device == "cpu"
+    assert session.timeout_seconds == 7
+    assert not session.limits.processes
+
+
+def test_two_networks_of_one_place_share_it(
+    wall: Wall, describe: Callable[..., ModelDescriptor]
+) -> None:
+    session = wall.worker((describe("Nearest"), None), (describe("Plain"), None))
+    assert len(session.view.readable) == len(session.view.python_path) == 1
+
+
+def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
+    wall: Wall, tmp_path: Path
+) -> None:
+    (tmp_path / "model.py").write_text("")
+    descriptor = ModelDescriptor(
+        name="team-net",
+        summary="test",
+        scales=(4,),
+        factory="model:Net",
+        folder=str(tmp_path),
+    )
+    protocol = Protocol(device="cuda", forward=ForwardPolicy(compiled=True))
+    session = wall.worker((descriptor, None), protocol=protocol)
+    assert session.view.readable == (tmp_path,)
+    assert session.view.device == "cuda"
+    # Compilers are processes.
+    assert session.limits.processes
+
+
+def test_hiding_adds_to_what_is_hidden(wall: Wall) -> None:
+    more = wall.hiding([Path("/hr"), Path("/results"), Path("/hr")])
+    assert more.hidden == (Path("/results"), Path("/hr"))
+    assert wall.hidden == HIDDEN
+
+
+def test_the_demo_s_photographs_are_hidden_from_the_start() -> None:
+    (photographs,) = open_wall("subprocess").hidden
+    assert (photographs / "astronaut.png").is_file()
+
+
+def test_a_data_set_s_images_lie_in_these_folders(pair_folder: Path) -> None:
+    folders = {(pair_folder / "HR").resolve(), (pair_folder / "LR_bicubic" / "X4").resolve()}
+    assert set(hidden_images(open_dataset(str(pair_folder), 4))) == folders
+
+
+def test_images_other_submissions_and_results_are_hidden_in_a_run(
+    wall: Wall, pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):  # noqa: N818 - not an error
+        pass
+
+    seen: list[View] = []
+
+    def enter(session: WorkerSession) -> None:
+        seen.append(session.view)
+        raise Stopped
+
+    monkeypatch.setattr(WorkerSession, "__enter__", enter)
+    pairs = open_dataset(str(pair_folder), 4)
+    entries = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        descriptor = ModelDescriptor(
+            name=name, summary="test", scales=(4,), factory="m:N", folder=str(tmp_path / name)
+        )
+        entries.append(Entry(descriptor, 4, resolve_weights(descriptor, 4, None)))
+    suite = Suite(tuple(entries), ((pairs, pairs.identity()),), Protocol(), wall)
+    with pytest.raises(Stopped):
+        list(run_suite(suite, Store(tmp_path / "results")))
+    (view,) = seen
+    assert view.readable == (tmp_path / "one",)
+    others = {*HIDDEN, *hidden_images(pairs), tmp_path / "two"}
+    assert others < set(view.hidden)
+    stored = set(view.hidden) - others
+    results = (tmp_path / "results").resolve()
+    assert results in stored or {results / "runs", results / "races"} <= stored
