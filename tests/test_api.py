@@ -188,7 +188,7 @@ def test_every_public_name_exists_and_importing_costs_nothing() -> None:
         assert callable(getattr(esrbench, name))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         esrbench.nothing  # noqa: B018
-    code = "import sys, esrbench; assert len([m for m in sys.modules if 'harness' in m]) == 1"
+    code = "import sys, esrbench; assert len([m for m in sys.modules if 'esrbench' in m]) == 1"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

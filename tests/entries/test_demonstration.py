@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import ModelDescriptor
 
 SHIPPED = ("aidn", "imdn", "rfdn", "srresnet")
-FOLDER = Path(str(resources.files("models"))) / "weights"
+FOLDER = Path(str(resources.files("esrbench_models"))) / "weights"
 MAX_BYTES = 8_000_000
 
 
