@@ -1,0 +1,40 @@
+"""Every block of docs/extending.md runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
+SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTIONS = {title: BLOCK.findall(text) for title, text in SECTION.findall(PAGE.read_text())}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_blocks_run_in_order(title: str, tmp_path: Path) -> None:
+    """A block that names a file is written to it; others are run, in the same folder."""
+    if not SECTIONS[title]:
+        pytest.skip("nothing is shown yet")
+    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for kind, name, content in SECTIONS[title]:
+        if name:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+            continue
+        program = {"python": [sys.executable, "-"], "sh": ["bash", "-euo", "pipefail", "-s"]}[kind]
+        done = subprocess.run(
+            program,
+            input=content,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": search},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
