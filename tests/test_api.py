@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from pkgutil import iter_modules
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -186,10 +190,26 @@ def test_run_in_a_worker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_public_name_exists_and_importing_costs_nothing() -> None:
     for name in esrbench.__all__:
         assert callable(getattr(esrbench, name))
+    assert set(esrbench.__all__) <= set(dir(esrbench))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         esrbench.nothing  # noqa: B018
     code = "import sys, esrbench; assert len([m for m in sys.modules if 'esrbench' in m]) == 1"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """Importing ``esrbench.x`` sets the attribute ``x`` of the package."""
+    assert not {each.name for each in iter_modules(esrbench.__path__)} & set(esrbench.__all__)
+    importlib.import_module("esrbench.runs.suite")
+    importlib.import_module("esrbench.paired.race")
+    assert isinstance(esrbench.run, FunctionType)
+    assert isinstance(esrbench.race, FunctionType)
+
+
+def test_the_module_is_the_command() -> None:
+    commands = ([Path(sys.executable).with_name("esrbench")], [sys.executable, "-m", "esrbench"])
+    said = {subprocess.check_output([*each, "--version"], text=True) for each in commands}
+    assert said == {f"{version('esrbench')}\n"}
 
 
 @pytest.mark.usefixtures("released")

@@ -1,6 +1,7 @@
 """esrbench: how efficient is a super-resolution network.
 
-The names below are loaded on first use, so that importing this package costs nothing.
+The names below are the Python interface. Each is loaded on first use, so that importing this
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -9,32 +10,100 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrbench.api import (
-        complexity,
-        evaluate,
-        leaderboard,
-        load_model,
-        race,
+    from esrbench.api import complexity, evaluate, leaderboard, load_model, race, run
+    from esrbench.data.datasets import open_dataset
+    from esrbench.entries.registry import (
+        ModelDescriptor,
+        PublishedFigure,
+        ReleasedWeights,
         register_model,
-        run,
     )
+    from esrbench.errors import (
+        DataError,
+        EsrbenchError,
+        MeasurementError,
+        RecordError,
+        RegistrationError,
+        UsageError,
+        WeightsError,
+    )
+    from esrbench.protocol import (
+        ForwardPolicy,
+        LatencyDesign,
+        PairDesign,
+        Protocol,
+        QualityDefinition,
+    )
+    from esrbench.records import (
+        Absent,
+        Complexity,
+        Interval,
+        Notice,
+        Quality,
+        RaceRecord,
+        RunRecord,
+        Value,
+    )
+    from esrbench.runs.store import Store, read_any
 
 __all__ = [
+    "Absent",
+    "Complexity",
+    "DataError",
+    "EsrbenchError",
+    "ForwardPolicy",
+    "Interval",
+    "LatencyDesign",
+    "MeasurementError",
+    "ModelDescriptor",
+    "Notice",
+    "PairDesign",
+    "Protocol",
+    "PublishedFigure",
+    "Quality",
+    "QualityDefinition",
+    "RaceRecord",
+    "RecordError",
+    "RegistrationError",
+    "ReleasedWeights",
+    "RunRecord",
+    "Store",
+    "UsageError",
+    "Value",
+    "WeightsError",
     "complexity",
     "evaluate",
     "leaderboard",
     "load_model",
+    "open_dataset",
     "race",
+    "read_any",
     "register_model",
     "run",
 ]
 
-# Registering must not import what measuring needs.
-_SOURCES = {"register_model": "esrbench.entries.registry"}
+_SOURCES = (
+    "errors",
+    "protocol",
+    "records",
+    "entries.registry",
+    "runs.store",
+    "data.datasets",
+    "api",
+)
+"""Modules that define the names, the cheapest first: registering must not import what measures."""
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from where it is defined."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_SOURCES.get(name, "esrbench.api")), name)
+    if name in __all__:
+        for source in _SOURCES:
+            found = getattr(importlib.import_module(f"esrbench.{source}"), name, None)
+            if callable(found):  # esrbench.records.race is a module
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
