@@ -272,8 +272,8 @@ def simulate(
     with mock.patch.object(races, "describe_environment", return_value=environment):
         for number in range(count):
             workers = RecordedWorkers(session, effect, np.random.default_rng((seed, number)))
-            wall = mock.Mock(worker=workers)
-            with mock.patch.object(races, "open_wall", return_value=wall):
+            launcher = mock.Mock(worker=workers)
+            with mock.patch.object(races, "open_launcher", return_value=launcher):
                 record = races.race(network, network, protocol, design)
             verdict = judge_race("simulated", record, network.scale, same=True).verdict
             outcomes.append(Outcome(verdict, record.timed_pairs, len(record.processes)))

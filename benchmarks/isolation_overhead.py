@@ -1,4 +1,4 @@
-"""What the wall costs, as a Markdown table: starting a worker, and one image there and back.
+"""What the sandbox costs, as a Markdown table: starting a worker, and one image there and back.
 
     python benchmarks/isolation_overhead.py [--starts N] [--images N]
 
@@ -29,7 +29,7 @@ from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
 from esrbench.sandbox.sandbox import Limits, Sandbox, View, obstacle
-from esrbench.worker.wall import Wall
+from esrbench.worker.launcher import Launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,8 +88,8 @@ def image_rounds(tiers: Sequence[Tier], images: int) -> dict[Tier, list[float]]:
     with contextlib.ExitStack() as stack:
         forwards: dict[Tier, Callable[[np.ndarray], float]] = {}
         for tier in tiers:
-            wall = Wall(Sandbox(tier), ())
-            session = stack.enter_context(wall.worker((null, nothing), protocol=protocol))
+            launcher = Launcher(Sandbox(tier), ())
+            session = stack.enter_context(launcher.worker((null, nothing), protocol=protocol))
             session.load(null, SCALE, weights=nothing, protocol=protocol)
             forwards[tier] = partial(exchange, session)
         for number in range(WARM_UP + images):

@@ -41,7 +41,7 @@ from esrbench.ranking.rules import NTIRE2022
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -187,7 +187,7 @@ def study(
         pairs = open_dataset(
             str(write_pairs(Path(folder) / "pairs", image_size, arguments.images)), SCALE
         )
-        suite = Suite(tuple(entries), ((pairs, pairs.identity()),), protocol, open_wall("auto"))
+        suite = Suite(tuple(entries), ((pairs, pairs.identity()),), protocol, open_launcher("auto"))
         for number in range(arguments.suites):
             keep = arguments.results or Path(folder)
             store = Store(keep / f"{tally.title.replace(' ', '-')}-{number}")

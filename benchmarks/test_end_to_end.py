@@ -27,7 +27,7 @@ from esrbench.probes.quality import psnr, ssim
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
 from esrbench.runs.quality_pass import upscale_images
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +191,7 @@ def test_ours_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> Non
     descriptor = ModelDescriptor(name="nearest", summary="", scales=(SCALE,), factory=factory)
     weights = ResolvedWeights(WeightsIdentity(source="none"))
     protocol = Protocol(threads=1)
-    with open_wall().worker((descriptor, weights), protocol=protocol) as session:
+    with open_launcher().worker((descriptor, weights), protocol=protocol) as session:
         session.load(descriptor, SCALE, weights=weights, protocol=protocol)
         found = measure(
             step("nearest", "PSNR", "kept", worker=True),

@@ -21,7 +21,7 @@ from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
 from esrbench.runs.timing import noise
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 from gpu_steps.day import SCALE
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ NULL = "null network"
 def measure(day: Day) -> Iterator[Found]:
     """A row a length of forward and size; rounds of all lengths take turns."""
     protocol = Protocol(device=day.device, threads=1)
-    wall, nothing = open_wall(), ResolvedWeights(WeightsIdentity(source="none"))
+    launcher, nothing = open_launcher(), ResolvedWeights(WeightsIdentity(source="none"))
     described = {NULL: null_descriptor(default_registry().get("rfdn"), SCALE, 1.0)}
     for seconds in WORK_SECONDS[:1] if day.tiny else WORK_SECONDS:
         described[f"{seconds * 1e3:g} ms"] = ModelDescriptor(
@@ -52,7 +52,7 @@ def measure(day: Day) -> Iterator[Found]:
         )
     with ExitStack() as stack:
         sessions = {
-            name: stack.enter_context(wall.worker((descriptor, nothing), protocol=protocol))
+            name: stack.enter_context(launcher.worker((descriptor, nothing), protocol=protocol))
             for name, descriptor in described.items()
         }
         with ThreadPoolExecutor(len(sessions)) as pool:

@@ -167,7 +167,7 @@ def run(
         protocol: settings; CPU defaults if left out.
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
-        isolation: how strong a wall around workers is asked for.
+        isolation: which sandbox workers must run in.
         resume: go on where the same suite was cut short, and measure nothing twice; see
             ``run_suite``.
         results: folder of run records; ``results`` if left out.

@@ -192,7 +192,7 @@ def describe_environment(
         threads: CPU threads that forwards use.
         accelerator: name of the GPU, or None on CPU.
         libraries: versions of the GPU's libraries, by name.
-        tier: of the wall around workers.
+        tier: of the workers' sandbox.
     """
     return Environment(
         python=platform.python_version(),

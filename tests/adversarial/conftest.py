@@ -20,7 +20,7 @@ from esrbench.entries.registry import Registry
 from esrbench.entries.submissions import register_submissions
 from esrbench.protocol import Protocol
 from esrbench.sandbox.sandbox import obstacle
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import ModelDescriptor
     from esrbench.records import Tier
     from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession
-    from esrbench.worker.wall import Wall
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -76,9 +76,9 @@ def tier(request: pytest.FixtureRequest) -> Tier:
 
 
 @pytest.fixture(scope="module")
-def wall(tier: Tier) -> Wall:
-    """The wall of a tier."""
-    return open_wall(CHOICES[tier])
+def launcher(tier: Tier) -> Launcher:
+    """The launcher of a tier."""
+    return open_launcher(CHOICES[tier])
 
 
 def honest_weights(scale: int = SCALE) -> dict[str, npt.NDArray[np.float32]]:
@@ -191,12 +191,12 @@ def small() -> Protocol:
 
 
 @pytest.fixture(scope="module")
-def start(wall: Wall, small: Protocol) -> Callable[..., WorkerSession]:
+def start(launcher: Launcher, small: Protocol) -> Callable[..., WorkerSession]:
     """Starts a worker that may load some entries."""
 
     def build(*descriptors: ModelDescriptor, hiding: Iterable[Path] = ()) -> WorkerSession:
         networks = [(each, resolve_weights(each, SCALE)) for each in descriptors]
-        return wall.hiding(hiding).worker(*networks, protocol=small)
+        return launcher.hiding(hiding).worker(*networks, protocol=small)
 
     return build
 

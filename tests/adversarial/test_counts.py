@@ -9,7 +9,7 @@ import pytest
 from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import Protocol
 from esrbench.records import Absent
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def worker(
         # Weights do not change counts.
         submissions.add(name, weights=None)
     entries = [(entry, resolve_weights(entry, SCALE)) for entry in submissions.register()]
-    with open_wall().worker(*entries, protocol=small, timeout_seconds=120) as session:
+    with open_launcher().worker(*entries, protocol=small, timeout_seconds=120) as session:
         yield session
 
 

@@ -14,9 +14,9 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
 from esrbench.runs.suite import plan_suite
 from esrbench.worker.failure import WorkerError
+from esrbench.worker.launcher import open_launcher
 from esrbench.worker.log import LOG_BYTES
 from esrbench.worker.pixels import POISON
-from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def shared_worker(
     names = [row["name"] for row in attack_table["session"] if row["status"] in WORKER_GOES_ON]
     entries = [attacker(name) for name in ("honest", *names)]
     networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
-    session = open_wall().worker(*networks, protocol=small, timeout_seconds=SILENCE_SECONDS)
+    session = open_launcher().worker(*networks, protocol=small, timeout_seconds=SILENCE_SECONDS)
     session.limits = replace(session.limits, memory_bytes=2 << 30)
     with session:
         yield session
@@ -104,7 +104,9 @@ def test_an_attack_has_its_status(
         assert session.forward(LR).sr.shape == (128, 192, 3)
     else:
         networks = (entry, resolve_weights(entry, SCALE))
-        with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as own:
+        with open_launcher().worker(
+            networks, protocol=small, timeout_seconds=SILENCE_SECONDS
+        ) as own:
             error = provoke(own, entry, small, session_attack)
             assert error.fatal
     assert error.kind == session_attack["status"]
@@ -122,7 +124,9 @@ def test_an_attack_changes_nothing_of_what_is_scored(
     honest = shared_worker.forward(LR).sr
     entry = attacker(delivery_attack["name"])
     networks = (entry, resolve_weights(entry, SCALE))
-    with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
+    with open_launcher().worker(
+        networks, protocol=small, timeout_seconds=SILENCE_SECONDS
+    ) as session:
         load(session, entry, small)
         delivery = session.forward(LR)
         if delivery_attack.get("request_again"):
@@ -153,7 +157,9 @@ def test_words_of_an_entry_are_plain_short_lines(
     entry = attacker(words_attack["name"])
     networks = (entry, resolve_weights(entry, SCALE))
     said: list[str] = []
-    with open_wall().worker(networks, protocol=small, timeout_seconds=SILENCE_SECONDS) as session:
+    with open_launcher().worker(
+        networks, protocol=small, timeout_seconds=SILENCE_SECONDS
+    ) as session:
         load(session, entry, small)
         try:
             if words_attack.get("request") == "count":

@@ -200,7 +200,7 @@ def test_a_disputed_time_is_replaced_by_the_larger_one(records: dict[str, RunRec
 
 
 @pytest.mark.parametrize("fallback", FALLBACKS)
-def test_statuses_are_the_same_behind_a_weaker_wall(
+def test_statuses_are_the_same_in_a_weaker_sandbox(
     *,
     fallback: Tier,
     attack_table: dict[str, Any],

@@ -21,7 +21,7 @@ from esrbench.errors import WeightsError
 from esrbench.runs.store import Store
 from esrbench.runs.suite import plan_suite, run_suite
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,20 +152,22 @@ def entries(submissions: Any, canaries: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def unwalled(entries: Any, small: Protocol) -> Iterator[WorkerSession]:
-    """A worker that no wall would keep from running a program."""
+def unconfined(entries: Any, small: Protocol) -> Iterator[WorkerSession]:
+    """A worker that no sandbox would keep from running a program."""
     networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
-    with open_wall("subprocess").worker(*networks, protocol=small, timeout_seconds=60) as session:
+    with open_launcher("subprocess").worker(
+        *networks, protocol=small, timeout_seconds=60
+    ) as session:
         yield session
 
 
 @pytest.mark.parametrize("number", range(len(ROWS)), ids=[row[0] for row in ROWS])
 def test_a_bad_file_is_refused_and_nothing_in_it_runs(
-    number: int, entries: Any, unwalled: WorkerSession, small: Protocol, canaries: Path
+    number: int, entries: Any, unconfined: WorkerSession, small: Protocol, canaries: Path
 ) -> None:
     entry = entries.get(f"cheat-weights-{number}")
     with pytest.raises(WorkerError, match=ROWS[number][4]) as caught:
-        unwalled.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=small)
+        unconfined.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=small)
     assert caught.value.kind == "load-error"
     assert not caught.value.fatal
     assert caught.value.advice

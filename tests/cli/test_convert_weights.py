@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from esrbench.cli.convert_weights import convert_weights_command
 from esrbench.errors import UsageError, WeightsError
 from esrbench.weights.conversion import Conversion, convert
-from esrbench.worker import wall
+from esrbench.worker import launcher
 from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Worker:
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     stand_in = Worker()
 
-    def open_wall(choice: str) -> Worker:
+    def open_launcher(choice: str) -> Worker:
         stand_in.asked["isolation"] = choice
         return stand_in
 
-    monkeypatch.setattr(wall, "open_wall", open_wall)
+    monkeypatch.setattr(launcher, "open_launcher", open_launcher)
     return stand_in
 
 
@@ -170,7 +170,7 @@ def test_empty_options_mean_none(checkpoint: Path, worker: Worker) -> None:
     assert worker.asked["prefix"] is None
 
 
-def test_a_weak_wall_is_told(checkpoint: Path, worker: Worker) -> None:
+def test_a_weak_sandbox_is_told(checkpoint: Path, worker: Worker) -> None:
     worker.banner = "no sandbox"
     assert "warning: no sandbox" in invoke(checkpoint).stderr
 

@@ -17,7 +17,7 @@ NO_BUBBLEWRAP = Obstacle("bubblewrap is not installed", "Install bubblewrap.")
 NO_LANDLOCK = Obstacle("no Landlock", "Use another kernel.")
 
 
-def test_the_strongest_wall_is_fine_for_an_ordinary_user() -> None:
+def test_the_strongest_sandbox_is_fine_for_an_ordinary_user() -> None:
     check = judge_isolation(None, None, is_root=False)
     assert (check.state, check.advice) == ("ok", None)
     assert check.finding.startswith("bubblewrap:")
@@ -29,14 +29,14 @@ def test_root_is_told_what_is_not_limited() -> None:
     assert "pids.max" in str(check.advice)
 
 
-def test_a_weaker_wall_is_told_with_the_reason_and_the_mend() -> None:
+def test_a_weaker_sandbox_is_told_with_the_reason_and_the_mend() -> None:
     check = judge_isolation(NO_BUBBLEWRAP, None, is_root=False)
     assert (check.state, check.advice) == ("warning", "Install bubblewrap.")
     assert "Landlock" in check.finding
     assert "bubblewrap is not installed" in check.finding
 
 
-def test_no_wall_is_told_with_both_reasons() -> None:
+def test_no_sandbox_is_told_with_both_reasons() -> None:
     check = judge_isolation(NO_BUBBLEWRAP, NO_LANDLOCK, is_root=False)
     assert check.state == "warning"
     assert check.finding.startswith("none, run no network you do not trust")

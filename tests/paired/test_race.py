@@ -86,7 +86,7 @@ class FakeSession:
         )
 
 
-class FakeWall:
+class FakeLauncher:
     """Behind which are such workers."""
 
     def __init__(self, choice: str, session: type[FakeSession]) -> None:
@@ -108,7 +108,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
     class Session(FakeSession):
         asked: list[dict[str, Any]] = []
 
-    monkeypatch.setattr(races, "open_wall", lambda choice: FakeWall(choice, Session))
+    monkeypatch.setattr(races, "open_launcher", lambda choice: FakeLauncher(choice, Session))
     return Session
 
 

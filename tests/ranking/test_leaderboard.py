@@ -288,13 +288,13 @@ def test_an_older_run_with_a_runtime_is_shown_instead_of_one_on_a_busy_machine(
     assert "a newer run ended as busy-machine" in board.notices[0].message
 
 
-@pytest.mark.parametrize(("tier", "thin"), [("landlock", True), ("bubblewrap", False)])
-def test_a_thin_wall_is_said_in_front(make_record: MakeRecord, tier: str, *, thin: bool) -> None:
+@pytest.mark.parametrize(("tier", "weak"), [("landlock", True), ("bubblewrap", False)])
+def test_a_weak_sandbox_is_said_in_front(make_record: MakeRecord, tier: str, *, weak: bool) -> None:
     record = make_record("a", IMDN)
     environment = record.environment.model_copy(update={"isolation": tier})
     board = build_leaderboard([record.model_copy(update={"environment": environment})], NTIRE2022)
     assert board.device.endswith(tier)
-    assert (board.banner is not None) is thin
+    assert (board.banner is not None) is weak
     if board.banner is not None:
         assert "landlock instead of bubblewrap" in board.banner
 

@@ -234,6 +234,6 @@ def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
 
 
 def test_the_banner_stands_in_front(board: Leaderboard) -> None:
-    thin = board.model_copy(update={"banner": "The wall was thin."})
-    assert rendered(thin).splitlines()[1] == "The wall was thin."
-    assert "**The wall was thin.**" in tables.leaderboard_markdown(thin)
+    weak = board.model_copy(update={"banner": "Weak sandbox."})
+    assert rendered(weak).splitlines()[1] == "Weak sandbox."
+    assert "**Weak sandbox.**" in tables.leaderboard_markdown(weak)

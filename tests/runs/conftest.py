@@ -13,7 +13,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.suite import Suite
-from esrbench.worker.wall import Wall, open_wall
+from esrbench.worker.launcher import Launcher, open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def make_suite(shared_pair_folder: Path, quick: Protocol) -> Callable[..., Suite
             Entry(descriptor, 4, resolve_weights(descriptor, 4)) for descriptor in descriptors
         )
         data = ((pairs, pairs.identity()),)
-        return Suite(entries, data, protocol, open_wall(), **fields)  # type: ignore[arg-type]
+        return Suite(entries, data, protocol, open_launcher(), **fields)  # type: ignore[arg-type]
 
     return build
 
@@ -76,7 +76,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Any:  # fake_worker.Workers
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(Wall, "worker", Wall.worker)  # put back afterwards
+    monkeypatch.setattr(Launcher, "worker", Launcher.worker)  # put back afterwards
     for wait in ("SETTLING_SECONDS", "IDLE_SECONDS"):
         monkeypatch.setattr(f"esrbench.runs.timing.{wait}", 0.0)
     workers = module.Workers()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from esrbench.records import Absent
 from esrbench.worker.delivery import Delivery
+from esrbench.worker.launcher import Launcher
 from esrbench.worker.messages import Ready
-from esrbench.worker.wall import Wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,9 +92,9 @@ class Workers:
 
 
 def use_fake_workers(on_start: Callable[[str], None] = lambda _: None) -> None:
-    """Have every wall give workers that are none; ``on_start`` is told the entry of each."""
+    """Have every launcher give workers that are none; ``on_start`` is told the entry of each."""
 
-    def worker(_self: Wall, *networks: tuple[Any, Any], **_: Any) -> FakeWorker:
+    def worker(_self: Launcher, *networks: tuple[Any, Any], **_: Any) -> FakeWorker:
         return FakeWorker(networks[0][0].name, on_start)
 
-    Wall.worker = worker  # type: ignore[assignment, method-assign]
+    Launcher.worker = worker  # type: ignore[assignment, method-assign]

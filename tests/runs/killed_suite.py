@@ -27,7 +27,7 @@ from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import harness_sha256
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -102,7 +102,7 @@ def plan() -> Suite:
         )
         entries.append(Entry(descriptor, 4, resolve_weights(descriptor, 4)))
     data = ((pairs, pairs.identity()),)
-    return Suite(tuple(entries), data, PROTOCOL, open_wall("subprocess"), baseline="net05")
+    return Suite(tuple(entries), data, PROTOCOL, open_launcher("subprocess"), baseline="net05")
 
 
 def run(suite: Suite) -> None:
@@ -117,8 +117,8 @@ def command() -> None:
     os.dup2(2, 1)
     options = "--rounds 2 --min-rounds 2 --warmup 1 --processes 2 --input-size 16x16 --threads 1"
     folders = ["--data", sys.argv[1], "--results", sys.argv[2]]
-    wall = ["--isolation", "subprocess", "--resume"]
-    sys.argv = ["esrbench", "run", *NAMES, *options.split(), *folders, *wall]
+    isolation = ["--isolation", "subprocess", "--resume"]
+    sys.argv = ["esrbench", "run", *NAMES, *options.split(), *folders, *isolation]
     app.main()
 
 

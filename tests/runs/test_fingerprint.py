@@ -78,7 +78,7 @@ def another_protocol(given: dict[str, Any]) -> None:
     given["protocol"] = Protocol(threads=1, seed=1)
 
 
-def another_wall(given: dict[str, Any]) -> None:
+def another_sandbox(given: dict[str, Any]) -> None:
     given["tier"] = "subprocess"
 
 
@@ -92,7 +92,7 @@ def another_wall(given: dict[str, Any]) -> None:
         another_source,
         another_data,
         another_protocol,
-        another_wall,
+        another_sandbox,
     ],
 )
 def test_every_part_of_a_run_counts(

@@ -18,8 +18,8 @@ from esrbench.runs.replicate import TimedPass
 from esrbench.runs.timing import Plan
 from esrbench.worker.delivery import Delivery
 from esrbench.worker.failure import WorkerError
+from esrbench.worker.launcher import open_launcher
 from esrbench.worker.messages import Ready
-from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +95,8 @@ def machine() -> Machine:
 
 @pytest.fixture
 def null(machine: Machine) -> NullTimes:
-    wall: Any = machine
-    return NullTimes(Plan(PROTOCOL, DESIGN, wall, 3), SIZES)
+    launcher: Any = machine
+    return NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES)
 
 
 @pytest.fixture
@@ -152,9 +152,9 @@ def test_what_follows_one_entry_precedes_the_next_of_its_form(
 
 
 def test_a_gpu_is_left_to_the_entry_alone(machine: Machine, entry: Callable[..., Entry]) -> None:
-    wall: Any = machine
+    launcher: Any = machine
     on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
-    with NullTimes(Plan(on_gpu, DESIGN, wall, 3), SIZES) as null:
+    with NullTimes(Plan(on_gpu, DESIGN, launcher, 3), SIZES) as null:
         for _ in range(2):
             null.around(entry(), machine.timed, lambda _: None)
     assert [event for event in machine.events if event.startswith(("st", "end", "entry"))] == [
@@ -183,8 +183,8 @@ def test_a_null_network_that_never_works_leaves_no_times(entry: Callable[..., En
         message = "crash"
         raise WorkerError("crash", message, fatal=True)
 
-    wall: Any = SimpleNamespace(worker=worker)
-    with NullTimes(Plan(PROTOCOL, DESIGN, wall, 3), SIZES) as null:
+    launcher: Any = SimpleNamespace(worker=worker)
+    with NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES) as null:
         found = null.around(entry(), lambda: PASS, lambda _: None)
     assert found.replicate.null == ()
 
@@ -201,7 +201,7 @@ def test_an_interruption_ends_the_worker_at_once(
 
 
 def test_a_real_one_tells_what_surrounds_a_forward(entry: Callable[..., Entry]) -> None:
-    with NullTimes(Plan(PROTOCOL, DESIGN, open_wall(), 3), SIZES) as null:
+    with NullTimes(Plan(PROTOCOL, DESIGN, open_launcher(), 3), SIZES) as null:
         found = null.around(entry(), lambda: PASS, lambda _: None)
     assert {len(each) for each in seconds(found).values()} == {6}
     for each in seconds(found).values():

@@ -81,10 +81,10 @@ def replicate(
     as_found = replace(entry, weights=effective_weights(entry.weights, READY))
 
     def run(session: Session, *, index: int = 0, **fields: Any) -> TimedPass:
-        wall: Any = SimpleNamespace(worker=lambda *_, **__: session)
+        launcher: Any = SimpleNamespace(worker=lambda *_, **__: session)
         untimed = UntimedPass(as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
-        plan = Plan(PROTOCOL, DESIGN, wall, 3)
+        plan = Plan(PROTOCOL, DESIGN, launcher, 3)
         return time_replicate(entry, pairs, plan, untimed=untimed, index=index, position=5)
 
     return run

@@ -14,7 +14,7 @@ from esrbench.runs.refusal import Refusal
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.wall import Wall
+from esrbench.worker.launcher import Launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -359,15 +359,15 @@ def test_a_pass_is_on_the_disk_before_the_next_begins(
 def test_no_worker_may_see_results_or_passes(
     suite: Callable[..., Suite], store: Store, workers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walls: list[Wall] = []
-    fake = Wall.worker
+    launchers: list[Launcher] = []
+    fake = Launcher.worker
 
-    def worker(wall: Wall, *networks: Any, **options: Any) -> Any:
-        walls.append(wall)
-        return fake(wall, *networks, **options)
+    def worker(launcher: Launcher, *networks: Any, **options: Any) -> Any:
+        launchers.append(launcher)
+        return fake(launcher, *networks, **options)
 
-    monkeypatch.setattr(Wall, "worker", worker)
+    monkeypatch.setattr(Launcher, "worker", worker)
     list(run_suite(suite(), store))
-    assert len(walls) == len(workers.started)
-    for wall in walls:
-        assert {store.runs, store.races, store.passes} <= set(wall.hidden)
+    assert len(launchers) == len(workers.started)
+    for launcher in launchers:
+        assert {store.runs, store.races, store.passes} <= set(launcher.hidden)

@@ -91,8 +91,8 @@ def timer(
     protocol = Protocol(
         counted_input=(8, 12), latency=design, trust=TrustDesign(**({"repeated_rounds": 2} | trust))
     )
-    wall: Any = None
-    plan = Plan(protocol, design, wall, seed)
+    launcher: Any = None
+    plan = Plan(protocol, design, launcher, seed)
     return InputTimer(session, READY, plan, index, known)  # type: ignore[arg-type]
 
 
@@ -170,7 +170,7 @@ def test_the_place_of_the_image_is_not_the_same_for_all() -> None:
     drawn = {plan.random(index, "0801").randrange(4) for index in range(40)}
     assert drawn == {0, 1, 2, 3}
     assert plan.random(0, "0801").random() == plan.random(0, "0801").random()
-    other = Plan(plan.protocol, plan.design, plan.wall, plan.variant_seed + 1)
+    other = Plan(plan.protocol, plan.design, plan.launcher, plan.variant_seed + 1)
     assert plan.random(0, "0801").random() != other.random(0, "0801").random()
 
 

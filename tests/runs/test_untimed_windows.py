@@ -62,8 +62,8 @@ def plan(forward: Any, asked: list[np.ndarray]) -> Any:
     def worker(*_: object, **__: object) -> Iterator[Session]:
         yield Session()
 
-    wall = SimpleNamespace(worker=worker)
-    return SimpleNamespace(wall=wall, protocol=None, timeout_seconds=1.0, limit_seconds=1.0)
+    launcher = SimpleNamespace(worker=worker)
+    return SimpleNamespace(launcher=launcher, protocol=None, timeout_seconds=1.0, limit_seconds=1.0)
 
 
 def timed(pairs: ImagePairs, forward: Any) -> TimedPass:

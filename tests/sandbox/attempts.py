@@ -1,4 +1,4 @@
-"""What workers behind a wall try; a copy of this file is all they see of the tests.
+"""What workers in a sandbox try; a copy of this file is all they see of the tests.
 
 Run by ``esrbench.sandbox.start`` with the name of an attempt and its arguments.
 """

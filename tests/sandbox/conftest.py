@@ -1,4 +1,4 @@
-"""Workers behind every wall that this machine has, to try things."""
+"""Workers in every sandbox that works on this machine, to try things."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from esrbench.entries.registry import default_registry
 from esrbench.protocol import Protocol
 from esrbench.records import Memory
 from esrbench.sandbox.sandbox import obstacle
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,7 +37,7 @@ def upscale(
     descriptor = default_registry().get("rfdn")
     weights = resolve_weights(descriptor, SCALE)
     protocol = Protocol(device=device, threads=1)
-    with open_wall(choice).worker((descriptor, weights), protocol=protocol) as session:
+    with open_launcher(choice).worker((descriptor, weights), protocol=protocol) as session:
         session.load(descriptor, SCALE, weights=weights, protocol=protocol)
         return session.upscale(lr, "image"), session.read_memory()
 

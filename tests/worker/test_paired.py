@@ -11,7 +11,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.probes.telemetry import SHORTEST_SECONDS
 from esrbench.protocol import Protocol
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ SMALL = Protocol(threads=1, counted_input=(16, 24), latency=None)
 def test_two_networks_in_one_worker(describe: Callable[..., ModelDescriptor]) -> None:
     ours, theirs = describe("Nearest"), describe("Plain")
     asked = {"discard": 1, "candidate_first": True, "twin_first": False}
-    with open_wall().worker((ours, None), (theirs, None)) as session:
+    with open_launcher().worker((ours, None), (theirs, None)) as session:
         first = session.load(ours, 4, weights=resolve_weights(ours, 4), protocol=SMALL)
         with pytest.raises(WorkerError, match="there is no second network to race"):
             session.time_pairs(count=3, self_count=2, **asked)
@@ -55,7 +55,7 @@ def test_copies_are_of_the_baseline_whichever_is_loaded_first(
         (many, one, "candidate"),
     )
     for first, second, side in loads:
-        with open_wall().worker((first, None), (second, None)) as session:
+        with open_launcher().worker((first, None), (second, None)) as session:
             session.load(first, 4, weights=resolve_weights(first, 4), protocol=SMALL)
             session.load_second(
                 second, 4, weights=resolve_weights(second, 4), protocol=SMALL, side=side

@@ -18,8 +18,8 @@ from esrbench.processes import family
 from esrbench.protocol import Protocol
 from esrbench.records import Absent
 from esrbench.worker.failure import WorkerError
+from esrbench.worker.launcher import open_launcher
 from esrbench.worker.log import LOG_BYTES
-from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +36,10 @@ LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 @pytest.fixture(scope="module")
 def worker() -> Worker:
     """Starts a worker that can load some networks."""
-    wall = open_wall()
+    launcher = open_launcher()
 
     def start(*descriptors: ModelDescriptor) -> WorkerSession:
-        return wall.worker(*((descriptor, None) for descriptor in descriptors))
+        return launcher.worker(*((descriptor, None) for descriptor in descriptors))
 
     return start
 
@@ -225,7 +225,7 @@ def test_a_models_folder_of_the_user_s_does_not_hide_ours(
     (tmp_path / "random.py").write_text("raise RuntimeError('not the library')")
     monkeypatch.chdir(tmp_path)
     bicubic = default_registry().get("bicubic")
-    with open_wall().worker((bicubic, None)) as session:
+    with open_launcher().worker((bicubic, None)) as session:
         load(session, bicubic)
 
 
@@ -235,8 +235,8 @@ def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
     script = tmp_path / "evaluator.py"
     script.write_text(
         "import os, signal\n"
-        "from esrbench.worker.wall import open_wall\n"
-        "with open_wall().worker() as session:\n"
+        "from esrbench.worker.launcher import open_launcher\n"
+        "with open_launcher().worker() as session:\n"
         "    print(session._process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

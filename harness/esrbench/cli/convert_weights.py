@@ -112,13 +112,13 @@ def _convert(
     """Have a worker read the file, and check what it sends."""
     from esrbench.weights.conversion import require_converted
     from esrbench.worker.failure import WorkerError
-    from esrbench.worker.wall import open_wall
+    from esrbench.worker.launcher import open_launcher
 
     path = file.resolve()
-    wall = open_wall(isolation)
-    if wall.sandbox.banner is not None:
-        messages().print(f"warning: {wall.sandbox.banner}", style="yellow", markup=False)
-    worker = wall.worker(readable=[path], timeout_seconds=timeout_seconds)
+    launcher = open_launcher(isolation)
+    if launcher.sandbox.banner is not None:
+        messages().print(f"warning: {launcher.sandbox.banner}", style="yellow", markup=False)
+    worker = launcher.worker(readable=[path], timeout_seconds=timeout_seconds)
     try:
         with worker as session:
             report, content = session.convert_weights(path, key=key, prefix=prefix, renames=renames)

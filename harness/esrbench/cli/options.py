@@ -36,7 +36,7 @@ CudnnBenchmarkOption = Annotated[
 IsolationOption = Annotated[
     Literal["auto", "require-bwrap", "landlock", "subprocess"],
     typer.Option(
-        help="Wall around networks: the strongest there is, or this one; official runs require "
+        help="Sandbox of networks: the strongest there is, or this one; official runs require "
         "bubblewrap."
     ),
 ]

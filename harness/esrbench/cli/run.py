@@ -241,8 +241,8 @@ def run_command(
 
 
 def print_banner(suite: Suite) -> None:
-    """Say what the wall does not keep from networks, unless it keeps everything."""
-    banner = suite.wall.sandbox.banner
+    """Say what the sandbox does not keep from networks, unless it keeps everything."""
+    banner = suite.launcher.sandbox.banner
     if banner is not None:
         messages().print(f"warning: {banner}", style="yellow", markup=False)
 

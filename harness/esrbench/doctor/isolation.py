@@ -1,4 +1,4 @@
-"""Which wall stands between networks and everything else."""
+"""Which sandbox networks run in on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "isolation"
 
 
 def check_isolation(_machine: Machine) -> Check:
-    """Try the walls, the strongest first; takes some tenths of a second once a process."""
+    """Try the sandboxes, the strongest first; takes some tenths of a second once a process."""
     bubblewrap = obstacle("bubblewrap")
     return judge_isolation(
         bubblewrap, obstacle("landlock") if bubblewrap else None, is_root=not os.getuid()

@@ -24,7 +24,7 @@ from esrbench.runs.inspection import count_models
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
 from esrbench.runs.summary import summarise
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ def _score(
         data=tuple((pairs, pairs.identity()) for pairs in subject.data.values()),
         # What is counted needs no weights, so it was counted apart.
         protocol=protocol.model_copy(update={"counters": ()}),
-        wall=open_wall(),
+        launcher=open_launcher(),
     )
     scores: dict[str, Scores] = {}
     absent: Absences = {}

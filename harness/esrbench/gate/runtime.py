@@ -14,7 +14,7 @@ from esrbench.paired.race import race
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent
 from esrbench.statistics import doubt_of, regressed
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,7 +215,7 @@ def terms_here(kept: RuntimeRatio, threads: int | None) -> RatioTerms:
     environment = describe_environment(
         threads=threads or min(kept.threads, cpus_available()),
         accelerator=None,
-        tier=open_wall("auto").sandbox.tier,
+        tier=open_launcher("auto").sandbox.tier,
     )
     return ratio_terms(race_protocol(kept.input_size), environment)
 

@@ -22,8 +22,8 @@ from esrbench.runs.store import record_id
 from esrbench.runs.suite import require_possible
 from esrbench.statistics import Judgement, judge_race, pairs_to_look
 from esrbench.worker.failure import WorkerError
+from esrbench.worker.launcher import open_launcher
 from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS
-from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from esrbench.protocol import Protocol
     from esrbench.records import Conditions, RaceSide
     from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
-    from esrbench.worker.wall import Wall
 
 OnPairs = Callable[[int, int], None]
 """Called with the pairs timed so far and the most there will be."""
@@ -96,7 +96,7 @@ def race(
         baseline: what it is compared with.
         protocol: settings; its latency design and counters play no part.
         design: of the pairs and the decision.
-        isolation: how strong a wall is asked for.
+        isolation: which sandbox is asked for.
         on_pairs: told the pairs timed so far and the most there will be.
         timeout_seconds: deadline of each request to a worker.
 
@@ -104,8 +104,8 @@ def race(
         WorkerError: a network failed; the message says which.
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
-    wall = open_wall(isolation)
-    return _Race(candidate, baseline, protocol, design or PairDesign(), wall, on_pairs).run(
+    launcher = open_launcher(isolation)
+    return _Race(candidate, baseline, protocol, design or PairDesign(), launcher, on_pairs).run(
         timeout_seconds
     )
 
@@ -142,7 +142,7 @@ class _Race:
     baseline: Entry
     protocol: Protocol
     design: PairDesign
-    wall: Wall
+    launcher: Launcher
     on_pairs: OnPairs
     processes: list[PairedProcess] = field(default_factory=list)
     judged: dict[RaceSide, int] = field(default_factory=lambda: {"candidate": 0, "baseline": 0})
@@ -154,7 +154,7 @@ class _Race:
         created, start = datetime.now(UTC), time.monotonic()
         judgement: Judgement | None = None
         while judgement is None:
-            with self.wall.worker(
+            with self.launcher.worker(
                 *((entry.descriptor, entry.weights) for entry in (self.candidate, self.baseline)),
                 protocol=self.protocol,
                 timeout_seconds=timeout_seconds,
@@ -250,7 +250,7 @@ class _Race:
             threads=self.ready[0].threads,
             accelerator=self.ready[0].accelerator,
             libraries=self.ready[0].libraries,
-            tier=self.wall.sandbox.tier,
+            tier=self.launcher.sandbox.tier,
         )
         candidate, baseline = (
             _identity(entry, ready)

@@ -32,12 +32,12 @@ def device_statement(record: RunRecord) -> str:
 
 
 def banner(records: Sequence[RunRecord]) -> str | None:
-    """A warning where submissions were not walled off by bubblewrap, or None."""
+    """A warning where submissions ran in a weaker sandbox than bubblewrap, or None."""
     tiers = {record.environment.isolation for record in records} - {"bubblewrap"}
     if not tiers:
         return None
     return (
-        f"The wall was thin ({', '.join(sorted(tiers))} instead of bubblewrap): a hostile "
+        f"Weak sandbox ({', '.join(sorted(tiers))} instead of bubblewrap): a hostile "
         "submission could have seen more than its own inputs."
     )
 

@@ -75,7 +75,7 @@ def assemble(
         data: identity of the images.
         protocol: settings.
         rescored: scores of timed SR images that are not those that were scored untimed; they count.
-        tier: of the wall behind which the workers ran.
+        tier: of the sandbox in which the workers ran.
         fingerprint: of the run.
         run_id: of the record.
         created: when the entry was begun.

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.entries.registry import ModelDescriptor
     from esrbench.protocol import Protocol
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
-    from esrbench.worker.wall import Wall
 
 UNTIMED_STEPS_BESIDE_IMAGES = 3
 """Load, read memory, count."""
@@ -91,7 +91,7 @@ def measure_untimed(
     pairs: ImagePairs,
     protocol: Protocol,
     *,
-    wall: Wall,
+    launcher: Launcher,
     sr_folder: Path | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
@@ -106,7 +106,7 @@ def measure_untimed(
         entry: network and weights.
         pairs: checked LR and HR images.
         protocol: settings.
-        wall: behind which the worker runs.
+        launcher: starts the worker.
         sr_folder: where SR images are written as PNG, or None.
         on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
@@ -118,7 +118,7 @@ def measure_untimed(
     """
     path = entry.weights.path
     found = UntimedPass(entry, stored_elements=None if path is None else stored_elements(path))
-    with wall.worker(
+    with launcher.worker(
         (entry.descriptor, entry.weights),
         protocol=protocol,
         timeout_seconds=timeout_seconds,

@@ -25,7 +25,7 @@ def fingerprint(entry: Entry, data: DataIdentity, protocol: Protocol, tier: Tier
         entry: network and weights.
         data: images.
         protocol: settings.
-        tier: of the wall.
+        tier: of the sandbox.
     """
     environment = describe_environment(
         threads=protocol.threads or cpus_available(), accelerator=None, tier=tier

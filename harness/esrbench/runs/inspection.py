@@ -8,7 +8,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import COUNTERS, Protocol
 from esrbench.runs.evaluator import failed
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,12 +37,12 @@ def count_models(
     """
     remaining = list(models)
     protocol = Protocol(counted_input=input_size, counters=tuple(counters))
-    wall = open_wall()
+    launcher = open_launcher()
     while remaining:
         # A submission gets a worker of its own; those that are trusted share one.
         alone = remaining[0][0].folder is not None
         together = remaining[:1] if alone else remaining
-        with wall.worker(*((descriptor, None) for descriptor, _ in together)) as session:
+        with launcher.worker(*((descriptor, None) for descriptor, _ in together)) as session:
             while remaining:
                 if not alone and remaining[0][0].folder is not None:
                     break
@@ -78,7 +78,7 @@ def blocks_of(
         WorkerError: it cannot be built, or its forward needs pixel values.
     """
     descriptor.require_scale(scale)
-    with open_wall().worker((descriptor, None)) as session:
+    with open_launcher().worker((descriptor, None)) as session:
         _load(session, descriptor, scale, Protocol(counted_input=input_size))
         return session.measure_blocks(depth)
 

@@ -146,7 +146,7 @@ class NullTimes:
             null = null_descriptor(entry.descriptor, entry.scale, data_range)
             with ExitStack() as ending:
                 session = ending.enter_context(
-                    plan.wall.worker(
+                    plan.launcher.worker(
                         (null, NO_WEIGHTS), protocol=protocol, timeout_seconds=plan.timeout_seconds
                     )
                 )

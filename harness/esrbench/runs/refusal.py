@@ -43,7 +43,7 @@ class Refusal:
         Args:
             data: images it would have run on.
             protocol: settings.
-            tier: of the wall.
+            tier: of the sandbox.
         """
         created = datetime.now(UTC)
         absent = Absent(

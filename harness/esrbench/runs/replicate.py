@@ -86,7 +86,7 @@ def time_replicate(
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
     rescored: tuple[ImageScore, ...] = ()
     windows: tuple[TimedWindow, ...] = ()
-    with plan.wall.worker(
+    with plan.launcher.worker(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         timeout_seconds=plan.timeout_seconds,

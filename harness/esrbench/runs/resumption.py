@@ -38,7 +38,7 @@ class Resumption:
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are told to ``on_known``."""
-        suite, tier = self.suite, self.suite.wall.sandbox.tier
+        suite, tier = self.suite, self.suite.launcher.sandbox.tier
         # As files are before anything runs.
         fingerprints = {
             data.digest: {
@@ -100,7 +100,7 @@ class Resumption:
             yield record
 
     def _refusal(self, refusal: Refusal, data: DataIdentity) -> RunRecord:
-        return refusal.record(data, self.suite.protocol, self.suite.wall.sandbox.tier)
+        return refusal.record(data, self.suite.protocol, self.suite.launcher.sandbox.tier)
 
     def _measured(
         self,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from esrbench.runs.journal import Journal
     from esrbench.runs.replicate import TimedPass
     from esrbench.runs.suite import Suite
-    from esrbench.worker.wall import Wall
+    from esrbench.worker.launcher import Launcher
 
 TIMED_STEPS_BESIDE_IMAGES = 4
 """Load, fixed input, null network, untimed windows."""
@@ -129,7 +129,7 @@ class Rounds:
             name = entry.descriptor.name
             self._entries[name] = _Progress(entry, fingerprints[name])
             self._entries[name].take_up(journal, self._count)
-        self._wall = suite.wall.hiding(hidden_images(pairs))
+        self._launcher = suite.launcher.hiding(hidden_images(pairs))
 
     @property
     def _count(self) -> int:
@@ -180,7 +180,7 @@ class Rounds:
             progress.entry,
             self._pairs,
             self._suite.protocol,
-            wall=self._wall_of(progress.entry),
+            launcher=self._launcher_of(progress.entry),
             sr_folder=folder and folder / self._data.name / progress.name,
             on_step=partial(self._on_step, progress.name),
             timeout_seconds=self._timeout_seconds,
@@ -221,16 +221,16 @@ class Rounds:
         return Plan(
             self._suite.protocol,
             design,
-            self._wall if entry is None else self._wall_of(entry),
+            self._launcher if entry is None else self._launcher_of(entry),
             self._shared.variant_seed,
             self._timeout_seconds,
             max(0.0, limit_seconds),
         )
 
-    def _wall_of(self, entry: Entry) -> Wall:
+    def _launcher_of(self, entry: Entry) -> Launcher:
         """What this entry may not see of the others."""
         folders = [other.descriptor.folder for other in self._suite.entries if other is not entry]
-        return self._wall.hiding(Path(folder) for folder in folders if folder)
+        return self._launcher.hiding(Path(folder) for folder in folders if folder)
 
     def _complete(self, progress: _Progress) -> bool:
         return progress.untimed is not None and (
@@ -255,7 +255,7 @@ class Rounds:
             return self._assembled(progress, untimed)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
-            entry, tier = progress.entry, self._wall.sandbox.tier
+            entry, tier = progress.entry, self._launcher.sandbox.tier
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
             refusal = Refusal(progress.name, entry.scale, said, "protocol")
             return refusal.record(self._data, self._suite.protocol, tier)
@@ -267,7 +267,7 @@ class Rounds:
             self._data,
             self._suite.protocol,
             rescored=[score for timed in progress.timed for score in timed.rescored],
-            tier=self._wall.sandbox.tier,
+            tier=self._launcher.sandbox.tier,
             fingerprint=progress.fingerprint,
             run_id=progress.run_id,
             created=progress.created,

@@ -1,6 +1,6 @@
 """What a reviewer should look at in a submission's code, found by reading it, never running it.
 
-Neither the wall nor the clock depends on this: whoever wants to hide something can. It points at
+Neither the sandbox nor the clock depends on this: whoever wants to hide something can. It points at
 code whose honest uses are rare in a network, says why each matters, and only ever warns.
 """
 

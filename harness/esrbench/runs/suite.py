@@ -16,8 +16,8 @@ from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
 from esrbench.runs.refusal import Refusal
 from esrbench.runs.resumption import Resumption
 from esrbench.runs.rounds import TIMED_STEPS_BESIDE_IMAGES
+from esrbench.worker.launcher import open_launcher
 from esrbench.worker.session import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
-from esrbench.worker.wall import open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.records import DataIdentity, Notice, RunRecord
     from esrbench.runs.store import Store
     from esrbench.sandbox.sandbox import IsolationChoice
-    from esrbench.worker.wall import Wall
+    from esrbench.worker.launcher import Launcher
 
 
 FIXED_INPUT = "the fixed input"
@@ -45,7 +45,7 @@ class Suite:
         entries: on each data set, the baseline among them.
         data: in order.
         protocol: settings.
-        wall: behind which every worker runs.
+        launcher: starts every worker.
         baseline: name of the entry to which runtimes are set in relation, or None.
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, a folder for each data set and entry, or None.
@@ -55,7 +55,7 @@ class Suite:
     entries: tuple[Entry, ...]
     data: tuple[tuple[ImagePairs, DataIdentity], ...]
     protocol: Protocol
-    wall: Wall
+    launcher: Launcher
     baseline: str | None = None
     order_seed: int = 0
     sr_folder: Path | None = None
@@ -94,7 +94,7 @@ def plan_suite(
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
         protocol: settings.
-        isolation: how strong a wall is asked for.
+        isolation: which sandbox is asked for.
         baseline: name of the entry to which runtimes are set in relation; it runs with the
             others whether named among them or not.
         order_seed: of the random order of entries in each round.
@@ -103,7 +103,7 @@ def plan_suite(
 
     Raises:
         UsageError: an unknown name or scale, weights for a network that does not run, an LR
-            image below what the baseline or every network accepts, or a protocol or a wall that
+            image below what the baseline or every network accepts, or a protocol or a sandbox that
             this machine cannot have.
         WeightsError: a weights file that is missing or altered. That of a submission is no more
             than a record's status, like all else that is wrong with a submission, and like an
@@ -129,12 +129,12 @@ def plan_suite(
         identity = pairs.identity()
         if identity.verified or identity.digest not in opened:
             opened[identity.digest] = (pairs, identity)
-    wall = open_wall(isolation)
+    launcher = open_launcher(isolation)
     suite = Suite(
         entries,
         tuple(opened.values()),
         protocol,
-        wall,
+        launcher,
         baseline,
         order_seed,
         sr_folder=sr_folder,
@@ -247,7 +247,9 @@ def run_suite(
     """
     store.require_writable()
     with store.writing():
-        suite = replace(suite, wall=suite.wall.hiding(folder.resolve() for folder in store.folders))
+        suite = replace(
+            suite, launcher=suite.launcher.hiding(folder.resolve() for folder in store.folders)
+        )
         under_way = Resumption(
             suite, store, on_step, on_known, on_notice, timeout_seconds, entry_seconds
         )

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from esrbench.runs.evaluator import Step
     from esrbench.runs.variants import Variant
     from esrbench.worker.delivery import Delivery
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
-    from esrbench.worker.wall import Wall
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -65,7 +65,7 @@ class Plan:
     Attributes:
         protocol: settings.
         design: of the timing.
-        wall: behind which workers run.
+        launcher: starts workers.
         variant_seed: of all inputs; the same for all entries.
         timeout_seconds: deadline of each request to a worker.
         limit_seconds: that an entry's worker may live.
@@ -73,7 +73,7 @@ class Plan:
 
     protocol: Protocol
     design: LatencyDesign
-    wall: Wall
+    launcher: Launcher
     variant_seed: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     limit_seconds: float = math.inf

@@ -78,7 +78,7 @@ def _untimed(
 ) -> list[float | None]:
     """PSNR of each window's SR, in a fresh process."""
     scores = []
-    with plan.wall.worker(
+    with plan.launcher.worker(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         timeout_seconds=plan.timeout_seconds,

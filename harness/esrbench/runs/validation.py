@@ -12,7 +12,7 @@ from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
 from esrbench.runs.checks import Check, claim_checks, folder_checks, kept
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.wall import open_wall
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from esrbench.entries.networks import ResolvedWeights, WeightsChoice
     from esrbench.entries.registry import ModelDescriptor
     from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession
-    from esrbench.worker.wall import Wall
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
@@ -67,10 +67,10 @@ def validate_entry(
         scale: upscaling factor.
         weights: ``auto``, None for random ones, or a file.
         timeout_seconds: deadline of each request.
-        isolation: how strong a wall is asked for.
+        isolation: which sandbox is asked for.
 
     Raises:
-        UsageError: it is not defined at this scale, or there is no such wall here.
+        UsageError: it is not defined at this scale, or that sandbox does not work here.
         WeightsError: the weights file is missing or altered. A submission's own file is a check
             instead, and random weights take its place.
     """
@@ -85,8 +85,8 @@ def validate_entry(
         if not submitted or weights != "auto":
             raise
         resolved = resolve_weights(descriptor, scale, None)
-    wall = open_wall(isolation)
-    with _worker(wall, descriptor, resolved, timeout_seconds) as session:
+    launcher = open_launcher(isolation)
+    with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
         try:
             session.load(descriptor, scale, weights=resolved, protocol=Protocol())
         except WorkerError as error:
@@ -97,7 +97,7 @@ def validate_entry(
             try:
                 checks.extend(_loaded_checks(session, descriptor, scale))
                 if descriptor.prepare is not None:
-                    with _worker(wall, descriptor, resolved, timeout_seconds) as other:
+                    with _worker(launcher, descriptor, resolved, timeout_seconds) as other:
                         checks.append(_prepare_check(session, other, descriptor, scale, resolved))
             except WorkerError as error:
                 checks.append(_broken("survives the checks", error))
@@ -105,9 +105,14 @@ def validate_entry(
 
 
 def _worker(
-    wall: Wall, descriptor: ModelDescriptor, weights: ResolvedWeights, timeout_seconds: float
+    launcher: Launcher,
+    descriptor: ModelDescriptor,
+    weights: ResolvedWeights,
+    timeout_seconds: float,
 ) -> WorkerSession:
-    return wall.worker((descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds)
+    return launcher.worker(
+        (descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds
+    )
 
 
 def _is_tried(height: int, width: int, scale: int) -> bool:

@@ -1,4 +1,4 @@
-"""The wall around a worker, as strong as the machine allows: bubblewrap, Landlock, or little.
+"""What confines a worker, as strong as the machine allows: bubblewrap, Landlock, or little.
 
 What each tier keeps from a worker is told in ``docs/isolation.md``.
 """
@@ -74,7 +74,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A command behind a wall.
+    """A command in a sandbox.
 
     Attributes:
         command: what is run.
@@ -88,7 +88,7 @@ class _Prepared:
 
 
 class Sandbox:
-    """Starts workers behind one kind of wall.
+    """Starts workers in one kind of sandbox.
 
     Args:
         tier: which.
@@ -241,7 +241,7 @@ class Sandbox:
 
 
 def open_sandbox(choice: IsolationChoice = "auto") -> Sandbox:
-    """The strongest wall that works here, or the one asked for.
+    """The strongest sandbox that works here, or the one asked for.
 
     Args:
         choice: ``auto`` takes the strongest; the others name what must be used.
@@ -291,7 +291,7 @@ def obstacle(tier: Tier) -> Obstacle | None:
 
 
 def _try(tier: Tier) -> str | None:
-    """Start a worker that does nothing behind a wall; None or the last it said."""
+    """Start a worker that does nothing in a sandbox; None or the last it said."""
     sandbox = Sandbox(tier, entry=PROBE)
     read, write = os.pipe()
     with os.fdopen(read, "rb") as log:

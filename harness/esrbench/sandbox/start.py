@@ -48,7 +48,7 @@ class Policy:
     """How a worker confines itself and what it then runs.
 
     Attributes:
-        tier: the wall around it; with ``bubblewrap`` files, network and processes are the
+        tier: the sandbox; with ``bubblewrap`` files, network and processes are the
             outer program's business.
         entry: ``module:function`` called with the arguments.
         evaluator: process id that must be its parent and whose end is its own; None where the

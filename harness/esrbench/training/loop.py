@@ -112,7 +112,7 @@ class Training:
         self.teacher: Teacher | None = None
         self.guide: nn.Module | None = None
         self.resumed: dict[str, Any] | None = None
-        self.earlier = (0.0, 0.0)  # seconds by the wall and of this process before a resume
+        self.earlier = (0.0, 0.0)  # wall-clock and CPU seconds before a resume
         self.started = time.monotonic(), time.process_time()
 
     @property
@@ -366,7 +366,7 @@ class Training:
         )
 
     def _seconds(self) -> tuple[float, float]:
-        """Wall and CPU seconds of this training, earlier processes included."""
+        """Wall-clock and CPU seconds of this training, earlier processes included."""
         wall, cpu = self.started
         return (
             self.earlier[0] + time.monotonic() - wall,

@@ -115,10 +115,10 @@ UNOWNED = "its answer to {} has a failure without a kind, as only the harness ma
 
 
 class WorkerSession:
-    """One worker process behind the wall, alive within a ``with`` block.
+    """One worker process in its sandbox, alive within a ``with`` block.
 
     Args:
-        sandbox: the wall.
+        sandbox: confines the worker.
         view: what of the file system the worker sees.
         limits: what it may take.
         timeout_seconds: of silence, after which a request has failed.

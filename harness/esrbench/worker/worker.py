@@ -1,6 +1,6 @@
 """The process that runs one network: it sees LR pixels, one image at a time, and nothing else.
 
-Started behind the wall by ``esrbench.sandbox.start``; speaks ``esrbench.worker.messages`` until
+Started in its sandbox by ``esrbench.sandbox.start``; speaks ``esrbench.worker.messages`` until
 told to stop or its pipe closes. Whatever it says of its own time is a claim: the network shares
 this process and could forge it.
 """

@@ -1,4 +1,4 @@
-"""What a submission can do to the machine it runs on, behind each kind of wall."""
+"""What a submission can do to the machine it runs on, in each sandbox."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def came_of_it(
     results = tmp_path_factory.mktemp("results") / "results"
     (results / "runs").mkdir(parents=True)
     (results / "runs" / "theirs.json").write_text('{"psnr": 27}')
-    own = submissions.folder / submissions.add(f"wall-{tier}", source=HERE / "attacks" / "wall.py")
+    own = submissions.folder / submissions.add(f"inside-{tier}", source=HERE / "attacks/sandbox.py")
     other = submissions.folder / submissions.add(f"other-{tier}", source=HERE / "attacks/honest.py")
     shutil.copytree(HERE / "attempts", own / "attempts")
     hr = (photographs / "HR" / "photo0.png").resolve()
@@ -136,17 +136,17 @@ def came_of_it(
 
 
 def test_what_a_submission_can_do(
-    wall_attack: dict[str, Any], came_of_it: dict[str, dict[str, str]], tier: Tier
+    sandbox_attack: dict[str, Any], came_of_it: dict[str, dict[str, str]], tier: Tier
 ) -> None:
-    assert came_of_it[wall_attack["name"]]["outcome"] == wall_attack[tier], came_of_it[
-        wall_attack["name"]
+    assert came_of_it[sandbox_attack["name"]]["outcome"] == sandbox_attack[tier], came_of_it[
+        sandbox_attack["name"]
     ]
 
 
 def test_every_attempt_has_a_row() -> None:
     import tomllib
 
-    rows = tomllib.loads((HERE / "attacks.toml").read_text())["wall"]
+    rows = tomllib.loads((HERE / "attacks.toml").read_text())["sandbox"]
     assert {row["name"] for row in rows} == {path.stem for path in HERE.glob("attempts/*.py")}
 
 

@@ -15,8 +15,8 @@ from esrbench.runs.rounds import hidden_images
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
 from esrbench.sandbox.sandbox import Sandbox, View
+from esrbench.worker.launcher import Launcher, open_launcher
 from esrbench.worker.session import WorkerSession
-from esrbench.worker.wall import Wall, open_wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,24 +25,26 @@ HIDDEN = (Path("/results"),)
 
 
 @pytest.fixture
-def wall() -> Wall:
-    return Wall(Sandbox("subprocess"), HIDDEN)
+def launcher() -> Launcher:
+    return Launcher(Sandbox("subprocess"), HIDDEN)
 
 
 def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
-    wall: Wall, tmp_path: Path, describe: Callable[..., ModelDescriptor]
+    launcher: Launcher, tmp_path: Path, describe: Callable[..., ModelDescriptor]
 ) -> None:
     weights = tmp_path / "link.safetensors"
     (tmp_path / "real.safetensors").write_bytes(b"")
     weights.symlink_to(tmp_path / "real.safetensors")
     resolved = ResolvedWeights(WeightsIdentity(source="file"), weights)
     descriptor = describe("Nearest")
-    session = wall.worker((descriptor, resolved), readable=(tmp_path / "more",), timeout_seconds=7)
+    session = launcher.worker(
+        (descriptor, resolved), readable=(tmp_path / "more",), timeout_seconds=7
+    )
     code = Path(descriptor.factory.rpartition(":")[0]).parent
     assert set(session.view.readable) == {
         tmp_path / "more",
         code,
-        # Where the link leads: the link itself is no file behind the wall.
+        # Where the link leads: the link itself is no file in the sandbox.
         (tmp_path / "real.safetensors").resolve(),
     }
     assert session.view.hidden == HIDDEN
@@ -53,14 +55,14 @@ def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
 
 
 def test_two_networks_of_one_place_share_it(
-    wall: Wall, describe: Callable[..., ModelDescriptor]
+    launcher: Launcher, describe: Callable[..., ModelDescriptor]
 ) -> None:
-    session = wall.worker((describe("Nearest"), None), (describe("Plain"), None))
+    session = launcher.worker((describe("Nearest"), None), (describe("Plain"), None))
     assert len(session.view.readable) == len(session.view.python_path) == 1
 
 
 def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
-    wall: Wall, tmp_path: Path
+    launcher: Launcher, tmp_path: Path
 ) -> None:
     (tmp_path / "model.py").write_text("")
     descriptor = ModelDescriptor(
@@ -71,21 +73,21 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
         folder=str(tmp_path),
     )
     protocol = Protocol(device="cuda", forward=ForwardPolicy(compiled=True))
-    session = wall.worker((descriptor, None), protocol=protocol)
+    session = launcher.worker((descriptor, None), protocol=protocol)
     assert session.view.readable == (tmp_path,)
     assert session.view.device == "cuda"
     # Compilers are processes.
     assert session.limits.processes
 
 
-def test_hiding_adds_to_what_is_hidden(wall: Wall) -> None:
-    more = wall.hiding([Path("/hr"), Path("/results"), Path("/hr")])
+def test_hiding_adds_to_what_is_hidden(launcher: Launcher) -> None:
+    more = launcher.hiding([Path("/hr"), Path("/results"), Path("/hr")])
     assert more.hidden == (Path("/results"), Path("/hr"))
-    assert wall.hidden == HIDDEN
+    assert launcher.hidden == HIDDEN
 
 
 def test_the_demo_s_photographs_are_hidden_from_the_start() -> None:
-    (photographs,) = open_wall("subprocess").hidden
+    (photographs,) = open_launcher("subprocess").hidden
     assert (photographs / "astronaut.png").is_file()
 
 
@@ -95,7 +97,7 @@ def test_a_data_set_s_images_lie_in_these_folders(pair_folder: Path) -> None:
 
 
 def test_images_other_submissions_and_results_are_hidden_in_a_run(
-    wall: Wall, pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: Launcher, pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(Exception):  # noqa: N818 - not an error
         pass
@@ -115,7 +117,7 @@ def test_images_other_submissions_and_results_are_hidden_in_a_run(
             name=name, summary="test", scales=(4,), factory="m:N", folder=str(tmp_path / name)
         )
         entries.append(Entry(descriptor, 4, resolve_weights(descriptor, 4, None)))
-    suite = Suite(tuple(entries), ((pairs, pairs.identity()),), Protocol(), wall)
+    suite = Suite(tuple(entries), ((pairs, pairs.identity()),), Protocol(), launcher)
     with pytest.raises(Stopped):
         list(run_suite(suite, Store(tmp_path / "results")))
     (view,) = seen

@@ -1,4 +1,4 @@
-"""The wall around workers: how strong it is, what lies hidden, and what each network needs."""
+"""Starts workers: in which sandbox, what is hidden from them, and what each network needs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PHOTOGRAPHS = "skimage"
 
 
 @dataclass(frozen=True, slots=True)
-class Wall:
-    """What separates every worker from the ground truth, the results and other entries.
+class Launcher:
+    """Starts workers that see neither ground truth, results nor other entries.
 
     Attributes:
         sandbox: how workers are confined.
@@ -36,9 +36,9 @@ class Wall:
     sandbox: Sandbox
     hidden: tuple[Path, ...]
 
-    def hiding(self, paths: Iterable[Path]) -> Wall:
-        """The same wall with more behind it."""
-        return Wall(self.sandbox, tuple(dict.fromkeys((*self.hidden, *paths))))
+    def hiding(self, paths: Iterable[Path]) -> Launcher:
+        """The same launcher with more files hidden."""
+        return Launcher(self.sandbox, tuple(dict.fromkeys((*self.hidden, *paths))))
 
     def worker(
         self,
@@ -81,13 +81,13 @@ class Wall:
         )
 
 
-def open_wall(choice: IsolationChoice = "auto") -> Wall:
-    """The strongest wall there is, or the one asked for.
+def open_launcher(choice: IsolationChoice = "auto") -> Launcher:
+    """A launcher with the strongest sandbox there is, or the one asked for.
 
     Raises:
         UsageError: it does not work on this machine; the message says why.
     """
-    return Wall(open_sandbox(choice), tuple(_photographs()))
+    return Launcher(open_sandbox(choice), tuple(_photographs()))
 
 
 def _photographs() -> Iterable[Path]:
