@@ -11,9 +11,16 @@ from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.records import Absent, Interval, Value
-from esrbench.reports.comparison import PER_DATA, Comparison, Figure, Line, build_comparison
-from esrbench.reports.comparison_choice import Wanted
-from esrbench.reports.comparison_tables import comparison_csv, comparison_grid
+from esrbench.reports.comparing import build_comparison
+from esrbench.reports.comparison import (
+    PER_DATA,
+    CellValue,
+    Comparison,
+    Line,
+    comparison_csv,
+    comparison_grid,
+)
+from esrbench.reports.comparison_sources import Wanted
 from esrbench.reports.formats import grid_html, grid_latex, grid_markdown
 
 if TYPE_CHECKING:
@@ -36,18 +43,18 @@ def line(table: Comparison, entry: str, scale: int = 4) -> Line:
 
 def cell(
     table: Comparison, entry: str, metric: str, data: str | None = None, scale: int = 4
-) -> Figure | Absent:
+) -> CellValue | Absent:
     (index,) = [i for i, c in enumerate(table.columns) if (c.metric, c.data) == (metric, data)]
     return line(table, entry, scale).cells[index]
 
 
 def place(table: Comparison, entry: str, metric: str, data: str | None = None) -> int | None:
     found = cell(table, entry, metric, data)
-    assert isinstance(found, Figure)
+    assert isinstance(found, CellValue)
     return found.place
 
 
-def reason(found: Figure | Absent) -> str:
+def reason(found: CellValue | Absent) -> str:
     assert isinstance(found, Absent)
     return found.reason
 
@@ -100,8 +107,8 @@ def test_the_table_prints_the_published_digits(reference: list[RunRecord]) -> No
     for each in table.lines:
         for data in ("set5", "set14"):
             pair = [cell(table, each.entry, m, data, each.scale) for m in ("psnr_y", "ssim_y")]
-            if all(isinstance(figure, Figure) for figure in pair):
-                text = "/".join(figure.shown for figure in pair if isinstance(figure, Figure))
+            if all(isinstance(figure, CellValue) for figure in pair):
+                text = "/".join(figure.shown for figure in pair if isinstance(figure, CellValue))
                 shown[each.entry, each.scale, data] = text
     assert {key: shown[key] for key in PRINTED} == PRINTED
     assert shown["rfdn", 4, "set5"] == "32.16/0.8946"
@@ -123,7 +130,7 @@ def test_rows_go_by_scale_then_as_named_with_the_floor_first(reference: list[Run
         for each in table.lines
         if each.entry == "bicubic"
         for figure in each.cells
-        if isinstance(figure, Figure)
+        if isinstance(figure, CellValue)
     )
 
 
@@ -230,7 +237,7 @@ def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run: MakeRun) -> 
         make_run("rfdn", {"runtime_fixed": 0.01, "params": 2.0}, data="set14"),
     ]
     table = compare(records, columns=("runtime_fixed", "params"))
-    assert isinstance(cell(table, "imdn", "runtime_fixed"), Figure)
+    assert isinstance(cell(table, "imdn", "runtime_fixed"), CellValue)
     assert reason(cell(table, "rfdn", "runtime_fixed")) == "not run"
     assert place(table, "imdn", "params") == 1
 
@@ -352,7 +359,7 @@ def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
     table = compare(rows, columns=("runtime_images",))
     for name in "ab":
         figure = cell(table, name, "runtime_images", "set5")
-        assert isinstance(figure, Figure)
+        assert isinstance(figure, CellValue)
         assert (figure.provisional, figure.place, figure.interval) == (True, None, None)
     assert any("No runtime is marked as best" in note.text for note in table.notes)
 

@@ -6,7 +6,7 @@ import pytest
 
 from esrbench.errors import UsageError
 from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
-from esrbench.reports.comparison_choice import Wanted, choose_runs
+from esrbench.reports.comparison_sources import Wanted, choose_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,8 @@ import typer
 from esrbench.cli.run import run_command
 from esrbench.entries.registry import default_registry
 from esrbench.protocol import ForwardPolicy, LatencyDesign, Protocol
-from esrbench.reports.comparison import build_comparison
-from esrbench.reports.comparison_choice import Wanted
-from esrbench.reports.comparison_gaps import protocol_options
+from esrbench.reports.comparing import build_comparison, protocol_options
+from esrbench.reports.comparison_sources import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

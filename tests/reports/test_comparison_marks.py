@@ -3,13 +3,12 @@ from __future__ import annotations
 import pytest
 
 from esrbench.records import Interval
-from esrbench.reports.comparison import Figure
-from esrbench.reports.comparison_marks import places
+from esrbench.reports.comparison import CellValue, places
 
 
-def figures(*values: float, digits: int = 2, width: float | None = None) -> list[Figure]:
+def figures(*values: float, digits: int = 2, width: float | None = None) -> list[CellValue]:
     return [
-        Figure(
+        CellValue(
             value=value,
             shown=f"{value:.{digits}f}",
             source="here",

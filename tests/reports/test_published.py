@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from esrbench.entries.registry import default_registry
-from esrbench.reports.published import published_figures, quality_rows
+from esrbench.reports.comparison_sources import published_figures, quality_rows
 
 
 def test_published_quality_is_plausible_and_agrees_with_descriptors() -> None:

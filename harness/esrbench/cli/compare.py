@@ -68,9 +68,9 @@ def compare_command(
     set. What was not run is a missing cell, with the commands that would measure it on stderr.
     """
     from esrbench.data.datasets import name_in_records
-    from esrbench.reports.comparison import build_comparison
-    from esrbench.reports.comparison_choice import DEFAULT_COLUMNS, Wanted
-    from esrbench.reports.comparison_tables import comparison_csv, comparison_grid
+    from esrbench.reports.comparing import build_comparison
+    from esrbench.reports.comparison import comparison_csv, comparison_grid
+    from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted
 
     check_label(label)
     wanted = Wanted(
