@@ -1,1 +1,1 @@
-"""Networks: one file an architecture, shared blocks in ``blocks``, descriptors in ``entries``."""
+"""Networks: a folder each, with descriptors, code and shipped weights; ``blocks`` are shared."""

@@ -35,7 +35,7 @@ def descriptor(**fields: object) -> ModelDescriptor:
             "name": "rfdn-like",
             "summary": "x",
             "scales": (4,),
-            "factory": "esrbench_models.rfdn:RFDN",
+            "factory": "esrbench_models.rfdn.network:RFDN",
         }
         | fields
     )
@@ -133,7 +133,7 @@ def test_an_enlarged_input_keeps_its_size() -> None:
         name="vdsr-like",
         summary="x",
         scales=(4,),
-        factory="esrbench_models.vdsr:VDSR",
+        factory="esrbench_models.vdsr.network:VDSR",
         color="y",
         input="bicubic-hr",
         pad_multiple=16,

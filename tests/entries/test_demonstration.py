@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import ModelDescriptor
 
 SHIPPED = ("aidn", "imdn", "rfdn", "srresnet")
-FOLDER = Path(str(resources.files("esrbench_models"))) / "weights"
+FOLDER = Path(str(resources.files("esrbench_models")))
 MAX_BYTES = 8_000_000
 
 
@@ -30,11 +30,11 @@ def descriptor(request: pytest.FixtureRequest) -> ModelDescriptor:
 
 
 def test_four_small_files_ship_each_with_its_card() -> None:
-    files = {path.name for path in FOLDER.glob("*.safetensors")}
-    assert files == {f"{name}_x4.safetensors" for name in SHIPPED}
-    assert sum((FOLDER / name).stat().st_size for name in files) < MAX_BYTES
+    files = [*FOLDER.rglob("*.safetensors")]
+    assert {path.name for path in files} == {f"{name}_x4.safetensors" for name in SHIPPED}
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES
     for name in SHIPPED:
-        card = (FOLDER / f"{name}_x4.md").read_text()
+        card = (FOLDER / name / f"{name}_x4.md").read_text()
         assert "Demonstration weights, not the authors'" in card
         assert "PHOTOGRAPHS.md" in card
 

@@ -302,7 +302,7 @@ def test_code_hash_follows_the_source(entry: ModelDescriptor, tmp_path: Path) ->
 
 def test_code_hash_covers_every_submodule() -> None:
     from esrbench_models.blocks import Upsampler
-    from esrbench_models.rfdn import RFDN
+    from esrbench_models.rfdn.network import RFDN
 
     network = RFDN()
     alone = code_sha256(nn.ModuleList([]), RFDN)

@@ -213,7 +213,7 @@ def test_an_editable_install_needs_its_own_files_alone(
 
 def test_what_is_installed_or_ours_needs_nothing() -> None:
     for factory in (
-        "esrbench_models.rfdn:RFDN",
+        "esrbench_models.rfdn.network:RFDN",
         "esrbench.metrics:Metric",
         "torch.nn:Upsample",
         "math:sqrt",

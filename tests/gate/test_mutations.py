@@ -41,13 +41,13 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "doubled": [("blocks: int = 4,", "blocks: int = 8,")],
     "weights": [],
 }
-"""What is replaced in RFDN's file, by mutant."""
+"""What is replaced in RFDN's code, by mutant."""
 UNSCORED = {"twice", "doubled"}
 """Mutants whose counts alone are checked."""
 REGISTER = """
 ENTRIES = tuple(
     ENTRIES[0].model_copy(
-        update={{"name": f"rfdn-{{name}}", "factory": f"esrbench_models.rfdn_{{name}}:RFDN"}}
+        update={{"name": f"rfdn-{{name}}", "factory": f"esrbench_models.rfdn.{{name}}:RFDN"}}
     )
     for name in {names}
 )
@@ -74,8 +74,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, folder / source.name, ignore=ignored)
     for name, replacements in MUTANTS.items():
-        _write_mutant(folder / "esrbench_models", name, replacements)
-    entries = folder / "esrbench_models" / "entries" / "rfdn.py"
+        _write_mutant(folder / "esrbench_models" / "rfdn", name, replacements)
+    entries = folder / "esrbench_models" / "rfdn" / "__init__.py"
     entries.write_text(entries.read_text() + REGISTER.format(names=list(MUTANTS)))
     baseline = json.loads(BASELINE.read_text())
     kept = baseline["entries"]["rfdn x4"]
@@ -104,13 +104,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
 
 
 def _write_mutant(package: Path, name: str, replacements: list[tuple[str, str]]) -> None:
-    text = (package / "rfdn.py").read_text()
+    text = (package / "network.py").read_text()
     for old, new in replacements:
-        assert text.count(old) == 1, f"rfdn.py has {text.count(old)} of {old!r}"
+        assert text.count(old) == 1, f"network.py has {text.count(old)} of {old!r}"
         text = text.replace(old, new)
-    (package / f"rfdn_{name}.py").write_text(text)
-    weights = package / "weights" / f"rfdn-{name}_x4.safetensors"
-    shutil.copy(package / "weights" / "rfdn_x4.safetensors", weights)
+    (package / f"{name}.py").write_text(text)
+    weights = package / f"rfdn-{name}_x4.safetensors"
+    shutil.copy(package / "rfdn_x4.safetensors", weights)
     if name == "weights":
         # Two tensors of one shape change places, as if a block had been loaded from another.
         state = load_file(weights)

@@ -29,7 +29,7 @@ IDLE = {
     ("carn-multi", scale): tuple(f"upsamplers.x{other}." for other in (2, 3, 4) if other != scale)
     for scale in (2, 3)
 } | {("carn-multi", 4): ("upsamplers.x2.", "upsamplers.x3.")}
-# A parameter that a forward uses and that cannot move its result; see esrbench_models.san.
+# A parameter that a forward uses and that cannot move its result; see esrbench_models.san.network.
 INERT = {"san": {"non_local.phi.bias"}}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from esrbench_models.bicubic import Bicubic
+from esrbench_models.bicubic.network import Bicubic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

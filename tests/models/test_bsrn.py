@@ -7,8 +7,8 @@ from torch import nn
 
 from esrbench.entries.networks import build_network
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.bsrn import BSConv, Pointwise
-from esrbench_models.entries import bsrn
+from esrbench_models import bsrn
+from esrbench_models.bsrn.network import BSConv, Pointwise
 
 (ENTRY,) = bsrn.ENTRIES
 

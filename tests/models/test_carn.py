@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from esrbench.entries.networks import build_network
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.carn import CARN
-from esrbench_models.entries import carn
+from esrbench_models import carn
+from esrbench_models.carn.network import CARN
 
 SINGLE, MULTI = carn.ENTRIES
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from esrbench_models.drcn import DRCN
+from esrbench_models.drcn.network import DRCN
 
 
 @pytest.mark.parametrize("bias", [False, True])

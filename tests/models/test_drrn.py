@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.drrn import DRRN
+from esrbench_models.drrn.network import DRRN
 
 
 def test_forward_is_the_equations() -> None:

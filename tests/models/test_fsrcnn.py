@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.fsrcnn import FSRCNN
+from esrbench_models.fsrcnn.network import FSRCNN
 
 # 2 * 56 + 5 * 12 channels pass a PReLU, which the NTIRE counter adds, at every LR pixel.
 ACTIVATED = 172

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.lapsrn import FORMS, Form, LapSRN, Level
+from esrbench_models.lapsrn.network import FORMS, Form, LapSRN, Level
 
 
 def macs_at_output(network: nn.Module, height: int, width: int) -> int:

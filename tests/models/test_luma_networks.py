@@ -10,7 +10,7 @@ import torch
 from esrbench.entries.networks import build_network
 from esrbench.metrics import METRICS
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.entries import drcn, drrn, fsrcnn, lapsrn, memnet, srcnn, vdsr
+from esrbench_models import drcn, drrn, fsrcnn, lapsrn, memnet, srcnn, vdsr
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

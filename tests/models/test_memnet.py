@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.memnet import MemNet
+from esrbench_models.memnet.network import MemNet
 
 
 def test_forward_is_the_equations() -> None:

@@ -211,7 +211,7 @@ def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDes
 
 
 def test_srresnet_refuses_a_scale_without_upsampler() -> None:
-    from esrbench_models.srresnet import SRResNet
+    from esrbench_models.srresnet.network import SRResNet
 
     with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
         SRResNet(scale=5)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from esrbench_models.rcan import RCAN
+from esrbench_models.rcan.network import RCAN
 
 
 def test_forward_is_the_equations() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from esrbench_models.rdn import RDN
+from esrbench_models.rdn.network import RDN
 
 
 def test_forward_is_the_equations() -> None:

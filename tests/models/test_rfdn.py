@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_deployed, build_network, load_network
+from esrbench_models import rfdn
 from esrbench_models.blocks import CCA, ESA
-from esrbench_models.entries import rfdn
-from esrbench_models.rfdn import RFDB, RFDN, fold_residuals
+from esrbench_models.rfdn.network import RFDB, RFDN, fold_residuals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import ModelDescriptor
 
 RELEASED, *_ = rfdn.ENTRIES
-BY_NAME = {entry.name: entry for entry in rfdn.VARIANTS}
+BY_NAME = {entry.name: entry for entry in rfdn.ENTRIES}
 
 
 def of(entry: ModelDescriptor, scale: int) -> RFDN:

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from esrbench.entries.networks import build_network
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.entries import safmn
-from esrbench_models.safmn import SAFMN
+from esrbench_models import safmn
+from esrbench_models.safmn.network import SAFMN
 
 if TYPE_CHECKING:
     from pathlib import Path

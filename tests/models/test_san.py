@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from esrbench.entries.networks import build_network
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.entries import san
-from esrbench_models.san import SAN, QuarteredNonLocal, covariance, square_root
+from esrbench_models import san
+from esrbench_models.san.network import SAN, QuarteredNonLocal, covariance, square_root
 
 (ENTRY,) = san.ENTRIES
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from esrbench.entries.networks import build_network
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.entries import span
-from esrbench_models.span import SPAN
+from esrbench_models import span
+from esrbench_models.span.network import SPAN
 
 if TYPE_CHECKING:
     from pathlib import Path

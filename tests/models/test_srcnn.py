@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from esrbench_models.srcnn import SRCNN
+from esrbench_models.srcnn.network import SRCNN
 
 
 def test_the_form_of_2014_is_a_seventh_of_the_size() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from esrbench_models.vdsr import VDSR
+from esrbench_models.vdsr.network import VDSR
 
 
 def test_forward_is_the_equations() -> None:

@@ -15,14 +15,11 @@ from esrbench.entries.registry import OWN_NAME
 if TYPE_CHECKING:
     from esrbench.entries.registry import ModelDescriptor
 
-_PACKAGE = "esrbench_models"
-_FOLDER = "weights"
-
 
 def demonstration_weights(descriptor: ModelDescriptor, scale: int) -> Path | None:
     """The shipped weights file of a network of this distribution at a scale, if there is one."""
     if descriptor.origin != OWN_NAME:
         return None
-    folder = resources.files(_PACKAGE) / _FOLDER
-    path = Path(str(folder)) / f"{descriptor.name}_x{scale}.safetensors"
+    package = descriptor.factory.rpartition(".")[0]
+    path = Path(str(resources.files(package))) / f"{descriptor.name}_x{scale}.safetensors"
     return path if path.is_file() else None

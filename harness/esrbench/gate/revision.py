@@ -70,7 +70,7 @@ class Revision:
         descriptor = self.registry.get(name)
         resolved = resolve_weights(descriptor, scale, weights)
         if weights == "auto" and resolved.path is None:
-            shipped = sorted(self.tree.glob(f"**/weights/{name}_x{scale}.safetensors"))
+            shipped = sorted(self.tree.glob(f"**/{name}_x{scale}.safetensors"))
             if shipped:
                 resolved = resolve_weights(descriptor, scale, shipped[0])
         return Entry(

@@ -366,7 +366,7 @@ def test_counting_a_network_imports_no_compiler() -> None:
 import sys, torch
 from esrbench.probes.complexity import measure_complexity
 from esrbench.protocol import COUNTERS
-from esrbench_models.rfdn import RFDN
+from esrbench_models.rfdn.network import RFDN
 sizes = measure_complexity(lambda: RFDN(scale=4), input_size=(256, 256), counters=COUNTERS)
 assert all(hasattr(result, "macs") for result in sizes.counters.values()), sizes
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])

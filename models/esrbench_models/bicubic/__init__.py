@@ -1,0 +1,22 @@
+"""Bicubic interpolation, the floor that every network must beat."""
+
+from __future__ import annotations
+
+from esrbench.entries.registry import ModelDescriptor, Paper
+
+ENTRIES = (
+    ModelDescriptor(
+        name="bicubic",
+        summary="MATLAB's imresize, bicubic; the floor, never ranked",
+        scales=(2, 3, 4),
+        factory="esrbench_models.bicubic.network:Bicubic",
+        role="floor",
+        paper=Paper(
+            title="Cubic convolution interpolation for digital image processing",
+            venue="IEEE Transactions on Acoustics, Speech, and Signal Processing",
+            year=1981,
+        ),
+        licence="MIT",
+    ),
+)
+"""Bicubic interpolation, without parameters."""

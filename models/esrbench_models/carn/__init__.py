@@ -1,0 +1,36 @@
+"""CARN with the upsampling head of one scale, and as trained with those of all."""
+
+from __future__ import annotations
+
+from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench_models.published import AIDN_TABLE, params_k
+
+_PAPER = Paper(
+    title=("Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network"),
+    venue="ECCV",
+    year=2018,
+)
+
+# The AIDN paper's FLOPs are left out: they are the CARN paper's counts for a 1280x720 SR image,
+# divided by a constant a scale.
+ENTRIES = (
+    ModelDescriptor(
+        name="carn",
+        summary="CARN with the upsampling head of its scale only, as deployed",
+        scales=(2, 3, 4),
+        factory="esrbench_models.carn.network:CARN",
+        paper=_PAPER,
+        licence="MIT",
+    ),
+    ModelDescriptor(
+        name="carn-multi",
+        summary="CARN with the upsampling heads of all scales, as its parameters are printed",
+        scales=(2, 3, 4),
+        factory="esrbench_models.carn.network:CARN",
+        options={"all_heads": True},
+        paper=_PAPER,
+        licence="MIT",
+        published=params_k({2: 1592, 3: 1592, 4: 1592}, AIDN_TABLE),
+    ),
+)
+"""CARN in both forms."""

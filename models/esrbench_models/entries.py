@@ -1,0 +1,39 @@
+"""The networks of this distribution, found by listing its folders; no torch.
+
+``<name>/__init__.py`` declares ``ENTRIES``, the descriptors; ``<name>/network.py`` is the code that
+runs, and weights that ship lie beside it. The entry point ``esrbench.models`` offers ``ENTRIES``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+import esrbench_models
+
+if TYPE_CHECKING:
+    from esrbench.entries.registry import ModelDescriptor
+
+_FIRST = (
+    *("aidn", "aidn-challenge", "rfdn", "imdn", "imdn-challenge", "srresnet"),
+    *("rfdn-paper", "rfdn-5", "rfdn-e", "aidn-a0", "aidn-a1", "aidn-a2"),
+    *("rlfn", "bsrn", "span", "safmn", "carn", "carn-multi", "rdn", "rcan", "san"),
+)
+"""Those that lists begin with; the others follow by name."""
+
+
+def _position(descriptor: ModelDescriptor) -> tuple[bool, int, str]:
+    name = descriptor.name
+    rank = _FIRST.index(name) if name in _FIRST else len(_FIRST)
+    return descriptor.role == "floor", rank, name
+
+
+def _found() -> tuple[ModelDescriptor, ...]:
+    folders = [each.name for each in iter_modules(esrbench_models.__path__) if each.ispkg]
+    modules = [import_module(f"esrbench_models.{name}") for name in folders]
+    return tuple(sorted((each for module in modules for each in module.ENTRIES), key=_position))
+
+
+ENTRIES = _found()
+"""Every network of this distribution, in the order of lists; interpolation comes last."""

@@ -1,0 +1,30 @@
+"""SAFMN as entered in NTIRE 2026."""
+
+from __future__ import annotations
+
+from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench_models.published import ntire2026
+
+ENTRIES = (
+    ModelDescriptor(
+        name="safmn",
+        summary="SAFMN of 15 blocks, entered in NTIRE 2026 (team 21); no weights here",
+        scales=(4,),
+        factory="esrbench_models.safmn.network:SAFMN",
+        paper=Paper(
+            title="Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution",
+            venue="ICCV",
+            year=2023,
+        ),
+        licence="MIT",
+        published=ntire2026(
+            milliseconds=129.695454,
+            params_m=0.149248,
+            flops_g=9.620355,
+            acts_m=176.109568,
+            memory_m=322.373535,
+            convs=107,
+        ),
+    ),
+)
+"""SAFMN as entered in the challenge."""

@@ -1,0 +1,31 @@
+"""SPAN, winner of NTIRE 2024 and baseline of NTIRE 2026."""
+
+from __future__ import annotations
+
+from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench_models.published import ntire2026
+
+ENTRIES = (
+    ModelDescriptor(
+        name="span",
+        summary="SPAN, baseline of NTIRE 2026, in its re-parameterised form; no weights here",
+        scales=(4,),
+        factory="esrbench_models.span.network:SPAN",
+        options={"channels": 28},
+        paper=Paper(
+            title=("Swift Parameter-free Attention Network for Efficient Super-Resolution"),
+            venue="NTIRE workshop, CVPR",
+            year=2024,
+        ),
+        licence="MIT",
+        published=ntire2026(
+            milliseconds=7.736398,
+            params_m=0.150688,
+            flops_g=9.833808,
+            acts_m=41.680896,
+            memory_m=705.236816,
+            convs=22,
+        ),
+    ),
+)
+"""SPAN at the width of the challenges."""
