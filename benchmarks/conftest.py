@@ -151,7 +151,6 @@ def _private_cache(
 ) -> None:
     """Keep benchmarks away from the user's cache; one for all of them."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.delenv("ESRBENCH_DECODED", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -46,20 +46,16 @@ CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# What is aimed at, by network, work and where pixels come from.
-TARGETS = {
-    ("nearest", "PSNR", "PNG"): 3.0,
-    ("nearest", "PSNR", "kept"): 6.0,
-    ("nearest", "PSNR+SSIM", "kept"): 14.0,
-}
+# What is aimed at, by network and work.
+TARGETS = {("nearest", "PSNR"): 3.0}
 
 
-def step(network: str, work: str, source: str, *, worker: bool = False) -> Step:
+def step(network: str, work: str, *, worker: bool = False) -> Step:
     place = ", worker process" if worker else ""
     return Step(
-        f"{network}, {work}, {'PNG' if source == 'PNG' else 'kept pixels'}{place}",
+        f"{network}, {work}{place}",
         official=f"{network}, {work}",
-        ratio=None if worker else TARGETS.get((network, work, source)),
+        ratio=None if worker else TARGETS.get((network, work)),
     )
 
 
@@ -144,7 +140,7 @@ def test_official(
     folder = tmp_path if "saved" in work else None
     few = replace(pairs, pairs=pairs.pairs[:2]) if "SSIM" in work else pairs
     measure(
-        step(network, work, "PNG"),
+        step(network, work),
         "official",
         partial(the_official_way, few, module, work, folder),
         rounds=3,
@@ -152,24 +148,19 @@ def test_official(
     )
 
 
-@pytest.mark.parametrize("source", ["PNG", "kept"])
 @pytest.mark.parametrize(("network", "work"), WORK)
 def test_ours(
     measure: Callable[..., Any],
     pairs: ImagePairs,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     *,
     network: str,
     work: str,
-    source: str,
 ) -> None:
-    if source == "PNG":
-        monkeypatch.setenv("ESRBENCH_DECODED", "off")
-    check(pairs)  # as before every run: it verifies the files, and keeps pixels where it may
+    check(pairs)  # as before every run
     module = built(network)
     found = measure(
-        step(network, work, source),
+        step(network, work),
         "ours",
         partial(our_way, pairs, in_process(module), work, tmp_path if "saved" in work else None),
         rounds=5,
@@ -194,7 +185,7 @@ def test_ours_in_a_worker(measure: Callable[..., Any], pairs: ImagePairs) -> Non
     with open_launcher().worker((descriptor, weights), protocol=protocol) as session:
         session.load(descriptor, SCALE, weights=weights, protocol=protocol)
         found = measure(
-            step("nearest", "PSNR", "kept", worker=True),
+            step("nearest", "PSNR", worker=True),
             "ours",
             partial(our_way, pairs, session.upscale, "PSNR"),
             rounds=5,

@@ -24,8 +24,8 @@ import torch
 from conftest import SCALE, Step
 
 from esrbench.data.codecs import read_rgb, write_png
-from esrbench.data.decoded import read_decoded, read_proven
 from esrbench.data.pairs import check
+from esrbench.data.seen import check_image, read_image
 from esrbench.entries.registry import default_registry
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.quality import luma, psnr, score_image, ssim
@@ -56,7 +56,6 @@ cpu_time = pytest.mark.benchmark(timer=time.process_time)
 
 READ_HR = Step("decode HR, PNG")
 READ_AGAIN = Step("decode HR, PNG, file unchanged since its check", official=READ_HR.name)
-READ_CACHED = Step("read HR, kept pixels, all touched", official=READ_HR.name)
 READ_LR = Step("decode LR, PNG")
 TO_INPUT = Step("LR to tensor")
 QUANTISE = Step("tensor to uint8", ratio=2)
@@ -66,7 +65,6 @@ SSIM_Y = Step("luma of both, PSNR-Y, SSIM-Y")
 SCORES = Step("PSNR, PSNR-Y, SSIM-Y")
 WRITE = Step("write SR as PNG")
 CHECK = Step("check of a data set before a run, from PNG")
-CHECK_CACHED = Step("check of a data set before a run, pixels kept")
 TRANSFER = Step("SR of 8.3 MB through the worker's pipe")
 COUNT = Step("complexity, audit and predicted memory, all networks, fresh process", seconds=10)
 HELP = Step("esrbench --help", seconds=0.4)
@@ -104,21 +102,11 @@ def test_decode(measure: Callable[..., Any], pairs: ImagePairs) -> None:
 
 
 @cpu_time
-def test_decode_again(
-    measure: Callable[..., Any], pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ESRBENCH_DECODED", "off")
+def test_decode_again(measure: Callable[..., Any], pairs: ImagePairs) -> None:
     path = pairs.pairs[0].hr
-    seen = read_proven(path).seen
+    _, seen = check_image(path)
     assert seen.version is not None
-    pixels = measure(READ_AGAIN, "ours", partial(read_decoded, path, seen=seen))
-    assert np.array_equal(pixels, official.read_image(path))
-
-
-@cpu_time
-def test_decode_from_cache(measure: Callable[..., Any], pairs: ImagePairs) -> None:
-    path = pairs.pairs[0].hr
-    pixels = measure(READ_CACHED, "ours", lambda: (found := read_decoded(path), found.max())[0])
+    pixels = measure(READ_AGAIN, "ours", partial(read_image, path, seen=seen))
     assert np.array_equal(pixels, official.read_image(path))
 
 
@@ -231,16 +219,8 @@ def test_write(measure: Callable[..., Any], sr: Pixels, tmp_path: Path) -> None:
     assert np.array_equal(official.read_image(tmp_path / "sr.png"), sr)
 
 
-@pytest.mark.parametrize("step", [CHECK, CHECK_CACHED], ids=["png", "kept"])
-def test_check(
-    measure: Callable[..., Any],
-    pairs: ImagePairs,
-    step: Step,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if step is CHECK:
-        monkeypatch.setenv("ESRBENCH_DECODED", "off")
-    found = measure(step, "ours", partial(check, pairs), rounds=3, images=len(pairs))
+def test_check(measure: Callable[..., Any], pairs: ImagePairs) -> None:
+    found = measure(CHECK, "ours", partial(check, pairs), rounds=3, images=len(pairs))
     expected = hashlib.sha256()
     for pair in pairs.pairs:
         sides = " ".join(digest(official.read_image(path)) for path in (pair.lr, pair.hr))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esrbench.data.decoded import Seen
+    from esrbench.data.seen import Seen
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -85,11 +85,11 @@ class ImagePairs:
         Raises:
             DataError: the file is not what ``check`` has seen, if it has seen any.
         """
-        from esrbench.data.decoded import read_decoded
+        from esrbench.data.seen import read_image
 
         pair = self.pairs[index]
         seen, _ = self.seen.get(pair, (None, None))
-        return read_decoded(pair.lr, allow_grey=pair.allow_grey, seen=seen)
+        return read_image(pair.lr, allow_grey=pair.allow_grey, seen=seen)
 
     def read_hr(self, index: int) -> Pixels:
         """HR image number ``index``: uint8 (scale * h, scale * w, 3), RGB, C-contiguous.
@@ -99,11 +99,11 @@ class ImagePairs:
         Raises:
             DataError: the file is not what ``check`` has seen, if it has seen any.
         """
-        from esrbench.data.decoded import read_decoded
+        from esrbench.data.seen import read_image
 
         pair = self.pairs[index]
         _, seen = self.seen.get(pair, (None, None))
-        return self._as_scored(read_decoded(pair.hr, allow_grey=pair.allow_grey, seen=seen))
+        return self._as_scored(read_image(pair.hr, allow_grey=pair.allow_grey, seen=seen))
 
     def _as_scored(self, hr: Pixels) -> Pixels:
         """The HR image cropped where the set asks for it; itself where nothing goes."""
@@ -192,30 +192,30 @@ def _examine(
 ) -> tuple[list[str], str, tuple[Seen, Seen] | None]:
     """Problems of one pair, its line in the digest, and what its files held."""
     from esrbench.data.codecs import pixel_digest
-    from esrbench.data.decoded import read_proven
+    from esrbench.data.seen import check_image
 
     pair, scale = pairs.pairs[index], pairs.scale
     problems: list[str] = []
     images = []
     for path in (pair.lr, pair.hr):
         try:
-            images.append(read_proven(path, allow_grey=pair.allow_grey))
+            images.append(check_image(path, allow_grey=pair.allow_grey))
         except DataError as error:
             problems += problems_of(error)
     if problems:
         return problems, "", None
-    small, whole = images
-    hr = pairs._as_scored(whole.pixels)  # noqa: SLF001 - of this module
-    hr_digest = whole.sha256 if hr.shape == whole.pixels.shape else pixel_digest(hr)
-    if wrong := _misfit(pair, small.pixels, hr, scale):
+    (lr, lr_seen), (whole, hr_seen) = images
+    hr = pairs._as_scored(whole)  # noqa: SLF001 - of this module
+    hr_digest = hr_seen.sha256 if hr.shape == whole.shape else pixel_digest(hr)
+    if wrong := _misfit(pair, lr, hr, scale):
         return [wrong], "", None
-    if bicubic and not _is_matlab_bicubic(small.pixels, hr, scale):
+    if bicubic and not _is_matlab_bicubic(lr, hr, scale):
         problems.append(
             f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
             "another HR size or scale"
         )
-    line = digest_line(pair.name, small.sha256, hr_digest)
-    return problems, line, (small.seen, whole.seen)
+    line = digest_line(pair.name, lr_seen.sha256, hr_digest)
+    return problems, line, (lr_seen, hr_seen)
 
 
 def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:

@@ -43,7 +43,7 @@ class Machine:
     Attributes:
         device: that is to be measured on.
         results: folder for records.
-        cache: folder for downloads and decoded images.
+        cache: folder for downloads.
         root: folder that holds ``proc`` and ``sys``.
         cpus: numbers of the CPUs this process may run on; empty where there is no such notion.
         variables: of the environment.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENOUGH_MEMORY = 4 * 2**30
 """Twice 64 channels of 2040x2040 in float32, the widest features at LR 510x510, are 2 GiB."""
 ENOUGH_SPACE = {"results folder": 100 * 2**20, "cache folder": 2 * 2**30}
-"""Hundreds of records; DIV2K validation, 0.5 GB packed and 0.9 GB decoded."""
+"""Hundreds of records; DIV2K validation, 0.5 GB packed and as much unpacked."""
 SWAPPED = 64 * 2**20
 
 
