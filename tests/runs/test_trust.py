@@ -126,6 +126,36 @@ def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most() -> None:
     assert found.tolerance_seconds == pytest.approx(expected)
 
 
+def test_on_a_gpu_what_surrounds_a_forward_may_differ_between_processes() -> None:
+    fields: dict[str, Any] = {"clock": "cuda-event"}
+    on_gpu = replicate(
+        samples("a", **fields),
+        samples("b", LARGE, **fields),
+        fixed=samples("fixed", LARGE, **fields),
+    )
+    found = trust_of(on_gpu)
+    assert found.tolerance_seconds == pytest.approx(0.6 * (0.012 + 0.021) / 2)
+    assert found.fixed_tolerance_seconds == pytest.approx(0.6 * 0.021)
+    # Of a fast network it is never more than half, so that halved times are disputed.
+
+
+def test_rounds_of_two_speeds_dispute_nobody_whose_claims_are_right() -> None:
+    """Of three fast rounds two are delivered late, so that medians differ by half."""
+    claims, late = (0.1, 0.101, 0.102, 0.2, 0.2), (0.05, 0.05, 0.0, 0.0, 0.0)
+    delivered = tuple(0.012 + each + more for each, more in zip(claims, late, strict=True))
+    found = trust_of(replicate(fixed=samples("fixed", seconds=claims, delivered_seconds=delivered)))
+    assert found.fixed_claimed_seconds == pytest.approx(0.102)
+    assert found.fixed_trusted_seconds == pytest.approx(0.151)
+    assert found.fixed_withheld_seconds == pytest.approx(0)
+    assert examine(found, DESIGN, threads=1) is None
+    # Whoever lies in most rounds is found.
+    lies = tuple(each / 2 for each in claims[:3]) + claims[3:]
+    found = trust_of(replicate(fixed=samples("fixed", seconds=lies, delivered_seconds=delivered)))
+    finding = examine(found, DESIGN, threads=1)
+    assert finding is not None
+    assert finding.status == "timing-disputed"
+
+
 def test_a_size_without_a_null_network_leaves_no_trusted_time() -> None:
     only_small = replicate().null[:1]
     found = trust_of(replicate(null=only_small))

@@ -14,7 +14,8 @@ WORK_SECONDS = {"cpu": 0.02, "cuda": 0.003}
 
 What surrounds a forward takes longer after longer ones: meanwhile the evaluator's core has gone to
 sleep and its caches have become cold. On a CPU this levels off at about 10 ms. On a GPU forwards
-take some milliseconds, and 3 ms agree best with 1 to 30 ms (``docs/gpu.md``).
+take some milliseconds, and 3 ms agree with 1 to 5 ms; around 10 ms there is half a millisecond more
+(``docs/gpu.md``).
 """
 
 

@@ -181,11 +181,15 @@ class Trust(Frozen):
             deviation, mean over images and processes; None likewise.
         delivered_seconds: from revealing a fresh input to holding all SR pixels, the null network's
             time included.
+        withheld_seconds: by which claims lie below delivery less the null network's time, compared
+            round by round, mean of medians as trusted time is. Medians do not add up: where a
+            worker has two speeds, their difference may be large and no round's claim wrong.
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
         fixed_noise_seconds: as ``noise_seconds``; None likewise.
         fixed_delivered_seconds: as ``delivered_seconds``; None likewise.
+        fixed_withheld_seconds: as ``withheld_seconds``; None likewise.
         repeated_ratio: median time of inputs shown again over that of fresh ones, of the input
             where that is least; None if not tried, if chance explains it, or where fresh ones take
             no longer than the null network.
@@ -208,11 +212,13 @@ class Trust(Frozen):
     tolerance_seconds: Seconds | None
     noise_seconds: Seconds | None = None
     delivered_seconds: Seconds | None = None
+    withheld_seconds: float | None = None
     fixed_claimed_seconds: Seconds | None = None
     fixed_trusted_seconds: float | None = None
     fixed_tolerance_seconds: Seconds | None = None
     fixed_noise_seconds: Seconds | None = None
     fixed_delivered_seconds: Seconds | None = None
+    fixed_withheld_seconds: float | None = None
     repeated_ratio: Share | None = None
     later_ratio: Share | None = None
     impossible_images: Count = 0

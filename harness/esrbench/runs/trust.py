@@ -30,6 +30,10 @@ MOST_CHANCE_OF_PAIRS = 0.004
 """Of as many fast second rounds by accident: of five pairs all, which happens once in 252 times."""
 DEVIATIONS = 3
 """Of the null network's times that excuse a claim, and within which nothing is measured."""
+SURROUNDINGS_SHARE = 0.6
+"""Of the null network's time, which excuses a claim on a GPU. There what surrounds a forward varies
+between processes, by up to 0.55 of itself in runs on an H200 (``docs/gpu.md``), and the null
+network's two processes may agree by chance. It gains nothing: the larger account is published."""
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviation of normal samples over their median absolute deviation."""
 LEAST_MEMORISING_DB = 0.02
@@ -100,14 +104,16 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
     return Trust(
         claimed_seconds=claimed or 0.0,
         trusted_seconds=trusted,
-        tolerance_seconds=_tolerance(trusted, noise, design),
+        tolerance_seconds=_tolerance(timed, trusted, noise, design),
         noise_seconds=noise,
         delivered_seconds=_delivered(timed),
+        withheld_seconds=_withheld(timed),
         fixed_claimed_seconds=fixed[0],
         fixed_trusted_seconds=fixed[1],
-        fixed_tolerance_seconds=_tolerance(fixed[1], fixed[2], design),
+        fixed_tolerance_seconds=_tolerance(at_fixed, fixed[1], fixed[2], design),
         fixed_noise_seconds=fixed[2],
         fixed_delivered_seconds=_delivered(at_fixed),
+        fixed_withheld_seconds=_withheld(at_fixed),
         repeated_ratio=_repeated_ratio(latency, design),
         later_ratio=_later_ratio(timed, design),
         impossible_images=len({name for name, score in scores if score.impossible}),
@@ -181,11 +187,34 @@ def _delivered(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | Non
     return sum(medians) / len(medians) if medians else None
 
 
-def _tolerance(trusted: float | None, noise: float | None, design: TrustDesign) -> float | None:
+def _withheld(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
+    """Seconds that claims leave out of their own rounds, mean of medians."""
+    nulls = [_null(each, samples.lr_size) or () for each, samples in timed]
+    if not timed or not all(nulls):
+        return None
+    return _mean(
+        float(np.median(np.subtract(samples.delivered_seconds, samples.seconds)) - np.median(null))
+        for (_, samples), null in zip(timed, nulls, strict=True)
+    )
+
+
+def _tolerance(
+    timed: Sequence[tuple[Replicate, LatencySamples]],
+    trusted: float | None,
+    noise: float | None,
+    design: TrustDesign,
+) -> float | None:
     """By how many seconds a claim may differ from trusted time."""
     if trusted is None or noise is None:
         return None
-    excused = min(DEVIATIONS * noise, design.noise_share * max(0.0, trusted))
+    surroundings = _mean(
+        float(np.median(_null(each, samples.lr_size) or (0.0,)))
+        if samples.clock == "cuda-event"
+        else 0.0
+        for each, samples in timed
+    )
+    excused = max(DEVIATIONS * noise, SURROUNDINGS_SHARE * surroundings)
+    excused = min(excused, design.noise_share * max(0.0, trusted))
     return max(design.claim_tolerance * abs(trusted), excused)
 
 
@@ -278,7 +307,8 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
     """A claim below trusted time, or above the time after which all pixels were there.
 
     A claim between the two gains nothing, since the larger account is published: the null network
-    may be surrounded by more than the entry is.
+    may be surrounded by more than the entry is. Neither does one that lies below trusted time in
+    fewer than half of the rounds, so that both the medians and most rounds must disagree.
     """
     accounts = (
         (
@@ -288,6 +318,7 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
             trust.tolerance_seconds,
             trust.noise_seconds,
             trust.delivered_seconds,
+            trust.withheld_seconds,
         ),
         (
             " at the fixed input",
@@ -296,14 +327,15 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
             trust.fixed_tolerance_seconds,
             trust.fixed_noise_seconds,
             trust.fixed_delivered_seconds,
+            trust.fixed_withheld_seconds,
         ),
     )
-    for where, claimed, trusted, tolerance, noise, delivered in accounts:
+    for where, claimed, trusted, tolerance, noise, delivered, withheld in accounts:
         if claimed is None or trusted is None or tolerance is None:
             continue
         if unmeasurable(trusted, noise, design):
             continue
-        if claimed < trusted - tolerance:
+        if claimed < trusted - tolerance and (withheld is None or withheld > tolerance):
             return Finding(
                 "timing-disputed",
                 f"the worker says {claimed * 1e3:.3g} ms{where}, the evaluator "
