@@ -17,7 +17,10 @@ real = torch.cuda.Event.record
 def record(self: torch.cuda.Event, *arguments: Any) -> None:
     real(self, *arguments)
     for stream in aside:
-        torch.cuda.current_stream().wait_stream(stream)
+        # Not wait_stream, which would record an event by this very function.
+        done = torch.cuda.Event()
+        real(done, stream)
+        torch.cuda.current_stream().wait_event(done)
 
 
 torch.cuda.Event.record = record
