@@ -73,6 +73,25 @@ def test_a_step_that_ends_early_leaves_its_time_to_the_later_ones() -> None:
 SHARES = (("first", 60), ("second", 120), ("third", 300))
 
 
+def test_the_last_step_too_has_time_to_say_that_it_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gpu_day
+
+    given: list[tuple[float, float]] = []
+
+    def run_step(_step: object, _asked: object, seconds: float, most_seconds: float) -> str:
+        given.append((seconds, most_seconds))
+        return "done"
+
+    monkeypatch.setattr(gpu_day, "run_step", run_step)
+    arguments = ["--out", str(tmp_path), "--minutes", "2", "--only", "gaps", "cheats"]
+    assert gpu_day.run_day(gpu_day.parse(arguments))
+    assert len(given) == 2
+    for seconds, most_seconds in given:
+        assert most_seconds - seconds == pytest.approx(gpu_day.GRACE_SECONDS, abs=0.1)
+
+
 def test_rows_are_written_as_they_come_and_have_one_shape(tmp_path: Path) -> None:
     from gpu_steps.day import write_rows
 
