@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import trivial_networks
+from esrbench.runs.timing import noise
 
-from gpu_steps.day import SCALE
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.entries.registry import ModelDescriptor, default_registry
-from esrbench.evaluation.timing import noise
-from esrbench.worker.launcher import open_launcher
 from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
+from esrbench.worker.launcher import open_launcher
+from gpu_steps.day import SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpu_steps.day import Day, Found, Row
     from esrbench.worker.session import WorkerSession
+    from gpu_steps.day import Day, Found, Row
 
 WORK_SECONDS = (0.001, 0.003, 0.01, 0.03)
 SIZES = ((64, 64), (128, 128), (256, 256), (339, 510))
