@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         RunRecord,
         Value,
     )
-    from esrbench.runs.store import Store, read_any
+    from esrbench.runs.documents import read_any
+    from esrbench.runs.store import Store
 
 __all__ = [
     "Absent",
@@ -87,6 +88,7 @@ _SOURCES = (
     "protocol",
     "records",
     "entries.registry",
+    "runs.documents",
     "runs.store",
     "data.datasets",
     "api",

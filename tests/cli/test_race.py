@@ -21,7 +21,8 @@ from esrbench.records import (
     RaceRecord,
     WeightsIdentity,
 )
-from esrbench.runs.store import Store, read_race
+from esrbench.runs.documents import read_race
+from esrbench.runs.store import Store
 from esrbench.statistics import judge
 
 if TYPE_CHECKING:

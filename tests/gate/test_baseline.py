@@ -99,7 +99,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     def full(_self: Path, _target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(RecordError, match="No space left"):
         write_baseline(baseline, path)
 

@@ -76,8 +76,8 @@ class LoggingStore(Store):
             say("record", path.stem)
         return path
 
-    def put_part(self, journal: str, name: str, part: BaseModel) -> None:
-        super().put_part(journal, name, part)
+    def put_pass(self, suite: str, name: str, document: BaseModel) -> None:
+        super().put_pass(suite, name, document)
         say("part", name)
 
 

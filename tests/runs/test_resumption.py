@@ -266,16 +266,16 @@ def test_the_newest_suite_that_did_not_end_is_taken_up_and_its_end_is_that_of_ol
 ) -> None:
     cut_short(suite(), store, workers, 3)
     cut_short(suite(), store, workers, 8)
-    assert len(store.journals()) == 2
+    assert len(store.suites()) == 2
     workers.networks()
     list(run_suite(suite(), store, resume=True))
     assert len(workers.networks()) == 3
-    assert store.journals() == []
+    assert store.suites() == []
     cut_short(suite(order_seed=1), store, workers, 8)
     workers.networks()
     list(run_suite(suite(), store))
     # It was of another plan.
-    assert len(store.journals()) == 1
+    assert len(store.suites()) == 1
 
 
 def test_a_corrupt_pass_is_named_and_made_again(

@@ -11,9 +11,10 @@ import pytest
 from esrbench.entries.registry import Registry
 from esrbench.errors import RecordError, RegistrationError, UsageError
 from esrbench.records import Absent, Latency, Quality, RunRecord, Value
+from esrbench.runs.documents import read_record
 from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES
 from esrbench.runs.rounds import TIMED_STEPS_BESIDE_IMAGES
-from esrbench.runs.store import Store, read_record
+from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, plan_entries, plan_suite, run_suite
 
 if TYPE_CHECKING:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +11,7 @@ import typer
 from esrbench.cli.console import JsonOption, messages, print_json, results
 from esrbench.cli.options import IsolationOption
 from esrbench.errors import UsageError, WeightsError
+from esrbench.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,22 +130,11 @@ def _convert(
 
 def _write(target: Path, content: bytes) -> None:
     """All of it or nothing, also when the machine fails."""
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(temporary).replace(target)
+        replace_file(target, content)
     except OSError as error:
         message = f"{target}: cannot be written: {error.strerror or error}"
         raise UsageError(message, advice="Name another by --output.") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
 
 
 def _explain(report: ConversionReport) -> None:

@@ -12,7 +12,8 @@ from esrbench.cli.console import JsonOption, open_registry, print_json, results
 from esrbench.cli.options import ResultsOption, parse_size
 from esrbench.errors import UsageError
 from esrbench.metrics import MIB
-from esrbench.runs.store import Store, default_results, read_any
+from esrbench.runs.documents import read_any
+from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
 from esrbench.errors import RecordError, UsageError
+from esrbench.files import replace_file
 from esrbench.gate.figures import (
     EntryFigures,
     Number,
@@ -118,18 +117,9 @@ def write_baseline(baseline: Baseline, path: Path) -> None:
         RecordError: it cannot be written; the old one is unchanged.
     """
     target = path.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(render(baseline))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(target, render(baseline).encode())
     except OSError as error:
         message = f"{path}: the baseline cannot be written: {error.strerror or error}"
         raise RecordError(message, advice="Give --baseline a path you can write to.") from error

@@ -21,6 +21,7 @@ from esrbench.records import (
     Count,
     ImageScore,
     Memory,
+    Notice,
     Quality,
     Replicate,
     Seconds,
@@ -36,7 +37,6 @@ from esrbench.worker.messages import Ready  # noqa: TC001 - pydantic reads it
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from esrbench.records import Notice
     from esrbench.runs.evaluator import Entry
     from esrbench.runs.store import Store
     from esrbench.runs.suite import Suite
@@ -165,7 +165,7 @@ class Journal:
         }
         beginning = Beginning(plan=plan, created=created, rounds=rounds, known=tuple(sorted(known)))
         name = f"{plan[:_KEY_LENGTH]}-{record_id(created)}"
-        store.put_part(name, _BEGINNING, beginning)
+        store.put_pass(name, _BEGINNING, beginning)
         return cls(store, name, beginning, on_notice)
 
     @classmethod
@@ -175,10 +175,10 @@ class Journal:
         """The newest of a suite of this plan that did not end, or None."""
         plan = plan_sha256(suite)
         for name in reversed(_names(store, plan)):
-            beginning, notices = store.load_part(name, _BEGINNING, Beginning)
-            for notice in notices:
-                on_notice(notice)
-            if beginning is not None and beginning.plan == plan:
+            beginning = store.load_pass(name, _BEGINNING, Beginning)
+            if isinstance(beginning, Notice):
+                on_notice(beginning)
+            elif beginning is not None and beginning.plan == plan:
                 return cls(store, name, beginning, on_notice)
         return None
 
@@ -201,7 +201,7 @@ class Journal:
             output_sha256=found.output_sha256,
             log_tail=found.log_tail,
         )
-        self._store.put_part(self._name, f"{fingerprint}.untimed", part)
+        self._store.put_pass(self._name, f"{fingerprint}.untimed", part)
 
     def keep_timed(self, fingerprint: str, kept: Timed) -> None:
         """Store a timed pass.
@@ -217,7 +217,7 @@ class Journal:
             rescored=found.rescored,
             log_tail=found.log_tail,
         )
-        self._store.put_part(self._name, _timed_name(fingerprint, found.replicate.index), part)
+        self._store.put_pass(self._name, _timed_name(fingerprint, found.replicate.index), part)
 
     def untimed(self, fingerprint: str, entry: Entry) -> Untimed | None:
         """The kept untimed pass, or None; none where the harness or its machine had failed."""
@@ -268,12 +268,13 @@ class Journal:
         """
         for name in _names(self._store, self.beginning.plan):
             if name <= self._name:
-                self._store.drop_journal(name)
+                self._store.drop_suite(name)
 
     def _load(self, name: str, kind: type[PartT]) -> PartT | None:
-        part, notices = self._store.load_part(self._name, name, kind)
-        for notice in notices:
-            self._on_notice(notice)
+        part = self._store.load_pass(self._name, name, kind)
+        if isinstance(part, Notice):
+            self._on_notice(part)
+            return None
         return part
 
 
@@ -294,7 +295,7 @@ def plan_sha256(suite: Suite) -> str:
 
 def _names(store: Store, plan: str) -> list[str]:
     """Of journals of a plan, oldest first."""
-    return [name for name in store.journals() if name.startswith(f"{plan[:_KEY_LENGTH]}-")]
+    return [name for name in store.suites() if name.startswith(f"{plan[:_KEY_LENGTH]}-")]
 
 
 def _timed_name(fingerprint: str, index: int) -> str:

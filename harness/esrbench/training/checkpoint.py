@@ -6,17 +6,17 @@ it is read as data (``weights_only``), never as a program.
 
 from __future__ import annotations
 
+import io
 import json
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from esrbench.errors import RecordError, UsageError
+from esrbench.files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -41,8 +41,9 @@ def save_checkpoint(folder: Path, identity: Mapping[str, str], state: Mapping[st
         RecordError: it cannot be written.
     """
     content = {"format": _FORMAT, "identity": dict(identity), "state": dict(state)}
-    with _replacing(folder / CHECKPOINT) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    _write(folder / CHECKPOINT, buffer.getvalue())
 
 
 def load_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]:
@@ -90,29 +91,20 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     Raises:
         RecordError: it cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in metadata.items()
     }
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with _replacing(path) as temporary:
-        save_file(plain, temporary, metadata=texts)
+    _write(path, save(plain, metadata=texts))
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write that then replaces ``path``, on disk before it does."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
+        replace_file(path, content)
+    except OSError as error:
         message = f"{path}: cannot be written: {error}"
         raise RecordError(message, advice="Free space or choose another folder.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from esrbench.errors import RecordError
-from esrbench.runs.store import Files, Store
+from esrbench.files import Files, sync_folder, write_new
+from esrbench.runs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,15 +278,16 @@ class InPlace(Store):
     def _replace(self, target: Path, content: bytes) -> None:
         with suppress(FileNotFoundError):
             self._files.unlink(target)
-        self._write_file(target, content)
-        self._sync_folder(target.parent)
+        write_new(target, content, flush=True, files=self._files)
+        sync_folder(target.parent, self._files)
 
 
-class WriteOnce(Store):
+class WriteOnce(FaultyFiles):
     """Of one who thinks that a write writes all."""
 
-    def _fill(self, descriptor: int, content: bytes) -> None:
-        self._files.write(descriptor, memoryview(content))
+    def write(self, descriptor: int, content: memoryview) -> int:
+        super().write(descriptor, content)
+        return len(content)
 
 
 MUTANTS: dict[str, dict[str, Any]] = {
@@ -293,7 +295,7 @@ MUTANTS: dict[str, dict[str, Any]] = {
     "no folder sync": {"files": NoFolderSync},
     "sync again": {"files": SyncAgain},
     "in place": {"store": InPlace},
-    "one write": {"store": WriteOnce},
+    "one write": {"files": WriteOnce},
 }
 
 

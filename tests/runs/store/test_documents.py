@@ -10,8 +10,7 @@ import pytest
 
 from esrbench.errors import RecordError
 from esrbench.records import Latency, LatencySamples, Quality, RunRecord
-from esrbench.runs.store import DamagedError, encode, read_record
-from esrbench.runs.store.documents import decode
+from esrbench.runs.documents import DamagedError, decode, encode, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

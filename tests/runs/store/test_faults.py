@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from esrbench.errors import RecordError
-from esrbench.runs.store import encode, read_record
+from esrbench.runs.documents import encode, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,9 +116,9 @@ def stale_files(records: tuple[RunRecord, ...]) -> Case:
     def before(store: Store) -> None:
         put_others(store, records)
         (store.folder / "runs" / ".x.json.12345678.tmp").write_bytes(b"{")
-        folder = store.folder / "passes" / ".journal.12345678.tmp"
+        folder = store.folder / "passes" / ".suite.12345678.tmp"
         folder.mkdir(parents=True)
-        (folder / "part.json").write_bytes(b"{}")
+        (folder / "one.json").write_bytes(b"{}")
 
     def act(store: Store) -> None:
         with store.writing():
@@ -130,24 +130,24 @@ def stale_files(records: tuple[RunRecord, ...]) -> Case:
     return {"before": before, "act": act, "wrong": wrong}
 
 
-def a_journal_and_its_record(records: tuple[RunRecord, ...]) -> Case:
+def a_suite_and_its_record(records: tuple[RunRecord, ...]) -> Case:
     record = records[0]
 
     def before(store: Store) -> None:
-        store.put_part("journal", "part", record)
-        store.put_part("journal", "second", record)
+        store.put_pass("suite", "one", record)
+        store.put_pass("suite", "two", record)
 
     def act(store: Store) -> None:
         store.put(record)
-        store.drop_journal("journal")
+        store.drop_suite("suite")
 
     def wrong(store: Store, done: bool) -> Iterator[str]:
-        parts = [store.load_part("journal", name, type(record)) for name in ("part", "second")]
+        passes = [store.load_pass("suite", name, type(record)) for name in ("one", "two")]
         kept = store.load() == ([record], [])
-        if not kept and parts != [(record, [])] * 2:
-            yield "neither the record nor the whole journal is there"
-        if done and (not kept or store.journals()):
-            yield "the journal is there, or the record is not"
+        if not kept and passes != [record] * 2:
+            yield "neither the record nor all passes are there"
+        if done and (not kept or store.suites()):
+            yield "the passes are there, or the record is not"
 
     return {"before": before, "act": act, "wrong": wrong}
 
@@ -158,7 +158,7 @@ CASES = (
     a_replaced_record,
     a_corrupt_record,
     stale_files,
-    a_journal_and_its_record,
+    a_suite_and_its_record,
 )
 
 

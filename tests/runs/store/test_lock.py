@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.errors import EXIT_USAGE_OR_DATA, RecordError
-from esrbench.runs.store import Files, Store
+from esrbench.files import Files
+from esrbench.runs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,9 @@ import pytest
 
 from esrbench.errors import RecordError
 from esrbench.protocol import PairDesign, Protocol, digest_of
-from esrbench.records import Absent, PairedBatch, PairedProcess, RaceRecord, RunRecord
-from esrbench.runs.store import Store, default_results, read_race, read_record
+from esrbench.records import Absent, Notice, PairedBatch, PairedProcess, RaceRecord, RunRecord
+from esrbench.runs.documents import read_race, read_record
+from esrbench.runs.store import Store, default_results
 from esrbench.statistics import estimate_ratio
 
 if TYPE_CHECKING:
@@ -156,25 +157,25 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     assert "runs: cannot be listed: Not a directory" in notice.message
 
 
-def test_parts_of_a_journal_come_back_until_it_is_dropped(
+def test_passes_of_a_suite_come_back_until_they_are_dropped(
     record: RunRecord, tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
-    for journal in ("b", "a"):
-        store.put_part(journal, "part", record)
-    assert store.journals() == ["a", "b"]
-    assert store.load_part("a", "part", RunRecord) == (record, [])
-    assert store.load_part("a", "other", RunRecord) == (None, [])
+    for suite in ("b", "a"):
+        store.put_pass(suite, "one", record)
+    assert store.suites() == ["a", "b"]
+    assert store.load_pass("a", "one", RunRecord) == record
+    assert store.load_pass("a", "other", RunRecord) is None
     assert store.load() == ([], [])
-    store.drop_journal("a")
-    store.drop_journal("a")
-    assert store.journals() == ["b"]
-    (store.passes / "b" / "part.json").write_bytes(b"torn")
-    part, (notice,) = store.load_part("b", "part", RunRecord)
-    assert part is None
+    store.drop_suite("a")
+    store.drop_suite("a")
+    assert store.suites() == ["b"]
+    (store.passes / "b" / "one.json").write_bytes(b"torn")
+    notice = store.load_pass("b", "one", RunRecord)
+    assert isinstance(notice, Notice)
     assert notice.code == "corrupt-record"
-    assert [path.name for path in (store.passes / "b").iterdir()] == [".corrupt-part.json"]
-    store.drop_journal("b")
+    assert [path.name for path in (store.passes / "b").iterdir()] == [".corrupt-one.json"]
+    store.drop_suite("b")
     assert list(store.passes.iterdir()) == []
 
 

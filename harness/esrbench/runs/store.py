@@ -1,13 +1,10 @@
-"""Put, load and set aside records, and the journals of suites under way.
+"""Where records live: one file a run or race, old or new but never torn, checked when read.
 
-A record is put in four steps: write a file of another name, flush it to the disk, rename it,
-flush its folder. Whatever ends a process, or its machine, between any two of them, a reader
-finds the record as it was before or as it is now.
+Beside them lie the passes of suites under way.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
@@ -16,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from esrbench.errors import RecordError
+from esrbench.files import TEMPORARY, Files, FlushError, replace_file, sync_folder, write_new
 from esrbench.records import Notice, RaceRecord, RunRecord
-from esrbench.runs.store.documents import DamagedError, decode, encode
-from esrbench.runs.store.files import Files
-from esrbench.runs.store.lock import WriterLock
+from esrbench.runs.documents import DamagedError, decode, encode
+from esrbench.runs.lock import WriterLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +31,6 @@ DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
 ASIDE: Final = ".corrupt-"
 """What the name of a file begins with that was set aside."""
-_TEMPORARY: Final = ".tmp"
 
 
 def default_results() -> Path:
@@ -52,7 +48,7 @@ def record_id(created: datetime, *parts: str) -> str:
 class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
-    Under ``<folder>/passes/`` lie journals: what a suite under way has measured so far.
+    Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far.
 
     Readers take no lock. A writer takes one, for a ``with store.writing():`` block or else for
     each record that it puts.
@@ -86,16 +82,16 @@ class Store:
             RecordError: records could not be written, or another process writes here.
         """
         folder = self.races if kind is RaceRecord else self.runs
-        probe = folder / f".probe.{secrets.token_hex(4)}{_TEMPORARY}"
+        probe = folder / f".probe.{secrets.token_hex(4)}{TEMPORARY}"
         with self.writing():
             try:
                 self._make_folder(folder)
-                self._write_file(probe, b"\n")
+                write_new(probe, b"\n", flush=True, files=self._files)
                 self._files.unlink(probe)
-                self._sync_folder(folder)
+                sync_folder(folder, self._files)
             except OSError as error:
                 self._discard(probe)
-                raise _unwritable(folder, error) from error
+                raise self._failure(folder, error) from error
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -111,7 +107,7 @@ class Store:
             self._make_folder(self.folder)
             self._lock.acquire()
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise self._failure(self.folder, error) from error
         try:
             self._remove_stale()
             yield
@@ -145,51 +141,48 @@ class Store:
         """All readable records of races, likewise."""
         return self._load_all(self.races, RaceRecord)
 
-    def put_part(self, journal: str, name: str, part: BaseModel) -> None:
-        """Write a part of a journal, as safely as a record.
+    def put_pass(self, suite: str, name: str, document: BaseModel) -> None:
+        """Write a document of a suite under way, as safely as a record.
 
         Args:
-            journal: its name, fit for a folder.
-            name: of the part, fit for a file.
-            part: a document that has a ``schema_version``.
+            suite: name of the suite, fit for a folder.
+            name: of the document, fit for a file.
+            document: that has a ``schema_version``.
 
         Raises:
             RecordError: as of ``put``.
         """
-        self._put(self.passes / journal / f"{name}{SUFFIX}", part)
+        self._put(self.passes / suite / f"{name}{SUFFIX}", document)
 
-    def load_part(
-        self, journal: str, name: str, kind: type[DocumentT]
-    ) -> tuple[DocumentT | None, list[Notice]]:
-        """A part of a journal, or None; a notice where it is there and not readable."""
-        found = self._load(self.passes / journal / f"{name}{SUFFIX}", kind)
-        if isinstance(found, Notice):
-            return None, [found]
-        return found, []
+    def load_pass(self, suite: str, name: str, kind: type[DocumentT]) -> DocumentT | Notice | None:
+        """A document of a suite under way; None if there is none, a notice if it is unreadable."""
+        return self._load(self.passes / suite / f"{name}{SUFFIX}", kind)
 
-    def journals(self) -> list[str]:
-        """Names of all journals, sorted."""
+    def suites(self) -> list[str]:
+        """Names of all suites under way, sorted."""
         try:
             names = self._files.names(self.passes)
         except OSError:
             return []
         return [name for name in names if not name.startswith(".")]
 
-    def drop_journal(self, journal: str) -> None:
-        """Remove a journal, all of it or nothing; one that is not there needs no removal.
+    def drop_suite(self, suite: str) -> None:
+        """Remove the passes of a suite, all or none of them; there may be none.
 
         Raises:
-            RecordError: it cannot be removed.
+            RecordError: they cannot be removed.
         """
         with self.writing():
-            gone = self.passes / f".{journal}.{secrets.token_hex(4)}{_TEMPORARY}"
+            gone = self.passes / f".{suite}.{secrets.token_hex(4)}{TEMPORARY}"
             try:
-                self._files.rename(self.passes / journal, gone)
-                self._sync_folder(self.passes)
+                self._files.rename(self.passes / suite, gone)
+                sync_folder(self.passes, self._files)
             except FileNotFoundError:
                 return
+            except FlushError as error:
+                raise self._failure(self.passes, error) from error
             except OSError as error:
-                message = f"{self.passes / journal}: cannot be removed: {error.strerror or error}"
+                message = f"{self.passes / suite}: cannot be removed: {error.strerror or error}"
                 raise RecordError(message, advice="Remove the folder by hand.") from error
             self._discard(gone)
 
@@ -201,56 +194,27 @@ class Store:
                 self._make_folder(target.parent)
                 self._replace(target, encode(document))
             except OSError as error:
-                raise _unwritable(target, error) from error
+                raise self._failure(target, error) from error
 
     def _replace(self, target: Path, content: bytes) -> None:
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
-        try:
-            self._write_file(temporary, content)
-            self._files.rename(temporary, target)
-        except BaseException:
-            self._discard(temporary)
-            raise
-        self._sync_folder(target.parent)
+        replace_file(target, content, files=self._files)
 
-    def _write_file(self, path: Path, content: bytes) -> None:
-        """A new file that holds the content, flushed to the disk."""
-        descriptor = self._files.create(path)
-        try:
-            self._fill(descriptor, content)
-            try:
-                self._files.sync(descriptor)
-            except OSError as error:
-                raise self._distrust(path, error) from error
-        except BaseException:
-            with suppress(OSError):
-                self._files.close(descriptor)
-            raise
-        self._files.close(descriptor)
+    def _failure(self, path: Path, error: OSError) -> RecordError:
+        """What to raise where a file or folder cannot be written."""
+        if isinstance(error, FlushError):
+            self._unflushed = f"{error.filename}: could not be flushed to the disk: "
+            self._unflushed += error.strerror or "unknown error"
+            return self._distrust()
+        message = f"{path}: records cannot be written: {error.strerror or error}"
+        advice = "Free space, or give --results a folder you can write to."
+        return RecordError(message, advice=advice)
 
-    def _fill(self, descriptor: int, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            written = self._files.write(descriptor, rest)
-            if not written:
-                raise OSError(errno.EIO, "nothing was written")
-            rest = rest[written:]
-
-    def _sync_folder(self, folder: Path) -> None:
-        try:
-            self._files.sync_folder(folder)
-        except OSError as error:
-            raise self._distrust(folder, error) from error
-
-    def _distrust(self, path: Path | None = None, error: OSError | None = None) -> RecordError:
+    def _distrust(self) -> RecordError:
         """What to raise after a failed flush, now and whenever this store would write again.
 
         To flush again proves nothing: the system may have dropped what it could not write, and
         then has nothing left that could fail.
         """
-        if path is not None and error is not None:
-            reason = error.strerror or error
-            self._unflushed = f"{path}: could not be flushed to the disk: {reason}"
         message = f"{self._unflushed}; nothing more is written"
         return RecordError(message, advice="Check the disk, then run again with --resume.")
 
@@ -263,17 +227,17 @@ class Store:
         for new in reversed(missing):
             with suppress(FileExistsError):
                 self._files.make_folder(new)
-            self._sync_folder(new.parent)
+            sync_folder(new.parent, self._files)
 
     def _remove_stale(self) -> None:
         """Remove what writers left that were cut short; only the lock's owner knows they were."""
-        for folder in (*self.folders, *(self.passes / name for name in self.journals())):
+        for folder in (*self.folders, *(self.passes / name for name in self.suites())):
             try:
                 names = self._files.names(folder)
             except OSError:
                 continue
             for name in names:
-                if not (name.startswith(".") and name.endswith(_TEMPORARY)):
+                if not (name.startswith(".") and name.endswith(TEMPORARY)):
                     continue
                 self._discard(folder / name)
 
@@ -343,8 +307,10 @@ class Store:
                 except DamagedError:
                     target = self._free_name(path)
                     self._files.rename(path, target)
-                    self._sync_folder(path.parent)
+                    sync_folder(path.parent, self._files)
         except (OSError, RecordError) as hindrance:
+            if isinstance(hindrance, FlushError):
+                hindrance = self._failure(path, hindrance)
             why = hindrance.message if isinstance(hindrance, RecordError) else str(hindrance)
             message = f"{error.message}. It stays where it is: {why}"
             return _corrupt(message, "Move it away, and measure again.")
@@ -359,12 +325,6 @@ class Store:
             number += 1
             name = f"{ASIDE}{path.name}.{number}"
         return path.with_name(name)
-
-
-def _unwritable(path: Path, error: OSError) -> RecordError:
-    message = f"{path}: records cannot be written: {error.strerror or error}"
-    advice = "Free space, or give --results a folder you can write to."
-    return RecordError(message, advice=advice)
 
 
 def _unreadable(message: str, advice: str | None) -> Notice:

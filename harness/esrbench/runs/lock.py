@@ -15,7 +15,7 @@ from esrbench.errors import RecordError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from esrbench.runs.store.files import Files
+    from esrbench.files import Files
 
 LOCK: Final = ".lock"
 WAIT_SECONDS: Final = 1.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from esrbench.errors import RecordError
-from esrbench.records import SCHEMA_VERSION
+from esrbench.records import SCHEMA_VERSION, RaceRecord, RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +82,43 @@ def _checked(path: Path, content: bytes) -> tuple[bytes, bool]:
         message = f"{path}: corrupt: SHA-256 of what follows its first line is {found}, not {said}"
         raise DamagedError(message, advice="Measure again.")
     return b"{" + rest, True
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one run record.
+
+    Raises:
+        RecordError: not readable, corrupt, not a record, or of another schema version.
+    """
+    return decode(path, _read(path), RunRecord)
+
+
+def read_race(path: Path) -> RaceRecord:
+    """Read the record of one race.
+
+    Raises:
+        RecordError: not readable, corrupt, not a record, or of another schema version.
+    """
+    return decode(path, _read(path), RaceRecord)
+
+
+def read_any(path: Path) -> RunRecord | RaceRecord:
+    """Read the record of a run or of a race, by its regime.
+
+    Raises:
+        RecordError: not readable, corrupt, not a record, or of another schema version.
+    """
+    content = _read(path)
+    try:
+        paired = json.loads(content).get("regime") == "paired"
+    except (ValueError, RecursionError, AttributeError):
+        paired = False
+    return decode(path, content, RaceRecord) if paired else decode(path, content, RunRecord)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"{path}: not readable: {error.strerror or error}"
+        raise RecordError(message, advice="Name a record that can be read.") from error
