@@ -20,8 +20,8 @@ from conftest import SCALE, Step
 from trivial_networks import Nearest, OneConvolution
 
 from esrbench.data.pairs import check
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.quality import psnr, ssim
 from esrbench.protocol import Protocol

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.environment import describe_environment
 from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol, digest_of

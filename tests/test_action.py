@@ -42,7 +42,7 @@ exit {code}
 NETWORK = """
 from torch import nn
 
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 
 ENTRIES = (ModelDescriptor(name="mynet", summary="mine", scales=(4,), factory="mynets:Net"),)
 

@@ -18,7 +18,7 @@ from gpu_steps.day import MIB, RELEASED, SCALE, reason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.probes.devices import ComputeDevice
     from gpu_steps.day import Day, Found, Row
 

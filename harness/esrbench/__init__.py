@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esrbench.api import complexity, evaluate, leaderboard, load_model, race, run
     from esrbench.data.datasets import open_dataset
-    from esrbench.entries.registry import (
-        ModelDescriptor,
-        PublishedFigure,
-        ReleasedWeights,
-        register_model,
-    )
+    from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure, ReleasedWeights
+    from esrbench.entries.registry import register_model
     from esrbench.errors import (
         DataError,
         EsrbenchError,
@@ -87,6 +83,7 @@ _SOURCES = (
     "errors",
     "protocol",
     "records",
+    "entries.descriptor",
     "entries.registry",
     "runs.documents",
     "runs.store",

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed, load_model
-from esrbench.entries.registry import ModelDescriptor, default_registry, register_model
+from esrbench.entries.registry import default_registry, register_model
 from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
 from esrbench.protocol import COUNTERS, PairDesign, Protocol, QualityDefinition

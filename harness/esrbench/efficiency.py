@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import WeightsChoice
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.gate.verdicts import GateReport
     from esrbench.protocol import CounterName
     from esrbench.records import Complexity, CounterResult, RunRecord

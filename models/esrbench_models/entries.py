@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import esrbench_models
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 _FIRST = (
     *("aidn", "aidn-challenge", "rfdn", "imdn", "imdn-challenge", "srresnet"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esrbench.entries.registry import PublishedFigure, ReleasedWeights
+from esrbench.entries.descriptor import PublishedFigure, ReleasedWeights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

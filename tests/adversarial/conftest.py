@@ -16,8 +16,7 @@ from safetensors.numpy import save_file
 
 from esrbench.data.resize import downscale
 from esrbench.entries.networks import resolve_weights
-from esrbench.entries.registry import Registry
-from esrbench.entries.submissions import register_submissions
+from esrbench.entries.registry import Registry, register_submissions
 from esrbench.protocol import Protocol
 from esrbench.sandbox.sandbox import obstacle
 from esrbench.worker.launcher import open_launcher
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import Tier
     from esrbench.sandbox.sandbox import IsolationChoice
     from esrbench.worker.launcher import Launcher

@@ -10,12 +10,14 @@ import pytest
 
 from esrbench.cli import listing
 from esrbench.cli.app import main
-from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.entries.registry import Registry
 from esrbench.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from esrbench.entries.descriptor import ModelDescriptor
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from esrbench.entries.adaptation import Adapted, adapt, starts
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed, load_network
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.errors import MeasurementError
 from esrbench.probes.complexity import measure_complexity
 from esrbench.protocol import COUNTERS

@@ -17,7 +17,7 @@ from esrbench.entries.networks import load_model, load_network, resolve_weights
 from esrbench.entries.registry import default_registry
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 SHIPPED = ("aidn", "imdn", "rfdn", "srresnet")
 FOLDER = Path(str(resources.files("esrbench_models")))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from esrbench.entries.registry import ModelDescriptor, Registry, ReleasedWeights
+from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
+from esrbench.entries.registry import Registry
 from esrbench.errors import RegistrationError
 
 

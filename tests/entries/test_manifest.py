@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from esrbench.entries import manifest
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.manifest import MAX_MANIFEST_BYTES, Manifest, json_schema, read_manifest
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.errors import RegistrationError
 
 if TYPE_CHECKING:

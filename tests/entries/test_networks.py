@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.networks import (
     build_deployed,
     build_network,
@@ -22,7 +23,7 @@ from esrbench.entries.networks import (
     resolve_weights,
     weights_path,
 )
-from esrbench.entries.registry import ModelDescriptor, ReleasedWeights, resolve_factory
+from esrbench.entries.targets import resolve_factory
 from esrbench.errors import RegistrationError, UsageError, WeightsError
 
 if TYPE_CHECKING:

@@ -12,15 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from esrbench.entries import registry as registry_module
-from esrbench.entries.registry import (
-    ModelDescriptor,
-    PublishedFigure,
-    Registry,
-    ReleasedWeights,
-    default_registry,
-    register_model,
-    resolve_factory,
-)
+from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure, ReleasedWeights
+from esrbench.entries.registry import Registry, default_registry, register_model
+from esrbench.entries.targets import resolve_factory
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.metrics import METRICS
 
@@ -196,7 +190,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> Registry:
         return points
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    monkeypatch.setattr("esrbench.entries.submissions.find_submissions", lambda _root: ())
+    monkeypatch.setattr("esrbench.entries.registry.find_submissions", lambda _root: ())
     return default_registry.__wrapped__()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.sources import require_bounded, source_sha256, view_paths
 from esrbench.errors import RegistrationError
 

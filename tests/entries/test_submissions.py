@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from esrbench.entries import submissions
 from esrbench.entries.adaptation import Adapted
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
-from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.entries.registry import Registry, register_submissions
 from esrbench.entries.submissions import (
     claim_tolerance,
     find_submissions,
@@ -23,7 +24,6 @@ from esrbench.entries.submissions import (
     missing_requirements,
     precision_notice,
     read_submission,
-    register_submissions,
     requirements_notice,
     submissions_folder,
 )
@@ -296,7 +296,7 @@ def test_listing_imports_neither_torch_nor_a_strangers_code(make: Make, tmp_path
         "import sys\n"
         "from esrbench.entries.networks import resolve_weights\n"
         "from esrbench.entries.registry import default_registry\n"
-        "from esrbench.entries.submissions import source_sha256, view_paths\n"
+        "from esrbench.entries.sources import source_sha256, view_paths\n"
         "entry = default_registry().get('team-net')\n"
         "resolve_weights(entry, 4), source_sha256(entry), view_paths(entry)\n"
         "assert 'torch' not in sys.modules\n"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from esrbench.entries.registry import resolve_factory
-from esrbench.entries.targets import import_submitted, stable_module_name
+from esrbench.entries.targets import import_submitted, resolve_factory, stable_module_name
 from esrbench.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def test_networks_of_a_folder_are_compiled_like_others(tmp_path: Path) -> None:
     )
     script = (
         "import sys, torch\n"
-        "from esrbench.entries.registry import resolve_factory\n"
+        "from esrbench.entries.targets import resolve_factory\n"
         "network = torch.compile(resolve_factory('model:Net', folder=sys.argv[1])(),"
         " backend='eager', fullgraph=True)\n"
         "assert network(torch.tensor([-1.0, 2.0])).tolist() == [1.0, 3.0]\n"

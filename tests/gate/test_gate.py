@@ -8,7 +8,8 @@ import pytest
 
 import esrbench.gate.bench as benches
 import esrbench.gate.gate as gates
-from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.entries.registry import Registry
 from esrbench.environment import cpus_available
 from esrbench.errors import DataError, MeasurementError, UsageError
 from esrbench.gate.baseline import Baseline, ratio_of

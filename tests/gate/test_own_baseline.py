@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from esrbench.entries.demonstration import demonstration_weights
-from esrbench.entries.registry import OWN_NAME, default_registry
+from esrbench.entries.descriptor import OWN_NAME
+from esrbench.entries.registry import default_registry
 from esrbench.gate.baseline import read_baseline, render
 from esrbench.gate.figures import entry_key
 from esrbench.weights.checkpoints import file_sha256

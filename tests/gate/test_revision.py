@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.entries.networks import build_network
-from esrbench.entries.registry import ModelDescriptor, Registry
+from esrbench.entries.registry import Registry
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.gate.bench import Bench, Request
 from esrbench.gate.history import check_revision
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from esrbench.entries.descriptor import ModelDescriptor
+
 FILES = {
     "pyproject.toml": (
         '[project.entry-points."esrbench.models"]\nmine = "zoo_nets.entries:ENTRIES"\n'
     ),
     "zoo_nets/__init__.py": "",
     "zoo_nets/entries.py": (
-        "from esrbench.entries.registry import ModelDescriptor\n"
+        "from esrbench.entries.descriptor import ModelDescriptor\n"
         "ENTRIES = (ModelDescriptor(name='zoo', summary='a net', scales=(4,),\n"
         "                           factory='zoo_nets.zoo:Zoo'),)\n"
     ),

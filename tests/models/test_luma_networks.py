@@ -15,7 +15,7 @@ from esrbench_models import drcn, drrn, fsrcnn, lapsrn, memnet, srcnn, vdsr
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 ENTRIES = [
     entry

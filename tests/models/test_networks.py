@@ -15,7 +15,7 @@ from esrbench.probes.counters import COUNTERS
 from esrbench_models.entries import ENTRIES as REGISTERED
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 ENTRIES = [entry for entry in REGISTERED if entry.color == "rgb"]
 BY_NAME = {entry.name: entry for entry in ENTRIES}

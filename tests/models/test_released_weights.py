@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+    from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
 CASES = [
     pytest.param(entry, released, id=f"{entry.name}-{released.filename}")

@@ -17,7 +17,7 @@ from esrbench_models.rfdn.network import RFDB, RFDN, fold_residuals
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 RELEASED, *_ = rfdn.ENTRIES
 BY_NAME = {entry.name: entry for entry in rfdn.ENTRIES}

@@ -21,7 +21,7 @@ from esrbench.worker.messages import PairsTimed, Ready
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 SMALL = Protocol(threads=1, counted_input=(16, 16), latency=None)
 QUIET = Conditions(seconds=1.0, other_load=0.01, steal=0.0)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
-from esrbench.entries.registry import ModelDescriptor, default_registry
+from esrbench.entries.registry import default_registry
 from esrbench.errors import MeasurementError
 from esrbench.probes.audit import measure_audit
 from esrbench.probes.counters import aten
@@ -20,6 +20,7 @@ from esrbench.records import SizedCount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import Audit
 
     Step = Callable[..., nn.Module]

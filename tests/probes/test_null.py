@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.probes import null as nulls
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.null import Null, null_descriptor

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench import api
-from esrbench.entries.registry import ModelDescriptor, default_registry
+from esrbench.entries.registry import default_registry
 from esrbench.probes import complexity
 from esrbench.records import Absent, Complexity
 from esrbench.reports import paper_table
@@ -21,6 +21,7 @@ from esrbench.reports.paper_table import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import CounterName
 
 

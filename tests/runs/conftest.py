@@ -18,7 +18,7 @@ from esrbench.worker.launcher import Launcher, open_launcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ from fake_worker import use_fake_workers
 
 from esrbench.cli import app
 from esrbench.data.datasets import open_dataset
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import harness_sha256

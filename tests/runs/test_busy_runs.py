@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.probes.telemetry import Monitor
 from esrbench.protocol import TrustDesign
 from esrbench.records import Absent, Conditions, Quality

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import esrbench.runs.fingerprint as fingerprints
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.protocol import Protocol
 from esrbench.records import DataIdentity, WeightsIdentity
 from esrbench.runs.evaluator import Entry

@@ -11,7 +11,7 @@ from esrbench.runs.inspection import blocks_of, count_models
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def test_a_network_that_kills_the_worker_does_not_stop_the_others(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.errors import MeasurementError, RecordError, RegistrationError
 from esrbench.records import Latency, Notice, RunRecord, WeightsIdentity
 from esrbench.runs.refusal import Refusal

@@ -9,7 +9,7 @@ from esrbench.runs.validation import ValidationReport, validate_entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def validate(descriptor: ModelDescriptor) -> ValidationReport:

@@ -9,7 +9,7 @@ import pytest
 
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import downscale
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.training.images import Source, TrainingImages, open_images
 from esrbench.training.recipe import Recipe
 

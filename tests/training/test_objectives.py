@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.training.objectives import Loss
 
 

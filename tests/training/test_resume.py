@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.training.loop import Progress
     from esrbench.training.recipe import Recipe
     from esrbench.training.trainer import Trained
@@ -37,7 +37,7 @@ import os, signal, sys, traceback
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import lightning_fabric
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.training.images import Source, open_images
 from esrbench.training.recipe import Recipe
 from esrbench.training.trainer import train

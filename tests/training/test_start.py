@@ -14,7 +14,7 @@ from esrbench.training.start import solve_last_convolution
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def batches(network: nn.Module, count: int = 6) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from esrbench.data.pairs import ImagePairs
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.training.images import TrainingImages
     from esrbench.training.loop import Progress
     from esrbench.training.recipe import Recipe

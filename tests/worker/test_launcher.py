@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.data.datasets import open_dataset
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights, resolve_weights
-from esrbench.entries.registry import ModelDescriptor
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.records import WeightsIdentity
 from esrbench.runs.evaluator import Entry

@@ -16,7 +16,7 @@ from esrbench.worker.launcher import open_launcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import RaceSide
 
 SMALL = Protocol(threads=1, counted_input=(16, 24), latency=None)

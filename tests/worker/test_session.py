@@ -24,7 +24,7 @@ from esrbench.worker.log import LOG_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.worker.session import WorkerSession
 
     Worker = Callable[..., WorkerSession]

@@ -17,7 +17,7 @@ from esrbench.cli.console import (
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import Complexity
 
 

@@ -18,7 +18,7 @@ from esrbench.runs.store import Store, default_results
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import RunRecord
 
 
@@ -67,7 +67,7 @@ def _show_blocks(
     from rich.table import Table
     from rich.text import Text
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.runs.inspection import blocks_of
 
     if not isinstance(subject, ModelDescriptor):
@@ -119,7 +119,7 @@ def find(name: str, store: Store) -> BaseModel:
 
 def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
     """Labels and texts to show for a network, data set or run."""
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import RaceRecord, RunRecord
 
     if isinstance(subject, ModelDescriptor):
@@ -168,7 +168,7 @@ def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
 
 def _claim_lines(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
     """What a submission claims, beside the newest record that measured it."""
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.metrics import METRICS
 
     if not isinstance(subject, ModelDescriptor) or subject.folder is None:

@@ -12,7 +12,8 @@ from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor, Registry
+    from esrbench.entries.descriptor import ModelDescriptor
+    from esrbench.entries.registry import Registry
     from esrbench.runs.validation import ValidationReport
 
 MARKS = {

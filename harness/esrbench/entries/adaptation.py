@@ -17,7 +17,7 @@ from esrbench.errors import MeasurementError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def adapt(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:

@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esrbench.entries.registry import OWN_NAME
+from esrbench.entries.descriptor import OWN_NAME
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def demonstration_weights(descriptor: ModelDescriptor, scale: int) -> Path | None:

@@ -15,7 +15,7 @@ from esrbench.entries.registry import Registry, default_registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 def importable(descriptor: ModelDescriptor) -> ModelDescriptor:

@@ -12,7 +12,7 @@ from esrbench.records import WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
-    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+    from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
 
 def cache_path(released: ReleasedWeights) -> Path:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from esrbench.entries.registry import (
+from esrbench.entries.descriptor import (
     DataRange,
     LrSide,
     Precision,

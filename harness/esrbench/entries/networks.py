@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from esrbench.entries.demonstration import demonstration_weights
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.intact import (
     bare_name,
     cache_path,
@@ -23,8 +24,8 @@ from esrbench.entries.intact import (
     require_text,
     submitted_path,
 )
-from esrbench.entries.registry import ModelDescriptor, default_registry, resolve_factory
-from esrbench.entries.targets import stable_module_name
+from esrbench.entries.registry import default_registry
+from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.errors import RegistrationError, WeightsError
 from esrbench.records import WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256, load_into, read_state_dict
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from esrbench.entries.registry import ReleasedWeights
+    from esrbench.entries.descriptor import ReleasedWeights
 
 WeightsChoice: TypeAlias = str | os.PathLike[str] | None
 """``"auto"``: the submitted file, or the released one if cached, else the shipped one, else

@@ -59,8 +59,8 @@ def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
 def _fill(target: Path, name: str, scale: int, seed: int) -> None:
     from safetensors.torch import save_file
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import build_network
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.weights.checkpoints import file_sha256
 
     weights = target / f"{name}_x{scale}.safetensors"

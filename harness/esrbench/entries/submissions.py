@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.requirements import Requirement
 from pydantic import ValidationError
 
+from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
 from esrbench.entries.manifest import MANIFEST_NAME, read_manifest
-from esrbench.entries.registry import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
-from esrbench.entries.sources import require_bounded, source_sha256, view_paths
+from esrbench.entries.sources import require_bounded
 from esrbench.errors import RegistrationError
 from esrbench.records import Notice
 
@@ -27,21 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esrbench.entries.manifest import ClaimsTable, Manifest
-    from esrbench.entries.registry import Registry
-
-__all__ = [
-    "claim_tolerance",
-    "find_submissions",
-    "install_advice",
-    "missing_requirements",
-    "precision_notice",
-    "read_submission",
-    "register_submissions",
-    "requirements_notice",
-    "source_sha256",
-    "submissions_folder",
-    "view_paths",
-]
 
 SUBMISSIONS_VARIABLE: Final = "ESRBENCH_SUBMISSIONS"
 DEFAULT_SUBMISSIONS: Final = Path("submissions")
@@ -53,27 +38,6 @@ CLAIM_TOLERANCE: Final = 0.01
 def submissions_folder() -> Path:
     """``ESRBENCH_SUBMISSIONS``, or ``submissions`` in the current folder."""
     return Path(os.environ.get(SUBMISSIONS_VARIABLE) or DEFAULT_SUBMISSIONS)
-
-
-def register_submissions(registry: Registry) -> None:
-    """Add every submission to a registry.
-
-    A folder that cannot be registered leaves a notice, and its name in ``registry.broken``.
-    """
-    for name, found in find_submissions(submissions_folder()):
-        try:
-            if isinstance(found, RegistrationError):
-                raise found
-            registry.add((found,), origin=found.origin)
-        except RegistrationError as error:
-            registry.broken[name] = error
-            registry.notices.append(
-                Notice(
-                    code="broken-submission",
-                    message=error.message,
-                    advice=error.advice or f"See `esrbench validate {name}`.",
-                )
-            )
 
 
 def find_submissions(root: Path) -> Iterator[tuple[str, ModelDescriptor | RegistrationError]]:

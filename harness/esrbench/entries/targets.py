@@ -36,6 +36,48 @@ SUBMITTED_PREFIX = "esrbench_submission_"
 """Of the packages below which submissions' modules are imported; a hash of the folder follows."""
 
 
+def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., Any]:
+    """Import a ``module:attr`` or ``path/to/file.py:attr`` target.
+
+    Args:
+        target: what to import.
+        folder: of the submission in which alone the module is looked up, or None for modules
+            that are installed.
+
+    Raises:
+        RegistrationError: the module, file or attribute does not exist. Errors raised by the
+            imported code itself pass through.
+    """
+    location, _, attribute = target.rpartition(":")
+    if folder is not None:
+        module = import_submitted(Path(folder), location)
+    elif location.endswith(".py"):
+        path = Path(location).resolve()
+        if not path.is_file():
+            message = f"{target}: there is no file {path}"
+            raise RegistrationError(message)
+        module = import_file(path)
+    else:
+        try:
+            module = importlib.import_module(location)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{location}.".startswith(f"{error.name}."):
+                raise
+            message = f"{target}: there is no module {error.name!r}"
+            raise RegistrationError(message, advice="Is it installed here?") from error
+    value: Any = module
+    for part in attribute.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            message = f"{target}: {location} has no attribute {attribute!r}"
+            raise RegistrationError(message) from None
+    if not callable(value):
+        message = f"{target}: expected a class or function, got {type(value).__name__}"
+        raise RegistrationError(message)
+    return value  # type: ignore[no-any-return]
+
+
 def import_file(path: Path) -> ModuleType:
     """Import a file once; the running script counts as imported.
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights, WeightsChoice
-    from esrbench.entries.registry import ModelDescriptor, Registry
+    from esrbench.entries.registry import Registry
     from esrbench.gate.figures import Measured, WeightsFigure
     from esrbench.records import RaceRecord
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
-from esrbench.entries.registry import ENTRY_POINT_GROUP, ModelDescriptor, Registry
+from esrbench.entries.registry import ENTRY_POINT_GROUP, Registry
 from esrbench.errors import EsrbenchError, RegistrationError, UsageError
 from esrbench.gate.alias import STUB, forget
 from esrbench.gate.sources import code_digest

@@ -16,7 +16,7 @@ from esrbench.probes.quality import luma
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 _STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
 

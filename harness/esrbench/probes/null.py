@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from esrbench.entries.registry import ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 
 WORK_SECONDS = {"cpu": 0.02, "cuda": 0.003}
 """How long it works, by type of device.

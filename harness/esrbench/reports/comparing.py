@@ -28,7 +28,8 @@ from esrbench.runs.runtimes import RUNTIMES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from esrbench.entries.registry import PublishedFigure, Registry
+    from esrbench.entries.descriptor import PublishedFigure
+    from esrbench.entries.registry import Registry
     from esrbench.records import RunRecord, Value
     from esrbench.reports.comparison_sources import Choice, Place, PublishedKey, Wanted
     from esrbench.reports.grid import Mark

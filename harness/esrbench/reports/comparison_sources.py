@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from esrbench.entries.registry import PublishedFigure
+from esrbench.entries.descriptor import PublishedFigure
 from esrbench.errors import UsageError
 from esrbench.ranking.selection import select_comparable
 from esrbench.records import Notice, RunRecord

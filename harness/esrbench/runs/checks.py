@@ -24,7 +24,7 @@ from esrbench.weights.checkpoints import file_sha256
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esrbench.entries.registry import ModelDescriptor, ReleasedWeights
+    from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
     from esrbench.records import Complexity
 
 

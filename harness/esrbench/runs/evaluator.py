@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.protocol import Protocol
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready

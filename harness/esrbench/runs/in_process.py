@@ -15,8 +15,8 @@ from esrbench.protocol import Protocol, digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import WeightsChoice
-    from esrbench.entries.registry import ModelDescriptor
 
 
 def prepare_forward(

@@ -13,7 +13,7 @@ from esrbench.worker.launcher import open_launcher
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import CounterName
     from esrbench.records import Absent, Block, Complexity
     from esrbench.worker.session import WorkerSession

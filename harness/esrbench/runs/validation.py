@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights, WeightsChoice
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.sandbox.sandbox import IsolationChoice
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from esrbench.data.pairs import ImagePairs
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.training.patches import Patches
     from esrbench.training.recipe import Precision, Recipe, Stage
 

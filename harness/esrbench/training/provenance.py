@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from esrbench.entries.networks import build_network, code_sha256
-from esrbench.entries.registry import resolve_factory
+from esrbench.entries.targets import resolve_factory
 from esrbench.environment import package_version
 from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import file_sha256
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.data.pairs import ImagePairs
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.training.images import TrainingImages
     from esrbench.training.patches import Patches
     from esrbench.training.recipe import Recipe

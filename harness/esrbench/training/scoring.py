@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from esrbench.data.pairs import ImagePairs
-    from esrbench.entries.registry import ModelDescriptor
+    from esrbench.entries.descriptor import ModelDescriptor
 
 
 @torch.inference_mode()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.data.datasets import open_dataset
-from esrbench.entries.registry import ModelDescriptor, default_registry
+from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.entries.registry import default_registry
 from esrbench.environment import MALLOC_SETTINGS
 from esrbench.errors import UsageError
 from esrbench.probes.forward import PixelConversion

@@ -16,8 +16,8 @@ from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.protocol import Protocol
 
 PHOTOGRAPHS = "skimage"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from esrbench.entries.registry import (  # noqa: TC001 - pydantic reads it
+from esrbench.entries.descriptor import (  # noqa: TC001 - pydantic reads it
     ModelDescriptor,
     ReleasedWeights,
 )

@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
-    from esrbench.entries.registry import ModelDescriptor
     from esrbench.protocol import Protocol
     from esrbench.records import Absent, Block, Complexity, FailureKind, Memory, RaceSide
     from esrbench.sandbox.limits import Limits

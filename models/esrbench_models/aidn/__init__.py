@@ -7,7 +7,7 @@ prints 352 K parameters for two of its rows, which are not identifiable: see
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import (
     AIDN_TABLE,
     DISTILLATION_RENAMES,

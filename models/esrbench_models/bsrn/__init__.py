@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import ESA_RENAMES, ntire2022, ntire2022_weights
 
 _LINEAR_IN_ESA = ("squeeze", "shortcut", "expand")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
+from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
 from esrbench_models.published import AIDN_TABLE, flops_g, ntire2022, ntire2022_weights, params_k
 
 _PAPER = Paper(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper, PublishedFigure
+from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure
 from esrbench_models.published import ntire2022, ntire2022_weights
 
 _RENAMES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper
+from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import AIDN_TABLE, params_k
 
 ENTRIES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esrbench.entries.registry import ModelDescriptor, Paper, PublishedFigure
+from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure
 from esrbench_models.published import AIDN_TABLE, DIV2K_VALIDATION, flops_g, params_k
 
 _AIM2019 = "AIM 2019 constrained SR challenge, baseline"
