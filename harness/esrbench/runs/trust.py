@@ -189,13 +189,15 @@ def _delivered(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | Non
 
 def _withheld(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
     """Seconds that claims leave out of their own rounds, mean of medians."""
-    nulls = [_null(each, samples.lr_size) or () for each, samples in timed]
-    if not timed or not all(nulls):
-        return None
-    return _mean(
-        float(np.median(np.subtract(samples.delivered_seconds, samples.seconds)) - np.median(null))
-        for (_, samples), null in zip(timed, nulls, strict=True)
-    )
+    means = []
+    for replicate, samples in timed:
+        null = _null(replicate, samples.lr_size)
+        rounds = zip(samples.delivered_seconds, samples.seconds, strict=False)
+        around = [delivered - claimed for delivered, claimed in rounds]
+        if not null or not around:
+            return None
+        means.append(float(np.median(around) - np.median(null)))
+    return sum(means) / len(means) if means else None
 
 
 def _tolerance(
