@@ -28,7 +28,9 @@ from esrbench.entries.registry import default_registry
 from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
-from esrbench.sandbox.sandbox import Limits, Sandbox, View, obstacle
+from esrbench.sandbox.limits import Limits
+from esrbench.sandbox.tiers import SANDBOXES, obstacle
+from esrbench.sandbox.view import View
 from esrbench.worker.launcher import Launcher
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from esrbench.records import Tier
     from esrbench.worker.session import WorkerSession
 
-TIERS: tuple[Tier, ...] = ("subprocess", "landlock", "bubblewrap")
+TIERS = tuple(reversed(SANDBOXES))
 LR_SIZE = (339, 510)
 SCALE = 4
 WARM_UP = 3
@@ -52,7 +54,7 @@ def main(arguments):
 
 def start_seconds(tier: Tier, folder: Path) -> tuple[float, float]:
     """Seconds until a worker is confined, and until it has imported torch."""
-    sandbox = Sandbox(tier, entry="starts:main")
+    sandbox = SANDBOXES[tier](entry="starts:main")
     read, write = os.pipe()
     begin = time.perf_counter()
     process = sandbox.start(
@@ -88,7 +90,7 @@ def image_rounds(tiers: Sequence[Tier], images: int) -> dict[Tier, list[float]]:
     with contextlib.ExitStack() as stack:
         forwards: dict[Tier, Callable[[np.ndarray], float]] = {}
         for tier in tiers:
-            launcher = Launcher(Sandbox(tier), ())
+            launcher = Launcher(SANDBOXES[tier](), ())
             session = stack.enter_context(launcher.worker((null, nothing), protocol=protocol))
             session.load(null, SCALE, weights=nothing, protocol=protocol)
             forwards[tier] = partial(exchange, session)

@@ -6,14 +6,13 @@ import json
 import platform
 import subprocess
 import sys
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 
 from esrbench.environment import cpu_name, cpus_available, package_version
-from esrbench.probes.telemetry import open_monitor
-from esrbench.records import Tier
-from esrbench.sandbox.sandbox import obstacle
+from esrbench.probes.telemetry import watch
+from esrbench.sandbox.tiers import SANDBOXES, obstacle
 from gpu_steps.day import reason
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def _facts(day: Day) -> Iterator[tuple[str, object]]:
     yield "torch", torch.__version__
     for name in PACKAGES:
         yield name, package_version(name)
-    for tier in get_args(Tier):
+    for tier in SANDBOXES:
         found = obstacle(tier)
         yield f"sandbox {tier}", "works" if found is None else found.reason
     if day.device == "cuda":
@@ -64,8 +63,9 @@ def _gpu() -> Iterator[tuple[str, object]]:
     yield "capability", f"{properties.major}.{properties.minor}"
     yield "CUDA", torch.version.cuda
     yield "cuDNN", torch.backends.cudnn.version()
-    yield "NVML and PyTorch agree on the GPU", open_monitor("cuda").read().gpu is not None
+    monitor = watch((), str(properties.uuid))
+    yield "NVML and PyTorch agree on the GPU", monitor.read().gpu is not None
     try:
-        yield "sensors", open_monitor("cuda").read().gpu
+        yield "sensors", monitor.read().gpu
     except Exception as error:  # noqa: BLE001 - a driver may fail in any way
         yield "sensors", reason(error)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import CounterName
     from esrbench.ranking.board import Leaderboard
     from esrbench.records import Complexity, Quality, RunRecord
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
 
 __all__ = ["complexity", "evaluate", "leaderboard", "load_model", "race", "register_model", "run"]
 

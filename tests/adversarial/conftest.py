@@ -18,7 +18,7 @@ from esrbench.data.resize import downscale
 from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import Registry, register_submissions
 from esrbench.protocol import Protocol
-from esrbench.sandbox.sandbox import obstacle
+from esrbench.sandbox.tiers import obstacle
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import Tier
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession
 

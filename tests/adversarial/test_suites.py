@@ -14,7 +14,7 @@ from esrbench.protocol import LatencyDesign, TrustDesign
 from esrbench.records import RANKED_STATUSES, Absent, Trust
 from esrbench.runs.store import Store
 from esrbench.runs.suite import plan_suite, run_suite
-from esrbench.sandbox.sandbox import obstacle
+from esrbench.sandbox.tiers import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from esrbench.protocol import Protocol
     from esrbench.records import RunRecord, Tier
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
 
 SCALE = 4
 GATE_DB = 25.5

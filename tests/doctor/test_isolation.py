@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from esrbench.doctor import isolation
 from esrbench.doctor.isolation import check_isolation, judge_isolation
-from esrbench.sandbox.sandbox import Obstacle, open_sandbox
+from esrbench.sandbox.sandbox import Obstacle
+from esrbench.sandbox.tiers import Bubblewrap, Landlock, PlainProcess, open_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,26 +19,26 @@ NO_LANDLOCK = Obstacle("no Landlock", "Use another kernel.")
 
 
 def test_the_strongest_sandbox_is_fine_for_an_ordinary_user() -> None:
-    check = judge_isolation(None, None, is_root=False)
+    check = judge_isolation(Bubblewrap, [], is_root=False)
     assert (check.state, check.advice) == ("ok", None)
     assert check.finding.startswith("bubblewrap:")
 
 
 def test_root_is_told_what_is_not_limited() -> None:
-    check = judge_isolation(None, None, is_root=True)
+    check = judge_isolation(Bubblewrap, [], is_root=True)
     assert check.state == "warning"
     assert "pids.max" in str(check.advice)
 
 
 def test_a_weaker_sandbox_is_told_with_the_reason_and_the_mend() -> None:
-    check = judge_isolation(NO_BUBBLEWRAP, None, is_root=False)
+    check = judge_isolation(Landlock, [NO_BUBBLEWRAP], is_root=False)
     assert (check.state, check.advice) == ("warning", "Install bubblewrap.")
     assert "Landlock" in check.finding
     assert "bubblewrap is not installed" in check.finding
 
 
 def test_no_sandbox_is_told_with_both_reasons() -> None:
-    check = judge_isolation(NO_BUBBLEWRAP, NO_LANDLOCK, is_root=False)
+    check = judge_isolation(PlainProcess, [NO_BUBBLEWRAP, NO_LANDLOCK], is_root=False)
     assert check.state == "warning"
     assert check.finding.startswith("none, run no network you do not trust")
     assert "bubblewrap is not installed; no Landlock" in check.finding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from esrbench.devices import DEVICES
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed
 from esrbench.probes import null as nulls
@@ -24,6 +26,10 @@ def like(**fields: Any) -> ModelDescriptor:
     return ModelDescriptor(
         name="net", summary="test", scales=(2, 4), factory="somewhere:Net", **fields
     )
+
+
+def work_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], null_seconds=seconds))
 
 
 def test_it_takes_the_form_of_another_network() -> None:
@@ -47,7 +53,7 @@ def test_it_takes_the_form_of_another_network() -> None:
 def test_its_outputs_become_pixels_in_every_form(
     color: Any, given: Any, policy: ForwardPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
+    work_for(0.0, monkeypatch)
     descriptor = null_descriptor(like(color=color, input=given), 4, 1.0)
     network = adapt_network(build_deployed(descriptor, 4, seed=0), policy)
     conversion = PixelConversion.of(descriptor, 4, descriptor.data_range)
@@ -65,7 +71,7 @@ def test_its_outputs_become_pixels_in_every_form(
 def test_no_range_that_an_entry_may_declare_makes_it_fail(
     data_range: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
+    work_for(0.0, monkeypatch)
     descriptor = null_descriptor(like(), 4, data_range)
     conversion = PixelConversion.of(descriptor, 4, data_range)
     with torch.inference_mode(), np.errstate(all="ignore"):
@@ -76,7 +82,7 @@ def test_no_range_that_an_entry_may_declare_makes_it_fail(
 def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 0.0)
+    work_for(0.0, monkeypatch)
     network = Null(2, enlarged=False, channels=3)
     first, other = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 5, 4)
     kept = network(first)
@@ -92,7 +98,7 @@ def test_it_works_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Null(2, enlarged=False, channels=3)
     worked: list[torch.Tensor] = []
     network.work.register_forward_hook(lambda _module, _given, output: worked.append(output))
-    monkeypatch.setitem(nulls.WORK_SECONDS, "cpu", 4.0)
+    work_for(4.0, monkeypatch)
     monkeypatch.setattr(nulls, "time", SimpleNamespace(perf_counter=lambda: float(len(worked))))
     for forwards in (1, 2, 3):
         network(torch.rand(1, 3, 4, 4))

@@ -12,6 +12,7 @@ from torch import nn
 
 from esrbench.environment import cpus_available
 from esrbench.errors import MeasurementError
+from esrbench.probes.devices import open_device
 from esrbench.probes.precision import (
     READERS,
     PolicyGuard,
@@ -210,7 +211,7 @@ def test_both_interfaces_to_float32_precision_agree(precision: Any) -> None:
 )
 def test_a_cpu_refuses_what_only_gpus_have(policy: ForwardPolicy) -> None:
     with pytest.raises(MeasurementError, match="exists on CUDA only") as caught:
-        apply_policy(policy, CPU)
+        open_device("cpu", threads=None, policy=policy)
     assert caught.value.advice is not None
 
 
@@ -354,9 +355,9 @@ def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path: Pa
 def test_cuda_convolves_and_multiplies_in_the_precision_asked_for(
     precision: Any, least: float, most: float
 ) -> None:
-    device = torch.device("cuda", torch.cuda.current_device())
+    policy = ForwardPolicy(precision=precision)
     try:
-        apply_policy(ForwardPolicy(precision=precision), device)
+        device = open_device("cuda", threads=None, policy=policy).device
     except MeasurementError as error:
         pytest.skip(error.message)
     generator = torch.Generator().manual_seed(0)

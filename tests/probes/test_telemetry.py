@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from esrbench.probes import telemetry
 from esrbench.probes.devices import open_device
 from esrbench.probes.telemetry import (
     NOT_REASONS,
@@ -21,7 +22,6 @@ from esrbench.probes.telemetry import (
     Monitor,
     Reading,
     measure_under_watch,
-    open_monitor,
     open_sensors,
     parse_ticks,
     throttled,
@@ -324,7 +324,7 @@ def test_a_throttled_input_is_timed_anew_within_the_bound(
 
 
 def test_the_monitor_of_a_cpu_knows_no_gpu() -> None:
-    assert open_monitor("cpu").read().gpu is None
+    assert telemetry.watch((), None).read().gpu is None
 
 
 @pytest.mark.cuda
@@ -332,7 +332,7 @@ def test_the_monitor_of_a_cpu_knows_no_gpu() -> None:
 def test_cuda_readings_are_plausible_and_of_the_gpu_in_use() -> None:
     nvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed (extra: cuda)")
     device = open_device("cuda", threads=None, policy=ForwardPolicy())
-    monitor = open_monitor("cuda")
+    monitor = telemetry.watch(device.cpus, device.gpu_uuid)
     first = monitor.read()
     device.time(lambda: torch.cuda._sleep(1_000_000_000))
     conditions = monitor.conditions(first, monitor.read())

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from esrbench.sandbox.sandbox import Limits, Sandbox, View, obstacle
+from esrbench.sandbox.limits import Limits
+from esrbench.sandbox.tiers import SANDBOXES, obstacle
+from esrbench.sandbox.view import View
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,14 +20,13 @@ if TYPE_CHECKING:
 
     from esrbench.records import Tier
 
-TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "subprocess")
 SMALL = Limits(
     memory_bytes=2 << 30, file_bytes=8 << 20, temp_bytes=16 << 20, shared_memory_bytes=4 << 20
 )
 PATIENCE_SECONDS = 120.0
 
 
-@pytest.fixture(scope="module", params=TIERS)
+@pytest.fixture(scope="module", params=SANDBOXES)
 def tier(request: pytest.FixtureRequest) -> Tier:
     chosen: Tier = request.param
     found = obstacle(chosen)
@@ -69,7 +70,7 @@ class Attempts:
     def __init__(self, tier: Tier, place: Path) -> None:
         self.tier = tier
         self.place = place
-        self.sandbox = Sandbox(tier, entry="attempts:main")
+        self.sandbox = SANDBOXES[tier](entry="attempts:main")
 
     def view(self, **fields: Any) -> View:
         """The readable folder but for what is hidden in it, and the attempts."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from esrbench.environment import own_packages
+from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.sandbox.view import interpreter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Attempts = Any  # of conftest.py
 
 ROOT = Path(__file__).resolve().parents[2]
-TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "subprocess")
+TIERS = tuple(SANDBOXES)
 DENIED = "denied"
 DONE = "done"
 

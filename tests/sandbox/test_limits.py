@@ -31,9 +31,9 @@ def test_memory_is_the_machines_or_the_containers_less_a_sixteenth(
 
 
 def test_address_space_is_never_limited_on_a_gpu() -> None:
-    on_gpu = Limits(memory_bytes=1 << 30).resources(on_gpu=True)
+    on_gpu = Limits(memory_bytes=1 << 30).resources(capped_memory=False)
     assert not {"RLIMIT_AS", "RLIMIT_DATA"} & on_gpu.keys()
-    on_cpu = Limits(memory_bytes=1 << 30).resources(on_gpu=False)
+    on_cpu = Limits(memory_bytes=1 << 30).resources(capped_memory=True)
     assert on_cpu["RLIMIT_DATA"] == 1 << 30
     assert on_cpu["RLIMIT_AS"] > 1 << 30
     assert on_cpu["RLIMIT_CORE"] == on_gpu["RLIMIT_CORE"] == 0
@@ -44,9 +44,9 @@ def test_processes_are_counted_for_users_whom_the_kernel_counts(
 ) -> None:
     monkeypatch.setattr(limits, "user_threads", lambda: 40)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
-    assert Limits().resources(on_gpu=False)["RLIMIT_NPROC"] == 40 + limits.THREADS
+    assert Limits().resources(capped_memory=True)["RLIMIT_NPROC"] == 40 + limits.THREADS
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    assert "RLIMIT_NPROC" not in Limits().resources(on_gpu=False)
+    assert "RLIMIT_NPROC" not in Limits().resources(capped_memory=True)
 
 
 def test_threads_of_this_user_are_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from esrbench.devices import DEVICES
 from esrbench.sandbox import seccomp
 from esrbench.sandbox.seccomp import ALLOW, ERRNO, KILL_PROCESS, Rules, program
 from esrbench.sandbox.syscalls import HIGHEST, SYSCALLS
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 MACHINES: tuple[Machine, ...] = ("x86_64", "aarch64")
 OWN, EVALUATOR = 100, 50
-STRICT = Rules(processes=False, on_gpu=False, own=OWN)
-COMPILING = Rules(processes=True, on_gpu=False, own=OWN)
-ON_HOST = Rules(processes=False, on_gpu=False, own=OWN, evaluator=EVALUATOR)
-COMPILING_ON_HOST = Rules(processes=True, on_gpu=False, own=OWN, evaluator=EVALUATOR)
+STRICT = Rules(processes=False, own=OWN)
+CUDA_CALLS = DEVICES["cuda"].calls
+COMPILING = Rules(processes=True, own=OWN)
+ON_HOST = Rules(processes=False, own=OWN, evaluator=EVALUATOR)
+COMPILING_ON_HOST = Rules(processes=True, own=OWN, evaluator=EVALUATOR)
 EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 AF_UNIX, AF_INET, AF_NETLINK = 1, 2, 16
 STREAM, DATAGRAM, RAW, SEQUENCED, CLOSE_ON_EXEC = 1, 2, 3, 5, 0o2000000
@@ -127,7 +129,7 @@ def test_without_a_gpu_no_worker_has_a_socket(machine: Machine, rules: Rules) ->
 def test_with_a_gpu_a_worker_may_listen_locally_and_neither_connect_nor_send(
     machine: Machine,
 ) -> None:
-    rules = replace(ON_HOST, on_gpu=True)
+    rules = replace(ON_HOST, device_calls=CUDA_CALLS)
     socket = partial(decide, machine, rules, number(machine, "socket"))
     for type_ in (STREAM, SEQUENCED, SEQUENCED | CLOSE_ON_EXEC):
         assert socket(AF_UNIX, type_) == ALLOW
@@ -265,7 +267,7 @@ def test_limits_of_others_and_the_grip_on_itself_stay(machine: Machine) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_uncounted_memory_is_for_gpus_only(machine: Machine) -> None:
-    on_gpu = Rules(processes=False, on_gpu=True, own=OWN)
+    on_gpu = Rules(processes=False, own=OWN, device_calls=CUDA_CALLS)
     assert decide(machine, STRICT, number(machine, "memfd_create")) == ENOSYS
     assert decide(machine, on_gpu, number(machine, "memfd_create")) == ALLOW
 
@@ -285,6 +287,7 @@ def test_every_jump_fits_and_every_path_ends(machine: Machine) -> None:
 def test_the_kernel_takes_the_filter_in_every_thread() -> None:
     script = """
 import ctypes, os, threading
+from esrbench.devices import DEVICES
 from esrbench.sandbox import seccomp
 ctypes.CDLL(None).prctl(38, ctypes.c_ulong(1), 0, 0, 0)
 begin, results = threading.Event(), []
@@ -296,7 +299,7 @@ def attempt():
         results.append("denied")
 thread = threading.Thread(target=attempt)
 thread.start()
-seccomp.install(seccomp.Rules(processes=False, on_gpu=False, own=os.getpid()))
+seccomp.install(seccomp.Rules(processes=False, own=os.getpid()))
 begin.set()
 thread.join()
 print(results)

@@ -22,16 +22,16 @@ def policy(tmp_path: Path) -> Policy:
         "    print(json.dumps([arguments, sorted(sys.modules), sys.path]))\n"
     )
     return Policy(
-        tier="subprocess",
         entry="entry:main",
         evaluator=os.getpid(),
         packages={name: str(folder) for name, folder in own_packages().items()},
         path=[str(tmp_path), *(path for path in sys.path if path)],
         temp=str(tmp_path),
-        grants=[],
+        privileges=True,
+        grants=None,
         resources={"RLIMIT_CORE": 0},
         processes=False,
-        on_gpu=False,
+        device_calls=[],
     )
 
 
@@ -62,7 +62,7 @@ def test_the_entry_gets_its_arguments_and_path_before_anything_heavy(policy: Pol
 def test_a_policy_survives_its_journey(policy: Policy) -> None:
     kept = replace(policy, grants=[("read", "/a b")], evaluator=None)
     read = Policy.read(kept.write())
-    assert replace(read, grants=[(grant, path) for grant, path in read.grants]) == kept
+    assert replace(read, grants=[(grant, path) for grant, path in read.grants or []]) == kept
 
 
 def test_without_its_evaluator_nothing_runs(policy: Policy) -> None:
@@ -73,7 +73,7 @@ def test_without_its_evaluator_nothing_runs(policy: Policy) -> None:
 
 
 def test_a_step_that_the_kernel_refuses_ends_it(policy: Policy, tmp_path: Path) -> None:
-    missing = replace(policy, tier="landlock", grants=[("read", str(tmp_path / "nothing"))])
+    missing = replace(policy, privileges=False, grants=[("read", str(tmp_path / "nothing"))])
     done = started(missing)
     assert done.returncode == 1
     assert "Error" in done.stderr

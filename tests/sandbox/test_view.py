@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from esrbench.devices import DEVICES
 from esrbench.environment import own_packages
 from esrbench.errors import UsageError
-from esrbench.sandbox.bubblewrap import TEMP, arguments, mounts
-from esrbench.sandbox.grants import grants
 from esrbench.sandbox.limits import Limits
+from esrbench.sandbox.tiers import TEMP, bubblewrap_options, landlock_grants, mounts
 from esrbench.sandbox.view import View, Visible, executables, resolve_view, without
+
+if TYPE_CHECKING:
+    from esrbench.protocol import Device
 
 
 @pytest.fixture
@@ -22,9 +26,14 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def seen(*readable: Path, hidden: tuple[Path, ...] = (), on_gpu: bool = False) -> Visible:
+def seen(*readable: Path, hidden: tuple[Path, ...] = (), device: Device = "cpu") -> Visible:
     return Visible(
-        programs=(), readable=readable, modules=(), hidden=hidden, path=(), on_gpu=on_gpu
+        programs=(),
+        readable=readable,
+        modules=(),
+        hidden=hidden,
+        path=(),
+        device=DEVICES[device],
     )
 
 
@@ -110,7 +119,7 @@ def test_bubblewrap_shows_a_link_under_both_names(tree: Path) -> None:
 
 def test_bubblewrap_leaves_nothing_writable_that_has_no_cap(tree: Path) -> None:
     limits = Limits(temp_bytes=1000, shared_memory_bytes=2000)
-    options = arguments(seen(tree / "a"), limits)
+    options = bubblewrap_options(seen(tree / "a"), limits)
     text = " ".join(options)
     assert f"--size 1000 --tmpfs {TEMP}" in text
     assert "--size 2000 --tmpfs /dev/shm" in text
@@ -126,18 +135,18 @@ def test_a_gpu_brings_its_devices(tree: Path, tmp_path: Path) -> None:
     devices.mkdir()
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda"):
         (devices / name).touch()
-    options = arguments(seen(tree / "a", on_gpu=True), Limits(), devices=devices)
+    options = bubblewrap_options(seen(tree / "a", device="cuda"), Limits(), devices=devices)
     given = [options[at + 1] for at, option in enumerate(options) if option == "--dev-bind"]
     names = ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm")
     assert given == [str(devices / name) for name in names]
-    assert "--dev-bind" not in arguments(seen(tree / "a"), Limits(), devices=devices)
+    assert "--dev-bind" not in bubblewrap_options(seen(tree / "a"), Limits(), devices=devices)
 
 
 def test_landlock_lets_start_programs_only_where_processes_are_allowed(tree: Path) -> None:
     visible = resolve_view(View(readable=(tree / "a",)))
-    kinds = {kind for kind, _ in grants(visible, Limits(), tree / "b")}
+    kinds = {kind for kind, _ in landlock_grants(visible, Limits(), str(tree / "b"))}
     assert not kinds & {"execute", "build"}
-    kinds = {kind for kind, _ in grants(visible, Limits(processes=True), tree / "b")}
+    kinds = {kind for kind, _ in landlock_grants(visible, Limits(processes=True), str(tree / "b"))}
     assert {"execute", "build"} <= kinds
 
 
@@ -145,7 +154,7 @@ def test_landlock_grants_reading_beside_what_is_hidden(tree: Path) -> None:
     visible = resolve_view(View(readable=(tree / "a",), hidden=(tree / "a/two",)))
     ours = [
         (kind, Path(path).relative_to(tree))
-        for kind, path in grants(visible, Limits(), tree / "b")
+        for kind, path in landlock_grants(visible, Limits(), str(tree / "b"))
         if Path(path).is_relative_to(tree)
     ]
     assert ours == [("read", Path("a/one")), ("write", Path("b"))]
@@ -153,6 +162,6 @@ def test_landlock_grants_reading_beside_what_is_hidden(tree: Path) -> None:
 
 def test_landlock_shows_names_in_folders_of_modules(tree: Path) -> None:
     view = View(readable=(), python_path=(tree / "a",), hidden=(tree / "a/two",))
-    kept = list(grants(resolve_view(view), Limits(), tree / "b"))
+    kept = list(landlock_grants(resolve_view(view), Limits(), str(tree / "b")))
     assert ("list", str(tree / "a")) in kept
     assert ("read", str(tree / "a")) not in kept

@@ -12,7 +12,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.protocol import Protocol
 from esrbench.records import Memory
-from esrbench.sandbox.sandbox import obstacle
+from esrbench.sandbox.tiers import obstacle
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from esrbench.protocol import Device
     from esrbench.records import Tier
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
 
 SCALE = 4
 CHOICES: dict[Tier, IsolationChoice] = {

@@ -14,19 +14,21 @@ from esrbench.runs.evaluator import Entry
 from esrbench.runs.rounds import hidden_images
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
-from esrbench.sandbox.sandbox import Sandbox, View
+from esrbench.sandbox.tiers import PlainProcess
 from esrbench.worker.launcher import Launcher, open_launcher
 from esrbench.worker.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esrbench.sandbox.view import View
+
 HIDDEN = (Path("/results"),)
 
 
 @pytest.fixture
 def launcher() -> Launcher:
-    return Launcher(Sandbox("subprocess"), HIDDEN)
+    return Launcher(PlainProcess(), HIDDEN)
 
 
 def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(

@@ -16,7 +16,7 @@ from esrbench.errors import MeasurementError
 from esrbench.plaintext import MESSAGE_CHARACTERS
 from esrbench.records import Absent
 from esrbench.sandbox.limits import Limits
-from esrbench.sandbox.sandbox import View
+from esrbench.sandbox.view import View
 from esrbench.worker import session as session_module
 from esrbench.worker.channel import Channel, ChannelClosedError
 from esrbench.worker.failure import WorkerError

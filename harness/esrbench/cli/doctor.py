@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from esrbench.cli.console import JsonOption, messages, print_json, results
 from esrbench.cli.options import ResultsOption
 from esrbench.errors import EXIT_MEASUREMENT_FAILED
+from esrbench.protocol import Device
 from esrbench.runs.store import default_results
 
 MARKS = {
@@ -20,9 +21,7 @@ MARKS = {
 
 
 def doctor_command(
-    device: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="Where forwards are to run.")
-    ] = "cpu",
+    device: Annotated[Device, typer.Option(help="Where forwards are to run.")] = "cpu",
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out the race of a network against its copy.")
     ] = False,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from esrbench.errors import UsageError
+from esrbench.protocol import Device
+from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
-DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where forwards run.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where forwards run.")]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
 ]
@@ -33,11 +35,16 @@ CudnnBenchmarkOption = Annotated[
     bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
 ]
 
+if TYPE_CHECKING:
+    IsolationName = str
+else:
+    IsolationName = Literal[tuple(isolation_choices())]
+
 IsolationOption = Annotated[
-    Literal["auto", "require-bwrap", "landlock", "subprocess"],
+    IsolationName,
     typer.Option(
         help="Sandbox of networks: the strongest there is, or this one; official runs require "
-        "bubblewrap."
+        "bubblewrap.",
     ),
 ]
 

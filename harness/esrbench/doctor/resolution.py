@@ -146,7 +146,7 @@ def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
     """
     import torch
 
-    from esrbench.probes.devices import HostClock, open_device
+    from esrbench.probes.devices import HostClock, open_device, synchronize
     from esrbench.probes.pairs import time_pairs
     from esrbench.protocol import ForwardPolicy
 
@@ -157,8 +157,7 @@ def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
 
     def forward(network: nn.Module) -> None:
         network(lr)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
 
     with torch.inference_mode():
         ours, theirs = (lambda network=network: forward(network) for network in networks)

@@ -9,6 +9,7 @@ import tempfile
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from esrbench.devices import DEVICES
 from esrbench.doctor.check import Check, mebibytes
 from esrbench.environment import (
     DISTURBING_VARIABLES,
@@ -98,12 +99,10 @@ def check_allocator(machine: Machine) -> Check:
 
 def check_variables(machine: Machine) -> Check:
     """Variables that workers inherit and that alter what is measured, or forbid it."""
-    from esrbench.probes.precision import OVERRIDES
-
     name = "variables"
     refused = [
         f"{key}={machine.variables[key]}"
-        for key, harmless in OVERRIDES[machine.device].items()
+        for key, harmless in DEVICES[machine.device].overrides.items()
         if key in machine.variables and machine.variables[key].upper() not in harmless
     ]
     if refused:

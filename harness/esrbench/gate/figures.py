@@ -9,7 +9,7 @@ from pydantic import Field
 
 from esrbench.environment import package_version
 from esrbench.metrics import METRICS
-from esrbench.protocol import Frozen, digest_of
+from esrbench.protocol import Device, Frozen, digest_of
 from esrbench.records import Absent, Count, Sha256, Tier
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RatioTerms(Frozen):
             alter runtimes, by name.
     """
 
-    device: Literal["cpu", "cuda"]
+    device: Device
     forward: str
     threads: Count
     machine: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esrbench.devices import DEVICES
 from esrbench.errors import UsageError
 from esrbench.gate.bench import COUNTED_INPUT
 from esrbench.gate.comparison import compare
@@ -211,7 +212,7 @@ def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
     """Terms that are known to differ before anything is timed; a GPU's show only afterwards."""
     if kept.device != request.device:
         return [f"device: {kept.device} then, {request.device} now"]
-    if kept.device == "cuda":
+    if DEVICES[kept.device].gpu:
         return []
     return differing_ratio_terms(kept, terms_here(kept, request.threads))
 

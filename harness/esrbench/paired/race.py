@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.protocol import Protocol
     from esrbench.records import Conditions, RaceSide
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from esrbench.devices import DEVICES
 from esrbench.entries.structure import copied, named_attributes, named_buffers, parameters
 from esrbench.errors import MeasurementError
 from esrbench.probes.counters.contractions import Contractions
@@ -401,7 +402,7 @@ class _Calls(TorchFunctionMode):
         """Look at one call and pass it on."""
         # The dispatcher has left autocast behind, and tensors on meta are not cast.
         self.autocast = None
-        for device in ("cpu", "cuda"):
+        for device in DEVICES:
             if torch.is_autocast_enabled(device):
                 self.autocast = torch.get_autocast_dtype(device)
         if func in self._LEAVING and isinstance(args[0], Tensor):

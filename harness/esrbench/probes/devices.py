@@ -8,30 +8,35 @@ from __future__ import annotations
 import gc
 import os
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import torch
 
+from esrbench.devices import DEVICES
 from esrbench.environment import cpus_available
 from esrbench.errors import MeasurementError
 from esrbench.probes.precision import PolicyGuard, apply_policy, start_pool
 from esrbench.records import Absent, ImageMemory, Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from torch import nn
 
-    from esrbench.protocol import ForwardPolicy
+    from esrbench.protocol import Device, ForwardPolicy
     from esrbench.records.timing import ClockName
 
 T = TypeVar("T")
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 TASKS_FOLDER = Path("/proc/self/task")
+TF32_CAPABILITY = (8, 0)
+"""Compute capability of the first GPUs with TF32 (Ampere)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,49 +59,6 @@ class Clock(Protocol):
         """Run a call to its end; its result and seconds."""
 
 
-class ComputeDevice(Clock, Protocol):
-    """What the probes need of a device. Timing and memory are passes of their own."""
-
-    @property
-    def clock(self) -> ClockName:
-        """What times a forward."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where tensors go."""
-
-    @property
-    def accelerator(self) -> str | None:
-        """Name of the GPU, or None."""
-
-    @property
-    def gpu_uuid(self) -> str | None:
-        """The GPU's UUID as PyTorch gives it, or None."""
-
-    @property
-    def cpus(self) -> tuple[int, ...]:
-        """Logical CPUs this process is confined to, as many as threads; empty where it cannot."""
-
-    @property
-    def libraries(self) -> dict[str, str]:
-        """Versions of the libraries that compute on it, beside PyTorch's own."""
-
-    def guard(self, network: nn.Module) -> PolicyGuard:
-        """Undo what loading a network changed of threads and flags, and watch them from now on."""
-
-    def begin_memory_pass(self) -> None:
-        """What is allocated now is the weights; the pass's peak starts from it."""
-
-    def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
-        """Run a forward to its end; its result and memory, None where there is no such memory.
-
-        What is alive before it, such as its input, is in the peak: another output must not be.
-        """
-
-    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
-        """What the pass took whose images are given; nothing else may have run since it began."""
-
-
 class HostClock:
     """The monotonic clock of the host."""
 
@@ -109,29 +71,100 @@ class HostClock:
         return result, elapsed / 1e9
 
 
-class CpuDevice(HostClock):
-    """Forwards on CPU, timed by the monotonic clock.
+class ComputeDevice(ABC):
+    """What the probes need of a device. Timing and memory are passes of their own.
+
+    Args:
+        device: where tensors go.
+        threads: CPU threads of forwards, each with a CPU of its own; None for every CPU that the
+            process may use.
+        policy: arithmetic of every forward.
+
+    Attributes:
+        clock: what times a forward.
+        accelerator: name of the GPU, or None.
+        gpu_uuid: the GPU's UUID as PyTorch gives it, or None.
+        libraries: versions of the libraries that compute on it, beside PyTorch's own.
+        cpus: logical CPUs this process is confined to, as many as threads; empty where it cannot.
 
     Raises:
-        MeasurementError: more threads than CPUs, or a policy for GPUs.
+        MeasurementError: it cannot do what the policy asks for, or more threads than CPUs.
     """
 
-    clock: ClockName = "monotonic"
+    clock: ClockName
     accelerator: str | None = None
     gpu_uuid: str | None = None
-    libraries: dict[str, str] = {}
+    libraries: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
-        self.device = torch.device("cpu")
+    def __init__(self, device: torch.device, threads: int | None, policy: ForwardPolicy) -> None:
+        self.device = device
         self.policy = policy
-        apply_policy(policy, self.device)
+        self.require(policy)
+        apply_policy(policy, device)
         self.threads, self.cpus = pin_threads(threads)
         start_pool()
 
     def guard(self, network: nn.Module) -> PolicyGuard:
-        """Pin the threads and set the flags anew, and watch them from now on."""
+        """Undo what loading a network changed of threads and flags, and watch them from now on."""
         hold_threads(self.threads, self.cpus)
         return PolicyGuard(network, self.policy)
+
+    @abstractmethod
+    def require(self, policy: ForwardPolicy) -> None:
+        """Refuse a policy that it cannot follow.
+
+        Raises:
+            MeasurementError: what it lacks.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def synchronize(device: torch.device) -> None:
+        """Wait for all work on a device of this kind."""
+
+    @abstractmethod
+    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+        """Run a call to its end; its result and seconds."""
+
+    @abstractmethod
+    def begin_memory_pass(self) -> None:
+        """What is allocated now is the weights; the pass's peak starts from it."""
+
+    @abstractmethod
+    def measure_memory(self, forward: Callable[[], T]) -> tuple[T, MemoryUse | None]:
+        """Run a forward to its end; its result and memory, None where there is no such memory.
+
+        What is alive before it, such as its input, is in the peak: another output must not be.
+        """
+
+    @abstractmethod
+    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
+        """What the pass took whose images are given; nothing else may have run since it began."""
+
+
+class CpuDevice(HostClock, ComputeDevice):
+    """Forwards on CPU, timed by the monotonic clock; arguments and errors as above."""
+
+    clock = DEVICES["cpu"].clock
+
+    def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
+        super().__init__(torch.device("cpu"), threads, policy)
+
+    def require(self, policy: ForwardPolicy) -> None:
+        """Refuse what only GPUs have."""
+        for name, asked in (
+            ("TF32", policy.precision == "tf32"),
+            ("cudnn.benchmark", policy.cudnn_benchmark),
+        ):
+            if asked:
+                raise MeasurementError(
+                    f"{name} exists on CUDA only",
+                    advice="Use --device cuda, or a policy without it.",
+                )
+
+    @staticmethod
+    def synchronize(device: torch.device) -> None:
+        """Nothing to wait for."""
 
     def begin_memory_pass(self) -> None:
         """Nothing to begin."""
@@ -149,7 +182,7 @@ class CpuDevice(HostClock):
         )
 
 
-class CudaDevice:
+class CudaDevice(ComputeDevice):
     """Forwards on the current CUDA device, timed by events on its current stream.
 
     Work that a network leaves on other streams may outlast the second event; it is in the time
@@ -160,7 +193,7 @@ class CudaDevice:
             the policy asks for, or more threads than CPUs.
     """
 
-    clock: ClockName = "cuda-event"
+    clock = DEVICES["cuda"].clock
 
     def __init__(self, threads: int | None, policy: ForwardPolicy) -> None:
         if not torch.cuda.is_available():
@@ -168,24 +201,37 @@ class CudaDevice:
                 "no CUDA device is available to PyTorch",
                 advice="Install a CUDA build of the pinned torch version, or use --device cpu.",
             )
-        self.device = torch.device("cuda", torch.cuda.current_device())
-        self.accelerator: str | None = torch.cuda.get_device_name(self.device)
-        self.gpu_uuid: str | None = str(torch.cuda.get_device_properties(self.device).uuid)
+        super().__init__(torch.device("cuda", torch.cuda.current_device()), threads, policy)
+        self.accelerator = torch.cuda.get_device_name(self.device)
+        self.gpu_uuid = str(torch.cuda.get_device_properties(self.device).uuid)
         self.libraries = {
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
-        self.policy = policy
-        apply_policy(policy, self.device)
-        self.threads, self.cpus = pin_threads(threads)
-        start_pool()
         self._weights_bytes = 0
         self._pass_peak_bytes = 0
 
-    def guard(self, network: nn.Module) -> PolicyGuard:
-        """Pin the threads and set the flags anew, and watch them from now on."""
-        hold_threads(self.threads, self.cpus)
-        return PolicyGuard(network, self.policy)
+    def require(self, policy: ForwardPolicy) -> None:
+        """Refuse types that the GPU does not compute in."""
+        if policy.precision == "tf32":
+            capability = torch.cuda.get_device_capability(self.device)
+            if capability < TF32_CAPABILITY:
+                raise MeasurementError(
+                    f"this GPU has compute capability {capability[0]}.{capability[1]}, TF32 needs "
+                    "8.0",
+                    advice="Measure in fp32.",
+                )
+        elif policy.precision == "bf16" and not torch.cuda.is_bf16_supported(
+            including_emulation=False
+        ):
+            raise MeasurementError(
+                "this GPU computes bf16 by emulation only", advice="Measure in fp16 or fp32."
+            )
+
+    @staticmethod
+    def synchronize(device: torch.device) -> None:
+        """Wait for all of its streams."""
+        torch.cuda.synchronize(device)
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
         """Run a forward to its end, the device idle before; its result and event seconds."""
@@ -341,17 +387,14 @@ def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
     torch.set_num_threads(threads)
 
 
-DEVICES: dict[str, Callable[[int | None, ForwardPolicy], ComputeDevice]] = {
-    "cpu": CpuDevice,
-    "cuda": CudaDevice,
-}
+KINDS: Final[dict[Device, type[CpuDevice | CudaDevice]]] = {"cpu": CpuDevice, "cuda": CudaDevice}
 
 
-def open_device(name: str, *, threads: int | None, policy: ForwardPolicy) -> ComputeDevice:
+def open_device(name: Device, *, threads: int | None, policy: ForwardPolicy) -> ComputeDevice:
     """Prepare this process for measuring on a device, for good.
 
     Args:
-        name: of ``DEVICES``.
+        name: of the device.
         threads: CPU threads of forwards, each with a CPU of its own; None for every CPU that
             the process may use.
         policy: arithmetic of every forward.
@@ -359,4 +402,9 @@ def open_device(name: str, *, threads: int | None, policy: ForwardPolicy) -> Com
     Raises:
         MeasurementError: the device is not there, or cannot do what is asked for.
     """
-    return DEVICES[name](threads, policy)
+    return KINDS[name](threads, policy)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for all work on a device, as the host's clock must before it is read."""
+    next(kind for name, kind in KINDS.items() if name == device.type).synchronize(device)

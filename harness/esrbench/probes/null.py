@@ -7,16 +7,9 @@ import time
 import torch
 from torch import Tensor, nn
 
+from esrbench.devices import traits_of
 from esrbench.entries.descriptor import ModelDescriptor
-
-WORK_SECONDS = {"cpu": 0.02, "cuda": 0.003}
-"""How long it works, by type of device.
-
-What surrounds a forward takes longer after longer ones: meanwhile the evaluator's core has gone to
-sleep and its caches have become cold. On a CPU this levels off at about 10 ms. On a GPU forwards
-take some milliseconds, and 3 ms agree with 1 to 5 ms; around 10 ms there is half a millisecond more
-(``docs/gpu.md``).
-"""
+from esrbench.probes.devices import synchronize
 
 
 def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
@@ -68,9 +61,8 @@ class Null(nn.Module):
         if lr.shape not in self.kept:
             # Whatever range an entry declares, it must not make the null network fail.
             self.kept[lr.shape] = self.upscale(lr).nan_to_num()
-        while time.perf_counter() - start < WORK_SECONDS[lr.device.type]:
+        while time.perf_counter() - start < traits_of(lr.device).null_seconds:
             self.work(lr)
-            if lr.is_cuda:
-                # Else a queue of convolutions would go on when the time is over.
-                torch.cuda.synchronize(lr.device)
+            # Else a queue of convolutions would go on when the time is over.
+            synchronize(lr.device)
         return self.kept[lr.shape]

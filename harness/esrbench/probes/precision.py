@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -33,19 +34,8 @@ DENORMAL = 1e-40
 """Below the smallest normal float32, 1.2e-38."""
 PARALLEL_ELEMENTS = 2**15
 """Of an elementwise operator, for each thread that takes part in it."""
-TF32_CAPABILITY = (8, 0)
-"""Compute capability of the first GPUs with TF32 (Ampere)."""
-
-OVERRIDES: dict[str, dict[str, tuple[str, ...]]] = {
-    "cuda": {"NVIDIA_TF32_OVERRIDE": ()},
-    "cpu": {
-        "ONEDNN_DEFAULT_FPMATH_MODE": ("", "STRICT"),
-        "DNNL_DEFAULT_FPMATH_MODE": ("", "STRICT"),
-    },
-    "compiled": {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)},
-}
-"""Variables that make NVIDIA's libraries, oneDNN and ``torch.compile`` ignore what a program sets,
-and the values that leave it in force."""
+COMPILER_OVERRIDES = {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)}
+"""Variables that make ``torch.compile`` ignore what a program sets, and values that do not."""
 
 _backends: Any = torch.backends
 """Modules with properties, which PyTorch's own types do not describe."""
@@ -77,9 +67,9 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
         device: where forwards run.
 
     Raises:
-        MeasurementError: the device cannot do this, or the environment overrides it.
+        MeasurementError: the environment overrides it.
     """
-    _refuse(policy, device)
+    _require_in_force(policy, device)
     set_flags(policy)
 
 
@@ -104,7 +94,7 @@ def set_flags(policy: ForwardPolicy) -> None:
     _backends.mkldnn.enabled = True
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
-    for kind in ("cpu", "cuda"):
+    for kind in DEVICES:
         torch.set_autocast_enabled(kind, False)
     torch.set_default_dtype(torch.float32)
     torch.set_flush_denormal(False)
@@ -350,8 +340,10 @@ READERS: dict[str, Callable[[], object]] = {
     "torch.backends.mkldnn.deterministic": lambda: _backends.mkldnn.deterministic,
     "torch.backends.mkldnn.enabled": lambda: _backends.mkldnn.enabled,
     "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
-    "torch.is_autocast_enabled('cpu')": lambda: torch.is_autocast_enabled("cpu"),
-    "torch.is_autocast_enabled('cuda')": lambda: torch.is_autocast_enabled("cuda"),
+    **{
+        f"torch.is_autocast_enabled('{kind}')": lambda kind=kind: torch.is_autocast_enabled(kind)  # type: ignore[misc]
+        for kind in DEVICES
+    },
     "torch.get_default_dtype": torch.get_default_dtype,
     "torch.get_num_threads": torch.get_num_threads,
     "os.sched_getaffinity": _affinity,
@@ -372,9 +364,9 @@ def _read_flags() -> dict[str, object]:
     return found
 
 
-def _refuse(policy: ForwardPolicy, device: torch.device) -> None:
-    """Raise for what the device or the environment makes impossible."""
-    overrides = OVERRIDES[device.type] | (OVERRIDES["compiled"] if policy.compiled else {})
+def _require_in_force(policy: ForwardPolicy, device: torch.device) -> None:
+    """Raise where a variable of the environment would override what is set here."""
+    overrides = traits_of(device).overrides | (COMPILER_OVERRIDES if policy.compiled else {})
     for variable, harmless in overrides.items():
         value = os.environ.get(variable)
         if value is not None and value.upper() not in harmless:
@@ -382,24 +374,3 @@ def _refuse(policy: ForwardPolicy, device: torch.device) -> None:
                 f"the environment's {variable}={value} overrides what the protocol sets",
                 advice=f"Unset {variable}.",
             )
-    if device.type == "cpu":
-        for name, asked in (
-            ("TF32", policy.precision == "tf32"),
-            ("cudnn.benchmark", policy.cudnn_benchmark),
-        ):
-            if asked:
-                raise MeasurementError(
-                    f"{name} exists on CUDA only",
-                    advice="Use --device cuda, or a policy without it.",
-                )
-    elif policy.precision == "tf32":
-        capability = torch.cuda.get_device_capability(device)
-        if capability < TF32_CAPABILITY:
-            raise MeasurementError(
-                f"this GPU has compute capability {capability[0]}.{capability[1]}, TF32 needs 8.0",
-                advice="Measure in fp32.",
-            )
-    elif policy.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise MeasurementError(
-            "this GPU computes bf16 by emulation only", advice="Measure in fp16 or fp32."
-        )

@@ -306,34 +306,19 @@ def throttled(conditions: Conditions) -> bool:
     return not THROTTLING.isdisjoint(conditions.throttle_reasons)
 
 
-def open_monitor(device_name: str) -> Monitor:
-    """A monitor for what runs on a device in this process.
-
-    Call it after the process was pinned: other load is that on its CPUs.
-
-    Args:
-        device_name: ``cpu`` or ``cuda``; the GPU is PyTorch's current one.
-    """
-    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return Monitor(cpus, _current_gpu() if device_name == "cuda" else None)
-
-
-def watch(cpus: Collection[int], gpu_uuid: str | None, own_seconds: Callable[[], float]) -> Monitor:
-    """A monitor for what runs in another process.
+def watch(
+    cpus: Collection[int],
+    gpu_uuid: str | None,
+    own_seconds: Callable[[], float] = time.process_time,
+) -> Monitor:
+    """A monitor for what runs in this process or another.
 
     Args:
-        cpus: that it is confined to.
+        cpus: that it is confined to; other load is that on these.
         gpu_uuid: of its GPU, as PyTorch gives it, or None.
-        own_seconds: CPU time so far of all processes that take part.
+        own_seconds: CPU time so far of all processes that take part; of this one by default.
     """
     return Monitor(cpus, _gpu(gpu_uuid), own_seconds=own_seconds)
-
-
-def _current_gpu() -> GpuSensors | None:
-    import torch
-
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return _gpu(str(properties.uuid))
 
 
 def _gpu(uuid: str | None) -> GpuSensors | None:

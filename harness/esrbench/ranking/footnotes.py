@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.metrics import METRICS
 from esrbench.records import Complexity, Latency, PredictedMemory
+from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def device_statement(record: RunRecord) -> str:
 
 def banner(records: Sequence[RunRecord]) -> str | None:
     """A warning where submissions ran in a weaker sandbox than bubblewrap, or None."""
-    tiers = {record.environment.isolation for record in records} - {"bubblewrap"}
+    complete = {tier for tier, sandbox in SANDBOXES.items() if sandbox.weakness() is None}
+    tiers = {record.environment.isolation for record in records} - complete
     if not tiers:
         return None
     return (

@@ -22,8 +22,8 @@ from esrbench.records.values import (
 
 SCHEMA_VERSION: Final = 2
 
-Tier = Literal["bubblewrap", "landlock", "subprocess"]
-"""What stands between a submission and the machine, strongest first."""
+Tier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+"""Name of the sandbox that stood between a submission and the machine."""
 
 Status = (
     FailureKind

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
 from esrbench.records import Absent, Complexity, Memory, Quality
 from esrbench.runs.quality_pass import score_images
@@ -152,7 +153,7 @@ def _probe(
     """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
     entry = found.entry
     unscored = entry.weights.identity.source == "random"
-    if unscored and protocol.device == "cpu" and sr_folder is None:
+    if unscored and not DEVICES[protocol.device].gpu and sr_folder is None:
         for pair in pairs.pairs:
             on_step(pair.name)
         found.quality = _unscored(entry)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from esrbench.devices import DEVICES
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.errors import MeasurementError
 from esrbench.probes.latency import warm_up
@@ -90,7 +91,7 @@ class NullTimes:
 
     def _rest(self) -> None:
         """Leave a GPU alone: it may be set to serve one process at a time."""
-        while self._workers and self._plan.protocol.device != "cpu":
+        while self._workers and DEVICES[self._plan.protocol.device].gpu:
             _, worker = self._workers.popitem()
             worker.ending.close()
 

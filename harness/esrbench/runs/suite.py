@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.data.codecs import read_size
 from esrbench.data.datasets import open_dataset
+from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import UsageError, WeightsError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import Protocol
     from esrbench.records import DataIdentity, Notice, RunRecord
     from esrbench.runs.store import Store
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
 
 
@@ -169,7 +170,7 @@ def require_possible(protocol: Protocol) -> None:
         *(["precision tf32"] if forward.precision == "tf32" else []),
         *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
     ]
-    if protocol.device == "cpu" and for_gpus:
+    if for_gpus and not DEVICES[protocol.device].gpu:
         message = f"{' and '.join(for_gpus)}: only GPUs have that"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
     if protocol.threads is not None and protocol.threads > cpus:

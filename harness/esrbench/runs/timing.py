@@ -19,6 +19,7 @@ import numpy as np
 
 from esrbench.data.codecs import pixel_digest
 from esrbench.data.resize import upscale
+from esrbench.devices import DEVICES
 from esrbench.probes.latency import time_rounds, warm_up
 from esrbench.probes.quality import psnr, score_image
 from esrbench.probes.telemetry import measure_under_watch, watch
@@ -153,7 +154,7 @@ class InputTimer:
         self.known = known
         self.rescored: list[ImageScore] = []
         self.windows: list[TimedWindow] = []
-        self.clock: ClockName = "monotonic" if plan.protocol.device == "cpu" else "cuda-event"
+        self.clock: ClockName = DEVICES[plan.protocol.device].clock
         self.monitor: Monitor = watch(ready.cpus, ready.gpu_uuid, self._own_seconds)
         self.begun = self.monitor.read()
         self.warm: set[tuple[int, int]] = set()

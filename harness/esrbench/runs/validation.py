@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights, WeightsChoice
-    from esrbench.sandbox.sandbox import IsolationChoice
+    from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession
 

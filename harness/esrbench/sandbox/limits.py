@@ -29,7 +29,7 @@ class Limits:
         memory_bytes: of private memory on CPU; None for the machine's less a margin. Never
             enforced with a GPU, whose driver reserves address space by the terabyte.
         file_bytes: of any one file it writes.
-        temp_bytes: of its temporary folder in all, where the tier can cap it.
+        temp_bytes: of its temporary folder in all, where the sandbox can cap it.
         shared_memory_bytes: of ``/dev/shm`` in all, where there is one.
         open_files: descriptors at a time.
         processes: whether it may start any; compiling needs it.
@@ -42,11 +42,11 @@ class Limits:
     open_files: int = 1024
     processes: bool = False
 
-    def resources(self, *, on_gpu: bool) -> dict[str, int]:
+    def resources(self, *, capped_memory: bool) -> dict[str, int]:
         """Limits of the kernel by the name of their constant in ``resource``.
 
         Args:
-            on_gpu: whether the worker uses a GPU.
+            capped_memory: whether memory is limited.
         """
         limits = {
             "RLIMIT_CORE": 0,
@@ -56,7 +56,7 @@ class Limits:
         if hasattr(resource, "RLIMIT_MSGQUEUE"):
             limits["RLIMIT_MSGQUEUE"] = 0
         memory = usable_memory_bytes() if self.memory_bytes is None else self.memory_bytes
-        if memory is not None and not on_gpu and sys.platform == "linux":
+        if memory is not None and capped_memory and sys.platform == "linux":
             # The first counts what is written privately, the second all that is mapped: a
             # network's own memory shall not depend on how large its libraries are.
             limits["RLIMIT_DATA"] = memory

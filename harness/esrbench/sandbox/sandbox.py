@@ -1,6 +1,7 @@
-"""What confines a worker, as strong as the machine allows: bubblewrap, Landlock, or little.
+"""What every sandbox does: start a worker in it, end that worker, and tell whether it works here.
 
-What each tier keeps from a worker is told in ``docs/isolation.md``.
+The sandboxes themselves stand in ``esrbench.sandbox.tiers``; what each keeps from a worker is told
+in ``docs/isolation.md``.
 """
 
 from __future__ import annotations
@@ -15,40 +16,25 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from esrbench.environment import own_packages
 from esrbench.errors import UsageError
 from esrbench.processes import family
-from esrbench.sandbox import bubblewrap, landlock, seccomp
-from esrbench.sandbox.grants import grants
 from esrbench.sandbox.limits import Limits
-from esrbench.sandbox.start import PROBE, WORKER, Policy, nameless
+from esrbench.sandbox.start import PROBE, WORKER, Policy
 from esrbench.sandbox.view import View, resolve_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from esrbench.records import Tier
+    from esrbench.sandbox.landlock import Grant
     from esrbench.sandbox.view import Visible
 
-__all__ = [
-    "IsolationChoice",
-    "Limits",
-    "Obstacle",
-    "Sandbox",
-    "View",
-    "obstacle",
-    "open_sandbox",
-]
-
-IsolationChoice = Literal["auto", "require-bwrap", "landlock", "subprocess"]
-
-TIERS: Final[tuple[Tier, ...]] = ("bubblewrap", "landlock", "subprocess")
-"""The strongest first."""
 INHERITED = re.compile(
     r"LANG|LANGUAGE|LC_\w+|TZ|(OMP|GOMP|KMP|MKL|OPENBLAS|ONEDNN|DNNL|MALLOC|PYTORCH)_\w+|"
     r"ATEN_CPU_CAPABILITY|GLIBC_TUNABLES|LD_LIBRARY_PATH|"
@@ -61,7 +47,7 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a tier cannot be used here.
+    """Why a sandbox cannot be used here.
 
     Attributes:
         reason: what was found, without a full stop.
@@ -72,42 +58,58 @@ class Obstacle:
     advice: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A command in a sandbox.
-
-    Attributes:
-        command: what is run.
-        pass_fds: descriptors it needs beside the caller's, closed once it runs.
-        temp: the worker's temporary folder on the host, if it is there.
-    """
-
-    command: list[str]
-    pass_fds: tuple[int, ...]
-    temp: Path | None
-
-
-class Sandbox:
+class Sandbox(ABC):
     """Starts workers in one kind of sandbox.
 
     Args:
-        tier: which.
         entry: ``module:function`` that workers run, confined, with their arguments.
-        unused: why a stronger tier is not used; None where there is none or it was not wanted.
+        unused: why a stronger sandbox is not used; None where there is none or it was not wanted.
 
     Attributes:
-        tier: which.
-        banner: what a worker is not kept from, and why a stronger tier is not used; None with
-            bubblewrap.
+        tier: its name in records.
+        choice: the value of ``--isolation`` that asks for it.
+        title: its name in messages.
+        finding: what ``esrbench doctor`` says where it is the strongest that works.
+        privileges: its workers keep those of the user, and all system calls.
+        banner: what a worker is not kept from, and why a stronger sandbox is not used; None where
+            it is kept from everything.
     """
 
-    def __init__(self, tier: Tier, *, entry: str = WORKER, unused: str | None = None) -> None:
-        self.tier = tier
-        self.banner = _banner(tier, unused)
+    tier: ClassVar[Tier]
+    choice: ClassVar[str]
+    title: ClassVar[str]
+    finding: ClassVar[str]
+    privileges: ClassVar[bool] = False
+
+    def __init__(self, *, entry: str = WORKER, unused: str | None = None) -> None:
+        weakness = self.weakness()
+        why = f" ({unused})" if unused else ""
+        self.banner = None if weakness is None else f"{weakness}{why}."
         self._entry = entry
         self._removals: weakref.WeakKeyDictionary[subprocess.Popen[bytes], Callable[[], object]] = (
             weakref.WeakKeyDictionary()
         )
+
+    @staticmethod
+    @abstractmethod
+    def weakness() -> str | None:
+        """What its workers are not kept from, without a full stop; None if from everything."""
+
+    @staticmethod
+    def missing() -> Obstacle | None:
+        """What it needs and this machine lacks, found without trying it; None if nothing."""
+        return None
+
+    @classmethod
+    def obstacle(cls) -> Obstacle | None:
+        """Why it cannot be used here, by trying it; None where it works."""
+        missing = cls.missing()
+        if missing is not None:
+            return missing
+        said = cls(entry=PROBE)._try()  # noqa: SLF001 - our own
+        if said is None:
+            return None
+        return Obstacle(f"{cls.title} does not work here ({said})", _advice(said))
 
     def start(
         self,
@@ -137,44 +139,34 @@ class Sandbox:
             OSError: no process can be started.
         """
         visible = resolve_view(view)
-        prepared = self._prepare(arguments, visible, limits)
+        temp = self.temp_folder()
+        descriptors: list[int] = []
         try:
+            descriptors.append(self._policy(visible, limits, temp).write())
+            command = [sys.executable, "-P", "-m", "esrbench.sandbox.start"]
+            command += [str(descriptors[0]), *arguments]
             process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                prepared.command,
+                [*self.around(visible, limits, descriptors), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
-                pass_fds=(*pass_fds, *prepared.pass_fds),
-                env=self._environment(variables, prepared.temp),
+                pass_fds=(*pass_fds, *descriptors),
+                env=_environment(variables, temp),
                 start_new_session=True,
                 cwd="/",
             )
         except BaseException:
-            if prepared.temp is not None:
-                _remove(prepared.temp)
+            self.remove(temp)
             raise
         finally:
-            for descriptor in prepared.pass_fds:
+            for descriptor in descriptors:
                 os.close(descriptor)
-        if prepared.temp is not None:
-            self._removals[process] = weakref.finalize(process, _remove, prepared.temp)
+        self._removals[process] = weakref.finalize(process, self.remove, temp)
         return process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """End a worker and all that descends from it, and remove its temporary folder.
-
-        With bubblewrap nothing can stay. Otherwise what was started by it is found as long as
-        it is there itself; where it ended first, only what stayed in its session is.
-        """
-        stopped: set[int] = set()
-        if self.tier != "bubblewrap" and process.poll() is None:
-            # What is stopped starts nothing new, so this ends.
-            while new := {*family(process.pid)} - stopped:
-                for pid in new:
-                    _signal(pid, signal.SIGSTOP)
-                stopped |= new
-        for pid in stopped:
-            _signal(pid, signal.SIGKILL)
+        """End a worker and all that descends from it, and remove its temporary folder."""
+        self.end_descendants(process)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         _reap(process)
@@ -182,141 +174,119 @@ class Sandbox:
         if removal is not None:
             removal()
 
-    def end_signal(self, returncode: int) -> signal.Signals | None:
-        """The signal that ended a worker, or None where it ended by itself.
+    # What a sandbox may do otherwise.
 
-        bubblewrap reports a signal as 128 and its number, as shells do.
+    def around(
+        self,
+        visible: Visible,  # noqa: ARG002 - for sandboxes that are programs
+        limits: Limits,  # noqa: ARG002 - likewise
+        descriptors: list[int],  # noqa: ARG002 - likewise
+    ) -> list[str]:
+        """A program and its options in front of the worker's command.
+
+        Args:
+            visible: what the worker sees.
+            limits: what it may take.
+            descriptors: takes those that the program inherits and that are closed once it runs.
         """
-        number = -returncode if returncode < 0 else 0
-        if self.tier == "bubblewrap" and returncode > 128:  # noqa: PLR2004 - see above
-            number = returncode - 128
-        return next((known for known in signal.Signals if known == number), None)
+        return []
 
-    def _prepare(self, arguments: Sequence[str], visible: Visible, limits: Limits) -> _Prepared:
-        temp: Path | None = None
-        if self.tier != "bubblewrap":
-            temp = Path(tempfile.mkdtemp(prefix="esrbench-")).resolve()
-        policy = Policy(
-            tier=self.tier,
+    def grants(self, visible: Visible, limits: Limits, temp: str) -> list[tuple[Grant, str]] | None:  # noqa: ARG002 - for sandboxes that use it
+        """All that Landlock leaves to a worker, None for everything."""
+        return None
+
+    def evaluator(self) -> int | None:
+        """Our process id as the worker sees it; None where it has process ids of its own."""
+        return os.getpid()
+
+    def temp_folder(self) -> str:
+        """A worker's new temporary folder, under the name that it has there."""
+        return str(Path(tempfile.mkdtemp(prefix="esrbench-")).resolve())
+
+    @staticmethod
+    def remove(temp: str) -> None:
+        """Remove a worker's temporary folder, however deep it was made."""
+        try:
+            shutil.rmtree(temp)
+        except (OSError, RecursionError):
+            subprocess.run(["rm", "-rf", "--", temp], check=False)  # noqa: S603, S607
+
+    def end_descendants(self, process: subprocess.Popen[bytes]) -> None:
+        """End what a worker started.
+
+        It is found as long as the worker is there itself; where that ended first, only what stayed
+        in its session is.
+        """
+        stopped: set[int] = set()
+        if process.poll() is None:
+            # What is stopped starts nothing new, so this ends.
+            while new := {*family(process.pid)} - stopped:
+                for pid in new:
+                    _signal(pid, signal.SIGSTOP)
+                stopped |= new
+        for pid in stopped:
+            _signal(pid, signal.SIGKILL)
+
+    def _policy(self, visible: Visible, limits: Limits, temp: str) -> Policy:
+        return Policy(
             entry=self._entry,
-            evaluator=None if temp is None else os.getpid(),
+            evaluator=self.evaluator(),
             packages={name: str(folder) for name, folder in own_packages().items()},
             path=list(visible.path),
-            temp=bubblewrap.TEMP if temp is None else str(temp),
-            grants=list(grants(visible, limits, temp)) if temp and self.tier == "landlock" else [],
-            resources=limits.resources(on_gpu=visible.on_gpu),
+            temp=temp,
+            privileges=self.privileges,
+            grants=self.grants(visible, limits, temp),
+            resources=limits.resources(capped_memory=not visible.device.gpu),
             processes=limits.processes,
-            on_gpu=visible.on_gpu,
+            device_calls=list(visible.device.calls),
         )
-        descriptors = [policy.write()]
-        command = [sys.executable, "-P", "-m", "esrbench.sandbox.start"]
-        command += [str(descriptors[0]), *arguments]
-        if self.tier == "bubblewrap":
-            # Given by a file: a worker could read what bubblewrap was told on a command line.
-            told = "\0".join(bubblewrap.arguments(visible, limits))
-            options = nameless(told.encode())
-            descriptors.append(options)
-            command = [_bubblewrap() or "bwrap", "--args", str(options), "--", *command]
-        return _Prepared(command, tuple(descriptors), temp)
 
-    def _environment(self, variables: Mapping[str, str], temp: Path | None) -> dict[str, str]:
-        folder = bubblewrap.TEMP if temp is None else str(temp)
-        inherited = {key: value for key, value in os.environ.items() if INHERITED.fullmatch(key)}
-        own = own_packages()["esrbench"].parent
-        programs = dict.fromkeys((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin"))
-        return {
-            **inherited,
-            "PATH": os.pathsep.join((*programs, "/bin")),
-            "HOME": folder,
-            "TMPDIR": folder,
-            "USER": "worker",
-            "LOGNAME": "worker",
-            # Modules of the standard library shall not be sought among packages first.
-            "PYTHONPATH": "" if str(own) in site.getsitepackages() else str(own),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            # Its packages are on the path that it is given; its home is not that of the user.
-            "PYTHONNOUSERSITE": "1",
-            **variables,
-        }
+    def _try(self) -> str | None:
+        """Start a worker that does nothing but answer; None, or the last it said."""
+        read, write = os.pipe()
+        with os.fdopen(read, "rb") as log:
+            try:
+                process = self.start(
+                    [], View(readable=()), Limits(), pass_fds=(), log_fd=write, variables={}
+                )
+            except (OSError, UsageError) as error:
+                return str(error)
+            finally:
+                os.close(write)
+            try:
+                code = process.wait(PROBE_SECONDS)
+            except subprocess.TimeoutExpired:
+                return f"no answer in {PROBE_SECONDS:g} s"
+            finally:
+                self.kill(process)
+            said = log.read(1 << 16).decode(errors="replace").strip()
+        if code == 0 and said.endswith("confined"):
+            return None
+        return said.splitlines()[-1] if said else f"exit status {code}"
 
 
-def open_sandbox(choice: IsolationChoice = "auto") -> Sandbox:
-    """The strongest sandbox that works here, or the one asked for.
-
-    Args:
-        choice: ``auto`` takes the strongest; the others name what must be used.
-
-    Raises:
-        UsageError: what was asked for does not work here; the message says why.
-    """
-    wanted: dict[IsolationChoice, Tier] = {
-        "require-bwrap": "bubblewrap",
-        "landlock": "landlock",
-        "subprocess": "subprocess",
+def _environment(variables: Mapping[str, str], temp: str) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if INHERITED.fullmatch(key)}
+    own = own_packages()["esrbench"].parent
+    programs = dict.fromkeys((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin"))
+    return {
+        **inherited,
+        "PATH": os.pathsep.join((*programs, "/bin")),
+        "HOME": temp,
+        "TMPDIR": temp,
+        "USER": "worker",
+        "LOGNAME": "worker",
+        # Modules of the standard library shall not be sought among packages first.
+        "PYTHONPATH": "" if str(own) in site.getsitepackages() else str(own),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Its packages are on the path that it is given; its home is not that of the user.
+        "PYTHONNOUSERSITE": "1",
+        **variables,
     }
-    if choice != "auto":
-        found = obstacle(wanted[choice])
-        if found is not None:
-            raise UsageError(
-                f"--isolation {choice} does not work here: {found.reason}", advice=found.advice
-            )
-        return Sandbox(wanted[choice])
-    unused: list[str] = []
-    for tier in TIERS:
-        found = obstacle(tier)
-        if found is None:
-            return Sandbox(tier, unused="; ".join(unused) or None)
-        unused.append(found.reason)
-    raise AssertionError("a plain process can always be started")
-
-
-@cache
-def obstacle(tier: Tier) -> Obstacle | None:
-    """Why a tier cannot be used here, by trying it; None where it works. Asked once a process."""
-    if tier == "subprocess":
-        return None
-    if tier == "bubblewrap" and _bubblewrap() is None:
-        advice = (
-            "Install it: apt install bubblewrap, dnf install bubblewrap or pacman -S bubblewrap."
-        )
-        return Obstacle("bubblewrap is not installed", advice)
-    if tier == "landlock" and not landlock.version():
-        advice = "Use Linux 5.13 or newer with landlock among the lsm= of its command line."
-        return Obstacle("this kernel has no Landlock, or it is switched off", advice)
-    said = _try(tier)
-    if said is None:
-        return None
-    name = "bubblewrap" if tier == "bubblewrap" else "Landlock"
-    return Obstacle(f"{name} does not work here ({said})", _advice(said))
-
-
-def _try(tier: Tier) -> str | None:
-    """Start a worker that does nothing in a sandbox; None or the last it said."""
-    sandbox = Sandbox(tier, entry=PROBE)
-    read, write = os.pipe()
-    with os.fdopen(read, "rb") as log:
-        try:
-            process = sandbox.start(
-                [], View(readable=()), Limits(), pass_fds=(), log_fd=write, variables={}
-            )
-        except (OSError, UsageError) as error:
-            os.close(write)
-            return str(error)
-        os.close(write)
-        try:
-            code = process.wait(PROBE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return f"no answer in {PROBE_SECONDS:g} s"
-        finally:
-            sandbox.kill(process)
-        said = log.read(1 << 16).decode(errors="replace").strip()
-    if code == 0 and said.endswith("confined"):
-        return None
-    return said.splitlines()[-1] if said else f"exit status {code}"
 
 
 def _advice(said: str) -> str:
-    """How to mend what a tier said when it was tried."""
+    """How to mend what a sandbox said when it was tried."""
     if "Unknown option" in said or "setuid" in said:
         return "Install bubblewrap 0.8 or newer, without the setuid bit."
     if re.search(r"uid map|namespace|Operation not permitted|Permission denied", said):
@@ -327,34 +297,6 @@ def _advice(said: str) -> str:
             "docs/isolation.md."
         )
     return "See docs/isolation.md for what each tier needs."
-
-
-def _banner(tier: Tier, unused: str | None) -> str | None:
-    if tier == "bubblewrap":
-        return None
-    why = f" ({unused})" if unused else ""
-    filtered = seccomp.this_machine() is not None
-    if tier == "landlock":
-        missing = (
-            [] if filtered else ["UDP and starting processes (no seccomp filter for this CPU)"]
-        )
-        if landlock.version() < landlock.SCOPE_SINCE:
-            missing.append("signals to other processes where it may start its own")
-        if landlock.version() < landlock.NETWORK_SINCE and not filtered:
-            missing.append("TCP")
-        also = f"; nor from {', '.join(missing)}" if missing else ""
-        return (
-            "Isolation by Landlock only: networks are not kept from seeing which files exist and "
-            f"how large they are, nor from filling the disk of the temporary folder{also}{why}."
-        )
-    return (
-        "NO ISOLATION: networks run as plain processes and can read the ground truth, change "
-        f"files and results, use the Internet and outlive the run; run none you do not trust{why}."
-    )
-
-
-def _bubblewrap() -> str | None:
-    return shutil.which("bwrap")
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
@@ -373,12 +315,3 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
 def _signal(pid: int, which: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, which)
-
-
-def _remove(folder: Path) -> Path:
-    """Remove a worker's temporary folder, however deep it was made."""
-    try:
-        shutil.rmtree(folder)
-    except (OSError, RecursionError):
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)  # noqa: S603, S607
-    return folder

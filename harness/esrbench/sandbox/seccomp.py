@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from esrbench.sandbox.syscalls import HIGHEST, SYSCALLS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from esrbench.devices import DeviceCall
     from esrbench.sandbox.syscalls import Kind
 
 Machine = Literal["x86_64", "aarch64"]
@@ -68,15 +71,15 @@ class Rules:
 
     Attributes:
         processes: the worker may start processes.
-        on_gpu: it uses a GPU.
         own: its process id, as it sees it.
         evaluator: the evaluator's process id where the worker shares its view of processes.
+        device_calls: kinds of calls that the driver of its device makes.
     """
 
     processes: bool
-    on_gpu: bool
     own: int
     evaluator: int | None = None
+    device_calls: Collection[DeviceCall] = ()
 
 
 def this_machine() -> Machine | None:
@@ -143,7 +146,7 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     blocks["clone3"] = absent
     blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES | CLONE_PARENT), *_all_but(())]
     blocks["socketpair"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *_only_types((SOCK_STREAM,))]
-    if rules.on_gpu:
+    if "listening" in rules.device_calls:
         # CUDA fails to start where it cannot listen on a local socket. Connecting, accepting and
         # datagrams stay denied, so nothing is ever sent.
         connected = _only_types((SOCK_STREAM, SOCK_SEQPACKET))
@@ -161,7 +164,7 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
     elif rules.evaluator is not None:
         signals = [*_load(0), *_deny_from(GROUPS), *_all_but((rules.evaluator,))]
         blocks |= dict.fromkeys(SIGNALS, signals)
-    if not rules.on_gpu:
+    if "uncounted" not in rules.device_calls:
         blocks |= dict.fromkeys(_of_kind("uncounted"), absent)
     if rules.evaluator is not None:
         blocks |= dict.fromkeys(_of_kind("shared"), denied)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from esrbench.records import Tier
+    from esrbench.devices import DeviceCall
     from esrbench.sandbox.landlock import Grant
 
 WORKER = "esrbench.worker.worker:main"
@@ -48,30 +48,29 @@ class Policy:
     """How a worker confines itself and what it then runs.
 
     Attributes:
-        tier: the sandbox; with ``bubblewrap`` files, network and processes are the
-            outer program's business.
         entry: ``module:function`` called with the arguments.
         evaluator: process id that must be its parent and whose end is its own; None where the
             worker has process ids of its own.
         packages: folders of packages imported from there and nowhere else, by name.
         path: its ``sys.path``.
         temp: its temporary folder.
-        grants: all it may touch, where ``tier`` is ``landlock``.
+        privileges: it keeps those of its user, and all system calls.
+        grants: all that Landlock leaves it, None for everything.
         resources: limits of the kernel by the name of their constant in ``resource``.
         processes: it may start processes.
-        on_gpu: it uses a GPU.
+        device_calls: kinds of system calls that the driver of its device makes.
     """
 
-    tier: Tier
     entry: str
     evaluator: int | None
     packages: dict[str, str]
     path: list[str]
     temp: str
-    grants: list[tuple[Grant, str]]
+    privileges: bool
+    grants: list[tuple[Grant, str]] | None
     resources: dict[str, int]
     processes: bool
-    on_gpu: bool
+    device_calls: list[DeviceCall]
 
     def write(self) -> int:
         """A descriptor of a nameless file that holds the policy."""
@@ -138,23 +137,22 @@ def confine(policy: Policy) -> None:
         resource.setrlimit(which, (value, value))
     if sys.platform != "linux":
         return  # only plain processes there
-    if policy.tier == "bubblewrap":
-        drop_privileges(libc)
-    else:
+    if policy.evaluator is not None:
         # What descends from the worker stays below it, where the evaluator finds it.
         _prctl(libc, SET_SUBREAPER, 1)
-    if policy.tier == "landlock":
+    if not policy.privileges:
         drop_privileges(libc)
+    if policy.grants is not None:
         landlock.restrict(policy.grants)
     if not policy.processes:
         # A limit of 0 does not keep a core from a program that collects them; this does.
         _prctl(libc, SET_DUMPABLE, 0)
-    if policy.tier != "subprocess" and seccomp.this_machine() is not None:
+    if not policy.privileges and seccomp.this_machine() is not None:
         rules = seccomp.Rules(
             processes=policy.processes,
-            on_gpu=policy.on_gpu,
             own=os.getpid(),
             evaluator=policy.evaluator,
+            device_calls=policy.device_calls,
         )
         seccomp.install(rules)
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import site
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.devices import DEVICES
 from esrbench.environment import own_packages
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from esrbench.devices import DeviceTraits
     from esrbench.protocol import Device
 
 SYSTEM = tuple(
@@ -42,8 +44,6 @@ SYSTEM = tuple(
     )
 )
 """Programs and libraries, what finds them, the time zone, and what the CPUs are."""
-GPU_SYSTEM = (Path("/sys"), Path("/etc/OpenCL"), Path("/etc/nvidia"))
-"""What CUDA's driver looks at beside."""
 OF_PREFIX = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "nvvm", "targets")
 """What belongs to an interpreter; a virtual environment may hold a checkout beside it."""
 PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
@@ -57,7 +57,7 @@ class View:
         readable: files and folders, read-only, at their own paths.
         hidden: never visible, even where something readable covers them.
         python_path: folders that modules are imported from, first; readable too.
-        device: a GPU's devices and driver are visible where it is ``cuda``.
+        device: where forwards run; what its driver needs is visible too.
     """
 
     readable: tuple[Path, ...]
@@ -68,7 +68,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """A view and all that every worker needs, ready for a tier.
+    """A view and all that every worker needs, ready for a sandbox.
 
     Attributes:
         programs: of the system and the interpreter; may be executed and listed.
@@ -76,7 +76,7 @@ class Visible:
         modules: those of the readable that modules are imported from.
         hidden: real paths, none in another.
         path: the worker's ``sys.path``.
-        on_gpu: whether devices of a GPU are visible.
+        device: where forwards run; its files are visible.
     """
 
     programs: tuple[Path, ...]
@@ -84,7 +84,7 @@ class Visible:
     modules: tuple[Path, ...]
     hidden: tuple[Path, ...]
     path: tuple[str, ...]
-    on_gpu: bool = field(default=False)
+    device: DeviceTraits = DEVICES["cpu"]
 
 
 def resolve_view(view: View) -> Visible:
@@ -93,7 +93,7 @@ def resolve_view(view: View) -> Visible:
     Raises:
         UsageError: something readable is not there or is hidden.
     """
-    on_gpu = view.device == "cuda"
+    device = DEVICES[view.device]
     hidden = _outermost(path.resolve() for path in view.hidden)
     wanted = (*map(_absolute, view.readable), *map(_absolute, view.python_path))
     for path in wanted:
@@ -102,7 +102,7 @@ def resolve_view(view: View) -> Visible:
                 f"{path}, which the network needs, is not there",
                 advice="Check the entry's files and the path of its weights.",
             )
-    programs = [*interpreter(), *SYSTEM, *(GPU_SYSTEM if on_gpu else ())]
+    programs = [*interpreter(), *SYSTEM, *device.system]
     programs = [path for path in programs if path.exists()]
     own = tuple(own_packages().values())
     for path in (*wanted, *own, *interpreter()):
@@ -123,7 +123,7 @@ def resolve_view(view: View) -> Visible:
         hidden=hidden,
         modules=modules,
         path=tuple(dict.fromkeys(str(entry) for entry in (*modules, *inherited))),
-        on_gpu=on_gpu,
+        device=device,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esrbench.devices import DEVICES
 from esrbench.environment import available_cpus, cpus_available
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Memory
@@ -27,7 +28,8 @@ def impossible(ready: Ready, protocol: Protocol) -> str | None:
         return "threads"
     if ready.cpus and (len(set(ready.cpus)) != threads or (known and not set(ready.cpus) <= known)):
         return "CPUs"
-    if protocol.device == "cpu" and (ready.accelerator or ready.gpu_uuid or ready.libraries):
+    told = ready.accelerator or ready.gpu_uuid or ready.libraries
+    if told and not DEVICES[protocol.device].gpu:
         return "GPU"
     return None
 
@@ -47,7 +49,7 @@ def impossible_counts(complexity: Complexity, protocol: Protocol) -> str | None:
 
 def impossible_memory(memory: Memory | Absent, protocol: Protocol) -> str | None:
     """What of a worker's account of memory cannot be true, or None; arguments as above."""
-    if protocol.device == "cpu" and isinstance(memory, Memory):
+    if isinstance(memory, Memory) and not DEVICES[protocol.device].gpu:
         return "it gives an account of GPU memory, and has no GPU"
     return None
 

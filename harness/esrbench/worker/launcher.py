@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from esrbench.entries.sources import view_paths
 from esrbench.sandbox.limits import Limits
-from esrbench.sandbox.sandbox import IsolationChoice, Sandbox, View, open_sandbox
+from esrbench.sandbox.tiers import IsolationChoice, open_sandbox
+from esrbench.sandbox.view import View
 from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
+    from esrbench.sandbox.sandbox import Sandbox
 
 PHOTOGRAPHS = "skimage"
 """The package whose photographs are the HR images of the ``demo`` data set."""

@@ -77,7 +77,8 @@ if TYPE_CHECKING:
     from esrbench.protocol import Protocol
     from esrbench.records import Absent, Block, Complexity, FailureKind, Memory, RaceSide
     from esrbench.sandbox.limits import Limits
-    from esrbench.sandbox.sandbox import Sandbox, View
+    from esrbench.sandbox.sandbox import Sandbox
+    from esrbench.sandbox.view import View
     from esrbench.weights.conversion import ConversionReport
 
     Pixels = npt.NDArray[np.uint8]

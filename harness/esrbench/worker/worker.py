@@ -24,7 +24,7 @@ from esrbench.probes.devices import ComputeDevice, open_device
 from esrbench.probes.forward import InvalidOutputError, PixelConversion
 from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import adapt_network
-from esrbench.probes.telemetry import open_monitor
+from esrbench.probes.telemetry import watch
 from esrbench.records import ImageMemory
 from esrbench.worker.channel import Channel, ChannelClosedError
 from esrbench.worker.measured import MeasuredNetwork
@@ -93,7 +93,7 @@ class Worker:
         self.device: ComputeDevice = open_device(
             load.protocol.device, threads=load.protocol.threads, policy=self.policy
         )
-        self.monitor = open_monitor(load.protocol.device)
+        self.monitor = watch(self.device.cpus, self.device.gpu_uuid)
         weights_path = Path(load.weights_path) if load.weights_path else None
         loaded = load_network(
             load.descriptor,
