@@ -1,8 +1,23 @@
+"""The table of metrics: what a row says, and that counts fail closed."""
+
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING, Any
 
-from esrbench.metrics import METRICS
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from esrbench.metrics import METRICS, Findings, extract_values
+from esrbench.probes.complexity import measure_complexity
+from esrbench.records import Absent, Complexity, Value, WeightsIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
+SKIPPED = Absent(kind="skipped", reason="not asked for")
 
 
 @pytest.mark.parametrize(
@@ -25,8 +40,100 @@ def test_keys_and_directions() -> None:
     assert all(key == metric.key for key, metric in METRICS.items())
     higher = {key for key, metric in METRICS.items() if metric.better == "higher"}
     assert higher == {"psnr_rgb", "psnr_y", "ssim_y"}
-    noisy = {key for key, metric in METRICS.items() if not metric.deterministic}
-    assert noisy == {
+    of_device = {key for key, metric in METRICS.items() if not metric.portable}
+    assert of_device == {
         *("runtime_images", "runtime_with_bicubic", "runtime_fixed", "runtime_ratio"),
         *("runtime_trusted", "cold_start", "peak_bytes", "pass_peak_bytes"),
     }
+    memory = {"peak_bytes", "pass_peak_bytes"}
+    assert {key for key, metric in METRICS.items() if metric.noisy} == of_device - memory
+    per_data = {key for key, metric in METRICS.items() if metric.per_data}
+    assert per_data == higher | of_device - {"runtime_fixed", "cold_start"}
+
+
+def test_counts_stay_integers_and_records_of_floats_load() -> None:
+    assert Value(value=42912).model_dump_json() == '{"value":42912,"interval":null}'
+    for text, kind in (("42912", int), ("42912.0", float)):
+        value = Value.model_validate_json(f'{{"value": {text}}}')
+        assert type(value.value) is kind
+        assert value == Value(value=42912)
+    with pytest.raises(ValidationError):
+        Value(value=float("nan"))
+
+
+class Step(nn.Module):
+    """A convolution and what is done to its features."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.run = run
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.run(self.conv(image))
+
+
+def values(run: Callable[[Tensor], Tensor], **changes: Any) -> dict[str, Value | Absent]:
+    complexity: Complexity = measure_complexity(
+        lambda: Step(run), input_size=(8, 6), counters=("ntire2022", "aten")
+    )
+    weights = WeightsIdentity(source="random")
+    counted = complexity.model_copy(update=changes)
+    return extract_values(Findings(weights, counted, SKIPPED, SKIPPED, SKIPPED))
+
+
+def hidden(features: Tensor) -> Tensor:
+    return torch.from_numpy(features.numpy() * 2)
+
+
+def test_a_whole_count_is_a_value() -> None:
+    found = values(torch.relu)
+    assert [found[key] for key in ATEN] == [
+        Value(value=12 * 48),
+        Value(value=4 * 48),
+        Value(value=1),
+    ]
+    assert found["effective_constants"] == Value(value=16)
+
+
+@pytest.mark.parametrize(
+    ("run", "missed", "constants"),
+    [
+        (lambda x: torch.fft.fft2(x).real, "aten::_fft_c2c", True),
+        (lambda x: (x[:, None] * x[:, :, None]).sum(1), "aten::mul (summed)", True),
+        (hidden, "Tensor.numpy", False),
+    ],
+    ids=["unknown", "summed products", "out of sight"],
+)
+def test_an_incomplete_count_is_absent(
+    run: Callable[[Tensor], Tensor], missed: str, constants: bool
+) -> None:
+    found = values(run)
+    for key in ATEN:
+        absent = found[key]
+        assert isinstance(absent, Absent), key
+        assert missed in absent.reason
+        assert "aten::sum" not in absent.reason
+    assert isinstance(found["effective_constants"], Value) is constants
+    assert found["macs_ntire2022"] == Value(value=12 * 48)
+
+
+def test_without_an_audit_there_is_no_figure() -> None:
+    failed = Absent(kind="failed", reason="the network could not be audited: too high")
+    found = values(torch.relu, audit=failed)
+    assert [found[key] for key in (*ATEN, "effective_constants")] == [failed] * 4
+
+
+def less_without_values(features: Tensor) -> Tensor:
+    return features if features.is_meta else features.flatten(2).mT @ features.flatten(2)
+
+
+def test_nothing_found_without_values_is_a_figure_where_values_find_otherwise() -> None:
+    found = values(less_without_values)
+    keys = ("macs_ntire2022", "activations_ntire2022", "conv_calls_ntire2022", *ATEN)
+    for key in (*keys, "effective_constants"):
+        absent = found[key]
+        assert isinstance(absent, Absent), key
+        assert "576 multiply-accumulates" in absent.reason
+        assert "9,792 " in absent.reason
+    assert found["params"] == Value(value=16)

@@ -1,18 +1,68 @@
-"""The metrics, one row each: tables, rankings and gates read only this table.
+"""The metrics, one row each: records, tables, rankings and gates read only this table.
 
-Values are kept in base units (counts, bytes, seconds, dB); ``divisor`` and ``digits`` apply
-when rendering. "FLOPs" is the field's word for multiply-accumulates: keys say ``macs``.
+A row says what a metric is called, how it is shown, on what it depends and how it is read from
+what was measured. To add a metric, add a row. Values are kept in base units (counts, bytes,
+seconds, dB); ``divisor`` and ``digits`` apply when rendering. "FLOPs" is the field's word for
+multiply-accumulates: keys say ``macs``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from esrbench.records import Absent, Latency, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from esrbench.protocol import CounterName
+    from esrbench.records import (
+        Audit,
+        Complexity,
+        Memory,
+        PredictedMemory,
+        Quality,
+        WeightsIdentity,
+    )
 
 MIB = 1024.0**2
 
+Source = Literal["weights", "complexity", "quality", "latency", "memory"]
+"""What was measured of an entry, as fields of a record are called."""
+
+Scope = Literal["data", "device"]
+"""Beside the entry itself: the data set, and the device with its software."""
+
+Account = Literal["images", "fixed", "claims"]
+"""What a runtime rests on: the forwards of the images, those of the fixed input, and the worker's
+word alone."""
+
+Reading = Value | Absent | int | float
+
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured of one entry, each part as a record holds it.
+
+    Attributes:
+        weights: that ran.
+        complexity: counts and predicted memory.
+        quality: scores of the images.
+        latency: raw times.
+        memory: of a GPU.
+        doubts: accounts of time on which no runtime may rest, and why.
+    """
+
+    weights: WeightsIdentity
+    complexity: Complexity | Absent
+    quality: Quality | Absent
+    latency: Latency | Absent
+    memory: Memory | Absent
+    doubts: Mapping[Account, Absent] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One measurable quantity.
 
@@ -21,42 +71,222 @@ class Metric:
         label: table heading, without the unit.
         unit: unit shown after division by ``divisor``; empty for dimensionless values.
         better: direction in which the value improves.
-        deterministic: equal inputs give equal values.
-        tolerance: absolute difference in base units within which values count as equal
-            (deterministic metrics only; noisy ones are judged by their intervals).
         divisor: base units per shown unit.
         digits: decimals shown.
+        source: the part of ``Findings`` that it is read from.
+        read: gives the value, in base units, of that part; a count stays an integer.
+        needs: accounts of time that it rests on; it is absent where one of them is in doubt.
+        scope: on what it depends beside the entry.
+        noisy: it differs between processes on one device, so that it has an interval.
+        tolerance: absolute difference in base units within which values of the same inputs count
+            as equal; noisy metrics are judged by their intervals.
+        settings: of ``esrbench.gate.figures.Terms`` on which it depends; a trailing dot means all
+            below.
+        software: distributions whose versions may alter it.
     """
 
     key: str
     label: str
-    unit: str
-    better: Literal["lower", "higher"]
-    deterministic: bool
-    tolerance: float
-    divisor: float
-    digits: int
+    unit: str = ""
+    better: Literal["lower", "higher"] = "lower"
+    divisor: float = 1.0
+    digits: int = 0
+    source: Source
+    read: Callable[[Any], Reading]
+    needs: tuple[Account, ...] = ()
+    scope: tuple[Scope, ...] = ()
+    noisy: bool = False
+    tolerance: float = 0.0
+    settings: tuple[str, ...] = ("version",)
+    software: tuple[str, ...] = ()
 
     @property
     def heading(self) -> str:
         """Label with its unit in brackets."""
         return f"{self.label} [{self.unit}]" if self.unit else self.label
 
+    @property
+    def per_data(self) -> bool:
+        """Whether it is taken on the images of a data set."""
+        return "data" in self.scope
+
+    @property
+    def portable(self) -> bool:
+        """Whether values of two devices compare."""
+        return "device" not in self.scope
+
     def format(self, value: float) -> str:
         """Render a value given in base units, without its unit."""
         return f"{value / self.divisor:.{self.digits}f}"
 
+    def extract(self, findings: Findings) -> Value | Absent:
+        """Its value, or why there is none."""
+        part = getattr(findings, self.source)
+        failed = _failed_replicate(part) if isinstance(part, Latency) else None
+        if isinstance(part, Absent) or failed is not None:
+            return failed or part
+        doubts = [findings.doubts[need] for need in self.needs if need in findings.doubts]
+        found = doubts[0] if doubts else self.read(part)
+        return found if isinstance(found, Value | Absent) else Value(value=found)
 
-def _count(key: str, label: str, unit: str, divisor: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "lower", True, 0.0, divisor, digits)
+
+def extract_values(findings: Findings) -> dict[str, Value | Absent]:
+    """A value, or the reason why there is none, for every metric."""
+    return {metric.key: metric.extract(findings) for metric in METRICS.values()}
+
+
+def _failed_replicate(latency: Latency) -> Absent | None:
+    """Why no runtime can be told although some processes were timed."""
+    parts = (part for each in latency.replicates for part in (each.fixed, each.images))
+    return next((part for part in parts if isinstance(part, Absent)), None)
+
+
+def _file_bytes(weights: WeightsIdentity) -> Reading:
+    if weights.file_bytes is None:
+        return Absent(kind="unavailable", reason="no weights file was loaded")
+    return weights.file_bytes
 
 
 def _score(key: str, label: str, unit: str, tolerance: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "higher", True, tolerance, 1.0, digits)
+    def mean(quality: Quality) -> Reading:
+        scores: list[float] = []
+        for image in quality.images:
+            score: float | None = getattr(image, key)
+            if score is None:
+                reason = f"image {image.image} is reproduced without error: its PSNR is infinite"
+                return Absent(kind="unavailable", reason=reason)
+            scores.append(score)
+        return sum(scores) / len(scores)
+
+    return Metric(
+        key=key,
+        label=label,
+        unit=unit,
+        better="higher",
+        digits=digits,
+        source="quality",
+        read=mean,
+        scope=("data",),
+        tolerance=tolerance,
+        settings=("version", "forward", "quality."),
+        software=("torch",),
+    )
 
 
-def _noisy(key: str, label: str, unit: str, divisor: float, digits: int) -> Metric:
-    return Metric(key, label, unit, "lower", False, 0.0, divisor, digits)
+def _runtime(
+    key: str, label: str, *needs: Account, unit: str = "ms", divisor: float = 1e-3, digits: int = 2
+) -> Metric:
+    def read(latency: Latency) -> Reading:
+        from esrbench.runtimes import READINGS  # it needs numpy, which takes 0.2 s to import
+
+        return READINGS[key](latency)
+
+    return Metric(
+        key=key,
+        label=label,
+        unit=unit,
+        divisor=divisor,
+        digits=digits,
+        source="latency",
+        read=read,
+        needs=needs,
+        scope=("data", "device") if "images" in needs else ("device",),
+        noisy=True,
+        settings=("version", "forward", *(() if "images" in needs else ("counted_input",))),
+        software=("torch",),
+    )
+
+
+def _size(key: str, label: str, read: Callable[[Complexity], int], **shown: Any) -> Metric:
+    return Metric(key=key, label=label, source="complexity", read=read, **shown)
+
+
+def _count(key: str, label: str, read: Callable[[Complexity], Reading], **shown: Any) -> Metric:
+    """Of a forward at the protocol's counted input."""
+    of_others = tuple(name for name in ("fvcore", "ptflops") if key.endswith(name))
+    return Metric(
+        key=key,
+        label=label,
+        source="complexity",
+        read=read,
+        settings=("version", "counted_input"),
+        software=("torch", *of_others),
+        **shown,
+    )
+
+
+def _counter(
+    counter: CounterName, attribute: Literal["macs", "activations", "conv_calls"], label: str
+) -> Metric:
+    def read(complexity: Complexity) -> Reading:
+        left_out = Absent(kind="skipped", reason="the protocol leaves this counter out")
+        result = complexity.counters.get(counter, left_out)
+        if isinstance(result, Absent):
+            return result
+        figure: int | None = getattr(result, attribute)
+        if figure is None:
+            return Absent(kind="unavailable", reason=f"{counter} does not count {attribute}")
+        doubt = _doubt(complexity.audit) if counter == "aten" else None
+        return figure if doubt is None else doubt
+
+    unit, divisor, digits = {
+        "macs": ("G", 1e9, 2),
+        "activations": ("M", 1e6, 2),
+        "conv_calls": ("", 1.0, 0),
+    }[attribute]
+    return _count(f"{attribute}_{counter}", label, read, unit=unit, divisor=divisor, digits=digits)
+
+
+def _doubt(audit: Audit | Absent) -> Absent | None:
+    """Why the figures of the ``aten`` counter are no more than lower bounds, if so."""
+    if isinstance(audit, Absent):
+        return audit
+    if audit.complete:
+        return None
+    if audit.recount is not None and not audit.recount.agrees:
+        return Absent(
+            kind="unavailable",
+            reason=f"counted otherwise with pixel values: {audit.recount.describe()}",
+            advice="See the notices of the entry; a network must do the same whoever looks.",
+        )
+    missed = [*audit.unknown, *audit.opaque]
+    if not audit.derived_output:
+        missed.append("work out of sight, from which the output derives")
+    return Absent(
+        kind="unavailable",
+        reason=f"the count is a lower bound; it leaves out {', '.join(missed)}",
+        advice="See the notices of the entry; count a version of operators that are known.",
+    )
+
+
+def _constants(complexity: Complexity) -> Reading:
+    """Constants used; those of work out of sight, or done only at times, are not known."""
+    audit = complexity.audit
+    if isinstance(audit, Absent):
+        return audit
+    twofold = audit.recount is not None and not audit.recount.agrees
+    unseen = audit.opaque or not audit.derived_output or twofold
+    return (_doubt(audit) if unseen else None) or audit.effective_constants
+
+
+def _predicted(complexity: Complexity) -> Reading:
+    memory: PredictedMemory | Absent = complexity.predicted_memory
+    return memory if isinstance(memory, Absent) else memory.peak_bytes
+
+
+def _memory(key: str, label: str, read: Callable[[Memory], int]) -> Metric:
+    return Metric(
+        key=key,
+        label=label,
+        unit="MiB",
+        divisor=MIB,
+        digits=2,
+        source="memory",
+        read=read,
+        scope=("data", "device"),
+        settings=("version", "forward"),
+        software=("torch",),
+    )
 
 
 METRICS: dict[str, Metric] = {
@@ -65,27 +295,51 @@ METRICS: dict[str, Metric] = {
         _score("psnr_rgb", "PSNR", "dB", 1e-4, 2),
         _score("psnr_y", "PSNR-Y", "dB", 1e-4, 2),
         _score("ssim_y", "SSIM-Y", "", 1e-5, 4),
-        _noisy("runtime_images", "Runtime", "ms", 1e-3, 2),
-        _noisy("runtime_with_bicubic", "Runtime with bicubic input", "ms", 1e-3, 2),
-        _noisy("runtime_fixed", "Runtime at fixed input", "ms", 1e-3, 2),
-        _noisy("runtime_ratio", "Runtime / baseline", "", 1.0, 3),
-        _noisy("runtime_trusted", "Runtime from outside", "ms", 1e-3, 2),
-        _noisy("cold_start", "Cold start", "ms", 1e-3, 2),
-        _count("params", "Params", "M", 1e6, 3),
-        _count("buffer_elements", "Buffers", "", 1.0, 0),
-        _count("weights_bytes", "Weights file", "MiB", MIB, 2),
-        _count("macs_ntire2022", "FLOPs", "G", 1e9, 2),
-        _count("macs_fvcore", "FLOPs (fvcore)", "G", 1e9, 2),
-        _count("macs_ptflops", "FLOPs (ptflops)", "G", 1e9, 2),
-        _count("macs_aten", "FLOPs (aten)", "G", 1e9, 2),
-        _count("activations_ntire2022", "Acts", "M", 1e6, 2),
-        _count("activations_aten", "Acts (aten)", "M", 1e6, 2),
-        _count("conv_calls_ntire2022", "#Conv", "", 1.0, 0),
-        _count("conv_calls_aten", "#Conv (aten)", "", 1.0, 0),
-        _count("effective_constants", "Constants used", "M", 1e6, 3),
-        _count("predicted_peak_bytes", "GPU Mem. predicted", "MiB", MIB, 2),
-        _noisy("peak_bytes", "GPU Mem.", "MiB", MIB, 2),
-        _noisy("pass_peak_bytes", "GPU Mem. of the whole pass", "MiB", MIB, 2),
+        _runtime("runtime_images", "Runtime", "images"),
+        _runtime("runtime_with_bicubic", "Runtime with bicubic input", "images", "claims"),
+        _runtime("runtime_fixed", "Runtime at fixed input", "fixed"),
+        _runtime("runtime_ratio", "Runtime / baseline", "images", unit="", divisor=1.0, digits=3),
+        _runtime("runtime_trusted", "Runtime from outside", "images"),
+        _runtime("cold_start", "Cold start", "claims"),
+        _size("params", "Params", lambda c: c.params, unit="M", divisor=1e6, digits=3),
+        _size("buffer_elements", "Buffers", lambda c: c.buffer_elements),
+        Metric(
+            key="weights_bytes",
+            label="Weights file",
+            unit="MiB",
+            divisor=MIB,
+            digits=2,
+            source="weights",
+            read=_file_bytes,
+        ),
+        _counter("ntire2022", "macs", "FLOPs"),
+        _counter("fvcore", "macs", "FLOPs (fvcore)"),
+        _counter("ptflops", "macs", "FLOPs (ptflops)"),
+        _counter("aten", "macs", "FLOPs (aten)"),
+        _counter("ntire2022", "activations", "Acts"),
+        _counter("aten", "activations", "Acts (aten)"),
+        _counter("ntire2022", "conv_calls", "#Conv"),
+        _counter("aten", "conv_calls", "#Conv (aten)"),
+        _count(
+            "effective_constants", "Constants used", _constants, unit="M", divisor=1e6, digits=3
+        ),
+        Metric(
+            key="predicted_peak_bytes",
+            label="GPU Mem. predicted",
+            unit="MiB",
+            divisor=MIB,
+            digits=2,
+            source="complexity",
+            read=_predicted,
+            settings=("version", "forward", "memory_input"),
+            software=("torch",),
+        ),
+        _memory("peak_bytes", "GPU Mem.", lambda memory: memory.peak_bytes),
+        _memory(
+            "pass_peak_bytes",
+            "GPU Mem. of the whole pass",
+            lambda memory: memory.pass_peak_bytes,
+        ),
     )
 }
 """Every metric by key, in table order."""

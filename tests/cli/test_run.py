@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 from scipy.stats import gmean
 
 from esrbench.records import Absent, Latency, RunRecord
-from esrbench.runs.runtimes import claimed, images_seconds
 from esrbench.runs.trust import net_seconds
+from esrbench.runtimes import claimed, images_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,10 +19,10 @@ from esrbench.records import (
     Trust,
     Value,
 )
-from esrbench.runs.runtimes import images_seconds
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 from esrbench.runs.trust import net_seconds
+from esrbench.runtimes import images_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -158,7 +158,7 @@ def _metrics() -> list[dict[str, Any]]:
             "name": metric.key,
             "heading": metric.heading,
             "better": metric.better,
-            "deterministic": metric.deterministic,
+            "deterministic": metric.portable,
         }
         for metric in METRICS.values()
     ]

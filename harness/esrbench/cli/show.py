@@ -195,7 +195,6 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     from esrbench.metrics import METRICS
     from esrbench.ranking.stability import FEWEST_PROCESSES, processes_of
     from esrbench.records import Absent
-    from esrbench.runs.runtimes import RUNTIMES
 
     for key, value in record.values.items():
         metric = METRICS[key]
@@ -207,7 +206,7 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
                 low, high = value.interval.low, value.interval.high
                 text += f" [{metric.format(low)}, {metric.format(high)}]"
                 text += f" at {value.interval.confidence:.1%}"
-                if key in RUNTIMES and processes_of(record) < FEWEST_PROCESSES:
+                if metric.noisy and processes_of(record) < FEWEST_PROCESSES:
                     text += ", of the rounds of this process alone"
         yield metric.heading, text
 
@@ -215,7 +214,7 @@ def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
 def _latency_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Regime, processes and spread of the times, without the samples."""
     from esrbench.records import Latency, LatencySamples
-    from esrbench.runs.runtimes import times_by_size
+    from esrbench.runtimes import times_by_size
 
     latency = record.latency
     if not isinstance(latency, Latency):

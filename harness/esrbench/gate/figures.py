@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from esrbench.protocol import Protocol
     from esrbench.records import Environment, RunRecord, Value, WeightsIdentity
 
-SCORES: Final = tuple(
-    key for key, metric in METRICS.items() if metric.deterministic and metric.better == "higher"
-)
+SCORES: Final = tuple(key for key, metric in METRICS.items() if metric.source == "quality")
 """Of images: PSNR and SSIM."""
 COUNTS: Final = tuple(
-    key for key, metric in METRICS.items() if metric.deterministic and metric.better == "lower"
+    key for key, metric in METRICS.items() if metric.source in {"complexity", "weights"}
 )
 """Of a network: what is counted, predicted memory and the size of the weights file."""
-MEASURED_MEMORY: Final = ("peak_bytes", "pass_peak_bytes")
+MEASURED_MEMORY: Final = tuple(k for k, metric in METRICS.items() if metric.source == "memory")
 """On a GPU, by its allocator."""
 SOFTWARE: Final = ("torch", "fvcore", "ptflops")
 """Distributions of others that take part in counting and scoring."""
@@ -206,30 +204,9 @@ def terms_of(protocol: Protocol, software: Mapping[str, str] | None = None) -> T
     )
 
 
-def settings_of(metric: str) -> tuple[str, ...]:
-    """Which settings of ``Terms.protocol`` a metric depends on; a trailing dot means all below."""
-    if metric in SCORES:
-        return ("version", "forward", "quality.")
-    if metric in MEASURED_MEMORY:
-        return ("version", "forward")
-    if metric == "predicted_peak_bytes":
-        return ("version", "forward", "memory_input")
-    if metric in {"params", "buffer_elements", "weights_bytes"}:
-        return ("version",)
-    # Constants of the forward that ran, which may depend on its size.
-    return ("version", "counted_input")
-
-
-def software_of(metric: str) -> tuple[str, ...]:
-    """Whose versions a metric may depend on."""
-    if metric in {"params", "buffer_elements", "weights_bytes"}:
-        return ()
-    return ("torch", *(name for name in ("fvcore", "ptflops") if metric.endswith(name)))
-
-
 def differing_settings(metric: str, before: Terms, now: Terms) -> list[str]:
     """Names and both values of the settings that differ and that a metric depends on."""
-    wanted = settings_of(metric)
+    wanted = METRICS[metric].settings
     found = sorted(set(before.protocol) | set(now.protocol))
     return _differing(
         [name for name in found if name in wanted or f"{name.partition('.')[0]}." in wanted],
@@ -240,7 +217,7 @@ def differing_settings(metric: str, before: Terms, now: Terms) -> list[str]:
 
 def differing_software(metric: str, before: Terms, now: Terms) -> list[str]:
     """Names and both versions of software that differs and that a metric may depend on."""
-    return _differing(software_of(metric), before.software, now.software)
+    return _differing(METRICS[metric].software, before.software, now.software)
 
 
 def ratio_terms(protocol: Protocol, environment: Environment) -> RatioTerms:

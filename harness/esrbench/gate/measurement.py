@@ -19,11 +19,11 @@ from esrbench.gate.figures import (
     terms_of,
     weights_figure,
 )
+from esrbench.metrics import Findings, extract_values
 from esrbench.records import Absent
 from esrbench.runs.inspection import count_models
 from esrbench.runs.store import Store
 from esrbench.runs.suite import Suite, run_suite
-from esrbench.runs.summary import summarise
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
@@ -159,13 +159,7 @@ def _count(subject: Subject, protocol: Protocol, complexity: Complexity | Absent
     if isinstance(complexity, Absent):
         return Measured(subject.name, scale, complexity, terms)
     identity = _identity(subject, complexity)
-    values = summarise(
-        complexity=complexity,
-        quality=NOT_SCORED,
-        latency=NOT_TIMED,
-        memory=NOT_SCORED,
-        weights=identity,
-    )
+    values = extract_values(Findings(identity, complexity, NOT_SCORED, NOT_TIMED, NOT_SCORED))
     counts, missing = pick(values, COUNTS)
     figures = EntryFigures(terms=terms.digest, weights=weights_figure(identity), counts=counts)
     absent: Absences = {(None, key): why for key, why in missing.items()}

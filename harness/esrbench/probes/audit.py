@@ -37,7 +37,7 @@ from esrbench.probes.counters.shapes import (
     written_down,
 )
 from esrbench.probes.eager import eagerly
-from esrbench.probes.notices import ELEMENTWISE_SHARE, unknown
+from esrbench.probes.notices import ELEMENTWISE_SHARE
 from esrbench.probes.patterns import LEAST_ELEMENTS, numbers_needed
 from esrbench.probes.provenance import (
     FORMULA_NUMBERS,
@@ -45,7 +45,7 @@ from esrbench.probes.provenance import (
     Provenance,
     tensors_in,
 )
-from esrbench.records import Absent, Audit, Recount, SizedCount
+from esrbench.records import Absent, Audit, Recount, SizedCount, unknown_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -113,7 +113,7 @@ def measure_audit(
         costs much. What the forward with values ran counts with the others, constants too.
 
         ``complete`` is false if the output does not derive from the input, if anything ran
-        that is neither counted nor free nor in ``operators.LIGHT``, or if the recount differs.
+        that is neither counted nor free nor in ``records.counts.LIGHT``, or if the recount differs.
 
     Raises:
         ValueError: no size was given.
@@ -176,7 +176,7 @@ def measure_audit(
         derived_output=derived,
         complete=derived
         and not opaque
-        and not unknown(uncounted)
+        and not unknown_cost(uncounted)
         and (recount is None or recount.agrees),
     )
 

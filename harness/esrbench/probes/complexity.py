@@ -26,7 +26,6 @@ from esrbench.probes.notices import (
     COMPARED_SIDE,
     PRECISION,
     counted_otherwise,
-    found_otherwise,
     listed,
     notices_of,
 )
@@ -170,7 +169,7 @@ def _recounted_otherwise(audit: Audit) -> str | None:
     """What a recount with pixel values found, where it differs."""
     if audit.recount is None or audit.recount.agrees:
         return None
-    return found_otherwise(audit.recount)
+    return audit.recount.describe()
 
 
 def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | None) -> str | None:

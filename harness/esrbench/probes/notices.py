@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from esrbench.probes.counters.operators import LIGHT, out_of_place
 from esrbench.records import Absent, Notice
 
 if TYPE_CHECKING:
@@ -51,11 +50,6 @@ PRODUCT_TYPES: Final = {
 """Types of products in each class of precision; audits start with float32 in each."""
 
 
-def unknown(uncounted: Mapping[str, int]) -> dict[str, int]:
-    """Operators among uncounted ones that may cost anything, with their numbers of calls."""
-    return {name: calls for name, calls in uncounted.items() if out_of_place(name) not in LIGHT}
-
-
 def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterator[Notice]:
     """What an audit found that a reader of the counts should know.
 
@@ -71,7 +65,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
     """
     recount = audit.recount
     if recount is not None and not recount.agrees:
-        yield counted_otherwise(found_otherwise(recount))
+        yield counted_otherwise(recount.describe())
     sizes = list(audit.sizes)
     if recount is not None and recount.without_values.input_size != sizes[0].input_size:
         # Else a network could work honestly without values just where it is counted again.
@@ -127,11 +121,10 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
             message=f"products are of {listed(audit.product_dtypes)} in a run of {precision}",
             advice="A network that casts by itself belongs to another class of precision.",
         )
-    costly = unknown(audit.uncounted)
-    if costly:
+    if audit.unknown:
         yield Notice(
             code="uncounted-operator",
-            message=f"operators of unknown cost ran and count 0: {listed(costly)}",
+            message=f"operators of unknown cost ran and count 0: {listed(audit.unknown)}",
             advice="The count is a lower bound; count a version without them.",
         )
     if audit.opaque:
@@ -141,22 +134,6 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
             advice="Count a version of the network that uses torch's own operators, in the "
             "thread of the forward.",
         )
-
-
-def found_otherwise(recount: Recount) -> str:
-    """Both figures of a recount that does not agree, in words."""
-    free, valued = recount.without_values, recount.with_values
-    size = f"{free.input_size[0]}x{free.input_size[1]}"
-    if isinstance(valued, Absent):
-        return (
-            f"{free.macs:,} multiply-accumulates at {size} without pixel values and none with "
-            f"them: {valued.reason}"
-        )
-    calls, again = recount.conv_calls
-    return (
-        f"{free.macs:,} multiply-accumulates ({calls} convolutions) at {size} without pixel "
-        f"values and {valued.macs:,} ({again}) with them"
-    )
 
 
 def counted_otherwise(found: str) -> Notice:

@@ -19,11 +19,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 from esrbench.probes.counters.operators import (
     FACTORIES,
     TAKING_NUMBERS,
-    aten_names,
     out_of_place,
 )
 from esrbench.probes.numbers import Numbers
 from esrbench.probes.patterns import numbers_needed
+from esrbench.records.counts import aten_names
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence

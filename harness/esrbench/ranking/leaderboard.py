@@ -26,7 +26,6 @@ from esrbench.ranking.selection import select_comparable
 from esrbench.ranking.stability import PROVISIONAL, across_processes, processes_of, rank_stability
 from esrbench.ranking.standings import Contestant, rank_metrics
 from esrbench.records import Absent, Latency, RunRecord, Value
-from esrbench.runs.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,7 @@ def build_leaderboard(
         for each in (rows, unranked)
     )
     stability = None
-    if candidates and set(metrics) & set(RUNTIMES):
+    if candidates and any(METRICS[metric].noisy for metric in metrics):
         reference_runs = [r for r in others if _scored(tracks) and r.entry.name == relative]
         compared = [*candidates, *reference_runs]
         stability = rank_stability(
@@ -205,7 +204,7 @@ def runtimes_over_processes(
     records: Sequence[RunRecord], columns: Sequence[str]
 ) -> dict[str, dict[str, Value | Absent]]:
     """Runtimes with intervals that hold for another process, by entry, then by metric."""
-    noisy = [metric for metric in columns if metric in RUNTIMES]
+    noisy = [metric for metric in columns if METRICS[metric].noisy]
     by_metric = {metric: across_processes(records, metric) for metric in noisy}
     return {
         record.entry.name: {metric: values[index] for metric, values in by_metric.items()}

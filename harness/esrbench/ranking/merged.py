@@ -59,7 +59,7 @@ def merged_leaderboard(
     columns = tuple(
         metric
         for metric in rule.columns
-        if METRICS[metric].deterministic and any(metric in entry.figures for entry in entries)
+        if METRICS[metric].portable and any(metric in entry.figures for entry in entries)
     )
     steps = {metric: printed_step(entries, metric) for metric in columns}
     had = {
@@ -148,22 +148,22 @@ def _incomparable(rule: Rule, reference: RunRecord) -> dict[str, Absent]:
             else f"this is {reference.data.title}"
         )
         reason = f"published PSNR is on {wanted}, {this}"
-        for metric in ("psnr_rgb", "psnr_y", "ssim_y"):
-            if metric in rule.columns:
+        for metric in rule.columns:
+            if METRICS[metric].source == "quality":
                 absent[metric] = Absent(kind="unavailable", reason=reason)
     counted = reference.protocol.counted_input
     if counted != rule.counted_input:
         ours, theirs = ("x".join(map(str, size)) for size in (counted, rule.counted_input))
         reason = f"published counts are at LR {theirs}, these at LR {ours}"
         for metric in rule.columns:
-            if metric.startswith(("macs_", "activations_")):
+            if "counted_input" in METRICS[metric].settings:
                 absent[metric] = Absent(kind="unavailable", reason=reason)
     return absent
 
 
 def _left_out(rule: Rule, tracks: Sequence[str]) -> list[str]:
     """Which columns and tracks may not be compared with another device's."""
-    noisy = [METRICS[metric].label for metric in rule.columns if not METRICS[metric].deterministic]
+    noisy = [METRICS[metric].label for metric in rule.columns if not METRICS[metric].portable]
     notes = []
     if noisy:
         notes.append(

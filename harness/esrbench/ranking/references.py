@@ -61,7 +61,7 @@ def find_references(
             kind="unavailable", reason=f"its counts are at LR {theirs}, these at LR {ours}"
         )
     published = {metric: rule.published[metric] for metric in track.metrics}
-    noisy = [metric for metric in track.metrics if not METRICS[metric].deterministic]
+    noisy = [metric for metric in track.metrics if not METRICS[metric].portable]
     if beside == PUBLISHED or not noisy:
         return published
     return _measured(records, rule, noisy, published, baseline_entry(rule, beside))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
+from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.ranking.standings import place_in_tracks
 from esrbench.records import Absent, Interval, Latency, Value
-from esrbench.runs.runtimes import RUNTIMES
 from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def rank_stability(
         processes: fewest that timed one of these entries.
         baseline: name of the entry whose runtime is the scores' reference, or None.
     """
-    noisy = [metric for metric in ranks if metric in RUNTIMES]
+    noisy = [metric for metric in ranks if METRICS[metric].noisy]
     few = processes < FEWEST_PROCESSES
     if few or len(contestants) < 2:  # noqa: PLR2004 - one has no rival
         places = place_in_tracks(contestants, ranks, tracks, references)

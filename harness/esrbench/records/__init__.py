@@ -11,6 +11,7 @@ from esrbench.records.counts import (
     PredictedMemory,
     Recount,
     SizedCount,
+    unknown_cost,
 )
 from esrbench.records.race import (
     PairedBatch,
@@ -101,4 +102,5 @@ __all__ = [
     "VariantScores",
     "WeightsIdentity",
     "first_failure",
+    "unknown_cost",
 ]

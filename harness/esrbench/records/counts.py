@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
 from esrbench.protocol import CounterName, Frozen
 from esrbench.records.values import Absent, Count, Notice
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Side = Annotated[Count, Field(gt=0)]
 """Pixels of an image's side; something may be divided by it."""
+
+
+def aten_names(names: str) -> frozenset[str]:
+    """Operators of torch's own namespace, their names divided by spaces."""
+    return frozenset(f"aten::{name}" for name in names.split())
+
+
+LIGHT: Final = aten_names(
+    # pooling
+    "max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d avg_pool1d avg_pool2d "
+    "avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mkldnn_adaptive_avg_pool2d "
+    "adaptive_max_pool2d adaptive_max_pool3d max_unpool2d "
+    # interpolation
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
+    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
+    "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler "
+    "affine_grid_generator col2im "
+    # normalisation and softmax
+    "native_layer_norm native_group_norm rms_norm _fused_rms_norm _weight_norm_interface renorm "
+    "_softmax _log_softmax _safe_softmax logsumexp "
+    # reductions and orders
+    "mean sum nansum prod var var_mean std std_mean amax amin aminmax max min argmax argmin all "
+    "any median norm linalg_vector_norm cumsum cumprod count_nonzero topk sort kthvalue "
+    "index_add scatter_add scatter_reduce equal"
+)
+"""A few operations a result and, by every convention of the field, no multiply-accumulates.
+
+Pooling, interpolation, normalisation, softmax and reductions: named as uncounted wherever they
+ran, but no reason to doubt a count.
+"""
+
+
+def unknown_cost(uncounted: Mapping[str, int]) -> dict[str, int]:
+    """Operators among uncounted ones that may cost anything, with their numbers of calls."""
+    # In-place variants of operators end in an underscore.
+    return {name: n for name, n in uncounted.items() if name.removesuffix("_") not in LIGHT}
 
 
 class CounterResult(Frozen):
@@ -86,6 +126,21 @@ class Recount(Frozen):
             and len(set(self.conv_calls)) == 1
         )
 
+    def describe(self) -> str:
+        """Both figures of a recount that does not agree, in words."""
+        free, valued = self.without_values, self.with_values
+        size = f"{free.input_size[0]}x{free.input_size[1]}"
+        if isinstance(valued, Absent):
+            return (
+                f"{free.macs:,} multiply-accumulates at {size} without pixel values and none with "
+                f"them: {valued.reason}"
+            )
+        calls, again = self.conv_calls
+        return (
+            f"{free.macs:,} multiply-accumulates ({calls} convolutions) at {size} without pixel "
+            f"values and {valued.macs:,} ({again}) with them"
+        )
+
 
 class Audit(Frozen):
     """What the dispatcher really ran, whichever way the network's code called it.
@@ -130,6 +185,11 @@ class Audit(Frozen):
     opaque: dict[str, Count]
     derived_output: bool
     complete: bool
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Uncounted operators that may cost anything, with the number of calls."""
+        return unknown_cost(self.uncounted)
 
 
 class PredictedMemory(Frozen):

@@ -72,7 +72,12 @@ class Interval(Frozen):
 
 
 class Value(Frozen):
-    """A measured value of one metric in base units, with its interval when it is noisy."""
+    """A measured value of one metric in base units, with its interval when it is noisy.
 
-    value: float
+    Attributes:
+        value: an integer for what is counted; records of 0.1 have floats throughout.
+        interval: of noisy metrics.
+    """
+
+    value: int | float
     interval: Interval | None = None

@@ -20,10 +20,9 @@ from esrbench.ranking.stability import (
     processes_of,
 )
 from esrbench.records import Absent, Latency
-from esrbench.reports.comparison import PER_DATA, CellValue, Column, Comparison, Line, places
+from esrbench.reports.comparison import CellValue, Column, Comparison, Line, places
 from esrbench.reports.comparison_sources import choose_runs, place_of, published_figures
 from esrbench.reports.grid import MISSING, Note
-from esrbench.runs.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,12 +152,12 @@ def _known_entries(
 def _columns(metrics: Iterable[str], data: Sequence[str]) -> tuple[Column, ...]:
     chosen = tuple(dict.fromkeys(metrics))
     return (
-        *(Column(metric=metric) for metric in chosen if metric not in PER_DATA),
+        *(Column(metric=metric) for metric in chosen if not METRICS[metric].per_data),
         *(
             Column(metric=metric, data=name)
             for name in data
             for metric in chosen
-            if metric in PER_DATA
+            if METRICS[metric].per_data
         ),
     )
 
@@ -231,7 +230,7 @@ class _Cells:
         if column.data is not None:
             return self._from_run((name, scale, column.data), column.metric)
         hosts = self.data
-        if not METRICS[column.metric].deterministic:
+        if not METRICS[column.metric].portable:
             run_on = {place[1:] for place in self.choice.runs}
             hosts = tuple(each for each in hosts if (scale, each) in run_on)[:1] or hosts[:1]
         found = [self._from_run((name, scale, host), column.metric) for host in hosts]
@@ -253,8 +252,8 @@ class _Cells:
             return Absent(kind="unavailable", reason="the run has no such metric")
         if isinstance(value, Absent):
             return value
-        provisional = metric in RUNTIMES and processes_of(run) < FEWEST_PROCESSES
-        if metric in RUNTIMES:
+        provisional = METRICS[metric].noisy and processes_of(run) < FEWEST_PROCESSES
+        if METRICS[metric].noisy:
             value = self._runtime(run, metric) or value
         return CellValue(
             value=value.value,
@@ -292,7 +291,7 @@ def _placed(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
     """
     cells = [list(line.cells) for line in lines]
     for index, column in enumerate(columns):
-        noisy = not METRICS[column.metric].deterministic
+        noisy = not METRICS[column.metric].portable
         running = [
             row
             for row, line in enumerate(lines)
@@ -541,7 +540,7 @@ def _meaning(columns: Sequence[Column], protocol: Protocol) -> Iterator[Note]:
         yield Note(f"PSNR-Y and SSIM-Y: BT.601 Y, {luma}, border {border}, mean over images.")
     if "psnr_rgb" in metrics:
         yield Note(f"PSNR: uint8 RGB, border {_border(quality.rgb_border)}, mean over images.")
-    if metrics & {"runtime_fixed"} or any(_at_counted_input(metric) for metric in metrics):
+    if any("counted_input" in METRICS[metric].settings for metric in metrics):
         height, width = protocol.counted_input
         yield Note(f"Complexity at LR 3x{height}x{width}.")
 
@@ -550,15 +549,11 @@ def _border(border: int | str) -> str:
     return "as wide as the scale" if border == "scale" else f"{border} px"
 
 
-def _at_counted_input(metric: str) -> bool:
-    return metric.startswith(("macs_", "activations_", "conv_calls_"))
-
-
 def _devices(
     lines: Sequence[Line], columns: Sequence[Column], choice: Choice, titles: Mapping[str, str]
 ) -> Iterator[Note]:
     """What noisy figures were measured on, and whether the evaluator disputes them."""
-    if all(METRICS[column.metric].deterministic for column in columns):
+    if all(METRICS[column.metric].portable for column in columns):
         return
     devices: dict[str, list[str]] = {}
     for (_, scale, data), run in choice.runs.items():

@@ -27,27 +27,11 @@ from esrbench.reports.grid import (
     plain,
     plain_number,
 )
-from esrbench.runs.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from esrbench.reports.grid import Tone
-
-PER_DATA = frozenset(
-    {
-        "psnr_rgb",
-        "psnr_y",
-        "ssim_y",
-        "runtime_images",
-        "runtime_with_bicubic",
-        "runtime_ratio",
-        "runtime_trusted",
-        "peak_bytes",
-        "pass_peak_bytes",
-    }
-)
-"""Metrics that are taken on a data set's images; the others belong to an entry at a scale."""
 
 
 class Column(Frozen):
@@ -248,11 +232,11 @@ def _csv_row(
         cell = cells[metric]
         figure = None if isinstance(cell, Absent) else cell
         row[metric] = plain_number(figure.value) if figure else None
-        if not METRICS[metric].deterministic:
+        if not METRICS[metric].portable:
             interval = figure.interval if figure else None
             row[f"{metric}_low"] = interval.low if interval else None
             row[f"{metric}_high"] = interval.high if interval else None
-        if metric in RUNTIMES:
+        if METRICS[metric].noisy:
             row[f"{metric}_provisional"] = figure.provisional if figure else None
     reasons = [f"{key}: {cell.reason}" for key, cell in cells.items() if isinstance(cell, Absent)]
     sources = dict.fromkeys(c.source for c in cells.values() if not isinstance(c, Absent))

@@ -12,7 +12,6 @@ from esrbench.ranking.formulas import RankSum
 from esrbench.records import Absent
 from esrbench.reports.formats import markdown_notice, markdown_text
 from esrbench.reports.grid import MISSING, csv_text, plain_number
-from esrbench.runs.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +161,7 @@ def _legend(board: Leaderboard) -> list[str]:
         notes.append(
             f"Pareto: no other entry is better in one of {labels} and worse in none; runtimes "
             "whose intervals overlap count as equal."
-            if set(board.pareto_metrics) & set(RUNTIMES)
+            if any(METRICS[metric].noisy for metric in board.pareto_metrics)
             else f"Pareto: no other entry is better in one of {labels} and worse in none."
         )
     checks = [gate for row in rows for gate in row.gates]
@@ -250,13 +249,13 @@ def _csv_row(row: Row, board: Leaderboard) -> dict[str, object]:
     for metric in board.columns:
         value = row.values[metric]
         cells[metric] = None if isinstance(value, Absent) else plain_number(value.value)
-        if not METRICS[metric].deterministic:
+        if not METRICS[metric].portable:
             interval = None if isinstance(value, Absent) else value.interval
             cells[f"{metric}_low"] = interval.low if interval else None
             cells[f"{metric}_high"] = interval.high if interval else None
         if metric in ranked:
             cells[f"{metric}_rank"] = row.ranks.get(metric)
-            if metric in RUNTIMES:
+            if METRICS[metric].noisy:
                 provisional = metric in row.provisional_ranks if row.ranks else None
                 cells |= _csv_held(metric, row.rank_stability.get(metric), provisional)
     for title in board.other_columns:

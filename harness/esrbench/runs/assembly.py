@@ -9,6 +9,7 @@ import numpy as np
 
 from esrbench.entries.submissions import precision_notice
 from esrbench.environment import cpus_available, describe_environment
+from esrbench.metrics import Findings, extract_values
 from esrbench.protocol import digest_of
 from esrbench.records import (
     RANKED_STATUSES,
@@ -28,26 +29,20 @@ from esrbench.runs.agreement import disagreement
 from esrbench.runs.load import ADVICE as BUSY_ADVICE
 from esrbench.runs.load import foreign_load, scatter
 from esrbench.runs.noise import noise_notices
-from esrbench.runs.runtimes import OVER_IMAGES, RUNTIMES, images_seconds
-from esrbench.runs.summary import summarise
-from esrbench.runs.trust import (
-    NO_NULL,
-    Finding,
-    account,
-    examine,
-    net_seconds,
-    unmeasurable,
-)
+from esrbench.runs.trust import Finding, account, examine, unmeasurable
+from esrbench.runtimes import NO_NULL, images_seconds, net_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from esrbench.metrics import Account
     from esrbench.protocol import Protocol, TrustDesign
     from esrbench.records import DataIdentity, ImageScore, Replicate, Tier
     from esrbench.runs.evaluator import Entry, UntimedPass
 
 
+DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
 """Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
@@ -113,16 +108,16 @@ def assemble(
         memory=untimed.memory,
         quality=quality,
         trust=trust,
-        values=summarise(
-            complexity=untimed.complexity,
-            quality=quality,
-            latency=latency,
-            memory=untimed.memory,
-            weights=entry.weights.identity,
-            disputed=finding is not None and finding.status == "timing-disputed",
-        )
-        | _unmeasured(trust, protocol.trust)
-        | _busy(finding),
+        values=extract_values(
+            Findings(
+                weights=entry.weights.identity,
+                complexity=untimed.complexity,
+                quality=quality,
+                latency=_undisturbed(latency, finding),
+                memory=untimed.memory,
+                doubts=_doubts(trust, finding, protocol.trust),
+            )
+        ),
         notices=tuple(_notices(untimed, latency, protocol)),
         log_tail=log_tail if finding else "",
     )
@@ -205,24 +200,26 @@ def _finding(
     return None if cause is None else Finding("busy-machine", cause, BUSY_ADVICE)
 
 
-def _busy(finding: Finding | None) -> dict[str, Absent]:
-    """Runtimes of a machine that was too busy."""
+def _undisturbed(latency: Latency | Absent, finding: Finding | None) -> Latency | Absent:
+    """What was timed, unless others took too much of the machine meanwhile."""
     if finding is None or finding.status != "busy-machine":
-        return {}
+        return latency
     reason = f"{finding.status}: {finding.cause}"
-    absent = Absent(kind="unavailable", reason=reason, advice=finding.advice)
-    return dict.fromkeys(RUNTIMES, absent)
+    return Absent(kind="unavailable", reason=reason, advice=finding.advice)
 
 
-def _unmeasured(trust: Trust | Absent, design: TrustDesign) -> dict[str, Absent]:
-    """Runtimes that cannot be told from what surrounds a forward."""
+def _doubts(
+    trust: Trust | Absent, finding: Finding | None, design: TrustDesign
+) -> dict[Account, Absent]:
+    """Accounts of time that cannot be told from what surrounds a forward, or are disputed."""
     if isinstance(trust, Absent):
         return {}
-    images = unmeasurable(trust.trusted_seconds, trust.noise_seconds, design)
-    fixed = unmeasurable(trust.fixed_trusted_seconds, trust.fixed_noise_seconds, design)
-    return (dict.fromkeys(OVER_IMAGES, images) if images else {}) | (
-        {"runtime_fixed": fixed} if fixed else {}
-    )
+    doubts: dict[Account, Absent | None] = {
+        "images": unmeasurable(trust.trusted_seconds, trust.noise_seconds, design),
+        "fixed": unmeasurable(trust.fixed_trusted_seconds, trust.fixed_noise_seconds, design),
+        "claims": DISPUTED if finding is not None and finding.status == "timing-disputed" else None,
+    }
+    return {account: doubt for account, doubt in doubts.items() if doubt is not None}
 
 
 def _notices(

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from esrbench.environment import cpus_available, describe_environment
+from esrbench.metrics import Findings, extract_values
 from esrbench.protocol import digest_of
 from esrbench.records import Absent, EntryIdentity, RunRecord, WeightsIdentity
 from esrbench.runs.store import record_id
-from esrbench.runs.summary import summarise
 
 if TYPE_CHECKING:
     from esrbench.errors import EsrbenchError
@@ -85,7 +85,5 @@ class Refusal:
             memory=absent,
             quality=absent,
             trust=absent,
-            values=summarise(
-                complexity=absent, quality=absent, latency=absent, memory=absent, weights=weights
-            ),
+            values=extract_values(Findings(weights, absent, absent, absent, absent)),
         )

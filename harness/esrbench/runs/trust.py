@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from esrbench.records import Absent, Latency, LatencySamples, Trust
+from esrbench.runtimes import net_seconds, null_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,12 +43,6 @@ LEAST_MEMORISING_DB = 0.02
 MOST_CLEAN_RATIO = 1.1
 """Images have the size of their variants, and cost honest networks what these cost."""
 
-NO_NULL = Absent(
-    kind="failed",
-    reason="the null network was not timed, so there is no trusted time",
-    advice="Run again; if it recurs, `esrbench doctor` may tell why.",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -56,15 +51,6 @@ class Finding:
     status: Status
     cause: str
     advice: str | None
-
-
-def net_seconds(replicate: Replicate, samples: LatencySamples) -> tuple[float, ...]:
-    """Trusted times of an input's rounds: delivery less the null network's median."""
-    null = _null(replicate, samples.lr_size)
-    if null is None:
-        return ()
-    median = float(np.median(null))
-    return tuple(seconds - median for seconds in samples.delivered_seconds)
 
 
 def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
@@ -174,10 +160,10 @@ def _agreement(
     if not timed:
         return None, None, None
     claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
-    if not all(_null(each, samples.lr_size) for each, samples in timed):
+    if not all(null_seconds(each, samples.lr_size) for each, samples in timed):
         return claimed, None, None
     trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
-    noise = _mean(_deviation(_null(each, samples.lr_size) or ()) for each, samples in timed)
+    noise = _mean(_deviation(null_seconds(each, samples.lr_size) or ()) for each, samples in timed)
     return claimed, trusted, noise
 
 
@@ -378,10 +364,6 @@ def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
     yield from _images(replicate)
 
 
-def _null(replicate: Replicate, size: tuple[int, int]) -> tuple[float, ...] | None:
-    return next((null.delivered_seconds for null in replicate.null if null.lr_size == size), None)
-
-
 def _repeated_ratio(latency: Latency, design: TrustDesign) -> float | None:
     """Least, over inputs, of the median of second times over that of first ones.
 
@@ -394,7 +376,7 @@ def _repeated_ratio(latency: Latency, design: TrustDesign) -> float | None:
     ratios, tables = [], []
     for replicate in latency.replicates:
         for samples in _inputs(replicate):
-            null = _null(replicate, samples.lr_size)
+            null = null_seconds(replicate, samples.lr_size)
             if not samples.repeated_seconds or null is None:
                 continue
             first, second = np.transpose(samples.repeated_seconds)
@@ -438,7 +420,7 @@ def _later_ratio(
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
         # Of a network no slower than what surrounds it, rounds tell nothing.
-        around = float(np.median(_null(replicate, samples.lr_size) or (0.0,)))
+        around = float(np.median(null_seconds(replicate, samples.lr_size) or (0.0,)))
         if len(net) > 1 and net[0] > 0 and max(net) > LONG * around:
             later = max(0.0, float(np.median(net[1:])))
             slow = [later < design.later_ratio * seconds for seconds in net]

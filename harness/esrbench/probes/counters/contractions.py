@@ -20,7 +20,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from esrbench.probes.counters.operators import ELEMENTWISE, FACTORIES, FREE, MACS, aten_names
+from esrbench.probes.counters.operators import ELEMENTWISE, FACTORIES, FREE, MACS
+from esrbench.records.counts import aten_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -10,6 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from esrbench.records.counts import aten_names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -160,12 +162,6 @@ ATTENTIONS: Final[dict[str, Cost]] = _priced(
 MACS: Final[dict[str, Cost]] = CONVOLUTIONS | MATMULS | ATTENTIONS
 """Every operator that multiplies and accumulates, with its cost."""
 
-
-def aten_names(names: str) -> frozenset[str]:
-    """Operators of torch's own namespace, their names divided by spaces."""
-    return frozenset(f"aten::{name}" for name in names.split())
-
-
 FLOAT_ELEMENTWISE: Final = aten_names(
     "abs neg add sub rsub mul div true_divide addcmul addcdiv lerp pow square sqrt rsqrt "
     "reciprocal exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh "
@@ -216,31 +212,6 @@ FACTORIES: Final = aten_names(
     "randint_like"
 )
 """What these make holds no data of their arguments, whose shape and type it may take."""
-
-LIGHT: Final = aten_names(
-    # pooling
-    "max_pool2d_with_indices max_pool3d_with_indices mkldnn_max_pool2d avg_pool1d avg_pool2d "
-    "avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mkldnn_adaptive_avg_pool2d "
-    "adaptive_max_pool2d adaptive_max_pool3d max_unpool2d "
-    # interpolation
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
-    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
-    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
-    "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler "
-    "affine_grid_generator col2im "
-    # normalisation and softmax
-    "native_layer_norm native_group_norm rms_norm _fused_rms_norm _weight_norm_interface renorm "
-    "_softmax _log_softmax _safe_softmax logsumexp "
-    # reductions and orders
-    "mean sum nansum prod var var_mean std std_mean amax amin aminmax max min argmax argmin all "
-    "any median norm linalg_vector_norm cumsum cumprod count_nonzero topk sort kthvalue "
-    "index_add scatter_add scatter_reduce equal"
-)
-"""A few operations a result and, by every convention of the field, no multiply-accumulates.
-
-Pooling, interpolation, normalisation, softmax and reductions: named as uncounted wherever they
-ran, but no reason to doubt a count.
-"""
 
 NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc matmul "

@@ -1,18 +1,20 @@
 """From raw times to runtimes: the challenge's number, its relation to a baseline, its spread.
 
-A runtime is the larger of two accounts, the worker's claims and the evaluator's trusted time
-(``esrbench.runs.trust``), so that neither can be lowered to gain a rank.
+A runtime is the larger of two accounts, the worker's claims and the externally measured time, so
+that neither can be lowered to gain a rank. With one process, intervals speak of rounds within it:
+bootstrap for means over images, order statistics for medians. With several, each process gives
+one figure, the value is their geometric mean and the interval Student's of the logarithms, from
+three processes on, so that it covers what differs between processes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from esrbench.records import Absent, Latency, LatencySamples, Value
-from esrbench.runs.trust import NO_NULL, net_seconds
 from esrbench.statistics import geometric_mean, mean_of_medians, median_value
 
 if TYPE_CHECKING:
@@ -22,17 +24,11 @@ if TYPE_CHECKING:
 
     Times = Callable[[Replicate, LatencySamples], Sequence[float]]
 
-RUNTIMES = (
-    "runtime_images",
-    "runtime_with_bicubic",
-    "runtime_fixed",
-    "runtime_ratio",
-    "runtime_trusted",
-    "cold_start",
+NO_NULL = Absent(
+    kind="failed",
+    reason="the null network was not timed, so there is no trusted time",
+    advice="Run again; if it recurs, `esrbench doctor` may tell why.",
 )
-OVER_IMAGES = ("runtime_images", "runtime_with_bicubic", "runtime_ratio", "runtime_trusted")
-"""Those of them that are of the data set's images."""
-
 NO_TIME = Absent(
     kind="unavailable",
     reason="it takes no longer than a network that does nothing",
@@ -66,33 +62,18 @@ def claimed(_replicate: Replicate, samples: LatencySamples) -> Sequence[float]:
     return samples.seconds
 
 
-def runtime_values(
-    latency: Latency | Absent, *, disputed: bool = False
-) -> dict[str, Value | Absent]:
-    """Values of the metrics in ``RUNTIMES``.
+def null_seconds(replicate: Replicate, size: tuple[int, int]) -> tuple[float, ...] | None:
+    """Times of the null network at a size of input; None where it was not timed there."""
+    return next((n.delivered_seconds for n in replicate.null if n.lr_size == size), None)
 
-    With one process, intervals speak of rounds within it: bootstrap for means over images, order
-    statistics for medians. With several, each process gives one figure, the value is their
-    geometric mean and the interval Student's of the logarithms, from three processes on, so
-    that it covers what differs between processes.
 
-    Args:
-        latency: raw samples.
-        disputed: the worker's claims are not believed; what only they tell is absent.
-    """
-    if isinstance(latency, Absent):
-        return dict.fromkeys(RUNTIMES, latency)
-    failure = _failure(latency)
-    if failure is not None:
-        return dict.fromkeys(RUNTIMES, failure)
-    return {
-        "runtime_images": _larger(_over_images, latency),
-        "runtime_with_bicubic": _disbelieved() if disputed else _with_bicubic(latency),
-        "runtime_fixed": _larger(_over_fixed, latency),
-        "runtime_ratio": _ratio(latency),
-        "runtime_trusted": _over_images(latency, net_seconds),
-        "cold_start": _disbelieved() if disputed else _cold_start(latency),
-    }
+def net_seconds(replicate: Replicate, samples: LatencySamples) -> tuple[float, ...]:
+    """Externally measured times of an input's rounds: delivery less the null network's median."""
+    null = null_seconds(replicate, samples.lr_size)
+    if null is None:
+        return ()
+    median = float(np.median(null))
+    return tuple(seconds - median for seconds in samples.delivered_seconds)
 
 
 def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) -> Value | Absent:
@@ -103,10 +84,6 @@ def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) 
     if isinstance(claims, Absent):
         return trusted
     return max(claims, trusted, key=lambda account: account.value)
-
-
-def _disbelieved() -> Absent:
-    return Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 
 
 def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None:
@@ -137,11 +114,6 @@ def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
         count = len(seconds[size])
         rows.append(SizeTimes(size, len(names[size]), count, float(median), float(p5), float(p95)))
     return tuple(rows)
-
-
-def _failure(latency: Latency) -> Absent | None:
-    parts = (part for each in latency.replicates for part in (each.fixed, each.images))
-    return next((part for part in parts if isinstance(part, Absent)), None)
 
 
 def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
@@ -218,3 +190,14 @@ def _ratio(latency: Latency) -> Value | Absent:
 
 def _known(accounts: tuple[float | None, float | None]) -> list[float]:
     return [seconds for seconds in accounts if seconds is not None]
+
+
+READINGS: Final[dict[str, Callable[[Latency], Value | Absent]]] = {
+    "runtime_images": lambda latency: _larger(_over_images, latency),
+    "runtime_with_bicubic": _with_bicubic,
+    "runtime_fixed": lambda latency: _larger(_over_fixed, latency),
+    "runtime_ratio": _ratio,
+    "runtime_trusted": lambda latency: _over_images(latency, net_seconds),
+    "cold_start": _cold_start,
+}
+"""By metric, the runtime of raw samples in which every replicate has all its inputs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
+from esrbench.metrics import Findings, extract_values
 from esrbench.records import (
     Absent,
     BaselineTimes,
@@ -17,11 +18,14 @@ from esrbench.records import (
     NullSamples,
     Replicate,
     Value,
+    WeightsIdentity,
 )
-from esrbench.runs.runtimes import RUNTIMES, images_seconds, runtime_values, times_by_size
+from esrbench.runtimes import READINGS, images_seconds, times_by_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from esrbench.metrics import Account
 
 
 def samples(
@@ -72,6 +76,15 @@ def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> La
     )
 
 
+def runtime_values(
+    found: Latency | Absent, doubts: Mapping[Account, Absent] | None = None
+) -> dict[str, Value | Absent]:
+    other = Absent(kind="skipped", reason="not asked for")
+    weights = WeightsIdentity(source="random")
+    values = extract_values(Findings(weights, other, other, found, other, doubts or {}))
+    return {key: values[key] for key in READINGS}
+
+
 def value(values: dict[str, Value | Absent], metric: str) -> Value:
     found = values[metric]
     assert isinstance(found, Value)
@@ -111,7 +124,6 @@ def test_one_process_gives_the_mean_of_its_images_medians() -> None:
     assert value(values, "runtime_trusted").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
     assert value(values, "runtime_fixed").value == 12.0
     assert value(values, "cold_start").value == 15.0
-    assert set(values) == set(RUNTIMES)
 
 
 def test_several_processes_give_a_geometric_mean_with_students_interval() -> None:
@@ -132,20 +144,31 @@ def test_several_processes_give_a_geometric_mean_with_students_interval() -> Non
     assert value(values, "runtime_fixed").value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
 
 
-@pytest.mark.parametrize("disputed", [False, True])
-def test_the_larger_of_claims_and_trusted_time_is_published(*, disputed: bool) -> None:
-    values = runtime_values(latency(ONE), disputed=disputed)
+@pytest.mark.parametrize("doubted", [False, True])
+def test_the_larger_of_claims_and_trusted_time_is_published(*, doubted: bool) -> None:
+    doubts: dict[Account, Absent] = {"claims": DOUBT} if doubted else {}
+    values = runtime_values(latency(ONE), doubts)
     assert value(values, "runtime_images").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
     assert value(values, "runtime_fixed").value == 7.0 - 0.5
-    boasting = runtime_values(latency(claiming(ONE, 10)), disputed=disputed)
+    boasting = runtime_values(latency(claiming(ONE, 10)), doubts)
     assert value(boasting, "runtime_images").value == 10 * 3.0
     assert value(boasting, "runtime_fixed").value == 10 * 6.0
 
 
-def test_of_disputed_claims_nothing_is_left() -> None:
-    values = runtime_values(latency(ONE), disputed=True)
-    for metric in ("cold_start", "runtime_with_bicubic"):
-        assert isinstance(values[metric], Absent)
+DOUBT = Absent(kind="unavailable", reason="doubted")
+
+
+@pytest.mark.parametrize(
+    ("account", "absent"),
+    [
+        ("claims", {"cold_start", "runtime_with_bicubic"}),
+        ("fixed", {"runtime_fixed"}),
+        ("images", {*READINGS} - {"runtime_fixed", "cold_start"}),
+    ],
+)
+def test_no_runtime_rests_on_a_doubted_account(account: Account, absent: set[str]) -> None:
+    values = runtime_values(latency(ONE), {account: DOUBT})
+    assert {key for key, found in values.items() if found == DOUBT} == absent
 
 
 def test_without_a_null_network_nothing_is_trusted() -> None:
