@@ -9,11 +9,9 @@ import pytest
 
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.metrics import METRICS
 from esrbench.records import Absent, Interval, Value
 from esrbench.reports.comparing import build_comparison
 from esrbench.reports.comparison import (
-    PER_DATA,
     CellValue,
     Comparison,
     Line,
@@ -362,11 +360,6 @@ def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
         assert isinstance(figure, CellValue)
         assert (figure.provisional, figure.place, figure.interval) == (True, None, None)
     assert any("No runtime is marked as best" in note.text for note in table.notes)
-
-
-def test_what_is_taken_on_images_is_known_to_be() -> None:
-    of_images = {key for key in METRICS if key.startswith(("psnr_", "ssim_", "runtime_"))}
-    assert of_images - {"runtime_fixed"} | {"peak_bytes", "pass_peak_bytes"} == PER_DATA
 
 
 def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(

@@ -177,7 +177,7 @@ def _withheld(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None
     """Seconds that claims leave out of their own rounds, mean of medians."""
     means = []
     for replicate, samples in timed:
-        null = _null(replicate, samples.lr_size)
+        null = null_seconds(replicate, samples.lr_size)
         rounds = zip(samples.delivered_seconds, samples.seconds, strict=False)
         around = [delivered - claimed for delivered, claimed in rounds]
         if not null or not around:
@@ -196,7 +196,7 @@ def _tolerance(
     if trusted is None or noise is None:
         return None
     surroundings = _mean(
-        float(np.median(_null(each, samples.lr_size) or (0.0,)))
+        float(np.median(null_seconds(each, samples.lr_size) or (0.0,)))
         if samples.clock == "cuda-event"
         else 0.0
         for each, samples in timed
