@@ -21,8 +21,8 @@ from esrbench.errors import (
     WeightsError,
 )
 from esrbench.training.images import Source, open_images
+from esrbench.training.objectives import mean_psnr
 from esrbench.training.recipe import load_recipe
-from esrbench.training.scoring import mean_psnr
 
 pytest.importorskip(
     "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +23,10 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from esrbench.data.codecs import pixel_digest, read_rgb, read_size
+from esrbench.data.declarations import DATASETS
 from esrbench.data.downloads import CACHE_ADVICE, cache_dir, unusable
 from esrbench.data.folders import SUFFIXES
+from esrbench.data.materialise import Unpacked, dataset_folder
 from esrbench.data.pool import ImagePool
 from esrbench.data.resize import downscale, modcrop
 from esrbench.environment import cpus_available
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
+
+    from esrbench.data.pairs import ImagePairs
 
     Pixels = npt.NDArray[np.uint8]
     Progress = Callable[[int, int], None]
@@ -200,6 +205,63 @@ def open_images(
     except OSError as error:
         raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
     return opened
+
+
+def refuse_scored_images(
+    images: TrainingImages, validation: Iterable[ImagePairs]
+) -> tuple[str, ...]:
+    """Compare training images with every scored image that is known here.
+
+    Images are recognised by their decoded pixels, as they are or cropped as benchmarks crop them.
+    Other sizes, crops or compressions of the same picture are not recognised.
+
+    Args:
+        images: the training images.
+        validation: sets that are validated on.
+
+    Returns:
+        What they were compared with: ``NAME (n images)``.
+
+    Raises:
+        DataError: training images that are scored, all of them.
+    """
+    scored: dict[str, str] = {}
+    for title, digest in _scored(validation):
+        scored.setdefault(digest, title)
+    problems = []
+    for image in images.images:
+        found = {scored[digest] for digest in (image.pixels, *image.cropped) if digest in scored}
+        if found:
+            problems.append(f"{image.name}: is in {', '.join(sorted(found))}")
+    if problems:
+        counted = f"{len(problems)} of {len(images)} training images"
+        message = f"{counted} must not be trained on: they are scored"
+        advice = "Remove them: scores of what was trained on mean nothing."
+        raise DataError(message, problems, advice=advice)
+    compared = Counter(scored.values())
+    return tuple(f"{title} ({count})" for title, count in compared.items())
+
+
+def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
+    """Title of the set and pixel digest of every scored image that is known here."""
+    for dataset in DATASETS.values():
+        for remote in dataset.remote_images:
+            yield dataset.title, remote.pixels
+        for packaged in dataset.packaged_images:
+            yield dataset.title, packaged.pixels
+        for digest in _unpacked(dataset_folder(dataset) / "HR" / ".unpacked.json"):
+            yield dataset.title, digest
+    for pairs in validation:
+        for index in range(len(pairs)):
+            yield pairs.title, pixel_digest(pairs.read_hr(index))
+
+
+def _unpacked(record: Path) -> tuple[str, ...]:
+    """Pixel digests that were recorded when an archive was unpacked into the cache."""
+    try:
+        return tuple(Unpacked.model_validate_json(record.read_bytes()).pixels.values())
+    except (OSError, ValueError):
+        return ()
 
 
 def _find(source: Source) -> list[tuple[str, Path]]:

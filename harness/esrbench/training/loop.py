@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
-from esrbench.entries.networks import build_network
+from esrbench.entries.networks import build_network, code_sha256
+from esrbench.entries.targets import resolve_factory
+from esrbench.environment import package_version
 from esrbench.errors import MeasurementError
-from esrbench.training.average import Average
-from esrbench.training.checkpoint import (
+from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
+from esrbench.training.output import (
     BEST,
     LAST,
     LOG,
+    LogRow,
+    add_to_log,
+    begin_log,
     load_checkpoint,
+    origin_of,
     save_checkpoint,
     save_weights,
 )
-from esrbench.training.journal import Journal, Row
-from esrbench.training.objectives import Teacher, pixel_loss
 from esrbench.training.patches import make_loader
-from esrbench.training.provenance import identity_of, origin_of, provenance
-from esrbench.training.scoring import mean_psnr
 from esrbench.training.start import solve_last_convolution
 from esrbench.weights.checkpoints import load_into, read_state_dict
 
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from esrbench.training.recipe import Precision, Recipe, Stage
 
 _START_BATCHES = 16  # crops for the least-squares start: this many batches
+_AVERAGE_WARMUP = 10
+_RECORDED_PACKAGES = ("esrbench", "torch", "numpy", "lightning-fabric", "opencv-python-headless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,61 +65,57 @@ class Progress:
 
     iteration: int
     total: int
-    row: Row | None
+    row: LogRow | None
 
 
+@dataclass(kw_only=True)
 class Training:
     """The state of one training; see ``train``."""
 
-    def __init__(
-        self,
-        *,
-        fabric: Fabric,
-        descriptor: ModelDescriptor,
-        recipe: Recipe,
-        patches: tuple[Patches, ...],
-        folder: Path,
-        pairs: ImagePairs | None,
-        workers: int,
-        precision: Precision,
-        initial: Path | None,
-    ) -> None:
-        self.fabric = fabric
-        self.descriptor = descriptor
-        self.recipe = recipe
-        self.stage_patches = patches
-        self.folder = folder
-        self.pairs = pairs
-        self.workers = workers
-        self.precision = precision
+    fabric: Fabric
+    descriptor: ModelDescriptor
+    recipe: Recipe
+    stage_patches: tuple[Patches, ...]
+    folder: Path
+    pairs: ImagePairs | None
+    workers: int
+    precision: Precision
+    initial: Path | None
+    stage: int = 0
+    step: int = 0  # of this stage
+    best: float | None = None
+    average: AveragedModel | None = None
+    teacher: Teacher | None = None
+    guide: nn.Module | None = None  # the teacher as Fabric has set it up
+    resumed: dict[str, Any] | None = None
+    earlier: tuple[float, float] = (0.0, 0.0)  # wall-clock and CPU seconds before a resume
+
+    def __post_init__(self) -> None:
+        """Say what decides the trained weights, by name: equal for a training and its resume."""
+        self.started = time.monotonic(), time.process_time()
         self.lengths = [
             stage.steps(crops.epoch_steps)
-            for stage, crops in zip(recipe.stages, patches, strict=True)
+            for stage, crops in zip(self.recipe.stages, self.stage_patches, strict=True)
         ]
         self.total = sum(self.lengths)
-        self.identity = identity_of(
-            descriptor,
-            recipe,
-            patches[0],
-            precision=precision,
-            devices=fabric.world_size,
-            validation=pairs,
-        )
-        self.initial = initial
+        network = build_network(self.descriptor, self.patches.images.scale)
+        maker = resolve_factory(self.descriptor.factory, folder=self.descriptor.folder)
+        self.identity = {
+            "model": self.descriptor.name,
+            "scale": str(self.patches.images.scale),
+            "options": str(sorted(self.descriptor.options.items())),
+            "recipe": self.recipe.digest(),
+            "data": self.patches.images.digest,
+            "seed": str(self.patches.seed),
+            "precision": self.precision,
+            "devices": str(self.fabric.world_size),
+            "code": code_sha256(network, maker) or "without source files",
+            "validation": "none" if self.pairs is None else self.pairs.identity().digest,
+        }
         self.origin: dict[str, Any] | None = None  # what ``initial`` says of itself
-        if initial is not None:
-            self.origin = origin_of(initial)
+        if self.initial is not None:
+            self.origin = origin_of(self.initial)
             self.identity["start"] = self.origin["sha256"]
-        self.journal = Journal(folder / LOG)
-        self.stage = 0
-        self.step = 0  # of this stage
-        self.best: float | None = None
-        self.average: Average | None = None
-        self.teacher: Teacher | None = None
-        self.guide: nn.Module | None = None
-        self.resumed: dict[str, Any] | None = None
-        self.earlier = (0.0, 0.0)  # wall-clock and CPU seconds before a resume
-        self.started = time.monotonic(), time.process_time()
 
     @property
     def patches(self) -> Patches:
@@ -144,7 +146,8 @@ class Training:
             solve_last_convolution(self.raw, self._start_batches(), self.patches.images.scale)
         if self.recipe.channels_last:
             self.raw.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-        self.journal.begin(self.iteration, writing=self.fabric.is_global_zero)
+        if self.fabric.is_global_zero:
+            begin_log(self.folder / LOG, self.iteration)
         self.network = self.fabric.setup_module(self.raw)
 
     def run(self, progress: Callable[[Progress], None]) -> None:
@@ -152,7 +155,7 @@ class Training:
         while self.stage < len(self.recipe.stages):
             self._run_stage(self.recipe.stages[self.stage], progress)
             if self.average is not None:
-                self.average.copy_into(self.raw)
+                self.raw.load_state_dict(self.average.module.state_dict())
                 self.average = None
             self.stage, self.step = self.stage + 1, 0
         if self.resumed is None or self.resumed["stage"] < len(self.recipe.stages):
@@ -178,33 +181,30 @@ class Training:
                 )
             optimiser.step()
             if self.average is not None:
-                self.average.update(self.raw)
+                self.average.update_parameters(self.raw)
             losses.append(loss.detach())
             self.step += 1
             done, last = self.iteration, self.step == length
-            due = {
-                name: last or done % every == 0
-                for name, every in (
-                    ("log", recipe.log_every),
-                    ("validate", recipe.validate_every),
-                    ("checkpoint", recipe.checkpoint_every),
-                )
-            }
+            log, score, keep = (
+                last or done % every == 0
+                for every in (recipe.log_every, recipe.validate_every, recipe.checkpoint_every)
+            )
             row = None
-            if any(due.values()):
+            if log or score or keep:
                 mean = self._mean_loss(losses)
                 losses.clear()
-                psnr = self._validate() if due["validate"] else None
-                row = Row(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
-                self.journal.add(row)
-                if due["checkpoint"]:
+                psnr = self._validate() if score else None
+                row = LogRow(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
+                if self.fabric.is_global_zero:
+                    add_to_log(self.folder / LOG, row)
+                if keep:
                     self._keep(optimiser.state_dict())
             progress(Progress(done, self.total, row))
 
     def _prepare_stage(self, stage: Stage) -> list[nn.Parameter]:
         """Average and teacher of a stage, and the parameters that it trains."""
         if stage.ema_decay is not None:
-            self.average = Average(self.raw, stage.ema_decay)
+            self.average = _average_of(self.raw, stage.ema_decay)
         parameters = list(self.raw.parameters())
         self.teacher = self.guide = None
         if stage.distillation is not None:
@@ -239,7 +239,8 @@ class Training:
             optimiser.load_state_dict(state["optimiser"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
         if self.average is not None and state["average"] is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.module.load_state_dict(state["average"]["network"])
+            self.average.n_averaged.fill_(1 + state["average"]["updates"])
         if self.teacher is not None and state["teacher"] is not None:
             self.teacher.load_state_dict(state["teacher"])
         torch.set_rng_state(state["random"])
@@ -268,11 +269,11 @@ class Training:
 
     def _start_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The first batches as the network takes them, on the CPU."""
-        white = self.descriptor.data_range
+        level = self.descriptor.data_range / 255
         for step in range(_START_BATCHES):
             first, batch = step * self.patches.batch, self.patches.batch
             inputs, targets = self.patches.__getitems__(range(first, first + batch))
-            yield inputs.float() * (white / 255), targets.float() * (white / 255)
+            yield inputs.float() * level, targets.float() * level
 
     def _loss(self, stage: Stage, inputs: Tensor, targets: Tensor) -> Tensor:
         white = self.descriptor.data_range
@@ -295,7 +296,7 @@ class Training:
 
     def _result(self) -> dict[str, Tensor]:
         """The weights that this moment stands for, as they are saved."""
-        network = self.raw if self.average is None else self.average.network
+        network = self.raw if self.average is None else self.average.module
         dtype = getattr(torch, self.recipe.export)
         return {
             name: tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -325,7 +326,7 @@ class Training:
         if not self.fabric.is_global_zero:
             return
         save_weights(self.folder / LAST, self._result(), self._provenance(None))
-        average, teacher = self.average, self.teacher
+        device, average, teacher = self.fabric.device, self.average, self.teacher
         state = {
             "stage": self.stage,
             "step": self.step,
@@ -333,37 +334,47 @@ class Training:
             "origin": self.origin,
             "seconds": list(self._seconds()),
             "network": self.raw.state_dict(),
-            "average": None if average is None else average.state_dict(),
+            "average": None
+            if average is None
+            else {"network": average.module.state_dict(), "updates": int(average.n_averaged) - 1},
             "teacher": None if teacher is None else teacher.state_dict(),
             "optimiser": optimiser,
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": torch.get_rng_state(),
-            "random_cuda": self._cuda_random_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
         save_checkpoint(self.folder, self.identity, state)
 
-    def _cuda_random_state(self) -> Tensor | None:
-        on_cuda = self.fabric.device.type == "cuda"
-        return torch.cuda.get_rng_state(self.fabric.device) if on_cuda else None
-
     def _provenance(self, psnr: float | None) -> dict[str, Any]:
-        return provenance(
-            identity=self.identity,
-            recipe=self.recipe,
-            images=self.patches.images,
-            iteration=self.iteration,
-            crops=self._crops(),
-            origin=self.origin,
-            seconds=self._seconds(),
-            validation=None if self.pairs is None or psnr is None else (self.pairs, psnr),
-        )
-
-    def _crops(self) -> int:
-        """Crops seen so far."""
+        """Metadata of a weights file."""
+        identity, (wall, cpu) = self.identity, self._seconds()
         steps = [*self.lengths[: self.stage], self.step]
-        return sum(
+        crops = sum(
             done * patches.batch for done, patches in zip(steps, self.stage_patches, strict=False)
         )
+        images = Counter(image.name.partition("/")[0] for image in self.patches.images.images)
+        metadata: dict[str, Any] = {
+            "format": "esrbench training 1",
+            **{key: identity[key] for key in ("model", "scale", "seed", "precision", "devices")},
+            "code_sha256": identity["code"],
+            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe_sha256": identity["recipe"],
+            "data": {"images": dict(images), "sha256": identity["data"]},
+            "iterations": str(self.iteration),
+            "patches": str(crops),
+            "seconds": f"{wall:.1f}",
+            "cpu_seconds": f"{cpu:.1f}",
+            "versions": {name: package_version(name) for name in _RECORDED_PACKAGES},
+        }
+        if self.origin is not None:
+            metadata["start"] = self.origin
+        if self.pairs is not None and psnr is not None:
+            metadata["validation"] = {
+                "data": self.pairs.title,
+                "sha256": identity["validation"],
+                "psnr_rgb": round(psnr, 4),
+            }
+        return metadata
 
     def _seconds(self) -> tuple[float, float]:
         """Wall-clock and CPU seconds of this training, earlier processes included."""
@@ -372,3 +383,19 @@ class Training:
             self.earlier[0] + time.monotonic() - wall,
             self.earlier[1] + time.process_time() - cpu,
         )
+
+
+def _average_of(network: nn.Module, most: float) -> AveragedModel:
+    """An exponential moving average of weights, whose decay rises to ``most``; buffers are copied.
+
+    Step n leaves min(most, (1 + n) / (10 + n)) of the average, so that the start counts little.
+    """
+
+    def follow(averaged: Any, followed: Any, _: object) -> None:
+        step = int(average.n_averaged)  # on the CPU, unlike the argument: the GPU goes on
+        decay = min(most, (1 + step) / (_AVERAGE_WARMUP + step))
+        torch._foreach_lerp_(averaged, followed, 1 - decay)  # one kernel instead of hundreds
+
+    average = AveragedModel(network, multi_avg_fn=follow)
+    average.n_averaged.fill_(1)  # the network as it starts is the first one
+    return average

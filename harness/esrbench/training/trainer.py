@@ -15,9 +15,9 @@ from esrbench.entries.registry import default_registry
 from esrbench.environment import MALLOC_SETTINGS
 from esrbench.errors import UsageError
 from esrbench.probes.forward import PixelConversion
-from esrbench.training.checkpoint import BEST, CHECKPOINT, LAST
-from esrbench.training.guard import refuse_scored_images
+from esrbench.training.images import refuse_scored_images
 from esrbench.training.loop import Training
+from esrbench.training.output import BEST, CHECKPOINT, LAST
 from esrbench.training.patches import Patches
 from esrbench.training.recipe import Recipe, load_recipe
 
@@ -119,7 +119,7 @@ def train(
         fabric=fabric,
         descriptor=descriptor,
         recipe=chosen,
-        patches=tuple(
+        stage_patches=tuple(
             Patches(
                 images=images,
                 lr_patch=lr_patch,

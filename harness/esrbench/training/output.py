@@ -1,19 +1,23 @@
-"""What training leaves on disk: checkpoints to go on from, and weights to run.
+"""What training leaves on disk: checkpoints to go on from, weights to run, and a log.
 
-Both are old or new, never torn. A checkpoint holds all that decides the rest of the training;
-it is read as data (``weights_only``), never as a program.
+Checkpoints and weights are old or new, never torn. A checkpoint holds all that decides the rest of
+the training; it is read as data (``weights_only``), never as a program.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
-from esrbench.errors import RecordError, UsageError
+from esrbench.errors import RecordError, UsageError, WeightsError
 from esrbench.files import replace_file
+from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +31,7 @@ BEST: Final = "best.safetensors"
 LOG: Final = "log.csv"
 
 _FORMAT: Final = 1
+_INHERITED = ("model", "scale", "iterations", "patches", "cpu_seconds", "recipe", "data", "start")
 
 
 def save_checkpoint(folder: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
@@ -91,8 +96,6 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     Raises:
         RecordError: it cannot be written.
     """
-    from safetensors.torch import save
-
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in metadata.items()
@@ -108,3 +111,75 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         message = f"{path}: cannot be written: {error}"
         raise RecordError(message, advice="Free space or choose another folder.") from error
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """What a weights file that a training starts from is, and says of itself.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    origin: dict[str, Any] = {"sha256": file_sha256(path)}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                said = file.metadata() or {}
+        except SafetensorError as error:
+            message = f"{path}: truncated, altered, or no safetensors file ({error})"
+            raise WeightsError(message, advice="Fetch or save it again.") from error
+        origin |= {key: said[key] for key in _INHERITED if key in said}
+    return origin
+
+
+class LogRow(NamedTuple):
+    """One line of the log.
+
+    Attributes:
+        iteration: steps done, over all stages.
+        stage: its number, from 1.
+        learning_rate: of the last step.
+        loss: mean over the steps since the row before.
+        psnr: RGB PSNR in dB of a validation, or None.
+        seconds: of training so far.
+    """
+
+    iteration: int
+    stage: int
+    learning_rate: float
+    loss: float
+    psnr: float | None
+    seconds: float
+
+
+def begin_log(path: Path, iteration: int) -> None:
+    """Open a log, dropping rows beyond ``iteration``: they will be made again.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    rows: list[list[str]] = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if iteration and path.is_file():
+            with path.open(newline="") as file:
+                read = list(csv.reader(file))[1:]
+            rows = [row for row in read if row[:1] and int(row[0]) <= iteration]
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([LogRow._fields, *rows])
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be continued: {error}"
+        raise RecordError(message, advice="Mend or delete it.") from error
+
+
+def add_to_log(path: Path, row: LogRow) -> None:
+    """Append a row.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    try:
+        with path.open("a", newline="") as file:
+            csv.writer(file).writerow("" if value is None else value for value in row)
+    except OSError as error:
+        message = f"{path}: cannot be written: {error}"
+        raise RecordError(message, advice="Free space; then --resume.") from error
