@@ -12,10 +12,10 @@ from esrbench.entries.registry import default_registry
 from esrbench.errors import MeasurementError
 from esrbench.probes.audit import measure_audit
 from esrbench.probes.counters import aten
-from esrbench.probes.counters.operators import LIGHT
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.notices import notices_of
 from esrbench.records import SizedCount
+from esrbench.records.counts import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
