@@ -15,8 +15,8 @@ from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
 from esrbench.runs.suite import plan_suite
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
-from esrbench.worker.log import LOG_BYTES
 from esrbench.worker.pixels import POISON
+from esrbench.worker.process import LOG_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def shared_worker(
     entries = [attacker(name) for name in ("honest", *names)]
     networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
     session = open_launcher().worker(*networks, protocol=small, timeout_seconds=SILENCE_SECONDS)
-    session.limits = replace(session.limits, memory_bytes=2 << 30)
+    session.process.limits = replace(session.process.limits, memory_bytes=2 << 30)
     with session:
         yield session
 
@@ -83,7 +83,7 @@ def provoke(
     if request != "load":
         load(session, entry, protocol)
     if attack["status"] == "timeout" and "forwards" not in attack:
-        session.timeout_seconds = SHORT_SECONDS
+        session.process.timeout_seconds = SHORT_SECONDS
     with pytest.raises(WorkerError, match=attack["says"]) as caught:
         requests[request]()
     return caught.value

@@ -116,8 +116,8 @@ def came_of_it(
     os.set_inheritable(stray, True)
     try:
         session = start(descriptor, hiding=[hr.parent, Path(facts["lr"]).parent, results, other])
-        session.limits = replace(
-            session.limits,
+        session.process.limits = replace(
+            session.process.limits,
             memory_bytes=4 << 30,
             file_bytes=8 << 20,
             temp_bytes=16 << 20,

@@ -6,9 +6,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 from esrbench.records import Absent
-from esrbench.worker.delivery import Delivery
 from esrbench.worker.launcher import Launcher
 from esrbench.worker.messages import Ready
+from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,10 +16,10 @@ from esrbench.runs.evaluator import NOT_REACHED, Entry
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.replicate import TimedPass
 from esrbench.runs.timing import Plan
-from esrbench.worker.delivery import Delivery
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 from esrbench.worker.messages import Ready
+from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from esrbench.records import Absent, LatencySamples
 from esrbench.runs.evaluator import Entry, UntimedPass, effective_weights
 from esrbench.runs.replicate import time_replicate
 from esrbench.runs.timing import Plan
-from esrbench.worker.delivery import Delivery
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
+from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,9 @@ from esrbench.probes.quality import score_image
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.records import Conditions, LatencySamples
 from esrbench.runs.timing import InputTimer, Plan
-from esrbench.worker.delivery import Delivery
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
+from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,13 @@ import pytest
 from esrbench.environment import available_cpus, cpus_available
 from esrbench.protocol import Protocol
 from esrbench.records import Absent, Complexity, ImageMemory, Memory
-from esrbench.worker.account import (
+from esrbench.worker.messages import Ready
+from esrbench.worker.session import (
     blames_machine,
     impossible,
     impossible_counts,
     impossible_memory,
 )
-from esrbench.worker.messages import Ready
 
 HONEST: dict[str, Any] = {
     "parameters": 2,

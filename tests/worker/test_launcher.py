@@ -43,24 +43,24 @@ def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
         (descriptor, resolved), readable=(tmp_path / "more",), timeout_seconds=7
     )
     code = Path(descriptor.factory.rpartition(":")[0]).parent
-    assert set(session.view.readable) == {
+    assert set(session.process.view.readable) == {
         tmp_path / "more",
         code,
         # Where the link leads: the link itself is no file in the sandbox.
         (tmp_path / "real.safetensors").resolve(),
     }
-    assert session.view.hidden == HIDDEN
-    assert session.view.python_path == (code,)
-    assert session.view.device == "cpu"
-    assert session.timeout_seconds == 7
-    assert not session.limits.processes
+    assert session.process.view.hidden == HIDDEN
+    assert session.process.view.python_path == (code,)
+    assert session.process.view.device == "cpu"
+    assert session.process.timeout_seconds == 7
+    assert not session.process.limits.processes
 
 
 def test_two_networks_of_one_place_share_it(
     launcher: Launcher, describe: Callable[..., ModelDescriptor]
 ) -> None:
     session = launcher.worker((describe("Nearest"), None), (describe("Plain"), None))
-    assert len(session.view.readable) == len(session.view.python_path) == 1
+    assert len(session.process.view.readable) == len(session.process.view.python_path) == 1
 
 
 def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
@@ -76,10 +76,10 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
     )
     protocol = Protocol(device="cuda", forward=ForwardPolicy(compiled=True))
     session = launcher.worker((descriptor, None), protocol=protocol)
-    assert session.view.readable == (tmp_path,)
-    assert session.view.device == "cuda"
+    assert session.process.view.readable == (tmp_path,)
+    assert session.process.view.device == "cuda"
     # Compilers are processes.
-    assert session.limits.processes
+    assert session.process.limits.processes
 
 
 def test_hiding_adds_to_what_is_hidden(launcher: Launcher) -> None:
@@ -107,7 +107,7 @@ def test_images_other_submissions_and_results_are_hidden_in_a_run(
     seen: list[View] = []
 
     def enter(session: WorkerSession) -> None:
-        seen.append(session.view)
+        seen.append(session.process.view)
         raise Stopped
 
     monkeypatch.setattr(WorkerSession, "__enter__", enter)

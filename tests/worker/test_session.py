@@ -19,7 +19,7 @@ from esrbench.protocol import Protocol
 from esrbench.records import Absent
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
-from esrbench.worker.log import LOG_BYTES
+from esrbench.worker.process import LOG_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,12 +161,12 @@ def test_a_silent_worker_times_out_and_is_gone(
 ) -> None:
     with worker(describe("Sleeps")) as session:
         load(session, describe("Sleeps"))
-        session.timeout_seconds = 0.3
+        session.process.timeout_seconds = 0.3
         with pytest.raises(WorkerError, match=r"no answer to upscale in 0\.3 s") as caught:
             session.upscale(LR, "image")
         assert caught.value.fatal
         with pytest.raises(ProcessLookupError):
-            os.kill(session._process.pid, 0)
+            os.kill(session.process.pid, 0)
 
 
 def test_a_flood_of_log_is_drained_and_its_tail_kept(
@@ -187,7 +187,7 @@ def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
         load(session, describe("Nearest"))
         raise KeyboardInterrupt
     with pytest.raises(ProcessLookupError):
-        os.kill(session._process.pid, 0)
+        os.kill(session.process.pid, 0)
 
 
 def test_the_worker_inherits_no_descriptor_but_its_pipes(
@@ -200,7 +200,7 @@ def test_the_worker_inherits_no_descriptor_but_its_pipes(
         with worker(describe("Nearest")) as session:
             load(session, describe("Nearest"))
             # A sandbox may stand between the evaluator's child and the worker.
-            folder = f"/proc/{family(session._process.pid)[-1]}/fd"
+            folder = f"/proc/{family(session.process.pid)[-1]}/fd"
             if not os.path.isdir(folder):  # noqa: PTH112
                 pytest.skip("no /proc on this system")
             kinds = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]  # noqa: PTH115, PTH208
@@ -237,7 +237,7 @@ def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
         "import os, signal\n"
         "from esrbench.worker.launcher import open_launcher\n"
         "with open_launcher().worker() as session:\n"
-        "    print(session._process.pid, flush=True)\n"
+        "    print(session.process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(

@@ -17,11 +17,13 @@ from esrbench.plaintext import MESSAGE_CHARACTERS
 from esrbench.records import Absent
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.view import View
+from esrbench.worker import process as process_module
 from esrbench.worker import session as session_module
 from esrbench.worker.channel import Channel, ChannelClosedError
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.pixels import POISON, PixelAreas
-from esrbench.worker.session import MAX_ACCOUNT_BYTES, MOST_TIMEOUTS, WorkerSession
+from esrbench.worker.process import MAX_ACCOUNT_BYTES, MOST_TIMEOUTS, WorkerProcess
+from esrbench.worker.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,13 +112,14 @@ def asked(script: Script, *, timeout: float = 5.0) -> WorkerSession:
         script(peer)
 
     sandbox: Any = Sandbox(loads_and_then)
-    session = WorkerSession(sandbox, View(readable=()), Limits(), timeout_seconds=timeout)
+    process = WorkerProcess(sandbox, View(readable=()), Limits(), timeout_seconds=timeout)
+    session = WorkerSession(process)
     session._scale = 2
     return session
 
 
 def begin(session: WorkerSession) -> WorkerSession:
-    session._channel.send({"command": "load"})
+    session.process._channel.send({"command": "load"})
     return session
 
 
@@ -145,7 +148,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(session_module, "time", clock)
+    for module in (session_module, process_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -254,7 +258,7 @@ def test_any_other_answer_ends_the_worker(answers: list[dict[str, Any]], says: s
         begin(session).forward(LR)
     assert caught.value.kind == "protocol"
     assert caught.value.fatal
-    assert session.sandbox.killed  # type: ignore[attr-defined]
+    assert session.process.sandbox.killed  # type: ignore[attr-defined]
 
 
 def test_a_worker_that_never_settles_times_out() -> None:
@@ -393,7 +397,7 @@ def test_an_entry_s_time_is_limited_however_lively_it_is(clock: Clock) -> None:
             peer.say(done(number), SETTLED)
 
     session = asked(script, timeout=60)
-    session.limit_seconds = 20.0
+    session.process.limit_seconds = 20.0
     with session, pytest.raises(WorkerError, match="limit of its time in all") as caught:
         forward_for_ever(begin(session))
     assert caught.value.kind == "timeout"

@@ -23,7 +23,7 @@ from esrbench.runs.suite import require_possible
 from esrbench.statistics import Judgement, judge_race, pairs_to_look
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
-from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,7 +18,7 @@ from esrbench.records import Absent, Complexity, Memory, Quality
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.stored import stored_elements
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import Protocol
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
+    from esrbench.worker.session import WorkerSession
 
 UNTIMED_STEPS_BESIDE_IMAGES = 3
 """Load, read memory, count."""

@@ -18,7 +18,7 @@ from esrbench.runs.refusal import Refusal
 from esrbench.runs.resumption import Resumption
 from esrbench.runs.rounds import TIMED_STEPS_BESIDE_IMAGES
 from esrbench.worker.launcher import open_launcher
-from esrbench.worker.session import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
+from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -27,7 +27,7 @@ from esrbench.records import LatencySamples, VariantScores
 from esrbench.runs.untimed_windows import TimedWindow
 from esrbench.runs.variants import CLEAN, OFFSET_SHARE, draw_variants, draw_window
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from esrbench.records.timing import ClockName
     from esrbench.runs.evaluator import Step
     from esrbench.runs.variants import Variant
-    from esrbench.worker.delivery import Delivery
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
-    from esrbench.worker.session import WorkerSession
+    from esrbench.worker.session import Delivery, WorkerSession
 
     Pixels = npt.NDArray[np.uint8]
 

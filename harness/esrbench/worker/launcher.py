@@ -12,7 +12,8 @@ from esrbench.entries.sources import view_paths
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import IsolationChoice, open_sandbox
 from esrbench.sandbox.view import View
-from esrbench.worker.session import DEFAULT_TIMEOUT_SECONDS, WorkerSession
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS, WorkerProcess
+from esrbench.worker.session import WorkerSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,13 +75,14 @@ class Launcher:
             device=protocol.device if protocol else "cpu",
         )
         compiles = protocol is not None and protocol.forward.compiled
-        return WorkerSession(
+        process = WorkerProcess(
             self.sandbox,
             view,
             Limits(processes=compiles),
             timeout_seconds=timeout_seconds,
             limit_seconds=limit_seconds,
         )
+        return WorkerSession(process)
 
 
 def open_launcher(choice: IsolationChoice = "auto") -> Launcher:

@@ -1,49 +1,30 @@
-"""The evaluator's end of a worker: start it, ask it, time it, end it, and say why it failed."""
+"""What can be asked of a worker: load a network, count it, upscale by it, time it."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import subprocess
 import time
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from esrbench.data.resize import upscale
-from esrbench.environment import MALLOC_SETTINGS, WORKER_VARIABLE
+from esrbench.devices import DEVICES
+from esrbench.environment import available_cpus, cpus_available
 from esrbench.errors import MeasurementError
-from esrbench.processes import cpu_seconds
-from esrbench.worker.account import (
-    blames_machine,
-    impossible,
-    impossible_counts,
-    impossible_memory,
-)
-from esrbench.worker.channel import (
-    MAX_PAYLOAD_BYTES,
-    Channel,
-    ChannelClosedError,
-    ChannelTimeoutError,
-    FrameError,
-    read_json,
-)
-from esrbench.worker.delivery import Delivery
-from esrbench.worker.failure import WorkerError, exit_reason
-from esrbench.worker.log import LogTail
+from esrbench.protocol import Frozen
+from esrbench.records import Absent, Memory
+from esrbench.worker.channel import FrameError, read_json
 from esrbench.worker.messages import (
     BLOCKS,
     MEMORY,
-    REPLY,
     BlocksMeasured,
     Converted,
     ConvertWeights,
     CountComplexity,
     Counted,
     Done,
-    Failed,
     Forward,
     Load,
     LoadSecond,
@@ -52,16 +33,12 @@ from esrbench.worker.messages import (
     PairsTimed,
     ReadMemory,
     Ready,
-    Reply,
-    Request,
     Settled,
-    Stop,
     TimePairs,
     Upscale,
     Upscaled,
-    Working,
 )
-from esrbench.worker.pixels import OversizeError, PixelAreas
+from esrbench.worker.pixels import OversizeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,72 +52,56 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
-    from esrbench.records import Absent, Block, Complexity, FailureKind, Memory, RaceSide
-    from esrbench.sandbox.limits import Limits
-    from esrbench.sandbox.sandbox import Sandbox
-    from esrbench.sandbox.view import View
+    from esrbench.records import Block, Complexity, RaceSide
     from esrbench.weights.conversion import ConversionReport
+    from esrbench.worker.messages import Request
+    from esrbench.worker.process import ReplyT, WorkerProcess
 
     Pixels = npt.NDArray[np.uint8]
 
-ReplyT = TypeVar(
-    "ReplyT",
-    Ready,
-    Counted,
-    BlocksMeasured,
-    Upscaled,
-    Done,
-    Settled,
-    PairsTimed,
-    MemoryRead,
-    Converted,
-)
+AccountT = TypeVar("AccountT")
 
-MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
-"""Of JSON; a block or an image takes some 200 bytes of it."""
-PAYLOADS: dict[type, int] = {
-    BlocksMeasured: MAX_ACCOUNT_BYTES,
-    MemoryRead: MAX_ACCOUNT_BYTES,
-    Converted: MAX_PAYLOAD_BYTES,
-}
-"""Answers that bring bytes along, and how many at most; any other that does is no answer."""
-DEFAULT_TIMEOUT_SECONDS = 900.0
-DEFAULT_ENTRY_SECONDS = 24 * 3600.0
-"""That all workers of an entry may take together, however lively they are."""
 MOST_SETTLING_SECONDS = 10.0
 """That a worker may take, beside as long as its forwards, to check what these left behind."""
-MOST_TIMEOUTS = 20
-"""A request that shows signs of life may take so many deadlines of silence, and no more."""
-STOP_SECONDS = 5.0
-UNOWNED = "its answer to {} has a failure without a kind, as only the harness may have"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of one timed forward.
+
+    Attributes:
+        sr: the evaluator's own copy, uint8 (scale*h, scale*w, 3) RGB.
+        seconds: from before LR was revealed until this copy was whole, by the evaluator's
+            monotonic clock.
+        claimed_seconds: of the network alone, by the worker's account.
+        preparation_seconds: of enlarging the LR image, which the evaluator does before the clock
+            starts; None for networks that do not take it enlarged.
+        settling_seconds: from there until the worker had checked what the forward left behind, by
+            the evaluator's clock.
+    """
+
+    sr: Pixels
+    seconds: float
+    claimed_seconds: float
+    preparation_seconds: float | None
+    settling_seconds: float = 0.0
+
+    def without_pixels(self) -> Delivery:
+        """The times alone."""
+        return replace(self, sr=self.sr[:0, :0].copy())
 
 
 class WorkerSession:
-    """One worker process in its sandbox, alive within a ``with`` block.
+    """One worker process and what is asked of it, alive within a ``with`` block.
+
+    Every request raises ``WorkerError`` where the worker fails or says what cannot be true.
 
     Args:
-        sandbox: confines the worker.
-        view: what of the file system the worker sees.
-        limits: what it may take.
-        timeout_seconds: of silence, after which a request has failed.
-        limit_seconds: that it may live, whatever it does.
+        process: the worker, not yet started.
     """
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        view: View,
-        limits: Limits,
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        limit_seconds: float = math.inf,
-    ) -> None:
-        self.sandbox = sandbox
-        self.view = view
-        self.limits = limits
-        self.timeout_seconds = timeout_seconds
-        self.limit_seconds = limit_seconds
-        self._latest = math.inf
+    def __init__(self, process: WorkerProcess) -> None:
+        self.process = process
         self._forward_seconds = self._settling_seconds = 0.0
         self._scale = 1
         self._input: Literal["lr", "bicubic-hr"] = "lr"
@@ -150,38 +111,7 @@ class WorkerSession:
 
     def __enter__(self) -> Self:
         """Start the process."""
-        self._latest = time.monotonic() + self.limit_seconds
-        worker_read, our_write = os.pipe()
-        our_read, worker_write = os.pipe()
-        log_read, log_write = os.pipe()
-        areas = PixelAreas.create()
-        theirs = (worker_read, worker_write, areas.lr_fd, areas.sr_fd)
-        try:
-            self._process = self.sandbox.start(
-                [str(descriptor) for descriptor in theirs],
-                self.view,
-                self.limits,
-                pass_fds=theirs,
-                log_fd=log_write,
-                variables={**MALLOC_SETTINGS, WORKER_VARIABLE: "1"},
-            )
-        except BaseException:
-            areas.close()
-            for descriptor in (our_read, our_write, log_read):
-                os.close(descriptor)
-            raise
-        finally:
-            for descriptor in (worker_read, worker_write, log_write):
-                os.close(descriptor)
-        try:
-            self._areas = areas
-            self._channel = Channel(our_read, our_write)
-            self._log = LogTail(log_read)
-            self._log.start()
-        except BaseException:
-            # A signal may arrive before the block is entered, and then nobody leaves it.
-            self._kill()
-            raise
+        self.process.__enter__()
         return self
 
     def __exit__(
@@ -191,24 +121,16 @@ class WorkerSession:
         trace: TracebackType | None,
     ) -> None:
         """Stop the process, by force where asking does not help."""
-        if kind is None:
-            with contextlib.suppress(ChannelClosedError, ChannelTimeoutError):
-                self._channel.send(Stop().model_dump(mode="json"), timeout_seconds=STOP_SECONDS)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_SECONDS)
-        self._kill()
-        self._channel.close()
-        self._areas.close()
-        self._log.join(STOP_SECONDS)
+        self.process.__exit__(kind, value, trace)
 
     @property
     def log_tail(self) -> str:
         """The last of what the worker printed."""
-        return self._log.text()
+        return self.process.log_tail
 
     def cpu_seconds(self) -> float | None:
         """CPU time that the worker, and all it started, took so far; None if it is not told."""
-        return cpu_seconds(self._process.pid)
+        return self.process.cpu_seconds()
 
     def load(
         self,
@@ -218,11 +140,7 @@ class WorkerSession:
         weights: ResolvedWeights,
         protocol: Protocol,
     ) -> Ready:
-        """Build the network in the worker and load its weights.
-
-        Raises:
-            WorkerError: like every request here.
-        """
+        """Build the network in the worker and load its weights."""
         self._scale, self._input = scale, descriptor.input
         self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
         return self._load(Load, descriptor, scale, weights, protocol)
@@ -258,8 +176,7 @@ class WorkerSession:
         ready = self._ask(asked, Ready)[0]
         self._protocol = protocol
         untrue = impossible(ready, protocol)
-        if untrue is not None:
-            raise self._gone("protocol", f"its account of its {untrue} cannot be true")
+        self._require_possible(untrue and f"its account of its {untrue} cannot be true")
         return ready
 
     def time_pairs(
@@ -290,15 +207,13 @@ class WorkerSession:
 
     def measure_blocks(self, depth: int) -> tuple[Block, ...]:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
-        _, content = self._ask(MeasureBlocks(depth=depth), BlocksMeasured)
-        try:
-            return BLOCKS.validate_python(read_json(content, "an account"))
-        except (FrameError, ValidationError) as error:
-            raise self._gone("protocol", f"the blocks are no list of blocks: {error}") from error
+        return self._account(
+            MeasureBlocks(depth=depth), BlocksMeasured, BLOCKS, "the blocks are no list of blocks"
+        )
 
     def _require_possible(self, untrue: str | None) -> None:
         if untrue is not None:
-            raise self._gone("protocol", untrue)
+            raise self.process.gone("protocol", untrue)
 
     def upscale(self, lr: Pixels, name: str) -> Pixels:
         """SR of one image, untimed.
@@ -311,9 +226,9 @@ class WorkerSession:
             (scale*h, scale*w, 3) RGB uint8, the evaluator's own copy.
         """
         self._poison(self._sr_size(lr))
-        self._areas.reveal(lr, self._enlarged(lr))
+        self.process.areas.reveal(lr, self._enlarged(lr))
         self._ask(Upscale(input_name=name, lr_size=_size(lr)), Upscaled)
-        return self._areas.take(self._sr_size(lr))
+        return self.process.areas.take(self._sr_size(lr))
 
     def forward(self, lr: Pixels) -> Delivery:
         """SR of one image, timed from outside.
@@ -336,14 +251,14 @@ class WorkerSession:
             enlarged = self._enlarged(lr)
             preparation = time.perf_counter() - begun if self._input == "bicubic-hr" else None
         start = time.perf_counter()
-        self._areas.reveal(lr, enlarged)
+        self.process.areas.reveal(lr, enlarged)
         done = self._ask(request, Done)[0]
-        sr = self._areas.take(size)
+        sr = self.process.areas.take(size)
         seconds = time.perf_counter() - start
         if done.sequence != self._sequence:
             said = f"forward {self._sequence} was answered as {done.sequence}"
-            raise self._gone("protocol", said)
-        self._receive(request, Settled)
+            raise self.process.gone("protocol", said)
+        self.process.receive(request, Settled)
         settling = time.perf_counter() - start - seconds
         self._require_settled(seconds, settling)
         return Delivery(sr, seconds, done.seconds, preparation, settling)
@@ -353,7 +268,7 @@ class WorkerSession:
         self._forward_seconds += seconds
         self._settling_seconds += settling
         if self._settling_seconds > MOST_SETTLING_SECONDS + self._forward_seconds:
-            raise self._gone(
+            raise self.process.gone(
                 "timeout",
                 f"after its forwards, which took {self._forward_seconds:.3g} s in all, it took "
                 f"{self._settling_seconds:.3g} s more until it had settled; it may take as long as "
@@ -376,13 +291,7 @@ class WorkerSession:
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""
-        _, content = self._ask(ReadMemory(), MemoryRead)
-        try:
-            memory = MEMORY.validate_python(read_json(content, "an account"))
-        except (FrameError, ValidationError) as error:
-            raise self._gone("protocol", f"no account of memory: {error}") from error
-        if blames_machine(memory):
-            raise self._gone("protocol", UNOWNED.format("read-memory"))
+        memory = self._account(ReadMemory(), MemoryRead, MEMORY, "no account of memory")
         if self._protocol is not None:
             self._require_possible(impossible_memory(memory, self._protocol))
         return memory
@@ -392,7 +301,7 @@ class WorkerSession:
 
     def _poison(self, size: tuple[int, int]) -> None:
         try:
-            self._areas.poison(size)
+            self.process.areas.poison(size)
         except OversizeError as error:
             message = f"an SR image of {size[0]}x{size[1]} is too large to be delivered: {error}"
             raise MeasurementError(message, advice="Measure on smaller images.") from None
@@ -402,72 +311,80 @@ class WorkerSession:
         return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
     def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
-        try:
-            wait = min(self.timeout_seconds, self._left())
-            self._channel.send(request.model_dump(mode="json"), timeout_seconds=wait)
-        except ChannelTimeoutError:
-            raise self._silent(request) from None
-        except ChannelClosedError:
-            raise self._gone("crash", self._exit_reason(request.command)) from None
-        return self._receive(request, expected)
-
-    def _receive(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
-        """The next answer to a request."""
-        latest = time.monotonic() + MOST_TIMEOUTS * self.timeout_seconds
-        try:
-            most = PAYLOADS.get(expected, 0)
-            reply, content = self._next_reply(latest, most)
-            # The deadline is one of silence: a race makes many forwards a request.
-            while isinstance(reply, Working) and isinstance(request, TimePairs):
-                reply, content = self._next_reply(latest, most)
-        except ChannelTimeoutError:
-            raise self._silent(request) from None
-        except ChannelClosedError:
-            raise self._gone("crash", self._exit_reason(request.command)) from None
-        except (FrameError, ValidationError) as error:
-            raise self._gone("protocol", f"bad answer to {request.command}: {error}") from error
-        if isinstance(reply, Failed):
-            raise WorkerError(reply.kind, reply.message, advice=reply.advice, fatal=False)
-        if not isinstance(reply, expected):
-            raise self._gone("protocol", f"{reply.event} is no answer to {request.command}")
-        if blames_machine(reply):
-            raise self._gone("protocol", UNOWNED.format(request.command))
+        reply, content = self.process.ask(request, expected)
+        self._require_own_failures(reply, request)
         return reply, content
 
-    def _next_reply(self, latest: float, most_payload: int) -> tuple[Reply, bytes]:
-        wait = min(self.timeout_seconds, max(0.0, latest - time.monotonic()), self._left())
-        message, content = self._channel.receive(timeout_seconds=wait, most_payload=most_payload)
-        return REPLY.validate_python(message), content
-
-    def _left(self) -> float:
-        """Seconds that it may still live."""
-        return math.inf if math.isinf(self._latest) else max(0.0, self._latest - time.monotonic())
-
-    def _silent(self, request: Request) -> WorkerError:
-        if not self._left():
-            said = f"during {request.command} its entry reached the limit of its time in all"
-            return self._gone("timeout", said, advice="Raise --entry-timeout if it is slow.")
-        said = f"no answer to {request.command} in {self.timeout_seconds:g} s"
-        return self._gone("timeout", said, advice="Raise --timeout if it is slow.")
-
-    def _gone(self, kind: FailureKind, message: str, *, advice: str = "") -> WorkerError:
-        self._kill()
-        self._log.join(STOP_SECONDS)
-        last = self.log_tail.strip().splitlines()[-1:]
-        said = f"Last line of its log: {last[0]}" if last else "It printed nothing."
-        advice = f"{advice} {said}".lstrip()
-        return WorkerError(kind, message, advice=advice, fatal=True)
-
-    def _exit_reason(self, command: str) -> str:
+    def _account(
+        self, request: Request, expected: type[ReplyT], form: TypeAdapter[AccountT], otherwise: str
+    ) -> AccountT:
+        """What an answer's payload tells, as JSON of a form."""
+        _, content = self._ask(request, expected)
         try:
-            return exit_reason(self._process.wait(STOP_SECONDS), command)
-        except subprocess.TimeoutExpired:
-            return f"the worker closed its pipe during {command}"
+            account = form.validate_python(read_json(content, "an account"))
+        except (FrameError, ValidationError) as error:
+            raise self.process.gone("protocol", f"{otherwise}: {error}") from error
+        self._require_own_failures(account, request)
+        return account
 
-    def _kill(self) -> None:
-        self.sandbox.kill(self._process)
-        self._process.wait()
+    def _require_own_failures(self, told: object, request: Request) -> None:
+        if blames_machine(told):
+            said = f"its answer to {request.command} has a failure without a kind"
+            raise self.process.gone("protocol", f"{said}, as only the harness may have")
 
 
-def _size(lr: npt.NDArray[np.uint8]) -> tuple[int, int]:
+def _size(lr: Pixels) -> tuple[int, int]:
     return lr.shape[0], lr.shape[1]
+
+
+def impossible(ready: Ready, protocol: Protocol) -> str | None:
+    """What of a worker's account cannot be true, or None; records repeat the rest.
+
+    Args:
+        ready: its account.
+        protocol: what it was told.
+    """
+    threads = protocol.threads or cpus_available()
+    known = set(available_cpus())
+    if ready.threads != threads:
+        return "threads"
+    if ready.cpus and (len(set(ready.cpus)) != threads or (known and not set(ready.cpus) <= known)):
+        return "CPUs"
+    told = ready.accelerator or ready.gpu_uuid or ready.libraries
+    if told and not DEVICES[protocol.device].gpu:
+        return "GPU"
+    return None
+
+
+def impossible_counts(complexity: Complexity, protocol: Protocol) -> str | None:
+    """What of a worker's counts cannot be true, or None.
+
+    Args:
+        complexity: its account.
+        protocol: what it was told.
+    """
+    if set(complexity.counters) != set(protocol.counters):
+        told = ", ".join(sorted(complexity.counters)) or "none"
+        return f"it answers with the counters {told}, not those of the protocol"
+    return None
+
+
+def impossible_memory(memory: Memory | Absent, protocol: Protocol) -> str | None:
+    """What of a worker's account of memory cannot be true, or None; arguments as above."""
+    if isinstance(memory, Memory) and not DEVICES[protocol.device].gpu:
+        return "it gives an account of GPU memory, and has no GPU"
+    return None
+
+
+def blames_machine(told: object) -> bool:
+    """Whether a worker's answer holds a failure that is not its network's.
+
+    A failure without a kind is the harness's or its machine's, which only the evaluator can tell.
+    """
+    if isinstance(told, Absent):
+        return told.kind == "failed" and told.failure is None
+    if isinstance(told, Frozen):
+        return any(blames_machine(value) for _, value in told)
+    if isinstance(told, dict):
+        return any(map(blames_machine, told.values()))
+    return isinstance(told, list | tuple) and any(map(blames_machine, told))
