@@ -113,7 +113,7 @@ ROWS: list[tuple[str, int, str, Callable[[dict[str, Any], Path], bytes], str]] =
         1,
         "w.pt",
         lambda _, canary: pickle.dumps(Evil(canary)),
-        "pickled Python objects",
+        "no PyTorch checkpoint",
     ),
     (
         "pickle beside weights",

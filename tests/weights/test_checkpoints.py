@@ -13,7 +13,8 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from esrbench.errors import WeightsError
-from esrbench.weights.checkpoints import file_sha256, load_into, read_state_dict
+from esrbench.weights.checkpoints import file_sha256, read_state_dict, stored_elements
+from esrbench.weights.loading import load_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,10 @@ def test_torchscript(tmp_path: Path) -> None:
         ({0: torch.zeros(1)}, "expected tensors by name, but 0 is a Tensor"),
         ({"a": torch.eye(2).to_sparse()}, "sparse, quantised or without data: a"),
         ({"a": torch.empty(2, device="meta")}, "sparse, quantised or without data: a"),
-        ({"a": torch.zeros(2).to(torch.float8_e4m3fn)}, "holds tensors of a type that is not for"),
+        (
+            {"a": torch.zeros(2).to(torch.float8_e4m3fn)},
+            "without data: a, or not of the types",
+        ),
     ],
 )
 def test_contents_that_are_no_state_dict(tmp_path: Path, content: Any, said: str) -> None:
@@ -532,3 +536,41 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     assert file_sha256(path) == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(WeightsError, match="cannot be read"):
         file_sha256(tmp_path / "nowhere")
+
+
+def test_every_number_of_a_file_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(
+        {"weight": torch.zeros(4, 3, 3, 3), "scale": torch.zeros(()), "half": torch.zeros(2)}, path
+    )
+    assert stored_elements(path) == 4 * 27 + 1 + 2
+
+
+def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    network[1].weight = network[0].weight
+    path = tmp_path / "weights.safetensors"
+    save_model(network, str(path))
+    assert stored_elements(path) == 9
+
+
+def test_only_unpickling_would_tell(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    assert stored_elements(path) is None
+
+
+@pytest.mark.parametrize(
+    "header", [b"[]", b'{"a": 1}', b'{"a": {"dtype": "F32", "shape": 3}}', b"\xff", b""]
+)
+def test_a_header_that_is_no_table_is_left_to_loading(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert stored_elements(path) in {None, 0}
+
+
+def test_a_huge_header_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes((2**40).to_bytes(8, "little"))
+    assert stored_elements(path) is None
+    assert stored_elements(tmp_path / "missing.safetensors") is None

@@ -28,7 +28,8 @@ from esrbench.entries.registry import default_registry
 from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.errors import RegistrationError, WeightsError
 from esrbench.records import WeightsIdentity
-from esrbench.weights.checkpoints import file_sha256, load_into, read_state_dict
+from esrbench.weights.checkpoints import file_sha256, read_state_dict
+from esrbench.weights.loading import load_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

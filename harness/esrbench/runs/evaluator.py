@@ -16,7 +16,7 @@ from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
 from esrbench.records import Absent, Complexity, Memory, Quality
 from esrbench.runs.quality_pass import score_images
-from esrbench.weights.stored import stored_elements
+from esrbench.weights.checkpoints import stored_elements
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 

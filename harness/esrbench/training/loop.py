@@ -34,7 +34,8 @@ from esrbench.training.output import (
 )
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
-from esrbench.weights.checkpoints import load_into, read_state_dict
+from esrbench.weights.checkpoints import read_state_dict
+from esrbench.weights.loading import load_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

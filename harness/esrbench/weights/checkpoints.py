@@ -1,51 +1,38 @@
-"""Reading weights as data, never as programs, and loading them strictly."""
+"""Reading weights files as data, never as programs."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import hashlib
 import io
 import json
+import math
 import re
 import struct
 import warnings
-from collections import Counter
+import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from esrbench.errors import WeightsError
-from esrbench.plaintext import line
-from esrbench.weights.archives import ZIP_MAGIC, require_archive
-from esrbench.weights.pickled import no_checkpoint, require_legacy
 from esrbench.weights.state_dicts import (
     MAX_WEIGHTS_BYTES,
-    common_prefix,
-    is_finite,
     keep_versions,
     rename_parts,
     require_tensors,
     select_level,
     shown,
-    some,
     strip_prefix,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from torch import Tensor, nn
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 """Of safetensors; a tensor takes some 100 bytes of it."""
 
 _HEADER_LENGTH = struct.Struct("<Q")
-_SIZE_MISMATCH = re.compile(
-    r"size mismatch for ([^:\n]+): copying a param with shape (.+?) from checkpoint, "
-    r"the shape in current model is (.+?)\.(?:\n|$)"
-)
-"""How PyTorch tells of another shape."""
+_CHUNK_BYTES = 1 << 20
 
 
 def file_sha256(path: Path) -> str:
@@ -94,143 +81,6 @@ def read_state_dict(
     return keep_versions(level, rename_parts(path, state, renames), prefix, renames)
 
 
-def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> None:
-    """Load a state dict as the network's own ``load_state_dict(strict=True)`` does.
-
-    PyTorch decides what fits: hooks, renames of a module's own, extra state and lazy modules count
-    as they do there. A name may also be missing if its elements were loaded under another name
-    (tied weights, of which safetensors' ``save_model`` writes one).
-
-    Args:
-        network: the network to fill.
-        state: what ``read_state_dict`` returns; tensors are cast to the network's dtype.
-        source: what the state came from, for messages (a file name).
-
-    Raises:
-        WeightsError: keys are missing, unexpected or of another shape, PyTorch refuses the state
-            for another reason, or a parameter is NaN or infinite. The network is unchanged then.
-    """
-    import torch
-
-    before = [(tensor, tensor.detach().clone()) for tensor in _tensors(network).values()]
-    try:
-        _load_strictly(network, state, source)
-        _require_finite(network, source)
-    except WeightsError:
-        with torch.no_grad(), contextlib.suppress(RuntimeError):
-            for tensor, value in before:
-                tensor.copy_(value)
-        raise
-
-
-def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) -> None:
-    import torch
-
-    missing: list[str] = []
-    unexpected: list[str] = []
-
-    def look(_: nn.Module, keys: Any) -> None:
-        found = _loaded_elsewhere(network, keys.missing_keys)
-        keys.missing_keys[:] = [name for name in keys.missing_keys if name not in found]
-        missing[:], unexpected[:] = keys.missing_keys, keys.unexpected_keys
-
-    handle = None
-    # Scripted modules take no hooks; PyTorch's own words say then what does not fit.
-    if not isinstance(network, torch.jit.ScriptModule):
-        handle = network.register_load_state_dict_post_hook(look)  # type: ignore[no-untyped-call]
-    try:
-        # A copy keeps the versions of modules, which hooks read.
-        network.load_state_dict(copy.copy(state), strict=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # a network's own hooks may raise anything
-        raise _misfit(network, state, source, (missing, unexpected), str(error)) from error
-    finally:
-        if handle is not None:
-            handle.remove()
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by every name that they have, without uninitialised ones."""
-    from torch.nn.parameter import is_lazy
-
-    named = (*network.named_parameters(remove_duplicate=False), *_buffers(network))
-    return {name: tensor for name, tensor in named if not is_lazy(tensor)}
-
-
-def _buffers(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    return network.named_buffers(remove_duplicate=False)
-
-
-def _loaded_elsewhere(network: nn.Module, missing: Iterable[str]) -> set[str]:
-    """The missing names whose elements all lie in a tensor that is not missing."""
-    tensors = _tensors(network)
-    absent = set(missing)
-    plain = {name: tensor for name, tensor in tensors.items() if _is_plain(tensor)}
-    whole = {
-        tensor.untyped_storage().data_ptr()
-        for name, tensor in plain.items()
-        if name not in absent and 0 < tensor.nbytes == tensor.untyped_storage().nbytes()
-    }
-    return {
-        name for name in absent & set(plain) if plain[name].untyped_storage().data_ptr() in whole
-    }
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor has storage of its own, unlike sparse tensors and those on ``meta``."""
-    import torch
-
-    return tensor.layout is torch.strided and not tensor.is_meta
-
-
-def _misfit(
-    network: nn.Module,
-    state: Mapping[str, Any],
-    source: str,
-    keys: tuple[Sequence[str], Sequence[str]],
-    told: str,
-) -> WeightsError:
-    """What PyTorch found wrong: missing and unexpected keys, and shapes, from its own words."""
-    tensors, title = _tensors(network), type(network).__name__
-    shapes = [
-        f"{name} is {_describe(state[name])}, expected {_describe(tensors[name])}"
-        if name in state and name in tensors
-        else f"{name} is {found}, expected {expected}"
-        for name, found, expected in _SIZE_MISMATCH.findall(told)
-    ]
-    problems = [
-        f"{len(names)} {kind} ({some(names)})"
-        for kind, names in zip(
-            ("missing", "unexpected", "of the wrong shape"), (*keys, shapes), strict=True
-        )
-        if names
-    ]
-    if not problems:
-        message = f"{source}: {title} did not accept its weights: {line(told, 300)}"
-        return WeightsError(message, advice="Check that the file belongs to this network.")
-    try:
-        expected: Mapping[str, Any] = network.state_dict()
-    except Exception:  # noqa: BLE001 - a network's own method may raise anything
-        expected = tensors
-    message = f"{source} does not fit {title}, which has {len(expected)} keys: "
-    return WeightsError(message + "; ".join(problems), advice=_fit_advice(expected, state))
-
-
-def _require_finite(network: nn.Module, source: str) -> None:
-    """Only parameters tell of damage: buffers may hold attention masks of minus infinity."""
-    from torch.nn.parameter import is_lazy
-
-    wild = [
-        name
-        for name, tensor in network.named_parameters()
-        if not is_lazy(tensor) and not is_finite(tensor.detach())
-    ]
-    if wild:
-        message = f"{source}: {len(wild)} parameters hold NaN or infinity: {some(wild)}"
-        raise WeightsError(message, advice="The file is damaged or its training diverged.")
-
-
 def read_content(path: Path) -> Any:
     """Everything in a weights file, on the CPU, without running anything in it.
 
@@ -259,7 +109,7 @@ def read_content(path: Path) -> Any:
             if suffix == ".safetensors":
                 read_safetensors_header(file, str(path))
                 return _read_safetensors(path)
-            return _read_torch(file, path, size)
+            return _read_torch(file, path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -272,39 +122,51 @@ def read_safetensors_header(file: BinaryIO, source: str) -> Any:
         source: what it came from, for messages.
 
     Raises:
-        WeightsError: there is none, it is far longer than names and shapes need, or it has a name
-            twice, of which readers take the one or the other.
+        WeightsError: there is none, or it is far longer than names and shapes need.
     """
     start = file.read(_HEADER_LENGTH.size)
     if len(start) < _HEADER_LENGTH.size:
-        message = f"{source}: truncated, altered, or no safetensors file (no header)"
-        raise WeightsError(message, advice="Fetch or save it again.")
+        raise _no_safetensors(source, "no header")
     (length,) = _HEADER_LENGTH.unpack_from(start)
     if length > MAX_HEADER_BYTES:
-        message = (
-            f"{source}: truncated, altered, or no safetensors file (a header of {length} bytes, "
-            f"at most {MAX_HEADER_BYTES} may)"
-        )
-        raise WeightsError(message, advice="Fetch or save it again.")
+        found = f"a header of {length} bytes, at most {MAX_HEADER_BYTES} may"
+        raise _no_safetensors(source, found)
     try:
-        return json.loads(
-            file.read(length), object_pairs_hook=lambda pairs: _once_each(pairs, source)
-        )
+        return json.loads(file.read(length))
     except (ValueError, RecursionError) as error:
-        message = f"{source}: truncated, altered, or no safetensors file (its header is no JSON)"
-        raise WeightsError(message, advice="Fetch or save it again.") from error
+        raise _no_safetensors(source, "its header is no JSON") from error
 
 
-def _once_each(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = [name for name, times in Counter(names).items() if times > 1]
-        message = (
-            f"{source}: truncated, altered, or no safetensors file (its header has names twice: "
-            f"{some(twice)})"
-        )
-        raise WeightsError(message, advice="Save the state dict again, each tensor once.")
-    return dict(pairs)
+def _no_safetensors(source: str, found: str) -> WeightsError:
+    """A file that is damaged, or something else; ``found`` is what was seen in it."""
+    message = f"{source}: truncated, altered, or no safetensors file ({found})"
+    return WeightsError(message, advice="Fetch or save it again.")
+
+
+def stored_elements(path: Path) -> int | None:
+    """Numbers in a safetensors file; what several names share counts once, a complex one twice.
+
+    Args:
+        path: the file, of which only the header is read.
+
+    Returns:
+        None for a file of another format, whose sizes cannot be known without unpickling it, and
+        for one that cannot be read or whose header is no table of tensors, which loading tells.
+    """
+    if path.suffix.lower() != ".safetensors":
+        return None
+    try:
+        with path.open("rb") as file:
+            header = read_safetensors_header(file, str(path))
+        header.pop("__metadata__", None)
+        by_place = {
+            tuple(map(int, each["data_offsets"])): math.prod(map(int, each["shape"]))
+            * (2 if str(each["dtype"]).startswith("C") else 1)
+            for each in header.values()
+        }
+        return sum(by_place.values())
+    except (WeightsError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -314,44 +176,52 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path, device="cpu")
     except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
-        message = f"{path}: truncated, altered, or no safetensors file ({shown(str(error))})"
-        raise WeightsError(message, advice="Fetch or save it again.") from error
+        raise _no_safetensors(str(path), shown(str(error))) from error
 
 
-def _read_torch(file: BinaryIO, path: Path, size: int) -> Any:
+def _read_torch(file: BinaryIO, path: Path) -> Any:
     import torch
 
-    magic = file.read(len(ZIP_MAGIC))
-    file.seek(0)
-    require = require_archive if magic == ZIP_MAGIC else require_legacy
-    require(file, path, size)
-    file.seek(0)
     try:
-        with warnings.catch_warnings():
-            # Advice on pickle protocols; the file either loads as tensors or is refused.
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(file, map_location="cpu", weights_only=True)
+        problem = _zip_problem(file) if zipfile.is_zipfile(file) else None
+        if problem is None:
+            file.seek(0)
+            with warnings.catch_warnings():
+                # Advice on pickle protocols; the file either loads as tensors or is refused.
+                warnings.simplefilter("ignore", UserWarning)
+                return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # a damaged pickle may raise anything
-        raise no_checkpoint(path, f"torch says: {shown(str(error))}") from error
+    except Exception as error:  # a damaged archive or pickle may raise anything
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named is None:
+            told = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+            message = f"{path}: truncated, altered, or no PyTorch checkpoint ({shown(told)})"
+            raise WeightsError(message, advice="Fetch or save it again.") from error
+        problem = f"holds pickled Python objects ({shown(named[1])}), not a plain state dict"
+    advice = "Save network.state_dict() as .safetensors; programs and objects are not loaded."
+    raise WeightsError(f"{path}: {problem}", advice=advice)
+
+
+def _zip_problem(file: BinaryIO) -> str | None:
+    """What torch would not tell of an archive: a member is compressed or does not fit its CRC-32.
+
+    Raises:
+        zipfile.BadZipFile: it is damaged.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(each.filename.endswith("/constants.pkl") for each in members):
+            return "holds a TorchScript program, not a state dict"
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                return f"its zip archive has a compressed member, {shown(member.filename)}"
+            with archive.open(member) as content:
+                while member.CRC and content.read(_CHUNK_BYTES):  # torch may have written none
+                    pass
+    return None
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
     reason = error.strerror or error
     return WeightsError(f"{path}: cannot be read: {reason}", advice="Check the path.")
-
-
-def _fit_advice(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    common = common_prefix(state)
-    if common and not any(name.startswith(common) for name in expected):
-        return f"All its keys start with {common!r}: declare prefix={common!r}."
-    if set(expected) == set(state):
-        return "Check the scale and the options of the network."
-    return "Check that the file belongs to this network, its scale and options, or declare renames."
-
-
-def _describe(tensor: Tensor) -> str:
-    return (
-        f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
-    )

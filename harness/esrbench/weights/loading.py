@@ -1,0 +1,175 @@
+"""Loading a state dict into a network, strictly, as PyTorch itself does it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from typing import TYPE_CHECKING, Any
+
+from esrbench.errors import WeightsError
+from esrbench.plaintext import line
+from esrbench.weights.state_dicts import common_prefix, is_finite, some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+_SIZE_MISMATCH = re.compile(
+    r"size mismatch for ([^:\n]+): copying a param with shape (.+?) from checkpoint, "
+    r"the shape in current model is (.+?)\.(?:\n|$)"
+)
+"""How PyTorch tells of another shape."""
+
+
+def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> None:
+    """Load a state dict as the network's own ``load_state_dict(strict=True)`` does.
+
+    PyTorch decides what fits: hooks, renames of a module's own, extra state and lazy modules count
+    as they do there. A name may also be missing if its elements were loaded under another name
+    (tied weights, of which safetensors' ``save_model`` writes one).
+
+    Args:
+        network: the network to fill.
+        state: what ``read_state_dict`` returns; tensors are cast to the network's dtype.
+        source: what the state came from, for messages (a file name).
+
+    Raises:
+        WeightsError: keys are missing, unexpected or of another shape, PyTorch refuses the state
+            for another reason, or a parameter is NaN or infinite. The network is unchanged then.
+    """
+    import torch
+
+    before = [(tensor, tensor.detach().clone()) for tensor in _tensors(network).values()]
+    try:
+        _load_strictly(network, state, source)
+        _require_finite(network, source)
+    except WeightsError:
+        with torch.no_grad(), contextlib.suppress(RuntimeError):
+            for tensor, value in before:
+                tensor.copy_(value)
+        raise
+
+
+def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) -> None:
+    import torch
+
+    missing: list[str] = []
+    unexpected: list[str] = []
+
+    def look(_: nn.Module, keys: Any) -> None:
+        found = _loaded_elsewhere(network, keys.missing_keys)
+        keys.missing_keys[:] = [name for name in keys.missing_keys if name not in found]
+        missing[:], unexpected[:] = keys.missing_keys, keys.unexpected_keys
+
+    handle = None
+    # Scripted modules take no hooks; PyTorch's own words say then what does not fit.
+    if not isinstance(network, torch.jit.ScriptModule):
+        handle = network.register_load_state_dict_post_hook(look)  # type: ignore[no-untyped-call]
+    try:
+        # A copy keeps the versions of modules, which hooks read.
+        network.load_state_dict(copy.copy(state), strict=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # a network's own hooks may raise anything
+        raise _misfit(network, state, source, (missing, unexpected), str(error)) from error
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by every name that they have, without uninitialised ones."""
+    from torch.nn.parameter import is_lazy
+
+    named = (*network.named_parameters(remove_duplicate=False), *_buffers(network))
+    return {name: tensor for name, tensor in named if not is_lazy(tensor)}
+
+
+def _buffers(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    return network.named_buffers(remove_duplicate=False)
+
+
+def _loaded_elsewhere(network: nn.Module, missing: Iterable[str]) -> set[str]:
+    """The missing names whose elements all lie in a tensor that is not missing."""
+    tensors = _tensors(network)
+    absent = set(missing)
+    plain = {name: tensor for name, tensor in tensors.items() if _is_plain(tensor)}
+    whole = {
+        tensor.untyped_storage().data_ptr()
+        for name, tensor in plain.items()
+        if name not in absent and 0 < tensor.nbytes == tensor.untyped_storage().nbytes()
+    }
+    return {
+        name for name in absent & set(plain) if plain[name].untyped_storage().data_ptr() in whole
+    }
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has storage of its own, unlike sparse tensors and those on ``meta``."""
+    import torch
+
+    return tensor.layout is torch.strided and not tensor.is_meta
+
+
+def _misfit(
+    network: nn.Module,
+    state: Mapping[str, Any],
+    source: str,
+    keys: tuple[Sequence[str], Sequence[str]],
+    told: str,
+) -> WeightsError:
+    """What PyTorch found wrong: missing and unexpected keys, and shapes, from its own words."""
+    tensors, title = _tensors(network), type(network).__name__
+    shapes = [
+        f"{name} is {_describe(state[name])}, expected {_describe(tensors[name])}"
+        if name in state and name in tensors
+        else f"{name} is {found}, expected {expected}"
+        for name, found, expected in _SIZE_MISMATCH.findall(told)
+    ]
+    problems = [
+        f"{len(names)} {kind} ({some(names)})"
+        for kind, names in zip(
+            ("missing", "unexpected", "of the wrong shape"), (*keys, shapes), strict=True
+        )
+        if names
+    ]
+    if not problems:
+        message = f"{source}: {title} did not accept its weights: {line(told, 300)}"
+        return WeightsError(message, advice="Check that the file belongs to this network.")
+    try:
+        expected: Mapping[str, Any] = network.state_dict()
+    except Exception:  # noqa: BLE001 - a network's own method may raise anything
+        expected = tensors
+    message = f"{source} does not fit {title}, which has {len(expected)} keys: "
+    return WeightsError(message + "; ".join(problems), advice=_fit_advice(expected, state))
+
+
+def _require_finite(network: nn.Module, source: str) -> None:
+    """Only parameters tell of damage: buffers may hold attention masks of minus infinity."""
+    from torch.nn.parameter import is_lazy
+
+    wild = [
+        name
+        for name, tensor in network.named_parameters()
+        if not is_lazy(tensor) and not is_finite(tensor.detach())
+    ]
+    if wild:
+        message = f"{source}: {len(wild)} parameters hold NaN or infinity: {some(wild)}"
+        raise WeightsError(message, advice="The file is damaged or its training diverged.")
+
+
+def _fit_advice(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    common = common_prefix(state)
+    if common and not any(name.startswith(common) for name in expected):
+        return f"All its keys start with {common!r}: declare prefix={common!r}."
+    if set(expected) == set(state):
+        return "Check the scale and the options of the network."
+    return "Check that the file belongs to this network, its scale and options, or declare renames."
+
+
+def _describe(tensor: Tensor) -> str:
+    return (
+        f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
+    )
