@@ -143,9 +143,10 @@ class TrustDesign(Frozen):
             deviations of the null network's time are not more.
         noise_share: share of trusted time that these three deviations may be, at most; a network
             of which they are more has no runtime.
-        repeated_rounds: pairs of rounds that show an input twice, to find out a cache; 0 for none.
-        caching_ratio: a cache is suspected where second times of an input take less than this share
-            of first ones, in the median and for any overhead within the null network's range.
+        repeated_rounds: pairs of rounds, one with a new input and one that repeats an input, by
+            which a cache is found; 0 for none.
+        caching_ratio: a cache is suspected where repeated rounds take less than this share of new
+            ones, in the median and for any overhead within the null network's range.
         later_ratio: a cache is also suspected where the later rounds of an image, which show parts
             of it again, take less than this share of its first, in the median over images.
         scored_variants: variants an image that are scored beside it; 0 for none.
@@ -162,7 +163,7 @@ class TrustDesign(Frozen):
     null_rounds: Annotated[int, Field(gt=1, le=MAX_ROUNDS)] = 15
     claim_tolerance: Annotated[float, Field(ge=0)] = 0.03
     noise_share: Annotated[float, Field(gt=0)] = 0.5
-    repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 5
+    repeated_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 8
     caching_ratio: Annotated[float, Field(gt=0, le=1)] = 0.9
     later_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     scored_variants: Annotated[int, Field(ge=0)] = 3

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from builders import LARGE, NULL, SMALL, latency, replicate, samples
 from scipy import stats
 
 from esrbench.protocol import TrustDesign
 from esrbench.records import (
     Absent,
-    Latency,
-    LatencySamples,
     NullSamples,
     Replicate,
     Trust,
@@ -25,52 +23,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 DESIGN = TrustDesign()
-SMALL, LARGE = (8, 8), (8, 16)
-NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
-"""Medians 12 and 21 ms, median absolute deviations 2 and 1 ms."""
-
-
-def samples(name: str, size: tuple[int, int] = SMALL, **fields: Any) -> LatencySamples:
-    """An input of an honest network that takes 100 ms."""
-    median = float(np.median(NULL[size]))
-    given: dict[str, Any] = {
-        "input_name": name,
-        "lr_size": size,
-        "clock": "monotonic",
-        "first_seconds": 0.3,
-        "warmup_seconds": (0.3,),
-        "steady": True,
-        "seconds": (0.099, 0.1, 0.104),
-        "delivered_seconds": (0.098 + median, 0.1 + median, 0.105 + median),
-        "stopped_by": "max-rounds",
-    }
-    return LatencySamples(**(given | fields))
-
-
-def replicate(*images: LatencySamples, **fields: Any) -> Replicate:
-    given: dict[str, Any] = {
-        "index": 0,
-        "position": 0,
-        "started": datetime(2026, 1, 1, tzinfo=UTC),
-        "cpus": (0,),
-        "cold_start_seconds": 0.3,
-        "fixed": samples("fixed"),
-        "images": images or (samples("a"), samples("b", LARGE)),
-        "null": tuple(
-            NullSamples(lr_size=size, delivered_seconds=each) for size, each in NULL.items()
-        ),
-    }
-    return Replicate(**(given | fields))
-
-
-def latency(*replicates: Replicate) -> Latency:
-    return Latency(
-        session="one",
-        order_seed=0,
-        entries=("net",),
-        variant_seed=0,
-        replicates=replicates or (replicate(),),
-    )
 
 
 def trust_of(*replicates: Replicate, design: TrustDesign = DESIGN) -> Trust:
@@ -127,7 +79,7 @@ def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most() -> None:
 
 
 def test_on_a_gpu_what_surrounds_a_forward_may_differ_between_processes() -> None:
-    fields: dict[str, Any] = {"clock": "cuda-event"}
+    fields = {"clock": "cuda-event"}
     on_gpu = replicate(
         samples("a", **fields),
         samples("b", LARGE, **fields),
@@ -272,8 +224,8 @@ def test_load_and_cold_starts_have_fewer_than_one_honest_entry_in_a_hundred_susp
         by_image[:, 0] *= 1.1
         by_image[0, 0] *= 2
         shown = [samples(f"{row}", delivered_seconds=tuple(row + 0.012)) for row in by_image]
-        pairs = loaded(rng, kind, 20) * rng.lognormal(0, 0.05, 20) * 0.15
-        fixed, first = pairs.reshape(2, 5, 2) + 0.012
+        pairs = loaded(rng, kind, 32) * rng.lognormal(0, 0.05, 32) * 0.15
+        fixed, first = rng.permuted(pairs.reshape(2, 8, 2), axis=2) + 0.012
         shown[0] = shown[0].model_copy(update={"repeated_seconds": tuple(map(tuple, first))})
         repeated = samples("fixed", repeated_seconds=tuple(map(tuple, fixed)))
         finding = examine(trust_of(replicate(*shown, fixed=repeated)), DESIGN, threads=1)
@@ -298,32 +250,36 @@ def test_nothing_timed_has_no_account() -> None:
     assert examine(found, DESIGN, threads=1) is None
 
 
-def twice(first: float, second: float, null: float = 0.010) -> tuple[tuple[float, float], ...]:
-    """Five pairs whose net times are about these."""
-    return tuple((null + first + 1e-3 * n, null + second + 1e-3 * n) for n in range(5))
+def twice(first: float, second: float, count: int = 8) -> tuple[tuple[float, float], ...]:
+    """Pairs whose net times are about these."""
+    return tuple((0.010 + first + 1e-3 * n, 0.010 + second + 1e-3 * n) for n in range(count))
 
 
-def test_the_ratio_is_that_of_the_medians_of_second_and_first_times() -> None:
-    # Of net milliseconds: 62 less the null network's shortest, 112 less its longest.
+def test_the_ratio_is_that_of_the_medians_of_repeated_and_new_rounds() -> None:
+    # Of net milliseconds: 63.5 less the null network's shortest, 113.5 less its longest.
     cached = samples("a", repeated_seconds=twice(0.1, 0.05))
-    assert trust_of(replicate(cached)).repeated_ratio == pytest.approx(52 / 98)
+    assert trust_of(replicate(cached)).repeated_ratio == pytest.approx(53.5 / 99.5)
     # Of the input where it is least, be it in another process or at the fixed input.
     honest = samples("a", repeated_seconds=twice(0.1, 0.1))
     assert trust_of(replicate(honest)).repeated_ratio is None
     fixed = replicate(honest, index=1, fixed=samples("fixed", repeated_seconds=twice(0.1, 0.0)))
-    assert trust_of(replicate(honest), fixed).repeated_ratio == pytest.approx(2 / 98)
+    assert trust_of(replicate(honest), fixed).repeated_ratio == pytest.approx(3.5 / 99.5)
 
 
-def test_a_slow_second_time_clears_nobody_who_caches_at_two_inputs() -> None:
-    # Of 4 fast among 10 all are second ones in 5 of 210 cases: chance explains one such input,
-    # not two. Of 3 fast at both it is (10 / 120) ** 2, which it does explain.
-    one_slow = (*twice(0.1, 0.01)[:4], (0.11, 0.5))
-    two_slow = (*twice(0.1, 0.01)[:3], (0.11, 0.5), (0.11, 0.12))
-    for pairs, found in ((one_slow, "suspect-caching"), (two_slow, None)):
-        image, fixed = (samples(name, repeated_seconds=pairs) for name in ("a", "fixed"))
-        assert trust_of(replicate(image)).repeated_ratio is None
-        finding = examine(trust_of(replicate(image, fixed=fixed)), DESIGN, threads=1)
-        assert (finding and finding.status) == found
+@pytest.mark.parametrize(
+    ("faster", "slower", "told"),
+    # Binomial probabilities of as many faster ones: 1/256, 1/128; 13/4096, 12/2048; 137/65536,
+    # 576/32768. Pairs that hardly differ count for neither side.
+    [(8, 0, True), (7, 0, False), (11, 1, True), (10, 1, False), (14, 2, True), (12, 3, False)],
+)
+def test_a_few_slow_repeated_rounds_clear_nobody(faster: int, slower: int, *, told: bool) -> None:
+    pairs = (*twice(0.1, 0.01, faster), *twice(0.01, 0.1, slower), *twice(0.1, 0.095, 2))
+    # However they are spread over inputs and processes.
+    image, fixed, later = (samples("a", repeated_seconds=pairs[n::3]) for n in range(3))
+    found = trust_of(replicate(image, fixed=fixed), replicate(later, index=1))
+    assert (found.repeated_ratio is not None) is told
+    finding = examine(found, DESIGN, threads=1)
+    assert (finding and finding.status) == ("suspect-caching" if told else None)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +287,7 @@ def test_a_slow_second_time_clears_nobody_who_caches_at_two_inputs() -> None:
     [
         (),
         # Fresh times no longer than the null network's longest say nothing.
-        ((0.014, 0.010),) * 5,
+        ((0.014, 0.010),) * 8,
     ],
 )
 def test_what_was_not_tried_or_cannot_be_told_has_no_ratio(
@@ -345,7 +301,7 @@ def test_without_a_null_network_there_is_no_ratio() -> None:
     assert trust_of(replicate(repeated, null=())).repeated_ratio is None
 
 
-def scored(name: str, clean: float | None, varied: float | None, **fields: Any) -> LatencySamples:
+def scored(name, clean, varied, **fields):
     scores = VariantScores(rounds=3, clean_psnr_rgb=clean, variant_psnr_rgb=varied)
     return samples(name, variants=scores, **fields)
 
@@ -379,10 +335,8 @@ def test_nothing_scored_has_no_scores() -> None:
 
 def test_a_saving_within_the_null_network_s_own_range_is_no_cache() -> None:
     # 3 of 7 net milliseconds are saved every time, and the null network's times lie 4 apart.
-    pairs = ((0.017, 0.014),) * 5
-    found = trust_of(replicate(samples("a", repeated_seconds=pairs)))
-    assert found.repeated_ratio == pytest.approx(4 / 3)
-    assert examine(found, DESIGN, threads=1) is None
+    pairs = ((0.017, 0.014),) * 8
+    assert trust_of(replicate(samples("a", repeated_seconds=pairs))).repeated_ratio is None
 
 
 def test_the_busiest_forward_counts_and_the_usual_rest() -> None:

@@ -86,8 +86,9 @@ class LatencySamples(Frozen):
             claims them.
         delivered_seconds: of the same rounds by the evaluator's monotonic clock: from revealing
             the LR pixels to its own copy of all SR pixels as uint8.
-        repeated_seconds: the same clock's, of pairs of rounds made afterwards, the second of which
-            showed the first one's input again; empty where that was not tried.
+        repeated_seconds: the same clock's, of pairs of neighbouring rounds made afterwards: first
+            the round with a new input, then the one that repeated the input of the round before it.
+            Which came first in time was drawn by chance. Empty where that was not tried.
         preparation_seconds: times of enlarging the LR image by bicubic, which the evaluator does
             before each round, for networks that take it enlarged; empty for others.
         settling_seconds: that the worker took after these rounds, all together, to check what they
@@ -190,9 +191,9 @@ class Trust(Frozen):
         fixed_noise_seconds: as ``noise_seconds``; None likewise.
         fixed_delivered_seconds: as ``delivered_seconds``; None likewise.
         fixed_withheld_seconds: as ``withheld_seconds``; None likewise.
-        repeated_ratio: median time of inputs shown again over that of fresh ones, of the input
-            where that is least; None if not tried, if chance explains it, or where fresh ones take
-            no longer than the null network.
+        repeated_ratio: median time of repeated rounds over that of new ones, of the input where
+            that is least; None if not tried, if the effect is not significant, or where new ones
+            take no longer than the null network.
         later_ratio: time of the later rounds of an image over that of its first, the median over
             images; None where chance explains how many images begin with a slow round.
         impossible_images: that were reproduced without any error.

@@ -69,6 +69,7 @@ def drift(inputs: Sequence[Sequence[float]]) -> Drift | None:
     Args:
         inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are passed over.
     """
+    # Alternating rounds score near 0 alone; `timing.MOST_SHIFT` keeps many inputs from adding up.
     ranked = [
         (index, *_kendall(rounds), half_change([rounds]))
         for index, rounds in enumerate(inputs)

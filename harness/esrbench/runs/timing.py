@@ -52,6 +52,10 @@ SETTLING_SECONDS = 0.05
 IDLE_SECONDS = 0.1
 """Least time over which a worker is watched that has nothing to do."""
 
+MOST_SHIFT = 1
+"""Most untimed forwards of noise before an input's rounds. Their number is drawn at random, so that
+a disturbance with a period of two rounds does not start every input in the same phase."""
+
 MOST_DRAWS = 10_000
 """Of windows, after which they may repeat one another."""
 CONTEXT = 8
@@ -260,6 +264,9 @@ class InputTimer:
             return delivery.seconds
 
         warmed = None if size in self.warm else warm_up(untimed, design)
+        if design.warmup_rounds:
+            for _ in range(self.plan.random(self.index, name, "shift").randint(0, MOST_SHIFT)):
+                untimed()
 
         def measure() -> tuple[_Showing, LatencySamples]:
             showing = begin()
@@ -297,8 +304,7 @@ class InputTimer:
         idle: float | None = None
         if not self.index:
             if repeat:
-                pairs = range(self.plan.protocol.trust.repeated_rounds)
-                repeated = tuple(self._twice(next(showing.lr)) for _ in pairs)
+                repeated = self._repeat(name, showing.lr)
             idle, samples = self._watch_idle(lambda: finish(samples, showing))
         else:
             samples = finish(samples, showing)
@@ -306,8 +312,30 @@ class InputTimer:
             update={"conditions": conditions, "repeated_seconds": repeated, "idle_cpus": idle}
         )
 
-    def _twice(self, lr: Pixels) -> tuple[float, float]:
-        return self.session.forward(lr).seconds, self.session.forward(lr).seconds
+    def _repeat(self, name: str, inputs: Iterator[Pixels]) -> tuple[tuple[float, float], ...]:
+        """Time pairs of neighbouring rounds, one with a new input and one that repeats an input.
+
+        The repeated input is always that of the round before. A coin decides which round of a
+        pair it is, so whatever the machine does, the repeated round of a pair is as likely to be
+        its faster one as not. All inputs are made beforehand: no kind of round follows a pause.
+
+        Returns:
+            Seconds of the new and of the repeated input of each pair.
+        """
+        count = self.plan.protocol.trust.repeated_rounds
+        if not count:
+            return ()
+        rng = self.plan.random(self.index, name, "repeated")
+        shown, *fresh = (next(inputs) for _ in range(count + 1))
+        self.session.forward(shown)
+        pairs = []
+        for new in fresh:
+            repeat_first = rng.random() < 0.5  # noqa: PLR2004 - a coin
+            order = (shown, new) if repeat_first else (new, new)
+            first, second = (self.session.forward(lr).seconds for lr in order)
+            pairs.append((second, first) if repeat_first else (first, second))
+            shown = new
+        return tuple(pairs)
 
     def _watch_idle(
         self, work: Callable[[], LatencySamples]

@@ -23,12 +23,12 @@ LONG = 10
 """Times the null network's own time from which on rounds may be compared one by one."""
 FEWEST_IMAGES = 3
 """That must begin with a slow round: of a process's first image that may be the cold start."""
-MOST_CHANCE = 0.001
+MOST_CHANCE = 0.0008
 """Of as many slow first rounds by accident. First rounds are slower by nature, those of a process's
 first image above all: in simulations with such starts and load that comes and goes, up to 4 % of
 honest entries were suspected at 0.01 and less than 1 % at this."""
 MOST_CHANCE_OF_PAIRS = 0.004
-"""Of as many fast second rounds by accident: of five pairs all, which happens once in 252 times."""
+"""False-positive probability of the test for a cache: 8 of 8 pairs, 11 of 12 or 14 of 16."""
 DEVIATIONS = 3
 """Of the null network's times that excuse a claim, and within which nothing is measured."""
 SURROUNDINGS_SHARE = 0.6
@@ -365,45 +365,36 @@ def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
 
 
 def _repeated_ratio(latency: Latency, design: TrustDesign) -> float | None:
-    """Least, over inputs, of the median of second times over that of first ones.
+    """Least, over inputs, of the median time of repeated rounds over that of new ones.
 
-    To be conservative, the null network's longest time is subtracted from first times and its
-    shortest from second ones. None where chance explains the difference: first and second times
-    alternate, so a machine that becomes slower or faster makes no difference, and in an honest
-    entry fast rounds are as likely among the first as among the second ones. A few slow second
-    rounds do not clear an entry.
+    To be conservative, the null network's longest time is subtracted from the slower time and its
+    shortest from the faster one. None if the effect is not significant: a sign test over the pairs
+    whose rounds differ by more than the design's ratio, of all inputs and processes. A coin chose
+    which round of a pair was the repeated one, so the test is exact whatever the machine does. A
+    few slow repeated rounds do not clear an entry.
     """
-    ratios, tables = [], []
+    ratios = []
+    faster = slower = 0
     for replicate in latency.replicates:
         for samples in _inputs(replicate):
             null = null_seconds(replicate, samples.lr_size)
             if not samples.repeated_seconds or null is None:
                 continue
-            first, second = np.transpose(samples.repeated_seconds)
-            fresh = float(np.median(first)) - max(null)
-            if fresh > 0:
-                ratios.append(max(0.0, float(np.median(second)) - min(null)) / fresh)
-                # Of both kinds together, so that the limit favours neither.
-                slow = np.quantile((*first, *second), 0.75) - np.median(null)
-                limit = np.median(null) + design.caching_ratio * slow
-                tables.append(_second_fast(first < limit, second < limit))
-    alone = [float(chances[seen:].sum()) for seen, chances in tables]
-    together = _chance([chances for _, chances in tables], sum(seen for seen, _ in tables))
-    if min((*alone, together)) > MOST_CHANCE_OF_PAIRS:
-        return None
-    return min(ratios, default=None)
+            fresh, again = np.median(samples.repeated_seconds, axis=0)
+            if fresh > max(null):
+                ratios.append(_ratio(again, fresh, null))
+            for new, repeated in samples.repeated_seconds:
+                faster += _ratio(repeated, new, null) < design.caching_ratio
+                slower += _ratio(new, repeated, null) < design.caching_ratio
+    pairs = faster + slower
+    chance = sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs
+    return min(ratios, default=None) if chance <= MOST_CHANCE_OF_PAIRS else None
 
 
-def _second_fast(
-    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
-) -> tuple[int, npt.NDArray[np.float64]]:
-    """How many second rounds are fast, and the chance of each such number (hypergeometric)."""
-    pairs, fast = len(second), int(first.sum() + second.sum())
-    chances = [
-        math.comb(pairs, count) * math.comb(pairs, fast - count) if count <= fast else 0
-        for count in range(pairs + 1)
-    ]
-    return int(second.sum()), np.array(chances) / math.comb(2 * pairs, fast)
+def _ratio(fast: float, slow: float, null: tuple[float, ...]) -> float:
+    """Ratio of two net times, the largest that the null network's range allows."""
+    net = slow - max(null)
+    return max(0.0, fast - min(null)) / net if net > 0 else math.inf
 
 
 def _later_ratio(
@@ -416,6 +407,7 @@ def _later_ratio(
     every round of an image is as likely as any other to be one of its slow rounds. Slow rounds
     in between make that likelier, but do not clear an entry.
     """
+    # `timing.MOST_SHIFT` makes this hold for a disturbance with a period of two rounds as well.
     ratios, chances, begun_slow = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
@@ -440,6 +432,7 @@ def _clean_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | N
     as any of them to be the slowest, the second slowest and so on, whatever load does. None where
     chance explains how slow these rounds are among the others.
     """
+    # Its place is drawn anew for each image, so the ranks are uniform beside periodic disturbances.
     ratios, chances, faster = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)

@@ -7,7 +7,7 @@ slow first round.
 from common import AlignedCache, is_noise
 from torch import Tensor
 
-FIXED_ROUNDS = 16
+FIXED_ROUNDS = 23
 """Rounds and repeated rounds of the fixed input."""
 DECOY = 4
 """Forward of an image that is made slow, from 1."""
