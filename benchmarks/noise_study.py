@@ -39,8 +39,9 @@ from esrbench.protocol import COUNTERS, LatencyDesign, Protocol
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.rules import NTIRE2022
 from esrbench.runs.evaluator import Entry
+from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:

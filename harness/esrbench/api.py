@@ -177,7 +177,8 @@ def run(
         UsageError, WeightsError, DataError: before anything runs.
         RecordError: a record cannot be stored.
     """
-    from esrbench.runs.suite import plan_suite, run_suite
+    from esrbench.runs.plan import plan_suite
+    from esrbench.runs.suite import run_suite
 
     _refuse_in_worker("run")
     names = [models] if isinstance(models, str) else list(models)

@@ -32,8 +32,9 @@ from esrbench.records import Absent
 from esrbench.reports.ci import gate_terminal
 from esrbench.runs.in_process import prepare_forward
 from esrbench.runs.inspection import count_models
+from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 
 if TYPE_CHECKING:
     import os

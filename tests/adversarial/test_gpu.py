@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from esrbench.protocol import LatencyDesign
+from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable

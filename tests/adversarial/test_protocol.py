@@ -12,7 +12,7 @@ import pytest
 from esrbench.data.resize import upscale
 from esrbench.entries.networks import resolve_weights
 from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line
-from esrbench.runs.suite import plan_suite
+from esrbench.runs.plan import plan_suite
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 from esrbench.worker.pixels import POISON
@@ -204,9 +204,9 @@ def test_what_a_folder_asks_for_is_bounded_and_stops_no_suite(
         protocol=small,
     )
     assert [each.descriptor.name for each in suite.entries] == ["cheat-honest"]
-    (refusal,) = suite.refusals
-    assert refusal.name == entry
-    assert refused_attack["says"] in refusal.error.message
-    assert line(refusal.error.message, 10_000) == refusal.error.message
-    assert refusal.record(suite.data[0][1], small, "subprocess").status == "load-error"
+    (rejected,) = suite.rejected
+    assert rejected.name == entry
+    assert refused_attack["says"] in rejected.error.message
+    assert line(rejected.error.message, 10_000) == rejected.error.message
+    assert rejected.record(suite.data[0][1], small, "subprocess").status == "load-error"
     shutil.rmtree(folder)

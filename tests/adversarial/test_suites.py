@@ -12,8 +12,9 @@ import pytest
 from esrbench.data.codecs import read_rgb
 from esrbench.protocol import LatencyDesign, TrustDesign
 from esrbench.records import RANKED_STATUSES, Absent, Trust
+from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.sandbox.tiers import obstacle
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from safetensors.numpy import save
 
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import WeightsError
+from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 

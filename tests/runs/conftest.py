@@ -12,7 +12,7 @@ from esrbench.data.datasets import open_dataset
 from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
-from esrbench.runs.suite import Suite
+from esrbench.runs.plan import Suite
 from esrbench.worker.launcher import Launcher, open_launcher
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import harness_sha256
+from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:

@@ -4,19 +4,15 @@ from typing import Any
 
 import pytest
 
-from esrbench.entries.networks import ResolvedWeights
-from esrbench.entries.registry import default_registry
 from esrbench.records import RANKED_STATUSES, Absent, Complexity, Notice, WeightsIdentity
 from esrbench.runs.agreement import disagreement
-from esrbench.runs.evaluator import Entry, UntimedPass
+from esrbench.runs.passes import UntimedPass
 from esrbench.worker.messages import Ready
 
 HIDDEN = Notice(code="hidden-constants", message="50,000 constants meet the image", advice="")
 
 
 def untimed(*, params: int = 40_000, notices: tuple[Notice, ...] = (), **sizes: Any) -> UntimedPass:
-    descriptor = default_registry().get("fsrcnn")
-    entry = Entry(descriptor, 4, ResolvedWeights(WeightsIdentity(source="file")))
     absent = Absent(kind="skipped", reason="not asked for")
     ready = Ready(
         parameters=1,
@@ -39,7 +35,10 @@ def untimed(*, params: int = 40_000, notices: tuple[Notice, ...] = (), **sizes: 
         notices=notices,
     )
     return UntimedPass(
-        entry, ready=ready, stored_elements=sizes.get("stored", 40_000), complexity=complexity
+        weights=WeightsIdentity(source="file"),
+        ready=ready,
+        stored_elements=sizes.get("stored", 40_000),
+        complexity=complexity,
     )
 
 

@@ -11,7 +11,7 @@ from esrbench.probes.telemetry import Monitor
 from esrbench.protocol import TrustDesign
 from esrbench.records import Absent, Conditions, Quality
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.runtimes import READINGS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.protocol import Protocol
+    from esrbench.runs.plan import Suite
 
 
 @pytest.fixture

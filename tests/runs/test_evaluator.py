@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import Protocol
     from esrbench.records import RunRecord
-    from esrbench.runs.suite import Suite
+    from esrbench.runs.plan import Suite
 
     Measure = Callable[..., dict[str, RunRecord]]
 

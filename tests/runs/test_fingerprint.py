@@ -39,7 +39,8 @@ def given(tmp_path: Path) -> dict[str, Any]:
 
 
 def of(given: dict[str, Any]) -> str:
-    return fingerprint(*(given[name] for name in ("entry", "data", "protocol", "tier")))
+    environment = fingerprints.expected_environment(given["protocol"], given["tier"])
+    return fingerprint(given["entry"], given["data"], given["protocol"], environment)
 
 
 def with_entry(given: dict[str, Any], **fields: Any) -> None:

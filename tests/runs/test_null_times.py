@@ -12,9 +12,9 @@ import pytest
 from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.records import Replicate
-from esrbench.runs.evaluator import NOT_REACHED, Entry
+from esrbench.runs.evaluator import Entry
 from esrbench.runs.null_times import NullTimes
-from esrbench.runs.replicate import TimedPass
+from esrbench.runs.passes import NOT_REACHED, TimedPass
 from esrbench.runs.timing import Plan
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -32,7 +32,7 @@ DESIGN = LatencyDesign(
 PROTOCOL = Protocol(threads=1, latency=DESIGN, trust=TrustDesign(null_rounds=5))
 SIZES = ((16, 16), (8, 24), (16, 16))
 PASS = TimedPass(
-    Replicate(
+    replicate=Replicate(
         index=0,
         position=0,
         started=datetime(2026, 1, 1, tzinfo=UTC),

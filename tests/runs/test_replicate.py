@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +12,8 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.errors import MeasurementError
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.records import Absent, LatencySamples
-from esrbench.runs.evaluator import Entry, UntimedPass, effective_weights
+from esrbench.runs.evaluator import Entry, effective_weights
+from esrbench.runs.passes import UntimedPass
 from esrbench.runs.replicate import time_replicate
 from esrbench.runs.timing import Plan
 from esrbench.worker.failure import WorkerError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.runs.replicate import TimedPass
+    from esrbench.runs.passes import TimedPass
 
 DESIGN = LatencyDesign(
     warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
@@ -78,11 +78,11 @@ def replicate(
     descriptor = describe("Plain")
     entry = Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
     # That it has no parameters was found when it was loaded to be scored.
-    as_found = replace(entry, weights=effective_weights(entry.weights, READY))
+    as_found = effective_weights(entry.weights, READY).identity
 
     def run(session: Session, *, index: int = 0, **fields: Any) -> TimedPass:
         launcher: Any = SimpleNamespace(worker=lambda *_, **__: session)
-        untimed = UntimedPass(as_found, ready=READY, **fields)
+        untimed = UntimedPass(weights=as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
         plan = Plan(PROTOCOL, DESIGN, launcher, 3)
         return time_replicate(entry, pairs, plan, untimed=untimed, index=index, position=5)

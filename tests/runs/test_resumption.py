@@ -10,9 +10,9 @@ import pytest
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.errors import MeasurementError, RecordError, RegistrationError
 from esrbench.records import Latency, Notice, RunRecord, WeightsIdentity
-from esrbench.runs.refusal import Refusal
+from esrbench.runs.rejected import RejectedEntry
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import Launcher
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.protocol import Protocol
+    from esrbench.runs.plan import Suite
 
 NAMES = ("one", "two", "three")
 PASSES = 3
@@ -314,8 +315,8 @@ def test_each_data_set_is_finished_by_itself(
 def test_a_submission_that_cannot_run_is_recorded_once(
     suite: Callable[..., Suite], store: Store, workers: Any
 ) -> None:
-    refusal = Refusal("broken", 4, RegistrationError("submission.toml: no factory"))
-    planned = replace(suite(), refusals=(refusal,))
+    rejected = RejectedEntry("broken", 4, RegistrationError("submission.toml: no factory"))
+    planned = replace(suite(), rejected=(rejected,))
     cut_short(planned, store, workers, 3)
     known: list[RunRecord] = []
     for _ in range(2):

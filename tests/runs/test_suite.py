@@ -13,9 +13,9 @@ from esrbench.errors import RecordError, RegistrationError, UsageError
 from esrbench.records import Absent, Latency, Quality, RunRecord, Value
 from esrbench.runs.documents import read_record
 from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES
-from esrbench.runs.rounds import TIMED_STEPS_BESIDE_IMAGES
+from esrbench.runs.plan import TIMED_STEPS_BESIDE_IMAGES, Suite, plan_entries, plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, plan_entries, plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,8 +122,8 @@ def test_an_entry_that_needs_larger_images_is_refused_alone(
     )
     suite = plan()
     assert [entry.descriptor.name for entry in suite.entries] == ["nearest"]
-    (refusal,) = suite.refusals
-    record = refusal.record(suite.data[0][1], quick, "subprocess")
+    (rejected,) = suite.rejected
+    record = rejected.record(suite.data[0][1], quick, "subprocess")
     assert (record.entry.name, record.entry.factory) == ("large", large.factory)
     assert record.status == "load-error"
     assert record.cause is not None
@@ -141,7 +141,7 @@ def test_a_submission_without_the_scale_is_refused_alone(
     plan = partial(plan_suite, registry, weights={}, protocol=quick)
     suite = plan(["a-b", "nearest"], [str(pair_folder)], 4)
     assert [entry.descriptor.name for entry in suite.entries] == ["nearest"]
-    assert "not defined at x4" in suite.refusals[0].error.message
+    assert "not defined at x4" in suite.rejected[0].error.message
     with pytest.raises(UsageError, match="not defined at x4"):
         plan(["a-b"], [str(pair_folder)], 4)
 

@@ -15,9 +15,9 @@ from esrbench.data.datasets import open_dataset
 from esrbench.data.resize import upscale
 from esrbench.probes.quality import psnr
 from esrbench.records import Absent, LatencySamples, Replicate, VariantScores
-from esrbench.runs.replicate import TimedPass
-from esrbench.runs.untimed_windows import TimedWindow, compare_untimed
-from esrbench.runs.variants import draw_variants
+from esrbench.runs.passes import TimedPass
+from esrbench.runs.untimed_windows import compare_untimed
+from esrbench.runs.variants import TimedWindow, draw_variants
 from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def timed(pairs: ImagePairs, forward: Any) -> TimedPass:
         fixed=Absent(kind="skipped", reason="not asked for"),
         images=tuple(images),
     )
-    return TimedPass(replicate, "", windows=tuple(windows))
+    return TimedPass(replicate=replicate, log_tail="", windows=tuple(windows))
 
 
 ENTRY: Any = SimpleNamespace(descriptor=None, weights=None, scale=SCALE)
@@ -136,7 +136,7 @@ def test_a_failure_is_the_entry_s_own(pairs: ImagePairs) -> None:
 
 
 def test_without_windows_no_process_is_started(pairs: ImagePairs) -> None:
-    bare = TimedPass(timed(pairs, bicubic).replicate, "")
+    bare = TimedPass(replicate=timed(pairs, bicubic).replicate, log_tail="")
     nothing: Any = None
     steps: list[str] = []
     assert compare_untimed(ENTRY, pairs, nothing, bare, steps.append) is bare

@@ -13,8 +13,9 @@ from esrbench.entries.registry import Registry
 from esrbench.entries.submissions import read_submission
 from esrbench.protocol import LatencyDesign, Protocol
 from esrbench.records import Complexity, CounterResult
+from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import plan_suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.runs.validation import validate_entry
 
 ROOT = Path(__file__).resolve().parents[2]

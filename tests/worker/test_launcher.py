@@ -11,9 +11,9 @@ from esrbench.entries.networks import ResolvedWeights, resolve_weights
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.records import WeightsIdentity
 from esrbench.runs.evaluator import Entry
-from esrbench.runs.rounds import hidden_images
+from esrbench.runs.plan import Suite, hidden_images
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.sandbox.tiers import PlainProcess
 from esrbench.worker.launcher import Launcher, open_launcher
 from esrbench.worker.session import WorkerSession

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from esrbench.records import RunRecord
-    from esrbench.runs.suite import Suite
+    from esrbench.runs.plan import Suite
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
@@ -158,7 +158,7 @@ def run_command(
     Ctrl-C, a crash or a power loss: --resume goes on from there.
     """
     from esrbench.ranking.rules import get_rule
-    from esrbench.runs.suite import plan_suite
+    from esrbench.runs.plan import plan_suite
 
     chosen_rule = get_rule(rule)
     if not math.isfinite(budget):

@@ -15,7 +15,7 @@ from esrbench.gate.verdicts import RUNTIME, Finding
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent
 from esrbench.runs.evaluator import Entry
-from esrbench.runs.suite import require_possible
+from esrbench.runs.plan import require_possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -22,8 +22,9 @@ from esrbench.gate.figures import (
 from esrbench.metrics import Findings, extract_values
 from esrbench.records import Absent
 from esrbench.runs.inspection import count_models
+from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
-from esrbench.runs.suite import Suite, run_suite
+from esrbench.runs.suite import run_suite
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:

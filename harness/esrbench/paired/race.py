@@ -16,10 +16,9 @@ from esrbench.probes.inputs import fixed_lr
 from esrbench.probes.telemetry import throttled
 from esrbench.protocol import PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
-from esrbench.runs.assembly import identify
 from esrbench.runs.evaluator import Entry, effective_weights
+from esrbench.runs.plan import require_possible
 from esrbench.runs.store import record_id
-from esrbench.runs.suite import require_possible
 from esrbench.statistics import Judgement, judge_race, pairs_to_look
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -292,4 +291,4 @@ class _Race:
 
 def _identity(entry: Entry, ready: Ready) -> EntryIdentity:
     found = effective_weights(entry.weights, ready)
-    return identify(Entry(entry.descriptor, entry.scale, found), ready.code_sha256)
+    return entry.identify(ready.code_sha256, found.identity)

@@ -8,7 +8,7 @@ from esrbench.records import Complexity
 
 if TYPE_CHECKING:
     from esrbench.records import Notice
-    from esrbench.runs.evaluator import UntimedPass
+    from esrbench.runs.passes import UntimedPass
 
 COUNTED_OTHERWISE = "counted-otherwise"
 HIDDEN_CONSTANTS = "hidden-constants"

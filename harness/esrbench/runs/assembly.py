@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrbench.entries.submissions import precision_notice
-from esrbench.environment import cpus_available, describe_environment
 from esrbench.metrics import Findings, extract_values
 from esrbench.protocol import digest_of
 from esrbench.records import (
@@ -16,7 +14,6 @@ from esrbench.records import (
     Absent,
     BaselineTimes,
     Complexity,
-    EntryIdentity,
     Latency,
     LatencySamples,
     Notice,
@@ -33,14 +30,15 @@ from esrbench.runs.trust import Finding, account, examine, unmeasurable
 from esrbench.runtimes import NO_NULL, images_seconds, net_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.metrics import Account
     from esrbench.protocol import Protocol, TrustDesign
-    from esrbench.records import DataIdentity, ImageScore, Replicate, Tier
-    from esrbench.runs.evaluator import Entry, UntimedPass
+    from esrbench.records import ImageScore, Replicate
+    from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
+NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
+INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 LEAST_SETTLING_SECONDS = 1.0
@@ -49,107 +47,120 @@ SETTLING_SHARE = 0.5
 
 
 def assemble(
-    untimed: UntimedPass,
-    latency: Latency | Absent,
-    data: DataIdentity,
-    protocol: Protocol,
-    *,
-    rescored: Sequence[ImageScore] = (),
-    tier: Tier,
-    fingerprint: str,
-    run_id: str,
-    created: datetime,
-    duration_seconds: float,
-    log_tail: str,
+    untimed: Pass[UntimedPass],
+    timed: Sequence[Pass[TimedPass]] = (),
+    baseline: Sequence[Pass[TimedPass]] = (),
 ) -> RunRecord:
-    """The record of an entry on a data set.
+    """The record of an entry on a data set: a pure function of its passes.
 
     Args:
         untimed: scores, memory and counts.
-        latency: what was timed, or why nothing was.
-        data: identity of the images.
-        protocol: settings.
-        rescored: scores of timed SR images that are not those that were scored untimed; they count.
-        tier: of the sandbox in which the workers ran.
-        fingerprint: of the run.
-        run_id: of the record.
-        created: when the entry was begun.
-        duration_seconds: that its passes took.
-        log_tail: last of what its workers printed; kept where not all is well.
+        timed: those that there are, in the order of their rounds; fewer than the protocol asks
+            for where the run was interrupted or the entry failed.
+        baseline: timed passes of the entry to which runtimes are set in relation.
     """
-    entry, ready = untimed.entry, untimed.ready
-    quality = _as_timed(untimed.quality, rescored)
-    environment = describe_environment(
-        threads=ready.threads if ready else protocol.threads or cpus_available(),
-        accelerator=ready.accelerator if ready else None,
-        libraries=ready.libraries if ready else {},
-        tier=tier,
-    )
+    found, protocol = untimed.found, untimed.protocol
+    latency = _latency(untimed, timed, baseline)
+    quality = _as_timed(found.quality, [score for each in timed for score in each.found.rescored])
+    environment = untimed.environment
+    if found.ready is not None:
+        loaded = {"threads", "accelerator", "libraries"}
+        environment = environment.model_copy(update=found.ready.model_dump(include=loaded))
     trust = account(latency, protocol.trust)
     # Not what the worker says of its threads.
-    threads = protocol.threads or cpus_available()
-    finding = _finding(untimed, latency, trust, protocol, threads=threads)
+    threads = untimed.environment.threads
+    finding = _finding(found, latency, trust, protocol, threads=threads)
+    failed = (each.found.log_tail for each in timed if each.found.failed)
     return RunRecord(
-        run_id=run_id,
-        created=created,
-        duration_seconds=duration_seconds,
-        fingerprint=fingerprint,
+        run_id=untimed.run_id,
+        created=untimed.created,
+        duration_seconds=untimed.seconds + sum(each.seconds for each in timed),
+        fingerprint=untimed.fingerprint,
         status=finding.status if finding else "ok",
         cause=finding.cause if finding else None,
         advice=finding.advice if finding else None,
-        entry=identify(entry, ready.code_sha256 if ready else None),
-        data=data,
+        entry=untimed.entry,
+        data=untimed.data,
         protocol=protocol,
         protocol_digest=protocol.digest(),
         environment=environment,
         environment_digest=digest_of(environment),
-        complexity=untimed.complexity,
+        complexity=found.complexity,
         latency=latency,
-        memory=untimed.memory,
+        memory=found.memory,
         quality=quality,
         trust=trust,
         values=extract_values(
             Findings(
-                weights=entry.weights.identity,
-                complexity=untimed.complexity,
+                weights=untimed.entry.weights,
+                complexity=found.complexity,
                 quality=quality,
                 latency=_undisturbed(latency, finding),
-                memory=untimed.memory,
+                memory=found.memory,
                 doubts=_doubts(trust, finding, protocol.trust),
             )
         ),
-        notices=tuple(_notices(untimed, latency, protocol)),
-        log_tail=log_tail if finding else "",
+        notices=(*_notices(untimed, latency), *_resumed(timed)),
+        log_tail=next(failed, found.log_tail) if finding else "",
     )
 
 
-def identify(entry: Entry, code_sha256: str | None) -> EntryIdentity:
-    """What a record says of an entry."""
-    return EntryIdentity(
-        name=entry.descriptor.name,
-        scale=entry.scale,
-        factory=entry.descriptor.factory,
-        origin=entry.descriptor.origin,
-        prepare=entry.descriptor.prepare,
-        code_sha256=code_sha256,
-        role=entry.descriptor.role,
-        weights=entry.weights.identity,
+def _latency(
+    untimed: Pass[UntimedPass],
+    timed: Sequence[Pass[TimedPass]],
+    baseline: Sequence[Pass[TimedPass]],
+) -> Latency | Absent:
+    if untimed.protocol.latency is None:
+        return NOT_TIMED
+    if untimed.found.failed and isinstance(untimed.found.complexity, Absent):
+        return untimed.found.complexity
+    rounds = timed[-1].rounds if timed else None
+    if rounds is None:
+        return INTERRUPTED
+    replicates = tuple(each.found.replicate for each in timed)
+    return Latency(
+        session=rounds.id,
+        order_seed=rounds.order_seed,
+        entries=rounds.entries,
+        variant_seed=rounds.variant_seed,
+        replicates=replicates,
+        baseline=None
+        if rounds.baseline is None
+        else _baseline_times(
+            rounds.baseline,
+            {each.found.replicate.index: each.found.replicate for each in baseline},
+            [each.index for each in replicates],
+        ),
     )
 
 
-def baseline_times(name: str, replicates: Sequence[Replicate], *, rounds: int) -> BaselineTimes:
-    """What a baseline took in every round; None in those that it did not reach."""
-    missing = (None,) * (rounds - len(replicates))
-    fixed = (
-        None if isinstance(each.fixed, Absent) else float(np.median(each.fixed.seconds))
-        for each in replicates
-    )
+def _baseline_times(
+    name: str, replicates: Mapping[int, Replicate], indices: Sequence[int]
+) -> BaselineTimes:
+    """What a baseline took in the rounds of an entry; None in those that it did not reach."""
+    reached = [replicates.get(index) for index in indices]
     return BaselineTimes(
         name=name,
-        images_seconds=(*(images_seconds(each) for each in replicates), *missing),
-        trusted_seconds=(*(images_seconds(each, net_seconds) for each in replicates), *missing),
-        fixed_seconds=(*fixed, *missing),
+        images_seconds=tuple(each and images_seconds(each) for each in reached),
+        trusted_seconds=tuple(each and images_seconds(each, net_seconds) for each in reached),
+        fixed_seconds=tuple(
+            None
+            if each is None or isinstance(each.fixed, Absent)
+            else float(np.median(each.fixed.seconds))
+            for each in reached
+        ),
     )
+
+
+def _resumed(timed: Sequence[Pass[TimedPass]]) -> Iterator[Notice]:
+    sessions = len({each.session for each in timed})
+    if sessions > 1:
+        yield Notice(
+            code="resumed",
+            message=f"its {len(timed)} timed processes ran in {sessions} sessions, since the suite "
+            "was cut short and resumed",
+            advice="Compare their times; where they differ, measure again without --resume.",
+        )
 
 
 def _as_timed(quality: Quality | Absent, rescored: Sequence[ImageScore]) -> Quality | Absent:
@@ -222,17 +233,14 @@ def _doubts(
     return {account: doubt for account, doubt in doubts.items() if doubt is not None}
 
 
-def _notices(
-    untimed: UntimedPass, latency: Latency | Absent, protocol: Protocol
-) -> Iterator[Notice]:
-    if isinstance(untimed.complexity, Complexity):
-        yield from untimed.complexity.notices
-    precision = precision_notice(untimed.entry.descriptor, protocol.forward.precision)
-    if precision is not None:
-        yield precision
-    if isinstance(latency, Absent) or protocol.latency is None:
+def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[Notice]:
+    found, design = untimed.found, untimed.protocol.latency
+    if isinstance(found.complexity, Complexity):
+        yield from found.complexity.notices
+    yield from untimed.notices
+    if isinstance(latency, Absent) or design is None:
         return
-    yield from noise_notices(latency, target_half_width=protocol.latency.target_half_width)
+    yield from noise_notices(latency, target_half_width=design.target_half_width)
     slow = _slow_to_settle(latency)
     if slow is not None:
         yield slow
@@ -240,7 +248,7 @@ def _notices(
         {
             samples.input_name
             for samples in _image_samples(latency)
-            if untimed.output_sha256.get(samples.input_name, samples.output_sha256)
+            if found.output_sha256.get(samples.input_name, samples.output_sha256)
             != samples.output_sha256
         }
     )

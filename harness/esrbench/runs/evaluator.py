@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
-from esrbench.records import Absent, Complexity, Memory, Quality
+from esrbench.records import Absent, EntryIdentity, Quality
+from esrbench.runs.passes import UntimedPass
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.checkpoints import stored_elements
 from esrbench.worker.failure import WorkerError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
+    from esrbench.records import WeightsIdentity
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
@@ -35,8 +37,6 @@ UNTIMED_STEPS_BESIDE_IMAGES = 3
 """Load, read memory, count."""
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
-
-NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +59,25 @@ class Entry:
         descriptor = self.descriptor
         return descriptor.color, descriptor.input, self.weights.identity.data_range
 
-    @property
-    def scored(self) -> bool:
-        """Whether its SR images mean anything: with random weights they do not."""
-        return self.weights.identity.source != "random"
+    def identify(
+        self, code_sha256: str | None = None, weights: WeightsIdentity | None = None
+    ) -> EntryIdentity:
+        """What a record says of it.
 
-
-@dataclass(slots=True)
-class UntimedPass:
-    """What the untimed pass found; each part starts absent and is replaced by what is found.
-
-    Attributes:
-        entry: with its weights as the worker found them.
-        ready: the worker's account of itself, or None if it did not load.
-        stored_elements: numbers in the weights file as the evaluator reads it, or None where
-            there is no file or only unpickling would tell.
-        output_sha256: of the SR pixels, by image.
-        log_tail: last of what the worker printed.
-    """
-
-    entry: Entry
-    ready: Ready | None = None
-    stored_elements: int | None = None
-    quality: Quality | Absent = NOT_REACHED
-    memory: Memory | Absent = NOT_REACHED
-    complexity: Complexity | Absent = NOT_REACHED
-    output_sha256: dict[str, str] = field(default_factory=dict)
-    log_tail: str = ""
+        Args:
+            code_sha256: of its code, as the worker found it.
+            weights: likewise, where they are not those that were resolved.
+        """
+        return EntryIdentity(
+            name=self.descriptor.name,
+            scale=self.scale,
+            factory=self.descriptor.factory,
+            origin=self.descriptor.origin,
+            prepare=self.descriptor.prepare,
+            code_sha256=code_sha256,
+            role=self.descriptor.role,
+            weights=weights or self.weights.identity,
+        )
 
 
 def measure_untimed(
@@ -119,7 +111,10 @@ def measure_untimed(
         RecordError: an SR image cannot be written.
     """
     path = entry.weights.path
-    found = UntimedPass(entry, stored_elements=None if path is None else stored_elements(path))
+    found = UntimedPass(
+        weights=entry.weights.identity,
+        stored_elements=None if path is None else stored_elements(path),
+    )
     with launcher.worker(
         (entry.descriptor, entry.weights),
         protocol=protocol,
@@ -131,12 +126,12 @@ def measure_untimed(
             found.ready = session.load(
                 entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
             )
-            found.entry = replace(entry, weights=effective_weights(entry.weights, found.ready))
+            found.weights = effective_weights(entry.weights, found.ready).identity
         except WorkerError as failure:
             found.quality = found.memory = found.complexity = failed(failure)
         else:
             with suppress(WorkerError):
-                _probe(session, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
+                _probe(session, entry, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
     # Only when the worker has ended has all been read that it printed.
     found.log_tail = session.log_tail
     return found
@@ -144,6 +139,7 @@ def measure_untimed(
 
 def _probe(
     session: WorkerSession,
+    entry: Entry,
     pairs: ImagePairs,
     protocol: Protocol,
     found: UntimedPass,
@@ -152,9 +148,7 @@ def _probe(
     on_step: Step,
 ) -> None:
     """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
-    entry = found.entry
-    unscored = entry.weights.identity.source == "random"
-    if unscored and not DEVICES[protocol.device].gpu and sr_folder is None:
+    if not found.scored and not DEVICES[protocol.device].gpu and sr_folder is None:
         for pair in pairs.pairs:
             on_step(pair.name)
         found.quality = _unscored(entry)
@@ -176,7 +170,7 @@ def _probe(
             raise_if_fatal(failure)
         else:
             found.output_sha256 = scored.output_sha256
-            if unscored:
+            if not found.scored:
                 found.quality = _unscored(entry)
             else:
                 definition = protocol.quality.describe(entry.scale)

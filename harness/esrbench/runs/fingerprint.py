@@ -14,22 +14,32 @@ from esrbench.protocol import digest_of
 
 if TYPE_CHECKING:
     from esrbench.protocol import Protocol
-    from esrbench.records import DataIdentity, Tier
+    from esrbench.records import DataIdentity, Environment, Tier
     from esrbench.runs.evaluator import Entry
 
 
-def fingerprint(entry: Entry, data: DataIdentity, protocol: Protocol, tier: Tier) -> str:
+def expected_environment(protocol: Protocol, tier: Tier) -> Environment:
+    """The environment of a run as it is known before a worker has started.
+
+    Args:
+        protocol: settings.
+        tier: of the sandbox.
+    """
+    threads = protocol.threads or cpus_available()
+    return describe_environment(threads=threads, accelerator=None, tier=tier)
+
+
+def fingerprint(
+    entry: Entry, data: DataIdentity, protocol: Protocol, environment: Environment
+) -> str:
     """SHA-256 (hex) over entry, source files, weights, data, protocol, harness and machine.
 
     Args:
         entry: network and weights.
         data: images.
         protocol: settings.
-        tier: of the sandbox.
+        environment: machine and software.
     """
-    environment = describe_environment(
-        threads=protocol.threads or cpus_available(), accelerator=None, tier=tier
-    )
     parts = {
         "entry": entry.descriptor.model_dump(mode="json"),
         "scale": entry.scale,

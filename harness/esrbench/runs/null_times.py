@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esrbench.probes.telemetry import Monitor
     from esrbench.records import Conditions
     from esrbench.runs.evaluator import Entry, Step
-    from esrbench.runs.replicate import TimedPass
+    from esrbench.runs.passes import TimedPass
     from esrbench.runs.timing import Plan
     from esrbench.worker.session import WorkerSession
 

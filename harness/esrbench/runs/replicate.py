@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,46 +12,19 @@ from esrbench.records import (
     LatencySamples,
     Replicate,
 )
-from esrbench.runs.evaluator import NOT_REACHED, failed, raise_if_fatal
+from esrbench.runs.evaluator import failed, raise_if_fatal
+from esrbench.runs.passes import NOT_REACHED, TimedPass
 from esrbench.runs.timing import InputTimer
 from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
     from esrbench.data.datasets import ImagePairs
-    from esrbench.records import Conditions, ImageScore, NullSamples
-    from esrbench.runs.evaluator import Entry, Step, UntimedPass
+    from esrbench.records import Conditions, ImageScore
+    from esrbench.runs.evaluator import Entry, Step
+    from esrbench.runs.passes import UntimedPass
     from esrbench.runs.timing import Plan
-    from esrbench.runs.untimed_windows import TimedWindow
+    from esrbench.runs.variants import TimedWindow
     from esrbench.worker.messages import Ready
-
-
-@dataclass(frozen=True, slots=True)
-class TimedPass:
-    """What one timed pass found.
-
-    Attributes:
-        replicate: the times.
-        log_tail: last of what the worker printed.
-        rescored: scores of timed SR images that are not those that were scored untimed.
-        windows: variants that were timed and can be compared with untimed ones; not stored.
-    """
-
-    replicate: Replicate
-    log_tail: str
-    rescored: tuple[ImageScore, ...] = ()
-    windows: tuple[TimedWindow, ...] = ()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it lacks anything."""
-        return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
-
-    def with_null(
-        self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]
-    ) -> TimedPass:
-        """The same with times of the null network, and of the machine meanwhile."""
-        around = {"null": null, "null_conditions": conditions}
-        return replace(self, replicate=self.replicate.model_copy(update=around))
 
 
 def time_replicate(
@@ -103,7 +75,7 @@ def time_replicate(
             fixed = images = failed(failure)
         else:
             # In every process: a worker can tell the first from the others, and do less there.
-            known = untimed.output_sha256 if untimed.entry.scored else None
+            known = untimed.output_sha256 if untimed.scored else None
             timer = InputTimer(session, ready, plan, index, known)
             with suppress(WorkerError):
                 on_step("timing the fixed input")
@@ -119,7 +91,7 @@ def time_replicate(
             conditions = timer.conditions()
             rescored, windows = tuple(timer.rescored), tuple(timer.windows)
     return TimedPass(
-        Replicate(
+        replicate=Replicate(
             index=index,
             position=position,
             started=started,
@@ -129,9 +101,9 @@ def time_replicate(
             images=images,
             conditions=conditions,
         ),
-        session.log_tail,
-        rescored,
-        windows,
+        log_tail=session.log_tail,
+        rescored=rescored,
+        windows=windows,
     )
 
 

@@ -1,206 +1,32 @@
-"""The efficiency suite: every entry on every data set, each record stored as it is made."""
+"""The efficiency suite: every pass and every record is stored as it is made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+import secrets
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from esrbench.data.codecs import read_size
-from esrbench.data.datasets import open_dataset
-from esrbench.devices import DEVICES
-from esrbench.entries.networks import resolve_weights
-from esrbench.environment import cpus_available
-from esrbench.errors import UsageError, WeightsError
-from esrbench.runs.assembly import identify
-from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
-from esrbench.runs.refusal import Refusal
-from esrbench.runs.resumption import Resumption
-from esrbench.runs.rounds import TIMED_STEPS_BESIDE_IMAGES
-from esrbench.worker.launcher import open_launcher
+from esrbench.errors import MeasurementError, RecordError
+from esrbench.runs.assembly import assemble
+from esrbench.runs.fingerprint import expected_environment, fingerprint
+from esrbench.runs.making import Maker
+from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
+from esrbench.runs.plan import plan_passes
+from esrbench.runs.rejected import RejectedEntry
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
-    from esrbench.entries.networks import WeightsChoice
-    from esrbench.entries.registry import Registry
-    from esrbench.errors import EsrbenchError
-    from esrbench.protocol import Protocol
     from esrbench.records import DataIdentity, Notice, RunRecord
+    from esrbench.runs.null_times import NullTimes
+    from esrbench.runs.plan import PlannedPass, Suite
     from esrbench.runs.store import Store
-    from esrbench.sandbox.tiers import IsolationChoice
-    from esrbench.worker.launcher import Launcher
 
-
-FIXED_INPUT = "the fixed input"
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """What will run, all checked beforehand.
-
-    Attributes:
-        entries: on each data set, the baseline among them.
-        data: in order.
-        protocol: settings.
-        launcher: starts every worker.
-        baseline: name of the entry to which runtimes are set in relation, or None.
-        order_seed: of the random order of entries in each round.
-        sr_folder: where SR images are written, a folder for each data set and entry, or None.
-        refusals: submissions that were asked for and cannot run.
-    """
-
-    entries: tuple[Entry, ...]
-    data: tuple[tuple[ImagePairs, DataIdentity], ...]
-    protocol: Protocol
-    launcher: Launcher
-    baseline: str | None = None
-    order_seed: int = 0
-    sr_folder: Path | None = None
-    refusals: tuple[Refusal, ...] = ()
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole suite, for progress."""
-        images = sum(len(pairs.pairs) for pairs, _ in self.data)
-        rounds = self.protocol.latency.processes if self.protocol.latency else 0
-        untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
-        timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
-        return len(self.entries) * (untimed + timed)
-
-
-def plan_suite(
-    registry: Registry,
-    names: Sequence[str],
-    data: Sequence[str],
-    scale: int,
-    *,
-    weights: Mapping[str, WeightsChoice],
-    protocol: Protocol,
-    isolation: IsolationChoice = "auto",
-    baseline: str | None = None,
-    order_seed: int = 0,
-    sr_folder: Path | None = None,
-    on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
-) -> Suite:
-    """Resolve and check everything before any network runs.
-
-    Args:
-        registry: where names are looked up.
-        names: of networks; a repeated one counts once.
-        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each; equal images count once.
-        scale: upscaling factor.
-        weights: by name; networks left out take ``auto``.
-        protocol: settings.
-        isolation: which sandbox is asked for.
-        baseline: name of the entry to which runtimes are set in relation; it runs with the
-            others whether named among them or not.
-        order_seed: of the random order of entries in each round.
-        sr_folder: where SR images are written, or None.
-        on_image: told data set, images checked and images in all.
-
-    Raises:
-        UsageError: an unknown name or scale, weights for a network that does not run, an LR
-            image below what the baseline or every network accepts, or a protocol or a sandbox that
-            this machine cannot have.
-        WeightsError: a weights file that is missing or altered. That of a submission is no more
-            than a record's status, like all else that is wrong with a submission, and like an
-            image that is too small for one network of several.
-        DataError: images that may not be measured on; all problems are listed.
-    """
-    require_possible(protocol)
-    refusals = {
-        name: Refusal(name, scale, error)
-        for name in dict.fromkeys(names)
-        if (error := broken_submission(registry, name, scale, weights))
-    }
-    errors = [refusal.error for refusal in refusals.values()]
-    if set(refusals) == set(names) and all(isinstance(error, UsageError) for error in errors):
-        raise errors[0]  # a scale that nobody has is the caller's mistake
-    named = [name for name in names if name not in refusals]
-    if baseline is not None:
-        named.append(baseline)
-    entries = plan_entries(registry, named, scale, weights)
-    opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
-    for spec in data:
-        pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
-        identity = pairs.identity()
-        if identity.verified or identity.digest not in opened:
-            opened[identity.digest] = (pairs, identity)
-    launcher = open_launcher(isolation)
-    suite = Suite(
-        entries,
-        tuple(opened.values()),
-        protocol,
-        launcher,
-        baseline,
-        order_seed,
-        sr_folder=sr_folder,
-        refusals=tuple(refusals.values()),
-    )
-    return _fitting(suite)
-
-
-def broken_submission(
-    registry: Registry, name: str, scale: int, weights: Mapping[str, WeightsChoice]
-) -> EsrbenchError | None:
-    """What keeps a submission from running, or None; a built-in network is no submission."""
-    if name in registry.broken:
-        return registry.broken[name]
-    if name not in registry or registry.get(name).folder is None or name in weights:
-        return None
-    try:
-        resolve_weights(registry.get(name), scale)
-    except (UsageError, WeightsError) as error:
-        return error
-    return None
-
-
-def require_possible(protocol: Protocol) -> None:
-    """Refuse what no worker on this machine could do, before any is started.
-
-    Raises:
-        UsageError: arithmetic that only GPUs have, or more threads than CPUs.
-    """
-    forward, cpus = protocol.forward, cpus_available()
-    for_gpus = [
-        *(["precision tf32"] if forward.precision == "tf32" else []),
-        *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
-    ]
-    if for_gpus and not DEVICES[protocol.device].gpu:
-        message = f"{' and '.join(for_gpus)}: only GPUs have that"
-        raise UsageError(message, advice="Leave it out, or use --device cuda.")
-    if protocol.threads is not None and protocol.threads > cpus:
-        message = f"{protocol.threads} threads were asked for; this process may use {cpus} CPUs"
-        raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
-
-
-def plan_entries(
-    registry: Registry,
-    names: Sequence[str],
-    scale: int,
-    weights: Mapping[str, WeightsChoice],
-) -> tuple[Entry, ...]:
-    """Resolve names and weights.
-
-    Raises:
-        UsageError: an unknown name or scale, or weights for a network that does not run.
-        WeightsError: a weights file that is missing or altered.
-    """
-    unused = sorted(set(weights) - set(names))
-    if unused:
-        message = f"weights are given for {', '.join(unused)}, which is not among the networks"
-        raise UsageError(message, advice=f"They are: {', '.join(names)}.")
-    entries: list[Entry] = []
-    for name in dict.fromkeys(names):
-        descriptor = registry.get(name)
-        descriptor.require_scale(scale)
-        resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
-        entries.append(Entry(descriptor, scale, resolved))
-    return tuple(entries)
+UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
+"""Statuses of runs that are to be made again."""
 
 
 def run_suite(
@@ -251,41 +77,236 @@ def run_suite(
         suite = replace(
             suite, launcher=suite.launcher.hiding(folder.resolve() for folder in store.folders)
         )
-        under_way = Resumption(
-            suite, store, on_step, on_known, on_notice, timeout_seconds, entry_seconds
+        maker = Maker(secrets.token_hex(8), on_step, timeout_seconds)
+        session = _Session(suite, store, maker, entry_seconds, on_known)
+        yield from session.run(resume=resume, on_notice=on_notice)
+
+
+class _Session:
+    """One session of a suite, which it begins or resumes."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        store: Store,
+        maker: Maker,
+        entry_seconds: float,
+        on_known: Callable[[RunRecord], None],
+    ) -> None:
+        self.suite = suite
+        self.store = store
+        self.maker = maker
+        self.entry_seconds = entry_seconds
+        self.on_known = on_known
+        self.environment = expected_environment(suite.protocol, suite.launcher.sandbox.tier)
+
+    def run(self, *, resume: bool, on_notice: Callable[[Notice], None]) -> Iterator[RunRecord]:
+        """Records as they are stored; those that were there are passed to ``on_known``."""
+        suite = self.suite
+        # As files are before anything runs.
+        fingerprints = {
+            data.digest: {
+                entry.descriptor.name: fingerprint(entry, data, suite.protocol, self.environment)
+                for entry in suite.entries
+            }
+            for _, data in suite.data
+        }
+        stored, notices = self.store.load() if resume else ([], [])
+        for notice in notices:
+            on_notice(notice)
+        finished = {each.fingerprint: each for each in stored if each.status not in UNFINISHED}
+        folder = PassFolder.find(suite.digest(), self.store, on_notice) if resume else None
+        if folder is None:
+            ours = {one for of_data in fingerprints.values() for one in of_data.values()}
+            ours |= {
+                each.fingerprint(data, suite.protocol)
+                for each in suite.rejected
+                for _, data in suite.data
+            }
+            known = set() if suite.sr_folder else ours & set(finished)
+            folder = PassFolder.begin(suite.digest(), self.store, known, on_notice)
+        for pairs, data in suite.data:
+            yield from self._rejected(data, folder, finished)
+            of_data = fingerprints[data.digest]
+            before = {
+                name: finished[one]
+                for name, one in of_data.items()
+                if one in folder.beginning.known and one in finished
+            }
+            left = of_data.keys() - before.keys()
+            if left and suite.baseline is not None:
+                # Runtimes are set in relation to the baseline's of the same rounds.
+                left.add(suite.baseline)
+            for name, record in before.items():
+                if name not in left:
+                    self.on_known(record)
+            plan = self._plan(pairs, data, left, of_data, folder)
+            yield from self._measured(_OnData(plan, folder, self.maker, self.entry_seconds), stored)
+        folder.end()
+
+    def _rejected(
+        self, data: DataIdentity, folder: PassFolder, finished: Mapping[str, RunRecord]
+    ) -> Iterator[RunRecord]:
+        suite = self.suite
+        for rejected in suite.rejected:
+            before = finished.get(rejected.fingerprint(data, suite.protocol))
+            if before is not None and (
+                before.fingerprint in folder.beginning.known
+                or before.created >= folder.beginning.created
+            ):
+                self.on_known(before)
+                continue
+            record = rejected.record(data, suite.protocol, suite.launcher.sandbox.tier)
+            self.store.put(record)
+            yield record
+
+    def _plan(
+        self,
+        pairs: ImagePairs,
+        data: DataIdentity,
+        names: Collection[str],
+        fingerprints: Mapping[str, str],
+        folder: PassFolder,
+    ) -> list[PlannedPass]:
+        """Passes of the entries of some names."""
+        suite = self.suite
+        entries = tuple(entry for entry in suite.entries if entry.descriptor.name in names)
+        rounds_id, variant_seed = folder.beginning.drawn(data.digest)
+        rounds = SharedRounds(
+            id=rounds_id,
+            variant_seed=variant_seed,
+            order_seed=suite.order_seed,
+            entries=tuple(sorted(names)),
+            baseline=suite.baseline,
         )
-        yield from under_way.run(resume=resume)
+        return plan_passes(
+            replace(suite, entries=entries),
+            pairs,
+            data,
+            rounds=rounds,
+            environment=self.environment,
+            fingerprints=fingerprints,
+        )
+
+    def _measured(self, on_data: _OnData, stored: Sequence[RunRecord]) -> Iterator[RunRecord]:
+        before = {each.run_id: each for each in stored}
+        try:
+            for record in on_data.records():
+                if before.get(record.run_id) == record:
+                    self.on_known(record)
+                    continue
+                self.store.put(record)
+                yield record
+        except BaseException:
+            # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
+            for record in on_data.unfinished():
+                with suppress(RecordError):
+                    self.store.put(record)
+            raise
 
 
-def _fitting(suite: Suite) -> Suite:
-    """The suite without entries that are known to fail on its inputs: each is refused alone."""
-    inputs = {FIXED_INPUT: suite.protocol.counted_input}
-    for pairs, _ in suite.data:
-        inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
-    unfit: list[Refusal] = []
-    fitting: list[Entry] = []
-    for entry in suite.entries:
-        error = _too_small(entry, inputs)
-        name = entry.descriptor.name
-        if error is None:
-            fitting.append(entry)
-            continue
-        if name == suite.baseline:
-            raise error
-        unfit.append(Refusal(name, entry.scale, error, identity=identify(entry, None)))
-    if unfit and not (fitting or suite.refusals):
-        raise unfit[0].error
-    return replace(suite, entries=tuple(fitting), refusals=(*suite.refusals, *unfit))
+@dataclass(slots=True)
+class _Made:
+    """Passes of one entry."""
+
+    untimed: Pass[UntimedPass] | None = None
+    timed: dict[int, Pass[TimedPass]] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """That they took."""
+        untimed = self.untimed.seconds if self.untimed else 0.0
+        return untimed + sum(each.seconds for each in self.timed.values())
+
+    @property
+    def failed(self) -> bool:
+        """Nothing more is asked of an entry that did not load, or that failed once."""
+        loaded = self.untimed is None or not self.untimed.found.failed
+        return not loaded or any(each.found.failed for each in self.timed.values())
+
+    @property
+    def in_order(self) -> list[Pass[TimedPass]]:
+        """Timed passes in the order of their rounds."""
+        return [self.timed[index] for index in sorted(self.timed)]
 
 
-def _too_small(entry: Entry, inputs: Mapping[str, tuple[int, int]]) -> UsageError | None:
-    """What is wrong with the inputs for a network, before hours are spent on others."""
-    name, least = entry.descriptor.name, entry.descriptor.min_lr_size
-    small = [f"{image} ({h}x{w})" for image, (h, w) in inputs.items() if min(h, w) < least]
-    if not small:
-        return None
-    message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
-    if len(small) > 1:
-        message += f" and {len(small) - 1} more"
-    other = "raise the input size" if small[0].startswith(FIXED_INPUT) else "those images"
-    return UsageError(message, advice=f"Leave {name} out, or {other}.")
+class _OnData:
+    """The passes of a suite on one data set, and the records that can be made of them.
+
+    Args:
+        plan: all passes, in order.
+        folder: where they are kept; what lies there is taken over.
+        maker: makes what is missing.
+        entry_seconds: that all workers of an entry may take together.
+    """
+
+    def __init__(
+        self, plan: Sequence[PlannedPass], folder: PassFolder, maker: Maker, entry_seconds: float
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._maker = maker
+        self._entry_seconds = entry_seconds
+        self._recorded: set[str] = set()
+        self._made: dict[str, _Made] = {}
+        for planned in plan:
+            made = self._made.setdefault(planned.entry.descriptor.name, _Made())
+            if planned.index is None:
+                made.untimed = folder.load(planned.name, Pass[UntimedPass])
+            elif made.untimed is not None:
+                timed = folder.load(planned.name, Pass[TimedPass])
+                if timed is not None:
+                    made.timed[planned.index] = timed
+
+    def records(self) -> Iterator[RunRecord]:
+        """Make what is missing; records in the order in which entries come to their end."""
+        with ExitStack() as ending:
+            null: NullTimes | None = None
+            for planned in self._plan:
+                made = self._made[planned.entry.descriptor.name]
+                limit = self._entry_seconds - made.seconds
+                if planned.index is None:
+                    if made.untimed is None:
+                        made.untimed = self._maker.untimed(planned, limit)
+                        self._folder.put(planned.name, made.untimed)
+                elif planned.index not in made.timed and not made.failed and made.untimed:
+                    if null is None:
+                        null = ending.enter_context(self._maker.null_times(planned))
+                    timed = self._maker.timed(planned, made.untimed, null, limit)
+                    made.timed[planned.index] = timed
+                    self._folder.put(planned.name, timed)
+                yield from self._finished()
+
+    def unfinished(self) -> Iterator[RunRecord]:
+        """Records of what is there when a run is cut short; nothing of entries not begun."""
+        for name, made in self._made.items():
+            if name not in self._recorded and made.untimed is not None:
+                yield self._record(made, made.untimed)
+
+    def _complete(self, name: str) -> bool:
+        made, design = self._made[name], self._plan[0].protocol.latency
+        count = design.processes if design else 0
+        return made.untimed is not None and (made.failed or len(made.timed) == count)
+
+    def _finished(self) -> Iterator[RunRecord]:
+        """Records that can be made now: a runtime in relation to the baseline needs both."""
+        baseline = self._plan[0].rounds.baseline
+        if baseline is not None and not self._complete(baseline):
+            return
+        for name, made in self._made.items():
+            if name not in self._recorded and made.untimed is not None and self._complete(name):
+                yield self._record(made, made.untimed)
+                # Only now has it been stored.
+                self._recorded.add(name)
+
+    def _record(self, made: _Made, untimed: Pass[UntimedPass]) -> RunRecord:
+        baseline = self._plan[0].rounds.baseline
+        beside = [] if baseline is None else self._made[baseline].in_order
+        try:
+            return assemble(untimed, made.in_order, beside)
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+            # A stranger's worker may answer what no network can: that is its failure alone.
+            said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
+            entry, tier = untimed.entry, untimed.environment.isolation
+            rejected = RejectedEntry(entry.name, entry.scale, said, "protocol")
+            return rejected.record(untimed.data, untimed.protocol, tier)

@@ -24,8 +24,7 @@ from esrbench.probes.latency import time_rounds, warm_up
 from esrbench.probes.quality import psnr, score_image
 from esrbench.probes.telemetry import measure_under_watch, watch
 from esrbench.records import LatencySamples, VariantScores
-from esrbench.runs.untimed_windows import TimedWindow
-from esrbench.runs.variants import CLEAN, OFFSET_SHARE, draw_variants, draw_window
+from esrbench.runs.variants import CLEAN, OFFSET_SHARE, TimedWindow, draw_variants, draw_window
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 

@@ -7,7 +7,6 @@ the same windows that nothing was to be gained by. No times are compared, so no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from esrbench.errors import MeasurementError
@@ -22,24 +21,9 @@ if TYPE_CHECKING:
     from esrbench.data.datasets import ImagePairs
     from esrbench.records import LatencySamples
     from esrbench.runs.evaluator import Entry, Step
-    from esrbench.runs.replicate import TimedPass
+    from esrbench.runs.passes import TimedPass
     from esrbench.runs.timing import Plan
-    from esrbench.runs.variants import Variant
-
-
-@dataclass(frozen=True, slots=True)
-class TimedWindow:
-    """A variant that was shown in a timed round.
-
-    Attributes:
-        image: index of its image.
-        variant: which.
-        psnr_rgb: of its whole SR as it was delivered, dB; None if it has no error.
-    """
-
-    image: int
-    variant: Variant
-    psnr_rgb: float | None
+    from esrbench.runs.variants import TimedWindow
 
 
 def compare_untimed(
@@ -70,7 +54,8 @@ def compare_untimed(
         found = _scored(images, timed.windows, _untimed(entry, pairs, plan, timed.windows))
     except MeasurementError as failure:
         found = failed(failure)
-    return replace(timed, replicate=timed.replicate.model_copy(update={"images": found}))
+    replicate = timed.replicate.model_copy(update={"images": found})
+    return timed.model_copy(update={"replicate": replicate})
 
 
 def _untimed(

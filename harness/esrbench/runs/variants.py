@@ -77,6 +77,21 @@ CLEAN = Variant(offset=(0, 0), flip_rows=False, flip_columns=False)
 """The image itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class TimedWindow:
+    """A variant that was shown in a timed round.
+
+    Attributes:
+        image: index of its image.
+        variant: which.
+        psnr_rgb: of its whole SR as it was delivered, dB; None if it has no error.
+    """
+
+    image: int
+    variant: Variant
+    psnr_rgb: float | None
+
+
 def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Variant]:
     """Variants without end, none twice in a row of as many as there are, never ``CLEAN``.
 

@@ -1,0 +1,148 @@
+"""Make one pass from its plan entry, whatever else a suite has measured and wherever."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from esrbench.data.codecs import read_size
+from esrbench.entries.submissions import precision_notice
+from esrbench.errors import UsageError
+from esrbench.runs.evaluator import measure_untimed
+from esrbench.runs.null_times import NullTimes
+from esrbench.runs.passes import Pass, TimedPass, UntimedPass
+from esrbench.runs.replicate import time_replicate
+from esrbench.runs.store import record_id
+from esrbench.runs.timing import Plan
+from esrbench.runs.untimed_windows import compare_untimed
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esrbench.runs.plan import PlannedPass
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes passes in one session.
+
+    Attributes:
+        session: in which passes are made; a suite that is resumed is in another.
+        on_step: told entry and step as each step begins.
+        timeout_seconds: deadline of each request to a worker.
+    """
+
+    session: str
+    on_step: Callable[[str, str], None] = lambda _entry, _step: None
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+    def untimed(self, planned: PlannedPass, limit_seconds: float = math.inf) -> Pass[UntimedPass]:
+        """Score an entry, measure its memory and count it.
+
+        Args:
+            planned: what is to be measured.
+            limit_seconds: that the worker may live.
+
+        Raises:
+            DataError: an image changed since it was checked.
+            RecordError: an SR image cannot be written.
+        """
+        created, start = datetime.now(UTC), time.monotonic()
+        entry, name = planned.entry, planned.entry.descriptor.name
+        found = measure_untimed(
+            entry,
+            planned.pairs,
+            planned.protocol,
+            launcher=planned.launcher,
+            sr_folder=planned.sr_folder,
+            on_step=partial(self.on_step, name),
+            timeout_seconds=self.timeout_seconds,
+            limit_seconds=max(0.0, limit_seconds),
+        )
+        notice = precision_notice(entry.descriptor, planned.protocol.forward.precision)
+        return Pass[UntimedPass](
+            run_id=record_id(created, f"{name}-x{entry.scale}", planned.data.name),
+            fingerprint=planned.fingerprint,
+            entry=entry.identify(found.ready.code_sha256 if found.ready else None, found.weights),
+            data=planned.data,
+            protocol=planned.protocol,
+            environment=planned.environment,
+            rounds=planned.rounds,
+            session=self.session,
+            created=created,
+            seconds=time.monotonic() - start,
+            notices=(notice,) if notice else (),
+            found=found,
+        )
+
+    def timed(
+        self,
+        planned: PlannedPass,
+        untimed: Pass[UntimedPass],
+        null: NullTimes,
+        limit_seconds: float = math.inf,
+    ) -> Pass[TimedPass]:
+        """Time an entry once, between times of the null network.
+
+        Args:
+            planned: what is to be measured.
+            untimed: pass of the entry, which loaded it.
+            null: of ``null_times``.
+            limit_seconds: that the workers may live.
+
+        Raises:
+            DataError: an image changed since it was checked.
+        """
+        created, start = datetime.now(UTC), time.monotonic()
+        on_step = partial(self.on_step, planned.entry.descriptor.name)
+        plan = self._plan(planned, limit_seconds)
+        timed_pass = partial(
+            time_replicate,
+            planned.entry,
+            planned.pairs,
+            plan,
+            untimed=untimed.found,
+            index=planned.index or 0,
+            position=planned.position,
+            on_step=on_step,
+        )
+        found = null.around(planned.entry, timed_pass, on_step)
+        left = plan.limit_seconds - (time.monotonic() - start)
+        again = replace(plan, limit_seconds=max(0.0, left))
+        found = compare_untimed(planned.entry, planned.pairs, again, found, on_step)
+        return Pass[TimedPass](
+            run_id=untimed.run_id,
+            fingerprint=planned.fingerprint,
+            entry=untimed.entry,
+            data=planned.data,
+            protocol=planned.protocol,
+            environment=planned.environment,
+            rounds=planned.rounds,
+            session=self.session,
+            created=created,
+            seconds=time.monotonic() - start,
+            found=found,
+        )
+
+    def null_times(self, planned: PlannedPass) -> NullTimes:
+        """What times the null network around passes on the same data as a planned one."""
+        sizes = [read_size(pair.lr) for pair in planned.pairs.pairs]
+        return NullTimes(self._plan(planned), [planned.protocol.counted_input, *sizes])
+
+    def _plan(self, planned: PlannedPass, limit_seconds: float = math.inf) -> Plan:
+        design = planned.protocol.latency
+        if design is None:
+            raise UsageError("the protocol leaves latency out, so nothing can be timed")
+        return Plan(
+            planned.protocol,
+            design,
+            planned.launcher,
+            planned.rounds.variant_seed,
+            self.timeout_seconds,
+            max(0.0, limit_seconds),
+        )

@@ -1,0 +1,275 @@
+"""Passes: one thing measured of one entry each, written once, as it was made.
+
+The passes of a suite under way lie in one folder of the store. A suite that was cut short is
+resumed by making the passes whose files are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, Field
+
+from esrbench.protocol import Frozen, Protocol
+from esrbench.records import (
+    SCHEMA_VERSION,
+    Absent,
+    Complexity,
+    Conditions,
+    Count,
+    DataIdentity,
+    EntryIdentity,
+    Environment,
+    ImageScore,
+    Memory,
+    Notice,
+    NullSamples,
+    Quality,
+    Replicate,
+    Seconds,
+    Sha256,
+    WeightsIdentity,
+    first_failure,
+)
+from esrbench.runs.store import record_id
+from esrbench.runs.variants import TimedWindow  # noqa: TC001 - pydantic reads it
+from esrbench.worker.messages import Ready  # noqa: TC001 - likewise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from esrbench.runs.store import Store
+
+NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
+_NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
+_BEGINNING = "suite"
+_PLAN_LENGTH = 16
+
+
+class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
+    """Scores, memory and counts; each part starts absent and is replaced by what is found.
+
+    Attributes:
+        weights: as the worker found them.
+        ready: what the worker reported when it had loaded the network, or None if it had not.
+        stored_elements: numbers in the weights file as the evaluator reads it, or None where
+            there is no file or only unpickling would tell.
+        output_sha256: of the SR pixels, by image.
+        log_tail: last of what the worker printed.
+    """
+
+    weights: WeightsIdentity
+    ready: Ready | None = None
+    stored_elements: Count | None = None
+    quality: Quality | Absent = NOT_REACHED
+    memory: Memory | Absent = NOT_REACHED
+    complexity: Complexity | Absent = NOT_REACHED
+    output_sha256: dict[str, Sha256] = {}
+    log_tail: str = ""
+
+    @property
+    def scored(self) -> bool:
+        """Whether SR images mean anything: with random weights they do not."""
+        return self.weights.source != "random"
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be timed."""
+        return self.ready is None
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether the harness or its machine failed, not the network."""
+        failure = first_failure(self.quality, self.memory, self.complexity, _NOT_TIMED)
+        return failure is not None and failure.failure is None
+
+
+class TimedPass(Frozen):
+    """One timed replicate.
+
+    Attributes:
+        replicate: the times.
+        log_tail: last of what the worker printed.
+        rescored: scores of timed SR images that are not those that were scored untimed.
+        windows: variants that were timed and can be compared with untimed ones; not stored.
+    """
+
+    replicate: Replicate
+    log_tail: str
+    rescored: tuple[ImageScore, ...] = ()
+    windows: Annotated[tuple[TimedWindow, ...], Field(exclude=True)] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it lacks anything."""
+        return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether the harness or its machine failed, not the network."""
+        probes = (self.replicate.fixed, self.replicate.images)
+        failures = [probe.failure for probe in probes if isinstance(probe, Absent)]
+        return not self.replicate.null or None in failures[:1]
+
+    def with_null(
+        self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]
+    ) -> TimedPass:
+        """The same with times of the null network, and of the machine meanwhile."""
+        around = {"null": null, "null_conditions": conditions}
+        return self.model_copy(update={"replicate": self.replicate.model_copy(update=around)})
+
+
+class SharedRounds(Frozen):
+    """What all entries share that are timed in the same rounds, also where a suite is resumed.
+
+    Attributes:
+        id: of these rounds.
+        variant_seed: of all inputs.
+        order_seed: of the order of entries in every round.
+        entries: their names, sorted.
+        baseline: name of the entry to which runtimes are set in relation, or None.
+    """
+
+    id: str
+    variant_seed: Count
+    order_seed: Count
+    entries: tuple[str, ...]
+    baseline: str | None
+
+
+FoundT = TypeVar("FoundT", UntimedPass, TimedPass)
+
+
+class Pass(Frozen, Generic[FoundT]):
+    """What the file of a pass holds; it says itself what was measured, and by whom.
+
+    Attributes:
+        run_id: of the record that it is part of.
+        fingerprint: of the run.
+        entry: as the worker found it.
+        data: on which it ran.
+        protocol: settings.
+        environment: as it was known before anything ran.
+        rounds: what it shares with other entries; None where nothing is timed.
+        session: in which it was made; a suite that is resumed is in another.
+        created: when it was begun.
+        seconds: that it took.
+        notices: of the entry under this protocol.
+        found: what was measured.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    run_id: str
+    fingerprint: Sha256
+    entry: EntryIdentity
+    data: DataIdentity
+    protocol: Protocol
+    environment: Environment
+    rounds: SharedRounds | None = None
+    session: str
+    created: datetime
+    seconds: Seconds
+    notices: tuple[Notice, ...] = ()
+    found: FoundT
+
+
+class Beginning(Frozen):
+    """What a suite began with.
+
+    Attributes:
+        plan: SHA-256 of what it is to measure.
+        created: when it began.
+        secret: of which the seeds of all inputs are made.
+        known: fingerprints of runs that were stored before it began, and that it leaves out.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    plan: Sha256
+    created: datetime
+    secret: str
+    known: tuple[Sha256, ...]
+
+    def drawn(self, data: str) -> tuple[str, int]:
+        """Id and seed of the rounds on a data set, by its digest."""
+        digest = hashlib.sha256(f"{self.secret} {data}".encode()).hexdigest()
+        return digest[:16], int(digest[16:32], 16) >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class PassFolder:
+    """The passes of one suite, in the store.
+
+    Attributes:
+        store: where they lie.
+        name: of the suite.
+        beginning: what the suite began with.
+        on_notice: told of a file that is not readable; its pass is made again.
+    """
+
+    store: Store
+    name: str
+    beginning: Beginning
+    on_notice: Callable[[Notice], None]
+
+    @classmethod
+    def begin(
+        cls, plan: str, store: Store, known: Collection[str], on_notice: Callable[[Notice], None]
+    ) -> Self:
+        """A new one; those of earlier suites of this plan stay until this one ends.
+
+        Raises:
+            RecordError: it cannot be stored.
+        """
+        created = datetime.now(UTC)
+        beginning = Beginning(
+            plan=plan, created=created, secret=secrets.token_hex(16), known=tuple(sorted(known))
+        )
+        name = f"{plan[:_PLAN_LENGTH]}-{record_id(created)}"
+        store.put_pass(name, _BEGINNING, beginning)
+        return cls(store, name, beginning, on_notice)
+
+    @classmethod
+    def find(cls, plan: str, store: Store, on_notice: Callable[[Notice], None]) -> Self | None:
+        """That of the newest suite of this plan that did not end, or None."""
+        for name in reversed(_names(store, plan)):
+            beginning = store.load_pass(name, _BEGINNING, Beginning)
+            if isinstance(beginning, Notice):
+                on_notice(beginning)
+            elif beginning is not None and beginning.plan == plan:
+                return cls(store, name, beginning, on_notice)
+        return None
+
+    def load(self, name: str, kind: type[Pass[FoundT]]) -> Pass[FoundT] | None:
+        """A pass, or None where it must be made (again)."""
+        kept = self.store.load_pass(self.name, name, kind)
+        if isinstance(kept, Notice):
+            self.on_notice(kept)
+            return None
+        return None if kept is None or kept.found.spoilt else kept
+
+    def put(self, name: str, made: Pass[UntimedPass] | Pass[TimedPass]) -> None:
+        """Store a pass.
+
+        Raises:
+            RecordError: it cannot be stored.
+        """
+        self.store.put_pass(self.name, name, made)
+
+    def end(self) -> None:
+        """Remove it, and those of earlier suites of its plan: all is in records now.
+
+        Raises:
+            RecordError: it cannot be removed.
+        """
+        for name in _names(self.store, self.beginning.plan):
+            if name <= self.name:
+                self.store.drop_suite(name)
+
+
+def _names(store: Store, plan: str) -> list[str]:
+    """Of suites of a plan, oldest first."""
+    return [name for name in store.suites() if name.startswith(f"{plan[:_PLAN_LENGTH]}-")]

@@ -1,0 +1,347 @@
+"""The plan of a suite: which entries on which data, and the passes that this takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esrbench.data.codecs import read_size
+from esrbench.data.datasets import open_dataset
+from esrbench.devices import DEVICES
+from esrbench.entries.networks import resolve_weights
+from esrbench.environment import cpus_available
+from esrbench.errors import UsageError, WeightsError
+from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
+from esrbench.runs.rejected import RejectedEntry
+from esrbench.worker.launcher import open_launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.networks import WeightsChoice
+    from esrbench.entries.registry import Registry
+    from esrbench.errors import EsrbenchError
+    from esrbench.protocol import Protocol
+    from esrbench.records import DataIdentity, Environment
+    from esrbench.runs.passes import SharedRounds
+    from esrbench.sandbox.tiers import IsolationChoice
+    from esrbench.worker.launcher import Launcher
+
+
+TIMED_STEPS_BESIDE_IMAGES = 4
+"""Load, fixed input, null network, untimed windows."""
+FIXED_INPUT = "the fixed input"
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What will run, all checked beforehand.
+
+    Attributes:
+        entries: on each data set, the baseline among them.
+        data: in order.
+        protocol: settings.
+        launcher: starts every worker.
+        baseline: name of the entry to which runtimes are set in relation, or None.
+        order_seed: of the random order of entries in each round.
+        sr_folder: where SR images are written, a folder for each data set and entry, or None.
+        rejected: submissions that were asked for and cannot run.
+    """
+
+    entries: tuple[Entry, ...]
+    data: tuple[tuple[ImagePairs, DataIdentity], ...]
+    protocol: Protocol
+    launcher: Launcher
+    baseline: str | None = None
+    order_seed: int = 0
+    sr_folder: Path | None = None
+    rejected: tuple[RejectedEntry, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole suite, for progress."""
+        images = sum(len(pairs.pairs) for pairs, _ in self.data)
+        rounds = self.protocol.latency.processes if self.protocol.latency else 0
+        untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
+        timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
+        return len(self.entries) * (untimed + timed)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of what is to be measured, whatever becomes of its files."""
+        names = [entry.descriptor.name for entry in self.entries]
+        parts = {
+            "entries": sorted([*names, *(rejected.name for rejected in self.rejected)]),
+            "scales": sorted({entry.scale for entry in self.entries}),
+            "data": [data.digest for _, data in self.data],
+            "protocol": self.protocol.digest(),
+            "baseline": self.baseline,
+            "order_seed": self.order_seed,
+            "sr_folder": self.sr_folder and str(self.sr_folder.resolve()),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPass:
+    """A pass to be made: all that making it needs, but for the untimed pass of a timed one.
+
+    Attributes:
+        entry: network and weights.
+        pairs: checked images.
+        data: their identity.
+        protocol: settings.
+        environment: as it is known before anything runs.
+        launcher: starts workers that see nothing which the entry must not see.
+        fingerprint: of the run.
+        rounds: what timed passes share with those of other entries.
+        index: of the round; None for the untimed pass.
+        position: of the entry in its round.
+        sr_folder: where SR images are written, or None.
+    """
+
+    entry: Entry
+    pairs: ImagePairs
+    data: DataIdentity
+    protocol: Protocol
+    environment: Environment
+    launcher: Launcher
+    fingerprint: str
+    rounds: SharedRounds
+    index: int | None = None
+    position: int = 0
+    sr_folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its file: what it measures."""
+        kind = "untimed" if self.index is None else f"timed-{self.index:03}"
+        return f"{self.fingerprint}.{kind}"
+
+
+def plan_passes(
+    suite: Suite,
+    pairs: ImagePairs,
+    data: DataIdentity,
+    *,
+    rounds: SharedRounds,
+    environment: Environment,
+    fingerprints: Mapping[str, str],
+) -> list[PlannedPass]:
+    """The passes of a suite on one data set, in the order in which they are made.
+
+    All entries are scored and counted first, so that nothing but timed processes lies between an
+    entry and the baseline. Then each round times all of them, in a random order of its own.
+
+    Args:
+        suite: entries and settings.
+        pairs: checked images.
+        data: their identity.
+        rounds: what timed passes share.
+        environment: as it is known before anything runs.
+        fingerprints: of the runs, by name of the entry.
+    """
+    launcher = suite.launcher.hiding(hidden_images(pairs))
+    folders = {entry.descriptor.name: entry.descriptor.folder for entry in suite.entries}
+    untimed = []
+    for entry in suite.entries:
+        name = entry.descriptor.name
+        others = (Path(folder) for other, folder in folders.items() if folder and other != name)
+        sr_folder = suite.sr_folder and suite.sr_folder / data.name / name
+        untimed.append(
+            PlannedPass(
+                entry=entry,
+                pairs=pairs,
+                data=data,
+                protocol=suite.protocol,
+                environment=environment,
+                launcher=launcher.hiding(others),
+                fingerprint=fingerprints[name],
+                rounds=rounds,
+                sr_folder=sr_folder,
+            )
+        )
+    planned, order = list(untimed), list(untimed)
+    shuffled = random.Random(suite.order_seed)  # noqa: S311 - an order, not a secret
+    for index in range(suite.protocol.latency.processes if suite.protocol.latency else 0):
+        shuffled.shuffle(order)
+        planned += [
+            replace(each, index=index, position=position) for position, each in enumerate(order)
+        ]
+    return planned
+
+
+def hidden_images(pairs: ImagePairs) -> Iterator[Path]:
+    """The folders of a data set's images, which no worker may see."""
+    for pair in pairs.pairs:
+        yield from {pair.hr.resolve().parent, pair.lr.resolve().parent}
+
+
+def plan_suite(
+    registry: Registry,
+    names: Sequence[str],
+    data: Sequence[str],
+    scale: int,
+    *,
+    weights: Mapping[str, WeightsChoice],
+    protocol: Protocol,
+    isolation: IsolationChoice = "auto",
+    baseline: str | None = None,
+    order_seed: int = 0,
+    sr_folder: Path | None = None,
+    on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
+) -> Suite:
+    """Resolve and check everything before any network runs.
+
+    Args:
+        registry: where names are looked up.
+        names: of networks; a repeated one counts once.
+        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each; equal images count once.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings.
+        isolation: which sandbox is asked for.
+        baseline: name of the entry to which runtimes are set in relation; it runs with the
+            others whether named among them or not.
+        order_seed: of the random order of entries in each round.
+        sr_folder: where SR images are written, or None.
+        on_image: told data set, images checked and images in all.
+
+    Raises:
+        UsageError: an unknown name or scale, weights for a network that does not run, an LR
+            image below what the baseline or every network accepts, or a protocol or a sandbox that
+            this machine cannot have.
+        WeightsError: a weights file that is missing or altered. That of a submission is no more
+            than a record's status, like all else that is wrong with a submission, and like an
+            image that is too small for one network of several.
+        DataError: images that may not be measured on; all problems are listed.
+    """
+    require_possible(protocol)
+    rejected = {
+        name: RejectedEntry(name, scale, error)
+        for name in dict.fromkeys(names)
+        if (error := broken_submission(registry, name, scale, weights))
+    }
+    errors = [entry.error for entry in rejected.values()]
+    if set(rejected) == set(names) and all(isinstance(error, UsageError) for error in errors):
+        raise errors[0]  # a scale that nobody has is the caller's mistake
+    named = [name for name in names if name not in rejected]
+    if baseline is not None:
+        named.append(baseline)
+    entries = plan_entries(registry, named, scale, weights)
+    opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
+    for spec in data:
+        pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
+        identity = pairs.identity()
+        if identity.verified or identity.digest not in opened:
+            opened[identity.digest] = (pairs, identity)
+    launcher = open_launcher(isolation)
+    suite = Suite(
+        entries,
+        tuple(opened.values()),
+        protocol,
+        launcher,
+        baseline,
+        order_seed,
+        sr_folder=sr_folder,
+        rejected=tuple(rejected.values()),
+    )
+    return _fitting(suite)
+
+
+def broken_submission(
+    registry: Registry, name: str, scale: int, weights: Mapping[str, WeightsChoice]
+) -> EsrbenchError | None:
+    """What keeps a submission from running, or None; a built-in network is no submission."""
+    if name in registry.broken:
+        return registry.broken[name]
+    if name not in registry or registry.get(name).folder is None or name in weights:
+        return None
+    try:
+        resolve_weights(registry.get(name), scale)
+    except (UsageError, WeightsError) as error:
+        return error
+    return None
+
+
+def require_possible(protocol: Protocol) -> None:
+    """Refuse what no worker on this machine could do, before any is started.
+
+    Raises:
+        UsageError: arithmetic that only GPUs have, or more threads than CPUs.
+    """
+    forward, cpus = protocol.forward, cpus_available()
+    for_gpus = [
+        *(["precision tf32"] if forward.precision == "tf32" else []),
+        *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
+    ]
+    if for_gpus and not DEVICES[protocol.device].gpu:
+        message = f"{' and '.join(for_gpus)}: only GPUs have that"
+        raise UsageError(message, advice="Leave it out, or use --device cuda.")
+    if protocol.threads is not None and protocol.threads > cpus:
+        message = f"{protocol.threads} threads were asked for; this process may use {cpus} CPUs"
+        raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
+
+
+def plan_entries(
+    registry: Registry,
+    names: Sequence[str],
+    scale: int,
+    weights: Mapping[str, WeightsChoice],
+) -> tuple[Entry, ...]:
+    """Resolve names and weights.
+
+    Raises:
+        UsageError: an unknown name or scale, or weights for a network that does not run.
+        WeightsError: a weights file that is missing or altered.
+    """
+    unused = sorted(set(weights) - set(names))
+    if unused:
+        message = f"weights are given for {', '.join(unused)}, which is not among the networks"
+        raise UsageError(message, advice=f"They are: {', '.join(names)}.")
+    entries: list[Entry] = []
+    for name in dict.fromkeys(names):
+        descriptor = registry.get(name)
+        descriptor.require_scale(scale)
+        resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
+        entries.append(Entry(descriptor, scale, resolved))
+    return tuple(entries)
+
+
+def _fitting(suite: Suite) -> Suite:
+    """The suite without entries that are known to fail on its inputs: each is rejected alone."""
+    inputs = {FIXED_INPUT: suite.protocol.counted_input}
+    for pairs, _ in suite.data:
+        inputs |= {f"{pairs.name}/{pair.name}": read_size(pair.lr) for pair in pairs.pairs}
+    unfit: list[RejectedEntry] = []
+    fitting: list[Entry] = []
+    for entry in suite.entries:
+        error = _too_small(entry, inputs)
+        name = entry.descriptor.name
+        if error is None:
+            fitting.append(entry)
+            continue
+        if name == suite.baseline:
+            raise error
+        unfit.append(RejectedEntry(name, entry.scale, error, identity=entry.identify()))
+    if unfit and not (fitting or suite.rejected):
+        raise unfit[0].error
+    return replace(suite, entries=tuple(fitting), rejected=(*suite.rejected, *unfit))
+
+
+def _too_small(entry: Entry, inputs: Mapping[str, tuple[int, int]]) -> UsageError | None:
+    """What is wrong with the inputs for a network, before hours are spent on others."""
+    name, least = entry.descriptor.name, entry.descriptor.min_lr_size
+    small = [f"{image} ({h}x{w})" for image, (h, w) in inputs.items() if min(h, w) < least]
+    if not small:
+        return None
+    message = f"{name} needs LR images of {least}x{least} or more; too small: {small[0]}"
+    if len(small) > 1:
+        message += f" and {len(small) - 1} more"
+    other = "raise the input size" if small[0].startswith(FIXED_INPUT) else "those images"
+    return UsageError(message, advice=f"Leave {name} out, or {other}.")

@@ -1,0 +1,85 @@
+"""Entries of which nothing can be measured: their records say why, and the others go on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from esrbench.records import Absent, EntryIdentity, WeightsIdentity
+from esrbench.runs.assembly import assemble
+from esrbench.runs.fingerprint import expected_environment
+from esrbench.runs.passes import Pass, UntimedPass
+from esrbench.runs.store import record_id
+
+if TYPE_CHECKING:
+    from esrbench.errors import EsrbenchError
+    from esrbench.protocol import Protocol
+    from esrbench.records import DataIdentity, FailureKind, RunRecord, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEntry:
+    """An entry that was asked for and has no figures.
+
+    Attributes:
+        name: of the entry.
+        scale: upscaling factor.
+        error: what is wrong with its folder, its manifest or its weights, or its answers.
+        failure: what kind of failure that is.
+        identity: what a record says of the entry, where its manifest could be read.
+    """
+
+    name: str
+    scale: int
+    error: EsrbenchError
+    failure: FailureKind = "load-error"
+    identity: EntryIdentity | None = None
+
+    def fingerprint(self, data: DataIdentity, protocol: Protocol) -> str:
+        """SHA-256 (hex) of what its record says."""
+        said = f"{self.name} {self.scale} {self.error.message} {data.digest} {protocol.digest()}"
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def record(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> RunRecord:
+        """The record of the entry on a data set: nothing was measured, and why.
+
+        Args:
+            data: images it would have run on.
+            protocol: settings.
+            tier: of the sandbox.
+        """
+        created = datetime.now(UTC)
+        absent = Absent(
+            kind="failed",
+            reason=self.error.message,
+            advice=self.error.advice,
+            failure=self.failure,
+        )
+        identity = self.identity or EntryIdentity(
+            name=self.name,
+            scale=self.scale,
+            factory="unknown",
+            origin=f"submissions/{self.name}",
+            code_sha256=None,
+            role="network",
+            weights=WeightsIdentity(source="submitted"),
+        )
+        untimed = UntimedPass(
+            weights=identity.weights, quality=absent, memory=absent, complexity=absent
+        )
+        return assemble(
+            Pass[UntimedPass](
+                run_id=record_id(created, f"{self.name}-x{self.scale}", data.name),
+                fingerprint=self.fingerprint(data, protocol),
+                entry=identity,
+                data=data,
+                protocol=protocol,
+                environment=expected_environment(protocol, tier),
+                session="",
+                created=created,
+                seconds=0.0,
+                found=untimed,
+            )
+        )
