@@ -37,7 +37,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.protocol import COUNTERS, LatencyDesign, Protocol
 from esrbench.ranking.leaderboard import build_leaderboard
-from esrbench.ranking.rules import NTIRE2022
+from esrbench.ranking.rules import RULES
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
@@ -120,7 +120,7 @@ class Tally:
 
     def tables(self) -> list[Leaderboard]:
         """A leaderboard of each suite."""
-        return [build_leaderboard(suite, NTIRE2022) for suite in self.records]
+        return [build_leaderboard(suite, RULES["ntire2022"]) for suite in self.records]
 
     def apart(self) -> int:
         """Suites whose table tells two entries firmly apart in runtime."""

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 from esrbench.cli.leaderboard import leaderboard_command
 from esrbench.cli.rules import rules_command
 from esrbench.errors import UsageError
-from esrbench.ranking.custom import TEMPLATE
-from esrbench.ranking.rules import RULES
+from esrbench.ranking.rules import RULES, TEMPLATE
 
 if TYPE_CHECKING:
     from pathlib import Path

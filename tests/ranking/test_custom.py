@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.errors import DataError
-from esrbench.ranking.custom import TEMPLATE, load_rule, parse_rule
 from esrbench.ranking.formulas import Exponential, RankSum
-from esrbench.ranking.rules import get_rule
+from esrbench.ranking.rules import TEMPLATE, get_rule, load_rule, parse_rule
 
 if TYPE_CHECKING:
     from pathlib import Path

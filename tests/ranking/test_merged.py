@@ -7,7 +7,7 @@ import pytest
 from esrbench.errors import UsageError
 from esrbench.protocol import Protocol
 from esrbench.ranking.merged import merged_leaderboard
-from esrbench.ranking.rules import NTIRE2022, NTIRE2026
+from esrbench.ranking.rules import RULES
 from esrbench.records import Absent
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def row_of(board: Leaderboard, entry: str) -> Row:
 
 def test_a_published_entry_run_here_shares_its_own_ranks(make_record: MakeRecord) -> None:
     record = make_record("aidn-challenge", ARFDN, data="div2k-valid", verified=True)
-    board = merged_leaderboard([record], NTIRE2022)
+    board = merged_leaderboard([record], RULES["ntire2022"])
     ours, theirs = row_of(board, "aidn-challenge"), row_of(board, "HiImageTeam")
     assert (
         ours.ranks
@@ -57,7 +57,7 @@ def test_a_published_entry_run_here_shares_its_own_ranks(make_record: MakeRecord
 
 
 def test_runtime_and_memory_of_another_device_are_left_out(make_record: MakeRecord) -> None:
-    board = merged_leaderboard([make_record("a", ARFDN)], NTIRE2022)
+    board = merged_leaderboard([make_record("a", ARFDN)], RULES["ntire2022"])
     assert not {"runtime_images", "pass_peak_bytes"} & set(board.columns)
     assert board.notes[0].startswith("Runtime and GPU Mem. of the whole pass are left out")
     assert "Titan Xp" in board.notes[0]
@@ -65,7 +65,7 @@ def test_runtime_and_memory_of_another_device_are_left_out(make_record: MakeReco
 
 
 def test_psnr_on_other_images_is_not_compared(make_record: MakeRecord) -> None:
-    board = merged_leaderboard([make_record("a", ARFDN)], NTIRE2022)
+    board = merged_leaderboard([make_record("a", ARFDN)], RULES["ntire2022"])
     assert isinstance(row_of(board, "a").values["psnr_rgb"], Absent)
     assert not isinstance(row_of(board, "ByteESR").values["psnr_rgb"], Absent)
     assert "PSNR of runs is not compared: published PSNR is on DIV2K validation, this is demo." in (
@@ -75,14 +75,14 @@ def test_psnr_on_other_images_is_not_compared(make_record: MakeRecord) -> None:
 
 def test_counts_at_another_size_are_not_compared(make_record: MakeRecord) -> None:
     record = make_record("a", ARFDN, protocol=Protocol(counted_input=(64, 64)))
-    board = merged_leaderboard([record], NTIRE2022)
+    board = merged_leaderboard([record], RULES["ntire2022"])
     assert board.tracks == ()
     assert set(row_of(board, "a").ranks) == {"params"}
     assert any("published counts are at LR 256x256, these at LR 64x64" in n for n in board.notes)
 
 
 def test_scores_that_need_runtime_are_not_made(make_record: MakeRecord) -> None:
-    board = merged_leaderboard([make_record("a", ARFDN)], NTIRE2026)
+    board = merged_leaderboard([make_record("a", ARFDN)], RULES["ntire2026"])
     assert board.tracks == ()
     assert set(row_of(board, "a").ranks) == {"params", "macs_fvcore"}
     # Fewer parameters have 04_ZenoSR, 11_VSCINet and eight more of the 13 eligible.
@@ -94,7 +94,7 @@ def test_scores_that_need_runtime_are_not_made(make_record: MakeRecord) -> None:
 
 def test_a_run_of_a_published_name_leaves_the_published_entry_in(make_record: MakeRecord) -> None:
     record = make_record("HiImageTeam", ARFDN)
-    board = merged_leaderboard([record], NTIRE2022)
+    board = merged_leaderboard([record], RULES["ntire2022"])
     assert len(board.ranked) == 36
     assert row_of(board, "HiImageTeam").run_id == record.run_id
     theirs = row_of(board, "HiImageTeam (published)")
@@ -103,7 +103,7 @@ def test_a_run_of_a_published_name_leaves_the_published_entry_in(make_record: Ma
 
 
 def test_images_of_the_right_name_without_proof_are_not_compared(make_record: MakeRecord) -> None:
-    board = merged_leaderboard([make_record("a", ARFDN, data="div2k-valid")], NTIRE2022)
+    board = merged_leaderboard([make_record("a", ARFDN, data="div2k-valid")], RULES["ntire2022"])
     assert isinstance(row_of(board, "a").values["psnr_rgb"], Absent)
     assert any("these images are not proven to be it" in note for note in board.notes)
 
@@ -112,4 +112,4 @@ def test_another_scale_is_refused(make_record: MakeRecord) -> None:
     record = make_record("a", ARFDN)
     double = record.model_copy(update={"entry": record.entry.model_copy(update={"scale": 2})})
     with pytest.raises(UsageError, match="these runs are at x2, published entries"):
-        merged_leaderboard([double], NTIRE2022)
+        merged_leaderboard([double], RULES["ntire2022"])

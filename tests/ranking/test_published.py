@@ -9,7 +9,7 @@ import pytest
 from esrbench.errors import DataError, UsageError
 from esrbench.ranking.official import official_folder, official_names, printed, read_official
 from esrbench.ranking.published import official_leaderboard
-from esrbench.ranking.rules import AIM2020, NTIRE2022, NTIRE2023, NTIRE2026, RTSR2023, RULES
+from esrbench.ranking.rules import RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def score(place: Place) -> float:
 
 def test_2022_agrees_but_for_the_one_printed_tie(shared: Path) -> None:
     published = transcribed(shared, "ntire2022.csv")
-    rows = ranked(official_leaderboard(NTIRE2022))
+    rows = ranked(official_leaderboard(RULES["ntire2022"]))
     assert set(rows) == {team for team, row in published.items() if row["status"] == "ranked"}
     assert len(rows) == 35
     disagreeing = {}
@@ -62,7 +62,7 @@ def test_2022_agrees_but_for_the_one_printed_tie(shared: Path) -> None:
 
 
 def test_2022_names_its_disagreement_in_the_notes() -> None:
-    board = official_leaderboard(NTIRE2022)
+    board = official_leaderboard(RULES["ntire2022"])
     assert board.notes[0] == (
         "DISAGREES Alpan Team: Sub-track 1 (model complexity) rank 9, printed 10."
     )
@@ -74,7 +74,7 @@ def test_2022_names_its_disagreement_in_the_notes() -> None:
 
 def test_2023_agrees_throughout(shared: Path) -> None:
     published = transcribed(shared, "ntire2023.csv")
-    board = official_leaderboard(NTIRE2023)
+    board = official_leaderboard(RULES["ntire2023"])
     rows = ranked(board)
     assert len(rows) == 32
     for team, row in rows.items():
@@ -92,7 +92,7 @@ def test_2023_agrees_throughout(shared: Path) -> None:
 
 def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared: Path) -> None:
     published = transcribed(shared, "rtsr2023_track1.csv")
-    board = official_leaderboard(RTSR2023)
+    board = official_leaderboard(RULES["rtsr2023"])
     assert len(board.ranked) == 23
     difference = {
         row.entry: score(row.places["main"]) - float(published[row.entry]["score"])
@@ -107,7 +107,7 @@ def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared: Path
 def test_a_score_beyond_rounding_is_marked(tmp_path: Path) -> None:
     text = (official_folder() / "rtsr2023.csv").read_text(encoding="utf-8")
     (tmp_path / "rtsr2023.csv").write_text(text.replace(",23.81,", ",23.91,"), encoding="utf-8")
-    board = official_leaderboard(RTSR2023, tmp_path)
+    board = official_leaderboard(RULES["rtsr2023"], tmp_path)
     # 34.63 -+ 0.005 and 33.92 -+ 0.005 dB, 1.910 -+ 0.0005 ms: 23.51 to 23.84.
     (row,) = [row for row in board.ranked if row.disagreements]
     assert row.disagreements == ("Score 23.51 to 23.84, printed 23.91",)
@@ -122,21 +122,21 @@ BY_HAND = {
 
 
 def test_2026_scores_are_those_worked_out_by_hand() -> None:
-    rows = ranked(official_leaderboard(NTIRE2026))
+    rows = ranked(official_leaderboard(RULES["ntire2026"]))
     for entry, value in BY_HAND.items():
         assert score(rows[entry].places["main"]) == pytest.approx(value, rel=1e-7)
         assert rows[entry].places["main"].log_score == pytest.approx(math.log(value), rel=1e-7)
 
 
 def test_2026_baseline_scores_less_than_e_squared_unrounded() -> None:
-    board = official_leaderboard(NTIRE2026)
+    board = official_leaderboard(RULES["ntire2026"])
     (baseline,) = [row for row in board.unranked if row.entry == "00_SPAN"]
     assert score(baseline.places["main"]) == pytest.approx(7.381, abs=5e-4)
     assert baseline.places["main"].rank is None
 
 
 def test_2026_eligibility_depends_on_rounding() -> None:
-    board = official_leaderboard(NTIRE2026)
+    board = official_leaderboard(RULES["ntire2026"])
     assert len(board.ranked) == 13
     by_rounding = {
         row.entry for row in board.ranked if any(g.rounded and not g.strict for g in row.gates)
@@ -192,7 +192,7 @@ def test_printed_figures_keep_their_last_digit() -> None:
 
 def test_an_edition_without_a_table_says_which_have_one() -> None:
     with pytest.raises(UsageError, match="no published table of aim2020") as caught:
-        official_leaderboard(AIM2020)
+        official_leaderboard(RULES["aim2020"])
     assert caught.value.advice is not None
     assert "ntire2022, ntire2023" in caught.value.advice
 
@@ -202,5 +202,5 @@ def test_a_damaged_table_names_its_lines(tmp_path: Path) -> None:
     broken = text.replace("27.11", "fast").replace("\nNEESR,ranked", "\nByteESR,won")
     (tmp_path / "ntire2022.csv").write_text(broken, encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        official_leaderboard(NTIRE2022, tmp_path)
+        official_leaderboard(RULES["ntire2022"], tmp_path)
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["line 2", "line 4"]

@@ -8,7 +8,7 @@ import pytest
 from esrbench.errors import UsageError
 from esrbench.protocol import Protocol
 from esrbench.ranking.leaderboard import build_leaderboard
-from esrbench.ranking.rules import NTIRE2024, RULES
+from esrbench.ranking.rules import RULES
 from esrbench.records import Absent
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def scores(board: Leaderboard) -> dict[str, float]:
 
 def test_runtime_is_relative_to_the_baseline_measured_beside(make_record: MakeRecord) -> None:
     other = {**RLFN, "runtime_images": 1.0, "params": 634_000}
-    board = build_leaderboard([make_record("rlfn", RLFN), make_record("b", other)], NTIRE2024)
+    board = build_leaderboard(
+        [make_record("rlfn", RLFN), make_record("b", other)], RULES["ntire2024"]
+    )
     # 0.7 exp(4) + 0.15 exp(2) + 0.15 exp(4), whatever the device.
     assert scores(board) == pytest.approx(
         {"rlfn": math.e**2, "b": 0.85 * math.e**4 + 0.15 * math.e**2}
@@ -43,7 +45,7 @@ def test_runtime_is_relative_to_the_baseline_measured_beside(make_record: MakeRe
 def test_without_its_baseline_a_score_is_absent_and_says_what_to_run(
     make_record: MakeRecord,
 ) -> None:
-    board = build_leaderboard([make_record("b", RLFN)], NTIRE2024)
+    board = build_leaderboard([make_record("b", RLFN)], RULES["ntire2024"])
     assert board.tracks == ()
     assert board.notes[0].startswith(
         "Main (score) is not ranked. Scores are relative to the Runtime of rlfn: run it beside"
@@ -53,14 +55,14 @@ def test_without_its_baseline_a_score_is_absent_and_says_what_to_run(
 
 def test_another_entry_or_the_published_runtime_can_be_asked_for(make_record: MakeRecord) -> None:
     records = [make_record("a", RLFN), make_record("b", {**RLFN, "runtime_images": 13.54e-3})]
-    by_a = build_leaderboard(records, NTIRE2024, relative_to="a")
+    by_a = build_leaderboard(records, RULES["ntire2024"], relative_to="a")
     assert scores(by_a)["a"] == pytest.approx(math.e**2)
     assert any("of a in place of RLFN's" in note for note in by_a.notes)
-    published = build_leaderboard(records, NTIRE2024, relative_to="published")
+    published = build_leaderboard(records, RULES["ntire2024"], relative_to="published")
     assert scores(published)["b"] == pytest.approx(math.e**2)
     assert any("on that device only" in note for note in published.notes)
     with pytest.raises(UsageError, match="--relative-to c: no such entry"):
-        build_leaderboard(records, NTIRE2024, relative_to="c")
+        build_leaderboard(records, RULES["ntire2024"], relative_to="c")
 
 
 def test_a_baseline_that_is_no_network_here_is_named(make_record: MakeRecord) -> None:
@@ -70,14 +72,16 @@ def test_a_baseline_that_is_no_network_here_is_named(make_record: MakeRecord) ->
 
 def test_counts_at_another_size_make_no_score(make_record: MakeRecord) -> None:
     record = make_record("rlfn", RLFN, protocol=Protocol(counted_input=(64, 64)))
-    board = build_leaderboard([record], NTIRE2024)
+    board = build_leaderboard([record], RULES["ntire2024"])
     assert board.tracks == ()
     assert "Its counts are at LR 256x256, these at LR 64x64" in board.notes[0]
 
 
 def test_a_score_beyond_floats_is_absent_beside_its_logarithm(make_record: MakeRecord) -> None:
     slow = {**RLFN, "runtime_images": 200.0}
-    board = build_leaderboard([make_record("rlfn", RLFN), make_record("b", slow)], NTIRE2024)
+    board = build_leaderboard(
+        [make_record("rlfn", RLFN), make_record("b", slow)], RULES["ntire2024"]
+    )
     place = board.ranked[1].places["main"]
     assert isinstance(place.score, Absent)
     assert place.log_score == pytest.approx(800 + math.log(0.7))
@@ -85,7 +89,7 @@ def test_a_score_beyond_floats_is_absent_beside_its_logarithm(make_record: MakeR
 
 def test_a_baseline_that_is_suspect_is_no_reference(make_record: MakeRecord) -> None:
     suspect = make_record("rlfn", RLFN, status="suspect-caching", cause="it differs")
-    board = build_leaderboard([suspect, make_record("b", RLFN)], NTIRE2024)
+    board = build_leaderboard([suspect, make_record("b", RLFN)], RULES["ntire2024"])
     assert board.tracks == ()
     assert "runtime of rlfn, whose run ended as suspect-caching: run it again" in board.notes[0]
 
@@ -102,6 +106,6 @@ def test_what_scores_are_relative_to_is_said_once(make_record: MakeRecord) -> No
         ("b", "relative to the runtime of b"),
         ("published", "relative to the published runtime"),
     ):
-        board = build_leaderboard(records, NTIRE2024, relative_to=relative_to)
+        board = build_leaderboard(records, RULES["ntire2024"], relative_to=relative_to)
         (note,) = [note for note in board.notes if "relative to" in note]
         assert said in note

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esrbench.ranking.custom import parse_rule
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
-from esrbench.ranking.rules import AIM2020, NTIRE2022, NTIRE2023, NTIRE2024
+from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import across_processes
 from esrbench.records import Interval, Latency, LatencySamples, Replicate, Value
 from esrbench.reports.tables import leaderboard_csv, leaderboard_frame, leaderboard_markdown
@@ -95,7 +94,7 @@ def test_ranks_far_apart_are_firm(make_record: MakeRecord) -> None:
             entry(make_record, "a", [1.0, 1.02, 0.99]),
             entry(make_record, "b", [2.0, 2.02, 1.99]),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
     assert possible(board) == {"a": (1, 1), "b": (2, 2)}
     assert board.stability is None
@@ -111,7 +110,7 @@ def test_ranks_whose_intervals_overlap_are_ties(make_record: MakeRecord) -> None
             entry(make_record, "b", [1.02, 1.01, 1.03]),
             entry(make_record, "c", [1.30, 1.31, 1.32]),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
     assert possible(board) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
     frame = leaderboard_frame(board, str)
@@ -177,7 +176,7 @@ def test_processes_that_agree_by_chance_are_not_believed(make_record: MakeRecord
             entry(make_record, "c", [0.040, 0.141, 0.141]),
             entry(make_record, "d", [0.141, 0.040, 0.040]),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
     assert set(possible(board).values()) == {(1, 4)}
 
@@ -195,7 +194,7 @@ def test_with_fewer_than_three_processes_ranks_are_provisional(
     interval = Interval(low=0.0206, high=0.121, confidence=0.95, method="bootstrap")
     rounds = {"runtime_images": Value(value=0.04012, interval=interval)}
     records[0] = records[0].model_copy(update={"values": {**records[0].values, **rounds}})
-    board = build_leaderboard(records, NTIRE2022)
+    board = build_leaderboard(records, RULES["ntire2022"])
     assert [row.provisional_ranks for row in board.ranked] == [("runtime_images",)] * 2
     assert place(board, "a").provisional
     assert place(board, "a").stability is None
@@ -220,19 +219,19 @@ def test_with_fewer_than_three_processes_ranks_are_provisional(
 
 def test_without_samples_ranks_are_provisional(make_record: MakeRecord) -> None:
     records = [make_record(name, {**COUNTS, "runtime_images": 1.0}) for name in "ab"]
-    board = build_leaderboard(records, NTIRE2022)
+    board = build_leaderboard(records, RULES["ntire2022"])
     assert place(board, "a").provisional
 
 
 def test_without_ranks_nothing_is_provisional(make_record: MakeRecord) -> None:
-    board = build_leaderboard([make_record("a", {}, status="crash")], NTIRE2022)
+    board = build_leaderboard([make_record("a", {}, status="crash")], RULES["ntire2022"])
     assert board.ranked == ()
     assert board.stability is None
     assert not any("provisional" in note for note in board.notes)
 
 
 def test_published_ranks_are_not_provisional() -> None:
-    board = official_leaderboard(NTIRE2022)
+    board = official_leaderboard(RULES["ntire2022"])
     assert not any(row.provisional_ranks for row in board.ranked)
     assert not any(place.provisional for row in board.ranked for place in row.places.values())
 
@@ -245,7 +244,7 @@ def test_without_a_track_the_rank_in_runtime_is_a_tie_within_noise(
         entry(make_record, "b", [1.101, 1.001, 0.901]),
         entry(make_record, "c", [10.0, 10.0, 10.0]),
     ]
-    board = build_leaderboard(records, AIM2020)
+    board = build_leaderboard(records, RULES["aim2020"])
     assert board.tracks == ()
     held = {row.entry: row.rank_stability["runtime_images"] for row in board.ranked}
     assert {name: (each.low, each.high) for name, each in held.items()} == {
@@ -267,7 +266,7 @@ def test_sums_of_ranks_take_over_the_ties_of_runtime(make_record: MakeRecord) ->
             entry(make_record, "b", [1.01, 1.00, 1.02], params=1e5),
             entry(make_record, "c", [1.50, 1.49, 1.51], params=3e5),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
     assert possible(board) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
     # Sums of runtime and parameters: a 3 to 4, b 2 to 3, c 6; the other metrics are equal.
@@ -279,11 +278,15 @@ def test_sums_of_ranks_take_over_the_ties_of_runtime(make_record: MakeRecord) ->
 def test_equal_totals_that_runtime_separates_are_tied_with_it(make_record: MakeRecord) -> None:
     # In 2023 entries of equal complexity keep the order of runtime.
     few = {name: [value] for name, value in (("a", 1.0), ("b", 1.1))}
-    board = build_leaderboard([entry(make_record, *each) for each in few.items()], NTIRE2023)
+    board = build_leaderboard(
+        [entry(make_record, *each) for each in few.items()], RULES["ntire2023"]
+    )
     keys = [track.key for track in board.tracks]
     assert all(place(board, "a", key).provisional for key in keys)
     many = {"a": [1.0, 1.01, 0.99], "b": [1.01, 1.0, 1.02], "c": [2.0, 2.01, 1.99]}
-    board = build_leaderboard([entry(make_record, *each) for each in many.items()], NTIRE2023)
+    board = build_leaderboard(
+        [entry(make_record, *each) for each in many.items()], RULES["ntire2023"]
+    )
     for key in keys:
         assert possible(board, key) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
 
@@ -319,7 +322,7 @@ def test_scores_are_tied_where_runtimes_are(make_record: MakeRecord) -> None:
             entry(make_record, "b", [1.01, 1.0, 1.02]),
             entry(make_record, "c", [1.5, 1.51, 1.52]),
         ],
-        NTIRE2024,
+        RULES["ntire2024"],
     )
     assert possible(board) == {"rlfn": (1, 2), "b": (1, 2), "c": (3, 3)}
     # Far fewer parameters and FLOPs decide whatever the runtimes are.
@@ -329,7 +332,7 @@ def test_scores_are_tied_where_runtimes_are(make_record: MakeRecord) -> None:
             entry(make_record, "rlfn", [1.0, 1.01, 0.99]),
             entry(make_record, "b", [1.01, 1.0, 1.02], **light),
         ],
-        NTIRE2024,
+        RULES["ntire2024"],
     )
     assert possible(board) == {"b": (1, 1), "rlfn": (2, 2)}
 
@@ -341,7 +344,7 @@ def test_copies_that_differ_by_noise_share_the_pareto_front(make_record: MakeRec
             entry(make_record, "b", [1.01, 1.00, 1.02]),
             entry(make_record, "c", [1.50, 1.49, 1.51]),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
     assert {row.entry: row.pareto for row in board.ranked} == {"a": True, "b": True, "c": False}
     frame = leaderboard_frame(board, str)
@@ -350,6 +353,6 @@ def test_copies_that_differ_by_noise_share_the_pareto_front(make_record: MakeRec
 
 def test_the_pareto_front_of_single_processes_is_provisional(make_record: MakeRecord) -> None:
     board = build_leaderboard(
-        [entry(make_record, "a", [1.0]), entry(make_record, "b", [2.0])], NTIRE2022
+        [entry(make_record, "a", [1.0]), entry(make_record, "b", [2.0])], RULES["ntire2022"]
     )
     assert list(leaderboard_frame(board, str)["Pareto"]) == ["\N{BULLET}?", ""]

@@ -9,10 +9,9 @@ import pytest
 from rich.console import Console
 
 from esrbench.metrics import MIB
-from esrbench.ranking.custom import parse_rule
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
-from esrbench.ranking.rules import NTIRE2022, RULES
+from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import Stability
 from esrbench.records import Interval, Value
 from esrbench.reports import tables
@@ -42,7 +41,7 @@ def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
             make_record("imdn-challenge", imdn),
             make_record("bicubic", arfdn, role="floor"),
         ],
-        NTIRE2022,
+        RULES["ntire2022"],
     )
 
 
@@ -94,7 +93,7 @@ def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboa
 
 def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecord]) -> None:
     record = make_record("a", {"params": "see [bold]this[/bold]"}, status="ok")
-    text = rendered(build_leaderboard([record], NTIRE2022))
+    text = rendered(build_leaderboard([record], RULES["ntire2022"]))
     assert "[bold]this[/bold]" in text
 
 
@@ -103,7 +102,7 @@ def test_markdown_shows_the_text_of_strangers_as_it_is(
 ) -> None:
     cause = "<img src=x> [link](http://a.b) | `x` @all"
     broken = make_record("net_*a*", {}, status="crash", cause=cause)
-    text = tables.leaderboard_markdown(build_leaderboard([broken], NTIRE2022))
+    text = tables.leaderboard_markdown(build_leaderboard([broken], RULES["ntire2022"]))
     assert "<img" not in text
     assert r"&lt;img src=x&gt; \[link\](http:<!-- -->//a.b) \| \`x\` @<!-- -->all" in text
     (row,) = [each for each in text.splitlines() if each.startswith("| net")]
@@ -114,7 +113,7 @@ def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -
     """The cause of a failure begins by its kind, which is the status that stands beside it."""
     for cause in ("crash: it ended", "it ended"):
         record = make_record("a", {}, status="crash", cause=cause)
-        text = rendered(build_leaderboard([record], NTIRE2022))
+        text = rendered(build_leaderboard([record], RULES["ntire2022"]))
         assert "a is not ranked: crash: it ended." in text
 
 
@@ -124,16 +123,16 @@ def test_a_missing_score_is_explained(make_record: Callable[..., RunRecord]) -> 
         make_record(name, {"psnr_rgb": reason}, status="ok", role="floor", weights="none")
         for name in ("a", "b")
     ]
-    text = rendered(build_leaderboard(records, NTIRE2022))
+    text = rendered(build_leaderboard(records, RULES["ntire2022"]))
     assert f"PSNR of a, b is missing: {reason}." in text
     random = make_record("c", {"psnr_rgb": reason}, status="ok", role="floor", weights="random")
-    assert "is missing" not in rendered(build_leaderboard([random], NTIRE2022))
+    assert "is missing" not in rendered(build_leaderboard([random], RULES["ntire2022"]))
 
 
 def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
     cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
     broken = make_record("@a", {}, status="crash", cause=cause)
-    board = build_leaderboard([broken], NTIRE2022)
+    board = build_leaderboard([broken], RULES["ntire2022"])
     row = board.unranked[0].model_copy(update={"unranked_because": cause})
     changed = board.model_copy(update={"unranked": (row,)})
     (found,) = csv.DictReader(io.StringIO(tables.leaderboard_csv(changed)))
@@ -224,7 +223,7 @@ def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(tables.leaderboard_terminal(official_leaderboard(NTIRE2022)))
+    console.print(tables.leaderboard_terminal(official_leaderboard(RULES["ntire2022"])))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     # No name and no figure is broken, and every part names its entries.

@@ -28,7 +28,7 @@ def rules_command(
     if template:
         if name is not None or as_json:
             raise UsageError("--template prints TOML only", advice="Leave the name and --json out.")
-        from esrbench.ranking.custom import TEMPLATE
+        from esrbench.ranking.rules import TEMPLATE
 
         print(TEMPLATE, end="")  # noqa: T201
         return

@@ -1,27 +1,64 @@
-"""All rules by name, and those that users write."""
+"""Rules in TOML: those of the editions, one file each in ``editions/``, and those users write."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
 
 from esrbench.errors import DataError, UsageError
-from esrbench.ranking.custom import load_rule
-from esrbench.ranking.editions.aim2020 import AIM2020
-from esrbench.ranking.editions.ntire2022 import NTIRE2022
-from esrbench.ranking.editions.ntire2023 import NTIRE2023
-from esrbench.ranking.editions.ntire2024 import NTIRE2024
-from esrbench.ranking.editions.ntire2025 import NTIRE2025
-from esrbench.ranking.editions.ntire2026 import NTIRE2026
-from esrbench.ranking.editions.rtsr2023 import RTSR2023
+from esrbench.ranking.rule import Rule
 
 if TYPE_CHECKING:
-    from esrbench.ranking.rule import Rule
+    from collections.abc import Sequence
 
-EDITIONS = (NTIRE2022, NTIRE2023, NTIRE2024, NTIRE2025, NTIRE2026, AIM2020, RTSR2023)
+FOLDER: Final = Path(__file__).parent
+TEMPLATE: Final = (FOLDER / "template.toml").read_text(encoding="utf-8")
+ADVICE: Final = "`esrbench rules --template` prints a rule to start from."
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in EDITIONS}
+
+def load_rule(path: Path) -> Rule:
+    """Read a rule from a TOML file.
+
+    Raises:
+        DataError: no such file, no TOML, or fields that make no rule; lists all of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: the rule cannot be read"
+        raise DataError(message, [str(error)], advice=ADVICE) from error
+    return parse_rule(text, str(path))
+
+
+def parse_rule(text: str, named: str) -> Rule:
+    """A rule from the text of a TOML file.
+
+    Args:
+        text: of the file.
+        named: its name in errors.
+
+    Raises:
+        DataError: no TOML, or fields that make no rule; lists all of them.
+    """
+    try:
+        # By way of JSON, as strict reading of Python objects would refuse lists for tuples.
+        document = json.dumps(tomllib.loads(text), default=str)
+        return Rule.model_validate_json(document, strict=True)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{named}: no TOML"
+        raise DataError(message, [str(error)], advice=ADVICE) from error
+    except ValidationError as error:
+        problems = [
+            f"{_place(problem['loc'])}: {_said(problem['msg'])}"
+            for problem in error.errors(include_url=False)
+        ]
+        message = f"{named}: this is no rule"
+        raise DataError(message, problems, advice=ADVICE) from error
 
 
 def get_rule(name: str) -> Rule:
@@ -48,4 +85,24 @@ def get_rule(name: str) -> Rule:
         f"{hint}Known: {', '.join(RULES)}; or the path of a rule in TOML, as "
         "`esrbench rules --template` prints one."
     )
-    raise UsageError(message, advice=advice) from None
+    raise UsageError(message, advice=advice)
+
+
+def _place(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location) or "the whole rule"
+
+
+def _said(message: str) -> str:
+    plain = message.removeprefix("Value error, ")
+    return "no such field" if plain == "Extra inputs are not permitted" else plain
+
+
+def _ntire_first(rule: Rule) -> tuple[bool, str]:
+    return not rule.name.startswith("ntire"), rule.name
+
+
+RULES: Final[dict[str, Rule]] = {
+    rule.name: rule
+    for rule in sorted(map(load_rule, (FOLDER / "editions").glob("*.toml")), key=_ntire_first)
+}
+"""Rules of the editions by name."""

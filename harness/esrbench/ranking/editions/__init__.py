@@ -1,1 +1,0 @@
-"""Every edition of the challenges as one declarative object a file."""
