@@ -275,7 +275,7 @@ def simulate(
             launcher = mock.Mock(worker=workers)
             with mock.patch.object(races, "open_launcher", return_value=launcher):
                 record = races.race(network, network, protocol, design)
-            verdict = judge_race("simulated", record, network.scale, same=True).verdict
+            verdict = judge_race(("simulated", network.scale), record, same=True).verdict
             outcomes.append(Outcome(verdict, record.timed_pairs, len(record.processes)))
     return outcomes
 

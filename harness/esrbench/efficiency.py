@@ -22,8 +22,8 @@ from esrbench.errors import (
     UsageError,
 )
 from esrbench.gate.baseline import Baseline, changes, read_baseline, write_baseline
-from esrbench.gate.bench import METRIC_NAMES, Bench, Request
-from esrbench.gate.comparison import KNOWN
+from esrbench.gate.bench import Bench, Request
+from esrbench.gate.figures import KNOWN, METRIC_NAMES
 from esrbench.gate.gate import check_baseline
 from esrbench.gate.update import update
 from esrbench.gate.verdicts import ENTRY, RUNTIME

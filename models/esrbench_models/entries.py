@@ -31,7 +31,8 @@ def _position(descriptor: ModelDescriptor) -> tuple[bool, int, str]:
 
 def _found() -> tuple[ModelDescriptor, ...]:
     folders = [each.name for each in iter_modules(esrbench_models.__path__) if each.ispkg]
-    modules = [import_module(f"esrbench_models.{name}") for name in folders]
+    # By the name that this package has: a check of an earlier revision imports it under another.
+    modules = [import_module(f"{esrbench_models.__name__}.{name}") for name in folders]
     return tuple(sorted((each for module in modules for each in module.ENTRIES), key=_position))
 
 

@@ -8,7 +8,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import esrbench.cli.check as checks
 from esrbench.cli.baseline import baseline_command
 from esrbench.cli.check import check_command, parse_metrics
 from esrbench.errors import UsageError
@@ -45,7 +44,7 @@ def report(verdict: Verdict = "regressed") -> GateReport:
 def canned(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateReport]:
     """The report that a check gives, and no CI around it."""
     given = {"report": report()}
-    monkeypatch.setattr(checks, "_check", lambda *_: given["report"])
+    monkeypatch.setattr("esrbench.gate.gate.check", lambda *_: given["report"])
     for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(variable, raising=False)
     return given

@@ -11,7 +11,7 @@ from esrbench.entries.networks import build_network
 from esrbench.entries.registry import Registry
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.gate.bench import Bench, Request
-from esrbench.gate.history import check_revision
+from esrbench.gate.gate import check_revision
 from esrbench.gate.revision import open_revision
 from esrbench.gate.verdicts import RUNTIME
 from esrbench.records import Complexity
@@ -27,9 +27,15 @@ FILES = {
     "pyproject.toml": (
         '[project.entry-points."esrbench.models"]\nmine = "zoo_nets.entries:ENTRIES"\n'
     ),
-    "zoo_nets/__init__.py": "",
+    "zoo_nets/__init__.py": (
+        "import zoo_nets as whole, zoo_nets.parts as named\n"
+        "import zoo_nets.parts\n"
+        "from zoo_nets import parts\n"
+        "from . import parts as beside\n"
+        "assert zoo_nets.parts is whole.parts is named is parts is beside\n"
+    ),
     "zoo_nets/entries.py": (
-        "from esrbench.entries.descriptor import ModelDescriptor\n"
+        "from esrbench import ModelDescriptor\n"
         "ENTRIES = (ModelDescriptor(name='zoo', summary='a net', scales=(4,),\n"
         "                           factory='zoo_nets.zoo:Zoo'),)\n"
     ),

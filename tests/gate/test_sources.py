@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from esrbench.gate.sources import code_digest
+from esrbench.gate.revision import code_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -77,7 +77,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(  # noqa: PLR0917 - fixtures
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
     train_here: Callable[..., Trained],
@@ -133,7 +133,7 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("distilled", [False, True])
-def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(  # noqa: PLR0917 - fixtures
+def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
     train_here: Callable[..., Trained],

@@ -184,7 +184,7 @@ def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
         assert psnr_of(scored, load_file(trained.best), pairs) == pytest.approx(trained.psnr)
 
 
-def test_the_file_says_where_it_comes_from(  # noqa: PLR0917 - fixtures
+def test_the_file_says_where_it_comes_from(
     network: Callable[..., ModelDescriptor],
     make_recipe: Callable[..., Recipe],
     images: TrainingImages,

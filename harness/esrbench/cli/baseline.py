@@ -7,16 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from esrbench.cli.check import (
-    BASELINE_FILE,
-    DataOption,
-    ScaleOption,
-    WeightsOption,
-    build_request,
-    gate_bench,
-)
+from esrbench.cli.check import DataOption, ScaleOption, WeightsOption, gate_bench, parse_data
 from esrbench.cli.console import JsonOption, messages, open_registry, print_json, results
-from esrbench.cli.options import DeviceOption, ThreadsOption, TimeoutOption
+from esrbench.cli.options import (
+    DeviceOption,
+    ThreadsOption,
+    TimeoutOption,
+    parse_size,
+    parse_weights,
+)
 from esrbench.runs.store import default_results
 
 
@@ -31,9 +30,7 @@ def baseline_command(
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(
-            help="Baseline file.", show_default=f"results/{BASELINE_FILE}", dir_okay=False
-        ),
+        typer.Option(help="Baseline file.", show_default="results/baseline.json", dir_okay=False),
     ] = None,
     reference: Annotated[
         str | None,
@@ -66,27 +63,26 @@ def baseline_command(
         render,
         write_baseline,
     )
-    from esrbench.gate.bench import METRIC_NAMES
-    from esrbench.gate.figures import MEASURED_MEMORY, SCORES
+    from esrbench.gate.bench import Request
+    from esrbench.gate.figures import METRIC_NAMES, ON_DATA
+    from esrbench.gate.gate import BASELINE_FILE
     from esrbench.gate.update import update
     from esrbench.gate.verdicts import RUNTIME
 
     path = baseline or default_results() / BASELINE_FILE
     before = read_baseline(path) if path.exists() else Baseline()
-    left_out = {*(() if scores else (*SCORES, *MEASURED_MEMORY)), *(() if runtime else (RUNTIME,))}
+    left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()
-    request = build_request(
-        registry,
-        names=names,
-        scale=scale,
+    request = Request(
+        names=tuple(names or ()),
+        scales=tuple(scale or ()),
         metrics=frozenset(METRIC_NAMES) - left_out,
-        data=data,
-        weights=weights,
+        data=parse_data(data or []),
+        weights=parse_weights(weights or [], names or [model.name for model in registry]),
         device=device,
         threads=threads,
-        race_size=race_size,
-        max_pairs=600,
-        timeout=timeout,
+        race_size=parse_size(race_size),
+        timeout_seconds=timeout,
     )
     with gate_bench(registry, request) as bench:
         now = update(bench, before, reference=reference)

@@ -19,9 +19,13 @@ from esrbench.cli.console import (
     progress_bar,
     results,
 )
-from esrbench.cli.options import DeviceOption, TimeoutOption, parse_size, parse_weights
+from esrbench.cli.options import (
+    DeviceOption,
+    TimeoutOption,
+    parse_size,
+    parse_weights,
+)
 from esrbench.errors import RecordError, UsageError
-from esrbench.runs.store import default_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,9 +33,6 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.gate.bench import Bench, Request
     from esrbench.gate.verdicts import GateReport
-
-BASELINE_FILE = "baseline.json"
-"""Name of the baseline file in the folder of results."""
 
 DataOption = Annotated[
     list[str] | None,
@@ -59,7 +60,7 @@ def check_command(
                 "Baseline file, folder of results, or git revision of this checkout; a path wins "
                 "over a revision of the same name."
             ),
-            show_default=f"results/{BASELINE_FILE}",
+            show_default="results/baseline.json",
         ),
     ] = None,
     against: Annotated[
@@ -134,22 +135,24 @@ def check_command(
     if strict and lenient:
         message = "--strict and --lenient are opposites"
         raise UsageError(message, advice="Give one of them, or neither.")
+    from esrbench.gate.bench import Request
+    from esrbench.gate.gate import check
+
     registry = open_registry()
-    request = build_request(
-        registry,
-        names=names,
-        scale=scale,
+    request = Request(
+        names=tuple(names or ()),
+        scales=tuple(scale or ()),
         metrics=parse_metrics(metrics or [], runtime=runtime),
-        data=data,
-        weights=weights,
+        data=parse_data(data or []),
+        weights=parse_weights(weights or [], names or [model.name for model in registry]),
         device=device,
         threads=threads,
-        race_size=race_size,
+        race_size=parse_size(race_size),
         max_pairs=max_pairs,
-        timeout=timeout,
+        timeout_seconds=timeout,
     )
     with gate_bench(registry, request) as bench:
-        report = _check(bench, baseline, against)
+        report = check(bench, baseline, against)
     report = report.model_copy(update={"strict": strict, "lenient": lenient})
     print_notices(report.notices)
     _write_reports(report, junit=junit, summary=summary)
@@ -162,50 +165,13 @@ def check_command(
     raise typer.Exit(report.exit_code)
 
 
-def build_request(
-    registry: Registry,
-    *,
-    names: Sequence[str] | None,
-    scale: Sequence[int] | None,
-    metrics: frozenset[str],
-    data: Sequence[str] | None,
-    weights: Sequence[str] | None,
-    device: str,
-    threads: int | None,
-    race_size: str,
-    max_pairs: int,
-    timeout: float,
-) -> Request:
-    """What is asked of the gate, from the options that ``check`` and ``baseline`` share.
-
-    Raises:
-        UsageError: an option of the wrong form.
-    """
-    from esrbench.gate.bench import Request
-
-    known = list(names or [model.name for model in registry])
-    return Request(
-        names=tuple(names or ()),
-        scales=tuple(scale or ()),
-        metrics=metrics,
-        data=dict(_data_spec(spec) for spec in data or ()),
-        weights=parse_weights(weights or [], known),
-        device=device,
-        threads=threads,
-        race_size=parse_size(race_size),
-        max_pairs=max_pairs,
-        timeout_seconds=timeout,
-    )
-
-
 def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
     """Metrics from their keys or the names of groups, by commas.
 
     Raises:
         UsageError: an unknown metric, or none is left.
     """
-    from esrbench.gate.bench import METRIC_NAMES
-    from esrbench.gate.figures import COUNTS, MEASURED_MEMORY, SCORES
+    from esrbench.gate.figures import COUNTS, MEASURED_MEMORY, METRIC_NAMES, SCORES
     from esrbench.gate.verdicts import RUNTIME
 
     groups = {"counts": COUNTS, "scores": SCORES, "memory": MEASURED_MEMORY}
@@ -220,6 +186,17 @@ def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:
     if not chosen:
         raise UsageError("no metric is left to compare", advice="Leave --no-runtime out.")
     return frozenset(chosen)
+
+
+def parse_data(specs: Sequence[str]) -> dict[str, str]:
+    """Where data sets are, by the name under which a baseline knows them."""
+    from esrbench.data.datasets import parse_data_spec
+
+    sources = ((parse_data_spec(spec).source, spec) for spec in specs)
+    return {
+        source.resolve().name if isinstance(source, Path) else source: spec
+        for source, spec in sources
+    }
 
 
 @contextmanager
@@ -239,36 +216,6 @@ def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
             progress.update(task, completed=done, total=most, refresh=True)
 
         yield Bench(registry, request, on_step=on_step, on_pairs=on_pairs)
-
-
-def _check(bench: Bench, baseline: str | None, against: str | None) -> GateReport:
-    """Compare with whatever the baseline is."""
-    from esrbench.gate.baseline import read_baseline, read_results
-    from esrbench.gate.gate import check_against, check_baseline
-    from esrbench.gate.history import check_revision
-    from esrbench.gate.revision import open_revision
-
-    if baseline is None:
-        if against is not None:
-            return check_against(bench, against)
-        default = default_results() / BASELINE_FILE
-        if not default.is_file():
-            message = f"there is no baseline: {default} does not exist"
-            advice = "Give --baseline or --against, or run `esrbench baseline update`."
-            raise UsageError(message, advice=advice)
-        baseline = str(default)
-    path = Path(baseline)
-    if path.is_file():
-        return check_baseline(bench, read_baseline(path), str(path), against=against)
-    if path.is_dir():
-        kept, notices = read_results(path)
-        report = check_baseline(bench, kept, str(path), against=against)
-        return report.model_copy(update={"notices": tuple(notices)})
-    if path.suffix == ".json":
-        message = f"there is no baseline {path}"
-        raise UsageError(message, advice="Run `esrbench baseline update --baseline FILE`.")
-    with open_revision(baseline, Path.cwd()) as revision:
-        return check_revision(bench, revision, against=against)
 
 
 def _write_reports(report: GateReport, *, junit: Path | None, summary: Path | None) -> None:
@@ -318,13 +265,3 @@ def _print_report(
 
 def _in_actions() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
-def _data_spec(spec: str) -> tuple[str, str]:
-    """Name under which a baseline knows a data set, and where it is."""
-    from esrbench.data.datasets import parse_data_spec
-
-    parsed = parse_data_spec(spec)
-    return (
-        parsed.source.resolve().name if isinstance(parsed.source, Path) else parsed.source
-    ), spec

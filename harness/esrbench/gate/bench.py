@@ -1,38 +1,55 @@
-"""The candidates and how they are measured, whatever they are compared with."""
+"""The candidates, and how they are counted, scored and raced."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.data.datasets import open_dataset
 from esrbench.entries.demonstration import demonstration_weights
 from esrbench.entries.networks import resolve_weights
-from esrbench.gate.comparison import KNOWN
-from esrbench.gate.figures import MEASURED_MEMORY, SCORES
-from esrbench.gate.measurement import Subject, measure, open_data
-from esrbench.gate.runtime import judge_race, race_entries, race_protocol, ratio_design
-from esrbench.gate.verdicts import RUNTIME, Finding
+from esrbench.errors import DataError, EsrbenchError, MeasurementError
+from esrbench.gate.figures import (
+    COUNTS,
+    KNOWN,
+    METRIC_NAMES,
+    ON_DATA,
+    EntryFigures,
+    Measured,
+    pick,
+    scores_of,
+    terms_of,
+    weights_figure,
+)
+from esrbench.gate.runtime import RATIO_DESIGN, gate_protocol, judge_race
+from esrbench.metrics import Findings, extract_values
+from esrbench.paired.race import race
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent
 from esrbench.runs.evaluator import Entry
-from esrbench.runs.plan import require_possible
+from esrbench.runs.inspection import count_models
+from esrbench.runs.plan import Suite, require_possible
+from esrbench.runs.store import Store
+from esrbench.runs.suite import run_suite
+from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.entries.networks import ResolvedWeights, WeightsChoice
+    from esrbench.entries.networks import WeightsChoice
     from esrbench.entries.registry import Registry
-    from esrbench.gate.figures import Measured, WeightsFigure
-    from esrbench.records import RaceRecord
+    from esrbench.gate.figures import Key, WeightsFigure
+    from esrbench.gate.verdicts import Finding
+    from esrbench.records import Complexity, RaceRecord
 
-METRIC_NAMES = (*KNOWN, RUNTIME)
-"""What ``--metrics`` may name."""
 COUNTED_INPUT = Protocol().counted_input
-
-Key = tuple[str, int]
-"""Registered name and scale."""
+DEMO = "demo"
+"""Data set on which entries are scored where neither a baseline nor the user names one."""
+NOT_SCORED = Absent(kind="skipped", reason="the gate scores what the baseline has scores of")
+NOT_TIMED = Absent(kind="skipped", reason="the gate times in races only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +80,37 @@ class Request:
     max_pairs: int = PairDesign().max_pairs
     timeout_seconds: float = 900.0
 
-    def protocol(self, counted_input: tuple[int, int] = COUNTED_INPUT) -> Protocol:
-        """The protocol of counting and scoring.
-
-        Raises:
-            UsageError: this machine cannot follow it.
-        """
-        document = {
-            "device": self.device,
-            "threads": self.threads,
-            "counted_input": counted_input,
-            "latency": None,
-        }
-        protocol = Protocol.model_validate(document)
-        require_possible(protocol)
-        return protocol
-
     @property
     def scored(self) -> bool:
         """Whether any metric needs images."""
-        return bool(self.metrics & {*SCORES, *MEASURED_MEMORY})
+        return bool(self.metrics & set(ON_DATA))
 
     @property
     def measured(self) -> bool:
         """Whether anything but runtime is compared."""
         return bool(self.metrics & set(KNOWN))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An entry and what is measured of it.
+
+    Attributes:
+        name: registered name, under which it is compared.
+        entry: network and weights.
+        data: images it is scored on, by name; none for counts alone.
+        unopened: why others could not be opened, by name.
+    """
+
+    name: str
+    entry: Entry
+    data: Mapping[str, ImagePairs] = field(default_factory=dict)
+    unopened: Mapping[str, Absent] = field(default_factory=dict)
+
+
+def trained(entry: Entry) -> bool:
+    """Whether scores of an entry mean anything: with random weights they do not."""
+    return entry.weights.identity.source != "random"
 
 
 @dataclass(slots=True)
@@ -99,15 +122,18 @@ class Bench:
         request: what is asked.
         on_step: told entry and step as each step begins.
         on_pairs: told the pairs timed and the most there will be.
-        on_race: given the record of every race.
     """
 
     registry: Registry
     request: Request
     on_step: Callable[[str, str], None] = lambda _entry, _step: None
     on_pairs: Callable[[int, int], None] = lambda _done, _most: None
-    on_race: Callable[[RaceRecord], None] = lambda _record: None
     _opened: dict[tuple[str, int], ImagePairs | Absent] = field(default_factory=dict)
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether a candidate is registered at a scale."""
+        name, scale = key
+        return name in self.registry and scale in self.registry.get(name).scales
 
     def registered_keys(self, name: str) -> list[Key]:
         """A network at the scales that were asked for, or at its largest.
@@ -121,79 +147,130 @@ class Bench:
             descriptor.require_scale(scale)
         return [(name, scale) for scale in scales]
 
-    def resolve(
-        self, descriptor: ModelDescriptor, scale: int, kept: WeightsFigure | None
-    ) -> ResolvedWeights:
-        """Weights of the kind that the baseline has, or those that were asked for.
+    def entry(self, name: str, scale: int, kept: WeightsFigure | None = None) -> Entry:
+        """A network with weights of the kind that the baseline has, or those asked for.
 
         Raises:
+            UsageError: an unknown name or scale.
             WeightsError: a weights file that is missing or altered.
         """
-        if descriptor.name in self.request.weights:
-            return resolve_weights(descriptor, scale, self.request.weights[descriptor.name])
+        descriptor = self.registry.get(name)
+        descriptor.require_scale(scale)
         source = "auto" if kept is None else kept.source
-        if source in {"auto", "released", "submitted"}:
-            found = resolve_weights(descriptor, scale, "auto")
-            wanted = {"auto", found.identity.source}
-            return found if source in wanted else resolve_weights(descriptor, scale, None)
-        path = demonstration_weights(descriptor, scale) if source == "demo" else None
-        found = resolve_weights(descriptor, scale, path)
-        if path is None:
-            return found
-        return replace(found, identity=found.identity.model_copy(update={"source": "demo"}))
+        chosen: WeightsChoice = None
+        if name in self.request.weights:
+            chosen, source = self.request.weights[name], "auto"
+        elif source in {"auto", "released", "submitted"}:
+            chosen = "auto"
+        elif source == "demo":
+            chosen = demonstration_weights(descriptor, scale)
+        found = resolve_weights(descriptor, scale, chosen)
+        if source == "demo" and chosen is not None:
+            identity = found.identity.model_copy(update={"source": "demo"})
+            found = replace(found, identity=identity)
+        elif chosen == "auto" and source not in {"auto", found.identity.source}:
+            found = resolve_weights(descriptor, scale, None)
+        return Entry(descriptor, scale, found)
 
-    def data(self, names: Sequence[str], scale: int) -> dict[str, ImagePairs | Absent]:
-        """Data sets by the name that a baseline knows them by; each is opened once."""
-        for name in names:
-            if (name, scale) not in self._opened:
-                self.on_step(name, "checking images")
-                spec = self.request.data.get(name, name)
-                self._opened[name, scale] = open_data(name, spec, scale)
-        return {name: self._opened[name, scale] for name in names}
-
-    def subject(
-        self, descriptor: ModelDescriptor, weights: ResolvedWeights, scale: int, data: Sequence[str]
-    ) -> Subject:
+    def subject(self, name: str, entry: Entry, data: Sequence[str]) -> Subject:
         """What is measured of a network, on those data sets that are here."""
-        opened = self.data(data, scale)
+        opened = {each: self._open(each, entry.scale) for each in data}
         return Subject(
-            descriptor.name,
-            Entry(descriptor, scale, weights),
-            {name: found for name, found in opened.items() if not isinstance(found, Absent)},
-            {name: found for name, found in opened.items() if isinstance(found, Absent)},
+            name,
+            entry,
+            {each: found for each, found in opened.items() if not isinstance(found, Absent)},
+            {each: found for each, found in opened.items() if isinstance(found, Absent)},
         )
 
-    def measure(self, subjects: Sequence[Subject], protocol: Protocol) -> Iterator[Measured]:
-        """Measure entries, in order."""
-        return measure(
-            subjects,
-            protocol,
-            on_step=self.on_step,
-            timeout_seconds=self.request.timeout_seconds,
+    def _open(self, name: str, scale: int) -> ImagePairs | Absent:
+        """Images of a data set, opened once, or why this machine does not have them."""
+        if (name, scale) not in self._opened:
+            self.on_step(name, "checking images")
+            try:
+                found: ImagePairs | Absent = open_dataset(self.request.data.get(name, name), scale)
+            except EsrbenchError as error:
+                problems = error.problems if isinstance(error, DataError) else ()
+                reason = ": ".join([error.message, *map(str, problems[:1])])
+                found = Absent(
+                    kind="unavailable",
+                    reason=f"{name} cannot be opened here: {reason}",
+                    advice=error.advice,
+                )
+            self._opened[name, scale] = found
+        return self._opened[name, scale]
+
+    def protocol(self, input_size: tuple[int, int], threads: int | None = None) -> Protocol:
+        """What is asked for at an LR input size.
+
+        Raises:
+            UsageError: this machine cannot follow it.
+        """
+        protocol = gate_protocol(input_size, self.request.device, threads or self.request.threads)
+        require_possible(protocol)
+        return protocol
+
+    def measure(
+        self, subjects: Sequence[Subject], input_size: tuple[int, int] = COUNTED_INPUT
+    ) -> Iterator[Measured]:
+        """Measure entries: counts in one worker for all, then scores of those that have images.
+
+        Yields:
+            One result an entry, in order.
+
+        Raises:
+            UsageError: this machine cannot follow the protocol.
+            DataError: an image changed since it was checked.
+        """
+        protocol = self.protocol(input_size)
+        models = [(subject.entry.descriptor, subject.entry.scale) for subject in subjects]
+        counts = count_models(models, input_size=input_size, counters=protocol.counters)
+        counted = []
+        for subject in subjects:
+            self.on_step(subject.name, "counting")
+            counted.append(_counted(subject, protocol, next(counts)))
+        for subject, found in zip(subjects, counted, strict=True):
+            if subject.data and trained(subject.entry) and isinstance(found.figures, EntryFigures):
+                yield self._scored(subject, protocol, found, found.figures)
+            else:
+                yield found
+
+    def _scored(
+        self, subject: Subject, protocol: Protocol, counted: Measured, figures: EntryFigures
+    ) -> Measured:
+        """Scores and memory as ``esrbench run`` takes them; its records are not kept."""
+        by_digest = {pairs.identity().digest: name for name, pairs in subject.data.items()}
+        suite = Suite(
+            entries=(subject.entry,),
+            data=tuple((pairs, pairs.identity()) for pairs in subject.data.values()),
+            # What is counted needs no weights, so it was counted apart.
+            protocol=protocol.model_copy(update={"counters": ()}),
+            launcher=open_launcher(),
         )
+        scores = {}
+        absent = dict(counted.absent)
+        with tempfile.TemporaryDirectory(prefix="esrbench-gate-") as folder:
+            for record in run_suite(
+                suite,
+                Store(Path(folder)),
+                on_step=lambda _entry, step: self.on_step(subject.name, step),
+                timeout_seconds=self.request.timeout_seconds,
+            ):
+                name = by_digest[record.data.digest]
+                scores[name], missing = scores_of(record)
+                absent |= {(name, metric): why for metric, why in missing.items()}
+        figures = figures.model_copy(update={"scores": scores})
+        return replace(counted, figures=figures, absent=absent)
 
     def race_ratio(
-        self,
-        descriptor: ModelDescriptor,
-        reference: str,
-        scale: int,
-        *,
-        weights: ResolvedWeights,
-        input_size: tuple[int, int],
-        threads: int | None,
+        self, ours: Entry, reference: str, input_size: tuple[int, int], threads: int | None
     ) -> RaceRecord | Absent:
         """Race an entry and a reference for their ratio, not for a verdict.
 
         Raises:
             UsageError: there is no such reference at this scale.
         """
-        other = self.registry.get(reference)
-        other.require_scale(scale)
-        theirs = Entry(other, scale, self.resolve(other, scale, None))
-        protocol = race_protocol(input_size, device=self.request.device, threads=threads)
-        require_possible(protocol)
-        ours = Entry(descriptor, scale, weights)
-        return self._raced(ours, theirs, protocol, ratio_design())
+        theirs = self.entry(reference, ours.scale)
+        return self._raced(ours, theirs, self.protocol(input_size, threads), RATIO_DESIGN)
 
     def race_against(self, key: Key, against: str) -> Iterator[Finding]:
         """The finding of a race against another registered network; none against itself.
@@ -202,37 +279,45 @@ class Bench:
             UsageError: an unknown name or scale.
             WeightsError: a weights file that is missing or altered.
         """
-        name, scale = key
-        if name == against:
-            return
-        other = self.registry.get(against)
-        other.require_scale(scale)
-        ours, theirs = (
-            Entry(each, scale, self.resolve(each, scale, None))
-            for each in (self.registry.get(name), other)
-        )
-        yield judge_race(name, self.race(ours, theirs), scale, same=False)
+        if key[0] != against:
+            record = self.race(self.entry(*key), self.entry(against, key[1]))
+            yield judge_race(key, record, same=False)
 
     def race(self, candidate: Entry, baseline: Entry) -> RaceRecord | Absent:
         """Race two entries until it is decided; absent with the reason where one failed."""
-        request = self.request
-        protocol = race_protocol(request.race_size, device=request.device, threads=request.threads)
-        require_possible(protocol)
-        design = PairDesign().model_copy(update={"max_pairs": request.max_pairs})
-        return self._raced(candidate, baseline, protocol, design)
+        design = PairDesign().model_copy(update={"max_pairs": self.request.max_pairs})
+        return self._raced(candidate, baseline, self.protocol(self.request.race_size), design)
 
     def _raced(
         self, candidate: Entry, baseline: Entry, protocol: Protocol, design: PairDesign
     ) -> RaceRecord | Absent:
         self.on_step(candidate.descriptor.name, f"racing {baseline.descriptor.name}")
-        record = race_entries(
-            candidate,
-            baseline,
-            protocol,
-            design,
-            on_pairs=self.on_pairs,
-            timeout_seconds=self.request.timeout_seconds,
-        )
-        if not isinstance(record, Absent):
-            self.on_race(record)
-        return record
+        try:
+            return race(
+                candidate,
+                baseline,
+                protocol,
+                design,
+                on_pairs=self.on_pairs,
+                timeout_seconds=self.request.timeout_seconds,
+            )
+        except MeasurementError as error:
+            return Absent(kind="failed", reason=error.message, advice=error.advice)
+
+
+def _counted(subject: Subject, protocol: Protocol, complexity: Complexity | Absent) -> Measured:
+    terms = terms_of(protocol)
+    key = subject.name, subject.entry.scale
+    if isinstance(complexity, Absent):
+        return Measured(*key, complexity, terms)
+    identity = subject.entry.weights.identity
+    if identity.source == "random" and not complexity.params:
+        # A network without parameters has no weights.
+        identity = identity.model_copy(update={"source": "none"})
+    values = extract_values(Findings(identity, complexity, NOT_SCORED, NOT_TIMED, NOT_SCORED))
+    counts, missing = pick(values, COUNTS)
+    figures = EntryFigures(terms=terms.digest, weights=weights_figure(identity), counts=counts)
+    absent: dict[tuple[str | None, str], Absent] = {
+        (None, metric): why for metric, why in missing.items()
+    }
+    return Measured(*key, figures, terms, absent, subject.unopened)

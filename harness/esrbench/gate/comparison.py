@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from esrbench.gate.figures import (
     COUNTS,
+    KNOWN,
     MEASURED_MEMORY,
-    SCORES,
+    ON_DATA,
     differing_settings,
     differing_software,
 )
-from esrbench.gate.verdicts import ENTRY, WEIGHTS, Finding
+from esrbench.gate.verdicts import ENTRY, KEEP, UPDATE, WEIGHTS, Finding, finding
 from esrbench.metrics import METRICS
 from esrbench.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from esrbench.gate.figures import EntryFigures, Measured, Number, Scores, Terms
+    from esrbench.gate.figures import EntryFigures, Measured, Number, Terms
+    from esrbench.gate.verdicts import Verdict
 
-UPDATE = "If that is meant, run `esrbench baseline update` for it."
-KEEP = "Keep it: run `esrbench baseline update`."
-UPDATES = {UPDATE, KEEP}
-"""What to do where the baseline is a file."""
 WEIGHTS_SIZE = "weights_bytes"
 """The one count that needs the file of weights."""
-KNOWN = (WEIGHTS, *COUNTS, *SCORES, *MEASURED_MEMORY)
 
 
 def compare(
@@ -47,57 +45,41 @@ def compare(
     Yields:
         One finding a metric and data set that either side has, in the order of ``METRICS``.
     """
+    key = now.name, now.scale
     if isinstance(now.figures, Absent):
+        why = now.figures
+        verdict: Verdict = "failed" if why.kind == "failed" else "missing"
         known = None if before is None else "measured"
-        failed = now.figures.kind == "failed"
-        yield Finding(
-            entry=now.name,
-            scale=now.scale,
-            metric=ENTRY,
-            verdict="failed" if failed else "missing",
-            before=known,
-            reason=now.figures.reason,
-            advice=now.figures.advice,
-        )
-        return
-    if before is None or before_terms is None:
-        yield Finding(
-            entry=now.name,
-            scale=now.scale,
-            metric=ENTRY,
-            verdict="missing",
-            now="measured",
-            reason="the baseline has no such entry",
-            advice=f"Run `esrbench baseline update {now.name}`.",
-        )
-        return
-    yield from _Comparison(before, before_terms, now, now.figures).findings(metrics)
+        yield finding(key, ENTRY, verdict, why.reason, before=known, advice=why.advice)
+    elif before is None or before_terms is None:
+        reason = "the baseline has no such entry"
+        advice = f"Run `esrbench baseline update {now.name}`."
+        yield finding(key, ENTRY, "missing", reason, now="measured", advice=advice)
+    else:
+        yield from _Comparison(before, before_terms, now, now.figures).findings(metrics)
 
 
+@dataclass(frozen=True, slots=True)
 class _Comparison:
     """One entry on both sides."""
 
-    def __init__(
-        self, before: EntryFigures, before_terms: Terms, now: Measured, figures: EntryFigures
-    ) -> None:
-        self.before = before
-        self.before_terms = before_terms
-        self.now = now
-        self.figures = figures
+    before: EntryFigures
+    before_terms: Terms
+    now: Measured
+    figures: EntryFigures
 
     def findings(self, metrics: Collection[str]) -> Iterator[Finding]:
         if WEIGHTS in metrics:
             yield from self._weights()
-        for metric in COUNTS:
-            then, now = self.before.counts.get(metric), self.figures.counts.get(metric)
-            if metric not in metrics or (then, now) == (None, None):
-                continue
-            if metric == WEIGHTS_SIZE and now is None and self._weights_gone:
-                yield self._without_weights(self._finding(metric, None, then, now))
-            else:
-                yield self._number(metric, None, then, now)
-        for data in sorted({*self.before.scores, *self.figures.scores}):
-            yield from self._scores(data, metrics)
+        data = sorted({*self.before.scores, *self.figures.scores})
+        wanted: list[tuple[str, str | None]] = [(metric, None) for metric in COUNTS]
+        wanted += [(metric, name) for name in data for metric in ON_DATA]
+        for metric, on in wanted:
+            then, now = _value(self.before, metric, on), _value(self.figures, metric, on)
+            if metric in metrics and (then, now) != (None, None):
+                yield self._unavailable(metric, on, then, now) or self._number(
+                    metric, on, then, now
+                )
 
     def _weights(self) -> Iterator[Finding]:
         then, now = self.before.weights, self.figures.weights
@@ -115,11 +97,6 @@ class _Comparison:
             reason = f"the file is another: {then.sha256[:12]} then, {now.sha256[:12]} now"
             yield found(verdict="regressed", reason=reason, advice=UPDATE)
 
-    @property
-    def _weights_gone(self) -> bool:
-        """Whether the baseline has a file of weights, and this machine none."""
-        return self.before.weights.sha256 is not None and self.figures.weights.sha256 is None
-
     def _without_weights(self, found: partial[Finding]) -> Finding:
         """The finding of what needs the baseline's weights: lost with the code, or not here."""
         source, name = self.before.weights.source, self.now.name
@@ -134,32 +111,27 @@ class _Comparison:
             advice = f"Give it: --weights {name}=FILE."
         return found(verdict="incomparable", reason=reason, advice=advice)
 
-    def _scores(self, data: str, metrics: Collection[str]) -> Iterator[Finding]:
-        then, now = self.before.scores.get(data), self.figures.scores.get(data)
-        for metric in (*SCORES, *MEASURED_MEMORY):
-            if metric not in metrics:
-                continue
-            values = (_value(then, metric), _value(now, metric))
-            if values == (None, None):
-                continue
-            yield self._score(metric, data, then, now)
-
-    def _score(self, metric: str, data: str, then: Scores | None, now: Scores | None) -> Finding:
-        before, after = _value(then, metric), _value(now, metric)
+    def _unavailable(
+        self, metric: str, data: str | None, before: Number | None, after: Number | None
+    ) -> Finding | None:
+        """The finding where this machine lacks the images, weights or GPU of the baseline."""
         found = self._finding(metric, data, before, after)
-        why = self.now.unopened.get(data)
-        if now is None and why is not None:
-            return found(verdict="incomparable", reason=why.reason, advice=why.advice)
-        if now is None and self._weights_gone:
-            return self._without_weights(found)
+        then, now = self.before.scores.get(data or ""), self.figures.scores.get(data or "")
         if then is not None and now is not None:
             if then.digest != now.digest:
                 reason = f"digest of the images: {then.digest[:12]} then, {now.digest[:12]} now"
                 return found(verdict="incomparable", reason=reason)
             if metric in MEASURED_MEMORY and then.accelerator != now.accelerator:
-                reason = f"device: {_device(then)} then, {_device(now)} now"
+                devices = then.accelerator or "CPU", now.accelerator or "CPU"
+                reason = "device: {} then, {} now".format(*devices)
                 return found(verdict="incomparable", reason=reason)
-        return self._number(metric, data, before, after)
+            return None
+        why = self.now.unopened.get(data or "")
+        if now is None and why is not None:
+            return found(verdict="incomparable", reason=why.reason, advice=why.advice)
+        gone = self.before.weights.sha256 is not None and self.figures.weights.sha256 is None
+        needed = now is None if data else metric == WEIGHTS_SIZE and after is None
+        return self._without_weights(found) if gone and needed else None
 
     def _number(
         self, metric: str, data: str | None, then: Number | None, now: Number | None
@@ -167,16 +139,21 @@ class _Comparison:
         found = self._finding(metric, data, then, now)
         if now is None:
             why = self.now.absent.get((data, metric))
-            reason = why.reason if why else "it was not measured"
-            failed = why is not None and why.kind == "failed"
-            advice = why.advice if why else None
-            return found(verdict="failed" if failed else "missing", reason=reason, advice=advice)
+            if why is None:
+                return found(verdict="missing", reason="it was not measured")
+            verdict = "failed" if why.kind == "failed" else "missing"
+            return found(verdict=verdict, reason=why.reason, advice=why.advice)
         if then is None:
             reason = "the baseline does not have it"
             return found(verdict="missing", reason=reason, advice=UPDATE)
         settings = differing_settings(metric, self.before_terms, self.now.terms)
         if settings:
             return found(verdict="incomparable", reason="; ".join(settings), advice=UPDATE)
+        return self._judged(found, then, now)
+
+    def _judged(self, found: partial[Finding], then: Number, now: Number) -> Finding:
+        """The finding of two figures that may be compared."""
+        metric = found.keywords["metric"]
         row = METRICS[metric]
         difference = now - then
         # Digits are kept to a tenth of the tolerance, so the last one may be off by one.
@@ -187,12 +164,9 @@ class _Comparison:
         if versions:
             reason = f"{_change(then, now)}, but so did {'; '.join(versions)}"
             return found(verdict="incomparable", reason=reason, advice=UPDATE)
-        better = (difference > 0) == (row.better == "higher")
-        return found(
-            verdict="improved" if better else "regressed",
-            reason=_change(then, now),
-            advice=KEEP if better else UPDATE,
-        )
+        if (difference > 0) == (row.better == "higher"):
+            return found(verdict="improved", reason=_change(then, now), advice=KEEP)
+        return found(verdict="regressed", reason=_change(then, now), advice=UPDATE)
 
     def _finding(
         self, metric: str, data: str | None, before: Number | str | None, now: Number | str | None
@@ -209,12 +183,11 @@ class _Comparison:
         )
 
 
-def _value(scores: Scores | None, metric: str) -> Number | None:
+def _value(figures: EntryFigures, metric: str, data: str | None) -> Number | None:
+    if data is None:
+        return figures.counts.get(metric)
+    scores = figures.scores.get(data)
     return None if scores is None else scores.values.get(metric)
-
-
-def _device(scores: Scores) -> str:
-    return scores.accelerator or "CPU"
 
 
 def _change(then: Number, now: Number) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from esrbench.environment import package_version
+from esrbench.gate.verdicts import RUNTIME, WEIGHTS
 from esrbench.metrics import METRICS
 from esrbench.protocol import Device, Frozen, digest_of
 from esrbench.records import Absent, Count, Sha256, Tier
@@ -26,10 +27,18 @@ COUNTS: Final = tuple(
 """Of a network: what is counted, predicted memory and the size of the weights file."""
 MEASURED_MEMORY: Final = tuple(k for k, metric in METRICS.items() if metric.source == "memory")
 """On a GPU, by its allocator."""
+ON_DATA: Final = (*SCORES, *MEASURED_MEMORY)
+"""Taken on the images of a data set."""
+KNOWN: Final = (WEIGHTS, *COUNTS, *ON_DATA)
+"""All that is compared but runtime."""
+METRIC_NAMES: Final = (*KNOWN, RUNTIME)
+"""What ``--metrics`` may name."""
 SOFTWARE: Final = ("torch", "fvcore", "ptflops")
 """Distributions of others that take part in counting and scoring."""
 
 Number = int | float
+Key = tuple[str, int]
+"""Registered name and scale of an entry."""
 
 
 class Terms(Frozen):
@@ -169,7 +178,7 @@ def entry_key(name: str, scale: int) -> str:
     return f"{name} x{scale}"
 
 
-def parse_key(key: str) -> tuple[str, int]:
+def parse_key(key: str) -> Key:
     """Name and scale of an entry in a baseline file.
 
     Raises:
@@ -280,19 +289,23 @@ def pick(
     return found, absent
 
 
+def scores_of(record: RunRecord) -> tuple[Scores, dict[str, Absent]]:
+    """What a run measured on its images, and why the rest is absent."""
+    values, absent = pick(record.values, ON_DATA)
+    accelerator = record.environment.accelerator
+    return Scores(digest=record.data.digest, values=values, accelerator=accelerator), absent
+
+
 def figures_of(record: RunRecord) -> tuple[EntryFigures, Terms]:
     """The figures of a stored run; its runtimes are of another regime and are left out."""
     terms = terms_of(record.protocol, record.environment.packages)
     counts, _ = pick(record.values, COUNTS)
-    scores, _ = pick(record.values, (*SCORES, *MEASURED_MEMORY))
-    on_data = Scores(
-        digest=record.data.digest, values=scores, accelerator=record.environment.accelerator
-    )
+    scores, _ = scores_of(record)
     figures = EntryFigures(
         terms=terms.digest,
         weights=weights_figure(record.entry.weights),
         counts=counts,
-        scores={record.data.name: on_data} if scores else {},
+        scores={record.data.name: scores} if scores.values else {},
     )
     return figures, terms
 

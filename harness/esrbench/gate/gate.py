@@ -1,12 +1,14 @@
-"""The check against kept figures, and against another network."""
+"""The checks: against kept figures, an earlier revision, or another network."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.devices import DEVICES
 from esrbench.errors import UsageError
-from esrbench.gate.bench import COUNTED_INPUT
+from esrbench.gate.baseline import read_baseline, read_results
+from esrbench.gate.bench import COUNTED_INPUT, DEMO, trained
 from esrbench.gate.comparison import compare
 from esrbench.gate.figures import (
     Measured,
@@ -15,18 +17,61 @@ from esrbench.gate.figures import (
     parse_key,
     terms_of,
 )
-from esrbench.gate.runtime import compare_ratio, incomparable_ratio, terms_here
-from esrbench.gate.verdicts import RUNTIME, Finding, GateReport
+from esrbench.gate.revision import open_revision
+from esrbench.gate.runtime import compare_ratio, incomparable_ratio, judge_race, terms_here
+from esrbench.gate.verdicts import ENTRY, KEEP, RUNTIME, UPDATE, Finding, GateReport, finding
 from esrbench.protocol import Protocol
 from esrbench.records import Absent
+from esrbench.runs.store import default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from esrbench.gate.baseline import Baseline
-    from esrbench.gate.bench import Bench, Key, Request
-    from esrbench.gate.figures import RuntimeRatio
-    from esrbench.gate.measurement import Subject
+    from esrbench.gate.bench import Bench, Request, Subject
+    from esrbench.gate.figures import Key, RuntimeRatio
+    from esrbench.gate.revision import Revision
+    from esrbench.runs.evaluator import Entry
+
+BASELINE_FILE = "baseline.json"
+"""Name of the baseline file in the folder of results."""
+
+
+def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport:
+    """Compare with whatever is named.
+
+    Args:
+        bench: candidates and what is asked.
+        baseline: a file, a folder of results, or a git revision of the checkout in the current
+            folder; None for the file in the folder of results.
+        against: network that candidates must be no slower than.
+
+    Raises:
+        UsageError: there is no such baseline, revision or network, or it has no entries.
+        RecordError: the file is no baseline.
+        WeightsError: a weights file that is missing or altered.
+    """
+    if baseline is None:
+        if against is not None:
+            return check_against(bench, against)
+        default = default_results() / BASELINE_FILE
+        if not default.is_file():
+            message = f"there is no baseline: {default} does not exist"
+            advice = "Give --baseline or --against, or run `esrbench baseline update`."
+            raise UsageError(message, advice=advice)
+        baseline = str(default)
+    path = Path(baseline)
+    if path.is_file():
+        return check_baseline(bench, read_baseline(path), str(path), against=against)
+    if path.is_dir():
+        kept, notices = read_results(path)
+        report = check_baseline(bench, kept, str(path), against=against)
+        return report.model_copy(update={"notices": tuple(notices)})
+    if path.suffix == ".json":
+        message = f"there is no baseline {path}"
+        raise UsageError(message, advice="Run `esrbench baseline update --baseline FILE`.")
+    with open_revision(baseline, Path.cwd()) as revision:
+        return check_revision(bench, revision, against=against)
 
 
 def check_baseline(
@@ -55,14 +100,17 @@ def check_baseline(
         now = measured.get(key)
         if now is not None and (request.measured or isinstance(now.figures, Absent)):
             findings += compare(kept, terms, now, request.metrics)
-        if RUNTIME not in request.metrics or not _registered(bench, key):
+        if RUNTIME not in request.metrics or key not in bench:
             continue
         if against is not None:
             findings += bench.race_against(key, against)
         elif kept is not None and kept.runtime is not None:
             findings.append(_ratio(bench, key, kept.runtime, baseline, measured))
         elif kept is not None and not request.measured:
-            findings.append(_without_ratio(key))
+            reason = "the baseline keeps no ratio of its runtime"
+            advice = "Race within this job: `esrbench check NAME --baseline REVISION`, or "
+            advice += "`--against NETWORK`."
+            findings.append(finding(key, RUNTIME, "incomparable", reason, advice=advice))
     return GateReport(baseline=title, findings=tuple(findings))
 
 
@@ -77,8 +125,40 @@ def check_against(bench: Bench, against: str) -> GateReport:
         message = "--against without --baseline needs the names of networks"
         raise UsageError(message, advice=f"Such as `esrbench check NAME --against {against}`.")
     keys = [key for name in bench.request.names for key in bench.registered_keys(name)]
-    findings = [finding for key in keys for finding in bench.race_against(key, against)]
+    findings = [found for key in keys for found in bench.race_against(key, against)]
     return GateReport(baseline=f"raced against {against}", findings=tuple(findings))
+
+
+def check_revision(bench: Bench, revision: Revision, *, against: str | None = None) -> GateReport:
+    """Compare with the same networks as an earlier revision defines them.
+
+    Both are counted, scored and raced by this esrbench, here and now. Networks of the very
+    same code and weights are not measured.
+
+    Raises:
+        UsageError: a name that neither side has.
+        WeightsError: a weights file that is missing or altered.
+    """
+    findings: list[Finding] = []
+    pairs: dict[Key, tuple[Entry, Entry]] = {}
+    for key in _revision_keys(bench, revision):
+        found = _pair(bench, key, revision)
+        if isinstance(found, Finding):
+            findings.append(found)
+        else:
+            pairs[key] = found
+    before = _measure_side(bench, ((key, old) for key, (old, _) in pairs.items()))
+    now = _measure_side(bench, ((key, new) for key, (_, new) in pairs.items()))
+    for key, (old, new) in pairs.items():
+        if bench.request.measured:
+            findings += _compare_sides(bench, before[key], now[key])
+        if RUNTIME not in bench.request.metrics:
+            continue
+        if against is not None:
+            findings += bench.race_against(key, against)
+        elif not any(isinstance(side[key].figures, Absent) for side in (before, now)):
+            findings.append(judge_race(key, bench.race(new, old), same=True))
+    return GateReport(baseline=f"compared with {revision.title}", findings=tuple(findings))
 
 
 def _baseline_keys(bench: Bench, baseline: Baseline) -> list[Key]:
@@ -104,7 +184,7 @@ def _measure_kept(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> dict
     for key in dict.fromkeys([*keys, *references]):
         name, scale = key
         kept = baseline.entries.get(entry_key(name, scale))
-        if not _registered(bench, key):
+        if key not in bench:
             reason = f"no network is registered as {name!r} at x{scale}"
             measured[key] = _absent(key, Absent(kind="unavailable", reason=reason))
         elif kept is None:
@@ -112,18 +192,13 @@ def _measure_kept(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> dict
             advice = f"Run `esrbench baseline update {name}`."
             measured[key] = _absent(key, Absent(kind="skipped", reason=reason, advice=advice))
         elif bench.request.measured or key in references:
-            descriptor = bench.registry.get(name)
             scored = key in keys and bench.request.scored
-            subject = bench.subject(
-                descriptor,
-                bench.resolve(descriptor, scale, kept.weights),
-                scale,
-                sorted(kept.scores) if scored else (),
-            )
+            entry = bench.entry(name, scale, kept.weights)
+            subject = bench.subject(name, entry, sorted(kept.scores) if scored else ())
             size = _size(baseline.terms_of(kept).protocol.get("counted_input"))
             sizes.setdefault(size, []).append(subject)
     for size, subjects in sizes.items():
-        for found in bench.measure(subjects, bench.request.protocol(size)):
+        for found in bench.measure(subjects, size):
             measured[found.name, found.scale] = found
     return measured
 
@@ -140,13 +215,13 @@ def _references(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> list[K
     ]
 
 
-def _registered(bench: Bench, key: Key) -> bool:
-    name, scale = key
-    return name in bench.registry and scale in bench.registry.get(name).scales
-
-
 def _absent(key: Key, why: Absent) -> Measured:
     return Measured(*key, why, terms_of(Protocol()))
+
+
+def _size(text: str | None) -> tuple[int, int]:
+    height, _, width = (text or "").partition("x")
+    return (int(height), int(width)) if height and width else COUNTED_INPUT
 
 
 def _ratio(
@@ -168,44 +243,15 @@ def _ratio(
     elif now.figures.counts.get("macs_aten") != reference.counts.get("macs_aten"):
         reason = f"the reference {kept.reference} is another: its macs_aten differ"
     if reason is not None:
-        return Finding(
-            entry=name,
-            scale=scale,
-            metric=RUNTIME,
-            verdict="incomparable",
-            before=kept.ratio,
-            reason=reason,
-            advice="Run `esrbench baseline update` for both.",
-        )
+        advice = "Run `esrbench baseline update` for both."
+        return finding(key, RUNTIME, "incomparable", reason, before=kept.ratio, advice=advice)
     differing = _differing(kept, bench.request)
     if differing:
-        return incomparable_ratio(name, kept, differing, scale)
-    descriptor = bench.registry.get(name)
-    record = bench.race_ratio(
-        descriptor,
-        kept.reference,
-        scale,
-        weights=bench.resolve(descriptor, scale, baseline.entries[entry_key(name, scale)].weights),
-        input_size=kept.input_size,
-        threads=bench.request.threads or kept.threads,
-    )
-    return compare_ratio(name, kept, record, scale)
-
-
-def _without_ratio(key: Key) -> Finding:
-    """What is said of an entry where nothing but its runtime was asked for."""
-    name, scale = key
-    return Finding(
-        entry=name,
-        scale=scale,
-        metric=RUNTIME,
-        verdict="incomparable",
-        reason="the baseline keeps no ratio of its runtime",
-        advice=(
-            "Race within this job: `esrbench check NAME --baseline REVISION`, or "
-            "`--against NETWORK`."
-        ),
-    )
+        return incomparable_ratio(key, kept, differing)
+    entry = bench.entry(name, scale, baseline.entries[entry_key(name, scale)].weights)
+    threads = bench.request.threads or kept.threads
+    record = bench.race_ratio(entry, kept.reference, kept.input_size, threads)
+    return compare_ratio(key, kept, record)
 
 
 def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
@@ -217,6 +263,50 @@ def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
     return differing_ratio_terms(kept, terms_here(kept, request.threads))
 
 
-def _size(text: str | None) -> tuple[int, int]:
-    height, _, width = (text or "").partition("x")
-    return (int(height), int(width)) if height and width else COUNTED_INPUT
+def _revision_keys(bench: Bench, revision: Revision) -> list[Key]:
+    keys: list[Key] = []
+    names = bench.request.names or [each.name for each in revision.registry]
+    for name in dict.fromkeys(names):
+        known = [each for each in (bench.registry, revision.registry) if name in each]
+        descriptor = (known or [bench.registry])[0].get(name)
+        scales = bench.request.scales or (max(descriptor.scales),)
+        keys += [(name, scale) for scale in scales if scale in descriptor.scales]
+    return keys
+
+
+def _pair(bench: Bench, key: Key, revision: Revision) -> tuple[Entry, Entry] | Finding:
+    """Both versions of a network, or what is said where nothing needs to be measured."""
+    name, scale = key
+    there = name in revision.registry and scale in revision.registry.get(name).scales
+    here = key in bench
+    sides = {"before": "defined" if there else None, "now": "defined" if here else None}
+    if not (there and here):
+        reason = f"only {revision.title if there else 'the candidate'} has it"
+        return finding(key, ENTRY, "missing", reason, **sides)
+    old = revision.entry(name, scale, bench.request.weights.get(name, "auto"))
+    new = bench.entry(name, scale)
+    same_weights = old.weights.identity.sha256 == new.weights.identity.sha256
+    if same_weights and revision.same_code(new.descriptor):
+        reason = f"code and weights are those of {revision.title}; not measured"
+        return finding(key, ENTRY, "unchanged", reason, **sides)
+    return old, new
+
+
+def _measure_side(bench: Bench, entries: Iterable[tuple[Key, Entry]]) -> dict[Key, Measured]:
+    """One side of a comparison of revisions, under the names that both share."""
+    data = (list(bench.request.data) or [DEMO]) if bench.request.scored else []
+    subjects = [
+        bench.subject(name, entry, data if trained(entry) else ()) for (name, _), entry in entries
+    ]
+    return {(each.name, each.scale): each for each in bench.measure(subjects)}
+
+
+def _compare_sides(bench: Bench, before: Measured, now: Measured) -> Iterator[Finding]:
+    if isinstance(before.figures, Absent):
+        key = now.name, now.scale
+        reason = f"the earlier version cannot be measured: {before.figures.reason}"
+        yield finding(key, ENTRY, "incomparable", reason, advice=before.figures.advice)
+        return
+    for found in compare(before.figures, before.terms, now, bench.request.metrics):
+        # There is no file to update.
+        yield found.model_copy(update={"advice": None}) if found.advice in {UPDATE, KEEP} else found

@@ -1,10 +1,19 @@
-"""The networks of an earlier git revision, beside those that are installed."""
+"""The networks of an earlier git revision, beside those that are installed.
+
+A paired comparison needs both in one process, where ``zoo.net`` can be one module only. So the
+older package is imported from a copy named ``zoo__at_1a2b3c4``, in which every absolute import of
+the revision's own packages is rewritten to their copies. What is imported by ``importlib`` from a
+string is not.
+"""
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import hashlib
 import importlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,12 +27,10 @@ from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import ENTRY_POINT_GROUP, Registry
 from esrbench.errors import EsrbenchError, RegistrationError, UsageError
-from esrbench.gate.alias import STUB, forget
-from esrbench.gate.sources import code_digest
 from esrbench.runs.evaluator import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from esrbench.entries.networks import WeightsChoice
 
@@ -33,6 +40,8 @@ MEASURER = "esrbench"
 """Never aliased: one and the same esrbench measures both revisions."""
 SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "factory", "prepare", "name"}
 """Fields of a descriptor that do not say what is built, or say it by the name of code."""
+DYNAMIC = frozenset({"import_module", "__import__", "exec", "eval", "find_spec", "open"})
+"""Names by which a module may reach code, or data that shapes it, that no import shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +154,8 @@ def open_revision(ref: str, project: Path) -> Iterator[Revision]:
     treeish = f"{commit}:{prefix}" if prefix else commit
     with tempfile.TemporaryDirectory(prefix="esrbench-revision-") as temporary:
         # Workers see the folder that a package is imported from, so the files lie within it.
-        stubs = Path(temporary).resolve()
-        tree = stubs / ".tree"
+        copies = Path(temporary).resolve()
+        tree = copies / ".tree"
         top = Path(_git(project, "rev-parse", "--show-toplevel").decode().removesuffix("\n"))
         listed = _git(top, "ls-tree", "-r", "--name-only", "-z", "--full-tree", treeish)
         files = listed.decode(errors="surrogateescape").split("\0")
@@ -155,16 +164,19 @@ def open_revision(ref: str, project: Path) -> Iterator[Revision]:
         _unpack(top, treeish, [*declared, *found.values()], tree)
         aliases = {name: f"{name}__at_{commit[:10]}" for name in found}
         for name, path in found.items():
-            _write_stub(stubs / aliases[name], name, tree / path, ref, aliases)
+            _copy_as(tree / path, copies / aliases[name], aliases)
         revision = Revision(ref, commit, tree, found, aliases, Registry())
-        sys.path.insert(0, str(stubs))
+        sys.path.insert(0, str(copies))
         importlib.invalidate_caches()
         try:
             _register(revision)
             yield revision
         finally:
-            sys.path.remove(str(stubs))
-            forget(aliases.values())
+            sys.path.remove(str(copies))
+            for name in [
+                each for each in sys.modules if each.partition(".")[0] in aliases.values()
+            ]:
+                del sys.modules[name]
 
 
 def _register(revision: Revision) -> None:
@@ -222,23 +234,43 @@ def _packages(files: list[str]) -> dict[str, str]:
     return {name: path for name, path in found.items() if name not in skipped}
 
 
-def _write_stub(
-    target: Path, name: str, source: Path, ref: str, aliases: Mapping[str, str]
-) -> None:
-    package = source.is_dir()
-    text = STUB.format(
-        package=name,
-        revision=ref.replace('"', "'").replace("\\", "/"),
-        folder=str(source) if package else None,
-        file=str(source / "__init__.py" if package else source),
-        aliases=dict(aliases),
-    )
-    if package:
-        target.mkdir()
-        target /= "__init__.py"
+def _copy_as(source: Path, target: Path, aliases: Mapping[str, str]) -> None:
+    """Copy a package or module under another name, its imports led to the copies of all."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore_dangling_symlinks=True)
+        files = list(target.rglob("*.py"))
     else:
-        target = target.with_suffix(".py")
-    target.write_text(text, encoding="utf-8")
+        files = [Path(shutil.copy(source, target.with_suffix(".py")))]
+    for file in files:
+        with contextlib.suppress(SyntaxError, ValueError):  # whoever imports it says what is wrong
+            tree = _Renaming(aliases).visit(ast.parse(file.read_bytes()))
+            file.write_text(ast.unparse(tree), encoding="utf-8")
+
+
+class _Renaming(ast.NodeTransformer):
+    """Leads absolute imports of packages to others, under the names that they had."""
+
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        self._aliases = aliases
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        names = []
+        for each in node.names:
+            root, dot, rest = each.name.partition(".")
+            if root not in self._aliases:
+                names.append(each)
+                continue
+            copy = self._aliases[root]
+            names.append(ast.alias(f"{copy}{dot}{rest}", each.asname or (None if dot else root)))
+            if dot and not each.asname:
+                names.append(ast.alias(copy, root))  # ``import a.b`` binds ``a``
+        return ast.Import(names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        root, dot, rest = (node.module or "").partition(".")
+        if node.level == 0 and root in self._aliases:
+            return ast.ImportFrom(f"{self._aliases[root]}{dot}{rest}", node.names, 0)
+        return node
 
 
 def _unpack(top: Path, treeish: str, paths: list[str], target: Path) -> None:
@@ -274,3 +306,82 @@ def _installed_source(module: str) -> Path | None:
         return None
     origin = None if spec is None else spec.origin
     return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def code_digest(
+    modules: Iterable[str], find: Callable[[str], Path | None], roots: Collection[str]
+) -> str | None:
+    """SHA-256 (hex) of the syntax of modules and of all that they import of their own packages.
+
+    Args:
+        modules: dotted names to begin with.
+        find: the source file of a module, or None where there is no such module.
+        roots: top-level packages that are followed; what others do is not covered.
+
+    Returns:
+        None where it cannot be told: a module has no source, or one that is no Python, or reaches
+        further code by other means than imports.
+    """
+    queue = [name for module in modules for name in _with_parents(module)]
+    seen: dict[str, str] = {}
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        path = find(name)
+        if path is None:
+            return None
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            # Whoever runs it says what is wrong with it.
+            return None
+        if any(_reaches_further(node) for node in ast.walk(tree)):
+            return None
+        seen[name] = ast.dump(_without_docstrings(tree))
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for imported, certain in _imports(tree, package):
+            if imported.partition(".")[0] in roots and (certain or find(imported) is not None):
+                queue += _with_parents(imported)
+    digest = hashlib.sha256()
+    for name in sorted(seen):
+        digest.update(f"{name}\0{seen[name]}\0".encode())
+    return digest.hexdigest()
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, bool]]:
+    """Dotted names that a module imports, and whether each must be a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, True) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            yield base, True
+            yield from ((f"{base}.{alias.name}", False) for alias in node.names)
+
+
+def _with_parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _reaches_further(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in DYNAMIC
+    return isinstance(node, ast.Attribute) and node.attr in DYNAMIC - {"eval"}
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return tree

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import DataError, MeasurementError, UsageError
 from esrbench.gate.baseline import Baseline, ratio_of, settle
+from esrbench.gate.bench import DEMO, trained
 from esrbench.gate.figures import differing_ratio_terms, entry_key, parse_key
-from esrbench.gate.runtime import compare_ratio, doubt
+from esrbench.gate.runtime import compare_ratio
 from esrbench.gate.verdicts import RUNTIME
 from esrbench.records import Absent
+from esrbench.statistics import doubt_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.gate.bench import Bench, Key
-    from esrbench.gate.figures import EntryFigures, RuntimeRatio, Terms
-
-DEMO = "demo"
-"""Data set on which new entries with trained weights are scored unless others are given."""
+    from esrbench.gate.bench import Bench, Subject
+    from esrbench.gate.figures import EntryFigures, Key, Measured, RuntimeRatio, Terms
 
 
 def update(bench: Bench, baseline: Baseline, *, reference: str | None = None) -> Baseline:
@@ -43,43 +42,19 @@ def update(bench: Bench, baseline: Baseline, *, reference: str | None = None) ->
             runtime.
     """
     keys = _keys(bench, baseline, reference)
-    gone = [key for key in keys if not _registered(bench, key)]
-    kept = [key for key in keys if key not in gone]
-    subjects = []
-    for name, scale in kept:
-        old = baseline.entries.get(entry_key(name, scale))
-        descriptor = bench.registry.get(name)
-        weights = bench.resolve(descriptor, scale, None if old is None else old.weights)
-        sets = _data(bench, old, trained=weights.identity.source != "random")
-        subject = bench.subject(descriptor, weights, scale, sets)
-        for why in subject.unopened.values():
-            message = f"{name} x{scale}: {why.reason}"
-            advice = "Say where it is with --data NAME=PATH, or leave scores out: --no-scores."
-            raise DataError(message, (), advice=why.advice or advice)
-        subjects.append(subject)
+    old = {key: baseline.entries.get(entry_key(*key)) for key in keys}
+    kept = [key for key in keys if key in bench]
+    subjects = [_subject(bench, key, old[key]) for key in kept]
     entries: dict[str, EntryFigures] = {}
     terms: dict[str, Terms] = {}
-    for found in bench.measure(subjects, bench.request.protocol()):
-        if isinstance(found.figures, Absent):
-            message = f"{found.name} x{found.scale}: {found.figures.reason}"
-            raise MeasurementError(message, advice=found.figures.advice)
-        failed = [(what, why) for what, why in found.absent.items() if why.kind == "failed"]
-        old = baseline.entries.get(found.key)
-        for (data, metric), why in failed:
-            if data is not None or (old is not None and metric in old.counts):
-                message = f"{found.name} x{found.scale} {metric}: {why.reason}"
-                raise MeasurementError(message, advice=why.advice)
-        entries[found.key] = settle(old, _with_kept_scores(bench, old, found.figures))
+    for key, found in zip(kept, bench.measure(subjects), strict=True):
+        entries[found.key] = settle(old[key], _figures(bench, old[key], found))
         terms[found.terms.digest] = found.terms
     for key in kept:
-        old = baseline.entries.get(entry_key(*key))
-        runtime = _runtime(bench, key, None if old is None else old.runtime, reference)
+        runtime = _runtime(bench, key, old[key], reference)
         entries[entry_key(*key)] = entries[entry_key(*key)].model_copy(update={"runtime": runtime})
-    left = {
-        key: entry
-        for key, entry in baseline.entries.items()
-        if key not in {entry_key(*each) for each in gone}
-    }
+    gone = {entry_key(*key) for key in keys if key not in bench}
+    left = {key: entry for key, entry in baseline.entries.items() if key not in gone}
     return Baseline(terms=baseline.terms, entries=left).with_entries(entries, terms)
 
 
@@ -90,10 +65,8 @@ def _keys(bench: Bench, baseline: Baseline, reference: str | None) -> list[Key]:
         keys: list[Key] = []
         for name in dict.fromkeys(request.names):
             of_name = [key for key in known if key[0] == name]
-            if request.scales and name in bench.registry:
-                keys += bench.registered_keys(name)
-            else:
-                keys += of_name or bench.registered_keys(name)
+            asked = request.scales and name in bench.registry
+            keys += bench.registered_keys(name) if asked or not of_name else of_name
     elif known:
         keys = [key for key in known if not request.scales or key[1] in request.scales]
     else:
@@ -114,22 +87,36 @@ def _keys(bench: Bench, baseline: Baseline, reference: str | None) -> list[Key]:
     return keys
 
 
-def _registered(bench: Bench, key: Key) -> bool:
+def _subject(bench: Bench, key: Key, old: EntryFigures | None) -> Subject:
+    """What is measured of an entry: all that it had, and what was asked for beside."""
     name, scale = key
-    return name in bench.registry and scale in bench.registry.get(name).scales
+    entry = bench.entry(name, scale, None if old is None else old.weights)
+    data: Sequence[str] = ()
+    if bench.request.scored and trained(entry):
+        given = list(bench.request.data)
+        data = sorted({*old.scores, *given}) if old is not None else given or [DEMO]
+    subject = bench.subject(name, entry, data)
+    for why in subject.unopened.values():
+        advice = "Say where it is with --data NAME=PATH, or leave scores out: --no-scores."
+        raise DataError(f"{name} x{scale}: {why.reason}", (), advice=why.advice or advice)
+    return subject
 
 
-def _data(bench: Bench, old: EntryFigures | None, *, trained: bool) -> Sequence[str]:
-    if not bench.request.scored or not trained:
-        return ()
-    given = list(bench.request.data)
-    if old is not None:
-        return sorted({*old.scores, *given})
-    return given or [DEMO]
+def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFigures:
+    """What was measured, complete; scores that were not asked for stay.
 
-
-def _with_kept_scores(bench: Bench, old: EntryFigures | None, now: EntryFigures) -> EntryFigures:
-    """Scores that were not asked for stay if they are of the same weights and terms."""
+    Raises:
+        MeasurementError: it could not be measured, or something that the baseline has could not.
+        UsageError: the scores that were there are of other weights or terms.
+    """
+    at = f"{found.name} x{found.scale}"
+    now = found.figures
+    if isinstance(now, Absent):
+        raise MeasurementError(f"{at}: {now.reason}", advice=now.advice)
+    for (data, metric), why in found.absent.items():
+        had = data is not None or (old is not None and metric in old.counts)
+        if why.kind == "failed" and had:
+            raise MeasurementError(f"{at} {metric}: {why.reason}", advice=why.advice)
     if bench.request.scored or old is None or not old.scores:
         return now
     if (old.terms, old.weights) != (now.terms, now.weights):
@@ -139,10 +126,11 @@ def _with_kept_scores(bench: Bench, old: EntryFigures | None, now: EntryFigures)
 
 
 def _runtime(
-    bench: Bench, key: Key, old: RuntimeRatio | None, reference: str | None
+    bench: Bench, key: Key, entry: EntryFigures | None, reference: str | None
 ) -> RuntimeRatio | None:
     """The ratio to keep: the old one where the new one does not differ on the same machine."""
     name, scale = key
+    old = None if entry is None else entry.runtime
     if RUNTIME not in bench.request.metrics:
         return old
     asked = not bench.request.names or name in bench.request.names
@@ -150,27 +138,22 @@ def _runtime(
     over = reference if asked and reference is not None else kept_over
     if over is None or over == name:
         return None
-    descriptor = bench.registry.get(name)
     kept = old if old is not None and old.reference == over else None
     record = bench.race_ratio(
-        descriptor,
+        bench.entry(name, scale),
         over,
-        scale,
-        weights=bench.resolve(descriptor, scale, None),
-        input_size=bench.request.race_size if kept is None else kept.input_size,
-        threads=bench.request.threads or (None if kept is None else kept.threads),
+        bench.request.race_size if kept is None else kept.input_size,
+        bench.request.threads or (None if kept is None else kept.threads),
     )
     if isinstance(record, Absent):
-        message = f"{name} x{scale} runtime: {record.reason}"
-        raise MeasurementError(message, advice=record.advice)
+        raise MeasurementError(f"{name} x{scale} runtime: {record.reason}", advice=record.advice)
     now = ratio_of(record)
     # Of the race as it was designed: what is kept has to be better known than what is checked.
-    reason = record.reason if now is None else doubt(record)
+    reason = record.reason if now is None else doubt_of(record.self_check, record.design)
     if now is None or reason is not None:
         message = f"{name} x{scale} runtime cannot be kept: {reason}"
-        raise MeasurementError(
-            message, advice="End what else runs here, or leave runtimes out: --no-runtime."
-        )
+        advice = "End what else runs here, or leave runtimes out: --no-runtime."
+        raise MeasurementError(message, advice=advice)
     if kept is None or differing_ratio_terms(kept, now):
         return now
-    return kept if compare_ratio(name, kept, record, scale).verdict == "unchanged" else now
+    return kept if compare_ratio(key, kept, record).verdict == "unchanged" else now

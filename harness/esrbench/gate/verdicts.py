@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from esrbench.errors import (
     EXIT_INCONCLUSIVE,
@@ -17,15 +17,7 @@ from esrbench.records import Count, Interval, Notice  # noqa: TC001 - pydantic r
 Verdict = Literal[
     "regressed", "failed", "missing", "inconclusive", "incomparable", "improved", "unchanged"
 ]
-VERDICTS: Final[tuple[Verdict, ...]] = (
-    "regressed",
-    "failed",
-    "missing",
-    "inconclusive",
-    "incomparable",
-    "improved",
-    "unchanged",
-)
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 """Worst first, as reports list them."""
 
 WEIGHTS: Final = "weights"
@@ -33,6 +25,10 @@ RUNTIME: Final = "runtime"
 ENTRY: Final = "entry"
 """What a finding may be about beside the keys of ``esrbench.metrics.METRICS``: SHA-256 of the
 weights file, the ratio of a paired race, and the entry as a whole."""
+
+UPDATE: Final = "If that is meant, run `esrbench baseline update` for it."
+KEEP: Final = "Keep it: run `esrbench baseline update`."
+"""What to do where the baseline is a file."""
 
 Figure = int | float | str | None
 
@@ -92,6 +88,14 @@ class Finding(Frozen):
                 return EXIT_INCONCLUSIVE
             case "improved" | "unchanged":
                 return EXIT_OK
+
+
+def finding(
+    key: tuple[str, int], metric: str, verdict: Verdict, reason: str, **fields: Any
+) -> Finding:
+    """A finding on an entry, by its name and scale."""
+    name, scale = key
+    return Finding(entry=name, scale=scale, metric=metric, verdict=verdict, reason=reason, **fields)
 
 
 class GateReport(Frozen):
