@@ -59,7 +59,9 @@ class DataError(EsrbenchError):
         problems: one line a problem, each naming its file or image.
     """
 
-    def __init__(self, message: str, problems: Sequence[str], *, advice: str | None = None) -> None:
+    def __init__(
+        self, message: str, problems: Sequence[str] = (), *, advice: str | None = None
+    ) -> None:
         super().__init__(message, advice=advice)
         self.problems = tuple(problems)
 

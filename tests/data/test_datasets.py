@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from esrbench.data.cache import cache_dir
 from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import (
     DataSpec,
@@ -21,7 +22,6 @@ from esrbench.data.datasets import (
     open_dataset,
     parse_data_spec,
 )
-from esrbench.data.downloads import cache_dir
 from esrbench.data.resize import downscale
 from esrbench.errors import DataError, UsageError
 

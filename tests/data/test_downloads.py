@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.data import downloads
-from esrbench.data.downloads import cache_dir, fetch_file
+from esrbench.data.cache import cache_dir
+from esrbench.data.downloads import fetch_file
 from esrbench.errors import DownloadError, UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(downloads, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
@@ -219,7 +220,7 @@ def test_404_is_final_and_503_is_tried_again(server: Server, tmp_path: Path) -> 
 
 def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(downloads, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
     with socket.socket() as closed:  # bound and not listening: connections are refused
         closed.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{closed.getsockname()[1]}"

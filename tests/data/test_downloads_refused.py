@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from esrbench.data.cache import cache_dir
 from esrbench.data.datasets import fetch_dataset, open_dataset
-from esrbench.data.downloads import cache_dir, fetch_file, unusable
+from esrbench.data.downloads import fetch_file
 from esrbench.errors import DataError, DownloadError
 
 if TYPE_CHECKING:
@@ -95,11 +96,3 @@ def test_a_full_disk_leaves_no_half_folder() -> None:
     assert os.strerror(errno.EFBIG) in caught.value.message
     assert [path for path in cache_dir().rglob("*") if path.is_file()] == []
     assert open_dataset("demo", 4).verified
-
-
-def test_the_systems_reason_is_found_below_poochs(tmp_path: Path) -> None:
-    wrapped = PermissionError("pooch's own words")
-    wrapped.__cause__ = PermissionError(errno.EACCES, "Permission denied", "/cache/tmp1")
-    message = unusable(tmp_path, wrapped)
-    assert "(Permission denied: /cache/tmp1)" in message
-    assert "pooch" not in message

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from esrbench.data import declarations, materialise
+from esrbench.data.cache import cache_dir
 from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import fetch_dataset, get_dataset, open_dataset
 from esrbench.data.declarations import Archive, Dataset, RemoteImage
-from esrbench.data.downloads import cache_dir
 from esrbench.data.resize import downscale, modcrop
 from esrbench.errors import DataError, DownloadError
 

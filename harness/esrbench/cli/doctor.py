@@ -32,7 +32,7 @@ def doctor_command(
     from rich.markup import escape
     from rich.table import Table
 
-    from esrbench.data.downloads import cache_dir
+    from esrbench.data.cache import cache_dir
     from esrbench.doctor import STATES, Machine, examine
 
     machine = Machine(device=device, results=results_folder or default_results(), cache=cache_dir())

@@ -232,7 +232,7 @@ def pixel_digest(rgb: npt.NDArray[np.uint8]) -> str:
 
 
 def _refusal(name: str, found: str) -> DataError:
-    return DataError(f"{name}: found {found}; {_EXPECTED}", (), advice=_ADVICE)
+    return DataError(f"{name}: found {found}; {_EXPECTED}", advice=_ADVICE)
 
 
 def _parse_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:

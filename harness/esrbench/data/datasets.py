@@ -192,7 +192,7 @@ def _open_declared(
         if expected is None:
             message = f"{root}: nothing records that its images came out of the declared archives"
         advice = f"Delete {root} and run `esrbench fetch {dataset.name}`."
-        raise DataError(message, (), advice=advice)
+        raise DataError(message, advice=advice)
     return replace(pairs, digest=digest, title=f"{dataset.title} (unverified folder)")
 
 
@@ -205,4 +205,4 @@ def _cached_folder(dataset: Dataset, scale: int) -> Path:
         return fetch_dataset(dataset.name, (scale,))
     message = f"{dataset.name} at x{scale} is not in the cache ({dataset_folder(dataset)})"
     advice = f"Run `esrbench fetch {dataset.name}`, or give a folder: --data {dataset.name}=FOLDER."
-    raise DataError(message, (), advice=advice)
+    raise DataError(message, advice=advice)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
+from esrbench.data.cache import usable
 from esrbench.errors import DownloadError, UsageError
 
 if TYPE_CHECKING:
@@ -27,19 +29,12 @@ if TYPE_CHECKING:
     import requests
 
 MIRROR_VARIABLE = "ESRBENCH_MIRROR"
-CACHE_VARIABLE = "ESRBENCH_CACHE"
 
-CACHE_ADVICE = f"Set {CACHE_VARIABLE} to a folder you can write to."
-
-_ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 0.5  # doubled after every failed attempt
+_PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0)  # before each attempt
 _TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, between two reads
 _CHUNK_BYTES = 2**14  # less than a chunk is lost when a connection breaks
 _TARGETS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a copy
-_OFFLINE_ADVICE = (
-    "Check the network, or put the file in a folder and give that folder with --mirror or the "
-    f"variable {MIRROR_VARIABLE}."
-)
+_RESUMED, _REFUSED, _TOO_LONG, _BUSY, _BROKEN = 206, 400, 416, 429, 500
 
 
 class _UnavailableError(Exception):
@@ -57,17 +52,13 @@ class _Expected(NamedTuple):
         """Whether the file at ``path`` has the declared size and hash."""
         if self.size is not None and path.stat().st_size != self.size:
             return False
-        import pooch
-
-        return self.sha256 is None or pooch.file_hash(str(path)) == self.sha256
+        return self.sha256 is None or _sha256(path) == self.sha256
 
     def require(self, path: Path, source: str) -> None:
         """Raise ``DownloadError`` unless the file at ``path`` matches."""
         if self.matches(path):
             return
-        import pooch
-
-        found = f"{path.stat().st_size} bytes with SHA-256 {pooch.file_hash(str(path))}"
+        found = f"{path.stat().st_size} bytes with SHA-256 {_sha256(path)}"
         expected = f"{'any number of' if self.size is None else self.size} bytes"
         expected += f" with SHA-256 {self.sha256}" if self.sha256 is not None else ""
         message = f"{source}: expected {expected}, found {found}"
@@ -80,22 +71,9 @@ class _Expected(NamedTuple):
             self.progress(have, total)
 
 
-def cache_dir() -> Path:
-    """Folder of downloaded files: ``ESRBENCH_CACHE``, else the user's cache folder."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("esrbench"))
-
-
-def unusable(folder: Path, error: OSError) -> str:
-    """What to say of a folder of the cache in which the system refuses something."""
-    if error.errno is None and isinstance(error.__cause__, OSError):
-        error = error.__cause__  # pooch wraps the system's in its own
-    reason = error.strerror or str(error)
-    where = f": {error.filename}" if error.filename else ""
-    return f"{folder}: this folder of the cache cannot be used ({reason}{where})"
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch_file(
@@ -130,28 +108,25 @@ def fetch_file(
     """
     target = destination / filename
     expected = _Expected(sha256, size, progress)
-    with _writable(destination):
+    failures = []
+    with usable(destination, DownloadError):
         if target.is_file() and expected.matches(target):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for source in _sources(url, filename, mirror or os.environ.get(MIRROR_VARIABLE)):
-        try:
-            with _writable(destination):
-                return _fetch_from(source, target, expected)
-        except _UnavailableError as error:
-            failures.append(str(error))
+        for source in _sources(url, filename, mirror or os.environ.get(MIRROR_VARIABLE)):
+            try:
+                if isinstance(source, Path):
+                    _copy(source, target, expected)
+                else:
+                    _download(source, target, expected)
+            except _UnavailableError as error:
+                failures.append(str(error))
+            else:
+                return target
     message = f"{filename} could not be fetched: {'; '.join(failures)}"
-    raise DownloadError(message, advice=_OFFLINE_ADVICE)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Turn what the system refuses in a folder into ``DownloadError``."""
-    try:
-        yield
-    except OSError as error:
-        raise DownloadError(unusable(folder, error), advice=CACHE_ADVICE) from error
+    advice = "Check the network, or put the file in a folder and give that folder with --mirror "
+    advice += f"or the variable {MIRROR_VARIABLE}."
+    raise DownloadError(message, advice=advice)
 
 
 def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path]:
@@ -171,42 +146,25 @@ def _sources(url: str, filename: str, mirror: str | None) -> Iterator[str | Path
     yield url
 
 
-def _fetch_from(source: str | Path, target: Path, expected: _Expected) -> Path:
-    """Bring ``source`` to ``target`` through pooch, which moves it into place when it is whole."""
-    import pooch
-
-    def deliver(_url: str, output: str, _pooch: object) -> None:
-        if isinstance(source, Path):
-            _copy(source, Path(output), expected)
-        else:
-            _download(source, target, Path(output), expected)
-
-    pooch.get_logger().setLevel("WARNING")
-    if expected.sha256 is None:
-        target.unlink(missing_ok=True)  # pooch takes any existing file where it knows no hash
-    pooch.retrieve(
-        str(source), expected.sha256, fname=target.name, path=target.parent, downloader=deliver
-    )
-    target.chmod(0o644)  # pooch's temporary files are private; a shared cache is not
-    return target
+def _copy(source: Path, target: Path, expected: _Expected) -> None:
+    with _temporary_file(target) as output:
+        try:
+            shutil.copyfile(source, output)
+        except FileNotFoundError:
+            message = f"the mirror has no file {source}"
+            raise _UnavailableError(message) from None
+        except OSError as error:
+            if error.errno in _TARGETS_FAULT:
+                raise
+            message = f"{source} cannot be copied ({error.strerror})"
+            raise _UnavailableError(message) from None
+        expected.require(output, str(source))
+        size = output.stat().st_size
+        expected.report(size, size)
+        _put(output, target)
 
 
-def _copy(source: Path, output: Path, expected: _Expected) -> None:
-    try:
-        shutil.copyfile(source, output)
-    except FileNotFoundError:
-        message = f"the mirror has no file {source}"
-        raise _UnavailableError(message) from None
-    except OSError as error:
-        if error.errno in _TARGETS_FAULT:
-            raise
-        message = f"{source} cannot be copied ({error.strerror})"
-        raise _UnavailableError(message) from None
-    expected.require(output, str(source))
-    expected.report(output.stat().st_size, output.stat().st_size)
-
-
-def _download(url: str, target: Path, output: Path, expected: _Expected) -> None:
+def _download(url: str, target: Path, expected: _Expected) -> None:
     with _partial_file(target) as (file, part):
         resumed = file.seek(0, os.SEEK_END) > 0
         _stream(url, file, expected)
@@ -218,7 +176,12 @@ def _download(url: str, target: Path, output: Path, expected: _Expected) -> None
         except DownloadError:
             _empty(file)
             raise
-        part.replace(output)
+        _put(part, target)
+
+
+def _put(path: Path, target: Path) -> None:
+    path.chmod(0o644)  # a temporary file is private; a shared cache is not
+    path.replace(target)
 
 
 def _empty(file: IO[bytes]) -> int:
@@ -227,49 +190,54 @@ def _empty(file: IO[bytes]) -> int:
 
 
 @contextmanager
-def _partial_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """The target's ``.part``, or an own temporary file where another process writes to it.
+def _temporary_file(target: Path) -> Iterator[Path]:
+    """A file beside ``target``, which is removed unless it was moved."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
-    The lock vanishes with its owner, so a part is resumed even after a kill. What is empty or
-    own is removed at the end.
+
+@contextmanager
+def _partial_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """The target's ``.part``, or a temporary file where another process writes to it.
+
+    The lock vanishes with its owner, so a part is resumed even after a kill. An empty one is
+    removed at the end.
     """
     part = target.with_name(f"{target.name}.part")
-    file = part.open("a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The previous owner may have moved the part away between open and lock.
-        owned = part.stat().st_ino == os.fstat(file.fileno()).st_ino
-    except OSError:  # held by another process, moved away, or a file system without locks
-        owned = False
-    if not owned:
-        file.close()
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        part = Path(name)
-        file = os.fdopen(descriptor, "w+b")
-    try:
-        yield file, part
-    finally:
-        with file, suppress(FileNotFoundError):
-            if not owned or part.stat().st_size == 0:
-                part.unlink()
+    with ExitStack() as stack:
+        file: IO[bytes] = stack.enter_context(part.open("a+b"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The previous owner may have moved the part away between open and lock.
+            owned = part.stat().st_ino == os.fstat(file.fileno()).st_ino
+        except OSError:  # held by another process, moved away, or a file system without locks
+            owned = False
+        if not owned:
+            part = stack.enter_context(_temporary_file(target))
+            file = stack.enter_context(part.open("w+b"))
+        try:
+            yield file, part
+        finally:
+            with suppress(FileNotFoundError):
+                if part.stat().st_size == 0:
+                    part.unlink()
 
 
 def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
     """Append what is missing of ``url`` to ``file``, resuming after broken connections."""
     import requests
 
-    pause = _FIRST_PAUSE_SECONDS
     failure = ""
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(pause)
-            pause *= 2
+    for pause in _PAUSES_SECONDS:
+        time.sleep(pause)
         have = _resume_at(file, expected)
         if have and have == expected.size:
             return
-        headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
             with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as reply:
                 failure = _receive(reply, file, have, expected)
@@ -278,9 +246,8 @@ def _stream(url: str, file: IO[bytes], expected: _Expected) -> None:
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
         ) as error:
-            got = file.seek(0, os.SEEK_END)
             failure = f"could not reach {urlsplit(url).netloc} ({type(error).__name__})"
-            if got:
+            if got := file.seek(0, os.SEEK_END):
                 failure = f"the connection to {url} broke after {got} bytes; run again to resume"
         except OSError as error:  # of requests (a bad certificate bundle too), or of the system
             if error.errno is not None and not isinstance(error, requests.RequestException):
@@ -305,16 +272,16 @@ def _receive(reply: requests.Response, file: IO[bytes], have: int, expected: _Ex
         _UnavailableError: the server refuses for good.
     """
     status = reply.status_code
-    if status == 416:  # noqa: PLR2004 - the part is longer than the file
+    if status == _TOO_LONG:
         _empty(file)
         return f"{reply.url}: the server refused to resume"
-    if status == 429 or status >= 500:  # noqa: PLR2004 - busy or broken, perhaps not for long
-        return f"{reply.url}: the server answered {status} {reply.reason}"
-    if status >= 400:  # noqa: PLR2004
+    if status >= _REFUSED:
         message = f"{reply.url}: the server answered {status} {reply.reason}"
+        if status == _BUSY or status >= _BROKEN:  # perhaps not for long
+            return message
         raise _UnavailableError(message)
     continues = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    if have and (status != 206 or not continues):  # noqa: PLR2004 - it sends the whole file
+    if have and not (status == _RESUMED and continues):  # it sends the whole file
         have = _empty(file)
     total = expected.size or have + int(reply.headers.get("Content-Length", 0))
     for chunk in reply.iter_content(_CHUNK_BYTES):

@@ -41,10 +41,10 @@ def find_folders(root: Path, scale: int, *, known_hr: Container[str], lr_needed:
     """
     if not root.is_dir():
         message = f"{root}: there is no such folder"
-        raise DataError(message, (), advice=f"Give a folder with {LAYOUTS}.")
+        raise DataError(message, advice=f"Give a folder with {LAYOUTS}.")
     if not _is_text(root.resolve().name):
         message = f"the name of the folder {root.resolve().name!a} cannot be shown as text"
-        raise DataError(message, (), advice="Rename it: records name data sets by their folders.")
+        raise DataError(message, advice="Rename it: records name data sets by their folders.")
     hr = _hr_folder(root, known_hr, flat=not lr_needed)
     prefix = hr.name.removesuffix("HR")  # "" or "SET_"
     candidates = (
@@ -57,7 +57,7 @@ def find_folders(root: Path, scale: int, *, known_hr: Container[str], lr_needed:
     if lr is None and lr_needed:
         message = f"{root}: found {hr.name}/ but no LR images for x{scale}, expected them in "
         message += " or ".join(f"{path.relative_to(root)}/" for path in candidates)
-        raise DataError(message, (), advice=f"Understood layouts: {LAYOUTS}.")
+        raise DataError(message, advice=f"Understood layouts: {LAYOUTS}.")
     return Folders(hr, lr)
 
 
@@ -124,7 +124,7 @@ def _hr_folder(root: Path, known: Container[str], *, flat: bool) -> Path:
         return root
     found = ", ".join(path.name for path in candidates) or "no HR folder"
     message = f"{root}: found {found}, expected one HR folder"
-    raise DataError(message, (), advice=f"Understood layouts: {LAYOUTS}.")
+    raise DataError(message, advice=f"Understood layouts: {LAYOUTS}.")
 
 
 def _is_text(name: str) -> bool:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.declarations import get_dataset
-from esrbench.data.downloads import CACHE_ADVICE, cache_dir, fetch_file, unusable
+from esrbench.data.downloads import fetch_file
 from esrbench.data.folders import list_images
 from esrbench.data.pairs import digest_line, problems_of, refused
 from esrbench.errors import DataError, DownloadError, UsageError
@@ -67,7 +68,7 @@ def is_cached(dataset: Dataset, scale: int) -> bool:
         DataError: the cache cannot be used.
     """
     root = dataset_folder(dataset)
-    with _usable(root):
+    with usable(root):
         return (root / "HR").is_dir() and lr_folder(root, scale).is_dir()
 
 
@@ -125,7 +126,7 @@ def fetch_dataset(
     if not dataset.fetchable:
         raise not_fetchable(dataset)
     root = dataset_folder(dataset)
-    with _usable(root):
+    with usable(root):
         _fill(dataset, root, wanted, mirror, progress)
     return root
 
@@ -143,7 +144,7 @@ def _fill(
         if (archive.scale is None or archive.scale in wanted) and not folder.is_dir():
             _unpack(dataset, archive, folder, mirror, progress)
     if not (root / "HR").is_dir():
-        with _complete_folder(root / "HR") as folder, _incoming_folder() as incoming:
+        with complete_folder(root / "HR") as folder, _incoming_folder() as incoming:
             for remote in dataset.remote_images:
                 pixels = _fetch_image(remote, incoming, mirror, progress)
                 _keep(dataset, folder, remote.image, pixels)
@@ -174,7 +175,7 @@ def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
     if problems:
         raise refused(dataset.title, scale, problems)
     folder = lr_folder(dataset_folder(dataset) / "regenerated" / digest.hexdigest()[:16], scale)
-    with _usable(folder):
+    with usable(folder):
         if not folder.is_dir():
             _regenerate(dataset, hr, folder, scale)
     return folder
@@ -195,7 +196,7 @@ def not_fetchable(dataset: Dataset) -> DataError:
         f"Put its {dataset.count} HR images as PNG in a folder and give it as "
         f"`--data {dataset.name}=FOLDER`; LR images are made from them where LR_bicubic/ is absent."
     )
-    return DataError(message, (), advice=advice)
+    return DataError(message, advice=advice)
 
 
 def _unpack(
@@ -226,7 +227,7 @@ def _unpack(
         if folder.is_dir():  # another process has unpacked it meanwhile
             return
         raise
-    with opened, _complete_folder(folder) as staging:
+    with opened, complete_folder(folder) as staging:
         held = set(opened.namelist())
         members = [archive.member(image) for image in dataset.images]
         if missing := [member for member in members if member not in held]:
@@ -274,13 +275,13 @@ def _installed_image(packaged: PackagedImage) -> npt.NDArray[np.uint8]:
     folders = found.submodule_search_locations if found is not None else None
     if not folders:
         message = f"{packaged.image}: the package {packaged.package} is not installed"
-        raise DataError(message, (), advice="Reinstall esrbench with its dependencies.")
+        raise DataError(message, advice="Reinstall esrbench with its dependencies.")
     path = Path(folders[0]) / packaged.path
     pixels = read_rgb(path)
     if (digest := pixel_digest(pixels)) != packaged.pixels:
         message = f"{path}: expected pixels with SHA-256 {packaged.pixels}, found {digest}"
         advice = f"Install a version of {packaged.package} that ships the usual photograph."
-        raise DataError(message, (), advice=advice)
+        raise DataError(message, advice=advice)
     return pixels
 
 
@@ -298,21 +299,12 @@ def _regenerate(dataset: Dataset, hr: Path, folder: Path, scale: int) -> None:
 
     if dataset.lr_border is None:
         message = f"{dataset.name}: LR images for x{scale} are the publisher's, not ours to make"
-        raise DataError(message, (), advice="Fetch them, or give a folder that has them.")
-    with _complete_folder(folder) as staging:
+        raise DataError(message, advice="Fetch them, or give a folder that has them.")
+    with complete_folder(folder) as staging:
         for name, path in list_images(hr, []).items():
             pixels = modcrop(read_rgb(path, allow_grey=name in dataset.grey), scale)
             lr = downscale(pixels, scale, border=dataset.lr_border)
             write_png(staging / f"{name}x{scale}.png", lr)
-
-
-@contextmanager
-def _usable(folder: Path) -> Iterator[None]:
-    """Turn what the system refuses in a folder of the cache into ``DataError``."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
 
 
 @contextmanager
@@ -321,23 +313,3 @@ def _incoming_folder() -> Iterator[Path]:
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{_INCOMING}.", dir=cache_dir()) as folder:
         yield Path(folder)
-
-
-@contextmanager
-def _complete_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that becomes ``folder`` if the block ends well and vanishes otherwise.
-
-    Where another process was faster, its result stays.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield staging
-        staging.chmod(0o755)
-        try:
-            staging.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

@@ -91,7 +91,7 @@ def read_image(path: Path, *, allow_grey: bool = False, seen: Seen | None = None
         message = f"{path}: changed since it was checked: found pixels with digest "
         message += f"{found}, expected {seen.sha256}"
         advice = "Leave images alone while they are measured on; run again."
-        raise DataError(message, (), advice=advice)
+        raise DataError(message, advice=advice)
     return pixels
 
 

@@ -21,7 +21,7 @@ def cache_path(released: ReleasedWeights) -> Path:
     Raises:
         WeightsError: the declared file name is a path.
     """
-    from esrbench.data.downloads import cache_dir
+    from esrbench.data.cache import cache_dir
 
     return cache_dir() / "weights" / bare_name(released)
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, ValidationError
 
+from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.codecs import pixel_digest, read_rgb, read_size
 from esrbench.data.declarations import DATASETS
-from esrbench.data.downloads import CACHE_ADVICE, cache_dir, unusable
 from esrbench.data.folders import SUFFIXES
 from esrbench.data.materialise import Unpacked, dataset_folder
 from esrbench.data.pool import ImagePool
@@ -195,15 +192,13 @@ def open_images(
         status = path.stat()
         stamp.update(f"{name}\0{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     folder = (cache or cache_dir() / "training") / stamp.hexdigest()[:16]
-    try:
+    with usable(folder):
         images = _read_index(folder)
         if images is None:
             images = _decode(folder, files, progress)
         opened = TrainingImages(folder, images, scale)
         if not (folder / _lr_name(scale)).is_file():
             _shrink(opened, progress)
-    except OSError as error:
-        raise DataError(unusable(folder, error), (), advice=CACHE_ADVICE) from error
     return opened
 
 
@@ -318,7 +313,7 @@ def _decode(
             cropped=tuple(sorted(cropped)),
         )
 
-    with _complete_folder(folder) as staging:
+    with complete_folder(folder, useless=True) as staging:
         views = _views(staging / _HR, sizes, write=True)
         stored = list(_each(store, len(files), progress))
         problems = [outcome for outcome in stored if isinstance(outcome, str)]
@@ -378,17 +373,3 @@ def _lr_name(scale: int) -> str:
 def _unreadable(problems: list[str]) -> DataError:
     counted = "1 training image" if len(problems) == 1 else f"{len(problems)} training images"
     return DataError(f"{counted} cannot be read", problems, advice=_ADVICE)
-
-
-@contextmanager
-def _complete_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that becomes ``folder`` if the block ends well and vanishes otherwise."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield staging
-        staging.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)  # without a readable index: of no use
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
