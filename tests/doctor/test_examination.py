@@ -9,7 +9,7 @@ from esrbench.doctor import STATES, examination, examine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.doctor import Check, Machine
+    from esrbench.doctor import Diagnosis, Machine
 
 NAMES = [
     "results folder",
@@ -42,7 +42,7 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "QUICK_SAMPLE_SECONDS", 0.0)
 
 
-def by_name(checks: list[Check]) -> dict[str, str]:
+def by_name(checks: list[Diagnosis]) -> dict[str, str]:
     return {check.name: check.state for check in checks}
 
 

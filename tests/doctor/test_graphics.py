@@ -12,7 +12,7 @@ from esrbench.doctor.graphics import check_gpu, check_nvml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.doctor import Check, Machine
+    from esrbench.doctor import Diagnosis, Machine
 
     Build = Callable[..., Machine]
 
@@ -76,7 +76,7 @@ def nvml(**answers: Any) -> Any:
 by_uuid_name = "nvmlDeviceGetHandleByUUID"
 
 
-def checks(build: Build, driver: Any, uuid: str = UUID) -> dict[str, Check]:
+def checks(build: Build, driver: Any, uuid: str = UUID) -> dict[str, Diagnosis]:
     return {check.name: check for check in check_nvml(build(pid=7), driver, uuid)}
 
 

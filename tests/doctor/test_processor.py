@@ -159,7 +159,7 @@ def test_the_step_of_the_clock_is_measured() -> None:
     ],
 )
 def test_what_the_system_does_not_tell_is_unknown(
-    check: Callable[[Machine], processor.Check], silent: Machine
+    check: Callable[[Machine], processor.Diagnosis], silent: Machine
 ) -> None:
     assert check(silent).state == "unknown"
 

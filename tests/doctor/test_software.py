@@ -145,6 +145,6 @@ def test_a_folder_that_is_nearly_full_is_warned_of(
     "check", [software.check_memory, software.check_swap, software.check_huge_pages]
 )
 def test_what_the_system_does_not_tell_is_unknown(
-    check: Callable[[Machine], software.Check], silent: Machine
+    check: Callable[[Machine], software.Diagnosis], silent: Machine
 ) -> None:
     assert check(silent).state == "unknown"

@@ -1,21 +1,28 @@
-"""Times of one entry in a worker of its own, real and scripted."""
+"""One timed replicate of an entry, with workers in this process."""
 
 from __future__ import annotations
 
+import random
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
+import builders
+import numpy as np
 import pytest
 
 from esrbench.data.datasets import open_dataset
+from esrbench.data.resize import upscale
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import MeasurementError
+from esrbench.probes.quality import psnr
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
-from esrbench.records import Absent, LatencySamples
+from esrbench.records import Absent, LatencySamples, VariantScores
 from esrbench.runs.evaluator import Entry, effective_weights
-from esrbench.runs.passes import UntimedPass
-from esrbench.runs.replicate import time_replicate
+from esrbench.runs.passes import TimedPass, UntimedPass
+from esrbench.runs.replicate import compare_untimed, time_replicate
 from esrbench.runs.timing import Plan
+from esrbench.runs.variants import TimedWindow, draw_variants
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
@@ -24,10 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.runs.passes import TimedPass
 
 DESIGN = LatencyDesign(
     warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
@@ -145,3 +149,86 @@ def test_code_that_changed_since_it_was_scored_is_not_timed(
     # The hash is the worker's own: a run that the machine failed would be repeated for ever.
     assert timed.replicate.fixed.failure == "load-error"
     assert session.forwards == 0
+
+
+SCALE = 4
+ENTRY: Any = SimpleNamespace(descriptor=None, weights=None, scale=SCALE)
+
+
+@pytest.fixture
+def pairs(pair_folder):
+    return open_dataset(str(pair_folder), SCALE)
+
+
+def bicubic(lr):
+    return upscale(lr, SCALE, border="mirror")
+
+
+def without_edges(lr):
+    """Bicubic but for a strip of one LR pixel, which is left black."""
+    sr = bicubic(lr)
+    inside = np.zeros_like(sr)
+    cut = (slice(SCALE, -SCALE),) * 2
+    inside[cut] = sr[cut]
+    return inside
+
+
+def plan(upscale) -> Any:
+    session = SimpleNamespace(load=lambda *_, **__: None, upscale=upscale)
+    launcher = SimpleNamespace(worker=lambda *_, **__: nullcontext(session))
+    return SimpleNamespace(launcher=launcher, protocol=None, timeout_seconds=1.0, limit_seconds=1.0)
+
+
+def timed(pairs, forward) -> TimedPass:
+    """Every image with one variant, as a network delivered it."""
+    rng = random.Random(0)  # noqa: S311 - no secret
+    windows, images = [], []
+    for number, pair in enumerate(pairs.pairs):
+        lr, hr = pairs.read_lr(number), pairs.read_hr(number)
+        variant = next(draw_variants(rng, lr.shape[:2]))
+        score = psnr(forward(variant.of_lr(lr)), variant.of_hr(hr, SCALE), 0)
+        windows.append(TimedWindow(number, variant, score))
+        scores = VariantScores(rounds=1, clean_psnr_rgb=30.0, variant_psnr_rgb=30.0)
+        images.append(builders.samples(pair.name, lr.shape[:2], variants=scores))
+    return TimedPass(replicate=builders.replicate(*images), log_tail="", windows=tuple(windows))
+
+
+def gains(found: TimedPass) -> list[float]:
+    scores = [samples.variants for samples in found.replicate.images]
+    return [each.untimed_psnr_rgb - each.window_psnr_rgb for each in scores]
+
+
+def test_the_same_windows_are_upscaled_again(pairs) -> None:
+    before, asked = timed(pairs, bicubic), []
+
+    def noted(lr, _name):
+        asked.append(lr)
+        return bicubic(lr)
+
+    assert gains(compare_untimed(ENTRY, pairs, plan(noted), before)) == [0.0] * len(pairs)
+    expected = [each.variant.of_lr(pairs.read_lr(each.image)) for each in before.windows]
+    assert all(np.array_equal(one, other) for one, other in zip(asked, expected, strict=True))
+
+
+def test_edges_that_were_not_computed_show(pairs) -> None:
+    honest = plan(lambda lr, _name: bicubic(lr))
+    found = compare_untimed(ENTRY, pairs, honest, timed(pairs, without_edges))
+    assert min(gains(found)) > 1
+
+
+def test_a_failure_is_the_entry_s_own(pairs) -> None:
+    def fails(_lr, name):
+        raise WorkerError("crash", f"gone at {name}", fatal=True)
+
+    found = compare_untimed(ENTRY, pairs, plan(fails), timed(pairs, bicubic))
+    assert isinstance(found.replicate.images, Absent)
+    assert found.replicate.images.failure == "crash"
+    assert pairs.pairs[0].name in found.replicate.images.reason
+
+
+def test_without_windows_no_process_is_started(pairs) -> None:
+    bare = TimedPass(replicate=timed(pairs, bicubic).replicate, log_tail="")
+    nothing: Any = None
+    steps: list[str] = []
+    assert compare_untimed(ENTRY, pairs, nothing, bare, steps.append) is bare
+    assert len(steps) == 1

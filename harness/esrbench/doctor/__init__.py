@@ -1,10 +1,10 @@
 """What is wrong with this machine for measuring, and how to mend it.
 
-Each check is a small function that reads what the system tells and returns a ``Check``; where
+Each check is a small function that reads what the system tells and returns a ``Diagnosis``; where
 the system does not tell, as in containers or on macOS, it says ``unknown``.
 """
 
-from esrbench.doctor.check import STATES, Check, Machine, State
+from esrbench.doctor.check import STATES, Diagnosis, Machine, State
 from esrbench.doctor.examination import examine
 
-__all__ = ["STATES", "Check", "Machine", "State", "examine"]
+__all__ = ["STATES", "Diagnosis", "Machine", "State", "examine"]

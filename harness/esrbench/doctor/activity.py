@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Check, percent
+from esrbench.doctor.check import Diagnosis, judged, percent, unknown
 from esrbench.probes.telemetry import Monitor
 from esrbench.runs.noise import TAKEN_SHARE
 
@@ -75,12 +75,12 @@ def read_throttles(machine: Machine) -> int | None:
     return sum(counts) if counts else None
 
 
-def check_other_load(machine: Machine, before: Activity, after: Activity) -> Check:
+def check_other_load(machine: Machine, before: Activity, after: Activity) -> Diagnosis:
     """CPU time of other processes between two readings."""
     name = "other processes"
     seen = _conditions(machine, before, after)
     if seen.other_load is None:
-        return Check(name=name, state="unknown", finding="the system does not tell CPU times")
+        return unknown(name, "the system does not tell CPU times")
     one_cpu = seen.seconds * os.sysconf("SC_CLK_TCK")
     used = sorted(
         (
@@ -98,38 +98,32 @@ def check_other_load(machine: Machine, before: Activity, after: Activity) -> Che
     finding = f"they take {percent(seen.other_load)} of {machine.threads} CPUs now"
     if hogs:
         finding += f"; of one CPU: {', '.join(hogs)}"
-    if seen.other_load < TAKEN_SHARE:
-        return Check(name=name, state="ok", finding=finding)
     advice = "End what need not run now; times taken meanwhile get the notice other-load."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=seen.other_load < TAKEN_SHARE)
 
 
-def check_steal(machine: Machine, before: Activity, after: Activity) -> Check:
+def check_steal(machine: Machine, before: Activity, after: Activity) -> Diagnosis:
     """CPU time that the hypervisor gave to other machines."""
     name = "CPU steal"
     share = _conditions(machine, before, after).steal
     if share is None:
-        return Check(name=name, state="unknown", finding="the system does not tell CPU times")
+        return unknown(name, "the system does not tell CPU times")
     finding = f"other machines take {percent(share)} of our CPUs now"
-    if share < STEAL_SHARE:
-        return Check(name=name, state="ok", finding=finding)
     advice = "Measure on a machine with CPUs of its own, or at a quieter hour."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=share < STEAL_SHARE)
 
 
-def check_heat(machine: Machine, before: Activity) -> Check:
+def check_heat(machine: Machine, before: Activity) -> Diagnosis:
     """Clocks lowered for heat while the doctor worked."""
     name = "CPU heat"
     now = read_throttles(machine)
     if now is None or before.throttles is None:
         finding = "the system does not count how often clocks were lowered for heat"
-        return Check(name=name, state="unknown", finding=finding)
+        return unknown(name, finding)
     new = now - before.throttles
     finding = f"clocks were lowered for heat {new} times just now, {now} times since boot"
-    if not new:
-        return Check(name=name, state="ok", finding=finding)
     advice = "Improve the cooling, or bound the clocks so that heat does not."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=not new)
 
 
 def _conditions(machine: Machine, before: Activity, after: Activity) -> Conditions:

@@ -20,7 +20,7 @@ STATES: Final[tuple[State, ...]] = ("problem", "warning", "unknown", "ok")
 """In order of weight: forbids measuring, disturbs it, cannot be told, fine."""
 
 
-class Check(Frozen):
+class Diagnosis(Frozen):
     """One thing that matters for measuring.
 
     Attributes:
@@ -34,6 +34,18 @@ class Check(Frozen):
     state: State
     finding: str
     advice: str | None = None
+
+
+def unknown(name: str, finding: str = "the system does not tell it") -> Diagnosis:
+    """What cannot be told here."""
+    return Diagnosis(name=name, state="unknown", finding=finding)
+
+
+def judged(name: str, finding: str, advice: str | None = None, *, fine: bool = False) -> Diagnosis:
+    """A warning with its advice, unless it is fine or there is nothing to advise."""
+    if fine or advice is None:
+        return Diagnosis(name=name, state="ok", finding=finding)
+    return Diagnosis(name=name, state="warning", finding=finding, advice=advice)
 
 
 @dataclass(frozen=True, slots=True)

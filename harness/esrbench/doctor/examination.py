@@ -19,12 +19,12 @@ from esrbench.doctor.resolution import check_resolution
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.doctor.check import Check, Machine
+    from esrbench.doctor.check import Diagnosis, Machine
 
 SAMPLE_SECONDS = 1.0
 QUICK_SAMPLE_SECONDS = 0.5
 
-CHECKS: tuple[Callable[[Machine], Check], ...] = (
+CHECKS: tuple[Callable[[Machine], Diagnosis], ...] = (
     processor.check_load_average,
     processor.check_quota,
     processor.check_governor,
@@ -41,7 +41,7 @@ CHECKS: tuple[Callable[[Machine], Check], ...] = (
 )
 
 
-def examine(machine: Machine, *, quick: bool = False) -> Iterator[Check]:
+def examine(machine: Machine, *, quick: bool = False) -> Iterator[Diagnosis]:
     """Check a machine for what disturbs or forbids measuring; changes nothing.
 
     Args:

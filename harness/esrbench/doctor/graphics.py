@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from esrbench.doctor.check import Check
+from esrbench.doctor.check import Diagnosis, judged, unknown
 from esrbench.probes.telemetry import THROTTLING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME = "GPU"
 
 
-def check_gpu(machine: Machine) -> Iterator[Check]:
+def check_gpu(machine: Machine) -> Iterator[Diagnosis]:
     """All checks of the GPU that PyTorch would run on.
 
     A single line where there is none, or where nothing is to run on it.
@@ -28,14 +28,14 @@ def check_gpu(machine: Machine) -> Iterator[Check]:
         which = f"a build for CUDA {build}" if build else "a build without CUDA"
         finding = f"no CUDA device is available to PyTorch {torch.__version__}, {which}"
         if machine.device == "cpu":
-            yield Check(name=NAME, state="unknown", finding=f"{finding}; not asked for")
+            yield unknown(NAME, f"{finding}; not asked for")
             return
         advice = (
             "Check the driver with nvidia-smi and CUDA_VISIBLE_DEVICES."
             if build
             else "Install a CUDA build of the pinned torch version, or use --device cpu."
         )
-        yield Check(name=NAME, state="problem", finding=finding, advice=advice)
+        yield Diagnosis(name=NAME, state="problem", finding=finding, advice=advice)
         return
     index = torch.cuda.current_device()
     properties = torch.cuda.get_device_properties(index)
@@ -45,9 +45,9 @@ def check_gpu(machine: Machine) -> Iterator[Check]:
         f"cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     )
     if machine.device != "cuda":
-        yield Check(name=NAME, state="ok", finding=f"{finding}; not asked for")
+        yield judged(NAME, f"{finding}; not asked for")
         return
-    yield Check(name=NAME, state="ok", finding=finding)
+    yield judged(NAME, finding)
     try:
         nvml = import_module("pynvml")
     except ImportError:
@@ -55,7 +55,7 @@ def check_gpu(machine: Machine) -> Iterator[Check]:
     yield from check_nvml(machine, nvml, str(properties.uuid))
 
 
-def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Check]:
+def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Diagnosis]:
     """What NVML tells of a GPU.
 
     Args:
@@ -68,16 +68,16 @@ def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Check]
     if nvml is None:
         finding = f"pynvml is not installed: {unwatched}"
         advice = "pip install 'esrbench[cuda]'"
-        yield Check(name=name, state="warning", finding=finding, advice=advice)
+        yield judged(name, finding, advice)
         return
     gpu = _open(nvml, uuid)
     if gpu is None:
         finding = f"the driver does not answer for this GPU: {unwatched}"
         advice = "Check that nvidia-smi works here and lists the GPU."
-        yield Check(name=name, state="warning", finding=finding, advice=advice)
+        yield judged(name, finding, advice)
         return
     driver = gpu.ask(nvml.nvmlSystemGetDriverVersion)
-    yield Check(name=name, state="ok", finding=f"driver {driver or 'not told'}")
+    yield judged(name, f"driver {driver or 'not told'}")
     yield gpu.others(machine.pid)
     yield gpu.throttling()
     yield gpu.clocks()
@@ -115,7 +115,7 @@ class _Gpu:
         except self.nvml.NVMLError:
             return None
 
-    def others(self, pid: int) -> Check:
+    def others(self, pid: int) -> Diagnosis:
         """Other processes on the GPU."""
         name = "GPU processes"
         kinds = (
@@ -124,22 +124,20 @@ class _Gpu:
         )
         found = [self.ask(kind, self.handle) for kind in kinds]
         if all(processes is None for processes in found):
-            return Check(name=name, state="unknown", finding="the driver does not tell them")
+            return unknown(name, "the driver does not tell them")
         pids = {process.pid for processes in found for process in processes or ()} - {pid}
         use = self.ask(self.nvml.nvmlDeviceGetUtilizationRates, self.handle)
         busy = f", busy {use.gpu} % of the time" if use is not None else ""
         finding = f"{len(pids)} others{busy}"
-        if not pids:
-            return Check(name=name, state="ok", finding=finding)
         advice = "End them, or take another GPU by CUDA_VISIBLE_DEVICES."
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice, fine=not pids)
 
-    def throttling(self) -> Check:
+    def throttling(self) -> Diagnosis:
         """Why clocks are lowered now."""
         name = "GPU throttling"
         bits = self.ask(self.nvml.nvmlDeviceGetCurrentClocksEventReasons, self.handle)
         if bits is None:
-            return Check(name=name, state="unknown", finding="the driver does not tell it")
+            return unknown(name, "the driver does not tell it")
         prefix = "nvmlClocksEventReason"
         reasons = [
             reason
@@ -147,19 +145,19 @@ class _Gpu:
             if bits & getattr(self.nvml, f"{prefix}{reason}", 0)
         ]
         if not reasons:
-            return Check(name=name, state="ok", finding="none now")
+            return judged(name, "none now")
         advice = "Cool the GPU or raise its power limit; lock its clocks below what it can hold."
         finding = ", ".join(reasons)
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
 
-    def clocks(self) -> Check:
+    def clocks(self) -> Diagnosis:
         """SM clock now and at most; NVML has no question for locked clocks."""
         name = "GPU clocks"
         now = self.ask(self.nvml.nvmlDeviceGetClockInfo, self.handle, self.nvml.NVML_CLOCK_SM)
         most = self.ask(self.nvml.nvmlDeviceGetMaxClockInfo, self.handle, self.nvml.NVML_CLOCK_SM)
         if now is None or most is None:
-            return Check(name=name, state="unknown", finding="the driver does not tell them")
-        return Check(
+            return unknown(name, "the driver does not tell them")
+        return Diagnosis(
             name=name,
             state="unknown",
             finding=f"SM {now} MHz now, {most} MHz at most; whether they are locked is not told",
@@ -167,48 +165,48 @@ class _Gpu:
             f"--lock-gpu-clocks={most * 3 // 4}",
         )
 
-    def power(self) -> Check:
+    def power(self) -> Diagnosis:
         """Whether the power limit was lowered."""
         name = "GPU power limit"
         limit = self.ask(self.nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
         usual = self.ask(self.nvml.nvmlDeviceGetPowerManagementDefaultLimit, self.handle)
         if limit is None:
-            return Check(name=name, state="unknown", finding="the driver does not tell it")
+            return unknown(name, "the driver does not tell it")
         if usual is None or limit >= usual:
-            return Check(name=name, state="ok", finding=f"{limit / 1e3:.0f} W")
+            return judged(name, f"{limit / 1e3:.0f} W")
         finding = f"{limit / 1e3:.0f} W, by default {usual / 1e3:.0f} W"
         advice = f"sudo nvidia-smi --power-limit={usual / 1e3:.0f}"
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
 
-    def persistence(self) -> Check:
+    def persistence(self) -> Diagnosis:
         """Whether the driver stays loaded between processes."""
         name = "GPU persistence"
         mode = self.ask(self.nvml.nvmlDeviceGetPersistenceMode, self.handle)
         if mode is None:
-            return Check(name=name, state="unknown", finding="the driver does not tell it")
+            return unknown(name, "the driver does not tell it")
         if mode:
-            return Check(name=name, state="ok", finding="on")
+            return judged(name, "on")
         finding = "off: the driver starts anew with every process, and settings are lost"
         advice = "sudo nvidia-smi --persistence-mode=1"
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
 
-    def mig(self) -> Check:
+    def mig(self) -> Diagnosis:
         """Whether the GPU is divided."""
         name = "GPU partitions (MIG)"
         modes = self.ask(self.nvml.nvmlDeviceGetMigMode, self.handle)
         if modes is None:
-            return Check(name=name, state="unknown", finding="the driver tells of none")
+            return unknown(name, "the driver tells of none")
         if not modes[0]:
-            return Check(name=name, state="ok", finding="off")
+            return judged(name, "off")
         finding = "on: figures are those of a part, whose neighbours share power and clocks"
         advice = "Compare only with runs on an equal part, or switch it off."
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
 
-    def ecc(self) -> Check:
+    def ecc(self) -> Diagnosis:
         """Whether memory is checked for errors, which may cost bandwidth."""
         name = "GPU ECC"
         modes = self.ask(self.nvml.nvmlDeviceGetEccMode, self.handle)
         if modes is None:
-            return Check(name=name, state="unknown", finding="the driver tells of none")
+            return unknown(name, "the driver tells of none")
         finding = "on" if modes[0] else "off"
-        return Check(name=name, state="ok", finding=f"{finding}; it counts when GPUs are compared")
+        return judged(name, f"{finding}; it counts when GPUs are compared")

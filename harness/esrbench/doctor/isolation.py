@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Check
+from esrbench.doctor.check import Diagnosis, judged
 from esrbench.sandbox.tiers import SANDBOXES, obstacle
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAME = "isolation"
 
 
-def check_isolation(_machine: Machine) -> Check:
+def check_isolation(_machine: Machine) -> Diagnosis:
     """Try the sandboxes, the strongest first; takes some tenths of a second once a process."""
     unused: list[Obstacle] = []
     for tier, sandbox in SANDBOXES.items():
@@ -28,7 +28,9 @@ def check_isolation(_machine: Machine) -> Check:
     raise AssertionError("a plain process can always be started")
 
 
-def judge_isolation(sandbox: type[Sandbox], unused: Sequence[Obstacle], *, is_root: bool) -> Check:
+def judge_isolation(
+    sandbox: type[Sandbox], unused: Sequence[Obstacle], *, is_root: bool
+) -> Diagnosis:
     """What networks run in here.
 
     Args:
@@ -38,14 +40,13 @@ def judge_isolation(sandbox: type[Sandbox], unused: Sequence[Obstacle], *, is_ro
     """
     finding = sandbox.finding
     if unused:
-        return Check(
-            name=NAME,
-            state="warning",
-            finding=f"{finding}: {'; '.join(found.reason for found in unused)}",
-            advice=" Or: ".join(found.advice for found in unused),
+        return judged(
+            NAME,
+            f"{finding}: {'; '.join(found.reason for found in unused)}",
+            " Or: ".join(found.advice for found in unused),
         )
     if is_root:
         finding += "; as root, their threads have no limit but memory's"
         advice = "Run official measurements as an ordinary user, or set pids.max."
-        return Check(name=NAME, state="warning", finding=finding, advice=advice)
-    return Check(name=NAME, state="ok", finding=finding)
+        return judged(NAME, finding, advice)
+    return judged(NAME, finding)

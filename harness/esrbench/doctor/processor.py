@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Check, parse_cpus
+from esrbench.doctor.check import Diagnosis, judged, parse_cpus, unknown
 from esrbench.environment import cpu_name
 
 if TYPE_CHECKING:
@@ -22,38 +22,34 @@ SLOW_CLOCKS = {"hpet", "acpi_pm", "jiffies", "pit"}
 COARSE_STEP_SECONDS = 1e-6
 
 
-def check_load_average(machine: Machine) -> Check:
+def check_load_average(machine: Machine) -> Diagnosis:
     """Processes that wanted to run lately."""
     name = "load average"
     fields = (machine.read("proc/loadavg") or "").split()[:3]
     if len(fields) < 3:  # noqa: PLR2004 - of 1, 5 and 15 minutes
-        return Check(name=name, state="unknown", finding="the system does not tell it")
+        return unknown(name)
     finding = f"{' '.join(fields)} over 1, 5 and 15 minutes, for {machine.threads} CPUs"
-    if float(fields[0]) < LOADED * machine.threads:
-        return Check(name=name, state="ok", finding=finding)
     advice = "Wait until it has fallen, or find out what comes and goes."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=float(fields[0]) < LOADED * machine.threads)
 
 
-def check_quota(machine: Machine) -> Check:
+def check_quota(machine: Machine) -> Diagnosis:
     """The share of the CPUs that the control group grants."""
     name = "CPU quota"
     quotas = list(_quotas(machine))
     if not quotas:
         if machine.read("proc/self/cgroup") is None:
             finding = "the system has no control groups"
-            return Check(name=name, state="unknown", finding=finding)
-        return Check(name=name, state="ok", finding="none: all CPUs all the time")
+            return unknown(name, finding)
+        return judged(name, "none: all CPUs all the time")
     granted = min(quotas)
     finding = f"{granted:g} CPUs granted, {machine.threads} can be used"
-    if granted >= machine.threads:
-        return Check(name=name, state="ok", finding=finding)
     advice = (
         "The kernel halts all threads for the rest of each period once the quota is used up. "
         f"Give --threads {max(int(granted), 1)}, or reserve whole CPUs for the container "
         "(docker run --cpuset-cpus) in place of a quota."
     )
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=granted >= machine.threads)
 
 
 def _quotas(machine: Machine) -> Iterator[float]:
@@ -76,7 +72,7 @@ def _quotas(machine: Machine) -> Iterator[float]:
                     yield granted / period
 
 
-def check_cpus(machine: Machine) -> Check:
+def check_cpus(machine: Machine) -> Diagnosis:
     """Which CPUs may be used, and whether two of them share a core."""
     name = "CPUs"
     siblings = machine.of_cpus(f"{CPU}/cpu{{}}/topology/thread_siblings_list")
@@ -86,75 +82,69 @@ def check_cpus(machine: Machine) -> Check:
         finding += f" of {len(online)} online"
     if not siblings:
         finding += "; the system does not tell which share a core"
-        return Check(name=name, state="unknown", finding=finding)
+        return unknown(name, finding)
     cores = len(set(siblings.values()))
     finding += f", on {cores} cores"
-    if cores == len(machine.cpus):
-        return Check(name=name, state="ok", finding=finding)
     advice = (
         f"Two threads on one core share its arithmetic: give --threads {cores}, and each gets a "
         "core of its own."
     )
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=cores == len(machine.cpus))
 
 
-def check_governor(machine: Machine) -> Check:
+def check_governor(machine: Machine) -> Diagnosis:
     """Who chooses the clock frequency."""
     name = "frequency governor"
     governors = machine.of_cpus(f"{CPU}/cpu{{}}/cpufreq/scaling_governor")
     if not governors:
         finding = "the system does not tell it, as is usual in virtual machines"
-        return Check(name=name, state="unknown", finding=finding)
+        return unknown(name, finding)
     kinds = sorted(set(governors.values()))
     finding = f"{', '.join(kinds)} on {len(governors)} CPUs"
-    if kinds == ["performance"]:
-        return Check(name=name, state="ok", finding=finding)
     advice = "sudo cpupower frequency-set --governor performance"
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=kinds == ["performance"])
 
 
-def check_boost(machine: Machine) -> Check:
+def check_boost(machine: Machine) -> Diagnosis:
     """Whether clocks rise above the nominal one while heat permits."""
     name = "turbo"
     switches = (("intel_pstate/no_turbo", "0", "1"), ("cpufreq/boost", "1", "0"))
     for path, on, off in switches:
         setting = machine.read(f"{CPU}/{path}")
         if setting == off:
-            return Check(name=name, state="ok", finding="off: clocks do not depend on heat")
+            return judged(name, "off: clocks do not depend on heat")
         if setting == on:
-            return Check(
-                name=name,
-                state="warning",
-                finding="on: clocks depend on heat and on how many cores work",
-                advice=f"echo {off} | sudo tee /{CPU}/{path}",
+            return judged(
+                name,
+                "on: clocks depend on heat and on how many cores work",
+                f"echo {off} | sudo tee /{CPU}/{path}",
             )
     finding = "the system does not tell it, as is usual in virtual machines"
-    return Check(name=name, state="unknown", finding=finding)
+    return unknown(name, finding)
 
 
-def check_virtual(machine: Machine) -> Check:
+def check_virtual(machine: Machine) -> Diagnosis:
     """Whether the machine is virtual."""
     name = "virtual machine"
     flags = re.search(r"^flags\s*:(.*)$", machine.read("proc/cpuinfo") or "", re.MULTILINE)
     if flags is None:
-        return Check(name=name, state="unknown", finding="the processor does not tell")
+        return unknown(name, "the processor does not tell")
     if "hypervisor" not in flags[1].split():
-        return Check(name=name, state="ok", finding="no hypervisor")
-    return Check(
-        name=name,
-        state="warning",
-        finding="a hypervisor: neighbours share caches and memory bandwidth, and none of it shows",
-        advice="Compare only within one run, with `esrbench race` or --processes; publish times "
+        return judged(name, "no hypervisor")
+    return judged(
+        name,
+        "a hypervisor: neighbours share caches and memory bandwidth, and none of it shows",
+        "Compare only within one run, with `esrbench race` or --processes; publish times "
         "from hardware of your own.",
     )
 
 
-def check_power(machine: Machine) -> Check:
+def check_power(machine: Machine) -> Diagnosis:
     """Whether the machine runs on its battery."""
     name = "power supply"
     folder = machine.root / "sys/class/power_supply"
     if not folder.is_dir():
-        return Check(name=name, state="unknown", finding="the system does not tell it")
+        return unknown(name)
     supplies = sorted(path.name for path in folder.iterdir())
     empty = [
         supply
@@ -162,12 +152,12 @@ def check_power(machine: Machine) -> Check:
         if machine.read(f"sys/class/power_supply/{supply}/status") == "Discharging"
     ]
     if not empty:
-        return Check(name=name, state="ok", finding="no battery is discharging")
+        return judged(name, "no battery is discharging")
     finding = f"{', '.join(empty)} is discharging"
-    return Check(name=name, state="warning", finding=finding, advice="Plug it in.")
+    return judged(name, finding, "Plug it in.")
 
 
-def check_clock(machine: Machine) -> Check:
+def check_clock(machine: Machine) -> Diagnosis:
     """The clock that times forwards on the host."""
     info = time.get_clock_info("perf_counter")
     source = machine.read("sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -178,8 +168,8 @@ def check_clock(machine: Machine) -> Check:
             "Boot with clocksource=tsc where the processor is fit for it; until then time "
             f"nothing shorter than {max(100 * step, 1e-4) * 1e3:.1f} ms."
         )
-        return Check(name="clock", state="warning", finding=finding, advice=advice)
-    return Check(name="clock", state="ok", finding=finding)
+        return judged("clock", finding, advice)
+    return judged("clock", finding)
 
 
 def _clock_step() -> float:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Check, percent
+from esrbench.doctor.check import Diagnosis, judged, percent
 from esrbench.environment import MALLOC_SETTINGS, WORKER_VARIABLE, own_packages
 from esrbench.protocol import PairDesign
 from esrbench.records import Absent
@@ -42,7 +42,7 @@ DESIGN = PairDesign()
 TIMEOUT_SECONDS = 120.0
 
 
-def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Check:
+def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Diagnosis:
     """Race a small network against its own copy, pair by pair."""
     own = str(own_packages()["esrbench"].parent)
     try:
@@ -70,7 +70,7 @@ def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECON
     return judge_resolution(pairs)
 
 
-def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Check:
+def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Diagnosis:
     """What pairs of equal networks say of the machine.
 
     The half-width of the interval falls with the square root of the number of pairs, as far
@@ -99,20 +99,20 @@ def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Check:
     if estimate.interval.low > allowed or estimate.interval.high < 1 / allowed:
         finding += f"; and the copy seems {percent(abs(estimate.ratio - 1))} off, which it is not"
     elif width <= DESIGN.self_check_half_width:
-        return Check(name=NAME, state="ok", finding=finding)
+        return judged(NAME, finding)
     advice = (
         f"Mend what is warned of here, then look again; `esrbench race` judges nothing above "
         f"±{percent(DESIGN.self_check_half_width)}."
     )
-    return Check(name=NAME, state="warning", finding=finding, advice=advice)
+    return judged(NAME, finding, advice)
 
 
 NAME = "resolution"
 
 
-def _failed(finding: str) -> Check:
+def _failed(finding: str) -> Diagnosis:
     advice = "See what else is wrong here; `esrbench doctor --quick` leaves the self-check out."
-    return Check(name=NAME, state="problem", finding=finding, advice=advice)
+    return Diagnosis(name=NAME, state="problem", finding=finding, advice=advice)
 
 
 def network_and_copy() -> tuple[nn.Module, nn.Module]:

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from esrbench.devices import DEVICES
-from esrbench.doctor.check import Check, mebibytes
+from esrbench.doctor.check import Diagnosis, judged, mebibytes, unknown
 from esrbench.environment import (
     DISTURBING_VARIABLES,
     MALLOC_SETTINGS,
@@ -30,34 +30,30 @@ ENOUGH_SPACE = {"results folder": 100 * 2**20, "cache folder": 2 * 2**30}
 SWAPPED = 64 * 2**20
 
 
-def check_memory(machine: Machine) -> Check:
+def check_memory(machine: Machine) -> Diagnosis:
     """Memory that can be had without swapping."""
     name = "memory"
     available = _meminfo(machine).get("MemAvailable")
     if available is None:
-        return Check(name=name, state="unknown", finding="the system does not tell what is free")
+        return unknown(name, "the system does not tell what is free")
     finding = f"{mebibytes(available)} available"
-    if available >= ENOUGH_MEMORY:
-        return Check(name=name, state="ok", finding=finding)
     advice = "End what holds memory, or stay with small LR images."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=available >= ENOUGH_MEMORY)
 
 
-def check_swap(machine: Machine) -> Check:
+def check_swap(machine: Machine) -> Diagnosis:
     """Whether pages may be on disk when a forward wants them."""
     name = "swap"
     info = _meminfo(machine)
     if "SwapTotal" not in info:
-        return Check(name=name, state="unknown", finding="the system does not tell it")
+        return unknown(name)
     if not info["SwapTotal"]:
-        return Check(name=name, state="ok", finding="none")
+        return judged(name, "none")
     used = info["SwapTotal"] - info.get("SwapFree", 0)
     swappiness = machine.read("proc/sys/vm/swappiness") or "not told"
     finding = f"{mebibytes(used)} of {mebibytes(info['SwapTotal'])} used, swappiness {swappiness}"
-    if used < SWAPPED:
-        return Check(name=name, state="ok", finding=finding)
     advice = "Free memory, then sudo swapoff --all while you measure."
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=used < SWAPPED)
 
 
 def _meminfo(machine: Machine) -> dict[str, int]:
@@ -66,38 +62,37 @@ def _meminfo(machine: Machine) -> dict[str, int]:
     return {name: int(kibibytes) * 1024 for name, kibibytes in lines}
 
 
-def check_huge_pages(machine: Machine) -> Check:
+def check_huge_pages(machine: Machine) -> Diagnosis:
     """Whether large tensors get large pages; no setting was found better than another."""
     name = "transparent huge pages"
     setting = re.search(
         r"\[(\w+)\]", machine.read("sys/kernel/mm/transparent_hugepage/enabled") or ""
     )
     if setting is None:
-        return Check(name=name, state="unknown", finding="the system does not tell it")
+        return unknown(name)
     finding = f"{setting[1]}; it counts when machines are compared"
-    return Check(name=name, state="ok", finding=finding)
+    return judged(name, finding)
 
 
-def check_allocator(machine: Machine) -> Check:
+def check_allocator(machine: Machine) -> Diagnosis:
     """Whether the settings of workers reach their allocator."""
     name = "memory allocator"
     found = allocator(root=machine.root)
     if found is None:
         finding = "not told; the settings for glibc may have no effect"
-        return Check(name=name, state="unknown", finding=finding)
+        return unknown(name, finding)
     if found.startswith("glibc"):
         settings = ", ".join(f"{key}={value}" for key, value in MALLOC_SETTINGS.items())
-        return Check(name=name, state="ok", finding=f"{found}; workers get {settings}")
-    return Check(
-        name=name,
-        state="warning",
-        finding=f"{found}, which ignores the settings that workers get for glibc",
-        advice="Run without it, on a system with glibc: on CPU the allocator alone can double a "
+        return judged(name, f"{found}; workers get {settings}")
+    return judged(
+        name,
+        f"{found}, which ignores the settings that workers get for glibc",
+        "Run without it, on a system with glibc: on CPU the allocator alone can double a "
         "forward. Compare only with runs under the same one.",
     )
 
 
-def check_variables(machine: Machine) -> Check:
+def check_variables(machine: Machine) -> Diagnosis:
     """Variables that workers inherit and that alter what is measured, or forbid it."""
     name = "variables"
     refused = [
@@ -108,7 +103,7 @@ def check_variables(machine: Machine) -> Check:
     if refused:
         finding = f"{', '.join(refused)} overrides what the protocol sets; no run will start"
         advice = f"unset {' '.join(setting.partition('=')[0] for setting in refused)}"
-        return Check(name=name, state="problem", finding=finding, advice=advice)
+        return Diagnosis(name=name, state="problem", finding=finding, advice=advice)
     overridden = [key for key in OVERRIDDEN_VARIABLES if key in machine.variables]
     found = {
         key: effect
@@ -119,12 +114,12 @@ def check_variables(machine: Machine) -> Check:
     if found:
         finding = "; ".join(f"{key}={machine.variables[key]} {found[key]}" for key in found)
         advice = f"unset {' '.join(found)}"
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
     finding = f"{', '.join(overridden)} set, without effect" if overridden else "none that matter"
-    return Check(name=name, state="ok", finding=finding)
+    return judged(name, finding)
 
 
-def check_torch(_machine: Machine) -> Check:
+def check_torch(_machine: Machine) -> Diagnosis:
     """Version, build and instructions of PyTorch."""
     name = "PyTorch"
     import torch
@@ -140,12 +135,12 @@ def check_torch(_machine: Machine) -> Check:
     finding = f"{version}, {capability}, {with_}"
     if asked and _release(version) < _release(asked):
         advice = f"Install {asked} or newer: figures were tested with it."
-        return Check(name=name, state="warning", finding=finding, advice=advice)
+        return judged(name, finding, advice)
     x86 = platform.machine().lower() in {"x86_64", "amd64"}
     if not libraries["oneDNN"] or (x86 and capability == "DEFAULT"):
         advice = "Install the official build: this one leaves the CPU's vector units unused."
-        return Check(name=name, state="warning", finding=finding, advice=advice)
-    return Check(name=name, state="ok", finding=finding)
+        return judged(name, finding, advice)
+    return judged(name, finding)
 
 
 def _asked_version(package: str) -> str | None:
@@ -164,19 +159,19 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def check_results(machine: Machine) -> Check:
+def check_results(machine: Machine) -> Diagnosis:
     """Whether records can be written."""
     advice = "Give --results a folder you can write to, or set ESRBENCH_RESULTS."
     return _check_folder("results folder", machine.results, advice)
 
 
-def check_cache(machine: Machine) -> Check:
+def check_cache(machine: Machine) -> Diagnosis:
     """Whether downloads can be kept."""
     advice = "Set ESRBENCH_CACHE to a folder you can write to."
     return _check_folder("cache folder", machine.cache, advice)
 
 
-def _check_folder(name: str, folder: Path, advice: str) -> Check:
+def _check_folder(name: str, folder: Path, advice: str) -> Diagnosis:
     """Whether a folder takes files, or could be made where it would; it is not made."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
@@ -186,9 +181,7 @@ def _check_folder(name: str, folder: Path, advice: str) -> Check:
             free = shutil.disk_usage(there).free
     except OSError as error:
         finding = f"{folder} cannot be written: {error.strerror or error}"
-        return Check(name=name, state="problem", finding=finding, advice=advice)
+        return Diagnosis(name=name, state="problem", finding=finding, advice=advice)
     finding = f"{folder}: {mebibytes(free)} free"
-    if free >= ENOUGH_SPACE[name]:
-        return Check(name=name, state="ok", finding=finding)
     advice = f"Free {mebibytes(ENOUGH_SPACE[name] - free)}, or: {advice}"
-    return Check(name=name, state="warning", finding=finding, advice=advice)
+    return judged(name, finding, advice, fine=free >= ENOUGH_SPACE[name])

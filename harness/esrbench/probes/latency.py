@@ -29,7 +29,7 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class RoundTimes:
     """Forwards that count.
 
     Attributes:
@@ -97,7 +97,7 @@ def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
     return WarmUp(tuple(seconds), steady=False)
 
 
-def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> Rounds:
+def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> RoundTimes:
     """Time forwards until their median is known.
 
     Rounds stop at the end of the first that leaves the median known well enough (``narrow``),
@@ -116,7 +116,7 @@ def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> Round
     while stopped_by is None:
         seconds.append(forward(len(seconds)))
         stopped_by = _stop(seconds, sum(seconds), design)
-    return Rounds(tuple(seconds), stopped_by)
+    return RoundTimes(tuple(seconds), stopped_by)
 
 
 def _stop(seconds: Sequence[float], spent: float, design: LatencyDesign) -> StoppedBy | None:

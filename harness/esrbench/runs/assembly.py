@@ -26,7 +26,7 @@ from esrbench.runs.agreement import disagreement
 from esrbench.runs.load import ADVICE as BUSY_ADVICE
 from esrbench.runs.load import foreign_load, scatter
 from esrbench.runs.noise import noise_notices
-from esrbench.runs.trust import Finding, account, examine, unmeasurable
+from esrbench.runs.trust import Suspicion, account, examine, unmeasurable
 from esrbench.runtimes import NO_NULL, images_seconds, net_seconds
 
 if TYPE_CHECKING:
@@ -183,35 +183,35 @@ def _finding(
     protocol: Protocol,
     *,
     threads: int,
-) -> Finding | None:
+) -> Suspicion | None:
     """Why a run is not simply ``ok``: a failure, an interruption, or a suspicion."""
     failure = first_failure(untimed.quality, untimed.memory, untimed.complexity, latency)
     if failure is not None:
-        return Finding(failure.failure or "infra-error", failure.reason, failure.advice)
+        return Suspicion(failure.failure or "infra-error", failure.reason, failure.advice)
     if protocol.latency is not None and (
         isinstance(latency, Absent) or len(latency.replicates) < protocol.latency.processes
     ):
-        return Finding(
+        return Suspicion(
             "interrupted",
             "interrupted before all processes had timed it",
             "Run again with --resume.",
         )
     if isinstance(trust, Trust) and trust.trusted_seconds is None:
-        return Finding("infra-error", NO_NULL.reason, NO_NULL.advice)
+        return Suspicion("infra-error", NO_NULL.reason, NO_NULL.advice)
     load = foreign_load(latency, protocol.trust)
     scattered = scatter(latency)
     found = examine(trust, protocol.trust, threads=threads, loaded=load is not None)
     disagrees = disagreement(untimed)
     if disagrees is not None and (found is None or found.status in RANKED_STATUSES):
-        return Finding("counted-otherwise", *disagrees)
+        return Suspicion("counted-otherwise", *disagrees)
     # Load that no counter tells disputes an honest time as well.
     if found is not None and not (scattered and found.status == "timing-disputed"):
         return found
     cause = load or scattered
-    return None if cause is None else Finding("busy-machine", cause, BUSY_ADVICE)
+    return None if cause is None else Suspicion("busy-machine", cause, BUSY_ADVICE)
 
 
-def _undisturbed(latency: Latency | Absent, finding: Finding | None) -> Latency | Absent:
+def _undisturbed(latency: Latency | Absent, finding: Suspicion | None) -> Latency | Absent:
     """What was timed, unless others took too much of the machine meanwhile."""
     if finding is None or finding.status != "busy-machine":
         return latency
@@ -220,7 +220,7 @@ def _undisturbed(latency: Latency | Absent, finding: Finding | None) -> Latency 
 
 
 def _doubts(
-    trust: Trust | Absent, finding: Finding | None, design: TrustDesign
+    trust: Trust | Absent, finding: Suspicion | None, design: TrustDesign
 ) -> dict[Account, Absent]:
     """Accounts of time that cannot be told from what surrounds a forward, or are disputed."""
     if isinstance(trust, Absent):

@@ -15,10 +15,9 @@ from esrbench.errors import UsageError
 from esrbench.runs.evaluator import measure_untimed
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.passes import Pass, TimedPass, UntimedPass
-from esrbench.runs.replicate import time_replicate
+from esrbench.runs.replicate import compare_untimed, time_replicate
 from esrbench.runs.store import record_id
 from esrbench.runs.timing import Plan
-from esrbench.runs.untimed_windows import compare_untimed
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ host's clock, about 0.5 us for a pair of CUDA events."""
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedInput:
     """One input as one process timed it.
 
     Attributes:
@@ -84,7 +84,7 @@ class Timings:
     """
 
     latency: Latency
-    inputs: tuple[Timed, ...]
+    inputs: tuple[TimedInput, ...]
     target_half_width: float
 
     def extent(self, count: int) -> str:
@@ -128,13 +128,15 @@ def noise_notices(
             the interval keeps to.
     """
     several = len(latency.replicates) > 1
-    inputs: list[Timed] = []
+    inputs: list[TimedInput] = []
     for replicate in latency.replicates:
         suffix = f" in process {replicate.index}" if several else ""
         if not isinstance(replicate.fixed, Absent):
-            inputs.append(Timed(f"the fixed input{suffix}", replicate.fixed, fixed=True))
+            inputs.append(TimedInput(f"the fixed input{suffix}", replicate.fixed, fixed=True))
         if not isinstance(replicate.images, Absent):
-            inputs += [Timed(f"{image.input_name}{suffix}", image) for image in replicate.images]
+            inputs += [
+                TimedInput(f"{image.input_name}{suffix}", image) for image in replicate.images
+            ]
     if not inputs:
         return ()
     timings = Timings(latency, tuple(inputs), target_half_width)
@@ -149,7 +151,7 @@ def noise_notices(
 
 def _throttled(timings: Timings) -> Seen | None:
     """The GPU lowered its clocks although the input was timed again, as often as allowed."""
-    slowed: list[tuple[float, Timed]] = []
+    slowed: list[tuple[float, TimedInput]] = []
     reasons: set[str] = set()
     repeats = 0
     for timed in timings.inputs:
@@ -190,7 +192,7 @@ def _steal(timings: Timings) -> Seen | None:
 
 
 def _taken(timings: Timings, what: Literal["other_load", "steal"], phrase: str) -> str | None:
-    seen: list[tuple[float, float, Timed]] = []
+    seen: list[tuple[float, float, TimedInput]] = []
     for timed in timings.inputs:
         conditions = timed.samples.conditions
         share = getattr(conditions, what) if conditions else None
@@ -404,7 +406,7 @@ NOISES: tuple[Noise, ...] = (
 """In order of what they cost a comparison."""
 
 
-def _worst(found: Sequence[tuple[float, Timed]]) -> tuple[float, Timed]:
+def _worst(found: Sequence[tuple[float, TimedInput]]) -> tuple[float, TimedInput]:
     return max(found, key=lambda pair: pair[0])
 
 

@@ -88,10 +88,9 @@ class Plan:
 
 @dataclass(slots=True)
 class _Showing:
-    """What is shown in the rounds of one input, and what is kept of what came of it.
+    """The inputs of the rounds of one image, and the SR that is kept of them.
 
-    Every round is as likely to be kept as any other, however many there will be, so that none can
-    be known to be worth less work.
+    Reservoir sampling: a worker cannot predict which rounds are scored.
 
     Attributes:
         lr: the input of each round in turn.

@@ -45,7 +45,7 @@ MOST_CLEAN_RATIO = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Suspicion:
     """A status other than ``ok``, and why."""
 
     status: Status
@@ -117,7 +117,7 @@ def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
 
 def examine(
     trust: Trust | Absent, design: TrustDesign, *, threads: int, loaded: bool = False
-) -> Finding | None:
+) -> Suspicion | None:
     """The gravest finding, or None for an honest entry.
 
     Args:
@@ -206,9 +206,9 @@ def _tolerance(
     return max(design.claim_tolerance * abs(trusted), excused)
 
 
-def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     if trust.impossible_images:
-        return Finding(
+        return Suspicion(
             "suspect-memorising",
             f"{trust.impossible_images} images are reproduced without any error, though their LR "
             "images do not hold all of them",
@@ -224,7 +224,7 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | N
     if clean is not None and clean - varied <= allowed:
         return None
     known = "infinite" if clean is None else f"{clean:.2f} dB"
-    return Finding(
+    return Suspicion(
         "suspect-memorising",
         f"PSNR is {known} on the images and {varied:.2f} dB on flipped and shifted windows of them",
         "Look for stored images and look-up by content in code and weights, and for forwards that "
@@ -232,7 +232,7 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Finding | N
     )
 
 
-def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | None:
+def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Suspicion | None:
     """Less is done in timed rounds than on images, or than when nothing is timed."""
     timed, untimed = trust.window_psnr_rgb, trust.untimed_psnr_rgb
     if timed is not None and untimed is not None and untimed - timed > LEAST_MEMORISING_DB:
@@ -247,7 +247,7 @@ def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | Non
         )
     else:
         return None
-    return Finding(
+    return Suspicion(
         "suspect-memorising",
         said,
         "Look for forwards that do less on flipped and shifted windows than on images, or at "
@@ -255,7 +255,7 @@ def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Finding | Non
     )
 
 
-def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     ratio, later = trust.repeated_ratio, trust.later_ratio
     if ratio is not None and ratio < design.caching_ratio:
         said = f"inputs shown again took {ratio:.0%} of the time of fresh ones"
@@ -263,16 +263,16 @@ def _caching(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None
         said = f"after its first round an image took {later:.0%} of the time of that"
     else:
         return None
-    return Finding(
+    return Suspicion(
         "suspect-caching",
         said,
         "Look for outputs that are kept between calls; every timed round shows a fresh input.",
     )
 
 
-def _idle_work(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+def _idle_work(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     if trust.idle_cpus is not None and trust.idle_cpus > design.idle_cpus:
-        return Finding(
+        return Suspicion(
             "suspect-hidden-work",
             f"{trust.idle_cpus:.2f} CPUs were busy in the worker while nothing was asked of it",
             "Look for threads or processes that go on after the forward returned.",
@@ -280,10 +280,10 @@ def _idle_work(trust: Trust, design: TrustDesign, _threads: int) -> Finding | No
     return None
 
 
-def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Finding | None:
+def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Suspicion | None:
     most = threads + design.extra_cpus
     if trust.forward_cpus is not None and trust.forward_cpus > most:
-        return Finding(
+        return Suspicion(
             "suspect-hidden-work",
             f"{trust.forward_cpus:.2f} CPUs were busy in the worker, which was given {threads}",
             "Look for threads that leave the CPUs they were given.",
@@ -291,7 +291,7 @@ def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Finding | No
     return None
 
 
-def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | None:
+def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
     """A claim below trusted time, or above the time after which all pixels were there.
 
     A claim between the two gains nothing, since the larger account is published: the null network
@@ -324,7 +324,7 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
         if unmeasurable(trusted, noise, design):
             continue
         if claimed < trusted - tolerance and (withheld is None or withheld > tolerance):
-            return Finding(
+            return Suspicion(
                 "timing-disputed",
                 f"the worker says {claimed * 1e3:.3g} ms{where}, the evaluator "
                 f"{trusted * 1e3:.3g} ms, and they may differ by {tolerance * 1e3:.3g} ms",
@@ -332,7 +332,7 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
                 "accusing anyone.",
             )
         if delivered is not None and claimed > delivered * (1 + design.claim_tolerance):
-            return Finding(
+            return Suspicion(
                 "timing-disputed",
                 f"the worker says {claimed * 1e3:.3g} ms{where}, but all pixels were there after "
                 f"{delivered * 1e3:.3g} ms",
@@ -341,7 +341,7 @@ def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Finding | Non
     return None
 
 
-RULES: tuple[Callable[[Trust, TrustDesign, int], Finding | None], ...] = (
+RULES: tuple[Callable[[Trust, TrustDesign, int], Suspicion | None], ...] = (
     _memorising,
     _sparing,
     _caching,
