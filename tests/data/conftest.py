@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -14,33 +12,22 @@ from esrbench.data.declarations import Dataset
 from esrbench.data.resize import downscale
 from esrbench.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-    import numpy.typing as npt
-
-
-def _image(seed: int, height: int = 48, width: int = 36) -> npt.NDArray[np.uint8]:
+def _image(seed, height=48, width=36):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture
-def image() -> Callable[..., npt.NDArray[np.uint8]]:
+def image():
     """Makes an RGB image of noise from a seed, 48x36 unless told otherwise."""
     return _image
 
 
 @pytest.fixture
-def make_set() -> Callable[..., Path]:
+def make_set():
     """Writes a data set of ``image(0)``, ``image(1)``, ... as HR/ and LR_bicubic/X4/."""
 
-    def make(
-        root: Path,
-        names: tuple[str, ...] = ("a", "b", "c"),
-        scale: int = 4,
-        prefix: str = "",
-    ) -> Path:
+    def make(root, names=("a", "b", "c"), scale=4, prefix=""):
         hr, lr = root / f"{prefix}HR", root / f"{prefix}LR_bicubic" / f"X{scale}"
         hr.mkdir(parents=True)
         lr.mkdir(parents=True)
@@ -54,10 +41,10 @@ def make_set() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def problems_of() -> Callable[..., tuple[str, ...]]:
+def problems_of():
     """Opens a data set that must be refused; the problems that it lists."""
 
-    def problems(root: Path | str, scale: int = 4) -> tuple[str, ...]:
+    def problems(root, scale=4):
         with pytest.raises(DataError) as caught:
             open_dataset(root, scale)
         assert caught.value.exit_code == 2
@@ -67,13 +54,13 @@ def problems_of() -> Callable[..., tuple[str, ...]]:
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path, monkeypatch):
     """An empty cache for this test alone."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def trio(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+def trio(monkeypatch):
     """A benchmark set of three images with Set14's peculiarities."""
     dataset = Dataset(
         name="trio",

@@ -17,40 +17,39 @@ from esrbench.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 RNG = np.random.default_rng(20)
 RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind, data):
     """A PNG chunk, written from the specification."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def header(width: int, height: int, depth: int = 8, kind: int = 2) -> bytes:
+def header(width, height, depth=8, kind=2):
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
 
 
-def png(extra: bytes = b"") -> bytes:
+def png(extra=b""):
     """The 5x7 image ``RGB`` as PNG with filter type 0 in every row."""
     rows = b"".join(b"\0" + row.tobytes() for row in RGB)
     body = extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return SIGNATURE + header(5, 7) + body
 
 
-def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def saved(image, kind="PNG", **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def photo(mode: str = "RGB") -> Image.Image:
+def photo(mode="RGB"):
     return Image.fromarray(RGB).convert(mode)
 
 
-def test_a_png_built_by_hand_is_read_as_its_pixels(tmp_path: Path) -> None:
+def test_a_png_built_by_hand_is_read_as_its_pixels(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png())
     pixels = codecs.read_rgb(path)
@@ -60,7 +59,7 @@ def test_a_png_built_by_hand_is_read_as_its_pixels(tmp_path: Path) -> None:
     assert codecs.read_size(path) == (7, 5)
 
 
-def test_written_files_are_read_alike_by_pillow(tmp_path: Path) -> None:
+def test_written_files_are_read_alike_by_pillow(tmp_path):
     path = tmp_path / "a.png"
     codecs.write_png(path, RGB)
     with Image.open(path) as image:
@@ -71,12 +70,12 @@ def test_written_files_are_read_alike_by_pillow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [RGB.astype(np.float32), RGB[:, :, 0], RGB[:, :, :2]])
-def test_only_rgb_is_written(tmp_path: Path, bad: np.ndarray) -> None:
+def test_only_rgb_is_written(tmp_path, bad):
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
         codecs.write_png(tmp_path / "a.png", bad)
 
 
-def test_bmp_is_read_whether_stored_from_below_or_above(tmp_path: Path) -> None:
+def test_bmp_is_read_whether_stored_from_below_or_above(tmp_path):
     data = saved(photo(), "BMP")
     assert np.array_equal(codecs.decode_rgb(data, "below.bmp"), RGB)
     path = tmp_path / "above.bmp"
@@ -85,7 +84,7 @@ def test_bmp_is_read_whether_stored_from_below_or_above(tmp_path: Path) -> None:
     assert codecs.read_size(path) == (7, 5)
 
 
-def test_exif_orientation_is_ignored() -> None:
+def test_exif_orientation_is_ignored():
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees
     data = saved(photo(), exif=exif)
@@ -93,12 +92,12 @@ def test_exif_orientation_is_ignored() -> None:
     assert np.array_equal(codecs.decode_rgb(data, "rotated.png"), RGB)
 
 
-def test_gamma_and_profiles_do_not_change_pixels() -> None:
+def test_gamma_and_profiles_do_not_change_pixels():
     data = png(chunk(b"gAMA", struct.pack(">I", 220_000)) + chunk(b"sRGB", b"\0"))
     assert np.array_equal(codecs.decode_rgb(data, "gamma.png"), RGB)
 
 
-def test_a_grey_png_needs_an_exception_and_is_repeated_in_three_channels() -> None:
+def test_a_grey_png_needs_an_exception_and_is_repeated_in_three_channels():
     grey = photo("L")
     with pytest.raises(DataError, match="8-bit grey"):
         codecs.decode_rgb(saved(grey), "bridge.png")
@@ -130,7 +129,7 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path, kind):
     make, found = FOREIGN[kind]
     path = tmp_path / "photo.png"
     path.write_bytes(make())
@@ -141,19 +140,19 @@ def test_what_is_not_8_bit_rgb_is_refused_by_name(tmp_path: Path, kind: str) -> 
     assert "expected an 8-bit RGB PNG" in caught.value.message
 
 
-def test_16_bit_grey_is_refused_even_where_grey_is_allowed() -> None:
+def test_16_bit_grey_is_refused_even_where_grey_is_allowed():
     with pytest.raises(DataError, match="16-bit grey"):
         codecs.decode_rgb(FOREIGN["16-bit-grey"][0](), "a.png", allow_grey=True)
 
 
-def test_an_absent_file_and_a_folder_are_data_errors(tmp_path: Path) -> None:
+def test_an_absent_file_and_a_folder_are_data_errors(tmp_path):
     for path in (tmp_path / "absent.png", tmp_path):
         for read in (codecs.read_rgb, codecs.read_size):
             with pytest.raises(DataError, match="no readable file"):
                 read(path)
 
 
-def damaged(damage: Callable[[bytearray], object], *, grey: bool = False) -> bytes:
+def damaged(damage, *, grey=False):
     """A PNG whose compressed pixels were damaged before its chunks got their CRCs."""
     pixels = RGB[:, :, 0] if grey else RGB
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
@@ -165,10 +164,10 @@ def damaged(damage: Callable[[bytearray], object], *, grey: bool = False) -> byt
 
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("place", [-1, -4, 20])
-def test_compressed_pixels_that_fail_their_checksum_are_found(place: int, *, grey: bool) -> None:
+def test_compressed_pixels_that_fail_their_checksum_are_found(place, *, grey):
     """Last and first byte of the Adler-32, and a byte of the pixels themselves."""
 
-    def flip(stream: bytearray) -> None:
+    def flip(stream):
         stream[place] ^= 8
 
     whole = damaged(len, grey=grey)
@@ -177,7 +176,7 @@ def test_compressed_pixels_that_fail_their_checksum_are_found(place: int, *, gre
         codecs.decode_rgb(damaged(flip, grey=grey), "a.png", allow_grey=grey)
 
 
-def test_damaged_streams_never_decode_to_other_pixels(image_bytes: bytes) -> None:
+def test_damaged_streams_never_decode_to_other_pixels(image_bytes):
     """Whatever byte of the compressed pixels changes, with all CRCs right."""
     rng = np.random.default_rng(12)
     expected = codecs.decode_rgb(image_bytes, "whole.png")
@@ -194,7 +193,7 @@ def test_damaged_streams_never_decode_to_other_pixels(image_bytes: bytes) -> Non
 
 
 @pytest.fixture
-def image_bytes() -> bytes:
+def image_bytes():
     """A smooth 64x48 image as PNG of one IDAT chunk, whose Huffman codes tell little of damage."""
     rows, columns = np.mgrid[:48, :64]
     rgb = np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
@@ -204,7 +203,7 @@ def image_bytes() -> bytes:
     return SIGNATURE + header(64, 48) + body
 
 
-def test_proven_bytes_are_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proven_bytes_are_not_verified_again(monkeypatch):
     monkeypatch.setattr(codecs, "_check_stream", lambda *_: pytest.fail("verified again"))
     assert np.array_equal(codecs.decode_rgb(png(), "a.png", proven=True), RGB)
 
@@ -216,19 +215,19 @@ def test_proven_bytes_are_not_verified_again(monkeypatch: pytest.MonkeyPatch) ->
         (b"\0" * 7 * 15, "105 bytes of pixels, its header means 112 bytes"),
     ],
 )
-def test_a_stream_of_another_length_is_found(rows: bytes, found: str) -> None:
+def test_a_stream_of_another_length_is_found(rows, found):
     body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     with pytest.raises(DataError, match=found):
         codecs.decode_rgb(SIGNATURE + header(5, 7) + body, "long.png")
 
 
-def test_a_stream_without_its_end_is_found() -> None:
+def test_a_stream_without_its_end_is_found():
     with pytest.raises(DataError, match="112 bytes of pixels without an end"):
         codecs.decode_rgb(damaged(lambda stream: stream.__delitem__(slice(-4, None))), "a.png")
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 1), (9, 3), (16, 16)])
-def test_an_interlaced_png_is_read_as_its_pixels(shape: tuple[int, int]) -> None:
+def test_an_interlaced_png_is_read_as_its_pixels(shape):
     # The seven passes as the specification draws them, over and over in 8x8 pixels.
     drawn = ["16462646", "77777777", "56565656", "77777777"]
     drawn += ["36463646", "77777777", "56565656", "77777777"]
@@ -245,14 +244,14 @@ def test_an_interlaced_png_is_read_as_its_pixels(shape: tuple[int, int]) -> None
     assert np.array_equal(codecs.decode_rgb(SIGNATURE + body, "passes.png"), pixels)
 
 
-def test_every_truncation_is_found() -> None:
+def test_every_truncation_is_found():
     data = png()
     for length in range(len(data)):
         with pytest.raises(DataError):
             codecs.decode_rgb(data[:length], "cut.png")
 
 
-def test_every_flipped_bit_is_found() -> None:
+def test_every_flipped_bit_is_found():
     data = png(chunk(b"tEXt", b"Title\0photo"))
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
@@ -261,17 +260,17 @@ def test_every_flipped_bit_is_found() -> None:
             codecs.decode_rgb(bytes(flipped), "flipped.png")
 
 
-def test_pixel_data_that_contradicts_the_header_is_found() -> None:
+def test_pixel_data_that_contradicts_the_header_is_found():
     rows = b"".join(b"\0" + row.tobytes() for row in RGB[:-1])  # one row short, all CRCs right
     data = SIGNATURE + header(5, 7) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     with pytest.raises(DataError, match="do not decode"):
         codecs.decode_rgb(data, "short.png")
 
 
-def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch):
     import cv2
 
-    def refuse(*_: object) -> None:
+    def refuse(*_):
         pytest.fail("the bomb reached the decoder")
 
     monkeypatch.setattr(cv2, "imdecode", refuse)
@@ -280,9 +279,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch: pytest.Monke
         codecs.decode_rgb(data, "bomb.png")
 
 
-def test_a_file_too_large_for_any_image_is_not_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_too_large_for_any_image_is_not_read_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(codecs, "MAX_FILE_BYTES", 100)
     path = tmp_path / "large.png"
     path.write_bytes(png())
@@ -290,7 +287,7 @@ def test_a_file_too_large_for_any_image_is_not_read_whole(
         codecs.read_rgb(path)
 
 
-def test_the_pixel_digest_covers_shape_and_bytes_whatever_the_memory_layout() -> None:
+def test_the_pixel_digest_covers_shape_and_bytes_whatever_the_memory_layout():
     expected = hashlib.sha256(b"7x5x3" + RGB.tobytes()).hexdigest()
     assert codecs.pixel_digest(RGB) == expected
     assert codecs.pixel_digest(np.asfortranarray(RGB)) == expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,17 +24,10 @@ from esrbench.data.datasets import (
 from esrbench.data.resize import downscale
 from esrbench.errors import DataError, UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def test_a_spec_is_a_name_a_folder_or_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spec_is_a_name_a_folder_or_both(tmp_path, monkeypatch):
     folder = tmp_path / "with=sign"
     folder.mkdir()
     (tmp_path / "set5").mkdir()
@@ -47,16 +39,14 @@ def test_a_spec_is_a_name_a_folder_or_both(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("text", ["", "set", "set14=", "nowhere/at/all", "sett14=x", "file.txt"])
-def test_a_spec_that_names_nothing_is_a_usage_error(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spec_that_names_nothing_is_a_usage_error(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").touch()
     with pytest.raises(UsageError):
         parse_data_spec(text)
 
 
-def rename(root: Path, old: str, new: str) -> None:
+def rename(root, old, new):
     (root / new).parent.mkdir(parents=True, exist_ok=True)
     (root / old).rename(root / new)
 
@@ -71,9 +61,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_in_circulation_are_recognised(
-    tmp_path: Path, layout: str, make_set: Callable[..., Path], image: Callable[..., Pixels]
-) -> None:
+def test_layouts_in_circulation_are_recognised(tmp_path, layout, make_set, image):
     root = make_set(tmp_path / "photos")
     plain = open_dataset(root, 4).identity()
     for old, new in LAYOUTS[layout].items():
@@ -90,17 +78,13 @@ def test_layouts_in_circulation_are_recognised(
 
 @pytest.mark.parametrize("name", ["div2k-valid", "trio"])
 @pytest.mark.usefixtures("trio")
-def test_a_folder_takes_no_declared_name(
-    tmp_path: Path, name: str, make_set: Callable[..., Path]
-) -> None:
+def test_a_folder_takes_no_declared_name(tmp_path, name, make_set):
     identity = open_dataset(make_set(tmp_path / name), 4).identity()
     assert (identity.name, identity.title) == (f"{name}-folder", f"{name} (folder)")
     assert not identity.verified
 
 
-def test_the_digest_is_over_names_and_pixels_not_files(
-    tmp_path: Path, make_set: Callable[..., Path], image: Callable[..., Pixels]
-) -> None:
+def test_the_digest_is_over_names_and_pixels_not_files(tmp_path, make_set, image):
     root = make_set(tmp_path / "set", ("a",))
     lr = downscale(image(0), 4, border="replicate")
     line = f"a {pixel_digest(lr)} {pixel_digest(image(0))}\n"
@@ -116,23 +100,19 @@ def test_the_digest_is_over_names_and_pixels_not_files(
     assert open_dataset(root, 4).digest != expected
 
 
-def test_identity_checks_pairs_that_nobody_checked(
-    tmp_path: Path, make_set: Callable[..., Path]
-) -> None:
+def test_identity_checks_pairs_that_nobody_checked(tmp_path, make_set):
     opened = open_dataset(make_set(tmp_path / "set"), 4)
     unchecked = ImagePairs("set", "set (folder)", 4, opened.pairs)
     assert unchecked.identity() == opened.identity()
 
 
-def test_progress_counts_images(tmp_path: Path, make_set: Callable[..., Path]) -> None:
+def test_progress_counts_images(tmp_path, make_set):
     told: list[tuple[int, int]] = []
     open_dataset(make_set(tmp_path), 4, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_folders_that_hold_no_data_set_are_told_the_layouts(
-    tmp_path: Path, make_set: Callable[..., Path]
-) -> None:
+def test_folders_that_hold_no_data_set_are_told_the_layouts(tmp_path, make_set):
     make_set(tmp_path / "set")
     (tmp_path / "flat").mkdir()
     make_set(make_set(tmp_path / "two", prefix="A_"), prefix="B_")
@@ -147,15 +127,13 @@ def test_folders_that_hold_no_data_set_are_told_the_layouts(
         assert "HR/NAME.png" in (caught.value.advice or "")
 
 
-def test_a_folder_cannot_lie_in_another(tmp_path: Path) -> None:
+def test_a_folder_cannot_lie_in_another(tmp_path):
     with pytest.raises(UsageError, match="is a folder already"):
         open_dataset(tmp_path, 4, root=tmp_path)
 
 
 @pytest.mark.usefixtures("trio")
-def test_declared_exceptions_hold_for_the_named_set_only(
-    tmp_path: Path, make_set: Callable[..., Path], image: Callable[..., Pixels]
-) -> None:
+def test_declared_exceptions_hold_for_the_named_set_only(tmp_path, make_set, image):
     root = make_set(tmp_path / "set")
     grey = image(1)[:, :, 0]
     Image.fromarray(grey).save(root / "HR" / "b.png")
@@ -179,12 +157,8 @@ def test_declared_exceptions_hold_for_the_named_set_only(
 @pytest.mark.usefixtures("trio")
 @pytest.mark.parametrize("folder", ["HR", "."])
 def test_lr_images_are_made_where_a_benchmark_set_has_none(
-    tmp_path: Path,
-    folder: str,
-    make_set: Callable[..., Path],
-    image: Callable[..., Pixels],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+    tmp_path, folder, make_set, image, problems_of
+):
     root = make_set(tmp_path / "set")
     shutil.rmtree(root / "LR_bicubic")
     given = root / "HR" if folder == "." else root
@@ -203,21 +177,14 @@ def test_lr_images_are_made_where_a_benchmark_set_has_none(
 
 
 @pytest.mark.usefixtures("trio")
-def test_the_declared_count_is_required(
-    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
-) -> None:
+def test_the_declared_count_is_required(tmp_path, make_set, problems_of):
     root = make_set(tmp_path / "set", ("a", "c"))
     (problem,) = problems_of(f"trio={root}")
     assert "found 2 pairs of images, expected 3" in problem
 
 
 @pytest.mark.usefixtures("trio")
-def test_lr_of_another_hr_is_found_though_its_size_fits(
-    tmp_path: Path,
-    make_set: Callable[..., Path],
-    image: Callable[..., Pixels],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+def test_lr_of_another_hr_is_found_though_its_size_fits(tmp_path, make_set, image, problems_of):
     # The widely copied Urban100 x2 folder: HR is half size, LR is the x4 LR.
     root = make_set(tmp_path / "set", scale=2)
     for seed, name in enumerate("abc"):
@@ -231,7 +198,7 @@ def test_lr_of_another_hr_is_found_though_its_size_fits(
 
 
 @pytest.mark.usefixtures("trio")
-def test_a_scale_it_is_not_defined_at_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_scale_it_is_not_defined_at_is_a_usage_error(tmp_path):
     for act in (lambda: open_dataset("trio", 3), lambda: fetch_dataset("demo", (5,))):
         with pytest.raises(UsageError, match="is not defined at x"):
             act()
@@ -239,9 +206,7 @@ def test_a_scale_it_is_not_defined_at_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bsd100", "urban100", "manga109"])
-def test_sets_without_a_known_archive_say_where_to_put_them(
-    name: str, make_set: Callable[..., Path]
-) -> None:
+def test_sets_without_a_known_archive_say_where_to_put_them(name, make_set):
     make_set(cache_dir() / "datasets" / name)  # the cache is not the place
     for act in (
         lambda: open_dataset(name, 4),
@@ -254,7 +219,7 @@ def test_sets_without_a_known_archive_say_where_to_put_them(
 
 @pytest.mark.parametrize("name", ["set5", "set14"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_reference_sets_are_the_declared_ones(shared: Path, name: str, scale: int) -> None:
+def test_reference_sets_are_the_declared_ones(shared, name, scale):
     pairs = open_dataset(f"{name}={shared / 'data' / name.capitalize()}", scale)
     dataset = get_dataset(name)
     assert pairs.digest == dataset.digests[scale]
@@ -266,14 +231,14 @@ def test_reference_sets_are_the_declared_ones(shared: Path, name: str, scale: in
         assert pixel_digest(stored) == declared[pair.name]
 
 
-def test_the_bare_reference_set_is_refused_with_advice(shared: Path) -> None:
+def test_the_bare_reference_set_is_refused_with_advice(shared):
     with pytest.raises(DataError) as caught:
         open_dataset(shared / "data" / "Set14", 4)
     assert any("bridge.png" in line and "grey" in line for line in caught.value.problems)
     assert "--data set14=" in (caught.value.advice or "")
 
 
-def test_the_proxy_crops_open_as_a_plain_folder(shared: Path) -> None:
+def test_the_proxy_crops_open_as_a_plain_folder(shared):
     identity = open_dataset(shared / "data" / "DIV2K_valid_c256", 4).identity()
     assert (identity.name, identity.images) == ("DIV2K_valid_c256", 100)
     assert not identity.verified

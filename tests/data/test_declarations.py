@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.data import declarations
 from esrbench.data.datasets import dataset_names, get_dataset
 from esrbench.errors import UsageError
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_the_declared_sets() -> None:
+def test_the_declared_sets():
     counts = {name: get_dataset(name).count for name in dataset_names()}
     assert counts == {
         "div2k-valid": 100,
@@ -37,7 +32,7 @@ def test_the_declared_sets() -> None:
         assert not archived or not dataset.modcrop
 
 
-def test_div2k_is_declared_as_its_publisher_lays_it_out(shared: Path) -> None:
+def test_div2k_is_declared_as_its_publisher_lays_it_out(shared):
     lines = (shared / "facts" / "div2k_archives.tsv").read_text().splitlines()[1:]
     published = {tuple(line.split("\t")) for line in lines if "valid" in line}
     dataset = get_dataset("div2k-valid")
@@ -50,14 +45,14 @@ def test_div2k_is_declared_as_its_publisher_lays_it_out(shared: Path) -> None:
     assert members[4] == "DIV2K_valid_LR_bicubic/X4/0801x4.png"
 
 
-def test_an_unknown_name_is_answered_with_near_ones() -> None:
+def test_an_unknown_name_is_answered_with_near_ones():
     with pytest.raises(UsageError, match="'sett5'") as caught:
         get_dataset("sett5")
     assert "Did you mean set5" in (caught.value.advice or "")
     assert "urban100" in (caught.value.advice or "")
 
 
-def test_set14_is_declared_by_its_origin(shared: Path) -> None:
+def test_set14_is_declared_by_its_origin(shared):
     import csv
 
     with (shared / "facts" / "manifest.csv").open(newline="") as file:

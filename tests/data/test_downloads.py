@@ -14,7 +14,6 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,9 +21,6 @@ from esrbench.data import downloads
 from esrbench.data.cache import cache_dir
 from esrbench.data.downloads import fetch_file
 from esrbench.errors import DownloadError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -37,7 +33,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"/file.bin": CONTENT}
         self.resumable = True
@@ -47,17 +43,17 @@ class Server(ThreadingHTTPServer):
         self.requests: list[tuple[str, str | None]] = []
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         """Keep quiet."""
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         asked = self.headers.get("Range")
         self.server.requests.append((self.path, asked))
         content = self.server.files.get(self.path)
@@ -83,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
     with Server() as running:
@@ -94,14 +90,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def fetch(
-    server: Server,
-    destination: Path,
-    *,
-    mirror: str | None = None,
-    sha256: str | None = SHA256,
-    size: int | None = SIZE,
-) -> Path:
+def fetch(server, destination, *, mirror=None, sha256=SHA256, size=SIZE):
     return fetch_file(
         f"{server.url}/file.bin",
         filename="file.bin",
@@ -112,11 +101,11 @@ def fetch(
     )
 
 
-def names(folder: Path) -> list[str]:
+def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_fetched_once_and_its_progress_told(server: Server, tmp_path: Path) -> None:
+def test_a_file_is_fetched_once_and_its_progress_told(server, tmp_path):
     told: list[tuple[int, int]] = []
     for _ in range(2):
         path = fetch_file(
@@ -135,13 +124,13 @@ def test_a_file_is_fetched_once_and_its_progress_told(server: Server, tmp_path: 
     assert told == sorted(told)
 
 
-def test_a_damaged_copy_is_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_fetched_again(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(CONTENT[:-1] + b"!")
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 1
 
 
-def test_a_broken_connection_is_resumed_where_it_broke(server: Server, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(server, tmp_path):
     server.cuts.extend([6 * CHUNK, 12 * CHUNK + 5])
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     asked = [asked for _, asked in server.requests]
@@ -150,9 +139,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server: Server, tmp_path:
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_what_came_before_giving_up_is_kept_for_the_next_run(
-    server: Server, tmp_path: Path, *, says_length: bool
-) -> None:
+def test_what_came_before_giving_up_is_kept_for_the_next_run(server, tmp_path, *, says_length):
     server.says_length = says_length
     server.cuts.extend([6 * CHUNK, 0, 0, 0])
     with pytest.raises(DownloadError) as caught:
@@ -165,27 +152,25 @@ def test_what_came_before_giving_up_is_kept_for_the_next_run(
     assert names(tmp_path) == ["file.bin"]
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_cannot_resume_sends_it_all_again(server, tmp_path):
     server.resumable = False
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:5000])
     assert fetch(server, tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("part", [b"other bytes", CONTENT + b"!", CONTENT[:-1] + b"!"])
-def test_a_part_of_another_file_is_given_up(server: Server, tmp_path: Path, part: bytes) -> None:
+def test_a_part_of_another_file_is_given_up(server, tmp_path, part):
     (tmp_path / "file.bin.part").write_bytes(part)
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     assert names(tmp_path) == ["file.bin"]
 
 
-def test_a_part_longer_than_a_file_of_unknown_size_is_given_up(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_part_longer_than_a_file_of_unknown_size_is_given_up(server, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(CONTENT + b"!")
     assert fetch(server, tmp_path, size=None).read_bytes() == CONTENT
 
 
-def test_wrong_contents_are_named_and_not_kept(server: Server, tmp_path: Path) -> None:
+def test_wrong_contents_are_named_and_not_kept(server, tmp_path):
     wrong = b"?" * SIZE
     server.files["/file.bin"] = wrong
     with pytest.raises(DownloadError) as caught:
@@ -195,18 +180,18 @@ def test_wrong_contents_are_named_and_not_kept(server: Server, tmp_path: Path) -
     assert names(tmp_path) == []
 
 
-def test_a_wrong_size_is_wrong_contents(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_size_is_wrong_contents(server, tmp_path):
     server.files["/file.bin"] = CONTENT + b"!"
     with pytest.raises(DownloadError, match=f"expected {SIZE} bytes .* found {SIZE + 1} bytes"):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
 
 
-def test_an_unknown_hash_leaves_verification_to_the_caller(server: Server, tmp_path: Path) -> None:
+def test_an_unknown_hash_leaves_verification_to_the_caller(server, tmp_path):
     assert fetch(server, tmp_path, sha256=None, size=None).read_bytes() == CONTENT
 
 
-def test_404_is_final_and_503_is_tried_again(server: Server, tmp_path: Path) -> None:
+def test_404_is_final_and_503_is_tried_again(server, tmp_path):
     server.statuses.append(404)
     with pytest.raises(DownloadError, match="the server answered 404 Not Found"):
         fetch(server, tmp_path)
@@ -218,7 +203,7 @@ def test_404_is_final_and_503_is_tried_again(server: Server, tmp_path: Path) -> 
         fetch(server, tmp_path / "other")
 
 
-def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
     with socket.socket() as closed:  # bound and not listening: connections are refused
@@ -240,9 +225,7 @@ def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("place", ["file.bin", "weights/file.bin"])
 @pytest.mark.parametrize("form", ["path", "file-url", "variable"])
-def test_a_mirror_directory_needs_no_network(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, form: str
-) -> None:
+def test_a_mirror_directory_needs_no_network(server, tmp_path, monkeypatch, place, form):
     mirror = tmp_path / "a mirror"
     (mirror / place).parent.mkdir(parents=True)
     (mirror / place).write_bytes(CONTENT)
@@ -255,16 +238,14 @@ def test_a_mirror_directory_needs_no_network(
     assert (mirror / place).read_bytes() == CONTENT
 
 
-def test_a_mirror_server_is_asked_first(server: Server, tmp_path: Path) -> None:
+def test_a_mirror_server_is_asked_first(server, tmp_path):
     server.files = {"/mirror/file.bin": CONTENT}
     assert fetch(server, tmp_path, mirror=f"{server.url}/mirror/").read_bytes() == CONTENT
     assert server.requests == [("/mirror/file.bin", None)]
 
 
 @pytest.mark.parametrize("kind", ["directory", "server"])
-def test_what_a_mirror_lacks_comes_from_the_official_address(
-    server: Server, tmp_path: Path, kind: str
-) -> None:
+def test_what_a_mirror_lacks_comes_from_the_official_address(server, tmp_path, kind):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     given = str(mirror) if kind == "directory" else f"{server.url}/mirror"
@@ -272,7 +253,7 @@ def test_what_a_mirror_lacks_comes_from_the_official_address(
     assert server.requests[-1] == ("/file.bin", None)
 
 
-def test_every_source_that_failed_is_named(server: Server, tmp_path: Path) -> None:
+def test_every_source_that_failed_is_named(server, tmp_path):
     server.files = {}
     with pytest.raises(DownloadError) as caught:
         fetch(server, tmp_path / "cache", mirror=str(tmp_path))
@@ -280,9 +261,7 @@ def test_every_source_that_failed_is_named(server: Server, tmp_path: Path) -> No
     assert f"{server.url}/file.bin: the server answered 404" in caught.value.message
 
 
-def test_wrong_contents_in_a_mirror_are_an_error_not_a_reason_to_download(
-    server: Server, tmp_path: Path
-) -> None:
+def test_wrong_contents_in_a_mirror_are_an_error_not_a_reason_to_download(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(b"wrong")
     with pytest.raises(DownloadError) as caught:
         fetch(server, tmp_path / "cache", mirror=str(tmp_path))
@@ -291,16 +270,14 @@ def test_wrong_contents_in_a_mirror_are_an_error_not_a_reason_to_download(
     assert names(tmp_path / "cache") == []
 
 
-def test_a_mirror_that_is_nowhere_is_a_usage_error(server: Server, tmp_path: Path) -> None:
+def test_a_mirror_that_is_nowhere_is_a_usage_error(server, tmp_path):
     with pytest.raises(UsageError, match="no directory"):
         fetch(server, tmp_path / "cache", mirror=str(tmp_path / "absent"))
     assert server.requests == []
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_a_full_disk_is_named_and_nothing_half_stays(
-    server: Server, tmp_path: Path, *, mirrored: bool
-) -> None:
+def test_a_full_disk_is_named_and_nothing_half_stays(server, tmp_path, *, mirrored):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     if mirrored:
@@ -319,19 +296,17 @@ def test_a_full_disk_is_named_and_nothing_half_stays(
     assert fetch(server, tmp_path / "cache").read_bytes() == CONTENT
 
 
-def test_a_bad_certificate_bundle_is_not_the_caches_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_certificate_bundle_is_not_the_caches_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
     url = "https://127.0.0.1:9/file.bin"
     with pytest.raises(DownloadError, match=r"^file.bin could not be fetched: .*absent\.pem"):
         fetch_file(url, filename="file.bin", sha256=SHA256, size=SIZE, destination=tmp_path)
 
 
-def test_two_at_once_both_get_the_file(server: Server, tmp_path: Path) -> None:
+def test_two_at_once_both_get_the_file(server, tmp_path):
     barrier = threading.Barrier(4)
 
-    def work(_: int) -> bytes:
+    def work(_):
         barrier.wait()
         return fetch(server, tmp_path).read_bytes()
 
@@ -340,7 +315,7 @@ def test_two_at_once_both_get_the_file(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path) == ["file.bin"]
 
 
-def test_a_part_held_by_another_process_is_left_to_it(server: Server, tmp_path: Path) -> None:
+def test_a_part_held_by_another_process_is_left_to_it(server, tmp_path):
     part = tmp_path / "file.bin.part"
     part.write_bytes(b"the other process's bytes")
     holder = subprocess.Popen(
@@ -364,7 +339,7 @@ sys.stdin.read()
 """
 
 
-def test_a_part_survives_the_kill_of_its_owner(server: Server, tmp_path: Path) -> None:
+def test_a_part_survives_the_kill_of_its_owner(server, tmp_path):
     part = tmp_path / "file.bin.part"
     part.write_bytes(CONTENT[:70_000])
     holder = subprocess.Popen(
@@ -378,16 +353,14 @@ def test_a_part_survives_the_kill_of_its_owner(server: Server, tmp_path: Path) -
     assert server.requests == [("/file.bin", "bytes=70000-")]
 
 
-def test_the_cache_is_where_the_variable_or_the_system_says(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_cache_is_where_the_variable_or_the_system_says(monkeypatch, tmp_path):
     assert cache_dir() == Path(os.environ["ESRBENCH_CACHE"])
     monkeypatch.delenv("ESRBENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_dir() == tmp_path / "esrbench"
 
 
-def test_importing_loads_no_network_library() -> None:
+def test_importing_loads_no_network_library():
     code = (
         "import sys, esrbench.data.downloads, esrbench.data.datasets;"
         "print([m for m in ('pooch', 'requests', 'numpy', 'cv2', 'torch') if m in sys.modules])"

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import resource
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,12 +13,6 @@ from esrbench.data.cache import cache_dir
 from esrbench.data.datasets import fetch_dataset, open_dataset
 from esrbench.data.downloads import fetch_file
 from esrbench.errors import DataError, DownloadError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.data.declarations import Dataset
 
 ADVICE = "Set ESRBENCH_CACHE to a folder you can write to."
 PLACES = {
@@ -30,9 +23,7 @@ PLACES = {
 
 
 @pytest.fixture(params=PLACES, ids=["no such place", "a file", "too long a name"])
-def refused(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, str]:
+def refused(request, tmp_path, monkeypatch):
     """A cache that cannot be made, and the system's reason."""
     (tmp_path / "a file").touch()
     cache = tmp_path / request.param
@@ -40,7 +31,7 @@ def refused(
     return cache, os.strerror(PLACES[request.param])
 
 
-def test_fetching_a_file_names_the_folder(tmp_path: Path, refused: tuple[Path, str]) -> None:
+def test_fetching_a_file_names_the_folder(tmp_path, refused):
     cache, reason = refused
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "file.bin").write_bytes(b"abc")
@@ -58,9 +49,7 @@ def test_fetching_a_file_names_the_folder(tmp_path: Path, refused: tuple[Path, s
     assert caught.value.advice == ADVICE
 
 
-def test_a_data_set_names_the_folder(
-    tmp_path: Path, refused: tuple[Path, str], trio: Dataset, make_set: Callable[..., Path]
-) -> None:
+def test_a_data_set_names_the_folder(tmp_path, refused, trio, make_set):
     cache, reason = refused
     given = make_set(tmp_path / "set") / "HR"
     for act in (
@@ -76,7 +65,7 @@ def test_a_data_set_names_the_folder(
 
 
 @pytest.mark.usefixtures("refused")
-def test_an_archive_is_not_asked_for() -> None:
+def test_an_archive_is_not_asked_for():
     refusal = "this folder of the cache cannot be used"
     with pytest.raises((DataError, DownloadError), match=refusal) as caught:
         fetch_dataset("div2k-valid", (4,))
@@ -84,7 +73,7 @@ def test_an_archive_is_not_asked_for() -> None:
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_full_disk_leaves_no_half_folder() -> None:
+def test_a_full_disk_leaves_no_half_folder():
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))
     try:

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,22 +15,15 @@ from esrbench.data import declarations, materialise
 from esrbench.data.cache import cache_dir
 from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import fetch_dataset, get_dataset, open_dataset
-from esrbench.data.declarations import Archive, Dataset, RemoteImage
+from esrbench.data.declarations import Archive, RemoteImage
 from esrbench.data.resize import downscale, modcrop
 from esrbench.errors import DataError, DownloadError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
-def div2k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_set: Callable[..., Path]) -> Path:
+def div2k(tmp_path, monkeypatch, make_set):
     """A mirror with small archives in DIV2K's layout, declared under DIV2K's name."""
     names = ("0801", "0802", "0803")
     source = make_set(tmp_path / "made", names, prefix="DIV2K_valid_")
@@ -63,7 +55,7 @@ def div2k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_set: Callable[..
     return mirror
 
 
-def test_div2k_comes_through_a_mirror_and_stays(div2k: Path, image: Callable[..., Pixels]) -> None:
+def test_div2k_comes_through_a_mirror_and_stays(div2k, image):
     with pytest.raises(DataError, match="not in the cache") as caught:
         open_dataset("div2k-valid", 4)
     assert "esrbench fetch div2k-valid" in (caught.value.advice or "")
@@ -83,14 +75,14 @@ def test_div2k_comes_through_a_mirror_and_stays(div2k: Path, image: Callable[...
     assert identity.verified
 
 
-def alter(path: Path) -> None:
+def alter(path):
     pixels = read_rgb(path)
     pixels[0, 0, 0] ^= 1
     write_png(path, pixels)
 
 
 @pytest.mark.parametrize("where", ["HR/0802.png", "LR_bicubic/X4/0802x4.png"])
-def test_an_image_altered_after_unpacking_is_found(div2k: Path, where: str) -> None:
+def test_an_image_altered_after_unpacking_is_found(div2k, where):
     root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
     content = (root / where).read_bytes()
     alter(root / where)  # before anything was opened
@@ -102,9 +94,7 @@ def test_an_image_altered_after_unpacking_is_found(div2k: Path, where: str) -> N
     assert open_dataset("div2k-valid", 4).verified
 
 
-def test_images_that_no_archive_is_recorded_for_are_refused(
-    div2k: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_that_no_archive_is_recorded_for_are_refused(div2k, monkeypatch):
     root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
     (record,) = (root / "HR").glob(".*")
     content = record.read_bytes()
@@ -129,7 +119,7 @@ def test_images_that_no_archive_is_recorded_for_are_refused(
     assert open_dataset("div2k-valid", 4).verified
 
 
-def test_a_given_folder_is_verified_by_what_was_unpacked(div2k: Path, tmp_path: Path) -> None:
+def test_a_given_folder_is_verified_by_what_was_unpacked(div2k, tmp_path):
     given = tmp_path / "given"
     for path in div2k.iterdir():
         with zipfile.ZipFile(path) as archive:
@@ -146,7 +136,7 @@ def test_a_given_folder_is_verified_by_what_was_unpacked(div2k: Path, tmp_path: 
     assert not open_dataset(f"div2k-valid={given}", 4).verified
 
 
-def test_an_altered_archive_leaves_nothing(div2k: Path) -> None:
+def test_an_altered_archive_leaves_nothing(div2k):
     path = div2k / "DIV2K_valid_HR.zip"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(DownloadError, match=r"DIV2K_valid_HR\.zip: expected"):
@@ -154,9 +144,7 @@ def test_an_altered_archive_leaves_nothing(div2k: Path) -> None:
     assert [path for path in cache_dir().rglob("*") if path.is_file()] == []
 
 
-def test_an_archive_without_its_members_leaves_nothing(
-    div2k: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_without_its_members_leaves_nothing(div2k, monkeypatch):
     names = ("0801", "0802", "0803", "0804")
     declared = get_dataset("div2k-valid").model_copy(update={"images": names})
     monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
@@ -167,11 +155,8 @@ def test_an_archive_without_its_members_leaves_nothing(
 
 
 def test_a_folder_with_training_images_beside_is_not_confused(
-    div2k: Path,
-    tmp_path: Path,
-    make_set: Callable[..., Path],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+    div2k, tmp_path, make_set, problems_of
+):
     root = tmp_path / "DIV2K"
     root.mkdir()
     for path in div2k.iterdir():
@@ -186,10 +171,8 @@ def test_a_folder_with_training_images_beside_is_not_confused(
     assert "0802x4.png: has no HR image" in text
 
 
-def test_an_interrupted_unpacking_leaves_no_half_folder(
-    div2k: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
+def test_an_interrupted_unpacking_leaves_no_half_folder(div2k, monkeypatch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -201,12 +184,7 @@ def test_an_interrupted_unpacking_leaves_no_half_folder(
     assert len(open_dataset("div2k-valid", 4)) == 3
 
 
-def test_single_images_are_verified_by_their_pixels(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    trio: Dataset,
-    image: Callable[..., Pixels],
-) -> None:
+def test_single_images_are_verified_by_their_pixels(tmp_path, monkeypatch, trio, image):
     mirror = tmp_path / "mirror"
     (mirror / "trio").mkdir(parents=True)
     remote = []
@@ -242,7 +220,7 @@ def test_single_images_are_verified_by_their_pixels(
         assert np.array_equal(pairs.read_lr(0), downscale(image(0), scale, border="replicate"))
 
 
-def test_the_demo_needs_no_network_and_is_always_the_same() -> None:
+def test_the_demo_needs_no_network_and_is_always_the_same():
     for scale in (2, 3, 4):
         pairs = open_dataset("demo", scale)
         assert pairs.identity().digest == get_dataset("demo").digests[scale]
@@ -260,22 +238,20 @@ def test_the_demo_needs_no_network_and_is_always_the_same() -> None:
     assert np.array_equal(pairs.read_lr(0), lr)
 
 
-def test_the_demo_photograph_is_the_top_left_of_the_packaged_one() -> None:
+def test_the_demo_photograph_is_the_top_left_of_the_packaged_one():
     from skimage.data import astronaut
 
     assert np.array_equal(open_dataset("demo", 4).read_hr(0), modcrop(astronaut(), 12))
 
 
-def test_an_altered_cache_is_found() -> None:
+def test_an_altered_cache_is_found():
     alter(open_dataset("demo", 4).pairs[0].hr)
     with pytest.raises(DataError, match="expected images with digest") as caught:
         open_dataset("demo", 4)
     assert "esrbench fetch demo" in (caught.value.advice or "")
 
 
-def test_set14_fetched_image_by_image_equals_the_distributed_set(
-    shared: Path, tmp_path: Path
-) -> None:
+def test_set14_fetched_image_by_image_equals_the_distributed_set(shared, tmp_path):
     mirror = tmp_path / "mirror"
     shutil.copytree(shared / "data" / "Set14" / "HR", mirror / "set14")
     fetch_dataset("set14", (2, 3, 4), mirror=str(mirror))

@@ -11,7 +11,6 @@ import struct
 import zlib
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,25 +21,16 @@ from esrbench.data.datasets import open_dataset
 from esrbench.data.pairs import ImagePair, ImagePairs, check
 from esrbench.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-
-
 PHOTO = np.random.default_rng(0).integers(0, 256, (48, 36, 3), dtype=np.uint8)
 
 
-def encoded(pixels: Pixels, mode: str, kind: str = "PNG") -> bytes:
+def encoded(pixels, mode, kind="PNG"):
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(buffer, kind)
     return buffer.getvalue()
 
 
-def bomb() -> bytes:
+def bomb():
     ihdr = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + ihdr + struct.pack(">I", zlib.crc32(ihdr))
 
@@ -63,12 +53,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_that_may_not_be_measured_on_is_named(
-    tmp_path: Path,
-    fault: str,
-    make_set: Callable[..., Path],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+def test_a_file_that_may_not_be_measured_on_is_named(tmp_path, fault, make_set, problems_of):
     content, found = FAULTS[fault]
     root = make_set(tmp_path)
     (root / "HR" / "b.png").write_bytes(content)
@@ -77,9 +62,7 @@ def test_a_file_that_may_not_be_measured_on_is_named(
     assert found in problem
 
 
-def test_all_problems_are_reported_at_once(
-    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
-) -> None:
+def test_all_problems_are_reported_at_once(tmp_path, make_set, problems_of):
     root = make_set(tmp_path, (*sorted(FAULTS), "orphan", "fine"))
     for fault, (content, _) in FAULTS.items():
         (root / "HR" / f"{fault}.png").write_bytes(content)
@@ -101,14 +84,8 @@ def test_all_problems_are_reported_at_once(
 @pytest.mark.parametrize("value", ["off", "1"])
 @pytest.mark.parametrize("side", ["lr", "hr"])
 def test_an_image_that_changed_since_the_check_is_an_error(
-    tmp_path: Path,
-    make_set: Callable[..., Path],
-    image: Callable[..., Pixels],
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    value: str,
-    side: str,
-) -> None:
+    tmp_path, make_set, image, monkeypatch, *, value, side
+):
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ESRBENCH_DECODED", value)
     pairs = open_dataset(make_set(tmp_path / "set"), 4)
@@ -134,9 +111,7 @@ def test_an_image_that_changed_since_the_check_is_an_error(
     assert np.array_equal(getattr(unchecked, f"read_{side}")(1), image(7, height, width))
 
 
-def test_a_cropped_image_is_compared_as_it_is_stored(
-    tmp_path: Path, make_set: Callable[..., Path], image: Callable[..., Pixels]
-) -> None:
+def test_a_cropped_image_is_compared_as_it_is_stored(tmp_path, make_set, image):
     root = make_set(tmp_path)
     write_png(root / "HR" / "a.png", image(0, 51, 38))
     pair = ImagePair("a", root / "LR_bicubic" / "X4" / "ax4.png", root / "HR" / "a.png")
@@ -148,18 +123,14 @@ def test_a_cropped_image_is_compared_as_it_is_stored(
         pairs.read_hr(0)
 
 
-def test_an_empty_folder_is_a_problem(
-    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
-) -> None:
+def test_an_empty_folder_is_a_problem(tmp_path, make_set, problems_of):
     root = make_set(tmp_path)
     for path in (root / "HR").iterdir():
         path.unlink()
     assert "found no images" in problems_of(root)[0]
 
 
-def test_two_files_of_one_name_are_a_problem(
-    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
-) -> None:
+def test_two_files_of_one_name_are_a_problem(tmp_path, make_set, problems_of):
     root = make_set(tmp_path)
     shutil.copy(root / "HR" / "a.png", root / "HR" / "a.bmp")
     (problem,) = problems_of(root)
@@ -170,15 +141,13 @@ def test_two_files_of_one_name_are_a_problem(
     assert "has two LR images" in problem
 
 
-def test_hidden_files_are_not_data(tmp_path: Path, make_set: Callable[..., Path]) -> None:
+def test_hidden_files_are_not_data(tmp_path, make_set):
     root = make_set(tmp_path)
     (root / "HR" / ".DS_Store").touch()
     assert len(open_dataset(root, 4)) == 3
 
 
-def test_lr_of_another_scale_is_found(
-    tmp_path: Path, make_set: Callable[..., Path], problems_of: Callable[..., tuple[str, ...]]
-) -> None:
+def test_lr_of_another_scale_is_found(tmp_path, make_set, problems_of):
     root = make_set(tmp_path, scale=2)
     (root / "LR").mkdir()
     for name in "abc":
@@ -186,12 +155,7 @@ def test_lr_of_another_scale_is_found(
     assert all("expected 72x96, 4 times its LR image" in line for line in problems_of(root))
 
 
-def test_an_image_too_small_to_score_is_found(
-    tmp_path: Path,
-    make_set: Callable[..., Path],
-    image: Callable[..., Pixels],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+def test_an_image_too_small_to_score_is_found(tmp_path, make_set, image, problems_of):
     root = make_set(tmp_path)
     write_png(root / "HR" / "a.png", image(0, 16, 64))
     write_png(root / "LR_bicubic" / "X4" / "ax4.png", image(0, 4, 16))
@@ -199,16 +163,16 @@ def test_an_image_too_small_to_score_is_found(
     assert "expected at least 19x19" in problem
 
 
-def _pipe(path: Path) -> None:
+def _pipe(path):
     os.mkfifo(path)
 
 
-def _socket(path: Path) -> None:
+def _socket(path):
     with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
         made.bind(path.name)  # its whole path may be too long
 
 
-def _device(path: Path) -> None:
+def _device(path):
     path.symlink_to("/dev/zero")
 
 
@@ -224,14 +188,8 @@ def _device(path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ["HR/b.png", "LR_bicubic/X4/bx4.png"])
 def test_what_is_no_regular_file_is_refused_at_once(
-    *,
-    tmp_path: Path,
-    name: str,
-    make: Callable[[Path], None],
-    found: str,
-    make_set: Callable[..., Path],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+    *, tmp_path, name, make, found, make_set, problems_of
+):
     path = make_set(tmp_path) / name
     path.unlink()
     make(path)
@@ -242,12 +200,7 @@ def test_what_is_no_regular_file_is_refused_at_once(
 @pytest.mark.parametrize(
     "name", ["b\udcff.png", "b\x1b[2J.png", "b\u202e.png", "b\n::error::x.png", "b\u200b.png"]
 )
-def test_a_name_that_cannot_be_shown_is_refused(
-    tmp_path: Path,
-    name: str,
-    make_set: Callable[..., Path],
-    problems_of: Callable[..., tuple[str, ...]],
-) -> None:
+def test_a_name_that_cannot_be_shown_is_refused(tmp_path, name, make_set, problems_of):
     root = make_set(tmp_path)
     (root / "HR" / "b.png").rename(root / "HR" / name)
     problems = problems_of(root)
@@ -255,9 +208,7 @@ def test_a_name_that_cannot_be_shown_is_refused(
     assert all(problem.isprintable() for problem in problems)
 
 
-def test_a_folder_whose_name_cannot_be_shown_is_refused(
-    tmp_path: Path, make_set: Callable[..., Path]
-) -> None:
+def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, make_set):
     root = make_set(tmp_path / "a").rename(tmp_path / "a\udcff")
     with pytest.raises(DataError, match="the name of the folder") as caught:
         open_dataset(root, 4)

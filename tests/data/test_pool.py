@@ -13,10 +13,10 @@ import pytest
 from esrbench.data.pool import ImagePool
 
 
-def test_results_come_in_order_from_several_threads() -> None:
+def test_results_come_in_order_from_several_threads():
     first = threading.Event()
 
-    def work(index: int) -> tuple[int, str]:
+    def work(index):
         if index == 0:
             assert first.wait(60)  # the others go on meanwhile
         elif index == 3:
@@ -30,7 +30,7 @@ def test_results_come_in_order_from_several_threads() -> None:
     assert not any("esrbench-images" in thread.name for thread in threading.enumerate())
 
 
-def test_an_exception_is_raised_where_its_result_is_asked_for() -> None:
+def test_an_exception_is_raised_where_its_result_is_asked_for():
     begun = []
 
     def work(index):
@@ -65,7 +65,7 @@ with ImagePool(2) as pool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_process_whose_reads_never_return(number: signal.Signals) -> None:
+def test_a_signal_ends_a_process_whose_reads_never_return(number):
     with subprocess.Popen(
         [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,22 +15,17 @@ from torch.nn.functional import interpolate
 from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, imresize_matlab, modcrop, upscale
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
 BORDERS: tuple[Literal["mirror", "replicate"], ...] = ("mirror", "replicate")
 NOISE = np.random.default_rng(7).integers(0, 256, (96, 120, 3), dtype=np.uint8)
 
 
-def column(*values: int) -> npt.NDArray[np.uint8]:
+def column(*values):
     """An (N, 1, 1) image."""
     return np.array(values, np.uint8).reshape(-1, 1, 1)
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_doubling_by_hand(border: Literal["mirror", "replicate"]) -> None:
+def test_doubling_by_hand(border):
     # Keys' kernel at distances 1.75, .75, .25, 1.25 is -3, 29, 111, -9 over 128; the bump of
     # 128 makes outputs sums of those, clipped at 0.
     doubled = upscale(column(0, 0, 128, 128, 0, 0), 2, border=border)
@@ -39,9 +34,7 @@ def test_doubling_by_hand(border: Literal["mirror", "replicate"]) -> None:
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_halving_by_hand_is_antialiased_and_rounds_half_up(
-    border: Literal["mirror", "replicate"],
-) -> None:
+def test_halving_by_hand_is_antialiased_and_rounds_half_up(border):
     # The kernel stretched twice is 111, 29, -9, -3 over 256 at .5, 1.5, 2.5, 3.5 px. Outputs
     # around the step are 128/256 times -3, 17, 239, 259: -1.5, 8.5, 119.5, 129.5.
     halved = downscale(column(*[0] * 6, *[128] * 6), 2, border=border)
@@ -50,7 +43,7 @@ def test_halving_by_hand_is_antialiased_and_rounds_half_up(
 
 
 @pytest.mark.parametrize(("border", "edge"), [("mirror", 108), ("replicate", 106)])
-def test_the_border_rules_by_hand(border: Literal["mirror", "replicate"], edge: int) -> None:
+def test_the_border_rules_by_hand(border, edge):
     # Output 0 reads inputs -2, -1, 0, 1 with -3, 29, 111, -9 over 128. Mirrored they are
     # 1, 0, 0, 1 (100 + 90 * 12 / 128 = 108.4), replicated 0, 0, 0, 1 (100 + 90 * 9 / 128).
     assert upscale(column(100, 10, 100), 2, border=border)[0, 0, 0] == edge
@@ -63,9 +56,7 @@ def test_the_border_rules_by_hand(border: Literal["mirror", "replicate"], edge: 
     scale=st.sampled_from([Fraction(n, d) for n in (1, 2, 3, 4) for d in (1, 2, 3, 4)]),
     border=st.sampled_from(BORDERS),
 )
-def test_a_flat_image_stays_flat_at_any_size(
-    value: int, height: int, width: int, scale: Fraction, border: Literal["mirror", "replicate"]
-) -> None:
+def test_a_flat_image_stays_flat_at_any_size(value, height, width, scale, border):
     resized = imresize_matlab(np.full((height, width, 3), value, np.uint8), scale, border=border)
     expected = (-(-height * scale.numerator // scale.denominator),)
     expected += (-(-width * scale.numerator // scale.denominator), 3)
@@ -76,27 +67,25 @@ def test_a_flat_image_stays_flat_at_any_size(
 
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("scale", [2, 4])
-def test_flipping_commutes_with_resizing(
-    scale: int, border: Literal["mirror", "replicate"]
-) -> None:
+def test_flipping_commutes_with_resizing(scale, border):
     for resize in (downscale, upscale):
         flipped = resize(np.ascontiguousarray(NOISE[::-1, ::-1]), scale, border=border)
         assert np.array_equal(flipped[::-1, ::-1], resize(NOISE, scale, border=border))
 
 
-def torch_pass(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def torch_pass(image, size):
     """PyTorch's antialiased bicubic (a = -0.5), which renormalises at borders."""
     planes = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float64))[None]
     resized = interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
     return resized[0].numpy().transpose(1, 2, 0)
 
 
-def rounded(image: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+def rounded(image):
     return np.floor(np.clip(image, 0, 255) + 0.5).clip(0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_shrinking_agrees_with_pytorch_inside_the_border_when_it_rounds_twice(scale: int) -> None:
+def test_shrinking_agrees_with_pytorch_inside_the_border_when_it_rounds_twice(scale):
     height, width = NOISE.shape[0] // scale, NOISE.shape[1] // scale
     rows = rounded(torch_pass(NOISE, (height, NOISE.shape[1])))
     twice = rounded(torch_pass(rows, (height, width)))
@@ -108,14 +97,14 @@ def test_shrinking_agrees_with_pytorch_inside_the_border_when_it_rounds_twice(sc
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_border_rules_differ_in_the_outer_three_pixels_only(scale: int) -> None:
+def test_the_border_rules_differ_in_the_outer_three_pixels_only(scale):
     mirrored = downscale(NOISE, scale, border="mirror")
     replicated = downscale(NOISE, scale, border="replicate")
     assert (mirrored != replicated).any()
     assert np.array_equal(mirrored[3:-3, 3:-3], replicated[3:-3, 3:-3])
 
 
-def test_modcrop_keeps_the_top_left() -> None:
+def test_modcrop_keeps_the_top_left():
     cropped = modcrop(NOISE[:95, :118], 4)
     assert np.array_equal(cropped, NOISE[:92, :116])
     assert np.array_equal(modcrop(NOISE, 12), NOISE)
@@ -124,12 +113,12 @@ def test_modcrop_keeps_the_top_left() -> None:
 @pytest.mark.parametrize(
     "image", [NOISE.astype(np.float32), NOISE[:, :, 0], NOISE[:0], NOISE[:, :0]]
 )
-def test_anything_but_a_uint8_image_is_refused(image: npt.NDArray[np.uint8]) -> None:
+def test_anything_but_a_uint8_image_is_refused(image):
     with pytest.raises(ValueError, match=r"expected a non-empty uint8 \(H, W, C\) image"):
         downscale(image, 2, border="mirror")
 
 
-def test_a_scale_must_be_positive() -> None:
+def test_a_scale_must_be_positive():
     with pytest.raises(ValueError, match="positive"):
         imresize_matlab(NOISE, 0, border="mirror")
 
@@ -143,9 +132,7 @@ def test_a_scale_must_be_positive() -> None:
         ("DIV2K_valid_c256", "LR_bicubic", "mirror", 100),
     ],
 )
-def test_every_distributed_lr_image_regenerates_bit_for_bit(
-    shared: Path, data: str, folder: str, border: Literal["mirror", "replicate"], images: int
-) -> None:
+def test_every_distributed_lr_image_regenerates_bit_for_bit(shared, data, folder, border, images):
     files = sorted((shared / "data" / data / folder).glob("X*/*.png"))
     assert len(files) == images
     for path in files:

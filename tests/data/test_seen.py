@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,19 +14,11 @@ from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.seen import check_image, read_image
 from esrbench.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
-
 READERS = (read_image, lambda path: check_image(path)[0])
 
 
 @pytest.fixture
-def photo(tmp_path, image) -> Path:
+def photo(tmp_path, image):
     """A PNG file."""
     path = tmp_path / "photo.png"
     write_png(path, image(1))
@@ -35,14 +26,14 @@ def photo(tmp_path, image) -> Path:
 
 
 @pytest.fixture(params=[True, False])
-def settled(request, monkeypatch) -> bool:
+def settled(request, monkeypatch):
     """Whether files count as unchanged for long enough that their time stamps can be relied on."""
     monkeypatch.setattr(seen, "_SETTLED_NANOSECONDS", -(10**9) if request.param else 10**15)
     return bool(request.param)
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_pixels_are_those_of_the_file_and_read_only(photo, read: Callable[[Path], Pixels]) -> None:
+def test_pixels_are_those_of_the_file_and_read_only(photo, read):
     pixels = read(photo)
     assert np.array_equal(pixels, read_rgb(photo))
     assert pixels.dtype == np.uint8
@@ -52,7 +43,7 @@ def test_pixels_are_those_of_the_file_and_read_only(photo, read: Callable[[Path]
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_grey_is_an_exception_and_refused_files_say_why(tmp_path, read) -> None:
+def test_grey_is_an_exception_and_refused_files_say_why(tmp_path, read):
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     bridge, page = tmp_path / "bridge.png", tmp_path / "page.png"
     Image.fromarray(grey).save(bridge)
@@ -67,7 +58,7 @@ def test_grey_is_an_exception_and_refused_files_say_why(tmp_path, read) -> None:
             read(path)
 
 
-def test_a_file_that_is_not_what_was_seen_is_an_error(photo, image, settled) -> None:
+def test_a_file_that_is_not_what_was_seen_is_an_error(photo, image, settled):
     status = photo.stat()
     _, found = check_image(photo)
     assert (found.version is not None) == settled
@@ -84,7 +75,7 @@ def test_a_file_that_is_not_what_was_seen_is_an_error(photo, image, settled) -> 
         assert f"expected {found.sha256}" in caught.value.message
 
 
-def test_a_file_of_equal_size_and_time_is_told_apart(tmp_path, image, settled) -> None:
+def test_a_file_of_equal_size_and_time_is_told_apart(tmp_path, image, settled):
     photo, other = tmp_path / "photo.bmp", tmp_path / "other.bmp"
     for path, seed in ((photo, 1), (other, 2)):
         Image.fromarray(image(seed)).save(path)
@@ -98,7 +89,7 @@ def test_a_file_of_equal_size_and_time_is_told_apart(tmp_path, image, settled) -
         read_image(photo, seen=found)
 
 
-def test_a_file_that_changed_a_moment_ago_has_no_version(photo, monkeypatch) -> None:
+def test_a_file_that_changed_a_moment_ago_has_no_version(photo, monkeypatch):
     changed = photo.stat().st_ctime_ns
     # Time stamps of FAT and exFAT are of 2 s.
     for age, known in ((25 * 10**8, False), (4 * 10**9, True)):
@@ -106,7 +97,7 @@ def test_a_file_that_changed_a_moment_ago_has_no_version(photo, monkeypatch) -> 
         assert (check_image(photo)[1].version is not None) == known
 
 
-def test_bytes_that_were_seen_are_not_verified_again(photo, monkeypatch) -> None:
+def test_bytes_that_were_seen_are_not_verified_again(photo, monkeypatch):
     monkeypatch.setattr(seen, "_SETTLED_NANOSECONDS", -(10**9))
     proven = []
     decode = seen.decode_rgb
@@ -125,7 +116,7 @@ def test_bytes_that_were_seen_are_not_verified_again(photo, monkeypatch) -> None
     assert proven == [False, True, False, False, False]
 
 
-def test_the_digest_of_a_data_set_is_that_of_names_and_pixels(tmp_path, make_set) -> None:
+def test_the_digest_of_a_data_set_is_that_of_names_and_pixels(tmp_path, make_set):
     root = make_set(tmp_path / "set")
     entries = tuple(
         pairs.ImagePair(name, root / "LR_bicubic" / "X4" / f"{name}x4.png", root / f"HR/{name}.png")

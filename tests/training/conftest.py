@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,20 +9,13 @@ import pytest
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import downscale
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.training.images import Source, TrainingImages, open_images
+from esrbench.training.images import Source, open_images
 from esrbench.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from esrbench.training.trainer import Trained
 
 NETWORKS = Path(__file__).with_name("networks.py")
 
 
-def photograph(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def photograph(number, height, width):
     """Gratings of three frequencies under a disc with a hard edge, different for every number."""
     random = np.random.default_rng(number)
     rows, columns = np.mgrid[0:height, 0:width]
@@ -41,12 +33,12 @@ def photograph(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def make_photograph() -> Callable[[int, int, int], npt.NDArray[np.uint8]]:
+def make_photograph():
     return photograph
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photographs(tmp_path_factory):
     """Folder of eight images, one of them in a folder of its own."""
     folder = tmp_path_factory.mktemp("photographs")
     (folder / "more").mkdir()
@@ -57,7 +49,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def held_out(tmp_path_factory):
     """Two pairs at x2 and x4 that are not among ``photographs``."""
     folder = tmp_path_factory.mktemp("held-out")
     (folder / "HR").mkdir()
@@ -72,15 +64,15 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def images(photographs: Path, tmp_path: Path) -> TrainingImages:
+def images(photographs, tmp_path):
     return open_images([Source("photographs", photographs)], 2, cache=tmp_path / "decoded")
 
 
 @pytest.fixture(scope="session")
-def network() -> Callable[..., ModelDescriptor]:
+def network():
     """Descriptor of a network of ``networks.py`` by class name."""
 
-    def build(attribute: str, **fields: Any) -> ModelDescriptor:
+    def build(attribute, **fields):
         return ModelDescriptor(
             name=attribute.lower(),
             summary="test network",
@@ -93,10 +85,10 @@ def network() -> Callable[..., ModelDescriptor]:
 
 
 @pytest.fixture(scope="session")
-def make_recipe() -> Callable[..., Recipe]:
+def make_recipe():
     """A recipe of crops of 16 HR pixels; without stages: one of L1 for 40 iterations."""
 
-    def build(*stages: dict[str, Any], **fields: Any) -> Recipe:
+    def build(*stages, **fields):
         stage = {
             "iterations": 40,
             "learning_rate": {"shape": "cosine", "first": 5e-3, "last": 1e-5},
@@ -121,7 +113,7 @@ def make_recipe() -> Callable[..., Recipe]:
 
 
 @pytest.fixture
-def two_stages() -> tuple[dict[str, Any], ...]:
+def two_stages():
     """Stages that differ in all they can, of 23 and 18 iterations on ``photographs``."""
     return (
         {"ema_decay": 0.9, "iterations": 23},
@@ -137,13 +129,11 @@ def two_stages() -> tuple[dict[str, Any], ...]:
 
 
 @pytest.fixture
-def train_here(images: TrainingImages, tmp_path: Path) -> Callable[..., Trained]:
+def train_here(images, tmp_path):
     """``train`` on the CPU into a folder of ``tmp_path``; on ``images`` and not validated."""
     from esrbench.training.trainer import train
 
-    def run(
-        descriptor: ModelDescriptor, recipe: Recipe, folder: str = "out", **fields: Any
-    ) -> Trained:
+    def run(descriptor, recipe, folder="out", **fields):
         given = {"images": images, "validate": None} | fields
         return train(descriptor, recipe, output=tmp_path / folder, device="cpu", **given)
 
@@ -151,10 +141,10 @@ def train_here(images: TrainingImages, tmp_path: Path) -> Callable[..., Trained]
 
 
 @pytest.fixture(scope="session")
-def rows_of() -> Callable[[Path], list[dict[str, str]]]:
+def rows_of():
     """Rows of the log in a training's folder."""
 
-    def read(folder: Path) -> list[dict[str, str]]:
+    def read(folder):
         with (folder / "log.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
@@ -162,5 +152,5 @@ def rows_of() -> Callable[[Path], list[dict[str, str]]]:
 
 
 @pytest.fixture(autouse=True)
-def _more_than_one_cpu(all_cpus: None) -> None:
+def _more_than_one_cpu(all_cpus):
     """Two threads or processes are part of what is tested here."""

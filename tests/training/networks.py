@@ -9,7 +9,7 @@ from torch import nn
 class Small(nn.Module):
     """Three convolutions with everything that a resume can get wrong: noise and buffers."""
 
-    def __init__(self, scale: int, width: int = 8) -> None:
+    def __init__(self, scale, width=8):
         super().__init__()
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.norm = nn.BatchNorm2d(width)
@@ -18,7 +18,7 @@ class Small(nn.Module):
         self.tail = nn.Conv2d(width, 3 * scale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(scale)
 
-    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+    def forward(self, lr):
         head = self.head(lr)
         body = self.noise(self.norm(self.body(torch.relu(head))))
         return self.shuffle(self.tail(head + body))
@@ -27,35 +27,35 @@ class Small(nn.Module):
 class Plain(nn.Module):
     """One convolution and nothing else."""
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale):
         super().__init__()
         self.tail = nn.Conv2d(3, 3 * scale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(scale)
 
-    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+    def forward(self, lr):
         return self.shuffle(self.tail(lr))
 
 
 class Exploding(Plain):
     """A network whose output is no number."""
 
-    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+    def forward(self, lr):
         return super().forward(lr) * float("inf")
 
 
 class Unsolvable(Plain):
     """A network whose last convolution does not make the pixels."""
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale):
         super().__init__(scale)
         self.after = nn.Conv2d(3, 5, 1)
 
-    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+    def forward(self, lr):
         sr = super().forward(lr)
         return sr + self.after(sr).mean(dim=1, keepdim=True)
 
 
-def brighten(network: nn.Module) -> nn.Module:
+def brighten(network):
     """A ``prepare`` hook that can be told from none: it adds a tenth of white."""
     network.tail.bias.add_(0.1)
     return network

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pickle
 import shutil
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,18 +21,8 @@ from esrbench.training.images import (
     refuse_scored_images,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-    import numpy.typing as npt
-
-    from esrbench.training.images import TrainingImages
-
-
-def test_images_and_their_lr_are_those_of_the_files(
-    photographs: Path, images: TrainingImages
-) -> None:
+def test_images_and_their_lr_are_those_of_the_files(photographs, images):
     names = [image.name for image in images.images]
     assert names == [
         *(f"photographs/{number}.png" for number in range(7)),
@@ -46,9 +35,7 @@ def test_images_and_their_lr_are_those_of_the_files(
         assert np.array_equal(lr, downscale(pixels, 2, border="mirror"))
 
 
-def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(
-    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
-) -> None:
+def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(tmp_path, make_photograph):
     folder = tmp_path / "odd"
     folder.mkdir()
     pixels = make_photograph(5, 43, 50)
@@ -59,9 +46,7 @@ def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(
     assert np.array_equal(opened.hr[0], pixels)
 
 
-def test_images_are_decoded_once_and_lr_made_once_a_scale(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_decoded_once_and_lr_made_once_a_scale(photographs, tmp_path, monkeypatch):
     sources = [Source("photographs", photographs)]
     first = open_images(sources, 2, cache=tmp_path)
     monkeypatch.delattr(module, "read_rgb")
@@ -78,9 +63,7 @@ def test_images_are_decoded_once_and_lr_made_once_a_scale(
     open_images(sources, 4, cache=tmp_path)
 
 
-def test_a_changed_image_is_decoded_again(
-    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
-) -> None:
+def test_a_changed_image_is_decoded_again(tmp_path, make_photograph):
     folder = tmp_path / "set"
     folder.mkdir()
     write_png(folder / "a.png", make_photograph(1, 40, 40))
@@ -91,23 +74,21 @@ def test_a_changed_image_is_decoded_again(
     assert not np.array_equal(first.hr[0], second.hr[0])
 
 
-def test_a_decoding_that_was_cut_off_is_done_again(photographs: Path, tmp_path: Path) -> None:
+def test_a_decoding_that_was_cut_off_is_done_again(photographs, tmp_path):
     sources = [Source("photographs", photographs)]
     first = open_images(sources, 2, cache=tmp_path)
     (first.folder / "index.json").unlink()
     assert open_images(sources, 2, cache=tmp_path).digest == first.digest
 
 
-def test_workers_are_sent_no_pixels(images: TrainingImages) -> None:
+def test_workers_are_sent_no_pixels(images):
     assert images.hr[0].size > 0
     sent = pickle.dumps(images)
     assert len(sent) < 3000
     assert np.array_equal(pickle.loads(sent).hr[3], images.hr[3])  # noqa: S301 - our own bytes
 
 
-def test_lr_images_and_hidden_files_are_no_training_images(
-    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
-) -> None:
+def test_lr_images_and_hidden_files_are_no_training_images(tmp_path, make_photograph):
     for name in ("HR/a.png", "LR_bicubic/X2/ax2.png", ".thumbs/a.png", "HR/.b.png"):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,15 +98,13 @@ def test_lr_images_and_hidden_files_are_no_training_images(
     assert [image.name for image in opened.images] == ["set/HR/a.png"]
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(DataError) as error:
         open_images([Source("set", tmp_path)], 2, cache=tmp_path / "decoded")
     assert error.value.problems == (f"{tmp_path}: found no images, expected PNG or BMP files",)
 
 
-def test_every_damaged_image_is_named_and_nothing_is_kept(
-    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
-) -> None:
+def test_every_damaged_image_is_named_and_nothing_is_kept(tmp_path, make_photograph):
     folder = tmp_path / "set"
     folder.mkdir()
     for name in "abc":
@@ -142,9 +121,7 @@ def test_every_damaged_image_is_named_and_nothing_is_kept(
     assert list((tmp_path / "decoded").iterdir()) == []
 
 
-def test_images_smaller_than_a_crop_are_all_named(
-    tmp_path: Path, make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]]
-) -> None:
+def test_images_smaller_than_a_crop_are_all_named(tmp_path, make_photograph):
     folder = tmp_path / "set"
     folder.mkdir()
     for name, (height, width) in {"a": (48, 48), "b": (30, 60), "c": (60, 31)}.items():
@@ -156,9 +133,7 @@ def test_images_smaller_than_a_crop_are_all_named(
     assert "set/b.png: found 60x30 pixels, expected at least 48x48" in error.value.problems[0]
 
 
-def test_sources_are_read_as_users_write_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sources_are_read_as_users_write_them(tmp_path, monkeypatch):
     for name in ("DIV2K", "other"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
@@ -179,29 +154,25 @@ def test_sources_are_read_as_users_write_them(
         ("a=.,a=.", "different names"),
     ],
 )
-def test_sources_that_are_none_are_refused(
-    text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_sources_that_are_none_are_refused(text, said, monkeypatch, tmp_path):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):
         parse_sources(text)
 
 
-def opened(folder: Path, tmp_path: Path) -> TrainingImages:
+def opened(folder, tmp_path):
     return open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
 
 
-def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(
-    images: TrainingImages,
-) -> None:
+def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(images):
     compared = refuse_scored_images(images, ())
     assert "Set5 (5)" in compared
     assert "Set14 (14)" in compared
     assert "demo (4 scikit-image photographs) (4)" in compared
 
 
-def test_a_demo_photograph_is_refused_under_any_name(photographs: Path, tmp_path: Path) -> None:
+def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path):
     folder = tmp_path / "set"
     shutil.copytree(photographs, folder)
     with resources.as_file(resources.files("skimage") / "data" / "chelsea.png") as path:
@@ -213,8 +184,8 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs: Path, tmp_path
 
 
 def test_an_image_of_the_validation_set_is_refused_whole_or_with_its_edge(
-    photographs: Path, held_out: Path, tmp_path: Path
-) -> None:
+    photographs, held_out, tmp_path
+):
     folder = tmp_path / "set"
     shutil.copytree(photographs, folder)
     pairs = open_dataset(held_out, 2)

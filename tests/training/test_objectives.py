@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,14 +9,6 @@ from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.training.objectives import Teacher, pixel_loss
 from esrbench.training.recipe import Distillation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.training.objectives import Loss
-
 
 FOUND, WANTED = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.5, 0.5, 0.25])
 
@@ -31,12 +21,12 @@ FOUND, WANTED = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.5, 0.5, 0.25])
         ("charbonnier", ((0.25 + 1e-6) ** 0.5 + 1e-3 + (0.5625 + 1e-6) ** 0.5) / 3),
     ],
 )
-def test_losses_by_hand(kind: Loss, expected: float) -> None:
+def test_losses_by_hand(kind, expected):
     assert pixel_loss(kind, FOUND, WANTED).item() == pytest.approx(expected)
 
 
 @pytest.fixture
-def teacher_file(tmp_path: Path) -> Path:
+def teacher_file(tmp_path):
     """Weights for the smallest registered network of RGB."""
     network = build_network(default_registry().get("rfdn"), 2, seed=3)
     path = tmp_path / "teacher.safetensors"
@@ -44,9 +34,7 @@ def teacher_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_output_distillation_is_the_weighted_difference_from_the_teacher(
-    network: Callable[..., ModelDescriptor], teacher_file: Path
-) -> None:
+def test_output_distillation_is_the_weighted_difference_from_the_teacher(network, teacher_file):
     student = build_network(network("Small"), 2)
     settings = Distillation(teacher="rfdn", weights=teacher_file, loss="l2", weight=0.25)
     teacher = Teacher(settings, student, 2)
@@ -61,9 +49,7 @@ def test_output_distillation_is_the_weighted_difference_from_the_teacher(
     assert list(teacher.parameters()) == []
 
 
-def test_feature_distillation_matches_channels_and_trains_both_sides(
-    network: Callable[..., ModelDescriptor], teacher_file: Path
-) -> None:
+def test_feature_distillation_matches_channels_and_trains_both_sides(network, teacher_file):
     student = build_network(network("Small"), 2)
     settings = Distillation(
         teacher="rfdn", weights=teacher_file, kind="feature", layers=(("head", "head"),)
@@ -84,13 +70,11 @@ def test_feature_distillation_matches_channels_and_trains_both_sides(
     assert match.weight.grad.abs().sum() > 0
 
 
-def test_layers_that_do_not_exist_or_do_not_fit_are_named(
-    network: Callable[..., ModelDescriptor], teacher_file: Path
-) -> None:
+def test_layers_that_do_not_exist_or_do_not_fit_are_named(network, teacher_file):
     student = build_network(network("Small"), 2)
     lr = torch.rand(1, 3, 16, 16)
 
-    def distil(layer: str) -> None:
+    def distil(layer):
         settings = Distillation(
             teacher="rfdn", weights=teacher_file, kind="feature", layers=((layer, "head"),)
         )
@@ -102,9 +86,7 @@ def test_layers_that_do_not_exist_or_do_not_fit_are_named(
         distil("shuffle")
 
 
-def test_a_teacher_without_trained_weights_is_refused(
-    network: Callable[..., ModelDescriptor],
-) -> None:
+def test_a_teacher_without_trained_weights_is_refused(network):
     student = build_network(network("Small"), 4)
     with pytest.raises(UsageError, match="released for rfdn x4 are not cached"):
         Teacher(Distillation(teacher="rfdn"), student, 4)

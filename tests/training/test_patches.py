@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,15 +13,10 @@ from esrbench.probes.quality import luma
 from esrbench.training.images import StoredImage, TrainingImages
 from esrbench.training.patches import SYMMETRIES, Patches, make_loader, transform
 
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Any
-
-
 SCALE = 2
 
 
-def make_patches(images: TrainingImages, **fields: Any) -> Patches:
+def make_patches(images, **fields):
     given = {
         "lr_patch": 8,
         "batch": 4,
@@ -34,7 +28,7 @@ def make_patches(images: TrainingImages, **fields: Any) -> Patches:
 
 
 @pytest.fixture
-def coordinates(tmp_path: Path) -> TrainingImages:
+def coordinates(tmp_path):
     """Images whose pixels are their number and LR row and column, in HR and LR."""
     images, lr, hr = [], [], []
     for number, (height, width) in enumerate(((20, 31), (25, 20), (40, 40))):
@@ -48,7 +42,7 @@ def coordinates(tmp_path: Path) -> TrainingImages:
     return opened
 
 
-def test_the_symmetries_are_the_eight_of_the_square_and_no_others() -> None:
+def test_the_symmetries_are_the_eight_of_the_square_and_no_others():
     square = np.arange(9).reshape(3, 3, 1)
     mirrors = (lambda a: a, lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a[::-1, ::-1])
     # The group by another route: four mirrors, with and without transposition.
@@ -62,9 +56,7 @@ def test_the_symmetries_are_the_eight_of_the_square_and_no_others() -> None:
     assert np.array_equal(transform(square, 0), square)
 
 
-def test_lr_and_hr_crops_show_the_same_place_under_every_symmetry(
-    coordinates: TrainingImages,
-) -> None:
+def test_lr_and_hr_crops_show_the_same_place_under_every_symmetry(coordinates):
     patches = make_patches(coordinates)
     seen = Counter()
     for number in range(400):
@@ -79,7 +71,7 @@ def test_lr_and_hr_crops_show_the_same_place_under_every_symmetry(
     assert min(seen.values()) > 25  # of 400, 50 each expected, standard deviation 6.6
 
 
-def test_crops_reach_every_corner_and_stay_inside(coordinates: TrainingImages) -> None:
+def test_crops_reach_every_corner_and_stay_inside(coordinates):
     patches = make_patches(coordinates, lr_patch=18, symmetric=False)
     places = {patches.place(number)[:3] for number in range(600)}
     for image, (height, width) in enumerate(((20, 31), (25, 20), (40, 40))):
@@ -89,7 +81,7 @@ def test_crops_reach_every_corner_and_stay_inside(coordinates: TrainingImages) -
         assert (min(columns), max(columns)) == (0, width - 18)
 
 
-def test_lr_crops_of_photographs_are_the_bicubic_of_hr_crops(images: TrainingImages) -> None:
+def test_lr_crops_of_photographs_are_the_bicubic_of_hr_crops(images):
     patches = make_patches(images)
     for number in range(40):
         lr, hr = patches.crop(number)
@@ -101,12 +93,12 @@ def test_lr_crops_of_photographs_are_the_bicubic_of_hr_crops(images: TrainingIma
         assert patches.place(number)[3] % 2 or apart.max() == 0
 
 
-def test_without_symmetries_crops_are_upright(images: TrainingImages) -> None:
+def test_without_symmetries_crops_are_upright(images):
     patches = make_patches(images, symmetric=False)
     assert {patches.place(number)[3] for number in range(50)} == {0}
 
 
-def test_an_epoch_uses_every_image_once_in_an_order_of_its_own(images: TrainingImages) -> None:
+def test_an_epoch_uses_every_image_once_in_an_order_of_its_own(images):
     patches = make_patches(images, batch=2)
     assert patches.epoch_steps == 4
     epochs = [[patches.place(8 * epoch + slot)[0] for slot in range(8)] for epoch in range(4)]
@@ -114,20 +106,20 @@ def test_an_epoch_uses_every_image_once_in_an_order_of_its_own(images: TrainingI
     assert all(one != other for one, other in pairwise(epochs))
 
 
-def test_an_incomplete_batch_is_left_out_of_an_epoch(images: TrainingImages) -> None:
+def test_an_incomplete_batch_is_left_out_of_an_epoch(images):
     patches = make_patches(images, batch=3)
     assert patches.epoch_steps == 2
     epoch = [patches.place(number)[0] for number in range(6)]
     assert len(set(epoch)) == 6
 
 
-def test_a_batch_larger_than_the_set_uses_images_more_than_once(images: TrainingImages) -> None:
+def test_a_batch_larger_than_the_set_uses_images_more_than_once(images):
     patches = make_patches(images, batch=20)
     assert patches.epoch_steps == 1
     assert set(Counter(patches.place(number)[0] for number in range(20)).values()) == {2, 3}
 
 
-def test_crops_are_functions_of_seed_and_number(images: TrainingImages) -> None:
+def test_crops_are_functions_of_seed_and_number(images):
     places = [make_patches(images, seed=seed).place(number) for seed in (0, 1) for number in (5, 6)]
     places += [make_patches(images, stage=1).place(number) for number in (5, 6)]
     assert len(set(places)) == 6
@@ -135,9 +127,7 @@ def test_crops_are_functions_of_seed_and_number(images: TrainingImages) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_loader_gives_the_steps_asked_for_whoever_cuts_them(
-    images: TrainingImages, workers: int
-) -> None:
+def test_the_loader_gives_the_steps_asked_for_whoever_cuts_them(images, workers):
     patches = make_patches(images)
     batches = list(make_loader(patches, first=3, last=6, workers=workers))
     assert len(batches) == 3
@@ -149,7 +139,7 @@ def test_the_loader_gives_the_steps_asked_for_whoever_cuts_them(
             assert np.array_equal(found.numpy(), expected)
 
 
-def test_devices_share_a_batch_without_overlap(images: TrainingImages) -> None:
+def test_devices_share_a_batch_without_overlap(images):
     patches = make_patches(images)
     (whole,) = make_loader(patches, first=2, last=3, workers=0)
     shares = [
@@ -159,14 +149,14 @@ def test_devices_share_a_batch_without_overlap(images: TrainingImages) -> None:
     assert torch.equal(torch.cat([lr for lr, _ in shares]), whole[0])
 
 
-def test_the_loader_leaves_the_networks_random_numbers_alone(images: TrainingImages) -> None:
+def test_the_loader_leaves_the_networks_random_numbers_alone(images):
     torch.manual_seed(3)
     before = torch.get_rng_state()
     list(make_loader(make_patches(images), first=0, last=2, workers=0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_network_of_luma_on_enlarged_images_gets_just_that(images: TrainingImages) -> None:
+def test_a_network_of_luma_on_enlarged_images_gets_just_that(images):
     conversion = PixelConversion(SCALE, 1.0, "y", "bicubic-hr")
     patches = make_patches(images, conversion=conversion)
     lr, hr = patches.crop(7)

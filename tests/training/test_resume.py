@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -20,15 +19,6 @@ pytest.importorskip(
     "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"
 )
 
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.training.loop import Progress
-    from esrbench.training.recipe import Recipe
-    from esrbench.training.trainer import Trained
 
 KILLS = (17, 36)
 """Iterations, one of each stage."""
@@ -68,7 +58,7 @@ for at in {kills}:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread():
     """Sums of several threads have another order, and other last bits, than those of one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -78,14 +68,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    two_stages: tuple[dict[str, Any], ...],
-    rows_of: Callable[[Path], list[dict[str, str]]],
-    photographs: Path,
-    tmp_path: Path,
-) -> None:
+    network, make_recipe, train_here, two_stages, rows_of, photographs, tmp_path
+):
     descriptor, recipe = network("Small"), make_recipe(*two_stages)
     script = KILLED.format(
         tests=str(Path(__file__).parent),
@@ -115,7 +99,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
         assert [[row[name] for name in names] for row in rows_of(tmp_path / str(at))] == rows
 
 
-def assert_equal_bits(one: Trained, other: Trained) -> None:
+def assert_equal_bits(one, other):
     ours, theirs = load_file(one.last), load_file(other.last)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -134,13 +118,8 @@ class StoppedError(Exception):
 
 @pytest.mark.parametrize("distilled", [False, True])
 def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    two_stages: tuple[dict[str, Any], ...],
-    tmp_path: Path,
-    distilled: bool,
-) -> None:
+    network, make_recipe, train_here, two_stages, tmp_path, distilled
+):
     stages = list(two_stages)
     if distilled:
         from safetensors.torch import save_file
@@ -156,7 +135,7 @@ def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
     recipe = make_recipe(*stages, hr_patch=32)
     whole = train_here(network("Small"), recipe, "whole")
 
-    def stop(progress: Progress) -> None:
+    def stop(progress):
         if progress.iteration == 23:  # the last of stage 1, which leaves a checkpoint
             raise StoppedError
 
@@ -166,12 +145,7 @@ def test_stopped_at_a_checkpoint_between_stages_it_goes_on_too(
     assert_equal_bits(whole, resumed)
 
 
-def test_resuming_what_is_done_changes_nothing(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    tmp_path: Path,
-) -> None:
+def test_resuming_what_is_done_changes_nothing(network, make_recipe, train_here, tmp_path):
     recipe = make_recipe({"iterations": 12})
     first = train_here(network("Small"), recipe)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -180,11 +154,7 @@ def test_resuming_what_is_done_changes_nothing(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_workers_do_not_change_the_result(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+def test_workers_do_not_change_the_result(network, make_recipe, train_here):
     recipe = make_recipe({"iterations": 12})
     ends = [
         train_here(network("Small"), recipe, str(workers), workers=workers) for workers in (0, 2)
@@ -193,10 +163,8 @@ def test_workers_do_not_change_the_result(
 
 
 def test_another_training_s_folder_is_refused_with_every_difference(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+    network, make_recipe, train_here
+):
     recipe = make_recipe({"iterations": 10})
     train_here(network("Small"), recipe)
     with pytest.raises(UsageError, match="holds a training already") as error:
@@ -212,23 +180,13 @@ def test_another_training_s_folder_is_refused_with_every_difference(
         )
 
 
-def test_there_must_be_something_to_resume(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+def test_there_must_be_something_to_resume(network, make_recipe, train_here):
     with pytest.raises(UsageError, match=r"no checkpoint\.pt to resume from"):
         train_here(network("Small"), make_recipe(), resume=True)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda _: b"no checkpoint"])
-def test_a_damaged_checkpoint_says_so(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    tmp_path: Path,
-    damage: Callable[[bytes], bytes],
-) -> None:
+def test_a_damaged_checkpoint_says_so(network, make_recipe, train_here, tmp_path, damage):
     recipe = make_recipe({"iterations": 10})
     train_here(network("Small"), recipe)
     path = tmp_path / "out" / "checkpoint.pt"

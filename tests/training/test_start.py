@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,13 +10,8 @@ from esrbench.entries.networks import build_network
 from esrbench.errors import UsageError
 from esrbench.training.start import solve_last_convolution
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
-    from esrbench.entries.descriptor import ModelDescriptor
-
-
-def batches(network: nn.Module, count: int = 6) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(network, count=6):
     random = torch.Generator().manual_seed(0)
     for _ in range(count):
         lr = torch.rand(4, 3, 12, 12, generator=random)
@@ -26,9 +20,7 @@ def batches(network: nn.Module, count: int = 6) -> Iterator[tuple[torch.Tensor, 
         yield lr, hr
 
 
-def test_the_weights_that_made_the_targets_are_found(
-    network: Callable[..., ModelDescriptor],
-) -> None:
+def test_the_weights_that_made_the_targets_are_found(network):
     teacher = build_network(network("Plain"), 2, seed=1)
     student = build_network(network("Plain"), 2, seed=2)
     assert not torch.allclose(student.tail.weight, teacher.tail.weight, atol=0.01)
@@ -38,13 +30,13 @@ def test_the_weights_that_made_the_targets_are_found(
     assert torch.allclose(student.tail.bias, teacher.tail.bias, atol=1e-3)
 
 
-def test_what_is_added_to_the_last_convolution_is_left_to_it() -> None:
+def test_what_is_added_to_the_last_convolution_is_left_to_it():
     class Skipping(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.tail = nn.Conv2d(3, 3, 3, padding=1)
 
-        def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        def forward(self, lr):
             enlarged = nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
             return self.tail(enlarged) + 0.5 * enlarged
 
@@ -56,7 +48,7 @@ def test_what_is_added_to_the_last_convolution_is_left_to_it() -> None:
     assert torch.allclose(student.tail.weight, teacher.tail.weight, atol=1e-2)
 
 
-def test_only_the_last_convolution_changes(network: Callable[..., ModelDescriptor]) -> None:
+def test_only_the_last_convolution_changes(network):
     student = build_network(network("Small"), 2)
     before = copy.deepcopy(student.state_dict())
     solve_last_convolution(student, batches(build_network(network("Plain"), 2)), 2)
@@ -66,15 +58,13 @@ def test_only_the_last_convolution_changes(network: Callable[..., ModelDescripto
     assert changed == {"tail.weight", "tail.bias"}
 
 
-def test_the_start_is_no_worse_than_any_other_last_convolution(
-    network: Callable[..., ModelDescriptor],
-) -> None:
+def test_the_start_is_no_worse_than_any_other_last_convolution(network):
     torch.manual_seed(0)
     student = build_network(network("Small"), 2)
     teacher = build_network(network("Small"), 2, seed=9)
     (lr, hr), *_ = pairs = list(batches(teacher))
 
-    def error() -> float:
+    def error():
         with torch.no_grad():
             return float((student(lr) - hr).square().mean())
 
@@ -89,7 +79,7 @@ def test_the_start_is_no_worse_than_any_other_last_convolution(
             student.tail.weight.copy_(kept)
 
 
-def test_a_network_that_ends_otherwise_is_refused(network: Callable[..., ModelDescriptor]) -> None:
+def test_a_network_that_ends_otherwise_is_refused(network):
     student = build_network(network("Unsolvable"), 2)
     with pytest.raises(UsageError, match="does not apply to Unsolvable"):
         solve_last_convolution(student, batches(build_network(network("Plain"), 2)), 2)

@@ -4,7 +4,6 @@ import itertools
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -29,42 +28,21 @@ pytest.importorskip(
 )
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from esrbench.data.pairs import ImagePairs
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.training.images import TrainingImages
-    from esrbench.training.loop import Progress
-    from esrbench.training.recipe import Recipe
-    from esrbench.training.trainer import Trained
-
-
-def start_psnr(descriptor: ModelDescriptor, pairs: ImagePairs, seed: int = 0) -> float:
+def start_psnr(descriptor, pairs, seed=0):
     from esrbench.entries.networks import build_network
 
     state = build_network(descriptor, 2, seed=seed).state_dict()
     return psnr_of(descriptor, state, pairs)
 
 
-def psnr_of(
-    descriptor: ModelDescriptor, state: Mapping[str, torch.Tensor], pairs: ImagePairs
-) -> float:
+def psnr_of(descriptor, state, pairs):
     cpu = torch.device("cpu")
     return mean_psnr(descriptor, state, pairs, device=cpu, reparameterise=True)
 
 
 def test_training_lowers_the_loss_and_beats_its_start(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    rows_of: Callable[[Path], list[dict[str, str]]],
-    held_out: Path,
-) -> None:
+    network, make_recipe, train_here, rows_of, held_out
+):
     descriptor = network("Small")
     pairs = open_dataset(held_out, 2)
     trained = train_here(descriptor, make_recipe(), validate=held_out)
@@ -79,11 +57,8 @@ def test_training_lowers_the_loss_and_beats_its_start(
 
 
 def test_the_solved_start_is_better_than_the_random_one_before_any_step(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    held_out: Path,
-) -> None:
+    network, make_recipe, train_here, held_out
+):
     still = {"learning_rate": {"shape": "constant", "first": 1e-12}, "iterations": 1}
     scores = {}
     for start in ("random", "least-squares"):
@@ -93,11 +68,8 @@ def test_the_solved_start_is_better_than_the_random_one_before_any_step(
 
 
 def test_stages_follow_one_another_with_their_own_loss_rate_and_start(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    two_stages: tuple[dict[str, Any], ...],
-) -> None:
+    network, make_recipe, train_here, two_stages
+):
     seen = []
     recipe = make_recipe(*two_stages, log_every=1)
     train_here(network("Small"), recipe, progress=seen.append)
@@ -110,11 +82,7 @@ def test_stages_follow_one_another_with_their_own_loss_rate_and_start(
     assert seen[23].row.loss < 0.5 * seen[22].row.loss
 
 
-def test_a_stage_may_have_crops_and_batches_of_its_own(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+def test_a_stage_may_have_crops_and_batches_of_its_own(network, make_recipe, train_here):
     own = {"hr_patch": 24, "batch": 2, "epochs": 2}  # of 4 steps
     recipe = make_recipe({"iterations": 5}, own)
     assert [recipe.crops(stage, 2) for stage in (0, 1)] == [(8, 4), (12, 2)]
@@ -129,11 +97,7 @@ def test_a_stage_may_have_crops_and_batches_of_its_own(
         train_here(network("Small"), large, "large")
 
 
-def test_the_seed_decides(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+def test_the_seed_decides(network, make_recipe, train_here):
     recipe = make_recipe({"iterations": 2})
     ends = [
         load_file(train_here(network("Small"), recipe, name, seed=seed).last)
@@ -143,16 +107,11 @@ def test_the_seed_decides(
     assert same == [True, True, False]
 
 
-def test_the_average_is_the_recursion_by_hand(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    tmp_path: Path,
-) -> None:
+def test_the_average_is_the_recursion_by_hand(network, make_recipe, train_here, tmp_path):
     recipe = make_recipe({"ema_decay": 0.5, "iterations": 6}, checkpoint_every=1)
     states = []
 
-    def keep(_: Progress) -> None:
+    def keep(_):
         path = tmp_path / "out" / "checkpoint.pt"
         states.append(torch.load(path, weights_only=True)["state"])
 
@@ -167,11 +126,8 @@ def test_the_average_is_the_recursion_by_hand(
 
 
 def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    held_out: Path,
-) -> None:
+    network, make_recipe, train_here, held_out
+):
     hook = f"{Path(__file__).with_name('networks.py')}:brighten"
     descriptor = network("Plain", prepare=hook)
     pairs = open_dataset(held_out, 2)
@@ -185,13 +141,8 @@ def test_validation_scores_the_deployed_form_and_saves_the_trained_one(
 
 
 def test_the_file_says_where_it_comes_from(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    images: TrainingImages,
-    train_here: Callable[..., Trained],
-    held_out: Path,
-    tmp_path: Path,
-) -> None:
+    network, make_recipe, images, train_here, held_out, tmp_path
+):
     recipe = make_recipe({"iterations": 20}, export="float16")
     trained = train_here(network("Small"), recipe, seed=5, validate=held_out)
     with safe_open(trained.best, "pt") as file:
@@ -210,11 +161,7 @@ def test_the_file_says_where_it_comes_from(
     assert str(tmp_path) not in json.dumps(said)
 
 
-def test_a_training_may_start_from_a_file_and_says_so(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-) -> None:
+def test_a_training_may_start_from_a_file_and_says_so(network, make_recipe, train_here):
     still = {"learning_rate": {"shape": "constant", "first": 1e-12}, "iterations": 1}
     first = train_here(network("Plain"), make_recipe(), "first").last
     second = train_here(network("Plain"), make_recipe(still), "second", initial=first).last
@@ -227,12 +174,7 @@ def test_a_training_may_start_from_a_file_and_says_so(
         train_here(network("Small"), make_recipe(), initial=first)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    tmp_path: Path,
-) -> None:
+def test_a_loss_that_is_no_number_ends_the_training(network, make_recipe, train_here, tmp_path):
     with pytest.raises(MeasurementError, match=r"the loss became .* by iteration 5") as error:
         train_here(network("Exploding"), make_recipe())
     assert "learning rate" in error.value.advice
@@ -240,12 +182,8 @@ def test_a_loss_that_is_no_number_ends_the_training(
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    network: Callable[..., ModelDescriptor],
-    make_recipe: Callable[..., Recipe],
-    train_here: Callable[..., Trained],
-    held_out: Path,
-    tmp_path: Path,
-) -> None:
+    network, make_recipe, train_here, held_out, tmp_path
+):
     with pytest.raises(UsageError, match="crops of 8 LR pixels, small needs 15"):
         train_here(network("Small", min_lr_size=15), make_recipe())
     with pytest.raises(DataError, match="8 of 8 training images are too small"):
@@ -266,13 +204,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", ["aidn", "quick"])
-def test_shipped_recipes_run(
-    network: Callable[..., ModelDescriptor],
-    make_photograph: Callable[[int, int, int], npt.NDArray[np.uint8]],
-    train_here: Callable[..., Trained],
-    tmp_path: Path,
-    name: str,
-) -> None:
+def test_shipped_recipes_run(network, make_photograph, train_here, tmp_path, name):
     """All of a shipped recipe but its length and size."""
     folder = tmp_path / "set"
     folder.mkdir()
