@@ -240,7 +240,7 @@ def test_transfer(measure: Callable[..., Any], sr: Pixels) -> None:
 
     def answer() -> None:
         while theirs.receive()[0]["command"] == "upscale":
-            theirs.send({"event": "upscaled"}, content)
+            theirs.send({"event": "settled"}, content)
 
     def ask() -> bytes:
         ours.send({"command": "upscale"})

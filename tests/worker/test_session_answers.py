@@ -315,7 +315,7 @@ def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> N
 def test_an_account_is_json_of_bounded_size(payload: bytes, says: str) -> None:
     def script(peer: Peer) -> None:
         peer.hear()
-        peer.channel.send({"event": "memory-read"}, payload, timeout_seconds=10)
+        peer.channel.send({"event": "account"}, payload, timeout_seconds=10)
 
     with asked(script) as session, pytest.raises(WorkerError, match=says) as caught:
         begin(session).read_memory()
@@ -326,7 +326,7 @@ def test_words_of_an_account_are_cleaned() -> None:
     def script(peer: Peer) -> None:
         peer.hear()
         told = b'{"kind": "unavailable", "reason": "\\u001b[2J\\n::error::a"}'
-        peer.channel.send({"event": "memory-read"}, told, timeout_seconds=10)
+        peer.channel.send({"event": "account"}, told, timeout_seconds=10)
 
     with asked(script) as session:
         found = begin(session).read_memory()

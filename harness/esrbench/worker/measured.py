@@ -1,30 +1,94 @@
-"""The network that a worker measures, and the copies of it that are counted."""
+"""The networks that a worker measures, and the copies of them that are counted."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from esrbench.entries.networks import code_sha256, load_network, makers
 from esrbench.entries.structure import copied, elements, parameters
-from esrbench.probes.precision import CompiledNetwork, adapt_input, counted_form
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.precision import CompiledNetwork, adapt_input, adapt_network, counted_form
 from esrbench.probes.sameness import changed, tolerance, watched_otherwise
+from esrbench.worker.messages import Ready
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from esrbench.probes.forward import PixelConversion
+    from esrbench.probes.devices import ComputeDevice
+    from esrbench.probes.precision import PolicyGuard
     from esrbench.protocol import Protocol
+    from esrbench.worker.messages import Load, LoadSecond
 
     Image = npt.NDArray[np.uint8]
 
 COMPARED_SIDE = 48
 """Of the LR image on which the counted copy must compute what the measured network does."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedNetwork:
+    """A network that is ready to be measured.
+
+    Attributes:
+        name: registered name.
+        network: in the policy's form, as ``adapt_network`` returned it.
+        guard: watches what the protocol fixes.
+        conversion: between pixels and the network.
+        ready: what the evaluator records of it.
+    """
+
+    name: str
+    network: nn.Module
+    guard: PolicyGuard
+    conversion: PixelConversion
+    ready: Ready
+
+
+def open_network(request: Load | LoadSecond, device: ComputeDevice) -> OpenedNetwork:
+    """Build a network, load its weights and bring it into its form on a device.
+
+    Raises:
+        EsrbenchError: its weights do not fit, or its form is not to be had.
+        Exception: whatever the network's code raises.
+    """
+    loaded = load_network(
+        request.descriptor,
+        request.scale,
+        Path(request.weights_path) if request.weights_path else None,
+        released=request.released,
+        seed=request.protocol.seed,
+    )
+    count = len(parameters(loaded.network))
+    conversion = PixelConversion.of(request.descriptor, request.scale, loaded.data_range)
+    code = code_sha256(loaded.network, *makers(request.descriptor))
+    network = adapt_network(loaded.network.to(device.device), request.protocol.forward)
+    # First, since loading may have changed the number of threads.
+    guard = device.guard(network)
+    ready = Ready(
+        parameters=count,
+        threads=torch.get_num_threads(),
+        cpus=device.cpus,
+        accelerator=device.accelerator,
+        libraries=dict(device.libraries),
+        gpu_uuid=device.gpu_uuid,
+        code_sha256=code,
+        state_elements=loaded.state_elements,
+        deployed_elements=sum(map(elements, parameters(written(network)))),
+    )
+    return OpenedNetwork(request.descriptor.name, network, guard, conversion, ready)
+
+
+def written(network: nn.Module) -> nn.Module:
+    """A network without the compiler around it."""
+    return cast("nn.Module", network.network) if isinstance(network, CompiledNetwork) else network
 
 
 @dataclass(slots=True)
@@ -47,24 +111,12 @@ class MeasuredNetwork:
     min_lr_size: int
     scored: tuple[Image, torch.Tensor] | None = field(default=None, init=False)
 
-    @property
-    def written(self) -> nn.Module:
-        """The network without the compiler around it."""
-        if isinstance(self.network, CompiledNetwork):
-            return cast("nn.Module", self.network.network)
-        return self.network
-
-    @property
-    def parameter_elements(self) -> int:
-        """Numbers in its distinct parameters."""
-        return sum(map(elements, parameters(self.written)))
-
     def copy(self) -> nn.Module:
         """A copy as it is counted: in float32 on the CPU, as the network is now."""
         # A forward may have kept tensors on the GPU, such as masks of its attention.
         attributes = None if self.device.type == "cpu" else _on_cpu
         form = partial(counted_form, self.protocol.forward)
-        return copied(self.written, form, attributes=attributes)
+        return copied(written(self.network), form, attributes=attributes)
 
     def input(self, lr: Image, enlarged: Image | None = None) -> torch.Tensor:
         """The network's input, in the policy's form; arguments as of ``to_input``."""

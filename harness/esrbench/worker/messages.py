@@ -26,13 +26,13 @@ from esrbench.records import (
 from esrbench.weights.conversion import ConversionReport  # noqa: TC001 - pydantic reads it
 
 
-class Load(Frozen):
-    """Build the network, load its weights, ready the device. Always the first request.
+class _Loading(Frozen):
+    """Which network is built, and how it is measured.
 
-    ``released`` is the declaration by which the weights file is read, or None for a plain one.
+    Attributes:
+        released: declaration by which the weights file is read, or None for a plain one.
     """
 
-    command: Literal["load"] = "load"
     descriptor: ModelDescriptor
     scale: int
     weights_path: str | None
@@ -40,8 +40,14 @@ class Load(Frozen):
     protocol: Protocol
 
 
-class LoadSecond(Frozen):
-    """Load a second network to race, and then two copies of the baseline; fields as of ``Load``.
+class Load(_Loading):
+    """Build the network, load its weights, ready the device. Always the first request."""
+
+    command: Literal["load"] = "load"
+
+
+class LoadSecond(_Loading):
+    """Load a second network to race, and then two copies of the baseline.
 
     Attributes:
         side: which of the two the second network is; the first is the other one.
@@ -49,11 +55,6 @@ class LoadSecond(Frozen):
 
     command: Literal["load-second"] = "load-second"
     side: RaceSide
-    descriptor: ModelDescriptor
-    scale: int
-    weights_path: str | None
-    released: ReleasedWeights | None
-    protocol: Protocol
 
 
 class TimePairs(Frozen):
@@ -169,16 +170,13 @@ class Counted(Frozen):
     complexity: Complexity
 
 
-class BlocksMeasured(Frozen):
-    """Answer to ``MeasureBlocks``; the payload is JSON of a list of ``Block``."""
+class Account(Frozen):
+    """Answer to ``MeasureBlocks`` and ``ReadMemory``; the payload is JSON.
 
-    event: Literal["blocks-measured"] = "blocks-measured"
+    Of a list of ``Block``, and of a ``Memory`` or an ``Absent``.
+    """
 
-
-class Upscaled(Frozen):
-    """Answer to ``Upscale``: SR is there."""
-
-    event: Literal["upscaled"] = "upscaled"
+    event: Literal["account"] = "account"
 
 
 class Done(Frozen):
@@ -195,7 +193,10 @@ class Done(Frozen):
 
 
 class Settled(Frozen):
-    """Second answer to ``Forward``: SR was finite and everything is as the protocol fixes it."""
+    """Answer to ``Upscale`` and second one to ``Forward``.
+
+    SR is there and finite, and everything is as the protocol fixes it.
+    """
 
     event: Literal["settled"] = "settled"
 
@@ -222,12 +223,6 @@ class PairsTimed(Frozen):
     conditions: Conditions | None
 
 
-class MemoryRead(Frozen):
-    """Answer to ``ReadMemory``; the payload is JSON of a ``Memory`` or an ``Absent``."""
-
-    event: Literal["memory-read"] = "memory-read"
-
-
 class Failed(Frozen):
     """The request failed; the worker goes on if it can."""
 
@@ -251,17 +246,7 @@ Request = Annotated[
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready
-    | Counted
-    | BlocksMeasured
-    | Upscaled
-    | Done
-    | Settled
-    | PairsTimed
-    | MemoryRead
-    | Converted
-    | Working
-    | Failed,
+    Ready | Counted | Account | Done | Settled | PairsTimed | Converted | Working | Failed,
     Field(discriminator="event"),
 ]
 

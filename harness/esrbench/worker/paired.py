@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from esrbench.entries.networks import code_sha256, load_network, makers
-from esrbench.probes.forward import PixelConversion
 from esrbench.probes.inputs import fixed_lr
 from esrbench.probes.pairs import time_batch, time_pairs
-from esrbench.probes.precision import PrecisionError, adapt_input, adapt_network
+from esrbench.probes.precision import PrecisionError, adapt_input
 from esrbench.probes.telemetry import SHORTEST_SECONDS
-from esrbench.worker.messages import PairsTimed, Ready
+from esrbench.worker.measured import open_network
+from esrbench.worker.messages import PairsTimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from esrbench.probes.devices import ComputeDevice
+    from esrbench.probes.forward import PixelConversion
     from esrbench.probes.precision import PolicyGuard
     from esrbench.probes.telemetry import Monitor
+    from esrbench.worker.measured import OpenedNetwork
     from esrbench.worker.messages import Load, LoadSecond, TimePairs
 
 
@@ -43,23 +42,6 @@ class ContenderError(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A network that is ready to be timed.
-
-    Attributes:
-        name: registered name.
-        network: in the policy's form.
-        guard: watches what the protocol fixes.
-        conversion: between pixels and the network.
-    """
-
-    name: str
-    network: nn.Module
-    guard: PolicyGuard
-    conversion: PixelConversion
-
-
 class Pairing:
     """The candidate, the baseline and two copies of the baseline.
 
@@ -71,56 +53,34 @@ class Pairing:
         first_request: by which it was loaded.
         request: which network is loaded second, and which of the two is the baseline.
         device: of the worker, as its first network left it.
+
+    Attributes:
+        ready: what the evaluator records of the second network.
     """
 
     def __init__(
-        self, first: Contender, first_request: Load, request: LoadSecond, device: ComputeDevice
+        self, first: OpenedNetwork, first_request: Load, request: LoadSecond, device: ComputeDevice
     ) -> None:
         self.device = device
         self.protocol = request.protocol
-        second, self._ready = self._load(request)
+        second = self._open(request)
+        self.ready = second.ready
         # Copies are loaded anew, since a network in the policy's form need not permit copying.
         if request.side == "baseline":
             self.candidate, self.baseline = first, second
-            self.twin, self.other = self._load(request)[0], self._load(request)[0]
+            self.twin, self.other = self._open(request), self._open(request)
         else:
             self.candidate, self.baseline = second, first
-            self.other, self.twin = self._load(first_request)[0], self._load(first_request)[0]
+            self.other, self.twin = self._open(first_request), self._open(first_request)
 
-    def ready(self) -> Ready:
-        """What the evaluator records of the second network."""
-        return self._ready
-
-    def _load(self, request: Load | LoadSecond) -> tuple[Contender, Ready]:
-        """Load a network and make a forward, so that what fails here is known to be this one."""
-        loaded = load_network(
-            request.descriptor,
-            request.scale,
-            Path(request.weights_path) if request.weights_path else None,
-            released=request.released,
-            seed=request.protocol.seed,
-        )
-        parameters = sum(1 for _ in loaded.network.parameters())
-        code = code_sha256(loaded.network, *makers(request.descriptor))
-        network = adapt_network(loaded.network.to(self.device.device), self.protocol.forward)
-        contender = Contender(
-            request.descriptor.name,
-            network,
-            self.device.guard(network),
-            PixelConversion.of(request.descriptor, request.scale, loaded.data_range),
-        )
+    def _open(self, request: Load | LoadSecond) -> OpenedNetwork:
+        """Open a network and run it once, so that errors are attributed to it."""
+        opened = open_network(request, self.device)
         with torch.inference_mode():
-            output = network(self._input(contender.conversion))
-            contender.guard.verify()
-            contender.conversion.validate(output, self.protocol.counted_input)
-        ready = Ready(
-            parameters=parameters,
-            threads=torch.get_num_threads(),
-            cpus=self.device.cpus,
-            accelerator=self.device.accelerator,
-            code_sha256=code,
-        )
-        return contender, ready
+            output = opened.network(self._input(opened.conversion))
+            opened.guard.verify()
+            opened.conversion.validate(output, self.protocol.counted_input)
+        return opened
 
     def _input(self, conversion: PixelConversion) -> Tensor:
         """The fixed input as a network takes it."""

@@ -25,10 +25,9 @@ from esrbench.worker.channel import (
 from esrbench.worker.failure import WorkerError, exit_reason
 from esrbench.worker.messages import (
     REPLY,
-    BlocksMeasured,
+    Account,
     Converted,
     Failed,
-    MemoryRead,
     Reply,
     Stop,
     TimePairs,
@@ -52,8 +51,7 @@ LOG_BYTES = 64 * 1024
 MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
 """Of JSON; a block or an image takes some 200 bytes of it."""
 PAYLOADS: dict[type, int] = {
-    BlocksMeasured: MAX_ACCOUNT_BYTES,
-    MemoryRead: MAX_ACCOUNT_BYTES,
+    Account: MAX_ACCOUNT_BYTES,
     Converted: MAX_PAYLOAD_BYTES,
 }
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""

@@ -19,7 +19,7 @@ from esrbench.worker.channel import FrameError, read_json
 from esrbench.worker.messages import (
     BLOCKS,
     MEMORY,
-    BlocksMeasured,
+    Account,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -29,14 +29,12 @@ from esrbench.worker.messages import (
     Load,
     LoadSecond,
     MeasureBlocks,
-    MemoryRead,
     PairsTimed,
     ReadMemory,
     Ready,
     Settled,
     TimePairs,
     Upscale,
-    Upscaled,
 )
 from esrbench.worker.pixels import OversizeError
 
@@ -207,9 +205,8 @@ class WorkerSession:
 
     def measure_blocks(self, depth: int) -> tuple[Block, ...]:
         """Cost of the loaded network's blocks down to a depth, at the fixed input."""
-        return self._account(
-            MeasureBlocks(depth=depth), BlocksMeasured, BLOCKS, "the blocks are no list of blocks"
-        )
+        asked = MeasureBlocks(depth=depth)
+        return self._account(asked, BLOCKS, "the blocks are no list of blocks")
 
     def _require_possible(self, untrue: str | None) -> None:
         if untrue is not None:
@@ -227,7 +224,7 @@ class WorkerSession:
         """
         self._poison(self._sr_size(lr))
         self.process.areas.reveal(lr, self._enlarged(lr))
-        self._ask(Upscale(input_name=name, lr_size=_size(lr)), Upscaled)
+        self._ask(Upscale(input_name=name, lr_size=_size(lr)), Settled)
         return self.process.areas.take(self._sr_size(lr))
 
     def forward(self, lr: Pixels) -> Delivery:
@@ -291,7 +288,7 @@ class WorkerSession:
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""
-        memory = self._account(ReadMemory(), MemoryRead, MEMORY, "no account of memory")
+        memory = self._account(ReadMemory(), MEMORY, "no account of memory")
         if self._protocol is not None:
             self._require_possible(impossible_memory(memory, self._protocol))
         return memory
@@ -315,11 +312,9 @@ class WorkerSession:
         self._require_own_failures(reply, request)
         return reply, content
 
-    def _account(
-        self, request: Request, expected: type[ReplyT], form: TypeAdapter[AccountT], otherwise: str
-    ) -> AccountT:
+    def _account(self, request: Request, form: TypeAdapter[AccountT], otherwise: str) -> AccountT:
         """What an answer's payload tells, as JSON of a form."""
-        _, content = self._ask(request, expected)
+        _, content = self._ask(request, Account)
         try:
             account = form.validate_python(read_json(content, "an account"))
         except (FrameError, ValidationError) as error:

@@ -15,24 +15,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from esrbench.entries.networks import code_sha256, load_network, makers
-from esrbench.entries.structure import parameters
 from esrbench.errors import EsrbenchError
 from esrbench.probes.blocks import measure_blocks
 from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.devices import ComputeDevice, open_device
-from esrbench.probes.forward import InvalidOutputError, PixelConversion
+from esrbench.probes.forward import InvalidOutputError
 from esrbench.probes.memory import unpredicted
-from esrbench.probes.precision import adapt_network
 from esrbench.probes.telemetry import watch
 from esrbench.records import ImageMemory
 from esrbench.worker.channel import Channel, ChannelClosedError
-from esrbench.worker.measured import MeasuredNetwork
+from esrbench.worker.measured import MeasuredNetwork, open_network
 from esrbench.worker.messages import (
     BLOCKS,
     MEMORY,
     REQUEST,
-    BlocksMeasured,
+    Account,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -43,7 +40,6 @@ from esrbench.worker.messages import (
     Load,
     LoadSecond,
     MeasureBlocks,
-    MemoryRead,
     PairsTimed,
     ReadMemory,
     Ready,
@@ -52,10 +48,9 @@ from esrbench.worker.messages import (
     Stop,
     TimePairs,
     Upscale,
-    Upscaled,
     Working,
 )
-from esrbench.worker.paired import Contender, ContenderError, Pairing
+from esrbench.worker.paired import ContenderError, Pairing
 from esrbench.worker.pixels import PixelAreas
 
 if TYPE_CHECKING:
@@ -85,28 +80,17 @@ class Worker:
     ) -> None:
         self.areas = areas
         self.beat = beat
+        self.load = load
         self.protocol = load.protocol
-        self.descriptor = load.descriptor
-        self.scale = load.scale
         self.policy = load.protocol.forward
         torch.manual_seed(load.protocol.seed)
         self.device: ComputeDevice = open_device(
             load.protocol.device, threads=load.protocol.threads, policy=self.policy
         )
         self.monitor = watch(self.device.cpus, self.device.gpu_uuid)
-        weights_path = Path(load.weights_path) if load.weights_path else None
-        loaded = load_network(
-            load.descriptor,
-            load.scale,
-            weights_path,
-            released=load.released,
-            seed=load.protocol.seed,
-        )
-        self.parameters = len(parameters(loaded.network))
-        self.state_elements = loaded.state_elements
-        self.conversion = PixelConversion.of(load.descriptor, load.scale, loaded.data_range)
-        self.code_sha256 = code_sha256(loaded.network, *makers(load.descriptor))
-        self.network = adapt_network(loaded.network.to(self.device.device), self.policy)
+        self.opened = open_network(load, self.device)
+        self.network, self.conversion = self.opened.network, self.opened.conversion
+        self.guard = self.opened.guard
         self.measured = MeasuredNetwork(
             self.network,
             load.protocol,
@@ -114,26 +98,9 @@ class Worker:
             self.device.device,
             load.descriptor.min_lr_size,
         )
-        self.deployed_elements = self.measured.parameter_elements
-        self.guard = self.device.guard(self.network)
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
-        self.load = load
         self.pairing: Pairing | None = None
-
-    def ready(self) -> Ready:
-        """What the evaluator records of the loaded network."""
-        return Ready(
-            parameters=self.parameters,
-            threads=torch.get_num_threads(),
-            cpus=self.device.cpus,
-            accelerator=self.device.accelerator,
-            libraries=self.device.libraries,
-            gpu_uuid=self.device.gpu_uuid,
-            code_sha256=self.code_sha256,
-            state_elements=self.state_elements,
-            deployed_elements=self.deployed_elements,
-        )
 
     def count(self) -> Counted:
         """Complexity of the network itself, as it is after its images, on copies of it."""
@@ -163,7 +130,7 @@ class Worker:
         )
         return BLOCKS.dump_json(blocks)
 
-    def upscale(self, request: Upscale) -> Upscaled:
+    def upscale(self, request: Upscale) -> Settled:
         """SR of one image by one forward, whose memory is measured."""
         lr = self.areas.lr(request.lr_size)
         with torch.inference_mode():
@@ -185,7 +152,7 @@ class Worker:
                     peak_reserved_bytes=usage.reserved_bytes,
                 )
             )
-        return Upscaled()
+        return Settled()
 
     def forward(self, request: Forward, answer: Callable[[Reply], None]) -> Settled:
         """SR of one image as fast as can be, and then a look at what the forward left behind.
@@ -206,7 +173,7 @@ class Worker:
                 self.conversion.validate(output, request.lr_size)
                 raise
             height, width = request.lr_size
-            if sr.shape != (height * self.scale, width * self.scale, 3):
+            if sr.shape != (height * self.load.scale, width * self.load.scale, 3):
                 self.conversion.validate(output, request.lr_size)
             self.areas.deliver(sr)
             answer(Done(sequence=request.sequence, seconds=seconds))
@@ -220,9 +187,8 @@ class Worker:
 
     def load_second(self, request: LoadSecond) -> Ready:
         """Load a second network beside the first, and two copies of the baseline."""
-        first = Contender(self.descriptor.name, self.network, self.guard, self.conversion)
-        self.pairing = Pairing(first, self.load, request, self.device)
-        return self.pairing.ready()
+        self.pairing = Pairing(self.opened, self.load, request, self.device)
+        return self.pairing.ready
 
     def time_pairs(self, request: TimePairs) -> PairsTimed | Failed:
         """Times of the candidate against the baseline."""
@@ -232,7 +198,7 @@ class Worker:
 
     def _enlarged(self, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
         """The enlarged LR image, which the evaluator made, for networks that need it."""
-        return self.areas.enlarged(lr_size, self.scale) if self.conversion.enlarges else None
+        return self.areas.enlarged(lr_size, self.load.scale) if self.conversion.enlarges else None
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:
@@ -268,7 +234,7 @@ def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tu
         case CountComplexity():
             reply = worker.count()
         case MeasureBlocks():
-            reply, content = BlocksMeasured(), worker.measure_blocks(request.depth)
+            reply, content = Account(), worker.measure_blocks(request.depth)
         case Upscale():
             reply = worker.upscale(request)
         case Forward():
@@ -278,7 +244,7 @@ def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tu
         case TimePairs():
             reply = worker.time_pairs(request)
         case ReadMemory():
-            reply, content = MemoryRead(), worker.read_memory()
+            reply, content = Account(), worker.read_memory()
         case _:
             reply = Failed(kind="protocol", message=f"unexpected request {request!r}"[:400])
     return reply, content
@@ -305,7 +271,7 @@ def serve(channel: Channel, areas: PixelAreas) -> None:
                 send(*_converted(request))
             elif isinstance(request, Load):
                 worker = Worker(request, areas, beat)
-                send(worker.ready())
+                send(worker.opened.ready)
             elif worker is None:
                 send(Failed(kind="protocol", message="the first request must be load"))
             else:
