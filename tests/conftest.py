@@ -27,10 +27,13 @@ from esrbench.records import (
     Value,
     WeightsIdentity,
 )
+from esrbench.reports.leaderboard import leaderboard_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
+
+    from esrbench.ranking.board import Leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
@@ -205,3 +208,16 @@ def make_record() -> Callable[..., RunRecord]:
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def columns() -> Callable[[Leaderboard], dict[str, list[str]]]:
+    """The columns of a leaderboard as plain text, by heading."""
+
+    def by_heading(board: Leaderboard) -> dict[str, list[str]]:
+        table = leaderboard_table(board)
+        rows = [row for section in table.sections for row in section.rows]
+        texts = ([str(row[index]) for row in rows] for index in range(len(table.headings)))
+        return dict(zip([heading.text for heading in table.headings], texts, strict=True))
+
+    return by_heading

@@ -29,7 +29,8 @@ from esrbench.gate.update import update
 from esrbench.gate.verdicts import ENTRY, RUNTIME
 from esrbench.protocol import Protocol
 from esrbench.records import Absent
-from esrbench.reports.ci import gate_terminal
+from esrbench.reports.ci import gate_table
+from esrbench.reports.formats import render
 from esrbench.runs.in_process import prepare_forward
 from esrbench.runs.inspection import count_models
 from esrbench.runs.plan import plan_suite
@@ -346,8 +347,7 @@ def verdict_text(report: GateReport) -> str:
     """Every verdict, what to do and the outcome, as lines of text."""
     console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None)
     with console.capture() as captured:
-        for part in gate_terminal(report, everything=True):
-            console.print(part)
+        console.print(render(gate_table(report, brief=True), "terminal"))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from esrbench.cli import grids
     from esrbench.records import RunRecord
 
 
@@ -46,13 +45,13 @@ def test_the_terminal_shows_the_table_and_the_commands_apart(
 @pytest.mark.parametrize(
     ("form", "opening"),
     [
-        ("markdown", "**Comparison on Set5**"),
+        ("markdown", "### Comparison on Set5"),
         ("latex", "% needs"),
         ("html", '<div class="esrbench-table">'),
     ],
 )
 def test_other_forms_go_to_stdout_alone(
-    folder: Path, capsys: pytest.CaptureFixture[str], form: grids.GridFormat, opening: str
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str, opening: str
 ) -> None:
     compare_command(table_format=form, folder=folder)
     out, err = capsys.readouterr()

@@ -68,6 +68,10 @@ def test_an_official_table_in_every_form() -> None:
     assert "| Alpan Team! " in printed(
         "leaderboard", "--official", "ntire2022", "--format", "markdown"
     )
+    for form, opening in (("latex", "% needs"), ("html", '<div class="esrbench-table">')):
+        text = printed("leaderboard", "--official", "ntire2022", "--format", form)
+        assert text.startswith(opening)
+        assert "Alpan Team!" in text
     csv = printed("leaderboard", "--official", "ntire2022", "--format", "csv")
     assert "rank 9, printed 10" in csv
     document = json.loads(printed("leaderboard", "--official", "ntire2022", "--json"))

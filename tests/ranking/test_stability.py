@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import across_processes
 from esrbench.records import Interval, Latency, LatencySamples, Replicate, Value
-from esrbench.reports.tables import leaderboard_csv, leaderboard_frame, leaderboard_markdown
+from esrbench.reports.formats import render
+from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.statistics import geometric_mean
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord
 
     MakeRecord = Callable[..., RunRecord]
+    Columns = Callable[..., dict[str, list[str]]]
 
 COUNTS = {
     "params": 3e5,
@@ -102,7 +105,7 @@ def test_ranks_far_apart_are_firm(make_record: MakeRecord) -> None:
     assert not any("is a tie" in note for note in board.notes)
 
 
-def test_ranks_whose_intervals_overlap_are_ties(make_record: MakeRecord) -> None:
+def test_ranks_whose_intervals_overlap_are_ties(make_record: MakeRecord, columns: Columns) -> None:
     # c, 30 % off, is beyond the intervals of a and b, which overlap.
     board = build_leaderboard(
         [
@@ -113,8 +116,8 @@ def test_ranks_whose_intervals_overlap_are_ties(make_record: MakeRecord) -> None
         RULES["ntire2022"],
     )
     assert possible(board) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
-    frame = leaderboard_frame(board, str)
-    assert list(frame["Main"]) == ["1-2", "1-2", "3"]
+    shown = columns(board)
+    assert shown["Main"] == ["1-2", "1-2", "3"]
     assert any("is a tie that noise explains" in note for note in board.notes)
     for row in board.ranked:
         runtime = row.values["runtime_images"]
@@ -183,7 +186,7 @@ def test_processes_that_agree_by_chance_are_not_believed(make_record: MakeRecord
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_with_fewer_than_three_processes_ranks_are_provisional(
-    make_record: MakeRecord, processes: int
+    make_record: MakeRecord, columns: Columns, processes: int
 ) -> None:
     # Two copies of one network, as they were once ranked 1 and 2.
     records = [
@@ -202,12 +205,12 @@ def test_with_fewer_than_three_processes_ranks_are_provisional(
     assert board.stability is not None
     assert board.stability.advice is not None
     assert "--processes 3" in board.stability.advice
-    frame = leaderboard_frame(board, lambda rank: f"_{rank}")
-    assert list(frame["Main"]) == ["1?", "2?"]
-    assert list(frame["Runtime [ms]"]) == ["40.12_1?", "141.40_2?"]
-    assert list(frame["Params [M]"]) == ["0.300_1", "0.300_1"]
-    assert "| 1? " in leaderboard_markdown(board)
-    rows = list(csv.DictReader(io.StringIO(leaderboard_csv(board))))
+    shown = columns(board)
+    assert shown["Main"] == ["1?", "2?"]
+    assert shown["Runtime [ms]"] == ["40.121?", "141.402?"]
+    assert shown["Params [M]"] == ["0.3001", "0.3001"]
+    assert "| 1? | " in re.sub(" +", " ", str(render(leaderboard_table(board), "markdown")))
+    rows = list(csv.DictReader(io.StringIO(str(render(leaderboard_table(board), "csv")))))
     assert [row["main_rank_provisional"] for row in rows] == ["True", "True"]
     assert [row["runtime_images_rank_provisional"] for row in rows] == ["True", "True"]
     assert [row["runtime_images_low"] for row in rows] == ["", ""]
@@ -237,7 +240,7 @@ def test_published_ranks_are_not_provisional() -> None:
 
 
 def test_without_a_track_the_rank_in_runtime_is_a_tie_within_noise(
-    make_record: MakeRecord,
+    make_record: MakeRecord, columns: Columns
 ) -> None:
     records = [
         entry(make_record, "a", [0.9, 1.0, 1.1]),
@@ -252,8 +255,8 @@ def test_without_a_track_the_rank_in_runtime_is_a_tie_within_noise(
         "b": (1, 2),
         "c": (3, 3),
     }
-    frame = leaderboard_frame(board, str)
-    cells = dict(zip(frame["Entry"], frame["Runtime [ms]"], strict=True))
+    shown = columns(board)
+    cells = dict(zip(shown["Entry"], shown["Runtime [ms]"], strict=True))
     assert "1-2 [" in cells["a"]
     assert "3 [" in cells["c"]
 
@@ -337,7 +340,9 @@ def test_scores_are_tied_where_runtimes_are(make_record: MakeRecord) -> None:
     assert possible(board) == {"b": (1, 1), "rlfn": (2, 2)}
 
 
-def test_copies_that_differ_by_noise_share_the_pareto_front(make_record: MakeRecord) -> None:
+def test_copies_that_differ_by_noise_share_the_pareto_front(
+    make_record: MakeRecord, columns: Columns
+) -> None:
     board = build_leaderboard(
         [
             entry(make_record, "a", [1.00, 1.01, 0.99]),
@@ -347,12 +352,14 @@ def test_copies_that_differ_by_noise_share_the_pareto_front(make_record: MakeRec
         RULES["ntire2022"],
     )
     assert {row.entry: row.pareto for row in board.ranked} == {"a": True, "b": True, "c": False}
-    frame = leaderboard_frame(board, str)
-    assert list(frame["Pareto"]) == ["\N{BULLET}", "\N{BULLET}", ""]
+    shown = columns(board)
+    assert shown["Pareto"] == ["\N{BULLET}", "\N{BULLET}", ""]
 
 
-def test_the_pareto_front_of_single_processes_is_provisional(make_record: MakeRecord) -> None:
+def test_the_pareto_front_of_single_processes_is_provisional(
+    make_record: MakeRecord, columns: Columns
+) -> None:
     board = build_leaderboard(
         [entry(make_record, "a", [1.0]), entry(make_record, "b", [2.0])], RULES["ntire2022"]
     )
-    assert list(leaderboard_frame(board, str)["Pareto"]) == ["\N{BULLET}?", ""]
+    assert columns(board)["Pareto"] == ["\N{BULLET}?", ""]

@@ -14,9 +14,10 @@ from esrbench.reports.ci import (
     SUMMARY_BYTES,
     gate_annotations,
     gate_junit,
-    gate_markdown,
-    gate_terminal,
+    gate_summary,
+    gate_table,
 )
+from esrbench.reports.formats import render
 
 
 def finding(verdict: str = "regressed", **fields: Any) -> Finding:
@@ -119,18 +120,18 @@ def test_annotations_are_one_an_entry_and_level() -> None:
 
 def test_markdown_shows_the_worst_first_and_folds_the_rest() -> None:
     notice = Notice(code="unreadable-record", message="x.json", advice="Move it.")
-    text = gate_markdown(EVERY.model_copy(update={"notices": (notice,)}))
+    text = gate_summary(EVERY.model_copy(update={"notices": (notice,)}))
 
     rows = [line for line in text.splitlines() if line.startswith("| rfdn")]
-    assert [row.split(" | ")[2] for row in rows] == list(VERDICTS)
-    assert "| rfdn x4 | Params | regressed | 433,448 | 433,449 |" in text
+    assert [row.split(" | ")[2].strip() for row in rows] == list(VERDICTS)
+    assert "| rfdn x4 | Params | regressed | 433,448 | 433,449 |" in re.sub(" +", " ", text)
     assert text.index("<details><summary>1 unchanged</summary>") > text.index("improved")
     assert "- **unreadable-record**: x.json. Move it." in text
     assert "left out" not in text
 
 
 def test_markdown_cells_stay_cells() -> None:
-    text = gate_markdown(report(finding(reason="a | b\n<script> & [c](http://d.e) @all \x1b[2J")))
+    text = gate_summary(report(finding(reason="a | b\n<script> & [c](http://d.e) @all \x1b[2J")))
 
     (row,) = [line for line in text.splitlines() if line.startswith("| rfdn")]
     assert row.endswith(
@@ -144,28 +145,28 @@ def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit: int) -> N
     bad = [finding(entry=f"bad{index}", reason="ü" * 200) for index in range(10)]
     good = [finding("unchanged", entry=f"good{i}", reason="ü" * 200) for i in range(3000)]
 
-    text = gate_markdown(report(*good, *bad), limit=limit)
+    text = gate_summary(report(*good, *bad), limit=limit)
 
-    assert len(text.encode()) <= limit
+    assert limit - 1000 < len(text.encode()) <= limit
     shown = len(re.findall(r"^\| (?:bad|good)", text, re.MULTILINE))
-    assert f"_{3010 - shown} rows were left out: a summary may have {limit:,} bytes._" in text
+    assert f"- {3010 - shown} rows were left out: a summary may have {limit:,} bytes." in text
     # Nothing good is shown while something bad is not.
     assert ("| good" not in text) or len(re.findall(r"^\| bad", text, re.MULTILINE)) == 10
     assert text.count("<details>") == text.count("</details>")
 
 
-def test_the_terminal_hides_what_is_unchanged() -> None:
-    def shown(*, everything: bool) -> str:
-        file = io.StringIO()
-        console = Console(width=160, file=file)
-        for part in gate_terminal(EVERY, everything=everything):
-            console.print(part)
-        return file.getvalue()
+def shown(report: GateReport, *, everything: bool = True) -> list[str]:
+    console = Console(width=160, file=io.StringIO())
+    console.print(render(gate_table(report, brief=True, everything=everything), "terminal"))
+    return console.file.getvalue().splitlines()
 
-    brief, full = shown(everything=False), shown(everything=True)
-    assert "unchanged" not in brief.splitlines()[6]
-    assert len(full.splitlines()) == len(brief.splitlines()) + 1
-    assert brief.splitlines()[-1].startswith("Regression: baseline.json; 1 regressed, 1 failed")
+
+def test_the_terminal_hides_what_is_unchanged() -> None:
+    brief, full = shown(EVERY, everything=False), shown(EVERY)
+    assert not any(" unchanged " in line for line in brief[:-1])
+    # A blank line stands between what is unchanged and the rest.
+    assert len(full) == len(brief) + 2
+    assert brief[-1].startswith("Regression: baseline.json; 1 regressed, 1 failed")
 
 
 def test_the_terminal_says_one_reason_once() -> None:
@@ -175,11 +176,10 @@ def test_the_terminal_says_one_reason_once() -> None:
     ]
     other = finding("failed", metric="psnr_y", data="set5", reason="load-error")
     same = [finding(metric=metric, reason="1 then, 2 now") for metric in ("params", "macs_aten")]
-    file = io.StringIO()
-    for part in gate_terminal(report(*scores, other, *same)):
-        Console(width=160, file=file).print(part)
 
-    rows = [re.split("  +", line.strip()) for line in file.getvalue().splitlines()[1:-1]]
+    lines = shown(report(*scores, other, *same))
+
+    rows = [re.split("  +", line.strip()) for line in lines if " rfdn x4 " in line]
     assert rows == [
         ["rfdn x4", "Params", "regressed", "1 then, 2 now"],
         ["rfdn x4", "FLOPs (aten)", "regressed", "1 then, 2 now"],

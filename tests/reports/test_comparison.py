@@ -15,11 +15,10 @@ from esrbench.reports.comparison import (
     CellValue,
     Comparison,
     Line,
-    comparison_csv,
-    comparison_grid,
+    comparison_table,
 )
 from esrbench.reports.comparison_sources import Wanted
-from esrbench.reports.formats import grid_html, grid_latex, grid_markdown
+from esrbench.reports.formats import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +110,7 @@ def test_the_table_prints_the_published_digits(reference: list[RunRecord]) -> No
     assert {key: shown[key] for key in PRINTED} == PRINTED
     assert shown["rfdn", 4, "set5"] == "32.16/0.8946"
     assert shown["bicubic", 4, "set5"] == "28.43/0.8111"
-    text = grid_markdown(comparison_grid(table))
+    text = render(comparison_table(table), "markdown")
     assert "**32.21**/**0.8948**" in text  # above RFDN's on Set5,
     assert "**28.65**/**0.7825**" in text  # below them on Set14
     assert "<ins>28.58</ins>/<ins>0.7811</ins>" in text
@@ -137,10 +136,10 @@ def test_every_form_is_deterministic_and_ignores_the_order_of_records(
 ) -> None:
     def forms(records: list[RunRecord]) -> list[str]:
         table = compare(records, published=True, data=("set5", "urban100"))
-        grid = comparison_grid(table)
+        grid = comparison_table(table)
         document = json.dumps(table.model_dump(mode="json"))
-        rendered = [grid_markdown(grid), grid_latex(grid, label="tab:x"), grid_html(grid)]
-        return [*rendered, comparison_csv(table), document]
+        rendered = [render(grid, "markdown"), render(grid, "latex"), render(grid, "html")]
+        return [*rendered, render(comparison_table(table), "csv"), document]
 
     assert forms(reference) == forms(reference[::-1])
 
@@ -162,7 +161,7 @@ def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run: MakeR
         "esrbench run imdn --data bsd100=FOLDER --scale 4",
         "esrbench run rfdn --data set14 --data bsd100=FOLDER --scale 4 --weights rfdn=random",
     )
-    assert " – |" in grid_markdown(comparison_grid(table))  # noqa: RUF001
+    assert " – |" in render(comparison_table(table), "markdown")  # noqa: RUF001
 
 
 def test_a_metric_without_a_value_says_why(make_run: MakeRun) -> None:
@@ -259,15 +258,15 @@ def test_published_figures_are_marked_and_sourced_in_every_form(make_run: MakeRu
     # RFDN's paper prints 32.24/0.8952 on Set5 x4.
     assert place(table, "rfdn-paper", "psnr_y", "set5") == 1
     assert place(table, "imdn", "psnr_y", "set5") == 2
-    grid = comparison_grid(table)
-    assert "**32.24**/**0.8952**†" in grid_markdown(grid)
-    assert r"\textbf{32.24}/\textbf{0.8952}$^{\dagger}$" in grid_latex(grid, label="tab:x")
-    assert '0.8952</strong><sup class="published">&#8224;</sup>' in grid_html(grid)
-    assert "<ins>32.21</ins>/<ins>0.8948</ins> |" in grid_markdown(grid)
+    grid = comparison_table(table)
+    assert "**32.24**/**0.8952**†" in render(grid, "markdown")
+    assert r"\textbf{32.24}/\textbf{0.8952}$^{\dagger}$" in render(grid, "latex")
+    assert '0.8952</strong><sup class="published">&#8224;</sup>' in render(grid, "html")
+    assert "<ins>32.21</ins>/<ins>0.8948</ins> |" in render(grid, "markdown")
     assert "RFDN paper (AIM workshop, ECCV 2020), table 3: PSNR-Y, SSIM-Y of rfdn-paper" in notes(
         table
     )
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(render(comparison_table(table), "csv"))))
     assert [row["origin"] for row in rows] == ["measured", "measured", "published"]
     assert table.commands == ()
 
@@ -288,7 +287,7 @@ def test_a_table_of_published_figures_alone_is_the_papers(make_run: MakeRun) -> 
     assert list(table.data) == ["set5", "set14", "bsd100", "urban100"]
     assert {each.scale for each in table.lines} == {2, 3, 4}
     assert table.lines[0].entry == "bicubic"
-    assert make_run("imdn", {}).run_id not in comparison_csv(table)
+    assert make_run("imdn", {}).run_id not in render(comparison_table(table), "csv")
 
 
 # Weights, forms ---------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def test_demonstration_and_random_weights_are_marked_and_told(make_run: MakeRun)
         make_run("span", {"params": 1.0}, weights="random"),
     ]
     table = compare(records)
-    text = grid_markdown(comparison_grid(table))
+    text = render(comparison_table(table), "markdown")
     assert "aidn‡" in text
     assert "span§" in text
     assert "- ‡ Demonstration weights of esrbench, not the authors': aidn (x4)." in text
@@ -335,7 +334,7 @@ def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> N
         columns=("params", "psnr_y", "runtime_images"),
         data=("set5", "set14"),
     )
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(render(comparison_table(table), "csv"))))
     assert [(row["scale"], row["entry"], row["data"]) for row in rows] == [
         ("4", "imdn", "set5"),
         ("4", "imdn", "set14"),
@@ -367,7 +366,7 @@ def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(
 ) -> None:
     record = make_run("imdn", {"psnr_y": 32.0, "ssim_y": 0.9, "psnr_rgb": 30.0, "params": 1e6})
     columns = ("psnr_rgb", "params", "psnr_y", "ssim_y", "runtime_images")
-    grid = comparison_grid(compare([record], columns=columns))
+    grid = comparison_table(compare([record], columns=columns))
     assert [(each.group, each.text) for each in grid.headings] == [
         ("", "Scale"),
         ("", "Method"),

@@ -4,22 +4,18 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from esrbench.reports.formats import (
-    grid_html,
-    grid_latex,
-    grid_markdown,
-    grid_terminal,
-    html_text,
-    latex_text,
-    markdown_text,
-)
-from esrbench.reports.grid import Cell, Grid, Heading, Note, Section, Span, plain
+from esrbench.reports.formats import render
+from esrbench.reports.formats.html import html_text
+from esrbench.reports.formats.latex import latex_text
+from esrbench.reports.formats.markdown import markdown_text
+from esrbench.reports.table import Cell, Heading, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
 HOSTILE = r'<script>a</script> & 50% | \x _y_ #1 ~z^ {b} $c$ `d` --data "e" – ×2'  # noqa: RUF001 - what is escaped
 
 
-def table(name: str = "net_1", note: str = "a note", caption: str = "A table") -> Grid:
+def table(name: str = "net_1", note: str = "a note", caption: str = "A table") -> Table:
     """Two sections; a pair per data set, then one ungrouped and one wide group."""
     headings = (
         Heading("Scale"),
@@ -42,8 +38,10 @@ def table(name: str = "net_1", note: str = "a note", caption: str = "A table") -
         (plain(name, mark="demo"), plain("0.715"), pair, plain("1"), plain("2")),
         (plain("other"), plain("–", "faint"), pair, plain("1"), plain("2")),  # noqa: RUF001
     )
-    sections = (Section("×2", rows), Section("×4", rows[:1]))  # noqa: RUF001
-    return Grid(caption, headings, sections, (Note(note, "published"),))
+    sections = (Section(rows, "×2"), Section(rows[:1], "×4"))  # noqa: RUF001
+    return Table(
+        headings=headings, sections=sections, caption=caption, notes=(Note(note, "published"),)
+    )
 
 
 ALL = table(HOSTILE, HOSTILE, HOSTILE)
@@ -51,12 +49,12 @@ ALL = table(HOSTILE, HOSTILE, HOSTILE)
 
 def test_rows_must_be_as_wide_as_the_headings() -> None:
     with pytest.raises(ValueError, match="has 1 cells, expected 2"):
-        Grid("", (Heading("a"), Heading("b"), Heading("c")), (Section("s", ((plain("x"),),)),))
+        Table(headings=tuple(map(Heading, "abc")), sections=(Section(((plain("x"),),), "s"),))
 
 
-def shown(grid: Grid, *, styled: bool, width: int = 100) -> str:
+def shown(grid: Table, *, styled: bool, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), record=True, force_terminal=styled)
-    console.print(grid_terminal(grid, styled=styled))
+    console.print(render(grid, "terminal"))
     return console.export_text(styles=styled)
 
 
@@ -72,7 +70,7 @@ def test_terminals_print_markup_as_text() -> None:
 
 
 def test_markdown_marks_and_repeats_the_section_in_each_row() -> None:
-    text = grid_markdown(table())
+    text = render(table(), "markdown")
     assert text.count("**32.21**/<ins>0.8948</ins>†") == 3
     rows = [line for line in text.splitlines() if line.startswith("| ×2")]  # noqa: RUF001
     assert len(rows) == 2
@@ -81,10 +79,10 @@ def test_markdown_marks_and_repeats_the_section_in_each_row() -> None:
 
 
 def test_markdown_escapes_what_github_would_read() -> None:
-    lines = [line for line in grid_markdown(ALL).splitlines() if line.startswith("|")]
+    lines = [line for line in render(ALL, "markdown").splitlines() if line.startswith("|")]
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
     assert bars == {7}
-    text = grid_markdown(ALL)
+    text = render(ALL, "markdown")
     assert "<script>" not in text
     assert r"&lt;script&gt;a&lt;/script&gt; &amp; 50% \| \\x \_y\_" in text
 
@@ -146,7 +144,7 @@ def latex_problems(text: str) -> list[str]:
 
 
 def test_the_syntax_check_finds_what_it_should() -> None:
-    good = grid_latex(table(), label="tab:x")
+    good = render(table(), "latex")
     assert latex_problems(good) == []
     assert latex_problems(good.replace("& other", "other"))
     assert latex_problems(good.replace(r"\end{minipage}", ""))
@@ -156,7 +154,7 @@ def test_the_syntax_check_finds_what_it_should() -> None:
 
 
 def test_latex_is_booktabs_with_a_caption_and_a_label() -> None:
-    text = grid_latex(table(), label="tab:x_4")
+    text = render(replace(table(), label="tab:x_4"), "latex")
     assert r"\label{tab:x_4}" in text
     assert r"\caption{A table}" in text
     assert r"\textbf{32.21}/\underline{0.8948}$^{\dagger}$" in text
@@ -167,8 +165,8 @@ def test_latex_is_booktabs_with_a_caption_and_a_label() -> None:
 
 
 @pytest.mark.parametrize("grid", [ALL, table("[x", "*y", "-"), table("*")])
-def test_latex_escapes_everything(grid: Grid) -> None:
-    assert latex_problems(grid_latex(grid, label="tab:x")) == []
+def test_latex_escapes_everything(grid: Table) -> None:
+    assert latex_problems(render(grid, "latex")) == []
 
 
 @pytest.mark.parametrize(
@@ -213,11 +211,11 @@ ENGINE = next((name for name in ENGINES if shutil.which(name)), None)
 @pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
 @pytest.mark.parametrize("grid", [table(), ALL])
-def test_latex_compiles(grid: Grid, tmp_path: Path) -> None:
+def test_latex_compiles(grid: Table, tmp_path: Path) -> None:
     assert ENGINE is not None
     document = (
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-        f"{grid_latex(grid, label='tab:x')}\\end{{document}}\n"
+        f"{render(grid, 'latex')}\\end{{document}}\n"
     )
     (tmp_path / "table.tex").write_text(document)
     options = [] if ENGINE == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
@@ -240,8 +238,8 @@ def test_four_data_sets_fit_the_width_of_two_columns(tmp_path: Path) -> None:
         *(Heading(text, "", "right") for text in ("Params [M]", "FLOPs [G]")),
         *(Heading("PSNR/SSIM", group, "right") for group in groups),
     )
-    wide = Grid("A table", headings, (Section("×4", (row,)),))  # noqa: RUF001
-    text = grid_latex(wide, label="tab:x").replace("{table}", "{table*}")
+    wide = Table(headings=headings, sections=(Section((row,), "×4"),))  # noqa: RUF001
+    text = render(wide, "latex").replace("{table}", "{table*}")
     # 496 pt are the text width of the CVPR and IEEE templates.
     (tmp_path / "table.tex").write_text(
         "\\documentclass[twocolumn]{article}\\setlength{\\textwidth}{496pt}\n"
@@ -289,9 +287,9 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("grid", [table(), ALL])
-def test_html_is_balanced_and_every_row_fills_the_table(grid: Grid) -> None:
+def test_html_is_balanced_and_every_row_fills_the_table(grid: Table) -> None:
     page = Page()
-    page.feed(grid_html(grid))
+    page.feed(render(grid, "html"))
     page.close()
     assert page.open == []
     assert set(page.widths) == {6}
@@ -303,7 +301,7 @@ def test_html_is_balanced_and_every_row_fills_the_table(grid: Grid) -> None:
 
 
 def test_html_shows_hostile_text_as_it_is_in_any_encoding() -> None:
-    text = grid_html(ALL)
+    text = render(ALL, "html")
     assert text.isascii()
     page = Page()
     page.feed(text)
@@ -312,7 +310,7 @@ def test_html_shows_hostile_text_as_it_is_in_any_encoding() -> None:
 
 
 def test_html_has_classes_for_places_and_marks() -> None:
-    text = grid_html(table())
+    text = render(table(), "html")
     assert '<strong class="best">32.21</strong>/<u class="second">0.8948</u>' in text
     assert '<sup class="published">&#8224;</sup>' in text
     assert '<th scope="rowgroup" rowspan="2" style="vertical-align:top">&#215;2</th>' in text

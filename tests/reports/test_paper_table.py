@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,12 +10,14 @@ from esrbench import api
 from esrbench.entries.registry import default_registry
 from esrbench.probes import complexity
 from esrbench.records import Absent, Complexity
-from esrbench.reports import paper_table
+from esrbench.reports.formats import render
 from esrbench.reports.paper_table import (
     ComparedRow,
+    PrintedRow,
     closeness,
     compare_rows,
     matches,
+    paper_table,
     printed_rows,
     step,
 )
@@ -38,7 +42,7 @@ def compared() -> dict[tuple[str, int], ComparedRow]:
     """Every row, of what the counters say alone: an audit takes ten times as long as they do."""
     unaudited = Absent(kind="skipped", reason="not in this test")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paper_table, "count_models", count_in_process)
+        patch.setattr("esrbench.reports.paper_table.count_models", count_in_process)
         patch.setattr(complexity, "_audited", lambda *_: unaudited)
         rows = list(compare_rows(printed_rows(), default_registry()))
     return {(row.printed.system, row.printed.scale): row for row in rows}
@@ -148,3 +152,50 @@ def test_remarks_name_the_other_network(
     assert compared["IMDN", 4].remark == "FLOPs are of imdn-challenge, parameters of imdn"
     assert compared["RFDN", 2].remark == "FLOPs are of rfdn-5, parameters of rfdn-paper"
     assert "CARN prints 29.9" in compared["LapSRN", 2].remark
+
+
+def row(scale: int, flops: str) -> ComparedRow:
+    """IMDN of the paper's table 3; its counts are those of the challenge's counter and aten's."""
+    printed = PrintedRow(
+        system="IMDN",
+        scale=scale,
+        params_k="715",
+        flops_g=flops,
+        params_entry="imdn",
+        flops_entry="imdn-challenge",
+        carn_720p_g="",
+    )
+    return ComparedRow(
+        printed=printed,
+        params=715_176,
+        params_verdict="exact",
+        flops_origin="ntire2022",
+        flops_by_paper=58_531_512_320,
+        flops_verdict="inconsistent" if flops else "not printed",
+        macs=46_520_000_000,
+        remark="FLOPs are of imdn-challenge",
+    )
+
+
+def test_rows_of_a_system_stand_together_with_both_figures_and_verdicts() -> None:
+    table = paper_table([row(3, ""), row(4, "58.53")], caption="Table 3")
+    (section,) = table.sections
+    assert section.label == "IMDN"
+    cells = [list(map(str, each)) for each in section.rows]
+    assert cells[1] == [
+        *("×4", "715", "715.2", "exact", "58.53", "58.53"),  # noqa: RUF001 - as printed
+        *("46.52", "ntire2022", "inconsistent", "FLOPs are of imdn-challenge"),
+    ]
+    assert cells[0][4] == "–"  # noqa: RUF001 - as printed
+    assert section.rows[1][8].spans[0].tone == "wrong"
+    assert "Params [K]" in {heading.group for heading in table.headings}
+
+
+def test_it_takes_the_forms_of_every_table() -> None:
+    table = paper_table([row(4, "58.53")], caption="Table 3")
+    text = render(table, "markdown")
+    assert "- rule ntire2022: the challenge's counter" in text
+    assert "best" not in text
+    assert r"\multicolumn{5}{c}{FLOPs [G]}" in render(table, "latex")
+    (record,) = csv.DictReader(io.StringIO(render(table, "csv")))
+    assert (record["system"], record["params_k"], record["params"]) == ("IMDN", "715", "715176")

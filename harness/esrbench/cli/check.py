@@ -17,7 +17,6 @@ from esrbench.cli.console import (
     print_json,
     print_notices,
     progress_bar,
-    results,
 )
 from esrbench.cli.options import (
     DeviceOption,
@@ -25,6 +24,7 @@ from esrbench.cli.options import (
     parse_size,
     parse_weights,
 )
+from esrbench.cli.tables import print_table
 from esrbench.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
@@ -219,12 +219,12 @@ def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
 
 
 def _write_reports(report: GateReport, *, junit: Path | None, summary: Path | None) -> None:
-    from esrbench.reports.ci import SUMMARY_BYTES, gate_junit, gate_markdown
+    from esrbench.reports.ci import SUMMARY_BYTES, gate_junit, gate_summary
 
     if junit is not None:
         _write(junit, gate_junit(report), append=False)
     if summary is not None:
-        _write(summary, gate_markdown(report), append=False)
+        _write(summary, gate_summary(report), append=False)
         return
     steps = os.environ.get("GITHUB_STEP_SUMMARY")
     if steps and _in_actions():
@@ -232,7 +232,7 @@ def _write_reports(report: GateReport, *, junit: Path | None, summary: Path | No
         # Another command of the same step may have written to it.
         taken = path.stat().st_size if path.is_file() else 0
         if taken < SUMMARY_BYTES:
-            _write(path, gate_markdown(report, limit=SUMMARY_BYTES - taken), append=True)
+            _write(path, gate_summary(report, limit=SUMMARY_BYTES - taken), append=True)
 
 
 def _write(path: Path, text: str, *, append: bool) -> None:
@@ -248,15 +248,14 @@ def _write(path: Path, text: str, *, append: bool) -> None:
 def _print_report(
     report: GateReport, *, as_json: bool, everything: bool, annotations: bool
 ) -> None:
-    from esrbench.reports.ci import gate_annotations, gate_terminal
+    from esrbench.reports.ci import gate_annotations, gate_table
 
     if as_json:
         counts = {"outcome": report.outcome, "exit_code": report.exit_code, "counts": report.counts}
         print_json({**report.model_dump(mode="json"), **counts})
         messages().print(report.outcome, markup=False)
     else:
-        for part in gate_terminal(report, everything=everything):
-            results().print(part)
+        print_table(gate_table(report, brief=True, everything=everything))
     if annotations:
         for line in gate_annotations(report):
             # GitHub reads both streams; stdout may be a JSON document.

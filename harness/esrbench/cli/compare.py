@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrbench.cli.console import (
-    JsonOption,
-    messages,
-    open_registry,
-    print_json,
-    print_notices,
-)
-from esrbench.cli.grids import GridFormat, LabelOption, check_label, print_grid
+from esrbench.cli.console import JsonOption, messages, open_registry, print_notices
 from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store, default_results
 
@@ -54,11 +49,9 @@ def compare_command(
         bool,
         typer.Option("--published", help="Show published figures of networks that were not run."),
     ] = False,
-    table_format: Annotated[
-        Literal[GridFormat, "csv", "json"], typer.Option("--format", help="Form of the table.")
-    ] = "terminal",
+    table_format: FormatOption = "terminal",
     caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
-    label: LabelOption = "tab:comparison",
+    label: LabelOption = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +62,7 @@ def compare_command(
     """
     from esrbench.data.datasets import name_in_records
     from esrbench.reports.comparing import build_comparison
-    from esrbench.reports.comparison import comparison_csv, comparison_grid
+    from esrbench.reports.comparison import comparison_table
     from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted
 
     check_label(label)
@@ -85,13 +78,9 @@ def compare_command(
     print_notices(notices)
     comparison = build_comparison(records, wanted, open_registry())
     print_notices(comparison.notices)
-    form = "json" if as_json else table_format
-    if form == "json":
-        print_json(comparison.model_dump(mode="json"))
-    elif form == "csv":
-        print(comparison_csv(comparison), end="")  # noqa: T201
-    else:
-        print_grid(comparison_grid(comparison, caption=caption), form, label=label)
+    table = comparison_table(comparison)
+    table = replace(table, caption=caption or table.caption)
+    print_table(table, table_format, label=label, as_json=as_json)
     if comparison.commands:
         messages().print("hint: to fill the table, run:", markup=False)
         for command in comparison.commands:

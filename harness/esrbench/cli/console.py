@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from functools import cache
@@ -12,6 +11,7 @@ import typer
 
 from esrbench.errors import DataError, EsrbenchError
 from esrbench.plaintext import line, visible
+from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,15 +102,7 @@ def progress_bar(*, quiet: bool = False) -> Progress:
 
 def print_json(document: Any) -> None:
     """Print one JSON document; what cannot be seen is escaped by its number."""
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    print("\n".join(map(_escaped, text.split("\n"))))  # noqa: T201
-
-
-def _escaped(text: str) -> str:
-    """A line of JSON in which every character is seen; it means the same."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    print(json_text(document), end="")  # noqa: T201
 
 
 def open_registry() -> Registry:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, print_json, results
+from esrbench.cli.console import JsonOption, messages
 from esrbench.cli.options import ResultsOption
+from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED
 from esrbench.protocol import Device
+from esrbench.reports.table import Heading, Note, Section, Span, Table, plain
 from esrbench.runs.store import default_results
 
-MARKS = {
-    "ok": "[green]ok[/]",
-    "unknown": "[dim]unknown[/]",
-    "warning": "[yellow]warning[/]",
-    "problem": "[bold red]problem[/]",
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.doctor import State
+    from esrbench.reports.table import Tone
+
+TONES: Final[dict[State, Tone]] = {
+    "ok": "good",
+    "unknown": "faint",
+    "warning": "doubtful",
+    "problem": "wrong",
 }
 
 
@@ -29,9 +37,6 @@ def doctor_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check this machine for what disturbs or forbids measuring, and say how to mend it."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from esrbench.data.cache import cache_dir
     from esrbench.doctor import STATES, Machine, examine
 
@@ -40,33 +45,32 @@ def doctor_command(
     with messages().status("looking at this machine", refresh_per_second=1):
         checks = list(examine(machine, quick=quick))
     forbidden = any(check.state == "problem" for check in checks)
-    if as_json:
-        rows = [check.model_dump(mode="json") for check in checks]
-        print_json({"device": device, "checks": rows, "fit": not forbidden})
-    else:
-        table = Table()
-        table.add_column("state", no_wrap=True)
-        table.add_column("check", no_wrap=True)
-        table.add_column("finding", overflow="fold")
-        for check in checks:
-            table.add_row(MARKS[check.state], escape(check.name), escape(check.finding))
-        console = results()
-        console.print(table)
-        console.print()
-        advised = [check for check in checks if check.advice]
-        for check in sorted(advised, key=lambda check: STATES.index(check.state)):
-            console.print(
-                f"{MARKS[check.state]} {escape(check.name)}: {escape(check.advice or '')}"
-            )
-        console.print(f"\n{_verdict([check.state for check in checks])}")
+    advised = sorted(
+        (check for check in checks if check.advice), key=lambda check: STATES.index(check.state)
+    )
+    rows = tuple(
+        (plain(check.state, TONES[check.state]), plain(check.name), plain(check.finding))
+        for check in checks
+    )
+    records = [check.model_dump(mode="json") for check in checks]
+    table = Table(
+        headings=(Heading("state"), Heading("check"), Heading("finding", prose=True)),
+        sections=(Section(rows),),
+        notes=tuple(Note(f"{check.state} {check.name}: {check.advice}") for check in advised),
+        outcome=_verdict([check.state for check in checks]),
+        records=records,
+        document={"device": device, "checks": records, "fit": not forbidden},
+    )
+    print_table(table, as_json=as_json)
     if forbidden:
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
 
-def _verdict(states: list[str]) -> str:
+def _verdict(states: Sequence[State]) -> Span:
     """One line on all checks together."""
     if "problem" in states:
-        return "[bold red]Nothing can be measured here until the problems are mended.[/]"
+        return Span("Nothing can be measured here until the problems are mended.", "wrong")
     if warnings := states.count("warning"):
-        return f"Measuring works; {warnings} of {len(states)} checks warn that times may be noisy."
-    return "[green]Fit for measuring.[/]"
+        said = f"{warnings} of {len(states)} checks warn that times may be noisy"
+        return Span(f"Measuring works; {said}.")
+    return Span("Fit for measuring.", "good")

@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrbench.cli.console import JsonOption, print_json, print_notices, results
+from esrbench.cli.console import JsonOption, print_notices
 from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
 from esrbench.errors import UsageError
-from esrbench.reports import tables
-from esrbench.reports.tables import TableFormat
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from esrbench.ranking.board import Leaderboard
-    from esrbench.ranking.rule import Rule
     from esrbench.records import RunRecord
 
 
@@ -50,16 +45,16 @@ def leaderboard_command(
             show_default="the edition's baseline",
         ),
     ] = None,
-    table_format: Annotated[TableFormat, typer.Option("--format", help="Form of the table.")] = (
-        "terminal"
-    ),
+    table_format: FormatOption = "terminal",
+    label: LabelOption = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the challenge table of the newest comparable records."""
     from esrbench.ranking.rules import get_rule
+    from esrbench.reports.leaderboard import leaderboard_table
 
-    form: TableFormat = "json" if as_json else table_format
+    check_label(label)
     if official is not None:
         given = {
             "--with-official": with_official,
@@ -74,13 +69,33 @@ def leaderboard_command(
             raise UsageError(message, advice="Leave it out, or use --rule with --with-official.")
         from esrbench.ranking.published import official_leaderboard
 
-        show_board(official_leaderboard(get_rule(official)), form)
-        return
-    if with_official and relative_to is not None:
-        message = "--relative-to has no use with --with-official, which leaves runtimes out"
-        raise UsageError(message, advice="Leave one of them out.")
-    chosen_rule = get_rule(rule)
-    store = Store(folder or default_results())
+        board = official_leaderboard(get_rule(official))
+    elif with_official:
+        if relative_to is not None:
+            message = "--relative-to has no use with --with-official, which leaves runtimes out"
+            raise UsageError(message, advice="Leave one of them out.")
+        from esrbench.ranking.merged import merged_leaderboard
+
+        edition = get_rule(rule)
+        wanted = _stored(Store(folder or default_results()), data, scale)
+        board = merged_leaderboard(wanted, edition, forward_class=forward_class)
+    else:
+        from esrbench.ranking.leaderboard import build_leaderboard
+
+        edition = get_rule(rule)
+        wanted = _stored(Store(folder or default_results()), data, scale)
+        board = build_leaderboard(
+            wanted, edition, forward_class=forward_class, relative_to=relative_to
+        )
+    print_table(leaderboard_table(board), table_format, label=label, as_json=as_json)
+
+
+def _stored(store: Store, data: str | None, scale: int | None) -> list[RunRecord]:
+    """Records of a data set and scale, or of all.
+
+    Raises:
+        UsageError: there are none.
+    """
     records, notices = store.load()
     print_notices(notices)
     wanted = [
@@ -93,38 +108,4 @@ def leaderboard_command(
         advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
         message = f"{store.runs}: no matching records"
         raise UsageError(message, advice=advice)
-    if with_official:
-        from esrbench.ranking.merged import merged_leaderboard
-
-        show_board(merged_leaderboard(wanted, chosen_rule, forward_class=forward_class), form)
-        return
-    print_board(wanted, chosen_rule, form, forward_class=forward_class, relative_to=relative_to)
-
-
-def print_board(
-    records: Sequence[RunRecord],
-    rule: Rule,
-    table_format: TableFormat,
-    *,
-    forward_class: str | None = None,
-    relative_to: str | None = None,
-) -> None:
-    """Print the leaderboard of records in a format."""
-    from esrbench.ranking.leaderboard import build_leaderboard
-
-    board = build_leaderboard(records, rule, forward_class=forward_class, relative_to=relative_to)
-    show_board(board, table_format)
-
-
-def show_board(board: Leaderboard, table_format: TableFormat) -> None:
-    """Print a leaderboard in a format."""
-    if table_format == "json":
-        print_json(board.model_dump(mode="json"))
-    elif table_format == "terminal":
-        results().print(tables.leaderboard_terminal(board))
-    else:
-        render = {
-            "markdown": tables.leaderboard_markdown,
-            "csv": tables.leaderboard_csv,
-        }[table_format]
-        print(render(board), end="")  # noqa: T201
+    return wanted

@@ -9,16 +9,18 @@ import typer
 from esrbench.cli.console import (
     JsonOption,
     open_registry,
-    print_json,
     print_notices,
     progress_bar,
-    results,
 )
+from esrbench.cli.tables import FormatOption, print_table
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import Complexity
+    from esrbench.reports.table import Table
 
 
 def list_command(
@@ -28,32 +30,33 @@ def list_command(
     long: Annotated[
         bool, typer.Option("--long", help="Count every network at its largest scale.")
     ] = False,
+    table_format: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
     """List networks, data sets, metrics or rules."""
     if long and what != "models":
         raise UsageError("--long is for models only", advice="Leave --long out.")
-    rows = _counted_models() if long else LISTINGS[what]()
-    if as_json:
-        print_json(rows)
-        return
-    from rich.markup import escape
-    from rich.table import Table
+    records = _counted_models() if long else LISTINGS[what]()
+    print_table(_table(records), table_format, as_json=as_json)
 
-    # What no row has is no column: without submissions there are no teams.
+
+def _table(records: Sequence[Mapping[str, Any]]) -> Table:
+    from esrbench.reports.table import Heading, Section, Table, plain
+
+    # What no record has is no column: without submissions there are no teams.
     columns = [
         column
-        for column in (rows[0] if rows else ())
-        if column not in OPTIONAL or any(row[column] for row in rows)
+        for column in (records[0] if records else ())
+        if column not in OPTIONAL or any(record[column] for record in records)
     ]
-    table = Table()
-    for column in columns:
-        number = isinstance(rows[0][column], int)
-        justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(column.replace("_", " "), no_wrap=column == "name", justify=justify)
-    for row in rows:
-        table.add_row(*(escape(_cell(row[column])) for column in columns))
-    results().print(table)
+    headings = tuple(
+        Heading(column.replace("_", " "), align="right")
+        if isinstance(records[0][column], int)
+        else Heading(column.replace("_", " "), prose=column != "name")
+        for column in columns
+    )
+    rows = tuple(tuple(plain(_text(each[column])) for column in columns) for each in records)
+    return Table(headings=headings, sections=(Section(rows),), records=records)
 
 
 OPTIONAL = ("team", "missing_requirements")
@@ -181,9 +184,11 @@ def _rules() -> list[dict[str, Any]]:
 LISTINGS = {"models": _models, "data": _data, "metrics": _metrics, "rules": _rules}
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
+    from esrbench.reports.table import MISSING
+
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return "–" if value is None else str(value)  # noqa: RUF001 - an en dash, as in all tables
+    return MISSING if value is None else str(value)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, open_registry, print_json
-from esrbench.cli.grids import GridFormat, LabelOption, check_label, print_grid
+from esrbench.cli.console import JsonOption, messages, open_registry
+from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
 from esrbench.errors import UsageError
 
 
@@ -18,15 +18,12 @@ def paper_table_command(
     scale: Annotated[
         list[int] | None, typer.Option(help="Upscaling factor. Repeatable.", show_default="all")
     ] = None,
-    table_format: Annotated[
-        Literal[GridFormat, "json"], typer.Option("--format", help="Form of the table.")
-    ] = "terminal",
-    label: LabelOption = "tab:complexity",
+    table_format: FormatOption = "terminal",
+    label: LabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count every network of the AIDN paper's table and judge its printed figures."""
-    from esrbench.reports.paper_grid import paper_grid
-    from esrbench.reports.paper_table import compare_rows, printed_rows
+    from esrbench.reports.paper_table import compare_rows, paper_table, printed_rows
 
     check_label(label)
     rows = [row for row in printed_rows() if scale is None or row.scale in scale]
@@ -35,8 +32,6 @@ def paper_table_command(
         raise UsageError(message, advice="It has x2, x3 and x4.")
     with messages().status("counting"):
         compared = list(compare_rows(rows, open_registry()))
-    if as_json or table_format == "json":
-        print_json([row.model_dump(mode="json") for row in compared])
-        return
     caption = f"AIDN paper (NTIRE 2022), table {table}"
-    print_grid(paper_grid(compared, caption=caption), table_format, label=label)
+    shown = paper_table(compared, caption=caption)
+    print_table(shown, table_format, label=label, as_json=as_json)

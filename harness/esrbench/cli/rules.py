@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from esrbench.cli.console import JsonOption, print_json, results
+from esrbench.cli.console import JsonOption
+from esrbench.cli.tables import print_table
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Sequence
 
     from esrbench.ranking.rule import Rule
+    from esrbench.reports.table import Table
 
 
 def rules_command(
@@ -34,17 +36,8 @@ def rules_command(
         return
     from esrbench.ranking.rules import RULES, get_rule
 
-    if name is None:
-        if as_json:
-            print_json([_document(rule) for rule in RULES.values()])
-        else:
-            results().print(_list(tuple(RULES.values())))
-        return
-    rule = get_rule(name)
-    if as_json:
-        print_json(_document(rule))
-    else:
-        results().print(explain(rule))
+    table = _list(tuple(RULES.values())) if name is None else explain(get_rule(name))
+    print_table(table, as_json=as_json)
 
 
 def _document(rule: Rule) -> dict[str, Any]:
@@ -58,35 +51,28 @@ def _document(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _list(rules: tuple[Rule, ...]) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+def _list(rules: Sequence[Rule]) -> Table:
+    from esrbench.reports.table import Note, pairs
 
-    table = Table.grid(padding=(0, 2, 0, 0))
+    lines = []
     for rule in rules:
         kinds = dict.fromkeys(track.formula.kind for track in rule.tracks)
-        how = ", ".join(kinds) or "no total known"
-        table.add_row(Text(rule.name, style="bold", no_wrap=True), Text(f"{rule.title}: {how}"))
-    table.add_row(
-        Text("FILE.toml", style="bold"), Text("your own, from `esrbench rules --template`")
-    )
-    return Group(table, Text("`esrbench rules NAME` explains one.", style="dim"))
+        lines.append((rule.name, f"{rule.title}: {', '.join(kinds) or 'no total known'}"))
+    lines.append(("FILE.toml", "your own, from `esrbench rules --template`"))
+    notes = (Note("`esrbench rules NAME` explains one."),)
+    return pairs(lines, notes=notes, document=[_document(rule) for rule in rules])
 
 
-def explain(rule: Rule) -> RenderableType:
+def explain(rule: Rule) -> Table:
     """A rule in words, one fact a line."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from esrbench.reports.table import pairs
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, lines in _facts(rule).items():
-        for index, line in enumerate(lines):
-            table.add_row(Text(label if index == 0 else "", style="bold"), Text(line))
-    return Group(Text(f"{rule.name}: {rule.title}", style="bold"), Text(), table)
+    lines = [
+        (label if index == 0 else "", text)
+        for label, texts in _facts(rule).items()
+        for index, text in enumerate(texts)
+    ]
+    return pairs(lines, f"{rule.name}: {rule.title}", document=_document(rule))
 
 
 def _facts(rule: Rule) -> dict[str, list[str]]:

@@ -17,7 +17,6 @@ from esrbench.cli.console import (
     print_notices,
     progress_bar,
 )
-from esrbench.cli.leaderboard import print_board
 from esrbench.cli.options import (
     ChannelsLastOption,
     CompileOption,
@@ -32,6 +31,7 @@ from esrbench.cli.options import (
     parse_size,
     parse_weights,
 )
+from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from esrbench.plaintext import line
 from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
@@ -226,10 +226,13 @@ def run_command(
         }
         print_json(document)
     else:
+        from esrbench.ranking.leaderboard import build_leaderboard
+        from esrbench.reports.leaderboard import leaderboard_table
+
         for _, identity in suite.data:
             on_data = [record for record in records if record.data.digest == identity.digest]
             if on_data:
-                print_board(on_data, chosen_rule, "terminal")
+                print_table(leaderboard_table(build_leaderboard(on_data, chosen_rule)))
     report(records)
     if interrupted:
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from esrbench.cli.console import JsonOption, open_registry, print_json, results
+from esrbench.cli.console import JsonOption, open_registry
 from esrbench.cli.options import ResultsOption, parse_size
+from esrbench.cli.tables import print_table
 from esrbench.errors import UsageError
 from esrbench.metrics import MIB
 from esrbench.runs.documents import read_any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.records import RunRecord
+    from esrbench.reports.table import Table
 
 
 def show_command(
@@ -38,52 +40,30 @@ def show_command(
     store = Store(folder or default_results())
     subject = find(name, store)
     if depth is not None:
-        _show_blocks(subject, scale, depth, parse_size(input_size), as_json=as_json)
-        return
-    if as_json:
-        print_json(subject.model_dump(mode="json"))
-        return
-    from rich.table import Table
-    from rich.text import Text
+        table = _blocks(subject, scale, depth, parse_size(input_size))
+    else:
+        from esrbench.reports.table import pairs
 
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in lines_of(subject):
-        table.add_row(Text(key), Text(value))
-    for key, value in _claim_lines(subject, store):
-        table.add_row(Text(key), Text(value))
-    results().print(table)
+        lines = [*lines_of(subject), *_claim_lines(subject, store)]
+        table = pairs(lines, document=subject.model_dump(mode="json"))
+    print_table(table, as_json=as_json)
 
 
-def _show_blocks(
-    subject: BaseModel,
-    scale: int | None,
-    depth: int,
-    input_size: tuple[int, int],
-    *,
-    as_json: bool,
-) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _blocks(
+    subject: BaseModel, scale: int | None, depth: int, input_size: tuple[int, int]
+) -> Table:
     from esrbench.entries.descriptor import ModelDescriptor
+    from esrbench.reports.table import Heading, Section, Table, plain
     from esrbench.runs.inspection import blocks_of
 
     if not isinstance(subject, ModelDescriptor):
         raise UsageError("--depth shows networks only", advice="Leave --depth out.")
     scale = max(subject.scales) if scale is None else scale
     blocks = blocks_of(subject, scale, depth=depth, input_size=input_size)
-    if as_json:
-        print_json([block.model_dump(mode="json") for block in blocks])
-        return
     height, width = input_size
-    table = Table(title=f"{subject.name} x{scale} at LR {height}x{width}", title_justify="left")
-    table.add_column("block")
-    for heading in ("kind", "output", "params", "MACs [G]", "acts [M]", "allocated [MiB]"):
-        table.add_column(heading, justify="left" if heading == "kind" else "right")
-    for block in blocks:
-        row = (
+    figures = ("output", "params", "MACs [G]", "acts [M]", "allocated [MiB]")
+    rows = (
+        (
             block.name,
             block.kind,
             "x".join(map(str, block.output_shape)),
@@ -92,8 +72,18 @@ def _show_blocks(
             f"{block.activations / 1e6:.2f}",
             f"{block.allocated_bytes / MIB:.1f}",
         )
-        table.add_row(*(Text(cell) for cell in row))
-    results().print(table)
+        for block in blocks
+    )
+    return Table(
+        headings=(
+            Heading("block"),
+            Heading("kind"),
+            *(Heading(text, align="right") for text in figures),
+        ),
+        sections=(Section(tuple(tuple(map(plain, row)) for row in rows)),),
+        caption=f"{subject.name} x{scale} at LR {height}x{width}",
+        records=[block.model_dump(mode="json") for block in blocks],
+    )
 
 
 def find(name: str, store: Store) -> BaseModel:

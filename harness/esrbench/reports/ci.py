@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
@@ -10,98 +12,97 @@ from esrbench.errors import EXIT_INCONCLUSIVE, EXIT_MEASUREMENT_FAILED, EXIT_OK,
 from esrbench.gate.verdicts import ENTRY, RUNTIME, VERDICTS, WEIGHTS
 from esrbench.metrics import METRICS
 from esrbench.plaintext import line, visible
-from esrbench.reports.formats import markdown_notice, markdown_text
+from esrbench.reports.formats import markdown
+from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
-
-    from esrbench.gate.verdicts import Figure, Finding, GateReport
+    from esrbench.gate.verdicts import Figure, Finding, GateReport, Verdict
+    from esrbench.reports.table import Cell, Tone
 
 SUMMARY_BYTES: Final = 1024 * 1024
 """What GitHub takes of a step's summary; more than that and it shows nothing of it."""
-MISSING: Final = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
-METRIC_WIDTH: Final = 40
-STYLES: Final = {
-    "regressed": "bold red",
-    "failed": "bold red",
-    "missing": "red",
-    "inconclusive": "yellow",
-    "incomparable": "yellow",
-    "improved": "green",
-    "unchanged": "dim",
+TONES: Final[dict[Verdict, Tone]] = {
+    "regressed": "wrong",
+    "failed": "wrong",
+    "missing": "wrong",
+    "inconclusive": "doubtful",
+    "incomparable": "doubtful",
+    "improved": "good",
+    "unchanged": "faint",
 }
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HASH_DIGITS = 12
 _HEADINGS = {WEIGHTS: "Weights (SHA-256)", RUNTIME: "Runtime ratio", ENTRY: "Entry"}
 
 
-def gate_terminal(report: GateReport, *, everything: bool = False) -> Iterator[RenderableType]:
-    """A table of what is not unchanged, or of everything, what to do, and the outcome.
-
-    Metrics of an entry that could not be compared for one and the same reason share a row.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = [each for each in report.findings if everything or each.verdict != "unchanged"]
-    if shown:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        table.add_column("entry", no_wrap=True)
-        table.add_column("metric", max_width=METRIC_WIDTH)
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("why", overflow="fold")
-        for first, metrics in _shared_rows(sorted(shown, key=_worst_first)):
-            verdict = Text(first.verdict, STYLES[first.verdict])
-            entry = f"{first.entry} x{first.scale}"
-            table.add_row(Text(line(entry)), Text(metrics), verdict, Text(line(first.reason)))
-        yield table
-    for advice in _advice(shown):
-        yield Text(line(advice), "dim")
-    yield Text(line(report.outcome), _outcome_style(report))
-
-
-def gate_markdown(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
-    """GitHub markdown: outcome, what is not unchanged, and the rest folded away.
+def gate_table(
+    report: GateReport, *, brief: bool = False, everything: bool = True, left_out: int = 0
+) -> Table:
+    """What was found, worst first, what to do, and the outcome.
 
     Args:
         report: of a check.
-        limit: bytes of UTF-8; rows that do not fit are left out, the least important first, and
-            a last line says how many.
+        brief: for a terminal. Without figures, which the reasons repeat; metrics of an entry that
+            could not be compared for one and the same reason share a row.
+        everything: with what is unchanged.
+        left_out: findings without a row, the least important first.
     """
     ordered = sorted(report.findings, key=_worst_first)
-    striking = [each for each in ordered if each.verdict != "unchanged"]
-    quiet = [each for each in ordered if each.verdict == "unchanged"]
-    head = ["## esrbench check", "", f"**{markdown_text(report.outcome)}**", ""]
-    head += [f"- {markdown_text(advice)}" for advice in _advice(striking)]
-    head += map(markdown_notice, report.notices)
-    titles = [
-        "",
-        "| entry | metric | verdict | baseline | now | why |",
-        "|---|---|---|--:|--:|---|",
-    ]
-    opening = ["", f"<details><summary>{len(quiet)} unchanged</summary>", *titles]
-    closing = ["", "</details>"]
-    note = "\n_{} rows were left out: a summary may have {:,} bytes._\n"
-    fixed = [*head, *(titles if striking else []), *(opening if quiet else []), *closing]
-    room = limit - _bytes(fixed) - len(note.format(len(ordered), limit).encode())
-    rows = [_row(each) for each in (*striking, *quiet)]
-    fitting = 0
-    while fitting < len(rows) and room >= (size := _bytes([rows[fitting]])):
-        room -= size
-        fitting += 1
-    lines = list(head)
-    if striking:
-        lines += [*titles, *rows[: min(fitting, len(striking))]]
-    if quiet and fitting > len(striking):
-        lines += [*opening, *rows[len(striking) : fitting], *closing]
-    text = "\n".join(lines) + "\n"
-    if fitting < len(rows):
-        text += note.format(len(rows) - fitting, limit)
-    content = text.encode()
-    # Only a limit below the head itself gets here.
-    return text if len(content) <= limit else content[:limit].decode(errors="ignore")
+    shown = ordered[: len(ordered) - left_out]
+    striking = [each for each in shown if each.verdict != "unchanged"]
+    quiet = [each for each in shown if everything and each.verdict == "unchanged"]
+    folded = "" if brief else f"{report.counts.get('unchanged', 0)} unchanged"
+    figures = () if brief else (Heading("baseline", align="right"), Heading("now", align="right"))
+    metric, why = Heading("metric", prose=True), Heading("why", prose=True)
+    return Table(
+        headings=(Heading("entry"), metric, Heading("verdict"), *figures, why),
+        sections=tuple(
+            Section(tuple(_rows(findings, brief=brief)), folded=name)
+            for findings, name in ((striking, ""), (quiet, folded))
+            if findings
+        ),
+        caption="" if brief else "esrbench check",
+        outcome=Span(report.outcome, _outcome_tone(report)),
+        notes=tuple(map(Note, _advice(ordered))),
+        notices=() if brief else report.notices,
+        records=[each.model_dump(mode="json") for each in shown],
+    )
+
+
+def _rows(findings: Sequence[Finding], *, brief: bool) -> Iterator[tuple[Cell, ...]]:
+    named = _shared_rows(findings) if brief else ((each, _heading(each)) for each in findings)
+    for each, metrics in named:
+        entry, verdict = (
+            plain(f"{each.entry} x{each.scale}"),
+            plain(each.verdict, TONES[each.verdict]),
+        )
+        figures = () if brief else (plain(_figure(each.before)), plain(_figure(each.now)))
+        yield entry, plain(metrics), verdict, *figures, plain(each.reason)
+
+
+def gate_summary(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
+    """The table in Markdown within a size: rows that do not fit are left out, and counted.
+
+    Args:
+        report: of a check.
+        limit: bytes of UTF-8.
+    """
+
+    def text(left_out: int) -> bytes:
+        table = gate_table(report, left_out=left_out)
+        if left_out:
+            said = f"{left_out} rows were left out: a summary may have {limit:,} bytes."
+            table = replace(table, notes=(*table.notes, Note(said)))
+        return markdown.render(table).encode()
+
+    whole = text(0)
+    if len(whole) > limit:
+        rows = range(1, len(report.findings))
+        whole = text(1 + bisect_left(rows, -limit, key=lambda each: -len(text(each))))
+    # Only a limit below what stands around the rows cuts into the text.
+    return whole[:limit].decode(errors="ignore")
 
 
 def gate_junit(report: GateReport) -> str:
@@ -173,11 +174,10 @@ def _shared_rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
         yield last, ", ".join([*map(_label, others), _heading(last)])
 
 
-def _outcome_style(report: GateReport) -> str:
+def _outcome_tone(report: GateReport) -> Tone:
     if report.judged == EXIT_OK:
-        return "green"
-    mild = report.judged == EXIT_INCONCLUSIVE and not report.strict
-    return STYLES["inconclusive" if mild else "regressed"]
+        return "good"
+    return "doubtful" if report.judged == EXIT_INCONCLUSIVE and not report.strict else "wrong"
 
 
 def _level(finding: Finding, *, strict: bool) -> str | None:
@@ -240,22 +240,6 @@ def _account(finding: Finding) -> str:
 def _advice(findings: Sequence[Finding]) -> list[str]:
     """What to do, each once, in order."""
     return list(dict.fromkeys(each.advice for each in findings if each.advice))
-
-
-def _row(finding: Finding) -> str:
-    cells = (
-        f"{finding.entry} x{finding.scale}",
-        _heading(finding),
-        finding.verdict,
-        _figure(finding.before),
-        _figure(finding.now),
-        finding.reason,
-    )
-    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
-
-
-def _bytes(lines: Sequence[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)
 
 
 def _xml(text: str) -> str:

@@ -22,7 +22,7 @@ from esrbench.ranking.stability import (
 from esrbench.records import Absent, Latency
 from esrbench.reports.comparison import CellValue, Column, Comparison, Line, places
 from esrbench.reports.comparison_sources import choose_runs, place_of, published_figures
-from esrbench.reports.grid import MISSING, Note
+from esrbench.reports.table import MISSING, Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.records import RunRecord, Value
     from esrbench.reports.comparison_sources import Choice, Place, PublishedKey, Wanted
-    from esrbench.reports.grid import Mark
+    from esrbench.reports.table import Mark
 
 PAPER_DATA = ("set5", "set14", "bsd100", "urban100")
 PAPER_SCALES = (2, 3, 4)

@@ -6,32 +6,18 @@ method; parameters and FLOPs; then a column a data set.
 
 from __future__ import annotations
 
-import csv
-import io
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Interval, Notice
-from esrbench.reports.grid import (
-    MISSING,
-    Cell,
-    Grid,
-    Heading,
-    Mark,
-    Note,
-    Section,
-    Span,
-    csv_text,
-    plain,
-    plain_number,
-)
+from esrbench.reports.table import MISSING, Cell, Heading, Mark, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.reports.grid import Tone
+    from esrbench.reports.table import Tone
 
 
 class Column(Frozen):
@@ -138,13 +124,8 @@ TONES: dict[int | None, Tone] = {1: "best", 2: "second", None: "plain"}
 MARKS: dict[str | None, Mark] = {"demo": "demo", "random": "random"}
 
 
-def comparison_grid(comparison: Comparison, *, caption: str | None = None) -> Grid:
-    """Cells as papers print them: PSNR-Y and SSIM-Y in one column, marks behind the figures.
-
-    Args:
-        comparison: the table.
-        caption: instead of the table's title.
-    """
+def comparison_table(comparison: Comparison) -> Table:
+    """Cells as papers print them: PSNR-Y and SSIM-Y in one column, marks behind the figures."""
     printed = _printed_columns(comparison.columns)
     headings = [Heading("Scale"), Heading("Method")]
     for indices in printed:
@@ -153,10 +134,20 @@ def comparison_grid(comparison: Comparison, *, caption: str | None = None) -> Gr
         text = "PSNR/SSIM" if len(indices) > 1 else METRICS[column.metric].heading
         headings.append(Heading(text, group, "right"))
     sections = [
-        Section(f"\N{MULTIPLICATION SIGN}{scale}", tuple(_row(line, printed) for line in lines))
+        Section(tuple(_row(line, printed) for line in lines), f"\N{MULTIPLICATION SIGN}{scale}")
         for scale, lines in groupby(comparison.lines, key=lambda line: line.scale)
     ]
-    return Grid(caption or comparison.title, tuple(headings), tuple(sections), comparison.notes)
+    return Table(
+        headings=tuple(headings),
+        sections=tuple(sections),
+        caption=comparison.title,
+        notes=comparison.notes,
+        records=[
+            _record(line, comparison, d) for line in comparison.lines for d in comparison.data
+        ],
+        document=comparison.model_dump(mode="json"),
+        label="tab:comparison",
+    )
 
 
 def _printed_columns(columns: Sequence[Column]) -> list[tuple[int, ...]]:
@@ -189,57 +180,36 @@ def _span(cell: CellValue | Absent) -> Span:
     return Span(cell.shown, TONES[cell.place])
 
 
-def comparison_csv(comparison: Comparison) -> str:
-    """Unrounded figures in base units, a row an entry, scale and data set; absent is empty.
+def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
+    """Unrounded figures of an entry, scale and data set, in base units.
 
-    Figures that belong to an entry stand in each of its rows. Noisy metrics have the bounds of
-    their interval beside them. ``missing`` says why cells are empty, ``sources`` where the
+    Figures that belong to an entry stand in each of its records. Noisy metrics have the bounds of
+    their interval beside them. ``missing`` says why fields are empty, ``sources`` where the
     others come from: run ids or publications.
     """
-    entry_metrics = [column.metric for column in comparison.columns if column.data is None]
-    data_metrics = dict.fromkeys(c.metric for c in comparison.columns if c.data is not None)
-    metrics = [*entry_metrics, *data_metrics]
-    rows: list[dict[str, object]] = []
-    for line in comparison.lines:
-        for data in comparison.data:
-            cells = {
-                column.metric: cell
-                for column, cell in zip(comparison.columns, line.cells, strict=True)
-                if column.data in {None, data}
-            }
-            rows.append(_csv_row(line, data, cells, metrics))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: csv_text(each) if isinstance(each, str) else each for key, each in row.items()}
-        for row in rows
-    )
-    return text.getvalue()
-
-
-def _csv_row(
-    line: Line, data: str, cells: dict[str, CellValue | Absent], metrics: Sequence[str]
-) -> dict[str, object]:
-    row: dict[str, object] = {
+    record: dict[str, Any] = {
         "scale": line.scale,
         "entry": line.entry,
         "data": data,
         "origin": None,
         "weights": line.weights,
     }
-    for metric in metrics:
-        cell = cells[metric]
+    cells = {
+        column.metric: cell
+        for column, cell in zip(comparison.columns, line.cells, strict=True)
+        if column.data in {None, data}
+    }
+    for metric, cell in cells.items():
         figure = None if isinstance(cell, Absent) else cell
-        row[metric] = plain_number(figure.value) if figure else None
+        record[metric] = figure.value if figure else None
         if not METRICS[metric].portable:
             interval = figure.interval if figure else None
-            row[f"{metric}_low"] = interval.low if interval else None
-            row[f"{metric}_high"] = interval.high if interval else None
+            record[f"{metric}_low"] = interval.low if interval else None
+            record[f"{metric}_high"] = interval.high if interval else None
         if METRICS[metric].noisy:
-            row[f"{metric}_provisional"] = figure.provisional if figure else None
+            record[f"{metric}_provisional"] = figure.provisional if figure else None
     reasons = [f"{key}: {cell.reason}" for key, cell in cells.items() if isinstance(cell, Absent)]
     sources = dict.fromkeys(c.source for c in cells.values() if not isinstance(c, Absent))
     if sources:
-        row["origin"] = "published" if line.published else "measured"
-    return row | {"missing": "; ".join(reasons), "sources": "; ".join(sources)}
+        record["origin"] = "published" if line.published else "measured"
+    return record | {"missing": "; ".join(reasons), "sources": "; ".join(sources)}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import math
 from importlib import resources
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from esrbench.errors import MeasurementError
+from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Complexity, CounterResult
+from esrbench.reports.table import MISSING, Heading, Note, Section, Table, plain
 from esrbench.runs.inspection import count_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.entries.registry import Registry
+    from esrbench.reports.table import Cell, Tone
 
 Verdict = Literal["exact", "rounded", "other convention", "inconsistent", "not printed"]
 
@@ -195,3 +199,60 @@ def step(printed: str) -> float:
 def matches(printed: str, value: float) -> bool:
     """Whether a value rounds to the printed digits, ties either way."""
     return abs(float(printed) - value) <= 0.5 * step(printed) * (1 + 1e-9)
+
+
+TONES: dict[Verdict, Tone] = {
+    "exact": "good",
+    "rounded": "good",
+    "other convention": "doubtful",
+    "inconsistent": "wrong",
+    "not printed": "faint",
+}
+
+
+def paper_table(rows: Sequence[ComparedRow], *, caption: str) -> Table:
+    """Printed figures beside ours, with verdicts; a section a system."""
+    params, flops = "Params [K]", "FLOPs [G]"
+    headings = (
+        Heading("System"),
+        Heading("Scale"),
+        Heading("printed", params, "right"),
+        Heading("ours", params, "right"),
+        Heading("verdict", params),
+        Heading("printed", flops, "right"),
+        Heading("by its rule", flops, "right"),
+        Heading("aten", flops, "right"),
+        Heading("rule", flops),
+        Heading("verdict", flops),
+        Heading("Remark", prose=True),
+    )
+    sections = tuple(
+        Section(tuple(map(_cells, of_system)), system)
+        for system, of_system in groupby(rows, key=lambda row: row.printed.system)
+    )
+    documents = [row.model_dump(mode="json") for row in rows]
+    return Table(
+        headings=headings,
+        sections=sections,
+        caption=caption,
+        notes=tuple(map(Note, CONVENTIONS)),
+        records=[row.pop("printed") | row for row in map(dict, documents)],
+        document=documents,
+        label="tab:complexity",
+    )
+
+
+def _cells(row: ComparedRow) -> tuple[Cell, ...]:
+    printed = row.printed
+    return (
+        plain(f"\N{MULTIPLICATION SIGN}{printed.scale}"),
+        plain(printed.params_k),
+        plain(f"{row.params / 1e3:.1f}"),
+        plain(row.params_verdict, TONES[row.params_verdict]),
+        plain(printed.flops_g or MISSING),
+        plain(METRICS["macs_ntire2022"].format(row.flops_by_paper)),
+        plain(METRICS["macs_aten"].format(row.macs)),
+        plain(row.flops_origin),
+        plain(row.flops_verdict, TONES[row.flops_verdict]),
+        plain(row.remark),
+    )

@@ -9,18 +9,23 @@ import pytest
 from rich.console import Console
 
 from esrbench.metrics import MIB
+from esrbench.ranking.board import Row
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import Stability
 from esrbench.records import Interval, Value
-from esrbench.reports import tables
+from esrbench.reports.formats import render
+from esrbench.reports.leaderboard import leaderboard_table, metric_cell
+from esrbench.reports.table import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esrbench.ranking.leaderboard import Leaderboard
     from esrbench.records import RunRecord
+
+    Columns = Callable[..., dict[str, list[str]]]
 
 
 @pytest.fixture
@@ -45,10 +50,17 @@ def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
     )
 
 
-def rendered(board: Leaderboard) -> str:
-    console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(tables.leaderboard_terminal(board))
+def rendered(board: Leaderboard, form: str = "terminal", width: int = 200) -> str:
+    text = render(leaderboard_table(board), form)
+    if isinstance(text, str):
+        return text
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(text)
     return console.export_text()
+
+
+def fields(board: Leaderboard) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(rendered(board, "csv"))))
 
 
 def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
@@ -62,14 +74,14 @@ def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
     assert "bicubic is not ranked: interpolation, shown as the floor." in text
 
 
-def test_absent_figures_are_dashes_not_zeros(board: Leaderboard) -> None:
-    cells = tables.leaderboard_frame(board, str)
-    assert list(cells["GPU Mem. [MiB]"]) == [tables.MISSING] * 3
-    assert list(cells["PSNR [dB]"]) == ["29.00", tables.MISSING, "29.00"]
+def test_absent_figures_are_dashes_not_zeros(board: Leaderboard, columns: Columns) -> None:
+    cells = columns(board)
+    assert cells["GPU Mem. [MiB]"] == [MISSING] * 3
+    assert cells["PSNR [dB]"] == ["29.00", MISSING, "29.00"]
 
 
 def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard) -> None:
-    text = tables.leaderboard_markdown(board)
+    text = rendered(board, "markdown")
     assert "| aidn-challenge" in text
     assert "0.242<sub>1</sub>" in text
     assert "- bicubic is not ranked: interpolation, shown as the floor." in text
@@ -78,8 +90,18 @@ def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard
     assert len(widths) == 1
 
 
+def test_latex_and_html_have_ranks_below_the_line_and_remarks(board: Leaderboard) -> None:
+    latex, page = rendered(board, "latex"), rendered(board, "html")
+    assert r"0.242\textsubscript{1}" in latex
+    assert r"\label{tab:leaderboard}" in latex
+    assert "0.242<sub>1</sub>" in page
+    for text in (latex, page):
+        assert board.title in text
+        assert "bicubic is not ranked: interpolation, shown as the floor." in text
+
+
 def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboard) -> None:
-    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(board))))
+    rows = fields(board)
     assert [row["entry"] for row in rows] == ["aidn-challenge", "imdn-challenge", "bicubic"]
     assert rows[0]["macs_ntire2022"] == "14506603360"
     assert rows[0]["runtime_images"] == "0.04775"
@@ -102,7 +124,7 @@ def test_markdown_shows_the_text_of_strangers_as_it_is(
 ) -> None:
     cause = "<img src=x> [link](http://a.b) | `x` @all"
     broken = make_record("net_*a*", {}, status="crash", cause=cause)
-    text = tables.leaderboard_markdown(build_leaderboard([broken], RULES["ntire2022"]))
+    text = rendered(build_leaderboard([broken], RULES["ntire2022"]), "markdown")
     assert "<img" not in text
     assert r"&lt;img src=x&gt; \[link\](http:<!-- -->//a.b) \| \`x\` @<!-- -->all" in text
     (row,) = [each for each in text.splitlines() if each.startswith("| net")]
@@ -135,7 +157,7 @@ def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
     board = build_leaderboard([broken], RULES["ntire2022"])
     row = board.unranked[0].model_copy(update={"unranked_because": cause})
     changed = board.model_copy(update={"unranked": (row,)})
-    (found,) = csv.DictReader(io.StringIO(tables.leaderboard_csv(changed)))
+    (found,) = fields(changed)
     assert found["entry"] == "'@a"
     assert found["unranked_because"] == '\'=HYPERLINK("http://127.0.0.1/") ,next'
 
@@ -145,14 +167,19 @@ def test_intervals_have_three_digits() -> None:
         value=0.0477512,
         interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
     )
-    assert tables.figure("runtime_images", value, 2, str) == "47.752 [47.1, 1235]"
+    row = Row(entry="a", run_id=None, weights="", status="", values={"runtime_images": value})
+    ranked = row.model_copy(update={"ranks": {"runtime_images": 2}})
+    assert str(metric_cell(ranked, "runtime_images")) == "47.752 [47.1, 1235]"
     exact = Value(
         value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
     )
-    assert tables.figure("runtime_images", exact, None, str) == "0.00 [0, 0.0100]"
+    row = row.model_copy(update={"values": {"runtime_images": exact}})
+    assert str(metric_cell(row, "runtime_images")) == "0.00 [0, 0.0100]"
 
 
-def test_scores_stand_beside_their_logarithms(make_record: Callable[..., RunRecord]) -> None:
+def test_scores_stand_beside_their_logarithms(
+    make_record: Callable[..., RunRecord], columns: Columns
+) -> None:
     rlfn = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9}
     board = build_leaderboard(
         [
@@ -162,29 +189,29 @@ def test_scores_stand_beside_their_logarithms(make_record: Callable[..., RunReco
         ],
         RULES["ntire2024"],
     )
-    frame = tables.leaderboard_frame(board, str)
-    assert list(frame["Entry"]) == ["rlfn", "odd\N{DAGGER}", "slow"]
-    assert list(frame["Main score"]) == ["7.389", "40.435", "overflow"]
-    assert list(frame["ln Main score"]) == ["2.000", "3.700", "3999.643"]
-    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(board))))
+    frame = columns(board)
+    assert frame["Entry"] == ["rlfn", "odd\N{DAGGER}", "slow"]
+    assert frame["Main score"] == ["7.389", "40.435", "overflow"]
+    assert frame["ln Main score"] == ["2.000", "3.700", "3999.643"]
+    rows = fields(board)
     assert rows[2]["main_score"] == ""
     assert float(rows[2]["main_log_score"]) == pytest.approx(4000 + math.log(0.7))
 
 
-def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard) -> None:
+def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard, columns: Columns) -> None:
     held = Stability(low=1, high=2)
     row = board.ranked[0]
     place = row.places["main"].model_copy(update={"stability": held, "provisional": False})
     shaky = row.model_copy(update={"places": {**row.places, "main": place}})
     changed = board.model_copy(update={"ranked": (shaky, *board.ranked[1:])})
-    assert next(iter(tables.leaderboard_frame(changed, str)["Main"])) == "1-2"
-    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(changed))))
+    assert columns(changed)["Main"][0] == "1-2"
+    rows = fields(changed)
     assert (rows[0]["main_rank_low"], rows[0]["main_rank_high"]) == ("1", "2")
     assert rows[0]["main_rank_provisional"] == "False"
 
 
 def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
-    make_record: Callable[..., RunRecord],
+    make_record: Callable[..., RunRecord], columns: Columns
 ) -> None:
     rule = parse_rule(
         """
@@ -206,25 +233,21 @@ def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
         "rule.toml",
     )
     values = {"params": 1e6, "psnr_y": 28.5625, "peak_bytes": MIB, "pass_peak_bytes": 2 * MIB}
-    frame = tables.leaderboard_frame(build_leaderboard([make_record("a", values)], rule), str)
-    assert frame.to_dict("records") == [
-        {
-            "Entry": "a",
-            "Main": "1",
-            "Pareto": "\N{BULLET}",
-            "Margin [dB]": "+0.0625",
-            "Params [M]": "1.000",
-            "GPU Mem. [MiB]": "1.001",
-            "GPU Mem. of the whole pass [MiB]": "2.00",
-        }
-    ]
+    frame = columns(build_leaderboard([make_record("a", values)], rule))
+    assert frame == {
+        "Entry": ["a"],
+        "Main": ["1"],
+        "Pareto": ["\N{BULLET}"],
+        "Margin [dB]": ["+0.0625"],
+        "Params [M]": ["1.000"],
+        "GPU Mem. [MiB]": ["1.001"],
+        "GPU Mem. of the whole pass [MiB]": ["2.00"],
+    }
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
-    console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(tables.leaderboard_terminal(official_leaderboard(RULES["ntire2022"])))
-    lines = console.export_text().splitlines()
+    lines = rendered(official_leaderboard(RULES["ntire2022"]), width=width).splitlines()
     assert max(map(len, lines)) <= width
     # No name and no figure is broken, and every part names its entries.
     named = [line for line in lines if line.startswith(" Virtual_Reality Team ")]
@@ -235,4 +258,4 @@ def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
 def test_the_banner_stands_in_front(board: Leaderboard) -> None:
     weak = board.model_copy(update={"banner": "Weak sandbox."})
     assert rendered(weak).splitlines()[1] == "Weak sandbox."
-    assert "**Weak sandbox.**" in tables.leaderboard_markdown(weak)
+    assert "**Weak sandbox.**" in rendered(weak, "markdown")

@@ -1,0 +1,50 @@
+"""How commands print a ``Table`` in the form that was asked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from esrbench.cli.console import results
+from esrbench.errors import UsageError
+from esrbench.reports.formats import format_names, render
+
+if TYPE_CHECKING:
+    from esrbench.reports.table import Table
+
+    Form = str
+else:
+    Form = Literal[format_names()]  # whatever forms there are
+
+FormatOption = Annotated[Form, typer.Option("--format", help="Form of the table.")]
+LabelOption = Annotated[
+    str | None, typer.Option(help="For references in LaTeX.", show_default="of the table")
+]
+
+
+def check_label(label: str | None) -> None:
+    """Raise ``UsageError`` for a label that LaTeX could read as something else."""
+    if label is not None and not re.fullmatch(r"[A-Za-z0-9:._-]+", label):
+        message = f"--label {label!r}: expected letters, digits and :._- only"
+        raise UsageError(message, advice="For example tab:comparison.")
+
+
+def print_table(
+    table: Table, form: str = "terminal", *, label: str | None = None, as_json: bool = False
+) -> None:
+    """Print a table on stdout.
+
+    Args:
+        table: any.
+        form: one of ``format_names()``.
+        label: for references in LaTeX, instead of the table's own.
+        as_json: a wish for JSON, which goes before the form.
+    """
+    rendered = render(replace(table, label=label or table.label), "json" if as_json else form)
+    if isinstance(rendered, str):
+        print(rendered, end="")  # noqa: T201
+    else:
+        results().print(rendered)

@@ -1,0 +1,36 @@
+"""CSV: unrounded values in base units, a row a record; absent is empty."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from esrbench.plaintext import line
+from esrbench.reports.table import CELL_CHARACTERS
+
+if TYPE_CHECKING:
+    from esrbench.reports.table import Table
+
+
+def render(table: Table) -> str:
+    """The table's records."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for record in table.records for key in record))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_field(record.get(key)) for key in columns] for record in table.records)
+    return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    """Counts without a decimal point, lists with commas.
+
+    A spreadsheet shows text as it is: an apostrophe leads what would begin a formula.
+    """
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    if isinstance(value, str):
+        shown = line(value, CELL_CHARACTERS)
+        return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+    return int(value) if isinstance(value, float) and value.is_integer() else value

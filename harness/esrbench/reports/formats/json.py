@@ -1,0 +1,27 @@
+"""JSON: everything there is to know, unrounded."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esrbench.reports.table import Table
+
+
+def render(table: Table) -> str:
+    """The table's document, or its records where it has none."""
+    return json_text(table.records if table.document is None else table.document)
+
+
+def json_text(document: Any) -> str:
+    """A document as JSON; what cannot be seen is escaped by its number."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    return "\n".join(map(_escaped, text.split("\n"))) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """A line of JSON in which every character is seen; it means the same."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -1,0 +1,130 @@
+"""LaTeX: a ``table`` environment that needs the package booktabs and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from esrbench.plaintext import line
+from esrbench.reports.table import CELL_CHARACTERS, led, legend
+
+if TYPE_CHECKING:
+    from esrbench.reports.table import Align, Cell, Mark, Span, Table, Tone
+
+WIDE: Final = 6
+"""Columns beyond which a table is set smaller and closer, to fit the width of two columns."""
+
+_TIGHT: Final = (r"\small", r"\setlength{\tabcolsep}{4pt}")
+_ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
+_TONES: Final[dict[Tone, str]] = {
+    "best": r"\textbf{%s}",
+    "strong": r"\textbf{%s}",
+    "second": r"\underline{%s}",
+}
+_MARKS: Final[dict[Mark, str]] = {
+    "": "",
+    "published": r"$^{\dagger}$",
+    "demo": r"$^{\ddagger}$",
+    "random": r"$^{\S}$",
+}
+_LETTERS: Final = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",  # noqa: RUF001 - what is replaced
+    "—": "---",
+    "×": r"$\times$",  # noqa: RUF001 - what is replaced
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "†": r"$\dagger$",
+    "•": r"$\bullet$",
+    "→": r"$\rightarrow$",
+}
+
+
+def render(table: Table) -> str:
+    r"""The environment, labelled for ``\ref``.
+
+    Best figures are ``\textbf``, second best ``\underline``; the lead and the notes stand below in
+    footnotesize.
+    """
+    columns = "".join(_ALIGN[heading.align] for heading in table.headings)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{latex_text(table.caption)}}}",
+        rf"\label{{{table.label}}}",
+        *(_TIGHT if len(table.headings) > WIDE else []),
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        *_headings(table),
+    ]
+    for section in table.sections:
+        lines.append(r"\midrule")
+        lines += [" & ".join(map(_cell, row)).lstrip() + r" \\" for row in table.rows(section)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    notes = [_span(each) for each in ([table.outcome] if table.outcome else [])]
+    notes += map(_span, table.lead)
+    if table.ranked:
+        notes.append(legend(r"\textbf{bold}", r"\underline{underlined}"))
+    notes += [led(_MARKS[note.mark], latex_text(note.text)) for note in table.notes]
+    notes += [
+        rf"\textbf{{{latex_text(each.code)}}}: {latex_text(f'{each.message}. {each.advice}')}"
+        for each in table.notices
+    ]
+    if notes:
+        lines += [
+            r"\par\smallskip",
+            r"\begin{minipage}{\linewidth}",
+            r"\footnotesize\raggedright",
+            *(rf"{note}\par" for note in notes),
+            r"\end{minipage}",
+        ]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _headings(table: Table) -> list[str]:
+    """One line of headings, or two with rules under the groups."""
+    if not any(heading.text for heading in table.headings):
+        return []
+    names = " & ".join(latex_text(heading.text) for heading in table.headings) + r" \\"
+    if not any(heading.group for heading in table.headings):
+        return [names]
+    cells, rules, at = [], [], 1
+    for group, width in table.groups():
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{latex_text(group)}}}" if group else "")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}")
+        at += width
+    return [" & ".join(cells).lstrip() + r" \\", " ".join(rules), names]
+
+
+def _cell(cell: Cell) -> str:
+    shown = "/".join(map(_span, cell.spans)) + _MARKS[cell.mark]
+    return f"{shown} {latex_text(cell.aside)}" if cell.aside else shown
+
+
+def _span(span: Span) -> str:
+    below = rf"\textsubscript{{{latex_text(span.below)}}}" if span.below else ""
+    return _TONES.get(span.tone, "%s").replace("%s", latex_text(span.text)) + below
+
+
+def latex_text(text: str) -> str:
+    """Text that LaTeX prints as it is; letters beyond ASCII need UTF-8 input, its default."""
+    # Two hyphens would become a dash, as in --data.
+    parts = line(text, CELL_CHARACTERS).split("--")
+    told = "-{}-".join("".join(_LETTERS.get(letter, letter) for letter in part) for part in parts)
+    # A line break would take these for its own options.
+    return f"{{{told[0]}}}{told[1:]}" if told[:1] in {"[", "*"} else told

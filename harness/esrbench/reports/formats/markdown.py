@@ -1,0 +1,96 @@
+"""GitHub Markdown: best figures bold, second best underlined (``<ins>``), notes as a list."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Final
+
+from esrbench.plaintext import line
+from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, led, legend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.reports.table import Align, Cell, Section, Span, Table
+
+PADDED: Final = 40
+"""Cells are padded up to this width, so that the source reads as a table too."""
+
+_START: Final = re.compile(r"^(\d*)([#+.)-])(?=[#\s]|$)")
+"""What would begin a heading or a list."""
+_LINK: Final = re.compile(
+    r"(?<=@)(?=\w)|(?<=:)(?=//)|(?i:(?<=www)(?=\.))|(?<=#)(?=\d)|(?<=GH-)(?=\d)"
+)
+"""Where a mention, an address or an issue is cut in two by an empty comment.
+
+GitHub makes links of them even from escaped characters.
+"""
+_RULES: Final[dict[Align, str]] = {"left": ":{}-", "right": "-{}:", "center": ":{}:"}
+"""Below the headings; hyphens fill them up."""
+
+
+def render(table: Table) -> str:
+    """A heading, what leads the table, the table, its notes, then folded sections."""
+    notes = [legend("**bold**", "<ins>underlined</ins>")] if table.ranked else []
+    notes += [led(DAGGERS[note.mark], markdown_text(note.text)) for note in table.notes]
+    notes += [
+        f"**{markdown_text(each.code)}**: {markdown_text(f'{each.message}. {each.advice}')}"
+        for each in table.notices
+    ]
+    strong = [*([table.outcome] if table.outcome else [])]
+    strong += [each for each in table.lead if each.tone == "strong"]
+    plain = [each.text.rstrip(".") + "." for each in table.lead if each.tone != "strong"]
+    shown = [section for section in table.sections if not section.folded]
+    folded = [section for section in table.sections if section.folded]
+    parts = [
+        f"### {markdown_text(table.caption)}" if table.caption else "",
+        *(f"**{markdown_text(each.text)}**" for each in strong),
+        markdown_text(" ".join(plain)),
+        _lines(table, shown) if shown else "",
+        "\n".join(f"- {note}" for note in notes),
+        *(
+            f"<details><summary>{html.escape(section.folded)}</summary>\n\n"
+            f"{_lines(table, [section])}\n\n</details>"
+            for section in folded
+        ),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _lines(table: Table, sections: Sequence[Section]) -> str:
+    """Headings and rows of some of a table's sections."""
+    head = [markdown_text(f"{each.group} {each.text}".strip()) for each in table.headings]
+    rows = [list(map(_cell, row)) for each in sections for row in table.rows(each, repeated=True)]
+    aligns = [heading.align for heading in table.headings]
+    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
+    widths = [min(width, PADDED) for width in widths]
+    rule = [_RULES[align].format("-" * (w - 2)) for align, w in zip(aligns, widths, strict=True)]
+    padded = (
+        [
+            cell.rjust(width) if align == "right" else cell.ljust(width)
+            for cell, width, align in zip(row, widths, aligns, strict=True)
+        ]
+        for row in (head, *rows)
+    )
+    first, *others = (f"| {' | '.join(row)} |" for row in padded)
+    return "\n".join([first, f"| {' | '.join(rule)} |", *others])
+
+
+def _cell(cell: Cell) -> str:
+    shown = "/".join(map(_span, cell.spans)) + DAGGERS[cell.mark]
+    return f"{shown} {markdown_text(cell.aside)}" if cell.aside else shown
+
+
+def _span(span: Span) -> str:
+    text = markdown_text(span.text)
+    bold = {"best": f"**{text}**", "strong": f"**{text}**", "second": f"<ins>{text}</ins>"}
+    below = f"<sub>{markdown_text(span.below)}</sub>" if span.below else ""
+    return bold.get(span.tone, text) + below
+
+
+def markdown_text(text: str) -> str:
+    """Text that GitHub shows as it is, also within a table: no markup, link, image or mention."""
+    flat = html.escape(line(text, CELL_CHARACTERS), quote=False)
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
+    return _LINK.sub("<!-- -->", _START.sub(r"\1\\\2", escaped))

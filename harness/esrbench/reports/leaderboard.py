@@ -1,0 +1,281 @@
+"""A leaderboard as a table. ``METRICS`` says units and digits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from esrbench.metrics import METRICS
+from esrbench.ranking.footnotes import DISPUTED, PROVISIONAL_MARK
+from esrbench.ranking.formulas import RankSum
+from esrbench.records import Absent
+from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Span, Table, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from esrbench.ranking.board import Leaderboard, Place, Row
+    from esrbench.ranking.rule import Track
+    from esrbench.ranking.stability import Stability
+
+    Column = tuple[Heading, Callable[[Row], Cell]]
+
+ON_FRONT = "\N{BULLET}"
+YOURS = "\N{RIGHTWARDS ARROW}"
+LARGE_SCORE = 100
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    """Ranked entries, then unranked ones, with ranks below the line behind their figures."""
+    columns = list(_columns(board))
+    ranked, unranked = (
+        tuple(tuple(cell(row) for _, cell in columns) for row in rows)
+        for rows in (board.ranked, board.unranked)
+    )
+    lead = [Span(board.data), Span(board.device), Span(board.gate, "doubtful")]
+    if board.banner:
+        lead.insert(0, Span(board.banner, "strong"))
+    return Table(
+        headings=tuple(heading for heading, _ in columns),
+        sections=(Section(ranked), Section(unranked, tone="faint")),
+        caption=board.title,
+        lead=tuple(lead),
+        notes=tuple(map(Note, _remarks(board))),
+        notices=board.notices,
+        records=[_record(row, board) for row in (*board.ranked, *board.unranked)],
+        document=board.model_dump(mode="json"),
+        label="tab:leaderboard",
+    )
+
+
+def _columns(board: Leaderboard) -> Iterator[Column]:
+    """Headings, and what makes a cell of a row."""
+    rows = (*board.ranked, *board.unranked)
+    mixed = any(row.run_id is None for row in rows)
+    margins = [gate.margin for row in rows for gate in row.gates]
+    digits = 2 if all(_hundredths(margin) for margin in margins) else 4
+    margin: Column = (
+        Heading("Margin [dB]", align="right"),
+        lambda row: plain(_margin(row, digits)),
+    )
+    last_psnr = next((m for m in reversed(board.columns) if METRICS[m].unit == "dB"), None)
+    yield Heading("Entry"), lambda row: plain(_name(row, mixed=mixed))
+    for track in board.tracks:
+        yield from _track_columns(track)
+    if board.pareto_metrics:
+        yield Heading("Pareto", align="right"), lambda row: plain(_front(row))
+    if margins and last_psnr is None:
+        yield margin
+    for metric in board.columns:
+        yield _metric_column(metric, board)
+        if metric == "psnr_rgb":
+            for title in board.other_columns:
+                yield _other_column(title)
+        if margins and metric == last_psnr:
+            yield margin
+
+
+def _track_columns(track: Track) -> Iterator[Column]:
+    """Rank, and the total and its logarithm where they say more than the rank."""
+
+    def rank(row: Row) -> Cell:
+        place = row.places.get(track.key)
+        if place is None or place.rank is None:
+            return plain(MISSING)
+        shown = _shown_rank(place.rank, place.stability, provisional=place.provisional)
+        summed = isinstance(track.formula, RankSum) and len(track.metrics) > 1
+        return plain(
+            f"{shown} ({place.rank_sum})" if summed and place.rank_sum is not None else shown
+        )
+
+    def score(row: Row) -> Cell:
+        place = row.places.get(track.key)
+        return plain(_score(None if place is None else place.score))
+
+    def log_score(row: Row) -> Cell:
+        place = row.places.get(track.key)
+        log = None if place is None else place.log_score
+        return plain(MISSING if log is None else f"{log:.3f}")
+
+    if isinstance(track.formula, RankSum):
+        yield Heading(track.label, align="right"), rank
+        return
+    for text, cell in zip(track.headings, (rank, score, log_score), strict=True):
+        yield Heading(text, align="right"), cell
+
+
+def _metric_column(metric: str, board: Leaderboard) -> Column:
+    # A lone peak of memory has the challenge's word; footnotes say which peak it is.
+    lone = metric == "pass_peak_bytes" and "peak_bytes" not in board.columns
+    heading = METRICS["peak_bytes" if lone else metric].heading
+    return Heading(heading, align="right"), lambda row: metric_cell(row, metric)
+
+
+def _other_column(title: str) -> Column:
+    def cell(row: Row) -> Cell:
+        psnr = row.other_scores.get(title)
+        return plain(MISSING if psnr is None else f"{psnr:.2f}")
+
+    return Heading(f"PSNR {title} [dB]", align="right"), cell
+
+
+def metric_cell(row: Row, metric: str) -> Cell:
+    """The value as its metric is shown, its rank below the line, its interval if it has one."""
+    value = row.values[metric]
+    if isinstance(value, Absent):
+        return plain(MISSING)
+    known = METRICS[metric]
+    below, aside = "", ""
+    rank = row.ranks.get(metric)
+    if rank is not None:
+        held, provisional = row.rank_stability.get(metric), metric in row.provisional_ranks
+        below = _shown_rank(rank, held, provisional=provisional)
+    if value.interval is not None:
+        low, high = value.interval.low / known.divisor, value.interval.high / known.divisor
+        aside = f"[{_three_digits(low)}, {_three_digits(high)}]"
+    return Cell((Span(known.format(value.value), below=below),), aside=aside)
+
+
+def _shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
+    """A rank, marked if it is provisional; or those between which noise may move it."""
+    if provisional:
+        return f"{rank}{PROVISIONAL_MARK}"
+    return f"{held.low}-{held.high}" if held is not None and held.tied else str(rank)
+
+
+def _three_digits(number: float) -> str:
+    """Three significant digits, never in exponent form; an interval deserves no more."""
+    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 0
+    return f"{number:.{decimals}f}"
+
+
+def _name(row: Row, *, mixed: bool) -> str:
+    """Marks runs among published entries, doubtful clocks and printed figures that disagree."""
+    yours = f"{YOURS} " if mixed and row.run_id is not None else ""
+    disputed = DISPUTED if row.status == "timing-disputed" else ""
+    return f"{yours}{row.entry}{disputed}{'!' if row.disagreements else ''}"
+
+
+def _front(row: Row) -> str:
+    mark = PROVISIONAL_MARK if row.provisional_ranks else ""
+    return f"{ON_FRONT}{mark}" if row.pareto else ""
+
+
+def _score(score: float | Absent | None) -> str:
+    if score is None:
+        return MISSING
+    if isinstance(score, Absent):
+        return "overflow"
+    return f"{score:.3f}" if score < LARGE_SCORE else f"{score:.4g}"
+
+
+def _hundredths(margin: float) -> bool:
+    return math.isclose(100 * margin, round(100 * margin), abs_tol=1e-6)
+
+
+def _margin(row: Row, digits: int) -> str:
+    """Least distance to a gate; a tilde where only rounding lets the entry pass."""
+    gate = row.tightest
+    if gate is None:
+        return MISSING
+    return f"{'~' if gate.rounded and not gate.strict else ''}{gate.margin:+.{digits}f}"
+
+
+def _remarks(board: Leaderboard) -> list[str]:
+    """What signs mean, why entries are not ranked, then what a reader must know."""
+    said: dict[str, list[str]] = {}
+    for row in board.unranked:
+        said.setdefault(row.unranked_because or "", []).append(row.entry)
+    reasons = [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not ranked: {reason}."
+        for reason, names in said.items()
+    ]
+    return [*_legend(board), *reasons, *_unscored(board), *board.notes]
+
+
+def _legend(board: Leaderboard) -> Iterator[str]:
+    """What signs in the table mean."""
+    rows = (*board.ranked, *board.unranked)
+    if board.pareto_metrics:
+        labels = ", ".join(METRICS[metric].label for metric in board.pareto_metrics)
+        timed = any(METRICS[metric].noisy for metric in board.pareto_metrics)
+        equal = "; runtimes whose intervals overlap count as equal" if timed else ""
+        yield f"Pareto: no other entry is better in one of {labels} and worse in none{equal}."
+    checks = [gate for row in rows for gate in row.gates]
+    if checks:
+        several = len({gate.title for gate in checks}) > 1
+        what = "the tightest gate" if several else "the gate"
+        yield f"Margin: PSNR above {what}, unrounded; ~ passes by rounding only."
+    if any(row.disagreements for row in rows):
+        yield "! The publication disagrees with its own figures and rule, see below."
+
+
+def _unscored(board: Leaderboard) -> list[str]:
+    """Why scores are missing of entries of which nothing else says so."""
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for row in (*board.ranked, *board.unranked):
+        for metric in board.columns:
+            value = row.values[metric]
+            if METRICS[metric].better == "lower" or not isinstance(value, Absent):
+                continue
+            explained = row.weights == "random" or value.reason in (row.unranked_because or "")
+            if not explained and row.run_id is not None:
+                said.setdefault((METRICS[metric].label, value.reason), {})[row.entry] = None
+    return [
+        f"{label} of {', '.join(names)} is missing: {reason.rstrip('.')}."
+        for (label, reason), names in said.items()
+    ]
+
+
+def _record(row: Row, board: Leaderboard) -> dict[str, Any]:
+    """Unrounded values in base units, with ranks in fields of their own."""
+    record: dict[str, Any] = {"entry": row.entry, "weights": row.weights, "status": row.status}
+    for track in board.tracks:
+        record |= _track_record(row.places.get(track.key), track)
+    ranked = {metric for each in board.ranked for metric in each.ranks}
+    for metric in board.columns:
+        value = row.values[metric]
+        record[metric] = None if isinstance(value, Absent) else value.value
+        if not METRICS[metric].portable:
+            interval = None if isinstance(value, Absent) else value.interval
+            record[f"{metric}_low"] = interval.low if interval else None
+            record[f"{metric}_high"] = interval.high if interval else None
+        if metric in ranked:
+            record[f"{metric}_rank"] = row.ranks.get(metric)
+            if METRICS[metric].noisy:
+                provisional = metric in row.provisional_ranks if row.ranks else None
+                record |= _stability(metric, row.rank_stability.get(metric), provisional)
+    gate = row.tightest
+    return {
+        **record,
+        **{f"psnr_{title}": row.other_scores.get(title) for title in board.other_columns},
+        "gate_margin": gate.margin if gate else None,
+        "gate_rounded": all(each.rounded for each in row.gates) if gate else None,
+        "gate_strict": all(each.strict for each in row.gates) if gate else None,
+        "pareto": row.pareto,
+        "pareto_provisional": bool(row.provisional_ranks) if row.ranks else None,
+        "disagreements": "; ".join(row.disagreements),
+        "unranked_because": row.unranked_because,
+        "run_id": row.run_id,
+    }
+
+
+def _track_record(place: Place | None, track: Track) -> dict[str, Any]:
+    key = track.key
+    record: dict[str, Any] = {f"{key}_rank": place.rank if place else None}
+    if isinstance(track.formula, RankSum):
+        record[f"{key}_rank_sum"] = place.rank_sum if place else None
+    else:
+        score = place.score if place else None
+        record[f"{key}_score"] = None if isinstance(score, Absent) else score
+        record[f"{key}_log_score"] = place.log_score if place else None
+    held = place.stability if place else None
+    return record | _stability(key, held, place.provisional if place else None)
+
+
+def _stability(key: str, held: Stability | None, provisional: bool | None) -> dict[str, Any]:
+    return {
+        f"{key}_rank_low": held.low if held else None,
+        f"{key}_rank_high": held.high if held else None,
+        f"{key}_rank_provisional": provisional,
+    }

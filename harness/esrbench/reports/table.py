@@ -1,0 +1,209 @@
+"""A table before it takes a form: what every format turns into text.
+
+Leaderboards, comparisons, gate reports and listings are built as a ``Table``; each module of
+``esrbench.reports.formats`` turns any ``Table`` into one format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from esrbench.records import Notice
+
+MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
+CELL_CHARACTERS: Final = 3000
+"""Most of a text in a table or below it."""
+
+Tone = Literal["plain", "best", "second", "strong", "good", "doubtful", "wrong", "faint"]
+"""What a text is worth. All forms show the first four; terminals colour the others."""
+
+Mark = Literal["", "published", "demo", "random"]
+"""What a reader must know of a cell; a note with the same mark says it."""
+
+Align = Literal["left", "right", "center"]
+
+DAGGERS: dict[Mark, str] = {
+    "": "",
+    "published": "\N{DAGGER}",
+    "demo": "\N{DOUBLE DAGGER}",
+    "random": "\N{SECTION SIGN}",
+}
+"""Marks as printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A text, its tone, and what stands below the line behind it, such as a rank."""
+
+    text: str
+    tone: Tone = "plain"
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        spans: texts that stand together with slashes between them.
+        mark: of all of them.
+        aside: an interval behind them; terminals give it a line of its own.
+    """
+
+    spans: tuple[Span, ...]
+    mark: Mark = ""
+    aside: str = ""
+
+    def __str__(self) -> str:
+        """The cell as plain text."""
+        shown = "/".join(span.text + span.below for span in self.spans) + DAGGERS[self.mark]
+        return f"{shown} {self.aside}" if self.aside else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Heading of a column.
+
+    Attributes:
+        text: what the column holds.
+        group: heading above it, shared with neighbours of the same group; empty for none.
+        align: of the column's cells.
+        prose: the cells hold sentences, which terminals may break into lines.
+    """
+
+    text: str
+    group: str = ""
+    align: Align = "left"
+    prose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Rows that stand together; the first cell of each row names the row.
+
+    Attributes:
+        rows: cells, parallel to the headings.
+        label: of all rows, in a column of its own in front; empty for none.
+        tone: of all rows.
+        folded: what Markdown and HTML show in place of the rows until a reader unfolds them.
+    """
+
+    rows: tuple[tuple[Cell, ...], ...]
+    label: str = ""
+    tone: Tone = "plain"
+    folded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark below the table, led by the mark that it explains."""
+
+    text: str
+    mark: Mark = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+        headings: of the column of section labels where there are any, of that of row names,
+            then of the others; all empty for a table without a head.
+        sections: in order.
+        caption: what it shows.
+        outcome: the one sentence that sums it up: first in documents, last in a terminal.
+        lead: between the caption and the table.
+        notes: below it.
+        notices: typed warnings, below the notes.
+        records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
+        document: what JSON holds instead of the records.
+        label: for references in LaTeX.
+    """
+
+    headings: tuple[Heading, ...]
+    sections: tuple[Section, ...]
+    caption: str = ""
+    outcome: Span | None = None
+    lead: tuple[Span, ...] = ()
+    notes: tuple[Note, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    records: Sequence[Mapping[str, Any]] = ()
+    document: Any = None
+    label: str = "tab:esrbench"
+
+    def __post_init__(self) -> None:
+        """Refuse rows of another length than the headings.
+
+        Raises:
+            ValueError: a row has too few or too many cells.
+        """
+        expected = len(self.headings) - self.labelled
+        for section in self.sections:
+            for row in section.rows:
+                if len(row) != expected:
+                    message = f"a row of {section.label!r} has {len(row)} cells"
+                    raise ValueError(f"{message}, expected {expected}")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the first column holds labels of sections."""
+        return any(section.label for section in self.sections)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether any text is marked as best or second best."""
+        cells = (cell for section in self.sections for row in section.rows for cell in row)
+        return any(span.tone in {"best", "second"} for cell in cells for span in cell.spans)
+
+    def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[Cell, ...]]:
+        """Rows of a section as wide as the headings: its label stands in front of the first.
+
+        Args:
+            section: of this table.
+            repeated: the label stands in front of every row.
+        """
+        for index, row in enumerate(section.rows):
+            label = plain(section.label if repeated or index == 0 else "")
+            yield (label, *row) if self.labelled else row
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Groups of neighbouring columns with their widths; ungrouped columns stand alone."""
+        widths: list[tuple[str, int]] = []
+        for heading in self.headings:
+            if heading.group and widths and widths[-1][0] == heading.group:
+                widths[-1] = (heading.group, widths[-1][1] + 1)
+            else:
+                widths.append((heading.group, 1))
+        return widths
+
+
+def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> Cell:
+    """A cell of one text."""
+    return Cell((Span(text, tone),), mark)
+
+
+def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) -> Table:
+    """A table of names and what is said of them, without a head.
+
+    Args:
+        lines: names and texts in order.
+        caption: of the table.
+        fields: others of ``Table``.
+    """
+    rows = tuple((plain(name), plain(text)) for name, text in lines)
+    headings = (Heading(""), Heading("", prose=True))
+    return Table(headings=headings, sections=(Section(rows),), caption=caption, **fields)
+
+
+def legend(best: str, second: str) -> str:
+    """What marks the best and the second best of a table."""
+    return f"Best of a scale {best}, second best {second}; figures that print alike share it."
+
+
+def led(mark: str, text: str) -> str:
+    """A note behind the mark that it explains."""
+    return f"{mark} {text}" if mark else text
