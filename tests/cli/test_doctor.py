@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_a_quick_look_prints_a_table_then_advice(esrbench: Command) -> None:
     done = esrbench("doctor", "--quick", KMP_AFFINITY="none")
     assert done.returncode == 0, done.stderr
-    table, _, advice = done.stdout.partition("└")
+    table, _, advice = done.stdout.partition("\n- ")
     assert "memory allocator" in table
     assert "resolution" not in table
     assert "KMP_AFFINITY=none" in table
@@ -41,7 +41,7 @@ def test_what_forbids_measuring_is_told_first_and_exits_4(
     blocked.write_text("")
     done = in_process("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
     assert done.returncode == 4
-    advice = done.stdout.partition("└")[2]
+    advice = done.stdout.partition("\n- ")[2]
     assert advice.index("problem results folder") < advice.index("warning variables")
     assert "Nothing can be measured here" in advice
     assert not (tmp_path / "work" / "results").exists()

@@ -47,7 +47,7 @@ def _table(records: Sequence[Mapping[str, Any]]) -> Table:
     columns = [
         column
         for column in (records[0] if records else ())
-        if column not in OPTIONAL or any(record[column] for record in records)
+        if column not in OPTIONAL or any(record.get(column) for record in records)
     ]
     headings = tuple(
         Heading(column.replace("_", " "), align="right")
@@ -55,7 +55,7 @@ def _table(records: Sequence[Mapping[str, Any]]) -> Table:
         else Heading(column.replace("_", " "), prose=column != "name")
         for column in columns
     )
-    rows = tuple(tuple(plain(_text(each[column])) for column in columns) for each in records)
+    rows = tuple(tuple(plain(_text(each.get(column))) for column in columns) for each in records)
     return Table(headings=headings, sections=(Section(rows),), records=records)
 
 
