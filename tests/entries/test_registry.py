@@ -263,6 +263,7 @@ def test_listing_imports_no_torch() -> None:
     code = (
         "import sys\n"
         "import esrbench.entries.networks\n"
+        "import esrbench_models.rfdn\n"
         "from esrbench.entries.registry import default_registry\n"
         "registry = default_registry()\n"
         "assert not registry.notices, registry.notices\n"
