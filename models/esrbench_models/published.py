@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 DIV2K_VALIDATION = "div2k-valid"
 AIDN_TABLE = "AIDN paper (NTIRE 2022), table 3"
-_NTIRE2022 = "NTIRE 2022 efficient SR challenge, results table"
-_NTIRE2026 = "NTIRE 2026 efficient SR challenge, results file"
 _MIB = 1024.0**2
 _NTIRE2022_ZOO = (
     "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
@@ -41,94 +39,66 @@ DISTILLATION_RENAMES = (
 
 
 def ntire2022(
-    *,
-    psnr: float,
-    milliseconds: float,
-    params_m: float,
-    flops_g: float | None,
-    acts_m: float,
-    memory_m: float,
-    convs: int,
+    psnr: float, row: tuple[float, float, float | None, float, float, int]
 ) -> tuple[PublishedFigure, ...]:
-    """One row of the challenge's table (x4), as printed.
+    """One row of the results table of NTIRE 2022 (x4), as printed.
 
     Args:
         psnr: dB on DIV2K validation.
-        milliseconds: mean of the validation and test runtimes on a Titan Xp.
-        params_m: millions of parameters.
-        flops_g: 1e9 of the challenge counter's FLOPs for a 256x256 LR image; None for a row
-            whose FLOPs are not that counter's.
-        acts_m: 1e6 elements of convolution outputs, same image.
-        memory_m: peak memory on DIV2K validation; printed "[M]", computed in MiB.
-        convs: convolutions executed.
+        row: mean of the validation and test runtimes on a Titan Xp [ms], parameters [M], FLOPs of
+            the challenge's counter for a 256x256 LR image [G] or None for a row whose FLOPs are
+            not that counter's, elements of convolution outputs for that image [M], peak memory on
+            DIV2K validation ("[M]", computed in MiB), convolutions executed.
     """
-    values = {
-        "params": params_m * 1e6,
-        **({} if flops_g is None else {"macs_ntire2022": flops_g * 1e9}),
-        "activations_ntire2022": acts_m * 1e6,
-        "conv_calls_ntire2022": float(convs),
-        "peak_bytes": memory_m * _MIB,
-        "runtime_images": milliseconds / 1e3,
-    }
-    quality = PublishedFigure(
-        metric="psnr_rgb", scale=4, value=psnr, source=_NTIRE2022, data=DIV2K_VALIDATION
-    )
-    return (
-        quality,
-        *(
-            PublishedFigure(metric=metric, scale=4, value=value, source=_NTIRE2022)
-            for metric, value in values.items()
-        ),
-    )
+    source = "NTIRE 2022 efficient SR challenge, results table"
+    quality = figure("psnr_rgb", 4, psnr, source, data=DIV2K_VALIDATION)
+    return quality, *_challenge(row, "macs_ntire2022", source)
 
 
-def ntire2026(
-    *,
-    milliseconds: float,
-    params_m: float,
-    flops_g: float,
-    acts_m: float,
-    memory_m: float,
-    convs: int,
-) -> tuple[PublishedFigure, ...]:
-    """One row of the challenge's results file (x4), to the last digit given.
+def ntire2026(row: tuple[float, float, float, float, float, int]) -> tuple[PublishedFigure, ...]:
+    """One row of the results file of NTIRE 2026 (x4), to the last digit given.
 
     Args:
-        milliseconds: mean of the validation and test runtimes on an RTX A6000.
-        params_m: millions of parameters.
-        flops_g: 1e9 of fvcore's FLOPs for a 256x256 LR image.
-        acts_m: 1e6 elements of convolution outputs by the rule of 2022, same image.
-        memory_m: peak memory in MiB on the challenge's validation set (DIV2K and LSDIR).
-        convs: convolutions executed.
+        row: mean of the validation and test runtimes on an RTX A6000 [ms], parameters [M], fvcore's
+            FLOPs for a 256x256 LR image [G], elements of convolution outputs by the rule of 2022
+            for that image [M], peak memory on the challenge's validation set, DIV2K and LSDIR
+            [MiB], convolutions executed.
     """
+    return _challenge(row, "macs_fvcore", "NTIRE 2026 efficient SR challenge, results file")
+
+
+def _challenge(
+    row: tuple[float, float, float | None, float, float, int], counter: str, source: str
+) -> tuple[PublishedFigure, ...]:
+    milliseconds, params_m, flops_g, acts_m, memory_m, convs = row
     values = {
         "params": params_m * 1e6,
-        "macs_fvcore": flops_g * 1e9,
+        **({} if flops_g is None else {counter: flops_g * 1e9}),
         "activations_ntire2022": acts_m * 1e6,
         "conv_calls_ntire2022": float(convs),
         "peak_bytes": memory_m * _MIB,
         "runtime_images": milliseconds / 1e3,
     }
-    return tuple(
-        PublishedFigure(metric=metric, scale=4, value=value, source=_NTIRE2026)
-        for metric, value in values.items()
-    )
+    return tuple(figure(metric, 4, value, source) for metric, value in values.items())
 
 
 def params_k(thousands: Mapping[int, int], source: str) -> tuple[PublishedFigure, ...]:
     """Parameters printed in thousands, by scale."""
-    return tuple(
-        PublishedFigure(metric="params", scale=scale, value=value * 1e3, source=source)
-        for scale, value in thousands.items()
-    )
+    return tuple(figure("params", scale, each * 1e3, source) for scale, each in thousands.items())
 
 
 def flops_g(billions: Mapping[int, float], source: str) -> tuple[PublishedFigure, ...]:
     """FLOPs by the NTIRE 2022 counter at a 256x256 LR image, printed in 1e9, by scale."""
     return tuple(
-        PublishedFigure(metric="macs_ntire2022", scale=scale, value=value * 1e9, source=source)
-        for scale, value in billions.items()
+        figure("macs_ntire2022", scale, each * 1e9, source) for scale, each in billions.items()
     )
+
+
+def figure(
+    metric: str, scale: int, value: float, source: str, *, data: str | None = None
+) -> PublishedFigure:
+    """One printed figure in base units; ``data`` names the data set of a quality figure."""
+    return PublishedFigure(metric=metric, scale=scale, value=value, source=source, data=data)
 
 
 def ntire2022_weights(

@@ -7,6 +7,8 @@ prints 352 K parameters for two of its rows, which are not identifiable: see
 
 from __future__ import annotations
 
+from functools import partial
+
 from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import (
     AIDN_TABLE,
@@ -43,52 +45,30 @@ _RENAMES = (
 )
 
 
-def _step(name: str, summary: str, options: dict[str, str | bool | int | float]) -> ModelDescriptor:
-    return ModelDescriptor(
-        name=name,
-        summary=summary,
-        scales=(2, 3, 4),
-        factory="esrbench_models.aidn.network:AIDN",
-        options={"blocks": 6, "reuse": False, **options},
-        min_lr_size=15,
-        paper=_PAPER,
-        licence="MIT",
-    )
-
+_aidn = partial(
+    ModelDescriptor,
+    scales=(2, 3, 4),
+    factory="esrbench_models.aidn.network:AIDN",
+    min_lr_size=15,
+    paper=_PAPER,
+    licence="MIT",
+)
 
 ENTRIES = (
-    ModelDescriptor(
+    _aidn(
         name="aidn",
         summary="AIDN, six blocks as in the paper's tables; no released weights",
-        scales=(2, 3, 4),
-        factory="esrbench_models.aidn.network:AIDN",
         options={"blocks": 6},
-        min_lr_size=15,
-        paper=_PAPER,
-        licence="MIT",
         published=(
             *params_k({2: 323, 3: 330, 4: 339}, AIDN_TABLE),
             *flops_g({2: 19.21, 3: 19.65, 4: 20.27}, AIDN_TABLE),
         ),
     ),
-    ModelDescriptor(
+    _aidn(
         name="aidn-challenge",
         summary="ARFDN, AIDN's four-block entry in NTIRE 2022 (team 14, HiImageTeam)",
-        scales=(2, 3, 4),
-        factory="esrbench_models.aidn.network:AIDN",
         options={"blocks": 4},
-        min_lr_size=15,
-        paper=_PAPER,
-        licence="MIT",
-        published=ntire2022(
-            psnr=29.00,
-            milliseconds=47.75,
-            params_m=0.242,
-            flops_g=14.51,
-            acts_m=151.36,
-            memory_m=861.84,
-            convs=100,
-        ),
+        published=ntire2022(29.00, (47.75, 0.242, 14.51, 151.36, 861.84, 100)),
         weights=(
             ntire2022_weights(
                 "team14_arfdn.pth",
@@ -99,20 +79,20 @@ ENTRIES = (
             ),
         ),
     ),
-    _step(
-        "aidn-a0",
-        "our ablation of AIDN, A0: plain 3x3 for AIEB, no re-use",
-        {"extraction": "plain"},
+    _aidn(
+        name="aidn-a0",
+        summary="our ablation of AIDN, A0: plain 3x3 for AIEB, no re-use",
+        options={"blocks": 6, "reuse": False, "extraction": "plain"},
     ),
-    _step(
-        "aidn-a1",
-        "our ablation of AIDN, A1: AIEB without its activation, no re-use",
-        {"extraction": "linear"},
+    _aidn(
+        name="aidn-a1",
+        summary="our ablation of AIDN, A1: AIEB without its activation, no re-use",
+        options={"blocks": 6, "reuse": False, "extraction": "linear"},
     ),
-    _step(
-        "aidn-a2",
-        "our ablation of AIDN, A2: AIEB, no re-use; A3, with re-use, is aidn",
-        {},
+    _aidn(
+        name="aidn-a2",
+        summary="our ablation of AIDN, A2: AIEB, no re-use; A3, with re-use, is aidn",
+        options={"blocks": 6, "reuse": False},
     ),
 )
 """AIDN at both sizes, and the steps of the ablation towards ``aidn``."""

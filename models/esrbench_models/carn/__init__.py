@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import AIDN_TABLE, params_k
 
@@ -11,25 +13,25 @@ _PAPER = Paper(
     year=2018,
 )
 
+_carn = partial(
+    ModelDescriptor,
+    scales=(2, 3, 4),
+    factory="esrbench_models.carn.network:CARN",
+    paper=_PAPER,
+    licence="MIT",
+)
+
 # The AIDN paper's FLOPs are left out: they are the CARN paper's counts for a 1280x720 SR image,
 # divided by a constant a scale.
 ENTRIES = (
-    ModelDescriptor(
+    _carn(
         name="carn",
         summary="CARN with the upsampling head of its scale only, as deployed",
-        scales=(2, 3, 4),
-        factory="esrbench_models.carn.network:CARN",
-        paper=_PAPER,
-        licence="MIT",
     ),
-    ModelDescriptor(
+    _carn(
         name="carn-multi",
         summary="CARN with the upsampling heads of all scales, as its parameters are printed",
-        scales=(2, 3, 4),
-        factory="esrbench_models.carn.network:CARN",
         options={"all_heads": True},
-        paper=_PAPER,
-        licence="MIT",
         published=params_k({2: 1592, 3: 1592, 4: 1592}, AIDN_TABLE),
     ),
 )

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
-from esrbench_models.published import AIDN_TABLE, flops_g, ntire2022, ntire2022_weights, params_k
+from functools import partial
+
+from esrbench.entries.descriptor import ModelDescriptor, Paper, ReleasedWeights
+from esrbench_models.published import (
+    AIDN_TABLE,
+    figure,
+    flops_g,
+    ntire2022,
+    ntire2022_weights,
+    params_k,
+)
 
 _PAPER = Paper(
     title=("Lightweight Image Super-Resolution with Information Multi-distillation Network"),
@@ -59,23 +68,22 @@ def _released(scale: int, size: int, sha256: str) -> ReleasedWeights:
     )
 
 
+_imdn = partial(
+    ModelDescriptor, factory="esrbench_models.imdn.network:IMDN", paper=_PAPER, licence="MIT"
+)
+
 ENTRIES = (
-    ModelDescriptor(
+    _imdn(
         name="imdn",
         summary="IMDN, six blocks as in its paper",
         scales=(2, 3, 4),
-        factory="esrbench_models.imdn.network:IMDN",
-        paper=_PAPER,
-        licence="MIT",
         # The AIDN paper's 58.53 G at x4 belong to imdn-challenge; its 45.23 G at x2 are not
         # reproduced by the counter that gives the others (45.24 G).
         published=(
             *params_k({2: 694, 3: 703, 4: 715}, AIDN_TABLE),
             *flops_g({3: 45.81}, AIDN_TABLE),
             *(
-                PublishedFigure(
-                    metric=metric, scale=scale, value=value, source=_PAPER_TABLE, data=data
-                )
+                figure(metric, scale, value, _PAPER_TABLE, data=data)
                 for (scale, data), scores in _SCORES.items()
                 for metric, value in zip(("psnr_y", "ssim_y"), scores, strict=True)
             ),
@@ -98,23 +106,12 @@ ENTRIES = (
             ),
         ),
     ),
-    ModelDescriptor(
+    _imdn(
         name="imdn-challenge",
         summary="IMDN baseline of AIM 2020 and NTIRE 2022: eight blocks, no CCA, no fusion",
         scales=(4,),
-        factory="esrbench_models.imdn.network:IMDN",
         options={"blocks": 8, "attention": False, "fusion": False},
-        paper=_PAPER,
-        licence="MIT",
-        published=ntire2022(
-            psnr=29.13,
-            milliseconds=50.86,
-            params_m=0.894,
-            flops_g=58.53,
-            acts_m=154.14,
-            memory_m=471.76,
-            convs=43,
-        ),
+        published=ntire2022(29.13, (50.86, 0.894, 58.53, 154.14, 471.76, 43)),
         weights=(
             ntire2022_weights(
                 "imdn_baseline.pth",

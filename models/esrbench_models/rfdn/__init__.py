@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from esrbench.entries.descriptor import ModelDescriptor, Paper
 from esrbench_models.published import (
     AIDN_TABLE,
@@ -36,53 +38,41 @@ _RELEASED = ntire2022_weights(
     renames=_RENAMES,
 )
 
+_rfdn = partial(
+    ModelDescriptor,
+    scales=(2, 3, 4),
+    factory="esrbench_models.rfdn.network:RFDN",
+    licence="MIT",
+)
+
 ENTRIES = (
-    ModelDescriptor(
+    _rfdn(
         name="rfdn",
         summary="RFDN, winner of AIM 2020 and baseline of NTIRE 2022/2023",
-        scales=(2, 3, 4),
-        factory="esrbench_models.rfdn.network:RFDN",
         min_lr_size=15,
         paper=_PAPER,
-        licence="MIT",
-        published=ntire2022(
-            psnr=29.04,
-            milliseconds=41.97,
-            params_m=0.433,
-            flops_g=27.10,
-            acts_m=112.03,
-            memory_m=788.13,
-            convs=64,
-        ),
+        published=ntire2022(29.04, (41.97, 0.433, 27.10, 112.03, 788.13, 64)),
         weights=(_RELEASED,),
     ),
-    ModelDescriptor(
+    _rfdn(
         name="rfdn-paper",
         summary="RFDN of its paper's tables: six blocks of 48, channel attention (a guess: CCA)",
-        scales=(2, 3, 4),
-        factory="esrbench_models.rfdn.network:RFDN",
         options={"blocks": 6, "channels": 48, "attention": "cca"},
         paper=_PAPER,
-        licence="MIT",
         # The AIDN paper prints the FLOPs of rfdn-5 beside these.
         published=params_k({2: 534, 3: 541, 4: 550}, AIDN_TABLE),
     ),
-    ModelDescriptor(
+    _rfdn(
         name="rfdn-5",
         summary="RFDN of five blocks with ESA, whose FLOPs the AIDN paper prints",
-        scales=(2, 3, 4),
-        factory="esrbench_models.rfdn.network:RFDN",
         options={"blocks": 5},
         min_lr_size=15,
         paper=_PAPER,
-        licence="MIT",
         published=flops_g({2: 32.07, 3: 32.51, 4: 33.13}, AIDN_TABLE),
     ),
-    ModelDescriptor(
+    _rfdn(
         name="rfdn-e",
         summary="RFDN deployed with RFDB-E blocks: residuals folded into the 3x3 convolutions",
-        scales=(2, 3, 4),
-        factory="esrbench_models.rfdn.network:RFDN",
         prepare="esrbench_models.rfdn.network:fold_residuals",
         min_lr_size=15,
         paper=Paper(
@@ -90,7 +80,6 @@ ENTRIES = (
             venue="NTIRE workshop, CVPR",
             year=2022,
         ),
-        licence="MIT",
         weights=(_RELEASED,),
     ),
 )

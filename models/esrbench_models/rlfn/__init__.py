@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure
-from esrbench_models.published import ntire2022, ntire2022_weights
+from esrbench.entries.descriptor import ModelDescriptor, Paper
+from esrbench_models.published import figure, ntire2022, ntire2022_weights
 
 _RENAMES = (
     ("fea_conv", "head"),
@@ -33,21 +33,8 @@ ENTRIES = (
         ),
         licence="MIT",
         published=(
-            *ntire2022(
-                psnr=29.00,
-                milliseconds=27.11,
-                params_m=0.317,
-                flops_g=19.70,
-                acts_m=80.05,
-                memory_m=377.91,
-                convs=39,
-            ),
-            PublishedFigure(
-                metric="macs_fvcore",
-                scale=4,
-                value=19.67e9,
-                source="NTIRE 2024 efficient SR challenge, baseline",
-            ),
+            *ntire2022(29.00, (27.11, 0.317, 19.70, 80.05, 377.91, 39)),
+            figure("macs_fvcore", 4, 19.67e9, "NTIRE 2024 efficient SR challenge, baseline"),
         ),
         weights=(
             ntire2022_weights(

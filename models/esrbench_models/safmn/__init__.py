@@ -17,14 +17,7 @@ ENTRIES = (
             year=2023,
         ),
         licence="MIT",
-        published=ntire2026(
-            milliseconds=129.695454,
-            params_m=0.149248,
-            flops_g=9.620355,
-            acts_m=176.109568,
-            memory_m=322.373535,
-            convs=107,
-        ),
+        published=ntire2026((129.695454, 0.149248, 9.620355, 176.109568, 322.373535, 107)),
     ),
 )
 """SAFMN as entered in the challenge."""

@@ -18,14 +18,7 @@ ENTRIES = (
             year=2024,
         ),
         licence="MIT",
-        published=ntire2026(
-            milliseconds=7.736398,
-            params_m=0.150688,
-            flops_g=9.833808,
-            acts_m=41.680896,
-            memory_m=705.236816,
-            convs=22,
-        ),
+        published=ntire2026((7.736398, 0.150688, 9.833808, 41.680896, 705.236816, 22)),
     ),
 )
 """SPAN at the width of the challenges."""

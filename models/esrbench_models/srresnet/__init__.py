@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure
-from esrbench_models.published import AIDN_TABLE, DIV2K_VALIDATION, flops_g, params_k
+from esrbench.entries.descriptor import ModelDescriptor, Paper
+from esrbench_models.published import AIDN_TABLE, DIV2K_VALIDATION, figure, flops_g, params_k
 
 _AIM2019 = "AIM 2019 constrained SR challenge, baseline"
+_AIM2020 = "AIM 2020 efficient SR challenge, baseline, as quoted by an entrant"
 
 ENTRIES = (
     ModelDescriptor(
@@ -27,17 +28,10 @@ ENTRIES = (
         published=(
             *params_k({2: 1370, 3: 1554}, AIDN_TABLE),
             *flops_g({4: 166.36}, AIDN_TABLE),
-            PublishedFigure(metric="params", scale=4, value=1_517_571, source=_AIM2019),
-            PublishedFigure(
-                metric="psnr_rgb", scale=4, value=29.00, source=_AIM2019, data=DIV2K_VALIDATION
-            ),
-            PublishedFigure(metric="runtime_images", scale=4, value=0.170, source=_AIM2019),
-            PublishedFigure(
-                metric="activations_ntire2022",
-                scale=4,
-                value=292.55e6,
-                source="AIM 2020 efficient SR challenge, baseline, as quoted by an entrant",
-            ),
+            figure("params", 4, 1_517_571, _AIM2019),
+            figure("psnr_rgb", 4, 29.00, _AIM2019, data=DIV2K_VALIDATION),
+            figure("runtime_images", 4, 0.170, _AIM2019),
+            figure("activations_ntire2022", 4, 292.55e6, _AIM2020),
         ),
     ),
 )
