@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 import pytest
 from rich.console import Console
 
-from esrbench.entries.importable import importable, importable_registry
 from esrbench.entries.registry import default_registry
 from esrbench.errors import (
     EXIT_INCONCLUSIVE,
@@ -247,7 +246,7 @@ class Efficiency:
                 scales=() if scale is None else (scale,),
                 metrics=wanted | ({RUNTIME} if runtime else set()),
             )
-            bench = Bench(importable_registry(), request)
+            bench = Bench(default_registry(), request)
             if self._request.config.getoption("esrbench_update"):
                 self._update(bench, path)
             report = check_baseline(bench, read_baseline(path), f"compared with {path.name}")
@@ -295,10 +294,9 @@ class Efficiency:
         self, name: str, scale: int | None, input_size: tuple[int, int] = (256, 256)
     ) -> Complexity:
         descriptor, at = self._find(name, scale)
-        shown = importable(descriptor)
         (found,) = self._once(
             ("complexity", name, at, input_size),
-            lambda: tuple(count_models([(shown, at)], input_size=input_size)),
+            lambda: tuple(count_models([(descriptor, at)], input_size=input_size)),
         )
         return _present(found)
 
@@ -354,7 +352,7 @@ def verdict_text(report: GateReport) -> str:
 def _run(name: str, data: str, scale: int, weights: WeightsChoice) -> RunRecord:
     """Score a network; the record is not kept."""
     suite = plan_suite(
-        importable_registry(),
+        default_registry(),
         [name],
         [data],
         scale,

@@ -12,9 +12,9 @@ import pytest
 from safetensors import safe_open
 
 from esrbench.api import evaluate
-from esrbench.entries.demonstration import demonstration_weights
 from esrbench.entries.networks import load_model, load_network, resolve_weights
 from esrbench.entries.registry import default_registry
+from esrbench.entries.weight_files import demonstration_weights
 
 if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor

@@ -14,16 +14,14 @@ from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.networks import (
     build_deployed,
     build_network,
-    cached_release,
     code_sha256,
     deploy,
-    fetch_release,
     load_model,
     load_network,
     resolve_weights,
-    weights_path,
 )
 from esrbench.entries.targets import resolve_factory
+from esrbench.entries.weight_files import cache_path, cached_release, fetch_release
 from esrbench.errors import RegistrationError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -243,7 +241,7 @@ def test_release_is_cached_only_in_full(entry: ModelDescriptor, cached: Path) ->
 @pytest.mark.parametrize("name", ["../w.pth", "/w.pth", "a\\w.pth", "..", ""])
 def test_a_release_cannot_leave_the_cache(entry: ModelDescriptor, name: str) -> None:
     outside = entry.weights[0].model_copy(update={"filename": name})
-    for use in (weights_path, cached_release, fetch_release):
+    for use in (cache_path, cached_release, fetch_release):
         with pytest.raises(WeightsError, match="must be a bare name"):
             use(outside)
 

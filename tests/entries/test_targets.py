@@ -5,11 +5,18 @@ from __future__ import annotations
 import py_compile
 import subprocess
 import sys
+import types
 from typing import TYPE_CHECKING
 
 import pytest
 
-from esrbench.entries.targets import import_submitted, resolve_factory, stable_module_name
+from esrbench.entries.targets import (
+    import_file,
+    import_submitted,
+    importable_location,
+    resolve_factory,
+    stable_module_name,
+)
 from esrbench.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -23,6 +30,24 @@ def write(folder: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def test_a_module_is_named_as_another_process_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert importable_location("json") == "json"
+    file = write(tmp_path, conftest="class Net: ...") / "conftest.py"
+    module = types.ModuleType("net_of_a_test")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "net_of_a_test", module)
+    assert importable_location("net_of_a_test") == str(file)
+    # Here it is not imported a second time: that would register its networks again.
+    assert import_file(file) is module
+    prompt = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", prompt)
+    assert importable_location("__main__") is None
+    prompt.__file__ = str(file)
+    assert importable_location("__main__") == str(file)
 
 
 def test_siblings_are_found_absolutely_and_relatively(tmp_path: Path) -> None:

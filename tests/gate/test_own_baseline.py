@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from esrbench.entries.demonstration import demonstration_weights
 from esrbench.entries.descriptor import OWN_NAME
 from esrbench.entries.registry import default_registry
+from esrbench.entries.weight_files import demonstration_weights
 from esrbench.gate.baseline import read_baseline, render
 from esrbench.gate.figures import entry_key
 from esrbench.weights.checkpoints import file_sha256

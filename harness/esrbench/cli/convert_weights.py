@@ -68,7 +68,7 @@ def convert_weights_command(
 
 def _target(file: Path, output: Path | None, *, force: bool) -> Path:
     """Where to write, refused before anything is read."""
-    from esrbench.entries.intact import require_text
+    from esrbench.entries.weight_files import require_text
 
     if not file.is_file():
         message = f"{file}: there is no such file"

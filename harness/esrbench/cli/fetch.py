@@ -47,7 +47,7 @@ def fetch_command(
 
 def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> list[tuple[str, str]]:
     """Fetch a network's released weights; what was fetched and where it lies."""
-    from esrbench.entries.networks import fetch_release
+    from esrbench.entries.weight_files import fetch_release
 
     registry = open_registry()
     descriptor = registry.get(name)

@@ -83,7 +83,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _weights(model: ModelDescriptor) -> list[str]:
-    from esrbench.entries.networks import cached_release
+    from esrbench.entries.weight_files import cached_release
 
     return [
         *(f"x{weights.scale} (submitted)" for weights in model.submitted),

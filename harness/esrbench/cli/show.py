@@ -126,7 +126,7 @@ def lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
-    from esrbench.entries.networks import cached_release
+    from esrbench.entries.weight_files import cached_release
     from esrbench.metrics import METRICS
 
     shown = {"name", "team", "summary", "scales", "factory", "options", "min_lr_size", "role"}

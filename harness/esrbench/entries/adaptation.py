@@ -1,7 +1,7 @@
-"""Padding and tiling that an entry declares, as part of the network that is measured.
+"""What stands around a network: padding and tiling that an entry declares, and its data range.
 
-Both run on the network's own input, inside what is counted, timed and whose memory is taken: an
-entry that needs them pays for them. Imports torch.
+Padding and tiling are part of the network that is measured: they run on its own input, are counted
+and timed, and their memory is taken. An entry that needs them pays for them. Imports torch.
 """
 
 from __future__ import annotations
@@ -134,3 +134,18 @@ def starts(length: int, tile: int, overlap: int) -> Iterator[int]:
     if length > tile:
         yield from range(0, length - tile, tile - overlap)
     yield length - tile
+
+
+class UnitRange(nn.Module):
+    """A network of another data range whose input and output are rescaled to [0, 1]."""
+
+    def __init__(self, network: nn.Module, data_range: float) -> None:
+        """Wrap ``network``, whose data range is [0, ``data_range``]."""
+        super().__init__()
+        self.network = network
+        self.data_range = data_range
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped."""
+        sr: Tensor = self.network(lr * self.data_range)
+        return sr / self.data_range

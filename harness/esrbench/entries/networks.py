@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from esrbench.entries.demonstration import demonstration_weights
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.entries.intact import (
-    bare_name,
+from esrbench.entries.registry import default_registry
+from esrbench.entries.targets import resolve_factory, stable_module_name
+from esrbench.entries.weight_files import (
     cache_path,
+    demonstration_weights,
     identity_of,
     require_intact,
     require_text,
     submitted_path,
 )
-from esrbench.entries.registry import default_registry
-from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.errors import RegistrationError, WeightsError
 from esrbench.records import WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256, read_state_dict
@@ -76,56 +75,6 @@ class LoadedNetwork:
     state_elements: int = 0
 
 
-def weights_path(released: ReleasedWeights) -> Path:
-    """Where the cache keeps a released file, whether it is there or not.
-
-    Raises:
-        WeightsError: the declared file name is a path.
-    """
-    return cache_path(released)
-
-
-def cached_release(released: ReleasedWeights) -> Path | None:
-    """The cached file of a release if it is there in full; its hash is checked on use."""
-    path = weights_path(released)
-    whole = path.is_file() and path.stat().st_size == released.bytes
-    return path if whole else None
-
-
-def fetch_release(
-    released: ReleasedWeights,
-    *,
-    mirror: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Fetch a released file into the cache and check it.
-
-    Args:
-        released: the release.
-        mirror: folder or address asked before the official one.
-        progress: called with (bytes so far, bytes in total).
-
-    Raises:
-        WeightsError: the declared file name is a path, or it has no address.
-        DownloadError: no source delivers it, or one delivers other contents.
-    """
-    from esrbench.data.downloads import fetch_file
-
-    if released.url is None:
-        message = f"{released.filename} was submitted in a folder, not released at an address"
-        raise WeightsError(message, advice="It lies in the submission's folder.")
-    path = cache_path(released)
-    return fetch_file(
-        released.url,
-        filename=bare_name(released),
-        sha256=released.sha256,
-        size=released.bytes,
-        destination=path.parent,
-        mirror=mirror,
-        progress=progress,
-    )
-
-
 def resolve_weights(
     descriptor: ModelDescriptor, scale: int, weights: WeightsChoice = "auto"
 ) -> ResolvedWeights:
@@ -163,7 +112,7 @@ def resolve_weights(
             require_intact(path, submitted, advice=advice)
             return ResolvedWeights(identity_of(path, submitted.sha256, submitted), path, submitted)
         released = descriptor.released_weights(scale)
-        cached = None if released is None else weights_path(released)
+        cached = None if released is None else cache_path(released)
         if released is None or cached is None or not cached.is_file():
             return _demonstration(descriptor, scale) or random
         require_intact(cached, released, advice=f"Delete it, then {_fetch(descriptor)}.")
@@ -370,7 +319,7 @@ def load_model(
     loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
     if loaded.data_range == 1.0:
         return loaded.network
-    from esrbench.entries.unit_range import UnitRange
+    from esrbench.entries.adaptation import UnitRange
 
     return UnitRange(loaded.network, loaded.data_range).eval()
 

@@ -11,13 +11,13 @@ import difflib
 import sys
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from esrbench.entries.descriptor import OWN_NAME, ModelDescriptor
 from esrbench.entries.submissions import find_submissions, submissions_folder
+from esrbench.entries.targets import importable_location
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.records import Notice
 
@@ -170,12 +170,8 @@ def register_model(
     """
 
     def register(factory: FactoryT) -> FactoryT:
-        module = factory.__module__
-        file = getattr(sys.modules.get(module), "__file__", None)
-        location = str(Path(file).resolve()) if module == "__main__" and file else module
-        if "<locals>" in factory.__qualname__ or (
-            module == "__main__" and not (file and Path(file).is_file())
-        ):
+        location = importable_location(factory.__module__)
+        if "<locals>" in factory.__qualname__ or location is None:
             message = f"{name!r} is defined where a worker process cannot import it"
             advice = "Define it at the top level of a file: workers import that file."
             raise RegistrationError(message, advice=advice)

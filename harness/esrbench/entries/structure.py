@@ -79,22 +79,17 @@ def named_modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def parameters(network: nn.Module) -> list[Tensor]:
     """All distinct parameters."""
-    return _distinct(network, "_parameters")
+    return [tensor for _, tensor in _distinct(network, "_parameters")]
 
 
 def buffers(network: nn.Module) -> list[Tensor]:
     """All distinct buffers."""
-    return _distinct(network, "_buffers")
+    return [tensor for _, tensor in named_buffers(network)]
 
 
 def named_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every distinct buffer by dotted path, in torch's order."""
-    seen: set[int] = set()
-    for path, module in named_modules(network):
-        for name, tensor in _group(module, "_buffers"):
-            if isinstance(tensor, Tensor) and id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield (f"{path}.{name}" if path else str(name)), tensor
+    return _distinct(network, "_buffers")
 
 
 def named_attributes(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -197,13 +192,13 @@ def _group(module: nn.Module, kind: str) -> list[tuple[Any, Any]]:
     return list(dict.items(group)) if isinstance(group, dict) else []
 
 
-def _distinct(network: nn.Module, kind: str) -> list[Tensor]:
-    found: dict[int, Tensor] = {}
-    for _, module in named_modules(network):
-        for _, tensor in _group(module, kind):
-            if isinstance(tensor, Tensor):
-                found.setdefault(id(tensor), tensor)
-    return list(found.values())
+def _distinct(network: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
+    seen: set[int] = set()
+    for path, module in named_modules(network):
+        for name, tensor in _group(module, kind):
+            if isinstance(tensor, Tensor) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{path}.{name}" if path else str(name)), tensor
 
 
 def _require_equal(network: nn.Module, made: nn.Module) -> None:

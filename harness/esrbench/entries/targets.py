@@ -78,18 +78,53 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
     return value  # type: ignore[no-any-return]
 
 
+def importable_location(module: str) -> str | None:
+    """How a process that starts anew imports a module that is imported here.
+
+    pytest imports ``conftest.py`` and test modules, and Python a script, under names that mean
+    nothing, or another file, elsewhere. Such a module is named by its file, where relative imports
+    do not work.
+
+    Returns:
+        The module's name, or the absolute path of its file; None for what was typed at a prompt.
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if module == "__main__":
+        return str(Path(file).resolve()) if file and Path(file).is_file() else None
+    if file is None or _found_file(module) == Path(file).resolve():
+        return module
+    return str(Path(file).resolve())
+
+
+def _found_file(name: str) -> Path | None:
+    """The file that an import of this name finds where nothing is imported yet."""
+    path: Sequence[str] | None = None
+    spec = None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        whole = ".".join(parts[:end])
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+        found = (find(whole, path) for find in finders if find is not None)
+        spec = next((each for each in found if each is not None), None)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).resolve()
+
+
 def import_file(path: Path) -> ModuleType:
-    """Import a file once; the running script counts as imported.
+    """Import a file once; a module of any name that was made from it counts as imported.
 
     Raises:
         RegistrationError: it is no Python file.
     """
-    main = sys.modules.get("__main__")
-    if main is not None and Path(getattr(main, "__file__", None) or "").resolve() == path:
-        return main
+    for imported in list(sys.modules.values()):
+        file = getattr(imported, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and file.endswith(path.name) and Path(file).resolve() == path:
+            return imported
     name = f"esrbench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         message = f"{path} is not importable"

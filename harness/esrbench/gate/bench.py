@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.data.datasets import open_dataset
-from esrbench.entries.demonstration import demonstration_weights
 from esrbench.entries.networks import resolve_weights
+from esrbench.entries.weight_files import demonstration_weights
 from esrbench.errors import DataError, EsrbenchError, MeasurementError
 from esrbench.gate.figures import (
     COUNTS,

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from esrbench.entries.intact import require_intact, submitted_path
 from esrbench.entries.manifest import MANIFEST_NAME
 from esrbench.entries.sources import folder_files
 from esrbench.entries.submissions import (
@@ -14,6 +13,7 @@ from esrbench.entries.submissions import (
     install_advice,
     missing_requirements,
 )
+from esrbench.entries.weight_files import require_intact, submitted_path
 from esrbench.errors import WeightsError
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from esrbench.entries.adaptation import adapt
+from esrbench.entries.adaptation import UnitRange, adapt
 from esrbench.entries.networks import build_network, deploy, load_model, resolve_weights
 from esrbench.entries.registry import default_registry
-from esrbench.entries.unit_range import UnitRange
 from esrbench.errors import UsageError
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.quality import score_image

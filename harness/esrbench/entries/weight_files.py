@@ -1,17 +1,26 @@
-"""Declared weights files: where they lie, and that their bytes are the declared ones; no torch."""
+"""Weights files of an entry: where they lie, and that their bytes are the declared ones; no torch.
+
+Four networks ship with demonstration weights, so that a first run on a fresh machine has real PSNR.
+They were trained here, briefly and on few photographs; the card beside each file says how, and what
+it scores. They are not the authors'.
+"""
 
 from __future__ import annotations
 
 import os
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.entries.descriptor import OWN_NAME
 from esrbench.errors import WeightsError
 from esrbench.plaintext import visible
 from esrbench.records import WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
 
@@ -23,16 +32,66 @@ def cache_path(released: ReleasedWeights) -> Path:
     """
     from esrbench.data.cache import cache_dir
 
-    return cache_dir() / "weights" / bare_name(released)
+    return cache_dir() / "weights" / _bare_name(released)
 
 
-def bare_name(released: ReleasedWeights) -> str:
+def _bare_name(released: ReleasedWeights) -> str:
     """The file name of a release, refused where it would leave the cache's folder."""
     name = released.filename
     if name in {"", ".", ".."} or "/" in name or "\\" in name:
         message = f"{released.url}: its file name {name!r} must be a bare name"
         raise WeightsError(message, advice="Correct the declaration of the released weights.")
     return name
+
+
+def cached_release(released: ReleasedWeights) -> Path | None:
+    """The cached file of a release if it is there in full; its hash is checked on use."""
+    path = cache_path(released)
+    whole = path.is_file() and path.stat().st_size == released.bytes
+    return path if whole else None
+
+
+def fetch_release(
+    released: ReleasedWeights,
+    *,
+    mirror: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fetch a released file into the cache and check it.
+
+    Args:
+        released: the release.
+        mirror: folder or address asked before the official one.
+        progress: called with (bytes so far, bytes in total).
+
+    Raises:
+        WeightsError: the declared file name is a path, or it has no address.
+        DownloadError: no source delivers it, or one delivers other contents.
+    """
+    from esrbench.data.downloads import fetch_file
+
+    if released.url is None:
+        message = f"{released.filename} was submitted in a folder, not released at an address"
+        raise WeightsError(message, advice="It lies in the submission's folder.")
+    path = cache_path(released)
+    return fetch_file(
+        released.url,
+        filename=_bare_name(released),
+        sha256=released.sha256,
+        size=released.bytes,
+        destination=path.parent,
+        mirror=mirror,
+        progress=progress,
+    )
+
+
+def demonstration_weights(descriptor: ModelDescriptor, scale: int) -> Path | None:
+    """The shipped weights file of a network of this distribution at a scale, if there is one."""
+    if descriptor.origin != OWN_NAME:
+        return None
+    package = descriptor.factory.rpartition(".")[0]
+    path = Path(str(resources.files(package))) / f"{descriptor.name}_x{scale}.safetensors"
+    return path if path.is_file() else None
 
 
 def submitted_path(descriptor: ModelDescriptor, submitted: ReleasedWeights) -> Path:
