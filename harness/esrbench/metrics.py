@@ -83,6 +83,7 @@ class Metric:
         settings: of ``esrbench.gate.figures.Terms`` on which it depends; a trailing dot means all
             below.
         software: distributions whose versions may alter it.
+        beside: columns of a leaderboard beside which it stands where it says more of them.
     """
 
     key: str
@@ -99,6 +100,7 @@ class Metric:
     tolerance: float = 0.0
     settings: tuple[str, ...] = ("version",)
     software: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -115,9 +117,18 @@ class Metric:
         """Whether values of two devices compare."""
         return "device" not in self.scope
 
+    @property
+    def column(self) -> str:
+        """Heading in files of published figures, which are printed in the shown unit."""
+        return self.key if self.divisor == 1 else f"{self.key}_{self.unit}"
+
     def format(self, value: float) -> str:
         """Render a value given in base units, without its unit."""
         return f"{value / self.divisor:.{self.digits}f}"
+
+    def show(self, value: float) -> str:
+        """Render a value given in base units, with its unit."""
+        return f"{self.format(value)} {self.unit}".strip()
 
     def extract(self, findings: Findings) -> Value | Absent:
         """Its value, or why there is none."""
@@ -173,9 +184,7 @@ def _score(key: str, label: str, unit: str, tolerance: float, digits: int) -> Me
     )
 
 
-def _runtime(
-    key: str, label: str, *needs: Account, unit: str = "ms", divisor: float = 1e-3, digits: int = 2
-) -> Metric:
+def _runtime(key: str, label: str, *needs: Account, **shown: Any) -> Metric:
     def read(latency: Latency) -> Reading:
         from esrbench.runtimes import READINGS  # it needs numpy, which takes 0.2 s to import
 
@@ -184,9 +193,6 @@ def _runtime(
     return Metric(
         key=key,
         label=label,
-        unit=unit,
-        divisor=divisor,
-        digits=digits,
         source="latency",
         read=read,
         needs=needs,
@@ -194,6 +200,7 @@ def _runtime(
         noisy=True,
         settings=("version", "forward", *(() if "images" in needs else ("counted_input",))),
         software=("torch",),
+        **{"unit": "ms", "divisor": 1e-3, "digits": 2, **shown},
     )
 
 
@@ -298,7 +305,15 @@ METRICS: dict[str, Metric] = {
         _runtime("runtime_images", "Runtime", "images"),
         _runtime("runtime_with_bicubic", "Runtime with bicubic input", "images", "claims"),
         _runtime("runtime_fixed", "Runtime at fixed input", "fixed"),
-        _runtime("runtime_ratio", "Runtime / baseline", "images", unit="", divisor=1.0, digits=3),
+        _runtime(
+            "runtime_ratio",
+            "Runtime / baseline",
+            "images",
+            unit="",
+            divisor=1.0,
+            digits=3,
+            beside=("runtime_images",),
+        ),
         _runtime("runtime_trusted", "Runtime from outside", "images"),
         _runtime("cold_start", "Cold start", "claims"),
         _size("params", "Params", lambda c: c.params, unit="M", divisor=1e6, digits=3),
@@ -333,6 +348,7 @@ METRICS: dict[str, Metric] = {
             read=_predicted,
             settings=("version", "forward", "memory_input"),
             software=("torch",),
+            beside=("peak_bytes", "pass_peak_bytes"),
         ),
         _memory("peak_bytes", "GPU Mem.", lambda memory: memory.peak_bytes),
         _memory(

@@ -61,7 +61,7 @@ def test_gate_ranks_and_tracks_on_div2k(make_record: MakeRecord) -> None:
     reasons = {row.entry: row.unranked_because for row in board.unranked}
     assert reasons == {
         "blurry": "PSNR 28.9900 dB is below 29.00 dB",
-        "bicubic": "interpolation, shown as the floor",
+        "bicubic": "interpolation baseline, shown beside the ranking",
     }
 
 

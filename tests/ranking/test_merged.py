@@ -13,7 +13,7 @@ from esrbench.records import Absent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.ranking.board import Leaderboard, Row
+    from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.records import RunRecord
 
     MakeRecord = Callable[..., RunRecord]
@@ -30,7 +30,7 @@ ARFDN = {
 }
 
 
-def row_of(board: Leaderboard, entry: str) -> Row:
+def row_of(board: Leaderboard, entry: str) -> LeaderboardEntry:
     return next(row for row in (*board.ranked, *board.unranked) if row.entry == entry)
 
 

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.errors import DataError, UsageError
-from esrbench.ranking.official import official_folder, official_names, printed, read_official
-from esrbench.ranking.published import official_leaderboard
+from esrbench.ranking.published import (
+    official_folder,
+    official_leaderboard,
+    official_names,
+    printed,
+    read_official,
+)
 from esrbench.ranking.rules import RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from esrbench.ranking.board import Leaderboard, Place, Row
+    from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 
 # Rank column of the transcription, and the metric it is.
 RANKS = {
@@ -31,7 +36,7 @@ def transcribed(shared: Path, name: str) -> dict[str, dict[str, str]]:
         return {row["team"]: row for row in csv.DictReader(file)}
 
 
-def ranked(board: Leaderboard) -> dict[str, Row]:
+def ranked(board: Leaderboard) -> dict[str, LeaderboardEntry]:
     return {row.entry: row for row in board.ranked}
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from esrbench.metrics import MIB
-from esrbench.ranking.board import Row
+from esrbench.ranking.board import LeaderboardEntry
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
@@ -71,7 +71,7 @@ def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
     assert "47.75₁?" in text
     assert "14.51₁" in text
     assert "No gate is claimed" in text
-    assert "bicubic is not ranked: interpolation, shown as the floor." in text
+    assert "bicubic is not ranked: interpolation baseline, shown beside the ranking." in text
 
 
 def test_absent_figures_are_dashes_not_zeros(board: Leaderboard, columns: Columns) -> None:
@@ -84,7 +84,7 @@ def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard
     text = rendered(board, "markdown")
     assert "| aidn-challenge" in text
     assert "0.242<sub>1</sub>" in text
-    assert "- bicubic is not ranked: interpolation, shown as the floor." in text
+    assert "- bicubic is not ranked: interpolation baseline, shown beside the ranking." in text
     assert "- Sub-track 2 (overall) is not ranked." in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
@@ -97,7 +97,7 @@ def test_latex_and_html_have_ranks_below_the_line_and_remarks(board: Leaderboard
     assert "0.242<sub>1</sub>" in page
     for text in (latex, page):
         assert board.title in text
-        assert "bicubic is not ranked: interpolation, shown as the floor." in text
+        assert "bicubic is not ranked: interpolation baseline, shown beside the ranking." in text
 
 
 def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboard) -> None:
@@ -110,7 +110,7 @@ def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboa
     assert rows[0]["pass_peak_bytes"] == ""
     assert rows[1]["psnr_rgb"] == ""
     assert rows[2]["main_rank"] == ""
-    assert rows[2]["unranked_because"] == "interpolation, shown as the floor"
+    assert rows[2]["unranked_because"] == "interpolation baseline, shown beside the ranking"
 
 
 def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecord]) -> None:
@@ -167,7 +167,9 @@ def test_intervals_have_three_digits() -> None:
         value=0.0477512,
         interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
     )
-    row = Row(entry="a", run_id=None, weights="", status="", values={"runtime_images": value})
+    row = LeaderboardEntry(
+        entry="a", run_id=None, weights="", status="", values={"runtime_images": value}
+    )
     ranked = row.model_copy(update={"ranks": {"runtime_images": 2}})
     assert str(metric_cell(ranked, "runtime_images")) == "47.752 [47.1, 1235]"
     exact = Value(

@@ -42,7 +42,7 @@ def rules_command(
 
 def _document(rule: Rule) -> dict[str, Any]:
     """A rule with its formulas and gates in words beside the data."""
-    from esrbench.ranking.official import official_names
+    from esrbench.ranking.published import official_names
 
     return rule.model_dump(mode="json") | {
         "formulas": {track.key: track.formula.describe(_references(rule)) for track in rule.tracks},
@@ -77,7 +77,7 @@ def explain(rule: Rule) -> Table:
 
 def _facts(rule: Rule) -> dict[str, list[str]]:
     from esrbench.metrics import METRICS
-    from esrbench.ranking.official import official_names
+    from esrbench.ranking.published import official_names
 
     tracks = [
         f"{track.title}: {track.formula.describe(_references(rule))}" for track in rule.tracks
@@ -85,7 +85,7 @@ def _facts(rule: Rule) -> dict[str, list[str]]:
     baseline: list[str] = []
     if rule.baseline is not None:
         figures = [
-            f"{METRICS[key].label} {METRICS[key].format(value)} {METRICS[key].unit}".strip()
+            f"{METRICS[key].label} {METRICS[key].show(value)}"
             for key, value in rule.baseline.values.items()
         ]
         psnr = [f"{value:.2f} dB on {title}" for title, value in rule.baseline.psnr.items()]

@@ -28,7 +28,7 @@ class Place(Frozen):
     provisional: bool = False
 
 
-class Row(Frozen):
+class LeaderboardEntry(Frozen):
     """One entry of a leaderboard.
 
     Attributes:
@@ -107,7 +107,7 @@ class Leaderboard(Frozen):
     tracks: tuple[Track, ...]
     pareto_metrics: tuple[str, ...] = ()
     stability: Absent | None = None
-    ranked: tuple[Row, ...]
-    unranked: tuple[Row, ...]
+    ranked: tuple[LeaderboardEntry, ...]
+    unranked: tuple[LeaderboardEntry, ...]
     notes: tuple[str, ...]
     notices: tuple[Notice, ...] = ()

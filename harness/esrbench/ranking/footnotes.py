@@ -12,7 +12,7 @@ from esrbench.statistics import STUDENT_SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.ranking.board import Row
+    from esrbench.ranking.board import LeaderboardEntry
     from esrbench.ranking.rule import Gate, Rule, Track
     from esrbench.records import Absent, RunRecord
 
@@ -123,7 +123,7 @@ def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None
 
 
 def stability_notes(
-    rows: Sequence[Row], tracks: Sequence[Track], unknown: Absent | None
+    rows: Sequence[LeaderboardEntry], tracks: Sequence[Track], unknown: Absent | None
 ) -> list[str]:
     """Which ranks are provisional, and which are ties."""
     if unknown is not None:

@@ -14,7 +14,7 @@ from esrbench.protocol import Frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Reference = Literal["none", "baseline", "floor"]
+Reference = Literal["none", "baseline", "interpolation"]
 """What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
 
 
@@ -123,8 +123,8 @@ class Exponential(Frozen):
     def describe(self, references: Mapping[str, float]) -> str:
         """The formula with its weights and the baseline's figures."""
         terms = [
-            f"{weight:g} exp({self.factor:g} {METRICS[metric].label}"
-            f" / {_shown(metric, references[metric])})"
+            f"{weight:g} exp({self.factor:g} {METRICS[metric].label} / "
+            f"{METRICS[metric].show(references[metric])})"
             for metric, weight in self.weights.items()
         ]
         return f"{' + '.join(terms)}; lower is better"
@@ -147,7 +147,7 @@ class RealTime(Frozen):
     quality: str = "psnr_rgb"
     runtime: str = "runtime_images"
     coefficient: Annotated[float, Field(gt=0)] = 20.0
-    reference: ClassVar[Reference] = "floor"
+    reference: ClassVar[Reference] = "interpolation"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -182,14 +182,12 @@ class RealTime(Frozen):
     def describe(self, references: Mapping[str, float]) -> str:
         """The formula, with interpolation's PSNR where it is known."""
         psnr = METRICS[self.quality].label
-        floor = (
-            f"{references[self.quality]:.2f} dB"
-            if self.quality in references
-            else "interpolation's on the same images"
-        )
+        interpolated = "interpolation's on the same images"
+        if self.quality in references:
+            interpolated = f"{references[self.quality]:.2f} dB"
         return (
             f"{self.coefficient:g} * 2^delta / sqrt({METRICS[self.runtime].label} in ms), delta = "
-            f"max({psnr} - {floor}, 0); higher is better"
+            f"max({psnr} - {interpolated}, 0); higher is better"
         )
 
 
@@ -210,8 +208,3 @@ def known_metrics(keys: Sequence[str]) -> None:
 
 
 Formula = Annotated[RankSum | Exponential | RealTime, Field(discriminator="kind")]
-
-
-def _shown(metric: str, value: float) -> str:
-    row = METRICS[metric]
-    return f"{row.format(value)} {row.unit}".strip()

@@ -1,11 +1,17 @@
-"""From records to a challenge leaderboard: gates, ranks per metric, tracks, unranked entries."""
+"""From records to a challenge leaderboard; one pipeline ranks all tables.
+
+Entries become rows with their gates and the reason why they are not ranked, if there is one.
+``rank_rows`` gives the others ranks per metric, places in the tracks and the Pareto front.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Literal
 
+from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
-from esrbench.ranking.board import Leaderboard, Row
+from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
     banner,
     device_statement,
@@ -15,24 +21,36 @@ from esrbench.ranking.footnotes import (
     rule_notes,
     stability_notes,
 )
-from esrbench.ranking.ranked import rank_rows, ranked_in_table
-from esrbench.ranking.references import (
-    baseline_entry,
-    check_relative_to,
-    find_references,
-    floor_psnr,
-)
+from esrbench.ranking.formulas import RankSum, RealTime
 from esrbench.ranking.selection import select_comparable
-from esrbench.ranking.stability import PROVISIONAL, across_processes, processes_of, rank_stability
-from esrbench.ranking.standings import Contestant, rank_metrics
+from esrbench.ranking.stability import (
+    PROVISIONAL,
+    Noise,
+    RankStability,
+    across_processes,
+    processes_of,
+    rank_stability,
+)
+from esrbench.ranking.standings import Contestant, pareto_front, place_in_tracks, rank_metrics
 from esrbench.records import Absent, Latency, RunRecord, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from esrbench.ranking.formulas import Total
     from esrbench.ranking.rule import Gate, GateCheck, Rule, Track
 
-__all__ = ["Leaderboard", "build_leaderboard"]
+    Bounds = Sequence[tuple[Gate, float | None]]
+    """Gates, with the PSNR of the interpolation that they ask to beat, if any."""
+    References = Mapping[str, Mapping[str, float]]
+    """By track, what its formula sets figures in relation to, by metric."""
+
+PUBLISHED: Literal["published"] = "published"
+OVERFLOW = Absent(
+    kind="unavailable", reason="the score exceeds the largest float; its logarithm is given"
+)
+INTERPOLATION = "interpolation baseline, shown beside the ranking"
+"""Why it is not ranked."""
 
 
 def build_leaderboard(
@@ -54,113 +72,190 @@ def build_leaderboard(
         UsageError: no records, none of that class, no entry of that name, or one named for a rule
             whose formulas have no baseline.
     """
-    check_relative_to(rule, relative_to)
-    reference, chosen, notices = select_comparable(records, forward_class=forward_class)
-    columns = _columns(rule, chosen)
-    gates = applicable_gates(rule, reference, chosen)
+    if relative_to is not None and not _scored(rule.tracks):
+        message = f"--relative-to {relative_to}: nothing in {rule.name} is relative to a baseline"
+        raise UsageError(message, advice="Leave it out, or take a rule with exponential scores.")
+    newest, chosen, notices = select_comparable(records, forward_class=forward_class)
     tracks, references, notes = _rankable(chosen, rule, relative_to)
+    columns = _columns(rule, chosen)
     usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
     metrics = ranked_in_table(rule, tracks, usable)
-    candidates: list[RunRecord] = []
-    rows: list[Row] = []
-    unranked: list[Row] = []
-    for record in chosen:
-        checks = gate_checks(record, gates)
-        reason = why_unranked(record, metrics, gates, checks)
-        row = record_row(record, columns, checks, reason)
-        if reason is None:
-            candidates.append(record)
-            rows.append(row)
-        else:
-            unranked.append(row)
-    contestants = [_contestant(record, metrics) for record in candidates]
-    relative = baseline_entry(rule, relative_to)
-    others = [record for record in chosen if record not in candidates]
-    runtimes = runtimes_over_processes(candidates, columns)
-    for other in others:
-        runtimes |= runtimes_over_processes([other], columns)
-    rows, unranked = (
-        [row.model_copy(update={"values": row.values | runtimes[row.entry]}) for row in each]
-        for each in (rows, unranked)
-    )
-    stability = None
-    if candidates and any(METRICS[metric].noisy for metric in metrics):
-        reference_runs = [r for r in others if _scored(tracks) and r.entry.name == relative]
-        compared = [*candidates, *reference_runs]
-        stability = rank_stability(
-            contestants,
-            rank_metrics(contestants, metrics),
-            tracks,
-            references,
-            runtimes={r.entry.name: runtimes[r.entry.name] for r in compared},
-            processes=min(map(processes_of, compared)),
-            baseline=relative,
-        )
-    unknown = PROVISIONAL if stability and stability.provisional_metrics else None
-    ranked = rank_rows(rows, contestants, metrics, tracks, references, stability=stability)
+    gates = applicable_gates(rule, newest, chosen)
+    rows = [record_row(record, columns, metrics, gates) for record in chosen]
+    reference = _reference_entry(rule, relative_to)
+    rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
+    ranked, stability = rank_rows(rows, metrics, tracks, references, noise=noise)
+    unknown = PROVISIONAL if stability.provisional_metrics else None
     return Leaderboard(
         rule=rule.name,
         title=rule.title,
-        data=f"{reference.data.title} x{reference.data.scale} ({reference.data.images} images)",
-        device=device_statement(reference),
-        forward_class=reference.protocol.forward.label,
+        data=f"{newest.data.title} x{newest.data.scale} ({newest.data.images} images)",
+        device=device_statement(newest),
+        forward_class=newest.protocol.forward.label,
         banner=banner(chosen),
-        gate=gate_statement(rule, reference, [gate for gate, _ in gates]),
+        gate=gate_statement(rule, newest, [gate for gate, _ in gates]),
         columns=columns,
         tracks=tuple(tracks),
-        pareto_metrics=metrics if rows else (),
+        pareto_metrics=metrics if ranked else (),
         stability=unknown,
         ranked=ranked,
-        unranked=tuple(unranked),
+        unranked=tuple(row for row in rows if row.unranked_because is not None),
         notes=(
             *notes,
             *stability_notes(ranked, tracks, unknown),
             *reference_notes(rule, tracks, relative_to),
             *rule.footnotes,
-            *rule_notes(rule, reference),
+            *rule_notes(rule, newest),
             *notes_on(chosen),
         ),
         notices=notices,
     )
 
 
-def applicable_gates(
-    rule: Rule, reference: RunRecord, records: Sequence[RunRecord]
-) -> list[tuple[Gate, float | None]]:
-    """Gates that may be claimed of a table, with the floor that they ask to beat, if any."""
+def rank_rows(
+    rows: Sequence[LeaderboardEntry],
+    metrics: Sequence[str],
+    tracks: Sequence[Track],
+    references: References,
+    *,
+    noise: Noise | None = None,
+    ties: Mapping[str, Mapping[str, int]] | None = None,
+    steps: Mapping[str, float] | None = None,
+) -> tuple[tuple[LeaderboardEntry, ...], RankStability]:
+    """Give rows their ranks and places and set them in order.
+
+    Args:
+        rows: those with a reason for not being ranked are left out.
+        metrics: that are ranked; all that the tracks read.
+        tracks: main track first; without any, the first metric orders the rows.
+        references: by track.
+        noise: of the runtimes; None where no rank reads one.
+        ties: by entry, then by metric, order among values that are equal as printed.
+        steps: by metric, base units to which values are rounded before they are ranked.
+    """
+    eligible = [row for row in rows if row.unranked_because is None]
+    contestants = [
+        Contestant(
+            row.entry,
+            {metric: _ranked_value(row, metric, (steps or {}).get(metric)) for metric in metrics},
+            (ties or {}).get(row.entry, {}),
+        )
+        for row in eligible
+    ]
+    ranks = rank_metrics(contestants, metrics)
+    places = place_in_tracks(contestants, ranks, tracks, references)
+    held = RankStability()
+    if contestants and noise is not None:
+        held = rank_stability(contestants, ranks, tracks, references, noise)
+    front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
+    ranked = [
+        row.model_copy(
+            update={
+                "ranks": {metric: by_entry[row.entry] for metric, by_entry in ranks.items()},
+                "rank_stability": {
+                    metric: by_entry[row.entry] for metric, by_entry in held.metrics.items()
+                },
+                "provisional_ranks": tuple(m for m in metrics if m in held.provisional_metrics),
+                "places": {
+                    track.key: place_of(
+                        places[track.key][row.entry].total,
+                        track,
+                        rank=places[track.key][row.entry].rank,
+                        stability=held.tracks.get(track.key, {}).get(row.entry),
+                        provisional=track.key in held.provisional_tracks,
+                    )
+                    for track in tracks
+                },
+                "pareto": row.entry in front if metrics else None,
+            }
+        )
+        for row in eligible
+    ]
+
+    def order(row: LeaderboardEntry) -> tuple[int, str]:
+        if tracks:
+            return row.places[tracks[0].key].rank or 0, row.entry
+        return row.ranks[metrics[0]] if metrics else 0, row.entry
+
+    return tuple(sorted(ranked, key=order)), held
+
+
+def place_of(total: Total, track: Track, **fields: object) -> Place:
+    """An entry's place from its total and the other fields of ``Place``."""
+    if isinstance(track.formula, RankSum):
+        return Place.model_validate({"rank_sum": int(total.order), **fields})
+    score = OVERFLOW if total.value is None else total.value
+    return Place.model_validate({"score": score, "log_score": total.log, **fields})
+
+
+def _ranked_value(row: LeaderboardEntry, metric: str, step: float | None) -> float:
+    """A value in base units, rounded half up to a printed step where one is given."""
+    value = row.values[metric]
+    if isinstance(value, Absent):
+        message = f"{row.entry} is ranked and lacks {metric}: {value.reason}"
+        raise TypeError(message)
+    if step is None:
+        return value.value
+    unit = Decimal(repr(METRICS[metric].divisor))
+    digits = (Decimal(repr(step)) / unit).normalize()
+    return float((Decimal(repr(value.value)) / unit).quantize(digits, ROUND_HALF_UP) * unit)
+
+
+def ranked_in_table(rule: Rule, tracks: Sequence[Track], usable: Sequence[str]) -> tuple[str, ...]:
+    """Metrics to rank: those of the tracks, and those ranked alone where they are usable."""
+    used = {metric for track in tracks for metric in track.metrics}
+    used.update(metric for metric in rule.ranked_alone if metric in usable)
+    return tuple(metric for metric in rule.columns if metric in used)
+
+
+def applicable_gates(rule: Rule, newest: RunRecord, records: Sequence[RunRecord]) -> Bounds:
+    """Gates that may be claimed of a table."""
+    if newest.entry.scale not in rule.scales:
+        return []
     found: list[tuple[Gate, float | None]] = []
-    if reference.entry.scale not in rule.scales:
-        return found
     for gate in rule.gates:
-        on_data = gate.data == reference.data.name and reference.data.verified
+        on_data = gate.data == newest.data.name and newest.data.verified
         if gate.data is not None and not on_data:
             continue
-        floor = floor_psnr(records, gate.beats, gate.metric) if gate.beats else None
-        if gate.beats is None or floor is not None:
-            found.append((gate, floor))
+        psnr = _interpolated_psnr(records, gate.beats, gate.metric) if gate.beats else None
+        if gate.beats is None or psnr is not None:
+            found.append((gate, psnr))
     return found
 
 
-def gate_checks(
-    record: RunRecord, gates: Sequence[tuple[Gate, float | None]]
-) -> tuple[GateCheck, ...]:
-    """A record held against gates, where it has the metric."""
-    return tuple(
-        gate.check(value, floor)
-        for gate, floor in gates
+def record_row(
+    record: RunRecord, columns: Sequence[str], metrics: Sequence[str], gates: Bounds
+) -> LeaderboardEntry:
+    """A record's row without ranks.
+
+    Args:
+        record: of an entry.
+        columns: to show.
+        metrics: without which it is not ranked.
+        gates: against which it is held.
+    """
+    checks = tuple(
+        gate.check(value, interpolated)
+        for gate, interpolated in gates
         if (value := record.measured(gate.metric)) is not None
+    )
+    return LeaderboardEntry(
+        entry=record.entry.name,
+        run_id=record.run_id,
+        weights=record.entry.weights.source,
+        status=record.status,
+        values={metric: record.values[metric] for metric in columns},
+        gates=checks,
+        unranked_because=_why_unranked(record, metrics, gates, checks),
     )
 
 
-def why_unranked(
-    record: RunRecord,
-    metrics: Sequence[str],
-    gates: Sequence[tuple[Gate, float | None]],
-    checks: Sequence[GateCheck],
+def _why_unranked(
+    record: RunRecord, metrics: Sequence[str], gates: Bounds, checks: Sequence[GateCheck]
 ) -> str | None:
     """Why a record is shown below the ranking, or None."""
     if record.entry.role == "floor":
-        return "interpolation, shown as the floor"
+        return INTERPOLATION
     if not record.ranked:
         failure = record.failure()
         cause = record.cause or (failure.reason if failure else None)
@@ -169,83 +264,81 @@ def why_unranked(
         # The cause of a failure begins by its kind, which is the status.
         cause = (cause or "no cause was recorded").removeprefix(f"{record.status}: ")
         return f"{record.status}: {cause.rstrip('.')}"
-    for metric in dict.fromkeys((*metrics, *(gate.metric for gate, _ in gates))):
+    for metric in (*metrics, *(gate.metric for gate, _ in gates)):
         value = record.values[metric]
         if isinstance(value, Absent):
             return f"{METRICS[metric].label} is missing: {value.reason}"
-    failed = [(gate, check) for (gate, _), check in zip(gates, checks, strict=True)]
-    for gate, check in failed:
+    for (gate, _), check in zip(gates, checks, strict=True):
         if not check.rounded:
-            label = METRICS[gate.metric].label
+            found = f"{METRICS[gate.metric].label} {check.value:.4f} dB is"
             bound = f"{check.needed:.{gate.decimals}f} dB"
-            if gate.beats is not None:
-                bound += f" of {gate.beats}{', as both are rounded' if check.strict else ''}"
-                return f"{label} {check.value:.4f} dB is not above the {bound}"
-            return f"{label} {check.value:.4f} dB is below {bound}"
+            if gate.beats is None:
+                return f"{found} below {bound}"
+            rounded = ", as both are rounded" if check.strict else ""
+            return f"{found} not above the {bound} of {gate.beats}{rounded}"
     return None
 
 
-def record_row(
-    record: RunRecord, columns: Sequence[str], checks: tuple[GateCheck, ...], reason: str | None
-) -> Row:
-    """A record's row without ranks."""
-    return Row(
-        entry=record.entry.name,
-        run_id=record.run_id,
-        weights=record.entry.weights.source,
-        status=record.status,
-        values={metric: record.values[metric] for metric in columns},
-        gates=checks,
-        unranked_because=reason,
+def _with_noise(
+    rows: Sequence[LeaderboardEntry],
+    records: Sequence[RunRecord],
+    metrics: Sequence[str],
+    reference: str | None,
+) -> tuple[list[LeaderboardEntry], Noise | None]:
+    """Rows with intervals of runtimes that hold for another process, and what these tell.
+
+    Args:
+        rows: of the records.
+        records: in the same order.
+        metrics: that are ranked.
+        reference: entry to whose runtime scores are relative, if it is a record's.
+    """
+    ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
+    names = {record.entry.name for record in ranked}
+    runtimes: dict[str, dict[str, Value | Absent]] = {}
+    # The spread between processes is taken from ranked entries only.
+    for group in [ranked, *([record] for record in records if record.entry.name not in names)]:
+        for metric in (metric for metric in rows[0].values if METRICS[metric].noisy):
+            for record, value in zip(group, across_processes(group, metric), strict=True):
+                runtimes.setdefault(record.entry.name, {})[metric] = value
+    rows = [
+        row.model_copy(update={"values": row.values | runtimes.get(row.entry, {})}) for row in rows
+    ]
+    if not any(METRICS[metric].noisy for metric in metrics):
+        return rows, None
+    compared = [record for record in records if record.entry.name in {*names, reference}]
+    return rows, Noise(
+        {record.entry.name: runtimes[record.entry.name] for record in compared},
+        min(map(processes_of, compared), default=0),
+        reference,
     )
 
 
-def runtimes_over_processes(
-    records: Sequence[RunRecord], columns: Sequence[str]
-) -> dict[str, dict[str, Value | Absent]]:
-    """Runtimes with intervals that hold for another process, by entry, then by metric."""
-    noisy = [metric for metric in columns if METRICS[metric].noisy]
-    by_metric = {metric: across_processes(records, metric) for metric in noisy}
-    return {
-        record.entry.name: {metric: values[index] for metric, values in by_metric.items()}
-        for index, record in enumerate(records)
-    }
-
-
-_COMPANIONS = (
-    ("runtime_images", "runtime_ratio"),
-    ("peak_bytes", "predicted_peak_bytes"),
-    ("pass_peak_bytes", "predicted_peak_bytes"),
-)
-"""Columns of a rule and what is shown beside them where there is something to show."""
-
-
 def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """The rule's columns; a runtime's relation to the baseline; predicted memory without a GPU."""
+    """The rule's columns, and beside them those metrics that say more of them."""
 
     def measured(metric: str) -> bool:
         return any(record.measured(metric) is not None for record in records)
 
     sessions = {r.latency.session for r in records if isinstance(r.latency, Latency)}
 
-    def shown(beside: str, new: str) -> bool:
-        if new == "runtime_ratio":
+    def shown(metric: str, beside: str) -> bool:
+        if METRICS[metric].noisy:
             # Ratios to baselines of other rounds do not compare.
-            return measured(new) and len(sessions) <= 1
-        return measured(new) and not measured(beside)
+            return measured(metric) and len(sessions) <= 1
+        return measured(metric) and not measured(beside)
 
     columns: dict[str, None] = {}
     for column in rule.columns:
         columns[column] = None
-        for beside, new in _COMPANIONS:
-            if beside == column and shown(beside, new):
-                columns[new] = None
+        beside = (key for key, metric in METRICS.items() if column in metric.beside)
+        columns |= dict.fromkeys(key for key in beside if shown(key, column))
     return tuple(columns)
 
 
 def _rankable(
     records: Sequence[RunRecord], rule: Rule, relative_to: str | None
-) -> tuple[list[Track], dict[str, dict[str, float]], list[str]]:
+) -> tuple[list[Track], References, list[str]]:
     """Tracks that can be ranked, what they are relative to, and why others cannot."""
     tracks: list[Track] = []
     references: dict[str, dict[str, float]] = {}
@@ -253,15 +346,15 @@ def _rankable(
     for track in rule.tracks:
         missing = {metric: _missing(records, metric) for metric in track.metrics}
         why = [f"{METRICS[metric].label}: {reason}" for metric, reason in missing.items() if reason]
-        found = find_references(records, rule, track, relative_to) if not why else {}
-        if isinstance(found, Absent):
-            why.append(found.reason[0].upper() + found.reason[1:])
-            found = {}
+        found = {} if why else _references(records, rule, track, relative_to)
+        if isinstance(found, str):
+            why.append(found[0].upper() + found[1:])
+        else:
+            references[track.key] = found
         if why:
             notes.append(f"{track.title} is not ranked. {'; '.join(why)}.")
         else:
             tracks.append(track)
-            references[track.key] = found
     if not rule.tracks:
         notes.append("There is no total: how the metrics made one ranking is not known.")
     return tracks, references, notes
@@ -269,24 +362,89 @@ def _rankable(
 
 def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
     """Why no ranked record has a metric, or None where one has it."""
-    values = [
-        record.values[metric]
-        for record in records
-        if record.ranked and record.entry.role != "floor"
-    ]
+    values = [r.values[metric] for r in records if r.ranked and r.entry.role != "floor"]
     absent = [value for value in values if isinstance(value, Absent)]
     return absent[0].reason if values and len(absent) == len(values) else None
 
 
-def _contestant(record: RunRecord, metrics: Sequence[str]) -> Contestant:
-    values = {
-        metric: value.value
-        for metric in metrics
-        if isinstance(value := record.values[metric], Value)
-    }
-    return Contestant(record.entry.name, values)
+def _references(
+    records: Sequence[RunRecord], rule: Rule, track: Track, relative_to: str | None
+) -> dict[str, float] | str:
+    """A track's reference figures by metric, base units; or a sentence on what is missing.
+
+    Counts are relative to the published ones of the baseline. Runtime and memory are relative to
+    the baseline measured beside the others, as published ones are another device's.
+
+    Raises:
+        UsageError: ``relative_to`` is not among the records.
+    """
+    formula = track.formula
+    if isinstance(formula, RealTime):
+        psnr = _interpolated_psnr(records, formula.floor, formula.quality)
+        if psnr is not None:
+            return {formula.quality: psnr}
+        label = METRICS[formula.quality].label
+        return f"the score needs the {label} of {formula.floor} on the same images: run it too"
+    if formula.reference == "none":
+        return {}
+    counted = records[0].protocol.counted_input
+    if counted != rule.counted_input:
+        return f"its counts are at LR {_size(rule.counted_input)}, these at LR {_size(counted)}"
+    published = {metric: rule.published[metric] for metric in track.metrics}
+    noisy = [metric for metric in track.metrics if not METRICS[metric].portable]
+    if relative_to == PUBLISHED or not noisy:
+        return published
+    measured = _measured_references(records, rule, noisy, _reference_entry(rule, relative_to))
+    return measured if isinstance(measured, str) else published | measured
+
+
+def _measured_references(
+    records: Sequence[RunRecord], rule: Rule, metrics: Sequence[str], name: str | None
+) -> dict[str, float] | str:
+    """Figures of the entry measured beside the others; or a sentence on what is missing."""
+    if name is None:
+        title = rule.baseline.title if rule.baseline else "the baseline"
+        return (
+            f"scores are relative to {title}, which is not among the networks here; "
+            "--relative-to NAME takes another entry's runtime, or `published`"
+        )
+    found = next((record for record in records if record.entry.name == name), None)
+    if found is None and name != (rule.baseline.entry if rule.baseline else None):
+        message = f"--relative-to {name}: no such entry in this table"
+        known = ", ".join(sorted(record.entry.name for record in records))
+        raise UsageError(message, advice=f"There are: {known}; or `published`.")
+    if found is not None and not found.ranked:
+        return (
+            f"scores are relative to the runtime of {name}, whose run ended as {found.status}: "
+            "run it again, or give --relative-to NAME or `published`"
+        )
+    measured = {metric: found.measured(metric) if found else None for metric in metrics}
+    lacking = [METRICS[metric].label for metric, value in measured.items() if value is None]
+    if lacking:
+        return (
+            f"scores are relative to the {', '.join(lacking)} of {name}: run it beside the "
+            "others, or give --relative-to NAME or `published`"
+        )
+    return {metric: value for metric, value in measured.items() if value is not None}
+
+
+def _reference_entry(rule: Rule, relative_to: str | None) -> str | None:
+    """Name of the entry whose runtime scores are relative to; None for published figures."""
+    if relative_to is not None:
+        return None if relative_to == PUBLISHED else relative_to
+    return None if rule.baseline is None else rule.baseline.entry
+
+
+def _interpolated_psnr(records: Sequence[RunRecord], name: str, metric: str) -> float | None:
+    """What an interpolation reaches on the same images, dB; None where it was not measured."""
+    floors = [r for r in records if r.entry.name == name and r.entry.role == "floor"]
+    return next((psnr for r in floors if (psnr := r.measured(metric)) is not None), None)
 
 
 def _scored(tracks: Sequence[Track]) -> bool:
     """Whether a total is relative to the baseline's figures."""
     return any(track.formula.reference == "baseline" for track in tracks)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))

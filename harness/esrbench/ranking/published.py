@@ -1,31 +1,249 @@
-"""Published leaderboards ranked anew by their own rule, and where they depart from it."""
+"""The published leaderboards, one CSV file an edition: read, and ranked anew by their own rule."""
 
 from __future__ import annotations
 
+import csv
 import itertools
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from esrbench.environment import own_packages
+from esrbench.errors import DataError, UsageError
 from esrbench.metrics import METRICS
-from esrbench.ranking.board import Leaderboard, Row
+from esrbench.ranking.board import Leaderboard, LeaderboardEntry
 from esrbench.ranking.formulas import RealTime
-from esrbench.ranking.official import read_official
-from esrbench.ranking.ranked import place_of, rank_rows, ranked_in_table
-from esrbench.ranking.standings import Contestant
+from esrbench.ranking.leaderboard import INTERPOLATION, place_of, rank_rows, ranked_in_table
 from esrbench.records import Absent, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from esrbench.ranking.board import Place
-    from esrbench.ranking.official import Figure, PublishedEntry
+    from esrbench.ranking.leaderboard import References
     from esrbench.ranking.rule import Gate, GateCheck, Rule, Track
 
-    References = Mapping[str, Mapping[str, float]]
+PublishedStatus = Literal["ranked", "unranked_psnr", "measured", "baseline", "floor"]
+"""``measured``: published figures without a verdict; the rule's gates decide."""
 
 NOT_PUBLISHED = Absent(kind="unavailable", reason="not published")
 UNSAMPLED = Absent(kind="unavailable", reason="no samples of the published runtimes are known")
 TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedFigure:
+    """A printed figure.
+
+    Attributes:
+        value: in the metric's base unit.
+        step: of its last printed digit, likewise.
+    """
+
+    value: float
+    step: float
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest figure that is printed so."""
+        return self.value - self.step / 2, self.value + self.step / 2
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedPlace:
+    """What was printed of an entry in a track; None where nothing was.
+
+    Attributes:
+        rank: its place.
+        rank_sum: its sum of ranks.
+        score: its score.
+    """
+
+    rank: int | None
+    rank_sum: int | None
+    score: PrintedFigure | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEntry:
+    """A row of a published table.
+
+    Attributes:
+        name: of the team or network.
+        status: what the publication says of it.
+        figures: by metric.
+        psnr: RGB PSNR in dB by column, such as ``psnr_test``.
+        ranks: printed, by metric.
+        places: printed, by track.
+        note: remark of the publication or on it.
+    """
+
+    name: str
+    status: PublishedStatus
+    figures: Mapping[str, PrintedFigure]
+    psnr: Mapping[str, float]
+    ranks: Mapping[str, int]
+    places: Mapping[str, PrintedPlace]
+    note: str
+
+
+def official_folder() -> Path:
+    """Folder of the published tables: beside the installed package, or of the checkout."""
+    package = own_packages()["esrbench"]
+    packaged = package / "official"
+    return packaged if packaged.is_dir() else package.parent.parent / "results" / "official"
+
+
+def official_names() -> tuple[str, ...]:
+    """Names of the editions whose tables are here."""
+    return tuple(sorted(path.stem for path in official_folder().glob("*.csv")))
+
+
+def read_official(rule: Rule, folder: Path | None = None) -> tuple[PublishedEntry, ...]:
+    """The published table of an edition.
+
+    Args:
+        rule: of the edition.
+        folder: holds the files; the official one if left out.
+
+    Raises:
+        UsageError: there is no table of that edition.
+        DataError: a row that is not as expected; lists all of them.
+    """
+    path = (folder or official_folder()) / f"{rule.name}.csv"
+    if not path.is_file():
+        message = f"no published table of {rule.name} is here"
+        raise UsageError(message, advice=f"There are: {', '.join(official_names())}.")
+    entries: list[PublishedEntry] = []
+    problems: list[str] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                entries.append(_entry(row, rule))
+            except (KeyError, ValueError, InvalidOperation) as error:
+                problems.append(f"line {line}: {error!r}")
+    names = [entry.name for entry in entries]
+    problems += [f"{name}: twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if problems:
+        message = f"{path}: the published table is damaged"
+        raise DataError(message, problems, advice="Restore the file from the repository.")
+    return tuple(entries)
+
+
+def _entry(row: Mapping[str, str], rule: Rule) -> PublishedEntry:
+    status = row["status"]
+    if status not in get_args(PublishedStatus):
+        message = f"unknown status {status!r}"
+        raise ValueError(message)
+    given = {column: text for column, text in row.items() if text}
+    columns = {key: METRICS[key].column for key in rule.columns}
+    columns |= {gate.metric: psnr_column(gate) for gate in rule.gates[:1]}
+    return PublishedEntry(
+        name=row["entry"],
+        status=cast("PublishedStatus", status),
+        figures={
+            metric: printed(given[column], METRICS[metric].divisor)
+            for metric, column in columns.items()
+            if column in given
+        },
+        psnr={
+            column: float(given[column])
+            for column in ("psnr_valid", "psnr_test", "psnr_rgb")
+            if column in given
+        },
+        ranks={
+            metric: int(given[f"{metric}_rank"])
+            for metric in rule.columns
+            if f"{metric}_rank" in given
+        },
+        places={track.key: _printed_place(given, track.key) for track in rule.tracks},
+        note=given.get("note", ""),
+    )
+
+
+def psnr_column(gate: Gate) -> str:
+    """Column of the PSNR on a gate's data, by the split that its name ends in."""
+    return "psnr_rgb" if gate.data is None else f"psnr_{gate.data.rsplit('-', 1)[-1]}"
+
+
+def _printed_place(given: Mapping[str, str], key: str) -> PrintedPlace:
+    rank, rank_sum, score = (given.get(f"{key}_{what}") for what in ("rank", "rank_sum", "score"))
+    return PrintedPlace(
+        rank=int(rank) if rank else None,
+        rank_sum=int(rank_sum) if rank_sum else None,
+        score=printed(score, 1.0) if score else None,
+    )
+
+
+def printed(text: str, divisor: float) -> PrintedFigure:
+    """A printed figure in base units.
+
+    Args:
+        text: decimal digits as printed.
+        divisor: base units per printed unit.
+    """
+    number = Decimal(text)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        message = f"{text!r} is no number"
+        raise ValueError(message)  # noqa: TRY004 - infinity and NaN are bad values
+    unit = Decimal(repr(divisor))
+    return PrintedFigure(float(number * unit), float(Decimal(1).scaleb(exponent) * unit))
+
+
+def printed_step(entries: Iterable[PublishedEntry], metric: str) -> float:
+    """Finest step in which a metric is printed, base units; 0 where it is not."""
+    return min((e.figures[metric].step for e in entries if metric in e.figures), default=0.0)
+
+
+def published_row(
+    entry: PublishedEntry, rule: Rule, columns: Sequence[str], entries: Sequence[PublishedEntry]
+) -> LeaderboardEntry:
+    """A published entry's row without ranks.
+
+    Args:
+        entry: of the table.
+        rule: whose gates it is held against.
+        columns: to show.
+        entries: all of the table.
+    """
+    interpolated = next((e.psnr["psnr_rgb"] for e in entries if e.status == "floor"), None)
+    checks = tuple(
+        gate.check(entry.psnr[column], interpolated)
+        for gate in rule.gates
+        if entry.status != "floor" and (column := psnr_column(gate)) in entry.psnr
+    )
+    return LeaderboardEntry(
+        entry=entry.name,
+        run_id=None,
+        weights="published",
+        status="published",
+        values={
+            metric: Value(value=entry.figures[metric].value)
+            if metric in entry.figures
+            else NOT_PUBLISHED
+            for metric in columns
+        },
+        gates=checks,
+        other_scores={TEST: entry.psnr["psnr_test"]} if "psnr_test" in entry.psnr else {},
+        unranked_because=_why_unranked(entry.status, checks),
+    )
+
+
+def _why_unranked(status: PublishedStatus, checks: Sequence[GateCheck]) -> str | None:
+    """Why a published entry is shown below the ranking, or None."""
+    said = {
+        "baseline": "baseline, shown beside the ranking",
+        "floor": INTERPOLATION,
+        "unranked_psnr": "left unranked by the publication for PSNR",
+        "measured": "; ".join(
+            f"{check.value:.4f} dB on {check.title} is below {check.needed:.2f} dB"
+            for check in checks
+            if not check.rounded
+        ),
+    }
+    return said.get(status) or None
 
 
 def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
@@ -45,39 +263,22 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
     """
     entries = read_official(rule, folder)
     columns = tuple(m for m in rule.columns if any(m in entry.figures for entry in entries))
-    references = published_references(rule, entries)
+    references = _references(rule, entries)
     tracks = [track for track in rule.tracks if track.key in references]
     metrics = ranked_in_table(rule, tracks, columns)
-    judged = [
-        (entry, published_row(entry, columns, checks), why_unranked(entry, checks))
-        for entry in entries
-        for checks in (published_checks(entry, rule, entries),)
-    ]
-    ranked = rank_rows(
-        [row for _, row, reason in judged if reason is None],
-        [published_contestant(entry, metrics) for entry, _, reason in judged if reason is None],
-        metrics,
-        tracks,
-        references,
+    rows = [published_row(entry, rule, columns, entries) for entry in entries]
+    ranked, _ = rank_rows(
+        rows, metrics, tracks, references, ties={entry.name: entry.ranks for entry in entries}
     )
+    aside = [
+        row.model_copy(update={"places": _places_aside(entry, tracks, references)})
+        for entry, row in zip(entries, rows, strict=True)
+        if row.unranked_because is not None
+    ]
     by_name = {entry.name: entry for entry in entries}
-    ranked = tuple(_compared(row, by_name[row.entry], tracks, references) for row in ranked)
-    unranked = tuple(
-        _compared(
-            row.model_copy(
-                update={
-                    "unranked_because": reason,
-                    "places": _aside(entry, tracks, references)
-                    if entry.status == "baseline"
-                    else {},
-                }
-            ),
-            entry,
-            tracks,
-            references,
-        )
-        for entry, row, reason in judged
-        if reason is not None
+    ranked, unranked = (
+        tuple(_compared(row, by_name[row.entry], tracks, references) for row in each)
+        for each in (ranked, aside)
     )
     return Leaderboard(
         rule=rule.name,
@@ -94,7 +295,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
         ranked=ranked,
         unranked=unranked,
         notes=(
-            *_findings(ranked, unranked, entries, tracks),
+            *_findings([*ranked, *unranked], entries, tracks),
             f"How firmly ranks hold is not known: {UNSAMPLED.reason}.",
             *rule.inferred,
             *rule.unverified,
@@ -103,7 +304,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
     )
 
 
-def published_references(rule: Rule, entries: Sequence[PublishedEntry]) -> References:
+def _references(rule: Rule, entries: Sequence[PublishedEntry]) -> References:
     """By track, what its formula sets published figures in relation to; tracks that can be."""
     floors = [entry for entry in entries if entry.status == "floor"]
     found: dict[str, dict[str, float]] = {}
@@ -118,85 +319,25 @@ def published_references(rule: Rule, entries: Sequence[PublishedEntry]) -> Refer
     return found
 
 
-def published_contestant(entry: PublishedEntry, metrics: Sequence[str]) -> Contestant:
-    """A published entry with its printed ranks as order of equal figures."""
-    return Contestant(
-        entry.name, {metric: entry.figures[metric].value for metric in metrics}, entry.ranks
-    )
-
-
-def published_row(
-    entry: PublishedEntry, columns: Sequence[str], checks: tuple[GateCheck, ...]
-) -> Row:
-    """A published entry's row without ranks."""
-    return Row(
-        entry=entry.name,
-        run_id=None,
-        weights="published",
-        status="published",
-        values={
-            metric: Value(value=entry.figures[metric].value)
-            if metric in entry.figures
-            else NOT_PUBLISHED
-            for metric in columns
-        },
-        gates=checks,
-        other_scores={TEST: entry.psnr["psnr_test"]} if "psnr_test" in entry.psnr else {},
-    )
-
-
-def published_checks(
-    entry: PublishedEntry, rule: Rule, entries: Sequence[PublishedEntry]
-) -> tuple[GateCheck, ...]:
-    """A published entry held against the rule's gates."""
-    floor = next((each.psnr["psnr_rgb"] for each in entries if each.status == "floor"), None)
-    if entry.status == "floor":
-        return ()
-    return tuple(
-        gate.check(entry.psnr[column], floor)
-        for gate in rule.gates
-        if (column := _column(gate)) in entry.psnr
-    )
-
-
-def why_unranked(entry: PublishedEntry, checks: Sequence[GateCheck]) -> str | None:
-    """Why a published entry is shown below the ranking, or None."""
-    if entry.status == "baseline":
-        return "baseline, shown beside the ranking"
-    if entry.status == "floor":
-        return "interpolation, shown as the floor"
-    if entry.status == "unranked_psnr":
-        return "left unranked by the publication for PSNR"
-    if entry.status == "measured":
-        failed = [check for check in checks if not check.rounded]
-        if failed:
-            return "; ".join(
-                f"{check.value:.4f} dB on {check.title} is below {check.needed:.2f} dB"
-                for check in failed
-            )
-    return None
-
-
-def _column(gate: Gate) -> str:
-    """Column of the PSNR on a gate's data, by the split that its name ends in."""
-    return "psnr_rgb" if gate.data is None else f"psnr_{gate.data.rsplit('-', 1)[-1]}"
-
-
-def _aside(
+def _places_aside(
     entry: PublishedEntry, tracks: Sequence[Track], references: References
 ) -> dict[str, Place]:
-    """Scores of an entry that is not ranked; sums of ranks it has none."""
+    """Scores of a baseline, which is not ranked; sums of ranks it has none."""
     values = {metric: figure.value for metric, figure in entry.figures.items()}
     return {
-        track.key: place_of(track.formula.total(values, {}, references[track.key]), track, None)
+        track.key: place_of(
+            track.formula.total(values, {}, references[track.key]), track, rank=None
+        )
         for track in tracks
-        if track.formula.reference != "none" and set(track.metrics) <= set(values)
+        if entry.status == "baseline"
+        and track.formula.reference != "none"
+        and set(track.metrics) <= set(values)
     }
 
 
 def _compared(
-    row: Row, entry: PublishedEntry, tracks: Sequence[Track], references: References
-) -> Row:
+    row: LeaderboardEntry, entry: PublishedEntry, tracks: Sequence[Track], references: References
+) -> LeaderboardEntry:
     """A row that names where the publication departs from what its figures and rule give."""
     found = [
         f"{METRICS[metric].label} rank {rank}, printed {entry.ranks[metric]}"
@@ -212,7 +353,7 @@ def _compared(
         if said.rank not in {None, place.rank}:
             found.append(f"{track.title} rank {place.rank}, printed {said.rank}")
         if said.score is not None:
-            low, high = score_bounds(entry, track, references[track.key])
+            low, high = _score_bounds(entry, track, references[track.key])
             half = said.score.step / 2
             if not low - half <= said.score.value <= high + half:
                 found.append(
@@ -221,38 +362,30 @@ def _compared(
     return row.model_copy(update={"disagreements": tuple(found)})
 
 
-def score_bounds(
+def _score_bounds(
     entry: PublishedEntry, track: Track, references: Mapping[str, float]
 ) -> tuple[float, float]:
     """Least and greatest score that unrounded figures may have had.
 
     Formulas rise or fall in every figure throughout, so the corners of the box of unrounded
-    figures hold the extremes; a floor is rounded as the entry's own figure is.
+    figures hold the extremes; an interpolation's PSNR is rounded as the entry's own is.
     """
-
-    def ends(figure: Figure) -> tuple[float, float]:
-        return figure.value - figure.step / 2, figure.value + figure.step / 2
-
-    metrics = [metric for metric in track.metrics if metric in entry.figures]
-    floors = {
-        metric: (value - entry.figures[metric].step / 2, value + entry.figures[metric].step / 2)
+    figures = {metric: entry.figures[metric] for metric in track.metrics if metric in entry.figures}
+    interpolated = {
+        metric: PrintedFigure(value, figures[metric].step)
         for metric, value in references.items()
-        if track.formula.reference == "floor"
+        if track.formula.reference == "interpolation"
     }
-    scores = [
-        total.value
-        for values in itertools.product(*(ends(entry.figures[metric]) for metric in metrics))
-        for corner in itertools.product(*floors.values())
-        if (
-            total := track.formula.total(
-                dict(zip(metrics, values, strict=True)),
-                {},
-                {**references, **dict(zip(floors, corner, strict=True))},
-            )
-        ).value
-        is not None
+    totals = [
+        track.formula.total(
+            dict(zip(figures, values, strict=True)),
+            {},
+            {**references, **dict(zip(interpolated, corner, strict=True))},
+        )
+        for values in itertools.product(*(figure.ends for figure in figures.values()))
+        for corner in itertools.product(*(figure.ends for figure in interpolated.values()))
     ]
-    known = [score for score in scores if score is not None]
+    known = [total.value for total in totals if total.value is not None]
     return min(known), max(known)
 
 
@@ -266,31 +399,26 @@ def _verdicts(rule: Rule, entries: Sequence[PublishedEntry]) -> str:
 
 
 def _findings(
-    ranked: Sequence[Row],
-    unranked: Sequence[Row],
-    entries: Sequence[PublishedEntry],
-    tracks: Sequence[Track],
+    rows: Sequence[LeaderboardEntry], entries: Sequence[PublishedEntry], tracks: Sequence[Track]
 ) -> list[str]:
     """Whether the publication follows its own rule, and who passes by rounding only."""
+    ranked = [row for row in rows if row.unranked_because is None]
     notes = [
         f"DISAGREES {row.entry}: {'; '.join(row.disagreements)}."
-        for row in (*ranked, *unranked)
+        for row in rows
         if row.disagreements
     ]
     places = [place for entry in entries for place in entry.places.values()]
     ranks = sum(len(entry.ranks) for entry in entries if entry.status == "ranked")
-    ranks += sum(place.rank is not None for place in places)
-    sums = sum(place.rank_sum is not None for place in places)
-    scores = sum(place.score is not None for place in places)
-    differing = sum(len(row.disagreements) for row in (*ranked, *unranked))
-    if ranks or scores:
-        what = ", ".join(
-            f"{count} {name}"
-            for count, name in ((ranks, "ranks"), (sums, "sums"), (scores, "scores"))
-            if count
-        )
-        how = "all but" if differing else "all"
-        agreed = f"{how} {differing} agree" if differing else f"{how} agree"
+    counts = {
+        "ranks": ranks + sum(place.rank is not None for place in places),
+        "sums": sum(place.rank_sum is not None for place in places),
+        "scores": sum(place.score is not None for place in places),
+    }
+    differing = sum(len(row.disagreements) for row in rows)
+    if counts["ranks"] or counts["scores"]:
+        what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        agreed = f"all but {differing} agree" if differing else "all agree"
         notes.append(f"Of the publication's {what}, {agreed} with its figures and rule.")
         if _told_apart(ranked, tracks):
             notes.append("Equal printed figures are told apart by the published ranks.")
@@ -303,7 +431,7 @@ def _findings(
     return notes
 
 
-def _told_apart(rows: Sequence[Row], tracks: Sequence[Track]) -> bool:
+def _told_apart(rows: Sequence[LeaderboardEntry], tracks: Sequence[Track]) -> bool:
     """Whether printed ranks separated entries of equal printed figures."""
     for metric in {metric for track in tracks for metric in track.metrics}:
         ranks: dict[float, set[int]] = {}

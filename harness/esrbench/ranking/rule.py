@@ -69,17 +69,17 @@ class Gate(Frozen):
             raise ValueError(message)
         return self
 
-    def check(self, value: float, floor: float | None = None) -> GateCheck:
+    def check(self, value: float, interpolated: float | None = None) -> GateCheck:
         """Hold a value against the gate, as rounded and as it is.
 
         Args:
             value: dB.
-            floor: of the interpolation to be beaten, for gates that ask so.
+            interpolated: dB of the interpolation to be beaten, for gates that ask so.
 
         Raises:
-            ValueError: the gate needs a floor.
+            ValueError: the gate needs that of an interpolation.
         """
-        needed = self.minimum if self.minimum is not None else floor
+        needed = self.minimum if self.minimum is not None else interpolated
         if needed is None:
             message = f"the gate needs the value of {self.beats}"
             raise ValueError(message)
@@ -107,7 +107,7 @@ class Gate(Frozen):
         return f"{label} >= {self.minimum:.{self.decimals}f} dB on {self.title}, {rounding}"
 
 
-class Baseline(Frozen):
+class ReferenceEntry(Frozen):
     """The entry that scores are relative to, with its published figures.
 
     Attributes:
@@ -185,7 +185,7 @@ class Rule(Frozen):
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     ranked_alone: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
-    baseline: Baseline | None = None
+    baseline: ReferenceEntry | None = None
     ties: str
     inferred: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING
 
 from esrbench.metrics import METRICS
@@ -16,12 +16,13 @@ from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from esrbench.ranking.formulas import Total
     from esrbench.ranking.rule import Track
     from esrbench.ranking.standings import Contestant, Ranks, Standing
     from esrbench.records import RunRecord
 
     Span = tuple[float, float]
+    Pairs = set[tuple[str, str]]
+    """Who is firmly ahead of whom, by name."""
 
 FEWEST_PROCESSES = STUDENT_SAMPLES
 """Fewer processes do not tell how far the next one may be off."""
@@ -149,15 +150,28 @@ def _widened(value: Value, half: float) -> Value:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What is known of the noise of a table's runtimes.
+
+    Attributes:
+        runtimes: by entry, then by metric, as of ``across_processes``; of the contestants, and of
+            the baseline if it is not among them.
+        processes: fewest that timed one of these entries.
+        baseline: name of the entry whose runtime is the scores' reference, or None.
+    """
+
+    runtimes: Mapping[str, Mapping[str, Value | Absent]]
+    processes: int
+    baseline: str | None
+
+
 def rank_stability(
     contestants: Sequence[Contestant],
     ranks: Ranks,
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
-    *,
-    runtimes: Mapping[str, Mapping[str, Value | Absent]],
-    processes: int,
-    baseline: str | None,
+    noise: Noise,
 ) -> RankStability:
     """Ranks in runtime and in tracks that noise leaves possible.
 
@@ -170,33 +184,67 @@ def rank_stability(
         ranks: of their metrics.
         tracks: as they were ranked.
         references: by track.
-        runtimes: by entry, then by metric, as of ``across_processes``; of the contestants, and
-            of the baseline if it is not among them.
-        processes: fewest that timed one of these entries.
-        baseline: name of the entry whose runtime is the scores' reference, or None.
+        noise: of the runtimes.
     """
     noisy = [metric for metric in ranks if METRICS[metric].noisy]
-    few = processes < FEWEST_PROCESSES
+    places = place_in_tracks(contestants, ranks, tracks, references)
+    few = noise.processes < FEWEST_PROCESSES
     if few or len(contestants) < 2:  # noqa: PLR2004 - one has no rival
-        places = place_in_tracks(contestants, ranks, tracks, references)
         return _provisional(noisy if few else [], tracks, places)
     spans = {
         metric: {
             name: _span(value)
-            for name, values in runtimes.items()
+            for name, values in noise.runtimes.items()
             if isinstance(value := values[metric], Value)
         }
         for metric in noisy
     }
-    metrics = {
-        metric: {
-            each.name: _by_overlap(each.name, contestants, spans[metric], ranks[metric])
-            for each in contestants
-        }
+    held = {
+        metric: _possible(
+            {
+                (one, other)
+                for one, other in permutations(ranks[metric], 2)
+                if spans[metric][one][1] < spans[metric][other][0]
+            },
+            ranks[metric],
+        )
         for metric in noisy
     }
-    order = _Order(contestants, ranks, tracks, references, spans, metrics, baseline)
-    return RankStability(metrics=metrics, tracks=order.stability(), spans=spans)
+    spread = _Spread(ranks, spans, held, noise.baseline)
+    firm: dict[str, Pairs] = {}
+    tracks_held: dict[str, dict[str, Stability]] = {}
+    for track in tracks:
+        printed = {name: standing.rank for name, standing in places[track.key].items()}
+        if not set(track.metrics) & set(spans) and track.ties_by not in firm:
+            tracks_held[track.key] = {n: Stability(low=r, high=r) for n, r in printed.items()}
+            continue
+        before = firm.get(track.ties_by or "", set())
+        corners = [
+            {each.name: spread.ends(each, track, corner) for each in contestants}
+            for corner in spread.corners(references.get(track.key, {}))
+        ]
+        firm[track.key] = {
+            pair
+            for pair in permutations(printed, 2)
+            if all(
+                ends[pair[0]][1] < ends[pair[1]][0]
+                or (ends[pair[0]][1] == ends[pair[1]][0] and pair in before)
+                for ends in corners
+            )
+        }
+        tracks_held[track.key] = _possible(firm[track.key], printed)
+    return RankStability(metrics=held, tracks=tracks_held, spans=spans)
+
+
+def _possible(firm: Pairs, printed: Mapping[str, int]) -> dict[str, Stability]:
+    """Ranks that are left to each entry, the printed one always among them."""
+    return {
+        name: Stability(
+            low=min(1 + sum(behind == name for _, behind in firm), rank),
+            high=max(len(printed) - sum(ahead == name for ahead, _ in firm), rank),
+        )
+        for name, rank in printed.items()
+    }
 
 
 def _provisional(
@@ -220,87 +268,35 @@ def _span(value: Value) -> Span:
     return value.interval.low, value.interval.high
 
 
-def _by_overlap(
-    name: str,
-    contestants: Sequence[Contestant],
-    spans: Mapping[str, Span],
-    printed: Mapping[str, int],
-) -> Stability:
-    """Rank of an entry among intervals of a metric that is better where it is lower."""
-    low, high = spans[name]
-    ahead = sum(spans[other.name][1] < low for other in contestants)
-    behind = sum(spans[other.name][0] > high for other in contestants)
-    rank = printed[name]
-    return Stability(low=min(1 + ahead, rank), high=max(len(contestants) - behind, rank))
-
-
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """Who is firmly ahead of whom; fields as of ``rank_stability``."""
+class _Spread:
+    """How far noise may move what a formula reads; fields as of ``rank_stability``."""
 
-    contestants: Sequence[Contestant]
     ranks: Ranks
-    tracks: Sequence[Track]
-    references: Mapping[str, Mapping[str, float]]
     spans: Mapping[str, Mapping[str, Span]]
-    metrics: Mapping[str, Mapping[str, Stability]]
+    held: Mapping[str, Mapping[str, Stability]]
     baseline: str | None
 
-    def stability(self) -> dict[str, dict[str, Stability]]:
-        """By track, then by entry."""
-        printed = place_in_tracks(self.contestants, self.ranks, self.tracks, self.references)
-        found: dict[str, dict[str, Stability]] = {}
-        ahead: dict[str, set[tuple[str, str]]] = {}
-        for track in self.tracks:
-            places = {name: standing.rank for name, standing in printed[track.key].items()}
-            depends = set(track.metrics) & set(self.spans) or track.ties_by in ahead
-            if not depends:
-                found[track.key] = {n: Stability(low=r, high=r) for n, r in places.items()}
-                continue
-            before = ahead.get(track.ties_by or "", set())
-            pairs = {
-                (one.name, other.name)
-                for one, other in product(self.contestants, repeat=2)
-                if one is not other and self._ahead(one, other, track, before)
-            }
-            ahead[track.key] = pairs
-            found[track.key] = {
-                name: Stability(
-                    low=min(1 + sum(worse == name for _, worse in pairs), rank),
-                    high=max(len(places) - sum(better == name for better, _ in pairs), rank),
-                )
-                for name, rank in places.items()
-            }
-        return found
-
-    def _ahead(
-        self, one: Contestant, other: Contestant, track: Track, before: set[tuple[str, str]]
-    ) -> bool:
-        """Whether one is better than the other whatever noise does to both."""
-        for reference in self._corners(track):
-            worst = self._total(one, track, reference, end=1).order
-            best = self._total(other, track, reference, end=0).order
-            if worst > best or (worst == best and (one.name, other.name) not in before):
-                return False
-        return True
-
-    def _corners(self, track: Track) -> list[dict[str, float]]:
-        """The track's references, with the baseline's runtimes at both ends of their intervals."""
-        given = self.references.get(track.key, {})
-        noisy = [m for m in given if m in self.spans and self.baseline in self.spans[m]]
+    def corners(self, reference: Mapping[str, float]) -> list[dict[str, float]]:
+        """A track's references, with the baseline's runtimes at both ends of their intervals."""
+        noisy = [m for m in reference if m in self.spans and self.baseline in self.spans[m]]
         ends = [self.spans[metric][self.baseline or ""] for metric in noisy]
-        return [{**given, **dict(zip(noisy, corner, strict=True))} for corner in product(*ends)]
+        return [{**reference, **dict(zip(noisy, corner, strict=True))} for corner in product(*ends)]
 
-    def _total(
-        self, entry: Contestant, track: Track, reference: Mapping[str, float], *, end: int
-    ) -> Total:
-        """Of an entry with its runtimes at the better (0) or worse (1) end of their intervals."""
-        values, ranks = dict(entry.values), {m: self.ranks[m][entry.name] for m in track.metrics}
-        for metric in set(track.metrics) & set(self.spans):
-            values[metric] = self.spans[metric][entry.name][end]
-            if entry.name == self.baseline and metric in reference:
-                # The baseline in relation to itself is no noise.
-                values[metric] = reference[metric]
-            held = self.metrics[metric][entry.name]
-            ranks[metric] = held.high if end else held.low
-        return track.formula.total(values, ranks, reference)
+    def ends(
+        self, entry: Contestant, track: Track, reference: Mapping[str, float]
+    ) -> tuple[float, float]:
+        """Order of an entry with its runtimes at the better and at the worse end of intervals."""
+        orders = []
+        for end in (0, 1):
+            values = dict(entry.values)
+            ranks = {metric: self.ranks[metric][entry.name] for metric in track.metrics}
+            for metric in set(track.metrics) & set(self.spans):
+                values[metric] = self.spans[metric][entry.name][end]
+                if entry.name == self.baseline and metric in reference:
+                    # The baseline in relation to itself is no noise.
+                    values[metric] = reference[metric]
+                held = self.held[metric][entry.name]
+                ranks[metric] = held.high if end else held.low
+            orders.append(track.formula.total(values, ranks, reference).order)
+        return orders[0], orders[1]

@@ -95,16 +95,14 @@ def place_in_tracks(
             )
             for each in contestants
         }
-        before = places.get(track.ties_by) if track.ties_by is not None else None
+        before = places.get(track.ties_by or "")
         order = shared_ranks(
             {
                 name: (total.order, before[name].rank if before else 0)
                 for name, total in totals.items()
             }
         )
-        places[track.key] = {
-            name: Standing(total=total, rank=order[name]) for name, total in totals.items()
-        }
+        places[track.key] = {name: Standing(total, order[name]) for name, total in totals.items()}
     return places
 
 

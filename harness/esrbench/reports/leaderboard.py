@@ -14,11 +14,11 @@ from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Span, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.ranking.board import Leaderboard, Place, Row
+    from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
     from esrbench.ranking.rule import Track
     from esrbench.ranking.stability import Stability
 
-    Column = tuple[Heading, Callable[[Row], Cell]]
+    Column = tuple[Heading, Callable[[LeaderboardEntry], Cell]]
 
 ON_FRONT = "\N{BULLET}"
 YOURS = "\N{RIGHTWARDS ARROW}"
@@ -78,7 +78,7 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
 def _track_columns(track: Track) -> Iterator[Column]:
     """Rank, and the total and its logarithm where they say more than the rank."""
 
-    def rank(row: Row) -> Cell:
+    def rank(row: LeaderboardEntry) -> Cell:
         place = row.places.get(track.key)
         if place is None or place.rank is None:
             return plain(MISSING)
@@ -88,11 +88,11 @@ def _track_columns(track: Track) -> Iterator[Column]:
             f"{shown} ({place.rank_sum})" if summed and place.rank_sum is not None else shown
         )
 
-    def score(row: Row) -> Cell:
+    def score(row: LeaderboardEntry) -> Cell:
         place = row.places.get(track.key)
         return plain(_score(None if place is None else place.score))
 
-    def log_score(row: Row) -> Cell:
+    def log_score(row: LeaderboardEntry) -> Cell:
         place = row.places.get(track.key)
         log = None if place is None else place.log_score
         return plain(MISSING if log is None else f"{log:.3f}")
@@ -112,14 +112,14 @@ def _metric_column(metric: str, board: Leaderboard) -> Column:
 
 
 def _other_column(title: str) -> Column:
-    def cell(row: Row) -> Cell:
+    def cell(row: LeaderboardEntry) -> Cell:
         psnr = row.other_scores.get(title)
         return plain(MISSING if psnr is None else f"{psnr:.2f}")
 
     return Heading(f"PSNR {title} [dB]", align="right"), cell
 
 
-def metric_cell(row: Row, metric: str) -> Cell:
+def metric_cell(row: LeaderboardEntry, metric: str) -> Cell:
     """The value as its metric is shown, its rank below the line, its interval if it has one."""
     value = row.values[metric]
     if isinstance(value, Absent):
@@ -149,14 +149,14 @@ def _three_digits(number: float) -> str:
     return f"{number:.{decimals}f}"
 
 
-def _name(row: Row, *, mixed: bool) -> str:
+def _name(row: LeaderboardEntry, *, mixed: bool) -> str:
     """Marks runs among published entries, doubtful clocks and printed figures that disagree."""
     yours = f"{YOURS} " if mixed and row.run_id is not None else ""
     disputed = DISPUTED if row.status == "timing-disputed" else ""
     return f"{yours}{row.entry}{disputed}{'!' if row.disagreements else ''}"
 
 
-def _front(row: Row) -> str:
+def _front(row: LeaderboardEntry) -> str:
     mark = PROVISIONAL_MARK if row.provisional_ranks else ""
     return f"{ON_FRONT}{mark}" if row.pareto else ""
 
@@ -173,7 +173,7 @@ def _hundredths(margin: float) -> bool:
     return math.isclose(100 * margin, round(100 * margin), abs_tol=1e-6)
 
 
-def _margin(row: Row, digits: int) -> str:
+def _margin(row: LeaderboardEntry, digits: int) -> str:
     """Least distance to a gate; a tilde where only rounding lets the entry pass."""
     gate = row.tightest
     if gate is None:
@@ -227,7 +227,7 @@ def _unscored(board: Leaderboard) -> list[str]:
     ]
 
 
-def _record(row: Row, board: Leaderboard) -> dict[str, Any]:
+def _record(row: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
     """Unrounded values in base units, with ranks in fields of their own."""
     record: dict[str, Any] = {"entry": row.entry, "weights": row.weights, "status": row.status}
     for track in board.tracks:
