@@ -96,7 +96,7 @@ def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None
     Returns:
         None where nothing was timed, or not by this account.
     """
-    rounds = [times(replicate, samples) for samples in _images(replicate)]
+    rounds = [times(replicate, samples) for samples in replicate.timed_images]
     return _mean_of_medians(rounds) if rounds and all(rounds) else None
 
 
@@ -105,7 +105,7 @@ def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
     seconds: dict[tuple[int, int], list[float]] = {}
     names: dict[tuple[int, int], set[str]] = {}
     for replicate in latency.replicates:
-        for samples in _images(replicate):
+        for samples in replicate.timed_images:
             seconds.setdefault(samples.lr_size, []).extend(samples.seconds)
             names.setdefault(samples.lr_size, set()).add(samples.input_name)
     rows = []
@@ -116,13 +116,11 @@ def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
     return tuple(rows)
 
 
-def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
-    return () if isinstance(replicate.images, Absent) else replicate.images
-
-
 def _over_images(latency: Latency, times: Times) -> Value | Absent:
     """Mean over images of per-image medians."""
-    processes = [[times(each, samples) for samples in _images(each)] for each in latency.replicates]
+    processes = [
+        [times(each, samples) for samples in each.timed_images] for each in latency.replicates
+    ]
     if not all(all(images) for images in processes):
         return NO_NULL
     if len(processes) == 1:
@@ -138,11 +136,11 @@ def _mean_of_medians(images: Sequence[Sequence[float]]) -> float:
 
 def _with_bicubic(latency: Latency) -> Value | Absent:
     """Enlargement and network in turn: the sum of both medians of each image."""
-    if not all(samples.preparation_seconds for samples in _images(latency.replicates[0])):
+    if not all(samples.preparation_seconds for samples in latency.replicates[0].timed_images):
         return Absent(kind="unavailable", reason="the network takes the LR image as it is")
     sums = [
-        _mean_of_medians([samples.preparation_seconds for samples in _images(each)])
-        + _mean_of_medians([samples.seconds for samples in _images(each)])
+        _mean_of_medians([samples.preparation_seconds for samples in each.timed_images])
+        + _mean_of_medians([samples.seconds for samples in each.timed_images])
         for each in latency.replicates
     ]
     return geometric_mean(sums)

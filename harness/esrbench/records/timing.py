@@ -167,6 +167,16 @@ class Replicate(Frozen):
     null: tuple[NullSamples, ...] = ()
     null_conditions: tuple[Conditions, ...] = ()
 
+    @property
+    def timed_images(self) -> tuple[LatencySamples, ...]:
+        """The images, or nothing where they were not timed."""
+        return () if isinstance(self.images, Absent) else self.images
+
+    @property
+    def timed_fixed(self) -> tuple[LatencySamples, ...]:
+        """The fixed input alone, or nothing where it was not timed."""
+        return () if isinstance(self.fixed, Absent) else (self.fixed,)
+
 
 class Trust(Frozen):
     """The evaluator's own account of an entry's time, and what its tests for cheating found.

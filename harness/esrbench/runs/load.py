@@ -7,27 +7,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from esrbench.records import Absent
+from esrbench.runs.noise import FEWEST_TAKEN_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from esrbench.protocol import TrustDesign
-    from esrbench.records import Conditions, Latency, LatencySamples, Replicate
+    from esrbench.records import Conditions, Latency, Replicate
 
-FEWEST_TAKEN_SECONDS = 0.05
-"""CPU time of others, below which the kernel's ticks of 10 ms may deceive."""
 FEWEST_ROUNDS = 5
-"""Of an image, to tell two kinds of rounds from each other."""
+"""Fewest rounds of an image that can show two kinds of rounds."""
 SCATTER = 2
-"""Times the 25th percentile of its rounds that an image's 90th may take: among honest rounds on a
-quiet machine no tenth takes twice as long as the usual ones."""
+"""Most that an image's 90th percentile may be, in multiples of its 25th. On a quiet machine no
+tenth of honest rounds takes twice as long as the usual ones."""
 ADVICE = "Run again with --resume on a quiet machine; `esrbench doctor` tells what keeps it busy."
 
 
 def foreign_load(latency: Latency | Absent, design: TrustDesign) -> str | None:
-    """What others took of the CPUs while a run was timed, in words, if it was too much.
+    """Say how much others took of the CPUs while a run was timed, if it was too much.
 
-    The null network's times count: an honest entry beside a slowed null network is disputed.
+    The null network's rounds count as well: beside a slowed one an honest entry is disputed.
 
     Args:
         latency: raw samples.
@@ -35,25 +34,29 @@ def foreign_load(latency: Latency | Absent, design: TrustDesign) -> str | None:
     """
     if isinstance(latency, Absent):
         return None
-    most = max((_share(replicate) for replicate in latency.replicates), default=0.0)
-    if most <= design.busy_share:
-        return None
-    return f"others took {most:.0%} of the CPUs while it was timed"
+    most = max(_share(replicate) for replicate in latency.replicates)
+    return (
+        f"others took {most:.0%} of the CPUs while it was timed"
+        if most > design.busy_share
+        else None
+    )
 
 
 def scatter(latency: Latency | Absent) -> str | None:
-    """How far rounds of the same image lie apart, in words, if they are of two kinds.
+    """Say how far rounds of the same image lie apart, if they are of two kinds.
 
-    Load that no counter tells does this, and a network that works in some rounds only. Neither has
-    a runtime, and neither is accused.
+    Two causes look alike: load that no counter shows, and a network that works in some rounds
+    only. Neither has a runtime, and neither is accused.
     """
     if isinstance(latency, Absent):
         return None
     for replicate in latency.replicates:
-        images = () if isinstance(replicate.images, Absent) else replicate.images
-        apart = [_apart(samples) for samples in images]
-        known = [each for each in apart if each is not None]
-        if known and (usual := float(np.median(known))) > SCATTER:
+        apart = []
+        for samples in replicate.timed_images:
+            if len(samples.delivered_seconds) >= FEWEST_ROUNDS:
+                fast, slow = np.quantile(samples.delivered_seconds, (0.25, 0.9))
+                apart.append(slow / fast)
+        if apart and (usual := float(np.median(apart))) > SCATTER:
             return (
                 f"a tenth of an image's rounds took {usual:.1f} times as long as its fastest "
                 "quarter, or more, which is load, or work that is not done in every round"
@@ -63,14 +66,10 @@ def scatter(latency: Latency | Absent) -> str | None:
 
 def _share(replicate: Replicate) -> float:
     """Largest share of the CPUs that others took at the fixed input, images or null network."""
-    fixed = () if isinstance(replicate.fixed, Absent) else (replicate.fixed,)
-    images = () if isinstance(replicate.images, Absent) else replicate.images
-    parts = [
-        _mean_share(each.conditions for each in fixed),
-        _mean_share(each.conditions for each in images),
-        _mean_share(replicate.null_conditions),
-    ]
-    if parts[:2] == [None, None]:
+    fixed = _mean_share(each.conditions for each in replicate.timed_fixed)
+    images = _mean_share(each.conditions for each in replicate.timed_images)
+    parts = [fixed, images, _mean_share(replicate.null_conditions)]
+    if fixed is None and images is None:
         # Inputs too short for the kernel's ticks are judged by their whole process.
         parts.append(_mean_share([replicate.conditions]))
     return max((share for share in parts if share is not None), default=0.0)
@@ -79,7 +78,7 @@ def _share(replicate: Replicate) -> float:
 def _mean_share(conditions: Iterable[Conditions | None]) -> float | None:
     """Share of the CPU time that others and the hypervisor took; None where nothing tells."""
     told = [
-        (sum(part for part in (each.other_load, each.steal) if part is not None), each.seconds)
+        ((each.other_load or 0.0) + (each.steal or 0.0), each.seconds)
         for each in conditions
         if each is not None and not (each.other_load is None and each.steal is None)
     ]
@@ -88,11 +87,3 @@ def _mean_share(conditions: Iterable[Conditions | None]) -> float | None:
     if not seconds:
         return None
     return taken / seconds if taken >= FEWEST_TAKEN_SECONDS else 0.0
-
-
-def _apart(samples: LatencySamples) -> float | None:
-    seconds: Sequence[float] = samples.delivered_seconds
-    if len(seconds) < FEWEST_ROUNDS:
-        return None
-    fast, slow = np.quantile(seconds, (0.25, 0.9))
-    return float(slow / fast) if fast > 0 else None

@@ -312,7 +312,7 @@ def _wide_interval(timings: Timings) -> Seen | None:
     widths: list[float] = []
     ends: set[str] = set()
     for replicate in timings.latency.replicates:
-        images = () if isinstance(replicate.images, Absent) else replicate.images
+        images = replicate.timed_images
         value = mean_of_medians([image.seconds for image in images]) if images else None
         if value and value.interval and value.value:
             widths.append((value.interval.high - value.interval.low) / 2 / value.value)

@@ -1,47 +1,51 @@
-"""What the evaluator makes of a worker's claims: trusted time, and signs of cheating."""
+"""What the evaluator makes of a worker's claims: externally measured time, and signs of cheating.
+
+A record's fields call externally measured time "trusted".
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esrbench.records import Absent, Latency, LatencySamples, Trust
+from esrbench.records import Absent, Trust
 from esrbench.runtimes import net_seconds, null_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
     from esrbench.protocol import TrustDesign
-    from esrbench.records import Replicate, Status
+    from esrbench.records import Latency, LatencySamples, Replicate, Status
+
+    Timed = Sequence[tuple[Replicate, LatencySamples]]
 
 LONG = 10
-"""Times the null network's own time from which on rounds may be compared one by one."""
+"""Rounds are compared one by one only where they take this many times the null network's time."""
 FEWEST_IMAGES = 3
-"""That must begin with a slow round: of a process's first image that may be the cold start."""
+"""Images that must begin with a slow round; a process's first image may hold the cold start."""
 MOST_CHANCE = 0.0008
-"""Of as many slow first rounds by accident. First rounds are slower by nature, those of a process's
-first image above all: in simulations with such starts and load that comes and goes, up to 4 % of
-honest entries were suspected at 0.01 and less than 1 % at this."""
+"""False-positive probability of the tests on first rounds and on rounds of the image itself. First
+rounds are a little slower by nature: in simulations with cold starts and load that comes and goes,
+up to 4 % of honest entries were suspected at 0.01, and less than 1 % at this level."""
 MOST_CHANCE_OF_PAIRS = 0.004
 """False-positive probability of the test for a cache: 8 of 8 pairs, 11 of 12 or 14 of 16."""
 DEVIATIONS = 3
-"""Of the null network's times that excuse a claim, and within which nothing is measured."""
+"""Standard deviations of the null network's times within which nothing is measured or disputed."""
 SURROUNDINGS_SHARE = 0.6
-"""Of the null network's time, which excuses a claim on a GPU. There what surrounds a forward varies
-between processes, by up to 0.55 of itself in runs on an H200 (``docs/gpu.md``), and the null
-network's two processes may agree by chance. It gains nothing: the larger account is published."""
+"""Share of the null network's time by which a claim on a GPU may differ. There the time around a
+forward varies between processes, by up to 0.55 of itself in runs on an H200 (``docs/gpu.md``), and
+the null network's two processes may agree by chance. The larger account is published anyway."""
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviation of normal samples over their median absolute deviation."""
 LEAST_MEMORISING_DB = 0.02
-"""Less than windows cost honest networks by their edges, however many images there are."""
-
+"""Windows cost honest networks no more than this at their edges, however many images there are."""
 MOST_CLEAN_RATIO = 1.1
-"""Images have the size of their variants, and cost honest networks what these cost."""
+"""An image has the size of its variants, so an honest network takes as long for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,77 +58,57 @@ class Suspicion:
 
 
 def account(latency: Latency | Absent, design: TrustDesign) -> Trust | Absent:
-    """The evaluator's account of all that was timed.
+    """The evaluator's account of all that was timed; absent where nothing was.
 
     Args:
         latency: raw samples.
-        design: the tolerance of claims.
-
-    Returns:
-        Absent where nothing was timed.
+        design: tolerance of claims.
     """
     if isinstance(latency, Absent):
         return latency
-    timed = [(each, samples) for each in latency.replicates for samples in _images(each)]
-    if not timed:
+    images = [(each, samples) for each in latency.replicates for samples in each.timed_images]
+    fixed = [(each, samples) for each in latency.replicates for samples in each.timed_fixed]
+    if not images:
         return Absent(kind="skipped", reason="no image was timed")
-    claimed, trusted, noise = _agreement(timed)
-    at_fixed = [
-        (each, each.fixed) for each in latency.replicates if isinstance(each.fixed, LatencySamples)
-    ]
-    fixed = _agreement(at_fixed)
-    windows = [
-        (variants.window_psnr_rgb, variants.untimed_psnr_rgb)
-        for _, samples in timed
-        if (variants := samples.variants)
-        and variants.window_psnr_rgb is not None
-        and variants.untimed_psnr_rgb is not None
-    ]
-    every = [samples for each in latency.replicates for samples in _inputs(each)]
+    every = [samples for _, samples in (*fixed, *images)]
     scores = [(each.input_name, each.variants) for each in every if each.variants is not None]
-    known = [
-        (score.clean_psnr_rgb, score.variant_psnr_rgb)
+    varied = [(name, score) for name, score in scores if score.variant_psnr_rgb is not None]
+    windows = [
+        (score.window_psnr_rgb, score.untimed_psnr_rgb)
         for _, score in scores
-        if score.variant_psnr_rgb is not None
+        if score.window_psnr_rgb is not None and score.untimed_psnr_rgb is not None
     ]
+    idle = [each.idle_cpus for each in every if each.idle_cpus is not None]
     return Trust(
-        claimed_seconds=claimed or 0.0,
-        trusted_seconds=trusted,
-        tolerance_seconds=_tolerance(timed, trusted, noise, design),
-        noise_seconds=noise,
-        delivered_seconds=_delivered(timed),
-        withheld_seconds=_withheld(timed),
-        fixed_claimed_seconds=fixed[0],
-        fixed_trusted_seconds=fixed[1],
-        fixed_tolerance_seconds=_tolerance(at_fixed, fixed[1], fixed[2], design),
-        fixed_noise_seconds=fixed[2],
-        fixed_delivered_seconds=_delivered(at_fixed),
-        fixed_withheld_seconds=_withheld(at_fixed),
-        repeated_ratio=_repeated_ratio(latency, design),
-        later_ratio=_later_ratio(timed, design),
+        **_seconds(images, design),
+        **{f"fixed_{name}": value for name, value in _seconds(fixed, design).items()},
+        repeated_ratio=_repeated_ratio((*fixed, *images), design),
+        later_ratio=_later_ratio(images, design),
         impossible_images=len({name for name, score in scores if score.impossible}),
-        clean_psnr_rgb=_mean_known([clean for clean, _ in known]),
-        variant_psnr_rgb=_mean_known([varied for _, varied in known]),
-        variant_images=len({name for name, score in scores if score.variant_psnr_rgb is not None}),
-        window_psnr_rgb=_mean_known([then for then, _ in windows]),
-        untimed_psnr_rgb=_mean_known([again for _, again in windows]),
-        clean_ratio=_clean_ratio(timed),
-        # A hypervisor that takes a CPU from a worker's last instant lets it look busy, once.
-        idle_cpus=_median_known([samples.idle_cpus for samples in every]),
-        forward_cpus=max(_known([samples.forward_cpus for samples in every]), default=None),
+        clean_psnr_rgb=_mean([score.clean_psnr_rgb for _, score in varied]),
+        variant_psnr_rgb=_mean([score.variant_psnr_rgb for _, score in varied]),
+        variant_images=len({name for name, _ in varied}),
+        window_psnr_rgb=_mean([timed for timed, _ in windows]),
+        untimed_psnr_rgb=_mean([untimed for _, untimed in windows]),
+        clean_ratio=_clean_ratio(images),
+        # A median: a hypervisor that stops a worker at its last instant makes it look busy once.
+        idle_cpus=_median(idle) if idle else None,
+        forward_cpus=max(
+            (each.forward_cpus for each in every if each.forward_cpus is not None), default=None
+        ),
     )
 
 
 def examine(
     trust: Trust | Absent, design: TrustDesign, *, threads: int, loaded: bool = False
 ) -> Suspicion | None:
-    """The gravest finding, or None for an honest entry.
+    """The gravest suspicion, or None for an honest entry.
 
     Args:
         trust: the evaluator's account.
         design: thresholds.
         threads: CPU threads that the entry may use.
-        loaded: others took part of the machine, so that only what load cannot explain is found.
+        loaded: others took part of the machine, so only rules that load cannot explain apply.
     """
     if isinstance(trust, Absent):
         return None
@@ -133,12 +117,12 @@ def examine(
 
 
 def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign) -> Absent | None:
-    """Why a trusted time says nothing, or None.
+    """Why externally measured time is within the noise, or None where it is not.
 
     Args:
-        trusted: seconds, as of ``Trust``; None says nothing of its own.
+        trusted: externally measured seconds, as of ``Trust``.
         noise: standard deviation of the null network's times, seconds.
-        design: the largest share of trusted time that noise may be.
+        design: the largest share of that time that noise may be.
     """
     if trusted is None or noise is None:
         return None
@@ -147,63 +131,41 @@ def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign
         return None
     return Absent(
         kind="unavailable",
-        reason=f"trusted time is {trusted * 1e3:.3g} ms beside a network that does nothing, whose "
-        f"own time varies by {spread * 1e3:.3g} ms, so the difference cannot be measured",
+        reason=f"externally measured time is {trusted * 1e3:.3g} ms beside a network that does "
+        f"nothing, whose own time varies by {spread * 1e3:.3g} ms, so the difference cannot be "
+        "measured",
         advice="Raise the input size, measure on larger images, or use a quieter machine.",
     )
 
 
-def _agreement(
-    timed: Sequence[tuple[Replicate, LatencySamples]],
-) -> tuple[float | None, float | None, float | None]:
-    """Seconds as claimed and as trusted, means of medians, and the null network's deviation."""
-    if not timed:
-        return None, None, None
-    claimed = _mean(float(np.median(samples.seconds)) for _, samples in timed)
-    if not all(null_seconds(each, samples.lr_size) for each, samples in timed):
-        return claimed, None, None
-    trusted = _mean(float(np.median(net_seconds(each, samples))) for each, samples in timed)
-    noise = _mean(_deviation(null_seconds(each, samples.lr_size) or ()) for each, samples in timed)
-    return claimed, trusted, noise
-
-
-def _delivered(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
-    """Seconds until all pixels were there, mean of medians."""
-    medians = [float(np.median(s.delivered_seconds)) for _, s in timed if s.delivered_seconds]
-    return sum(medians) / len(medians) if medians else None
-
-
-def _withheld(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
-    """Seconds that claims leave out of their own rounds, mean of medians."""
-    means = []
-    for replicate, samples in timed:
-        null = null_seconds(replicate, samples.lr_size)
+def _seconds(timed: Timed, design: TrustDesign) -> dict[str, Any]:
+    """The fields of ``Trust`` that hold seconds: means over inputs and processes of medians."""
+    delivered = [each.delivered_seconds for _, each in timed if each.delivered_seconds]
+    found = {
+        "claimed_seconds": _mean([_median(samples.seconds) for _, samples in timed]),
+        "delivered_seconds": _mean([_median(each) for each in delivered]),
+    }
+    nets = [net_seconds(*each) for each in timed]
+    if not nets or not all(nets):
+        unknown = ("trusted_seconds", "tolerance_seconds", "noise_seconds", "withheld_seconds")
+        return dict.fromkeys(unknown) | found
+    nulls = [null_seconds(each, samples.lr_size) or () for each, samples in timed]
+    trusted = float(np.mean([_median(net) for net in nets]))
+    noise = float(np.mean([_deviation(null) for null in nulls]))
+    around, withheld = [], []
+    for null, (_, samples) in zip(nulls, timed, strict=True):
+        around.append(_median(null) if samples.clock == "cuda-event" else 0.0)
         rounds = zip(samples.delivered_seconds, samples.seconds, strict=False)
-        around = [delivered - claimed for delivered, claimed in rounds]
-        if not null or not around:
-            return None
-        means.append(float(np.median(around) - np.median(null)))
-    return sum(means) / len(means) if means else None
-
-
-def _tolerance(
-    timed: Sequence[tuple[Replicate, LatencySamples]],
-    trusted: float | None,
-    noise: float | None,
-    design: TrustDesign,
-) -> float | None:
-    """By how many seconds a claim may differ from trusted time."""
-    if trusted is None or noise is None:
-        return None
-    surroundings = _mean(
-        float(np.median(null_seconds(each, samples.lr_size) or (0.0,)))
-        if samples.clock == "cuda-event"
-        else 0.0
-        for each, samples in timed
-    )
-    excused = max(DEVIATIONS * noise, SURROUNDINGS_SHARE * surroundings)
+        withheld.append(_median([whole - claim for whole, claim in rounds]) - _median(null))
+    excused = max(DEVIATIONS * noise, SURROUNDINGS_SHARE * float(np.mean(around)))
     excused = min(excused, design.noise_share * max(0.0, trusted))
-    return max(design.claim_tolerance * abs(trusted), excused)
+    return found | {
+        "trusted_seconds": trusted,
+        "tolerance_seconds": max(design.claim_tolerance * abs(trusted), excused),
+        "noise_seconds": noise,
+        # What claims leave out of their own rounds.
+        "withheld_seconds": _mean(withheld),
+    }
 
 
 def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
@@ -233,7 +195,7 @@ def _memorising(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion |
 
 
 def _sparing(trust: Trust, _design: TrustDesign, _threads: int) -> Suspicion | None:
-    """Less is done in timed rounds than on images, or than when nothing is timed."""
+    """Timed rounds do less than the image's own round, or than untimed forwards."""
     timed, untimed = trust.window_psnr_rgb, trust.untimed_psnr_rgb
     if timed is not None and untimed is not None and untimed - timed > LEAST_MEMORISING_DB:
         said = (
@@ -292,33 +254,16 @@ def _extra_cpus(trust: Trust, design: TrustDesign, threads: int) -> Suspicion | 
 
 
 def _disputed(trust: Trust, design: TrustDesign, _threads: int) -> Suspicion | None:
-    """A claim below trusted time, or above the time after which all pixels were there.
+    """A claim below externally measured time, or above the time until all pixels were there.
 
-    A claim between the two gains nothing, since the larger account is published: the null network
-    may be surrounded by more than the entry is. Neither does one that lies below trusted time in
-    fewer than half of the rounds, so that both the medians and most rounds must disagree.
+    A claim between the two gains nothing, since the larger account is published, and more may
+    surround the null network than the entry. Both the medians and most rounds must disagree.
     """
-    accounts = (
-        (
-            "",
-            trust.claimed_seconds,
-            trust.trusted_seconds,
-            trust.tolerance_seconds,
-            trust.noise_seconds,
-            trust.delivered_seconds,
-            trust.withheld_seconds,
-        ),
-        (
-            " at the fixed input",
-            trust.fixed_claimed_seconds,
-            trust.fixed_trusted_seconds,
-            trust.fixed_tolerance_seconds,
-            trust.fixed_noise_seconds,
-            trust.fixed_delivered_seconds,
-            trust.fixed_withheld_seconds,
-        ),
-    )
-    for where, claimed, trusted, tolerance, noise, delivered, withheld in accounts:
+    for prefix, where in (("", ""), ("fixed_", " at the fixed input")):
+        claimed, trusted, tolerance, noise, delivered, withheld = (
+            getattr(trust, f"{prefix}{name}_seconds")
+            for name in ("claimed", "trusted", "tolerance", "noise", "delivered", "withheld")
+        )
         if claimed is None or trusted is None or tolerance is None:
             continue
         if unmeasurable(trusted, noise, design):
@@ -349,25 +294,15 @@ RULES: tuple[Callable[[Trust, TrustDesign, int], Suspicion | None], ...] = (
     _extra_cpus,
     _disputed,
 )
-"""Gravest first."""
+"""In order of gravity."""
 LOAD_PROOF = (_memorising, _sparing, _extra_cpus)
-"""Those that no load explains: scores, rounds drawn by chance, and CPU time of the worker's own."""
+"""Load explains none of these: scores, rounds drawn at random, the worker's own CPU time."""
 
 
-def _images(replicate: Replicate) -> tuple[LatencySamples, ...]:
-    return () if isinstance(replicate.images, Absent) else replicate.images
-
-
-def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
-    if not isinstance(replicate.fixed, Absent):
-        yield replicate.fixed
-    yield from _images(replicate)
-
-
-def _repeated_ratio(latency: Latency, design: TrustDesign) -> float | None:
+def _repeated_ratio(timed: Timed, design: TrustDesign) -> float | None:
     """Least, over inputs, of the median time of repeated rounds over that of new ones.
 
-    To be conservative, the null network's longest time is subtracted from the slower time and its
+    To be conservative, the null network's longest time is subtracted from the slower round and its
     shortest from the faster one. None if the effect is not significant: a sign test over the pairs
     whose rounds differ by more than the design's ratio, of all inputs and processes. A coin chose
     which round of a pair was the repeated one, so the test is exact whatever the machine does. A
@@ -375,17 +310,16 @@ def _repeated_ratio(latency: Latency, design: TrustDesign) -> float | None:
     """
     ratios = []
     faster = slower = 0
-    for replicate in latency.replicates:
-        for samples in _inputs(replicate):
-            null = null_seconds(replicate, samples.lr_size)
-            if not samples.repeated_seconds or null is None:
-                continue
-            fresh, again = np.median(samples.repeated_seconds, axis=0)
-            if fresh > max(null):
-                ratios.append(_ratio(again, fresh, null))
-            for new, repeated in samples.repeated_seconds:
-                faster += _ratio(repeated, new, null) < design.caching_ratio
-                slower += _ratio(new, repeated, null) < design.caching_ratio
+    for replicate, samples in timed:
+        null = null_seconds(replicate, samples.lr_size)
+        if not samples.repeated_seconds or null is None:
+            continue
+        fresh, again = np.median(samples.repeated_seconds, axis=0)
+        if fresh > max(null):
+            ratios.append(_ratio(again, fresh, null))
+        for new, repeated in samples.repeated_seconds:
+            faster += _ratio(repeated, new, null) < design.caching_ratio
+            slower += _ratio(new, repeated, null) < design.caching_ratio
     pairs = faster + slower
     chance = sum(math.comb(pairs, count) for count in range(faster, pairs + 1)) / 2**pairs
     return min(ratios, default=None) if chance <= MOST_CHANCE_OF_PAIRS else None
@@ -397,24 +331,21 @@ def _ratio(fast: float, slow: float, null: tuple[float, ...]) -> float:
     return max(0.0, fast - min(null)) / net if net > 0 else math.inf
 
 
-def _later_ratio(
-    timed: Sequence[tuple[Replicate, LatencySamples]], design: TrustDesign
-) -> float | None:
+def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
     """Median over images of the net time of later rounds over that of the first.
 
-    A round is slow if its median later round takes less than the design's share of it. None
-    where chance explains how many images begin with a slow round: where load comes and goes,
-    every round of an image is as likely as any other to be one of its slow rounds. Slow rounds
-    in between make that likelier, but do not clear an entry.
+    A round is slow if the median later round takes less than the design's share of it. None if the
+    number of images that begin with a slow round is not significant: beside load that comes and
+    goes, each round of an image is as likely as any other to be a slow one. Slow rounds in between
+    make a slow first one likelier, but do not clear an entry.
     """
     # `timing.MOST_SHIFT` makes this hold for a disturbance with a period of two rounds as well.
     ratios, chances, begun_slow = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)
-        # Of a network no slower than what surrounds it, rounds tell nothing.
-        around = float(np.median(null_seconds(replicate, samples.lr_size) or (0.0,)))
+        around = _median(null_seconds(replicate, samples.lr_size) or (0.0,))
         if len(net) > 1 and net[0] > 0 and max(net) > LONG * around:
-            later = max(0.0, float(np.median(net[1:])))
+            later = max(0.0, _median(net[1:]))
             slow = [later < design.later_ratio * seconds for seconds in net]
             ratios.append(later / net[0])
             share = sum(slow) / len(slow)
@@ -422,15 +353,15 @@ def _later_ratio(
             begun_slow += slow[0]
     if begun_slow < FEWEST_IMAGES or _chance(chances, begun_slow) > MOST_CHANCE:
         return None
-    return float(np.median(ratios))
+    return _median(ratios)
 
 
-def _clean_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | None:
+def _clean_ratio(timed: Timed) -> float | None:
     """Median over images of the net time of an image itself over that of its variants.
 
-    The round that shows the image is drawn by chance among the first ones, so that it is as likely
-    as any of them to be the slowest, the second slowest and so on, whatever load does. None where
-    chance explains how slow these rounds are among the others.
+    The round that shows the image is drawn at random among the first ones, so whatever the load, it
+    is as likely as any of them to be the slowest, the second slowest and so on. None if the ranks
+    of these rounds are not significant.
     """
     # Its place is drawn anew for each image, so the ranks are uniform beside periodic disturbances.
     ratios, chances, faster = [], [], 0
@@ -440,17 +371,15 @@ def _clean_ratio(timed: Sequence[tuple[Replicate, LatencySamples]]) -> float | N
             continue
         clean, count = samples.clean_round
         others = [seconds for number, seconds in enumerate(net[:count]) if number != clean]
-        if clean < len(net) and others and (usual := float(np.median(others))) > 0:
+        if clean < len(net) and others and (usual := _median(others)) > 0:
             ratios.append(max(0.0, net[clean]) / usual)
             chances.append(np.full(len(others) + 1, 1 / (len(others) + 1)))
             faster += sum(seconds < net[clean] for seconds in others)
-    if not ratios or _chance(chances, faster) > MOST_CHANCE:
-        return None
-    return float(np.median(ratios))
+    return _median(ratios) if ratios and _chance(chances, faster) <= MOST_CHANCE else None
 
 
 def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> float:
-    """That independent counts, each with the probabilities of 0, 1, ..., sum to so many or more."""
+    """Probability that independent counts, given those of 0, 1, ..., sum to ``count`` or more."""
     summed = np.ones(1)
     for probabilities in distributions:
         summed = np.convolve(summed, probabilities)
@@ -459,23 +388,14 @@ def _chance(distributions: Sequence[npt.NDArray[np.float64]], count: int) -> flo
 
 def _deviation(seconds: Sequence[float]) -> float:
     """Standard deviation of normal samples by the median absolute deviation: robust."""
-    values = np.asarray(seconds, dtype=np.float64)
-    return NORMAL_DEVIATIONS * float(np.median(np.abs(values - np.median(values))))
+    return NORMAL_DEVIATIONS * _median(np.abs(np.asarray(seconds) - np.median(seconds)).tolist())
 
 
-def _mean(values: Iterator[float]) -> float:
-    return float(np.mean(list(values)))
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
 
 
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _mean_known(values: Sequence[float | None]) -> float | None:
-    known = _known(values)
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None of nothing, and where one of the values is not known."""
+    known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _median_known(values: Sequence[float | None]) -> float | None:
-    known = _known(values)
-    return float(np.median(known)) if known else None
