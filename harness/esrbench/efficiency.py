@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import tempfile
-from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, ParamSpec, TypeVar
 
 import pytest
 from rich.console import Console
@@ -38,7 +38,7 @@ from esrbench.runs.suite import run_suite
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -48,11 +48,29 @@ if TYPE_CHECKING:
     from esrbench.protocol import CounterName
     from esrbench.records import Complexity, CounterResult, RunRecord
 
+__tracebackhide__ = True  # tests fail and are skipped at their own lines
+
 PREFERRED_SCALE = 4
 WARMUP_ROUNDS = 3
 TEXT_WIDTH = 120
 
 FoundT = TypeVar("FoundT")
+ParamsT = ParamSpec("ParamsT")
+
+
+def _in_words(method: Callable[ParamsT, FoundT]) -> Callable[ParamsT, FoundT]:
+    """Have what the user can mend fail the test in words, without a traceback."""
+
+    @wraps(method)
+    def measured(*arguments: ParamsT.args, **options: ParamsT.kwargs) -> FoundT:
+        try:
+            return method(*arguments, **options)
+        except EsrbenchError as error:
+            problems = error.problems if isinstance(error, DataError) else ()
+            lines = [error.message, *(f"  - {problem}" for problem in problems), error.advice or ""]
+            raise pytest.fail.Exception("\n".join(filter(None, lines)), pytrace=False) from None
+
+    return measured
 
 
 class Efficiency:
@@ -71,12 +89,12 @@ class Efficiency:
         self._request = request
         self._measured = measured
 
+    @_in_words
     def params(self, name: str, *, scale: int | None = None) -> int:
         """Elements of all parameters."""
-        __tracebackhide__ = True
-        with _failing():
-            return self._complexity(name, scale).params
+        return self._complexity(name, scale).params
 
+    @_in_words
     def macs(
         self,
         name: str,
@@ -93,10 +111,9 @@ class Efficiency:
             input_size: LR height and width.
             scale: upscaling factor.
         """
-        __tracebackhide__ = True
-        with _failing():
-            return self._counted(name, counter, input_size, scale).macs
+        return self._counted(name, counter, input_size, scale).macs
 
+    @_in_words
     def activations(
         self,
         name: str,
@@ -106,11 +123,10 @@ class Efficiency:
         scale: int | None = None,
     ) -> int:
         """Elements of all convolution outputs of one forward; arguments as of ``macs``."""
-        __tracebackhide__ = True
-        with _failing():
-            found = self._counted(name, counter, input_size, scale).activations
-            return _defined(found, counter, "activations")
+        found = self._counted(name, counter, input_size, scale).activations
+        return _defined(found, counter, "activations")
 
+    @_in_words
     def conv_calls(
         self,
         name: str,
@@ -120,17 +136,15 @@ class Efficiency:
         scale: int | None = None,
     ) -> int:
         """Convolutions that one forward executes; arguments as of ``macs``."""
-        __tracebackhide__ = True
-        with _failing():
-            found = self._counted(name, counter, input_size, scale).conv_calls
-            return _defined(found, counter, "convolutions")
+        found = self._counted(name, counter, input_size, scale).conv_calls
+        return _defined(found, counter, "convolutions")
 
+    @_in_words
     def predicted_memory(self, name: str, *, scale: int | None = None) -> int:
         """Bytes of GPU memory that one forward at LR 510x510 needs at its peak, as predicted."""
-        __tracebackhide__ = True
-        with _failing():
-            return _present(self._complexity(name, scale).predicted_memory).peak_bytes
+        return _present(self._complexity(name, scale).predicted_memory).peak_bytes
 
+    @_in_words
     def psnr(
         self,
         name: str,
@@ -149,10 +163,9 @@ class Efficiency:
             scale: upscaling factor.
             weights: ``auto`` for the released ones, or a file. Random ones have no score.
         """
-        __tracebackhide__ = True
-        with _failing():
-            return self._score(f"psnr_{channel}", name, data, scale, weights)
+        return self._score(f"psnr_{channel}", name, data, scale, weights)
 
+    @_in_words
     def ssim(
         self,
         name: str,
@@ -162,10 +175,9 @@ class Efficiency:
         weights: WeightsChoice = "auto",
     ) -> float:
         """SSIM on Y, mean over the images; arguments as of ``psnr``."""
-        __tracebackhide__ = True
-        with _failing():
-            return self._score("ssim_y", name, data, scale, weights)
+        return self._score("ssim_y", name, data, scale, weights)
 
+    @_in_words
     def benchmark(
         self,
         name: str,
@@ -190,22 +202,21 @@ class Efficiency:
             weights: ``auto`` for the released ones, random ones if there are none; or a file.
             rounds: timed forwards, after three that are not.
         """
-        __tracebackhide__ = True
-        with _failing():
-            fixture = benchmark or self._benchmark_fixture()
-            descriptor, scale = self._find(name, scale)
-            try:
-                forward, identity = prepare_forward(
-                    descriptor, scale, input_size, self._weights(weights)
-                )
-                fixture.extra_info["esrbench"] = identity
-                timed: Callable[..., object] = fixture.pedantic
-                timed(forward, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)
-            except EsrbenchError:
-                raise
-            except Exception as error:
-                raise MeasurementError(f"{name} failed on LR {input_size}: {error}") from error
+        fixture = benchmark or self._benchmark_fixture()
+        descriptor, scale = self._find(name, scale)
+        try:
+            forward, identity = prepare_forward(
+                descriptor, scale, input_size, self._weights(weights)
+            )
+            fixture.extra_info["esrbench"] = identity
+            timed: Callable[..., object] = fixture.pedantic
+            timed(forward, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)
+        except EsrbenchError:
+            raise
+        except Exception as error:
+            raise MeasurementError(f"{name} failed on LR {input_size}: {error}") from error
 
+    @_in_words
     def no_regression(
         self,
         name: str,
@@ -233,23 +244,21 @@ class Efficiency:
         Returns:
             All verdicts.
         """
-        __tracebackhide__ = True
-        with _failing():
-            path = self._path(baseline)
-            wanted = frozenset(KNOWN if metrics is None else metrics)
-            unknown = sorted(wanted - set(METRIC_NAMES))
-            if unknown:
-                message = f"there is no metric {unknown[0]!r}"
-                raise UsageError(message, advice=f"Use any of {', '.join(METRIC_NAMES)}.")
-            request = Request(
-                names=(name,),
-                scales=() if scale is None else (scale,),
-                metrics=wanted | ({RUNTIME} if runtime else set()),
-            )
-            bench = Bench(default_registry(), request)
-            if self._request.config.getoption("esrbench_update"):
-                self._update(bench, path)
-            report = check_baseline(bench, read_baseline(path), f"compared with {path.name}")
+        path = self._path(baseline)
+        wanted = frozenset(KNOWN if metrics is None else metrics)
+        unknown = sorted(wanted - set(METRIC_NAMES))
+        if unknown:
+            message = f"there is no metric {unknown[0]!r}"
+            raise UsageError(message, advice=f"Use any of {', '.join(METRIC_NAMES)}.")
+        request = Request(
+            names=(name,),
+            scales=() if scale is None else (scale,),
+            metrics=wanted | ({RUNTIME} if runtime else set()),
+        )
+        bench = Bench(default_registry(), request)
+        if self._request.config.getoption("esrbench_update"):
+            self._update(bench, path)
+        report = check_baseline(bench, read_baseline(path), f"compared with {path.name}")
         if report.exit_code == EXIT_OK:
             return report
         said = f"{name} against {path}\n\n{verdict_text(report)}"
@@ -375,15 +384,3 @@ def _defined(found: int | None, counter: str, what: str) -> int:
         message = f"the counter {counter} has no rule for {what}"
         raise UsageError(message, advice="Use counter='ntire2022' or counter='aten'.")
     return found
-
-
-@contextmanager
-def _failing() -> Iterator[None]:
-    """Have what the user can mend fail the test in words, without a traceback."""
-    __tracebackhide__ = True
-    try:
-        yield
-    except EsrbenchError as error:
-        problems = error.problems if isinstance(error, DataError) else ()
-        lines = [error.message, *(f"  - {problem}" for problem in problems), error.advice or ""]
-        raise pytest.fail.Exception("\n".join(filter(None, lines)), pytrace=False) from None

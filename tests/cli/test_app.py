@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from esrbench.cli import listing
 from esrbench.cli.app import main
+from esrbench.cli.list import list_command
 from esrbench.entries.registry import Registry
 from esrbench.metrics import METRICS
 
@@ -187,8 +187,8 @@ def test_list_long_counts_every_network(
 ) -> None:
     registry = Registry()
     registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
-    monkeypatch.setattr(listing, "open_registry", lambda: registry)
-    listing.list_command("models", long=True, as_json=True)
+    monkeypatch.setattr("esrbench.cli.list.open_registry", lambda: registry)
+    list_command("models", long=True, as_json=True)
     counted, failed = json.loads(capsys.readouterr().out)
     assert (counted["params"], counted["macs_aten"], counted["conv_calls"]) == (12, 9 * 2**16, 1)
     assert failed["params"].startswith("failed: load-error")
@@ -249,7 +249,7 @@ def test_a_bug_s_words_are_no_commands(
     def fail(*_: object) -> None:
         raise RuntimeError("\x1b[2J\n::stop-commands::a")
 
-    monkeypatch.setattr("esrbench.cli.listing.open_registry", fail)
+    monkeypatch.setattr("esrbench.cli.list.open_registry", fail)
     done = in_process("list")
     assert done.returncode == 70
     assert "RuntimeError: \ufffd[2J" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from esrbench.cli.console import JsonOption, messages, open_registry, print_json
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable, Iterator
 
 
 def fetch_command(
@@ -59,8 +60,8 @@ def fetch_weights(name: str, scales: list[int] | None, mirror: str | None) -> li
         raise UsageError(message, advice=f"There are some for: {', '.join(having)}.")
     fetched: list[tuple[str, str]] = []
     for weights in released:
-        with _Bar(weights.filename) as bar:
-            path = fetch_release(weights, mirror=mirror, progress=bar.update)
+        with _bar(weights.filename) as update:
+            path = fetch_release(weights, mirror=mirror, progress=update)
         fetched.append((f"{name} x{weights.scale}", str(path)))
     return fetched
 
@@ -70,31 +71,22 @@ def fetch_data(name: str, scales: list[int] | None, mirror: str | None) -> list[
     from esrbench.data.datasets import fetch_dataset, get_dataset
 
     dataset = get_dataset(name)
-    with _Bar(name) as bar:
-        path = fetch_dataset(
-            name, tuple(scales or dataset.scales), mirror=mirror, progress=bar.update
-        )
+    with _bar(name) as update:
+        path = fetch_dataset(name, tuple(scales or dataset.scales), mirror=mirror, progress=update)
     return [(name, str(path))]
 
 
-class _Bar:
-    """A progress bar fed with bytes done and bytes in all."""
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, to be told bytes done and bytes in all."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, title: str) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining())
-        self._progress = Progress(*columns, console=messages(), transient=True)
-        self._task = self._progress.add_task(title, total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, done: int, total: int) -> None:
-        """Show this much done."""
-        self._progress.update(self._task, completed=done, total=total or None)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages(), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
