@@ -8,7 +8,8 @@ import torch
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
 from esrbench.data.resize import upscale
-from esrbench.probes.forward import InvalidOutputError, PixelConversion
+from esrbench.probes.forward import InvalidOutputError, PixelConversion, fixed_lr
+from esrbench.protocol import Protocol
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -184,3 +185,12 @@ def test_what_is_no_sr_image_is_refused(sr: object, says: str) -> None:
 )
 def test_an_sr_image_passes_through(sr: torch.Tensor) -> None:
     assert PixelConversion(2).validate(sr, (4, 4)) is sr
+
+
+def test_the_fixed_input_is_seeded_noise_of_every_level() -> None:
+    protocol = Protocol(counted_input=(64, 96), seed=7)
+    lr = fixed_lr(protocol)
+    assert (lr.shape, lr.dtype) == ((64, 96, 3), np.uint8)
+    assert len(np.unique(lr)) == 256
+    assert np.array_equal(lr, fixed_lr(protocol))
+    assert not np.array_equal(lr, fixed_lr(protocol.model_copy(update={"seed": 8})))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import describe_environment
 from esrbench.errors import MeasurementError, UsageError
-from esrbench.probes.inputs import fixed_lr
+from esrbench.probes.forward import fixed_lr
 from esrbench.probes.telemetry import throttled
 from esrbench.protocol import PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord

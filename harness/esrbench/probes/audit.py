@@ -32,13 +32,13 @@ from esrbench.probes.counters.operators import (
 from esrbench.probes.counters.shapes import (
     ShapeMode,
     by_shape_or_value,
+    eagerly,
     given_again,
     on_meta,
     written_down,
 )
-from esrbench.probes.eager import eagerly
 from esrbench.probes.notices import ELEMENTWISE_SHARE
-from esrbench.probes.patterns import LEAST_ELEMENTS, numbers_needed
+from esrbench.probes.numbers import LEAST_ELEMENTS, numbers_needed
 from esrbench.probes.provenance import (
     FORMULA_NUMBERS,
     Constant,

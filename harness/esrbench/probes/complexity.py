@@ -19,8 +19,7 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.audit import measure_audit, noise
 from esrbench.probes.counters import COUNTERS
 from esrbench.probes.counters.operators import is_opaque, multiplies, out_of_place
-from esrbench.probes.counters.shapes import watching, with_values
-from esrbench.probes.eager import eagerly
+from esrbench.probes.counters.shapes import eagerly, watching, with_values
 from esrbench.probes.memory import LARGEST_SIDE, USUAL_SIDE, predict_memory
 from esrbench.probes.notices import (
     COMPARED_SIDE,

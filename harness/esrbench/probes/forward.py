@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from esrbench.entries.descriptor import ModelDescriptor
+    from esrbench.protocol import Protocol
 
 _STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
 
@@ -159,6 +160,16 @@ class PixelConversion:
                 advice="Check the weights and the declared data range.",
             )
         return sr
+
+
+def fixed_lr(protocol: Protocol) -> npt.NDArray[np.uint8]:
+    """The protocol's fixed input: seeded noise of every level.
+
+    Returns:
+        (H, W, 3) uint8 of the protocol's counted input size.
+    """
+    rng = np.random.default_rng(protocol.seed)
+    return rng.integers(0, 256, (*protocol.counted_input, 3), np.uint8)
 
 
 def _kind(sr: object) -> str:

@@ -18,11 +18,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from esrbench.probes.counters.operators import (
     FACTORIES,
+    SELECTIONS,
     TAKING_NUMBERS,
     out_of_place,
 )
-from esrbench.probes.numbers import Numbers
-from esrbench.probes.patterns import numbers_needed
+from esrbench.probes.numbers import Numbers, numbers_needed
 from esrbench.records.counts import aten_names
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ _BATCH_NORMS: Final = aten_names(
     "cudnn_batch_norm miopen_batch_norm"
 )
 
-
-_SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
-"""What these return are elements of one tensor at the places that another one names."""
 
 _FILLS: Final = aten_names("fill zero")
 """What these write does not depend on the tensor that they write into."""
@@ -266,7 +263,7 @@ class Provenance:
             source = self._read(tensor)
             if source is None:
                 derives = True
-            elif place and name in _SELECTIONS and tensor.dtype in _INTEGERS:
+            elif place and name in SELECTIONS and tensor.dtype in _INTEGERS:
                 indices[source] = None
             else:
                 constants[source] = None

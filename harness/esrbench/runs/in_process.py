@@ -8,8 +8,7 @@ import torch
 
 from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
 from esrbench.environment import describe_environment
-from esrbench.probes.forward import PixelConversion
-from esrbench.probes.inputs import fixed_lr
+from esrbench.probes.forward import PixelConversion, fixed_lr
 from esrbench.protocol import Protocol, digest_of
 
 if TYPE_CHECKING:

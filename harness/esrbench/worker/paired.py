@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from esrbench.probes.inputs import fixed_lr
+from esrbench.probes.forward import fixed_lr
 from esrbench.probes.pairs import time_batch, time_pairs
 from esrbench.probes.precision import PrecisionError, adapt_input
 from esrbench.probes.telemetry import SHORTEST_SECONDS

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from esrbench.probes.counters import operators
+from esrbench.records.counts import LIGHT
 
 SETS = {
     "MACS": frozenset(operators.MACS),
     "ELEMENTWISE": operators.ELEMENTWISE,
     "FREE": operators.FREE,
-    "LIGHT": operators.LIGHT,
+    "LIGHT": LIGHT,
 }
 NAMED = SETS | {"NAMES_WITH_MACS": operators.NAMES_WITH_MACS}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value, on_meta
+from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value, eagerly, on_meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -375,3 +375,18 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_nothing_is_compiled_in_the_block_and_again_after_it() -> None:
+    compiled: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> object:
+        compiled.append(graph)
+        return graph.forward
+
+    doubled = torch.compile(lambda x: x * 2, backend=backend)
+    with eagerly():
+        assert doubled(torch.ones(1)).item() == 2
+    assert compiled == []
+    assert doubled(torch.ones(1)).item() == 2
+    assert len(compiled) == 1

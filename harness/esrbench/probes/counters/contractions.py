@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from esrbench.probes.counters.operators import ELEMENTWISE, FACTORIES, FREE, MACS
+from esrbench.probes.counters.operators import ELEMENTWISE, FACTORIES, FREE, MACS, SELECTIONS
 from esrbench.records.counts import aten_names
 
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ _SAMPLERS: Final = aten_names(
     "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"
 )
 """What they return is a feature times a part of a position."""
-
-
-_SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
-"""A table of products, looked up by features."""
 
 
 @dataclass(slots=True)
@@ -136,7 +132,7 @@ class Contractions:
     def _rules_by_name(self) -> dict[str, _Rule]:
         rules: dict[str, _Rule] = {}
         if self._loosely:
-            rules |= dict.fromkeys(ELEMENTWISE | _SAMPLERS | _SELECTIONS, self._combine)
+            rules |= dict.fromkeys(ELEMENTWISE | _SAMPLERS | SELECTIONS, self._combine)
             rules |= dict.fromkeys(_NORMS, self._normalise)
             rules |= dict.fromkeys(_EXTREMES, self._reduce)
         rules |= dict.fromkeys(_PRODUCTS | _ADDED_PRODUCTS, self._multiply)

@@ -213,6 +213,9 @@ FACTORIES: Final = aten_names(
 )
 """What these make holds no data of their arguments, whose shape and type it may take."""
 
+SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
+"""What these return are elements of one tensor at the places that another one names."""
+
 NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc matmul "
     "einsum scaled_dot_product_attention _scaled_dot_product_attention_math bilinear tensordot "

@@ -334,6 +334,20 @@ def unfused() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(value=before)
 
 
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Let ``torch.compile`` compile nothing in this block; compiled parts run as Python.
+
+    Else a compiler would take operators out of sight, and compile whoever looks at them. It is
+    left alone, and not imported (1.4 s), where nothing was compiled.
+    """
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
 @dataclass(slots=True)
 class Ran:
     """What the forward of a counter ran, whatever its rule makes of it.
