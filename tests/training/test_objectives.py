@@ -37,8 +37,8 @@ def teacher_file(tmp_path):
 def test_output_distillation_is_the_weighted_difference_from_the_teacher(network, teacher_file):
     student = build_network(network("Small"), 2)
     settings = Distillation(teacher="rfdn", weights=teacher_file, loss="l2", weight=0.25)
-    teacher = Teacher(settings, student, 2)
     lr, sr = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 32, 32, requires_grad=True)
+    teacher = Teacher(settings, student, 2, lr)
     taught = build_network(default_registry().get("rfdn"), 2, seed=3)
     with torch.no_grad():
         expected = 0.25 * (sr.detach() - taught(lr)).square().mean()
@@ -54,9 +54,8 @@ def test_feature_distillation_matches_channels_and_trains_both_sides(network, te
     settings = Distillation(
         teacher="rfdn", weights=teacher_file, kind="feature", layers=(("head", "head"),)
     )
-    teacher = Teacher(settings, student, 2)
     lr = torch.rand(1, 3, 16, 16)
-    teacher.match_channels(lr, student)
+    teacher = Teacher(settings, student, 2, lr)
     (match,) = teacher.matching
     assert match.weight.shape == (50, 8, 1, 1)
     taught = build_network(default_registry().get("rfdn"), 2, seed=3)
@@ -78,7 +77,7 @@ def test_layers_that_do_not_exist_or_do_not_fit_are_named(network, teacher_file)
         settings = Distillation(
             teacher="rfdn", weights=teacher_file, kind="feature", layers=((layer, "head"),)
         )
-        Teacher(settings, student, 2).match_channels(lr, student)
+        Teacher(settings, student, 2, lr)
 
     with pytest.raises(UsageError, match="Small has no layer 'neck'"):
         distil("neck")
@@ -89,4 +88,4 @@ def test_layers_that_do_not_exist_or_do_not_fit_are_named(network, teacher_file)
 def test_a_teacher_without_trained_weights_is_refused(network):
     student = build_network(network("Small"), 4)
     with pytest.raises(UsageError, match="released for rfdn x4 are not cached"):
-        Teacher(Distillation(teacher="rfdn"), student, 4)
+        Teacher(Distillation(teacher="rfdn"), student, 4, torch.rand(1, 3, 16, 16))

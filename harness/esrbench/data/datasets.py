@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from esrbench.data.declarations import DATASETS, Dataset, dataset_names, get_dataset
 from esrbench.data.folders import SUFFIXES, find_folders, match_pairs
 from esrbench.data.materialise import (
-    dataset_folder,
+    cached_folder,
     fetch_dataset,
-    is_cached,
-    not_fetchable,
     recorded_digest,
     regenerated_lr,
     require_scale,
@@ -115,10 +113,7 @@ def open_dataset(
         return _open_folder(source, scale, progress)
     dataset = get_dataset(source)
     require_scale(dataset, scale)
-    if root is not None:
-        return _open_declared(dataset, scale, root, cached=False, progress=progress)
-    root = _cached_folder(dataset, scale)
-    return _open_declared(dataset, scale, root, cached=True, progress=progress)
+    return _open_declared(dataset, scale, root, progress)
 
 
 def _open_folder(root: Path, scale: int, progress: Callable[[int, int], None] | None) -> ImagePairs:
@@ -157,13 +152,10 @@ def name_in_records(text: str) -> str:
 
 
 def _open_declared(
-    dataset: Dataset,
-    scale: int,
-    root: Path,
-    *,
-    cached: bool,
-    progress: Callable[[int, int], None] | None,
+    dataset: Dataset, scale: int, given: Path | None, progress: Callable[[int, int], None] | None
 ) -> ImagePairs:
+    """Open a declared data set in the folder given, or in the cache."""
+    root = given or cached_folder(dataset, scale)
     known_hr = {archive.folder for archive in dataset.archives if archive.scale is None}
     lr_needed = dataset.lr_border is None
     folders = find_folders(root, scale, known_hr=known_hr, lr_needed=lr_needed)
@@ -181,12 +173,12 @@ def _open_declared(
         if not any((folders.hr / f"{image}{suffix}").is_file() for suffix in SUFFIXES)
     ]
     pairs = ImagePairs(dataset.name, dataset.title, scale, matched, dataset.modcrop)
-    bicubic = own_lr and not cached and dataset.lr_border is not None
+    bicubic = own_lr and given is not None and dataset.lr_border is not None
     digest = check(pairs, found=problems, bicubic=bicubic, progress=progress)
     expected = dataset.digests.get(scale) or recorded_digest(dataset, scale)
     if digest == expected:
         return replace(pairs, digest=digest, verified=True)
-    if cached:
+    if given is None:
         message = f"{root}: the cache was altered: expected images with digest {expected}, "
         message += f"found {digest}"
         if expected is None:
@@ -194,15 +186,3 @@ def _open_declared(
         advice = f"Delete {root} and run `esrbench fetch {dataset.name}`."
         raise DataError(message, advice=advice)
     return replace(pairs, digest=digest, title=f"{dataset.title} (unverified folder)")
-
-
-def _cached_folder(dataset: Dataset, scale: int) -> Path:
-    if not dataset.fetchable:
-        raise not_fetchable(dataset)
-    if is_cached(dataset, scale):
-        return dataset_folder(dataset)
-    if dataset.packaged_images:
-        return fetch_dataset(dataset.name, (scale,))
-    message = f"{dataset.name} at x{scale} is not in the cache ({dataset_folder(dataset)})"
-    advice = f"Run `esrbench fetch {dataset.name}`, or give a folder: --data {dataset.name}=FOLDER."
-    raise DataError(message, advice=advice)

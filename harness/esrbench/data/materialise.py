@@ -61,17 +61,6 @@ def lr_folder(root: Path, scale: int) -> Path:
     return root / "LR_bicubic" / f"X{scale}"
 
 
-def is_cached(dataset: Dataset, scale: int) -> bool:
-    """Whether the cache holds a data set at a scale.
-
-    Raises:
-        DataError: the cache cannot be used.
-    """
-    root = dataset_folder(dataset)
-    with usable(root):
-        return (root / "HR").is_dir() and lr_folder(root, scale).is_dir()
-
-
 def recorded_digest(dataset: Dataset, scale: int) -> str | None:
     """``DataIdentity.digest`` of what the declared archives held at a scale.
 
@@ -93,6 +82,25 @@ def recorded_digest(dataset: Dataset, scale: int) -> str | None:
     for image in sorted(hr.pixels):
         digest.update(digest_line(image, lr.pixels[image], hr.pixels[image]).encode())
     return digest.hexdigest()
+
+
+def cached_folder(dataset: Dataset, scale: int) -> Path:
+    """Where the cache holds a data set at a scale; installed images are put there first.
+
+    Raises:
+        DataError: it is not there, or the cache cannot be used.
+    """
+    if not dataset.fetchable:
+        raise _not_fetchable(dataset)
+    root = dataset_folder(dataset)
+    with usable(root):
+        if (root / "HR").is_dir() and lr_folder(root, scale).is_dir():
+            return root
+    if dataset.packaged_images:
+        return fetch_dataset(dataset.name, (scale,))
+    message = f"{dataset.name} at x{scale} is not in the cache ({root})"
+    advice = f"Run `esrbench fetch {dataset.name}`, or give a folder: --data {dataset.name}=FOLDER."
+    raise DataError(message, advice=advice)
 
 
 def fetch_dataset(
@@ -124,7 +132,7 @@ def fetch_dataset(
     for scale in wanted:
         require_scale(dataset, scale)
     if not dataset.fetchable:
-        raise not_fetchable(dataset)
+        raise _not_fetchable(dataset)
     root = dataset_folder(dataset)
     with usable(root):
         _fill(dataset, root, wanted, mirror, progress)
@@ -189,7 +197,7 @@ def require_scale(dataset: Dataset, scale: int) -> None:
         raise UsageError(message, advice=f"Use one of its scales: {known}.")
 
 
-def not_fetchable(dataset: Dataset) -> DataError:
+def _not_fetchable(dataset: Dataset) -> DataError:
     """The error for a data set that the user has to bring."""
     message = f"{dataset.title} cannot be fetched: no archive of it with a known hash is published"
     advice = (

@@ -209,10 +209,8 @@ class Training:
         parameters = list(self.raw.parameters())
         self.teacher = self.guide = None
         if stage.distillation is not None:
-            teacher = Teacher(stage.distillation, self.raw, self.patches.images.scale)
-            teacher.to_device(self.fabric.device)
-            inputs, _ = next(self._start_batches())
-            teacher.match_channels(inputs.to(self.fabric.device), self.raw)
+            lr = next(self._start_batches())[0].to(self.fabric.device)
+            teacher = Teacher(stage.distillation, self.raw, self.patches.images.scale, lr)
             self.teacher = self.guide = teacher
             if any(True for _ in teacher.parameters()):
                 self.guide = self.fabric.setup_module(teacher)
@@ -277,14 +275,11 @@ class Training:
             yield inputs.float() * level, targets.float() * level
 
     def _loss(self, stage: Stage, inputs: Tensor, targets: Tensor) -> Tensor:
-        white = self.descriptor.data_range
-        sr: Tensor = self.network(inputs if white == 1 else inputs * white).float()
-        sr = sr if white == 1 else sr / white
+        most = self.descriptor.data_range
+        sr: Tensor = self.network(inputs if most == 1 else inputs * most).float()
+        sr = sr if most == 1 else sr / most
         loss = pixel_loss(stage.loss, sr, targets)
-        if self.guide is None:
-            return loss
-        taught: Tensor = self.guide(inputs, sr)
-        return loss + taught
+        return loss if self.guide is None else loss + self.guide(inputs, sr)
 
     def _mean_loss(self, losses: Sequence[Tensor]) -> float:
         reduced: Any = self.fabric.all_reduce(torch.stack(list(losses)).mean(), reduce_op="mean")

@@ -52,17 +52,21 @@ class Teacher(nn.Module):
     with the student and are not part of it.
     """
 
-    def __init__(self, distillation: Distillation, student: nn.Module, scale: int) -> None:
-        """Load the teacher and find the layers to compare.
+    def __init__(
+        self, distillation: Distillation, student: nn.Module, scale: int, lr: Tensor
+    ) -> None:
+        """Load the teacher, find the layers to compare, and make the 1x1 convolutions.
 
         Args:
             distillation: which teacher, and what is compared.
             student: the network that is trained, unwrapped.
             scale: upscaling factor.
+            lr: a small batch of LR crops (N, C, h, w) on the student's device, for one forward of
+                both networks.
 
         Raises:
-            UsageError: unknown teacher or scale, a teacher without trained weights, or a layer
-                that does not exist.
+            UsageError: unknown teacher or scale, a teacher without trained weights, or layers
+                that do not exist or do not fit.
             WeightsError: its weights do not fit.
         """
         super().__init__()
@@ -75,12 +79,9 @@ class Teacher(nn.Module):
             self._watch(student, ours, f"student{index}")
             self._watch(inner, theirs, f"teacher{index}")
         # In a list: it is neither trained nor saved nor counted with this module.
-        self._network = [network.requires_grad_(requires_grad=False)]
+        self._network = [network.requires_grad_(requires_grad=False).to(lr.device)]
         self.matching = nn.ModuleList()
-
-    def match_channels(self, lr: Tensor, student: nn.Module) -> None:
-        """Make the 1x1 convolutions, from one forward of both networks on a small LR batch."""
-        if self.distillation.kind == "output":
+        if distillation.kind == "output":
             return
         training = student.training
         student.eval()  # its buffers stay as they are
@@ -88,16 +89,9 @@ class Teacher(nn.Module):
             student(lr)
             self._network[0](lr)
         student.train(training)
-        for index in range(len(self.distillation.layers)):
-            ours, theirs = self._pair(index)
-            same = ours.shape[1] == theirs.shape[1]
-            self.matching.append(
-                nn.Identity() if same else nn.Conv2d(ours.shape[1], theirs.shape[1], 1)
-            )
-
-    def to_device(self, device: torch.device) -> None:
-        """Move the frozen network."""
-        self._network[0].to(device)
+        for index in range(len(distillation.layers)):
+            own, other = (features.shape[1] for features in self._pair(index))
+            self.matching.append(nn.Identity() if own == other else nn.Conv2d(own, other, 1))
 
     def forward(self, lr: Tensor, sr: Tensor) -> Tensor:
         """Loss of a student that has just seen ``lr`` and made ``sr`` (both with white at 1)."""
@@ -106,12 +100,11 @@ class Teacher(nn.Module):
         if self.distillation.kind == "output":
             loss = pixel_loss(self.distillation.loss, sr, wanted.float())
         else:
-            losses = []
-            for index, match in enumerate(self.matching):
-                ours, theirs = self._pair(index)
-                losses.append(
-                    pixel_loss(self.distillation.loss, match(ours).float(), theirs.float())
-                )
+            pairs = [self._pair(index) for index in range(len(self.matching))]
+            losses = [
+                pixel_loss(self.distillation.loss, match(ours).float(), theirs.float())
+                for match, (ours, theirs) in zip(self.matching, pairs, strict=True)
+            ]
             loss = torch.stack(losses).mean()
         return self.distillation.weight * loss
 
