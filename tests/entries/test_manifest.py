@@ -4,12 +4,11 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.entries import manifest
-from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.manifest import MAX_MANIFEST_BYTES, Manifest, json_schema, read_manifest
 from esrbench.errors import RegistrationError
 
@@ -101,8 +100,8 @@ def refused(folder: Path, text: str) -> str:
 
 def test_every_field_is_read(tmp_path: Path) -> None:
     whole = read(tmp_path, WHOLE)
-    assert whole.model.kwargs == {"channels": 32, "slope": 0.05, "act": "relu", "bias": True}
-    assert isinstance(whole.model.kwargs["bias"], bool)
+    assert whole.model.options == {"channels": 32, "slope": 0.05, "act": "relu", "bias": True}
+    assert isinstance(whole.model.options["bias"], bool)
     assert whole.model.tile == 64
     assert [whole.scale_of(table) for table in whole.weights] == [2, 4]
     assert whole.weights[1].renames == {"body.0": "head"}
@@ -150,6 +149,11 @@ def test_a_single_table_is_for_the_only_scale(tmp_path: Path) -> None:
         (
             "scales = [4]",
             "scales = [4]\nkwargs = {a = [1]}",
+            "model.kwargs.a: expected a string, a n",
+        ),
+        (
+            "scales = [4]",
+            "scales = [4]\nkwargs = {a = {tile = 1}}",
             "model.kwargs.a: expected a string, a n",
         ),
         ("scales = [4]", 'scales = [4]\nrequirements = ["a b"]', "model.requirements[0]: expected"),
@@ -309,20 +313,6 @@ def test_the_guide_explains_every_field_and_no_other() -> None:
     guide = (ROOT / "docs" / "submitting.md").read_text()
     rows = set(re.findall(r"^\| `([a-z0-9_.]+)` \|", guide, re.MULTILINE))
     assert rows == _fields(Manifest, "")
-
-
-def test_a_manifest_declares_what_a_descriptor_has() -> None:
-    def default(model: type[BaseModel], name: str) -> Any:
-        return model.model_fields[name].default
-
-    shared = set(manifest.ModelTable.model_fields) & set(ModelDescriptor.model_fields)
-    assert {"scales", "data_range", "color", "input", "min_lr_size", "pad_multiple"} <= shared
-    for name in shared - {"name", "factory", "scales", "summary"}:
-        assert default(manifest.ModelTable, name) == default(ModelDescriptor, name)
-        ours = manifest.ModelTable.model_fields[name].annotation
-        theirs = ModelDescriptor.model_fields[name].annotation
-        if name in {"color", "input", "precision"}:
-            assert get_args(ours) == get_args(theirs)
 
 
 def test_toml_of_this_test_is_toml() -> None:

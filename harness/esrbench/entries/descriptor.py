@@ -24,9 +24,6 @@ DataRange = Annotated[float, Field(ge=1e-3, le=1e6)]
 MAX_LR_SIDE = 1024
 """Most that the smallest LR image of a network may have in height and width."""
 MAX_TILE_SIDE = 4096
-LrSide = Annotated[int, Field(ge=1, le=MAX_LR_SIDE)]
-TileSide = Annotated[int, Field(ge=8, le=MAX_TILE_SIDE)]
-TileOverlap = Annotated[int, Field(ge=0, le=MAX_TILE_SIDE // 2)]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 
@@ -94,17 +91,8 @@ class ReleasedWeights(Frozen):
     licence: str
 
 
-def tiling_problem(multiple: int, tile: int | None, overlap: int) -> tuple[str, str] | None:
-    """Field and what is wrong with it, where tiles and padding do not go together."""
-    if tile is not None and tile % multiple:
-        return "tile", f"{tile} is no multiple of pad_multiple, which is {multiple}"
-    if overlap > (tile or 0) // 2:
-        return "tile_overlap", f"{overlap} is more than half of tile, which is {tile}"
-    return None
-
-
-class ModelDescriptor(Frozen):
-    """Everything a probe needs to know of a network before importing it.
+class NetworkFacts(Frozen):
+    """How a network is built and run, as descriptors and manifests declare it.
 
     Attributes:
         name: lower-case identifier.
@@ -130,6 +118,41 @@ class ModelDescriptor(Frozen):
             input, or None for whole images.
         tile_overlap: pixels of input that neighbouring tiles share.
         precision: arithmetic that its authors declare.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    summary: str
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
+    factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
+    options: dict[str, str | bool | int | float] = {}
+    prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
+    data_range: DataRange = 1.0
+    color: Literal["rgb", "y"] = "rgb"
+    input: Literal["lr", "bicubic-hr"] = "lr"
+    min_lr_size: Annotated[int, Field(ge=1, le=MAX_LR_SIDE)] = 1
+    pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
+    tile: Annotated[int, Field(ge=8, le=MAX_TILE_SIDE)] | None = None
+    tile_overlap: Annotated[int, Field(ge=0, le=MAX_TILE_SIDE // 2)] = 0
+    precision: Precision = "fp32"
+
+    @model_validator(mode="after")
+    def _tiled(self) -> Self:
+        # The text before the colon is the field: pydantic names none for a whole model.
+        if self.tile is not None and self.tile % self.pad_multiple:
+            message = f"tile: {self.tile} is no multiple of pad_multiple, which is "
+            message += f"{self.pad_multiple}"
+            raise ValueError(message)
+        if self.tile_overlap > (self.tile or 0) // 2:
+            message = f"tile_overlap: {self.tile_overlap} is more than half of tile, which is "
+            message += f"{self.tile}"
+            raise ValueError(message)
+        return self
+
+
+class ModelDescriptor(NetworkFacts):
+    """Everything a probe needs to know of a network before importing it, and ``NetworkFacts``.
+
+    Attributes:
         role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
         paper: publication, if any.
         licence: licence of the implementation.
@@ -143,20 +166,6 @@ class ModelDescriptor(Frozen):
         origin: distribution or file that registered it; set on registration.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-    summary: str
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
-    factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
-    options: dict[str, str | bool | int | float] = {}
-    prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
-    data_range: DataRange = 1.0
-    color: Literal["rgb", "y"] = "rgb"
-    input: Literal["lr", "bicubic-hr"] = "lr"
-    min_lr_size: LrSide = 1
-    pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
-    tile: TileSide | None = None
-    tile_overlap: TileOverlap = 0
-    precision: Precision = "fp32"
     role: Literal["network", "floor"] = "network"
     paper: Paper | None = None
     licence: str = "unstated"
@@ -167,13 +176,6 @@ class ModelDescriptor(Frozen):
     team: str | None = None
     requirements: tuple[str, ...] = ()
     origin: str = "unknown"
-
-    @model_validator(mode="after")
-    def _tiled(self) -> Self:
-        if problem := tiling_problem(self.pad_multiple, self.tile, self.tile_overlap):
-            message = ": ".join(problem)
-            raise ValueError(message)
-        return self
 
     def released_weights(self, scale: int) -> ReleasedWeights | None:
         """The released checkpoint for a scale, if there is one."""

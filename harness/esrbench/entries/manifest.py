@@ -24,15 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from esrbench.entries.descriptor import (
-    DataRange,
-    LrSide,
-    Precision,
-    Scale,
-    TileOverlap,
-    TileSide,
-    tiling_problem,
-)
+from esrbench.entries.descriptor import NetworkFacts, Scale
 from esrbench.errors import RegistrationError
 from esrbench.plaintext import line, visible
 from esrbench.protocol import CounterName, Frozen
@@ -142,23 +134,15 @@ Option = Annotated[
 ]
 
 
-class ModelTable(Frozen):
+class ModelTable(NetworkFacts):
     """``[model]``: how the network is built and what it is given."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
     summary: Line = ""
-    factory: Target
-    kwargs: Annotated[dict[Line, Option], Field(max_length=256)] = {}
     scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_once_each)]
-    data_range: DataRange = 1.0
-    color: Literal["rgb", "y"] = "rgb"
-    input: Literal["lr", "bicubic-hr"] = "lr"
-    min_lr_size: LrSide = 1
-    pad_multiple: Annotated[int, Field(ge=1, le=1024)] = 1
-    tile: TileSide | None = None
-    tile_overlap: TileOverlap = 0
+    factory: Target
+    options: Annotated[dict[Line, Option], Field(max_length=256, alias="kwargs")] = {}
     prepare: Target | None = None
-    precision: Precision = "fp32"
     requirements: Annotated[
         tuple[Annotated[Line, AfterValidator(_requirement)], ...],
         Field(max_length=64),
@@ -243,8 +227,6 @@ class Manifest(Frozen):
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         model = self.model
-        if problem := tiling_problem(model.pad_multiple, model.tile, model.tile_overlap):
-            yield f"model.{problem[0]}", problem[1]
         side = model.min_lr_size * max(model.scales)
         if side > MAX_SR_SIDE:
             told = f"SR of the smallest image has {side}x{side} pixels"
@@ -324,8 +306,8 @@ def _problem(item: Any, content: dict[str, Any]) -> str:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         return f"{field}: unknown key{f' in [{parent}]' if parent else ''}; {hint}"
-    elif not item["loc"]:
-        return str(told)
+    elif re.split("[:.]", told)[0] in _fields_at(item["loc"]):  # of a whole table
+        return f"{field}.{told}".removeprefix(".")
     elif item["type"] == "string_pattern_mismatch":
         told = _PATTERNS.get(field.rpartition(".")[2], told)
     if item["type"] != "missing" and not isinstance(item["input"], dict | list):

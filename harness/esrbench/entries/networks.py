@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.registry import default_registry
+from esrbench.entries.submissions import requirements_notice
 from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.entries.weight_files import (
     cache_path,
@@ -164,33 +165,19 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
             by the factory pass through.
     """
     import torch
-    from torch import nn
 
     descriptor.require_scale(scale)
-    factory = _factory(descriptor)
+    try:
+        factory = resolve_factory(descriptor.factory, folder=descriptor.folder)
+    except ModuleNotFoundError as error:
+        if (notice := requirements_notice(descriptor)) is None:
+            raise
+        raise RegistrationError(notice.message, advice=notice.advice) from error
     # devices=(): networks are built on the CPU, and forking CUDA's state would initialise it.
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         network = factory(scale=scale, **descriptor.options)
-    if not isinstance(network, nn.Module):
-        message = (
-            f"{descriptor.name}: {descriptor.factory} returned a {type(network).__name__}, "
-            "expected a torch.nn.Module"
-        )
-        raise RegistrationError(message, advice="Let the factory return the network.")
-    return network.eval()
-
-
-def _factory(descriptor: ModelDescriptor) -> Callable[..., Any]:
-    """The factory, or what its entry requires that is not installed here."""
-    try:
-        return resolve_factory(descriptor.factory, folder=descriptor.folder)
-    except ModuleNotFoundError as error:
-        from esrbench.entries.submissions import requirements_notice
-
-        if (notice := requirements_notice(descriptor)) is None:
-            raise
-        raise RegistrationError(notice.message, advice=notice.advice) from error
+    return _require_network(network, f"{descriptor.name}: {descriptor.factory}")
 
 
 def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
@@ -205,20 +192,22 @@ def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
             Errors raised by the hook pass through.
     """
     import torch
-    from torch import nn
 
     if descriptor.prepare is None:
         return network
     hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
     with torch.no_grad():
         deployed = hook(network)
-    if not isinstance(deployed, nn.Module):
-        message = (
-            f"{descriptor.name}: the hook {descriptor.prepare} returned a "
-            f"{type(deployed).__name__}, expected a torch.nn.Module"
-        )
-        raise RegistrationError(message, advice="Let the hook return the network.")
-    return deployed.eval()
+    return _require_network(deployed, f"{descriptor.name}: the hook {descriptor.prepare}")
+
+
+def _require_network(made: Any, maker: str) -> nn.Module:
+    from torch import nn
+
+    if not isinstance(made, nn.Module):
+        message = f"{maker} returned a {type(made).__name__}, expected a torch.nn.Module"
+        raise RegistrationError(message, advice="Let it return the network.")
+    return made.eval()
 
 
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
@@ -258,19 +247,14 @@ def load_network(
     from esrbench.entries.structure import state_elements
 
     network = build_network(descriptor, scale, seed=seed)
-    if path is None:
-        held = state_elements(network)
-        return LoadedNetwork(_adapted(descriptor, network, scale), descriptor.data_range, held)
-    if released is None:
-        state = read_state_dict(path)
-        data_range = descriptor.data_range
-    else:
+    data_range = descriptor.data_range
+    if path is not None and released is None:
+        load_into(network, read_state_dict(path), source=str(path))
+    elif path is not None and released is not None:
         require_intact(path, released, advice="It changed while the run began; run again.")
-        state = read_state_dict(
-            path, key=released.key, prefix=released.prefix, renames=released.renames
-        )
+        layout = released.model_dump(include={"key", "prefix", "renames"})
+        load_into(network, read_state_dict(path, **layout), source=str(path))
         data_range = released.data_range
-    load_into(network, state, source=str(path))
     held = state_elements(network)
     return LoadedNetwork(_adapted(descriptor, network, scale), data_range, held)
 

@@ -175,7 +175,7 @@ def _require_module(path: Path, field: str, target: str) -> None:
 
 def _descriptor(manifest: Manifest, folder: Path, path: Path) -> ModelDescriptor:
     model, team = manifest.model, manifest.team
-    fields: dict[str, Any] = model.model_dump(exclude={"kwargs", "summary"})
+    fields: dict[str, Any] = model.model_dump(exclude={"summary"})
     weights = tuple(
         ReleasedWeights(
             scale=manifest.scale_of(table) or 1,
@@ -195,7 +195,6 @@ def _descriptor(manifest: Manifest, folder: Path, path: Path) -> ModelDescriptor
         return ModelDescriptor(
             **fields,
             summary=model.summary or f"by {team.name}",
-            options=model.kwargs,
             paper=Paper(**team.paper.model_dump()) if team.paper else None,
             licence=team.licence,
             published=tuple(
