@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from esrbench.metrics import METRICS, Findings, extract_values
 from esrbench.probes.complexity import measure_complexity
-from esrbench.records import Absent, Complexity, Value, WeightsIdentity
+from esrbench.records import Absent, Complexity, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
-SKIPPED = Absent(kind="skipped", reason="not asked for")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +76,7 @@ def values(run: Callable[[Tensor], Tensor], **changes: Any) -> dict[str, Value |
     complexity: Complexity = measure_complexity(
         lambda: Step(run), input_size=(8, 6), counters=("ntire2022", "aten")
     )
-    weights = WeightsIdentity(source="random")
-    counted = complexity.model_copy(update=changes)
-    return extract_values(Findings(weights, counted, SKIPPED, SKIPPED, SKIPPED))
+    return extract_values(Findings(complexity=complexity.model_copy(update=changes)))
 
 
 def hidden(features: Tensor) -> Tensor:

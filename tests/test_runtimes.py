@@ -18,7 +18,6 @@ from esrbench.records import (
     NullSamples,
     Replicate,
     Value,
-    WeightsIdentity,
 )
 from esrbench.runtimes import READINGS, images_seconds, times_by_size
 
@@ -79,9 +78,7 @@ def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> La
 def runtime_values(
     found: Latency | Absent, doubts: Mapping[Account, Absent] | None = None
 ) -> dict[str, Value | Absent]:
-    other = Absent(kind="skipped", reason="not asked for")
-    weights = WeightsIdentity(source="random")
-    values = extract_values(Findings(weights, other, other, found, other, doubts or {}))
+    values = extract_values(Findings(latency=found, doubts=doubts or {}))
     return {key: values[key] for key in READINGS}
 
 

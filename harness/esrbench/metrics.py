@@ -40,6 +40,8 @@ word alone."""
 
 Reading = Value | Absent | int | float
 
+NOT_MEASURED = Absent(kind="skipped", reason="it was not measured")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -54,11 +56,11 @@ class Findings:
         doubts: accounts of time on which no runtime may rest, and why.
     """
 
-    weights: WeightsIdentity
-    complexity: Complexity | Absent
-    quality: Quality | Absent
-    latency: Latency | Absent
-    memory: Memory | Absent
+    weights: WeightsIdentity | Absent = NOT_MEASURED
+    complexity: Complexity | Absent = NOT_MEASURED
+    quality: Quality | Absent = NOT_MEASURED
+    latency: Latency | Absent = NOT_MEASURED
+    memory: Memory | Absent = NOT_MEASURED
     doubts: Mapping[Account, Absent] = field(default_factory=dict)
 
 

@@ -244,7 +244,7 @@ def record_row(
         run_id=record.run_id,
         weights=record.entry.weights.source,
         status=record.status,
-        values={metric: record.values[metric] for metric in columns},
+        values={metric: record.value(metric) for metric in columns},
         gates=checks,
         unranked_because=_why_unranked(record, metrics, gates, checks),
     )
@@ -265,7 +265,7 @@ def _why_unranked(
         cause = (cause or "no cause was recorded").removeprefix(f"{record.status}: ")
         return f"{record.status}: {cause.rstrip('.')}"
     for metric in (*metrics, *(gate.metric for gate, _ in gates)):
-        value = record.values[metric]
+        value = record.value(metric)
         if isinstance(value, Absent):
             return f"{METRICS[metric].label} is missing: {value.reason}"
     for (gate, _), check in zip(gates, checks, strict=True):
@@ -362,7 +362,7 @@ def _rankable(
 
 def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
     """Why no ranked record has a metric, or None where one has it."""
-    values = [r.values[metric] for r in records if r.ranked and r.entry.role != "floor"]
+    values = [r.value(metric) for r in records if r.ranked and r.entry.role != "floor"]
     absent = [value for value in values if isinstance(value, Absent)]
     return absent[0].reason if values and len(absent) == len(values) else None
 

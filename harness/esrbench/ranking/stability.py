@@ -94,7 +94,7 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
     Returns:
         In the order of the records; values are unchanged.
     """
-    values = [record.values.get(metric) for record in records]
+    values = [record.value(metric) for record in records]
     known = {
         index: (value, processes_of(record))
         for index, (record, value) in enumerate(zip(records, values, strict=True))
@@ -112,7 +112,7 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
             of_processes = value.interval is not None and value.interval.method == "student"
             found.append(value if of_processes else Value(value=value.value))
         else:
-            found.append(value or Absent(kind="unavailable", reason="the run has no such metric"))
+            found.append(value)
     return found
 
 

@@ -193,9 +193,14 @@ class RunRecord(Frozen):
     notices: tuple[Notice, ...] = ()
     log_tail: str = ""
 
+    def value(self, metric: str) -> Value | Absent:
+        """A metric, measured or absent; a record is older than some metrics."""
+        missing = Absent(kind="unavailable", reason="the run has no such metric")
+        return self.values.get(metric, missing)
+
     def measured(self, metric: str) -> float | None:
         """Value of a metric in base units, or None when it is absent."""
-        value = self.values.get(metric)
+        value = self.value(metric)
         return value.value if isinstance(value, Value) else None
 
     @property
