@@ -1,4 +1,4 @@
-"""When a warm-up is over and when enough rounds were timed, whatever times them."""
+"""When a warm-up ends and when enough rounds were timed, whatever times them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Forwards made before any counts.
+    """Untimed forwards before the rounds.
 
     Attributes:
-        seconds: of each, first one first.
-        steady: it ended because forwards had become no faster; false at the design's bounds, and
-            where there is no warm-up.
+        seconds: one a forward, in order.
+        steady: whether it ended because forwards became no faster; false at the design's bounds
+            and without warm-up.
     """
 
     seconds: tuple[float, ...]
@@ -30,10 +30,10 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class RoundTimes:
-    """Forwards that count.
+    """Timed rounds.
 
     Attributes:
-        seconds: of each, in order.
+        seconds: one a round, in order.
         stopped_by: what ended them.
     """
 
@@ -42,17 +42,12 @@ class RoundTimes:
 
 
 def steady(seconds: Sequence[float], rounds: int, tolerance: float) -> bool:
-    """Forwards have become no faster: the rule by which a warm-up ends.
+    """Whether a warm-up may end: the last forwards bring no improvement above the tolerance.
 
     Args:
         seconds: of all forwards so far.
-        rounds: of the last forwards that must bring nothing new.
-        tolerance: share by which one of them must be faster than each before them to be new.
-
-    Returns:
-        Whether the fastest of the last ``rounds`` forwards is not faster, by more than
-        ``tolerance``, than the fastest before them. There must be one before them, so
-        ``rounds`` + 1 forwards are the fewest; 0 rounds ask for nothing.
+        rounds: number of last forwards, N; at least N + 1 are needed, and 0 ask for nothing.
+        tolerance: improvement over the fastest forward before them, as a share of it.
     """
     if rounds == 0:
         return True
@@ -61,15 +56,11 @@ def steady(seconds: Sequence[float], rounds: int, tolerance: float) -> bool:
 
 
 def narrow(seconds: Sequence[float], target: float) -> bool:
-    """The median is known: its 95 % interval is narrow enough.
+    """Whether half of the median's 95 % interval is at most ``target`` of the median.
 
     Args:
-        seconds: of all timed forwards so far.
+        seconds: of all timed forwards so far; fewer than six have no such interval.
         target: largest half-width as a share of the median; 0 for never.
-
-    Returns:
-        Whether half the width of the order-statistics interval is at most ``target`` of the
-        median. Fewer than six samples have no 95 % interval.
     """
     value = median_value(seconds)
     interval = value.interval
@@ -79,11 +70,11 @@ def narrow(seconds: Sequence[float], target: float) -> bool:
 
 
 def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
-    """Make forwards of one shape until they become no faster (``steady``), or a bound is reached.
+    """Make forwards of one shape until they are ``steady`` or reach a bound.
 
     Args:
-        forward: makes one, and gives its seconds.
-        design: how many and when to stop.
+        forward: makes one and returns its seconds.
+        design: fewest, most and budget.
     """
     seconds: list[float] = []
     if design.warmup_rounds == 0:
@@ -98,18 +89,16 @@ def warm_up(forward: Callable[[], float], design: LatencyDesign) -> WarmUp:
 
 
 def time_rounds(forward: Callable[[int], float], design: LatencyDesign) -> RoundTimes:
-    """Time forwards until their median is known.
+    """Time forwards until the median is known, the rounds are used up, or the budget is.
 
-    Rounds stop at the end of the first that leaves the median known well enough (``narrow``),
-    that is the last allowed, or that uses up the budget, in this order, but not before
-    ``min_rounds``. Looking after every round and stopping at the first narrow interval makes
-    its 95 % nominal: in simulations of the default design with log-normal and exponential noise
-    of 0.5 to 7 % the interval held the true median in 93 to 97 % of all runs, but at 5 % noise
-    in only 79 to 85 % of those runs that an interval ended.
+    Because the interval is checked after each round, its actual coverage can be below 95 %: in
+    simulations of the default design with log-normal and exponential noise of 0.5 to 7 % it held
+    the true median in 93 to 97 % of all runs, but at 5 % noise in only 79 to 85 % of those runs
+    that an interval ended.
 
     Args:
-        forward: makes the round of a number, from 0, and gives its seconds.
-        design: rounds, target and budget.
+        forward: makes the round of a number, from 0, and returns its seconds.
+        design: fewest and most rounds, target and budget.
     """
     seconds: list[float] = []
     stopped_by: StoppedBy | None = None

@@ -1,23 +1,23 @@
 """What disturbed a record's times: typed warnings with figures and advice.
 
-Every kind of disturbance is a row of ``NOISES``: a pure function of the raw samples with a
-stated threshold. A record gets at most one notice of each kind, for all its inputs and
-processes together. Thresholds are such that a quiet, honest run gets each notice in less than
-5 % of cases: what the next process would change anyway is not worth a warning. Where a cause is
-seen, such as other load, its effects on the times are not told beside it.
+Every kind of disturbance is a row of ``NOISES``: a pure function of the raw samples with a stated
+threshold. A record gets at most one notice of each kind, for all its inputs and processes
+together. Fewer than 5 % of quiet, honest runs get a given notice. Beside a cause, such as other
+load, its effects on the times are not reported.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from esrbench.probes.telemetry import THROTTLING, throttled
 from esrbench.protocol import LatencyDesign
-from esrbench.records import Absent, Notice
+from esrbench.records import Notice
 from esrbench.runs.steadiness import (
     FEWEST_ROUNDS,
     OUTLIER_DEVIATIONS,
@@ -31,22 +31,22 @@ from esrbench.statistics import mean_of_medians, median_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from esrbench.records import Latency, LatencySamples
+    from esrbench.records import Latency, LatencySamples, Value
 
 OUTLIERS_SHARE = 0.05
 FEWEST_OUTLIERS = 3
 COLD_START_RATIO = 3.0
 COLD_START_SECONDS = 0.5
-"""By which a first forward must exceed the median: any network takes some milliseconds more."""
+"""A slow first forward exceeds the median by both; any network takes some milliseconds more."""
 TAKEN_SHARE = 0.05
 TAKEN_SHARE_OF_INPUT = 0.1
-"""Of the CPUs, by other processes or by the hypervisor: on average, and at one input."""
+"""Shares of the CPUs that others take: on average, and at one input."""
 LEAST_CHANGE = 0.05
-"""By which a runtime must change between halves of its rounds."""
+"""Least change of a runtime between the halves of its rounds, as a share."""
 WIDE_HALF_WIDTH = 0.1
-"""The next process of a quiet machine may be off by as much."""
+"""Half-width of a wide interval, as a share: the next process may differ by as much."""
 FEWEST_TAKEN_SECONDS = 0.05
-"""CPU time, as share times seconds, below which the kernel's ticks of 10 ms may deceive."""
+"""Least CPU time of others that counts: less is within the kernel's ticks of 10 ms."""
 
 SHORTEST_SECONDS = {"monotonic": 5e-6, "cuda-event": 5e-5}
 """A hundred times what the clock itself costs or resolves: about 50 ns for a call of the
@@ -58,14 +58,14 @@ class TimedInput:
     """One input as one process timed it.
 
     Attributes:
-        where: for messages.
+        where: its name in messages.
         samples: raw times.
-        fixed: it is the fixed input, not an image.
+        fixed: whether it is the fixed input, not an image.
     """
 
     where: str
     samples: LatencySamples
-    fixed: bool = False
+    fixed: bool
 
     @property
     def median(self) -> float:
@@ -88,14 +88,14 @@ class Timings:
     target_half_width: float
 
     def extent(self, count: int) -> str:
-        """How many inputs, of how many."""
+        """A count of inputs, of how many in all."""
         processes = len(self.latency.replicates)
         over = f" over {processes} processes" if processes > 1 else ""
         return f"{count} of {len(self.inputs)} inputs{over}"
 
 
 class Seen(NamedTuple):
-    """A disturbance that was found: what was seen, with figures, and which knob would help."""
+    """A disturbance: what was seen, with figures, and which option would help."""
 
     message: str
     advice: str
@@ -127,15 +127,16 @@ def noise_notices(
         target_half_width: the design's; 0 leaves ``wide-interval`` out, and so does one that
             the interval keeps to.
     """
-    several = len(latency.replicates) > 1
     inputs: list[TimedInput] = []
     for replicate in latency.replicates:
-        suffix = f" in process {replicate.index}" if several else ""
-        if not isinstance(replicate.fixed, Absent):
-            inputs.append(TimedInput(f"the fixed input{suffix}", replicate.fixed, fixed=True))
-        if not isinstance(replicate.images, Absent):
+        suffix = f" in process {replicate.index}" if len(latency.replicates) > 1 else ""
+        for fixed in (True, False):
+            timed = replicate.timed_fixed if fixed else replicate.timed_images
             inputs += [
-                TimedInput(f"{image.input_name}{suffix}", image) for image in replicate.images
+                TimedInput(
+                    f"{'the fixed input' if fixed else each.input_name}{suffix}", each, fixed
+                )
+                for each in timed
             ]
     if not inputs:
         return ()
@@ -174,33 +175,23 @@ def _throttled(timings: Timings) -> Seen | None:
     )
 
 
-def _other_load(timings: Timings) -> Seen | None:
-    """Other processes took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
-    message = _taken(timings, "other_load", "other processes took")
-    advice = "Close other programs (`esrbench doctor` names them), and measure again."
-    return None if message is None else Seen(message, advice)
-
-
-def _steal(timings: Timings) -> Seen | None:
-    """The hypervisor took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
-    message = _taken(timings, "steal", "the hypervisor gave other machines")
-    advice = (
-        "Take a machine with CPUs of its own, or measure at another hour and compare only within "
-        "one run."
-    )
-    return None if message is None else Seen(message, advice)
-
-
-def _taken(timings: Timings, what: Literal["other_load", "steal"], phrase: str) -> str | None:
-    seen: list[tuple[float, float, TimedInput]] = []
-    for timed in timings.inputs:
-        conditions = timed.samples.conditions
-        share = getattr(conditions, what) if conditions else None
-        if conditions and share is not None:
-            seen.append((share, conditions.seconds, timed))
-    # Inputs too short for the kernel's ticks are judged by their whole process.
+def _taken(
+    timings: Timings, what: Literal["other_load", "steal"], phrase: str, advice: str
+) -> Seen | None:
+    """Others took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
+    seen = [
+        (share, timed.samples.conditions.seconds, timed)
+        for timed in timings.inputs
+        if timed.samples.conditions
+        and (share := getattr(timed.samples.conditions, what)) is not None
+    ]
     observed = [(share, seconds) for share, seconds, _ in seen]
-    observed = observed or _of_processes(timings.latency, what)
+    # Inputs too short for the kernel's ticks are judged by their whole process.
+    observed = observed or [
+        (share, each.conditions.seconds)
+        for each in timings.latency.replicates
+        if each.conditions and (share := getattr(each.conditions, what)) is not None
+    ]
     taken = sum(share * seconds for share, seconds in observed)
     if taken < FEWEST_TAKEN_SECONDS:
         return None
@@ -219,77 +210,39 @@ def _taken(timings: Timings, what: Literal["other_load", "steal"], phrase: str) 
             f"; {_percent(TAKEN_SHARE_OF_INPUT)} or more at {timings.extent(len(above))}, "
             f"most at {worst.where}: {_percent(share)}"
         )
-    return message
-
-
-def _of_processes(
-    latency: Latency, what: Literal["other_load", "steal"]
-) -> list[tuple[float, float]]:
-    """Share and seconds of every process that was observed as a whole."""
-    conditions = [each.conditions for each in latency.replicates if each.conditions is not None]
-    shares = [(getattr(each, what), each.seconds) for each in conditions]
-    return [(share, seconds) for share, seconds in shares if share is not None]
+    return Seen(message, advice)
 
 
 def _processes_differ(timings: Timings) -> Seen | None:
     """See ``esrbench.runs.steadiness.Spread.differs``."""
     replicates = timings.latency.replicates
-    fixed = [
-        median_value(replicate.fixed.seconds)
-        for replicate in replicates
-        if not isinstance(replicate.fixed, Absent) and len(replicate.fixed.seconds) >= FEWEST_ROUNDS
-    ]
-    images = [
-        mean_of_medians([image.seconds for image in replicate.images])
-        for replicate in replicates
-        if not isinstance(replicate.images, Absent)
-        and min(len(image.seconds) for image in replicate.images) >= FEWEST_ROUNDS
-    ]
-    found = [
-        (seen.apart, seen, what)
-        for what, values in (("the fixed input", fixed), ("the mean over images", images))
-        if (seen := spread(values)) and seen.differs
-    ]
+    kinds: tuple[tuple[str, list[tuple[LatencySamples, ...]], Callable[..., Value]], ...] = (
+        ("the fixed input", [e.timed_fixed for e in replicates], lambda each: median_value(*each)),
+        ("the mean over images", [e.timed_images for e in replicates], mean_of_medians),
+    )
+    found = []
+    for what, processes, summarise in kinds:
+        rounds = [[samples.seconds for samples in inputs] for inputs in processes]
+        long = [each for each in rounds if each and min(map(len, each)) >= FEWEST_ROUNDS]
+        if (seen := spread([summarise(each) for each in long])) and seen.differs:
+            found.append((seen.apart, seen.usual, what))
     if not found:
         return None
-    apart, seen, what = max(found, key=lambda each: each[0])
+    apart, usual, what = max(found)
     return Seen(
         f"the slowest process took {_percent(apart)} more than the fastest at {what}; "
         f"{len(replicates)} processes of a quiet machine rarely differ by more than "
-        f"{_percent(seen.usual)}",
+        f"{_percent(usual)}",
         "Raise --processes, and leave a CPU free by fewer --threads: the machine has fast and "
         "slow processes.",
     )
 
 
-def _not_steady(timings: Timings) -> Seen | None:
-    """Forwards still became faster while they were timed: the warm-up was too short."""
-    message = _moved(timings, slower=False)
-    if message is None:
-        return None
-    return Seen(
-        f"forwards still became faster while they were timed, {message}",
-        "Raise --warmup: every new size gets that many untimed forwards, whatever the budget.",
-    )
-
-
-def _drift(timings: Timings) -> Seen | None:
-    """Forwards became slower while they were timed."""
-    message = _moved(timings, slower=True)
-    if message is None:
-        return None
-    return Seen(
-        f"forwards became slower while they were timed, {message}",
-        "Let the machine cool down and fix its clocks (see `esrbench doctor`); --processes 3 or "
-        "more shows what the next process takes.",
-    )
-
-
-def _moved(timings: Timings, *, slower: bool) -> str | None:
+def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Seen | None:
     """A trend over rounds that moves a runtime by ``LEAST_CHANGE`` or more, in one direction.
 
-    The runtime over the images and that at the fixed input are judged apart. See
-    ``esrbench.runs.steadiness.drift`` for the trend.
+    The runtime over the images and that at the fixed input are judged separately, each by
+    ``esrbench.runs.steadiness.drift``.
     """
     for fixed in (False, True):
         inputs = [timed for timed in timings.inputs if timed.fixed is fixed]
@@ -299,10 +252,13 @@ def _moved(timings: Timings, *, slower: bool) -> str | None:
             continue
         if abs(change) < LEAST_CHANGE:
             continue
-        extent = timings.extent(len(seen.alone or inputs))
-        return (
-            f"at {extent}{'' if seen.alone else ' together'}, most at {inputs[seen.worst].where}; "
-            f"the second half of the rounds differs from the first by {_percent(abs(change))}"
+        together = "" if seen.alone else " together"
+        return Seen(
+            f"forwards {phrase} while they were timed, at "
+            f"{timings.extent(len(seen.alone or inputs))}{together}, most at "
+            f"{inputs[seen.worst].where}; the second half of the rounds differs from the first by "
+            f"{_percent(abs(change))}",
+            advice,
         )
     return None
 
@@ -372,8 +328,8 @@ def _slow_first_run(timings: Timings) -> Seen | None:
         (replicate.cold_start_seconds / median, replicate.cold_start_seconds - median)
         for replicate in timings.latency.replicates
         if replicate.cold_start_seconds is not None
-        and not isinstance(replicate.fixed, Absent)
-        and (median := float(np.median(replicate.fixed.seconds)))
+        for fixed in replicate.timed_fixed
+        if (median := float(np.median(fixed.seconds)))
     ]
     slow = [
         (ratio, extra)
@@ -393,11 +349,50 @@ def _slow_first_run(timings: Timings) -> Seen | None:
 
 NOISES: tuple[Noise, ...] = (
     Noise("throttled", _throttled, "cause"),
-    Noise("other-load", _other_load, "cause"),
-    Noise("steal", _steal, "cause"),
+    Noise(
+        "other-load",
+        partial(
+            _taken,
+            what="other_load",
+            phrase="other processes took",
+            advice="Close other programs (`esrbench doctor` names them), and measure again.",
+        ),
+        "cause",
+    ),
+    Noise(
+        "steal",
+        partial(
+            _taken,
+            what="steal",
+            phrase="the hypervisor gave other machines",
+            advice="Take a machine with CPUs of its own, or measure at another hour and compare "
+            "only within one run.",
+        ),
+        "cause",
+    ),
     Noise("processes-differ", _processes_differ, "effect"),
-    Noise("drift", _drift, "effect"),
-    Noise("not-steady", _not_steady, "effect"),
+    Noise(
+        "drift",
+        partial(
+            _moved,
+            slower=True,
+            phrase="became slower",
+            advice="Let the machine cool down and fix its clocks (see `esrbench doctor`); "
+            "--processes 3 or more shows what the next process takes.",
+        ),
+        "effect",
+    ),
+    Noise(
+        "not-steady",
+        partial(
+            _moved,
+            slower=False,
+            phrase="still became faster",
+            advice="Raise --warmup: every new size gets that many untimed forwards, whatever the "
+            "budget.",
+        ),
+        "effect",
+    ),
     Noise("wide-interval", _wide_interval, "effect"),
     Noise("outliers", _outliers, "effect"),
     Noise("too-short", _too_short),

@@ -1,4 +1,4 @@
-"""Times of the null network, right before and right after those of an entry."""
+"""Times of the null network, right before and right after an entry's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
 
 @dataclass(slots=True)
 class _NullWorker:
-    """A worker that has the null network of one form."""
+    """A worker that holds the null network of one form of input and output."""
 
     session: WorkerSession
     ending: ExitStack
@@ -49,21 +49,21 @@ class _NullWorker:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What was timed on one side of an entry, and of the machine meanwhile."""
+    """Times before or after an entry, and the state of the machine meanwhile."""
 
     seconds: Times = field(default_factory=dict)
     conditions: Conditions | None = None
 
 
 class NullTimes:
-    """Times the null network around entries, on CPUs in workers that stay until all are timed.
+    """Times the null network around entries. On CPUs its workers stay until all are timed.
 
-    Load comes and goes, and with it what surrounds a forward: a null network that was timed long
-    ago would have honest entries disputed. While an entry's own process lives nothing is timed,
-    or it could slow the null network down and gain by it.
+    The overhead around a forward changes with the load, so times taken long before would dispute
+    honest entries. The null network is never timed while an entry's own process lives, which could
+    slow it down and gain by that.
 
     Args:
-        plan: how.
+        plan: how inputs are timed.
         sizes: LR heights and widths of all inputs.
     """
 
@@ -90,21 +90,20 @@ class NullTimes:
             worker.ending.__exit__(kind, value, trace)
 
     def _rest(self) -> None:
-        """Leave a GPU alone: it may be set to serve one process at a time."""
+        """Close workers on a GPU, which may be set to serve one process at a time."""
         while self._workers and DEVICES[self._plan.protocol.device].gpu:
             _, worker = self._workers.popitem()
             worker.ending.close()
 
     def around(self, entry: Entry, timed: Callable[[], TimedPass], on_step: Step) -> TimedPass:
-        """A timed pass of an entry, with the null network's times from before and after it.
+        """Make a timed pass of an entry, with the null network's times from before and after it.
 
-        What follows one entry precedes the next of the same form. Where the null network fails,
-        which is the machine's fault or the harness's, the pass has only the other side's times,
-        or none.
+        Times after one entry serve as those before the next of the same form. If the null network
+        fails, which is the fault of the machine or the harness, its times are missing.
 
         Args:
-            entry: whose form of input and output the null network takes.
-            timed: the pass.
+            entry: gives the null network its form of input and output.
+            timed: makes the pass.
             on_step: told the one step that is not the pass's own.
         """
         before = self._times(entry, known=self._latest)
@@ -164,11 +163,11 @@ class NullTimes:
         if size not in worker.warm:
             warm_up(forward, self._plan.design)
             worker.warm.add(size)
-        # Half of them now, and half on the other side of the entry.
+        # Half of them before the entry, half after it.
         rounds = (self._plan.protocol.trust.null_rounds + 1) // 2
         return tuple(forward() for _ in range(rounds))
 
 
 def _own_seconds(session: WorkerSession) -> float:
-    """CPU time of evaluator and null worker, whose load is not others'."""
+    """CPU time of evaluator and null worker, which is no load of others."""
     return time.process_time() + (session.cpu_seconds() or 0.0)

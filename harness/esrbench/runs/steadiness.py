@@ -1,9 +1,9 @@
-"""Are repeated forwards alike? Rank tests on rounds, with false-alarm rates that are known.
+"""Rank tests of whether repeated forwards are alike, with known false-positive rates.
 
-Rounds are seconds of the same forward in order; a set of inputs is judged as one family, so
-that more inputs do not mean more false alarms. The rates given are of simulations with
-independent normal noise, repeated by the tests; real rounds depend on their neighbours, which
-raises them, so every rule also asks for a change that is worth telling.
+Rounds are seconds of the same forward in order. All inputs are tested as one family, so more inputs
+do not mean more false positives. Rates are from simulations with independent normal noise, which
+the tests repeat. Real rounds resemble their neighbours, which raises the rates, so every rule also
+requires a change of practical size.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from esrbench.records import Value
 
 FEWEST_ROUNDS = 6
-"""Below it neither a trend nor a spread can be told from chance."""
+"""Fewer rounds show neither a trend nor a spread."""
 
 OUTLIER_DEVIATIONS = 10.0
-"""Standard deviations off the median, by the median absolute deviation, as in hyperfine."""
+"""Distance of an outlier from the median in robust standard deviations, as in hyperfine."""
 OUTLIER_LEAST_SHARE = 0.05
 MAD_TO_DEVIATION = 1 / NormalDist().inv_cdf(0.75)
 """A normal distribution's standard deviation in median absolute deviations: 1.4826."""
 
 DRIFT_LEVEL = 0.01
-"""Chance of a false alarm of ``drift``."""
+"""False-positive rate of ``drift``."""
 DRIFT_LEAST_SHARE = 0.02
 
 PROCESSES_EXCESS = 1.5
 """Distance of the extremes, in half-widths of both 95 % intervals together."""
 PROCESSES_DEVIATION = 0.2
-"""Standard deviation of the logarithms between processes of a quiet machine: 0.05 to 0.2 were
-measured, the most of it where forwards take all CPUs."""
+"""Standard deviation of the logarithms between processes of a quiet machine. Measured: 0.05 to 0.2,
+most where forwards take all CPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Drift:
     """A trend over rounds.
 
     Attributes:
-        alone: inputs that show it alone, by index; empty where only all together do.
-        change: of the worst of these, or else the median over all: median of the second half
-            of the rounds over that of the first, less 1.
+        alone: indices of inputs that show it alone; empty where only all together do.
+        change: median of the second half of the rounds over that of the first, less 1, of the
+            worst of these inputs or else the median over all.
         worst: index of the input that changed most in that direction.
     """
 
@@ -57,17 +57,17 @@ class Drift:
 
 
 def drift(inputs: Sequence[Sequence[float]]) -> Drift | None:
-    """Forwards became slower or faster from round to round.
+    """Whether forwards became slower or faster from round to round.
 
-    Mann and Kendall's rank test, normal approximation with continuity correction, two-sided:
-    once of each input, once of all together with their statistics and variances added up.
-    ``DRIFT_LEVEL`` is halved between the two and the first half shared out by Bonferroni. The
-    median must also change by ``DRIFT_LEAST_SHARE`` between halves. Simulated false alarms, from
-    1 input of 6 rounds to 100 of 30: under 1 % where rounds are independent, under 3 % where
-    neighbours correlate by 0.6. A rise of 10 % over 30 rounds with 2 % noise is always found.
+    The two-sided Mann-Kendall test, by the normal approximation with continuity correction: once
+    for each input, once for the sum over all. Each gets half of ``DRIFT_LEVEL``, and the inputs
+    share theirs by Bonferroni. The median must also change by ``DRIFT_LEAST_SHARE`` between
+    halves. Simulated false-positive rates, from 1 input of 6 rounds to 100 of 30: below 1 % for
+    independent rounds, below 3 % where neighbours correlate by 0.6. A rise of 10 % over 30 rounds
+    with 2 % noise is always found.
 
     Args:
-        inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are passed over.
+        inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.
     """
     # Alternating rounds score near 0 alone; `timing.MOST_SHIFT` keeps many inputs from adding up.
     ranked = [
@@ -98,7 +98,7 @@ def drift(inputs: Sequence[Sequence[float]]) -> Drift | None:
 
 
 def _kendall(rounds: Sequence[float]) -> tuple[float, float]:
-    """Mann and Kendall's S, rises less falls over all pairs of rounds, and its variance."""
+    """The Mann-Kendall statistic, rises less falls over all pairs of rounds, and its variance."""
     values = np.asarray(rounds)
     n = len(values)
     score = float(np.sign(values[None, :] - values[:, None])[np.triu_indices(n, 1)].sum())
@@ -106,10 +106,10 @@ def _kendall(rounds: Sequence[float]) -> tuple[float, float]:
 
 
 def _inflation(inputs: Sequence[Sequence[float]]) -> float:
-    """By how much rounds that resemble their neighbours widen the test statistic.
+    """Factor by which correlated neighbours widen the test statistic: sqrt((1 + r) / (1 - r)).
 
-    The square root of (1 + r) / (1 - r), where r is the correlation of successive residuals
-    from a straight line, over all inputs, with its small-sample bias removed.
+    r is the correlation of successive residuals from a straight line over all inputs, with its
+    small-sample bias removed.
     """
     product = square = bias = 0.0
     for rounds in inputs:
@@ -136,7 +136,7 @@ def half_change(inputs: Sequence[Sequence[float]]) -> float:
     """Change of the sum of medians from the first half of the rounds to the second, as a share.
 
     Args:
-        inputs: rounds of each input; 0 where there are none.
+        inputs: rounds of each input; without any the change is 0.
     """
     halves = [(rounds[: len(rounds) // 2], rounds[-(len(rounds) // 2) :]) for rounds in inputs]
     halves = [(first, second) for first, second in halves if first]
@@ -150,9 +150,9 @@ class Outliers:
     """Forwards far off their input's median.
 
     Attributes:
-        count: of them.
-        forwards: that were judged.
-        farthest: by input index, the largest distance as a share of the median.
+        count: number of outliers.
+        forwards: number of forwards that were judged.
+        farthest: largest distance as a share of the median, by input index.
     """
 
     count: int
@@ -163,12 +163,12 @@ class Outliers:
 def outliers(inputs: Sequence[Sequence[float]]) -> Outliers:
     """Forwards more than ``OUTLIER_DEVIATIONS`` standard deviations off their input's median.
 
-    They must also be off by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation is the
-    larger of the input's own and that of all inputs together, since a few rounds can agree by
-    chance: simulated, six rounds of one input with 7 % noise have one in 1.2 % of cases.
+    They must also be off by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation is the larger of
+    the input's own and that of all inputs, since a few rounds may agree by chance: in simulations,
+    six rounds of one input with 7 % noise have an outlier in 1.2 % of cases.
 
     Args:
-        inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are passed over.
+        inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.
     """
     shares = {
         index: np.asarray(rounds) / median - 1
@@ -190,12 +190,12 @@ def outliers(inputs: Sequence[Sequence[float]]) -> Outliers:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far the extremes of several processes lie apart.
+    """Distance between the extremes of several processes.
 
     Attributes:
         apart: slowest over fastest, less 1.
-        within: half-widths of both intervals together, as a share of the fastest.
-        usual: what ``apart`` rarely exceeds, 5 % of cases at most, on a quiet machine.
+        within: sum of the half-widths of both intervals, as a share of the fastest.
+        usual: 95th percentile of ``apart``, or more, on a quiet machine.
     """
 
     apart: float
@@ -204,14 +204,14 @@ class Spread:
 
     @property
     def differs(self) -> bool:
-        """More than is usual between processes, and far more than their intervals explain."""
+        """Whether it is unusual between processes, and far more than their intervals explain."""
         return self.apart > PROCESSES_EXCESS * self.within and self.apart > self.usual
 
 
 def spread(values: Sequence[Value]) -> Spread | None:
     """Spread of one quantity over processes, or None where fewer than two have an interval.
 
-    What is usual is a Bonferroni bound of all pairs of normal logarithms with
+    The usual spread is a Bonferroni bound over all pairs of normal logarithms with
     ``PROCESSES_DEVIATION``: 74 % for two processes, 121 % for five.
 
     Args:

@@ -1,9 +1,8 @@
 """Times of inputs in one loaded worker, by the evaluator's clock.
 
-Each round shows a new input: at the fixed size windows of the images, at an image's own size
-variants of it. Warm-up alone shows noise.
-Once among the rounds of an image it is the image itself, and the SR that was timed there is what
-its score must belong to. While a forward runs, this process waits and does nothing else.
+Each round shows a new input: a window of some image at the fixed size, a variant of the image at an
+image's own size. Only warm-up shows noise. One round of each image shows the image itself, and the
+score must belong to the SR that was timed there. While a forward runs, this process only waits.
 """
 
 from __future__ import annotations
@@ -47,18 +46,18 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 SETTLING_SECONDS = 0.05
-"""After a forward, threads of an honest network may spin so long before they sleep."""
+"""Threads of an honest network may spin this long after a forward before they sleep."""
 IDLE_SECONDS = 0.1
-"""Least time over which a worker is watched that has nothing to do."""
+"""Least time for which an idle worker is watched."""
 
 MOST_SHIFT = 1
 """Most untimed forwards of noise before an input's rounds. Their number is drawn at random, so that
 a disturbance with a period of two rounds does not start every input in the same phase."""
 
 MOST_DRAWS = 10_000
-"""Of windows, after which they may repeat one another."""
+"""Windows drawn before one may repeat: a flat image has one window only."""
 CONTEXT = 8
-"""LR pixels beyond which the edge of an image hardly matters to a network."""
+"""Distance in LR pixels at which the edge of an image hardly matters to a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +66,11 @@ class Plan:
 
     Attributes:
         protocol: settings.
-        design: of the timing.
+        design: how inputs are timed.
         launcher: starts workers.
-        variant_seed: of all inputs; the same for all entries.
+        variant_seed: seed of all inputs; the same for all entries.
         timeout_seconds: deadline of each request to a worker.
-        limit_seconds: that an entry's worker may live.
+        limit_seconds: longest life of an entry's worker.
     """
 
     protocol: Protocol
@@ -82,7 +81,7 @@ class Plan:
     limit_seconds: float = math.inf
 
     def random(self, *what: object) -> random.Random:
-        """Of what nobody could foresee before the seed was drawn; equal for all entries."""
+        """A generator that no entry can predict, and that gives all entries the same."""
         return random.Random(f"{self.variant_seed} {what}")  # noqa: S311 - the seed is secret
 
 
@@ -94,11 +93,11 @@ class _Showing:
 
     Attributes:
         lr: the input of each round in turn.
-        clean: number of the round whose SR is kept in any case, or None.
-        sample: how many others are kept.
-        rng: draws them.
+        clean: number of the round that shows the image itself and whose SR is kept, or None.
+        sample: number of other rounds whose SR is kept.
+        rng: draws these.
         kept: their numbers.
-        deliveries: of every round; their SR is empty but for those kept.
+        deliveries: one a round; only those that are kept hold SR.
     """
 
     lr: Iterator[Pixels]
@@ -109,7 +108,7 @@ class _Showing:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def add(self, delivery: Delivery) -> None:
-        """Note the next round: reservoir sampling of those that show no clean image."""
+        """Note the next round, by reservoir sampling of those that show variants."""
         number = len(self.deliveries)
         self.deliveries.append(delivery)
         if number == self.clean:
@@ -129,16 +128,16 @@ class InputTimer:
     """Times inputs in one loaded worker.
 
     Args:
-        session: of the worker.
-        ready: its account of itself.
-        plan: how.
-        index: number of the round.
-        known: ``codecs.pixel_digest`` of the SR images that were scored untimed, by name, to score
-            timed ones that are others, and variants; None to score nothing.
+        session: the worker's.
+        ready: the worker's account of itself.
+        plan: how inputs are timed.
+        index: number of the replicate.
+        known: ``codecs.pixel_digest`` of the SR images that were scored untimed, by name. Other
+            timed SR images are scored again, and so are variants. None to score nothing.
 
     Attributes:
-        rescored: scores of timed SR images that are not the known ones.
-        windows: one variant of each image that was scored.
+        rescored: scores of timed SR images that differ from the known ones.
+        windows: one scored variant of each image.
     """
 
     def __init__(
@@ -161,11 +160,11 @@ class InputTimer:
         self.warm: set[tuple[int, int]] = set()
 
     def conditions(self) -> Conditions:
-        """Of the machine since loading."""
+        """State of the machine since loading."""
         return self.monitor.conditions(self.begun, self.monitor.read())
 
     def fixed(self, pairs: ImagePairs) -> LatencySamples:
-        """Times at the protocol's fixed input: in every round another window of some image."""
+        """Time the protocol's fixed input: every round shows another window of some image."""
         size = self.plan.protocol.counted_input
         rng = self.plan.random(self.index, "fixed")
 
@@ -174,7 +173,6 @@ class InputTimer:
             for attempt in count():
                 window = draw_window(rng, pairs.read_lr(rng.randrange(len(pairs))), size)
                 digest = pixel_digest(window)
-                # A flat image has one window only.
                 if digest not in seen or attempt > MOST_DRAWS:
                     seen.add(digest)
                     yield window
@@ -182,7 +180,11 @@ class InputTimer:
         return self._time("fixed", size, lambda: _Showing(show()), repeat=True)
 
     def images(self, pairs: ImagePairs, on_step: Step) -> tuple[LatencySamples, ...]:
-        """Times at every image."""
+        """Time every image.
+
+        Raises:
+            WorkerError: a forward failed; the message names the image.
+        """
         samples = []
         for number, pair in enumerate(pairs.pairs):
             on_step(f"timing {pair.name}")
@@ -338,7 +340,7 @@ class InputTimer:
     def _watch_idle(
         self, work: Callable[[], LatencySamples]
     ) -> tuple[float | None, LatencySamples]:
-        """CPU time a second of a worker that nothing is asked of, while this process works."""
+        """CPUs that an idle worker keeps busy while this process works."""
         time.sleep(SETTLING_SECONDS)
         before, start = self.session.cpu_seconds(), time.perf_counter()
         samples = work()
@@ -347,7 +349,7 @@ class InputTimer:
         return _share(before, after, time.perf_counter() - start), samples
 
     def _own_seconds(self) -> float:
-        """CPU time of evaluator and worker, whose load is not others'."""
+        """CPU time of evaluator and worker, which is no load of others."""
         return time.process_time() + (self.session.cpu_seconds() or 0.0)
 
     def _noise_rng(self, name: str) -> np.random.Generator:
@@ -357,10 +359,10 @@ class InputTimer:
 def _compare(
     sr: Pixels, hr: Pixels, variants: list[tuple[Variant, Pixels]], *, scale: int
 ) -> VariantScores:
-    """PSNR of variants, and of the image's own SR on what they show of it.
+    """PSNR of variants, and of the image's own SR on the same pixels.
 
-    Near the edge of a window a network lacks what the image has beyond it, which costs honest ones
-    0.03 dB of a 64x64 LR image; pixels so near are left out.
+    Near the edge of a window a network lacks context that the image has there, which costs honest
+    networks 0.03 dB at 64x64 LR pixels. These pixels are left out.
     """
     border = scale * min(CONTEXT, *(side // (2 * OFFSET_SHARE * scale) for side in hr.shape[:2]))
     clean, varied = [], []
@@ -385,5 +387,5 @@ def _share(before: float | None, after: float | None, seconds: float) -> float |
 
 
 def noise(rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
-    """An image of a height and width that holds nothing but chance, uint8 (h, w, 3)."""
+    """Uniform noise of a height and width, uint8 (h, w, 3)."""
     return rng.integers(0, 256, (*size, 3), np.uint8)

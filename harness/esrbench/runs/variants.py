@@ -1,8 +1,8 @@
-"""Images that nobody has seen, whose HR is known: windows of a mirrored image, flipped or not.
+"""Unseen images whose HR is known: windows of a mirrored image, flipped or not.
 
-MATLAB's bicubic mirrors images at their borders, so LR of the mirrored HR image is the mirrored
-LR image, and a window of one shows exactly what the window ``scale`` times larger of the other
-shows. Windows have the image's own size, so that they cost what the image costs.
+MATLAB's bicubic mirrors images at their borders, so LR of the mirrored HR image is the mirrored LR
+image, and a window of it shows exactly what the ``scale`` times larger window of HR shows. Windows
+have the image's own size and cost as much as the image.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 MOST_OFFSET = 16
-"""LR pixels by which a window may lie off the image."""
+"""Most LR pixels between a window and the image."""
 OFFSET_SHARE = 4
-"""And no more than one in so many of its side."""
+"""A window lies off the image by at most this fraction of a side: one fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Variant:
         return replace(self, offset=(scale * down, scale * right)).of_lr(hr)
 
     def restored(self, sr: Pixels, scale: int) -> Pixels:
-        """What the variant's SR shows of the image, the right way round."""
+        """The part of the variant's SR that shows the image, turned upright."""
         upright = sr[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         rows, columns = (
             slice(max(0, -offset) * scale, (side // scale - max(0, offset)) * scale)
@@ -93,7 +93,7 @@ class TimedWindow:
 
 
 def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Variant]:
-    """Variants without end, none twice in a row of as many as there are, never ``CLEAN``.
+    """Endless random variants, never ``CLEAN``, without repetition until all have been used.
 
     Args:
         rng: draws them.
@@ -115,7 +115,7 @@ def draw_variants(rng: random.Random, lr_size: tuple[int, int]) -> Iterator[Vari
 
 
 def draw_window(rng: random.Random, lr: Pixels, size: tuple[int, int]) -> Pixels:
-    """A window of any size of an image mirrored at its borders without end, flipped or not.
+    """A window of any size of an image that is mirrored at its borders, flipped or not.
 
     Args:
         rng: draws it.
