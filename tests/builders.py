@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from esrbench.records import Latency, LatencySamples, NullSamples, Replicate
+from esrbench.environment import describe_environment
+from esrbench.protocol import PairDesign, Protocol, digest_of
+from esrbench.records import (
+    EntryIdentity,
+    Latency,
+    LatencySamples,
+    NullSamples,
+    PairedBatch,
+    PairedProcess,
+    RaceRecord,
+    Replicate,
+    WeightsIdentity,
+)
+from esrbench.statistics import judge
 
 SMALL, LARGE = (8, 8), (8, 16)
 NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
@@ -58,3 +71,54 @@ def latency(*replicates: Replicate, **fields: Any) -> Latency:
         "replicates": replicates or (replicate(),),
     }
     return Latency(**(given | fields))
+
+
+def race(
+    ratio: float,
+    *,
+    names: tuple[str, str] = ("net", "reference"),
+    pairs: int = 90,
+    self_half: float = 0.001,
+    set_aside: str | None = None,
+    input_size: tuple[int, int] = (48, 48),
+    **environment: Any,
+) -> RaceRecord:
+    """A race of pairs about a ratio, 1 % to either side, looked at once and judged by the rule."""
+    times = tuple((ratio * (1.01 if i % 2 else 1 / 1.01), 1.0) for i in range(pairs))
+    half = 1 + self_half
+    twins = tuple((half if i % 2 else 1 / half, 1.0) for i in range(pairs // 2))
+    design = PairDesign(first_look=pairs, look_every=pairs, max_pairs=pairs)
+    judgement = judge((), (), design, set_aside=pairs) if set_aside else judge(times, twins, design)
+    assert judgement is not None
+    described = describe_environment(threads=2, accelerator=None).model_copy(
+        update={"cpu": "a processor", "packages": {"torch": "2.13.0"}, **environment}
+    )
+    candidate, baseline = (
+        EntryIdentity(
+            name=name,
+            scale=4,
+            factory="somewhere:Net",
+            origin="tests",
+            code_sha256=None,
+            role="network",
+            weights=WeightsIdentity(source="random"),
+        )
+        for name in names
+    )
+    batch = PairedBatch(pairs=times, self_pairs=twins, set_aside=set_aside)
+    return RaceRecord(
+        race_id=f"race-{names[0]}",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        duration_seconds=12.4,
+        candidate=candidate,
+        baseline=baseline,
+        protocol=Protocol(counted_input=input_size),
+        design=design,
+        environment=described,
+        environment_digest=digest_of(described),
+        processes=(PairedProcess(cpus=(0,), batches=(batch,)),),
+        estimate=judgement.estimate,
+        self_check=judgement.self_check,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+    )

@@ -15,7 +15,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -68,32 +67,32 @@ class Runner:
     log: str = ""
     installed: Path = ESRBENCH
 
-    def install_canned(self, code: int) -> None:
+    def install_canned(self, code):
         """Install an ``esrbench`` that notes its arguments and ends with a code."""
         self.installed = self.temporary / "canned"
         self.installed.write_text(CANNED.format(code=code))
         self.installed.chmod(0o755)
 
     @property
-    def arguments(self) -> str:
+    def arguments(self):
         """Of the canned ``esrbench``, each in brackets."""
         return (self.temporary / "arguments").read_text()
 
     @property
-    def summary(self) -> str:
+    def summary(self):
         return (self.temporary / "summary.md").read_text()
 
     @property
-    def tests(self) -> tuple[str | None, str | None]:
+    def tests(self):
         """Tests and failures of the JUnit report."""
         report = ET.parse(self.outputs["check"]["junit"]).getroot()  # noqa: S314 - ours
         return report.get("tests"), report.get("failures")
 
     @property
-    def asked(self) -> list[str]:
+    def asked(self):
         return (self.temporary / "asked").read_text().splitlines()
 
-    def run(self, *, until: str | None = None, **inputs: str) -> int:
+    def run(self, *, until=None, **inputs):
         """Run the Action, or its steps up to one; the exit code of the last step that ran."""
         known = {name: given["default"] for name, given in ACTION["inputs"].items()}
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
@@ -111,7 +110,7 @@ class Runner:
                 return code
         return 0
 
-    def _step(self, step: dict[str, Any]) -> int:
+    def _step(self, step):
         assert step["shell"] == "bash"
         script = self.temporary / "step.sh"
         script.write_text(step["run"])
@@ -142,10 +141,10 @@ class Runner:
             self.outputs[step["id"]] = dict(line.split("=", 1) for line in lines)
         return done.returncode
 
-    def resolve(self, text: str) -> str:
+    def resolve(self, text):
         """Put values in place of expressions; only the forms that the Action uses."""
 
-        def value(match: re.Match[str]) -> str:
+        def value(match):
             terms = match[1].split(" || ")
             if match[1].endswith(" != ''"):
                 return "true" if self._term(match[1].removesuffix(" != ''")) else ""
@@ -153,7 +152,7 @@ class Runner:
 
         return re.sub(r"\$\{\{ (.*?) \}\}", value, text)
 
-    def _term(self, term: str) -> str:
+    def _term(self, term):
         if found := re.fullmatch(r"inputs\.([\w-]+)", term):
             return self.inputs[found[1]]
         found = re.fullmatch(r"steps\.([\w-]+)\.outputs\.([\w-]+)", term)
@@ -161,7 +160,7 @@ class Runner:
         return self.outputs.get(found[1], {}).get(found[2], "")
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder, *arguments):
     """Run git; what it said."""
     settings = ("user.name=t", "user.email=t@example.org", "uploadpack.allowAnySHA1InWant=true")
     options = [option for setting in settings for option in ("-c", setting)]
@@ -170,14 +169,14 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
+def runner(tmp_path):
     checkout, temporary = tmp_path / "checkout", tmp_path / "runner temp"
     checkout.mkdir()
     temporary.mkdir()
     return Runner(checkout, temporary, dict(os.environ))
 
 
-def test_every_input_and_output_is_described_and_used() -> None:
+def test_every_input_and_output_is_described_and_used():
     steps = json.dumps(ACTION["runs"]["steps"])
     documented = (ROOT / "docs" / "ci.md").read_text()
     for name, given in ACTION["inputs"].items():
@@ -192,14 +191,14 @@ def test_every_input_and_output_is_described_and_used() -> None:
         assert found[1] in ids
 
 
-def test_what_users_give_never_becomes_part_of_a_script() -> None:
+def test_what_users_give_never_becomes_part_of_a_script():
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step.get("run", "")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not BASELINE.is_file(), reason="no results/baseline.json in this distribution")
-def test_what_is_unchanged_passes(runner: Runner) -> None:
+def test_what_is_unchanged_passes(runner):
     folder = runner.checkout / "networks"
     folder.mkdir()
     (folder / "mine.json").write_text(BASELINE.read_text())
@@ -226,9 +225,7 @@ def test_what_is_unchanged_passes(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
-def test_the_exit_code_is_told_and_what_could_not_be_judged_warns(
-    runner: Runner, code: int
-) -> None:
+def test_the_exit_code_is_told_and_what_could_not_be_judged_warns(runner, code):
     runner.install_canned(code)
     assert runner.run() == (0 if code == 3 else code)
     assert runner.outputs["check"]["exit-code"] == str(code)
@@ -242,7 +239,7 @@ def test_the_exit_code_is_told_and_what_could_not_be_judged_warns(
     )
 
 
-def test_inputs_become_arguments_and_nothing_else(runner: Runner) -> None:
+def test_inputs_become_arguments_and_nothing_else(runner):
     runner.install_canned(1)
     names = "net; touch x $(touch y) --strict"
     assert runner.run(names=names, arguments="--scale 2  --no-runtime", strict="true") == 1
@@ -253,7 +250,7 @@ def test_inputs_become_arguments_and_nothing_else(runner: Runner) -> None:
 
 
 @pytest.mark.slow
-def test_a_revision_is_fetched_into_a_shallow_checkout(runner: Runner, tmp_path: Path) -> None:
+def test_a_revision_is_fetched_into_a_shallow_checkout(runner, tmp_path):
     origin = tmp_path / "origin"
     origin.mkdir()
     git(origin, "init", "--quiet", "--initial-branch=main")

@@ -41,14 +41,14 @@ LR_SOURCE["Set14"] = LR_SOURCE["Set5"]
 
 
 @pytest.fixture(name="released")
-def _released(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _released(shared, tmp_path, monkeypatch):
     """The reference folder, its weights in the cache."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
     shutil.copytree(shared / "weights", tmp_path / "cache" / "weights")
     return shared
 
 
-def reference(shared: Path, model: str, dataset: str) -> dict[str, dict[str, str]]:
+def reference(shared, model, dataset):
     with (shared / "facts" / "reference_scores.csv").open(newline="") as file:
         return {
             row["image"]: row
@@ -58,7 +58,7 @@ def reference(shared: Path, model: str, dataset: str) -> dict[str, dict[str, str
         }
 
 
-def agree(released: Path, name: str, scale: int, model: str, dataset: str) -> None:
+def agree(released, name, scale, model, dataset):
     expected = reference(released, model, dataset)
     folder = released / "data" / dataset
     quality = esrbench.evaluate(name, f"{dataset.lower()}={folder}", scale)
@@ -72,9 +72,7 @@ def agree(released: Path, name: str, scale: int, model: str, dataset: str) -> No
 
 @pytest.mark.parametrize("dataset", ["Set5", "Set14"])
 @pytest.mark.parametrize(("name", "scale", "model"), RELEASED)
-def test_released_weights_give_the_reference_scores(
-    released: Path, name: str, scale: int, model: str, dataset: str
-) -> None:
+def test_released_weights_give_the_reference_scores(released, name, scale, model, dataset):
     agree(released, name, scale, model, dataset)
 
 
@@ -84,8 +82,8 @@ def test_released_weights_give_the_reference_scores(
     [row for row in RELEASED if row[0] in {"rfdn", "aidn-challenge", "bicubic"} and row[1] == 4],
 )
 def test_released_weights_give_the_reference_scores_on_the_challenge_s_crops(
-    released: Path, name: str, scale: int, model: str
-) -> None:
+    released, name, scale, model
+):
     expected = reference(released, model, "DIV2K_valid_c256")
     images = esrbench.evaluate(name, released / "data" / "DIV2K_valid_c256", scale).images
     assert {image.image for image in images} == set(expected)
@@ -98,14 +96,14 @@ def test_released_weights_give_the_reference_scores_on_the_challenge_s_crops(
         )
 
 
-def test_imdn_reaches_its_published_set5_figures(released: Path) -> None:
+def test_imdn_reaches_its_published_set5_figures(released):
     images = esrbench.evaluate("imdn", f"set5={released / 'data' / 'Set5'}", 4).images
     # IMDN paper, Set5 x4.
     assert f"{np.mean([image.psnr_y for image in images]):.2f}" == "32.21"
     assert f"{np.mean([image.ssim_y for image in images]):.4f}" == "0.8948"
 
 
-def test_the_definition_decides_the_score(released: Path) -> None:
+def test_the_definition_decides_the_score(released):
     folder = f"set5={released / 'data' / 'Set5'}"
     rounded = esrbench.evaluate("bicubic", folder, 4, definition=QualityDefinition(luma="uint8"))
     expected = reference(released, "bicubic_x4", "Set5")
@@ -115,7 +113,7 @@ def test_the_definition_decides_the_score(released: Path) -> None:
     assert "luma rounded to uint8" in rounded.definition
 
 
-def test_a_module_is_scored_and_left_as_it_was() -> None:
+def test_a_module_is_scored_and_left_as_it_was():
     network = nn.Upsample(scale_factor=4, mode="nearest").train()
     quality = esrbench.evaluate(network, "demo", 4)
     assert network.training
@@ -127,25 +125,23 @@ def test_a_module_is_scored_and_left_as_it_was() -> None:
     ]
     bicubic = esrbench.evaluate("bicubic", "demo", 4)
     pairs = zip(quality.images, bicubic.images, strict=True)
-    assert all(worse.psnr_y < better.psnr_y for worse, better in pairs)  # type: ignore[operator]
+    assert all(worse.psnr_y < better.psnr_y for worse, better in pairs)
 
 
-def test_random_weights_have_no_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_weights_have_no_scores(tmp_path, monkeypatch):
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match="rlfn has no trained weights here") as caught:
         esrbench.evaluate("rlfn")
     assert "esrbench fetch weights rlfn" in (caught.value.advice or "")
 
 
-def test_no_command_is_advised_that_cannot_help() -> None:
+def test_no_command_is_advised_that_cannot_help():
     with pytest.raises(UsageError, match="carn has no trained weights here") as caught:
         esrbench.evaluate("carn")
     assert caught.value.advice == "Pass weights=FILE."
 
 
-def test_a_path_is_a_folder_even_where_a_data_set_has_its_name(
-    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_is_a_folder_even_where_a_data_set_has_its_name(pair_folder, tmp_path, monkeypatch):
     shutil.copytree(pair_folder, tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
     protocol = Protocol(threads=1, counted_input=(16, 16), latency=None)
@@ -155,24 +151,24 @@ def test_a_path_is_a_folder_even_where_a_data_set_has_its_name(
     assert len(esrbench.evaluate("bicubic", Path("demo")).images) == 2
 
 
-def test_complexity_takes_names_and_modules() -> None:
+def test_complexity_takes_names_and_modules():
     by_name = esrbench.complexity("srresnet", 4)
     assert by_name.params == 1_517_571
     module = nn.Conv2d(3, 5, 3, padding=1)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     counted = esrbench.complexity(module, input_size=(10, 20), counters=("aten",))
-    assert counted.counters["aten"].macs == 10 * 20 * 5 * 27  # type: ignore[union-attr]
+    assert counted.counters["aten"].macs == 10 * 20 * 5 * 27
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert not list(module._forward_hooks)
 
 
-def test_a_network_on_enlarged_luma_is_counted_on_what_it_takes() -> None:
+def test_a_network_on_enlarged_luma_is_counted_on_what_it_takes():
     counted = esrbench.complexity("srcnn", 2, input_size=(8, 8)).counters["aten"]
-    assert counted.input_shape == (1, 1, 16, 16)  # type: ignore[union-attr]
-    assert counted.macs == 16 * 16 * 57_184  # type: ignore[union-attr]
+    assert counted.input_shape == (1, 1, 16, 16)
+    assert counted.macs == 16 * 16 * 57_184
 
 
-def test_run_and_leaderboard(pair_folder: Path, tmp_path: Path) -> None:
+def test_run_and_leaderboard(pair_folder, tmp_path):
     protocol = Protocol(threads=1, counted_input=(16, 16), latency=None)
     records = esrbench.run("bicubic", data=pair_folder, protocol=protocol, results=tmp_path)
     assert [record.entry.name for record in records] == ["bicubic"]
@@ -180,14 +176,14 @@ def test_run_and_leaderboard(pair_folder: Path, tmp_path: Path) -> None:
     assert [row.run_id for row in board.unranked] == [records[0].run_id]
 
 
-def test_run_in_a_worker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_in_a_worker_is_refused(monkeypatch):
     monkeypatch.setenv("ESRBENCH_WORKER", "1")
     with pytest.raises(UsageError, match="a file that a worker imports") as caught:
         esrbench.run("bicubic")
     assert "__main__" in (caught.value.advice or "")
 
 
-def test_every_public_name_exists_and_importing_costs_nothing() -> None:
+def test_every_public_name_exists_and_importing_costs_nothing():
     for name in esrbench.__all__:
         assert callable(getattr(esrbench, name))
     assert set(esrbench.__all__) <= set(dir(esrbench))
@@ -197,7 +193,7 @@ def test_every_public_name_exists_and_importing_costs_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_no_module_takes_the_place_of_a_public_name() -> None:
+def test_no_module_takes_the_place_of_a_public_name():
     """Importing ``esrbench.x`` sets the attribute ``x`` of the package."""
     assert not {each.name for each in iter_modules(esrbench.__path__)} & set(esrbench.__all__)
     importlib.import_module("esrbench.runs.suite")
@@ -206,14 +202,14 @@ def test_no_module_takes_the_place_of_a_public_name() -> None:
     assert isinstance(esrbench.race, FunctionType)
 
 
-def test_the_module_is_the_command() -> None:
+def test_the_module_is_the_command():
     commands = ([Path(sys.executable).with_name("esrbench")], [sys.executable, "-m", "esrbench"])
     said = {subprocess.check_output([*each, "--version"], text=True) for each in commands}
     assert said == {f"{version('esrbench')}\n"}
 
 
 @pytest.mark.usefixtures("released")
-def test_loaded_networks_take_and_give_unit_range() -> None:
+def test_loaded_networks_take_and_give_unit_range():
     # rfdn's released weights are for 0..255.
     assert default_registry().get("rfdn").weights[0].data_range == 255
     network = esrbench.load_model("rfdn", 4)

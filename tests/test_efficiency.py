@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import cv2
@@ -24,12 +23,6 @@ from esrbench.gate.baseline import Baseline, write_baseline
 from esrbench.gate.verdicts import Finding, GateReport
 from esrbench.probes.quality import score_image
 from esrbench.protocol import Protocol
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from esrbench.gate.verdicts import Verdict
-    from esrbench.records import ImageScore
 
 NETWORK = """
 from torch import nn
@@ -52,7 +45,7 @@ LARGER = ("nn.Sequential(", "nn.Sequential(nn.Conv2d(3, 3, 1), ")
 """A change that adds 12 parameters."""
 
 
-def network(name: str, *scales: int, network: str = "Net") -> str:
+def network(name, *scales, network="Net"):
     return NETWORK.format(name=name, scales=scales, network=network)
 
 
@@ -182,7 +175,7 @@ class Ran:
     said: dict[str, str]
 
 
-def run_pytest(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(repository, *arguments):
     ours = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "ESRBENCH_CACHE": f"{repository}/cache"}
     # The run under test is no process of the one that tests it.
     outer = {key: value for key, value in os.environ.items() if "XDIST" not in key}
@@ -196,7 +189,7 @@ def run_pytest(repository: Path, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def outcomes_of(repository: Path, *arguments: str) -> Ran:
+def outcomes_of(repository, *arguments):
     done = run_pytest(repository, *arguments, "--junit-xml=report.xml")
     assert (repository / "report.xml").is_file(), done.stdout + done.stderr
     ran = Ran(done.stdout, {}, {})
@@ -209,7 +202,7 @@ def outcomes_of(repository: Path, *arguments: str) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory):
     """A repository with networks in a module that its conftest imports, and in other places."""
     folder = tmp_path_factory.mktemp("repository")
     for name, content in FILES.items():
@@ -219,13 +212,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def updated(repository: Path) -> Ran:
+def updated(repository):
     """The baseline is made."""
     return outcomes_of(repository, "--esrbench-update", "test_gate.py::test_gate")
 
 
 @pytest.fixture(scope="module")
-def ran(repository: Path, updated: Ran) -> Ran:
+def ran(repository, updated):
     """Every test of the repository once, with a baseline to compare with."""
     assert updated.outcomes == {"test_gate": "skipped"}
     for path in HR, LR:
@@ -238,20 +231,20 @@ def ran(repository: Path, updated: Ran) -> Ran:
     return outcomes_of(repository, "--esrbench", "-s", "--benchmark-json=stored.json")
 
 
-def test_counts_are_those_of_hand_computation_and_are_taken_once(ran: Ran) -> None:
+def test_counts_are_those_of_hand_computation_and_are_taken_once(ran):
     tests = ("test_parameters", "test_the_same_once_more", "test_another_input_and_scale")
     assert [ran.outcomes[name] for name in tests] == ["passed"] * 3, ran.stdout
     counted = re.findall(r"^counted for (\w+)", ran.stdout, re.MULTILINE)
     assert [counted.count(name) for name in tests] == [1, 0, 1]
 
 
-def test_networks_of_conftest_and_of_test_modules_are_found_by_workers(ran: Ran) -> None:
+def test_networks_of_conftest_and_of_test_modules_are_found_by_workers(ran):
     for name in ("inner", "beside"):
         assert ran.outcomes[f"test_network_of[{name}]"] == "passed", ran.stdout
 
 
 @pytest.mark.parametrize("test", WRONG)
-def test_what_goes_wrong_fails_in_words(ran: Ran, test: str) -> None:
+def test_what_goes_wrong_fails_in_words(ran, test):
     assert ran.outcomes[test] == "failed"
     assert WRONG[test] in ran.said[test]
     assert "Traceback" not in ran.stdout
@@ -259,7 +252,7 @@ def test_what_goes_wrong_fails_in_words(ran: Ran, test: str) -> None:
     assert "efficiency.py" not in ran.stdout
 
 
-def test_scores_are_means_over_images(ran: Ran, repository: Path) -> None:
+def test_scores_are_means_over_images(ran, repository):
     found = re.search("^scores (.*)", ran.stdout, re.MULTILINE)
     assert found, ran.stdout
     images = [_score(repository, index) for index in range(2)]
@@ -268,14 +261,14 @@ def test_scores_are_means_over_images(ran: Ran, repository: Path) -> None:
     assert not (repository / "results").exists()
 
 
-def _score(repository: Path, index: int) -> ImageScore:
+def _score(repository, index):
     """Of MATLAB's bicubic enlargement of an image's LR version."""
     hr, lr = (read_rgb(repository / path.format(index)) for path in (HR, LR))
     sr = upscale(lr, 4, border="mirror")
     return score_image(sr, hr, scale=4, definition=Protocol().quality, image=str(index))
 
 
-def test_runtimes_are_stored_with_what_makes_them_comparable(ran: Ran, repository: Path) -> None:
+def test_runtimes_are_stored_with_what_makes_them_comparable(ran, repository):
     tests = ("test_benchmark_asked_for", "test_benchmark_found")
     assert {ran.outcomes[name] for name in tests} == {"passed"}
     first, second = json.loads((repository / "stored.json").read_text())["benchmarks"]
@@ -291,7 +284,7 @@ def test_runtimes_are_stored_with_what_makes_them_comparable(ran: Ran, repositor
     assert stored["code_sha256"] == hashlib.sha256(f"mynet\0{code}\0".encode()).hexdigest()
 
 
-def test_a_baseline_is_written_and_compared_with(ran: Ran, updated: Ran, repository: Path) -> None:
+def test_a_baseline_is_written_and_compared_with(ran, updated, repository):
     assert "mynet x4: new" in updated.said["test_gate"]
     counts = json.loads((repository / "kept.json").read_text())["entries"]["mynet x4"]["counts"]
     assert counts["params"] == PARAMS
@@ -299,7 +292,7 @@ def test_a_baseline_is_written_and_compared_with(ran: Ran, updated: Ran, reposit
 
 
 @pytest.mark.slow
-def test_regressions_fail_also_with_other_options_of_pytest(ran: Ran, repository: Path) -> None:
+def test_regressions_fail_also_with_other_options_of_pytest(ran, repository):
     """A process of pytest-xdist, the other way to import tests, and no pytest-benchmark."""
     assert ran.outcomes["test_gate"] == "passed"
     (repository / "mynet.py").write_text(FILES["mynet.py"].replace(*LARGER, 1))
@@ -340,14 +333,14 @@ def test_regressions_fail_also_with_other_options_of_pytest(ran: Ran, repository
     ],
 )
 def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    verdict: Verdict | None,
+    request,
+    tmp_path,
+    monkeypatch,
+    verdict,
     *,
-    strict: bool,
-    raised: type[BaseException] | None,
-) -> None:
+    strict,
+    raised,
+):
     said = {"entry": "net", "scale": 4, "metric": "params", "reason": "so it is"}
     findings = [Finding.model_validate({**said, "verdict": verdict})] if verdict else []
     report = GateReport(baseline="canned", findings=tuple(findings))

@@ -12,12 +12,8 @@ import venv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = """
@@ -35,7 +31,7 @@ class {name}(nn.Module):
 """
 
 
-def params(width: int = 3) -> int:
+def params(width=3):
     """Of the network above: 1x1 convolutions from 3 to ``width`` and on to 48 channels."""
     return (3 + 1) * width + (width + 1) * 48
 
@@ -162,12 +158,12 @@ class Environment:
     folder: Path
 
     @property
-    def packages(self) -> Path:
+    def packages(self):
         """Its own folder of installed packages."""
         (found,) = self.folder.glob("lib/python*/site-packages")
         return found
 
-    def python(self, folder: Path, *arguments: str, **variables: str) -> str:
+    def python(self, folder, *arguments, **variables):
         """Run its interpreter in a folder; what it said on stdout."""
         ours = {"ESRBENCH_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
         outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -182,7 +178,7 @@ class Environment:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def pip(self, *arguments: object) -> None:
+    def pip(self, *arguments):
         """Have pip install or remove something, without any index."""
         python = self.folder / "bin" / "python"
         command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
@@ -191,14 +187,14 @@ class Environment:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def install(self, *what: object) -> None:
+    def install(self, *what):
         """Install a wheel or a project, whatever the present environment has of it."""
         options = ("--no-index", "--no-deps", "--no-build-isolation", "--force-reinstall")
         self.pip("install", *options, *what)
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory):
     """The wheel of this checkout."""
     pytest.importorskip("hatchling", reason="the build backend is not installed")
     folder = tmp_path_factory.mktemp("wheel")
@@ -210,7 +206,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
+def environment(tmp_path):
     """A new one, without esrbench of its own."""
     folder = tmp_path / "environment"
     venv.create(folder, with_pip=False, symlinks=True)
@@ -221,10 +217,10 @@ def environment(tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+def repository(tmp_path):
     """Write a repository of some files."""
 
-    def build(files: dict[str, str]) -> Path:
+    def build(files):
         for name, text in files.items():
             path = tmp_path / "repository" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +230,7 @@ def repository(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     return build
 
 
-def test_the_wheel_holds_two_packages_and_its_metadata(wheel: Path) -> None:
+def test_the_wheel_holds_two_packages_and_its_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
     assert top == {"esrbench", "esrbench_models", wheel.name.rpartition("-py3")[0] + ".dist-info"}
@@ -242,11 +238,11 @@ def test_the_wheel_holds_two_packages_and_its_metadata(wheel: Path) -> None:
 
 @pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": "."}])
 def test_a_script_beside_models_and_harness_keeps_its_imports(
-    wheel: Path,
-    environment: Environment,
-    repository: Callable[[dict[str, str]], Path],
-    variables: dict[str, str],
-) -> None:
+    wheel,
+    environment,
+    repository,
+    variables,
+):
     folder = repository(SCRIPTED)
     environment.install(wheel)
     said = environment.python(folder, "script.py", **variables).splitlines()
@@ -255,13 +251,13 @@ def test_a_script_beside_models_and_harness_keeps_its_imports(
 
 @pytest.mark.parametrize("editable", [False, True])
 def test_a_package_of_that_name_stays_whole(
-    wheel: Path,
-    environment: Environment,
-    repository: Callable[[dict[str, str]], Path],
-    tmp_path: Path,
+    wheel,
+    environment,
+    repository,
+    tmp_path,
     *,
-    editable: bool,
-) -> None:
+    editable,
+):
     folder = repository(OWN_PACKAGE)
     environment.install(*(["--editable"] if editable else []), folder)
     place = folder if editable else environment.packages
@@ -278,18 +274,14 @@ def test_a_package_of_that_name_stays_whole(
     assert Path(said.strip()) == place / "models" / "fastsr.py"
 
 
-def test_conftest_registers_a_network_of_its_own_models(
-    wheel: Path, environment: Environment, repository: Callable[[dict[str, str]], Path]
-) -> None:
+def test_conftest_registers_a_network_of_its_own_models(wheel, environment, repository):
     folder = repository(TESTED)
     environment.install(wheel)
     said = environment.python(folder, "-m", "pytest", "-p", "no:cacheprovider", "--esrbench")
     assert "1 passed" in said
 
 
-def test_a_challenge_repository_runs_as_before(
-    wheel: Path, environment: Environment, repository: Callable[[dict[str, str]], Path]
-) -> None:
+def test_a_challenge_repository_runs_as_before(wheel, environment, repository):
     folder = repository(CHALLENGE)
     environment.python(folder, "make_weights.py")
     before = environment.python(folder, "test_demo.py")

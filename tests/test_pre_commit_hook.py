@@ -19,7 +19,7 @@ BASELINE = ROOT / "results" / "baseline.json"
 NETWORK = "fsrcnn x4"
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(folder, *command):
     """Run a command as pre-commit does: in the repository, with the hook's environment first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
@@ -32,7 +32,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_is_declared_as_pre_commit_asks() -> None:
+def test_it_is_declared_as_pre_commit_asks():
     assert HOOK["id"] == "esrbench-check"
     # pre-commit installs the repository of the hook by pip, whose script the entry is.
     assert HOOK["language"] == "python"
@@ -60,9 +60,7 @@ def test_it_is_declared_as_pre_commit_asks() -> None:
         (1, 1, "Regression: esrbench-baseline.json; 1 regressed, 1 incomparable"),
     ],
 )
-def test_a_commit_fails_for_what_it_makes_worse_alone(
-    tmp_path: Path, fewer: int, code: int, said: str
-) -> None:
+def test_a_commit_fails_for_what_it_makes_worse_alone(tmp_path, fewer, code, said):
     kept = json.loads(BASELINE.read_text())
     entry = kept["entries"][NETWORK]
     entry["counts"]["conv_calls_aten"] -= fewer
@@ -80,7 +78,7 @@ def test_a_commit_fails_for_what_it_makes_worse_alone(
     assert not any(word in done.stdout for word in ("inconclusive", "PSNR", "Runtime"))
 
 
-def test_without_a_baseline_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_baseline_it_says_what_to_do(tmp_path):
     done = run(tmp_path, *shlex.split(HOOK["entry"]))
     assert done.returncode == 2
     assert "there is no baseline esrbench-baseline.json" in done.stderr

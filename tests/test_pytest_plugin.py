@@ -14,8 +14,8 @@ print("heavy:", sorted(heavy), "code:", int(code))
 
 
 def test_without_the_option_tests_that_measure_are_skipped_and_nothing_heavy_is_imported(
-    pytester: pytest.Pytester,
-) -> None:
+    pytester,
+):
     pytester.makepyfile(
         test_efficiency="""
         import pytest
@@ -39,7 +39,7 @@ def test_without_the_option_tests_that_measure_are_skipped_and_nothing_heavy_is_
     assert "@pytest.mark.esrbench: measures" in pytester.runpytest("--markers").stdout.str()
 
 
-def test_a_run_without_the_plugin_goes_on(pytester: pytest.Pytester) -> None:
+def test_a_run_without_the_plugin_goes_on(pytester):
     pytester.makepyfile("def test_plain(): pass")
     pytester.runpytest("-p", "no:esrbench").assert_outcomes(passed=1)
     refused = pytester.runpytest("-p", "no:esrbench", "--esrbench")

@@ -11,29 +11,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from esrbench.cli.app import main
 from esrbench.entries.registry import default_registry
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., subprocess.CompletedProcess[str]]
-
 WIDE = {"COLUMNS": "200"}
 
 
 @pytest.fixture(scope="session")
-def esrbench_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Command]:
+def esrbench_in(tmp_path_factory):
     """Make ``esrbench`` run in a folder, with neither cache nor submissions of the user."""
     empty = tmp_path_factory.mktemp("empty")
     private = {"ESRBENCH_CACHE": str(empty / "cache"), "ESRBENCH_SUBMISSIONS": str(empty)}
 
-    def in_folder(folder: Path) -> Command:
-        def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def in_folder(folder):
+        def run(*arguments, **environment):
             return start(arguments, folder, {**private, **environment})
 
         return run
@@ -42,7 +37,7 @@ def esrbench_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Co
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path):
     """An empty folder to run in."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -50,22 +45,20 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def esrbench(work: Path) -> Command:
+def esrbench(work):
     """Run ``esrbench`` in an empty folder."""
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments, **environment):
         return start(arguments, work, environment)
 
     return run
 
 
 @pytest.fixture
-def in_process(
-    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
+def in_process(work, monkeypatch, capsys):
     """Run ``esrbench`` in an empty folder and in this process, from its entry point on."""
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments, **environment):
         given = ["esrbench", *map(str, arguments)]
         # It handles signals; the process of the tests goes on with its own handlers.
         handlers: dict[int, Any] = {
@@ -94,9 +87,7 @@ def in_process(
     return run
 
 
-def start(
-    arguments: tuple[object, ...], folder: Path, environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
+def start(arguments, folder, environment):
     return subprocess.run(
         [Path(sys.executable).with_name("esrbench"), *map(str, arguments)],
         check=False,

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,14 +11,6 @@ from esrbench.cli.app import main
 from esrbench.cli.list import list_command
 from esrbench.entries.registry import Registry
 from esrbench.metrics import METRICS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
-    Command = Callable[..., subprocess.CompletedProcess[str]]
 
 NO_TORCH = """
 import contextlib, io, json, sys
@@ -57,7 +48,7 @@ LOOKS = (
 )
 
 
-def test_looking_around_imports_nothing_heavy() -> None:
+def test_looking_around_imports_nothing_heavy():
     done = subprocess.run(
         [sys.executable, "-c", NO_TORCH, *LOOKS], check=False, capture_output=True, text=True
     )
@@ -68,7 +59,7 @@ def test_looking_around_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("what", ["models", "data", "metrics", "rules"])
-def test_lists_as_json_are_one_document(in_process: Command, what: str) -> None:
+def test_lists_as_json_are_one_document(in_process, what):
     done = in_process("list", what, "--json")
     names = {row["name"] for row in json.loads(done.stdout)}
     expected = {
@@ -117,9 +108,7 @@ def test_lists_as_json_are_one_document(in_process: Command, what: str) -> None:
         (["fetch", "weights", "rfdn", "--scale", "2"], "rfdn at x2", "rfdn"),
     ],
 )
-def test_usage_errors_exit_2_and_say_what_to_do(
-    in_process: Command, arguments: list[str], says: str, advice: str
-) -> None:
+def test_usage_errors_exit_2_and_say_what_to_do(in_process, arguments, says, advice):
     done = in_process(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
@@ -135,9 +124,7 @@ def test_usage_errors_exit_2_and_say_what_to_do(
         (["run", "rfdn", "--input-size", "8x8"], "raise the input size"),
     ],
 )
-def test_a_process_ends_by_a_usage_error_without_a_traceback(
-    esrbench: Command, arguments: list[str], says: str
-) -> None:
+def test_a_process_ends_by_a_usage_error_without_a_traceback(esrbench, arguments, says):
     done = esrbench(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
@@ -154,16 +141,14 @@ def test_a_process_ends_by_a_usage_error_without_a_traceback(
         (["show"], "Missing argument"),
     ],
 )
-def test_an_error_as_json_is_one_document(
-    in_process: Command, arguments: list[str], says: str
-) -> None:
+def test_an_error_as_json_is_one_document(in_process, arguments, says):
     done = in_process(*arguments, "--json")
     error = json.loads(done.stdout)["error"]
     assert done.returncode == error["exit_code"] == 2
     assert says in error["message"]
 
 
-def test_no_command_shows_help(esrbench: Command) -> None:
+def test_no_command_shows_help(esrbench):
     done = esrbench()
     assert done.returncode == 2
     assert "leaderboard" in done.stdout + done.stderr
@@ -171,7 +156,7 @@ def test_no_command_shows_help(esrbench: Command) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_show_depth_counts_blocks(in_process: Command) -> None:
+def test_show_depth_counts_blocks(in_process):
     blocks = json.loads(in_process("show", "rfdn", "--depth", "1", "--json").stdout)
     assert blocks[0]["params"] == 433_448
     assert [block["name"] for block in blocks[1:6]] == [
@@ -181,10 +166,10 @@ def test_show_depth_counts_blocks(in_process: Command) -> None:
 
 
 def test_list_long_counts_every_network(
-    describe: Callable[..., ModelDescriptor],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    describe,
+    monkeypatch,
+    capsys,
+):
     registry = Registry()
     registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
     monkeypatch.setattr("esrbench.cli.list.open_registry", lambda: registry)
@@ -194,7 +179,7 @@ def test_list_long_counts_every_network(
     assert failed["params"].startswith("failed: load-error")
 
 
-def test_validate_exits_4_on_a_broken_promise(in_process: Command, tmp_path: Path) -> None:
+def test_validate_exits_4_on_a_broken_promise(in_process, tmp_path):
     file = tmp_path / "nan.safetensors"
     file.write_bytes(b"nonsense")
     done = in_process("validate", "rfdn", "--scale", "4", "--weights", file)
@@ -203,17 +188,15 @@ def test_validate_exits_4_on_a_broken_promise(in_process: Command, tmp_path: Pat
     assert "failed" in done.stdout
 
 
-def test_validate_passes_the_floor(in_process: Command) -> None:
+def test_validate_passes_the_floor(in_process):
     done = in_process("validate", "bicubic", "--scale", "4", "--json")
     assert done.returncode == 0, done.stdout
     (report,) = json.loads(done.stdout)
     assert {check["outcome"] for check in report["checks"]} == {"passed"}
 
 
-def test_a_bug_is_no_regression(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(**_: object) -> int:
+def test_a_bug_is_no_regression(monkeypatch, capsys):
+    def broken(**_):
         message = "a bug"
         raise ZeroDivisionError(message)
 
@@ -235,7 +218,7 @@ def test_a_bug_is_no_regression(
         ("baseline", "update", "--baseline="),
     ],
 )
-def test_an_empty_path_is_no_folder(in_process: Command, work: Path, arguments: Any) -> None:
+def test_an_empty_path_is_no_folder(in_process, work, arguments):
     done = in_process(*arguments)
     assert done.returncode == 2
     option = next(each for each in arguments if each.startswith("--")).rstrip("=")
@@ -243,10 +226,8 @@ def test_an_empty_path_is_no_folder(in_process: Command, work: Path, arguments: 
     assert not list(work.iterdir())
 
 
-def test_a_bug_s_words_are_no_commands(
-    in_process: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
+def test_a_bug_s_words_are_no_commands(in_process, monkeypatch):
+    def fail(*_):
         raise RuntimeError("\x1b[2J\n::stop-commands::a")
 
     monkeypatch.setattr("esrbench.cli.list.open_registry", fail)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,22 +10,19 @@ from typer.testing import CliRunner
 from esrbench.cli.baseline import baseline_command
 from esrbench.cli.check import check_command, parse_metrics
 from esrbench.errors import UsageError
-from esrbench.gate.verdicts import Finding, GateReport, Verdict
+from esrbench.gate.verdicts import Finding, GateReport
 from esrbench.metrics import METRICS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 app = typer.Typer()
 app.command("check")(check_command)
 app.command("baseline")(baseline_command)
 
 
-def invoke(*arguments: str) -> Any:
+def invoke(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
-def report(verdict: Verdict = "regressed") -> GateReport:
+def report(verdict="regressed"):
     finding = Finding(
         entry="rfdn",
         scale=4,
@@ -41,7 +37,7 @@ def report(verdict: Verdict = "regressed") -> GateReport:
 
 
 @pytest.fixture
-def canned(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateReport]:
+def canned(monkeypatch):
     """The report that a check gives, and no CI around it."""
     given = {"report": report()}
     monkeypatch.setattr("esrbench.gate.gate.check", lambda *_: given["report"])
@@ -50,7 +46,7 @@ def canned(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateReport]:
     return given
 
 
-def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path: Path) -> None:
+def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path):
     """Bicubic has no parameters, so a baseline with nine of them is worse."""
     file = tmp_path / "baseline.json"
     common = ("--baseline", str(file), "--threads", "1")
@@ -91,9 +87,7 @@ def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path: Path) ->
         ("failed", ("--strict",), 4),
     ],
 )
-def test_exit_codes(
-    canned: dict[str, GateReport], verdict: Verdict, arguments: tuple[str, ...], code: int
-) -> None:
+def test_exit_codes(canned, verdict, arguments, code):
     canned["report"] = report(verdict)
 
     result = invoke("check", *arguments)
@@ -102,9 +96,7 @@ def test_exit_codes(
     assert "1 " + verdict in result.stdout
 
 
-def test_json_is_one_document_and_annotations_go_elsewhere(
-    canned: dict[str, GateReport], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_json_is_one_document_and_annotations_go_elsewhere(canned, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
     plain = invoke("check")
@@ -121,7 +113,7 @@ def test_json_is_one_document_and_annotations_go_elsewhere(
 
 
 @pytest.mark.usefixtures("canned")
-def test_reports_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_are_written(tmp_path, monkeypatch):
     junit, summary = tmp_path / "new" / "junit.xml", tmp_path / "summary.md"
     steps = tmp_path / "steps.md"
     steps.write_text("# before\n")
@@ -131,7 +123,7 @@ def test_reports_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     invoke("check", "--junit", str(junit), "--summary", str(summary))
     assert steps.read_text() == "# before\n"
     assert ET.parse(junit).getroot().attrib["failures"] == "1"  # noqa: S314 - our own
-    assert summary.read_text().startswith("## esrbench check\n")
+    assert summary.read_text().startswith("### esrbench check\n")
 
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     invoke("check")
@@ -139,9 +131,7 @@ def test_reports_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("canned")
-def test_the_summary_leaves_room_for_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_leaves_room_for_what_is_there(tmp_path, monkeypatch):
     steps = tmp_path / "steps.md"
     steps.write_text("x" * (1024 * 1024 - 100))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(steps))
@@ -152,7 +142,7 @@ def test_the_summary_leaves_room_for_what_is_there(
     assert steps.stat().st_size <= 1024 * 1024
 
 
-def test_metrics_and_groups() -> None:
+def test_metrics_and_groups():
     everything = parse_metrics([], runtime=True)
     assert everything >= {"weights", "runtime", "psnr_rgb", "peak_bytes", "params"}
     assert parse_metrics([], runtime=False) == everything - {"runtime"}
@@ -184,9 +174,7 @@ def test_metrics_and_groups() -> None:
         (("rfnd", "--against", "rfdn"), "no network is registered as 'rfnd'"),
     ],
 )
-def test_what_cannot_be_compared_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
-) -> None:
+def test_what_cannot_be_compared_with(tmp_path, monkeypatch, arguments, said):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ESRBENCH_RESULTS", raising=False)

@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,15 +12,9 @@ from esrbench.cli.compare import compare_command
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.records import RunRecord
-
 
 @pytest.fixture
-def folder(make_record: Callable[..., RunRecord], tmp_path: Path) -> Path:
+def folder(make_record, tmp_path):
     """Results of IMDN and RFDN on Set5 x4."""
     store = Store(tmp_path / "results")
     scores = {"imdn": (32.2096, 0.89476, 715_176), "rfdn": (32.1589, 0.89459, 433_448)}
@@ -31,9 +24,7 @@ def folder(make_record: Callable[..., RunRecord], tmp_path: Path) -> Path:
     return store.folder
 
 
-def test_the_terminal_shows_the_table_and_the_commands_apart(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_terminal_shows_the_table_and_the_commands_apart(folder, capsys):
     compare_command(["rfdn", "imdn"], data=["set5,set14"], scale=["4"], folder=folder)
     out, err = capsys.readouterr()
     assert "32.21¹/0.8948¹" in out
@@ -50,9 +41,7 @@ def test_the_terminal_shows_the_table_and_the_commands_apart(
         ("html", '<div class="esrbench-table">'),
     ],
 )
-def test_other_forms_go_to_stdout_alone(
-    folder: Path, capsys: pytest.CaptureFixture[str], form: str, opening: str
-) -> None:
+def test_other_forms_go_to_stdout_alone(folder, capsys, form, opening):
     compare_command(table_format=form, folder=folder)
     out, err = capsys.readouterr()
     assert out.startswith(opening)
@@ -60,7 +49,7 @@ def test_other_forms_go_to_stdout_alone(
     assert "hint" not in err
 
 
-def test_captions_and_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_captions_and_labels(folder, capsys):
     compare_command(table_format="latex", caption="50 % of x_y", label="tab:y", folder=folder)
     out = capsys.readouterr().out
     assert r"\caption{50 \% of x\_y}" in out
@@ -69,7 +58,7 @@ def test_captions_and_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -
         compare_command(label="a}b", folder=folder)
 
 
-def test_csv_and_json_are_documents(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_and_json_are_documents(folder, capsys):
     compare_command(columns=["params,psnr_y", "ssim_y"], table_format="csv", folder=folder)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["entry"], row["params"]) for row in rows] == [
@@ -92,12 +81,12 @@ def test_csv_and_json_are_documents(folder: Path, capsys: pytest.CaptureFixture[
         ("columns", "psnr", "there is no column"),
     ],
 )
-def test_wrong_values_are_refused(folder: Path, option: str, value: str, said: str) -> None:
+def test_wrong_values_are_refused(folder, option, value, said):
     with pytest.raises(UsageError, match=said):
-        compare_command(folder=folder, **{option: [value]})  # type: ignore[arg-type]  # by name
+        compare_command(folder=folder, **{option: [value]})
 
 
-def test_an_empty_folder_gives_the_command_to_begin_with(tmp_path: Path) -> None:
+def test_an_empty_folder_gives_the_command_to_begin_with(tmp_path):
     with pytest.raises(UsageError) as raised:
         compare_command(["imdn"], data=["set5"], scale=["2,4"], folder=tmp_path)
     advice = str(raised.value.advice)
@@ -106,9 +95,7 @@ def test_an_empty_folder_gives_the_command_to_begin_with(tmp_path: Path) -> None
     )
 
 
-def test_a_terminal_that_can_gets_bold_and_underlined(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_that_can_gets_bold_and_underlined(folder, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("FORCE_COLOR", "1")
     compare_command(folder=folder)
@@ -118,7 +105,7 @@ def test_a_terminal_that_can_gets_bold_and_underlined(
     assert "¹" not in out
 
 
-def test_tables_need_no_torch() -> None:
+def test_tables_need_no_torch():
     text = "import sys; import esrbench.reports.comparison, esrbench.reports.formats, "
     text += "esrbench.cli.compare; print(sorted({'torch', 'cv2', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
@@ -126,10 +113,10 @@ def test_tables_need_no_torch() -> None:
 
 
 def test_a_folder_is_told_as_run_takes_it(
-    make_record: Callable[..., RunRecord],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    make_record,
+    tmp_path,
+    capsys,
+):
     """Records know a folder by its name, and one called like a declared set by another."""
     store = Store(tmp_path / "results")
     for data in ("mine", "set5-folder"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.table import Table
@@ -21,19 +20,16 @@ from esrbench.cli.console import (
 from esrbench.errors import DataError, UsageError
 from esrbench.records import Notice
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 HOSTILE = "\x1b[31mred\x9b2J\u202eback\u200b\n::stop-commands::a\n  ::error::b\x07"
 
 
-def require_harmless(text: str) -> None:
+def require_harmless(text):
     assert all(each.isprintable() for each in text.split("\n"))
     assert not any(each.lstrip().startswith("::") for each in text.split("\n"))
     text.encode()
 
 
-def tables() -> Iterable[Table]:
+def tables():
     """The words in a cell, in one too narrow for them, and in the first column of a bare table."""
     for box, width in ((None, None), (None, 13), (Table().box, 13)):
         table = Table(HOSTILE, box=box, padding=(0, 2, 0, 0))
@@ -44,9 +40,7 @@ def tables() -> Iterable[Table]:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_tables_and_lines_hold_no_commands(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
+def test_tables_and_lines_hold_no_commands(capsys, monkeypatch, terminal):
     monkeypatch.setenv("COLUMNS", "60")
     if terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")
@@ -66,7 +60,7 @@ def test_tables_and_lines_hold_no_commands(
         assert "red" in text
 
 
-def test_messages_are_lines_of_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_are_lines_of_bounded_length(capsys):
     long = HOSTILE + "x" * 60_000
     print_notices([Notice(code="odd", message=long, advice=long)], subject="a")
     report_error(DataError(long, [long, long], advice=long), as_json=False)
@@ -76,12 +70,12 @@ def test_messages_are_lines_of_bounded_length(capsys: pytest.CaptureFixture[str]
     assert err.splitlines()[0].startswith("warning (odd): a: \ufffd[31mred\ufffd2J\ufffdback")
 
 
-def test_advice_of_several_commands_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_advice_of_several_commands_keeps_its_lines(capsys):
     report_error(UsageError("no runs", advice="Measure first:\nesrbench run a"), as_json=False)
     assert capsys.readouterr().err == "error: no runs\nMeasure first:\nesrbench run a\n"
 
 
-def test_json_means_the_same_and_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_means_the_same_and_is_seen(capsys):
     document = {HOSTILE: [HOSTILE, "\ud800", "\U000e0041", "\u5c0f"]}
     print_json(document)
     out = capsys.readouterr().out
@@ -90,7 +84,7 @@ def test_json_means_the_same_and_is_seen(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(out) == document
 
 
-def test_progress_of_an_image_with_an_odd_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_of_an_image_with_an_odd_name(capsys):
     with progress_bar() as progress:
         task = progress.add_task("begin", total=1)
         progress.update(task, description=f"a: [/red]{HOSTILE}", refresh=True)

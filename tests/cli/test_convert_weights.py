@@ -8,7 +8,7 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -22,31 +22,26 @@ from esrbench.weights.conversion import Conversion, convert
 from esrbench.worker import launcher
 from esrbench.worker.failure import WorkerError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
 APP = typer.Typer(add_completion=False)
 APP.command()(convert_weights_command)
 
 
-def state() -> dict[str, torch.Tensor]:
+def state():
     return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+def checkpoint(tmp_path):
     path = tmp_path / "net.pth"
     torch.save({"params_ema": state(), "params": state(), "epoch": 7}, path)
     return path
 
 
-def invoke(*arguments: object) -> Result:
+def invoke(*arguments):
     return CliRunner().invoke(APP, [*map(str, arguments)])
 
 
-def refused(*arguments: object) -> WeightsError | UsageError | WorkerError:
+def refused(*arguments):
     error = invoke(*arguments).exception
     assert isinstance(error, WeightsError | UsageError | WorkerError)
     assert error.advice
@@ -62,21 +57,21 @@ class Worker:
     change: bytes | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         pass
 
-    def worker(self, **fields: Any) -> Self:
+    def worker(self, **fields):
         self.asked |= fields
         return self
 
     @property
-    def sandbox(self) -> SimpleNamespace:
+    def sandbox(self):
         return SimpleNamespace(banner=self.banner)
 
-    def convert_weights(self, path: Path, **fields: Any) -> Conversion:
+    def convert_weights(self, path, **fields):
         self.asked |= fields
         if self.error is not None:
             raise self.error
@@ -85,10 +80,10 @@ class Worker:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(monkeypatch):
     stand_in = Worker()
 
-    def open_launcher(choice: str) -> Worker:
+    def open_launcher(choice):
         stand_in.asked["isolation"] = choice
         return stand_in
 
@@ -97,7 +92,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 
 @pytest.mark.parametrize("isolation", ["auto", "subprocess"])
-def test_in_a_real_worker(checkpoint: Path, isolation: str) -> None:
+def test_in_a_real_worker(checkpoint, isolation):
     done = invoke(checkpoint, "--isolation", isolation)
     assert done.exit_code == 0, done.output
     target = checkpoint.with_suffix(".safetensors")
@@ -114,11 +109,11 @@ def test_in_a_real_worker(checkpoint: Path, isolation: str) -> None:
     }
 
 
-def test_program_in_a_real_worker(tmp_path: Path) -> None:
+def test_program_in_a_real_worker(tmp_path):
     trace = tmp_path / "ran"
 
     class Program:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return os.mkdir, (str(trace),)
 
     path = tmp_path / "evil.pth"
@@ -131,7 +126,7 @@ def test_program_in_a_real_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_choices_are_told_on_stderr(checkpoint: Path) -> None:
+def test_choices_are_told_on_stderr(checkpoint):
     done = invoke(checkpoint)
     assert "2 tensors (2 float32), 8 elements" in done.stderr
     assert "took the state dict under 'params_ema'; --key params takes params" in done.stderr
@@ -139,7 +134,7 @@ def test_choices_are_told_on_stderr(checkpoint: Path) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_json(checkpoint: Path, tmp_path: Path) -> None:
+def test_json(checkpoint, tmp_path):
     target = tmp_path / "other.safetensors"
     done = invoke(checkpoint, "-o", target, "--json")
     document = json.loads(done.stdout)
@@ -149,7 +144,7 @@ def test_json(checkpoint: Path, tmp_path: Path) -> None:
     assert document["source_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
-def test_what_is_declared_reaches_the_worker(checkpoint: Path, worker: Worker) -> None:
+def test_what_is_declared_reaches_the_worker(checkpoint, worker):
     options = ("--key", "params", "--prefix", "head.", "--rename", "weight=w", "--timeout", 9)
     assert invoke(checkpoint, *options, "--isolation", "landlock").exit_code == 0
     assert worker.asked == {
@@ -164,19 +159,19 @@ def test_what_is_declared_reaches_the_worker(checkpoint: Path, worker: Worker) -
     assert found.keys() == {"w", "bias"}
 
 
-def test_empty_options_mean_none(checkpoint: Path, worker: Worker) -> None:
+def test_empty_options_mean_none(checkpoint, worker):
     refused(checkpoint, "--key", "", "--prefix", "")
     assert worker.asked["key"] is None
     assert worker.asked["prefix"] is None
 
 
-def test_a_weak_sandbox_is_told(checkpoint: Path, worker: Worker) -> None:
+def test_a_weak_sandbox_is_told(checkpoint, worker):
     worker.banner = "no sandbox"
     assert "warning: no sandbox" in invoke(checkpoint).stderr
 
 
 @pytest.mark.usefixtures("worker")
-def test_nothing_is_replaced_unless_told(checkpoint: Path) -> None:
+def test_nothing_is_replaced_unless_told(checkpoint):
     target = checkpoint.with_suffix(".safetensors")
     target.write_bytes(b"mine")
     error = refused(checkpoint)
@@ -187,7 +182,7 @@ def test_nothing_is_replaced_unless_told(checkpoint: Path) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_source_is_never_replaced(tmp_path: Path) -> None:
+def test_source_is_never_replaced(tmp_path):
     path = tmp_path / "w.safetensors"
     safetensors.torch.save_file(state(), path)
     before = path.read_bytes()
@@ -199,7 +194,7 @@ def test_source_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_paths_that_cannot_be_used(checkpoint: Path, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_used(checkpoint, tmp_path):
     assert "there is no such file" in refused(tmp_path / "no.pth").message
     assert "ends in .safetensors" in refused(checkpoint, "-o", tmp_path / "out.pth").message
     nowhere = tmp_path / "no" / "out.safetensors"
@@ -208,10 +203,8 @@ def test_paths_that_cannot_be_used(checkpoint: Path, tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == ["net.pth"]
 
 
-def test_nothing_is_left_where_writing_fails(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, worker: Worker
-) -> None:
-    def full(_: int) -> None:
+def test_nothing_is_left_where_writing_fails(checkpoint, monkeypatch, worker):
+    def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
@@ -220,14 +213,14 @@ def test_nothing_is_left_where_writing_fails(
     assert worker.asked["key"] == "auto"
 
 
-def test_a_worker_that_lies_is_not_believed(checkpoint: Path, worker: Worker) -> None:
+def test_a_worker_that_lies_is_not_believed(checkpoint, worker):
     worker.change = b"cPosix\nsystem\n"
     error = refused(checkpoint)
     assert "bytes arrived that are not those reported" in error.message
     assert not checkpoint.with_suffix(".safetensors").exists()
 
 
-def test_a_worker_that_dies(checkpoint: Path, worker: Worker) -> None:
+def test_a_worker_that_dies(checkpoint, worker):
     worker.error = WorkerError("crash", "it was killed", advice="See its log.", fatal=True)
     error = refused(checkpoint)
     assert error.exit_code == 4
@@ -236,7 +229,7 @@ def test_a_worker_that_dies(checkpoint: Path, worker: Worker) -> None:
 
 
 @pytest.mark.slow
-def test_real_weights_in_a_real_worker(shared: Path, tmp_path: Path) -> None:
+def test_real_weights_in_a_real_worker(shared, tmp_path):
     source = shared / "weights" / "team18_bsrn.pth"
     target = tmp_path / "bsrn.safetensors"
     assert invoke(source, "-o", target).exit_code == 0

@@ -1,19 +1,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
 
-    Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def test_a_quick_look_prints_a_table_then_advice(esrbench: Command) -> None:
+def test_a_quick_look_prints_a_table_then_advice(esrbench):
     done = esrbench("doctor", "--quick", KMP_AFFINITY="none")
     assert done.returncode == 0, done.stderr
     table, _, advice = done.stdout.partition("\n- ")
@@ -24,7 +16,7 @@ def test_a_quick_look_prints_a_table_then_advice(esrbench: Command) -> None:
     assert "Measuring works" in advice
 
 
-def test_as_json_it_is_one_document(in_process: Command) -> None:
+def test_as_json_it_is_one_document(in_process):
     done = in_process("doctor", "--quick", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
@@ -34,9 +26,7 @@ def test_as_json_it_is_one_document(in_process: Command) -> None:
     assert set(first) == {"name", "state", "finding", "advice"}
 
 
-def test_what_forbids_measuring_is_told_first_and_exits_4(
-    in_process: Command, tmp_path: Path
-) -> None:
+def test_what_forbids_measuring_is_told_first_and_exits_4(in_process, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     done = in_process("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
@@ -47,7 +37,7 @@ def test_what_forbids_measuring_is_told_first_and_exits_4(
     assert not (tmp_path / "work" / "results").exists()
 
 
-def test_an_absent_gpu_that_is_asked_for_exits_4(in_process: Command) -> None:
+def test_an_absent_gpu_that_is_asked_for_exits_4(in_process):
     done = in_process("doctor", "--quick", "--device", "cuda", "--json", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 4
     gpu = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "GPU")
@@ -55,7 +45,7 @@ def test_an_absent_gpu_that_is_asked_for_exits_4(in_process: Command) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--slow"]])
-def test_wrong_usage_exits_2(in_process: Command, arguments: list[str]) -> None:
+def test_wrong_usage_exits_2(in_process, arguments):
     done = in_process("doctor", *arguments)
     assert done.returncode == 2
     assert "doctor --help" in done.stderr

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
+import builders
 import pytest
 from typer.testing import CliRunner
 
@@ -11,66 +12,15 @@ import esrbench
 import esrbench.paired.race as races
 from esrbench.cli.app import app
 from esrbench.cli.race import report, sentence
-from esrbench.environment import WORKER_VARIABLE, describe_environment
+from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
-from esrbench.protocol import PairDesign, Protocol, digest_of
-from esrbench.records import (
-    EntryIdentity,
-    PairedBatch,
-    PairedProcess,
-    RaceRecord,
-    WeightsIdentity,
-)
+from esrbench.records import RaceRecord
 from esrbench.runs.documents import read_race
 from esrbench.runs.store import Store
-from esrbench.statistics import judge
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
-
-
-def identity(name: str) -> EntryIdentity:
-    return EntryIdentity(
-        name=name,
-        scale=4,
-        factory="somewhere:Net",
-        origin="tests",
-        code_sha256=None,
-        role="network",
-        weights=WeightsIdentity(source="random"),
-    )
-
-
-def make_race(
-    ratio: float, *, names: tuple[str, str] = ("mine", "theirs"), self_half: float = 0.001
-) -> RaceRecord:
-    """A race of 40 pairs about a ratio, 1 % to either side, judged by the rule."""
-    pairs = tuple((ratio * (1.01 if i % 2 else 1 / 1.01), 1.0) for i in range(40))
-    self_pairs = tuple((1 + self_half if i % 2 else 1 / (1 + self_half), 1.0) for i in range(20))
-    design = PairDesign(max_pairs=40)
-    judgement = judge(pairs, self_pairs, design)
-    assert judgement is not None
-    environment = describe_environment(threads=1, accelerator=None)
-    return RaceRecord(
-        race_id="race",
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        duration_seconds=12.4,
-        candidate=identity(names[0]),
-        baseline=identity(names[1]),
-        protocol=Protocol(counted_input=(48, 64)),
-        design=design,
-        environment=environment,
-        environment_digest=digest_of(environment),
-        processes=(
-            PairedProcess(cpus=(0,), batches=(PairedBatch(pairs=pairs, self_pairs=self_pairs),)),
-        ),
-        estimate=judgement.estimate,
-        self_check=judgement.self_check,
-        verdict=judgement.verdict,
-        reason=judgement.reason,
-    )
+make_race = partial(
+    builders.race, names=("mine", "theirs"), pairs=40, input_size=(48, 64), threads=1
+)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +32,11 @@ def make_race(
         (1.02, "Inconclusive: the interval 1.0099 to 1.0302 holds 1.0250."),
     ],
 )
-def test_the_verdict_in_one_sentence(ratio: float, says: str) -> None:
+def test_the_verdict_in_one_sentence(ratio, says):
     assert sentence(make_race(ratio)).startswith(says)
 
 
-def test_the_figures() -> None:
+def test_the_figures():
     lines = list(report(make_race(1.05)))
     assert "mine / theirs: ratio 1.0500 [1.0396, 1.0605]" in lines[1]
     assert "half-width 1.00%, 40 pairs" in lines[1]
@@ -95,26 +45,24 @@ def test_the_figures() -> None:
     assert "40 pairs in 1 fresh processes, 12 s, LR 48x64, device cpu, threads 1" in lines[3]
 
 
-def test_a_noisy_machine_is_sent_to_the_doctor() -> None:
+def test_a_noisy_machine_is_sent_to_the_doctor():
     record = make_race(1.05, self_half=0.02)
     assert "too noisy" in sentence(record)
     assert "esrbench doctor" in sentence(record)
 
 
-def test_a_race_against_itself_tells_the_two_apart() -> None:
+def test_a_race_against_itself_tells_the_two_apart():
     said = sentence(make_race(1.05, names=("mine", "mine")))
     assert "mine (candidate) is 5.0% slower than mine (baseline)" in said
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(1.05, 0), (1.0, 0), (0.9, 0), (1.02, 3)])
 @pytest.mark.parametrize("as_json", [False, True])
-def test_exit_codes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ratio: float, code: int, as_json: bool
-) -> None:
+def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
     record = make_race(ratio)
     asked: list[tuple[Any, ...]] = []
 
-    def fake(*arguments: Any, **_: Any) -> RaceRecord:
+    def fake(*arguments, **_):
         asked.append(arguments)
         return record
 
@@ -126,16 +74,14 @@ def test_exit_codes(
     ours, theirs, protocol, design = asked[0]
     assert (ours.descriptor.name, theirs.descriptor.name) == ("rfdn", "imdn")
     assert (protocol.counted_input, design.max_pairs) == ((20, 30), 50)
-    assert read_race(tmp_path / "races" / "race.json") == record
+    assert read_race(tmp_path / "races" / "race-mine.json") == record
     if as_json:
         assert RaceRecord.model_validate(json.loads(done.stdout)) == record
     else:
         assert done.stdout.startswith(sentence(record))
 
 
-def test_the_python_interface_races_and_stores(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_python_interface_races_and_stores(monkeypatch, tmp_path):
     record = make_race(1.05)
     asked: list[Any] = []
     monkeypatch.setattr(races, "race", lambda *given: asked.extend(given) or record)
@@ -147,9 +93,7 @@ def test_the_python_interface_races_and_stores(
         esrbench.race("rfdn", "rfdn", results=tmp_path)
 
 
-def test_a_real_race(
-    esrbench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_a_real_race(esrbench, tmp_path):
     done = esrbench(
         *("race", "rfdn", "bicubic", "--input-size", "16x16", "--threads", "1"),
         *("--max-pairs", "30", "--json", "--results", tmp_path),
@@ -171,9 +115,7 @@ def test_a_real_race(
         (["rfdn", "rfdn", "--input-size", "8x8"], "needs LR images of 15x15"),
     ],
 )
-def test_wrong_usage_exits_2_before_anything_runs(
-    in_process: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], says: str
-) -> None:
+def test_wrong_usage_exits_2_before_anything_runs(in_process, arguments, says):
     done = in_process("race", *arguments)
     assert done.returncode == 2
     assert says in done.stderr

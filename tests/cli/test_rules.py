@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 import typer
@@ -12,41 +11,38 @@ from esrbench.cli.rules import rules_command
 from esrbench.errors import UsageError
 from esrbench.ranking.rules import RULES, TEMPLATE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 app = typer.Typer()
 app.command("rules")(rules_command)
 app.command("leaderboard")(leaderboard_command)
 
 
-def printed(*arguments: str) -> str:
+def printed(*arguments):
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     return done.stdout
 
 
-def test_every_rule_has_a_line() -> None:
+def test_every_rule_has_a_line():
     lines = printed("rules").splitlines()
     assert [line.split()[0] for line in lines[: len(RULES)]] == list(RULES)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_is_explained(name: str) -> None:
+def test_every_rule_is_explained(name):
     text = " ".join(printed("rules", name).split())
     rule = RULES[name]
     for said in (rule.source, rule.ties, *rule.inferred, *rule.unverified):
         assert " ".join(said.split()) in text
 
 
-def test_a_score_is_explained_with_its_reference_numbers() -> None:
+def test_a_score_is_explained_with_its_reference_numbers():
     text = printed("rules", "ntire2024")
     assert "0.7 exp(2 Runtime / 13.54 ms)" in text
     assert "0.15 exp(2 Params / 0.317 M)" in text
     assert "PSNR >= 26.99 dB on DIV2K_LSDIR test" in text
 
 
-def test_rules_as_json() -> None:
+def test_rules_as_json():
     (first, *_) = json.loads(printed("rules", "--json"))
     assert first["name"] == "ntire2022"
     one = json.loads(printed("rules", "rtsr2023", "--json"))
@@ -54,7 +50,7 @@ def test_rules_as_json() -> None:
     assert one["published_entries"] is True
 
 
-def test_the_template_can_be_explained(tmp_path: Path) -> None:
+def test_the_template_can_be_explained(tmp_path):
     path = tmp_path / "rule.toml"
     path.write_text(printed("rules", "--template"), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == TEMPLATE
@@ -63,7 +59,7 @@ def test_the_template_can_be_explained(tmp_path: Path) -> None:
         printed("rules", "ntire2022", "--template")
 
 
-def test_an_official_table_in_every_form() -> None:
+def test_an_official_table_in_every_form():
     assert "Alpan Team!" in printed("leaderboard", "--official", "ntire2022")
     assert "| Alpan Team! " in printed(
         "leaderboard", "--official", "ntire2022", "--format", "markdown"
@@ -86,6 +82,6 @@ def test_an_official_table_in_every_form() -> None:
         (["--official", "aim2020"], "no published table of aim2020"),
     ],
 )
-def test_options_that_contradict_one_another(arguments: list[str], message: str) -> None:
+def test_options_that_contradict_one_another(arguments, message):
     with pytest.raises(UsageError, match=message):
         printed("leaderboard", *arguments)

@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,11 +19,6 @@ from esrbench.records import Absent, Latency, RunRecord
 from esrbench.runs.trust import net_seconds
 from esrbench.runtimes import claimed, images_seconds
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., subprocess.CompletedProcess[str]]
-
 PATIENCE_SECONDS = 120.0
 QUICK = ("--threads", "1", "--input-size", "16x16", "--rounds", "2", "--min-rounds", "2")
 
@@ -34,22 +28,22 @@ class Ran:
     """What came of a run, and ``esrbench`` in the folder that has its results."""
 
     done: subprocess.CompletedProcess[str]
-    esrbench: Command
+    esrbench: object
 
 
 @pytest.fixture(scope="module")
 def ran(
-    esrbench_in: Callable[[Path], Command],
-    shared_pair_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Ran:
+    esrbench_in,
+    shared_pair_folder,
+    tmp_path_factory,
+):
     """RFDN with random weights and the floor, timed; results in ``out``."""
     esrbench = esrbench_in(tmp_path_factory.mktemp("ran"))
     chosen = ("--data", shared_pair_folder, "--weights", "rfdn=random")
     return Ran(esrbench("run", "rfdn", "bicubic", *chosen, *QUICK, "--results", "out"), esrbench)
 
 
-def test_run_prints_a_leaderboard_and_stores_records(ran: Ran) -> None:
+def test_run_prints_a_leaderboard_and_stores_records(ran):
     assert ran.done.returncode == 0, ran.done.stderr
     assert "NTIRE 2022 Efficient Super-Resolution" in ran.done.stdout
     assert "No gate is claimed" in ran.done.stdout
@@ -69,7 +63,7 @@ def test_run_prints_a_leaderboard_and_stores_records(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_terminal_without_subscripts_gets_a_table_all_the_same(ran: Ran, encoding: str) -> None:
+def test_a_terminal_without_subscripts_gets_a_table_all_the_same(ran, encoding):
     done = ran.esrbench("leaderboard", "--results", "out", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert "bicubic" in done.stdout
@@ -77,9 +71,7 @@ def test_a_terminal_without_subscripts_gets_a_table_all_the_same(ran: Ran, encod
 
 
 @pytest.mark.slow
-def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
-    in_process: Command, shared_pair_folder: Path
-) -> None:
+def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(in_process, shared_pair_folder):
     options = ["--precision", "bf16", "--channels-last", "--processes", "2", "--order-seed", "5"]
     run = ["run", "rfdn", "--baseline", "imdn", "--data", shared_pair_folder, *QUICK, *options]
     done = in_process(*run, "--results", "out", "--json")
@@ -118,8 +110,8 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(
 
 
 def test_an_unwritable_results_folder_is_told_before_measuring(
-    in_process: Command, shared_pair_folder: Path, tmp_path: Path
-) -> None:
+    in_process, shared_pair_folder, tmp_path
+):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file")
     done = in_process("run", "bicubic", "--data", shared_pair_folder, "--results", blocked / "in")
@@ -128,9 +120,7 @@ def test_an_unwritable_results_folder_is_told_before_measuring(
     assert "bicubic on pairs" not in done.stderr
 
 
-def test_bad_data_lists_every_problem_before_any_network_runs(
-    in_process: Command, pair_folder: Path, work: Path
-) -> None:
+def test_bad_data_lists_every_problem_before_any_network_runs(in_process, pair_folder, work):
     (pair_folder / "LR_bicubic" / "X4" / "image0x4.png").unlink()
     broken = pair_folder / "HR" / "image1.png"
     broken.write_bytes(broken.read_bytes()[:-20])
@@ -142,8 +132,8 @@ def test_bad_data_lists_every_problem_before_any_network_runs(
 
 
 def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(
-    in_process: Command, shared_pair_folder: Path, tmp_path: Path
-) -> None:
+    in_process, shared_pair_folder, tmp_path
+):
     # A path may hold an equals sign as NAME=FILE does.
     file = tmp_path / "a=b.safetensors"
     save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, file)
@@ -153,7 +143,7 @@ def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(
     assert "a=b.safetensors" in done.stderr
 
 
-def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
     command = Path(sys.executable).with_name("esrbench")
     results = tmp_path / "results"
     with subprocess.Popen(
@@ -182,7 +172,7 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder: Path, tmp_
     assert "bicubic" in stdout
 
 
-def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder: Path, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder, tmp_path):
     command = Path(sys.executable).with_name("esrbench")
     with subprocess.Popen(
         [
@@ -208,7 +198,7 @@ def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder: Path, tmp_path: Pa
     assert "Traceback" not in stderr
 
 
-def test_a_terminated_run_takes_its_worker_along(shared_pair_folder: Path, tmp_path: Path) -> None:
+def test_a_terminated_run_takes_its_worker_along(shared_pair_folder, tmp_path):
     command = Path(sys.executable).with_name("esrbench")
     with subprocess.Popen(
         [command, "run", "rfdn", "--data", shared_pair_folder, "--results", tmp_path / "results"],
@@ -237,9 +227,7 @@ def test_a_terminated_run_takes_its_worker_along(shared_pair_folder: Path, tmp_p
         time.sleep(0.1)
 
 
-def test_fetched_weights_are_used_and_scored(
-    in_process: Command, shared: Path, shared_pair_folder: Path, tmp_path: Path
-) -> None:
+def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_folder, tmp_path):
     cache = {"ESRBENCH_CACHE": str(tmp_path / "cache")}
     names = ("rfdn", "imdn")
     mirror = ("--scale", "4", "--mirror", shared / "weights")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import typer
@@ -15,15 +14,9 @@ from esrbench.entries.manifest import json_schema
 from esrbench.entries.scaffold import scaffold
 from esrbench.errors import UsageError
 
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    Command = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
-def new() -> typer.Typer:
+def new():
     """``esrbench new`` alone."""
     app = typer.Typer()
     app.command()(new_command)
@@ -31,21 +24,19 @@ def new() -> typer.Typer:
 
 
 @pytest.fixture
-def root(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(work, monkeypatch):
     """Where an ``esrbench`` looks for submissions that is not told."""
     monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
     return work / "submissions"
 
 
-def edit(path: Path, old: str, new: str) -> None:
+def edit(path, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
 
-def test_new_writes_an_entry_and_says_what_is_next(
-    new: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_writes_an_entry_and_says_what_is_next(new, tmp_path, monkeypatch):
     monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(tmp_path))
     done = CliRunner().invoke(new, ["team07-fastsr", "--scale", "2"], catch_exceptions=False)
     assert (tmp_path / "team07-fastsr" / "team07-fastsr_x2.safetensors").is_file()
@@ -53,7 +44,7 @@ def test_new_writes_an_entry_and_says_what_is_next(
         assert step in done.stdout
 
 
-def test_new_says_the_same_as_one_document(new: typer.Typer, tmp_path: Path) -> None:
+def test_new_says_the_same_as_one_document(new, tmp_path):
     arguments = ["team07-fastsr", "--submissions", str(tmp_path), "--json"]
     done = CliRunner().invoke(new, arguments, catch_exceptions=False)
     document = json.loads(done.stdout)
@@ -74,9 +65,7 @@ def test_new_says_the_same_as_one_document(new: typer.Typer, tmp_path: Path) -> 
         (["a-b"], "is there already"),
     ],
 )
-def test_new_refuses_names_that_cannot_be(
-    new: typer.Typer, tmp_path: Path, arguments: list[str], says: str
-) -> None:
+def test_new_refuses_names_that_cannot_be(new, tmp_path, arguments, says):
     (tmp_path / "a-b").mkdir()
     with pytest.raises(UsageError, match=says):
         CliRunner().invoke(
@@ -85,14 +74,12 @@ def test_new_refuses_names_that_cannot_be(
     assert [path.name for path in tmp_path.iterdir()] == ["a-b"]
 
 
-def test_new_prints_the_schema(new: typer.Typer) -> None:
+def test_new_prints_the_schema(new):
     done = CliRunner().invoke(new, ["--schema"], catch_exceptions=False)
     assert json.loads(done.stdout) == json_schema()
 
 
-def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(
-    esrbench: Command, root: Path
-) -> None:
+def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(esrbench, root):
     scaffold("team-net", root, scale=4)
     edit(root / "team-net/submission.toml", "requirements = []", 'requirements = ["esrtest-no"]')
     scaffold("team-bad", root, scale=4)
@@ -128,13 +115,13 @@ def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(
     assert wrong == ["requirements"]
 
 
-def test_a_list_without_submissions_has_no_column_of_teams(in_process: Command) -> None:
+def test_a_list_without_submissions_has_no_column_of_teams(in_process):
     done = in_process("list")
     assert "missing requirements" not in done.stdout
     assert " team " not in done.stdout.splitlines()[1]
 
 
-def test_a_folder_anywhere_is_validated(in_process: Command, tmp_path: Path) -> None:
+def test_a_folder_anywhere_is_validated(in_process, tmp_path):
     folder = scaffold("team-net", tmp_path / "elsewhere", scale=2)
     done = in_process("validate", folder)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,10 +15,8 @@ from esrbench.data.codecs import write_png
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
     from pathlib import Path
 
-    Command = Callable[..., subprocess.CompletedProcess[str]]
 
 RECIPE = """
 name = "brief"
@@ -35,7 +33,7 @@ learning_rate = { shape = "constant", first = 1e-3 }
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     """Folder of a recipe and of a folder of three HR images."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "data").mkdir()
@@ -56,7 +54,7 @@ class Trained:
     folder: Path
 
     @property
-    def said(self) -> dict[str, Any]:
+    def said(self):
         """The document on stdout."""
         document: dict[str, Any] = json.loads(self.done.stdout)
         return document
@@ -64,11 +62,11 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(
-    esrbench_in: Callable[[Path], Command],
-    place: Path,
-    shared_pair_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Trained:
+    esrbench_in,
+    place,
+    shared_pair_folder,
+    tmp_path_factory,
+):
     pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
     recipe = ("--recipe", place / "brief.toml", "--data", f"photos={place / 'data'}")
     options = ("--validate", shared_pair_folder, "--workers", "0", "--device", "cpu")
@@ -80,14 +78,12 @@ def trained(
 BRIEF = "trained/fsrcnn-x4-brief"
 
 
-def test_without_an_output_the_folder_is_named_after_what_is_trained(trained: Trained) -> None:
+def test_without_an_output_the_folder_is_named_after_what_is_trained(trained):
     assert trained.done.returncode == 0, trained.done.stderr
     assert (trained.folder / BRIEF / "last.safetensors").is_file()
 
 
-def test_what_is_trained_goes_straight_on(
-    trained: Trained, in_process: Command, shared_pair_folder: Path
-) -> None:
+def test_what_is_trained_goes_straight_on(trained, in_process, shared_pair_folder):
     assert trained.done.returncode == 0, trained.done.stderr
     said = trained.said
     assert said["iterations"] == 4
@@ -109,7 +105,7 @@ def test_what_is_trained_goes_straight_on(
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one_does(trained: Trained, esrbench: Command, tmp_path: Path) -> None:
+def test_two_devices_train_as_one_does(trained, esrbench, tmp_path):
     """Two processes of gloo on CPU: halves of every batch, gradients averaged."""
     out = tmp_path / "two"
     done = esrbench(
@@ -137,9 +133,7 @@ def test_two_devices_train_as_one_does(trained: Trained, esrbench: Command, tmp_
         ({"--resume": None}, "no checkpoint.pt to resume from"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(
-    in_process: Command, place: Path, tmp_path: Path, changed: dict[str, str | None], said: str
-) -> None:
+def test_what_cannot_be_trained_is_refused(in_process, place, tmp_path, changed, said):
     if changed.keys() & {"--resume", "--device"}:
         pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
     options: dict[str, str | None] = {
@@ -156,7 +150,7 @@ def test_what_cannot_be_trained_is_refused(
     assert "Traceback" not in done.stderr
 
 
-def test_help_imports_nothing_heavy(esrbench: Command) -> None:
+def test_help_imports_nothing_heavy(esrbench):
     done = esrbench("train", "--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

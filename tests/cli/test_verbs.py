@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.cli.verbs import VERBS, load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # What takes the time: the records, and what they are made of.
 LISTED = """
@@ -25,11 +21,11 @@ finally:
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_summary_is_the_first_line_of_its_command(name: str) -> None:
+def test_a_summary_is_the_first_line_of_its_command(name):
     assert VERBS[name] == load(name).__doc__.splitlines()[0]
 
 
-def test_help_lists_every_verb_and_imports_none() -> None:
+def test_help_lists_every_verb_and_imports_none():
     done = subprocess.run(
         [sys.executable, "-c", LISTED], check=True, capture_output=True, text=True
     )
@@ -39,9 +35,7 @@ def test_help_lists_every_verb_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_s_own_help_has_its_options(
-    in_process: Callable[..., subprocess.CompletedProcess[str]], name: str
-) -> None:
+def test_a_verb_s_own_help_has_its_options(in_process, name):
     done = in_process(name, "-h")
     assert done.returncode == 0
     assert f"Usage: esrbench {name} " in done.stdout

@@ -3,7 +3,6 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,21 +17,16 @@ from esrbench.gate.baseline import (
     settle,
     write_baseline,
 )
-from esrbench.gate.figures import EntryFigures, Scores, Terms
+from esrbench.gate.figures import Scores, Terms
 from esrbench.runs.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import RaceRecord, RunRecord
 
 
 @pytest.fixture
-def baseline(terms: Terms, figures: EntryFigures) -> Baseline:
+def baseline(terms, figures):
     return Baseline(terms={terms.digest: terms}, entries={"zebra x4": figures, "ant x2": figures})
 
 
-def test_a_file_reads_as_it_was_written(tmp_path: Path, baseline: Baseline) -> None:
+def test_a_file_reads_as_it_was_written(tmp_path, baseline):
     path = tmp_path / "new" / "baseline.json"
 
     write_baseline(baseline, path)
@@ -41,7 +35,7 @@ def test_a_file_reads_as_it_was_written(tmp_path: Path, baseline: Baseline) -> N
     assert [each.name for each in path.parent.iterdir()] == ["baseline.json"]
 
 
-def test_text_is_sorted_and_one_figure_is_one_line(baseline: Baseline) -> None:
+def test_text_is_sorted_and_one_figure_is_one_line(baseline):
     text = render(baseline)
     document = json.loads(text)
     assert list(document["entries"]) == ["ant x2", "zebra x4"]
@@ -57,7 +51,7 @@ def test_text_is_sorted_and_one_figure_is_one_line(baseline: Baseline) -> None:
     assert diff == ['-     "params": 1000,', '+     "params": 1001,']
 
 
-def test_terms_that_nobody_needs_are_dropped(baseline: Baseline, figures: EntryFigures) -> None:
+def test_terms_that_nobody_needs_are_dropped(baseline, figures):
     other = Terms(protocol={"version": "9"}, software={})
     newer = figures.model_copy(update={"terms": other.digest})
 
@@ -78,9 +72,7 @@ def test_terms_that_nobody_needs_are_dropped(baseline: Baseline, figures: EntryF
         (lambda text: text.replace('"counts"', '"count"'), "Extra inputs|Field required"),
     ],
 )
-def test_a_file_that_is_no_baseline_is_refused(
-    tmp_path: Path, baseline: Baseline, change: Callable[[str], str], said: str
-) -> None:
+def test_a_file_that_is_no_baseline_is_refused(tmp_path, baseline, change, said):
     path = tmp_path / "baseline.json"
     assert change(render(baseline)) != render(baseline)
     path.write_text(change(render(baseline)))
@@ -90,13 +82,11 @@ def test_a_file_that_is_no_baseline_is_refused(
     assert str(path) in caught.value.message
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    tmp_path: Path, baseline: Baseline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, baseline, monkeypatch):
     path = tmp_path / "baseline.json"
     path.write_text("old")
 
-    def full(_self: Path, _target: Path) -> Path:
+    def full(_self, _target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "rename", full)
@@ -107,12 +97,12 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_digits_within_the_tolerance_are_kept(figures: EntryFigures) -> None:
-    def with_psnr(value: float, digest: str = "d" * 64) -> EntryFigures:
+def test_digits_within_the_tolerance_are_kept(figures):
+    def with_psnr(value, digest="d" * 64):
         scored = Scores(digest=digest, values={"psnr_rgb": value})
         return figures.model_copy(update={"scores": {"demo": scored}})
 
-    def settled(value: float, digest: str = "d" * 64) -> float:
+    def settled(value, digest="d" * 64):
         now = settle(with_psnr(27.5), with_psnr(value, digest))
         return now.scores["demo"].values["psnr_rgb"]
 
@@ -122,9 +112,7 @@ def test_digits_within_the_tolerance_are_kept(figures: EntryFigures) -> None:
     assert settle(None, figures) == figures
 
 
-def test_changes_name_entry_metric_and_both_figures(
-    baseline: Baseline, figures: EntryFigures, make_race: Callable[..., RaceRecord]
-) -> None:
+def test_changes_name_entry_metric_and_both_figures(baseline, figures, make_race):
     now = figures.model_copy(
         update={
             "counts": {**figures.counts, "params": 2000},
@@ -145,10 +133,10 @@ def test_changes_name_entry_metric_and_both_figures(
 
 
 def test_results_give_the_newest_whole_run_of_each_data_set(
-    tmp_path: Path,
-    make_record: Callable[..., RunRecord],
-    make_race: Callable[..., RaceRecord],
-) -> None:
+    tmp_path,
+    make_record,
+    make_race,
+):
     store = Store(tmp_path)
     for record in (
         make_record("net", {"params": 1, "psnr_y": 20.0}),
@@ -176,6 +164,6 @@ def test_results_give_the_newest_whole_run_of_each_data_set(
     assert net.runtime.ratio == pytest.approx(1.8, rel=0.011)
 
 
-def test_results_without_runs_are_no_baseline(tmp_path: Path) -> None:
+def test_results_without_runs_are_no_baseline(tmp_path):
     with pytest.raises(UsageError, match="no whole runs"):
         read_results(tmp_path)

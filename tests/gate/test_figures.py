@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.gate.figures import (
@@ -18,13 +16,8 @@ from esrbench.gate.figures import (
 from esrbench.metrics import METRICS
 from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from esrbench.records import RunRecord
-
-
-def test_every_deterministic_metric_is_compared_once() -> None:
+def test_every_deterministic_metric_is_compared_once():
     assert sorted((*SCORES, *COUNTS)) == sorted(
         key for key, metric in METRICS.items() if metric.portable
     )
@@ -40,12 +33,12 @@ def test_every_deterministic_metric_is_compared_once() -> None:
         ("ssim_y", 0.834915054, 0.834915),
     ],
 )
-def test_files_keep_a_tenth_of_the_tolerance(metric: str, value: float, kept: float) -> None:
+def test_files_keep_a_tenth_of_the_tolerance(metric, value, kept):
     assert number(metric, value) == kept
     assert isinstance(number("params", 3.0), int)
 
 
-def test_terms_name_what_differs_for_a_metric() -> None:
+def test_terms_name_what_differs_for_a_metric():
     base = Protocol()
     other = Protocol(
         forward=ForwardPolicy(precision="fp16"),
@@ -54,7 +47,7 @@ def test_terms_name_what_differs_for_a_metric() -> None:
         seed=1,
     )
 
-    def names(metric: str) -> set[str]:
+    def names(metric):
         found = differing_settings(metric, terms_of(base), terms_of(other))
         return {each.partition(":")[0] for each in found}
 
@@ -66,20 +59,20 @@ def test_terms_name_what_differs_for_a_metric() -> None:
     assert terms_of(base).digest == terms_of(Protocol(latency=None, threads=1)).digest
 
 
-def test_local_versions_are_one_version() -> None:
+def test_local_versions_are_one_version():
     versions = {"torch": "2.13.0+cpu", "fvcore": "1", "ptflops": "2"}
 
     assert terms_of(Protocol(), versions).software["torch"] == "2.13.0"
 
 
-def test_keys() -> None:
+def test_keys():
     assert parse_key(entry_key("aidn-a0", 3)) == ("aidn-a0", 3)
     for wrong in ("rfdn", "rfdn x", "rfdn x0", " x4"):
         with pytest.raises(ValueError, match="expected a network and a scale"):
             parse_key(wrong)
 
 
-def test_figures_of_a_record(make_record: Callable[..., RunRecord]) -> None:
+def test_figures_of_a_record(make_record):
     record = make_record("rfdn", {"params": 433448, "psnr_y": 29.1447531, "peak_bytes": 7})
 
     figures, terms = figures_of(record)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -16,9 +15,6 @@ from safetensors.torch import load_file, save_file
 import esrbench
 import esrbench_models
 from esrbench.gate.verdicts import GateReport
-
-if TYPE_CHECKING:
-    from esrbench.gate.verdicts import Finding
 
 BASELINE = Path(__file__).resolve().parents[2] / "results" / "baseline.json"
 COUNTED = {"params", "macs_aten", "macs_fvcore", "conv_calls_aten", "activations_aten"}
@@ -62,7 +58,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
+def report(tmp_path_factory):
     """Of a copy of this program that has a mutant where it had RFDN, many times over.
 
     Each goes by a name of its own, under which the baseline has RFDN's figures, so that one check
@@ -103,7 +99,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
     return GateReport.model_validate({key: document[key] for key in ("baseline", "findings")})
 
 
-def _write_mutant(package: Path, name: str, replacements: list[tuple[str, str]]) -> None:
+def _write_mutant(package, name, replacements):
     text = (package / "network.py").read_text()
     for old, new in replacements:
         assert text.count(old) == 1, f"network.py has {text.count(old)} of {old!r}"
@@ -120,7 +116,7 @@ def _write_mutant(package: Path, name: str, replacements: list[tuple[str, str]])
         save_file(state, weights)
 
 
-def judged(report: GateReport, name: str) -> tuple[int, dict[str, Finding]]:
+def judged(report, name):
     """Exit code and findings of a mutant, as if it alone had been checked."""
     findings = tuple(each for each in report.findings if each.entry == f"rfdn-{name}")
     found = {each.metric: each for each in findings}
@@ -128,18 +124,18 @@ def judged(report: GateReport, name: str) -> tuple[int, dict[str, Finding]]:
     return GateReport(baseline="file", findings=findings).exit_code, found
 
 
-def by_verdict(found: dict[str, Finding], verdict: str) -> set[str]:
+def by_verdict(found, verdict):
     return {metric for metric, each in found.items() if each.verdict == verdict}
 
 
-def test_words_alone_change_nothing(report: GateReport) -> None:
+def test_words_alone_change_nothing(report):
     code, found = judged(report, "words")
 
     assert code == 0
     assert by_verdict(found, "unchanged") == set(found) >= {"weights", *SCORED, *COUNTED}
 
 
-def test_one_more_convolution_is_a_regression(report: GateReport) -> None:
+def test_one_more_convolution_is_a_regression(report):
     code, found = judged(report, "convolution")
 
     assert code == 1
@@ -153,7 +149,7 @@ def test_one_more_convolution_is_a_regression(report: GateReport) -> None:
     assert now == before + 4 * (50 * 50 * 9 + 50)
 
 
-def test_another_slope_moves_scores_alone(report: GateReport) -> None:
+def test_another_slope_moves_scores_alone(report):
     code, found = judged(report, "slope")
 
     assert code == 1
@@ -161,7 +157,7 @@ def test_another_slope_moves_scores_alone(report: GateReport) -> None:
     assert by_verdict(found, "unchanged") == set(found) - SCORED
 
 
-def test_a_part_that_runs_twice_costs_more_with_the_same_parameters(report: GateReport) -> None:
+def test_a_part_that_runs_twice_costs_more_with_the_same_parameters(report):
     code, found = judged(report, "twice")
 
     assert code == 1
@@ -169,21 +165,21 @@ def test_a_part_that_runs_twice_costs_more_with_the_same_parameters(report: Gate
     assert found["params"].verdict == "unchanged"
 
 
-def test_doubled_blocks_are_a_regression(report: GateReport) -> None:
+def test_doubled_blocks_are_a_regression(report):
     code, found = judged(report, "doubled")
 
     assert code == 1
     assert by_verdict(found, "regressed") >= COUNTED
 
 
-def test_other_weights_are_a_regression(report: GateReport) -> None:
+def test_other_weights_are_a_regression(report):
     code, found = judged(report, "weights")
 
     assert code == 1
     assert by_verdict(found, "regressed") == {"weights", *SCORED}
 
 
-def test_a_network_that_is_gone_is_a_regression(report: GateReport) -> None:
+def test_a_network_that_is_gone_is_a_regression(report):
     code, found = judged(report, "gone")
 
     assert (code, by_verdict(found, "missing")) == (1, {"entry"})

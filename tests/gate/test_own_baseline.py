@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_every_network_of_ours_is_gated() -> None:
+def test_every_network_of_ours_is_gated():
     own = [each for each in default_registry() if each.origin == OWN_NAME]
     baseline = read_baseline(BASELINE)
 
@@ -36,16 +36,16 @@ def test_every_network_of_ours_is_gated() -> None:
             assert set(entry.scores) == {"demo"}
 
 
-def test_the_file_is_as_the_command_writes_it() -> None:
+def test_the_file_is_as_the_command_writes_it():
     assert render(read_baseline(BASELINE)) == BASELINE.read_text(encoding="utf-8")
 
 
-def test_no_runtime_of_another_machine_gates_ours() -> None:
+def test_no_runtime_of_another_machine_gates_ours():
     """They are raced within a job instead, as tox.ini says."""
     assert {entry.runtime for entry in read_baseline(BASELINE).entries.values()} == {None}
 
 
-def test_figures_are_those_that_challenge_and_papers_print() -> None:
+def test_figures_are_those_that_challenge_and_papers_print():
     """RFDN and IMDN as NTIRE 2022 printed them: 0.433 M, 27.10 G, 112.03 M, 64; and 0.894 M."""
     entries = read_baseline(BASELINE).entries
     rfdn = entries["rfdn x4"].counts

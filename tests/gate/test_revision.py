@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,12 +15,6 @@ from esrbench.gate.revision import open_revision
 from esrbench.gate.verdicts import RUNTIME
 from esrbench.records import Complexity
 from esrbench.runs.inspection import count_models
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
 
 FILES = {
     "pyproject.toml": (
@@ -53,13 +46,13 @@ FILES = {
 }
 
 
-def git(folder: Path, *arguments: str) -> None:
+def git(folder, *arguments):
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
     command = ["git", "-C", str(folder), *identity, "-c", "commit.gpgsign=false", *arguments]
     subprocess.run(command, check=True, capture_output=True)
 
 
-def write(folder: Path, files: dict[str, str]) -> None:
+def write(folder, files):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +60,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path, monkeypatch):
     """A checkout whose revision ``old`` has a network of width 4, and the working tree one of 6."""
     folder = tmp_path / "project"
     write(folder, FILES)
@@ -82,25 +75,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def candidates() -> Registry:
+def candidates():
     registry = Registry()
     registry.add(importlib.import_module("zoo_nets.entries").ENTRIES, origin="tests")
     return registry
 
 
-def params(*descriptors: ModelDescriptor) -> list[int]:
+def params(*descriptors):
     """Counted one after the other in one worker process."""
     found = list(count_models([(each, 4) for each in descriptors], counters=()))
     assert all(isinstance(each, Complexity) for each in found), found
     return [each.params for each in found if isinstance(each, Complexity)]
 
 
-def built_here(descriptor: ModelDescriptor) -> int:
+def built_here(descriptor):
     """Parameters of a network that is built in this process."""
     return sum(each.numel() for each in build_network(descriptor, 4, seed=0).parameters())
 
 
-def test_both_versions_are_built_in_one_process(project: Path) -> None:
+def test_both_versions_are_built_in_one_process(project):
     """Width w has (3 + 1) w + (w + 1) 48 parameters; imports within functions count too."""
     with open_revision("old", project) as revision:
         entry = revision.entry("zoo", 4)
@@ -115,7 +108,7 @@ def test_both_versions_are_built_in_one_process(project: Path) -> None:
         assert not revision.same_code(now)
 
 
-def test_nothing_is_left_behind(project: Path) -> None:
+def test_nothing_is_left_behind(project):
     before = (list(sys.path), list(sys.meta_path), set(sys.modules))
     status = subprocess.run(
         ["git", "-C", str(project), "status", "--porcelain"], capture_output=True, check=True
@@ -135,18 +128,18 @@ def test_nothing_is_left_behind(project: Path) -> None:
     assert after == status
 
 
-def test_the_same_code_is_known_as_such(project: Path) -> None:
+def test_the_same_code_is_known_as_such(project):
     write(project, {"zoo_nets/parts.py": "'''How wide.'''\nWIDTH = 4  # narrow\n"})
 
     with open_revision("old", project) as revision:
         assert revision.same_code(candidates().get("zoo"))
 
 
-def test_another_description_is_another_network(project: Path) -> None:
+def test_another_description_is_another_network(project):
     write(project, {"zoo_nets/parts.py": FILES["zoo_nets/parts.py"]})
     entries = FILES["zoo_nets/entries.py"]
 
-    def same(text: str) -> bool:
+    def same(text):
         write(project, {"zoo_nets/entries.py": text})
         sys.modules.pop("zoo_nets.entries", None)
         importlib.invalidate_caches()
@@ -157,7 +150,7 @@ def test_another_description_is_another_network(project: Path) -> None:
     assert not same(entries.replace("scales=(4,)", "scales=(4,), min_lr_size=9, options={}"))
 
 
-def test_a_package_in_a_subfolder_and_under_src(project: Path) -> None:
+def test_a_package_in_a_subfolder_and_under_src(project):
     inner = project / "inner"
     write(
         inner,
@@ -171,7 +164,7 @@ def test_a_package_in_a_subfolder_and_under_src(project: Path) -> None:
         assert built_here(revision.entry("zoo", 4).descriptor) == 4 * 4 + 48 * 5
 
 
-def test_a_module_of_one_file(project: Path) -> None:
+def test_a_module_of_one_file(project):
     write(
         project,
         {
@@ -187,7 +180,7 @@ def test_a_module_of_one_file(project: Path) -> None:
         assert built_here(revision.entry("zoo", 4).descriptor) == 4 * 6 + 48 * 7
 
 
-def test_a_check_measures_both_versions_and_races_them(project: Path) -> None:
+def test_a_check_measures_both_versions_and_races_them(project):
     """Width 4 to 6; the race has too few pairs to tell anything, but both networks ran in it."""
     request = Request(metrics=frozenset({"params", RUNTIME}), race_size=(16, 16), max_pairs=20)
     with open_revision("old", project) as revision:
@@ -203,7 +196,7 @@ def test_a_check_measures_both_versions_and_races_them(project: Path) -> None:
     assert report.exit_code == 1
 
 
-def test_a_check_of_the_same_code_measures_nothing(project: Path) -> None:
+def test_a_check_of_the_same_code_measures_nothing(project):
     write(project, {"zoo_nets/parts.py": "WIDTH = 4\n"})
     raced: list[object] = []
     with open_revision("old", project) as revision:
@@ -214,7 +207,7 @@ def test_a_check_of_the_same_code_measures_nothing(project: Path) -> None:
     assert (report.exit_code, raced) == (0, [])
 
 
-def test_networks_that_only_one_side_has(project: Path) -> None:
+def test_networks_that_only_one_side_has(project):
     with open_revision("old", project) as revision:
         gone = check_revision(Bench(Registry(), Request()), revision)
         other = candidates().get("zoo").model_copy(update={"name": "other"})
@@ -233,12 +226,12 @@ def test_networks_that_only_one_side_has(project: Path) -> None:
         ("--all", "^--all: there is no such file, folder or revision$"),
     ],
 )
-def test_what_is_no_revision_is_refused(project: Path, ref: str, said: str) -> None:
+def test_what_is_no_revision_is_refused(project, ref, said):
     with pytest.raises(UsageError, match=said), open_revision(ref, project):
         pass
 
 
-def test_outside_of_a_checkout(tmp_path: Path) -> None:
+def test_outside_of_a_checkout(tmp_path):
     with pytest.raises(UsageError, match="not a git repository"), open_revision("HEAD", tmp_path):
         pass
 
@@ -263,9 +256,7 @@ def test_outside_of_a_checkout(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_revision_without_usable_networks(
-    project: Path, files: dict[str, str], kind: type[Exception], said: str
-) -> None:
+def test_a_revision_without_usable_networks(project, files, kind, said):
     write(project, files)
     git(project, "add", ".")
     git(project, "commit", "--quiet", "--message", "broken")

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.gate.revision import code_digest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILES = {
     "nets/__init__.py": "",
@@ -19,13 +14,13 @@ FILES = {
 }
 
 
-def digest(folder: Path, changes: dict[str, str] | None = None) -> str | None:
+def digest(folder, changes=None):
     for name, text in {**FILES, **(changes or {})}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def find(module: str) -> Path | None:
+    def find(module):
         stem = folder.joinpath(*module.split("."))
         paths = (stem / "__init__.py", stem.with_suffix(".py"))
         return next((path for path in paths if path.is_file()), None)
@@ -41,7 +36,7 @@ def digest(folder: Path, changes: dict[str, str] | None = None) -> str | None:
         {"nets/unrelated.py": "Y = 2\n"},
     ],
 )
-def test_words_and_strangers_do_not_count(tmp_path: Path, changes: dict[str, str]) -> None:
+def test_words_and_strangers_do_not_count(tmp_path, changes):
     assert digest(tmp_path) is not None
     assert digest(tmp_path, changes) == digest(tmp_path)
 
@@ -55,7 +50,7 @@ def test_words_and_strangers_do_not_count(tmp_path: Path, changes: dict[str, str
         {"nets/other.py": "def f():\n    'doc'\n    return 1\n"},
     ],
 )
-def test_whatever_is_imported_counts(tmp_path: Path, changes: dict[str, str]) -> None:
+def test_whatever_is_imported_counts(tmp_path, changes):
     before = digest(tmp_path)
 
     assert digest(tmp_path, changes) not in {before, None}
@@ -72,11 +67,11 @@ def test_whatever_is_imported_counts(tmp_path: Path, changes: dict[str, str]) ->
         "X = '\0'\n",
     ],
 )
-def test_what_cannot_be_followed_is_not_called_the_same(tmp_path: Path, text: str) -> None:
+def test_what_cannot_be_followed_is_not_called_the_same(tmp_path, text):
     assert digest(tmp_path, {"nets/parts.py": text}) is None
 
 
-def test_eval_mode_is_no_dynamic_code(tmp_path: Path) -> None:
+def test_eval_mode_is_no_dynamic_code(tmp_path):
     text = "SLOPE = 1\ndef f(network):\n    return network.eval()\n"
 
     assert digest(tmp_path, {"nets/parts.py": text}) is not None

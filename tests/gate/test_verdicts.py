@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from esrbench.gate.verdicts import VERDICTS, Finding, GateReport, Verdict
+from esrbench.gate.verdicts import VERDICTS, Finding, GateReport
 
 
-def finding(verdict: Verdict, **fields: object) -> Finding:
+def finding(verdict, **fields):
     return Finding.model_validate(
         {
             "entry": "net",
@@ -20,7 +20,7 @@ def finding(verdict: Verdict, **fields: object) -> Finding:
     )
 
 
-def report(*verdicts: Verdict, **fields: bool) -> GateReport:
+def report(*verdicts, **fields):
     findings = tuple(finding(each) for each in verdicts)
     return GateReport(baseline="file", findings=findings).model_copy(update=fields)
 
@@ -40,27 +40,25 @@ def report(*verdicts: Verdict, **fields: bool) -> GateReport:
         ([], 3, 1, 3),
     ],
 )
-def test_exit_codes(
-    verdicts: list[Verdict], code: int, strict_code: int, lenient_code: int
-) -> None:
+def test_exit_codes(verdicts, code, strict_code, lenient_code):
     assert report(*verdicts).exit_code == code
     assert report(*verdicts, strict=True).exit_code == strict_code
     assert report(*verdicts, lenient=True).exit_code == lenient_code
 
 
-def test_what_the_baseline_lacks_is_no_regression() -> None:
+def test_what_the_baseline_lacks_is_no_regression():
     assert finding("missing", before=None).exit_code == 3
     assert finding("missing", before=7, now=None).exit_code == 1
 
 
-def test_counts_name_the_worst_first() -> None:
+def test_counts_name_the_worst_first():
     counts = report(*reversed(VERDICTS), "unchanged").counts
 
     assert list(counts) == list(VERDICTS)
     assert counts["unchanged"] == 2
 
 
-def test_the_outcome_says_why_the_code_is_another() -> None:
+def test_the_outcome_says_why_the_code_is_another():
     assert report("unchanged").outcome == "No regression: file; 1 unchanged."
     said = report("incomparable", strict=True).outcome
     assert said == "Not judged in full, which --strict refuses: file; 1 incomparable."
@@ -70,7 +68,7 @@ def test_the_outcome_says_why_the_code_is_another() -> None:
     assert report().outcome.endswith("nothing was compared.")
 
 
-def test_counts_stay_integers_in_json() -> None:
+def test_counts_stay_integers_in_json():
     document = finding("regressed", before=433_448, now=433_449).model_dump_json()
 
     assert '"before":433448,' in document
