@@ -65,6 +65,11 @@ class DataError(EsrbenchError):
         super().__init__(message, advice=advice)
         self.problems = tuple(problems)
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The problems; where none are listed, the message is the only one."""
+        return self.problems or (self.message,)
+
 
 class RecordError(EsrbenchError):
     """A stored record that is corrupt, of a newer schema, or cannot be written."""

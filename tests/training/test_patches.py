@@ -37,7 +37,7 @@ def coordinates(tmp_path):
         hr.append(lr[-1].repeat(SCALE, axis=0).repeat(SCALE, axis=1))
         size = {"height": SCALE * height, "width": SCALE * width}
         images.append(StoredImage(name=f"set/{number}", pixels="0" * 64, cropped=(), **size))
-    opened = TrainingImages(tmp_path, images, SCALE)
+    opened = TrainingImages(tmp_path, tuple(images), SCALE)
     opened.__dict__.update(lr=tuple(lr), hr=tuple(hr))
     return opened
 

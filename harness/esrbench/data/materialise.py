@@ -20,7 +20,8 @@ from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.declarations import get_dataset
 from esrbench.data.downloads import fetch_file
 from esrbench.data.folders import list_images
-from esrbench.data.pairs import digest_line, problems_of, refused
+from esrbench.data.pairs import digest_line, refused
+from esrbench.data.pool import for_each
 from esrbench.errors import DataError, DownloadError, UsageError
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
@@ -61,6 +62,14 @@ def lr_folder(root: Path, scale: int) -> Path:
     return root / "LR_bicubic" / f"X{scale}"
 
 
+def unpacked(folder: Path) -> Unpacked | None:
+    """What was recorded when a folder of the cache was unpacked from an archive, if it was."""
+    try:
+        return Unpacked.model_validate_json((folder / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def recorded_digest(dataset: Dataset, scale: int) -> str | None:
     """``DataIdentity.digest`` of what the declared archives held at a scale.
 
@@ -69,10 +78,8 @@ def recorded_digest(dataset: Dataset, scale: int) -> str | None:
     """
     root = dataset_folder(dataset)
     declared = {archive.scale: archive.sha256 for archive in dataset.archives}
-    try:
-        hr = Unpacked.model_validate_json((root / "HR" / _RECORD).read_bytes())
-        lr = Unpacked.model_validate_json((lr_folder(root, scale) / _RECORD).read_bytes())
-    except (OSError, ValueError):
+    hr, lr = unpacked(root / "HR"), unpacked(lr_folder(root, scale))
+    if hr is None or lr is None:
         return None
     if (hr.archive, lr.archive) != (declared.get(None), declared.get(scale)):
         return None
@@ -172,16 +179,16 @@ def regenerated_lr(dataset: Dataset, hr: Path, scale: int) -> Path:
     from esrbench.data.codecs import pixel_digest, read_rgb
 
     problems: list[str] = []
-    digest = hashlib.sha256()
-    for name, path in list_images(hr, problems).items():
-        try:
-            pixels = read_rgb(path, allow_grey=name in dataset.grey)
-        except DataError as error:
-            problems += problems_of(error)
-        else:
-            digest.update(f"{name} {pixel_digest(pixels)}\n".encode())
-    if problems:
-        raise refused(dataset.title, scale, problems)
+    images = list(list_images(hr, problems).items())
+
+    def line(index: int) -> str:
+        name, path = images[index]
+        return f"{name} {pixel_digest(read_rgb(path, allow_grey=name in dataset.grey))}\n"
+
+    lines, unreadable = for_each(line, len(images), threads=1)
+    if problems or unreadable:
+        raise refused(dataset.title, scale, [*problems, *unreadable])
+    digest = hashlib.sha256("".join(lines).encode())
     folder = lr_folder(dataset_folder(dataset) / "regenerated" / digest.hexdigest()[:16], scale)
     with usable(folder):
         if not folder.is_dir():

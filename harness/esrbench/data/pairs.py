@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from esrbench.data.pool import ImagePool
+from esrbench.data.pool import for_each
 from esrbench.errors import DataError
 from esrbench.records import DataIdentity
 
@@ -152,20 +152,18 @@ def check(
     Raises:
         DataError: one line for every problem of every file.
     """
-    problems = list(found)
+    results, problems = for_each(
+        lambda index: _examine(pairs, index, bicubic=bicubic),
+        len(pairs),
+        threads=min(_MAX_READERS, os.cpu_count() or 1),
+        progress=progress,
+    )
+    if found or problems:
+        raise refused(pairs.title, pairs.scale, [*found, *problems])
     digest = hashlib.sha256()
-    readers = min(_MAX_READERS, os.cpu_count() or 1)
-    with ImagePool(readers) as pool:
-        work = pool.map(lambda index: _examine(pairs, index, bicubic), len(pairs))
-        for done, (wrong, line, seen) in enumerate(work, start=1):
-            problems += wrong
-            digest.update(line.encode())
-            if seen is not None:
-                pairs.seen[pairs.pairs[done - 1]] = seen
-            if progress is not None:
-                progress(done, len(pairs))
-    if problems:
-        raise refused(pairs.title, pairs.scale, problems)
+    for pair, (line, seen) in zip(pairs.pairs, results, strict=True):
+        digest.update(line.encode())
+        pairs.seen[pair] = seen
     return digest.hexdigest()
 
 
@@ -182,15 +180,12 @@ def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
     return DataError(message, problems, advice=advice)
 
 
-def problems_of(error: DataError) -> tuple[str, ...]:
-    """The problems of an error: those it lists, or itself."""
-    return error.problems or (error.message,)
+def _examine(pairs: ImagePairs, index: int, *, bicubic: bool) -> tuple[str, tuple[Seen, Seen]]:
+    """What one pair adds to the digest, and what its files held.
 
-
-def _examine(
-    pairs: ImagePairs, index: int, bicubic: bool
-) -> tuple[list[str], str, tuple[Seen, Seen] | None]:
-    """Problems of one pair, its line in the digest, and what its files held."""
+    Raises:
+        DataError: it may not be measured on.
+    """
     from esrbench.data.codecs import pixel_digest
     from esrbench.data.seen import check_image
 
@@ -201,40 +196,32 @@ def _examine(
         try:
             images.append(check_image(path, allow_grey=pair.allow_grey))
         except DataError as error:
-            problems += problems_of(error)
+            problems += error.listed
     if problems:
-        return problems, "", None
+        raise DataError("unreadable", problems)
     (lr, lr_seen), (whole, hr_seen) = images
     hr = pairs._as_scored(whole)  # noqa: SLF001 - of this module
     hr_digest = hr_seen.sha256 if hr.shape == whole.shape else pixel_digest(hr)
-    if wrong := _misfit(pair, lr, hr, scale):
-        return [wrong], "", None
+    _require_fit(pair, lr, hr, scale)
     if bicubic and not _is_matlab_bicubic(lr, hr, scale):
-        problems.append(
-            f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
-            "another HR size or scale"
-        )
-    line = digest_line(pair.name, lr_seen.sha256, hr_digest)
-    return problems, line, (lr_seen, hr_seen)
+        message = f"{pair.lr}: is not the bicubic x{scale} LR image of {pair.hr}; it may belong to "
+        raise DataError(message + "another HR size or scale")
+    return digest_line(pair.name, lr_seen.sha256, hr_digest), (lr_seen, hr_seen)
 
 
-def _misfit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> str | None:
+def _require_fit(pair: ImagePair, lr: Pixels, hr: Pixels, scale: int) -> None:
     from esrbench.protocol import SSIM_WINDOW
 
     (height, width), (hr_height, hr_width) = lr.shape[:2], hr.shape[:2]
-    if (hr_height, hr_width) != (scale * height, scale * width):
-        return (
-            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected "
-            f"{scale * width}x{scale * height}, {scale} times its LR image ({pair.lr.name}, "
-            f"{width}x{height})"
-        )
     smallest = SSIM_WINDOW + 2 * scale
-    if min(hr_height, hr_width) < smallest:
-        return (
-            f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected at least "
-            f"{smallest}x{smallest}, one SSIM window inside the border"
-        )
-    return None
+    if (hr_height, hr_width) != (scale * height, scale * width):
+        expected = f"{scale * width}x{scale * height}, {scale} times its LR image "
+        expected += f"({pair.lr.name}, {width}x{height})"
+    elif min(hr_height, hr_width) < smallest:
+        expected = f"at least {smallest}x{smallest}, one SSIM window inside the border"
+    else:
+        return
+    raise DataError(f"{pair.hr}: found {hr_width}x{hr_height} pixels, expected {expected}")
 
 
 def _is_matlab_bicubic(lr: Pixels, hr: Pixels, scale: int) -> bool:

@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from esrbench.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
@@ -88,3 +90,38 @@ class ImagePool:
                 future.set_exception(error)
             # Else the last result and its images would live as long as the thread.
             del given, future, call
+
+
+def for_each(
+    work: Callable[[int], T],
+    count: int,
+    *,
+    threads: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[T], list[str]]:
+    """Results of ``work`` for 0 to ``count`` - 1, and the problems where it raised ``DataError``.
+
+    Args:
+        work: called in threads.
+        count: calls.
+        threads: at most.
+        progress: called with (images done, images in all).
+    """
+
+    def attempt(index: int) -> T | DataError:
+        try:
+            return work(index)
+        except DataError as error:
+            return error
+
+    results: list[T] = []
+    problems: list[str] = []
+    with ImagePool(threads) as pool:
+        for done, result in enumerate(pool.map(attempt, count), start=1):
+            if isinstance(result, DataError):
+                problems += result.listed
+            else:
+                results.append(result)
+            if progress is not None:
+                progress(done, count)
+    return results, problems

@@ -8,13 +8,12 @@ complete or absent.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -23,8 +22,8 @@ from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.codecs import pixel_digest, read_rgb, read_size
 from esrbench.data.declarations import DATASETS
 from esrbench.data.folders import SUFFIXES
-from esrbench.data.materialise import Unpacked, dataset_folder
-from esrbench.data.pool import ImagePool
+from esrbench.data.materialise import dataset_folder, unpacked
+from esrbench.data.pool import for_each
 from esrbench.data.resize import downscale, modcrop
 from esrbench.environment import cpus_available
 from esrbench.errors import DataError, UsageError
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
     Progress = Callable[[int, int], None]
+
+T = TypeVar("T")
 
 DATA_VARIABLE = "ESRBENCH_TRAINING_DATA"
 """Folder in which names without a path are looked up."""
@@ -107,14 +108,16 @@ def parse_sources(text: str) -> tuple[Source, ...]:
     return tuple(sources)
 
 
+@dataclass
 class TrainingImages:
-    """HR images and their LR images at one scale; cheap to send to another process."""
+    """HR images and their LR images at one scale, as ``open_images`` has stored them in a folder.
 
-    def __init__(self, folder: Path, images: Sequence[StoredImage], scale: int) -> None:
-        """Open what ``open_images`` has stored in ``folder``."""
-        self.folder = folder
-        self.images = tuple(images)
-        self.scale = scale
+    They are cheap to send to another process.
+    """
+
+    folder: Path
+    images: tuple[StoredImage, ...]
+    scale: int
 
     def __len__(self) -> int:
         """Number of images."""
@@ -244,19 +247,11 @@ def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
             yield dataset.title, remote.pixels
         for packaged in dataset.packaged_images:
             yield dataset.title, packaged.pixels
-        for digest in _unpacked(dataset_folder(dataset) / "HR" / ".unpacked.json"):
-            yield dataset.title, digest
+        if archived := unpacked(dataset_folder(dataset) / "HR"):
+            yield from ((dataset.title, digest) for digest in archived.pixels.values())
     for pairs in validation:
         for index in range(len(pairs)):
             yield pairs.title, pixel_digest(pairs.read_hr(index))
-
-
-def _unpacked(record: Path) -> tuple[str, ...]:
-    """Pixel digests that were recorded when an archive was unpacked into the cache."""
-    try:
-        return tuple(Unpacked.model_validate_json(record.read_bytes()).pixels.values())
-    except (OSError, ValueError):
-        return ()
 
 
 def _find(source: Source) -> list[tuple[str, Path]]:
@@ -282,22 +277,11 @@ def _decode(
     folder: Path, files: list[tuple[str, Path]], progress: Progress | None
 ) -> tuple[StoredImage, ...]:
     """Decode all files into ``folder``."""
-    problems: list[str] = []
-    sizes: list[tuple[int, int]] = []
-    for _, path in files:
-        try:
-            sizes.append(read_size(path))
-        except DataError as error:
-            problems.append(error.message)
-    if problems:
-        raise _unreadable(problems)
+    sizes = _each(lambda index: read_size(files[index][1]), len(files))
 
-    def store(index: int) -> StoredImage | str:
+    def store(index: int) -> StoredImage:
         name, path = files[index]
-        try:
-            pixels = read_rgb(path)
-        except DataError as error:
-            return error.message
+        pixels = read_rgb(path)
         views[index][...] = pixels
         height, width = sizes[index]
         cropped = {
@@ -315,12 +299,8 @@ def _decode(
 
     with complete_folder(folder, useless=True) as staging:
         views = _views(staging / _HR, sizes, write=True)
-        stored = list(_each(store, len(files), progress))
-        problems = [outcome for outcome in stored if isinstance(outcome, str)]
-        if problems:
-            raise _unreadable(problems)
-        images = tuple(outcome for outcome in stored if isinstance(outcome, StoredImage))
-        (staging / _INDEX).write_text(json.dumps(_Index(images=images).model_dump()))
+        images = tuple(_each(store, len(files), progress))
+        (staging / _INDEX).write_text(_Index(images=images).model_dump_json())
     return images
 
 
@@ -335,20 +315,23 @@ def _shrink(images: TrainingImages, progress: Progress | None) -> None:
 
     try:
         views = _views(temporary, images._lr_sizes(), write=True)  # noqa: SLF001 - same module
-        for _ in _each(make, len(images), progress):
-            pass
+        _each(make, len(images), progress)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _each(work: Callable[[int], object], count: int, progress: Progress | None) -> Iterator[object]:
-    """Results of ``work`` for 0 to ``count`` - 1, in order, made by one thread a CPU."""
-    with ImagePool(cpus_available()) as pool:
-        for done, result in enumerate(pool.map(work, count), start=1):
-            if progress is not None:
-                progress(done, count)
-            yield result
+def _each(work: Callable[[int], T], count: int, progress: Progress | None = None) -> list[T]:
+    """Results of ``work`` for 0 to ``count`` - 1, made by one thread a CPU.
+
+    Raises:
+        DataError: every image that cannot be read.
+    """
+    results, problems = for_each(work, count, threads=cpus_available(), progress=progress)
+    if problems:
+        counted = "1 training image" if len(problems) == 1 else f"{len(problems)} training images"
+        raise DataError(f"{counted} cannot be read", problems, advice=_ADVICE)
+    return results
 
 
 def _views(
@@ -368,8 +351,3 @@ def _views(
 
 def _lr_name(scale: int) -> str:
     return f"lr_x{scale}.u8"
-
-
-def _unreadable(problems: list[str]) -> DataError:
-    counted = "1 training image" if len(problems) == 1 else f"{len(problems)} training images"
-    return DataError(f"{counted} cannot be read", problems, advice=_ADVICE)

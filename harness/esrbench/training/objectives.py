@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     from esrbench.data.pairs import ImagePairs
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.training.recipe import Distillation
-
-    Loss = Literal["l1", "l2", "charbonnier"]
+    from esrbench.training.recipe import Distillation, Loss
 
 _CHARBONNIER_SQUARE = 1e-6  # (1e-3)^2, as LapSRN (Lai et al., CVPR 2017) takes it
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from esrbench.probes.quality import luma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -138,28 +138,6 @@ class Patches(Dataset["Batch"]):
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, key], np.uint64)))
 
 
-@dataclass
-class _Steps(Sampler[list[int]]):
-    """Numbers of the crops of each step that one of several devices works on."""
-
-    first: int
-    last: int
-    batch: int
-    rank: int
-    devices: int
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """The steps from first to before last."""
-        share = self.batch // self.devices
-        for step in range(self.first, self.last):
-            start = step * self.batch + self.rank * share
-            yield list(range(start, start + share))
-
-    def __len__(self) -> int:
-        """Number of steps."""
-        return self.last - self.first
-
-
 def make_loader(
     patches: Patches,
     *,
@@ -170,7 +148,7 @@ def make_loader(
     devices: int = 1,
     pin: bool = False,
 ) -> DataLoader[Batch]:
-    """Batches of steps ``first`` to before ``last``, counted from 0 in their stage.
+    """Batches of steps ``first`` to before ``last``, counted from 0 in their stage, once.
 
     Args:
         patches: the crops.
@@ -181,9 +159,11 @@ def make_loader(
         devices: devices that share every batch.
         pin: put batches into page-locked memory, for copies to a GPU.
     """
+    share = patches.batch // devices
+    starts = (step * patches.batch + rank * share for step in range(first, last))
     return DataLoader(
         patches,
-        batch_sampler=_Steps(first, last, patches.batch, rank, devices),
+        batch_sampler=(list(range(start, start + share)) for start in starts),
         collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=False,

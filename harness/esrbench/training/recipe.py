@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from esrbench.errors import UsageError
 from esrbench.protocol import Frozen, digest_of
 
+Loss = Literal["l1", "l2", "charbonnier"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -119,7 +120,7 @@ class Distillation(Frozen):
     weights: Path | None = None
     kind: Literal["output", "feature"] = "output"
     layers: tuple[tuple[str, str], ...] = ()
-    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    loss: Loss = "l1"
     weight: Annotated[float, Field(gt=0)] = 1.0
 
     @model_validator(mode="after")
@@ -149,7 +150,7 @@ class Stage(Frozen):
         batch: instead of the recipe's.
     """
 
-    loss: Literal["l1", "l2", "charbonnier"] = "l1"
+    loss: Loss = "l1"
     epochs: PositiveInt | None = None
     iterations: PositiveInt | None = None
     optimiser: Optimiser = Optimiser()
