@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+import builders
 import numpy as np
 import pytest
+from builders import latency
 
 from esrbench.protocol import TrustDesign
-from esrbench.records import Absent, Conditions, Latency, LatencySamples, Replicate
+from esrbench.records import Absent, Conditions, LatencySamples, Replicate
 from esrbench.runs.load import foreign_load, scatter
 
 DESIGN = TrustDesign()
@@ -19,38 +20,13 @@ def took(share: float | None, seconds: float = 1.0, steal: float | None = None) 
     return Conditions(seconds=seconds, other_load=share, steal=steal)
 
 
-def samples(conditions: Conditions | None = None, **fields: Any) -> LatencySamples:
-    given: dict[str, Any] = {
-        "input_name": "a",
-        "lr_size": (8, 8),
-        "clock": "monotonic",
-        "first_seconds": 0.1,
-        "warmup_seconds": (),
-        "steady": True,
-        "seconds": (0.1,),
-        "stopped_by": "max-rounds",
-        "conditions": conditions,
-    }
-    return LatencySamples(**(given | fields))
+def samples(conditions: Conditions | None = None, **fields) -> LatencySamples:
+    return builders.samples("a", conditions=conditions, **fields)
 
 
-def replicate(**fields: Any) -> Replicate:
-    given: dict[str, Any] = {
-        "index": 0,
-        "position": 0,
-        "started": datetime(2026, 1, 1, tzinfo=UTC),
-        "cpus": (0,),
-        "cold_start_seconds": 0.1,
-        "fixed": samples(took(0.0)),
-        "images": (samples(took(0.0)), samples(took(0.0))),
-    }
-    return Replicate(**(given | fields))
-
-
-def latency(*replicates: Replicate) -> Latency:
-    return Latency(
-        session="one", order_seed=0, entries=("net",), variant_seed=0, replicates=replicates
-    )
+def replicate(**fields) -> Replicate:
+    quiet = samples(took(0.0))
+    return builders.replicate(**({"fixed": quiet, "images": (quiet, quiet), "null": ()} | fields))
 
 
 def load(**fields: Any) -> str | None:

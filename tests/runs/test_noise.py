@@ -2,57 +2,36 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import builders
 import numpy as np
 import pytest
 
 from esrbench.probes.latency import time_rounds, warm_up
 from esrbench.protocol import LatencyDesign
-from esrbench.records import Absent, Conditions, Latency, LatencySamples, Replicate
+from esrbench.records import Absent, Conditions, Latency, LatencySamples
 from esrbench.runs.noise import NOISES, noise_notices
 
 STEADY = (1.00, 1.01, 0.99, 1.0, 1.02, 0.98, 1.01, 0.99, 1.0, 1.0)
 """Ten rounds without trend or outlier; half of the interval of their median is 1 %."""
 
 
-def samples(name: str = "fixed", **fields: Any) -> LatencySamples:
+def samples(name: str = "fixed", **fields) -> LatencySamples:
     """One quiet input, about a second a forward."""
-    given: dict[str, Any] = {
-        "input_name": name,
-        "lr_size": (8, 8),
-        "clock": "monotonic",
-        "first_seconds": 1.2,
-        "warmup_seconds": (1.1, 1.0, 1.0),
-        "steady": True,
-        "seconds": STEADY,
-        "stopped_by": "interval",
-    }
-    return LatencySamples(**(given | fields))
+    return builders.samples(name, **({"seconds": STEADY, "stopped_by": "interval"} | fields))
 
 
-def latency(*replicates: dict[str, Any]) -> Latency:
+def latency(*processes: dict[str, Any]) -> Latency:
     """A record of processes that each override some fields of a quiet one."""
-    quiet: dict[str, Any] = {
-        "position": 0,
-        "started": datetime(2026, 1, 1, tzinfo=UTC),
-        "cpus": (0,),
-        "cold_start_seconds": 1.2,
-        "fixed": samples(),
-        "images": tuple(samples(f"image{index}") for index in range(4)),
-    }
-    return Latency(
-        session="one",
-        order_seed=0,
-        entries=("net",),
-        variant_seed=0,
-        replicates=tuple(
-            Replicate(**(quiet | {"index": index} | fields))
-            for index, fields in enumerate(replicates or ({},))
-        ),
-    )
+    images = tuple(samples(f"image{index}") for index in range(4))
+    quiet = {"cold_start_seconds": 1.2, "fixed": samples(), "images": images}
+    replicates = [
+        builders.replicate(**(quiet | {"index": index} | fields))
+        for index, fields in enumerate(processes or ({},))
+    ]
+    return builders.latency(*replicates)
 
 
 def one_image(**fields: Any) -> Latency:

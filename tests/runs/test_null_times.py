@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytest
+from builders import replicate
 
 from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
-from esrbench.records import Replicate
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.passes import NOT_REACHED, TimedPass
@@ -31,18 +30,7 @@ DESIGN = LatencyDesign(
 )
 PROTOCOL = Protocol(threads=1, latency=DESIGN, trust=TrustDesign(null_rounds=5))
 SIZES = ((16, 16), (8, 24), (16, 16))
-PASS = TimedPass(
-    replicate=Replicate(
-        index=0,
-        position=0,
-        started=datetime(2026, 1, 1, tzinfo=UTC),
-        cpus=(),
-        cold_start_seconds=None,
-        fixed=NOT_REACHED,
-        images=NOT_REACHED,
-    ),
-    log_tail="",
-)
+PASS = TimedPass(replicate=replicate(fixed=NOT_REACHED, images=NOT_REACHED, null=()), log_tail="")
 
 
 class Machine:

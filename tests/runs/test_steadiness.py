@@ -57,7 +57,6 @@ def test_a_rise_of_a_tenth_over_thirty_rounds_is_found_and_named() -> None:
         seconds = rounds(5, 30, noise=0.02, seed=seed)
         seconds[3] *= np.linspace(1, 1.1, 30)
         seen = drift(seconds.tolist())
-        assert seen is not None
         assert (seen.alone, seen.worst) == ((3,), 3)
         assert seen.change == pytest.approx(0.05, abs=0.03)
 
@@ -65,7 +64,6 @@ def test_a_rise_of_a_tenth_over_thirty_rounds_is_found_and_named() -> None:
 def test_a_common_fall_is_found_where_no_input_shows_it_alone() -> None:
     seconds = rounds(100, 6, noise=0.02, seed=0) * np.linspace(1.06, 1, 6)
     seen = drift(seconds.tolist())
-    assert seen is not None
     assert seen.alone == ()
     assert seen.change == pytest.approx(-0.034, abs=0.01)
 
@@ -118,15 +116,12 @@ def value(middle: float, half_width: float) -> Value:
 
 def test_processes_differ_where_that_is_unusual_and_their_intervals_are_far_apart() -> None:
     seen = spread([value(1.0, 0.02), value(1.5, 0.02), value(2.1, 0.02)])
-    assert seen is not None
     assert (seen.apart, seen.within) == (pytest.approx(1.1), pytest.approx(0.04))
     assert seen.differs
     # A tenth between processes is what every machine has.
     usual = spread([value(1.0, 0.02), value(1.05, 0.02), value(1.1, 0.02)])
-    assert usual is not None
     assert not usual.differs
     unsure = spread([value(1.0, 0.5), value(2.1, 0.5)])
-    assert unsure is not None
     assert not unsure.differs
     assert spread([value(1.0, 0.1), Value(value=2.0)]) is None
 

@@ -104,7 +104,6 @@ def test_rounds_of_two_speeds_dispute_nobody_whose_claims_are_right() -> None:
     lies = tuple(each / 2 for each in claims[:3]) + claims[3:]
     found = trust_of(replicate(fixed=samples("fixed", seconds=lies, delivered_seconds=delivered)))
     finding = examine(found, DESIGN, threads=1)
-    assert finding is not None
     assert finding.status == "timing-disputed"
 
 
@@ -124,7 +123,6 @@ def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
     assert found.fixed_claimed_seconds == pytest.approx(1e-6)
     assert found.fixed_trusted_seconds == pytest.approx(0.1)
     finding = examine(found, DESIGN, threads=1)
-    assert finding is not None
     assert finding.status == "timing-disputed"
     assert "at the fixed input" in finding.cause
 
@@ -135,7 +133,6 @@ def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
     found = trust_of(replicate(*cached))
     assert found.later_ratio == pytest.approx(0.09 / 0.2)
     finding = examine(found, DESIGN, threads=1)
-    assert finding is not None
     assert finding.status == "suspect-caching"
     # Two images say nothing, and one slow first round of three does not either.
     assert trust_of(replicate(*cached[:2])).later_ratio is None
@@ -237,7 +234,6 @@ def test_images_without_error_are_suspect_even_where_variants_are_too() -> None:
     perfect = VariantScores(rounds=3, clean_psnr_rgb=None, variant_psnr_rgb=None, impossible=True)
     found = trust_of(replicate(samples("a", variants=perfect), samples("b", LARGE)))
     finding = examine(found, DESIGN, threads=1)
-    assert finding is not None
     assert finding.status == "suspect-memorising"
 
 
@@ -319,7 +315,6 @@ def test_an_image_without_error_is_infinitely_better_than_its_variants() -> None
     memorised = trust_of(replicate(scored("a", None, 26.0), scored("b", 30.0, 30.0)))
     assert memorised.clean_psnr_rgb is None
     found = examine(memorised, DESIGN, threads=1)
-    assert found is not None
     assert found.status == "suspect-memorising"
     assert "PSNR is infinite on the images and 28.00 dB" in found.cause
     # Flat images have no error either way.
@@ -380,7 +375,6 @@ def test_images_that_take_longer_than_their_windows_are_suspect() -> None:
     # Later rounds than those among which it was drawn do not count, however slow.
     assert found("abcd").clean_ratio == pytest.approx(0.15 / 0.1)
     finding = examine(found("abcd"), DESIGN, threads=1)
-    assert finding is not None
     assert finding.status == "suspect-memorising"
     assert "1.50 times" in finding.cause
     assert found("abc").clean_ratio is None
