@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
 
 from esrbench import environment
 from esrbench.environment import (
@@ -17,28 +16,23 @@ from esrbench.environment import (
     read_system,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
-
 MAPS = "proc/self/maps"
 
 
-def write(root: Path, path: str, text: str) -> Path:
+def write(root, path, text):
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text)
     return root
 
 
-def test_the_processor_is_named_by_the_kernel_or_its_architecture(tmp_path: Path) -> None:
+def test_the_processor_is_named_by_the_kernel_or_its_architecture(tmp_path):
     expected = platform.processor() or platform.machine()
     assert cpu_name(root=tmp_path) == expected
     text = "processor\t: 0\nmodel name\t: Test CPU @ 2 GHz \nmodel name\t: Other\n"
     assert cpu_name(root=write(tmp_path, "proc/cpuinfo", text)) == "Test CPU @ 2 GHz"
 
 
-def test_generations_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_generations_of_one_name_are_told_apart(tmp_path):
     assert cpu_model(root=tmp_path) is None
     text = "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
     found = cpu_model(root=write(tmp_path, "proc/cpuinfo", text))
@@ -46,13 +40,13 @@ def test_generations_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert cpu_model(root=write(tmp_path, "proc/cpuinfo", "CPU part : 0xd0c\n")) is None
 
 
-def test_what_the_kernel_does_not_tell_is_none(tmp_path: Path) -> None:
+def test_what_the_kernel_does_not_tell_is_none(tmp_path):
     assert read_system("proc/stat", root=tmp_path) is None
     assert read_system("proc", root=write(tmp_path, "proc/stat", "x\n")) is None
     assert read_system("proc/stat", root=tmp_path) == "x"
 
 
-def test_cpus_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_are_those_of_the_affinity(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {5, 2}, raising=False)
     assert available_cpus() == (2, 5)
     assert cpus_available() == 2
@@ -62,9 +56,7 @@ def test_cpus_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None
     assert cpus_available() == 6
 
 
-def test_settings_for_glibc_are_recorded_where_glibc_obeys_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_for_glibc_are_recorded_where_glibc_obeys_them(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
     glibc = "7f00-7f01 r-xp 0000 fe:00 1  /usr/lib/x86_64-linux-gnu/libc.so.6\n"
     assert allocator(root=write(tmp_path, MAPS, glibc)) == "glibc 2.36"
@@ -76,9 +68,7 @@ def test_settings_for_glibc_are_recorded_where_glibc_obeys_them(
     assert malloc_settings(root=tmp_path / "elsewhere") == {}
 
 
-def test_the_environment_records_what_a_runtime_depends_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_environment_records_what_a_runtime_depends_on(monkeypatch):
     monkeypatch.setattr(environment, "malloc_settings", lambda: {"allocator": "jemalloc"})
     found = describe_environment(threads=3, accelerator="Test GPU")
     assert (found.threads, found.accelerator) == (3, "Test GPU")

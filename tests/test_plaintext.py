@@ -22,7 +22,7 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
         "50 % of 1.5 GiB (see docs/trust.md#time)",
     ],
 )
-def test_ordinary_text_is_kept(text: str) -> None:
+def test_ordinary_text_is_kept(text):
     assert line(text) == text
 
 
@@ -43,7 +43,7 @@ def test_ordinary_text_is_kept(text: str) -> None:
         ("e" + "\u0301" * 50, "e" + "\u0301" * 4),
     ],
 )
-def test_what_commands_or_hides_is_replaced(text: str, shown: str) -> None:
+def test_what_commands_or_hides_is_replaced(text, shown):
     assert line(text) == shown
 
 
@@ -62,13 +62,13 @@ def test_what_commands_or_hides_is_replaced(text: str, shown: str) -> None:
         "##teamcity[buildStop]",
     ],
 )
-def test_no_ci_runner_reads_a_command(text: str) -> None:
+def test_no_ci_runner_reads_a_command(text):
     shown = line(text)
     assert not re.search(r"(?:^|\W)::", shown)
     assert not re.search(r"##\w*\[", shown)
 
 
-def test_length_is_bounded() -> None:
+def test_length_is_bounded():
     assert line("x" * 60_000) == "x" * (MESSAGE_CHARACTERS - 3) + "..."
     assert line("x" * 20, 10) == "xxxxxxx..."
     assert line("x" * 10, 10) == "x" * 10
@@ -76,7 +76,7 @@ def test_length_is_bounded() -> None:
     assert [len(each) for each in log.split("\n")] == [5, LOG_LINE_CHARACTERS, 11, 0]
 
 
-def test_every_string_of_a_document_is_cleaned_keys_included() -> None:
+def test_every_string_of_a_document_is_cleaned_keys_included():
     document = {"a\x1b": ["b\nc", {"::d::": None, "e": [1, 2.5, True, "\u202e"]}], "f": "g"}
     assert plain(document) == {
         f"a{REPLACED}": ["b c", {": :d::": None, "e": [1, 2.5, True, REPLACED]}],
@@ -85,7 +85,7 @@ def test_every_string_of_a_document_is_cleaned_keys_included() -> None:
 
 
 @given(st.text(max_size=300))
-def test_whatever_comes_in_one_plain_line_comes_out(text: str) -> None:
+def test_whatever_comes_in_one_plain_line_comes_out(text):
     shown = line(text)
     assert shown.isprintable()
     assert shown.encode("utf-8", "strict").decode() == shown

@@ -5,28 +5,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.processes import cpu_seconds, family
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="no /proc here")
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def put(
-    proc: Path,
-    pid: int,
-    parent: int,
-    *,
-    ticks: tuple[int, int] = (0, 0),
-    threads: tuple[int, ...] | None = (0,),
-    name: str = "python",
-) -> None:
+def put(proc, pid, parent, *, ticks=(0, 0), threads=(0,), name="python"):
     """One process as proc(5) tells it: user and system ticks, and nanoseconds of each thread."""
     folder = proc / str(pid)
     folder.mkdir(parents=True)
@@ -40,7 +28,7 @@ def put(
             (task / "schedstat").write_text(f"{nanoseconds} 5 7\n")
 
 
-def test_a_family_holds_all_descendants_and_nobody_else(tmp_path: Path) -> None:
+def test_a_family_holds_all_descendants_and_nobody_else(tmp_path):
     # A parent may have a higher number than its child.
     for pid, parent in ((1, 0), (50, 1), (60, 50), (40, 60), (70, 40), (80, 1)):
         put(tmp_path, pid, parent)
@@ -51,31 +39,31 @@ def test_a_family_holds_all_descendants_and_nobody_else(tmp_path: Path) -> None:
     assert family(1, proc=tmp_path / "nowhere") == ()
 
 
-def test_a_name_may_hold_brackets_and_numbers(tmp_path: Path) -> None:
+def test_a_name_may_hold_brackets_and_numbers(tmp_path):
     put(tmp_path, 5, 1, name="a) S 77 (b")
     put(tmp_path, 6, 5, name="(sd-pam) R 1 2", ticks=(300, 50))
     assert family(5, proc=tmp_path) == (5, 6)
     assert cpu_seconds(6, proc=tmp_path) == pytest.approx(350 * TICK)
 
 
-def test_time_is_that_of_all_threads_of_all_processes(tmp_path: Path) -> None:
+def test_time_is_that_of_all_threads_of_all_processes(tmp_path):
     put(tmp_path, 10, 1, threads=(1_500_000_000, 250_000_000))
     put(tmp_path, 11, 10, threads=(3,))
     assert cpu_seconds(10, proc=tmp_path) == pytest.approx(1.750000003, abs=1e-12)
 
 
-def test_threads_that_ended_count_in_ticks(tmp_path: Path) -> None:
+def test_threads_that_ended_count_in_ticks(tmp_path):
     # Two seconds of threads gone, in the process's ticks; the one alive has half a second.
     put(tmp_path, 10, 1, ticks=(150, 100), threads=(500_000_000,))
     assert cpu_seconds(10, proc=tmp_path) == pytest.approx(250 * TICK)
 
 
-def test_where_the_kernel_counts_no_nanoseconds_ticks_serve(tmp_path: Path) -> None:
+def test_where_the_kernel_counts_no_nanoseconds_ticks_serve(tmp_path):
     put(tmp_path, 10, 1, ticks=(30, 12), threads=None)
     assert cpu_seconds(10, proc=tmp_path) == pytest.approx(42 * TICK)
 
 
-def test_where_the_system_does_not_tell_there_is_no_figure(tmp_path: Path) -> None:
+def test_where_the_system_does_not_tell_there_is_no_figure(tmp_path):
     assert cpu_seconds(10, proc=tmp_path) is None
     assert cpu_seconds(10, proc=tmp_path / "nowhere") is None
 
@@ -96,10 +84,10 @@ subprocess.Popen([sys.executable, "-I", "-S", "-c", {BURNS!r}], start_new_sessio
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def start():
     started = []
 
-    def run(code: str) -> subprocess.Popen[str]:
+    def run(code):
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", code],
             stdin=subprocess.PIPE,
@@ -119,7 +107,7 @@ def start() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         child.communicate()
 
 
-def counted(pid: int) -> float:
+def counted(pid):
     seconds = cpu_seconds(pid)
     assert seconds is not None
     return seconds
@@ -129,9 +117,7 @@ def counted(pid: int) -> float:
 @pytest.mark.parametrize(
     ("code", "processes"), [(BURNS, 1), (LEAVES, 2)], ids=["child", "grandchild"]
 )
-def test_a_process_that_left_its_session_is_counted(
-    start: Callable[[str], subprocess.Popen[str]], code: str, processes: int
-) -> None:
+def test_a_process_that_left_its_session_is_counted(start, code, processes):
     child = start(code)
     assert len(family(child.pid)) == processes
     assert len({os.getsid(pid) for pid in family(child.pid)}) == processes
@@ -152,7 +138,7 @@ def test_a_process_that_left_its_session_is_counted(
 
 
 @needs_proc
-def test_this_process_is_counted_as_the_system_counts_it() -> None:
+def test_this_process_is_counted_as_the_system_counts_it():
     # Nobody's children: the test may have been started beside others.
     assert os.getpid() in family(os.getpid())
     before = os.times()

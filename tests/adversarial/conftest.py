@@ -7,7 +7,6 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -21,22 +20,9 @@ from esrbench.protocol import Protocol
 from esrbench.sandbox.tiers import obstacle
 from esrbench.worker.launcher import open_launcher
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    import numpy.typing as npt
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.records import Tier
-    from esrbench.sandbox.tiers import IsolationChoice
-    from esrbench.worker.launcher import Launcher
-    from esrbench.worker.session import WorkerSession
-
-    Arrays = Mapping[str, npt.NDArray[Any]]
-
 HERE = Path(__file__).parent
 TABLE = tomllib.loads((HERE / "attacks.toml").read_text())
-CHOICES: dict[Tier, IsolationChoice] = {
+CHOICES = {
     "bubblewrap": "require-bwrap",
     "landlock": "landlock",
     "subprocess": "subprocess",
@@ -46,15 +32,15 @@ SIDES = (32, 48)
 """LR height and width of the images and of the fixed input."""
 
 
-def tier_of(choice: IsolationChoice) -> Tier:
+def tier_of(choice):
     return next(tier for tier, known in CHOICES.items() if known == choice)
 
 
-def best_tier() -> Tier:
+def best_tier():
     return next(tier for tier in CHOICES if obstacle(tier) is None)
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+def pytest_generate_tests(metafunc):
     """Give a test that asks for ``KIND_attack`` every row of that kind."""
     for kind, rows in TABLE.items():
         name = f"{kind}_attack"
@@ -65,9 +51,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def tier(request: pytest.FixtureRequest) -> Tier:
+def tier(request):
     """Each tier that this machine has."""
-    chosen: Tier = request.param
+    chosen = request.param
     found = obstacle(chosen)
     if found is not None:
         pytest.skip(f"{chosen} does not work on this machine: {found.reason}")
@@ -75,12 +61,12 @@ def tier(request: pytest.FixtureRequest) -> Tier:
 
 
 @pytest.fixture(scope="module")
-def launcher(tier: Tier) -> Launcher:
+def launcher(tier):
     """The launcher of a tier."""
     return open_launcher(CHOICES[tier])
 
 
-def honest_weights(scale: int = SCALE) -> dict[str, npt.NDArray[np.float32]]:
+def honest_weights(scale=SCALE):
     """Weights of ``common.Honest``, drawn from a seed, whose residual is below a level."""
     rng = np.random.default_rng(0)
     layers = {"head": (48, 3), "body": (48, 48), "tail": (3 * scale**2, 48)}
@@ -94,16 +80,16 @@ def honest_weights(scale: int = SCALE) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def write_submission(
-    folder: Path,
-    source: Path,
+    folder,
+    source,
     *,
-    weights: Arrays | None,
-    model: Mapping[str, Any] | None = None,
-    weights_name: str = "weights.safetensors",
-    content: bytes | None = None,
-    declared: Mapping[str, Any] | None = None,
-    claims: Mapping[str, Any] | None = None,
-) -> None:
+    weights,
+    model=None,
+    weights_name="weights.safetensors",
+    content=None,
+    declared=None,
+    claims=None,
+):
     """A submission's folder.
 
     Args:
@@ -138,7 +124,7 @@ def write_submission(
     (folder / "submission.toml").write_text("\n".join(lines) + "\n")
 
 
-def _toml(table: Mapping[str, Any]) -> list[str]:
+def _toml(table):
     return [
         f"{key} = {{ {', '.join(_toml(value))} }}"
         if isinstance(value, dict)
@@ -150,15 +136,15 @@ def _toml(table: Mapping[str, Any]) -> list[str]:
 class Submissions:
     """Folders of submissions, registered as an organiser's are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         self.honest_weights = honest_weights()
 
-    def source(self, name: str) -> Path:
+    def source(self, name):
         """The module of an attack."""
         return HERE / "attacks" / f"{name}.py"
 
-    def add(self, name: str, **fields: Any) -> str:
+    def add(self, name, **fields):
         """Make a submission of ``attacks/NAME.py``; the name of its entry."""
         entry = f"cheat-{name}"
         source = fields.pop("source", self.source(name))
@@ -166,7 +152,7 @@ class Submissions:
         write_submission(self.folder / entry, source, **fields)
         return entry
 
-    def register(self) -> Registry:
+    def register(self):
         """All of them, through the registry's own door."""
         registry = Registry()
         with pytest.MonkeyPatch.context() as patch:
@@ -176,13 +162,13 @@ class Submissions:
 
 
 @pytest.fixture(scope="module")
-def submissions(tmp_path_factory: pytest.TempPathFactory) -> Submissions:
+def submissions(tmp_path_factory):
     """An empty folder of submissions."""
     return Submissions(tmp_path_factory.mktemp("submissions"))
 
 
 @pytest.fixture(scope="session")
-def small() -> Protocol:
+def small():
     """One thread, small inputs."""
     return Protocol(
         threads=1, counted_input=SIDES, memory_input=SIDES, counters=("ntire2022", "aten")
@@ -190,17 +176,17 @@ def small() -> Protocol:
 
 
 @pytest.fixture(scope="module")
-def start(launcher: Launcher, small: Protocol) -> Callable[..., WorkerSession]:
+def start(launcher, small):
     """Starts a worker that may load some entries."""
 
-    def build(*descriptors: ModelDescriptor, hiding: Iterable[Path] = ()) -> WorkerSession:
+    def build(*descriptors, hiding=()):
         networks = [(each, resolve_weights(each, SCALE)) for each in descriptors]
         return launcher.hiding(hiding).worker(*networks, protocol=small)
 
     return build
 
 
-def photograph(seed: int, height: int = SCALE * SIDES[0], width: int = SCALE * SIDES[1]) -> Any:
+def photograph(seed, height=SCALE * SIDES[0], width=SCALE * SIDES[1]):
     """A picture with edges and textures of its own, uint8 (H, W, 3)."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.random((9, 12, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -212,10 +198,10 @@ def photograph(seed: int, height: int = SCALE * SIDES[0], width: int = SCALE * S
 
 
 @pytest.fixture(scope="session")
-def take_photographs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def take_photographs(tmp_path_factory):
     """Makes a folder of so many HR/LR pairs at x4, LR by MATLAB's bicubic."""
 
-    def take(count: int) -> Path:
+    def take(count):
         folder = tmp_path_factory.mktemp("photographs") / "pairs"
         for index in range(count):
             hr = photograph(index)
@@ -230,12 +216,12 @@ def take_photographs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int]
 
 
 @pytest.fixture(scope="session")
-def photographs(take_photographs: Callable[[int], Path]) -> Path:
+def photographs(take_photographs):
     """Two of them."""
     return take_photographs(2)
 
 
 @pytest.fixture(scope="session")
-def attack_table() -> dict[str, Any]:
+def attack_table():
     """All rows of ``attacks.toml`` by kind."""
     return TABLE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from esrbench.protocol import COUNTERS
@@ -11,13 +9,6 @@ from esrbench.records import Absent, CounterResult
 from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from esrbench.protocol import Protocol
-    from esrbench.records import RunRecord
 
 SCALE = 4
 ROUNDS = 30
@@ -28,13 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def records(
-    submissions: Any,
-    attack_table: dict[str, Any],
-    photographs: Path,
-    small: Protocol,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Mapping[str, RunRecord]:
+def records(submissions, attack_table, photographs, small, tmp_path_factory):
     """Records of all of them, by name: scored and counted, not timed."""
     for row in attack_table["counted"]:
         submissions.add(row["name"])
@@ -54,9 +39,7 @@ def records(
     }
 
 
-def test_what_is_counted_is_what_is_measured(
-    counted_attack: dict[str, Any], records: Mapping[str, RunRecord]
-) -> None:
+def test_what_is_counted_is_what_is_measured(counted_attack, records):
     record = records[counted_attack["name"]]
     assert record.status == counted_attack["status"], record.cause
     assert record.ranked is (record.status == "ok")

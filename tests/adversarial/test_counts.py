@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from esrbench.entries.networks import resolve_weights
@@ -11,20 +9,12 @@ from esrbench.protocol import Protocol
 from esrbench.records import Absent
 from esrbench.worker.launcher import open_launcher
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from esrbench.records import Complexity
-    from esrbench.worker.session import WorkerSession
-
 SCALE = 4
 HONEST = ("honest", "honest_habits")
 
 
 @pytest.fixture(scope="module")
-def worker(
-    submissions: Any, attack_table: dict[str, Any], small: Protocol
-) -> Iterator[WorkerSession]:
+def worker(submissions, attack_table, small):
     """One worker that counts them all, one after the other."""
     for name in (*HONEST, *(row["name"] for row in attack_table["count"])):
         # Weights do not change counts.
@@ -34,15 +24,13 @@ def worker(
         yield session
 
 
-def counted(session: WorkerSession, submissions: Any, name: str, protocol: Protocol) -> Complexity:
+def counted(session, submissions, name, protocol):
     entry = submissions.register().get(f"cheat-{name}")
     session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
     return session.count_complexity()
 
 
-def test_what_is_hidden_is_named(
-    count_attack: dict[str, Any], worker: WorkerSession, submissions: Any, small: Protocol
-) -> None:
+def test_what_is_hidden_is_named(count_attack, worker, submissions, small):
     protocol = small
     if count_attack["name"] == "cheap_when_small":
         # The sizes at which challenges count, and at which their images lie.
@@ -52,9 +40,7 @@ def test_what_is_hidden_is_named(
     assert count_attack["notice"] in codes
 
 
-def test_nothing_is_said_of_an_honest_network(
-    worker: WorkerSession, submissions: Any, small: Protocol
-) -> None:
+def test_nothing_is_said_of_an_honest_network(worker, submissions, small):
     complexity = counted(worker, submissions, "honest", small)
     assert not isinstance(complexity.audit, Absent)
     assert complexity.audit.complete
@@ -64,9 +50,7 @@ def test_nothing_is_said_of_an_honest_network(
     assert complexity.audit.effective_constants == layers
 
 
-def test_nothing_is_said_of_unusual_habits(
-    worker: WorkerSession, submissions: Any, small: Protocol
-) -> None:
+def test_nothing_is_said_of_unusual_habits(worker, submissions, small):
     complexity = counted(worker, submissions, "honest_habits", small)
     assert not isinstance(complexity.audit, Absent)
     assert complexity.audit.complete, (complexity.audit.uncounted, complexity.audit.opaque)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
 
@@ -12,20 +10,11 @@ from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.protocol import Protocol
-    from esrbench.records import RunRecord
-
 SCALE = 4
 IMAGES = 3
 
 
-def run(
-    submissions: Any, names: list[str], images: Path, protocol: Protocol, results: Path
-) -> dict[str, RunRecord]:
+def run(submissions, names, images, protocol, results):
     suite = plan_suite(
         submissions.register(), names, [str(images)], SCALE, weights={}, protocol=protocol
     )
@@ -33,21 +22,15 @@ def run(
     return {record.entry.name.removeprefix("cheat-"): record for record in found}
 
 
-def add(submissions: Any, row: dict[str, Any], **kwargs: Any) -> str:
-    name: str = submissions.add(row["name"], model={"kwargs": kwargs})
-    return name
+def add(submissions, row, **kwargs):
+    return submissions.add(row["name"], model={"kwargs": kwargs})
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_time_on_a_gpu_is_judged_as_it_is(
-    *,
-    gpu_attack: dict[str, Any],
-    submissions: Any,
-    take_photographs: Callable[[int], Path],
-    small: Protocol,
-    tmp_path: Path,
-) -> None:
+    *, gpu_attack, submissions, take_photographs, small, tmp_path
+):
     design = LatencyDesign(
         warmup_rounds=1, min_rounds=6, max_rounds=6, target_half_width=0, budget_seconds=60
     )
@@ -62,12 +45,8 @@ def test_time_on_a_gpu_is_judged_as_it_is(
 
 
 def test_without_a_gpu_they_are_as_good_as_honest(
-    submissions: Any,
-    attack_table: dict[str, Any],
-    photographs: Path,
-    small: Protocol,
-    tmp_path: Path,
-) -> None:
+    submissions, attack_table, photographs, small, tmp_path
+):
     """They load and upscale, so that a run on a GPU fails for nothing but the cheat."""
     rows = [row for row in attack_table["gpu"] if row["name"] != "honest"]
     names = [add(submissions, row, rounds=1) for row in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,14 +17,6 @@ from esrbench.worker.launcher import open_launcher
 from esrbench.worker.pixels import POISON
 from esrbench.worker.process import LOG_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.protocol import Protocol
-    from esrbench.worker.session import WorkerSession
-
 LR = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 SCALE = 4
 SILENCE_SECONDS = 60.0
@@ -35,26 +26,23 @@ WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
 
 
 @pytest.fixture(scope="module")
-def attacker(submissions: Any, attack_table: dict[str, Any]) -> Callable[[str], ModelDescriptor]:
+def attacker(submissions, attack_table):
     """The submission of an attack."""
     rows = {row["name"]: row for kind in ("session", "delivery") for row in attack_table[kind]}
 
-    def make(name: str) -> ModelDescriptor:
+    def make(name):
         entry = f"cheat-{name}"
         row = rows.get(name, {})
         fields = {"weights": None} if row.get("weights") == "none" else {}
         if not (submissions.folder / entry).exists():
             submissions.add(name, model=row.get("model", {}), **fields)
-        found: ModelDescriptor = submissions.register().get(entry)
-        return found
+        return submissions.register().get(entry)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def shared_worker(
-    attacker: Callable[[str], ModelDescriptor], attack_table: dict[str, Any], small: Protocol
-) -> Iterator[WorkerSession]:
+def shared_worker(attacker, attack_table, small):
     """One worker for all that does not end it."""
     names = [row["name"] for row in attack_table["session"] if row["status"] in WORKER_GOES_ON]
     entries = [attacker(name) for name in ("honest", *names)]
@@ -65,15 +53,13 @@ def shared_worker(
         yield session
 
 
-def load(session: WorkerSession, entry: ModelDescriptor, protocol: Protocol) -> None:
+def load(session, entry, protocol):
     session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
 
 
-def provoke(
-    session: WorkerSession, entry: ModelDescriptor, protocol: Protocol, attack: dict[str, Any]
-) -> WorkerError:
+def provoke(session, entry, protocol, attack):
     """The error of the request that a row names, after all before it went well."""
-    requests: dict[str, Callable[[], object]] = {
+    requests = {
         "load": lambda: load(session, entry, protocol),
         "count": session.count_complexity,
         "memory": lambda: (session.upscale(LR, "image"), session.read_memory()),
@@ -89,15 +75,10 @@ def provoke(
     return caught.value
 
 
-def test_an_attack_has_its_status(
-    session_attack: dict[str, Any],
-    attacker: Callable[[str], ModelDescriptor],
-    small: Protocol,
-    request: pytest.FixtureRequest,
-) -> None:
+def test_an_attack_has_its_status(session_attack, attacker, small, request):
     entry = attacker(session_attack["name"])
     if session_attack["status"] in WORKER_GOES_ON:
-        session: WorkerSession = request.getfixturevalue("shared_worker")
+        session = request.getfixturevalue("shared_worker")
         error = provoke(session, entry, small, session_attack)
         # Whoever comes next is measured as if nothing had been.
         load(session, attacker("honest"), small)
@@ -115,11 +96,8 @@ def test_an_attack_has_its_status(
 
 
 def test_an_attack_changes_nothing_of_what_is_scored(
-    delivery_attack: dict[str, Any],
-    attacker: Callable[[str], ModelDescriptor],
-    shared_worker: WorkerSession,
-    small: Protocol,
-) -> None:
+    delivery_attack, attacker, shared_worker, small
+):
     load(shared_worker, attacker("honest"), small)
     honest = shared_worker.forward(LR).sr
     entry = attacker(delivery_attack["name"])
@@ -138,7 +116,7 @@ def test_an_attack_changes_nothing_of_what_is_scored(
     assert len(session.log_tail) <= LOG_BYTES
 
 
-def strings(value: Any) -> Iterator[str]:
+def strings(value):
     """Every string in a JSON value, keys included."""
     if isinstance(value, str):
         yield value
@@ -151,12 +129,10 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(each)
 
 
-def test_words_of_an_entry_are_plain_short_lines(
-    words_attack: dict[str, Any], attacker: Callable[[str], ModelDescriptor], small: Protocol
-) -> None:
+def test_words_of_an_entry_are_plain_short_lines(words_attack, attacker, small):
     entry = attacker(words_attack["name"])
     networks = (entry, resolve_weights(entry, SCALE))
-    said: list[str] = []
+    said = []
     with open_launcher().worker(
         networks, protocol=small, timeout_seconds=SILENCE_SECONDS
     ) as session:
@@ -180,8 +156,8 @@ def test_words_of_an_entry_are_plain_short_lines(
 
 
 def test_what_a_folder_asks_for_is_bounded_and_stops_no_suite(
-    refused_attack: dict[str, Any], submissions: Any, photographs: Path, small: Protocol
-) -> None:
+    refused_attack, submissions, photographs, small
+):
     name = refused_attack["name"]
     fields = {key: refused_attack[key] for key in ("model", "claims") if key in refused_attack}
     weights = None if refused_attack["name"] == "other_scale" else submissions.honest_weights

@@ -12,7 +12,6 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,19 +19,12 @@ import esrbench
 from esrbench.entries.networks import resolve_weights
 from esrbench.sandbox.sandbox import INHERITED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from esrbench.protocol import Protocol
-    from esrbench.records import Tier
-    from esrbench.worker.session import WorkerSession
-
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 60.0
 DATAGRAM_SECONDS = 5.0
 
 
-def processes_named(name: str) -> list[int]:
+def processes_named(name):
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -43,7 +35,7 @@ def processes_named(name: str) -> list[int]:
     return found
 
 
-def survivors(name: str) -> list[int]:
+def survivors(name):
     """Processes of a name that are still there after a while; they are ended."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (alive := processes_named(name)) and time.monotonic() < deadline:
@@ -54,7 +46,7 @@ def survivors(name: str) -> list[int]:
     return alive
 
 
-def secret_of_ours() -> str:
+def secret_of_ours():
     """A variable that we were started with and that no worker has a use for."""
     ours = Path("/proc/self/environ").read_text().split("\0")
     return next(
@@ -63,7 +55,7 @@ def secret_of_ours() -> str:
 
 
 @pytest.fixture(scope="module")
-def listeners() -> Iterator[dict[str, Any]]:
+def listeners():
     """Servers of this machine that wait for calls."""
     with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         for each in (tcp, udp):
@@ -78,16 +70,7 @@ def listeners() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def came_of_it(
-    *,
-    tier: Tier,
-    submissions: Any,
-    start: Callable[..., WorkerSession],
-    small: Protocol,
-    photographs: Path,
-    listeners: dict[str, Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, dict[str, str]]:
+def came_of_it(*, tier, submissions, start, small, photographs, listeners, tmp_path_factory):
     """What came of every attempt, all of them made by one worker while it loads."""
     results = tmp_path_factory.mktemp("results") / "results"
     (results / "runs").mkdir(parents=True)
@@ -135,22 +118,20 @@ def came_of_it(
     return {each["name"]: each for each in found} | outcome
 
 
-def test_what_a_submission_can_do(
-    sandbox_attack: dict[str, Any], came_of_it: dict[str, dict[str, str]], tier: Tier
-) -> None:
+def test_what_a_submission_can_do(sandbox_attack, came_of_it, tier):
     assert came_of_it[sandbox_attack["name"]]["outcome"] == sandbox_attack[tier], came_of_it[
         sandbox_attack["name"]
     ]
 
 
-def test_every_attempt_has_a_row() -> None:
+def test_every_attempt_has_a_row():
     import tomllib
 
     rows = tomllib.loads((HERE / "attacks.toml").read_text())["sandbox"]
     assert {row["name"] for row in rows} == {path.stem for path in HERE.glob("attempts/*.py")}
 
 
-def test_nothing_survives_a_worker(came_of_it: dict[str, dict[str, str]], tier: Tier) -> None:
+def test_nothing_survives_a_worker(came_of_it, tier):
     # A plain process can leave everything that it could be found by, and the banner says so.
     if tier != "subprocess":
         assert came_of_it["survivors"]["outcome"] == "denied", came_of_it["survivors"]

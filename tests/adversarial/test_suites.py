@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,28 +16,18 @@ from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 from esrbench.sandbox.tiers import obstacle
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from esrbench.protocol import Protocol
-    from esrbench.records import RunRecord, Tier
-    from esrbench.sandbox.tiers import IsolationChoice
-
 SCALE = 4
 GATE_DB = 25.5
 """Between what an honest network reaches here, 26.9 dB, and what a cheap one does, 24.1 dB."""
-FALLBACKS: dict[Tier, IsolationChoice] = {"landlock": "landlock", "subprocess": "subprocess"}
-AT_FALLBACKS: dict[Tier, str] = {"landlock": "memorise_exact", "subprocess": "honest"}
+FALLBACKS = {"landlock": "landlock", "subprocess": "subprocess"}
+AT_FALLBACKS = {"landlock": "memorise_exact", "subprocess": "honest"}
 TRIES = 3
 """Of a whole run, where the clock alone decides."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def timed(small: Protocol) -> Protocol:
+def timed(small):
     """Some rounds, and no end before all of them."""
     design = LatencyDesign(
         warmup_rounds=2,
@@ -53,11 +42,11 @@ def timed(small: Protocol) -> Protocol:
     return small.model_copy(update={"latency": design, "counters": ("aten",), "trust": trust})
 
 
-def memorised(photographs: Path, honest: dict[str, Any], what: str) -> dict[str, Any] | None:
+def memorised(photographs, honest, what):
     """Weights of an attack: the honest ones, and what of the test images it keeps in them."""
     if what == "none":
         return None
-    kept: dict[str, npt.NDArray[np.float32]] = {}
+    kept = {}
     folders = {"answers": "HR", "keys": "LR_bicubic/X4"}
     names = {"answers": ("answers", "keys"), "keys": ("keys",), "honest": ()}[what]
     for name in names:
@@ -67,24 +56,15 @@ def memorised(photographs: Path, honest: dict[str, Any], what: str) -> dict[str,
     return {**honest, **kept}
 
 
-def add(submissions: Any, photographs: Path, row: dict[str, Any]) -> str:
+def add(submissions, photographs, row):
     weights = memorised(photographs, submissions.honest_weights, row.get("weights", "honest"))
-    model: dict[str, Any] = {"prepare": "model:fold"} if row["name"] == "prepared" else {}
+    model = {"prepare": "model:fold"} if row["name"] == "prepared" else {}
     if "rounds" in row:
         model["kwargs"] = {"rounds": row["rounds"]}
-    entry: str = submissions.add(row["name"], weights=weights, model=model)
-    return entry
+    return submissions.add(row["name"], weights=weights, model=model)
 
 
-def run(
-    *,
-    submissions: Any,
-    names: list[str],
-    photographs: Path,
-    protocol: Protocol,
-    choice: IsolationChoice,
-    results: Path,
-) -> dict[str, RunRecord]:
+def run(*, submissions, names, photographs, protocol, choice, results):
     suite = plan_suite(
         submissions.register(),
         names,
@@ -99,25 +79,17 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def records(
-    *,
-    submissions: Any,
-    attack_table: dict[str, Any],
-    photographs: Path,
-    take_photographs: Callable[[int], Path],
-    timed: Protocol,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, RunRecord]:
+def records(*, submissions, attack_table, photographs, take_photographs, timed, tmp_path_factory):
     """Records of every cheat and every honest network at the best tier: a suite a set of images."""
-    rows_by_images: dict[int | None, list[dict[str, Any]]] = {}
+    rows_by_images = {}
     for row in (*attack_table["suite"], *attack_table["control"]):
         rows_by_images.setdefault(row.get("images"), []).append(row)
-    records: dict[str, RunRecord] = {}
+    records = {}
     for images, rows in rows_by_images.items():
         folder = photographs if images is None else take_photographs(images)
         entries = {row["name"]: add(submissions, folder, row) for row in rows}
 
-        def measure(*names: str, folder: Path = folder) -> dict[str, RunRecord]:
+        def measure(*names, folder=folder):
             return run(
                 submissions=submissions,
                 names=list(names),
@@ -134,9 +106,7 @@ def records(
     return records
 
 
-def settled(
-    found: dict[str, RunRecord], row: dict[str, Any], again: Callable[[], dict[str, RunRecord]]
-) -> RunRecord:
+def settled(found, row, again):
     """The record of an attack among those found, or of a run again.
 
     Load that comes and goes disputes an honest time now and then, and hides a cheat in the null
@@ -150,13 +120,13 @@ def settled(
     return found[name]
 
 
-def statuses(row: dict[str, Any]) -> list[str]:
-    found: list[str] = row.get("status", ["ok"])
+def statuses(row):
+    found = row.get("status", ["ok"])
     # Rounds that load tears apart have no runtime, and then there is nothing to dispute either.
     return [*found, "busy-machine"] if set(found) <= RANKED_STATUSES else found
 
 
-def check(record: RunRecord, row: dict[str, Any]) -> None:
+def check(record, row):
     if "quality" in row:
         psnr = record.measured("psnr_rgb")
         assert psnr is not None
@@ -167,9 +137,7 @@ def check(record: RunRecord, row: dict[str, Any]) -> None:
         assert record.measured("runtime_images") is None
 
 
-def test_a_cheat_has_its_status(
-    suite_attack: dict[str, Any], records: dict[str, RunRecord]
-) -> None:
+def test_a_cheat_has_its_status(suite_attack, records):
     record = records[suite_attack["name"]]
     assert record.status in statuses(suite_attack), record.cause
     assert record.ranked is (record.status in RANKED_STATUSES)
@@ -182,15 +150,13 @@ def test_a_cheat_has_its_status(
         assert (record.status == "suspect-hidden-work") is (busy > 1 + TrustDesign().extra_cpus)
 
 
-def test_an_honest_network_is_not_accused(
-    control_attack: dict[str, Any], records: dict[str, RunRecord]
-) -> None:
+def test_an_honest_network_is_not_accused(control_attack, records):
     record = records[control_attack["name"]]
     assert record.status in statuses(control_attack), (record.cause, record.notices)
     check(record, control_attack)
 
 
-def test_a_disputed_time_is_replaced_by_the_larger_one(records: dict[str, RunRecord]) -> None:
+def test_a_disputed_time_is_replaced_by_the_larger_one(records):
     lying = records["patched_answer"]
     assert isinstance(lying.trust, Trust)
     assert lying.trust.claimed_seconds < 1e-5
@@ -202,22 +168,15 @@ def test_a_disputed_time_is_replaced_by_the_larger_one(records: dict[str, RunRec
 
 @pytest.mark.parametrize("fallback", FALLBACKS)
 def test_statuses_are_the_same_in_a_weaker_sandbox(
-    *,
-    fallback: Tier,
-    attack_table: dict[str, Any],
-    submissions: Any,
-    records: dict[str, RunRecord],
-    photographs: Path,
-    timed: Protocol,
-    tmp_path: Path,
-) -> None:
+    *, fallback, attack_table, submissions, records, photographs, timed, tmp_path
+):
     found = obstacle(fallback)
     if found is not None:
         pytest.skip(f"{fallback} does not work on this machine: {found.reason}")
     rows = {row["name"]: row for row in (*attack_table["suite"], *attack_table["control"])}
     name = AT_FALLBACKS[fallback]
 
-    def behind_it() -> dict[str, RunRecord]:
+    def behind_it():
         return run(
             submissions=submissions,
             names=[f"cheat-{name}"],

@@ -9,7 +9,6 @@ import os
 import pickle
 import struct
 import zipfile
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,44 +23,37 @@ from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from esrbench.protocol import Protocol
-    from esrbench.worker.session import WorkerSession
-
 SCALE = 4
 
 
 class Evil:
     """Runs a command when it is unpickled."""
 
-    def __init__(self, canary: Path) -> None:
+    def __init__(self, canary):
         self.canary = canary
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return os.mkdir, (str(self.canary),)
 
 
-def saved(content: object, *, zipped: bool = True) -> bytes:
+def saved(content, *, zipped=True):
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
     return buffer.getvalue()
 
 
-def state(honest: dict[str, Any]) -> dict[str, torch.Tensor]:
+def state(honest):
     return {key: torch.from_numpy(each) for key, each in honest.items()}
 
 
-def torchscript() -> bytes:
+def torchscript():
     buffer = io.BytesIO()
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.save(torch.jit.script(torch.nn.Conv2d(3, 3, 1)), buffer)
     return buffer.getvalue()
 
 
-def deflated(honest: dict[str, Any]) -> bytes:
+def deflated(honest):
     """The same checkpoint with its zeros packed a thousandfold."""
     bomb = saved({**state(honest), "zeros": torch.zeros(1 << 24)})
     buffer = io.BytesIO()
@@ -74,22 +66,22 @@ def deflated(honest: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def stretched(honest: dict[str, Any]) -> bytes:
+def stretched(honest):
     """A tensor of a million million elements in four bytes."""
     return saved({**state(honest), "zeros": torch.zeros(1).expand(1 << 20, 1 << 20)})
 
 
-def with_nan(honest: dict[str, Any]) -> bytes:
+def with_nan(honest):
     bias = honest["head.bias"].copy()
     bias[7] = np.nan
     return save({**honest, "head.bias": bias})
 
 
-def huge_header(_: dict[str, Any]) -> bytes:
+def huge_header(_):
     return struct.pack("<Q", 1 << 62) + b"{}"
 
 
-def overlapping(honest: dict[str, Any]) -> bytes:
+def overlapping(honest):
     """Tensors of safetensors that share one another's bytes."""
     content = save(honest)
     (length,) = struct.unpack_from("<Q", content)
@@ -99,7 +91,7 @@ def overlapping(honest: dict[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
-ROWS: list[tuple[str, int, str, Callable[[dict[str, Any], Path], bytes], str]] = [
+ROWS = [
     # name, row of the study, name of the file, its content, and what is said of it
     ("pickle in a zip", 1, "w.pth", lambda _, canary: saved(Evil(canary)), "program|mkdir"),
     (
@@ -135,12 +127,12 @@ ROWS: list[tuple[str, int, str, Callable[[dict[str, Any], Path], bytes], str]] =
 
 
 @pytest.fixture(scope="module")
-def canaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def canaries(tmp_path_factory):
     return tmp_path_factory.mktemp("canaries")
 
 
 @pytest.fixture(scope="module")
-def entries(submissions: Any, canaries: Path) -> Any:
+def entries(submissions, canaries):
     for number, (_, _, file, make, _) in enumerate(ROWS):
         content = make(submissions.honest_weights, canaries / str(number))
         submissions.add(
@@ -153,7 +145,7 @@ def entries(submissions: Any, canaries: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def unconfined(entries: Any, small: Protocol) -> Iterator[WorkerSession]:
+def unconfined(entries, small):
     """A worker that no sandbox would keep from running a program."""
     networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
     with open_launcher("subprocess").worker(
@@ -163,9 +155,7 @@ def unconfined(entries: Any, small: Protocol) -> Iterator[WorkerSession]:
 
 
 @pytest.mark.parametrize("number", range(len(ROWS)), ids=[row[0] for row in ROWS])
-def test_a_bad_file_is_refused_and_nothing_in_it_runs(
-    number: int, entries: Any, unconfined: WorkerSession, small: Protocol, canaries: Path
-) -> None:
+def test_a_bad_file_is_refused_and_nothing_in_it_runs(number, entries, unconfined, small, canaries):
     entry = entries.get(f"cheat-weights-{number}")
     with pytest.raises(WorkerError, match=ROWS[number][4]) as caught:
         unconfined.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=small)
@@ -175,15 +165,15 @@ def test_a_bad_file_is_refused_and_nothing_in_it_runs(
     assert not (canaries / str(number)).exists()
 
 
-def test_the_programs_are_real(canaries: Path) -> None:
+def test_the_programs_are_real(canaries):
     canary = canaries / "real"
     torch.load(io.BytesIO(saved(Evil(canary))), weights_only=False)
     assert canary.is_dir()
 
 
 def test_a_flipped_bit_is_a_load_error_of_its_entry_alone(
-    submissions: Any, photographs: Path, small: Protocol, tmp_path: Path
-) -> None:
+    submissions, photographs, small, tmp_path
+):
     content = bytearray(save(submissions.honest_weights))
     declared = save(submissions.honest_weights)
     content[-3] ^= 0x40
@@ -210,7 +200,7 @@ def test_a_flipped_bit_is_a_load_error_of_its_entry_alone(
     assert records["cheat-whole"].status == "ok"
 
 
-def test_weights_may_not_lie_elsewhere(submissions: Any, photographs: Path) -> None:
+def test_weights_may_not_lie_elsewhere(submissions, photographs):
     hr = photographs / "HR" / "photo0.png"
     submissions.add("elsewhere", source=submissions.source("honest"))
     folder = submissions.folder / "cheat-elsewhere"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esrbench.probes.allocator import CachingAllocator, Chunk, rounded
+from esrbench.probes.allocator import CachingAllocator, rounded
 
 KIB, MIB = 2**10, 2**20
 
@@ -14,7 +14,7 @@ KIB, MIB = 2**10, 2**20
 @pytest.mark.parametrize(
     ("size", "expected"), [(0, 0), (1, 512), (512, 512), (513, 1024), (52_020_000, 52_020_224)]
 )
-def test_requests_are_rounded_up_to_512_bytes(size: int, expected: int) -> None:
+def test_requests_are_rounded_up_to_512_bytes(size, expected):
     assert rounded(size) == expected
 
 
@@ -36,14 +36,14 @@ def test_requests_are_rounded_up_to_512_bytes(size: int, expected: int) -> None:
         (66_585_600, 64 * MIB, 64 * MIB),
     ],
 )
-def test_one_block_in_an_empty_allocator(size: int, counted: int, reserved: int) -> None:
+def test_one_block_in_an_empty_allocator(size, counted, reserved):
     allocator = CachingAllocator()
     allocator.allocate(size)
     assert (allocator.allocated_bytes, allocator.reserved_bytes) == (counted, reserved)
     assert allocator.peak_bytes == counted
 
 
-def test_a_freed_block_serves_the_next_request_of_its_size() -> None:
+def test_a_freed_block_serves_the_next_request_of_its_size():
     allocator = CachingAllocator()
     first = allocator.allocate(12 * MIB)
     allocator.free(first)
@@ -52,7 +52,7 @@ def test_a_freed_block_serves_the_next_request_of_its_size() -> None:
     assert (again.address, allocator.reserved_bytes) == (0, 12 * MIB)
 
 
-def test_the_smallest_block_that_fits_is_taken() -> None:
+def test_the_smallest_block_that_fits_is_taken():
     allocator = CachingAllocator()
     blocks = [allocator.allocate(size * MIB) for size in (40, 20, 30)]
     for block in blocks:
@@ -69,7 +69,7 @@ def test_the_smallest_block_that_fits_is_taken() -> None:
     assert allocator.reserved_bytes == 90 * MIB
 
 
-def test_the_lower_of_two_equal_blocks_is_taken() -> None:
+def test_the_lower_of_two_equal_blocks_is_taken():
     allocator = CachingAllocator()
     low, high = allocator.allocate(12 * MIB), allocator.allocate(12 * MIB)
     allocator.free(high)
@@ -77,7 +77,7 @@ def test_the_lower_of_two_equal_blocks_is_taken() -> None:
     assert allocator.allocate(12 * MIB).address == 0
 
 
-def test_small_blocks_are_split_to_the_last_512_bytes() -> None:
+def test_small_blocks_are_split_to_the_last_512_bytes():
     allocator = CachingAllocator()
     first, second = allocator.allocate(MIB - 512), allocator.allocate(512)
     assert (first.address, second.address) == (0, MIB - 512)
@@ -88,7 +88,7 @@ def test_small_blocks_are_split_to_the_last_512_bytes() -> None:
     assert (fourth.address, fourth.size) == (MIB - 1024, 512)
 
 
-def test_free_neighbours_are_joined_and_pools_kept_apart() -> None:
+def test_free_neighbours_are_joined_and_pools_kept_apart():
     allocator = CachingAllocator()
     one, two, three = (allocator.allocate(6 * MIB) for _ in range(3))
     assert [block.address for block in (one, two, three)] == [0, 6 * MIB, 12 * MIB]
@@ -102,7 +102,7 @@ def test_free_neighbours_are_joined_and_pools_kept_apart() -> None:
     assert allocator.allocate(512).address == 20 * MIB
 
 
-def test_history_decides_what_a_request_counts() -> None:
+def test_history_decides_what_a_request_counts():
     # 50 channels of 510x510 after 50 of 339x510 were freed: 33 MiB do not hold them.
     fresh, later = CachingAllocator(), CachingAllocator()
     fresh.allocate(52_020_000)
@@ -112,7 +112,7 @@ def test_history_decides_what_a_request_counts() -> None:
     assert fresh.allocated_bytes - later.allocated_bytes == 50 * MIB - 52_020_224
 
 
-def test_wrong_use_is_an_error() -> None:
+def test_wrong_use_is_an_error():
     allocator = CachingAllocator()
     with pytest.raises(ValueError, match="expected at least 1"):
         allocator.allocate(0)
@@ -127,9 +127,9 @@ def test_wrong_use_is_an_error() -> None:
         st.tuples(st.integers(min_value=1, max_value=64 * MIB), st.integers(0, 7)), max_size=60
     )
 )
-def test_blocks_never_overlap_and_all_comes_back(steps: list[tuple[int, int]]) -> None:
+def test_blocks_never_overlap_and_all_comes_back(steps):
     allocator = CachingAllocator()
-    alive: list[tuple[Chunk, int]] = []
+    alive = []
     for size, victim in steps:
         if victim < len(alive):
             allocator.free(alive.pop(victim)[0])

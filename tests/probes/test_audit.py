@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
@@ -17,35 +15,24 @@ from esrbench.probes.notices import notices_of
 from esrbench.records import SizedCount
 from esrbench.records.counts import LIGHT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.records import Audit
-
-    Step = Callable[..., nn.Module]
-    Audited = Callable[..., Audit]
-    Codes = Callable[[Audit, nn.Module], list[str]]
-
 SMALL = ((8, 6),)
 
 
-def tokens(image: Tensor) -> Tensor:
+def tokens(image):
     return image.flatten(2).transpose(1, 2)
 
 
-def attend(image: Tensor) -> Tensor:
+def attend(image):
     features = tokens(image)
     return torch.softmax(features @ features.mT, dim=-1) @ features
 
 
-def call(module: Any, image: Tensor) -> Tensor:
-    out: Tensor = module.c(image)
-    return out
+def call(module, image):
+    return module.c(image)
 
 
 # By hand, on (1, 3, 8, 6): 48 pixels, 48 tokens of 3 features, 2-D attention of 48*48 scores.
-FIGURES: dict[str, tuple[Callable[[Any, Tensor], Tensor], nn.Module | None, int, set[str]]] = {
+FIGURES = {
     "functional conv": (
         lambda m, x: functional.conv2d(x, m.c.weight),
         nn.Conv2d(3, 4, 3, bias=False),
@@ -109,15 +96,7 @@ FIGURES: dict[str, tuple[Callable[[Any, Tensor], Tensor], nn.Module | None, int,
 
 
 @pytest.mark.parametrize(("run", "layer", "macs", "uncounted"), FIGURES.values(), ids=FIGURES)
-def test_figures_computed_by_hand(
-    run: Callable[[Any, Tensor], Tensor],
-    layer: nn.Module | None,
-    macs: int,
-    uncounted: set[str],
-    *,
-    step: Step,
-    audited: Audited,
-) -> None:
+def test_figures_computed_by_hand(run, layer, macs, uncounted, *, step, audited):
     network = step(run, c=layer) if layer else step(run)
     audit = audited(network)
     assert [(count.input_size, count.macs) for count in audit.sizes] == [((8, 6), macs)]
@@ -129,28 +108,26 @@ def test_figures_computed_by_hand(
     assert list(notices_of(audit, audit.effective_constants)) == []
 
 
-def test_linear_on_nhwc_at_the_challenges_size(step: Step, audited: Audited) -> None:
+def test_linear_on_nhwc_at_the_challenges_size(step, audited):
     # Batch * input.shape[1] * output.shape[1], the challenge's rule, would be 65,536.
     network = step(lambda m, x: m.c(x.permute(0, 2, 3, 1)), c=nn.Linear(48, 48))
     assert audited(network, (256, 256), channels=48).sizes[0].macs == 150_994_944
 
 
 @pytest.mark.parametrize("output", [None, "image", 3, (torch.ones(1),)])
-def test_an_output_that_is_no_tensor_is_an_error(
-    output: object, step: Step, audited: Audited
-) -> None:
+def test_an_output_that_is_no_tensor_is_an_error(output, step, audited):
     with pytest.raises(MeasurementError, match="expected a tensor"):
         audited(step(lambda *_: output))
 
 
-def test_types_of_products(audited: Audited) -> None:
+def test_types_of_products(audited):
     class Casts(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.whole, self.halved = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1).half()
 
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.halved(self.halved(self.whole(x).half())).float()
+        def forward(self, x):
+            y = self.halved(self.halved(self.whole(x).half())).float()
             return y @ y.mT
 
     audit = audited(Casts())
@@ -162,21 +139,14 @@ def test_types_of_products(audited: Audited) -> None:
 
 
 @pytest.mark.parametrize("needs_values", [False, True])
-def test_autocast_shows_in_types_of_products(
-    needs_values: bool,
-    step: Step,
-    audited: Audited,
-    codes: Codes,
-    without_meta: Callable[[Tensor], Tensor],
-) -> None:
-    def run(module: Any, image: Tensor) -> Tensor:
+def test_autocast_shows_in_types_of_products(needs_values, step, audited, codes, without_meta):
+    def run(module, image):
         if needs_values:
             without_meta(image)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             cast = module.c(image)
         with torch.autocast("cpu", enabled=False):
-            result: Tensor = module.c(cast.float())
-        return result
+            return module.c(cast.float())
 
     network = step(run, c=nn.Conv2d(3, 3, 1))
     audit = audited(network)
@@ -185,18 +155,18 @@ def test_autocast_shows_in_types_of_products(
     assert codes(audit, network) == ["mixed-precision"]
 
 
-def cheap_at(step: Step, *sizes: tuple[int, int]) -> nn.Module:
+def cheap_at(step, *sizes):
     """Runs 20,736 of its 22,032 weights at other sizes only."""
 
-    def run(module: Any, image: Tensor) -> Tensor:
+    def run(module, image):
         features = module.head(image)
-        return features if image.shape[2:] in sizes else module.body(features)  # type: ignore[no-any-return]  # modules
+        return features if image.shape[2:] in sizes else module.body(features)
 
     body = nn.Conv2d(48, 48, 3, padding=1, bias=False)
     return step(run, head=nn.Conv2d(3, 48, 3, padding=1, bias=False), body=body)
 
 
-def test_a_branch_on_the_size(step: Step, audited: Audited) -> None:
+def test_a_branch_on_the_size(step, audited):
     network = cheap_at(step, (256, 256))
     audit = audited(network, (510, 510), (256, 256), (128, 192), (256, 256))
     assert [(count.input_size, count.macs_per_pixel) for count in audit.sizes] == [
@@ -213,9 +183,7 @@ def test_a_branch_on_the_size(step: Step, audited: Audited) -> None:
 @pytest.mark.parametrize(
     ("costs", "noticed"), [((1000, 1000), False), ((1000, 1020), False), ((1000, 1021), True)]
 )
-def test_a_spread_within_the_limit_is_no_branch(
-    costs: tuple[int, int], noticed: bool, audited: Audited, codes: Codes
-) -> None:
+def test_a_spread_within_the_limit_is_no_branch(costs, noticed, audited, codes):
     first, second = costs
     counts = (
         SizedCount(input_size=(32, 64), macs=1),  # too small to be compared
@@ -226,11 +194,11 @@ def test_a_spread_within_the_limit_is_no_branch(
     assert codes(audit, nn.Conv2d(3, 3, 1)) == (["size-dependent-cost"] if noticed else [])
 
 
-def test_what_happens_at_one_size_only_is_seen(step: Step, audited: Audited) -> None:
-    def run(module: Any, image: Tensor) -> Tensor:
+def test_what_happens_at_one_size_only_is_seen(step, audited):
+    def run(module, image):
         if image.shape[2] == 16:
             image = torch.fft.ifft2(torch.fft.fft2(image)).real
-        return module.c(image)  # type: ignore[no-any-return]  # a module
+        return module.c(image)
 
     network = step(run, c=nn.Conv2d(3, 3, 1))
     assert audited(network).complete
@@ -239,7 +207,7 @@ def test_what_happens_at_one_size_only_is_seen(step: Step, audited: Audited) -> 
     assert not audit.complete
 
 
-def test_operators_of_unknown_cost(step: Step, audited: Audited) -> None:
+def test_operators_of_unknown_cost(step, audited):
     network = step(lambda _, x: torch.fft.irfft2(torch.fft.rfft2(x)) + torch.cdist(x, x).mean())
     audit = audited(network)
     assert audit.uncounted == {
@@ -256,7 +224,7 @@ def test_operators_of_unknown_cost(step: Step, audited: Audited) -> None:
 
 
 @pytest.fixture
-def mystery() -> Iterator[None]:
+def mystery():
     with torch.library._scoped_library("esrbench_audit", "FRAGMENT") as library:
         library.define("mystery(Tensor x) -> Tensor")
         library.impl("mystery", torch.neg, "CompositeExplicitAutograd")
@@ -264,7 +232,7 @@ def mystery() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("mystery")
-def test_custom_operators_are_opaque(step: Step, audited: Audited, codes: Codes) -> None:
+def test_custom_operators_are_opaque(step, audited, codes):
     network = step(lambda m, x: torch.ops.esrbench_audit.mystery(m.c(x)), c=nn.Conv2d(3, 4, 1))
     audit = audited(network)
     assert audit.opaque == {"esrbench_audit::mystery": 1}
@@ -273,10 +241,10 @@ def test_custom_operators_are_opaque(step: Step, audited: Audited, codes: Codes)
     assert codes(audit, network) == ["opaque-operator"]
 
 
-def test_code_inside_an_autograd_function_is_seen(step: Step, audited: Audited) -> None:
+def test_code_inside_an_autograd_function_is_seen(step, audited):
     class Hidden(torch.autograd.Function):
         @staticmethod
-        def forward(_context: Any, x: Tensor, weight: Tensor) -> Tensor:
+        def forward(_context, x, weight):
             return torch.conv2d(x, weight)
 
     network = step(lambda m, x: Hidden.apply(x, m.c.weight), c=nn.Conv2d(3, 4, 3, bias=False))
@@ -287,7 +255,7 @@ def test_code_inside_an_autograd_function_is_seen(step: Step, audited: Audited) 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
-def test_code_inside_torchscript_is_seen(audited: Audited) -> None:
+def test_code_inside_torchscript_is_seen(audited):
     network = torch.jit.script(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Upsample(scale_factor=2))
     )
@@ -297,18 +265,18 @@ def test_code_inside_torchscript_is_seen(audited: Audited) -> None:
     assert audit.complete
 
 
-def test_a_network_or_what_builds_it() -> None:
+def test_a_network_or_what_builds_it():
     network = nn.Conv2d(3, 4, 3).eval()
     built = measure_audit(lambda: nn.Conv2d(3, 4, 3), input_sizes=SMALL)
     assert built == measure_audit(network, input_sizes=SMALL)
 
 
-def test_an_audit_needs_a_size() -> None:
+def test_an_audit_needs_a_size():
     with pytest.raises(ValueError, match="at least one input size"):
         measure_audit(nn.Conv2d(3, 4, 3), input_sizes=())
 
 
-def test_what_a_forward_raises_passes_through(audited: Audited) -> None:
+def test_what_a_forward_raises_passes_through(audited):
     with pytest.raises(RuntimeError, match="channels"):
         audited(nn.Conv2d(4, 4, 3))
 
@@ -323,9 +291,7 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("descriptor", default_registry(), ids=lambda each: each.name)
-def test_every_registered_network_is_clear(
-    descriptor: ModelDescriptor, audited: Audited, codes: Codes
-) -> None:
+def test_every_registered_network_is_clear(descriptor, audited, codes):
     scale = 4 if 4 in descriptor.scales else descriptor.scales[0]
     network = build_network(descriptor, scale).eval()
     conversion = PixelConversion.of(descriptor, scale, 1.0)

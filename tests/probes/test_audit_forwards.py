@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.probes.notices import notices_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from esrbench.records import Audit
-
-    Step = Callable[..., nn.Module]
-    Audited = Callable[..., Audit]
-    Codes = Callable[[Audit, nn.Module], list[str]]
-
-
-def test_content_that_decides_is_noticed(step: Step, audited: Audited) -> None:
-    def run(module: Any, image: Tensor) -> Tensor:
+def test_content_that_decides_is_noticed(step, audited):
+    def run(module, image):
         features = module.head(image)
         rough = (image[..., 1:] - image[..., :-1]).abs().mean() > 0.2
-        return features if rough else module.body(features)  # type: ignore[no-any-return]  # modules
+        return features if rough else module.body(features)
 
     network = step(run, head=nn.Conv2d(3, 4, 1, bias=False), body=nn.Conv2d(4, 5, 1, bias=False))
     audit = audited(network)
@@ -37,9 +26,7 @@ def test_content_that_decides_is_noticed(step: Step, audited: Audited) -> None:
     assert "576 and 1,536 at 8x6" in notice.message
 
 
-def test_values_that_decide_nothing_are_recorded(
-    step: Step, audited: Audited, codes: Codes, without_meta: Callable[[Tensor], Tensor]
-) -> None:
+def test_values_that_decide_nothing_are_recorded(step, audited, codes, without_meta):
     network = step(lambda m, x: m.c(without_meta(x)), c=nn.Conv2d(3, 4, 1))
     audit = audited(network)
     assert (audit.by_values, audit.smooth_sizes) == (True, audit.sizes)
@@ -50,22 +37,22 @@ def test_values_that_decide_nothing_are_recorded(
 class Windows(nn.Module):
     """Looks up a bias of its own by the same table in each of its layers."""
 
-    def __init__(self, *tables: Tensor) -> None:
+    def __init__(self, *tables):
         super().__init__()
         self.head = nn.Conv2d(3, 3, 1)
         self.biases = nn.ParameterList(torch.rand(9, 3) for _ in tables)
         for index, table in enumerate(tables):
             self.register_buffer(f"table{index}", table)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.head(x)
         for index, bias in enumerate(self.biases):
-            table: Any = getattr(self, f"table{index}")
+            table = getattr(self, f"table{index}")
             x = x + bias[table.view(-1)].view(8, 6, 3).permute(2, 0, 1)
         return x
 
 
-def test_index_tables_built_alike_count_once(audited: Audited) -> None:
+def test_index_tables_built_alike_count_once(audited):
     table = torch.arange(48).view(8, 6) % 9
     alike = audited(Windows(table, table.clone(), table.clone()))
     assert (alike.effective_constants, alike.index_constants) == (12 + 3 * 27 + 48, 48)
@@ -78,28 +65,26 @@ def test_index_tables_built_alike_count_once(audited: Audited) -> None:
     assert [notice.code for notice in notices_of(large, 9_040)] == ["hidden-constants"]
 
 
-def test_an_index_used_as_a_weight_is_no_index(step: Step, audited: Audited) -> None:
+def test_an_index_used_as_a_weight_is_no_index(step, audited):
     table = torch.arange(48).view(8, 6)
     audit = audited(step(lambda _, x: x * table.to(x.dtype).to(x.device) + x.flatten()[table]))
     assert (audit.effective_constants, audit.index_constants) == (48, 0)
 
 
 @pytest.mark.parametrize("needs_values", [False, True])
-def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(
-    needs_values: bool, audited: Audited, without_meta: Callable[[Tensor], Tensor]
-) -> None:
+def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(needs_values, audited, without_meta):
     class Keeps(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(4, 3, 1)
-            self.grids: dict[int, Tensor] = {}
+            self.grids = {}
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             if needs_values:
                 without_meta(x)
             if 6 not in self.grids:
                 self.grids[6] = torch.arange(6.0, device=x.device) / 6
-            return self.conv(torch.cat([x, self.grids[6].expand_as(x[:, :1])], 1))  # type: ignore[no-any-return]  # a module
+            return self.conv(torch.cat([x, self.grids[6].expand_as(x[:, :1])], 1))
 
     network = Keeps()
     # 15 parameters, the 6 of arange and the 6 of the division.
@@ -107,6 +92,6 @@ def test_what_a_network_keeps_of_earlier_sizes_is_what_it_was(
     assert network.grids == {}
 
 
-def test_randomised_relus_are_elementwise(audited: Audited) -> None:
+def test_randomised_relus_are_elementwise(audited):
     audit = audited(nn.RReLU())
     assert (audit.complete, audit.uncounted) == (True, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,16 +13,6 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from esrbench.probes.notices import notices_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import Audit
-
-    Step = Callable[..., nn.Module]
-    Audited = Callable[..., Audit]
-    Codes = Callable[[Audit, nn.Module], list[str]]
-
-
 # Two convolutions of 216 and 864 weights, kept in one way or another.
 SHAPES = ((8, 3, 3, 3), (12, 8, 3, 3))
 WEIGHTS = [
@@ -32,11 +21,11 @@ WEIGHTS = [
 ]
 
 
-def tokens(image: Tensor) -> Tensor:
+def tokens(image):
     return image.flatten(2).transpose(1, 2)
 
 
-def sr(image: Tensor, weights: list[Tensor]) -> Tensor:
+def sr(image, weights):
     for weight in weights:
         image = functional.conv2d(image, weight, padding=1)
     return functional.pixel_shuffle(image, 2)
@@ -45,12 +34,12 @@ def sr(image: Tensor, weights: list[Tensor]) -> Tensor:
 class Keeps(nn.Module):
     """Keeps its weights as parameters, or where counters of parameters do not look."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where):
         super().__init__()
         self.where = where
         flat = torch.cat([weight.flatten() for weight in WEIGHTS])
         if where == "parameters":
-            self.kept: Any = nn.ParameterList(WEIGHTS)
+            self.kept = nn.ParameterList(WEIGHTS)
         elif where == "buffers":
             self.register_buffer("first", WEIGHTS[0])
             self.register_buffer("second", WEIGHTS[1])
@@ -63,7 +52,7 @@ class Keeps(nn.Module):
         elif where == "lists":
             self.kept = [weight.tolist() for weight in WEIGHTS]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         if self.where == "buffers":
             return sr(x, [self.first, self.second])
         if self.where == "one buffer":
@@ -84,7 +73,7 @@ class Keeps(nn.Module):
 @pytest.mark.parametrize(
     "where", ["parameters", "buffers", "one buffer", "attributes", "arrays", "lists", "seeds"]
 )
-def test_weights_count_the_same_wherever_they_are(where: str, audited: Audited) -> None:
+def test_weights_count_the_same_wherever_they_are(where, audited):
     network = Keeps(where)
     audit = audited(network)
     assert audit.sizes[0].macs == 1080 * 48
@@ -99,7 +88,7 @@ def test_weights_count_the_same_wherever_they_are(where: str, audited: Audited) 
         assert "1,080 constants meet the image, of which 0 are parameters" in notice.message
 
 
-def test_a_few_constants_are_no_hidden_weights(audited: Audited) -> None:
+def test_a_few_constants_are_no_hidden_weights(audited):
     audit = audited(Keeps("buffers"))
     assert [list(notices_of(audit, params)) for params in (80, 1080)] == [[], []]
     assert [notice.code for notice in notices_of(audit, 79)] == ["hidden-constants"]
@@ -108,36 +97,30 @@ def test_a_few_constants_are_no_hidden_weights(audited: Audited) -> None:
     assert [notice.code for notice in notices_of(large, 999_999)] == ["hidden-constants"]
 
 
-def by_numpy(image: Tensor) -> Tensor:
+def by_numpy(image):
     return torch.from_numpy(np.repeat(np.repeat(image.numpy(), 2, 2), 2, 3))
 
 
-def by_thread(image: Tensor) -> Tensor:
-    results: list[Tensor] = []
+def by_thread(image):
+    results = []
     worker = threading.Thread(target=lambda: results.append(sr(image, WEIGHTS)))
     worker.start()
     worker.join()
     return results[0]
 
 
-def without_modes(image: Tensor) -> Tensor:
+def without_modes(image):
     with _disable_current_modes():
         return sr(image, WEIGHTS)
 
 
-def without_dispatch(image: Tensor) -> Tensor:
+def without_dispatch(image):
     with torch._C._DisableTorchDispatch():
         return sr(image, WEIGHTS)
 
 
 @pytest.mark.parametrize("work", [by_numpy, by_thread, without_modes, without_dispatch])
-def test_work_out_of_sight(
-    work: Callable[[Tensor], Tensor],
-    step: Step,
-    audited: Audited,
-    codes: Codes,
-    without_meta: Callable[[Tensor], Tensor],
-) -> None:
+def test_work_out_of_sight(work, step, audited, codes, without_meta):
     network = step(lambda _, x: work(without_meta(x)))
     audit = audited(network)
     assert (audit.derived_output, audit.complete) == (False, False)
@@ -145,9 +128,7 @@ def test_work_out_of_sight(
     assert "hidden-work" in codes(audit, network)
 
 
-def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(
-    step: Step, audited: Audited, codes: Codes
-) -> None:
+def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(step, audited, codes):
     network = step(
         lambda _, x: functional.interpolate(x, scale_factor=8) + by_numpy(by_numpy(by_numpy(x)))
     )
@@ -158,8 +139,8 @@ def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(
     assert codes(audit, network) == ["hidden-constants", "opaque-operator"]
 
 
-def test_pixels_that_leave_torch_are_named(step: Step, audited: Audited) -> None:
-    def writes(_: nn.Module, image: Tensor) -> Tensor:
+def test_pixels_that_leave_torch_are_named(step, audited):
+    def writes(_, image):
         enlarged = functional.interpolate(image, scale_factor=2)
         enlarged.numpy()[...] = 0.5  # whatever was computed elsewhere
         return enlarged
@@ -169,8 +150,8 @@ def test_pixels_that_leave_torch_are_named(step: Step, audited: Audited) -> None
     assert audit.opaque == {"Tensor.numpy": 1}
 
 
-def adds_in_thread(out: Tensor, image: Tensor) -> None:
-    def work() -> None:
+def adds_in_thread(out, image):
+    def work():
         with torch.no_grad():
             out.add_(sr(image, WEIGHTS))
 
@@ -179,20 +160,15 @@ def adds_in_thread(out: Tensor, image: Tensor) -> None:
     worker.join()
 
 
-def adds_without_modes(out: Tensor, image: Tensor) -> None:
+def adds_without_modes(out, image):
     with _disable_current_modes():
         out.add_(sr(image, WEIGHTS))
 
 
 @pytest.mark.parametrize("add", [adds_in_thread, adds_without_modes])
 @pytest.mark.parametrize("later", [lambda out: out, lambda out: out[:] * 1])
-def test_work_written_in_place_out_of_sight(
-    add: Callable[[Tensor, Tensor], None],
-    later: Callable[[Tensor], Tensor],
-    step: Step,
-    audited: Audited,
-) -> None:
-    def run(_: nn.Module, image: Tensor) -> Tensor:
+def test_work_written_in_place_out_of_sight(add, later, step, audited):
+    def run(_, image):
         out = functional.interpolate(image, scale_factor=2)
         add(out, image)
         return later(out)
@@ -201,8 +177,8 @@ def test_work_written_in_place_out_of_sight(
     assert (audit.opaque, audit.complete) == ({"written unseen": 1}, False)
 
 
-def test_work_written_in_place_in_sight(step: Step, audited: Audited) -> None:
-    def run(_: nn.Module, image: Tensor) -> Tensor:
+def test_work_written_in_place_in_sight(step, audited):
+    def run(_, image):
         out = functional.interpolate(image, scale_factor=2)
         kept = out.detach()[:, :1].add_(1).mul_(0.5).clone()
         out[:, 1:] = 0.25
@@ -215,14 +191,14 @@ def test_work_written_in_place_in_sight(step: Step, audited: Audited) -> None:
     assert (audit.opaque, audit.complete) == ({}, True)
 
 
-def added_products(weight: Tensor, image: Tensor) -> Tensor:
+def added_products(weight, image):
     total = torch.zeros(1, 5, *image.shape[2:], device=image.device)
     for index in range(3):
         total = torch.addcmul(total, image[:, index : index + 1], weight[:, index])
     return total
 
 
-def by_an_alias(image: Tensor, pixels: Tensor, alias: Any) -> Tensor:
+def by_an_alias(image, pixels, alias):
     pixels.copy_(image)
     alias[...] = np.sqrt(alias)
     return functional.interpolate(pixels, scale_factor=2)
@@ -239,25 +215,23 @@ def by_an_alias(image: Tensor, pixels: Tensor, alias: Any) -> Tensor:
     ],
     ids=["exported", "imported"],
 )
-def test_an_alias_from_before_the_pixels_came(
-    allocate: Any, way: str, step: Step, audited: Audited, without_meta: Callable[[Tensor], Tensor]
-) -> None:
+def test_an_alias_from_before_the_pixels_came(allocate, way, step, audited, without_meta):
     audit = audited(step(lambda _, x: by_an_alias(x, *allocate(without_meta(x)))))
     assert audit.opaque == {way: 1}
     assert not audit.complete
 
 
-def test_an_alias_of_a_constant_is_none_of_ours(step: Step, audited: Audited) -> None:
+def test_an_alias_of_a_constant_is_none_of_ours(step, audited):
     network = step(lambda m, x: m.c(x) * float(m.c.bias.numpy().mean()), c=nn.Conv2d(3, 3, 1))
     network.requires_grad_(requires_grad=False)
     assert audited(network).complete
 
 
-def test_a_convolution_by_numbers_of_the_code(step: Step, audited: Audited, codes: Codes) -> None:
+def test_a_convolution_by_numbers_of_the_code(step, audited, codes):
     # 12 x 8 x 27 numbers: 2,592 multiplications and 2,496 additions of planes, a relu.
     weights = torch.rand((96, 27), generator=torch.Generator().manual_seed(0)).tolist()
 
-    def run(_: nn.Module, image: Tensor) -> Tensor:
+    def run(_, image):
         padded = functional.pad(image, (1, 1, 1, 1))
         height, width = image.shape[2:]
         planes = [
@@ -280,18 +254,18 @@ def test_a_convolution_by_numbers_of_the_code(step: Step, audited: Audited, code
     assert codes(audit, step(run)) == ["elementwise-work", "hidden-constants", "uncounted-operator"]
 
 
-def ramp(image: Tensor) -> Tensor:
+def ramp(image):
     return (image.flatten()[:64] * 0 + 1).cumsum(0)
 
 
 LEVELS = torch.linspace(-4, 4, 64)
 
 
-def one(image: Tensor) -> Tensor:
+def one(image):
     return image.flatten()[:1].clone()
 
 
-NUMBERED: dict[str, Callable[[Tensor, float], Tensor]] = {
+NUMBERED = {
     "index_fill": lambda x, n: one(x).index_fill(0, torch.tensor([0], device=x.device), n),
     "scatter": lambda x, n: one(x).scatter(0, torch.tensor([0], device=x.device), n),
     "masked_fill": lambda x, n: one(x).masked_fill(one(x) < 2, n),
@@ -331,14 +305,12 @@ DRAWN = torch.randn(144, generator=torch.Generator().manual_seed(0)).tolist()
 
 @pytest.mark.parametrize("make", NUMBERED.values(), ids=NUMBERED)
 @pytest.mark.parametrize("levels", [None, 16])
-def test_weights_made_of_numbers_of_the_code(
-    make: Callable[[Tensor, float], Tensor], levels: int | None, step: Step, audited: Audited
-) -> None:
+def test_weights_made_of_numbers_of_the_code(make, levels, step, audited):
     numbers = DRAWN
     if levels is not None:
         numbers = [round(number * levels / 6) / levels for number in DRAWN]
 
-    def run(_: nn.Module, image: Tensor) -> Tensor:
+    def run(_, image):
         flat = torch.cat([make(image, number).to(image.dtype) for number in numbers])
         return sr(image, [flat.view(12, 3, 2, 2)])
 
@@ -348,8 +320,8 @@ def test_weights_made_of_numbers_of_the_code(
     assert found >= (144 if levels is None and "ramp" not in make.__code__.co_names else 144 / 5)
 
 
-def test_numbers_that_a_loop_repeats_are_few(step: Step, audited: Audited) -> None:
-    def run(module: Any, image: Tensor) -> Tensor:
+def test_numbers_that_a_loop_repeats_are_few(step, audited):
+    def run(module, image):
         for _ in range(300):
             image = functional.leaky_relu(module.c(image) * 0.2, 0.05) + 0.1
         return image.clamp(0, 1)
@@ -359,43 +331,41 @@ def test_numbers_that_a_loop_repeats_are_few(step: Step, audited: Audited) -> No
 
 
 @pytest.mark.parametrize("where", ["buffer", "attribute", "array"])
-def test_tables_that_follow_a_pattern_are_no_hidden_weights(
-    where: str, step: Step, audited: Audited, codes: Codes
-) -> None:
+def test_tables_that_follow_a_pattern_are_no_hidden_weights(where, step, audited, codes):
     mask = torch.full((48, 48), -100.0).triu(1)
 
-    def run(module: Any, image: Tensor) -> Tensor:
+    def run(module, image):
         kept = module.mask
         kept = torch.from_numpy(kept) if where == "array" else kept
         scores = tokens(image) @ tokens(image).mT + kept.to(image.device)
-        return module.c(image) + scores.softmax(-1).mean()  # type: ignore[no-any-return]  # a module
+        return module.c(image) + scores.softmax(-1).mean()
 
     for table, hidden in ((mask, False), (torch.rand(48, 48), True), (mask.bernoulli(0.5), True)):
         network = step(run, c=nn.Conv2d(3, 3, 1))
         if where == "buffer":
             network.register_buffer("mask", table)
         else:
-            network.mask = table.numpy() if where == "array" else table  # type: ignore[assignment]
+            network.mask = table.numpy() if where == "array" else table
         audit = audited(network)
         assert audit.effective_constants == 12 + 48 * 48
         assert (audit.regular_constants > 48 * 40) is not hidden
         assert ("hidden-constants" in codes(audit, network)) is hidden
 
 
-def test_parameters_of_a_pattern_hide_nothing(step: Step, audited: Audited, codes: Codes) -> None:
+def test_parameters_of_a_pattern_hide_nothing(step, audited, codes):
     network = step(
         lambda m, x: functional.conv2d(x, m.c.weight) + functional.conv2d(x, m.secret),
         c=nn.Conv2d(3, 4096, 1, bias=False),
     )
-    network.secret = torch.rand(4096, 3, 1, 1)  # type: ignore[assignment]
-    nn.init.zeros_(network.c.weight)  # type: ignore[arg-type, union-attr]
-    network.c.weight.data[0] = 1  # type: ignore[union-attr]
+    network.secret = torch.rand(4096, 3, 1, 1)
+    nn.init.zeros_(network.c.weight)
+    network.c.weight.data[0] = 1
     audit = audited(network)
     assert audit.regular_constants == 0
     assert codes(audit, network) == ["hidden-constants"]
 
 
-def test_packed_weights_count_by_what_they_are_read_as(step: Step, audited: Audited) -> None:
+def test_packed_weights_count_by_what_they_are_read_as(step, audited):
     packed = WEIGHTS[1].half().flatten().view(torch.int64)
     network = step(
         lambda m, x: functional.conv2d(x, m.packed.view(torch.float16).float().view(96, 3, 3, 1))
@@ -406,15 +376,15 @@ def test_packed_weights_count_by_what_they_are_read_as(step: Step, audited: Audi
     assert (audit.effective_constants, audit.constant_bytes) == (864, 2 * 864)
 
 
-def test_casts_split_nothing(step: Step, audited: Audited) -> None:
+def test_casts_split_nothing(step, audited):
     network = step(lambda _, x: functional.conv2d(x.half(), WEIGHTS[0].half()).float())
     assert audited(network).effective_constants == 216
 
 
-def test_complex_numbers_are_two(step: Step, audited: Audited) -> None:
+def test_complex_numbers_are_two(step, audited):
     weight = torch.ones(5, 3, dtype=torch.complex64)
 
-    def run(_: nn.Module, image: Tensor) -> Tensor:
+    def run(_, image):
         return torch.view_as_real(weight @ image.flatten(2).to(torch.complex64))
 
     audit = audited(step(run))
@@ -456,9 +426,7 @@ def test_complex_numbers_are_two(step: Step, audited: Audited) -> None:
         "two branches",
     ],
 )
-def test_a_convolution_in_elementwise_clothes_is_named(
-    product: Callable[[Tensor, Tensor], Tensor], named: bool, step: Step, audited: Audited
-) -> None:
+def test_a_convolution_in_elementwise_clothes_is_named(product, named, step, audited):
     network = step(
         lambda m, x: product(m.c.weight[..., None, None], x), c=nn.Linear(3, 5 if named else 1)
     )
@@ -467,12 +435,10 @@ def test_a_convolution_in_elementwise_clothes_is_named(
     assert audit.complete is not named
 
 
-def test_tensors_that_answer_operators_themselves_are_opaque(step: Step, audited: Audited) -> None:
+def test_tensors_that_answer_operators_themselves_are_opaque(step, audited):
     class Hides(Tensor):
         @classmethod
-        def __torch_dispatch__(
-            cls, func: Any, _types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
+        def __torch_dispatch__(cls, func, _types, args=(), kwargs=None):
             plain = [arg.as_subclass(Tensor) if isinstance(arg, cls) else arg for arg in args]
             return func(*plain, **(kwargs or {}))
 

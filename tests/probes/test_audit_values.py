@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import _get_current_function_mode
 
 from esrbench.probes.audit import measure_audit
 from esrbench.probes.complexity import measure_complexity
 from esrbench.probes.notices import notices_of
 from esrbench.protocol import COUNTERS
-from esrbench.records import Absent, Complexity, SizedCount
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from esrbench.records import Absent, SizedCount
 
 HEAD, BODY = 3 * 4 * 9, 4 * 4 * 9
 """Multiply-accumulates of a pixel."""
@@ -25,18 +20,18 @@ HEAD, BODY = 3 * 4 * 9, 4 * 4 * 9
 class Net(nn.Module):
     """A convolution, and another one where it is told to work."""
 
-    def __init__(self, works: Callable[[Net, Tensor], bool]) -> None:
+    def __init__(self, works):
         super().__init__()
         self.head = nn.Conv2d(3, 4, 3, padding=1, bias=False)
         self.body = nn.Conv2d(4, 4, 3, padding=1, bias=False)
         self.works = works
 
-    def forward(self, lr: Tensor) -> Tensor:
-        features: Tensor = self.head(lr)
+    def forward(self, lr):
+        features = self.head(lr)
         return self.body(features) if self.works(self, lr) else features
 
 
-def reads(_: Net, lr: Tensor) -> bool:
+def reads(_, lr):
     """A value can be read."""
     try:
         lr.mean().item()
@@ -45,14 +40,14 @@ def reads(_: Net, lr: Tensor) -> bool:
     return True
 
 
-def finite(_: Net, lr: Tensor) -> bool:
+def finite(_, lr):
     try:
         return bool(lr.isfinite().all())
     except (RuntimeError, NotImplementedError):
         return False
 
 
-LOOKS: dict[str, Callable[[Net, Tensor], bool]] = {
+LOOKS = {
     "is_meta": lambda _, lr: not lr.is_meta,
     "device": lambda _, lr: lr.device.type != "meta",
     "device of the weights": lambda net, _: net.head.weight.device.type == "cpu",
@@ -62,12 +57,12 @@ LOOKS: dict[str, Callable[[Net, Tensor], bool]] = {
 }
 
 
-def counted(works: Callable[[Net, Tensor], bool], size: tuple[int, int] = (48, 40)) -> Complexity:
+def counted(works, size=(48, 40)):
     return measure_complexity(lambda: Net(works), input_size=size, counters=COUNTERS)
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_no_figure_stands_of_a_network_that_looks_for_values(look: str) -> None:
+def test_no_figure_stands_of_a_network_that_looks_for_values(look):
     found = counted(LOOKS[look])
     assert not isinstance(found.audit, Absent)
     recount = found.audit.recount
@@ -88,7 +83,7 @@ def test_no_figure_stands_of_a_network_that_looks_for_values(look: str) -> None:
     assert "48x40" in notice.message
 
 
-def test_the_same_work_is_no_matter() -> None:
+def test_the_same_work_is_no_matter():
     found = counted(lambda *_: True)
     assert not isinstance(found.audit, Absent)
     assert found.audit.complete
@@ -100,14 +95,14 @@ def test_the_same_work_is_no_matter() -> None:
     assert not any(isinstance(result, Absent) for result in found.counters.values())
 
 
-def test_a_network_that_needs_values_is_not_counted_again() -> None:
+def test_a_network_that_needs_values_is_not_counted_again():
     found = counted(lambda _, lr: bool(lr.mean() < 2))
     assert not isinstance(found.audit, Absent)
     assert (found.audit.by_values, found.audit.recount) == (True, None)
     assert found.audit.complete
 
 
-def test_one_that_works_without_values_only_where_it_is_counted_again() -> None:
+def test_one_that_works_without_values_only_where_it_is_counted_again():
     audit = measure_audit(
         Net(lambda _, lr: not lr.is_meta or max(lr.shape[2:]) == 64).eval(),
         input_sizes=[(96, 128), (160, 128)],
@@ -119,16 +114,16 @@ def test_one_that_works_without_values_only_where_it_is_counted_again() -> None:
     assert f"{HEAD + BODY} at 64x64, {HEAD} at 96x128" in notice.message
 
 
-def test_as_many_multiplications_by_other_convolutions() -> None:
+def test_as_many_multiplications_by_other_convolutions():
     class Split(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.whole = nn.Conv2d(4, 4, 1, bias=False)
 
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             lr = torch.cat([lr, lr[:, :1]], 1)
             if lr.is_meta:
-                return self.whole(lr)  # type: ignore[no-any-return]  # a module
+                return self.whole(lr)
             parts = torch.split(self.whole.weight, 1)
             return torch.cat([torch.conv2d(lr, part) for part in parts], 1)
 
@@ -138,14 +133,14 @@ def test_as_many_multiplications_by_other_convolutions() -> None:
     assert (recount.conv_calls, recount.agrees) == ((1, 4), False)
 
 
-def test_what_hides_only_with_values_is_found() -> None:
+def test_what_hides_only_with_values_is_found():
     class Hides(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 3, 1, bias=False)
             self.secret = torch.ones(40, 50)
 
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             lr = self.conv(lr)
             if lr.device.type == "meta":
                 return lr
@@ -158,9 +153,9 @@ def test_what_hides_only_with_values_is_found() -> None:
     assert audit.opaque["Tensor.numpy"] == 1
 
 
-def test_one_that_fails_with_values() -> None:
+def test_one_that_fails_with_values():
     class Fails(nn.Conv2d):
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             if not lr.is_meta:
                 raise ValueError("no\npixels")
             return super().forward(lr)
@@ -179,9 +174,9 @@ def test_one_that_fails_with_values() -> None:
     assert [notice.code for notice in found.notices][-1:] == ["counted-otherwise"]
 
 
-def test_one_that_does_less_for_the_counters_than_for_the_audit() -> None:
-    def watched(*_: object) -> bool:
-        return _get_current_function_mode() is not None  # type: ignore[no-untyped-call]  # torch's
+def test_one_that_does_less_for_the_counters_than_for_the_audit():
+    def watched(*_):
+        return _get_current_function_mode() is not None
 
     found = counted(watched)
     assert isinstance(found.audit, Absent)
@@ -191,14 +186,14 @@ def test_one_that_does_less_for_the_counters_than_for_the_audit() -> None:
         assert f"{macs * 1920:,}" in notice.message
 
 
-def test_what_is_computed_once_is_in_both_counts() -> None:
+def test_what_is_computed_once_is_in_both_counts():
     class Once(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.left, self.right = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
-            self.fused: Tensor | None = None
+            self.fused = None
 
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             if self.fused is None:
                 self.fused = (self.left @ self.right)[:, :, None, None]
             return torch.conv2d(lr, self.fused)
@@ -223,15 +218,15 @@ def test_what_is_computed_once_is_in_both_counts() -> None:
     ],
     ids=["LSTM", "GRU", "transformer"],
 )
-def test_operators_that_are_fused_with_values_count_as_without(layer: nn.Module, macs: int) -> None:
+def test_operators_that_are_fused_with_values_count_as_without(layer, macs):
     class Tokens(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.layer = layer
 
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             out = self.layer(lr.flatten(2).mT)
-            return out[0] if isinstance(out, tuple) else out  # type: ignore[no-any-return]  # a module
+            return out[0] if isinstance(out, tuple) else out
 
     recount = measure_audit(Tokens().eval(), input_sizes=[(8, 6)], channels=4).recount
     assert recount is not None
@@ -244,7 +239,7 @@ def test_operators_that_are_fused_with_values_count_as_without(layer: nn.Module,
     # 0.04, 1.2 and 23 million multiply-accumulates a pixel; from 1 million on 64 over the root.
     [(8, 8, 64), (120, 1, 56), (200, 7, 16)],
 )
-def test_the_image_of_a_costly_network_is_smaller(width: int, layers: int, side: int) -> None:
+def test_the_image_of_a_costly_network_is_smaller(width, layers, side):
     body = [nn.Conv2d(width, width, 9, padding=4) for _ in range(layers)]
     network = nn.Sequential(nn.Conv2d(3, width, 1), *body)
     recount = measure_audit(network.eval(), input_sizes=[(400, 410)]).recount
@@ -254,11 +249,9 @@ def test_the_image_of_a_costly_network_is_smaller(width: int, layers: int, side:
 
 
 @pytest.mark.parametrize(("least", "size"), [(60, (64, 64)), (70, (128, 128)), (129, (140, 150))])
-def test_the_image_of_one_that_takes_no_small_ones_is_larger(
-    least: int, size: tuple[int, int]
-) -> None:
+def test_the_image_of_one_that_takes_no_small_ones_is_larger(least, size):
     class Particular(nn.Module):
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             if min(lr.shape[2:]) < least:
                 raise ValueError("too small")
             return lr.relu()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
@@ -13,18 +13,18 @@ from esrbench.probes.blocks import measure_blocks
 class Twice(nn.Module):
     """One shared convolution run twice, and a functional one between."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.shared = nn.Conv2d(3, 3, 3, padding=1, bias=False)
         self.tail = nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2))
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         features = self.shared(self.shared(lr))
         features = functional.conv2d(features, torch.ones(3, 3, 1, 1, device=lr.device))
         return self.tail(features)
 
 
-def test_blocks_are_counted_by_hand() -> None:
+def test_blocks_are_counted_by_hand():
     blocks = {
         block.name: block for block in measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=2)
     }
@@ -44,7 +44,7 @@ def test_blocks_are_counted_by_hand() -> None:
     assert blocks["shared"].allocated_bytes == 2 * 3 * pixels * 4
 
 
-def test_depth_limits_what_is_listed_not_what_is_counted() -> None:
+def test_depth_limits_what_is_listed_not_what_is_counted():
     shallow = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=0)
     deep = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=9)
     assert [block.name for block in shallow] == ["(network)"]
@@ -52,7 +52,7 @@ def test_depth_limits_what_is_listed_not_what_is_counted() -> None:
 
 
 @pytest.mark.parametrize("name", ["aidn", "rfdn", "imdn", "srresnet"])
-def test_modules_sum_to_the_published_total(name: str) -> None:
+def test_modules_sum_to_the_published_total(name):
     network = build_network(default_registry().get(name), 4)
     total, *parts = measure_blocks(network, input_shape=(1, 3, 256, 256), depth=1)
     expected = {"aidn": 20_137_646_976, "rfdn": 27_033_648_384, "srresnet": 166_207_684_608}
@@ -65,21 +65,21 @@ class Parts(nn.Module):
     """Operators with several results, and a module with two outputs."""
 
     class Halves(nn.Module):
-        def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, features):
             first, second = features.chunk(2, 1)
             return first, second
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.pool = nn.MaxPool2d(2)
         self.norm = nn.GroupNorm(2, 4)
         self.halves = Parts.Halves()
 
-    def forward(self, lr: Tensor) -> Tensor:
-        return self.halves(self.norm(self.pool(lr)))[1]  # type: ignore[no-any-return]  # modules
+    def forward(self, lr):
+        return self.halves(self.norm(self.pool(lr)))[1]
 
 
-def test_all_results_of_an_operator_are_allocated() -> None:
+def test_all_results_of_an_operator_are_allocated():
     blocks = {
         block.name: block for block in measure_blocks(Parts(), input_shape=(1, 4, 8, 6), depth=1)
     }
@@ -92,19 +92,19 @@ def test_all_results_of_an_operator_are_allocated() -> None:
     assert blocks["halves"].output_shape == (1, 2, 4, 3)
 
 
-def test_a_module_that_fails_and_is_caught_is_left() -> None:
+def test_a_module_that_fails_and_is_caught_is_left():
     class Fails(nn.Module):
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             raise ValueError(f"{lr.ndim}")
 
     class Tries(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.fails = Fails()
 
-        def forward(self, lr: Tensor) -> Tensor:
+        def forward(self, lr):
             try:
-                return self.fails(lr)  # type: ignore[no-any-return]  # a module
+                return self.fails(lr)
             except ValueError:
                 return lr + 1
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
@@ -16,30 +15,20 @@ from esrbench.probes.counters.operators import NAMES_WITH_MACS
 from esrbench.protocol import COUNTERS
 from esrbench.records import Absent, Complexity, CounterResult
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-    from esrbench.protocol import CounterName
-
-
-def measured(
-    network: nn.Module,
-    *,
-    input_size: tuple[int, int] = (8, 6),
-    counters: tuple[CounterName, ...] = COUNTERS,
-) -> Complexity:
+def measured(network, *, input_size=(8, 6), counters=COUNTERS):
     return measure_complexity(
         lambda: copy.deepcopy(network), input_size=input_size, counters=counters
     )
 
 
-def result(complexity: Complexity, counter: CounterName) -> CounterResult:
+def result(complexity, counter):
     found = complexity.counters[counter]
     assert isinstance(found, CounterResult), found
     return found
 
 
-def absence(complexity: Complexity, counter: CounterName) -> Absent:
+def absence(complexity, counter):
     found = complexity.counters[counter]
     assert isinstance(found, Absent), found
     return found
@@ -90,9 +79,7 @@ EXACT = [
 @pytest.mark.parametrize(
     ("name", "params", "figures", "activations", "conv_calls"), EXACT, ids=[row[0] for row in EXACT]
 )
-def test_published_networks_to_the_last_unit(
-    name: str, params: int, figures: tuple[int, ...], activations: int, conv_calls: int
-) -> None:
+def test_published_networks_to_the_last_unit(name, params, figures, activations, conv_calls):
     descriptor = default_registry().get(name)
     sizes = measure_complexity(
         lambda: build_network(descriptor, 4), input_size=(256, 256), counters=COUNTERS
@@ -129,9 +116,7 @@ def test_published_networks_to_the_last_unit(
         ("rfdn", 3, 423_977, "26.483", None, None),
     ],
 )
-def test_published_networks_at_every_scale(
-    *, name: str, scale: int, params: int, flops: str, macs: str | None, activations: str | None
-) -> None:
+def test_published_networks_at_every_scale(*, name, scale, params, flops, macs, activations):
     descriptor = default_registry().get(name)
     sizes = measure_complexity(
         lambda: build_network(descriptor, scale),
@@ -151,9 +136,9 @@ def test_published_networks_at_every_scale(
             assert f"{figure / unit:.{digits}f}" == printed
 
 
-def test_state_is_counted_once() -> None:
+def test_state_is_counted_once():
     class Shared(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.one = nn.Conv2d(3, 4, 3)  # 112 parameters
             self.again = self.one
@@ -163,7 +148,7 @@ def test_state_is_counted_once() -> None:
             self.register_buffer("table", torch.zeros(7, dtype=torch.int64))
             self.register_buffer("unsaved", torch.zeros(2), persistent=False)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return self.again(x) + self.tied(x)
 
     sizes = measured(Shared())
@@ -173,13 +158,13 @@ def test_state_is_counted_once() -> None:
     assert result(sizes, "ntire2022").conv_calls == 2
 
 
-def test_weights_hidden_in_a_buffer_show() -> None:
+def test_weights_hidden_in_a_buffer_show():
     class Hidden(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.register_buffer("weight", torch.zeros(4, 3, 3, 3))
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return functional.conv2d(x, self.weight)
 
     sizes = measured(Hidden())
@@ -197,13 +182,13 @@ def test_weights_hidden_in_a_buffer_show() -> None:
 
 
 @pytest.mark.parametrize(("hidden_convs", "spread"), [(0, None), (1, "100.0%"), (3, "300.0%")])
-def test_a_spread_between_counters_is_noticed(hidden_convs: int, spread: str | None) -> None:
+def test_a_spread_between_counters_is_noticed(hidden_convs, spread):
     class Convs(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             x = self.conv(x)
             for _ in range(hidden_convs):
                 x = functional.conv2d(x, self.conv.weight, padding=1)
@@ -215,7 +200,7 @@ def test_a_spread_between_counters_is_noticed(hidden_convs: int, spread: str | N
         assert spread in messages["counter-spread"]
 
 
-def test_a_spread_below_the_limit_is_none() -> None:
+def test_a_spread_below_the_limit_is_none():
     # 81*48 MACs; ptflops adds a bias of 48*3: 3.7 %. With 48 channels it is 1 in 27*48.
     wide = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.Conv2d(48, 48, 3, padding=1))
     assert [notice.code for notice in measured(nn.Conv2d(3, 3, 3, padding=1)).notices] == [
@@ -227,16 +212,16 @@ def test_a_spread_below_the_limit_is_none() -> None:
 class Broken(nn.Module):
     """Fails in its second layer."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         raise ValueError(f"no patch fits\n  into {self.conv(x).ndim} dimensions")
 
 
-def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole() -> None:
-    originals: dict[str, Any] = {
+def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole():
+    originals = {
         name: getattr(functional, name) for name in ("conv2d", "relu", "interpolate", "max_pool2d")
     }
     multiply, methods = torch.mul, dict(vars(torch.Tensor))
@@ -255,13 +240,13 @@ def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole() -> None
     assert not torch.jit.is_tracing()
 
 
-def test_control_flow_on_pixels_is_followed() -> None:
+def test_control_flow_on_pixels_is_followed():
     class LooksAtPixels(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 3, padding=1)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return x if x.mean() > 2 else self.conv(x)
 
     sizes = measured(LooksAtPixels())
@@ -270,7 +255,7 @@ def test_control_flow_on_pixels_is_followed() -> None:
     assert result(sizes, "ptflops").macs == 108 * 48 + 192
 
 
-def test_counters_leave_no_trace_on_the_network() -> None:
+def test_counters_leave_no_trace_on_the_network():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.PixelShuffle(2)).eval()
     before = [(dict(vars(module)), len(module._forward_hooks)) for module in network.modules()]
     weights = {name: value.clone() for name, value in network.state_dict().items()}
@@ -283,9 +268,9 @@ def test_counters_leave_no_trace_on_the_network() -> None:
     assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
 
 
-def test_networks_are_counted_in_eval_mode() -> None:
+def test_networks_are_counted_in_eval_mode():
     class Training(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             assert not self.training
             return x.relu()
 
@@ -293,19 +278,19 @@ def test_networks_are_counted_in_eval_mode() -> None:
     assert result(sizes, "aten").elementwise == 144
 
 
-def test_only_the_counters_asked_for_are_asked() -> None:
+def test_only_the_counters_asked_for_are_asked():
     sizes = measured(nn.Conv2d(3, 4, 3), counters=("aten",))
     assert sizes.counters.keys() == {"aten"}
 
 
-def test_layers_that_compute_values_while_built_are_no_obstacle() -> None:
+def test_layers_that_compute_values_while_built_are_no_obstacle():
     class Rates(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
             self.mean = torch.tensor([0.4, 0.4, 0.4]).view(1, 3, 1, 1)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return (x - self.mean.type_as(x)) * self.rates[1]
 
     sizes = measured(Rates())
@@ -319,18 +304,18 @@ def test_layers_that_compute_values_while_built_are_no_obstacle() -> None:
         (dict, "is a dict, expected a torch.nn.Module"),
     ],
 )
-def test_a_network_that_cannot_be_built_is_an_error(made: Any, message: str) -> None:
+def test_a_network_that_cannot_be_built_is_an_error(made, message):
     with pytest.raises(MeasurementError, match=message):
         measure_complexity(made, input_size=(8, 6), counters=COUNTERS)
 
 
-def test_lazy_parameters_are_an_error() -> None:
+def test_lazy_parameters_are_an_error():
     with pytest.raises(MeasurementError, match="lazy parameters"):
         measured(nn.LazyConv2d(4, 3))
 
 
 @pytest.fixture
-def mystery() -> Iterator[None]:
+def mystery():
     with torch.library._scoped_library("esrbench_probe", "FRAGMENT") as library:
         library.define("mystery(Tensor x) -> Tensor")
         library.impl("mystery", torch.neg, "CompositeExplicitAutograd")
@@ -338,11 +323,10 @@ def mystery() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("mystery")
-def test_custom_operators_are_noticed() -> None:
+def test_custom_operators_are_noticed():
     class Opaque(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = torch.ops.esrbench_probe.mystery(x)
-            return out
+        def forward(self, x):
+            return torch.ops.esrbench_probe.mystery(x)
 
     sizes = measured(Opaque())
     assert result(sizes, "aten").uncounted == {"esrbench_probe::mystery": 1}
@@ -350,12 +334,12 @@ def test_custom_operators_are_noticed() -> None:
     assert "esrbench_probe::mystery (1)" in notices["opaque-operator"]
 
 
-def test_a_result_survives_the_record() -> None:
+def test_a_result_survives_the_record():
     sizes = measured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     assert Complexity.model_validate_json(sizes.model_dump_json()) == sizes
 
 
-def test_the_audit_is_of_the_counted_size_among_others() -> None:
+def test_the_audit_is_of_the_counted_size_among_others():
     sizes = measured(nn.Conv2d(3, 4, 3, bias=False))
     assert not isinstance(sizes.audit, Absent)
     (count,) = sizes.audit.sizes
@@ -366,9 +350,9 @@ def test_the_audit_is_of_the_counted_size_among_others() -> None:
     assert audited_sizes((126, 256), None) == ((126, 256),)
 
 
-def test_a_network_that_fails_at_another_size_has_counts_and_no_audit() -> None:
+def test_a_network_that_fails_at_another_size_has_counts_and_no_audit():
     class Particular(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             if x.shape[2] > 8:
                 raise ValueError("too high")
             return x.relu()
@@ -382,14 +366,14 @@ def test_a_network_that_fails_at_another_size_has_counts_and_no_audit() -> None:
     assert "8x6, 16x16" in str(sizes.audit.advice)
 
 
-def test_what_the_audit_finds_is_noticed() -> None:
+def test_what_the_audit_finds_is_noticed():
     class Hidden(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.register_buffer("weight", torch.zeros(48, 48, 3, 3))
             self.head = nn.Conv2d(3, 48, 1)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             x = self.head(x)
             return functional.conv2d(x, self.weight) if x.shape[2] > 192 else x
 

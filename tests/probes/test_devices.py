@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -27,17 +26,13 @@ from esrbench.probes.precision import set_flags
 from esrbench.protocol import ForwardPolicy
 from esrbench.records import Absent, ImageMemory, Memory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 FP32 = ForwardPolicy()
 MIB = 1 << 20
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before():
     """Leave this process as it was for other tests."""
     threads = torch.get_num_threads()
     yield
@@ -58,13 +53,11 @@ def _as_before() -> Iterator[None]:
         ({5, 7, 9}, 2, {5: 2, 7: 2, 9: 4}, (5, 9)),
     ],
 )
-def test_threads_get_cores_of_their_own_first(
-    available: set[int], threads: int, cores: dict[int, int], expected: tuple[int, ...]
-) -> None:
+def test_threads_get_cores_of_their_own_first(available, threads, cores, expected):
     assert choose_cpus(available, threads, cores.__getitem__) == expected
 
 
-def test_a_core_is_named_by_package_and_number(tmp_path: Path) -> None:
+def test_a_core_is_named_by_package_and_number(tmp_path):
     for cpu, (package, core) in enumerate([("0", "3"), ("1", "3"), ("0", "3")]):
         topology = tmp_path / f"cpu{cpu}" / "topology"
         topology.mkdir(parents=True)
@@ -101,7 +94,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin")
-def test_every_thread_of_the_process_is_pinned_and_loading_cannot_undo_it() -> None:
+def test_every_thread_of_the_process_is_pinned_and_loading_cannot_undo_it():
     available = sorted(os.sched_getaffinity(0))
     finished = subprocess.run(
         [sys.executable, "-c", PINS.replace("ALL", repr(available))],
@@ -119,13 +112,13 @@ def test_every_thread_of_the_process_is_pinned_and_loading_cannot_undo_it() -> N
     }
 
 
-def test_all_cpus_are_taken_by_default() -> None:
+def test_all_cpus_are_taken_by_default():
     device = open_device("cpu", threads=None, policy=FP32)
     assert set(device.cpus) == os.sched_getaffinity(0)
     assert torch.get_num_threads() == len(device.cpus)
 
 
-def test_more_threads_than_cpus_are_refused() -> None:
+def test_more_threads_than_cpus_are_refused():
     count = len(os.sched_getaffinity(0))
     with pytest.raises(MeasurementError, match=f"may use {count} CPUs") as caught:
         open_device("cpu", threads=count + 1, policy=FP32)
@@ -133,12 +126,12 @@ def test_more_threads_than_cpus_are_refused() -> None:
     assert f"--threads {count}" in caught.value.advice
 
 
-def test_a_policy_that_the_device_cannot_do_is_refused() -> None:
+def test_a_policy_that_the_device_cannot_do_is_refused():
     with pytest.raises(MeasurementError, match="TF32 exists on CUDA only"):
         open_device("cpu", threads=None, policy=ForwardPolicy(precision="tf32"))
 
 
-def test_cpu_times_a_forward_and_has_no_gpu_memory() -> None:
+def test_cpu_times_a_forward_and_has_no_gpu_memory():
     device = CpuDevice(None, FP32)
     result, seconds = device.time(lambda: time.sleep(0.02) or "done")
     assert result == "done"
@@ -152,7 +145,7 @@ def test_cpu_times_a_forward_and_has_no_gpu_memory() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_garbage_is_not_collected_within_what_is_timed(enabled: bool) -> None:
+def test_garbage_is_not_collected_within_what_is_timed(enabled):
     try:
         (gc.enable if enabled else gc.disable)()
         assert HostClock().time(gc.isenabled)[0] is False
@@ -165,7 +158,7 @@ def test_garbage_is_not_collected_within_what_is_timed(enabled: bool) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_without_a_device_says_what_to_do() -> None:
+def test_cuda_without_a_device_says_what_to_do():
     with pytest.raises(MeasurementError, match="no CUDA device") as caught:
         open_device("cuda", threads=None, policy=FP32)
     assert caught.value.advice is not None
@@ -174,7 +167,7 @@ def test_cuda_without_a_device_says_what_to_do() -> None:
 class FakeAllocator:
     """Allocated and reserved bytes and their peaks, as PyTorch's caching allocator counts."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch):
         self.now = self.peak = self.reserved = 0
         for name, function in {
             "is_available": lambda: True,
@@ -190,20 +183,20 @@ class FakeAllocator:
         }.items():
             monkeypatch.setattr(torch.cuda, name, function)
 
-    def change(self, *amounts: int) -> None:
+    def change(self, *amounts):
         for amount in amounts:
             self.now += amount
             self.peak = max(self.peak, self.now)
             self.reserved = max(self.reserved, self.now)
 
-    def empty_cache(self) -> None:
+    def empty_cache(self):
         self.reserved = self.now
 
-    def reset(self, _: object) -> None:
+    def reset(self, _):
         self.peak = self.now
 
 
-def image(use: MemoryUse) -> ImageMemory:
+def image(use):
     return ImageMemory(
         image="0801",
         lr_size=(2, 2),
@@ -214,9 +207,7 @@ def image(use: MemoryUse) -> ImageMemory:
     )
 
 
-def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(monkeypatch):
     allocator = FakeAllocator(monkeypatch)
     device = CudaDevice(None, FP32)
     allocator.change(100, 900, -900)  # weights, after a peak of 1000 while loading
@@ -240,9 +231,7 @@ def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(
     assert memory.pass_peak_bytes == 550
 
 
-def test_a_conversion_after_the_last_forward_is_in_the_pass(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_conversion_after_the_last_forward_is_in_the_pass(monkeypatch):
     allocator = FakeAllocator(monkeypatch)
     device = CudaDevice(None, FP32)
     device.begin_memory_pass()
@@ -253,7 +242,7 @@ def test_a_conversion_after_the_last_forward_is_in_the_pass(
     assert (memory.peak_bytes, memory.pass_peak_bytes) == (70, 120)
 
 
-def test_a_pass_without_images_has_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_without_images_has_no_memory(monkeypatch):
     FakeAllocator(monkeypatch)
     device = CudaDevice(None, FP32)
     device.begin_memory_pass()
@@ -262,7 +251,7 @@ def test_a_pass_without_images_has_no_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_peak_counts_the_forward_and_the_pass_what_surrounds_it() -> None:
+def test_cuda_peak_counts_the_forward_and_the_pass_what_surrounds_it():
     device = CudaDevice(None, FP32)
     weights = torch.zeros(1 << 20, device=device.device)
     device.begin_memory_pass()
@@ -281,7 +270,7 @@ def test_cuda_peak_counts_the_forward_and_the_pass_what_surrounds_it() -> None:
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_peak_of_a_convolution_holds_weights_input_and_output() -> None:
+def test_cuda_peak_of_a_convolution_holds_weights_input_and_output():
     device = CudaDevice(None, FP32)
     network = nn.Conv2d(32, 64, 3, padding=1, bias=False).to(device.device)
     device.begin_memory_pass()
@@ -296,7 +285,7 @@ def test_cuda_peak_of_a_convolution_holds_weights_input_and_output() -> None:
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_timing_leaves_the_peaks_alone() -> None:
+def test_cuda_timing_leaves_the_peaks_alone():
     device = CudaDevice(None, FP32)
     torch.cuda.reset_peak_memory_stats(device.device)
     held = torch.zeros(8 << 20, device=device.device)
@@ -308,7 +297,7 @@ def test_cuda_timing_leaves_the_peaks_alone() -> None:
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_events_cover_the_whole_forward_and_lie_within_host_time() -> None:
+def test_cuda_events_cover_the_whole_forward_and_lie_within_host_time():
     device = CudaDevice(None, FP32)
     cycles = 200_000_000
     # A GPU that was idle raises its clock first.
@@ -324,7 +313,7 @@ def test_cuda_events_cover_the_whole_forward_and_lie_within_host_time() -> None:
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_runs_strict_fp32_unless_asked_otherwise() -> None:
+def test_cuda_runs_strict_fp32_unless_asked_otherwise():
     CudaDevice(None, FP32)
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32

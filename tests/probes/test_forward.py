@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,15 +9,12 @@ from esrbench.data.resize import upscale
 from esrbench.probes.forward import InvalidOutputError, PixelConversion, fixed_lr
 from esrbench.protocol import Protocol
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
-def test_every_level_survives_the_round_trip(data_range: float) -> None:
+def test_every_level_survives_the_round_trip(data_range):
     conversion = PixelConversion(1, data_range)
     pixels = np.arange(256 * 3, dtype=np.uint16).reshape(16, 16, 3).astype(np.uint8)
     tensor = conversion.to_input(pixels, CPU)
@@ -31,14 +26,14 @@ def test_every_level_survives_the_round_trip(data_range: float) -> None:
     assert np.array_equal(conversion.to_pixels(tensor, pixels), pixels)
 
 
-def test_pixels_are_clipped_and_rounded_not_truncated() -> None:
+def test_pixels_are_clipped_and_rounded_not_truncated():
     levels = torch.tensor([-0.5, 0.0, 0.6 / 255, 1.4 / 255, 254.51 / 255, 2.0])
     sr = levels.reshape(1, 1, 1, 6).expand(1, 3, 1, 6)
     pixels = PixelConversion(1).to_pixels(sr, np.zeros((1, 6, 3), np.uint8))
     assert pixels[0, :, 0].tolist() == [0, 0, 1, 1, 255, 255]
 
 
-def by_definition(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
+def by_definition(sr, data_range):
     """Clip, scale and round half to even in float32, one operation after the other."""
     values = sr.to(torch.float32).numpy()[0].transpose(1, 2, 0)
     with np.errstate(over="ignore"):
@@ -46,7 +41,7 @@ def by_definition(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
     return np.rint(unit * np.float32(255)).astype(np.uint8)
 
 
-def hard_to_round(data_range: float) -> torch.Tensor:
+def hard_to_round(data_range):
     """(1, 3, 150, 500): next to every tie, of every magnitude, and within the range."""
     ties = ((np.arange(-2, 258) + 0.5) / 255 * data_range).astype(np.float32)
     near = [ties]
@@ -65,7 +60,7 @@ def hard_to_round(data_range: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("data_range", [1.0, 255.0, 2.0, 0.7])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_every_level_is_rounded_by_definition(data_range: float, dtype: torch.dtype) -> None:
+def test_every_level_is_rounded_by_definition(data_range, dtype):
     sr = hard_to_round(data_range).to(dtype)
     conversion = PixelConversion(1, data_range)
     lr = np.zeros((150, 500, 3), np.uint8)
@@ -77,13 +72,13 @@ def test_every_level_is_rounded_by_definition(data_range: float, dtype: torch.dt
         assert np.array_equal(pixels, expected)
 
 
-def test_an_output_that_needs_a_gradient_becomes_pixels() -> None:
+def test_an_output_that_needs_a_gradient_becomes_pixels():
     sr = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
     pixels = PixelConversion(1).to_pixels(sr, np.zeros((2, 2, 3), np.uint8))
     assert (pixels == 128).all()  # 127.5 lies between 127 and 128, which is even
 
 
-def test_inputs_are_rounded_quotients_whatever_the_memory_of_the_image() -> None:
+def test_inputs_are_rounded_quotients_whatever_the_memory_of_the_image():
     lr = RNG.integers(0, 256, (70, 9, 3), dtype=np.uint8)
     lr.flags.writeable = False
     for data_range in (1.0, 255.0, 2.0):
@@ -95,14 +90,14 @@ def test_inputs_are_rounded_quotients_whatever_the_memory_of_the_image() -> None
             assert np.array_equal(tensor.numpy(), expected)
 
 
-def test_a_y_network_sees_bt601_luma() -> None:
+def test_a_y_network_sees_bt601_luma():
     lr = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     tensor = PixelConversion(2, 255.0, "y").to_input(lr, CPU)
     assert tensor.shape == (1, 1, 5, 7)
     assert np.allclose(tensor[0, 0].numpy(), rgb2ycbcr(lr)[..., 0], atol=1e-4)
 
 
-def test_an_enlarged_input_is_bicubic_and_of_hr_size() -> None:
+def test_an_enlarged_input_is_bicubic_and_of_hr_size():
     lr = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     conversion = PixelConversion(3, 255.0, "rgb", "bicubic-hr")
     assert conversion.input_size((5, 7)) == (15, 21)
@@ -112,7 +107,7 @@ def test_an_enlarged_input_is_bicubic_and_of_hr_size() -> None:
 
 
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
-def test_sr_luma_is_joined_with_bicubic_chroma(data_range: float) -> None:
+def test_sr_luma_is_joined_with_bicubic_chroma(data_range):
     # Muted colours, so that nothing is clipped.
     lr = RNG.integers(80, 170, (6, 8, 3), dtype=np.uint8)
     enlarged = upscale(lr, 2, border="mirror")
@@ -130,7 +125,7 @@ def test_sr_luma_is_joined_with_bicubic_chroma(data_range: float) -> None:
 @pytest.mark.parametrize(
     ("color", "given"), [("rgb", "bicubic-hr"), ("y", "lr"), ("y", "bicubic-hr")]
 )
-def test_an_enlargement_that_is_there_is_not_made_again(color: Any, given: Any) -> None:
+def test_an_enlargement_that_is_there_is_not_made_again(color, given):
     conversion = PixelConversion(2, color=color, input=given)
     assert conversion.enlarges
     assert not PixelConversion(2).enlarges
@@ -150,7 +145,7 @@ def test_an_enlargement_that_is_there_is_not_made_again(color: Any, given: Any) 
         )
 
 
-def test_a_y_network_that_changes_nothing_gives_bicubic() -> None:
+def test_a_y_network_that_changes_nothing_gives_bicubic():
     lr = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     conversion = PixelConversion(2, 1.0, "y", "bicubic-hr")
     pixels = conversion.to_pixels(conversion.to_input(lr, CPU), lr)
@@ -170,7 +165,7 @@ def test_a_y_network_that_changes_nothing_gives_bicubic() -> None:
         (None, "NoneType"),
     ],
 )
-def test_what_is_no_sr_image_is_refused(sr: object, says: str) -> None:
+def test_what_is_no_sr_image_is_refused(sr, says):
     with pytest.raises(InvalidOutputError, match=says):
         PixelConversion(2).validate(sr, (4, 4))
 
@@ -183,11 +178,11 @@ def test_what_is_no_sr_image_is_refused(sr: object, says: str) -> None:
         torch.full((1, 3, 8, 8), 6e4, dtype=torch.float16),
     ],
 )
-def test_an_sr_image_passes_through(sr: torch.Tensor) -> None:
+def test_an_sr_image_passes_through(sr):
     assert PixelConversion(2).validate(sr, (4, 4)) is sr
 
 
-def test_the_fixed_input_is_seeded_noise_of_every_level() -> None:
+def test_the_fixed_input_is_seeded_noise_of_every_level():
     protocol = Protocol(counted_input=(64, 96), seed=7)
     lr = fixed_lr(protocol)
     assert (lr.shape, lr.dtype) == ((64, 96, 3), np.uint8)

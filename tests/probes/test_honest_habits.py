@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from esrbench.probes.complexity import measure_complexity
 from esrbench.protocol import COUNTERS
 from esrbench.records import Absent, CounterResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ACCUSING = {
     "content-dependent",
@@ -34,7 +29,7 @@ ENDS = 9 * WIDTH * (3 + 48) * PIXELS
 """Multiply-accumulates of the convolutions around a body, at 64x64."""
 
 
-def around(*body: nn.Module) -> nn.Sequential:
+def around(*body):
     """A network of one body: 3 channels to 24, and to a picture four times as large."""
     head, tail = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 48, 3, padding=1)
     return nn.Sequential(head, *body, tail, nn.PixelShuffle(4))
@@ -43,34 +38,34 @@ def around(*body: nn.Module) -> nn.Sequential:
 class Body(nn.Module):
     """A body given as a function of the module and features (1, 24, H, W)."""
 
-    def __init__(self, run: Callable[[Any, Tensor], Tensor], **parts: Any) -> None:
+    def __init__(self, run, **parts):
         super().__init__()
         self.run = run
         for name, part in parts.items():
             setattr(self, name, part)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.run(self, x)
 
 
-def conv(kernel: int = 3, **options: Any) -> nn.Conv2d:
+def conv(kernel=3, **options):
     return nn.Conv2d(WIDTH, WIDTH, kernel, padding=kernel // 2, **options)
 
 
-def cut(x: Tensor, side: int) -> Tensor:
+def cut(x, side):
     """(B, H, W, C) into windows (B * n, side * side, C)."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // side, side, width // side, side, channels)
     return x.transpose(2, 3).reshape(-1, side * side, channels)
 
 
-def join(windows: Tensor, side: int, height: int, width: int) -> Tensor:
+def join(windows, side, height, width):
     """The opposite."""
     x = windows.view(-1, height // side, width // side, side, side, windows.shape[-1])
     return x.transpose(2, 3).reshape(-1, height, width, windows.shape[-1])
 
 
-def relative_positions(side: int) -> Tensor:
+def relative_positions(side):
     """Which of (2 side - 1)^2 biases each pair of places has: int64 (side^2, side^2)."""
     axes = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     places = torch.stack(axes).flatten(1)
@@ -78,7 +73,7 @@ def relative_positions(side: int) -> Tensor:
     return distance[0] * (2 * side - 1) + distance[1]
 
 
-def mask_of_shift(height: int, width: int, side: int) -> Tensor:
+def mask_of_shift(height, width, side):
     """-100 between places of a shifted window that are no neighbours: (n, side^2, side^2)."""
     regions = torch.zeros(1, height, width, 1)
     steps = (slice(0, -side), slice(-side, -side // 2), slice(-side // 2, None))
@@ -92,14 +87,14 @@ def mask_of_shift(height: int, width: int, side: int) -> Tensor:
 class ShiftedWindows(nn.Module):
     """Attention within shifted windows, with a bias of relative positions."""
 
-    def __init__(self, side: int = 8, mask: str = "buffer", *, pads: bool = False) -> None:
+    def __init__(self, side=8, mask="buffer", *, pads=False):
         super().__init__()
         self.side, self.pads = side, pads
         self.norm, self.qkv = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
         self.out = nn.Linear(WIDTH, WIDTH)
         self.bias = nn.Parameter(torch.zeros((2 * side - 1) ** 2, 2))
         self.register_buffer("table", relative_positions(side))
-        self.mask: Any = None
+        self.mask = None
         if mask == "buffer":
             del self.mask
             self.register_buffer("mask", mask_of_shift(64, 64, side), persistent=False)
@@ -108,15 +103,15 @@ class ShiftedWindows(nn.Module):
         elif mask == "array":
             self.mask = mask_of_shift(64, 64, side).numpy()
 
-    def mask_for(self, height: int, width: int, x: Tensor) -> Tensor:
+    def mask_for(self, height, width, x):
         if self.mask is None or (height, width) != (64, 64):
             return mask_of_shift(height, width, self.side).to(x.device)
         if isinstance(self.mask, np.ndarray):
             return torch.from_numpy(self.mask).to(x.device)
-        kept: Tensor = self.mask
+        kept = self.mask
         return kept.to(x.device)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         side, (wanted, across) = self.side, x.shape[2:]
         if self.pads:
             x = functional.pad(x, (0, -across % side, 0, -wanted % side), mode="reflect")
@@ -125,7 +120,7 @@ class ShiftedWindows(nn.Module):
         features = torch.roll(self.norm(x.permute(0, 2, 3, 1)), (shift, shift), (1, 2))
         split = self.qkv(cut(features, side)).view(-1, side * side, 3, 2, WIDTH // 2)
         query, key, value = split.permute(2, 0, 3, 1, 4)
-        table: Any = self.table
+        table = self.table
         bias = self.bias[table.view(-1)].view(side * side, side * side, 2).permute(2, 0, 1)
         scores = query * (WIDTH // 2) ** -0.5 @ key.mT + bias
         scores = scores + self.mask_for(height, width, x)[:, None]
@@ -135,7 +130,7 @@ class ShiftedWindows(nn.Module):
         return (x + back)[..., :wanted, :across]
 
 
-def attention(side: int) -> int:
+def attention(side):
     """Its four projections and two products, at 64x64."""
     return PIXELS * (4 * WIDTH**2 + 2 * side**2 * WIDTH)
 
@@ -144,12 +139,12 @@ class Swish(torch.autograd.Function):
     """Saves memory in training."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
+    def forward(context, x):
         context.save_for_backward(x)
         return x * torch.sigmoid(x)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
+    def backward(context, *gradients):
         (x,) = context.saved_tensors
         return gradients[0] * torch.sigmoid(x)
 
@@ -158,13 +153,13 @@ class ChannelNorm(torch.autograd.Function):
     """Layer normalisation of channels, with a scale and a shift."""
 
     @staticmethod
-    def forward(_context: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def forward(_context, x, scale, shift):
         centred = x - x.mean(1, keepdim=True)
         spread = (centred.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
         return scale[:, None, None] * centred / spread + shift[:, None, None]
 
 
-def reparameterised(module: Any, x: Tensor) -> Tensor:
+def reparameterised(module, x):
     """Three branches folded into one kernel in the forward."""
     kernel = module.wide.weight + functional.pad(module.narrow.weight, (1, 1, 1, 1))
     unit = torch.eye(WIDTH, device=x.device)[:, :, None, None]
@@ -172,53 +167,53 @@ def reparameterised(module: Any, x: Tensor) -> Tensor:
     return functional.conv2d(x, kernel, module.wide.bias, padding=1)
 
 
-def edges(module: Any, x: Tensor) -> Tensor:
+def edges(module, x):
     """A branch whose kernel is a Sobel operator, scaled by a parameter."""
     sobel = module.sobel * module.scale[:, None]
     branches = module.wide(x) + functional.conv2d(x, sobel, padding=1, groups=WIDTH)
     return functional.gelu(module.norm(branches))
 
 
-def low_rank(module: Any, x: Tensor) -> Tensor:
+def low_rank(module, x):
     update = (module.up @ module.down).view_as(module.conv.weight)
     return functional.conv2d(x, module.conv.weight + update, padding=1)
 
 
-def fourier(module: Any, x: Tensor) -> Tensor:
+def fourier(module, x):
     spectrum = torch.fft.rfft2(x, norm="ortho")
     real, imaginary = module.conv(torch.cat([spectrum.real, spectrum.imag], 1)).chunk(2, 1)
     complex_ = torch.complex(real, imaginary)
     return x + torch.fft.irfft2(complex_, s=x.shape[-2:], norm="ortho")
 
 
-def coordinates(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+def coordinates(height, width, device="cpu"):
     axes = [torch.linspace(-1, 1, side, device=device) for side in (height, width)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def located(module: Any, x: Tensor) -> Tensor:
+def located(module, x):
     grid = module.grid if module.grid is not None else coordinates(*x.shape[2:], x.device)
     if grid.shape[1:] != x.shape[2:]:
         grid = coordinates(*x.shape[2:], x.device)
-    return module.conv(torch.cat([x, grid.to(x.device)[None]], 1))  # type: ignore[no-any-return]  # a module
+    return module.conv(torch.cat([x, grid.to(x.device)[None]], 1))
 
 
-def marked(module: Any, x: Tensor) -> Tensor:
+def marked(module, x):
     with torch.profiler.record_function("body"):
-        return module.conv(x)  # type: ignore[no-any-return]  # a module
+        return module.conv(x)
 
 
-def tied(module: Any, x: Tensor) -> Tensor:
+def tied(module, x):
     module.again.weight = module.conv.weight
-    return module.again(module.conv(x).relu())  # type: ignore[no-any-return]  # a module
+    return module.again(module.conv(x).relu())
 
 
-def encoded(module: Any, x: Tensor) -> Tensor:
+def encoded(module, x):
     windows = module.layer(cut(x.permute(0, 2, 3, 1), 8))
     return join(windows, 8, *x.shape[2:]).permute(0, 3, 1, 2)
 
 
-def gated(module: Any, x: Tensor) -> Tensor:
+def gated(module, x):
     one, other = module.wide(module.norm(x)).chunk(2, 1)
     product = one * other
     pooled = module.point(product.mean((2, 3), keepdim=True))
@@ -228,32 +223,32 @@ def gated(module: Any, x: Tensor) -> Tensor:
 class InPlace(nn.Module):
     """Changes its input."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.body = around(nn.ReLU(inplace=True))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x.sub_(0.5).mul_(2)
-        return self.body(x).add_(0.5)  # type: ignore[no-any-return]  # a module
+        return self.body(x).add_(0.5)
 
 
-def channel_attention() -> nn.Module:
+def channel_attention():
     layers = nn.Sequential(nn.Linear(WIDTH, 6), nn.ReLU(), nn.Linear(6, WIDTH), nn.Sigmoid())
     return Body(lambda m, x: x * m.layers(x.mean((2, 3)))[:, :, None, None], layers=layers)
 
 
-def encoder() -> nn.Module:
+def encoder():
     return nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, batch_first=True)
 
 
-def sobel() -> nn.Buffer:
+def sobel():
     return nn.Buffer(torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]).repeat(WIDTH, 1, 1, 1))
 
 
 CONV = 9 * WIDTH**2 * PIXELS
 
 # How it is made, its multiply-accumulates by hand where a hand can tell, and what is not counted.
-HABITS: dict[str, tuple[Callable[[], nn.Module], int | None]] = {
+HABITS = {
     "masks in buffers": (lambda: around(ShiftedWindows()), attention(8)),
     "masks in attributes": (lambda: around(ShiftedWindows(mask="attribute")), attention(8)),
     "masks in arrays": (lambda: around(ShiftedWindows(mask="array")), attention(8)),
@@ -328,31 +323,28 @@ HABITS: dict[str, tuple[Callable[[], nn.Module], int | None]] = {
     "an input changed in place": (InPlace, 0),
     "marks for a profiler": (lambda: around(Body(marked, conv=conv())), CONV),
     "data parallel": (lambda: nn.DataParallel(around(conv())), CONV),
-    "a compiled part": (lambda: around(torch.compile(conv(), backend="eager")), CONV),  # type: ignore[arg-type]  # a module
+    "a compiled part": (lambda: around(torch.compile(conv(), backend="eager")), CONV),
     "compiled in place": (lambda: compiled(around(conv())), CONV),
-    "compiled whole": (lambda: torch.compile(around(conv()), backend="eager"), CONV),  # type: ignore[return-value]  # a module
+    "compiled whole": (lambda: torch.compile(around(conv()), backend="eager"), CONV),
 }
 
 
-def a_scale() -> nn.Parameter:
+def a_scale():
     return nn.Parameter(torch.full((WIDTH, 1, 1), 0.1))
 
 
-def apply(function: Any, *args: Tensor) -> Tensor:
-    out: Tensor = function.apply(*args)
-    return out
+def apply(function, *args):
+    return function.apply(*args)
 
 
-def compiled(network: nn.Module) -> nn.Module:
+def compiled(network):
     network.compile(backend="eager")
     return network
 
 
 @pytest.mark.parametrize(("build", "macs"), HABITS.values(), ids=HABITS)
 @pytest.mark.parametrize("needs_values", [False, True], ids=["without values", "with values"])
-def test_an_honest_network_is_not_accused(
-    build: Callable[[], nn.Module], macs: int | None, needs_values: bool
-) -> None:
+def test_an_honest_network_is_not_accused(build, macs, needs_values):
     network = build().eval()
     if needs_values:
         network = nn.Sequential(Body(lambda _, x: x if x.mean().item() < 2 else -x), network)
@@ -368,7 +360,7 @@ def test_an_honest_network_is_not_accused(
     assert macs is None or counted.macs == ENDS + macs
 
 
-def test_fourier_transforms_are_named_and_nobody_is_accused() -> None:
+def test_fourier_transforms_are_named_and_nobody_is_accused():
     network = around(Body(fourier, conv=nn.Conv2d(2 * WIDTH, 2 * WIDTH, 1)))
     found = measure_complexity(lambda: network, input_size=(64, 64), counters=COUNTERS)
     codes = {notice.code for notice in found.notices}
@@ -377,7 +369,7 @@ def test_fourier_transforms_are_named_and_nobody_is_accused() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
-def test_half_precision_in_a_run_of_half_precision_is_no_surprise(precision: str) -> None:
+def test_half_precision_in_a_run_of_half_precision_is_no_surprise(precision):
     network = Body(lambda m, x: m.conv(x.half()).float(), conv=nn.Conv2d(3, 48, 1).half())
     found = measure_complexity(
         network.eval, input_size=(32, 32), counters=("aten",), precision=precision

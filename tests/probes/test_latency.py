@@ -1,35 +1,31 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.probes.latency import narrow, steady, time_rounds, warm_up
 from esrbench.protocol import LatencyDesign
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
-
-def scripted(seconds: Iterable[float]) -> Callable[[], float]:
+def scripted(seconds):
     """Forwards that take what the test wants."""
     remaining = iter(seconds)
     return lambda: next(remaining)
 
 
-def counted(seconds: Iterable[float]) -> tuple[Callable[[int], float], list[int]]:
+def counted(seconds):
     """Rounds that take what the test wants, and the numbers that they were given."""
     remaining, numbers = iter(seconds), list[int]()
 
-    def forward(number: int) -> float:
+    def forward(number):
         numbers.append(number)
         return next(remaining)
 
     return forward, numbers
 
 
-def design(**fields: float) -> LatencyDesign:
+def design(**fields):
     """Neither the target nor the budget ends the rounds unless a test asks for it."""
     return LatencyDesign(**{"target_half_width": 0.0, "budget_seconds": 1e9, **fields})
 
@@ -47,13 +43,11 @@ def design(**fields: float) -> LatencyDesign:
         ([1.0, 0.99, 0.98, 0.97], False),  # each by less than the tolerance, together by more
     ],
 )
-def test_forwards_are_steady_when_the_last_ones_bring_no_faster(
-    seconds: list[float], expected: bool
-) -> None:
+def test_forwards_are_steady_when_the_last_ones_bring_no_faster(seconds, expected):
     assert steady(seconds, rounds=3, tolerance=0.02) is expected
 
 
-def test_no_rounds_to_compare_ask_for_nothing() -> None:
+def test_no_rounds_to_compare_ask_for_nothing():
     assert steady([], rounds=0, tolerance=0.02)
 
 
@@ -69,35 +63,33 @@ def test_no_rounds_to_compare_ask_for_nothing() -> None:
         ([50, 100, 100, 100, 100, 100, 100, 100, 900], True),
     ],
 )
-def test_the_median_is_known_when_its_interval_is_narrow(
-    seconds: list[float], expected: bool
-) -> None:
+def test_the_median_is_known_when_its_interval_is_narrow(seconds, expected):
     assert narrow(seconds, target=0.02) is expected
     assert not narrow(seconds, target=0.0)
 
 
-def test_warm_up_ends_when_forwards_are_steady() -> None:
+def test_warm_up_ends_when_forwards_are_steady():
     warmed = warm_up(scripted([9.0, 4.0, 3.99, 4.0, 7.0]), design(warmup_rounds=2))
     # 3.99 and 4.0 are not 2 % faster than 4.0, so the fourth forward ends the warm-up.
     assert warmed.seconds == (9.0, 4.0, 3.99, 4.0)
     assert warmed.steady
 
 
-def test_a_warm_up_that_stays_unsteady_ends_at_its_bound() -> None:
+def test_a_warm_up_that_stays_unsteady_ends_at_its_bound():
     seconds = (0.9**k for k in itertools.count())
     warmed = warm_up(scripted(seconds), design(warmup_rounds=3, max_warmup_rounds=7))
     assert warmed.seconds == tuple(0.9**k for k in range(7))
     assert not warmed.steady
 
 
-def test_a_warm_up_ends_when_it_has_used_up_the_budget() -> None:
+def test_a_warm_up_ends_when_it_has_used_up_the_budget():
     seconds = (10 * 0.9**k for k in itertools.count())
     warmed = warm_up(scripted(seconds), design(warmup_rounds=2, budget_seconds=15.0))
     assert warmed.seconds == (10.0, 9.0)
     assert not warmed.steady
 
 
-def test_without_warm_up_nothing_is_shown_to_be_steady() -> None:
+def test_without_warm_up_nothing_is_shown_to_be_steady():
     warmed = warm_up(scripted([]), design(warmup_rounds=0))
     assert warmed.seconds == ()
     assert not warmed.steady
@@ -112,9 +104,7 @@ def test_without_warm_up_nothing_is_shown_to_be_steady() -> None:
         (100.0, (1.0, 2.0, 3.0, 4.0, 5.0), "max-rounds"),
     ],
 )
-def test_no_round_starts_beyond_the_budget_but_the_fewest_are_made(
-    budget: float, expected: tuple[float, ...], stopped_by: str
-) -> None:
+def test_no_round_starts_beyond_the_budget_but_the_fewest_are_made(budget, expected, stopped_by):
     forward, numbers = counted(itertools.count(1.0))
     rounds = time_rounds(forward, design(min_rounds=2, max_rounds=5, budget_seconds=budget))
     assert rounds.seconds == expected
@@ -131,9 +121,7 @@ def test_no_round_starts_beyond_the_budget_but_the_fewest_are_made(
         ([100.0, 110.0] + [100.0] * 18, 6, 9),
     ],
 )
-def test_rounds_stop_when_the_interval_is_narrow(
-    seconds: list[float], min_rounds: int, expected: int
-) -> None:
+def test_rounds_stop_when_the_interval_is_narrow(seconds, min_rounds, expected):
     wanted = design(min_rounds=min_rounds, max_rounds=20, target_half_width=0.02)
     rounds = time_rounds(counted(seconds)[0], wanted)
     assert len(rounds.seconds) == expected

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_deployed
@@ -17,11 +16,7 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.complexity import measure_complexity
 from esrbench.probes.counters.shapes import on_meta
 from esrbench.probes.memory import predict_memory, trace_lifetimes
-from esrbench.records import Absent, PredictedMemory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
+from esrbench.records import Absent
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
@@ -30,23 +25,23 @@ MIB = 2**20
 class Step(nn.Module):
     """A forward given as a function of the module and its input."""
 
-    def __init__(self, run: Callable[[Step, Tensor], Any], **layers: nn.Module) -> None:
+    def __init__(self, run, **layers):
         super().__init__()
         self.run = run
         for name, layer in layers.items():
             self.add_module(name, layer)
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x):
         return self.run(self, x)
 
 
-def steps_of(network: nn.Module, *, input_size: tuple[int, int]) -> list[int]:
+def steps_of(network, *, input_size):
     """Bytes that come and go, in order."""
     lifetimes = trace_lifetimes(on_meta(network), input_size=input_size)
     return [size for _, size in lifetimes.events]
 
 
-def predicted(run: Callable[[Step, Tensor], Any], **layers: nn.Module) -> PredictedMemory:
+def predicted(run, **layers):
     return predict_memory(Step(run, **layers).eval(), input_size=(16, 32))
 
 
@@ -54,7 +49,7 @@ def predicted(run: Callable[[Step, Tensor], Any], **layers: nn.Module) -> Predic
 CHANNEL, LR = 2048, 6144
 
 
-def test_a_chain_of_convolutions_step_by_step() -> None:
+def test_a_chain_of_convolutions_step_by_step():
     chain = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.ReLU(),
@@ -110,7 +105,7 @@ def test_a_chain_of_convolutions_step_by_step() -> None:
         (lambda m, x: m.prelu(x), 1),
     ],
 )
-def test_what_operators_allocate(run: Callable[[Step, Tensor], Any], features: float) -> None:
+def test_what_operators_allocate(run, features):
     memory = predicted(run, prelu=nn.PReLU())
     # PReLU's slope is one block of 512 bytes.
     assert memory.peak_bytes == 512 + LR + int(features * LR)
@@ -126,9 +121,7 @@ def test_what_operators_allocate(run: Callable[[Step, Tensor], Any], features: f
         (lambda x: x.permute(0, 2, 3, 1)[0, 0], 0),
     ],
 )
-def test_a_linear_writes_its_product_once(
-    bias: bool, see: Callable[[Tensor], Tensor], copies: int
-) -> None:
+def test_a_linear_writes_its_product_once(bias, see, copies):
     layer = nn.Linear(3, 5, bias=bias)
     memory = predicted(lambda m, x: m.layer(see(x)), layer=layer)
     # In place of the product or fused with it, the bias takes nothing.
@@ -137,7 +130,7 @@ def test_a_linear_writes_its_product_once(
     assert memory.weights_bytes == 512 * (1 + bias)
 
 
-def test_a_sum_in_plain_sight_is_written_anew() -> None:
+def test_a_sum_in_plain_sight_is_written_anew():
     layer = nn.Linear(3, 3)
     memory = predicted(
         lambda m, x: x.permute(0, 2, 3, 1) @ m.layer.weight + m.layer.bias, layer=layer
@@ -145,29 +138,29 @@ def test_a_sum_in_plain_sight_is_written_anew() -> None:
     assert memory.peak_bytes == memory.weights_bytes + 3 * LR
 
 
-def test_shared_weights_and_buffers_count_once() -> None:
+def test_shared_weights_and_buffers_count_once():
     class Shared(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.one = nn.Conv2d(3, 4, 3)
             self.other = self.one
             self.register_buffer("table", torch.zeros(1000))
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return self.other(self.one(x)[:, :3])
 
     memory = predict_memory(Shared().eval(), input_size=(16, 32))
     assert memory.weights_bytes == 512 + 512 + 4096
 
 
-def test_constants_made_on_the_device_count_while_they_live() -> None:
+def test_constants_made_on_the_device_count_while_they_live():
     memory = predicted(lambda _, x: x + torch.zeros(1, 3, 16, 32, device=x.device))
     assert memory.peak_bytes == 3 * LR
 
 
-def test_what_a_forward_caches_goes_with_the_image() -> None:
+def test_what_a_forward_caches_goes_with_the_image():
     class Caching(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             self.seen = x.relu()
             return self.seen + 1
 
@@ -176,26 +169,26 @@ def test_what_a_forward_caches_goes_with_the_image() -> None:
     assert sum(size for _, size in lifetimes.events) == lifetimes.alive_bytes == 0
 
 
-def test_a_storage_that_grows_is_counted_anew() -> None:
-    def grow(_: Step, x: Tensor) -> Tensor:
+def test_a_storage_that_grows_is_counted_anew():
+    def grow(_, x):
         out = x.new_empty(0)
         return torch.add(x, 1, out=out.resize_(x.shape))
 
     assert predicted(grow).peak_bytes == 2 * LR
 
 
-def test_inference_mode_inside_changes_nothing() -> None:
+def test_inference_mode_inside_changes_nothing():
     layer = nn.Linear(3, 5)
 
-    def run(m: Step, x: Tensor) -> Tensor:
-        features: Tensor = m.layer(x.permute(0, 2, 3, 1))
+    def run(m, x):
+        features = m.layer(x.permute(0, 2, 3, 1))
         return features.relu()
 
     inside = predicted(torch.inference_mode()(run), layer=layer)
     assert inside == predicted(run, layer=layer)
 
 
-def test_a_network_is_left_as_it_was() -> None:
+def test_a_network_is_left_as_it_was():
     network = nn.Conv2d(3, 4, 3)
     before = network.weight.detach().clone()
     first = predict_memory(network, input_size=(16, 32))
@@ -204,9 +197,9 @@ def test_a_network_is_left_as_it_was() -> None:
     assert network.weight.requires_grad
 
 
-def test_small_images_that_a_network_refuses_are_left_out() -> None:
+def test_small_images_that_a_network_refuses_are_left_out():
     class Particular(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             if x.shape[2] < 510:
                 raise ValueError("too small")
             return x.relu()
@@ -217,7 +210,7 @@ def test_small_images_that_a_network_refuses_are_left_out() -> None:
     assert memory.allocator_bytes == (memory.peak_bytes, memory.peak_bytes)
 
 
-def test_what_cannot_be_predicted_is_said() -> None:
+def test_what_cannot_be_predicted_is_said():
     with pytest.raises(MeasurementError, match="output is a tuple, expected a tensor"):
         predicted(lambda _, x: (x, x))
     looks = Step(lambda _, x: x if x.mean() > 2 else x.relu())
@@ -230,7 +223,7 @@ def test_what_cannot_be_predicted_is_said() -> None:
     assert "could not be followed without values: RuntimeError" in absent.reason
 
 
-def test_it_is_part_of_complexity_where_it_is_asked_for() -> None:
+def test_it_is_part_of_complexity_where_it_is_asked_for():
     conv = nn.Conv2d(3, 4, 3)
     asked = measure_complexity(
         lambda: conv, input_size=(16, 32), counters=("aten",), memory_input=(20, 30)
@@ -247,7 +240,7 @@ def test_it_is_part_of_complexity_where_it_is_asked_for() -> None:
     height=st.integers(8, 200),
     width=st.integers(8, 200),
 )
-def test_bounds_hold_for_any_chain(widths: list[int], height: int, width: int) -> None:
+def test_bounds_hold_for_any_chain(widths, height, width):
     channels = [3, *widths]
     chain = nn.Sequential(
         *(
@@ -259,7 +252,7 @@ def test_bounds_hold_for_any_chain(widths: list[int], height: int, width: int) -
     lifetimes = trace_lifetimes(on_meta(chain), input_size=(height, width))
     assert sum(size for _, size in lifetimes.events) == lifetimes.alive_bytes == 0
 
-    def features(count: int) -> int:
+    def features(count):
         return -(-count * height * width * 4 // 512) * 512
 
     # The input is held throughout; a layer's own input only while it is not the first.
@@ -285,18 +278,18 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def script(load_benchmark: Callable[[str], ModuleType]) -> Any:
+def script(load_benchmark):
     """``benchmarks/predicted_memory.py`` as a module."""
     return load_benchmark("predicted_memory")
 
 
 @pytest.fixture(scope="module")
-def rows(script: Any) -> dict[str, Any]:
+def rows(script):
     return {row.name: row for row in script.rows(script.published_by_team(None))}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_gpu_memory(rows: dict[str, Any], name: str) -> None:
+def test_published_gpu_memory(rows, name):
     published, traced = PUBLISHED[name]
     row = rows[name]
     memory = row.predicted
@@ -310,7 +303,7 @@ def test_published_gpu_memory(rows: dict[str, Any], name: str) -> None:
     assert abs(high / row.published - 1) < 0.011
 
 
-def test_published_gpu_memory_on_average(rows: dict[str, Any]) -> None:
+def test_published_gpu_memory_on_average(rows):
     errors = [row.error for row in rows.values()]
     assert len(errors) == len(PUBLISHED)
     # Of the traced figures: (1 + 466.78 / 471.76 + 375.68 / 377.91 + 1 + 1) / 5 - 1 = -0.33 %.
@@ -321,7 +314,7 @@ def test_published_gpu_memory_on_average(rows: dict[str, Any]) -> None:
     assert round(rows["imdn-challenge"].predicted.allocator_bytes[1] / MIB, 2) == 470.27
 
 
-def test_safmn_as_registered_against_the_edition_of_2026() -> None:
+def test_safmn_as_registered_against_the_edition_of_2026():
     descriptor = default_registry().get("safmn")
     memory = predict_memory(build_deployed(descriptor, 4), input_size=(510, 510))
     (published,) = (
@@ -332,13 +325,13 @@ def test_safmn_as_registered_against_the_edition_of_2026() -> None:
     assert round(low / MIB, 2) <= round(published / MIB, 2) <= round(high / MIB, 2)
 
 
-def test_the_table_in_the_docs_is_what_the_script_prints(script: Any, rows: dict[str, Any]) -> None:
+def test_the_table_in_the_docs_is_what_the_script_prints(script, rows):
     document = (ROOT / "docs" / "predicted-memory.md").read_text(encoding="utf-8")
     for line in script.render(list(rows.values())).splitlines():
         assert line in document
 
 
-def test_registered_figures_are_those_of_the_reference_table(script: Any, shared: Path) -> None:
+def test_registered_figures_are_those_of_the_reference_table(script, shared):
     table = shared / "facts" / "ntire2022.csv"
     given = script.published_by_team(table)
     assert script.published_by_team(None) == pytest.approx(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
@@ -20,16 +19,13 @@ from esrbench.records import Absent, PredictedMemory
 from esrbench.worker.measured import MeasuredNetwork
 from esrbench.worker.worker import Worker
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 FEATURES = 16 * 64 * 64 * 4
 
 
 class Own(nn.Linear):
     """Keeps its product beside the sum."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features):
         product = functional.linear(features, self.weight)
         total = product + self.bias
         return total * product
@@ -38,19 +34,19 @@ class Own(nn.Linear):
 class Bias(nn.Linear):
     """Adds its bias to its very input, which nobody allocated in the forward."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features):
         return features + self.bias
 
 
 class Around(nn.Module):
     """A Linear on features that lie last."""
 
-    def __init__(self, linear: nn.Module) -> None:
+    def __init__(self, linear):
         super().__init__()
         self.linear = linear
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.linear(image.permute(0, 2, 3, 1))  # type: ignore[no-any-return]  # a module
+    def forward(self, image):
+        return self.linear(image.permute(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +58,7 @@ class Around(nn.Module):
     ],
     ids=["its own", "torch's", "bias alone"],
 )
-def test_sums_of_a_linear(linear: Callable[[], nn.Module], alive: int) -> None:
+def test_sums_of_a_linear(linear, alive):
     predicted = predict_memory(Around(linear()).eval(), input_size=(64, 64), channels=16)
     assert predicted.peak_bytes - predicted.weights_bytes == alive * FEATURES
 
@@ -79,7 +75,7 @@ def test_sums_of_a_linear(linear: Callable[[], nn.Module], alive: int) -> None:
     ],
     ids=lambda value: value.label if isinstance(value, ForwardPolicy) else "",
 )
-def test_a_prediction_holds_for_one_class(policy: ForwardPolicy, holds: bool) -> None:
+def test_a_prediction_holds_for_one_class(policy, holds):
     absent = unpredicted(policy)
     assert (absent is None) is holds
     descriptor = default_registry().get("fsrcnn")
@@ -90,7 +86,7 @@ def test_a_prediction_holds_for_one_class(policy: ForwardPolicy, holds: bool) ->
         build_network(descriptor, 4), policy.model_copy(update={"compiled": False})
     )
     measured = MeasuredNetwork(adapted, protocol, conversion, torch.device("cpu"), 1)
-    worker: Any = SimpleNamespace(
+    worker = SimpleNamespace(
         protocol=protocol, policy=policy, conversion=conversion, measured=measured
     )
     memory = Worker.count(worker).complexity.predicted_memory

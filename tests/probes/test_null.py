@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,17 +21,17 @@ from esrbench.protocol import ForwardPolicy
 LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
 
-def like(**fields: Any) -> ModelDescriptor:
+def like(**fields):
     return ModelDescriptor(
         name="net", summary="test", scales=(2, 4), factory="somewhere:Net", **fields
     )
 
 
-def work_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def work_for(seconds, monkeypatch):
     monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], null_seconds=seconds))
 
 
-def test_it_takes_the_form_of_another_network() -> None:
+def test_it_takes_the_form_of_another_network():
     luma = like(color="y", input="bicubic-hr", data_range=255.0)
     null = null_descriptor(luma, 4, luma.data_range)
     conversion = PixelConversion.of(luma, 4, luma.data_range)
@@ -50,9 +49,7 @@ def test_it_takes_the_form_of_another_network() -> None:
     [ForwardPolicy(), ForwardPolicy(precision="bf16", channels_last=True)],
     ids=["fp32", "bf16"],
 )
-def test_its_outputs_become_pixels_in_every_form(
-    color: Any, given: Any, policy: ForwardPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_outputs_become_pixels_in_every_form(color, given, policy, monkeypatch):
     work_for(0.0, monkeypatch)
     descriptor = null_descriptor(like(color=color, input=given), 4, 1.0)
     network = adapt_network(build_deployed(descriptor, 4, seed=0), policy)
@@ -68,9 +65,7 @@ def test_its_outputs_become_pixels_in_every_form(
 
 
 @pytest.mark.parametrize("data_range", [1e-3, 1e6])
-def test_no_range_that_an_entry_may_declare_makes_it_fail(
-    data_range: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_range_that_an_entry_may_declare_makes_it_fail(data_range, monkeypatch):
     work_for(0.0, monkeypatch)
     descriptor = null_descriptor(like(), 4, data_range)
     conversion = PixelConversion.of(descriptor, 4, data_range)
@@ -79,9 +74,7 @@ def test_no_range_that_an_entry_may_declare_makes_it_fail(
     conversion.validate(output, LR.shape[:2])
 
 
-def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_after_the_first_forward_of_a_shape_the_answer_lies_there(monkeypatch):
     work_for(0.0, monkeypatch)
     network = Null(2, enlarged=False, channels=3)
     first, other = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 5, 4)
@@ -93,10 +86,10 @@ def test_after_the_first_forward_of_a_shape_the_answer_lies_there(
     assert network(first) is kept
 
 
-def test_it_works_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_works_as_long_as_it_says(monkeypatch):
     """By a clock that every convolution moves on by a second, and nothing else."""
     network = Null(2, enlarged=False, channels=3)
-    worked: list[torch.Tensor] = []
+    worked = []
     network.work.register_forward_hook(lambda _module, _given, output: worked.append(output))
     work_for(4.0, monkeypatch)
     monkeypatch.setattr(nulls, "time", SimpleNamespace(perf_counter=lambda: float(len(worked))))

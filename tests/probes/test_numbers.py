@@ -4,19 +4,18 @@ import random
 
 import pytest
 import torch
-from torch import Tensor
 
 from esrbench.probes.numbers import Numbers, numbers_needed
 
 
-def counted(sequence: list[float]) -> int:
+def counted(sequence):
     numbers = Numbers()
     for number in sequence:
         numbers.add(number)
     return numbers.count
 
 
-def pieces(sequence: list[int]) -> int:
+def pieces(sequence):
     """Lempel and Ziv's definition, word for word."""
     text = "".join(chr(ord("a") + each) for each in sequence)
     start, count = 0, 0
@@ -40,11 +39,11 @@ def pieces(sequence: list[int]) -> int:
         ([int(each) for each in "0001101001000101"], 5),
     ],
 )
-def test_pieces_counted_by_hand(sequence: list[float], count: int) -> None:
+def test_pieces_counted_by_hand(sequence, count):
     assert counted(sequence) == count
 
 
-def test_pieces_are_those_of_the_definition() -> None:
+def test_pieces_are_those_of_the_definition():
     draw = random.Random(0)  # noqa: S311 - sequences, not secrets
     for _ in range(500):
         levels = draw.choice((1, 2, 3, 9))
@@ -53,17 +52,17 @@ def test_pieces_are_those_of_the_definition() -> None:
         assert counted([*sequence]) == pieces(sequence)
 
 
-def test_the_order_of_a_few_levels_is_as_good_as_new() -> None:
+def test_the_order_of_a_few_levels_is_as_good_as_new():
     draw = random.Random(0)  # noqa: S311 - sequences, not secrets
     # About N / log_16(N) = N / 3 of N numbers of 16 levels.
     assert counted([draw.randrange(16) / 16 for _ in range(4096)]) > 4096 / 4
 
 
-def drawn(levels: int, count: int = 20_000) -> Tensor:
+def drawn(levels, count=20000):
     return torch.randint(levels, (count,), generator=torch.Generator().manual_seed(0))
 
 
-PATTERNS: dict[str, tuple[Tensor, int]] = {
+PATTERNS = {
     "causal mask": (torch.full((64, 64), -torch.inf).triu(1), 64),
     "grid": (torch.linspace(-1, 1, 64).expand(48, 64).clone(), 64 + 64),
     "interleaved grid": (
@@ -77,7 +76,7 @@ PATTERNS: dict[str, tuple[Tensor, int]] = {
 
 
 @pytest.mark.parametrize(("table", "most"), PATTERNS.values(), ids=PATTERNS)
-def test_patterns_take_few_numbers(table: Tensor, most: int) -> None:
+def test_patterns_take_few_numbers(table, most):
     assert 0 < numbers_needed(table) <= most
     assert numbers_needed(table.to("meta")) == table.numel()
 
@@ -86,7 +85,7 @@ def test_patterns_take_few_numbers(table: Tensor, most: int) -> None:
 @pytest.mark.parametrize(
     "dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float32]
 )
-def test_weights_of_few_levels_are_no_pattern(levels: int, dtype: torch.dtype) -> None:
+def test_weights_of_few_levels_are_no_pattern(levels, dtype):
     table = drawn(levels).to(dtype)
     if dtype != torch.bool or levels == 2:
         assert numbers_needed(table) == table.numel()
@@ -103,10 +102,10 @@ def test_weights_of_few_levels_are_no_pattern(levels: int, dtype: torch.dtype) -
     ],
     ids=["drawn", "zeros", "ones", "small", "empty"],
 )
-def test_other_tables_take_all_of_theirs(table: Tensor) -> None:
+def test_other_tables_take_all_of_theirs(table):
     assert numbers_needed(table) == table.numel()
 
 
-def test_complex_numbers_are_two() -> None:
+def test_complex_numbers_are_two():
     generator = torch.Generator().manual_seed(0)
     assert numbers_needed(torch.rand(300, dtype=torch.complex64, generator=generator)) == 600

@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from esrbench.probes.devices import HostClock
 from esrbench.probes.pairs import time_batch, time_pairs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -18,17 +15,17 @@ T = TypeVar("T")
 class Recorder:
     """A clock that says who ran: one second for each letter of the alphabet up to it."""
 
-    def __init__(self) -> None:
-        self.ran: list[str] = []
+    def __init__(self):
+        self.ran = []
 
-    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
+    def time(self, forward):
         result = forward()
         self.ran.append(str(result))
         return result, float(ord(str(result)) - ord("A") + 1)
 
 
 @pytest.mark.parametrize(("first", "order"), [(True, "ABBAABBA"), (False, "BAABBAAB")])
-def test_the_order_alternates_and_the_columns_do_not(first: bool, order: str) -> None:
+def test_the_order_alternates_and_the_columns_do_not(first, order):
     clock = Recorder()
     pairs = time_pairs(lambda: "A", lambda: "B", clock, count=4, candidate_first=first)
     assert "".join(clock.ran) == order
@@ -46,7 +43,7 @@ def test_the_order_alternates_and_the_columns_do_not(first: bool, order: str) ->
         (2, 4, "AB CD DC BA CD DC"),
     ],
 )
-def test_self_pairs_are_interleaved(count: int, self_count: int, order: str) -> None:
+def test_self_pairs_are_interleaved(count, self_count, order):
     clock = Recorder()
     times = time_batch(
         lambda: "A",
@@ -63,7 +60,7 @@ def test_self_pairs_are_interleaved(count: int, self_count: int, order: str) -> 
     assert times.self_pairs == ((3.0, 4.0),) * self_count
 
 
-def test_a_batch_goes_on_where_the_last_one_stopped() -> None:
+def test_a_batch_goes_on_where_the_last_one_stopped():
     clock = Recorder()
     time_batch(
         lambda: "A",
@@ -82,10 +79,10 @@ class Output:
     """Something that can be seen to be gone."""
 
 
-def test_no_output_outlives_its_forward() -> None:
-    alive: list[weakref.ref[Output]] = []
+def test_no_output_outlives_its_forward():
+    alive = []
 
-    def forward() -> Output:
+    def forward():
         assert all(output() is None for output in alive)
         output = Output()
         alive.append(weakref.ref(output))

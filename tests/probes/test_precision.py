@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,18 +23,14 @@ from esrbench.probes.precision import (
 )
 from esrbench.protocol import ForwardPolicy
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 CPU = torch.device("cpu")
-BACKENDS: Any = torch.backends
+BACKENDS = torch.backends
 FP32 = ForwardPolicy()
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before():
     """Leave this process as it was for other tests."""
     threads = torch.get_num_threads()
     cpus = os.sched_getaffinity(0)
@@ -48,23 +43,23 @@ def _as_before() -> Iterator[None]:
 class Tampering(nn.Module):
     """A network whose forward does what the test wants before it convolves."""
 
-    def __init__(self, tamper: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, tamper=lambda: None):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
         self.register_buffer("steps", torch.zeros(2, dtype=torch.int64))
         self.tamper = tamper
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.conv(pixels)
+    def forward(self, pixels):
+        features = self.conv(pixels)
         self.tamper()
         return features
 
 
-def assign(target: Any, name: str, value: object) -> Callable[[], None]:
+def assign(target, name, value):
     return lambda: setattr(target, name, value)
 
 
-def drop_a_cpu() -> None:
+def drop_a_cpu():
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) == 1:
         pytest.skip("a single CPU cannot be dropped")
@@ -72,7 +67,7 @@ def drop_a_cpu() -> None:
 
 
 MATMUL = "torch.backends.cuda.matmul"
-TAMPERINGS: dict[str, Callable[[], object]] = {
+TAMPERINGS = {
     "torch.backends.cudnn.conv.fp32_precision": assign(
         BACKENDS.cudnn.conv, "fp32_precision", "tf32"
     ),
@@ -120,11 +115,11 @@ TAMPERINGS: dict[str, Callable[[], object]] = {
 }
 
 
-def test_every_flag_that_is_watched_is_tampered_with() -> None:
+def test_every_flag_that_is_watched_is_tampered_with():
     assert TAMPERINGS.keys() == READERS.keys()
 
 
-def test_an_honest_forward_passes_under_every_policy_for_cpus() -> None:
+def test_an_honest_forward_passes_under_every_policy_for_cpus():
     for policy in (FP32, ForwardPolicy(precision="bf16"), ForwardPolicy(channels_last=True)):
         apply_policy(policy, CPU)
         network = adapt_network(Tampering(), policy)
@@ -136,8 +131,8 @@ def test_an_honest_forward_passes_under_every_policy_for_cpus() -> None:
 
 @pytest.mark.usefixtures("all_cpus")
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_a_forward_that_changes_a_flag_is_refused_by_its_name(name: str) -> None:
-    kept: list[object] = []
+def test_a_forward_that_changes_a_flag_is_refused_by_its_name(name):
+    kept = []
     network = Tampering(lambda: kept.append(TAMPERINGS[name]()))
     apply_policy(FP32, CPU)
     guard = PolicyGuard(network, FP32)
@@ -149,15 +144,15 @@ def test_a_forward_that_changes_a_flag_is_refused_by_its_name(name: str) -> None
     assert caught.value.advice is not None
 
 
-def halve(network: Tampering) -> None:
+def halve(network):
     network.half()
 
 
-def replace(network: Tampering) -> None:
+def replace(network):
     network.conv.weight = nn.Parameter(network.conv.weight.detach().bfloat16())
 
 
-def remove(network: Tampering) -> None:
+def remove(network):
     network.conv.bias = None
 
 
@@ -169,9 +164,7 @@ def remove(network: Tampering) -> None:
         (remove, "its number of weights from 3 to 2"),
     ],
 )
-def test_a_forward_that_changes_its_weights_is_refused(
-    tamper: Callable[[Tampering], None], message: str
-) -> None:
+def test_a_forward_that_changes_its_weights_is_refused(tamper, message):
     network = Tampering()
     network.tamper = lambda: tamper(network)
     guard = PolicyGuard(network, FP32)
@@ -181,7 +174,7 @@ def test_a_forward_that_changes_its_weights_is_refused(
             guard.verify()
 
 
-def test_what_loading_a_network_changed_is_undone() -> None:
+def test_what_loading_a_network_changed_is_undone():
     apply_policy(FP32, CPU)
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("medium")
@@ -193,7 +186,7 @@ def test_what_loading_a_network_changed_is_undone() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
-def test_both_interfaces_to_float32_precision_agree(precision: Any) -> None:
+def test_both_interfaces_to_float32_precision_agree(precision):
     set_flags(ForwardPolicy(precision=precision))
     tf32 = precision == "tf32"
     # These raise where they contradict fp32_precision.
@@ -209,7 +202,7 @@ def test_both_interfaces_to_float32_precision_agree(precision: Any) -> None:
 @pytest.mark.parametrize(
     "policy", [ForwardPolicy(precision="tf32"), ForwardPolicy(cudnn_benchmark=True)]
 )
-def test_a_cpu_refuses_what_only_gpus_have(policy: ForwardPolicy) -> None:
+def test_a_cpu_refuses_what_only_gpus_have(policy):
     with pytest.raises(MeasurementError, match="exists on CUDA only") as caught:
         open_device("cpu", threads=None, policy=policy)
     assert caught.value.advice is not None
@@ -225,19 +218,15 @@ def test_a_cpu_refuses_what_only_gpus_have(policy: ForwardPolicy) -> None:
     ],
 )
 def test_an_environment_that_overrides_the_policy_is_refused(
-    variable: str,
-    value: str,
-    policy: ForwardPolicy,
-    device: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    variable, value, policy, device, monkeypatch
+):
     monkeypatch.setenv(variable, value)
     with pytest.raises(MeasurementError, match=f"{variable}={value}") as caught:
         apply_policy(policy, torch.device(device))
     assert caught.value.advice == f"Unset {variable}."
 
 
-def test_strict_modes_in_the_environment_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict_modes_in_the_environment_are_fine(monkeypatch):
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "strict")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")  # means nothing on CPU
     apply_policy(FP32, CPU)
@@ -246,9 +235,7 @@ def test_strict_modes_in_the_environment_are_fine(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)]
 )
-def test_weights_and_input_are_cast_and_integers_left_alone(
-    precision: Any, dtype: torch.dtype
-) -> None:
+def test_weights_and_input_are_cast_and_integers_left_alone(precision, dtype):
     policy = ForwardPolicy(precision=precision)
     network = adapt_network(Tampering(), policy)
     assert {name: tensor.dtype for name, tensor in network.state_dict().items()} == {
@@ -260,13 +247,13 @@ def test_weights_and_input_are_cast_and_integers_left_alone(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_weights_of_lower_precision_do_not_pass_for_float32(precision: Any) -> None:
+def test_weights_of_lower_precision_do_not_pass_for_float32(precision):
     network = Tampering().bfloat16()
     with pytest.raises(MeasurementError, match=r"conv\.weight is torch\.bfloat16 in .* as [ft]"):
         adapt_network(network, ForwardPolicy(precision=precision))
 
 
-def test_channels_last_reaches_weights_and_input_and_keeps_values() -> None:
+def test_channels_last_reaches_weights_and_input_and_keeps_values():
     policy = ForwardPolicy(channels_last=True)
     plain = Tampering()
     pixels = torch.rand(1, 3, 4, 5)
@@ -278,7 +265,7 @@ def test_channels_last_reaches_weights_and_input_and_keeps_values() -> None:
     torch.testing.assert_close(network(adapted), expected)
 
 
-def test_an_input_in_form_already_is_not_copied() -> None:
+def test_an_input_in_form_already_is_not_copied():
     pixels = torch.rand(1, 3, 4, 5)
     assert adapt_input(pixels, FP32).data_ptr() == pixels.data_ptr()
 
@@ -307,7 +294,7 @@ with torch.inference_mode():
 """
 
 
-def run_compiled(**environment: str) -> str:
+def run_compiled(**environment):
     finished = subprocess.run(
         [sys.executable, "-c", COMPILES],
         # Vector instructions that the CPU has work: nothing is compiled to try them.
@@ -325,12 +312,12 @@ def run_compiled(**environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_compiled_network_gives_the_same_output(tmp_path: Path) -> None:
+def test_a_compiled_network_gives_the_same_output(tmp_path):
     assert run_compiled(TORCHINDUCTOR_CACHE_DIR=str(tmp_path)) == "same"
 
 
 @pytest.mark.slow
-def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path: Path) -> None:
+def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path):
     message, advice = run_compiled(
         TORCHINDUCTOR_CACHE_DIR=str(tmp_path), CXX="/nowhere/g++", PATH=str(tmp_path)
     ).split("|")
@@ -338,7 +325,7 @@ def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path: Path) -> Non
     assert advice == "Install a C++ compiler (g++ or clang) and name it in CXX."
 
 
-def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path: Path) -> None:
+def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path):
     message, _ = run_compiled(
         TORCHINDUCTOR_CACHE_DIR=str(tmp_path), TORCH_COMPILE_DISABLE="1"
     ).split("|")
@@ -352,9 +339,7 @@ def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path: Pa
     # Rounding of the inputs: 2**-24 of float32, 2**-11 of TF32's 10 stored bits.
     [("fp32", 0.0, 2e-6), ("tf32", 2e-5, 2e-3)],
 )
-def test_cuda_convolves_and_multiplies_in_the_precision_asked_for(
-    precision: Any, least: float, most: float
-) -> None:
+def test_cuda_convolves_and_multiplies_in_the_precision_asked_for(precision, least, most):
     policy = ForwardPolicy(precision=precision)
     try:
         device = open_device("cuda", threads=None, policy=policy).device
@@ -410,7 +395,7 @@ except MeasurementError as error:
         ("forward", "the network's forward changed denormals kept from True to False"),
     ],
 )
-def test_denormals_are_kept_in_every_thread(what: str, says: str) -> None:
+def test_denormals_are_kept_in_every_thread(what, says):
     if cpus_available() < 2:
         pytest.skip("one CPU has no second thread")
     command = [sys.executable, "-c", THREADS, what]
@@ -436,7 +421,7 @@ except MeasurementError as error:
 """
 
 
-def test_threads_that_flush_denormals_for_good_are_noticed() -> None:
+def test_threads_that_flush_denormals_for_good_are_noticed():
     command = [sys.executable, "-c", TAINTED]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "the network's code started threads that flush denormals to zero"

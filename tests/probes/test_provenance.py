@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from esrbench.probes.counters.shapes import ShapeMode
 from esrbench.probes.provenance import Provenance, tensors_in
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Forward = Callable[[Tensor], Tensor]
-
 WEIGHT = torch.arange(36.0).reshape(3, 3, 2, 2)
 LR = torch.rand((1, 3, 8, 6), generator=torch.Generator().manual_seed(0))
 
 
-def followed(forward: Forward) -> tuple[list[int], bool]:
+def followed(forward):
     """Elements of the constants that met the image, and whether the result derives from it."""
     provenance = Provenance(LR)
     with torch.no_grad(), ShapeMode(watch=provenance.follow):
@@ -28,17 +20,17 @@ def followed(forward: Forward) -> tuple[list[int], bool]:
     return sorted(each.elements for each in provenance.met), provenance.derived(result)
 
 
-def conv(image: Tensor, *weights: Tensor) -> Tensor:
+def conv(image, *weights):
     for weight in weights:
         image = functional.conv2d(image, weight, padding=1)
     return image
 
 
-def seeded() -> torch.Generator:
+def seeded():
     return torch.Generator().manual_seed(0)
 
 
-STORED: dict[str, tuple[Forward, list[int]]] = {
+STORED = {
     "a weight": (lambda x: conv(x, WEIGHT), [36]),
     "used twice": (lambda x: conv(x, WEIGHT, WEIGHT), [36]),
     "a slice": (lambda x: conv(x, WEIGHT[:1]), [36]),
@@ -54,12 +46,12 @@ STORED: dict[str, tuple[Forward, list[int]]] = {
 }
 
 
-def added(tensors: list[Tensor]) -> list[Tensor]:
+def added(tensors):
     torch._foreach_add_(tensors, 1)
     return tensors
 
 
-COMPUTED: dict[str, tuple[Forward, list[int]]] = {
+COMPUTED = {
     "once": (lambda x: conv(x, WEIGHT * 2), [36]),
     "again": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 2), [36]),
     "otherwise": (lambda x: conv(x, WEIGHT * 2, WEIGHT * 3), [36, 36]),
@@ -76,26 +68,26 @@ COMPUTED: dict[str, tuple[Forward, list[int]]] = {
 }
 
 
-def _one_number_after_another(image: Tensor) -> Tensor:
+def _one_number_after_another(image):
     kernel = torch.empty(3, 3, 1, 1)
     for index in range(9):
         kernel.view(-1)[index].fill_(index / 7)
     return conv(image, kernel)
 
 
-def _mask(image: Tensor) -> Tensor:
+def _mask(image):
     mask = torch.zeros(8, 6)
     mask[:4].fill_(1)
     return image.masked_fill(mask != mask.flip(0), -100.0)
 
 
-def _canvas(image: Tensor) -> Tensor:
+def _canvas(image):
     canvas = torch.zeros(1, 3, 10, 8)
     canvas[:, :, 1:-1, 1:-1] = image
     return canvas
 
 
-FORMULAS: dict[str, tuple[Forward, list[int]]] = {
+FORMULAS = {
     "numbers": (lambda x: x * 0.5 + 1, []),
     "zeros": (lambda x: torch.zeros_like(x) + x, [0]),
     "ones": (lambda x: x + x.new_ones(x.shape), [0]),
@@ -107,18 +99,18 @@ FORMULAS: dict[str, tuple[Forward, list[int]]] = {
 }
 
 
-def _pixel(image: Tensor) -> Tensor:
+def _pixel(image):
     return image.flatten()[:1].clone()
 
 
-def _pieces(pieces: list[Tensor]) -> Tensor:
+def _pieces(pieces):
     return torch.cat(pieces).view(3, 3, 1, 1)
 
 
 LEVELS = [0, 1, 1, 0, 1, 0, 0, 0, 1]
 
 # Each weight is a number of its own, wherever it was put.
-FILLED: dict[str, tuple[Forward, list[int]]] = {
+FILLED = {
     "a pixel filled": (
         lambda x: conv(x, _pieces([_pixel(x).fill_(index / 7) for index in range(9)])),
         [9],
@@ -147,7 +139,7 @@ FILLED: dict[str, tuple[Forward, list[int]]] = {
 }
 
 # What looks as if it came from the image.
-DISGUISED: dict[str, tuple[Forward, list[int]]] = {
+DISGUISED = {
     "made like the image": (
         lambda x: conv(x, torch.empty_like(x[..., :2, :2]).copy_(WEIGHT[:1])),
         [12],
@@ -162,11 +154,11 @@ NETWORKS = STORED | COMPUTED | FORMULAS | FILLED | DISGUISED
 
 
 @pytest.mark.parametrize(("forward", "met"), NETWORKS.values(), ids=NETWORKS)
-def test_constants_that_meet_the_image(forward: Forward, met: list[int]) -> None:
+def test_constants_that_meet_the_image(forward, met):
     assert followed(forward) == (met, True)
 
 
-def test_a_constant_is_not_derived() -> None:
+def test_a_constant_is_not_derived():
     assert followed(lambda x: x.clone().fill_(0.5)) == ([], False)
     assert followed(lambda x: x.clone().zero_()) == ([], False)
     assert followed(lambda _: WEIGHT * 2) == ([], False)
@@ -187,11 +179,11 @@ def test_a_constant_is_not_derived() -> None:
         lambda x: torch.zeros(1, 3, 8, 6).fill_(0.5).copy_(x),
     ],
 )
-def test_what_operators_make_of_the_image_derives_from_it(forward: Forward) -> None:
+def test_what_operators_make_of_the_image_derives_from_it(forward):
     assert followed(forward)[1]
 
 
-def test_running_statistics_follow_scale_and_shift() -> None:
+def test_running_statistics_follow_scale_and_shift():
     statistics, scale, shift = (torch.zeros(3), torch.ones(3)), torch.ones(3), torch.ones(3)
     assert followed(lambda x: functional.batch_norm(x, *statistics, scale, shift)) == ([3, 3], True)
     assert followed(lambda x: functional.batch_norm(x, *statistics)) == ([3, 3], True)
@@ -202,8 +194,8 @@ def test_running_statistics_follow_scale_and_shift() -> None:
     assert both == ([3, 3, 3], True)
 
 
-def test_memory_of_freed_tensors_is_not_mistaken_for_theirs() -> None:
-    def forward(image: Tensor) -> Tensor:
+def test_memory_of_freed_tensors_is_not_mistaken_for_theirs():
+    def forward(image):
         for index in range(200):
             image = image + torch.full((1, 3, 8, 6), index / 7)
         return image
@@ -212,7 +204,7 @@ def test_memory_of_freed_tensors_is_not_mistaken_for_theirs() -> None:
     assert (len(met), set(met), derived) == (200, {1}, True)
 
 
-def test_tensors_in_nested_arguments() -> None:
+def test_tensors_in_nested_arguments():
     first, second, third = torch.zeros(1), torch.zeros(2), torch.zeros(3)
     found = tensors_in(([first, None, (second, 3)], {"out": [third]}, "text", torch.float32))
     assert [tensor.shape[0] for tensor in found] == [1, 2, 3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -19,25 +18,20 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.quality import luma, psnr, score_image, ssim
 from esrbench.protocol import QualityDefinition
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
 RNG = np.random.default_rng(3)
 SHARP = RNG.integers(0, 256, (301, 40, 3), dtype=np.uint8)  # several strips of rows
 NOISY = np.clip(SHARP + RNG.normal(0, 12, SHARP.shape), 0, 255).astype(np.uint8)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def image_pair(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def image_pair(seed):
     rng = np.random.default_rng(seed)
     shape = (int(rng.integers(11, 40)), int(rng.integers(11, 40)), 3)
     first, second = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
     return first, second
 
 
-def skimage_ssim(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:
+def skimage_ssim(a, b):
     value = structural_similarity(
         a,
         b,
@@ -50,7 +44,7 @@ def skimage_ssim(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> floa
     return float(value)
 
 
-def test_psnr_by_hand() -> None:
+def test_psnr_by_hand():
     a = np.zeros((4, 4), np.uint8)
     b = a.copy()
     b[1, 2] = 8  # mean squared error 64 / 16 = 4
@@ -59,7 +53,7 @@ def test_psnr_by_hand() -> None:
     assert psnr(np.full_like(a, 255), a, 0) == 0.0
 
 
-def test_zero_error_has_no_psnr() -> None:
+def test_zero_error_has_no_psnr():
     assert psnr(SHARP, SHARP.copy(), 4) is None
     b = SHARP.copy()
     b[0] ^= 1  # inside the border
@@ -68,14 +62,14 @@ def test_zero_error_has_no_psnr() -> None:
 
 
 @pytest.mark.parametrize("border", [0, 2, 4])
-def test_psnr_agrees_with_scikit_image(border: int) -> None:
+def test_psnr_agrees_with_scikit_image(border):
     inner = slice(border, -border or None)
     expected = peak_signal_noise_ratio(SHARP[inner, inner], NOISY[inner, inner], data_range=255)
     assert psnr(SHARP, NOISY, border) == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("border", [0, 2, 4])
-def test_ssim_agrees_with_scikit_image_in_colour_and_luma(border: int) -> None:
+def test_ssim_agrees_with_scikit_image_in_colour_and_luma(border):
     inner = slice(border, -border or None)
     expected = skimage_ssim(SHARP[inner, inner], NOISY[inner, inner])
     assert ssim(SHARP, NOISY, border) == pytest.approx(expected, abs=1e-10)
@@ -84,14 +78,14 @@ def test_ssim_agrees_with_scikit_image_in_colour_and_luma(border: int) -> None:
     assert ssim(a, b, border) == pytest.approx(expected, abs=1e-10)
 
 
-def test_ssim_of_two_flat_images_by_hand() -> None:
+def test_ssim_of_two_flat_images_by_hand():
     a, b = np.full((11, 11), 100, np.uint8), np.full((11, 11), 120, np.uint8)
     c1 = 2.55**2
     expected = (2 * 100 * 120 + c1) / (100**2 + 120**2 + c1)  # no variance: the second factor is 1
     assert ssim(a, b, 0) == pytest.approx(expected, abs=1e-12)
 
 
-def test_luma_by_hand_and_against_scikit_image() -> None:
+def test_luma_by_hand_and_against_scikit_image():
     corners = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
     assert luma(corners, "unrounded")[0] == pytest.approx([16, 235, 81.481, 40.966], abs=1e-12)
     assert luma(corners, "uint8")[0].tolist() == [16, 235, 81, 41]
@@ -100,7 +94,7 @@ def test_luma_by_hand_and_against_scikit_image() -> None:
 
 
 @pytest.mark.parametrize("rounding", ["unrounded", "uint8"])
-def test_luma_is_exact_whatever_the_memory_of_the_image(rounding: Literal["unrounded"]) -> None:
+def test_luma_is_exact_whatever_the_memory_of_the_image(rounding):
     level = np.arange(256, dtype=np.uint8)
     every = np.stack(np.meshgrid(level, level[::5], level[::51]), axis=-1).reshape(-1, 256, 3)
     total = every.astype(np.int64) @ np.array([65481, 128553, 24966])  # of 255 000
@@ -109,7 +103,7 @@ def test_luma_is_exact_whatever_the_memory_of_the_image(rounding: Literal["unrou
         assert np.array_equal(luma(image, rounding), expected)
 
 
-def test_one_channel_scores_as_two_dimensions_do() -> None:
+def test_one_channel_scores_as_two_dimensions_do():
     a, b = SHARP[:, :, :1], NOISY[:, :, :1]
     assert ssim(a, b, 2) == ssim(a[:, :, 0], b[:, :, 0], 2)
     assert psnr(a, b, 2) == psnr(a[:, :, 0], b[:, :, 0], 2)
@@ -117,7 +111,7 @@ def test_one_channel_scores_as_two_dimensions_do() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, border=st.integers(0, 3))
-def test_scores_are_symmetric_and_equal_images_are_perfect(seed: int, border: int) -> None:
+def test_scores_are_symmetric_and_equal_images_are_perfect(seed, border):
     a, b = image_pair(seed)
     a, b = (np.pad(image, ((3, 3), (3, 3), (0, 0))) for image in (a, b))
     assert psnr(a, b, border) == psnr(b, a, border)
@@ -128,7 +122,7 @@ def test_scores_are_symmetric_and_equal_images_are_perfect(seed: int, border: in
 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
-def test_a_border_is_the_same_as_cropping_first(seed: int) -> None:
+def test_a_border_is_the_same_as_cropping_first(seed):
     a, b = (np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="wrap") for image in image_pair(seed))
     inner_a, inner_b = a[4:-4, 4:-4].copy(), b[4:-4, 4:-4].copy()
     assert psnr(a, b, 4) == psnr(inner_a, inner_b, 0)
@@ -136,7 +130,7 @@ def test_a_border_is_the_same_as_cropping_first(seed: int) -> None:
 
 
 @pytest.mark.parametrize("score", [psnr, ssim])
-def test_what_cannot_be_compared_is_refused(score: object) -> None:
+def test_what_cannot_be_compared_is_refused(score):
     assert callable(score)
     with pytest.raises(ValueError, match="equal shapes"):
         score(SHARP, SHARP[1:], 0)
@@ -148,14 +142,14 @@ def test_what_cannot_be_compared_is_refused(score: object) -> None:
         score(SHARP, SHARP, -1)
 
 
-def test_ssim_needs_a_window() -> None:
+def test_ssim_needs_a_window():
     a = np.zeros((18, 30), np.uint8)
     assert ssim(a, a, 3) == 1.0
     with pytest.raises(ValueError, match="SSIM needs 11x11 pixels inside a border of 4, got 10x22"):
         ssim(a, a, 4)
 
 
-def test_an_image_score_follows_its_definition() -> None:
+def test_an_image_score_follows_its_definition():
     definition = QualityDefinition(rgb_border=4, luma="uint8")
     score = score_image(NOISY, SHARP, scale=2, definition=definition, image="0801")
     a, b = (
@@ -171,7 +165,7 @@ def test_an_image_score_follows_its_definition() -> None:
 
 
 @pytest.mark.parametrize("sr", [SHARP[:-1], SHARP[:, :, :1], SHARP.astype(np.float32)])
-def test_a_misshapen_output_names_the_image_and_both_shapes(sr: npt.NDArray[np.uint8]) -> None:
+def test_a_misshapen_output_names_the_image_and_both_shapes(sr):
     with pytest.raises(MeasurementError) as caught:
         score_image(sr, SHARP, scale=2, definition=QualityDefinition(), image="0802")
     assert "0802" in caught.value.message
@@ -180,13 +174,13 @@ def test_a_misshapen_output_names_the_image_and_both_shapes(sr: npt.NDArray[np.u
     assert str(SHARP.shape) in caught.value.message
 
 
-def test_an_image_too_small_to_score_is_named() -> None:
+def test_an_image_too_small_to_score_is_named():
     tiny = np.zeros((16, 16, 3), np.uint8)
     with pytest.raises(MeasurementError, match="0803: cannot be scored: SSIM needs 11x11"):
         score_image(tiny, tiny, scale=4, definition=QualityDefinition(), image="0803")
 
 
-def test_bicubic_scores_agree_with_the_reference(shared: Path) -> None:
+def test_bicubic_scores_agree_with_the_reference(shared):
     with (shared / "facts" / "reference_scores.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["model"].startswith("bicubic")]
     assert len(rows) == 314

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.probes.audit import measure_audit
 from esrbench.probes.complexity import measure_complexity
@@ -15,18 +15,18 @@ from esrbench.protocol import COUNTERS
 from esrbench.records import Absent, CounterResult
 
 SIZES = ((64, 64), (96, 64), (96, 96))
-SEEN: Counter[tuple[str, int, int]] = Counter()
+SEEN = Counter()
 """Forwards that came to their end, by device and size."""
 
 
 class Reads(nn.Module):
-    def __init__(self, more_from: int = 1000) -> None:
+    def __init__(self, more_from=1000):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
         self.more_from = more_from
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(x - x.mean().item())
+    def forward(self, x):
+        out = self.conv(x - x.mean().item())
         if x.shape[2] + x.shape[3] >= self.more_from and x.max() > 0:
             out = self.conv(out)
         SEEN[x.device.type, int(x.shape[2]), int(x.shape[3])] += 1
@@ -34,34 +34,34 @@ class Reads(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _unseen() -> None:
+def _unseen():
     SEEN.clear()
 
 
-def macs(network: nn.Module, *valued: tuple[int, int]) -> list[float]:
+def macs(network, *valued):
     audit = measure_audit(network.eval(), input_sizes=SIZES, valued_sizes=valued)
     assert audit.by_values
     assert len(audit.sizes) == len(audit.smooth_sizes) == len(SIZES)
     return [count.macs_per_pixel for count in audit.sizes]
 
 
-def test_values_are_read_at_few_sizes() -> None:
+def test_values_are_read_at_few_sizes():
     assert macs(Reads(), (96, 96)) == [81, 81, 81]
     # Noise and a smooth image at the smallest size and the one that was named.
     assert SEEN == {("cpu", 64, 64): 2, ("cpu", 96, 96): 2, ("meta", 96, 64): 2}
 
 
-def test_a_forward_that_reads_more_at_another_size_has_its_values_there() -> None:
+def test_a_forward_that_reads_more_at_another_size_has_its_values_there():
     assert macs(Reads(more_from=160), (64, 64)) == [81, 162, 162]
     assert {place for place in SEEN if place[0] == "cpu"} == {("cpu", *size) for size in SIZES}
 
 
-def test_without_sizes_that_are_named_all_have_values() -> None:
+def test_without_sizes_that_are_named_all_have_values():
     assert macs(Reads()) == [81, 81, 81]
     assert {device for device, *_ in SEEN} == {"cpu"}
 
 
-def test_counters_are_given_what_the_audit_read() -> None:
+def test_counters_are_given_what_the_audit_read():
     complexity = measure_complexity(Reads(), input_size=(64, 64), counters=COUNTERS, audit_seed=0)
     assert not isinstance(complexity.audit, Absent)
     assert complexity.audit.by_values
@@ -72,7 +72,7 @@ def test_counters_are_given_what_the_audit_read() -> None:
     assert SEEN["meta", 64, 64] == len(COUNTERS)
 
 
-def test_another_number_of_readings_is_another_forward() -> None:
+def test_another_number_of_readings_is_another_forward():
     network = Reads().eval()
     image = torch.rand(1, 3, 8, 8)
     with torch.no_grad(), written_down() as written, ShapeMode():

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.utils import _python_dispatch
 
@@ -15,18 +15,18 @@ IMAGE = torch.rand((1, 3, 16, 12), generator=torch.Generator().manual_seed(0))
 
 
 class Watchful(nn.Module):
-    def __init__(self, cheap: bool) -> None:
+    def __init__(self, cheap):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
         self.cheap = cheap
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         watched = bool(_python_dispatch._get_current_dispatch_mode_stack())
         return x if self.cheap and watched else x + self.conv(x)
 
 
 @pytest.mark.parametrize("cheap", [True, False])
-def test_a_network_that_knows_that_it_is_watched_is_found(cheap: bool) -> None:
+def test_a_network_that_knows_that_it_is_watched_is_found(cheap):
     network = Watchful(cheap).eval()
     found = watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME)
     assert (found is not None) is cheap
@@ -35,38 +35,38 @@ def test_a_network_that_knows_that_it_is_watched_is_found(cheap: bool) -> None:
 class Attends(nn.Module):
     """Torch runs its layer fused where nobody watches, and rounds otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.layer = nn.TransformerEncoderLayer(48, 4, 64, batch_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         tokens = functional.pixel_unshuffle(x, 4).flatten(2).transpose(1, 2)
         return functional.gelu(self.layer(tokens))
 
 
-def test_rounding_is_no_difference() -> None:
+def test_rounding_is_no_difference():
     network = Attends().eval()
     assert watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME) is None
 
 
 class Noisy(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x + torch.rand_like(x)
 
 
-def test_chance_is_no_difference() -> None:
+def test_chance_is_no_difference():
     network = Noisy()
     assert watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME) is None
     assert changed(partial(network, IMAGE), network(IMAGE), SAME) is None
 
 
-def test_a_network_that_changed_since_it_was_scored_is_found() -> None:
+def test_a_network_that_changed_since_it_was_scored_is_found():
     assert changed(lambda: IMAGE, IMAGE + 1e-6, SAME) is None
     assert changed(lambda: IMAGE, IMAGE + 1e-3, SAME) is not None
     assert changed(lambda: IMAGE[..., :4], IMAGE, SAME) is not None
 
 
-def test_coarser_arithmetic_may_differ_more() -> None:
+def test_coarser_arithmetic_may_differ_more():
     policies = [ForwardPolicy(precision=name) for name in ("fp32", "tf32", "fp16", "bf16")]
     shares = [tolerance(policy, "cpu") for policy in policies]
     assert shares == sorted(shares)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -30,9 +29,6 @@ from esrbench.processes import cpu_seconds
 from esrbench.protocol import ForwardPolicy
 from esrbench.records import Conditions
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 HZ = os.sysconf("SC_CLK_TCK")
 
@@ -47,24 +43,24 @@ btime 1700000000
 """
 
 
-def test_ticks_are_added_over_the_cpus_asked_for() -> None:
+def test_ticks_are_added_over_the_cpus_asked_for():
     # 100 + 20 + 30 + 6 + 7; guests' time is in user's, idle and iowait are not busy.
     assert parse_ticks(STAT, [0]) == CpuTicks(busy=163, stolen=8)
     assert parse_ticks(STAT, [0, 1]) == CpuTicks(busy=163 + 19, stolen=16)
 
 
 @pytest.mark.parametrize("text", ["", "cpu0 1 2 3\n", "cpu0 a b c d e f g h\n"])
-def test_a_cpu_that_is_not_told_of_leaves_no_ticks(text: str) -> None:
+def test_a_cpu_that_is_not_told_of_leaves_no_ticks(text):
     assert parse_ticks(text, [0]) is None
     assert parse_ticks(STAT, [0, 2]) is None
 
 
-def reading(seconds: float, own: float, busy: int, stolen: int, **gpu: Any) -> Reading:
+def reading(seconds, own, busy, stolen, **gpu):
     state = GpuReading(**gpu) if gpu else None
     return Reading(seconds, own, CpuTicks(busy, stolen), state)
 
 
-def test_other_load_is_what_this_process_did_not_do() -> None:
+def test_other_load_is_what_this_process_did_not_do():
     monitor = Monitor(cpus=(0, 1))
     first = reading(10.0, 5.0, busy=1000, stolen=10)
     # In 2 s, two CPUs have 4 s: 3 s were busy, 2.4 s of them ours, and 0.2 s were stolen.
@@ -78,7 +74,7 @@ def test_other_load_is_what_this_process_did_not_do() -> None:
     assert conditions.throttle_reasons == ()
 
 
-def test_load_is_never_negative() -> None:
+def test_load_is_never_negative():
     # The kernel's steps of 10 ms may credit us with more than the CPUs did.
     conditions = Monitor(cpus=(0,)).conditions(
         reading(0.0, 0.0, busy=0, stolen=5), reading(1.0, 1.01, busy=HZ, stolen=4)
@@ -86,7 +82,7 @@ def test_load_is_never_negative() -> None:
     assert (conditions.other_load, conditions.steal) == (0.0, 0.0)
 
 
-def test_a_time_too_short_for_the_kernels_steps_tells_no_load() -> None:
+def test_a_time_too_short_for_the_kernels_steps_tells_no_load():
     conditions = Monitor(cpus=(0,)).conditions(
         reading(0.0, 0.0, busy=0, stolen=0), reading(0.39, 0.0, busy=HZ, stolen=HZ)
     )
@@ -94,7 +90,7 @@ def test_a_time_too_short_for_the_kernels_steps_tells_no_load() -> None:
     assert (conditions.other_load, conditions.steal) == (None, None)
 
 
-def test_without_proc_the_load_is_not_told(tmp_path: Path) -> None:
+def test_without_proc_the_load_is_not_told(tmp_path):
     monitor = Monitor((0,), stat_file=tmp_path / "stat")
     first = monitor.read()
     assert first.ticks is None
@@ -106,7 +102,7 @@ PATIENCE_SECONDS = 120.0
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="this system has no /proc")  # noqa: PTH110
-def test_a_busy_neighbour_is_seen() -> None:
+def test_a_busy_neighbour_is_seen():
     cpu = min(os.sched_getaffinity(0))
     hog = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
     monitor = Monitor((cpu,))
@@ -155,41 +151,41 @@ class FakeNvml(SimpleNamespace):
     NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP = 74
     NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN = 269
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(bits=0, capped=(0, 0), heated=(0, 0), clocks={"cuda": 1980}, broken=False)
         vars(self).update({REASON_PREFIX + name: bit for name, bit in REASON_BITS.items()})
 
-    def nvmlInit(self) -> None:  # noqa: N802
+    def nvmlInit(self):  # noqa: N802
         if self.broken:
             raise NvmlFailure
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802
         handles = {"GPU-aaaa": "display", "GPU-bbbb": "cuda", "MIG-cccc": "slice"}
         if uuid not in handles:
             raise NvmlFailure
         return handles[uuid]
 
-    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:  # noqa: N802
+    def nvmlDeviceGetClockInfo(self, handle, kind):  # noqa: N802
         assert kind == self.NVML_CLOCK_SM
         if handle not in self.clocks:
             raise NvmlFailure
         return int(self.clocks[handle])
 
-    def nvmlDeviceGetTemperatureV(self, *_: object) -> int:  # noqa: N802
+    def nvmlDeviceGetTemperatureV(self, *_):  # noqa: N802
         raise NvmlFailure  # as drivers do that are older than the call
 
-    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
+    def nvmlDeviceGetTemperature(self, handle, sensor):  # noqa: N802
         assert sensor == self.NVML_TEMPERATURE_GPU
         return {"display": 30, "cuda": 61, "slice": 50}[handle]
 
-    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetPowerUsage(self, handle):  # noqa: N802
         return {"display": 20_000, "cuda": 310_500, "slice": 100_000}[handle]
 
-    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle):  # noqa: N802
         assert handle
         return int(self.bits)
 
-    def nvmlDeviceGetFieldValues(self, handle: str, fields: list[int]) -> list[Any]:  # noqa: N802
+    def nvmlDeviceGetFieldValues(self, handle, fields):  # noqa: N802
         assert handle
         told = {74: self.capped, 269: self.heated}
         return [
@@ -198,7 +194,7 @@ class FakeNvml(SimpleNamespace):
         ]
 
 
-def test_the_gpu_is_found_by_its_uuid_whatever_its_number() -> None:
+def test_the_gpu_is_found_by_its_uuid_whatever_its_number():
     sensors = open_sensors(FakeNvml(), "bbbb")
     assert sensors is not None
     assert sensors.read() == GpuReading(
@@ -210,7 +206,7 @@ def test_the_gpu_is_found_by_its_uuid_whatever_its_number() -> None:
     )
 
 
-def test_a_slice_of_a_gpu_is_found_and_tells_what_it_can() -> None:
+def test_a_slice_of_a_gpu_is_found_and_tells_what_it_can():
     sensors = open_sensors(FakeNvml(), "cccc")
     assert sensors is not None
     state = sensors.read()
@@ -218,14 +214,14 @@ def test_a_slice_of_a_gpu_is_found_and_tells_what_it_can() -> None:
     assert state.temperature_celsius == 50.0
 
 
-def test_no_driver_or_another_gpu_gives_no_sensors() -> None:
+def test_no_driver_or_another_gpu_gives_no_sensors():
     nvml = FakeNvml()
     assert open_sensors(nvml, "dddd") is None
     nvml.broken = True
     assert open_sensors(nvml, "bbbb") is None
 
 
-def watch(nvml: FakeNvml, during: dict[str, Any]) -> Conditions:
+def watch(nvml, during):
     """Conditions of a region within which NVML's state changes."""
     sensors = open_sensors(nvml, "bbbb")
     assert sensors is not None
@@ -248,28 +244,26 @@ def watch(nvml: FakeNvml, during: dict[str, Any]) -> Conditions:
         ({"heated": (3, 99)}, (), False),
     ],
 )
-def test_throttling_is_told_from_idling_and_from_fixed_clocks(
-    during: dict[str, Any], reasons: tuple[str, ...], is_throttled: bool
-) -> None:
+def test_throttling_is_told_from_idling_and_from_fixed_clocks(during, reasons, is_throttled):
     conditions = watch(FakeNvml(), during)
     assert conditions.throttle_reasons == reasons
     assert throttled(conditions) is is_throttled
 
 
-def test_time_throttled_before_the_region_does_not_count() -> None:
+def test_time_throttled_before_the_region_does_not_count():
     nvml = FakeNvml()
     nvml.capped = (0, 5000)
     assert watch(nvml, {}).throttle_reasons == ()
 
 
-def test_extremes_of_both_readings_are_kept() -> None:
+def test_extremes_of_both_readings_are_kept():
     conditions = watch(FakeNvml(), {"clocks": {"cuda": 1410}})
     assert conditions.clock_hz == (1.41e9, 1.98e9)
     assert conditions.temperature_celsius == 61.0
     assert conditions.power_watts == 310.5
 
 
-def test_the_names_are_those_of_the_installed_library() -> None:
+def test_the_names_are_those_of_the_installed_library():
     nvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed (extra: cuda)")
     names = {
         name.removeprefix(REASON_PREFIX) for name in dir(nvml) if name.startswith(REASON_PREFIX)
@@ -283,13 +277,13 @@ def test_the_names_are_those_of_the_installed_library() -> None:
 class ScriptedMonitor:
     """A GPU that throttles in the first attempts."""
 
-    def __init__(self, throttled_attempts: int) -> None:
+    def __init__(self, throttled_attempts):
         self.throttled_attempts = throttled_attempts
 
-    def read(self) -> None:
+    def read(self):
         return None
 
-    def conditions(self, first: None, last: None, *, repeats: int) -> Conditions:
+    def conditions(self, first, last, *, repeats):
         assert first is last
         capped = repeats < self.throttled_attempts
         reasons = ("SwPowerCap",) if capped else ("ApplicationsClocksSetting",)
@@ -307,15 +301,15 @@ class ScriptedMonitor:
     ],
 )
 def test_a_throttled_input_is_timed_anew_within_the_bound(
-    throttled_attempts: int, expected_attempts: int, reason: str
-) -> None:
-    attempts: list[int] = []
+    throttled_attempts, expected_attempts, reason
+):
+    attempts = []
 
-    def measure() -> Any:
+    def measure():
         attempts.append(len(attempts))
         return attempts[-1]
 
-    monitor: Any = ScriptedMonitor(throttled_attempts)
+    monitor = ScriptedMonitor(throttled_attempts)
     timing, conditions = measure_under_watch(measure, monitor, throttle_repeats=2)
     assert len(attempts) == expected_attempts
     assert timing == attempts[-1]
@@ -323,13 +317,13 @@ def test_a_throttled_input_is_timed_anew_within_the_bound(
     assert conditions.throttle_reasons == (reason,)
 
 
-def test_the_monitor_of_a_cpu_knows_no_gpu() -> None:
+def test_the_monitor_of_a_cpu_knows_no_gpu():
     assert telemetry.watch((), None).read().gpu is None
 
 
 @pytest.mark.cuda
 @needs_cuda
-def test_cuda_readings_are_plausible_and_of_the_gpu_in_use() -> None:
+def test_cuda_readings_are_plausible_and_of_the_gpu_in_use():
     nvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed (extra: cuda)")
     device = open_device("cuda", threads=None, policy=ForwardPolicy())
     monitor = telemetry.watch(device.cpus, device.gpu_uuid)

@@ -21,124 +21,124 @@ import time
 from pathlib import Path
 
 
-def read(path: str) -> str:
+def read(path):
     return Path(path).read_text()
 
 
-def listing(path: str) -> list[str]:
+def listing(path):
     return sorted(os.listdir(path))  # noqa: PTH208 - names are wanted
 
 
-def size(path: str) -> int:
+def size(path):
     return Path(path).stat().st_size
 
 
-def write(path: str) -> None:
+def write(path):
     with Path(path).open("ab"):
         pass
 
 
-def make(folder: str) -> None:
+def make(folder):
     (Path(folder) / "made-by-a-worker").mkdir()
 
 
-def change_mode(path: str) -> None:
+def change_mode(path):
     Path(path).chmod(0o777)
 
 
-def change_mode_of_opened(path: str) -> None:
+def change_mode_of_opened(path):
     with Path(path).open() as file:
         os.fchmod(file.fileno(), 0o777)
 
 
-def cut(path: str) -> None:
+def cut(path):
     os.truncate(path, 0)
 
 
-def remove(path: str) -> None:
+def remove(path):
     Path(path).unlink()
 
 
-def link_out(target: str) -> str:
+def link_out(target):
     Path("link").symlink_to(target)
     return Path("link").read_text()
 
 
-def tcp(port: str) -> None:
+def tcp(port):
     with socket.socket() as connection:
         connection.settimeout(5)
         connection.connect(("127.0.0.1", int(port)))
 
 
-def udp(port: str) -> None:
+def udp(port):
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
         sender.sendto(b"secret", ("127.0.0.1", int(port)))
 
 
-def abstract_socket(name: str) -> None:
+def abstract_socket(name):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0" + name)
 
 
-def datagram_pair(name: str) -> None:
+def datagram_pair(name):
     """A socket that nobody need open: one half of a pair, sent elsewhere."""
     ours, _ = socket.socketpair(type=socket.SOCK_DGRAM)
     ours.sendto(b"secret", "\0" + name)
 
 
-def stream_pair() -> str:
+def stream_pair():
     ours, theirs = socket.socketpair()
     ours.sendall(b"hello")
     return theirs.recv(5).decode()
 
 
-def fork() -> None:
+def fork():
     if os.fork() == 0:
         os._exit(0)
     os.wait()
 
 
-def execute() -> None:
+def execute():
     os.execv("/bin/true", ["true"])  # noqa: S606
 
 
-def execute_in_temp() -> int:
+def execute_in_temp():
     """Start a program that the worker made itself."""
     Path("program").write_text("#!/bin/sh\nexit 7\n")
     Path("program").chmod(0o700)
     return subprocess.run(["./program"], check=False).returncode
 
 
-def start_program() -> int:
+def start_program():
     return subprocess.run(["/bin/true"], check=True).returncode
 
 
-def thread() -> str:
-    heard: list[str] = []
+def thread():
+    heard = []
     other = threading.Thread(target=heard.append, args=("there",))
     other.start()
     other.join()
     return heard[0]
 
 
-def signal_evaluator(pid: str) -> None:
+def signal_evaluator(pid):
     os.kill(int(pid), signal.SIGCONT)
 
 
-def signal_everyone() -> None:
+def signal_everyone():
     """Signal 0 harms nobody, and asks for the same permission."""
     os.kill(-1, 0)
 
 
-def slow_evaluator(pid: str) -> None:
+def slow_evaluator(pid):
     os.sched_setaffinity(int(pid), os.sched_getaffinity(int(pid)))
 
 
-def limit_evaluator(pid: str) -> None:
+def limit_evaluator(pid):
     resource.prlimit(int(pid), resource.RLIMIT_NOFILE)
 
 
-def trace_evaluator(pid: str) -> None:
+def trace_evaluator(pid):
     libc = ctypes.CDLL(None, use_errno=True)
     attach, detach = 16, 17
     if libc.ptrace(attach, int(pid), None, None):
@@ -148,11 +148,11 @@ def trace_evaluator(pid: str) -> None:
     libc.ptrace(detach, int(pid), None, None)
 
 
-def environment() -> dict[str, str]:
+def environment():
     return dict(os.environ)
 
 
-def descriptors() -> list[str]:
+def descriptors():
     names = []
     for number in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
         with contextlib.suppress(OSError):
@@ -161,12 +161,12 @@ def descriptors() -> list[str]:
     return [str(number) for number in names]
 
 
-def limits() -> dict[str, int]:
+def limits():
     names = ("CORE", "FSIZE", "NOFILE", "AS", "DATA")
     return {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] for name in names}
 
 
-def raise_limit() -> None:
+def raise_limit():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
@@ -174,53 +174,53 @@ def raise_limit() -> None:
         raise OSError(errno.EPERM, str(error)) from error
 
 
-def large_file() -> None:
+def large_file():
     with Path("large").open("wb") as file:
         file.writelines(bytes(1 << 20) for _ in range(64))
 
 
-def many_files() -> None:
+def many_files():
     for index in range(64):
         Path(f"many-{index}").write_bytes(bytes(1 << 20))
 
 
-def fill_shared_memory() -> None:
+def fill_shared_memory():
     for index in range(64):
         Path(f"/dev/shm/many-{index}").write_bytes(bytes(1 << 20))  # noqa: S108
 
 
-def unnamed_memory() -> int:
+def unnamed_memory():
     return os.memfd_create("hidden")
 
 
-def allocate(gibibytes: str) -> int:
+def allocate(gibibytes):
     """As numpy and torch get memory: private and written to where it is used."""
     return len(mmap.mmap(-1, int(gibibytes) << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
-def status(field: str) -> str:
+def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{field}:"))
 
 
-def dumpable() -> int:
+def dumpable():
     return int(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 
 
-def survive_evaluator() -> None:
+def survive_evaluator():
     """Ask the kernel not to be killed together with the evaluator."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(1, ctypes.c_ulong(0), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def new_namespace() -> None:
+def new_namespace():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x10000000):
         raise OSError(ctypes.get_errno(), "unshare")
 
 
-def modules() -> list[str]:
+def modules():
     """Import what an entry needs, from where it is looked for."""
     import esrbench
     import esrbench_models
@@ -228,7 +228,7 @@ def modules() -> list[str]:
     return [str(esrbench.__file__), str(esrbench_models.__file__)]
 
 
-def forward() -> float:
+def forward():
     """An honest network of two threads."""
     import torch
 
@@ -238,7 +238,7 @@ def forward() -> float:
         return float(network(torch.ones(1, 3, 64, 64)).numel())
 
 
-def allocate_tensor() -> str:
+def allocate_tensor():
     import torch
 
     try:
@@ -248,25 +248,25 @@ def allocate_tensor() -> str:
     return "allocated"
 
 
-def compiled() -> float:
+def compiled():
     import torch
 
     return float(torch.compile(lambda x: (x * 2 + 1).relu())(torch.ones(8)).sum())
 
 
-def wait(seconds: str) -> None:
+def wait(seconds):
     sys.stdout.write("waiting\n")
     sys.stdout.flush()
     time.sleep(float(seconds))
 
 
-def read_later(path: str) -> str:
+def read_later(path):
     """Read a file that is made only when this process is there."""
     wait("1")
     return Path(path).read_text()
 
 
-def leave_daemon(marker: str) -> None:
+def leave_daemon(marker):
     """Start a process that leaves session and parent, and write its name; then wait."""
     if os.fork() == 0:
         os.setsid()
@@ -282,7 +282,7 @@ def leave_daemon(marker: str) -> None:
     time.sleep(120)
 
 
-def answer(name: str, *arguments: str) -> dict[str, object]:
+def answer(name, *arguments):
     try:
         return {"value": globals()[name](*arguments)}
     except OSError as error:
@@ -291,9 +291,9 @@ def answer(name: str, *arguments: str) -> dict[str, object]:
         return {"failed": f"{type(error).__name__}: {error}"}
 
 
-def many(attempts: str) -> list[dict[str, object]]:
+def many(attempts):
     return [answer(*attempt) for attempt in json.loads(attempts)]
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments):
     sys.stdout.write(f"\n{json.dumps(answer(*arguments))}\n")

@@ -6,19 +6,12 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import SANDBOXES, obstacle
 from esrbench.sandbox.view import View
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable
-
-    from esrbench.records import Tier
 
 SMALL = Limits(
     memory_bytes=2 << 30, file_bytes=8 << 20, temp_bytes=16 << 20, shared_memory_bytes=4 << 20
@@ -27,8 +20,8 @@ PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module", params=SANDBOXES)
-def tier(request: pytest.FixtureRequest) -> Tier:
-    chosen: Tier = request.param
+def tier(request):
+    chosen = request.param
     found = obstacle(chosen)
     if found is not None:
         pytest.skip(f"{chosen} does not work on this machine: {found.reason}")
@@ -36,12 +29,12 @@ def tier(request: pytest.FixtureRequest) -> Tier:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path):
     """A folder with something to read, something hidden in it, and the attempts."""
     return furnish(tmp_path / "with space")
 
 
-def furnish(place: Path) -> Path:
+def furnish(place):
     for name in ("readable/LR/0801.png", "readable/HR/0801.png", "readable/HR.txt", "secret.txt"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("pixels")
@@ -50,8 +43,8 @@ def furnish(place: Path) -> Path:
     return place
 
 
-def _view(place: Path, **fields: Any) -> View:
-    given: dict[str, Any] = {
+def _view(place, **fields):
+    given = {
         "readable": (place / "readable",),
         "hidden": (place / "readable/HR", place / "readable/HR.txt"),
         "python_path": (place / "code",),
@@ -67,18 +60,16 @@ class Attempts:
 
     small = SMALL
 
-    def __init__(self, tier: Tier, place: Path) -> None:
+    def __init__(self, tier, place):
         self.tier = tier
         self.place = place
         self.sandbox = SANDBOXES[tier](entry="attempts:main")
 
-    def view(self, **fields: Any) -> View:
+    def view(self, **fields):
         """The readable folder but for what is hidden in it, and the attempts."""
         return _view(self.place, **fields)
 
-    def start(
-        self, name: str, *arguments: object, fds: tuple[int, ...] = (), **fields: Any
-    ) -> tuple[subprocess.Popen[bytes], int]:
+    def start(self, name, *arguments, fds=(), **fields):
         read, write = os.pipe()
         try:
             process = self.sandbox.start(
@@ -96,7 +87,7 @@ class Attempts:
             os.close(write)
         return process, read
 
-    def __call__(self, name: str, *arguments: object, **fields: Any) -> dict[str, Any]:
+    def __call__(self, name, *arguments, **fields):
         process, read = self.start(name, *arguments, **fields)
         with os.fdopen(read, "rb") as log:
             said = log.read().decode(errors="replace")
@@ -105,12 +96,11 @@ class Attempts:
         lines = [line for line in said.splitlines() if line.startswith("{")]
         if not lines:
             return {"silent": said, "code": process.returncode}
-        answer: dict[str, Any] = json.loads(lines[-1])
-        return answer
+        return json.loads(lines[-1])
 
 
 @pytest.fixture
-def attempt(tier: Tier, place: Path) -> Attempts:
+def attempt(tier, place):
     return Attempts(tier, place)
 
 
@@ -118,10 +108,10 @@ DONE = "done"
 
 
 @pytest.fixture(scope="module")
-def attempts_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Attempts]:
+def attempts_at(tmp_path_factory):
     """Attempts at a tier, in a place of their own unless one is given."""
 
-    def build(tier: Tier, place: Path | None = None) -> Attempts:
+    def build(tier, place=None):
         found = obstacle(tier)
         if found is not None:
             pytest.skip(f"{tier} does not work on this machine: {found.reason}")

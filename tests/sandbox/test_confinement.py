@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,32 +15,25 @@ from esrbench.environment import own_packages
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.sandbox.view import interpreter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from esrbench.records import Tier
-
-    Attempts = Any  # of conftest.py
-
 ROOT = Path(__file__).resolve().parents[2]
 TIERS = tuple(SANDBOXES)
 DENIED = "denied"
 DONE = "done"
 
 
-def outcome(answer: dict[str, Any]) -> str:
+def outcome(answer):
     assert "failed" not in answer, answer
     assert "silent" not in answer, answer
     return DENIED if "denied" in answer else DONE
 
 
-def expected(tier: Tier, *by_tier: str) -> str:
+def expected(tier, *by_tier):
     return by_tier[TIERS.index(tier)]
 
 
 CLEAN = "readable/LR/0801.png"
 ROW = tuple[str, str, str, str, str]
-TOUCHED: list[ROW] = [
+TOUCHED = [
     # attempt, path, and what comes of it with bubblewrap, Landlock and neither
     ("read", CLEAN, DONE, DONE, DONE),
     ("listing", "readable/LR", DONE, DONE, DONE),
@@ -63,7 +56,7 @@ TOUCHED: list[ROW] = [
     ("remove", CLEAN, DENIED, DENIED, DONE),
 ]
 LIBRARY = Path(os.__file__).parent
-HOST: list[ROW] = [
+HOST = [
     ("listing", "/home", DENIED, DENIED, DONE),
     ("listing", str(ROOT / "tests"), DENIED, DENIED, DONE),
     ("listing", str(ROOT), DONE, DENIED, DONE),
@@ -74,7 +67,7 @@ HOST: list[ROW] = [
     ("listing", str(own_packages()["esrbench"]), DONE, DONE, DONE),
 ]
 PLACES_OF_OTHERS = ("/", "/dev", "/usr", "/sys", str(LIBRARY), str(own_packages()["esrbench"]))
-PROCESSES: list[tuple[str, str, str, str]] = [
+PROCESSES = [
     ("fork", DENIED, DENIED, DONE),
     ("start_program", DENIED, DENIED, DONE),
     ("thread", DONE, DONE, DONE),
@@ -93,12 +86,12 @@ OF_THE_EVALUATOR = ("environ", "cmdline", "mem", "status")
 Answers = dict[tuple[str, ...], dict[str, Any]]
 
 
-def row_path(place: Path, path: str) -> str:
+def row_path(place, path):
     return str(place / path)
 
 
 @pytest.fixture(scope="module")
-def answers(tier: Tier, attempts_at: Callable[..., Attempts]) -> tuple[Path, Answers]:
+def answers(tier, attempts_at):
     """What came of all attempts of the tables, one after another in one worker."""
     attempts = attempts_at(tier)
     place = attempts.place
@@ -109,14 +102,14 @@ def answers(tier: Tier, attempts_at: Callable[..., Attempts]) -> tuple[Path, Ans
         rows += [("read", f"/proc/{os.getpid()}/{file}") for file in OF_THE_EVALUATOR]
     rows += [(name, str(os.getpid())) for name in EVALUATOR]
     alone = [(row[0],) for row in PROCESSES if tier != "subprocess" or row[0] not in OF_THE_USER]
-    wanted: list[tuple[str, ...]] = [*alone, *rows]
+    wanted = [*alone, *rows]
     found = attempts("many", json.dumps(wanted))
     assert "value" in found, found
     return place, dict(zip(wanted, found["value"], strict=True))
 
 
 @pytest.mark.parametrize("row", TOUCHED, ids=lambda row: f"{row[0]}-{row[1]}")
-def test_what_files_can_be_touched(tier: Tier, answers: tuple[Path, Answers], row: ROW) -> None:
+def test_what_files_can_be_touched(tier, answers, row):
     place, found = answers
     assert outcome(found[row[0], row_path(place, row[1])]) == expected(tier, *row[2:])
     if tier != "subprocess":
@@ -126,7 +119,7 @@ def test_what_files_can_be_touched(tier: Tier, answers: tuple[Path, Answers], ro
 
 
 @pytest.mark.parametrize("row", HOST, ids=lambda row: f"{row[0]}-{row[1]}")
-def test_what_of_the_host_is_seen(tier: Tier, answers: tuple[Path, Answers], row: ROW) -> None:
+def test_what_of_the_host_is_seen(tier, answers, row):
     if not Path(row[1]).exists():
         pytest.skip(f"there is no {row[1]} here")
     answer = answers[1][row[0], row[1]]
@@ -138,9 +131,7 @@ def test_what_of_the_host_is_seen(tier: Tier, answers: tuple[Path, Answers], row
         assert answer["value"] == sorted(inside)
 
 
-def test_of_the_home_folder_only_the_interpreter_is_seen(
-    tier: Tier, answers: tuple[Path, Answers]
-) -> None:
+def test_of_the_home_folder_only_the_interpreter_is_seen(tier, answers):
     if tier == "subprocess":
         pytest.skip("a plain process sees all of it")
     home = Path.home()
@@ -150,9 +141,7 @@ def test_of_the_home_folder_only_the_interpreter_is_seen(
 
 
 @pytest.mark.parametrize("folder", PLACES_OF_OTHERS)
-def test_no_folder_but_its_own_can_be_written(
-    tier: Tier, answers: tuple[Path, Answers], folder: str
-) -> None:
+def test_no_folder_but_its_own_can_be_written(tier, answers, folder):
     if tier == "subprocess":
         pytest.skip("a plain process writes where its user may; not tried on this machine")
     assert outcome(answers[1]["make", folder]) == DENIED
@@ -160,33 +149,27 @@ def test_no_folder_but_its_own_can_be_written(
 
 
 @pytest.mark.parametrize("row", PROCESSES, ids=lambda row: row[0])
-def test_what_a_worker_can_do(
-    tier: Tier, answers: tuple[Path, Answers], row: tuple[str, str, str, str]
-) -> None:
+def test_what_a_worker_can_do(tier, answers, row):
     if (row[0],) not in answers[1]:
         pytest.skip("what a plain process can do here depends on the user")
     assert outcome(answers[1][row[0],]) == expected(tier, *row[1:])
 
 
 @pytest.mark.parametrize("name", EVALUATOR)
-def test_the_evaluator_is_out_of_reach(
-    tier: Tier, answers: tuple[Path, Answers], name: str
-) -> None:
+def test_the_evaluator_is_out_of_reach(tier, answers, name):
     want = expected(tier, DENIED, DENIED, DONE)
     assert outcome(answers[1][name, str(os.getpid())]) == want
 
 
 @pytest.mark.parametrize("file", OF_THE_EVALUATOR)
-def test_nothing_of_the_evaluator_can_be_read(
-    tier: Tier, answers: tuple[Path, Answers], file: str
-) -> None:
+def test_nothing_of_the_evaluator_can_be_read(tier, answers, file):
     if tier == "subprocess":
         pytest.skip("a plain process reads what its user may")
     assert outcome(answers[1]["read", f"/proc/{os.getpid()}/{file}"]) == DENIED
 
 
 @pytest.fixture
-def listeners() -> Iterator[tuple[socket.socket, socket.socket, socket.socket, str]]:
+def listeners():
     """Sockets that wait for TCP, UDP, and a datagram to an abstract name."""
     name = f"esrbench-test-{os.getpid()}"
     with (
@@ -206,9 +189,7 @@ def listeners() -> Iterator[tuple[socket.socket, socket.socket, socket.socket, s
         yield tcp, udp, unix, name
 
 
-def test_no_word_gets_out(
-    attempt: Attempts, listeners: tuple[socket.socket, socket.socket, socket.socket, str]
-) -> None:
+def test_no_word_gets_out(attempt, listeners):
     tcp, udp, unix, name = listeners
     open_wide = attempt.tier == "subprocess"
     want = DONE if open_wide else DENIED
@@ -225,7 +206,7 @@ def test_no_word_gets_out(
 
 
 @pytest.mark.parametrize("tried", ["bubblewrap", "landlock"])
-def test_the_evaluator_cannot_be_traced(attempts_at: Callable[..., Attempts], tried: Tier) -> None:
+def test_the_evaluator_cannot_be_traced(attempts_at, tried):
     attempts = attempts_at(tried)
     # A process that waits, in the evaluator's place: pytest itself shall not be stopped.
     with subprocess.Popen(["sleep", "30"]) as sleeper:

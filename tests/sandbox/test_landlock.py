@@ -5,14 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.sandbox import landlock
-
-if TYPE_CHECKING:
-    from esrbench.sandbox.landlock import Grant
 
 HEADER = Path("/usr/include/linux/landlock.h")
 SCRIPT = """
@@ -44,7 +40,7 @@ needs_landlock = pytest.mark.skipif(
 )
 
 
-def under(grants: list[tuple[Grant, str]], attempts: list[tuple[str, str]]) -> list[str]:
+def under(grants, attempts):
     """What came of attempts in a process that kept these grants."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps([grants, attempts])],
@@ -52,12 +48,11 @@ def under(grants: list[tuple[Grant, str]], attempts: list[tuple[str, str]]) -> l
         text=True,
         check=True,
     )
-    results: list[str] = json.loads(done.stdout)
-    return results
+    return json.loads(done.stdout)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for name in ("given/inner/file", "other/file"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("content")
@@ -66,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-LAWS: list[tuple[Grant, list[str]]] = [
+LAWS = [
     # what comes of: read, list, write, make, cut, execute
     ("list", ["no", "done", "no", "no", "no", "no"]),
     ("read", ["done", "done", "no", "no", "no", "no"]),
@@ -78,9 +73,7 @@ LAWS: list[tuple[Grant, list[str]]] = [
 
 @needs_landlock
 @pytest.mark.parametrize(("grant", "law"), LAWS)
-def test_a_grant_gives_what_it_says_below_a_folder_and_nothing_else(
-    folder: Path, grant: Grant, law: list[str]
-) -> None:
+def test_a_grant_gives_what_it_says_below_a_folder_and_nothing_else(folder, grant, law):
     given = folder / "given"
     if landlock.version() < landlock.TRUNCATE_SINCE:
         pytest.skip("this kernel's Landlock has no say in truncation")
@@ -93,7 +86,7 @@ def test_a_grant_gives_what_it_says_below_a_folder_and_nothing_else(
         ("execute", given / "program"),
     ]
     # The program's interpreter must be executable itself.
-    grants: list[tuple[Grant, str]] = [(grant, str(given))]
+    grants = [(grant, str(given))]
     grants += [("execute", path) for path in ("/usr", "/lib", "/lib64") if Path(path).exists()]
     found = under(grants, [(name, str(path)) for name, path in attempts])
     assert found == ["done" if word == "done" else "PermissionError" for word in law]
@@ -103,7 +96,7 @@ def test_a_grant_gives_what_it_says_below_a_folder_and_nothing_else(
 
 
 @needs_landlock
-def test_a_single_file_can_be_granted(folder: Path) -> None:
+def test_a_single_file_can_be_granted(folder):
     file = folder / "given/inner/file"
     attempts = [("read", file), ("write", file), ("read", folder / "other/file")]
     found = under([("read", str(file))], [(name, str(path)) for name, path in attempts])
@@ -111,13 +104,13 @@ def test_a_single_file_can_be_granted(folder: Path) -> None:
 
 
 @needs_landlock
-def test_a_grant_on_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_grant_on_what_is_not_there_is_an_error(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as found:
         under([("read", str(tmp_path / "nothing"))], [])
     assert "FileNotFoundError" in found.value.stderr
 
 
-def test_constants_are_those_of_the_kernels_header() -> None:
+def test_constants_are_those_of_the_kernels_header():
     if not HEADER.is_file():
         pytest.skip(f"no kernel headers at {HEADER}")
     bits = dict(re.findall(r"#define LANDLOCK_(\w+)\s+\(1ULL << (\d+)\)", HEADER.read_text()))
@@ -156,12 +149,10 @@ def test_constants_are_those_of_the_kernels_header() -> None:
         (7, (1 << 16) - 1, 3, 3),
     ],
 )
-def test_each_version_takes_away_what_it_can(
-    abi: int, rights: int, network: int, scopes: int
-) -> None:
+def test_each_version_takes_away_what_it_can(abi, rights, network, scopes):
     assert landlock.handled(abi) == (rights, network, scopes)
 
 
-def test_elsewhere_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_there_is_none(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     assert landlock.version() == 0

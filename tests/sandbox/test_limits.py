@@ -1,25 +1,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from esrbench.sandbox import limits
 from esrbench.sandbox.limits import Limits, usable_memory_bytes
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    import pytest
-
-
-def write(root: Path, name: str, text: str) -> None:
+def write(root, name, text):
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(text)
 
 
-def test_memory_is_the_machines_or_the_containers_less_a_sixteenth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_the_machines_or_the_containers_less_a_sixteenth(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "physical_memory_bytes", lambda: 32 << 30)
     assert usable_memory_bytes(root=tmp_path) == 30 << 30
     write(tmp_path, "sys/fs/cgroup/memory.max", "max\n")
@@ -30,7 +22,7 @@ def test_memory_is_the_machines_or_the_containers_less_a_sixteenth(
     assert usable_memory_bytes(root=tmp_path / "nothing") is None
 
 
-def test_address_space_is_never_limited_on_a_gpu() -> None:
+def test_address_space_is_never_limited_on_a_gpu():
     on_gpu = Limits(memory_bytes=1 << 30).resources(capped_memory=False)
     assert not {"RLIMIT_AS", "RLIMIT_DATA"} & on_gpu.keys()
     on_cpu = Limits(memory_bytes=1 << 30).resources(capped_memory=True)
@@ -39,9 +31,7 @@ def test_address_space_is_never_limited_on_a_gpu() -> None:
     assert on_cpu["RLIMIT_CORE"] == on_gpu["RLIMIT_CORE"] == 0
 
 
-def test_processes_are_counted_for_users_whom_the_kernel_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_processes_are_counted_for_users_whom_the_kernel_counts(monkeypatch):
     monkeypatch.setattr(limits, "user_threads", lambda: 40)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert Limits().resources(capped_memory=True)["RLIMIT_NPROC"] == 40 + limits.THREADS
@@ -49,7 +39,7 @@ def test_processes_are_counted_for_users_whom_the_kernel_counts(
     assert "RLIMIT_NPROC" not in Limits().resources(capped_memory=True)
 
 
-def test_threads_of_this_user_are_counted(tmp_path: Path) -> None:
+def test_threads_of_this_user_are_counted(tmp_path):
     for pid, threads in ((10, 3), (11, 4)):
         write(tmp_path, f"{pid}/status", f"Name:\tx\nThreads:\t{threads}\n")
     write(tmp_path, "sys/status", "Threads:\t9\n")

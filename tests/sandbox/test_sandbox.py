@@ -11,7 +11,6 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,20 +24,11 @@ from esrbench.sandbox.tiers import obstacle, open_sandbox
 from esrbench.sandbox.view import View
 from esrbench.worker.failure import exit_reason
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import Tier
-
-    Attempts = Any  # of conftest.py
-
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120.0
 
 
-def test_secrets_are_not_inherited_but_settings_are(
-    attempt: Attempts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_are_not_inherited_but_settings_are(attempt, monkeypatch):
     for name in ("API_TOKEN", "NVIDIA_API_KEY", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("MKL_VERBOSE", "0")
@@ -51,14 +41,14 @@ def test_secrets_are_not_inherited_but_settings_are(
     assert found["HOME"] == found["TMPDIR"] != str(Path.home())
 
 
-def test_only_the_passed_descriptors_arrive(attempt: Attempts, tmp_path: Path) -> None:
+def test_only_the_passed_descriptors_arrive(attempt, tmp_path):
     with (tmp_path / "stray").open("w") as stray, (tmp_path / "passed").open("w") as passed:
         os.set_inheritable(stray.fileno(), True)
         found = attempt("descriptors", fds=(passed.fileno(),))
         assert found == {"value": sorted(["0", "1", "2", str(passed.fileno())], key=int)}
 
 
-def test_limits_are_in_force(attempt: Attempts) -> None:
+def test_limits_are_in_force(attempt):
     found = attempt("limits")["value"]
     assert found["CORE"] == 0
     assert found["FSIZE"] == attempt.small.file_bytes
@@ -67,7 +57,7 @@ def test_limits_are_in_force(attempt: Attempts) -> None:
     assert attempt("dumpable") == {"value": 0}
 
 
-def test_privileges_are_gone(attempt: Attempts) -> None:
+def test_privileges_are_gone(attempt):
     if attempt.tier == "subprocess":
         pytest.skip("a plain process keeps its user's")
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -79,11 +69,11 @@ def test_privileges_are_gone(attempt: Attempts) -> None:
         assert attempt("status", "Seccomp") == {"value": "2"}
 
 
-def test_a_file_cannot_outgrow_its_limit(attempt: Attempts) -> None:
+def test_a_file_cannot_outgrow_its_limit(attempt):
     assert attempt("large_file") == {"denied": "EFBIG"}
 
 
-def test_temp_and_shared_memory_are_capped_where_they_can_be(attempt: Attempts) -> None:
+def test_temp_and_shared_memory_are_capped_where_they_can_be(attempt):
     capped = attempt.tier == "bubblewrap"
     assert attempt("many_files") == ({"denied": "ENOSPC"} if capped else {"value": None})
     if attempt.tier != "subprocess":
@@ -92,36 +82,34 @@ def test_temp_and_shared_memory_are_capped_where_they_can_be(attempt: Attempts) 
         assert attempt("fill_shared_memory") == {"denied": want}
 
 
-def test_the_temporary_folder_is_removed(attempt: Attempts) -> None:
+def test_the_temporary_folder_is_removed(attempt):
     folder = attempt("environment")["value"]["TMPDIR"]
     assert not Path(folder).exists()
 
 
-def test_memory_beyond_the_limit_is_refused(attempt: Attempts) -> None:
+def test_memory_beyond_the_limit_is_refused(attempt):
     assert attempt("allocate", 3) == {"denied": "ENOMEM"}
     assert attempt("allocate", 1) == {"value": 1 << 30}
 
 
-def test_our_packages_are_found_and_their_neighbours_are_not(attempt: Attempts) -> None:
+def test_our_packages_are_found_and_their_neighbours_are_not(attempt):
     found = attempt("modules")["value"]
     assert found == [str(folder / "__init__.py") for folder in own_packages().values()]
 
 
-def test_an_honest_network_runs_within_the_defaults(attempt: Attempts) -> None:
+def test_an_honest_network_runs_within_the_defaults(attempt):
     answer = attempt("forward", limits=Limits())
     assert answer == {"value": 8 * 64 * 64}
 
 
-def test_a_giant_tensor_is_a_clean_error(attempts_at: Callable[..., Attempts]) -> None:
+def test_a_giant_tensor_is_a_clean_error(attempts_at):
     said = attempts_at(open_sandbox().tier)("allocate_tensor", limits=Limits())["value"]
     assert "can't allocate memory" in said
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiling_works_where_processes_are_allowed(
-    attempts_at: Callable[..., Attempts],
-) -> None:
+def test_compiling_works_where_processes_are_allowed(attempts_at):
     answer = attempts_at(open_sandbox().tier)(
         "compiled",
         limits=Limits(processes=True),
@@ -131,7 +119,7 @@ def test_compiling_works_where_processes_are_allowed(
     assert answer == {"value": 24.0}
 
 
-def test_with_processes_the_rest_holds(attempt: Attempts) -> None:
+def test_with_processes_the_rest_holds(attempt):
     if attempt.tier == "subprocess":
         pytest.skip("a plain process is not kept from anything")
     allowed = Limits(processes=True)
@@ -146,12 +134,12 @@ def test_with_processes_the_rest_holds(attempt: Attempts) -> None:
         assert "denied" in attempt(name, *arguments, limits=allowed)
 
 
-def line_of(read: int) -> bytes:
+def line_of(read):
     """The next bytes of a log."""
     return os.read(read, 1 << 16)
 
 
-def gone(test: Callable[[], bool]) -> bool:
+def gone(test):
     """Whether something ends in good time."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while test():
@@ -161,7 +149,7 @@ def gone(test: Callable[[], bool]) -> bool:
     return True
 
 
-def state(pid: int) -> str:
+def state(pid):
     """As proc(5) has it, such as T for stopped; X where there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -169,12 +157,12 @@ def state(pid: int) -> str:
         return "X"
 
 
-def alive(pid: int) -> bool:
+def alive(pid):
     """Whether a process can still do anything; not every init buries the dead at once."""
     return state(pid) not in "XZ"
 
 
-def named(marker: str) -> list[int]:
+def named(marker):
     """Processes of a name."""
     found = []
     for folder in Path("/proc").iterdir():
@@ -184,7 +172,7 @@ def named(marker: str) -> list[int]:
     return [pid for pid in found if alive(pid)]
 
 
-def test_a_daemon_does_not_outlive_the_worker(attempt: Attempts) -> None:
+def test_a_daemon_does_not_outlive_the_worker(attempt):
     marker = f"d{os.getpid()}{attempt.tier[:4]}"
     # Its own name it can only write where /proc is its own; Landlock shows it none but itself.
     process, read = attempt.start("leave_daemon", marker, limits=Limits(processes=True))
@@ -203,7 +191,7 @@ def test_a_daemon_does_not_outlive_the_worker(attempt: Attempts) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_worker_dies_with_an_evaluator_that_was_killed(tier: Tier, place: Path) -> None:
+def test_a_worker_dies_with_an_evaluator_that_was_killed(tier, place):
     script = textwrap.dedent("""
         import pathlib, sys, time
         from esrbench.sandbox.limits import Limits
@@ -233,10 +221,10 @@ def test_a_worker_dies_with_an_evaluator_that_was_killed(tier: Tier, place: Path
     assert gone(lambda: any(map(alive, before)))
 
 
-def test_a_worker_is_reaped_though_an_interrupted_wait_left_its_lock(attempt: Attempts) -> None:
+def test_a_worker_is_reaped_though_an_interrupted_wait_left_its_lock(attempt):
     process, read = attempt.start("wait", 60)
     # As where a handler raises between the lock's being taken and its being given back.
-    lock: Any = process._waitpid_lock  # type: ignore[attr-defined]
+    lock = process._waitpid_lock
     assert lock.acquire(blocking=False)
     os.close(read)
     killing = threading.Thread(target=attempt.sandbox.kill, args=(process,), daemon=True)
@@ -247,7 +235,7 @@ def test_a_worker_is_reaped_though_an_interrupted_wait_left_its_lock(attempt: At
     assert gone(lambda: alive(process.pid))
 
 
-def test_a_signal_is_told_from_an_exit(attempt: Attempts) -> None:
+def test_a_signal_is_told_from_an_exit(attempt):
     process, read = attempt.start("wait", 60)
     while b"waiting" not in line_of(read):
         pass
@@ -259,7 +247,7 @@ def test_a_signal_is_told_from_an_exit(attempt: Attempts) -> None:
     assert "was killed by SIGSEGV" in exit_reason(code, "wait")
 
 
-def test_a_frozen_worker_stands_still_whole(attempt: Attempts) -> None:
+def test_a_frozen_worker_stands_still_whole(attempt):
     process, read = attempt.start("wait", 60)
     while b"waiting" not in line_of(read):
         pass
@@ -271,7 +259,7 @@ def test_a_frozen_worker_stands_still_whole(attempt: Attempts) -> None:
     os.close(read)
 
 
-def test_deep_folders_do_not_hinder_the_evaluator(tmp_path: Path) -> None:
+def test_deep_folders_do_not_hinder_the_evaluator(tmp_path):
     deep = tmp_path / "deep"
     deep.mkdir()
     descriptor = os.open(deep, os.O_RDONLY)
@@ -285,7 +273,7 @@ def test_deep_folders_do_not_hinder_the_evaluator(tmp_path: Path) -> None:
     assert not deep.exists()
 
 
-def test_links_lead_where_they_do_outside(attempt: Attempts, tmp_path: Path) -> None:
+def test_links_lead_where_they_do_outside(attempt, tmp_path):
     (tmp_path / "link").symlink_to(attempt.place)
     through = tmp_path / "link/readable/LR"
     view_ = View(readable=(through,), python_path=(tmp_path / "link/code",))
@@ -293,7 +281,7 @@ def test_links_lead_where_they_do_outside(attempt: Attempts, tmp_path: Path) -> 
     assert attempt("read", through.resolve() / "0801.png", view=view_) == {"value": "pixels"}
 
 
-def test_what_is_hidden_stays_so_by_another_name(attempt: Attempts, tmp_path: Path) -> None:
+def test_what_is_hidden_stays_so_by_another_name(attempt, tmp_path):
     if attempt.tier == "subprocess":
         pytest.skip("a plain process reads everything")
     (tmp_path / "link").symlink_to(attempt.place / "readable")
@@ -303,7 +291,7 @@ def test_what_is_hidden_stays_so_by_another_name(attempt: Attempts, tmp_path: Pa
         assert "denied" in attempt("read", folder / "HR/0801.png", view=view_)
 
 
-def test_what_is_hidden_may_be_made_later(attempt: Attempts) -> None:
+def test_what_is_hidden_may_be_made_later(attempt):
     if attempt.tier == "subprocess":
         pytest.skip("a plain process reads everything")
     later = attempt.place / "readable/later"
@@ -321,9 +309,7 @@ def test_what_is_hidden_may_be_made_later(attempt: Attempts) -> None:
     assert attempt("read", known, view=view_) == {"value": "pixels"}
 
 
-def test_what_is_needed_must_be_there_and_may_not_be_hidden(
-    attempts_at: Callable[..., Attempts],
-) -> None:
+def test_what_is_needed_must_be_there_and_may_not_be_hidden(attempts_at):
     attempts = attempts_at("subprocess")
     place = attempts.place
     with pytest.raises(UsageError, match=r"weights\.safetensors.* is not there"):
@@ -334,8 +320,8 @@ def test_what_is_needed_must_be_there_and_may_not_be_hidden(
         attempts("read", "x", view=attempts.view(hidden=(Path(sys.prefix),)))
 
 
-def test_the_strongest_tier_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken: dict[str, Obstacle] = {}
+def test_the_strongest_tier_that_works_is_taken(monkeypatch):
+    broken = {}
     monkeypatch.setattr(tiers, "obstacle", broken.get)
     assert open_sandbox().tier == "bubblewrap"
     assert open_sandbox().banner is None
@@ -350,7 +336,7 @@ def test_the_strongest_tier_that_works_is_taken(monkeypatch: pytest.MonkeyPatch)
     assert "bubblewrap is not installed; no Landlock" in str(found.banner)
 
 
-def test_a_tier_that_is_required_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tier_that_is_required_is_not_replaced(monkeypatch):
     broken = {"bubblewrap": Obstacle("bubblewrap is not installed", "Install it.")}
     monkeypatch.setattr(tiers, "obstacle", broken.get)
     with pytest.raises(UsageError, match="require-bwrap does not work here: bubblewrap") as found:
@@ -369,8 +355,8 @@ def test_a_tier_that_is_required_is_not_replaced(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_bubblewrap_that_fails_is_told_with_the_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str, advice: str
-) -> None:
+    tmp_path, monkeypatch, script, reason, advice
+):
     program = tmp_path / "bwrap"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -380,9 +366,7 @@ def test_a_bubblewrap_that_fails_is_told_with_the_mend(
     assert advice in found.advice
 
 
-def test_a_bubblewrap_that_is_missing_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bubblewrap_that_is_missing_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     found = obstacle.__wrapped__("bubblewrap")
     assert found.reason == "bubblewrap is not installed"

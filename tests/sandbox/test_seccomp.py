@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +17,7 @@ from esrbench.sandbox import seccomp
 from esrbench.sandbox.seccomp import ALLOW, ERRNO, KILL_PROCESS, Rules, program
 from esrbench.sandbox.syscalls import HIGHEST, SYSCALLS
 
-if TYPE_CHECKING:
-    from esrbench.sandbox.seccomp import Machine
-
-MACHINES: tuple[Machine, ...] = ("x86_64", "aarch64")
+MACHINES = ("x86_64", "aarch64")
 OWN, EVALUATOR = 100, 50
 STRICT = Rules(processes=False, own=OWN)
 CUDA_CALLS = DEVICES["cuda"].calls
@@ -37,13 +33,7 @@ HEADERS = {
 }
 
 
-def decide(
-    machine: Machine,
-    rules: Rules,
-    number: int,
-    *arguments: int,
-    architecture: int | None = None,
-) -> int:
+def decide(machine, rules, number, *arguments, architecture=None):
     """What a filter returns, by an interpreter of the steps that it uses (bpf(4))."""
     own = seccomp.ARCHITECTURES[machine] if architecture is None else architecture
     data = {0: number, 4: own}
@@ -71,14 +61,14 @@ def decide(
                 raise AssertionError(f"no such step: {code:#x}")
 
 
-def number(machine: Machine, name: str) -> int:
+def number(machine, name):
     found = getattr(SYSCALLS[name], machine)
     assert isinstance(found, int)
     return found
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_numbers_are_those_of_the_kernels_headers(machine: Machine) -> None:
+def test_numbers_are_those_of_the_kernels_headers(machine):
     header = HEADERS[machine]
     if not header.is_file():
         pytest.skip(f"no kernel headers at {header}")
@@ -95,7 +85,7 @@ def test_numbers_are_those_of_the_kernels_headers(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_numbers_are_those_of_libseccomp(machine: Machine) -> None:
+def test_numbers_are_those_of_libseccomp(machine):
     library = ctypes.util.find_library("seccomp")
     if library is None:
         pytest.skip("libseccomp is not installed")
@@ -111,7 +101,7 @@ def test_numbers_are_those_of_libseccomp(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_nothing_named_is_younger_than_the_youngest(machine: Machine) -> None:
+def test_nothing_named_is_younger_than_the_youngest(machine):
     numbers = [getattr(call, machine) for call in SYSCALLS.values()]
     there = [found for found in numbers if found is not None]
     assert len(set(there)) == len(there)
@@ -120,15 +110,13 @@ def test_nothing_named_is_younger_than_the_youngest(machine: Machine) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("rules", [STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST])
-def test_without_a_gpu_no_worker_has_a_socket(machine: Machine, rules: Rules) -> None:
+def test_without_a_gpu_no_worker_has_a_socket(machine, rules):
     for name in ("socket", "bind", "listen"):
         assert decide(machine, rules, number(machine, name), AF_UNIX, STREAM) == EPERM
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_with_a_gpu_a_worker_may_listen_locally_and_neither_connect_nor_send(
-    machine: Machine,
-) -> None:
+def test_with_a_gpu_a_worker_may_listen_locally_and_neither_connect_nor_send(machine):
     rules = replace(ON_HOST, device_calls=CUDA_CALLS)
     socket = partial(decide, machine, rules, number(machine, "socket"))
     for type_ in (STREAM, SEQUENCED, SEQUENCED | CLOSE_ON_EXEC):
@@ -144,7 +132,7 @@ def test_with_a_gpu_a_worker_may_listen_locally_and_neither_connect_nor_send(
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("rules", [STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST])
-def test_what_is_always_denied(machine: Machine, rules: Rules) -> None:
+def test_what_is_always_denied(machine, rules):
     for name, call in SYSCALLS.items():
         if call.kind == "denied" and getattr(call, machine) is not None:
             assert decide(machine, rules, number(machine, name)) == EPERM, name
@@ -152,7 +140,7 @@ def test_what_is_always_denied(machine: Machine, rules: Rules) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_unnamed_calls_pass_and_unknown_ones_do_not_exist(machine: Machine) -> None:
+def test_unnamed_calls_pass_and_unknown_ones_do_not_exist(machine):
     read = {"x86_64": 0, "aarch64": 63}[machine]
     futex = {"x86_64": 202, "aarch64": 98}[machine]
     for call in (read, futex):
@@ -162,13 +150,13 @@ def test_unnamed_calls_pass_and_unknown_ones_do_not_exist(machine: Machine) -> N
     assert decide(machine, STRICT, x32 | read) == ENOSYS
 
 
-def test_another_architecture_ends_the_process() -> None:
+def test_another_architecture_ends_the_process():
     i386 = 0x40000003
     assert decide("x86_64", STRICT, 0, architecture=i386) == KILL_PROCESS
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_threads_start_but_processes_only_where_allowed(machine: Machine) -> None:
+def test_threads_start_but_processes_only_where_allowed(machine):
     clone = number(machine, "clone")
     # As glibc starts a thread and a process.
     thread, process = 0x3D0F00, 0x01200011
@@ -186,7 +174,7 @@ def test_threads_start_but_processes_only_where_allowed(machine: Machine) -> Non
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_only_stream_pairs_of_sockets(machine: Machine) -> None:
+def test_only_stream_pairs_of_sockets(machine):
     pair = number(machine, "socketpair")
     unix, inet, stream, datagram, close_on_exec = 1, 2, 1, 2, 0o2000000
     assert decide(machine, STRICT, pair, unix, stream | close_on_exec) == ALLOW
@@ -195,7 +183,7 @@ def test_only_stream_pairs_of_sockets(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_signals_reach_the_worker_alone(machine: Machine) -> None:
+def test_signals_reach_the_worker_alone(machine):
     for name in ("kill", "tgkill"):
         call = number(machine, name)
         assert decide(machine, STRICT, call, OWN) == ALLOW
@@ -208,9 +196,7 @@ def test_signals_reach_the_worker_alone(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_where_the_host_is_in_reach_its_files_and_processes_stay_as_they_are(
-    machine: Machine,
-) -> None:
+def test_where_the_host_is_in_reach_its_files_and_processes_stay_as_they_are(machine):
     fchmod = number(machine, "fchmod")
     assert decide(machine, ON_HOST, fchmod) == EPERM
     assert decide(machine, STRICT, fchmod) == ALLOW
@@ -220,7 +206,7 @@ def test_where_the_host_is_in_reach_its_files_and_processes_stay_as_they_are(
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("rules", [STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST])
-def test_no_other_process_is_moved_signalled_or_looked_into(machine: Machine, rules: Rules) -> None:
+def test_no_other_process_is_moved_signalled_or_looked_into(machine, rules):
     affinity, fcntl = number(machine, "sched_setaffinity"), number(machine, "fcntl")
     ioctl = number(machine, "ioctl")
     assert decide(machine, rules, affinity, 0) == ALLOW
@@ -255,7 +241,7 @@ def test_no_other_process_is_moved_signalled_or_looked_into(machine: Machine, ru
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_limits_of_others_and_the_grip_on_itself_stay(machine: Machine) -> None:
+def test_limits_of_others_and_the_grip_on_itself_stay(machine):
     limit, control = number(machine, "prlimit64"), number(machine, "prctl")
     assert decide(machine, STRICT, limit, 0) == ALLOW
     assert decide(machine, STRICT, limit, OWN) == ALLOW
@@ -266,14 +252,14 @@ def test_limits_of_others_and_the_grip_on_itself_stay(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_uncounted_memory_is_for_gpus_only(machine: Machine) -> None:
+def test_uncounted_memory_is_for_gpus_only(machine):
     on_gpu = Rules(processes=False, own=OWN, device_calls=CUDA_CALLS)
     assert decide(machine, STRICT, number(machine, "memfd_create")) == ENOSYS
     assert decide(machine, on_gpu, number(machine, "memfd_create")) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_jump_fits_and_every_path_ends(machine: Machine) -> None:
+def test_every_jump_fits_and_every_path_ends(machine):
     for rules in (STRICT, COMPILING, ON_HOST, COMPILING_ON_HOST):
         steps = program(machine, rules)
         assert len(steps) <= 4096
@@ -284,7 +270,7 @@ def test_every_jump_fits_and_every_path_ends(machine: Machine) -> None:
 
 
 @pytest.mark.skipif(seccomp.this_machine() is None, reason="no filter for this machine")
-def test_the_kernel_takes_the_filter_in_every_thread() -> None:
+def test_the_kernel_takes_the_filter_in_every_thread():
     script = """
 import ctypes, os, threading
 from esrbench.devices import DEVICES
@@ -310,7 +296,7 @@ print(results)
     assert done.stdout.strip() == "['denied']"
 
 
-def test_a_machine_without_a_filter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_filter_is_refused(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert seccomp.this_machine() is None
     with pytest.raises(OSError, match="no filter for riscv64"):

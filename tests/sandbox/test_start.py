@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def policy(tmp_path: Path) -> Policy:
+def policy(tmp_path):
     (tmp_path / "entry.py").write_text(
         "import json, sys\ndef main(arguments):\n"
         "    print(json.dumps([arguments, sorted(sys.modules), sys.path]))\n"
@@ -35,7 +35,7 @@ def policy(tmp_path: Path) -> Policy:
     )
 
 
-def started(policy: Policy, *arguments: str) -> subprocess.CompletedProcess[str]:
+def started(policy, *arguments):
     descriptor = policy.write()
     try:
         return subprocess.run(
@@ -50,7 +50,7 @@ def started(policy: Policy, *arguments: str) -> subprocess.CompletedProcess[str]
         os.close(descriptor)
 
 
-def test_the_entry_gets_its_arguments_and_path_before_anything_heavy(policy: Policy) -> None:
+def test_the_entry_gets_its_arguments_and_path_before_anything_heavy(policy):
     done = started(policy, "3", "a b")
     assert done.returncode == 0, done.stderr
     arguments, modules, path = json.loads(done.stdout)
@@ -59,20 +59,20 @@ def test_the_entry_gets_its_arguments_and_path_before_anything_heavy(policy: Pol
     assert not {"torch", "numpy", "pydantic", "esrbench.worker.worker"} & set(modules)
 
 
-def test_a_policy_survives_its_journey(policy: Policy) -> None:
+def test_a_policy_survives_its_journey(policy):
     kept = replace(policy, grants=[("read", "/a b")], evaluator=None)
     read = Policy.read(kept.write())
     assert replace(read, grants=[(grant, path) for grant, path in read.grants or []]) == kept
 
 
-def test_without_its_evaluator_nothing_runs(policy: Policy) -> None:
+def test_without_its_evaluator_nothing_runs(policy):
     done = started(replace(policy, evaluator=1 << 22))
     assert done.returncode == 1
     assert "the evaluator is gone" in done.stderr
     assert not done.stdout
 
 
-def test_a_step_that_the_kernel_refuses_ends_it(policy: Policy, tmp_path: Path) -> None:
+def test_a_step_that_the_kernel_refuses_ends_it(policy, tmp_path):
     missing = replace(policy, privileges=False, grants=[("read", str(tmp_path / "nothing"))])
     done = started(missing)
     assert done.returncode == 1
@@ -80,7 +80,7 @@ def test_a_step_that_the_kernel_refuses_ends_it(policy: Policy, tmp_path: Path) 
     assert not done.stdout
 
 
-def test_packages_are_found_by_their_folder_alone(tmp_path: Path) -> None:
+def test_packages_are_found_by_their_folder_alone(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models/__init__.py").write_text("")
     finder = PackageFinder({"models": str(tmp_path / "models")})

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +12,9 @@ from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import TEMP, bubblewrap_options, landlock_grants, mounts
 from esrbench.sandbox.view import View, Visible, executables, resolve_view, without
 
-if TYPE_CHECKING:
-    from esrbench.protocol import Device
-
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(tmp_path):
     for name in ("a/one", "a/two/deep", "a/two/other", "b"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
@@ -26,7 +22,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def seen(*readable: Path, hidden: tuple[Path, ...] = (), device: Device = "cpu") -> Visible:
+def seen(*readable, hidden=(), device="cpu"):
     return Visible(
         programs=(),
         readable=readable,
@@ -37,7 +33,7 @@ def seen(*readable: Path, hidden: tuple[Path, ...] = (), device: Device = "cpu")
     )
 
 
-def bound(options: list[str]) -> list[tuple[str, str]]:
+def bound(options):
     return [
         (options[at + 1], options[at + 2])
         for at, option in enumerate(options)
@@ -45,7 +41,7 @@ def bound(options: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_folder_without_what_is_hidden_is_its_other_parts(tree: Path) -> None:
+def test_a_folder_without_what_is_hidden_is_its_other_parts(tree):
     folder = tree / "a"
     assert list(without(folder, [])) == [folder]
     assert list(without(folder, [tree / "b"])) == [folder]
@@ -56,7 +52,7 @@ def test_a_folder_without_what_is_hidden_is_its_other_parts(tree: Path) -> None:
     assert list(without(folder, [tree])) == []
 
 
-def test_every_worker_sees_the_interpreter_and_this_program_but_no_checkout() -> None:
+def test_every_worker_sees_the_interpreter_and_this_program_but_no_checkout():
     visible = resolve_view(View(readable=()))
     assert set(executables()) <= set(visible.programs)
     assert visible.readable == tuple(own_packages().values())
@@ -70,28 +66,26 @@ def test_every_worker_sees_the_interpreter_and_this_program_but_no_checkout() ->
     assert any(Path(path).name == "site-packages" for path in visible.path)
 
 
-def test_modules_come_first_on_the_path(tree: Path) -> None:
+def test_modules_come_first_on_the_path(tree):
     visible = resolve_view(View(readable=(), python_path=(tree / "a",)))
     assert visible.path[0] == str(tree / "a")
     assert tree / "a" in visible.readable
     assert str(tree) not in visible.path
 
 
-def test_of_hidden_folders_the_outermost_counts(tree: Path) -> None:
+def test_of_hidden_folders_the_outermost_counts(tree):
     visible = resolve_view(View(readable=(), hidden=(tree / "a/two/deep", tree / "a/two")))
     assert visible.hidden == (tree.resolve() / "a/two",)
 
 
-def test_what_is_readable_must_be_there(tree: Path) -> None:
+def test_what_is_readable_must_be_there(tree):
     with pytest.raises(UsageError, match="nothing, which the network needs, is not there"):
         resolve_view(View(readable=(tree / "nothing",)))
     with pytest.raises(UsageError, match="must not see"):
         resolve_view(View(readable=(tree / "a/one",), hidden=(tree / "a",)))
 
 
-def test_the_interpreters_links_are_followed_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_interpreters_links_are_followed_one_by_one(tmp_path, monkeypatch):
     (tmp_path / "real").mkdir()
     (tmp_path / "real/python3").write_text("")
     (tmp_path / "second").symlink_to("real/python3")
@@ -100,7 +94,7 @@ def test_the_interpreters_links_are_followed_one_by_one(
     assert list(executables()) == [tmp_path / name for name in ("first", "second", "real/python3")]
 
 
-def test_bubblewrap_binds_each_file_once_and_covers_what_is_hidden(tree: Path) -> None:
+def test_bubblewrap_binds_each_file_once_and_covers_what_is_hidden(tree):
     options = mounts(seen(tree / "a/one", tree / "a", hidden=(tree / "a/two", tree / "a/one")))
     assert bound(options) == [
         (str(tree / "a"), str(tree / "a")),
@@ -110,14 +104,14 @@ def test_bubblewrap_binds_each_file_once_and_covers_what_is_hidden(tree: Path) -
     assert any(options[at : at + 5] == cover for at in range(len(options)))
 
 
-def test_bubblewrap_shows_a_link_under_both_names(tree: Path) -> None:
+def test_bubblewrap_shows_a_link_under_both_names(tree):
     (tree / "alias").symlink_to(tree / "a")
     found = bound(mounts(seen(tree / "alias/one")))
     real, alias = str(tree / "a/one"), str(tree / "alias/one")
     assert sorted(found) == sorted([(real, real), (real, alias)])
 
 
-def test_bubblewrap_leaves_nothing_writable_that_has_no_cap(tree: Path) -> None:
+def test_bubblewrap_leaves_nothing_writable_that_has_no_cap(tree):
     limits = Limits(temp_bytes=1000, shared_memory_bytes=2000)
     options = bubblewrap_options(seen(tree / "a"), limits)
     text = " ".join(options)
@@ -130,7 +124,7 @@ def test_bubblewrap_leaves_nothing_writable_that_has_no_cap(tree: Path) -> None:
     assert "--bind" not in options
 
 
-def test_a_gpu_brings_its_devices(tree: Path, tmp_path: Path) -> None:
+def test_a_gpu_brings_its_devices(tree, tmp_path):
     devices = tmp_path / "dev"
     devices.mkdir()
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda"):
@@ -142,7 +136,7 @@ def test_a_gpu_brings_its_devices(tree: Path, tmp_path: Path) -> None:
     assert "--dev-bind" not in bubblewrap_options(seen(tree / "a"), Limits(), devices=devices)
 
 
-def test_landlock_lets_start_programs_only_where_processes_are_allowed(tree: Path) -> None:
+def test_landlock_lets_start_programs_only_where_processes_are_allowed(tree):
     visible = resolve_view(View(readable=(tree / "a",)))
     kinds = {kind for kind, _ in landlock_grants(visible, Limits(), str(tree / "b"))}
     assert not kinds & {"execute", "build"}
@@ -150,7 +144,7 @@ def test_landlock_lets_start_programs_only_where_processes_are_allowed(tree: Pat
     assert {"execute", "build"} <= kinds
 
 
-def test_landlock_grants_reading_beside_what_is_hidden(tree: Path) -> None:
+def test_landlock_grants_reading_beside_what_is_hidden(tree):
     visible = resolve_view(View(readable=(tree / "a",), hidden=(tree / "a/two",)))
     ours = [
         (kind, Path(path).relative_to(tree))
@@ -160,7 +154,7 @@ def test_landlock_grants_reading_beside_what_is_hidden(tree: Path) -> None:
     assert ours == [("read", Path("a/one")), ("write", Path("b"))]
 
 
-def test_landlock_shows_names_in_folders_of_modules(tree: Path) -> None:
+def test_landlock_shows_names_in_folders_of_modules(tree):
     view = View(readable=(), python_path=(tree / "a",), hidden=(tree / "a/two",))
     kept = list(landlock_grants(resolve_view(view), Limits(), str(tree / "b")))
     assert ("list", str(tree / "a")) in kept

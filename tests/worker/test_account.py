@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from esrbench.environment import available_cpus, cpus_available
@@ -17,7 +15,7 @@ from esrbench.worker.session import (
     impossible_memory,
 )
 
-HONEST: dict[str, Any] = {
+HONEST = {
     "parameters": 2,
     "threads": 1,
     "cpus": available_cpus()[:1],
@@ -40,12 +38,12 @@ HONEST: dict[str, Any] = {
         ({"libraries": {"cuda": "13"}}, "GPU"),
     ],
 )
-def test_an_account_that_cannot_be_true_is_told(lie: dict[str, Any], found: str | None) -> None:
+def test_an_account_that_cannot_be_true_is_told(lie, found):
     ready = Ready.model_construct(**{**HONEST, "gpu_uuid": None, "libraries": {}, **lie})
     assert impossible(ready, Protocol(threads=1)) == found
 
 
-def test_without_a_number_all_cpus_are_meant() -> None:
+def test_without_a_number_all_cpus_are_meant():
     everything = {**HONEST, "threads": cpus_available(), "cpus": available_cpus()}
     assert impossible(Ready(**everything), Protocol()) is None
     if cpus_available() > 1:
@@ -57,8 +55,8 @@ OWN = Absent(kind="failed", reason="it raises", failure="forward-error")
 NOBODY_S = Absent(kind="failed", reason="the machine broke down")
 
 
-def counts(**fields: Any) -> Complexity:
-    given: dict[str, Any] = {
+def counts(**fields):
+    given = {
         "params": 1,
         "trainable_params": 1,
         "weight_params": 1,
@@ -71,7 +69,7 @@ def counts(**fields: Any) -> Complexity:
     return Complexity(**(given | fields))
 
 
-def test_a_failure_without_a_kind_is_not_a_worker_s_to_tell() -> None:
+def test_a_failure_without_a_kind_is_not_a_worker_s_to_tell():
     assert not blames_machine(FINE)
     assert not blames_machine(OWN)
     assert blames_machine(NOBODY_S)
@@ -81,7 +79,7 @@ def test_a_failure_without_a_kind_is_not_a_worker_s_to_tell() -> None:
     assert blames_machine((counts(), [NOBODY_S]))
 
 
-def test_counters_are_those_that_were_asked_for() -> None:
+def test_counters_are_those_that_were_asked_for():
     assert impossible_counts(counts(), Protocol(counters=("aten",))) is None
     told = impossible_counts(counts(), Protocol(counters=("aten", "fvcore")))
     assert told is not None
@@ -89,7 +87,7 @@ def test_counters_are_those_that_were_asked_for() -> None:
     assert impossible_counts(counts(counters={}), Protocol(counters=("aten",))) is not None
 
 
-def test_there_is_no_gpu_memory_without_a_gpu() -> None:
+def test_there_is_no_gpu_memory_without_a_gpu():
     image = ImageMemory(
         image="a",
         lr_size=(4, 4),

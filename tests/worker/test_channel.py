@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,12 +16,9 @@ from esrbench.worker.channel import (
     FrameError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Channel, int]]:
+def ends():
     """A channel that reads what is written to the descriptor beside it."""
     read, write = os.pipe()
     unused = os.open(os.devnull, os.O_WRONLY)
@@ -39,11 +35,11 @@ def ends() -> Iterator[tuple[Channel, int]]:
     message=st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=20), max_size=5),
     payload=st.binary(max_size=200_000),
 )
-def test_what_is_sent_arrives(message: dict[str, object], payload: bytes) -> None:
+def test_what_is_sent_arrives(message, payload):
     message.pop("payload_bytes", None)
     read, write = os.pipe()
     channel = Channel(read, write, trusted=True)
-    received: list[tuple[dict[str, object], bytes]] = []
+    received = []
     reader = threading.Thread(target=lambda: received.append(channel.receive(timeout_seconds=10)))
     reader.start()
     channel.send(message, payload, timeout_seconds=10)
@@ -52,7 +48,7 @@ def test_what_is_sent_arrives(message: dict[str, object], payload: bytes) -> Non
     assert received == [(message, payload)]
 
 
-def test_strings_of_strangers_are_cleaned_and_ours_are_not() -> None:
+def test_strings_of_strangers_are_cleaned_and_ours_are_not():
     said = {"a\x1b[2J": ["\u202eb\n::error::c"], "payload_bytes": 0}
     for trusted, expected in (
         (True, {"a\x1b[2J": ["\u202eb\n::error::c"]}),
@@ -65,7 +61,7 @@ def test_strings_of_strangers_are_cleaned_and_ours_are_not() -> None:
         channel.close()
 
 
-def test_nesting_that_exhausts_the_stack_is_no_json(ends: tuple[Channel, int]) -> None:
+def test_nesting_that_exhausts_the_stack_is_no_json(ends):
     channel, write = ends
     for depth in (900, 1100, 5000, 30_000):
         document = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
@@ -76,9 +72,7 @@ def test_nesting_that_exhausts_the_stack_is_no_json(ends: tuple[Channel, int]) -
             assert "not JSON" in str(error)  # noqa: PT017 - a shallow one may pass
 
 
-def test_a_frame_that_announces_gibibytes_is_refused_before_reading_it(
-    ends: tuple[Channel, int],
-) -> None:
+def test_a_frame_that_announces_gibibytes_is_refused_before_reading_it(ends):
     channel, write = ends
     os.write(write, struct.pack(">I", 2**31))
     with pytest.raises(FrameError, match="2147483648 bytes"):
@@ -100,14 +94,14 @@ def test_a_frame_that_announces_gibibytes_is_refused_before_reading_it(
         (b'{"payload_bytes": 99999999999}', "99999999999 bytes"),
     ],
 )
-def test_garbage_is_refused(ends: tuple[Channel, int], document: bytes, says: str) -> None:
+def test_garbage_is_refused(ends, document, says):
     channel, write = ends
     os.write(write, struct.pack(">I", len(document)) + document)
     with pytest.raises(FrameError, match=says):
         channel.receive(timeout_seconds=5)
 
 
-def test_half_a_frame_times_out(ends: tuple[Channel, int]) -> None:
+def test_half_a_frame_times_out(ends):
     channel, write = ends
     os.write(write, struct.pack(">I", 100) + b"{")
     with pytest.raises(ChannelTimeoutError):
@@ -115,15 +109,13 @@ def test_half_a_frame_times_out(ends: tuple[Channel, int]) -> None:
 
 
 @pytest.mark.parametrize("timeout", [1e9, float("inf")])
-def test_a_deadline_may_be_farther_than_the_system_can_wait(
-    ends: tuple[Channel, int], timeout: float
-) -> None:
+def test_a_deadline_may_be_farther_than_the_system_can_wait(ends, timeout):
     channel, write = ends
     os.write(write, struct.pack(">I", 2) + b"{}")
     assert channel.receive(timeout_seconds=timeout) == ({}, b"")
 
 
-def test_a_writer_that_leaves_within_a_frame_is_noticed(ends: tuple[Channel, int]) -> None:
+def test_a_writer_that_leaves_within_a_frame_is_noticed(ends):
     channel, write = ends
     os.write(write, struct.pack(">I", 100) + b"{")
     os.close(write)
@@ -131,7 +123,7 @@ def test_a_writer_that_leaves_within_a_frame_is_noticed(ends: tuple[Channel, int
         channel.receive(timeout_seconds=5)
 
 
-def test_a_reader_that_leaves_is_noticed() -> None:
+def test_a_reader_that_leaves_is_noticed():
     read, write = os.pipe()
     other_read, other_write = os.pipe()
     channel = Channel(other_read, write)
@@ -142,7 +134,7 @@ def test_a_reader_that_leaves_is_noticed() -> None:
     os.close(other_write)
 
 
-def test_a_reader_that_does_not_read_times_the_sender_out() -> None:
+def test_a_reader_that_does_not_read_times_the_sender_out():
     read, write = os.pipe()
     other_read, other_write = os.pipe()
     channel = Channel(other_read, write)
@@ -153,7 +145,7 @@ def test_a_reader_that_does_not_read_times_the_sender_out() -> None:
         os.close(descriptor)
 
 
-def test_a_frame_too_long_to_send_is_refused() -> None:
+def test_a_frame_too_long_to_send_is_refused():
     read, write = os.pipe()
     channel = Channel(read, write)
     with pytest.raises(FrameError):

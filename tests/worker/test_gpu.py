@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -15,24 +13,15 @@ from esrbench.records import Memory
 from esrbench.sandbox.tiers import obstacle
 from esrbench.worker.launcher import open_launcher
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from esrbench.protocol import Device
-    from esrbench.records import Tier
-    from esrbench.sandbox.tiers import IsolationChoice
-
 SCALE = 4
-CHOICES: dict[Tier, IsolationChoice] = {
+CHOICES = {
     "bubblewrap": "require-bwrap",
     "landlock": "landlock",
     "subprocess": "subprocess",
 }
 
 
-def upscale(
-    lr: npt.NDArray[np.uint8], device: Device, choice: IsolationChoice
-) -> tuple[npt.NDArray[np.uint8], object]:
+def upscale(lr, device, choice):
     """SR by RFDN with its demonstration weights in a worker, and the worker's memory."""
     descriptor = default_registry().get("rfdn")
     weights = resolve_weights(descriptor, SCALE)
@@ -45,7 +34,7 @@ def upscale(
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("tier", CHOICES)
-def test_a_gpu_gives_the_pixels_of_a_cpu_in_every_sandbox(tier: Tier) -> None:
+def test_a_gpu_gives_the_pixels_of_a_cpu_in_every_sandbox(tier):
     found = obstacle(tier)
     if found is not None:
         pytest.skip(f"{tier} does not work on this machine: {found.reason}")

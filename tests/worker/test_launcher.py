@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,22 +17,17 @@ from esrbench.sandbox.tiers import PlainProcess
 from esrbench.worker.launcher import Launcher, open_launcher
 from esrbench.worker.session import WorkerSession
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.sandbox.view import View
-
 HIDDEN = (Path("/results"),)
 
 
 @pytest.fixture
-def launcher() -> Launcher:
+def launcher():
     return Launcher(PlainProcess(), HIDDEN)
 
 
 def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
-    launcher: Launcher, tmp_path: Path, describe: Callable[..., ModelDescriptor]
-) -> None:
+    launcher, tmp_path, describe
+):
     weights = tmp_path / "link.safetensors"
     (tmp_path / "real.safetensors").write_bytes(b"")
     weights.symlink_to(tmp_path / "real.safetensors")
@@ -56,16 +50,12 @@ def test_a_worker_sees_what_its_networks_need_and_nothing_that_is_hidden(
     assert not session.process.limits.processes
 
 
-def test_two_networks_of_one_place_share_it(
-    launcher: Launcher, describe: Callable[..., ModelDescriptor]
-) -> None:
+def test_two_networks_of_one_place_share_it(launcher, describe):
     session = launcher.worker((describe("Nearest"), None), (describe("Plain"), None))
     assert len(session.process.view.readable) == len(session.process.view.python_path) == 1
 
 
-def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
-    launcher: Launcher, tmp_path: Path
-) -> None:
+def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(launcher, tmp_path):
     (tmp_path / "model.py").write_text("")
     descriptor = ModelDescriptor(
         name="team-net",
@@ -82,31 +72,31 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(
     assert session.process.limits.processes
 
 
-def test_hiding_adds_to_what_is_hidden(launcher: Launcher) -> None:
+def test_hiding_adds_to_what_is_hidden(launcher):
     more = launcher.hiding([Path("/hr"), Path("/results"), Path("/hr")])
     assert more.hidden == (Path("/results"), Path("/hr"))
     assert launcher.hidden == HIDDEN
 
 
-def test_the_demo_s_photographs_are_hidden_from_the_start() -> None:
+def test_the_demo_s_photographs_are_hidden_from_the_start():
     (photographs,) = open_launcher("subprocess").hidden
     assert (photographs / "astronaut.png").is_file()
 
 
-def test_a_data_set_s_images_lie_in_these_folders(pair_folder: Path) -> None:
+def test_a_data_set_s_images_lie_in_these_folders(pair_folder):
     folders = {(pair_folder / "HR").resolve(), (pair_folder / "LR_bicubic" / "X4").resolve()}
     assert set(hidden_images(open_dataset(str(pair_folder), 4))) == folders
 
 
 def test_images_other_submissions_and_results_are_hidden_in_a_run(
-    launcher: Launcher, pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    launcher, pair_folder, tmp_path, monkeypatch
+):
     class Stopped(Exception):  # noqa: N818 - not an error
         pass
 
-    seen: list[View] = []
+    seen = []
 
-    def enter(session: WorkerSession) -> None:
+    def enter(session):
         seen.append(session.process.view)
         raise Stopped
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,16 +12,10 @@ from esrbench.protocol import Protocol
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.records import RaceSide
-
 SMALL = Protocol(threads=1, counted_input=(16, 24), latency=None)
 
 
-def test_two_networks_in_one_worker(describe: Callable[..., ModelDescriptor]) -> None:
+def test_two_networks_in_one_worker(describe):
     ours, theirs = describe("Nearest"), describe("Plain")
     asked = {"discard": 1, "candidate_first": True, "twin_first": False}
     with open_launcher().worker((ours, None), (theirs, None)) as session:
@@ -44,13 +37,11 @@ def test_two_networks_in_one_worker(describe: Callable[..., ModelDescriptor]) ->
     assert timed.conditions.seconds >= SHORTEST_SECONDS
 
 
-def test_copies_are_of_the_baseline_whichever_is_loaded_first(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+def test_copies_are_of_the_baseline_whichever_is_loaded_first(describe):
     """Forty convolutions beside one, in turns in one process: the machine's load meets both."""
     many = describe("Convolutions", options={"count": 40})
     one = describe("Convolutions", options={"count": 1})
-    loads: tuple[tuple[ModelDescriptor, ModelDescriptor, RaceSide], ...] = (
+    loads = (
         (one, many, "baseline"),
         (many, one, "candidate"),
     )

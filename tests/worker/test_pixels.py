@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,25 +11,22 @@ import pytest
 from esrbench.worker import pixels
 from esrbench.worker.pixels import LR_CAPACITY, POISON, SR_CAPACITY, OversizeError, PixelAreas
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 RNG = np.random.default_rng(0)
 sealed = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no seals")
 
 
 @pytest.fixture
-def areas() -> Iterator[PixelAreas]:
+def areas():
     made = PixelAreas.create()
     yield made
     made.close()
 
 
-def image(height: int, width: int) -> np.ndarray:
+def image(height, width):
     return RNG.integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_pixels_go_both_ways(areas: PixelAreas) -> None:
+def test_pixels_go_both_ways(areas):
     theirs = PixelAreas.open(os.dup(areas.lr_fd), os.dup(areas.sr_fd))
     lr, sr = image(3, 5), image(12, 20)
     # Rows that are not contiguous arrive like any others.
@@ -41,7 +37,7 @@ def test_pixels_go_both_ways(areas: PixelAreas) -> None:
     theirs.close()
 
 
-def test_what_was_taken_is_a_copy_of_the_evaluator_s_own(areas: PixelAreas) -> None:
+def test_what_was_taken_is_a_copy_of_the_evaluator_s_own(areas):
     sr = image(4, 4)
     areas.deliver(sr)
     taken = areas.take((4, 4))
@@ -50,14 +46,14 @@ def test_what_was_taken_is_a_copy_of_the_evaluator_s_own(areas: PixelAreas) -> N
     assert taken.flags.owndata
 
 
-def test_poison_covers_the_image_and_no_more(areas: PixelAreas) -> None:
+def test_poison_covers_the_image_and_no_more(areas):
     areas.deliver(np.zeros((5, 4, 3), np.uint8))
     areas.poison((4, 4))
     assert (areas.take((4, 4)) == POISON).all()
     assert not areas.take((5, 4))[4].any()
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_written(areas: PixelAreas) -> None:
+def test_what_does_not_fit_is_refused_before_anything_is_written(areas):
     areas.deliver(np.full((1, 1, 3), 7, np.uint8))
     with pytest.raises(OversizeError, match=f"SR of shape .* exceeds the {SR_CAPACITY} bytes"):
         areas.poison((20_000, 20_000))
@@ -87,7 +83,7 @@ for descriptor in map(int, sys.argv[1:]):
 
 
 @sealed
-def test_no_process_can_resize_an_area_or_seal_it_further(areas: PixelAreas) -> None:
+def test_no_process_can_resize_an_area_or_seal_it_further(areas):
     """A mapping that shrinks kills who reads it (SIGBUS)."""
     descriptors = (areas.lr_fd, areas.sr_fd)
     said = subprocess.run(
@@ -101,7 +97,7 @@ def test_no_process_can_resize_an_area_or_seal_it_further(areas: PixelAreas) -> 
     assert areas.take((2, 2)).shape == (2, 2, 3)
 
 
-def test_without_memfd_a_deleted_file_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memfd_a_deleted_file_serves(monkeypatch):
     monkeypatch.delattr(os, "memfd_create", raising=False)
     areas = pixels.PixelAreas.create()
     lr = image(2, 3)
@@ -111,7 +107,7 @@ def test_without_memfd_a_deleted_file_serves(monkeypatch: pytest.MonkeyPatch) ->
     areas.close()
 
 
-def test_closing_gives_every_descriptor_back() -> None:
+def test_closing_gives_every_descriptor_back():
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None  # noqa: PTH112, PTH208
     if before is None:
         pytest.skip("no /proc on this system")

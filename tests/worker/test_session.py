@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,44 +20,34 @@ from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 from esrbench.worker.process import LOG_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.worker.session import WorkerSession
-
-    Worker = Callable[..., WorkerSession]
-
 SMALL = Protocol(threads=1, counted_input=(16, 16), counters=("ntire2022", "aten"))
 LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def worker() -> Worker:
+def worker():
     """Starts a worker that can load some networks."""
     launcher = open_launcher()
 
-    def start(*descriptors: ModelDescriptor) -> WorkerSession:
+    def start(*descriptors):
         return launcher.worker(*((descriptor, None) for descriptor in descriptors))
 
     return start
 
 
 @pytest.fixture(scope="module")
-def lasting(describe: Callable[..., ModelDescriptor], worker: Worker) -> Iterator[WorkerSession]:
+def lasting(describe, worker):
     """One worker for all networks that it outlives."""
     names = ("Nearest", "NanOutput", "WrongShape", "NotATensor", "Greedy", "FailsToBuild")
     with worker(*map(describe, names)) as session:
         yield session
 
 
-def load(session: WorkerSession, descriptor: ModelDescriptor, scale: int = 4) -> None:
+def load(session, descriptor, scale=4):
     session.load(descriptor, scale, weights=resolve_weights(descriptor, scale), protocol=SMALL)
 
 
-def test_an_honest_network_is_measured(
-    describe: Callable[..., ModelDescriptor], lasting: WorkerSession
-) -> None:
+def test_an_honest_network_is_measured(describe, lasting):
     descriptor, session = describe("Nearest"), lasting
     ready = session.load(descriptor, 4, weights=resolve_weights(descriptor, 4), protocol=SMALL)
     assert ready.threads == 1
@@ -99,13 +88,7 @@ def test_an_honest_network_is_measured(
         ("Greedy", "oom", "allocate"),
     ],
 )
-def test_a_bad_output_is_typed_and_the_worker_lives(
-    describe: Callable[..., ModelDescriptor],
-    lasting: WorkerSession,
-    attribute: str,
-    kind: str,
-    says: str,
-) -> None:
+def test_a_bad_output_is_typed_and_the_worker_lives(describe, lasting, attribute, kind, says):
     load(lasting, describe(attribute))
     with pytest.raises(WorkerError, match=says) as caught:
         lasting.upscale(LR, "image")
@@ -114,10 +97,7 @@ def test_a_bad_output_is_typed_and_the_worker_lives(
     assert lasting.count_complexity().params == 12
 
 
-def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
-    describe: Callable[..., ModelDescriptor],
-    worker: Worker,
-) -> None:
+def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(describe, worker):
     wide = np.zeros((4, 32, 3), dtype=np.uint8)
     with worker(describe("Raises")) as session:
         load(session, describe("Raises"))
@@ -128,10 +108,7 @@ def test_an_exception_keeps_its_text_and_its_traceback_in_the_log(
     assert "misbehaving.py" in session.log_tail
 
 
-def test_a_network_that_cannot_be_built_is_a_load_error(
-    describe: Callable[..., ModelDescriptor],
-    lasting: WorkerSession,
-) -> None:
+def test_a_network_that_cannot_be_built_is_a_load_error(describe, lasting):
     with pytest.raises(WorkerError, match="no room for x4") as caught:
         load(lasting, describe("FailsToBuild"))
     assert caught.value.kind == "load-error"
@@ -145,8 +122,8 @@ def test_a_network_that_cannot_be_built_is_a_load_error(
     ],
 )
 def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code_and_its_last_words_are_quoted(
-    describe: Callable[..., ModelDescriptor], worker: Worker, attribute: str, says: str, advice: str
-) -> None:
+    describe, worker, attribute, says, advice
+):
     with worker(describe(attribute)) as session:
         load(session, describe(attribute))
         with pytest.raises(WorkerError, match=says) as caught:
@@ -156,9 +133,7 @@ def test_a_worker_that_dies_is_a_crash_whatever_its_exit_code_and_its_last_words
     assert (caught.value.advice or "").startswith(advice)
 
 
-def test_a_silent_worker_times_out_and_is_gone(
-    describe: Callable[..., ModelDescriptor], worker: Worker
-) -> None:
+def test_a_silent_worker_times_out_and_is_gone(describe, worker):
     with worker(describe("Sleeps")) as session:
         load(session, describe("Sleeps"))
         session.process.timeout_seconds = 0.3
@@ -169,20 +144,14 @@ def test_a_silent_worker_times_out_and_is_gone(
             os.kill(session.process.pid, 0)
 
 
-def test_a_flood_of_log_is_drained_and_its_tail_kept(
-    describe: Callable[..., ModelDescriptor],
-    worker: Worker,
-) -> None:
+def test_a_flood_of_log_is_drained_and_its_tail_kept(describe, worker):
     with worker(describe("Chatty")) as session:
         load(session, describe("Chatty"))
         assert session.upscale(LR, "image").shape == (24, 36, 3)
     assert len(session.log_tail) <= LOG_BYTES
 
 
-def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
-    describe: Callable[..., ModelDescriptor],
-    worker: Worker,
-) -> None:
+def test_a_worker_is_gone_after_an_exception_in_the_evaluator(describe, worker):
     with pytest.raises(KeyboardInterrupt), worker(describe("Nearest")) as session:  # noqa: PT012
         load(session, describe("Nearest"))
         raise KeyboardInterrupt
@@ -190,10 +159,7 @@ def test_a_worker_is_gone_after_an_exception_in_the_evaluator(
         os.kill(session.process.pid, 0)
 
 
-def test_the_worker_inherits_no_descriptor_but_its_pipes(
-    describe: Callable[..., ModelDescriptor],
-    worker: Worker,
-) -> None:
+def test_the_worker_inherits_no_descriptor_but_its_pipes(describe, worker):
     stray = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(stray, True)
     try:
@@ -217,9 +183,7 @@ def test_the_worker_inherits_no_descriptor_but_its_pipes(
     }
 
 
-def test_a_models_folder_of_the_user_s_does_not_hide_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_folder_of_the_user_s_does_not_hide_ours(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('not ours')")
     (tmp_path / "random.py").write_text("raise RuntimeError('not the library')")
@@ -229,7 +193,7 @@ def test_a_models_folder_of_the_user_s_does_not_hide_ours(
         load(session, bicubic)
 
 
-def test_a_worker_dies_with_its_evaluator(tmp_path: Path) -> None:
+def test_a_worker_dies_with_its_evaluator(tmp_path):
     if sys.platform != "linux":
         pytest.skip("only Linux ends a child with its parent")
     script = tmp_path / "evaluator.py"

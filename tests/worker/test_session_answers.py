@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -25,13 +24,6 @@ from esrbench.worker.pixels import POISON, PixelAreas
 from esrbench.worker.process import MAX_ACCOUNT_BYTES, MOST_TIMEOUTS, WorkerProcess
 from esrbench.worker.session import WorkerSession
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from esrbench.data.resize import Border
-
-    Script = Callable[["Peer"], None]
-
 LR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 SR = LR.repeat(2, axis=0).repeat(2, axis=1)
 READY = {"event": "ready", "parameters": 0, "threads": 1, "cpus": [0], "accelerator": None}
@@ -39,26 +31,26 @@ READY |= {"code_sha256": None}
 SETTLED = {"event": "settled"}
 
 
-def done(sequence: int, **fields: Any) -> dict[str, Any]:
+def done(sequence, **fields):
     return {"event": "done", "sequence": sequence, "seconds": 0.001} | fields
 
 
 class Peer:
     """The worker's end."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments):
         requests, answers, lr_fd, sr_fd = (os.dup(int(each)) for each in arguments)
         self.channel = Channel(requests, answers)
         self.areas = PixelAreas.open(lr_fd, sr_fd)
 
-    def hear(self) -> dict[str, Any]:
+    def hear(self):
         return self.channel.receive(timeout_seconds=10)[0]
 
-    def say(self, *answers: dict[str, Any]) -> None:
+    def say(self, *answers):
         for each in answers:
             self.channel.send(each, timeout_seconds=10)
 
-    def deliver(self) -> None:
+    def deliver(self):
         self.areas.deliver(SR)
 
 
@@ -67,7 +59,7 @@ class Process:
 
     pid = 0
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout=None):
         if timeout is not None:
             raise subprocess.TimeoutExpired("peer", timeout)
         return -9
@@ -76,15 +68,15 @@ class Process:
 class Sandbox:
     """Starts a thread that follows a script."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script):
         self.script = script
         self.killed = False
 
-    def start(self, arguments: Sequence[str], *_: object, log_fd: int, **__: object) -> Process:
+    def start(self, arguments, *_, log_fd, **__):
         peer = Peer(arguments)
         self.log = os.dup(log_fd)
 
-        def run() -> None:
+        def run():
             try:
                 self.script(peer)
                 peer.hear()  # until the evaluator is gone
@@ -98,27 +90,27 @@ class Sandbox:
         self.thread.start()
         return Process()
 
-    def kill(self, _process: Process) -> None:
+    def kill(self, _process):
         if not self.killed:
             os.close(self.log)
         self.killed = True
 
 
-def asked(script: Script, *, timeout: float = 5.0) -> WorkerSession:
+def asked(script, *, timeout=5.0):
     """A session whose peer has loaded a network at x2 and goes on by the script."""
 
-    def loads_and_then(peer: Peer) -> None:
+    def loads_and_then(peer):
         peer.hear()
         script(peer)
 
-    sandbox: Any = Sandbox(loads_and_then)
+    sandbox = Sandbox(loads_and_then)
     process = WorkerProcess(sandbox, View(readable=()), Limits(), timeout_seconds=timeout)
     session = WorkerSession(process)
     session._scale = 2
     return session
 
 
-def begin(session: WorkerSession) -> WorkerSession:
+def begin(session):
     session.process._channel.send({"command": "load"})
     return session
 
@@ -126,13 +118,13 @@ def begin(session: WorkerSession) -> WorkerSession:
 class Clock:
     """Stands for the ``time`` of a session: it goes on only when told."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now = 100.0
         self.tick = 0.0
         self.read_twice = threading.Event()
         self._reads = 0
 
-    def perf_counter(self) -> float:
+    def perf_counter(self):
         # Whoever waits for a reading may move the clock as soon as it is counted.
         now = self.now
         self._reads += 1
@@ -140,13 +132,13 @@ class Clock:
             self.read_twice.set()
         return now
 
-    def monotonic(self) -> float:
+    def monotonic(self):
         self.now += self.tick
         return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch):
     clock = Clock()
     for module in (session_module, process_module):
         monkeypatch.setattr(module, "time", clock)
@@ -156,16 +148,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize(
     ("given", "prepared"), [("bicubic-hr", True), ("lr", False)], ids=["enlarged", "luma"]
 )
-def test_the_evaluator_enlarges_before_the_clock_starts(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, given: Any, *, prepared: bool
-) -> None:
-    def slowly(lr: np.ndarray, scale: int, *, border: Border) -> np.ndarray:
+def test_the_evaluator_enlarges_before_the_clock_starts(clock, monkeypatch, given, *, prepared):
+    def slowly(lr, scale, *, border):
         clock.now += 7
         return upscale(lr, scale, border=border)
 
     monkeypatch.setattr(session_module, "upscale", slowly)
 
-    def script(peer: Peer) -> None:
+    def script(peer):
         peer.hear()
         expected = upscale(LR, 2, border="mirror")
         assert np.array_equal(peer.areas.enlarged((5, 7), 2), expected)
@@ -181,8 +171,8 @@ def test_the_evaluator_enlarges_before_the_clock_starts(
     assert delivery.preparation_seconds == (7 if prepared else None)
 
 
-def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -> None:
-    def script(peer: Peer) -> None:
+def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock):
+    def script(peer):
         assert peer.hear() == {"command": "forward", "sequence": 1, "lr_size": [5, 7]}
         assert np.array_equal(peer.areas.lr((5, 7)), LR)
         # An earlier image cannot pass for this one.
@@ -206,8 +196,8 @@ def test_a_forward_is_timed_until_the_pixels_are_the_evaluator_s(clock: Clock) -
     assert delivery.without_pixels().seconds == delivery.seconds
 
 
-def test_an_answer_before_the_pixels_are_there_delivers_poison() -> None:
-    def script(peer: Peer) -> None:
+def test_an_answer_before_the_pixels_are_there_delivers_poison():
+    def script(peer):
         peer.hear()
         peer.say(done(1), SETTLED)
         peer.hear()
@@ -217,8 +207,8 @@ def test_an_answer_before_the_pixels_are_there_delivers_poison() -> None:
         assert (begin(session).forward(LR).sr == POISON).all()
 
 
-def test_an_answer_given_in_advance_delivers_poison_too() -> None:
-    def script(peer: Peer) -> None:
+def test_an_answer_given_in_advance_delivers_poison_too():
+    def script(peer):
         peer.hear()
         peer.deliver()
         peer.say(done(1), SETTLED, done(2), SETTLED)
@@ -245,8 +235,8 @@ def test_an_answer_given_in_advance_delivers_poison_too() -> None:
         ([{}], "bad answer to forward"),
     ],
 )
-def test_any_other_answer_ends_the_worker(answers: list[dict[str, Any]], says: str) -> None:
-    def script(peer: Peer) -> None:
+def test_any_other_answer_ends_the_worker(answers, says):
+    def script(peer):
         peer.hear()
         if answers[0].get("seconds") == float("inf"):
             document = b'{"event": "done", "sequence": 1, "seconds": 1e400}'
@@ -258,11 +248,11 @@ def test_any_other_answer_ends_the_worker(answers: list[dict[str, Any]], says: s
         begin(session).forward(LR)
     assert caught.value.kind == "protocol"
     assert caught.value.fatal
-    assert session.process.sandbox.killed  # type: ignore[attr-defined]
+    assert session.process.sandbox.killed
 
 
-def test_a_worker_that_never_settles_times_out() -> None:
-    def script(peer: Peer) -> None:
+def test_a_worker_that_never_settles_times_out():
+    def script(peer):
         peer.hear()
         peer.say(done(1))
 
@@ -271,8 +261,8 @@ def test_a_worker_that_never_settles_times_out() -> None:
     assert caught.value.kind == "timeout"
 
 
-def test_a_failure_after_delivery_fails_the_forward() -> None:
-    def script(peer: Peer) -> None:
+def test_a_failure_after_delivery_fails_the_forward():
+    def script(peer):
         peer.hear()
         peer.say(done(1), {"event": "failed", "kind": "invalid-output", "message": "1 NaN"})
 
@@ -281,8 +271,8 @@ def test_a_failure_after_delivery_fails_the_forward() -> None:
     assert not caught.value.fatal
 
 
-def test_signs_of_life_prolong_a_race_but_not_for_ever(clock: Clock) -> None:
-    def script(peer: Peer) -> None:
+def test_signs_of_life_prolong_a_race_but_not_for_ever(clock):
+    def script(peer):
         peer.hear()
         for _ in itertools.count():
             peer.say({"event": "working"})
@@ -297,7 +287,7 @@ def test_signs_of_life_prolong_a_race_but_not_for_ever(clock: Clock) -> None:
     assert MOST_TIMEOUTS * 10 <= clock.now - start <= MOST_TIMEOUTS * 10 + 2
 
 
-def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> None:
+def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown():
     huge = np.broadcast_to(np.uint8(0), (10_000, 5_000, 3))
     says = "SR image of 20000x10000 is too large"
     with asked(lambda _: None) as session, pytest.raises(MeasurementError, match=says):
@@ -312,8 +302,8 @@ def test_an_image_too_large_to_be_delivered_is_refused_before_it_is_shown() -> N
         (b'{"kind": "other"}', "no account of memory"),
     ],
 )
-def test_an_account_is_json_of_bounded_size(payload: bytes, says: str) -> None:
-    def script(peer: Peer) -> None:
+def test_an_account_is_json_of_bounded_size(payload, says):
+    def script(peer):
         peer.hear()
         peer.channel.send({"event": "account"}, payload, timeout_seconds=10)
 
@@ -322,8 +312,8 @@ def test_an_account_is_json_of_bounded_size(payload: bytes, says: str) -> None:
     assert (caught.value.kind, caught.value.fatal) == ("protocol", True)
 
 
-def test_words_of_an_account_are_cleaned() -> None:
-    def script(peer: Peer) -> None:
+def test_words_of_an_account_are_cleaned():
+    def script(peer):
         peer.hear()
         told = b'{"kind": "unavailable", "reason": "\\u001b[2J\\n::error::a"}'
         peer.channel.send({"event": "account"}, told, timeout_seconds=10)
@@ -334,8 +324,8 @@ def test_words_of_an_account_are_cleaned() -> None:
     assert found.reason == "\ufffd[2J : :error::a"
 
 
-def test_words_of_a_worker_are_one_short_line() -> None:
-    def script(peer: Peer) -> None:
+def test_words_of_a_worker_are_one_short_line():
+    def script(peer):
         peer.hear()
         told = "\ud800 boom\n::stop-commands::a\x1b[2J" + "x" * 5000
         peer.say({"event": "failed", "kind": "oom", "message": told, "advice": told})
@@ -351,17 +341,15 @@ def test_words_of_a_worker_are_one_short_line() -> None:
     assert len(error.said_of("image a").said) == MESSAGE_CHARACTERS
 
 
-def forward_for_ever(session: WorkerSession) -> None:
+def forward_for_ever(session):
     while True:
         session.forward(LR)
 
 
-def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(
-    clock: Clock,
-) -> None:
-    asked_for: list[int] = []
+def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(clock):
+    asked_for = []
 
-    def script(peer: Peer) -> None:
+    def script(peer):
         for number in itertools.count(1):
             if peer.hear()["command"] != "forward":
                 return
@@ -384,10 +372,10 @@ def test_a_worker_may_take_as_long_to_settle_as_its_forwards_and_a_little_more(
     assert len(asked_for) == 6
 
 
-def test_an_entry_s_time_is_limited_however_lively_it_is(clock: Clock) -> None:
-    answered: list[int] = []
+def test_an_entry_s_time_is_limited_however_lively_it_is(clock):
+    answered = []
 
-    def script(peer: Peer) -> None:
+    def script(peer):
         for number in itertools.count(1):
             if peer.hear()["command"] != "forward":
                 return

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-Network: TypeAlias = Callable[[str], nn.Module]
+Network = Callable[[str], nn.Module]
 
 
 class Step(nn.Module):
     """A forward given as a function of the module and its input."""
 
-    def __init__(self, run: Callable[[Step, Tensor], Tensor], **layers: nn.Module) -> None:
+    def __init__(self, run, **layers):
         super().__init__()
         self.run = run
         for name, layer in layers.items():
             self.add_module(name, layer)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.run(self, x)
 
 
-def _attend(x: Tensor) -> Tensor:
+def _attend(x):
     tokens = x.flatten(2)
     scores = torch.softmax(torch.matmul(tokens, tokens.transpose(1, 2)), dim=-1)
     return torch.matmul(scores, tokens)
 
 
-def _conv() -> nn.Conv2d:
+def _conv():
     return nn.Conv2d(3, 4, 3, padding=1)
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
+NETWORKS = {
     "conv": _conv,
     "grouped": lambda: nn.Conv2d(3, 6, 3, padding=1, groups=3),
     "dilated and strided": lambda: nn.Conv2d(3, 2, 3, stride=2, dilation=2),
@@ -71,12 +70,12 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.fixture
-def network() -> Network:
+def network():
     """Builds a network of the table above by name, in eval mode on the CPU."""
     return lambda name: NETWORKS[name]().eval()
 
 
 @pytest.fixture
-def lr() -> Tensor:
+def lr():
     """LR pixels (1, 3, 8, 6) in [0, 1]."""
     return torch.rand((1, 3, 8, 6), generator=torch.Generator().manual_seed(0))

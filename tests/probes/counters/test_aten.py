@@ -1,22 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from esrbench.probes.counters import aten
 from esrbench.probes.counters.shapes import ShapeMode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-
 # Hand computation. Attention on (1, 3, 8, 6): 3 heads of 8 queries have 3*8*8 = 192 scores.
-FIGURES: list[tuple[str, int, int, int, int, dict[str, int]]] = [
+FIGURES = [
     ("conv", 108 * 48, 192, 1, 0, {}),
     ("grouped", 54 * 48, 288, 1, 0, {}),
     ("dilated and strided", 54 * 2, 4, 1, 0, {}),
@@ -40,39 +34,30 @@ FIGURES: list[tuple[str, int, int, int, int, dict[str, int]]] = [
     ("name", "macs", "activations", "conv_calls", "elementwise", "uncounted"), FIGURES
 )
 def test_figures_computed_by_hand(
-    *,
-    network: Callable[[str], nn.Module],
-    lr: Tensor,
-    name: str,
-    macs: int,
-    activations: int,
-    conv_calls: int,
-    elementwise: int,
-    uncounted: dict[str, int],
-) -> None:
+    *, network, lr, name, macs, activations, conv_calls, elementwise, uncounted
+):
     result = aten.count(network(name), lr)
     assert (result.macs, result.activations, result.conv_calls) == (macs, activations, conv_calls)
     assert result.elementwise == elementwise
     assert result.uncounted == uncounted
 
 
-def test_linear_on_any_shape(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+def test_linear_on_any_shape(network, lr):
     result = aten.count(network("linear NHWC"), lr)
     assert (result.macs, result.activations) == (48 * 15, 240)
     assert aten.count(nn.Linear(48, 48), torch.empty(1, 256, 256, 48)).macs == 150_994_944
 
 
-def test_attention_is_its_two_products(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+def test_attention_is_its_two_products(network, lr):
     result = aten.count(network("fused attention"), lr)
     assert (result.macs, result.activations) == (192 * (6 + 6), 192 + 144)
 
 
-def test_fused_attention_kernels_cost_the_same(lr: Tensor) -> None:
+def test_fused_attention_kernels_cost_the_same(lr):
     class Fused(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            out: Tensor = attend(x, x, x)[0]
-            return out
+            return attend(x, x, x)[0]
 
     result = aten.count(Fused(), lr)
     assert (result.macs, result.activations) == (192 * (6 + 6), 192 + 144)
@@ -83,18 +68,16 @@ def test_fused_attention_kernels_cost_the_same(lr: Tensor) -> None:
 @pytest.mark.parametrize(
     "name", [name for name, macs, *_ in FIGURES if macs and name != "inference mode inside"]
 )
-def test_agrees_with_torchs_own_counter(
-    network: Callable[[str], nn.Module], lr: Tensor, name: str
-) -> None:
+def test_agrees_with_torchs_own_counter(network, lr, name):
     reference = FlopCounterMode(display=False)
     with torch.no_grad(), reference:
         network(name)(lr)
     assert 2 * aten.count(network(name), lr).macs == reference.get_total_flops()
 
 
-def test_every_matrix_product_is_counted() -> None:
+def test_every_matrix_product_is_counted():
     class Products(nn.Module):
-        def forward(self, _lr: Tensor) -> Tensor:
+        def forward(self, _lr):
             matrix, batch = _lr.new_empty(4, 5), _lr.new_empty(2, 4, 5)
             vector = _lr.new_empty(5)
             torch.mm(matrix, matrix.T)  # 4*5*4 = 80
@@ -112,32 +95,31 @@ def test_every_matrix_product_is_counted() -> None:
     assert (result.conv_calls, result.uncounted) == (0, {})
 
 
-def test_code_inside_an_autograd_function_is_seen(lr: Tensor) -> None:
+def test_code_inside_an_autograd_function_is_seen(lr):
     class Hidden(torch.autograd.Function):
         @staticmethod
-        def forward(_context: Any, x: Tensor, weight: Tensor) -> Tensor:
+        def forward(_context, x, weight):
             return torch.conv2d(x, weight)
 
     class Caller(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(4, 3, 3, 3))
 
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = Hidden.apply(x, self.weight)
-            return out
+        def forward(self, x):
+            return Hidden.apply(x, self.weight)
 
     assert aten.count(Caller(), lr).macs == 108 * 24
 
 
-def test_custom_operators_are_named(lr: Tensor, opaque: nn.Module) -> None:
+def test_custom_operators_are_named(lr, opaque):
     result = aten.count(opaque, lr)
     assert (result.macs, result.uncounted) == (108 * 48, {"esrbench_test::mystery": 1})
 
 
-def test_views_and_copies_are_free(lr: Tensor) -> None:
+def test_views_and_copies_are_free(lr):
     class Moves(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             x = torch.cat([x, x.flip(2)], dim=1).permute(0, 2, 3, 1).contiguous()
             x = nn.functional.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="reflect")
             first, second = x.chunk(2, dim=1)
@@ -147,17 +129,13 @@ def test_views_and_copies_are_free(lr: Tensor) -> None:
     assert (result.macs, result.elementwise, result.uncounted) == (0, 0, {})
 
 
-def test_figures_do_not_rest_on_torchs_private_switch(
-    network: Callable[[str], nn.Module], lr: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_do_not_rest_on_torchs_private_switch(network, lr, monkeypatch):
     class WithoutSwitch(ShapeMode):
         @classmethod
-        def _should_skip_dynamo(cls) -> bool:
+        def _should_skip_dynamo(cls):
             return True
 
-        def __torch_dispatch__(
-            self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
-        ) -> Any:
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             return super().__torch_dispatch__(func, types, args, kwargs)
 
     expected = aten.count(network("ReLU module"), lr)
@@ -165,7 +143,7 @@ def test_figures_do_not_rest_on_torchs_private_switch(
     assert aten.count(network("ReLU module"), lr) == expected
 
 
-def test_a_second_forward_starts_anew(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+def test_a_second_forward_starts_anew(network, lr):
     # The first forward, without values, runs one convolution before it gives up.
     late = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), network("looks at pixels"))
     result = aten.count(late, lr)
@@ -174,13 +152,13 @@ def test_a_second_forward_starts_anew(network: Callable[[str], nn.Module], lr: T
     assert result.uncounted == {"aten::mean": 1}
 
 
-def test_attention_costs_the_same_with_and_without_values(lr: Tensor) -> None:
+def test_attention_costs_the_same_with_and_without_values(lr):
     class Attention(nn.Module):
-        def __init__(self, needs_values: bool) -> None:
+        def __init__(self, needs_values):
             super().__init__()
             self.needs_values = needs_values
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             if self.needs_values:
                 x.tolist()
             return functional.scaled_dot_product_attention(x, x, x)
@@ -192,18 +170,17 @@ def test_attention_costs_the_same_with_and_without_values(lr: Tensor) -> None:
 
 
 @pytest.fixture
-def opaque() -> Iterator[nn.Module]:
+def opaque():
     with torch.library._scoped_library("esrbench_test", "FRAGMENT") as library:
         library.define("mystery(Tensor x) -> Tensor")
         library.impl("mystery", torch.empty_like, "Meta")
 
         class Opaque(nn.Module):
-            def __init__(self) -> None:
+            def __init__(self):
                 super().__init__()
                 self.layer = nn.Conv2d(3, 4, 3, padding=1)
 
-            def forward(self, x: Tensor) -> Tensor:
-                out: Tensor = torch.ops.esrbench_test.mystery(self.layer(x))
-                return out
+            def forward(self, x):
+                return torch.ops.esrbench_test.mystery(self.layer(x))
 
         yield Opaque()

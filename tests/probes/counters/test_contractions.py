@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -13,36 +11,33 @@ from esrbench.probes.counters.contractions import Contractions
 from esrbench.probes.counters.operators import out_of_place
 from esrbench.probes.counters.shapes import ShapeMode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 ONE, OTHER = torch.ones(1, 4, 8, 6), torch.ones(4, 1, 1)
 WHOLE = 4 * 48
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value):
     return isinstance(value, Tensor)
 
 
-def put_together(one: Tensor, other: Tensor) -> Tensor:
+def put_together(one, other):
     total = torch.full((1, 1, 8, 6), -torch.inf)
     for index in range(4):
         total = torch.logaddexp(total, one[:, index].log() + other[index].log())
     return total
 
 
-def pooled(image: Tensor) -> Tensor:
+def pooled(image):
     return functional.avg_pool1d(image.view(1, 4, 48).mT, 2)
 
 
-def accumulated(one: Tensor, other: Tensor) -> Tensor:
+def accumulated(one, other):
     total = torch.zeros(1, 1, 8, 6)
     for index in range(4):
         total += one[:, index] * other[index]
     return total
 
 
-FOUND: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
+FOUND = {
     "summed": (lambda x, w: (x * w).sum(1), WHOLE),
     "of a square": (lambda x, _: (x * x).mean(), WHOLE),
     "copied and viewed between": (
@@ -110,10 +105,10 @@ FOUND: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
 
 @pytest.mark.filterwarnings("ignore:The reduce argument:UserWarning")
 @pytest.mark.parametrize(("run", "macs"), FOUND.values(), ids=FOUND)
-def test_summed_products(run: Callable[[Tensor, Tensor], Any], macs: int) -> None:
+def test_summed_products(run, macs):
     contractions = Contractions(is_tensor)
 
-    def watch(called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def watch(called, args, kwargs, result):
         contractions.follow(out_of_place(called), args, result, kwargs)
 
     with torch.no_grad(), ShapeMode(watch=watch):
@@ -122,10 +117,10 @@ def test_summed_products(run: Callable[[Tensor, Tensor], Any], macs: int) -> Non
     assert bool(contractions.calls) is (macs > 0)
 
 
-def test_weights_computed_from_sizes_interpolate() -> None:
+def test_weights_computed_from_sizes_interpolate():
     contractions = Contractions(lambda tensor: tensor.ndim > 3)
 
-    def watch(called: str, args: tuple[Any, ...], _kwargs: dict[str, Any], result: Any) -> None:
+    def watch(called, args, _kwargs, result):
         contractions.follow(out_of_place(called), args, result)
 
     with torch.no_grad(), ShapeMode(watch=watch):
@@ -133,7 +128,7 @@ def test_weights_computed_from_sizes_interpolate() -> None:
     assert contractions.macs == 0
 
 
-LOOSELY: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
+LOOSELY = {
     "logarithms": (lambda x, w: (x.log() + w.log()).exp().sum(1), WHOLE),
     "logarithms, summed along": (
         lambda x, w: torch.stack((x.log(), w.log().expand_as(x))).sum(0).exp().sum(1),
@@ -198,11 +193,11 @@ LOOSELY: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {
 
 
 @pytest.mark.parametrize(("run", "macs"), LOOSELY.values(), ids=LOOSELY)
-def test_results_that_are_summed(run: Callable[[Tensor, Tensor], Any], macs: int) -> None:
+def test_results_that_are_summed(run, macs):
     strictly = Contractions(is_tensor)
     loosely = Contractions(lambda each: isinstance(each, Tensor | float), loosely=True)
 
-    def watch(called: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def watch(called, args, kwargs, result):
         out = result[0] if isinstance(result, tuple | list) else result
         for contractions in (strictly, loosely):
             contractions.follow(out_of_place(called), args, out, kwargs)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.entries.networks import build_network
 from esrbench.entries.registry import default_registry
 from esrbench.probes.counters import COUNTERS
-
-if TYPE_CHECKING:
-    from esrbench.protocol import CounterName
 
 EACH = pytest.mark.parametrize("counter", COUNTERS)
 
@@ -36,9 +31,7 @@ GATES = {"aten::sigmoid": 4, "aten::mul": 4}
         ),
     ],
 )
-def test_what_is_left_out_of_published_networks(
-    name: str, by_ntire: dict[str, int], by_ptflops: dict[str, int]
-) -> None:
+def test_what_is_left_out_of_published_networks(name, by_ntire, by_ptflops):
     network, lr = build_network(default_registry().get(name), 4).eval(), torch.zeros(1, 3, 32, 32)
     assert COUNTERS["ntire2022"].count(network, lr).uncounted == by_ntire
     assert COUNTERS["ptflops"].count(network, lr).uncounted == by_ptflops
@@ -47,11 +40,11 @@ def test_what_is_left_out_of_published_networks(
 class NeedsValues(nn.Module):
     """A network that cannot run without pixel values, for no operator's sake."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x):
         if x.is_meta:
             raise RuntimeError("where are the pixels?")
         return self.network(x)
@@ -60,22 +53,21 @@ class NeedsValues(nn.Module):
 # BSRN applies Linear layers to what channels-last convolutions return.
 @EACH
 @pytest.mark.parametrize("name", ["rfdn", "bsrn"])
-def test_a_forward_with_values_gives_the_same_result(name: str, counter: CounterName) -> None:
+def test_a_forward_with_values_gives_the_same_result(name, counter):
     network, lr = build_network(default_registry().get(name), 4).eval(), torch.rand(1, 3, 24, 20)
     shapes = COUNTERS[counter].count(network, lr)
     assert COUNTERS[counter].count(NeedsValues(network).eval(), lr) == shapes
 
 
 @EACH
-def test_a_network_that_can_do_without_values_sees_none(counter: CounterName) -> None:
+def test_a_network_that_can_do_without_values_sees_none(counter):
     class Shapes(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 3, padding=1)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             assert x.is_meta
-            out: Tensor = self.conv(x)
-            return out
+            return self.conv(x)
 
     assert COUNTERS[counter].count(Shapes().eval(), torch.zeros(1, 3, 8, 6)).macs >= 108 * 48

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from esrbench.probes.counters import fvcore
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
-
 # Hand computation by fvcore's documented rules.
-FIGURES: list[tuple[str, int, int, dict[str, int]]] = [
+FIGURES = [
     ("conv", 108 * 48, 192, {}),
     ("grouped", 54 * 48, 288, {}),
     ("dilated and strided", 54 * 2, 4, {}),
@@ -35,15 +28,7 @@ FIGURES: list[tuple[str, int, int, dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("name", "macs", "activations", "uncounted"), FIGURES)
-def test_figures_computed_by_hand(
-    *,
-    network: Callable[[str], nn.Module],
-    lr: Tensor,
-    name: str,
-    macs: int,
-    activations: int,
-    uncounted: dict[str, int],
-) -> None:
+def test_figures_computed_by_hand(*, network, lr, name, macs, activations, uncounted):
     result = fvcore.count(network(name), lr)
     assert (result.macs, result.activations, result.uncounted) == (macs, activations, uncounted)
     assert (result.conv_calls, result.elementwise) == (None, None)
@@ -51,9 +36,7 @@ def test_figures_computed_by_hand(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [figures[0] for figures in FIGURES] + ["inference mode inside"])
-def test_a_trace_without_values_gives_what_the_library_gives(
-    network: Callable[[str], nn.Module], lr: Tensor, name: str
-) -> None:
+def test_a_trace_without_values_gives_what_the_library_gives(network, lr, name):
     from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     flops = FlopCountAnalysis(network(name), lr)
@@ -64,17 +47,15 @@ def test_a_trace_without_values_gives_what_the_library_gives(
     assert (result.macs, result.activations, result.uncounted) == expected
 
 
-def test_a_moved_private_part_of_torch_costs_time_not_figures(
-    network: Callable[[str], nn.Module], lr: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone() -> object:
+def test_a_moved_private_part_of_torch_costs_time_not_figures(network, lr, monkeypatch):
+    def gone():
         raise AttributeError("module 'torch._C' has no attribute '_get_tracing_state'")
 
     monkeypatch.setattr(fvcore, "_tracing_state", gone)
     assert fvcore.count(network("ReLU module"), lr).macs == 108 * 48
 
 
-def test_tracing_ends_with_the_count(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+def test_tracing_ends_with_the_count(network, lr):
     fvcore.count(network("conv"), lr)
     assert not torch.jit.is_tracing()
     # The dispatcher is as it was: a second trace sees its convolution.
@@ -82,13 +63,11 @@ def test_tracing_ends_with_the_count(network: Callable[[str], nn.Module], lr: Te
     assert "aten::_convolution" in {node.kind() for node in graph.nodes()}
 
 
-def test_nothing_is_logged(
-    network: Callable[[str], nn.Module], lr: Tensor, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_is_logged(network, lr, caplog):
     fvcore.count(network("LeakyReLU module"), lr)
     assert not caplog.records
 
 
-def test_the_forwards_own_error_passes_through(network: Callable[[str], nn.Module]) -> None:
+def test_the_forwards_own_error_passes_through(network):
     with pytest.raises(RuntimeError, match=r"expected input.*to have 3 channels"):
         fvcore.count(network("conv"), torch.zeros(1, 2, 8, 6))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from ptflops import get_model_complexity_info
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,11 +18,6 @@ from esrbench.probes.counters.ptflops import _TorchFunctions
 from esrbench.probes.counters.shapes import unfused
 from esrbench.protocol import COUNTERS
 from esrbench.records import Absent, CounterResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import Complexity
 
 HEIGHT, WIDTH = 16, 12
 PIXELS = HEIGHT * WIDTH
@@ -35,36 +29,33 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 class Runs(nn.Module):
     """A forward given as a function of its layer and the image."""
 
-    def __init__(
-        self, run: Callable[[Any, Tensor], Tensor], layer: nn.Module | None = None
-    ) -> None:
+    def __init__(self, run, layer=None):
         super().__init__()
         self.run = run
         self.layer = layer
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.run(self.layer, x)
 
 
-def tokens(x: Tensor) -> Tensor:
+def tokens(x):
     """(1, 3, H, W) as (1, H*W/16, 48)."""
     return functional.pixel_unshuffle(x, 4).flatten(2).transpose(1, 2)
 
 
-def attend(layer: Any, x: Tensor) -> Tensor:
+def attend(layer, x):
     seen = tokens(x)
-    out: Tensor = layer(seen, seen, seen, need_weights=False)[0]
-    return out
+    return layer(seen, seen, seen, need_weights=False)[0]
 
 
 class LowRank(nn.Conv2d):
     """A convolution with a correction of rank 2."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(3, 3, 3, padding=1)
         self.down, self.up = nn.Parameter(torch.rand(2, 27)), nn.Parameter(torch.rand(3, 2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         weight = self.weight + (self.up @ self.down).view_as(self.weight)
         return functional.conv2d(x, weight, self.bias, padding=1)
 
@@ -72,36 +63,35 @@ class LowRank(nn.Conv2d):
 class InPlace(nn.Module):
     """Shifts its input in place, and decides by its mean."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.first, self.second = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x.sub_(0.5)
-        out: Tensor = self.first(x)
+        out = self.first(x)
         return self.second(out) if x.mean().item() > -0.25 else out
 
 
-def with_mean_on_cpu(layer: Any, x: Tensor) -> Tensor:
-    out: Tensor = layer(tokens(x - torch.FloatTensor([0.4, 0.4, 0.4]).view(1, 3, 1, 1)))
-    return out
+def with_mean_on_cpu(layer, x):
+    return layer(tokens(x - torch.FloatTensor([0.4, 0.4, 0.4]).view(1, 3, 1, 1)))
 
 
-def fused(seen: Tensor) -> Tensor:
+def fused(seen):
     return functional.scaled_dot_product_attention(seen, seen, seen)
 
 
-def encoder_layer() -> nn.TransformerEncoderLayer:
+def encoder_layer():
     return nn.TransformerEncoderLayer(DIM, 4, 64, batch_first=True)
 
 
 ATTENTION = 4 * TOKENS * DIM**2 + 2 * TOKENS**2 * DIM
 ENCODER = ATTENTION + 2 * TOKENS * DIM * 64
-jit: Any = torch.jit
+jit = torch.jit
 
 # What makes a network, and its multiply-accumulates by hand; None where no rule of the field has
 # a figure for them (Fourier transforms, solvers, recurrent layers).
-LAYERS: dict[str, tuple[Callable[[], nn.Module], int | None]] = {
+LAYERS = {
     "conv": (lambda: nn.Conv2d(3, 8, 3, padding=1), 27 * 8 * PIXELS),
     "conv padded as a string": (lambda: nn.Conv2d(3, 8, 3, padding="same"), 27 * 8 * PIXELS),
     "conv valid as a string": (
@@ -206,21 +196,21 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], int | None]] = {
 }
 
 
-def counted(network: nn.Module) -> Complexity:
+def counted(network):
     return measure_complexity(network, input_size=(HEIGHT, WIDTH), counters=COUNTERS)
 
 
-def result(complexity: Complexity, counter: Any) -> CounterResult:
+def result(complexity, counter):
     found = complexity.counters[counter]
     assert isinstance(found, CounterResult), found
     return found
 
 
-def image() -> Tensor:
+def image():
     return torch.rand((1, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
 
 
-def by_fvcore(network: nn.Module) -> tuple[int, int]:
+def by_fvcore(network):
     from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     network.requires_grad_(False)
@@ -228,7 +218,7 @@ def by_fvcore(network: nn.Module) -> tuple[int, int]:
     return flops.total(), ActivationCountAnalysis(network, image()).total()
 
 
-def by_ptflops(network: nn.Module) -> int:
+def by_ptflops(network):
     functions = _TorchFunctions()
     try:
         with torch.no_grad():
@@ -245,7 +235,7 @@ def by_ptflops(network: nn.Module) -> int:
     return int(macs)
 
 
-def by_torch(network: nn.Module) -> int:
+def by_torch(network):
     # Torch has no rule for the fused attention of a CPU.
     plain = sdpa_kernel(SDPBackend.MATH)
     with torch.no_grad(), unfused(), plain, FlopCounterMode(display=False) as mode:
@@ -254,13 +244,13 @@ def by_torch(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_counter_is_what_its_library_gives(name: str) -> None:
+def test_each_counter_is_what_its_library_gives(name):
     make, by_hand = LAYERS[name]
     torch.manual_seed(0)
     network = make().eval()
     complexity = counted(network)
 
-    def alone() -> nn.Module:
+    def alone():
         torch.manual_seed(0)
         return make().eval()
 
@@ -277,7 +267,7 @@ def test_each_counter_is_what_its_library_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_who_passes_over_an_operator_is_named(name: str) -> None:
+def test_who_passes_over_an_operator_is_named(name):
     make, by_hand = LAYERS[name]
     complexity = counted(make().eval())
     named = {
@@ -296,7 +286,7 @@ def test_who_passes_over_an_operator_is_named(name: str) -> None:
     assert below <= named
 
 
-NAMED: list[tuple[str, str, set[str]]] = [
+NAMED = [
     ("conv padded as a string", "fvcore", {"aten::_convolution_mode"}),
     ("one of two convs padded as a string", "fvcore", {"aten::_convolution_mode"}),
     ("FFT", "fvcore", {"aten::fft_rfft2", "aten::fft_irfft2"}),
@@ -306,9 +296,7 @@ NAMED: list[tuple[str, str, set[str]]] = [
 
 
 @pytest.mark.parametrize(("name", "counter", "operators"), NAMED)
-def test_the_operators_that_were_passed_over_are_named(
-    name: str, counter: str, operators: set[str]
-) -> None:
+def test_the_operators_that_were_passed_over_are_named(name, counter, operators):
     (message,) = (
         notice.message
         for notice in counted(LAYERS[name][0]().eval()).notices
@@ -318,8 +306,8 @@ def test_the_operators_that_were_passed_over_are_named(
     assert {each.partition(" ")[0] for each in listed.split(", ")} == operators
 
 
-def test_a_module_that_cannot_be_copied_deeply_is_counted() -> None:
-    network: Any = nn.Conv2d(3, 3, 3, padding=1)
+def test_a_module_that_cannot_be_copied_deeply_is_counted():
+    network = nn.Conv2d(3, 3, 3, padding=1)
     network.feature = network(image())
     with pytest.raises(RuntimeError):
         copy.deepcopy(network)
@@ -328,15 +316,15 @@ def test_a_module_that_cannot_be_copied_deeply_is_counted() -> None:
 
 
 class Chooses(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x):
         return torch.cond(x.sum() > 0, self.conv.forward, lambda y: y + 1, (x,))
 
 
-def test_the_branch_that_runs_is_counted_or_refused_in_words() -> None:
+def test_the_branch_that_runs_is_counted_or_refused_in_words():
     complexity = counted(Chooses().eval())
     assert result(complexity, "aten").macs == by_torch(Chooses().eval()) == 81 * PIXELS
     fvcore = complexity.counters["fvcore"]
@@ -346,14 +334,14 @@ def test_the_branch_that_runs_is_counted_or_refused_in_words() -> None:
 
 
 class Flexible(nn.Module):
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x):
         from torch.nn.attention.flex_attention import flex_attention
 
         seen = tokens(x)[:, None]
         return flex_attention(seen, seen, seen)
 
 
-def test_flex_attention_is_refused_in_words() -> None:
+def test_flex_attention_is_refused_in_words():
     complexity = counted(Flexible().eval())
     for counter in COUNTERS:
         absent = complexity.counters[counter]
@@ -363,7 +351,7 @@ def test_flex_attention_is_refused_in_words() -> None:
         assert "flex attention" in absent.reason
 
 
-def test_scripted_parts_are_counted_by_whoever_can() -> None:
+def test_scripted_parts_are_counted_by_whoever_can():
     network = nn.Sequential(jit.script(nn.Conv2d(3, 8, 3, padding=1))).eval()
     with pytest.raises(RuntimeError, match="ScriptModules"):
         by_fvcore(nn.Sequential(jit.script(nn.Conv2d(3, 8, 3, padding=1))).eval())
@@ -376,10 +364,10 @@ def test_scripted_parts_are_counted_by_whoever_can() -> None:
     assert "ScriptModules" in fvcore.reason
 
 
-def test_compiled_parts_count_as_they_are_written() -> None:
+def test_compiled_parts_count_as_they_are_written():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        compiled: Any = torch.compile(nn.Conv2d(3, 8, 3, padding=1), backend="eager")
+        compiled = torch.compile(nn.Conv2d(3, 8, 3, padding=1), backend="eager")
     complexity = counted(nn.Sequential(compiled).eval())
     assert {result(complexity, name).macs for name in ("ntire2022", "fvcore", "aten")} == {
         27 * 8 * PIXELS

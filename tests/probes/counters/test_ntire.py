@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.probes.counters import ntire
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 # Hand computation. An LR of 8x6 has 48 positions; a 3x3 layer 3 -> 4 costs 108 MACs each.
@@ -44,29 +39,20 @@ if TYPE_CHECKING:
         ("looks at pixels", 108 * 48, 192, 1, {"aten::mean": 1, "aten::gt": 1}),
     ],
 )
-def test_figures_computed_by_hand(
-    *,
-    network: Callable[[str], nn.Module],
-    lr: Tensor,
-    name: str,
-    macs: int,
-    activations: int,
-    conv_calls: int,
-    uncounted: dict[str, int],
-) -> None:
+def test_figures_computed_by_hand(*, network, lr, name, macs, activations, conv_calls, uncounted):
     result = ntire.count(network(name), lr)
     assert (result.macs, result.activations, result.conv_calls) == (macs, activations, conv_calls)
     assert result.uncounted == uncounted
     assert result.input_shape == (1, 3, 8, 6)
 
 
-def test_linear_of_the_2022_podium_is_wrong_by_a_factor_of_2304() -> None:
+def test_linear_of_the_2022_podium_is_wrong_by_a_factor_of_2304():
     result = ntire.count(nn.Linear(48, 48), torch.empty(1, 256, 256, 48))
     assert result.macs == 65_536
     assert result.uncounted == {}
 
 
-def test_linear_on_a_vector() -> None:
+def test_linear_on_a_vector():
     vector = nn.Sequential(nn.Flatten(0), nn.Linear(144, 5))
     assert ntire.count(vector, torch.empty(1, 3, 8, 6)).macs == 144 * 5
 
@@ -88,17 +74,15 @@ def test_linear_on_a_vector() -> None:
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_layers_that_are_hooked_and_those_that_are_not(
-    lr: Tensor, layer: nn.Module, elementwise: int, uncounted: dict[str, int]
-) -> None:
+def test_layers_that_are_hooked_and_those_that_are_not(lr, layer, elementwise, uncounted):
     result = ntire.count(layer.eval(), lr)
     assert (result.macs, result.elementwise) == (elementwise, elementwise)
     assert result.uncounted == uncounted
 
 
-def test_an_activation_vouches_for_one_operator(lr: Tensor) -> None:
+def test_an_activation_vouches_for_one_operator(lr):
     class Gated(nn.ReLU):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return super().forward(x) * x.sigmoid()
 
     result = ntire.count(nn.Sequential(Gated(), Gated()), lr)
@@ -106,9 +90,9 @@ def test_an_activation_vouches_for_one_operator(lr: Tensor) -> None:
     assert result.uncounted == {"aten::sigmoid": 2, "aten::mul": 2}
 
 
-def test_a_subclass_counts_as_its_parent_once() -> None:
+def test_a_subclass_counts_as_its_parent_once():
     class TwoBranches(nn.Conv2d):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return super().forward(x) + super().forward(x)
 
     result = ntire.count(TwoBranches(3, 4, 3, padding=1), torch.empty(1, 3, 8, 6))
@@ -116,15 +100,15 @@ def test_a_subclass_counts_as_its_parent_once() -> None:
     assert result.uncounted == {"aten::convolution": 1, "aten::add": 1}
 
 
-def test_a_layer_that_raised_vouches_for_nothing(lr: Tensor) -> None:
+def test_a_layer_that_raised_vouches_for_nothing(lr):
     class Recovers(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.wrong = nn.Conv2d(99, 4, 3)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             try:
-                out: Tensor = self.wrong(x)
+                out = self.wrong(x)
             except RuntimeError:
                 out = functional.conv2d(x, self.wrong.weight[:, :3])
             return out
@@ -133,7 +117,7 @@ def test_a_layer_that_raised_vouches_for_nothing(lr: Tensor) -> None:
     assert (result.macs, result.uncounted) == (0, {"aten::convolution": 1})
 
 
-def test_a_second_forward_starts_anew(network: Callable[[str], nn.Module], lr: Tensor) -> None:
+def test_a_second_forward_starts_anew(network, lr):
     # The first forward, without values, runs the ReLU and one convolution before it gives up.
     late = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 3, 1, bias=False), network("looks at pixels"))
     result = ntire.count(late, lr)
@@ -142,14 +126,14 @@ def test_a_second_forward_starts_anew(network: Callable[[str], nn.Module], lr: T
     assert not hooked(late)
 
 
-def test_hooks_are_removed_even_after_an_error(network: Callable[[str], nn.Module]) -> None:
+def test_hooks_are_removed_even_after_an_error(network):
     broken = nn.Sequential(network("conv"), nn.Conv2d(99, 1, 1))
     with pytest.raises(RuntimeError, match="channel"):
         ntire.count(broken, torch.empty(1, 3, 8, 6))
     assert not hooked(broken)
 
 
-def hooked(network: nn.Module) -> list[nn.Module]:
+def hooked(network):
     return [
         module for module in network.modules() if module._forward_hooks or module._forward_pre_hooks
     ]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ NAMED = SETS | {"NAMES_WITH_MACS": operators.NAMES_WITH_MACS}
 
 
 @pytest.mark.parametrize("names", NAMED.values(), ids=NAMED)
-def test_every_name_is_an_operator(names: frozenset[str]) -> None:
+def test_every_name_is_an_operator(names):
     assert names
     for name in names:
         namespace, _, operator = name.partition("::")
@@ -28,7 +27,7 @@ def test_every_name_is_an_operator(names: frozenset[str]) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(SETS, 2)))
-def test_an_operator_is_accounted_for_once(one: str, other: str) -> None:
+def test_an_operator_is_accounted_for_once(one, other):
     assert not SETS[one] & SETS[other]
 
 
@@ -36,7 +35,7 @@ def test_an_operator_is_accounted_for_once(one: str, other: str) -> None:
     ("name", "plain"),
     [("aten::add_", "aten::add"), ("aten::add", "aten::add"), ("aten::__and__", "aten::__and__")],
 )
-def test_out_of_place(name: str, plain: str) -> None:
+def test_out_of_place(name, plain):
     assert operators.out_of_place(name) == plain
 
 
@@ -52,11 +51,11 @@ def test_out_of_place(name: str, plain: str) -> None:
         ("mylibrary::deform_conv2d", True),
     ],
 )
-def test_is_opaque(name: str, opaque: bool) -> None:
+def test_is_opaque(name, opaque):
     assert operators.is_opaque(name) is opaque
 
 
-def meta(*shape: int) -> torch.Tensor:
+def meta(*shape):
     return torch.empty(shape, device="meta")
 
 
@@ -121,7 +120,5 @@ GROWN = meta(1, 2, 11, 15)
         ),
     ],
 )
-def test_costs_computed_by_hand(
-    name: str, args: tuple[Any, ...], out: torch.Tensor, macs: int
-) -> None:
+def test_costs_computed_by_hand(name, args, out, macs):
     assert operators.MACS[f"aten::{name}"](args, out) == macs

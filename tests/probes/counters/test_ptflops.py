@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from ptflops import get_model_complexity_info
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.probes.counters import ptflops
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 # Hand computation by the rules of ptflops' pytorch backend: MACs + bias + activations.
-FIGURES: list[tuple[str, int, dict[str, int]]] = [
+FIGURES = [
     ("conv", 108 * 48 + 192, {}),
     ("grouped", 54 * 48 + 288, {}),
     ("dilated and strided", 54 * 2 + 4, {}),
@@ -40,13 +36,7 @@ FIGURES: list[tuple[str, int, dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("name", "macs", "uncounted"), FIGURES)
-def test_figures_computed_by_hand(
-    network: Callable[[str], nn.Module],
-    lr: Tensor,
-    name: str,
-    macs: int,
-    uncounted: dict[str, int],
-) -> None:
+def test_figures_computed_by_hand(network, lr, name, macs, uncounted):
     result = ptflops.count(network(name), lr)
     assert (result.macs, result.uncounted) == (macs, uncounted)
     assert (result.activations, result.conv_calls, result.elementwise) == (None, None, None)
@@ -57,7 +47,7 @@ class Subclass(nn.Conv2d):
 
 
 # 144 elements; a 1x1 layer 3 -> 3 has 9 * 48 = 432 MACs and 144 for its bias.
-CALLS: dict[str, tuple[Callable[[Tensor], Tensor], int, dict[str, int]]] = {
+CALLS = {
     "operator": (lambda x: x + x * x, 0, {"aten::mul": 1, "aten::add": 1}),
     "function": (lambda x: torch.add(x, torch.mul(x, x)), 2 * 144, {}),
     "method": (lambda x: x.add(x.mul(x)), 2 * 144, {}),
@@ -80,13 +70,13 @@ CALLS: dict[str, tuple[Callable[[Tensor], Tensor], int, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_only_calls_that_it_sees_count(lr: Tensor, call: str) -> None:
+def test_only_calls_that_it_sees_count(lr, call):
     class Calls(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.layer = run if isinstance(run, nn.Module) else None
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return run(x) if self.layer is None else self.layer(x)
 
     run, macs, uncounted = CALLS[call]
@@ -94,7 +84,7 @@ def test_only_calls_that_it_sees_count(lr: Tensor, call: str) -> None:
     assert (result.macs, result.uncounted) == (macs, uncounted)
 
 
-def test_what_other_hooks_of_a_counted_module_do_is_not_counted(lr: Tensor) -> None:
+def test_what_other_hooks_of_a_counted_module_do_is_not_counted(lr):
     layer = nn.Conv2d(3, 3, 1)
     layer.register_forward_pre_hook(lambda _layer, inputs: (inputs[0] / 2,))
     layer.register_forward_hook(lambda _layer, _inputs, output: output.exp())
@@ -103,13 +93,13 @@ def test_what_other_hooks_of_a_counted_module_do_is_not_counted(lr: Tensor) -> N
     assert result.uncounted == {"aten::div": 1, "aten::exp": 1}
 
 
-def test_a_counted_call_that_raised_is_over(lr: Tensor) -> None:
+def test_a_counted_call_that_raised_is_over(lr):
     class Recovers(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.wrong = nn.Conv2d(99, 4, 3)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             with contextlib.suppress(RuntimeError):
                 self.wrong(x)
             with contextlib.suppress(RuntimeError):
@@ -121,16 +111,15 @@ def test_a_counted_call_that_raised_is_over(lr: Tensor) -> None:
     assert (result.macs, result.uncounted) == (144, {"aten::exp": 1})
 
 
-def test_a_module_counts_for_what_is_inside() -> None:
+def test_a_module_counts_for_what_is_inside():
     class Attends(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             tokens = x.flatten(1, 2)
-            out: Tensor = self.attention(tokens, tokens, tokens, need_weights=False)[0]
-            return out
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
 
     result = ptflops.count(Attends().eval(), torch.rand(1, 3, 8, 6))
     assert result.macs > 0
@@ -138,9 +127,7 @@ def test_a_module_counts_for_what_is_inside() -> None:
 
 
 @pytest.mark.parametrize("name", [figures[0] for figures in FIGURES])
-def test_a_forward_without_values_gives_what_the_library_gives(
-    network: Callable[[str], nn.Module], lr: Tensor, name: str
-) -> None:
+def test_a_forward_without_values_gives_what_the_library_gives(network, lr, name):
     functions = ptflops._TorchFunctions()
     expected, _ = get_model_complexity_info(
         network(name),
@@ -154,11 +141,11 @@ def test_a_forward_without_values_gives_what_the_library_gives(
     assert ptflops.count(network(name), lr).macs == expected
 
 
-def test_functions_that_meta_kernels_call_are_not_the_networks(lr: Tensor) -> None:
+def test_functions_that_meta_kernels_call_are_not_the_networks(lr):
     class Decomposed(nn.Module):
         """These operators' meta kernels are written in Python and add and multiply."""
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             x = functional.interpolate(x.permute(0, 1, 3, 2), scale_factor=2, mode="bicubic")
             x = functional.leaky_relu(x.permute(0, 1, 3, 2), 0.1)
             grid = x.new_zeros(1, 5, 5, 2)
@@ -168,7 +155,7 @@ def test_functions_that_meta_kernels_call_are_not_the_networks(lr: Tensor) -> No
     assert ptflops.count(Decomposed(), lr).macs == 576
 
 
-def functions_of_torch() -> dict[tuple[str, str], object]:
+def functions_of_torch():
     places = {"functional": functional, "torch": torch, "Tensor": torch.Tensor}
     return {
         (place, name): value
@@ -183,9 +170,9 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("error", [ValueError, Interrupted])
-def test_torchs_functions_are_whole_after_an_error(lr: Tensor, error: type[BaseException]) -> None:
+def test_torchs_functions_are_whole_after_an_error(lr, error):
     class Broken(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             assert functional.relu is not before["functional", "relu"]
             raise error(f"gives up on {tuple(x.shape)}")
 
@@ -195,17 +182,13 @@ def test_torchs_functions_are_whole_after_an_error(lr: Tensor, error: type[BaseE
     assert functions_of_torch() == before
 
 
-def test_torchs_functions_are_whole_after_a_count(
-    network: Callable[[str], nn.Module], lr: Tensor
-) -> None:
+def test_torchs_functions_are_whole_after_a_count(network, lr):
     before = functions_of_torch()
     ptflops.count(network("ReLU module"), lr)
     assert functions_of_torch() == before
 
 
-def test_nothing_is_printed(
-    network: Callable[[str], nn.Module], lr: Tensor, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_printed(network, lr, capfd):
     ptflops.count(network("ReLU module"), lr)
     with pytest.raises(RuntimeError):
         ptflops.count(network("conv"), torch.zeros(1, 2, 8, 6))

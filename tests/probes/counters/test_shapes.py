@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,26 +13,23 @@ from torch.nn import functional
 
 from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value, eagerly, on_meta
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
-
-def layouts(result: Any) -> list[tuple[torch.Size, tuple[int, ...], torch.dtype]]:
+def layouts(result):
     tensors = result if isinstance(result, tuple) else (result,)
     return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]
 
 
-def both(run: Callable[[str], Any]) -> tuple[Any, Any, int]:
+def both(run):
     """Layouts by real kernels and without values, and calls left to torch's meta kernels."""
     calls = 0
 
     @contextmanager
-    def kernel() -> Iterator[None]:
+    def kernel():
         nonlocal calls
         calls += 1
         yield
 
-    def made(device: str) -> Any:
+    def made(device):
         torch.manual_seed(0)
         return run(device)
 
@@ -44,16 +40,16 @@ def both(run: Callable[[str], Any]) -> tuple[Any, Any, int]:
     return real, shaped, calls
 
 
-def image(device: str, channels: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+def image(device, channels=4, dtype=torch.float32):
     return torch.zeros(2, channels, 9, 7, dtype=dtype).to(device)
 
 
-def weight(device: str, *shape: int) -> Tensor:
+def weight(device, *shape):
     return torch.zeros(shape).to(device)
 
 
 # ``.to("meta")`` and views always reach torch; each case tells how many calls it adds to them.
-RULES: dict[str, Callable[[Tensor], Any]] = {
+RULES = {
     "relu": functional.relu,
     "leaky_relu_": lambda x: functional.leaky_relu(x, 0.1, inplace=True),
     "add a number": lambda x: x + 1,
@@ -87,14 +83,14 @@ RULES: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_rule_gives_the_layout_of_the_real_kernel(name: str) -> None:
+def test_a_rule_gives_the_layout_of_the_real_kernel(name):
     real, shaped, calls = both(lambda device: RULES[name](image(device)))
     _, _, calls_for_the_image = both(image)
     assert shaped == real
     assert calls == calls_for_the_image
 
 
-def test_a_size_that_is_traced_changes_no_type() -> None:
+def test_a_size_that_is_traced_changes_no_type():
     # While torch.jit traces, sizes are integer tensors without dimensions.
     for run in (lambda x: x / SIZE, lambda x: SIZE - torch.arange(5, device=x.device)):
         real, shaped, calls = both(lambda device, run=run: run(image(device)))
@@ -104,7 +100,7 @@ def test_a_size_that_is_traced_changes_no_type() -> None:
 
 
 SIZE = torch.tensor(7)
-CONVOLUTIONS: dict[str, Callable[[str], Any]] = {
+CONVOLUTIONS = {
     "plain": lambda at: functional.conv2d(image(at), weight(at, 6, 4, 3, 3), weight(at, 6)),
     "strided, dilated, padded": lambda at: functional.conv2d(
         image(at), weight(at, 6, 4, 3, 1), stride=(2, 3), dilation=(2, 1), padding=(1, 2)
@@ -122,12 +118,12 @@ CONVOLUTIONS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutions_have_the_shape_of_the_real_ones(name: str) -> None:
+def test_convolutions_have_the_shape_of_the_real_ones(name):
     real, shaped, _ = both(CONVOLUTIONS[name])
     assert shaped == real
 
 
-def permuted(device: str, shape: Sequence[int], order: Sequence[int]) -> Tensor:
+def permuted(device, shape, order):
     """Zeros of a shape whose dimensions lie in memory in another order, slowest first."""
     laid = torch.zeros([shape[axis] for axis in order]).to(device)
     return laid.permute([order.index(axis) for axis in range(len(shape))])
@@ -135,14 +131,14 @@ def permuted(device: str, shape: Sequence[int], order: Sequence[int]) -> Tensor:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_an_elementwise_result_lies_as_its_operands_do(data: st.DataObject) -> None:
+def test_an_elementwise_result_lies_as_its_operands_do(data):
     shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     operands = []
     for _ in range(data.draw(st.integers(1, 3))):
         seen = shape[data.draw(st.integers(0, len(shape) - 1)) :]
         seen = [data.draw(st.sampled_from((1, size))) for size in seen]
         operands.append((seen, data.draw(st.permutations(range(len(seen))))))
-    operator: Any = {1: torch.sigmoid, 2: torch.add, 3: torch.addcmul}[len(operands)]
+    operator = {1: torch.sigmoid, 2: torch.add, 3: torch.addcmul}[len(operands)]
     real, shaped, _ = both(lambda at: operator(*(permuted(at, *operand) for operand in operands)))
     ((real_shape, real_stride, _),), ((shape_, stride, _),) = real, shaped
     assert shape_ == real_shape
@@ -151,7 +147,7 @@ def test_an_elementwise_result_lies_as_its_operands_do(data: st.DataObject) -> N
     assert [stride[axis] for axis in wide] == [real_stride[axis] for axis in wide]
 
 
-def channels_last(device: str) -> Tensor:
+def channels_last(device):
     return image(device).to(memory_format=torch.channels_last)
 
 
@@ -180,17 +176,17 @@ def channels_last(device: str) -> Tensor:
         lambda at: functional.interpolate(channels_last(at), scale_factor=2, mode="bilinear"),
     ],
 )
-def test_layouts_are_those_of_the_real_kernel(run: Callable[[str], Any]) -> None:
+def test_layouts_are_those_of_the_real_kernel(run):
     real, shaped, _ = both(run)
     assert shaped == real
 
 
-def test_a_linear_between_convolutions_is_the_same_operators() -> None:
+def test_a_linear_between_convolutions_is_the_same_operators():
     # On CPU a convolution keeps channels-last, and a Linear on that adds its bias at once.
     conv, linear = nn.Conv2d(4, 4, 3, groups=4), nn.Linear(4, 4)
 
-    def called(device: str) -> list[str]:
-        names: list[str] = []
+    def called(device):
+        names = []
         x = channels_last("cpu").to(device)
         with torch.no_grad(), ShapeMode(watch=lambda name, *_: names.append(name)):
             linear.to(device)(conv.to(device)(x).permute(0, 2, 3, 1))
@@ -210,7 +206,7 @@ def test_a_linear_between_convolutions_is_the_same_operators() -> None:
         lambda at: functional.linear(image(at), weight(at, 5, 7), weight(at, 5)),
     ],
 )
-def test_matrix_products_have_the_shape_of_the_real_ones(run: Callable[[str], Any]) -> None:
+def test_matrix_products_have_the_shape_of_the_real_ones(run):
     real, shaped, _ = both(run)
     assert shaped == real
 
@@ -235,7 +231,7 @@ def test_matrix_products_have_the_shape_of_the_real_ones(run: Callable[[str], An
         lambda at: torch.where(image(at) > 0, image(at), 2.0),
     ],
 )
-def test_the_unusual_is_left_to_torch(run: Callable[[str], Any]) -> None:
+def test_the_unusual_is_left_to_torch(run):
     real, shaped, calls = both(run)
     assert shaped == real
     assert calls
@@ -258,13 +254,13 @@ def test_the_unusual_is_left_to_torch(run: Callable[[str], Any]) -> None:
         lambda x: x[0, 0] @ x[0, 0],
     ],
 )
-def test_a_wrong_network_stays_wrong(run: Callable[[Tensor], Tensor]) -> None:
+def test_a_wrong_network_stays_wrong(run):
     with torch.no_grad(), pytest.raises((RuntimeError, IndexError)), ShapeMode():
         run(image("meta"))
 
 
-def test_operators_are_told_by_name_and_result() -> None:
-    seen: list[tuple[str, int]] = []
+def test_operators_are_told_by_name_and_result():
+    seen = []
     x = image("meta")
     with (
         torch.no_grad(),
@@ -274,15 +270,15 @@ def test_operators_are_told_by_name_and_result() -> None:
     assert seen == [("aten::relu_", 2 * 4 * 9 * 7)]
 
 
-def test_constants_keep_their_values() -> None:
+def test_constants_keep_their_values():
     with ShapeMode():
         assert torch.arange(4).add(1).sum().item() == 10
 
 
-def test_counting_without_values_is_tried_first() -> None:
+def test_counting_without_values_is_tried_first():
     devices = []
 
-    def count(network: nn.Module, lr: Tensor, without_values: bool) -> str:
+    def count(network, lr, without_values):
         devices.append((next(network.parameters()).device.type, lr.device.type, without_values))
         if without_values:
             raise RuntimeError("this network looks at pixels")
@@ -293,9 +289,9 @@ def test_counting_without_values_is_tried_first() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_the_copy_without_values_is_the_network_but_for_its_values() -> None:
+def test_the_copy_without_values_is_the_network_but_for_its_values():
     class Tied(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.one = nn.Conv2d(3, 3, 1)
             self.other = nn.Conv2d(3, 3, 1)
@@ -306,10 +302,10 @@ def test_the_copy_without_values_is_the_network_but_for_its_values() -> None:
             self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
             self.constant = torch.ones(4)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return self.normed(self.other(self.one(x))) + self.mean.view(1, 3, 1, 1)
 
-    def count(network: nn.Module, lr: Tensor, without_values: bool) -> bool:
+    def count(network, lr, without_values):
         assert without_values
         assert isinstance(network, Tied)
         assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
@@ -326,9 +322,9 @@ def test_the_copy_without_values_is_the_network_but_for_its_values() -> None:
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
 
 
-def test_modules_are_not_asked_to_copy_themselves() -> None:
+def test_modules_are_not_asked_to_copy_themselves():
     class Own(nn.Module):
-        def __deepcopy__(self, _copies: dict[int, Any]) -> Own:
+        def __deepcopy__(self, _copies):
             copied = Own()
             copied.copied = True
             return copied
@@ -346,22 +342,22 @@ def test_modules_are_not_asked_to_copy_themselves() -> None:
 
 
 @pytest.mark.parametrize("number", [1j, complex(2), 2.0, 2])
-def test_numbers_that_change_the_type(number: complex) -> None:
+def test_numbers_that_change_the_type(number):
     image = torch.ones(1, 3, 4, 4)
     with ShapeMode():
         product, total = (image.to("meta") * number), (image.to("meta") + number)
     assert (product.dtype, total.dtype) == ((image * number).dtype, (image + number).dtype)
 
 
-def test_the_real_forward_decides_what_is_raised() -> None:
-    def count(_network: nn.Module, _lr: Tensor, without_values: bool) -> str:
+def test_the_real_forward_decides_what_is_raised():
+    def count(_network, _lr, without_values):
         raise RuntimeError("without values" if without_values else "with values")
 
     with pytest.raises(RuntimeError, match=r"^with values$"):
         by_shape_or_value(count, nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 4, 4))
 
 
-def test_counting_a_network_imports_no_compiler() -> None:
+def test_counting_a_network_imports_no_compiler():
     script = """
 import sys, torch
 from esrbench.probes.complexity import measure_complexity
@@ -377,10 +373,10 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
     assert run.stdout.strip() == "[]"
 
 
-def test_nothing_is_compiled_in_the_block_and_again_after_it() -> None:
-    compiled: list[object] = []
+def test_nothing_is_compiled_in_the_block_and_again_after_it():
+    compiled = []
 
-    def backend(graph: torch.fx.GraphModule, _inputs: object) -> object:
+    def backend(graph, _inputs):
         compiled.append(graph)
         return graph.forward
 
