@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
-from esrbench.metrics import Findings, extract_values
+from esrbench.metrics import METRICS, Findings, extract_values
 from esrbench.records import (
     Absent,
     BaselineTimes,
@@ -19,7 +19,7 @@ from esrbench.records import (
     Replicate,
     Value,
 )
-from esrbench.runtimes import READINGS, images_seconds, times_by_size
+from esrbench.runtimes import images_seconds, times_by_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,11 +75,14 @@ def latency(*replicates: Replicate, baseline: BaselineTimes | None = None) -> La
     )
 
 
+RUNTIMES = {key for key, metric in METRICS.items() if metric.noisy}
+
+
 def runtime_values(
     found: Latency | Absent, doubts: Mapping[Account, Absent] | None = None
 ) -> dict[str, Value | Absent]:
     values = extract_values(Findings(latency=found, doubts=doubts or {}))
-    return {key: values[key] for key in READINGS}
+    return {key: values[key] for key in RUNTIMES}
 
 
 def value(values: dict[str, Value | Absent], metric: str) -> Value:
@@ -160,7 +163,7 @@ DOUBT = Absent(kind="unavailable", reason="doubted")
     [
         ("claims", {"cold_start", "runtime_with_bicubic"}),
         ("fixed", {"runtime_fixed"}),
-        ("images", {*READINGS} - {"runtime_fixed", "cold_start"}),
+        ("images", RUNTIMES - {"runtime_fixed", "cold_start"}),
     ],
 )
 def test_no_runtime_rests_on_a_doubted_account(account: Account, absent: set[str]) -> None:

@@ -9,7 +9,7 @@ multiply-accumulates: keys say ``macs``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.records import Absent, Latency, Value
 
@@ -64,19 +64,19 @@ class Findings:
     doubts: Mapping[Account, Absent] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One measurable quantity.
 
     Attributes:
         key: identifier in records.
         label: table heading, without the unit.
+        source: the part of ``Findings`` that it is read from.
+        read: gives the value, in base units, of that part; a count stays an integer.
         unit: unit shown after division by ``divisor``; empty for dimensionless values.
         better: direction in which the value improves.
         divisor: base units per shown unit.
         digits: decimals shown.
-        source: the part of ``Findings`` that it is read from.
-        read: gives the value, in base units, of that part; a count stays an integer.
         needs: accounts of time that it rests on; it is absent where one of them is in doubt.
         scope: on what it depends beside the entry.
         noisy: it differs between processes on one device, so that it has an interval.
@@ -90,12 +90,12 @@ class Metric:
 
     key: str
     label: str
+    source: Source
+    read: Callable[[Any], Reading]
     unit: str = ""
     better: Literal["lower", "higher"] = "lower"
     divisor: float = 1.0
     digits: int = 0
-    source: Source
-    read: Callable[[Any], Reading]
     needs: tuple[Account, ...] = ()
     scope: tuple[Scope, ...] = ()
     noisy: bool = False
@@ -160,73 +160,30 @@ def _file_bytes(weights: WeightsIdentity) -> Reading:
     return weights.file_bytes
 
 
-def _score(key: str, label: str, unit: str, tolerance: float, digits: int) -> Metric:
-    def mean(quality: Quality) -> Reading:
+def _mean(score: str) -> Callable[[Quality], Reading]:
+    def read(quality: Quality) -> Reading:
         scores: list[float] = []
         for image in quality.images:
-            score: float | None = getattr(image, key)
-            if score is None:
+            of_image: float | None = getattr(image, score)
+            if of_image is None:
                 reason = f"image {image.image} is reproduced without error: its PSNR is infinite"
                 return Absent(kind="unavailable", reason=reason)
-            scores.append(score)
+            scores.append(of_image)
         return sum(scores) / len(scores)
 
-    return Metric(
-        key=key,
-        label=label,
-        unit=unit,
-        better="higher",
-        digits=digits,
-        source="quality",
-        read=mean,
-        scope=("data",),
-        tolerance=tolerance,
-        settings=("version", "forward", "quality."),
-        software=("torch",),
-    )
+    return read
 
 
-def _runtime(key: str, label: str, *needs: Account, **shown: Any) -> Metric:
+def _runtime(reading: str) -> Callable[[Latency], Reading]:
     def read(latency: Latency) -> Reading:
         from esrbench.runtimes import READINGS  # it needs numpy, which takes 0.2 s to import
 
-        return READINGS[key](latency)
+        return READINGS[reading](latency)
 
-    return Metric(
-        key=key,
-        label=label,
-        source="latency",
-        read=read,
-        needs=needs,
-        scope=("data", "device") if "images" in needs else ("device",),
-        noisy=True,
-        settings=("version", "forward", *(() if "images" in needs else ("counted_input",))),
-        software=("torch",),
-        **{"unit": "ms", "divisor": 1e-3, "digits": 2, **shown},
-    )
+    return read
 
 
-def _size(key: str, label: str, read: Callable[[Complexity], int], **shown: Any) -> Metric:
-    return Metric(key=key, label=label, source="complexity", read=read, **shown)
-
-
-def _count(key: str, label: str, read: Callable[[Complexity], Reading], **shown: Any) -> Metric:
-    """Of a forward at the protocol's counted input."""
-    of_others = tuple(name for name in ("fvcore", "ptflops") if key.endswith(name))
-    return Metric(
-        key=key,
-        label=label,
-        source="complexity",
-        read=read,
-        settings=("version", "counted_input"),
-        software=("torch", *of_others),
-        **shown,
-    )
-
-
-def _counter(
-    counter: CounterName, attribute: Literal["macs", "activations", "conv_calls"], label: str
-) -> Metric:
+def _counted(counter: CounterName, attribute: str) -> Callable[[Complexity], Reading]:
     def read(complexity: Complexity) -> Reading:
         left_out = Absent(kind="skipped", reason="the protocol leaves this counter out")
         result = complexity.counters.get(counter, left_out)
@@ -238,12 +195,7 @@ def _counter(
         doubt = _doubt(complexity.audit) if counter == "aten" else None
         return figure if doubt is None else doubt
 
-    unit, divisor, digits = {
-        "macs": ("G", 1e9, 2),
-        "activations": ("M", 1e6, 2),
-        "conv_calls": ("", 1.0, 0),
-    }[attribute]
-    return _count(f"{attribute}_{counter}", label, read, unit=unit, divisor=divisor, digits=digits)
+    return read
 
 
 def _doubt(audit: Audit | Absent) -> Absent | None:
@@ -283,81 +235,120 @@ def _predicted(complexity: Complexity) -> Reading:
     return memory if isinstance(memory, Absent) else memory.peak_bytes
 
 
-def _memory(key: str, label: str, read: Callable[[Memory], int]) -> Metric:
-    return Metric(
-        key=key,
-        label=label,
-        unit="MiB",
-        divisor=MIB,
-        digits=2,
-        source="memory",
-        read=read,
-        scope=("data", "device"),
-        settings=("version", "forward"),
-        software=("torch",),
-    )
-
-
-METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for metric in (
-        _score("psnr_rgb", "PSNR", "dB", 1e-4, 2),
-        _score("psnr_y", "PSNR-Y", "dB", 1e-4, 2),
-        _score("ssim_y", "SSIM-Y", "", 1e-5, 4),
-        _runtime("runtime_images", "Runtime", "images"),
-        _runtime("runtime_with_bicubic", "Runtime with bicubic input", "images", "claims"),
-        _runtime("runtime_fixed", "Runtime at fixed input", "fixed"),
-        _runtime(
-            "runtime_ratio",
-            "Runtime / baseline",
-            "images",
-            unit="",
-            divisor=1.0,
-            digits=3,
-            beside=("runtime_images",),
-        ),
-        _runtime("runtime_trusted", "Runtime from outside", "images"),
-        _runtime("cold_start", "Cold start", "claims"),
-        _size("params", "Params", lambda c: c.params, unit="M", divisor=1e6, digits=3),
-        _size("buffer_elements", "Buffers", lambda c: c.buffer_elements),
-        Metric(
-            key="weights_bytes",
-            label="Weights file",
-            unit="MiB",
-            divisor=MIB,
-            digits=2,
-            source="weights",
-            read=_file_bytes,
-        ),
-        _counter("ntire2022", "macs", "FLOPs"),
-        _counter("fvcore", "macs", "FLOPs (fvcore)"),
-        _counter("ptflops", "macs", "FLOPs (ptflops)"),
-        _counter("aten", "macs", "FLOPs (aten)"),
-        _counter("ntire2022", "activations", "Acts"),
-        _counter("aten", "activations", "Acts (aten)"),
-        _counter("ntire2022", "conv_calls", "#Conv"),
-        _counter("aten", "conv_calls", "#Conv (aten)"),
-        _count(
-            "effective_constants", "Constants used", _constants, unit="M", divisor=1e6, digits=3
-        ),
-        Metric(
-            key="predicted_peak_bytes",
-            label="GPU Mem. predicted",
-            unit="MiB",
-            divisor=MIB,
-            digits=2,
-            source="complexity",
-            read=_predicted,
-            settings=("version", "forward", "memory_input"),
-            software=("torch",),
-            beside=("peak_bytes", "pass_peak_bytes"),
-        ),
-        _memory("peak_bytes", "GPU Mem.", lambda memory: memory.peak_bytes),
-        _memory(
-            "pass_peak_bytes",
-            "GPU Mem. of the whole pass",
-            lambda memory: memory.pass_peak_bytes,
-        ),
-    )
+_SCORE: Final[dict[str, Any]] = {
+    "unit": "dB",
+    "better": "higher",
+    "digits": 2,
+    "source": "quality",
+    "scope": ("data",),
+    "tolerance": 1e-4,
+    "settings": ("version", "forward", "quality."),
+    "software": ("torch",),
 }
+_RUNTIME: Final[dict[str, Any]] = {
+    "unit": "ms",
+    "divisor": 1e-3,
+    "digits": 2,
+    "source": "latency",
+    "needs": ("images",),
+    "scope": ("data", "device"),
+    "noisy": True,
+    "settings": ("version", "forward"),
+    "software": ("torch",),
+}
+_AT_FIXED_INPUT: Final[dict[str, Any]] = _RUNTIME | {
+    "scope": ("device",),
+    "settings": ("version", "forward", "counted_input"),
+}
+_MILLIONS: Final[dict[str, Any]] = {"unit": "M", "divisor": 1e6, "digits": 3}
+_BYTES: Final[dict[str, Any]] = {"unit": "MiB", "divisor": MIB, "digits": 2}
+_COUNT: Final[dict[str, Any]] = {
+    "source": "complexity",
+    "settings": ("version", "counted_input"),
+    "software": ("torch",),
+}
+_FLOPS: Final[dict[str, Any]] = _COUNT | {"unit": "G", "divisor": 1e9, "digits": 2}
+_ACTS: Final[dict[str, Any]] = _COUNT | {"unit": "M", "divisor": 1e6, "digits": 2}
+_MEMORY: Final[dict[str, Any]] = _BYTES | {
+    "source": "memory",
+    "scope": ("data", "device"),
+    "settings": ("version", "forward"),
+    "software": ("torch",),
+}
+
+_ROWS: Final = (
+    Metric("psnr_rgb", "PSNR", read=_mean("psnr_rgb"), **_SCORE),
+    Metric("psnr_y", "PSNR-Y", read=_mean("psnr_y"), **_SCORE),
+    Metric(
+        "ssim_y",
+        "SSIM-Y",
+        read=_mean("ssim_y"),
+        **_SCORE | {"unit": "", "digits": 4, "tolerance": 1e-5},
+    ),
+    Metric("runtime_images", "Runtime", read=_runtime("images"), **_RUNTIME),
+    Metric(
+        "runtime_with_bicubic",
+        "Runtime with bicubic input",
+        read=_runtime("with_bicubic"),
+        **_RUNTIME | {"needs": ("images", "claims")},
+    ),
+    Metric(
+        "runtime_fixed",
+        "Runtime at fixed input",
+        read=_runtime("fixed"),
+        **_AT_FIXED_INPUT | {"needs": ("fixed",)},
+    ),
+    Metric(
+        "runtime_ratio",
+        "Runtime / baseline",
+        read=_runtime("ratio"),
+        beside=("runtime_images",),
+        **_RUNTIME | {"unit": "", "divisor": 1.0, "digits": 3},
+    ),
+    Metric("runtime_trusted", "Runtime from outside", read=_runtime("external"), **_RUNTIME),
+    Metric(
+        "cold_start",
+        "Cold start",
+        read=_runtime("cold_start"),
+        **_AT_FIXED_INPUT | {"needs": ("claims",)},
+    ),
+    Metric("params", "Params", source="complexity", read=lambda c: c.params, **_MILLIONS),
+    Metric("buffer_elements", "Buffers", source="complexity", read=lambda c: c.buffer_elements),
+    Metric("weights_bytes", "Weights file", source="weights", read=_file_bytes, **_BYTES),
+    Metric("macs_ntire2022", "FLOPs", read=_counted("ntire2022", "macs"), **_FLOPS),
+    Metric(
+        "macs_fvcore",
+        "FLOPs (fvcore)",
+        read=_counted("fvcore", "macs"),
+        **_FLOPS | {"software": ("torch", "fvcore")},
+    ),
+    Metric(
+        "macs_ptflops",
+        "FLOPs (ptflops)",
+        read=_counted("ptflops", "macs"),
+        **_FLOPS | {"software": ("torch", "ptflops")},
+    ),
+    Metric("macs_aten", "FLOPs (aten)", read=_counted("aten", "macs"), **_FLOPS),
+    Metric("activations_ntire2022", "Acts", read=_counted("ntire2022", "activations"), **_ACTS),
+    Metric("activations_aten", "Acts (aten)", read=_counted("aten", "activations"), **_ACTS),
+    Metric("conv_calls_ntire2022", "#Conv", read=_counted("ntire2022", "conv_calls"), **_COUNT),
+    Metric("conv_calls_aten", "#Conv (aten)", read=_counted("aten", "conv_calls"), **_COUNT),
+    Metric("effective_constants", "Constants used", read=_constants, **_COUNT | _MILLIONS),
+    Metric(
+        "predicted_peak_bytes",
+        "GPU Mem. predicted",
+        read=_predicted,
+        beside=("peak_bytes", "pass_peak_bytes"),
+        **_COUNT | _BYTES | {"settings": ("version", "forward", "memory_input")},
+    ),
+    Metric("peak_bytes", "GPU Mem.", read=lambda memory: memory.peak_bytes, **_MEMORY),
+    Metric(
+        "pass_peak_bytes",
+        "GPU Mem. of the whole pass",
+        read=lambda memory: memory.pass_peak_bytes,
+        **_MEMORY,
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.key: metric for metric in _ROWS}
 """Every metric by key, in table order."""

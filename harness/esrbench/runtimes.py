@@ -191,11 +191,11 @@ def _known(accounts: tuple[float | None, float | None]) -> list[float]:
 
 
 READINGS: Final[dict[str, Callable[[Latency], Value | Absent]]] = {
-    "runtime_images": lambda latency: _larger(_over_images, latency),
-    "runtime_with_bicubic": _with_bicubic,
-    "runtime_fixed": lambda latency: _larger(_over_fixed, latency),
-    "runtime_ratio": _ratio,
-    "runtime_trusted": lambda latency: _over_images(latency, net_seconds),
+    "images": lambda latency: _larger(_over_images, latency),
+    "with_bicubic": _with_bicubic,
+    "fixed": lambda latency: _larger(_over_fixed, latency),
+    "ratio": _ratio,
+    "external": lambda latency: _over_images(latency, net_seconds),
     "cold_start": _cold_start,
 }
-"""By metric, the runtime of raw samples in which every replicate has all its inputs."""
+"""Runtimes of raw samples in which every replicate has all its inputs, by name."""
