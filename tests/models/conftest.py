@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,3 +55,36 @@ def set5_psnr(shared: Path) -> Callable[..., dict[str, tuple[float, float]]]:
         return scores
 
     return measure
+
+
+class Layers:
+    """A network in float64 by its convolutions, which equations apply by name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.double()
+        self.state = network.state_dict()
+        self.used: set[str] = set()
+
+    def tensors(self, name: str) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a layer."""
+        self.used |= {f"{name}.{part}" for part in ("weight", "bias")} & set(self.state)
+        return self.state[f"{name}.weight"], self.state.get(f"{name}.bias")
+
+    def __call__(self, name: str, features: Tensor) -> Tensor:
+        """A convolution that keeps height and width."""
+        weight, bias = self.tensors(name)
+        padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
+        return functional.conv2d(features, weight, bias, padding=padding)
+
+    def require(self, image: Tensor, expected: Tensor) -> None:
+        """The network gives what the equations give, which use all of its tensors."""
+        assert self.used == set(self.state)
+        with torch.inference_mode():
+            torch.testing.assert_close(self.network(image), expected)
+
+
+@pytest.fixture
+def layers() -> type[Layers]:
+    """Makes the layers of a network, whose weights are seeded."""
+    torch.manual_seed(0)
+    return Layers

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from esrbench.entries.networks import build_network
 from esrbench_models import aidn
@@ -20,16 +21,10 @@ STEPS = {
 
 
 @pytest.mark.parametrize(("extraction", "reuse"), STEPS.values(), ids=STEPS)
-def test_a_block_is_the_equations(extraction: Extraction, reuse: bool) -> None:
-    torch.manual_seed(0)
-    block = AIDB(8, 4, extraction=extraction, reuse=reuse).double()
+def test_a_block_is_the_equations(layers: Any, extraction: Extraction, reuse: bool) -> None:
+    block = AIDB(8, 4, extraction=extraction, reuse=reuse)
+    apply = layers(block)
     features = torch.randn(1, 8, 16, 15, dtype=torch.float64)
-    state = block.state_dict()
-
-    def apply(name: str, x: Tensor) -> Tensor:
-        kernel = state[f"{name}.weight"]
-        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
-        return functional.conv2d(x, kernel, state[f"{name}.bias"], padding=padding)
 
     def phi(x: Tensor) -> Tensor:
         return torch.where(x > 0, x, 0.05 * x)

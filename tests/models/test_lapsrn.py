@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -70,17 +72,15 @@ def test_true_macs_of_a_256x256_lr_image() -> None:
     assert COUNTERS["aten"].count(network, lr).macs == per_pixel * 256 * 256
 
 
-def test_a_level_is_its_equations() -> None:
-    level = Level(3, Form(levels=1, depth=2, kernel=4, bias=True)).double()
-    state = level.state_dict()
+def test_a_level_is_its_equations(layers: Any) -> None:
+    level = Level(3, Form(levels=1, depth=2, kernel=4, bias=True))
+    convolved = layers(level)
+    state = convolved.state
     features = torch.rand(1, 3, 4, 5, dtype=torch.float64) - 0.5
     image = torch.rand(1, 1, 4, 5, dtype=torch.float64)
 
     def phi(hidden: Tensor) -> Tensor:
         return torch.where(hidden > 0, hidden, 0.2 * hidden)
-
-    def convolved(name: str, hidden: Tensor) -> Tensor:
-        return functional.conv2d(hidden, state[f"{name}.weight"], state[f"{name}.bias"], padding=1)
 
     def enlarged(name: str, hidden: Tensor) -> Tensor:
         # Each pixel paints its 4x4 kernel around its own 2x2 cell; the rim is cut off.

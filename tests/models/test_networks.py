@@ -1,7 +1,8 @@
-"""Sizes and costs of every registered network of colour."""
+"""Sizes and costs of every registered network."""
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,78 +13,53 @@ from torch import Tensor, nn
 from esrbench.entries.networks import build_network
 from esrbench.metrics import METRICS
 from esrbench.probes.counters import COUNTERS
-from esrbench_models.entries import ENTRIES as REGISTERED
+from esrbench_models.entries import ENTRIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from esrbench.entries.descriptor import ModelDescriptor
 
-ENTRIES = [entry for entry in REGISTERED if entry.color == "rgb"]
 BY_NAME = {entry.name: entry for entry in ENTRIES}
-NETWORKS = [entry for entry in ENTRIES if entry.role == "network"]
-PUBLISHED = [entry for entry in NETWORKS if entry.published]
+LUMA = [entry for entry in ENTRIES if entry.color == "y"]
+PUBLISHED = [entry for entry in ENTRIES if entry.published]
 CASES = [
     pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
     for entry in ENTRIES
     for scale in entry.scales
 ]
 
+# By scale, in the order of the descriptor.
 PARAMETERS = {
-    ("aidn", 2): 323_262,
-    ("aidn", 3): 330_027,
-    ("aidn", 4): 339_498,
-    ("aidn-challenge", 2): 225_312,
-    ("aidn-challenge", 3): 232_077,
-    ("aidn-challenge", 4): 241_548,
-    ("rfdn", 2): 417_212,
-    ("rfdn", 3): 423_977,
-    ("rfdn", 4): 433_448,
-    ("imdn", 2): 694_404,
-    ("imdn", 3): 703_059,
-    ("imdn", 4): 715_176,
-    ("imdn-challenge", 4): 893_936,
-    ("srresnet", 2): 1_369_859,
-    ("srresnet", 3): 1_554_499,
-    ("srresnet", 4): 1_517_571,
-    ("rfdn-paper", 2): 534_036,
-    ("rfdn-paper", 3): 540_531,
-    ("rfdn-paper", 4): 549_624,
-    ("rfdn-5", 2): 514_162,
-    ("rfdn-5", 3): 520_927,
-    ("rfdn-5", 4): 530_398,
-    ("rfdn-e", 2): 417_212,
-    ("rfdn-e", 3): 423_977,
-    ("rfdn-e", 4): 433_448,
-    ("aidn-a0", 2): 299_412,
-    ("aidn-a0", 3): 306_177,
-    ("aidn-a0", 4): 315_648,
-    ("aidn-a1", 2): 323_262,
-    ("aidn-a1", 3): 330_027,
-    ("aidn-a1", 4): 339_498,
-    ("aidn-a2", 2): 323_262,
-    ("aidn-a2", 3): 330_027,
-    ("aidn-a2", 4): 339_498,
-    ("rlfn", 4): 317_218,
-    ("bsrn", 4): 156_288,
-    ("span", 4): 150_688,
-    ("safmn", 4): 149_248,
-    ("carn", 2): 964_163,
-    ("carn", 3): 1_148_803,
-    ("carn", 4): 1_111_875,
-    ("carn-multi", 2): 1_591_939,
-    ("carn-multi", 3): 1_591_939,
-    ("carn-multi", 4): 1_591_939,
-    ("rdn", 2): 22_123_395,
-    ("rdn", 3): 22_308_035,
-    ("rdn", 4): 22_271_107,
-    ("rcan", 2): 15_444_643,
-    ("rcan", 3): 15_629_283,
-    ("rcan", 4): 15_592_355,
-    ("san", 2): 15_674_752,
-    ("san", 3): 15_859_392,
-    ("san", 4): 15_822_464,
-    ("bicubic", 2): 0,
-    ("bicubic", 3): 0,
-    ("bicubic", 4): 0,
+    "aidn": (323_262, 330_027, 339_498),
+    "aidn-challenge": (225_312, 232_077, 241_548),
+    "rfdn": (417_212, 423_977, 433_448),
+    "imdn": (694_404, 703_059, 715_176),
+    "imdn-challenge": (893_936,),
+    "srresnet": (1_369_859, 1_554_499, 1_517_571),
+    "rfdn-paper": (534_036, 540_531, 549_624),
+    "rfdn-5": (514_162, 520_927, 530_398),
+    "rfdn-e": (417_212, 423_977, 433_448),
+    "aidn-a0": (299_412, 306_177, 315_648),
+    "aidn-a1": (323_262, 330_027, 339_498),
+    "aidn-a2": (323_262, 330_027, 339_498),
+    "rlfn": (317_218,),
+    "bsrn": (156_288,),
+    "span": (150_688,),
+    "safmn": (149_248,),
+    "carn": (964_163, 1_148_803, 1_111_875),
+    "carn-multi": (1_591_939, 1_591_939, 1_591_939),
+    "rdn": (22_123_395, 22_308_035, 22_271_107),
+    "rcan": (15_444_643, 15_629_283, 15_592_355),
+    "san": (15_674_752, 15_859_392, 15_822_464),
+    "bicubic": (0, 0, 0),
+    "drcn": (1_774_080, 1_774_080, 1_774_080),
+    "drrn": (297_601, 297_601, 297_601),
+    "fsrcnn": (12_809, 12_809, 12_809),
+    "lapsrn": (251_474, 502_308, 812_754),
+    "memnet": (678_209, 678_209, 678_209),
+    "srcnn": (57_281, 57_281, 57_281),
+    "vdsr": (665_921, 665_921, 665_921),
 }
 
 # At 3x256x256, x4: convolution MACs, NTIRE FLOPs (plus one per ReLU/LeakyReLU module element),
@@ -122,6 +98,37 @@ GMACS = {
 }
 
 
+# What is left without biases and slopes: the AIDN paper's 12/665/297/677 K at x4.
+KERNELS = {"fsrcnn": 12_464, "vdsr": 664_704, "drrn": 297_216, "memnet": 676_992}
+
+# Convolution MACs in G of a 256x256 LR image at x2, x3, x4.
+LUMA_GMACS = {
+    "drcn": ("5112.69", "11503.55", "20450.76"),
+    "drrn": ("1933.3", "4350.0", "7733.4"),
+    "fsrcnn": ("0.82", "0.82", "0.82"),
+    "memnet": ("757.3", "1703.9", "3029.2"),
+    "srcnn": ("14.99", "33.73", "59.96"),
+    "vdsr": ("174.25", "392.06", "696.99"),
+}
+
+# The same in G for an SR image of 1280x720; as papers print it, to one decimal (MemNet's is
+# 2662.35 rounded once more); and what the AIDN paper makes of that at x2, x3, x4.
+LUMA_GMACS_720P = {
+    "drcn": ("17974.30", 17974.3, ("5150.23", "11521.99", "20660.11")),
+    "drrn": ("6796.90", 6796.9, ("1947.54", "4356.99", "7812.53")),
+    "memnet": ("2662.35", 2662.4, ("762.87", "1706.67", "3060.23")),
+    "srcnn": ("52.70", 52.7, ("15.10", "33.78", "60.57")),
+    "vdsr": ("612.59", 612.6, ("175.53", "392.69", "704.14")),
+}
+DIVISORS = {2: 3.49, 3: 1.56, 4: 0.87}
+
+# Rows of the results file of NTIRE 2026: team, then fvcore FLOPs [G], activations [M], #Conv.
+NTIRE2026 = {
+    "span": ("00_SPAN", "9.833808", "41.680896", 22),
+    "safmn": ("21_SAFMN", "9.620355", "176.109568", 107),
+}
+
+
 def costs(network: nn.Module, side: int = 256) -> dict[str, int]:
     """Counted by hooks on the meta device, written from the rule and not from the counters."""
     count: Counter[str] = Counter()
@@ -152,15 +159,20 @@ def on_meta(entry: ModelDescriptor, scale: int) -> nn.Module:
         return build_network(entry, scale)
 
 
+def parameters(entry: ModelDescriptor, scale: int) -> int:
+    return PARAMETERS[entry.name][entry.scales.index(scale)]
+
+
 def test_every_registered_network_has_an_expected_size() -> None:
-    expected = {(entry.name, scale) for entry in ENTRIES for scale in entry.scales}
-    assert set(PARAMETERS) == expected
+    assert {name: len(sizes) for name, sizes in PARAMETERS.items()} == {
+        entry.name: len(entry.scales) for entry in ENTRIES
+    }
 
 
 @pytest.mark.parametrize(("entry", "scale"), CASES)
 def test_parameters(entry: ModelDescriptor, scale: int) -> None:
-    parameters = sum(parameter.numel() for parameter in on_meta(entry, scale).parameters())
-    assert parameters == PARAMETERS[entry.name, scale]
+    found = sum(parameter.numel() for parameter in on_meta(entry, scale).parameters())
+    assert found == parameters(entry, scale)
 
 
 @pytest.mark.parametrize("name", COSTS)
@@ -197,7 +209,7 @@ def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDes
     for figure in entry.published:
         metric = METRICS[figure.metric]
         if figure.metric == "params":
-            found = PARAMETERS[entry.name, figure.scale]
+            found = parameters(entry, figure.scale)
         elif figure.metric in keys:
             found = costs(on_meta(entry, figure.scale))[keys[figure.metric]]
         elif figure.metric == "macs_fvcore":
@@ -215,3 +227,68 @@ def test_srresnet_refuses_a_scale_without_upsampler() -> None:
 
     with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
         SRResNet(scale=5)
+
+
+def counted(entry: ModelDescriptor, scale: int, height: int, width: int) -> int:
+    """Convolution MACs of one forward of the network's own input."""
+    pixels = torch.empty(1, 1, height, width, device="meta")
+    result = COUNTERS["aten"].count(on_meta(entry, scale), pixels)
+    assert result.uncounted.keys() <= {"aten::_upsample_bicubic2d_aa"}
+    return result.macs
+
+
+def test_inputs_are_declared() -> None:
+    assert {entry.name for entry in LUMA} == {*LUMA_GMACS, "lapsrn"}
+    on_lr = {entry.name for entry in LUMA if entry.input == "lr"}
+    assert on_lr == {"fsrcnn", "lapsrn"}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_alone_are_what_is_printed_at_x4(name: str) -> None:
+    parameters = on_meta(BY_NAME[name], 4).parameters()
+    assert sum(each.numel() for each in parameters if each.ndim == 4) == KERNELS[name]
+
+
+@pytest.mark.parametrize("name", LUMA_GMACS)
+def test_macs_of_luma_of_a_256x256_lr_image(name: str) -> None:
+    entry = BY_NAME[name]
+    for scale, expected in zip((2, 3, 4), LUMA_GMACS[name], strict=True):
+        side = 256 * scale if entry.input == "bicubic-hr" else 256
+        digits = len(expected.partition(".")[2])
+        assert f"{counted(entry, scale, side, side) / 1e9:.{digits}f}" == expected
+
+
+@pytest.mark.parametrize("name", LUMA_GMACS_720P)
+def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(name: str) -> None:
+    expected, rounded, printed = LUMA_GMACS_720P[name]
+    for scale, figure in zip((2, 3, 4), printed, strict=True):
+        found = counted(BY_NAME[name], scale, 720, 1280) / 1e9
+        assert f"{found:.2f}" == expected
+        assert found == pytest.approx(rounded, abs=0.053)
+        assert f"{rounded / DIVISORS[scale]:.2f}" == figure
+
+
+@pytest.mark.parametrize("name", ["drcn", "drrn", "memnet", "vdsr"])
+def test_only_the_residual_is_learned(name: str) -> None:
+    network = build_network(BY_NAME[name], 2)
+    last = network.get_submodule("reconstruct2" if name == "drcn" else "tail")
+    with torch.inference_mode():
+        for parameter in last.parameters():
+            parameter.zero_()
+        pixels = torch.rand(2, 1, 6, 8)
+        assert torch.equal(network(pixels), pixels)
+
+
+@pytest.mark.parametrize("name", NTIRE2026)
+def test_ntire_2026_to_the_last_published_digit(name: str, shared: Path) -> None:
+    row_name, flops, activations, calls = NTIRE2026[name]
+    with (shared / "facts" / "ntire2026.csv").open(newline="") as file:
+        (row,) = (row for row in csv.DictReader(file) if row["name"] == row_name)
+    published = {figure.metric: figure.value for figure in BY_NAME[name].published}
+    assert f"{published['runtime_images'] * 1e3:.6f}" == row["ave_time_ms"]
+    assert f"{published['peak_bytes'] / 2**20:.6f}" == row["val_mem_MiB"]
+    network, lr = on_meta(BY_NAME[name], 4), torch.empty(1, 3, 256, 256, device="meta")
+    hooked, fvcore = COUNTERS["ntire2022"].count(network, lr), COUNTERS["fvcore"].count(network, lr)
+    assert f"{fvcore.macs / 1e9:.6f}" == flops
+    assert f"{(hooked.activations or 0) / 1e6:.6f}" == activations
+    assert hooked.conv_calls == calls
