@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pandas as pd
+
     from esrbench.records import Notice
 
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
@@ -158,6 +160,16 @@ class Table:
         """Whether any text is marked as best or second best."""
         cells = (cell for section in self.sections for row in section.rows for cell in row)
         return any(span.tone in {"best", "second"} for cell in cells for span in cell.spans)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The records as a data frame: a row a record, plain values in base units.
+
+        Columns are of objects, so that counts stay whole beside absent values (None).
+        """
+        import pandas as pd
+
+        columns = list(dict.fromkeys(key for record in self.records for key in record))
+        return pd.DataFrame(list(self.records), columns=columns, dtype=object)
 
     def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[Cell, ...]]:
         """Rows of a section as wide as the headings: its label stands in front of the first.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from esrbench.plaintext import line
@@ -15,12 +14,9 @@ if TYPE_CHECKING:
 
 def render(table: Table) -> str:
     """The table's records."""
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for record in table.records for key in record))
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_field(record.get(key)) for key in columns] for record in table.records)
-    return text.getvalue()
+    records = [{key: _field(each[key]) for key in each} for each in table.records]
+    text: str = replace(table, records=records).to_dataframe().to_csv(index=False)
+    return text
 
 
 def _field(value: Any) -> Any:

@@ -12,10 +12,7 @@ from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, led, legend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.reports.table import Align, Cell, Section, Span, Table
-
-PADDED: Final = 40
-"""Cells are padded up to this width, so that the source reads as a table too."""
+    from esrbench.reports.table import Cell, Section, Span, Table
 
 _START: Final = re.compile(r"^(\d*)([#+.)-])(?=[#\s]|$)")
 """What would begin a heading or a list."""
@@ -26,8 +23,6 @@ _LINK: Final = re.compile(
 
 GitHub makes links of them even from escaped characters.
 """
-_RULES: Final[dict[Align, str]] = {"left": ":{}-", "right": "-{}:", "center": ":{}:"}
-"""Below the headings; hyphens fill them up."""
 
 
 def render(table: Table) -> str:
@@ -60,21 +55,17 @@ def render(table: Table) -> str:
 
 def _lines(table: Table, sections: Sequence[Section]) -> str:
     """Headings and rows of some of a table's sections."""
+    from tabulate import tabulate
+
     head = [markdown_text(f"{each.group} {each.text}".strip()) for each in table.headings]
     rows = [list(map(_cell, row)) for each in sections for row in table.rows(each, repeated=True)]
-    aligns = [heading.align for heading in table.headings]
-    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
-    widths = [min(width, PADDED) for width in widths]
-    rule = [_RULES[align].format("-" * (w - 2)) for align, w in zip(aligns, widths, strict=True)]
-    padded = (
-        [
-            cell.rjust(width) if align == "right" else cell.ljust(width)
-            for cell, width, align in zip(row, widths, aligns, strict=True)
-        ]
-        for row in (head, *rows)
+    return tabulate(
+        rows,
+        head,
+        tablefmt="pipe",
+        colalign=[heading.align for heading in table.headings] if rows else None,
+        disable_numparse=True,
     )
-    first, *others = (f"| {' | '.join(row)} |" for row in padded)
-    return "\n".join([first, f"| {' | '.join(rule)} |", *others])
 
 
 def _cell(cell: Cell) -> str:
