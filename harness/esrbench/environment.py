@@ -154,6 +154,7 @@ def own_packages() -> dict[str, Path]:
     return folders
 
 
+@cache
 def package_version(name: str) -> str:
     """Installed version of a distribution, or ``absent``."""
     try:

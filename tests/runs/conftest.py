@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from disks import Hasty
+from fake_worker import Workers, use_fake_workers
 
 from esrbench.data.datasets import open_dataset
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.plan import Suite
+from esrbench.runs.store import Store
 from esrbench.worker.launcher import Launcher, open_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -68,17 +69,44 @@ def make_suite(shared_pair_folder: Path, quick: Protocol) -> Callable[..., Suite
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Any:  # fake_worker.Workers
+def sources(tmp_path):
+    """A file of its own for each of three entries."""
+    files = {name: tmp_path / "code" / f"{name}.py" for name in ("one", "two", "three")}
+    for file in files.values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("class Net: ...\n")
+    return files
+
+
+@pytest.fixture
+def trio(make_suite, quick, sources):
+    """A suite of three entries, in two rounds."""
+
+    def build(processes=2, **fields):
+        latency = quick.latency.model_copy(update={"processes": processes})
+        trust = quick.trust.model_copy(update={"repeated_rounds": 0})
+        protocol = quick.model_copy(update={"latency": latency, "trust": trust})
+        descriptors = [
+            ModelDescriptor(name=name, summary="test network", scales=(4,), factory=f"{file}:Net")
+            for name, file in sources.items()
+        ]
+        return make_suite(*descriptors, protocol=protocol, **fields)
+
+    return build
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Of a test that ends before its machine does: nothing is flushed to the disk."""
+    return Store(tmp_path / "results", files=Hasty())
+
+
+@pytest.fixture
+def workers(monkeypatch):
     """Workers that answer at once instead of all others; tells what was started."""
-    path = Path(__file__).with_name("fake_worker.py")
-    spec = importlib.util.spec_from_file_location("fake_worker", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.setattr(Launcher, "worker", Launcher.worker)  # put back afterwards
     for wait in ("SETTLING_SECONDS", "IDLE_SECONDS"):
         monkeypatch.setattr(f"esrbench.runs.timing.{wait}", 0.0)
-    workers = module.Workers()
-    module.use_fake_workers(workers)
+    workers = Workers()
+    use_fake_workers(workers)
     return workers

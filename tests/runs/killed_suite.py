@@ -1,6 +1,7 @@
 """Run a suite of many tiny entries, and end it in a loop until all are done.
 
-``killed_suite.py PAIRS RESULTS SEED [SIGNAL...]`` prints a JSON object: how each process ended, and
+``killed_suite.py PAIRS RESULTS SEED MOST [SIGNAL...]`` ends it at most so many times, since a slow
+machine would never see its end, and prints a JSON object: how each process ended, and
 a log of what was begun and what was safe. Without signals it is killed; with signals the suite is
 the command's.
 """
@@ -41,8 +42,6 @@ LOG = Path(sys.argv[2]).with_suffix(".log")
 KILLED_WITHIN = (0.0, 1.2)
 SIGNALLED_WITHIN = (0.2, 2.5)
 """Seconds. The command takes some to know what to do with a signal."""
-MOST_ENDS = 12
-"""After so many the suite is left alone, or a slow machine would never see its end."""
 NAMES = ("bicubic", "rfdn", "imdn", "aidn")
 FINISHED = (0, 4)
 """Exit codes of a suite that came to its end."""
@@ -125,10 +124,11 @@ def command() -> None:
 
 def main() -> None:
     """Fork a suite and end it, until one comes to its end by itself."""
-    signals = [signal.Signals[name] for name in sys.argv[4:]]
+    signals = [signal.Signals[name] for name in sys.argv[5:]]
     suite = plan()
     harness_sha256()  # kept by every fork, whoever edits the sources meanwhile
     use_fake_workers(lambda name: say("start", name))
+    most = int(sys.argv[4])
     chance = random.Random(int(sys.argv[3]))  # noqa: S311 - times, not secrets
     ends: list[tuple[int, int]] = []
     while not ends or ends[-1][0] or ends[-1][1] not in FINISHED:
@@ -139,7 +139,7 @@ def main() -> None:
                 command()
             run(suite)
             os._exit(0)
-        if len(ends) < MOST_ENDS:
+        if len(ends) < most:
             time.sleep(chance.uniform(*(SIGNALLED_WITHIN if signals else KILLED_WITHIN)))
             os.kill(child, sent)
         _, status = os.waitpid(child, 0)

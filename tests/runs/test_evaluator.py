@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
+from fake_worker import FakeWorker
 from skimage.metrics import peak_signal_noise_ratio
 
 from esrbench.data.codecs import read_rgb
@@ -24,27 +23,12 @@ from esrbench.runs.suite import run_suite
 from esrbench.runs.trust import net_seconds
 from esrbench.runtimes import images_seconds
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.protocol import Protocol
-    from esrbench.records import RunRecord
-    from esrbench.runs.plan import Suite
-
-    Measure = Callable[..., dict[str, RunRecord]]
-
 
 @pytest.fixture(scope="module")
-def measure(
-    make_suite: Callable[..., Suite], quick: Protocol, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., dict[str, RunRecord]]:
+def measure(make_suite, quick, tmp_path_factory):
     """Run networks; their records by name."""
 
-    def run(
-        *descriptors: ModelDescriptor, protocol: Protocol = quick, **fields: object
-    ) -> dict[str, RunRecord]:
+    def run(*descriptors, protocol=quick, **fields):
         store = Store(tmp_path_factory.mktemp("store") / "results")
         trust = protocol.trust.model_copy(update={"scored_variants": 3})
         scoring = protocol.model_copy(update={"trust": trust})
@@ -55,21 +39,13 @@ def measure(
 
 
 @pytest.fixture(scope="module")
-def records(describe: Callable[..., ModelDescriptor], measure: Measure) -> dict[str, RunRecord]:
+def records(describe, measure):
     """Of one run of all that the protocol need not be changed for."""
-    nearest = describe("Nearest")
-    location = nearest.factory.rpartition(":")[0]
-    return measure(
-        nearest,
-        describe("Nearest", name="prepared", prepare=f"{location}:without_bias"),
-        describe("Nearest", name="floor", role="floor"),
-        *map(describe, ("Plain", "RandomWithoutWeights", "Raises", "Exits", "ChangesThreads")),
-    )
+    names = ("Nearest", "Plain", "RandomWithoutWeights", "Raises", "Exits", "ChangesThreads")
+    return measure(*map(describe, (*names, "FailsToBuild")))
 
 
-def test_an_untrained_network_is_timed_and_counted_but_not_scored(
-    records: dict[str, RunRecord],
-) -> None:
+def test_an_untrained_network_is_timed_and_counted_but_not_scored(records):
     record = records["nearest"]
     assert record.ranked
     assert set(record.values) == set(METRICS)
@@ -81,7 +57,7 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(
     assert record.environment.threads == 1
 
 
-def test_times_are_those_of_one_fresh_process(records: dict[str, RunRecord]) -> None:
+def test_times_are_those_of_one_fresh_process(records):
     record = records["nearest"]
     assert isinstance(record.latency, Latency)
     assert record.latency.regime == "fresh-processes"
@@ -107,9 +83,7 @@ def test_times_are_those_of_one_fresh_process(records: dict[str, RunRecord]) -> 
     assert isinstance(record.values["runtime_ratio"], Absent)
 
 
-def test_scores_are_those_of_an_independent_library(
-    records: dict[str, RunRecord], shared_pair_folder: Path
-) -> None:
+def test_scores_are_those_of_an_independent_library(records, shared_pair_folder):
     # A network without parameters needs no weights, so it is scored.
     record = records["plain"]
     assert record.entry.weights.source == "none"
@@ -131,7 +105,7 @@ def test_scores_are_those_of_an_independent_library(
     assert "outputs-differ" not in {notice.code for notice in record.notices}
 
 
-def test_what_was_timed_must_be_what_was_scored(records: dict[str, RunRecord]) -> None:
+def test_what_was_timed_must_be_what_was_scored(records):
     record = records["randomwithoutweights"]
     notice = next(notice for notice in record.notices if notice.code == "outputs-differ")
     assert "on 2 images, image0 among them" in notice.message
@@ -143,9 +117,7 @@ def test_what_was_timed_must_be_what_was_scored(records: dict[str, RunRecord]) -
     assert record.trust.clean_psnr_rgb != record.trust.variant_psnr_rgb
 
 
-def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
-    records: dict[str, RunRecord],
-) -> None:
+def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(records):
     record = records["raises"]
     assert record.status == "forward-error"
     assert record.cause == "forward-error: image image1: RuntimeError: too wide for me"
@@ -161,7 +133,7 @@ def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(
     assert runtime.kind == "failed"
 
 
-def test_a_dead_worker_leaves_a_record_of_what_was_reached(records: dict[str, RunRecord]) -> None:
+def test_a_dead_worker_leaves_a_record_of_what_was_reached(records):
     record = records["exits"]
     assert record.status == "crash"
     # A real forward is needed by the counter, and by the timer, each in its own worker.
@@ -174,12 +146,8 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(records: dict[str, Ru
 
 
 def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were_scored(
-    describe: Callable[..., ModelDescriptor],
-    measure: Measure,
-    quick: Protocol,
-    shared_pair_folder: Path,
-    tmp_path: Path,
-) -> None:
+    describe, measure, quick, shared_pair_folder, tmp_path
+):
     protocol = quick.model_copy(update={"latency": None})
     record = measure(describe("Plain"), protocol=protocol, sr_folder=tmp_path)["plain"]
     assert isinstance(record.quality, Quality)
@@ -195,49 +163,42 @@ def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were
         assert np.array_equal(read_rgb(path), lr.repeat(4, axis=0).repeat(4, axis=1))
 
 
-def test_a_floor_with_parameters_is_not_scored_on_random_ones(
-    records: dict[str, RunRecord],
-) -> None:
-    record = records["floor"]
-    assert record.entry.weights.source == "random"
-    assert isinstance(record.quality, Absent)
+def test_a_network_that_does_not_load_has_a_record_with_the_reason(records):
+    record = records["failstobuild"]
+    assert record.status == "load-error"
+    assert record.cause == "load-error: ValueError: no room for x4"
+    assert "no room for x4" in record.log_tail
 
 
-def test_a_counter_that_fails_fails_the_run(
-    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
-) -> None:
-    protocol = quick.model_copy(update={"counted_input": (32, 32)})
-    record = measure(describe("RaisesOnSquares"), protocol=protocol)["raisesonsquares"]
-    assert record.status == "forward-error"
-    assert "no squares of 32" in (record.cause or "")
-
-
-def test_a_network_that_changes_the_precision_fails_by_name(records: dict[str, RunRecord]) -> None:
+def test_a_network_that_changes_the_precision_fails_by_name(records):
     record = records["changesthreads"]
     assert record.status == "forward-error"
     assert "threads" in (record.cause or "")
 
 
-def test_a_prepared_network_is_counted_and_timed_in_its_prepared_form(
-    records: dict[str, RunRecord],
-) -> None:
-    record = records["prepared"]
-    assert record.ranked
-    assert (record.entry.prepare or "").endswith("misbehaving.py:without_bias")
-    assert record.measured("params") == 9
-    assert records["nearest"].measured("params") == 12
+@pytest.mark.usefixtures("workers")
+def test_a_floor_with_parameters_is_not_scored_on_random_ones(
+    make_suite, describe, store, monkeypatch
+):
+    monkeypatch.setattr(FakeWorker, "parameters", 1)
+    (record,) = run_suite(make_suite(describe("Nearest", name="floor", role="floor")), store)
+    assert record.entry.weights.source == "random"
+    assert isinstance(record.quality, Absent)
 
 
-def test_an_entry_without_scores_and_times_must_still_give_an_image(
-    describe: Callable[..., ModelDescriptor], measure: Measure, quick: Protocol
-) -> None:
-    untimed = quick.model_copy(update={"latency": None})
-    found = measure(*map(describe, ("Nearest", "WrongShape")), protocol=untimed)
+def test_an_entry_without_scores_and_times_must_still_give_an_image_and_be_counted(
+    describe, measure, quick
+):
+    untimed = quick.model_copy(update={"latency": None, "counted_input": (32, 32)})
+    names = ("Nearest", "WrongShape", "RaisesOnSquares")
+    found = measure(*map(describe, names), protocol=untimed)
     assert found["nearest"].status == "ok", found["nearest"].cause
     assert isinstance(found["nearest"].quality, Absent)
     assert found["nearest"].quality.kind == "unavailable"
     broken = found["wrongshape"]
     assert broken.entry.weights.source == "random"
     assert broken.status == "invalid-output"
-    assert broken.cause is not None
     assert broken.cause.startswith("invalid-output: image image0: ")
+    uncounted = found["raisesonsquares"]
+    assert uncounted.status == "forward-error"
+    assert "no squares of 32" in uncounted.cause

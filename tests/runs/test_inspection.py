@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 def test_a_network_that_kills_the_worker_does_not_stop_the_others(
     describe: Callable[..., ModelDescriptor],
 ) -> None:
-    models = [(describe(name), 4) for name in ("Nearest", "FailsToBuild", "Exits", "WrongShape")]
-    first, unbuilt, dead, last = count_models(models, input_size=(8, 8))
+    names = ("Nearest", "FailsToBuild", "Exits", "WrongShape")
+    nearest, *others = ((describe(name), 4) for name in names)
+    hook = nearest[0].factory.replace(":Nearest", ":without_bias")
+    prepared = (describe("Nearest", name="prepared", prepare=hook), 4)
+    models = [nearest, prepared, *others]
+    first, merged, unbuilt, dead, last = count_models(models, input_size=(8, 8))
     assert isinstance(first, Complexity)
     assert first.params == 12
+    # In the form in which it is timed.
+    assert isinstance(merged, Complexity)
+    assert merged.params == 9
     assert isinstance(unbuilt, Absent)
     assert "no room for x4" in unbuilt.reason
     assert isinstance(dead, Absent)

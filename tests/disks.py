@@ -8,8 +8,6 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-import pytest
-
 from esrbench.errors import RecordError
 from esrbench.files import Files, sync_folder, write_new
 from esrbench.runs.store import Store
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from esrbench.records import RunRecord
 
 Mode = Literal["ENOSPC", "EIO", "short write", "killed before", "killed after"]
 MODES: tuple[Mode, ...] = ("ENOSPC", "EIO", "short write", "killed before", "killed after")
@@ -299,12 +296,6 @@ MUTANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="session", params=MUTANTS)
-def mutant(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What makes ``sweep`` try a store that has a mistake."""
-    return MUTANTS[request.param]
-
-
 def sweep(
     root: Path,
     *,
@@ -362,19 +353,8 @@ def _told_apart(state: State) -> Iterator[tuple[str, bytes]]:
             yield _TOKEN.sub("", str(path)), content or b""
 
 
-@pytest.fixture(scope="session", name="sweep")
-def _sweep() -> Callable[..., tuple[list[str], int]]:
-    return sweep
-
-
 def litter(store: Store) -> Iterator[str]:
     """What the next writer leaves lying."""
     with store.writing():
         pass
     yield from (f"{path} is left" for path in store.folder.rglob("*.tmp"))
-
-
-@pytest.fixture
-def records(make_record: Callable[..., RunRecord]) -> tuple[RunRecord, ...]:
-    """Of three entries."""
-    return tuple(make_record(name, {"params": 1234, "psnr_rgb": 29.5}) for name in "abc")

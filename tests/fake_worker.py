@@ -12,7 +12,6 @@ from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, Self
 
     import numpy as np
@@ -30,6 +29,7 @@ class FakeWorker:
     """Enlarges by repeating pixels, and says the same of its time in every forward."""
 
     log_tail = "fake"
+    parameters = 0
 
     def __init__(self, name: str, on_start: Callable[[str], None]) -> None:
         self.name = name
@@ -41,18 +41,15 @@ class FakeWorker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing is there to end."""
 
     def load(self, _descriptor: Any, scale: int, **_: Any) -> Ready:
         self.on_start(self.name)
         self.scale = scale
-        return Ready(parameters=0, threads=1, cpus=(0,), accelerator=None, code_sha256=None)
+        return Ready(
+            parameters=self.parameters, threads=1, cpus=(0,), accelerator=None, code_sha256=None
+        )
 
     def upscale(self, lr: Pixels, _name: str) -> Pixels:
         return lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from disks import MUTANTS, sweep
 
 from esrbench.errors import RecordError
 from esrbench.runs.documents import encode, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from esrbench.records import RunRecord
     from esrbench.runs.store import Store
@@ -162,24 +162,29 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_after_any_fault_records_are_old_or_new(
-    case: Callable[[tuple[RunRecord, ...]], Case],
-    records: tuple[RunRecord, ...],
-    sweep: Callable[..., tuple[list[str], int]],
-    tmp_path: Path,
-) -> None:
+QUICK = (a_new_record,)
+
+
+@pytest.fixture
+def records(make_record):
+    """Of three entries."""
+    return tuple(make_record(name, {"params": 1234, "psnr_rgb": 29.5}) for name in "abc")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+    ids=lambda case: case.__name__,
+)
+def test_after_any_fault_records_are_old_or_new(case, records, tmp_path):
     wrong, operations = sweep(tmp_path / "disk", **case(records))
     assert wrong == []
     assert operations > 12
 
 
-def test_the_sweep_finds_mistakes(
-    mutant: dict[str, Any],
-    records: tuple[RunRecord, ...],
-    sweep: Callable[..., tuple[list[str], int]],
-    tmp_path: Path,
-) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_the_sweep_finds_mistakes(mutant, records, tmp_path):
     wrong = [
         said
         for number, case in enumerate((a_new_record, a_replaced_record))
