@@ -41,7 +41,7 @@ def measure(make_suite, quick, tmp_path_factory):
 @pytest.fixture(scope="module")
 def records(describe, measure):
     """Of one run of all that the protocol need not be changed for."""
-    names = ("Nearest", "Plain", "RandomWithoutWeights", "Raises", "Exits", "ChangesThreads")
+    names = ("Nearest", "Plain", "RandomWithoutWeights", "Raises", "Exits")
     return measure(*map(describe, (*names, "FailsToBuild")))
 
 
@@ -170,12 +170,6 @@ def test_a_network_that_does_not_load_has_a_record_with_the_reason(records):
     assert "no room for x4" in record.log_tail
 
 
-def test_a_network_that_changes_the_precision_fails_by_name(records):
-    record = records["changesthreads"]
-    assert record.status == "forward-error"
-    assert "threads" in (record.cause or "")
-
-
 @pytest.mark.usefixtures("workers")
 def test_a_floor_with_parameters_is_not_scored_on_random_ones(
     make_suite, describe, store, monkeypatch
@@ -190,7 +184,7 @@ def test_an_entry_without_scores_and_times_must_still_give_an_image_and_be_count
     describe, measure, quick
 ):
     untimed = quick.model_copy(update={"latency": None, "counted_input": (32, 32)})
-    names = ("Nearest", "WrongShape", "RaisesOnSquares")
+    names = ("Nearest", "WrongShape", "RaisesOnSquares", "ChangesThreads")
     found = measure(*map(describe, names), protocol=untimed)
     assert found["nearest"].status == "ok", found["nearest"].cause
     assert isinstance(found["nearest"].quality, Absent)
@@ -202,3 +196,6 @@ def test_an_entry_without_scores_and_times_must_still_give_an_image_and_be_count
     uncounted = found["raisesonsquares"]
     assert uncounted.status == "forward-error"
     assert "no squares of 32" in uncounted.cause
+    changed = found["changesthreads"]
+    assert changed.status == "forward-error"
+    assert "threads" in changed.cause
