@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from esrbench.environment import describe_environment
+from esrbench.paired.judging import judge
 from esrbench.protocol import PairDesign, Protocol, digest_of
 from esrbench.records import (
     EntryIdentity,
@@ -20,7 +21,6 @@ from esrbench.records import (
     Replicate,
     WeightsIdentity,
 )
-from esrbench.statistics import judge
 
 SMALL, LARGE = (8, 8), (8, 16)
 NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}

@@ -10,11 +10,11 @@ import esrbench.paired.race as races
 from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import Registry
 from esrbench.errors import MeasurementError, UsageError, WeightsError
+from esrbench.paired.judging import regressed
 from esrbench.paired.race import disturbance, plan_race, race
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent, Conditions, RaceRecord
 from esrbench.runs.evaluator import Entry
-from esrbench.statistics import regressed
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import PairsTimed, Ready
 

@@ -8,9 +8,9 @@ from esrbench.environment import cpus_available, describe_environment
 from esrbench.gate.baseline import ratio_of
 from esrbench.gate.figures import differing_ratio_terms, ratio_terms
 from esrbench.gate.verdicts import KEEP, RUNTIME, UPDATE, finding
+from esrbench.paired.judging import doubt_of, regressed
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent
-from esrbench.statistics import doubt_of, regressed
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from esrbench.gate.bench import DEMO, trained
 from esrbench.gate.figures import differing_ratio_terms, entry_key, parse_key
 from esrbench.gate.runtime import compare_ratio
 from esrbench.gate.verdicts import RUNTIME
+from esrbench.paired.judging import doubt_of
 from esrbench.records import Absent
-from esrbench.statistics import doubt_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Race two networks that we trust against each other; the judgement stays on this side."""
+"""Race two trusted networks against each other; the evaluator judges."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import describe_environment
 from esrbench.errors import MeasurementError, UsageError
+from esrbench.paired.judging import Judgement, judge_race, pairs_to_look
 from esrbench.probes.forward import fixed_lr
 from esrbench.probes.telemetry import throttled
 from esrbench.protocol import PairDesign, digest_of
@@ -19,7 +20,6 @@ from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, 
 from esrbench.runs.evaluator import Entry, effective_weights
 from esrbench.runs.plan import require_possible
 from esrbench.runs.store import record_id
-from esrbench.statistics import Judgement, judge_race, pairs_to_look
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
@@ -41,7 +41,7 @@ OnPairs = Callable[[int, int], None]
 
 THROTTLED = "the GPU throttled"
 TICK_SECONDS = 0.02
-"""The kernel counts time in hundredths of a second, so a short batch may look disturbed."""
+"""The kernel counts in hundredths of a second: within two of them a batch is not disturbed."""
 
 
 def plan_race(
@@ -87,16 +87,15 @@ def race(
 ) -> RaceRecord:
     """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
 
-    One process after the other runs both, so the networks must be trusted: what one does to
-    the process is done to the other's time.
+    Both run in the same process, so they must be trusted: each could slow the other down.
 
     Args:
         candidate: the network in question; may be the baseline itself.
-        baseline: what it is compared with.
-        protocol: settings; its latency design and counters play no part.
-        design: of the pairs and the decision.
+        baseline: the network it is compared with.
+        protocol: settings; its latency design and counters are not used.
+        design: settings of pairs and decision.
         isolation: which sandbox is asked for.
-        on_pairs: told the pairs timed so far and the most there will be.
+        on_pairs: called with the numbers of pairs timed so far and at most.
         timeout_seconds: deadline of each request to a worker.
 
     Raises:
@@ -122,7 +121,7 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
 
 
 def other_side(side: RaceSide) -> RaceSide:
-    """The one that it is raced against."""
+    """The opponent of a side."""
     return "candidate" if side == "baseline" else "baseline"
 
 
@@ -131,10 +130,10 @@ class _Race:
     """A race under way.
 
     Attributes:
-        judged: pairs that were timed and not set aside, by what was loaded first.
-        timed: pairs that were timed.
-        first: what is loaded first in the process under way.
-        ready: what the worker said of candidate and baseline when they were first loaded.
+        judged: number of pairs that were not set aside, by the side that was loaded first.
+        timed: number of pairs timed.
+        first: side that is loaded first in the current process.
+        ready: the worker's answers when candidate and baseline were first loaded.
     """
 
     candidate: Entry
@@ -162,7 +161,7 @@ class _Race:
         return self._record(judgement, created, time.monotonic() - start)
 
     def _run_process(self, session: WorkerSession) -> Judgement | None:
-        # In turns, but where more pairs of one order were set aside, that order catches up.
+        # Orders alternate, but an order with more pairs set aside catches up.
         self.first = min(other_side(self.first), self.first, key=self.judged.__getitem__)
         cpus = self._load(session)
         batches: list[PairedBatch] = []
@@ -191,7 +190,7 @@ class _Race:
         return judgement
 
     def _load(self, session: WorkerSession) -> tuple[int, ...]:
-        """Load both networks, and have each make a forward so that a failure has a name."""
+        """Load both networks and run each once, so that an error names its network."""
         entries: dict[RaceSide, Entry] = {"candidate": self.candidate, "baseline": self.baseline}
         second = other_side(self.first)
         found: dict[RaceSide, Ready] = {}
@@ -220,7 +219,7 @@ class _Race:
     def _time(
         self, session: WorkerSession, count: int, self_count: int, *, done: int, self_done: int
     ) -> PairedBatch:
-        # What is loaded first goes first, so that a process is the other order's mirror image.
+        # The side loaded first also goes first: processes of both orders are mirror images.
         mirrored = self.first == "baseline"
         try:
             timed = session.time_pairs(

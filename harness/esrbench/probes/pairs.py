@@ -1,7 +1,7 @@
 """Two networks timed against each other in one process, pair by pair.
 
-What slows a machine down lasts longer than two forwards, so that both forwards of a pair
-suffer from it and their ratio does not.
+Whatever slows a machine down lasts longer than two forwards, so it slows both forwards of a pair
+and leaves their ratio as it is.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def time_pair(
     candidate_first: bool,
     verify: Verify = accept,
 ) -> Pair:
-    """Time both forwards in a row, in either order; (candidate, baseline) seconds.
+    """Time both forwards in a row, in either order; returns (candidate, baseline) seconds.
 
-    An output is freed before the next forward starts, so that both find the same memory; what
-    ran is verified outside of the clock.
+    An output is freed before the next forward starts, so both find the same memory. Verification
+    is not timed.
     """
 
     def seconds(forward: Forward) -> float:
