@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esrbench.data.codecs import write_png
+from esrbench.data.resize import downscale
 from esrbench.environment import describe_environment
 from esrbench.paired.judging import judge
 from esrbench.protocol import PairDesign, Protocol, digest_of
@@ -21,6 +23,14 @@ from esrbench.records import (
     Replicate,
     WeightsIdentity,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from esrbench.data.resize import Border
 
 SMALL, LARGE = (8, 8), (8, 16)
 NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
@@ -122,3 +132,28 @@ def race(
         verdict=judgement.verdict,
         reason=judgement.reason,
     )
+
+
+def noise(seed: int, height: int = 48, width: int = 36) -> npt.NDArray[np.uint8]:
+    """An RGB image of noise: uint8 (height, width, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_set(
+    root: Path,
+    images: dict[str, npt.NDArray[np.uint8]],
+    *,
+    scales: Sequence[int] = (4,),
+    prefix: str = "",
+    border: Border = "mirror",
+) -> Path:
+    """Write a data set of these HR images and their LR images: HR/ and LR_bicubic/X<scale>/."""
+    for name, hr in images.items():
+        files = {root / f"{prefix}HR" / f"{name}.png": hr}
+        for scale in scales:
+            lr = root / f"{prefix}LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png"
+            files[lr] = downscale(hr, scale, border=border)
+        for path, pixels in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, pixels)
+    return root

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
+import resource
+from contextlib import contextmanager
+
 import pytest
+from builders import noise, write_set
 
 from esrbench.data import declarations
-from esrbench.data.codecs import write_png
 from esrbench.data.datasets import open_dataset
 from esrbench.data.declarations import Dataset
-from esrbench.data.resize import downscale
 from esrbench.errors import DataError
-
-
-def _image(seed, height=48, width=36):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def image():
     """Makes an RGB image of noise from a seed, 48x36 unless told otherwise."""
-    return _image
+    return noise
 
 
 @pytest.fixture
@@ -28,14 +25,8 @@ def make_set():
     """Writes a data set of ``image(0)``, ``image(1)``, ... as HR/ and LR_bicubic/X4/."""
 
     def make(root, names=("a", "b", "c"), scale=4, prefix=""):
-        hr, lr = root / f"{prefix}HR", root / f"{prefix}LR_bicubic" / f"X{scale}"
-        hr.mkdir(parents=True)
-        lr.mkdir(parents=True)
-        for seed, name in enumerate(names):
-            write_png(hr / f"{name}.png", _image(seed))
-            small = downscale(_image(seed), scale, border="replicate")
-            write_png(lr / f"{name}x{scale}.png", small)
-        return root
+        images = {name: noise(seed) for seed, name in enumerate(names)}
+        return write_set(root, images, scales=(scale,), prefix=prefix, border="replicate")
 
     return make
 
@@ -74,3 +65,19 @@ def trio(monkeypatch):
     )
     monkeypatch.setitem(declarations.DATASETS, "trio", dataset)
     return dataset
+
+
+@pytest.fixture
+def small_files():
+    """Lets no file grow beyond so many bytes, within a block, as on a full disk."""
+
+    @contextmanager
+    def limited(size):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import resource
 import socket
 import subprocess
 import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -79,9 +79,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch):
+def impatient(monkeypatch):
+    """No proxy and no pauses between attempts."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
+
+
+@pytest.fixture
+def server(impatient):  # noqa: ARG001 - before it
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
@@ -90,15 +95,17 @@ def server(monkeypatch):
         thread.join()
 
 
-def fetch(server, destination, *, mirror=None, sha256=SHA256, size=SIZE):
-    return fetch_file(
-        f"{server.url}/file.bin",
-        filename="file.bin",
-        sha256=sha256,
-        size=size,
-        destination=destination,
-        mirror=mirror,
-    )
+def fetch(server, destination, **options):
+    url = server if isinstance(server, str) else f"{server.url}/file.bin"
+    given = {"filename": "file.bin", "sha256": SHA256, "size": SIZE} | options
+    return fetch_file(url, destination=destination, **given)
+
+
+def refused(server, destination, **options):
+    """Message and advice of what cannot be fetched."""
+    with pytest.raises(DownloadError) as caught:
+        fetch(server, destination, **options)
+    return caught.value.message, caught.value.advice
 
 
 def names(folder):
@@ -106,16 +113,9 @@ def names(folder):
 
 
 def test_a_file_is_fetched_once_and_its_progress_told(server, tmp_path):
-    told: list[tuple[int, int]] = []
+    told = []
     for _ in range(2):
-        path = fetch_file(
-            f"{server.url}/file.bin",
-            filename="file.bin",
-            sha256=SHA256,
-            size=SIZE,
-            destination=tmp_path / "new",
-            progress=lambda done, total: told.append((done, total)),
-        )
+        path = fetch(server, tmp_path / "new", progress=lambda *told_now: told.append(told_now))
     assert path == tmp_path / "new" / "file.bin"
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["file.bin"]
@@ -139,12 +139,10 @@ def test_a_broken_connection_is_resumed_where_it_broke(server, tmp_path):
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_what_came_before_giving_up_is_kept_for_the_next_run(server, tmp_path, *, says_length):
+def test_what_came_before_giving_up_is_kept_for_the_next_run(server, tmp_path, says_length):
     server.says_length = says_length
     server.cuts.extend([6 * CHUNK, 0, 0, 0])
-    with pytest.raises(DownloadError) as caught:
-        fetch(server, tmp_path)
-    assert "file.bin" in caught.value.message
+    assert "file.bin" in refused(server, tmp_path)[0]
     assert names(tmp_path) == ["file.bin.part"]
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[: 6 * CHUNK]
     assert fetch(server, tmp_path).read_bytes() == CONTENT
@@ -152,38 +150,30 @@ def test_what_came_before_giving_up_is_kept_for_the_next_run(server, tmp_path, *
     assert names(tmp_path) == ["file.bin"]
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again(server, tmp_path):
-    server.resumable = False
-    (tmp_path / "file.bin.part").write_bytes(CONTENT[:5000])
-    assert fetch(server, tmp_path).read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("part", [b"other bytes", CONTENT + b"!", CONTENT[:-1] + b"!"])
-def test_a_part_of_another_file_is_given_up(server, tmp_path, part):
+@pytest.mark.parametrize("size", [SIZE, None])
+@pytest.mark.parametrize(
+    ("part", "resumable"),
+    [
+        (CONTENT[:5000], False),
+        (b"other bytes", True),
+        (CONTENT + b"!", True),
+        (CONTENT[:-1] + b"!", True),
+    ],
+)
+def test_a_part_that_does_not_fit_is_given_up(server, tmp_path, part, resumable, size):
+    server.resumable = resumable
     (tmp_path / "file.bin.part").write_bytes(part)
-    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert fetch(server, tmp_path, size=size).read_bytes() == CONTENT
     assert names(tmp_path) == ["file.bin"]
 
 
-def test_a_part_longer_than_a_file_of_unknown_size_is_given_up(server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT + b"!")
-    assert fetch(server, tmp_path, size=None).read_bytes() == CONTENT
-
-
-def test_wrong_contents_are_named_and_not_kept(server, tmp_path):
-    wrong = b"?" * SIZE
+@pytest.mark.parametrize("wrong", [b"?" * SIZE, CONTENT + b"!"])
+def test_wrong_contents_are_named_and_not_kept(server, tmp_path, wrong):
     server.files["/file.bin"] = wrong
-    with pytest.raises(DownloadError) as caught:
-        fetch(server, tmp_path)
-    for part in (f"{server.url}/file.bin", SHA256, hashlib.sha256(wrong).hexdigest()):
-        assert part in caught.value.message
-    assert names(tmp_path) == []
-
-
-def test_a_wrong_size_is_wrong_contents(server, tmp_path):
-    server.files["/file.bin"] = CONTENT + b"!"
-    with pytest.raises(DownloadError, match=f"expected {SIZE} bytes .* found {SIZE + 1} bytes"):
-        fetch(server, tmp_path)
+    message, _ = refused(server, tmp_path)
+    assert f"{server.url}/file.bin: expected {SIZE} bytes with SHA-256 {SHA256}" in message
+    found = hashlib.sha256(wrong).hexdigest()
+    assert f"found {len(wrong)} bytes with SHA-256 {found}" in message
     assert names(tmp_path) == []
 
 
@@ -193,33 +183,23 @@ def test_an_unknown_hash_leaves_verification_to_the_caller(server, tmp_path):
 
 def test_404_is_final_and_503_is_tried_again(server, tmp_path):
     server.statuses.append(404)
-    with pytest.raises(DownloadError, match="the server answered 404 Not Found"):
-        fetch(server, tmp_path)
+    assert "the server answered 404 Not Found" in refused(server, tmp_path)[0]
     assert len(server.requests) == 1
     server.statuses.append(503)
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     server.statuses.extend([503] * 4)
-    with pytest.raises(DownloadError, match="the server answered 503"):
-        fetch(server, tmp_path / "other")
+    assert "the server answered 503" in refused(server, tmp_path / "other")[0]
 
 
-def test_offline_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(downloads, "_PAUSES_SECONDS", (0, 0.001, 0.001, 0.001))
+@pytest.mark.usefixtures("impatient")
+def test_offline_says_what_to_do(tmp_path):
     with socket.socket() as closed:  # bound and not listening: connections are refused
         closed.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(DownloadError) as caught:
-            fetch_file(
-                f"http://{host}/file.bin",
-                filename="file.bin",
-                sha256=SHA256,
-                size=SIZE,
-                destination=tmp_path,
-            )
-    assert f"could not reach {host}" in caught.value.message
-    assert "--mirror" in (caught.value.advice or "")
-    assert "ESRBENCH_MIRROR" in (caught.value.advice or "")
+        message, advice = refused(f"http://{host}/file.bin", tmp_path)
+    assert f"could not reach {host}" in message
+    assert "--mirror" in advice
+    assert "ESRBENCH_MIRROR" in advice
     assert names(tmp_path) == []
 
 
@@ -246,26 +226,22 @@ def test_a_mirror_server_is_asked_first(server, tmp_path):
 
 @pytest.mark.parametrize("kind", ["directory", "server"])
 def test_what_a_mirror_lacks_comes_from_the_official_address(server, tmp_path, kind):
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    given = str(mirror) if kind == "directory" else f"{server.url}/mirror"
-    assert fetch(server, tmp_path / "cache", mirror=given).read_bytes() == CONTENT
+    mirror = str(tmp_path) if kind == "directory" else f"{server.url}/mirror"
+    assert fetch(server, tmp_path / "cache", mirror=mirror).read_bytes() == CONTENT
     assert server.requests[-1] == ("/file.bin", None)
 
 
 def test_every_source_that_failed_is_named(server, tmp_path):
     server.files = {}
-    with pytest.raises(DownloadError) as caught:
-        fetch(server, tmp_path / "cache", mirror=str(tmp_path))
-    assert f"the mirror has no file {tmp_path / 'file.bin'}" in caught.value.message
-    assert f"{server.url}/file.bin: the server answered 404" in caught.value.message
+    message, _ = refused(server, tmp_path / "cache", mirror=str(tmp_path))
+    assert f"the mirror has no file {tmp_path / 'file.bin'}" in message
+    assert f"{server.url}/file.bin: the server answered 404" in message
 
 
 def test_wrong_contents_in_a_mirror_are_an_error_not_a_reason_to_download(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(b"wrong")
-    with pytest.raises(DownloadError) as caught:
-        fetch(server, tmp_path / "cache", mirror=str(tmp_path))
-    assert str(tmp_path / "file.bin") in caught.value.message
+    message, _ = refused(server, tmp_path / "cache", mirror=str(tmp_path))
+    assert str(tmp_path / "file.bin") in message
     assert server.requests == []
     assert names(tmp_path / "cache") == []
 
@@ -277,30 +253,24 @@ def test_a_mirror_that_is_nowhere_is_a_usage_error(server, tmp_path):
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_a_full_disk_is_named_and_nothing_half_stays(server, tmp_path, *, mirrored):
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
+def test_a_full_disk_is_named_and_nothing_half_stays(server, tmp_path, small_files, mirrored):
     if mirrored:
-        (mirror / "file.bin").write_bytes(CONTENT)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * CHUNK, limits[1]))
-    try:
-        with pytest.raises(DownloadError) as caught:
-            fetch(server, tmp_path / "cache", mirror=str(mirror))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert str(tmp_path / "cache") in caught.value.message
-    assert os.strerror(errno.EFBIG) in caught.value.message
-    assert "Set ESRBENCH_CACHE" in (caught.value.advice or "")
-    assert names(tmp_path / "cache") == ([] if mirrored else ["file.bin.part"])
-    assert fetch(server, tmp_path / "cache").read_bytes() == CONTENT
+        (tmp_path / "file.bin").write_bytes(CONTENT)
+    cache = tmp_path / "cache"
+    with small_files(3 * CHUNK):
+        message, advice = refused(server, cache, mirror=str(tmp_path))
+    assert str(cache) in message
+    assert os.strerror(errno.EFBIG) in message
+    assert "Set ESRBENCH_CACHE" in advice
+    assert names(cache) == ([] if mirrored else ["file.bin.part"])
+    assert fetch(server, cache).read_bytes() == CONTENT
 
 
 def test_a_bad_certificate_bundle_is_not_the_caches_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
-    url = "https://127.0.0.1:9/file.bin"
-    with pytest.raises(DownloadError, match=r"^file.bin could not be fetched: .*absent\.pem"):
-        fetch_file(url, filename="file.bin", sha256=SHA256, size=SIZE, destination=tmp_path)
+    message, _ = refused("https://127.0.0.1:9/file.bin", tmp_path)
+    assert message.startswith("file.bin could not be fetched: ")
+    assert "absent.pem" in message
 
 
 def test_two_at_once_both_get_the_file(server, tmp_path):
@@ -315,40 +285,36 @@ def test_two_at_once_both_get_the_file(server, tmp_path):
     assert names(tmp_path) == ["file.bin"]
 
 
+@contextmanager
+def held(part):
+    """Another process holds a part in this block, then it is killed."""
+    code = f"""if True:
+        import fcntl, sys
+        file = open({str(part)!r}, "ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        print("held", flush=True)
+        sys.stdin.read()"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.kill()
+
+
 def test_a_part_held_by_another_process_is_left_to_it(server, tmp_path):
     part = tmp_path / "file.bin.part"
     part.write_bytes(b"the other process's bytes")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(part)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+    with held(part):
         assert fetch(server, tmp_path).read_bytes() == CONTENT
         assert part.read_bytes() == b"the other process's bytes"
-        holder.kill()
     assert names(tmp_path) == ["file.bin", "file.bin.part"]
-
-
-HOLD = """
-import fcntl, sys
-file = open(sys.argv[1], "ab")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.read()
-"""
 
 
 def test_a_part_survives_the_kill_of_its_owner(server, tmp_path):
     part = tmp_path / "file.bin.part"
     part.write_bytes(CONTENT[:70_000])
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(part)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    with holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        holder.kill()
+    with held(part):
+        pass
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     assert server.requests == [("/file.bin", "bytes=70000-")]
 
@@ -363,7 +329,7 @@ def test_the_cache_is_where_the_variable_or_the_system_says(monkeypatch, tmp_pat
 def test_importing_loads_no_network_library():
     code = (
         "import sys, esrbench.data.downloads, esrbench.data.datasets;"
-        "print([m for m in ('pooch', 'requests', 'numpy', 'cv2', 'torch') if m in sys.modules])"
+        "print([m for m in ('requests', 'numpy', 'cv2', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from esrbench.data.cache import cache_dir
 from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import fetch_dataset, get_dataset, open_dataset
 from esrbench.data.declarations import Archive, RemoteImage
+from esrbench.data.downloads import fetch_file
 from esrbench.data.resize import downscale, modcrop
 from esrbench.errors import DataError, DownloadError
 
@@ -257,3 +260,49 @@ def test_set14_fetched_image_by_image_equals_the_distributed_set(shared, tmp_pat
     fetch_dataset("set14", (2, 3, 4), mirror=str(mirror))
     for scale in (2, 3, 4):
         assert open_dataset("set14", scale).digest == get_dataset("set14").digests[scale]
+
+
+PLACES = {
+    "/proc/nope": errno.ENOENT,
+    "a file": errno.ENOTDIR,
+    "x" * 300: errno.ENAMETOOLONG,
+}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=["no such place", "a file", "too long a name"])
+def test_a_cache_that_cannot_be_made_is_named_with_the_reason(
+    tmp_path, monkeypatch, trio, make_set, place
+):
+    (tmp_path / "a file").touch()
+    cache = tmp_path / place
+    monkeypatch.setenv("ESRBENCH_CACHE", str(cache))
+    given = make_set(tmp_path / "set") / "HR"
+    fetched = {"filename": "a.png", "sha256": None, "size": None, "mirror": str(given)}
+    fetched["destination"] = cache / "weights"
+    url = "http://127.0.0.1:9/file.bin"
+    for kind, folder, act in (
+        (DataError, "datasets", lambda: open_dataset("demo", 4)),
+        (DataError, "datasets", lambda: fetch_dataset("demo", (4,))),
+        (DataError, "datasets", lambda: open_dataset(f"{trio.name}={given}", 4)),
+        (
+            DownloadError,
+            "weights",
+            lambda: fetch_file(url, destination=cache / "weights", **weights),
+        ),
+        # Its archives are not asked for.
+        ((DataError, DownloadError), ".", lambda: fetch_dataset("div2k-valid", (4,))),
+    ):
+        with pytest.raises(kind, match="this folder of the cache cannot be used") as caught:
+            act()
+        assert str(cache / folder) in caught.value.message
+        assert os.strerror(PLACES[place]) in caught.value.message
+        assert caught.value.advice == "Set ESRBENCH_CACHE to a folder you can write to."
+
+
+def test_a_full_disk_leaves_no_half_folder(small_files):
+    with small_files(2**14), pytest.raises(DataError) as caught:
+        open_dataset("demo", 4)
+    assert str(cache_dir() / "datasets" / "demo") in caught.value.message
+    assert os.strerror(errno.EFBIG) in caught.value.message
+    assert [path for path in cache_dir().rglob("*") if path.is_file()] == []
+    assert open_dataset("demo", 4).verified

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import write_set
 
 from esrbench.data.codecs import write_png
-from esrbench.data.resize import downscale
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.training.images import Source, open_images
 from esrbench.training.recipe import Recipe
@@ -51,16 +51,8 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def held_out(tmp_path_factory):
     """Two pairs at x2 and x4 that are not among ``photographs``."""
-    folder = tmp_path_factory.mktemp("held-out")
-    (folder / "HR").mkdir()
-    for number in (100, 101):
-        hr = photograph(number, 64, 64)
-        write_png(folder / "HR" / f"{number}.png", hr)
-        for scale in (2, 4):
-            lr = folder / "LR_bicubic" / f"X{scale}"
-            lr.mkdir(parents=True, exist_ok=True)
-            write_png(lr / f"{number}x{scale}.png", downscale(hr, scale, border="mirror"))
-    return folder
+    images = {str(number): photograph(number, 64, 64) for number in (100, 101)}
+    return write_set(tmp_path_factory.mktemp("held-out"), images, scales=(2, 4))
 
 
 @pytest.fixture
