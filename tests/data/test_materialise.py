@@ -26,7 +26,18 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
-def div2k(tmp_path, monkeypatch, make_set):
+def redeclare(monkeypatch):
+    """Changes fields of a declared data set."""
+
+    def change(name, **fields):
+        changed = get_dataset(name).model_copy(update=fields)
+        monkeypatch.setitem(declarations.DATASETS, name, changed)
+
+    return change
+
+
+@pytest.fixture
+def div2k(tmp_path, redeclare, make_set):
     """A mirror with small archives in DIV2K's layout, declared under DIV2K's name."""
     names = ("0801", "0802", "0803")
     source = make_set(tmp_path / "made", names, prefix="DIV2K_valid_")
@@ -51,9 +62,7 @@ def div2k(tmp_path, monkeypatch, make_set):
                 folder=folder,
             )
         )
-    small = {"count": 3, "images": names, "archives": tuple(archives)}
-    declared = get_dataset("div2k-valid").model_copy(update=small)
-    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    redeclare("div2k-valid", count=3, images=names, archives=tuple(archives))
     shutil.rmtree(source)
     return mirror
 
@@ -97,36 +106,37 @@ def test_an_image_altered_after_unpacking_is_found(div2k, where):
     assert open_dataset("div2k-valid", 4).verified
 
 
-def test_images_that_no_archive_is_recorded_for_are_refused(div2k, monkeypatch):
+def test_images_that_no_archive_is_recorded_for_are_refused(div2k, redeclare):
     root = fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
     (record,) = (root / "HR").glob(".*")
     content = record.read_bytes()
-    declared = get_dataset("div2k-valid")
-    other = tuple(item.model_copy(update={"sha256": "0" * 64}) for item in declared.archives)
+    declared = get_dataset("div2k-valid").archives
+    other = tuple(item.model_copy(update={"sha256": "0" * 64}) for item in declared)
     record.unlink()
     for spoil in (
         lambda: None,
         lambda: record.write_bytes(content[:-20]),
         lambda: record.write_bytes(content.replace(b"0802", b"0804")),
-        lambda: monkeypatch.setitem(
-            declarations.DATASETS,
-            "div2k-valid",
-            declared.model_copy(update={"archives": other}),
-        ),
+        lambda: redeclare("div2k-valid", archives=other),
     ):
         spoil()
         with pytest.raises(DataError, match="nothing records"):
             open_dataset("div2k-valid", 4)
         record.write_bytes(content)
-    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+    redeclare("div2k-valid", archives=declared)
     assert open_dataset("div2k-valid", 4).verified
 
 
-def test_a_given_folder_is_verified_by_what_was_unpacked(div2k, tmp_path):
-    given = tmp_path / "given"
-    for path in div2k.iterdir():
+def extracted(mirror, folder):
+    """The declared members of all archives of a mirror, in a folder."""
+    for path in mirror.iterdir():
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(given, [name for name in archive.namelist() if "/08" in name])
+            archive.extractall(folder, [name for name in archive.namelist() if "/08" in name])
+    return folder
+
+
+def test_a_given_folder_is_verified_by_what_was_unpacked(div2k, tmp_path):
+    given = extracted(div2k, tmp_path / "given")
     unproven = open_dataset(f"div2k-valid={given}", 4)
     assert not unproven.identity().verified
     assert unproven.title == "DIV2K validation (unverified folder)"
@@ -147,10 +157,8 @@ def test_an_altered_archive_leaves_nothing(div2k):
     assert [path for path in cache_dir().rglob("*") if path.is_file()] == []
 
 
-def test_an_archive_without_its_members_leaves_nothing(div2k, monkeypatch):
-    names = ("0801", "0802", "0803", "0804")
-    declared = get_dataset("div2k-valid").model_copy(update={"images": names})
-    monkeypatch.setitem(declarations.DATASETS, "div2k-valid", declared)
+def test_an_archive_without_its_members_leaves_nothing(div2k, redeclare):
+    redeclare("div2k-valid", images=("0801", "0802", "0803", "0804"))
     with pytest.raises(DataError, match="1 of 4 declared members are missing") as caught:
         fetch_dataset("div2k-valid", (4,), mirror=str(div2k))
     assert "DIV2K_valid_HR/0804.png" in caught.value.problems[0]
@@ -160,12 +168,7 @@ def test_an_archive_without_its_members_leaves_nothing(div2k, monkeypatch):
 def test_a_folder_with_training_images_beside_is_not_confused(
     div2k, tmp_path, make_set, problems_of
 ):
-    root = tmp_path / "DIV2K"
-    root.mkdir()
-    for path in div2k.iterdir():
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if "08" in name]
-            archive.extractall(root, members)
+    root = extracted(div2k, tmp_path / "DIV2K")
     make_set(root, ("0001",), prefix="DIV2K_train_")
     assert len(open_dataset(f"div2k-valid={root}", 4)) == 3
     (root / "DIV2K_valid_HR" / "0802.png").unlink()
@@ -187,29 +190,21 @@ def test_an_interrupted_unpacking_leaves_no_half_folder(div2k, monkeypatch):
     assert len(open_dataset("div2k-valid", 4)) == 3
 
 
-def test_single_images_are_verified_by_their_pixels(tmp_path, monkeypatch, trio, image):
+@pytest.mark.usefixtures("trio")
+def test_single_images_are_verified_by_their_pixels(tmp_path, redeclare, image):
     mirror = tmp_path / "mirror"
     (mirror / "trio").mkdir(parents=True)
-    remote = []
+    remote, lines = [], {2: "", 4: ""}
     for seed, name in enumerate("abc"):
-        Image.fromarray(image(seed)).save(mirror / "trio" / f"{name}.bmp")
-        remote.append(
-            RemoteImage(
-                image=name,
-                url=f"http://127.0.0.1:9/{name}.bmp",
-                filename=f"trio/{name}.bmp",
-                pixels=pixel_digest(image(seed)),
-            )
-        )
-    digests = {}
-    for scale in (2, 4):
-        text = ""
-        for seed, name in enumerate("abc"):
-            lr = downscale(image(seed), scale, border="replicate")
-            text += f"{name} {pixel_digest(lr)} {pixel_digest(image(seed))}\n"
-        digests[scale] = hashlib.sha256(text.encode()).hexdigest()
-    declared = trio.model_copy(update={"remote_images": tuple(remote), "digests": digests})
-    monkeypatch.setitem(declarations.DATASETS, "trio", declared)
+        hr, file = image(seed), f"trio/{name}.bmp"
+        Image.fromarray(hr).save(mirror / file)
+        url = f"http://127.0.0.1:9/{name}.bmp"
+        remote.append(RemoteImage(image=name, url=url, filename=file, pixels=pixel_digest(hr)))
+        for scale in lines:
+            lr = downscale(hr, scale, border="replicate")
+            lines[scale] += f"{name} {pixel_digest(lr)} {pixel_digest(hr)}\n"
+    digests = {scale: hashlib.sha256(text.encode()).hexdigest() for scale, text in lines.items()}
+    redeclare("trio", remote_images=tuple(remote), digests=digests)
     Image.fromarray(image(7)).save(mirror / "trio" / "c.bmp")
     with pytest.raises(DownloadError, match=r"c\.bmp: expected pixels"):
         fetch_dataset("trio", (4,), mirror=str(mirror))
@@ -224,27 +219,21 @@ def test_single_images_are_verified_by_their_pixels(tmp_path, monkeypatch, trio,
 
 
 def test_the_demo_needs_no_network_and_is_always_the_same():
-    for scale in (2, 3, 4):
-        pairs = open_dataset("demo", scale)
-        assert pairs.identity().digest == get_dataset("demo").digests[scale]
-        assert pairs.identity().verified
-        assert pairs.title == get_dataset("demo").title
-        assert [pair.name for pair in pairs.pairs] == [
-            "astronaut",
-            "chelsea",
-            "coffee",
-            "motorcycle_left",
-        ]
-    shapes = [pairs.read_hr(index).shape for index in range(4)]
-    assert shapes == [(504, 504, 3), (300, 444, 3), (396, 600, 3), (492, 732, 3)]
-    lr = downscale(pairs.read_hr(0), 4, border="mirror")
-    assert np.array_equal(pairs.read_lr(0), lr)
-
-
-def test_the_demo_photograph_is_the_top_left_of_the_packaged_one():
     from skimage.data import astronaut
 
-    assert np.array_equal(open_dataset("demo", 4).read_hr(0), modcrop(astronaut(), 12))
+    dataset = get_dataset("demo")
+    for scale in (2, 3, 4):
+        pairs = open_dataset("demo", scale)
+        assert pairs.identity().digest == dataset.digests[scale]
+        assert pairs.identity().verified
+        assert pairs.title == dataset.title
+        names = [pair.name for pair in pairs.pairs]
+        assert names == ["astronaut", "chelsea", "coffee", "motorcycle_left"]
+    shapes = [pairs.read_hr(index).shape for index in range(4)]
+    assert shapes == [(504, 504, 3), (300, 444, 3), (396, 600, 3), (492, 732, 3)]
+    # Photographs are the top left of the packaged ones.
+    assert np.array_equal(pairs.read_hr(0), modcrop(astronaut(), 12))
+    assert np.array_equal(pairs.read_lr(0), downscale(pairs.read_hr(0), 4, border="mirror"))
 
 
 def test_an_altered_cache_is_found():
@@ -284,11 +273,7 @@ def test_a_cache_that_cannot_be_made_is_named_with_the_reason(
         (DataError, "datasets", lambda: open_dataset("demo", 4)),
         (DataError, "datasets", lambda: fetch_dataset("demo", (4,))),
         (DataError, "datasets", lambda: open_dataset(f"{trio.name}={given}", 4)),
-        (
-            DownloadError,
-            "weights",
-            lambda: fetch_file(url, destination=cache / "weights", **weights),
-        ),
+        (DownloadError, "weights", lambda: fetch_file(url, **fetched)),
         # Its archives are not asked for.
         ((DataError, DownloadError), ".", lambda: fetch_dataset("div2k-valid", (4,))),
     ):
