@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.adaptation import Adapted, adapt, starts
@@ -19,17 +19,17 @@ from esrbench.records import CounterResult
 class Nearest(nn.Module):
     """Remembers what it was given."""
 
-    def __init__(self, scale: int = 2) -> None:
+    def __init__(self, scale=2):
         super().__init__()
         self.scale = scale
-        self.seen: list[Tensor] = []
+        self.seen = []
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         self.seen.append(lr)
         return functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
 
 
-def descriptor(**fields: object) -> ModelDescriptor:
+def descriptor(**fields):
     return ModelDescriptor.model_validate(
         {
             "name": "rfdn-like",
@@ -41,12 +41,12 @@ def descriptor(**fields: object) -> ModelDescriptor:
     )
 
 
-def test_what_declares_nothing_is_not_wrapped() -> None:
+def test_what_declares_nothing_is_not_wrapped():
     network = Nearest()
     assert adapt(descriptor(), network, 4) is network
 
 
-def test_padding_reflects_below_and_on_the_right() -> None:
+def test_padding_reflects_below_and_on_the_right():
     network = Nearest()
     pixels = torch.arange(15.0).reshape(1, 1, 3, 5)
     sr = Adapted(network, factor=2, multiple=4, tile=None, overlap=0)(pixels)
@@ -57,14 +57,14 @@ def test_padding_reflects_below_and_on_the_right() -> None:
     assert torch.equal(sr, functional.interpolate(pixels, scale_factor=2, mode="nearest"))
 
 
-def test_a_side_too_short_to_reflect_repeats_its_edge() -> None:
+def test_a_side_too_short_to_reflect_repeats_its_edge():
     network = Nearest()
     pixels = torch.tensor([[1.0, 2.0, 3.0]])[None, None]
     Adapted(network, factor=2, multiple=4, tile=None, overlap=0)(pixels)
     assert network.seen[0][0, 0].tolist() == [[1, 2, 3, 2]] * 4
 
 
-def test_whole_multiples_pass_untouched() -> None:
+def test_whole_multiples_pass_untouched():
     network = Nearest()
     pixels = torch.rand(1, 3, 8, 4)
     Adapted(network, factor=2, multiple=4, tile=8, overlap=2)(pixels)
@@ -82,19 +82,17 @@ def test_whole_multiples_pass_untouched() -> None:
         (4, 4, 4, [0]),
     ],
 )
-def test_tiles_cover_a_side_and_end_with_it(
-    length: int, tile: int, overlap: int, expected: list[int]
-) -> None:
+def test_tiles_cover_a_side_and_end_with_it(length, tile, overlap, expected):
     assert list(starts(length, tile, overlap)) == expected
 
 
-def test_seams_are_the_mean_of_the_tiles_that_cover_them() -> None:
+def test_seams_are_the_mean_of_the_tiles_that_cover_them():
     class Count(nn.Module):
         """Gives 1 for its first call, 2 for the second, ..."""
 
         calls = 0
 
-        def forward(self, pixels: Tensor) -> Tensor:
+        def forward(self, pixels):
             self.calls += 1
             return torch.full_like(pixels, float(self.calls))
 
@@ -104,7 +102,7 @@ def test_seams_are_the_mean_of_the_tiles_that_cover_them() -> None:
     assert torch.allclose(sr[0, 0], torch.tensor(mean).expand(4, 18))
 
 
-def test_tiles_of_a_local_network_join_without_a_trace() -> None:
+def test_tiles_of_a_local_network_join_without_a_trace():
     torch.manual_seed(0)
     pixels = torch.rand(2, 3, 37, 23)
     whole = functional.interpolate(pixels, scale_factor=2, mode="nearest")
@@ -113,13 +111,13 @@ def test_tiles_of_a_local_network_join_without_a_trace() -> None:
         assert torch.allclose(tiled, whole, atol=1e-6)
 
 
-def test_a_network_of_another_scale_is_told_so() -> None:
+def test_a_network_of_another_scale_is_told_so():
     adapted = Adapted(Nearest(3), factor=2, multiple=4, tile=None, overlap=0)
     with pytest.raises(MeasurementError, match="an input of 8x8 gave 24x24, expected 16x16"):
         adapted(torch.rand(1, 3, 7, 8))
 
 
-def test_loaded_and_counted_networks_are_wrapped() -> None:
+def test_loaded_and_counted_networks_are_wrapped():
     declared = descriptor(pad_multiple=8)
     for network in (load_network(declared, 4).network, build_deployed(declared, 4)):
         assert isinstance(network, Adapted)
@@ -128,7 +126,7 @@ def test_loaded_and_counted_networks_are_wrapped() -> None:
             assert network(torch.rand(1, 3, 17, 18)).shape == (1, 3, 68, 72)
 
 
-def test_an_enlarged_input_keeps_its_size() -> None:
+def test_an_enlarged_input_keeps_its_size():
     declared = ModelDescriptor(
         name="vdsr-like",
         summary="x",
@@ -142,7 +140,7 @@ def test_an_enlarged_input_keeps_its_size() -> None:
         assert build_deployed(declared, 4)(torch.rand(1, 1, 20, 36)).shape == (1, 1, 20, 36)
 
 
-def counts(side: int, **fields: object) -> dict[str, int]:
+def counts(side, **fields):
     complexity = measure_complexity(
         partial(build_deployed, descriptor(**fields), 4), input_size=(side, side), counters=COUNTERS
     )
@@ -151,7 +149,7 @@ def counts(side: int, **fields: object) -> dict[str, int]:
     return results | {"params": complexity.params}
 
 
-def test_counts_include_padding_and_nothing_where_there_is_none() -> None:
+def test_counts_include_padding_and_nothing_where_there_is_none():
     plain = counts(64)
     assert counts(64, pad_multiple=16) == plain
     # 50 is padded to 64, and the convolutions do as much as at 64.
@@ -159,7 +157,7 @@ def test_counts_include_padding_and_nothing_where_there_is_none() -> None:
     assert counts(50, pad_multiple=64)["aten"] == plain["aten"]
 
 
-def test_counts_include_every_tile() -> None:
+def test_counts_include_every_tile():
     tile = counts(32)
     tiled = counts(64, tile=32)
     for counter in ("ntire2022", "fvcore", "aten"):

@@ -6,7 +6,6 @@ import json
 import statistics
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from safetensors import safe_open
@@ -16,20 +15,17 @@ from esrbench.entries.networks import load_model, load_network, resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.entries.weight_files import demonstration_weights
 
-if TYPE_CHECKING:
-    from esrbench.entries.descriptor import ModelDescriptor
-
 SHIPPED = ("aidn", "imdn", "rfdn", "srresnet")
 FOLDER = Path(str(resources.files("esrbench_models")))
 MAX_BYTES = 8_000_000
 
 
 @pytest.fixture(params=SHIPPED)
-def descriptor(request: pytest.FixtureRequest) -> ModelDescriptor:
+def descriptor(request):
     return default_registry().get(request.param)
 
 
-def test_four_small_files_ship_each_with_its_card() -> None:
+def test_four_small_files_ship_each_with_its_card():
     files = [*FOLDER.rglob("*.safetensors")]
     assert {path.name for path in files} == {f"{name}_x4.safetensors" for name in SHIPPED}
     assert sum(path.stat().st_size for path in files) < MAX_BYTES
@@ -39,9 +35,7 @@ def test_four_small_files_ship_each_with_its_card() -> None:
         assert "PHOTOGRAPHS.md" in card
 
 
-def test_they_run_where_nothing_else_is_there_and_say_what_they_are(
-    descriptor: ModelDescriptor,
-) -> None:
+def test_they_run_where_nothing_else_is_there_and_say_what_they_are(descriptor):
     resolved = resolve_weights(descriptor, 4)
     assert resolved.identity.source == "demo"
     assert resolved.path == demonstration_weights(descriptor, 4)
@@ -50,9 +44,7 @@ def test_they_run_where_nothing_else_is_there_and_say_what_they_are(
         load_model(descriptor.name)
 
 
-def test_other_scales_strangers_and_those_who_ask_for_random_weights_get_none(
-    descriptor: ModelDescriptor,
-) -> None:
+def test_other_scales_strangers_and_those_who_ask_for_random_weights_get_none(descriptor):
     stranger = descriptor.model_copy(update={"origin": "elsewhere"})
     assert resolve_weights(descriptor, 2).identity.source == "random"
     assert resolve_weights(stranger, 4).identity.source == "random"
@@ -60,16 +52,14 @@ def test_other_scales_strangers_and_those_who_ask_for_random_weights_get_none(
 
 
 @pytest.mark.parametrize(("name", "released"), [("rfdn", "rfdn_baseline"), ("imdn", "IMDN_x4")])
-def test_released_weights_replace_them(
-    shared: Path, name: str, released: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_released_weights_replace_them(shared, name, released, monkeypatch, tmp_path):
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / f"{released}.pth").symlink_to(shared / "weights" / f"{released}.pth")
     assert resolve_weights(default_registry().get(name), 4).identity.source == "released"
 
 
-def test_the_file_says_what_it_was_trained_on(descriptor: ModelDescriptor) -> None:
+def test_the_file_says_what_it_was_trained_on(descriptor):
     path = demonstration_weights(descriptor, 4)
     assert path is not None
     with safe_open(path, "pt") as file:
@@ -81,9 +71,7 @@ def test_the_file_says_what_it_was_trained_on(descriptor: ModelDescriptor) -> No
 
 
 @pytest.mark.slow
-def test_their_scores_are_those_of_their_cards_and_above_bicubic(
-    descriptor: ModelDescriptor, shared: Path
-) -> None:
+def test_their_scores_are_those_of_their_cards_and_above_bicubic(descriptor, shared):
     path = demonstration_weights(descriptor, 4)
     assert path is not None
     data = f"set5={shared / 'data' / 'Set5'}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
@@ -12,11 +10,11 @@ from esrbench.entries.registry import Registry
 from esrbench.errors import RegistrationError
 
 
-def descriptor(name: str, **fields: Any) -> ModelDescriptor:
+def descriptor(name, **fields):
     return ModelDescriptor(name=name, summary="x", scales=(4,), factory="math:sqrt", **fields)
 
 
-def submitted(scale: int) -> ReleasedWeights:
+def submitted(scale):
     return ReleasedWeights(
         scale=scale, filename="w.pth", url=None, bytes=1, sha256="0" * 64, licence="MIT"
     )
@@ -30,13 +28,13 @@ def submitted(scale: int) -> ReleasedWeights:
         ({"tile_overlap": 1}, "tile_overlap: 1 is more than half of tile, which is None"),
     ],
 )
-def test_tiles_and_padding_must_go_together(fields: dict[str, Any], says: str) -> None:
+def test_tiles_and_padding_must_go_together(fields, says):
     with pytest.raises(ValidationError, match=says):
         descriptor("tiled", **fields)
     assert descriptor("tiled", tile=16, pad_multiple=8, tile_overlap=8).tile == 16
 
 
-def test_submitted_weights_are_at_most_one_a_scale_and_no_release() -> None:
+def test_submitted_weights_are_at_most_one_a_scale_and_no_release():
     registry = Registry()
     twice = descriptor("twice", submitted=(submitted(4), submitted(4)))
     with pytest.raises(RegistrationError, match=r"weights for scales \[4, 4\]"):

@@ -4,16 +4,12 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.entries import manifest
 from esrbench.entries.manifest import MAX_MANIFEST_BYTES, Manifest, json_schema, read_manifest
 from esrbench.errors import RegistrationError
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,13 +80,13 @@ contact = "b"
 """
 
 
-def read(folder: Path, text: str) -> Manifest:
+def read(folder, text):
     path = folder / "submission.toml"
     path.write_text(text)
     return read_manifest(path)
 
 
-def refused(folder: Path, text: str) -> str:
+def refused(folder, text):
     with pytest.raises(RegistrationError) as caught:
         read(folder, text)
     assert caught.value.message.startswith(f"{folder / 'submission.toml'}: ")
@@ -98,7 +94,7 @@ def refused(folder: Path, text: str) -> str:
     return caught.value.message
 
 
-def test_every_field_is_read(tmp_path: Path) -> None:
+def test_every_field_is_read(tmp_path):
     whole = read(tmp_path, WHOLE)
     assert whole.model.options == {"channels": 32, "slope": 0.05, "act": "relu", "bias": True}
     assert isinstance(whole.model.options["bias"], bool)
@@ -112,7 +108,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert whole.claims[0].runtime.milliseconds == 47.75
 
 
-def test_a_single_table_is_for_the_only_scale(tmp_path: Path) -> None:
+def test_a_single_table_is_for_the_only_scale(tmp_path):
     weights = f'[weights]\nfile = "w.pt"\nbytes = 1\nsha256 = "{"0" * 64}"\n[claims]\nparams = 1\n'
     least = read(tmp_path, LEAST + weights)
     assert least.scale_of(least.weights[0]) == 4
@@ -228,7 +224,7 @@ def test_a_single_table_is_for_the_only_scale(tmp_path: Path) -> None:
         ("[team]", "[[claims]]\n[[claims]]\n[team]", "claims.scale: [4, 4], expected at most one"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_field(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_what_is_wrong_is_named_by_its_field(tmp_path, old, new, says):
     assert old in LEAST
     assert says in refused(tmp_path, LEAST.replace(old, new, 1))
 
@@ -237,18 +233,18 @@ def test_what_is_wrong_is_named_by_its_field(tmp_path: Path, old: str, new: str,
     "file",
     ["../w.pth", "/w.pth", "a/../w.pth", "a\\\\w.pth", "./w.pth", "a//w.pth", "w.pkl", "w", ""],
 )
-def test_weights_lie_in_the_folder_and_have_a_known_suffix(tmp_path: Path, file: str) -> None:
+def test_weights_lie_in_the_folder_and_have_a_known_suffix(tmp_path, file):
     table = f'[weights]\nfile = "{file}"\nbytes = 1\nsha256 = "{"0" * 64}"\n'
     assert "weights.file: " in refused(tmp_path, LEAST + table)
 
 
-def test_several_scales_need_to_be_told_apart(tmp_path: Path) -> None:
+def test_several_scales_need_to_be_told_apart(tmp_path):
     table = f'[weights]\nfile = "w.pt"\nbytes = 1\nsha256 = "{"0" * 64}"\n'
     text = LEAST.replace("[4]", "[2, 4]") + table
     assert "weights.scale: required, as model.scales are [2, 4]" in refused(tmp_path, text)
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
     said = refused(tmp_path, LEAST.replace("scales", "scals").replace("contact", "kontakt"))
     assert "model.scals" in said
     assert "team.kontakt: unknown key in [team]; did you mean contact?" in said
@@ -264,14 +260,14 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         (b"#" * (MAX_MANIFEST_BYTES + 1), f"expected {MAX_MANIFEST_BYTES} or fewer"),
     ],
 )
-def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_what_is_no_manifest_is_refused(tmp_path, content, says):
     path = tmp_path / "submission.toml"
     path.write_bytes(content)
     with pytest.raises(RegistrationError, match=says):
         read_manifest(path)
 
 
-def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_manifest_says_how_to_make_one(tmp_path):
     (tmp_path / "submission.toml").mkdir()
     for path in (tmp_path / "submission.toml", tmp_path / "nowhere" / "submission.toml"):
         with pytest.raises(RegistrationError, match="there is no such file") as caught:
@@ -279,14 +275,14 @@ def test_a_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
         assert caught.value.advice == "`esrbench new TEAM-NAME` writes one."
 
 
-def test_the_committed_schema_is_fresh() -> None:
+def test_the_committed_schema_is_fresh():
     committed = json.loads((ROOT / "submissions" / "submission.schema.json").read_text())
     assert committed == json_schema(), (
         "run: esrbench new --schema > submissions/submission.schema.json"
     )
 
 
-def test_the_schema_refuses_unknown_keys_and_knows_single_tables() -> None:
+def test_the_schema_refuses_unknown_keys_and_knows_single_tables():
     schema = json_schema()
     tables = [schema, *schema["$defs"].values()]
     assert all(table["additionalProperties"] is False for table in tables)
@@ -295,8 +291,8 @@ def test_the_schema_refuses_unknown_keys_and_knows_single_tables() -> None:
     assert set(schema["required"]) == {"schema", "model", "team"}
 
 
-def _fields(table: type[BaseModel], prefix: str) -> set[str]:
-    found: set[str] = set()
+def _fields(table, prefix):
+    found = set()
     for name, field in table.model_fields.items():
         whole = f"{prefix}{field.alias or name}"
         inner = next(iter(manifest._models_in(field.annotation)), None)
@@ -309,24 +305,24 @@ def _fields(table: type[BaseModel], prefix: str) -> set[str]:
     return found
 
 
-def test_the_guide_explains_every_field_and_no_other() -> None:
+def test_the_guide_explains_every_field_and_no_other():
     guide = (ROOT / "docs" / "submitting.md").read_text()
     rows = set(re.findall(r"^\| `([a-z0-9_.]+)` \|", guide, re.MULTILINE))
     assert rows == _fields(Manifest, "")
 
 
-def test_toml_of_this_test_is_toml() -> None:
+def test_toml_of_this_test_is_toml():
     assert tomllib.loads(WHOLE)["weights"][1]["renames"] == {"body.0": "head"}
 
 
-def test_a_manifest_of_many_errors_tells_some(tmp_path: Path) -> None:
+def test_a_manifest_of_many_errors_tells_some(tmp_path):
     keys = "\n".join(f"key{index} = 1" for index in range(3000))
     said = refused(tmp_path, LEAST.replace("[team]", f"{keys}\n[team]"))
     assert "and 2980 more" in said
     assert len(said) < 4000
 
 
-def test_a_key_that_holds_a_command_is_shown_as_text(tmp_path: Path) -> None:
+def test_a_key_that_holds_a_command_is_shown_as_text(tmp_path):
     key = '"\\u001b[2J\\n::error::x" = 1'
     said = refused(tmp_path, LEAST.replace("[team]", f"{key}\n[team]"))
     assert "model.\ufffd[2J : :error::x: unknown key" in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -23,10 +22,6 @@ from esrbench.entries.networks import (
 from esrbench.entries.targets import resolve_factory
 from esrbench.entries.weight_files import cache_path, cached_release, fetch_release
 from esrbench.errors import RegistrationError, UsageError, WeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 SOURCE = """
 import torch
@@ -56,14 +51,14 @@ def halved(network):
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """An empty cache."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def entry(tmp_path: Path, cache: Path) -> ModelDescriptor:
+def entry(tmp_path, cache):
     """A small network whose released weights (gain 3, range 255, x4) lie in ``release.pth``."""
     assert not cache.exists()
     (tmp_path / "net.py").write_text(SOURCE)
@@ -93,27 +88,27 @@ def entry(tmp_path: Path, cache: Path) -> ModelDescriptor:
 
 
 @pytest.fixture
-def cached(entry: ModelDescriptor, tmp_path: Path) -> Path:
+def cached(entry, tmp_path):
     """The release, fetched into the cache from a mirror."""
     return fetch_release(entry.weights[0], mirror=str(tmp_path))
 
 
-def without(entry: ModelDescriptor, **changes: Any) -> ModelDescriptor:
+def without(entry, **changes):
     return entry.model_copy(update=changes)
 
 
-def gain(network: nn.Module) -> float:
+def gain(network):
     return network.get_parameter("gain").sum().item()
 
 
-def test_networks_are_built_in_eval_mode_from_the_seed(entry: ModelDescriptor) -> None:
+def test_networks_are_built_in_eval_mode_from_the_seed(entry):
     first, again, other = (build_network(entry, 4, seed=seed) for seed in (7, 7, 8))
     assert not any(module.training for module in first.modules())
     assert gain(first) == gain(again) != gain(other)
     assert all(parameter.requires_grad for parameter in first.parameters())
 
 
-def test_building_keeps_the_callers_random_state(entry: ModelDescriptor) -> None:
+def test_building_keeps_the_callers_random_state(entry):
     torch.manual_seed(123)
     expected = torch.rand(3)
     torch.manual_seed(123)
@@ -121,30 +116,30 @@ def test_building_keeps_the_callers_random_state(entry: ModelDescriptor) -> None
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_options_reach_the_factory(entry: ModelDescriptor) -> None:
+def test_options_reach_the_factory(entry):
     network = build_network(without(entry, options={"width": 5}), 4)
     assert network.get_parameter("gain").shape == (5,)
 
 
-def test_networks_can_be_built_on_meta(entry: ModelDescriptor) -> None:
+def test_networks_can_be_built_on_meta(entry):
     with torch.device("meta"):
         network = build_network(entry, 4)
     assert network.get_parameter("gain").is_meta
 
 
-def test_a_factory_must_return_a_module(entry: ModelDescriptor) -> None:
+def test_a_factory_must_return_a_module(entry):
     broken = without(entry, factory=entry.factory.replace("Scaler", "number"))
     with pytest.raises(RegistrationError, match=r"scaler: .*:number returned a int, expected"):
         build_network(broken, 4)
 
 
-def test_an_undefined_scale_is_refused_everywhere(entry: ModelDescriptor) -> None:
+def test_an_undefined_scale_is_refused_everywhere(entry):
     for refuse in (build_network, load_network, resolve_weights, load_model):
         with pytest.raises(UsageError, match="not defined at x3"):
             refuse(entry, 3)
 
 
-def test_auto_takes_the_cached_release(entry: ModelDescriptor, cached: Path, cache: Path) -> None:
+def test_auto_takes_the_cached_release(entry, cached, cache):
     resolved = resolve_weights(entry, 4)
     assert resolved.path == cached == cache / "weights" / "release.pth"
     assert resolved.released == entry.weights[0]
@@ -156,16 +151,14 @@ def test_auto_takes_the_cached_release(entry: ModelDescriptor, cached: Path, cac
 
 
 @pytest.mark.parametrize(("scale", "weights"), [(4, "auto"), (2, "auto"), (4, None)])
-def test_without_a_cached_release_weights_are_random(
-    entry: ModelDescriptor, scale: int, weights: str | None
-) -> None:
+def test_without_a_cached_release_weights_are_random(entry, scale, weights):
     resolved = resolve_weights(without(entry, data_range=2.0), scale, weights)
     assert resolved.identity.source == "random"
     assert resolved.identity.data_range == 2.0
     assert (resolved.path, resolved.released) == (None, None)
 
 
-def test_an_altered_cached_release_is_refused(entry: ModelDescriptor, cached: Path) -> None:
+def test_an_altered_cached_release_is_refused(entry, cached):
     content = bytearray(cached.read_bytes())
     content[-1] ^= 1
     cached.write_bytes(content)
@@ -177,9 +170,7 @@ def test_an_altered_cached_release_is_refused(entry: ModelDescriptor, cached: Pa
         resolve_weights(entry, 4)
 
 
-def test_a_release_under_another_name_is_read_by_its_declaration(
-    entry: ModelDescriptor, tmp_path: Path
-) -> None:
+def test_a_release_under_another_name_is_read_by_its_declaration(entry, tmp_path):
     path = (tmp_path / "release.pth").rename(tmp_path / "renamed.pth")
     resolved = resolve_weights(entry, 4, path)
     assert resolved.identity.source == "released"
@@ -189,9 +180,7 @@ def test_a_release_under_another_name_is_read_by_its_declaration(
     assert loaded.data_range == 255.0
 
 
-def test_any_other_file_is_plain_and_of_the_default_range(
-    entry: ModelDescriptor, tmp_path: Path
-) -> None:
+def test_any_other_file_is_plain_and_of_the_default_range(entry, tmp_path):
     torch.save({"gain": torch.tensor([5.0])}, tmp_path / "mine.pth")
     resolved = resolve_weights(entry, 2, str(tmp_path / "mine.pth"))
     assert resolved.identity.source == "file"
@@ -201,19 +190,19 @@ def test_any_other_file_is_plain_and_of_the_default_range(
     assert loaded.data_range == 1.0
 
 
-def test_a_release_for_another_scale_is_refused(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_a_release_for_another_scale_is_refused(entry, tmp_path):
     with pytest.raises(WeightsError, match="released for x4, not x2"):
         resolve_weights(entry, 2, tmp_path / "release.pth")
 
 
-def test_a_missing_file_is_named(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(entry, tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere\.pth: there is no such") as caught:
         resolve_weights(entry, 4, tmp_path / "nowhere.pth")
     assert caught.value.advice is not None
     assert "esrbench fetch weights scaler" in caught.value.advice
 
 
-def test_a_floor_has_no_weights(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_a_floor_has_no_weights(entry, tmp_path):
     floor = without(entry, role="floor", weights=())
     for weights in ("auto", None):
         assert resolve_weights(floor, 4, weights).identity.source == "none"
@@ -221,16 +210,14 @@ def test_a_floor_has_no_weights(entry: ModelDescriptor, tmp_path: Path) -> None:
         resolve_weights(floor, 4, tmp_path / "release.pth")
 
 
-def test_a_file_changed_after_it_was_resolved_is_refused(
-    entry: ModelDescriptor, cached: Path
-) -> None:
+def test_a_file_changed_after_it_was_resolved_is_refused(entry, cached):
     resolved = resolve_weights(entry, 4)
     torch.save({"params": {"module.g": torch.tensor([4.0])}}, cached)
     with pytest.raises(WeightsError, match="expected"):
         load_network(entry, 4, resolved.path, released=resolved.released)
 
 
-def test_release_is_cached_only_in_full(entry: ModelDescriptor, cached: Path) -> None:
+def test_release_is_cached_only_in_full(entry, cached):
     assert cached_release(entry.weights[0]) == cached
     cached.write_bytes(cached.read_bytes()[:-1])
     assert cached_release(entry.weights[0]) is None
@@ -239,14 +226,14 @@ def test_release_is_cached_only_in_full(entry: ModelDescriptor, cached: Path) ->
 
 
 @pytest.mark.parametrize("name", ["../w.pth", "/w.pth", "a\\w.pth", "..", ""])
-def test_a_release_cannot_leave_the_cache(entry: ModelDescriptor, name: str) -> None:
+def test_a_release_cannot_leave_the_cache(entry, name):
     outside = entry.weights[0].model_copy(update={"filename": name})
     for use in (cache_path, cached_release, fetch_release):
         with pytest.raises(WeightsError, match="must be a bare name"):
             use(outside)
 
 
-def test_loaded_models_take_and_give_the_unit_range(entry: ModelDescriptor, cached: Path) -> None:
+def test_loaded_models_take_and_give_the_unit_range(entry, cached):
     assert cached.is_file()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -260,7 +247,7 @@ def test_loaded_models_take_and_give_the_unit_range(entry: ModelDescriptor, cach
     assert torch.allclose(sr, torch.full_like(sr, 383.5 / 255))
 
 
-def test_loading_without_cached_weights_warns_how_to_get_them(entry: ModelDescriptor) -> None:
+def test_loading_without_cached_weights_warns_how_to_get_them(entry):
     with pytest.warns(UserWarning, match="Random weights: .* run `esrbench fetch weights scaler`"):
         load_model(entry, 4)
     with pytest.warns(UserWarning, match="no weights were released for scaler x2"):
@@ -271,7 +258,7 @@ def test_loading_without_cached_weights_warns_how_to_get_them(entry: ModelDescri
     assert gain(asked) == gain(build_network(entry, 4, seed=0))
 
 
-def test_models_are_loaded_by_name() -> None:
+def test_models_are_loaded_by_name():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bicubic = load_model("bicubic", 2)
@@ -281,17 +268,17 @@ def test_models_are_loaded_by_name() -> None:
         load_model("bicubik")
 
 
-def test_a_file_that_does_not_fit_is_named(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_is_named(entry, tmp_path):
     torch.save({"gain": torch.zeros(2)}, tmp_path / "wide.pth")
     with pytest.raises(WeightsError, match=r"wide\.pth does not fit Scaler"):
         load_model(entry, 4, tmp_path / "wide.pth")
 
 
-def code_of(entry: ModelDescriptor) -> str | None:
+def code_of(entry):
     return code_sha256(build_network(entry, 4), resolve_factory(entry.factory))
 
 
-def test_code_hash_follows_the_source(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_code_hash_follows_the_source(entry, tmp_path):
     before = code_of(entry)
     assert before is not None
     assert code_of(entry) == before
@@ -299,7 +286,7 @@ def test_code_hash_follows_the_source(entry: ModelDescriptor, tmp_path: Path) ->
     assert code_of(entry) not in (before, None)
 
 
-def test_code_hash_covers_every_submodule() -> None:
+def test_code_hash_covers_every_submodule():
     from esrbench_models.blocks import Upsampler
     from esrbench_models.rfdn.network import RFDN
 
@@ -309,12 +296,12 @@ def test_code_hash_covers_every_submodule() -> None:
     assert code_sha256(nn.ModuleList([Upsampler(4, 2)]), RFDN) == code_sha256(network, RFDN)
 
 
-def test_code_without_a_source_file_has_no_hash() -> None:
+def test_code_without_a_source_file_has_no_hash():
     typed = type("Typed", (nn.Module,), {"__module__": "no_such_module"})
     assert code_sha256(typed(), typed) is None
 
 
-def test_a_hook_deploys_the_filled_network(entry: ModelDescriptor, tmp_path: Path) -> None:
+def test_a_hook_deploys_the_filled_network(entry, tmp_path):
     prepared = without(entry, prepare=f"{tmp_path / 'net.py'}:halved")
     loaded = load_network(prepared, 4, tmp_path / "release.pth", released=entry.weights[0])
     # Halved after the released gain was loaded, and in eval mode though the hook forgot it.
@@ -331,17 +318,13 @@ def test_a_hook_deploys_the_filled_network(entry: ModelDescriptor, tmp_path: Pat
         ("builtins:missing", "has no attribute 'missing'"),
     ],
 )
-def test_a_hook_that_returns_no_network_is_refused(
-    entry: ModelDescriptor, hook: str, says: str
-) -> None:
+def test_a_hook_that_returns_no_network_is_refused(entry, hook, says):
     with pytest.raises(RegistrationError, match=says):
         build_deployed(without(entry, prepare=hook), 4)
 
 
 @pytest.mark.parametrize("name", ["w\udcff.pth", "w\x1b[2J.pth", "\u202ew.pth"])
-def test_weights_whose_name_cannot_be_shown_are_refused(
-    describe: Callable[..., ModelDescriptor], tmp_path: Path, name: str
-) -> None:
+def test_weights_whose_name_cannot_be_shown_are_refused(describe, tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(WeightsError, match="the path cannot be shown as text") as caught:
         resolve_weights(describe("Nearest"), 4, tmp_path / name)

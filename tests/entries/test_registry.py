@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,16 +18,13 @@ from esrbench.entries.targets import resolve_factory
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.metrics import METRICS
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def descriptor(name: str, **fields: Any) -> ModelDescriptor:
-    known: dict[str, Any] = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
+def descriptor(name, **fields):
+    known = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
     return ModelDescriptor(name=name, **{**known, **fields})
 
 
-def released(scale: int) -> ReleasedWeights:
+def released(scale):
     return ReleasedWeights(
         scale=scale,
         filename="w.pth",
@@ -39,14 +36,14 @@ def released(scale: int) -> ReleasedWeights:
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(monkeypatch):
     """A registry that stands in for the default one."""
     fresh = Registry()
     monkeypatch.setattr(registry_module, "default_registry", lambda: fresh)
     return fresh
 
 
-def test_added_networks_are_found_in_order_with_their_origin() -> None:
+def test_added_networks_are_found_in_order_with_their_origin():
     registry = Registry()
     registry.add((descriptor("b"), descriptor("a")), origin="dist")
     assert [entry.name for entry in registry] == ["b", "a"]
@@ -72,7 +69,7 @@ def test_added_networks_are_found_in_order_with_their_origin() -> None:
         ),
     ],
 )
-def test_a_failed_batch_leaves_the_registry_unchanged(batch: tuple[Any, ...], said: str) -> None:
+def test_a_failed_batch_leaves_the_registry_unchanged(batch, said):
     registry = Registry()
     registry.add((descriptor("old"),), origin="first")
     before = list(registry)
@@ -81,7 +78,7 @@ def test_a_failed_batch_leaves_the_registry_unchanged(batch: tuple[Any, ...], sa
     assert list(registry) == before
 
 
-def test_an_unknown_name_is_answered_with_near_ones_and_origins() -> None:
+def test_an_unknown_name_is_answered_with_near_ones_and_origins():
     registry = Registry()
     registry.add((descriptor("rfdn"), descriptor("imdn")), origin="esrbench")
     with pytest.raises(UsageError, match="no network is registered as 'RFDM'") as caught:
@@ -91,7 +88,7 @@ def test_an_unknown_name_is_answered_with_near_ones_and_origins() -> None:
     assert caught.value.advice.endswith("Known from esrbench: imdn, rfdn.")
 
 
-def test_a_scale_without_definition_is_refused() -> None:
+def test_a_scale_without_definition_is_refused():
     entry = descriptor("net", scales=(2, 3))
     entry.require_scale(3)
     with pytest.raises(UsageError, match="net is not defined at x4") as caught:
@@ -113,17 +110,17 @@ def test_a_scale_without_definition_is_refused() -> None:
     ],
     ids=lambda fields: next(iter(fields)),
 )
-def test_wrong_fields_are_refused(fields: dict[str, Any]) -> None:
+def test_wrong_fields_are_refused(fields):
     with pytest.raises(ValidationError):
         descriptor(**{"name": "net", **fields})
 
 
-def test_descriptors_are_frozen() -> None:
+def test_descriptors_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
-        descriptor("net").name = "other"  # type: ignore[misc]
+        descriptor("net").name = "other"
 
 
-def build(scale: int, width: int) -> int:
+def build(scale, width):
     """A network of mine.
 
     More of it.
@@ -131,7 +128,7 @@ def build(scale: int, width: int) -> int:
     return scale * width
 
 
-def test_decorator_registers_and_returns_its_argument(registry: Registry) -> None:
+def test_decorator_registers_and_returns_its_argument(registry):
     register = register_model("mine", scales=[2, 4], options={"width": 8}, data_range=255.0)
     assert register(build) is build
     entry = registry.get("mine")
@@ -146,8 +143,8 @@ def test_decorator_registers_and_returns_its_argument(registry: Registry) -> Non
         register(build)
 
 
-def test_decorator_refuses_what_cannot_be_imported_again(registry: Registry) -> None:
-    def local(scale: int) -> int:
+def test_decorator_refuses_what_cannot_be_imported_again(registry):
+    def local(scale):
         return scale
 
     with pytest.raises(RegistrationError, match="a worker process cannot import it") as caught:
@@ -156,7 +153,7 @@ def test_decorator_refuses_what_cannot_be_imported_again(registry: Registry) -> 
     assert len(registry) == 0
 
 
-def test_decorator_refuses_wrong_fields_by_name(registry: Registry) -> None:
+def test_decorator_refuses_wrong_fields_by_name(registry):
     with pytest.raises(RegistrationError, match=r"scales.0: .*; min_lr: Extra inputs") as caught:
         register_model("mine", scales=[0], min_lr=3)(dict)
     assert caught.value.advice == "See ModelDescriptor."
@@ -176,7 +173,7 @@ class EntryPoint:
     dist: Distribution | None = None
     value: str = "package:ENTRIES"
 
-    def load(self) -> Any:
+    def load(self):
         if isinstance(self.offered, BaseException):
             raise self.offered
         if self.offered == "noise":
@@ -185,8 +182,8 @@ class EntryPoint:
         return self.offered
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> Registry:
-    def entry_points(*, group: str) -> tuple[EntryPoint, ...]:
+def loaded(monkeypatch, *points):
+    def entry_points(*, group):
         assert group == "esrbench.models"
         return points
 
@@ -195,7 +192,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> Registry:
     return default_registry.__wrapped__()
 
 
-def test_entry_points_offer_one_descriptor_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_points_offer_one_descriptor_or_several(monkeypatch):
     registry = loaded(
         monkeypatch,
         EntryPoint(descriptor("one"), Distribution("first")),
@@ -218,9 +215,7 @@ def test_entry_points_offer_one_descriptor_or_several(monkeypatch: pytest.Monkey
         (SystemExit("bye"), "bye"),
     ],
 )
-def test_a_broken_entry_point_leaves_a_notice_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, offered: Any, said: str
-) -> None:
+def test_a_broken_entry_point_leaves_a_notice_and_nothing_else(monkeypatch, offered, said):
     registry = loaded(
         monkeypatch,
         EntryPoint(descriptor("good"), Distribution("healthy")),
@@ -233,7 +228,7 @@ def test_a_broken_entry_point_leaves_a_notice_and_nothing_else(
     assert said in notice.message
 
 
-def test_a_stranger_cannot_take_our_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_cannot_take_our_names(monkeypatch):
     registry = loaded(
         monkeypatch,
         EntryPoint([descriptor("rfdn"), descriptor("theirs")], Distribution("stranger")),
@@ -246,21 +241,19 @@ def test_a_stranger_cannot_take_our_names(monkeypatch: pytest.MonkeyPatch) -> No
     assert "'rfdn' is already registered by esrbench" in registry.notices[0].message
 
 
-def test_what_a_stranger_prints_goes_to_stderr(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_stranger_prints_goes_to_stderr(monkeypatch, capsys):
     loaded(monkeypatch, EntryPoint("noise", Distribution("noisy")))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "hello from a stranger\n"
 
 
-def test_an_unknown_metric_is_refused() -> None:
+def test_an_unknown_metric_is_refused():
     with pytest.raises(ValidationError, match="there is no metric 'parameters'"):
         PublishedFigure(metric="parameters", scale=4, value=1.0, source="a table")
 
 
-def test_listing_imports_no_torch() -> None:
+def test_listing_imports_no_torch():
     code = (
         "import sys\n"
         "import esrbench.entries.networks\n"
@@ -279,7 +272,7 @@ def test_listing_imports_no_torch() -> None:
     assert "bicubic" in names
 
 
-def test_every_registered_descriptor_survives_json() -> None:
+def test_every_registered_descriptor_survives_json():
     for entry in default_registry():
         again = ModelDescriptor.model_validate(
             json.loads(json.dumps(entry.model_dump(mode="json")))
@@ -288,7 +281,7 @@ def test_every_registered_descriptor_survives_json() -> None:
         assert ModelDescriptor.model_validate_json(entry.model_dump_json()) == entry
 
 
-def test_published_figures_name_known_metrics_scales_and_sources() -> None:
+def test_published_figures_name_known_metrics_scales_and_sources():
     figures = [(entry, figure) for entry in default_registry() for figure in entry.published]
     assert len(figures) > 30
     for entry, figure in figures:
@@ -320,12 +313,12 @@ def test_published_figures_name_known_metrics_scales_and_sources() -> None:
         assert tuple(found[name, column, 4] for column in columns) == row
 
 
-def test_published_figure_refuses_infinity() -> None:
+def test_published_figure_refuses_infinity():
     with pytest.raises(ValidationError, match="finite"):
         PublishedFigure(metric="psnr_rgb", scale=4, value=float("inf"), source="table")
 
 
-def test_released_files_are_those_of_the_manifest(shared: Path) -> None:
+def test_released_files_are_those_of_the_manifest(shared):
     import csv
 
     with (shared / "facts" / "manifest.csv").open(newline="") as file:
@@ -339,7 +332,7 @@ def test_released_files_are_those_of_the_manifest(shared: Path) -> None:
             assert weights.url == f"https://raw.githubusercontent.com/{origin}"
 
 
-def test_factories_resolve_from_modules_and_files(tmp_path: Path) -> None:
+def test_factories_resolve_from_modules_and_files(tmp_path):
     assert resolve_factory("json:JSONDecoder.decode") is json.JSONDecoder.decode
     path = tmp_path / "net.py"
     path.write_text("def build(scale):\n    return scale + 1\n")
@@ -355,19 +348,19 @@ def test_factories_resolve_from_modules_and_files(tmp_path: Path) -> None:
         ("nowhere/net.py:build", "there is no file"),
     ],
 )
-def test_targets_that_do_not_resolve(target: str, said: str) -> None:
+def test_targets_that_do_not_resolve(target, said):
     with pytest.raises(RegistrationError, match=said):
         resolve_factory(target)
 
 
-def test_errors_of_the_imported_code_pass_through(tmp_path: Path) -> None:
+def test_errors_of_the_imported_code_pass_through(tmp_path):
     path = tmp_path / "net.py"
     path.write_text("import no_such_dependency\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         resolve_factory(f"{path}:build")
 
 
-def test_a_file_is_imported_once_and_again_only_after_it_failed(tmp_path: Path) -> None:
+def test_a_file_is_imported_once_and_again_only_after_it_failed(tmp_path):
     file = tmp_path / "net.py"
     file.write_text("raise ValueError('not yet')")
     with pytest.raises(ValueError, match="not yet"):
@@ -378,7 +371,7 @@ def test_a_file_is_imported_once_and_again_only_after_it_failed(tmp_path: Path) 
     assert resolve_factory(f"{file}:build") is build
 
 
-def test_files_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:
+def test_files_of_one_name_in_two_folders_do_not_mix(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "net.py").write_text(f"def build(scale):\n    return {folder!r}\n")

@@ -4,7 +4,6 @@ import re
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,11 +13,8 @@ from esrbench.entries.scaffold import scaffold
 from esrbench.entries.submissions import read_submission
 from esrbench.errors import UsageError
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_a_new_entry_is_whole_and_honest(tmp_path: Path) -> None:
+def test_a_new_entry_is_whole_and_honest(tmp_path):
     folder = scaffold("team07-fastsr", tmp_path / "submissions", scale=3)
     assert {path.name for path in folder.iterdir()} == {
         "README.md",
@@ -39,7 +35,7 @@ def test_a_new_entry_is_whole_and_honest(tmp_path: Path) -> None:
     assert sum(each.numel() for each in network.parameters()) == claim.value
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(tmp_path):
     first, again, other = (
         read_submission(scaffold("a-b", tmp_path / str(index), scale=4, seed=seed)).submitted
         for index, seed in enumerate((0, 0, 1))
@@ -47,7 +43,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert first == again != other
 
 
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_there_is_left_alone(tmp_path):
     (tmp_path / "a-b").mkdir()
     (tmp_path / "a-b" / "model.py").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
@@ -61,20 +57,20 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["nohyphen", "-a", "a-", "A-b", "../a-b", "a-b/c", "a-" + "b" * 63]
 )
-def test_a_name_that_is_no_team_and_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_no_team_and_name_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="expected TEAM-NAME in lower case"):
         scaffold(name, tmp_path / "submissions", scale=4)
     assert not (tmp_path / "submissions").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be made"):
         scaffold("a-b", tmp_path / "file" / "submissions", scale=4)
 
 
-def test_half_an_entry_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+def test_half_an_entry_is_not_left_behind(tmp_path, monkeypatch):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(scaffold_module, "_write", full)
@@ -84,7 +80,7 @@ def test_half_an_entry_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_its_own_test_passes_and_fails_for_weights_that_are_not_its_own(tmp_path: Path) -> None:
+def test_its_own_test_passes_and_fails_for_weights_that_are_not_its_own(tmp_path):
     whole, cut = (scaffold(name, tmp_path, scale=2) for name in ("a-whole", "a-cut"))
     weights = cut / "a-cut_x2.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,18 +12,14 @@ from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.sources import require_bounded, source_sha256, view_paths
 from esrbench.errors import RegistrationError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 BOMB = "raise SystemExit('imported')\n"
 
 
-def entry(factory: str, **fields: Any) -> ModelDescriptor:
+def entry(factory, **fields):
     return ModelDescriptor(name="a-b", summary="x", scales=(4,), factory=factory, **fields)
 
 
-def submitted(folder: Path) -> ModelDescriptor:
+def submitted(folder):
     weights = ReleasedWeights(
         scale=4, filename="deep/w.pth", url=None, bytes=1, sha256="0" * 64, licence="x"
     )
@@ -32,7 +27,7 @@ def submitted(folder: Path) -> ModelDescriptor:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     made = tmp_path / "a-b"
     for name in ("model.py", "parts/__init__.py", "deep/w.pth", "submission.toml", "notes.txt"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -41,20 +36,20 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def _append(path: str) -> Callable[[Path], object]:
-    def append(folder: Path) -> None:
+def _append(path):
+    def append(folder):
         with (folder / path).open("a") as file:
             file.write("#")
 
     return append
 
 
-def _relink(folder: Path) -> None:
+def _relink(folder):
     (folder / "link.py").unlink()
     (folder / "link.py").symlink_to("parts")
 
 
-def test_a_folder_of_too_many_bytes_is_refused_unread(folder: Path) -> None:
+def test_a_folder_of_too_many_bytes_is_refused_unread(folder):
     assert len(source_sha256(submitted(folder))) == 64
     for name in ("parts/data.bin", "__pycache__"):
         path = folder / name
@@ -66,9 +61,7 @@ def test_a_folder_of_too_many_bytes_is_refused_unread(folder: Path) -> None:
         path.unlink()
 
 
-def test_a_folder_of_too_many_files_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_too_many_files_is_refused(folder, monkeypatch):
     monkeypatch.setattr("esrbench.entries.sources.MAX_FOLDER_FILES", 20)
     require_bounded(folder)
     deep = folder.joinpath(*("d" * 20))
@@ -77,7 +70,7 @@ def test_a_folder_of_too_many_files_is_refused(
         require_bounded(folder)
 
 
-def test_links_and_caches_take_no_room(folder: Path, tmp_path: Path) -> None:
+def test_links_and_caches_take_no_room(folder, tmp_path):
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(30 * 10**9)
@@ -102,7 +95,7 @@ def test_links_and_caches_take_no_room(folder: Path, tmp_path: Path) -> None:
         lambda folder: (folder / "parts" / "__init__.py").rename(folder / "__init__.py"),
     ],
 )
-def test_every_file_of_a_submission_counts(folder: Path, change: Callable[[Path], object]) -> None:
+def test_every_file_of_a_submission_counts(folder, change):
     before = source_sha256(submitted(folder))
     assert source_sha256(submitted(folder)) == before
     change(folder)
@@ -110,32 +103,32 @@ def test_every_file_of_a_submission_counts(folder: Path, change: Callable[[Path]
 
 
 @pytest.mark.parametrize("path", ["deep/w.pth", "__pycache__/model.pyc", "parts/.git/HEAD"])
-def test_weights_and_caches_do_not(folder: Path, path: str) -> None:
+def test_weights_and_caches_do_not(folder, path):
     before = source_sha256(submitted(folder))
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text("other")
     assert source_sha256(submitted(folder)) == before
 
 
-def test_it_does_not_matter_where_a_submission_lies(folder: Path, tmp_path: Path) -> None:
+def test_it_does_not_matter_where_a_submission_lies(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "moved" / "a-b", symlinks=True)
     assert source_sha256(submitted(moved)) == source_sha256(submitted(folder))
 
 
-def test_a_submission_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_submission_that_is_gone_is_named(tmp_path):
     with pytest.raises(RegistrationError, match="folder is not there"):
         source_sha256(submitted(tmp_path / "gone"))
 
 
 @pytest.fixture
-def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def on_path(tmp_path, monkeypatch):
     place = tmp_path / "src"
     place.mkdir()
     monkeypatch.syspath_prepend(str(place))
     return place
 
 
-def test_a_package_counts_with_all_its_sources(on_path: Path) -> None:
+def test_a_package_counts_with_all_its_sources(on_path):
     package = on_path / "esrtest_package"
     (package / "deep").mkdir(parents=True)
     (package / "__init__.py").write_text(BOMB)
@@ -151,7 +144,7 @@ def test_a_package_counts_with_all_its_sources(on_path: Path) -> None:
     assert "esrtest_package" not in sys.modules
 
 
-def test_a_single_module_and_a_hook_elsewhere_both_count(on_path: Path, tmp_path: Path) -> None:
+def test_a_single_module_and_a_hook_elsewhere_both_count(on_path, tmp_path):
     (on_path / "esrtest_single.py").write_text(BOMB)
     hook = tmp_path / "elsewhere" / "hook.py"
     hook.parent.mkdir()
@@ -167,9 +160,7 @@ def test_a_single_module_and_a_hook_elsewhere_both_count(on_path: Path, tmp_path
     assert view_paths(one) == (both, both)
 
 
-def test_a_namespace_package_counts_in_all_its_portions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_namespace_package_counts_in_all_its_portions(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / name / "esrtest_space").mkdir(parents=True)
         (tmp_path / name / "esrtest_space" / f"{name}.py").write_text(BOMB)
@@ -182,9 +173,7 @@ def test_a_namespace_package_counts_in_all_its_portions(
     assert set(readable) == set(python_path) == {tmp_path / "one", tmp_path / "two"}
 
 
-def test_an_editable_install_needs_its_own_files_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_editable_install_needs_its_own_files_alone(tmp_path, monkeypatch):
     """Build backends install a finder that knows where a package lies, under whatever name."""
     import importlib.util
 
@@ -194,7 +183,7 @@ def test_an_editable_install_needs_its_own_files_alone(
 
     class Finder:
         @staticmethod
-        def find_spec(name: str, *_: object) -> object:
+        def find_spec(name, *_):
             if name != "esrtest_editable":
                 return None
             places = [str(source)]
@@ -211,7 +200,7 @@ def test_an_editable_install_needs_its_own_files_alone(
     assert view_paths(installed) == ((source,), ())
 
 
-def test_what_is_installed_or_ours_needs_nothing() -> None:
+def test_what_is_installed_or_ours_needs_nothing():
     for factory in (
         "esrbench_models.rfdn.network:RFDN",
         "esrbench.metrics:Metric",
@@ -224,13 +213,13 @@ def test_what_is_installed_or_ours_needs_nothing() -> None:
 
 
 @pytest.mark.parametrize("factory", ["esrtest_nowhere:Net", "/nowhere/net.py:Net"])
-def test_what_is_not_there_is_named(factory: str) -> None:
+def test_what_is_not_there_is_named(factory):
     for ask in (source_sha256, view_paths):
         with pytest.raises(RegistrationError, match="nowhere"):
             ask(entry(factory))
 
 
-def test_a_module_made_by_hand_has_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_made_by_hand_has_no_source(monkeypatch):
     import types
 
     monkeypatch.setitem(sys.modules, "esrtest_made", types.ModuleType("esrtest_made"))
@@ -238,5 +227,5 @@ def test_a_module_made_by_hand_has_no_source(monkeypatch: pytest.MonkeyPatch) ->
         source_sha256(entry("esrtest_made:Net"))
 
 
-def test_a_submission_shows_its_folder_alone(folder: Path) -> None:
+def test_a_submission_shows_its_folder_alone(folder):
     assert view_paths(submitted(folder)) == ((folder,), ())

@@ -3,11 +3,10 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.entries.structure import (
     buffers,
@@ -18,10 +17,7 @@ from esrbench.entries.structure import (
     state_elements,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-jit: Any = torch.jit
+jit = torch.jit
 
 
 class Small(nn.Module):
@@ -33,7 +29,7 @@ class Evasive(nn.Module):
 
     __slots__ = ("beside",)
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
         self.held = Held(nn.Conv2d(3, 5, 3))
@@ -43,38 +39,37 @@ class Evasive(nn.Module):
         self.feature = torch.ones(2, requires_grad=True) * 2
         self.beside = [1, 2]
 
-    def again(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(x)
-        return out
+    def again(self, x):
+        return self.conv(x)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.run(x)
 
-    def __deepcopy__(self, _memo: object) -> Small:
+    def __deepcopy__(self, _memo):
         return Small()
 
-    def __reduce_ex__(self, _protocol: object) -> Any:
+    def __reduce_ex__(self, _protocol):
         return Small, ()
 
-    def parameters(self, *_: Any, **__: Any) -> Iterator[nn.Parameter]:
+    def parameters(self, *_, **__):
         return iter(())
 
-    def named_modules(self, *_: Any, **__: Any) -> Iterator[Any]:
+    def named_modules(self, *_, **__):
         return iter(())
 
 
 class Held:
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer):
         self.layer = layer
 
-    def __deepcopy__(self, _memo: object) -> Held:
+    def __deepcopy__(self, _memo):
         return Held(nn.Conv2d(3, 1, 1))
 
 
-def test_a_network_has_no_say_in_how_it_is_read_and_copied() -> None:
+def test_a_network_has_no_say_in_how_it_is_read_and_copied():
     network = Evasive()
     assert sum(map(elements, parameters(network))) == 4 * 27 + 4
-    made: Any = copied(network)
+    made = copied(network)
     assert type(made) is Evasive
     assert made.conv is not network.conv
     assert [tuple(each.shape) for each in parameters(made)] == [(4, 3, 3, 3), (4,)]
@@ -93,10 +88,10 @@ def test_a_network_has_no_say_in_how_it_is_read_and_copied() -> None:
     assert torch.equal(made(image), network(image))
 
 
-def test_a_copy_shares_nothing_but_what_was_shared() -> None:
-    network: Any = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+def test_a_copy_shares_nothing_but_what_was_shared():
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
     network[1].weight = network[0].weight
-    made: Any = copied(network)
+    made = copied(network)
     assert made[1].weight is made[0].weight
     with torch.no_grad():
         for tensor in (*parameters(made), *buffers(made)):
@@ -119,28 +114,28 @@ def test_a_copy_shares_nothing_but_what_was_shared() -> None:
         lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU())),
     ],
 )
-def test_networks_of_many_kinds_are_copied(make: Any) -> None:
+def test_networks_of_many_kinds_are_copied(make):
     network = make().eval()
     image = torch.rand(1, 3, 8, 8)
     expected = network(image)
-    made: Any = copied(network)
+    made = copied(network)
     assert torch.equal(made(image), expected)
     assert len(parameters(made)) == len(parameters(network))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_compiled_part_is_read_as_it_is_written() -> None:
-    compiled: Any = torch.compile(nn.Conv2d(3, 4, 3))
+def test_a_compiled_part_is_read_as_it_is_written():
+    compiled = torch.compile(nn.Conv2d(3, 4, 3))
     network = nn.Sequential(compiled)
     assert [name for name, _ in named_modules(network)] == ["", "0"]
-    made: Any = copied(network)
+    made = copied(network)
     assert type(made[0]) is nn.Conv2d
 
 
-def test_tensors_are_placed_where_it_is_said() -> None:
-    network: Any = nn.Conv2d(3, 4, 3)
+def test_tensors_are_placed_where_it_is_said():
+    network = nn.Conv2d(3, 4, 3)
     network.scale = torch.ones(1)
-    made: Any = copied(network, lambda tensor: tensor.detach().to("meta"))
+    made = copied(network, lambda tensor: tensor.detach().to("meta"))
     assert made.weight.is_meta
     assert isinstance(made.weight, nn.Parameter)
     assert made.scale.tolist() == [1]
@@ -148,8 +143,8 @@ def test_tensors_are_placed_where_it_is_said() -> None:
     assert vars(copied(network, attributes=lambda tensor: tensor.to("meta")))["scale"].is_meta
 
 
-def test_tensors_of_an_inference_are_copied() -> None:
-    network: Any = nn.Identity()
+def test_tensors_of_an_inference_are_copied():
+    network = nn.Identity()
     with torch.inference_mode():
         network.mask = torch.ones(3)
     assert vars(copied(network))["mask"].tolist() == [1, 1, 1]

@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -28,12 +27,6 @@ from esrbench.entries.submissions import (
     submissions_folder,
 )
 from esrbench.errors import RegistrationError, UsageError, WeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Make = Callable[..., Path]
 
 MODEL = """
 from torch import nn
@@ -58,7 +51,7 @@ PARTS = "import torch\n\n\ndef gain():\n    return torch.nn.Parameter(torch.ones
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path, monkeypatch):
     folder = tmp_path / "submissions"
     folder.mkdir()
     monkeypatch.setenv("ESRBENCH_SUBMISSIONS", str(folder))
@@ -66,10 +59,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make(root: Path) -> Make:
+def make(root):
     """A submission whose weights (a gain of 3) lie in ``w.safetensors``."""
 
-    def make(name: str = "team-net", model: str = "", rest: str = "", code: str = MODEL) -> Path:
+    def make(name="team-net", model="", rest="", code=MODEL):
         folder = root / name
         folder.mkdir()
         (folder / "model.py").write_text(code)
@@ -88,7 +81,7 @@ def make(root: Path) -> Make:
     return make
 
 
-def test_a_folder_is_an_entry(make: Make) -> None:
+def test_a_folder_is_an_entry(make):
     folder = make(model="data_range = 255\npad_multiple = 8\ntile = 64")
     found = dict(find_submissions(folder.parent))
     entry = found["team-net"]
@@ -104,7 +97,7 @@ def test_a_folder_is_an_entry(make: Make) -> None:
     assert ModelDescriptor.model_validate_json(entry.model_dump_json()) == entry
 
 
-def test_claims_are_figures_to_compare_with(make: Make) -> None:
+def test_claims_are_figures_to_compare_with(make):
     claims = (
         "[claims]\nparams = 0.242e6\nflops = 14.5e9\nflops_counter = 'fvcore'\n"
         "activations = 151e6\npsnr = [{db = 29.0, data = 'div2k-valid'}]\n"
@@ -124,7 +117,7 @@ def test_claims_are_figures_to_compare_with(make: Make) -> None:
     assert figures["runtime_images"].source == "claimed in submission.toml, on Titan Xp"
 
 
-def test_its_weights_are_read_as_declared(make: Make) -> None:
+def test_its_weights_are_read_as_declared(make):
     folder = make(model='prepare = "model:fold"\npad_multiple = 4')
     entry = read_submission(folder)
     resolved = resolve_weights(entry, 4)
@@ -136,7 +129,7 @@ def test_its_weights_are_read_as_declared(make: Make) -> None:
     assert torch.equal(network(torch.ones(1, 3, 3, 5)), torch.full((1, 3, 12, 20), 4.0))
 
 
-def test_its_weights_under_another_name_are_known(make: Make, tmp_path: Path) -> None:
+def test_its_weights_under_another_name_are_known(make, tmp_path):
     entry = read_submission(make())
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes((tmp_path / "submissions/team-net/w.safetensors").read_bytes())
@@ -146,7 +139,7 @@ def test_its_weights_under_another_name_are_known(make: Make, tmp_path: Path) ->
     assert resolve_weights(entry, 4, None).identity.source == "random"
 
 
-def test_weights_are_checked_when_resolved_and_when_read(make: Make) -> None:
+def test_weights_are_checked_when_resolved_and_when_read(make):
     folder = make()
     entry = read_submission(folder)
     resolved = resolve_weights(entry, 4)
@@ -166,7 +159,7 @@ def test_weights_are_checked_when_resolved_and_when_read(make: Make) -> None:
         resolve_weights(entry, 4)
 
 
-def test_weights_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path) -> None:
+def test_weights_may_not_be_linked_from_elsewhere(make, tmp_path):
     folder = make()
     entry = read_submission(folder)
     outside = (folder / "w.safetensors").rename(tmp_path / "outside.safetensors")
@@ -179,12 +172,12 @@ def test_weights_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path) ->
     assert resolve_weights(entry, 4).identity.source == "submitted"
 
 
-def test_the_code_is_known_by_its_files_wherever_it_lies(make: Make, tmp_path: Path) -> None:
+def test_the_code_is_known_by_its_files_wherever_it_lies(make, tmp_path):
     folder = make()
     (tmp_path / "moved").mkdir()
     moved = tmp_path / "moved" / folder.name
 
-    def code(at: Path) -> str | None:
+    def code(at):
         entry = read_submission(at)
         return code_sha256(load_network(entry, 4).network, *makers(entry))
 
@@ -193,7 +186,7 @@ def test_the_code_is_known_by_its_files_wherever_it_lies(make: Make, tmp_path: P
     assert code(moved) == here is not None
 
 
-def test_a_linked_folder_counts_by_the_links_name(make: Make, tmp_path: Path) -> None:
+def test_a_linked_folder_counts_by_the_links_name(make, tmp_path):
     folder = make("team-net").rename(tmp_path / "my-work")
     (tmp_path / "submissions" / "team-net").symlink_to(folder)
     entry = read_submission(tmp_path / "submissions" / "team-net")
@@ -216,7 +209,7 @@ def test_a_linked_folder_counts_by_the_links_name(make: Make, tmp_path: Path) ->
         ("schema = 1", "schema = ", "no TOML"),
     ],
 )
-def test_a_folder_that_is_no_entry_says_why(make: Make, old: str, new: str, says: str) -> None:
+def test_a_folder_that_is_no_entry_says_why(make, old, new, says):
     folder = make()
     path = folder / "submission.toml"
     path.write_text(path.read_text().replace(old, new, 1))
@@ -226,7 +219,7 @@ def test_a_folder_that_is_no_entry_says_why(make: Make, old: str, new: str, says
     assert caught.value.advice
 
 
-def test_a_manifest_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path) -> None:
+def test_a_manifest_may_not_be_linked_from_elsewhere(make, tmp_path):
     folder = make()
     (folder / "submission.toml").rename(tmp_path / "outside.toml")
     (folder / "submission.toml").symlink_to(tmp_path / "outside.toml")
@@ -234,7 +227,7 @@ def test_a_manifest_may_not_be_linked_from_elsewhere(make: Make, tmp_path: Path)
         read_submission(folder)
 
 
-def test_a_pipe_for_a_manifest_does_not_hang(make: Make) -> None:
+def test_a_pipe_for_a_manifest_does_not_hang(make):
     folder = make()
     (folder / "submission.toml").unlink()
     os.mkfifo(folder / "submission.toml")
@@ -242,7 +235,7 @@ def test_a_pipe_for_a_manifest_does_not_hang(make: Make) -> None:
         read_submission(folder)
 
 
-def test_a_broken_folder_is_a_notice_and_the_others_are_there(make: Make, root: Path) -> None:
+def test_a_broken_folder_is_a_notice_and_the_others_are_there(make, root):
     make("team-good")
     broken = make("team-bad") / "submission.toml"
     broken.write_text(broken.read_text().replace("scales", "scals"))
@@ -263,7 +256,7 @@ def test_a_broken_folder_is_a_notice_and_the_others_are_there(make: Make, root: 
         registry.get("team-unknown")
 
 
-def test_a_name_that_is_taken_stays_with_its_holder(make: Make) -> None:
+def test_a_name_that_is_taken_stays_with_its_holder(make):
     make("team-net")
     registry = Registry()
     holder = ModelDescriptor(name="team-net", summary="x", scales=(4,), factory="math:sqrt")
@@ -274,9 +267,7 @@ def test_a_name_that_is_taken_stays_with_its_holder(make: Make) -> None:
     assert "already registered by first" in notice.message
 
 
-def test_a_folder_of_submissions_that_is_missing_is_said_only_if_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_submissions_that_is_missing_is_said_only_if_named(root, monkeypatch):
     root.rmdir()
     ((_, error),) = find_submissions(root)
     assert isinstance(error, RegistrationError)
@@ -289,7 +280,7 @@ def test_a_folder_of_submissions_that_is_missing_is_said_only_if_named(
     assert isinstance(error, RegistrationError)
 
 
-def test_listing_imports_neither_torch_nor_a_strangers_code(make: Make, tmp_path: Path) -> None:
+def test_listing_imports_neither_torch_nor_a_strangers_code(make, tmp_path):
     marker = tmp_path / "imported"
     make(code=f"open({str(marker)!r}, 'w')\n")
     script = (
@@ -305,14 +296,14 @@ def test_listing_imports_neither_torch_nor_a_strangers_code(make: Make, tmp_path
     assert not marker.exists()
 
 
-def test_a_folders_name_cannot_steer_a_terminal(root: Path) -> None:
+def test_a_folders_name_cannot_steer_a_terminal(root):
     (root / "team-\x1b[2J").mkdir()
     ((name, error),) = find_submissions(root)
     assert isinstance(error, RegistrationError)
     assert (name + error.message).isprintable()
 
 
-def test_a_module_that_is_missing_is_said_by_the_requirement(make: Make) -> None:
+def test_a_module_that_is_missing_is_said_by_the_requirement(make):
     code = "import esrtest_nowhere\n"
     entry = read_submission(make(model="requirements = ['esrtest-nowhere==2']", code=code))
     with pytest.raises(
@@ -324,7 +315,7 @@ def test_a_module_that_is_missing_is_said_by_the_requirement(make: Make) -> None
         load_network(entry.model_copy(update={"requirements": ()}), 4)
 
 
-def test_requirements_are_looked_up_not_imported(make: Make) -> None:
+def test_requirements_are_looked_up_not_imported(make):
     entry = read_submission(
         make(
             model="requirements = ['numpy>=1', 'numpy<1', 'esrtest-nowhere==2',"
@@ -341,7 +332,7 @@ def test_requirements_are_looked_up_not_imported(make: Make) -> None:
     assert requirements_notice(entry.model_copy(update={"requirements": ("numpy",)})) is None
 
 
-def test_another_precision_than_declared_is_said(make: Make) -> None:
+def test_another_precision_than_declared_is_said(make):
     entry = read_submission(make(model='precision = "fp16"'))
     notice = precision_notice(entry, "fp32")
     assert notice is not None
@@ -354,12 +345,10 @@ def test_another_precision_than_declared_is_said(make: Make) -> None:
     ("claimed", "tolerance"),
     [(242_000, 1000), (0.242e6, 1000), (242_312, 1), (14.51e9, 1e7), (900_000, 9000), (0, 0)],
 )
-def test_a_claim_is_as_good_as_its_last_digit_or_one_percent(
-    claimed: float, tolerance: float
-) -> None:
+def test_a_claim_is_as_good_as_its_last_digit_or_one_percent(claimed, tolerance):
     assert claim_tolerance(claimed) == pytest.approx(tolerance)
 
 
-def test_the_default_folder_is_that_of_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_is_that_of_the_current_one(monkeypatch):
     monkeypatch.delenv("ESRBENCH_SUBMISSIONS", raising=False)
     assert submissions_folder() == submissions.DEFAULT_SUBMISSIONS

@@ -6,7 +6,6 @@ import py_compile
 import subprocess
 import sys
 import types
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,11 +18,8 @@ from esrbench.entries.targets import (
 )
 from esrbench.errors import RegistrationError
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def write(folder: Path, **files: str) -> Path:
+def write(folder, **files):
     """Files by path, ``__`` for a slash and without ``.py``."""
     for name, text in files.items():
         path = folder / f"{name.replace('__', '/')}.py"
@@ -32,9 +28,7 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def test_a_module_is_named_as_another_process_finds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_is_named_as_another_process_finds_it(tmp_path, monkeypatch):
     assert importable_location("json") == "json"
     file = write(tmp_path, conftest="class Net: ...") / "conftest.py"
     module = types.ModuleType("net_of_a_test")
@@ -50,7 +44,7 @@ def test_a_module_is_named_as_another_process_finds_it(
     assert importable_location("__main__") == str(file)
 
 
-def test_siblings_are_found_absolutely_and_relatively(tmp_path: Path) -> None:
+def test_siblings_are_found_absolutely_and_relatively(tmp_path):
     folder = write(
         tmp_path / "a-b",
         blocks="GAIN = 2",
@@ -65,14 +59,14 @@ def test_siblings_are_found_absolutely_and_relatively(tmp_path: Path) -> None:
     assert import_submitted(folder, "model") is module
 
 
-def test_imports_inside_functions_find_siblings_too(tmp_path: Path) -> None:
+def test_imports_inside_functions_find_siblings_too(tmp_path):
     folder = write(
         tmp_path / "a-b", late="X = 3", model="def late():\n    import late\n    return late.X\n"
     )
     assert resolve_factory("model:late", folder=str(folder))() == 3
 
 
-def test_modules_of_one_name_do_not_meet(tmp_path: Path) -> None:
+def test_modules_of_one_name_do_not_meet(tmp_path):
     folders = [
         write(
             tmp_path / name, model=f"import utils\nNAME = {name!r}, utils.X", utils=f"X = {index}"
@@ -86,7 +80,7 @@ def test_modules_of_one_name_do_not_meet(tmp_path: Path) -> None:
     assert str(tmp_path / "a-b") not in sys.path
 
 
-def test_a_models_folder_of_theirs_is_not_ours(tmp_path: Path) -> None:
+def test_a_models_folder_of_theirs_is_not_ours(tmp_path):
     folder = write(
         tmp_path / "a-b", models__net="Y = 5", model="import models.net\nY = models.net.Y"
     )
@@ -95,14 +89,14 @@ def test_a_models_folder_of_theirs_is_not_ours(tmp_path: Path) -> None:
     assert sys.modules.get("models") is before
 
 
-def test_a_folder_of_data_hides_no_module(tmp_path: Path) -> None:
+def test_a_folder_of_data_hides_no_module(tmp_path):
     folder = write(tmp_path / "a-b", model="import json\nloads = json.loads")
     (folder / "json").mkdir()
     (folder / "json" / "notes.txt").write_text("data")
     assert resolve_factory("model:loads", folder=str(folder))("1") == 1
 
 
-def test_a_file_called_like_the_standard_library_stays_theirs(tmp_path: Path) -> None:
+def test_a_file_called_like_the_standard_library_stays_theirs(tmp_path):
     folder = write(tmp_path / "a-b", secrets="X = 1", model="import secrets\nX = secrets.X")
     assert import_submitted(folder, "model").X == 1
     import secrets
@@ -110,7 +104,7 @@ def test_a_file_called_like_the_standard_library_stays_theirs(tmp_path: Path) ->
     assert secrets.token_hex(1)
 
 
-def test_bytecode_is_neither_read_nor_written(tmp_path: Path) -> None:
+def test_bytecode_is_neither_read_nor_written(tmp_path):
     folder = write(tmp_path / "a-b", model="X = 'source'")
     lying = write(tmp_path / "other", model="X = 'cached'")
     cached = folder / "__pycache__" / f"model.{sys.implementation.cache_tag}.pyc"
@@ -126,19 +120,19 @@ def test_bytecode_is_neither_read_nor_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["nowhere", "model.nowhere", "math"])
-def test_a_module_that_is_not_in_the_folder_is_refused(tmp_path: Path, module: str) -> None:
+def test_a_module_that_is_not_in_the_folder_is_refused(tmp_path, module):
     folder = write(tmp_path / "a-b", model="X = 1")
     with pytest.raises(RegistrationError, match=f"there is no module '{module}' in this folder"):
         import_submitted(folder, module)
 
 
-def test_a_missing_dependency_is_the_codes_own_error(tmp_path: Path) -> None:
+def test_a_missing_dependency_is_the_codes_own_error(tmp_path):
     folder = write(tmp_path / "a-b", model="import no_such_distribution")
     with pytest.raises(ModuleNotFoundError, match="no_such_distribution"):
         resolve_factory("model:Net", folder=str(folder))
 
 
-def test_a_failed_import_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_import_is_tried_again(tmp_path):
     folder = write(tmp_path / "a-b", model="X = 1 / 0")
     with pytest.raises(ZeroDivisionError):
         import_submitted(folder, "model")
@@ -146,7 +140,7 @@ def test_a_failed_import_is_tried_again(tmp_path: Path) -> None:
     assert import_submitted(folder, "model").X == 1
 
 
-def test_names_are_stable_wherever_the_folder_lies(tmp_path: Path) -> None:
+def test_names_are_stable_wherever_the_folder_lies(tmp_path):
     names = {
         stable_module_name(
             import_submitted(write(tmp_path / at / "a-b", model=""), "model").__name__
@@ -157,7 +151,7 @@ def test_names_are_stable_wherever_the_folder_lies(tmp_path: Path) -> None:
     assert stable_module_name("esrbench_models.rfdn") == "esrbench_models.rfdn"
 
 
-def test_networks_of_a_folder_are_compiled_like_others(tmp_path: Path) -> None:
+def test_networks_of_a_folder_are_compiled_like_others(tmp_path):
     """In a process of its own: what torch.compile leaves behind is no concern of other tests."""
     folder = write(
         tmp_path / "a-b",

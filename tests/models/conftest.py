@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 LR_FOLDERS = {"as_distributed_replicate": "LR_bicubic", "matlab_mirror": "LR_bicubic_mirror"}
 
 
-def read_rgb(path: Path) -> Tensor:
+def read_rgb(path):
     """(1, 3, H, W) float32 in 0..255."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert bgr is not None, path
@@ -28,12 +22,10 @@ def read_rgb(path: Path) -> Tensor:
 
 
 @pytest.fixture
-def set5_psnr(shared: Path) -> Callable[..., dict[str, tuple[float, float]]]:
+def set5_psnr(shared):
     """RGB PSNR on Set5, found and expected: uint8, border of scale pixels, by image."""
 
-    def measure(
-        network: nn.Module, reference: str, scale: int, lr_source: str, data_range: float = 1.0
-    ) -> dict[str, tuple[float, float]]:
+    def measure(network, reference, scale, lr_source, data_range=1.0):
         with (shared / "facts" / "reference_scores.csv").open(newline="") as file:
             expected = {
                 row["image"]: float(row["psnr_rgb"])
@@ -60,23 +52,23 @@ def set5_psnr(shared: Path) -> Callable[..., dict[str, tuple[float, float]]]:
 class Layers:
     """A network in float64 by its convolutions, which equations apply by name."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network):
         self.network = network.double()
         self.state = network.state_dict()
-        self.used: set[str] = set()
+        self.used = set()
 
-    def tensors(self, name: str) -> tuple[Tensor, Tensor | None]:
+    def tensors(self, name):
         """Weight and bias of a layer."""
         self.used |= {f"{name}.{part}" for part in ("weight", "bias")} & set(self.state)
         return self.state[f"{name}.weight"], self.state.get(f"{name}.bias")
 
-    def __call__(self, name: str, features: Tensor) -> Tensor:
+    def __call__(self, name, features):
         """A convolution that keeps height and width."""
         weight, bias = self.tensors(name)
         padding = (weight.shape[-2] // 2, weight.shape[-1] // 2)
         return functional.conv2d(features, weight, bias, padding=padding)
 
-    def require(self, image: Tensor, expected: Tensor) -> None:
+    def require(self, image, expected):
         """The network gives what the equations give, which use all of its tensors."""
         assert self.used == set(self.state)
         with torch.inference_mode():
@@ -84,7 +76,7 @@ class Layers:
 
 
 @pytest.fixture
-def layers() -> type[Layers]:
+def layers():
     """Makes the layers of a network, whose weights are seeded."""
     torch.manual_seed(0)
     return Layers

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
 from esrbench.entries.networks import build_network
 from esrbench_models import aidn
-from esrbench_models.aidn.network import AIDB, AIDN, Extraction, PlainExtraction
+from esrbench_models.aidn.network import AIDB, AIDN, PlainExtraction
 
 STEPS = {
     "aidn-a0": ("plain", False),
@@ -21,15 +18,15 @@ STEPS = {
 
 
 @pytest.mark.parametrize(("extraction", "reuse"), STEPS.values(), ids=STEPS)
-def test_a_block_is_the_equations(layers: Any, extraction: Extraction, reuse: bool) -> None:
+def test_a_block_is_the_equations(layers, extraction, reuse):
     block = AIDB(8, 4, extraction=extraction, reuse=reuse)
     apply = layers(block)
     features = torch.randn(1, 8, 16, 15, dtype=torch.float64)
 
-    def phi(x: Tensor) -> Tensor:
+    def phi(x):
         return torch.where(x > 0, x, 0.05 * x)
 
-    def extract(step: int, x: Tensor) -> Tensor:
+    def extract(step, x):
         name = f"extract{step}"
         if extraction == "plain":
             return apply(f"{name}.conv", x)
@@ -55,7 +52,7 @@ def test_a_block_is_the_equations(layers: Any, extraction: Extraction, reuse: bo
         torch.testing.assert_close(block(features), expected)
 
 
-def test_the_entries_are_the_steps() -> None:
+def test_the_entries_are_the_steps():
     found = {}
     for entry in aidn.ENTRIES:
         network = build_network(entry, 4)
@@ -72,7 +69,7 @@ def test_the_entries_are_the_steps() -> None:
     assert found == {name: (*step, 6) for name, step in STEPS.items()}
 
 
-def test_asymmetric_steps_share_their_weights() -> None:
+def test_asymmetric_steps_share_their_weights():
     # So a trained network can be taken apart step by step.
     names = [
         list(build_network(entry, 2).state_dict())

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from esrbench.entries.networks import build_network
 from esrbench_models.entries import ENTRIES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from esrbench.entries.descriptor import ModelDescriptor
 
 CASES = [
     pytest.param(entry, scale, id=f"{entry.name}-x{scale}")
@@ -33,9 +24,7 @@ IDLE = {
 INERT = {"san": {"non_local.phi.bias"}}
 
 
-def image(
-    entry: ModelDescriptor, scale: int, height: int, width: int, *, batch: int = 1, seed: int = 0
-) -> Tensor:
+def image(entry, scale, height, width, *, batch=1, seed=0):
     """The input of a network for an LR image of this size, in its data range."""
     channels = 3 if entry.color == "rgb" else 1
     factor = scale if entry.input == "bicubic-hr" else 1
@@ -46,9 +35,7 @@ def image(
 
 @pytest.mark.parametrize(("entry", "scale"), CASES)
 @pytest.mark.parametrize("extra", [(0, 4), (9, 2)], ids=str)
-def test_output_is_scale_times_the_lr_image(
-    entry: ModelDescriptor, scale: int, extra: tuple[int, int]
-) -> None:
+def test_output_is_scale_times_the_lr_image(entry, scale, extra):
     height, width = (entry.min_lr_size + more for more in extra)
     with torch.inference_mode():
         lr = image(entry, scale, height, width, batch=2)
@@ -59,7 +46,7 @@ def test_output_is_scale_times_the_lr_image(
 
 
 @pytest.mark.parametrize(("entry", "scale"), CASES)
-def test_declared_smallest_input_is_the_smallest(entry: ModelDescriptor, scale: int) -> None:
+def test_declared_smallest_input_is_the_smallest(entry, scale):
     network = build_network(entry, scale)
     side = entry.min_lr_size
     with torch.inference_mode():
@@ -74,9 +61,9 @@ def test_declared_smallest_input_is_the_smallest(entry: ModelDescriptor, scale: 
 
 
 @pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
-def test_gradient_reaches_every_parameter(entry: ModelDescriptor, scale: int) -> None:
+def test_gradient_reaches_every_parameter(entry, scale):
     side = max(entry.min_lr_size, 3 if entry.color == "y" else 12)
-    unreached: set[str] | None = None
+    unreached = None
     # All ReLUs of a channel gate may be off in one initialisation, hence several.
     for seed in range(5):
         network = build_network(entry, scale, seed=seed)
@@ -97,9 +84,7 @@ def test_gradient_reaches_every_parameter(entry: ModelDescriptor, scale: int) ->
 
 
 @pytest.mark.parametrize(("entry", "scale"), NETWORK_CASES)
-def test_weights_survive_saving_and_strict_loading(
-    entry: ModelDescriptor, scale: int, tmp_path: Path
-) -> None:
+def test_weights_survive_saving_and_strict_loading(entry, scale, tmp_path):
     first = build_network(entry, scale, seed=0)
     second = build_network(entry, scale, seed=1)
     lr = image(entry, scale, entry.min_lr_size + 2, entry.min_lr_size + 1)
@@ -113,9 +98,7 @@ def test_weights_survive_saving_and_strict_loading(
 
 
 @pytest.mark.parametrize(("entry", "scale"), CASES)
-def test_forward_is_deterministic_and_leaves_its_input_alone(
-    entry: ModelDescriptor, scale: int
-) -> None:
+def test_forward_is_deterministic_and_leaves_its_input_alone(entry, scale):
     network = build_network(entry, scale)
     lr = image(entry, scale, entry.min_lr_size + 3, entry.min_lr_size)
     kept = lr.clone()

@@ -9,7 +9,7 @@ import torch
 from esrbench_models.blocks import CCA, ESA, Upsampler, conv, deconv
 
 
-def test_cca_gates_by_mean_plus_population_deviation() -> None:
+def test_cca_gates_by_mean_plus_population_deviation():
     attention = CCA(16, 4)
     features = torch.rand(2, 16, 5, 7)
     z = features.numpy().astype(np.float64)
@@ -25,7 +25,7 @@ def test_cca_gates_by_mean_plus_population_deviation() -> None:
     np.testing.assert_allclose(found, z * gate[:, :, None, None], rtol=1e-5, atol=1e-6)
 
 
-def test_esa_gates_with_the_shortcut_alone_where_the_wide_path_is_zero() -> None:
+def test_esa_gates_with_the_shortcut_alone_where_the_wide_path_is_zero():
     attention = ESA(8, 4)
     with torch.no_grad():
         for parameter in attention.refine.parameters():
@@ -36,7 +36,7 @@ def test_esa_gates_with_the_shortcut_alone_where_the_wide_path_is_zero() -> None
     assert torch.allclose(found, features * gate, atol=1e-6)
 
 
-def test_esa_sees_far() -> None:
+def test_esa_sees_far():
     # The furthest pixel from a corner moves its gate through pool and resize only.
     torch.manual_seed(0)
     attention = ESA(8, 4).double()
@@ -48,7 +48,7 @@ def test_esa_sees_far() -> None:
     assert moved > 1e-9
 
 
-def test_upsampler_lays_channels_out_as_pixels() -> None:
+def test_upsampler_lays_channels_out_as_pixels():
     tail = Upsampler(4, 2)
     with torch.no_grad():
         tail.conv.weight.zero_()
@@ -60,12 +60,12 @@ def test_upsampler_lays_channels_out_as_pixels() -> None:
     assert out[0, 1, :2, :2].tolist() == [[4.0, 5.0], [6.0, 7.0]]
 
 
-def test_conv_keeps_the_size_with_asymmetric_kernels() -> None:
+def test_conv_keeps_the_size_with_asymmetric_kernels():
     for kernel in (1, 3, (3, 1), (1, 3)):
         assert conv(2, 5, kernel)(torch.rand(1, 2, 6, 4)).shape == (1, 5, 6, 4)
 
 
-def test_conv_has_a_bias_unless_told_otherwise() -> None:
+def test_conv_has_a_bias_unless_told_otherwise():
     assert conv(2, 5, 3).bias is not None
     assert conv(2, 5, 3, bias=False).bias is None
 
@@ -83,9 +83,7 @@ def test_conv_has_a_bias_unless_told_otherwise() -> None:
         (3, 1, 2, 4),
     ],
 )
-def test_deconv_paints_around_the_cell_of_a_pixel(
-    kernel: int, scale: int, first: int, last: int
-) -> None:
+def test_deconv_paints_around_the_cell_of_a_pixel(kernel, scale, first, last):
     enlarge = deconv(1, 1, kernel, scale, bias=False)
     with torch.inference_mode():
         enlarge.weight.fill_(1.0)
@@ -98,6 +96,6 @@ def test_deconv_paints_around_the_cell_of_a_pixel(
     assert torch.equal(out[0, 0], expected[:, None] * expected)
 
 
-def test_deconv_refuses_to_leave_pixels_out() -> None:
+def test_deconv_refuses_to_leave_pixels_out():
     with pytest.raises(ValueError, match="kernel 3 cannot enlarge by 4"):
         deconv(1, 1, 3, 4)

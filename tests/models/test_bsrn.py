@@ -13,7 +13,7 @@ from esrbench_models.bsrn.network import BSConv, Pointwise
 (ENTRY,) = bsrn.ENTRIES
 
 
-def test_the_counter_misreads_linear_layers() -> None:
+def test_the_counter_misreads_linear_layers():
     with torch.device("meta"):
         network, lr = build_network(ENTRY, 4), torch.empty(1, 3, 256, 256)
     hooked, ran = COUNTERS["ntire2022"].count(network, lr), COUNTERS["aten"].count(network, lr)
@@ -25,11 +25,11 @@ def test_the_counter_misreads_linear_layers() -> None:
     assert hooked.conv_calls == 43
 
 
-def test_the_published_flops_are_left_out() -> None:
+def test_the_published_flops_are_left_out():
     assert not [figure for figure in ENTRY.published if figure.metric.startswith("macs")]
 
 
-def test_blueprint_separable_convolution_is_a_factored_one() -> None:
+def test_blueprint_separable_convolution_is_a_factored_one():
     layer = BSConv(3, 4).double()
     linear, depthwise = layer.pointwise.linear, layer.depthwise
     full = nn.Conv2d(3, 4, 3, bias=False).double()
@@ -42,7 +42,7 @@ def test_blueprint_separable_convolution_is_a_factored_one() -> None:
         torch.testing.assert_close(layer(features)[..., 1:-1, 1:-1], full(features))
 
 
-def test_pointwise_is_a_1x1_convolution() -> None:
+def test_pointwise_is_a_1x1_convolution():
     layer, same = Pointwise(3, 5), nn.Conv2d(3, 5, 1)
     with torch.inference_mode():
         same.weight.copy_(layer.linear.weight[..., None, None])

@@ -14,7 +14,7 @@ SINGLE, MULTI = carn.ENTRIES
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_heads_of_other_scales_are_idle(scale: int) -> None:
+def test_heads_of_other_scales_are_idle(scale):
     single, multi = build_network(SINGLE, scale), build_network(MULTI, scale)
     state = multi.state_dict()
     idle = {name for name in state if name not in single.state_dict()}
@@ -41,8 +41,8 @@ def test_heads_of_other_scales_are_idle(scale: int) -> None:
     ],
 )
 def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(
-    scale: int, exact: str, rounded: float, divisor: float, printed: str
-) -> None:
+    scale, exact, rounded, divisor, printed
+):
     # At x3 the LR image would be 426 2/3 x 240: 320x320 has as many pixels.
     size = {2: (360, 640), 3: (320, 320), 4: (180, 320)}[scale]
     with torch.device("meta"):
@@ -53,6 +53,6 @@ def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(
     assert f"{rounded / divisor:.2f}" == printed
 
 
-def test_a_scale_without_head_is_refused() -> None:
+def test_a_scale_without_head_is_refused():
     with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
         CARN(5)

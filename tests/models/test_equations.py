@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from esrbench.probes.counters import COUNTERS
@@ -23,23 +20,23 @@ from esrbench_models.vdsr.network import VDSR
 
 
 @pytest.fixture
-def lr() -> Tensor:
+def lr():
     return torch.rand(2, 3, 5, 6, dtype=torch.float64)
 
 
 @pytest.fixture
-def luma() -> Tensor:
+def luma():
     return torch.rand(1, 1, 6, 5, dtype=torch.float64)
 
 
-def test_carn(layers: Any, lr: Tensor) -> None:
+def test_carn(layers, lr):
     apply = layers(CARN(4, channels=4))
 
-    def residual(name: str, x: Tensor) -> Tensor:
+    def residual(name, x):
         inner = apply(f"{name}.0.body.0", x).relu()
         return (x + apply(f"{name}.0.body.2", inner)).relu()
 
-    def cascade(name: str, x: Tensor, depth: int) -> Tensor:
+    def cascade(name, x, depth):
         outputs, fused = [x], x
         for unit in range(3):
             inner = f"{name}.units.{unit}"
@@ -53,7 +50,7 @@ def test_carn(layers: Any, lr: Tensor) -> None:
     apply.require(lr, apply("tail", features))
 
 
-def test_rcan(layers: Any, lr: Tensor) -> None:
+def test_rcan(layers, lr):
     apply = layers(RCAN(2, groups=2, blocks=3, channels=8, reduction=4))
     shallow = features = apply("head", lr)
     for group in range(2):
@@ -69,7 +66,7 @@ def test_rcan(layers: Any, lr: Tensor) -> None:
     apply.require(lr, apply("tail", functional.pixel_shuffle(apply("upsampler.0", features), 2)))
 
 
-def test_rdn(layers: Any, lr: Tensor) -> None:
+def test_rdn(layers, lr):
     apply = layers(RDN(3, blocks=3, convolutions=2, channels=4, growth=5))
     skip = apply("head", lr)
     features, outputs = apply("shallow", skip), []
@@ -83,10 +80,10 @@ def test_rdn(layers: Any, lr: Tensor) -> None:
     apply.require(lr, apply("tail", functional.pixel_shuffle(apply("upsampler.0", features), 3)))
 
 
-def test_span(layers: Any, lr: Tensor) -> None:
+def test_span(layers, lr):
     apply = layers(SPAN(3, channels=4))
 
-    def silu(x: Tensor) -> Tensor:
+    def silu(x):
         return x / (1 + torch.exp(-x))
 
     mean = torch.tensor([0.4488, 0.4371, 0.4040], dtype=torch.float32).double()
@@ -100,29 +97,29 @@ def test_span(layers: Any, lr: Tensor) -> None:
     apply.require(lr, functional.pixel_shuffle(apply("upsampler.conv", apply("fusion", seen)), 3))
 
 
-def test_safmn(layers: Any) -> None:
+def test_safmn(layers):
     network = SAFMN(2, blocks=2, channels=4)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     apply = layers(network)
 
-    def gelu(x: Tensor) -> Tensor:
+    def gelu(x):
         return x * (1 + torch.erf(x / 2**0.5)) / 2
 
-    def norm(name: str, x: Tensor) -> Tensor:
+    def norm(name, x):
         weight, bias = apply.tensors(name)
         centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
         variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
-        normed: Tensor = centred / (variance + 1e-5).sqrt()
+        normed = centred / (variance + 1e-5).sqrt()
         return normed * weight[:, None, None] + bias[:, None, None]
 
-    def pool(x: Tensor, side: int) -> Tensor:
+    def pool(x, side):
         """16x8 pixels to cells of ``side`` pixels each way, the maximum of each."""
         cells = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))
         return cells.amax(dim=(3, 5))
 
-    def modulate(name: str, x: Tensor) -> Tensor:
+    def modulate(name, x):
         seen = []
         for level in range(4):
             side = 2**level
@@ -142,7 +139,7 @@ def test_safmn(layers: Any) -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_drcn(layers: Any, luma: Tensor, bias: bool) -> None:
+def test_drcn(layers, luma, bias):
     apply = layers(DRCN(channels=4, recursions=3, bias=bias))
     hidden = apply("embed2", apply("embed1", luma).relu()).relu()
     recursions = []
@@ -153,18 +150,17 @@ def test_drcn(layers: Any, luma: Tensor, bias: bool) -> None:
     apply.require(luma, (first + second + third) / 3)
 
 
-def test_biases_of_drcn_are_an_option() -> None:
+def test_biases_of_drcn_are_an_option():
     with torch.device("meta"):
         network = DRCN(bias=True)
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_775_105
 
 
-def test_drrn(layers: Any, luma: Tensor) -> None:
+def test_drrn(layers, luma):
     apply = layers(DRRN(units=2, channels=4))
 
-    def unit(features: Tensor) -> Tensor:
-        out: Tensor = apply("unit2", apply("unit1", features.relu()).relu())
-        return out
+    def unit(features):
+        return apply("unit2", apply("unit1", features.relu()).relu())
 
     h0 = apply("head", luma)
     h1 = h0 + unit(h0)
@@ -172,16 +168,15 @@ def test_drrn(layers: Any, luma: Tensor) -> None:
     apply.require(luma, luma + apply("tail", h2.relu()))
 
 
-def test_memnet(layers: Any, luma: Tensor) -> None:
+def test_memnet(layers, luma):
     apply = layers(MemNet(blocks=2, recursions=2, channels=4))
 
-    def unit(number: int, features: Tensor) -> Tensor:
+    def unit(number, features):
         hidden = apply(f"blocks.{number}.unit1", features.relu())
         return features + apply(f"blocks.{number}.unit2", hidden.relu())
 
-    def gate(number: int, *states: Tensor) -> Tensor:
-        out: Tensor = apply(f"blocks.{number}.gate", torch.cat(states, dim=1).relu())
-        return out
+    def gate(number, *states):
+        return apply(f"blocks.{number}.gate", torch.cat(states, dim=1).relu())
 
     b0 = apply("head", luma)
     first = unit(0, b0)
@@ -198,14 +193,14 @@ def test_memnet(layers: Any, luma: Tensor) -> None:
         (MemNet, 80),  # its authors name it M6R6_80C64
     ],
 )
-def test_convolutions_that_run(make: Any, runs: int) -> None:
+def test_convolutions_that_run(make, runs):
     with torch.device("meta"):
         network, image = make(), torch.empty(1, 1, 8, 8)
     assert COUNTERS["ntire2022"].count(network, image).conv_calls == runs
     assert len(DRRN().state_dict()) == 8
 
 
-def test_vdsr(luma: Tensor) -> None:
+def test_vdsr(luma):
     network = VDSR(depth=5, channels=4).double()
     kernels, biases = list(network.parameters())[::2], list(network.parameters())[1::2]
     assert [tuple(kernel.shape[:2]) for kernel in kernels] == [(4, 1), *[(4, 4)] * 3, (1, 4)]
@@ -226,7 +221,7 @@ def test_vdsr(luma: Tensor) -> None:
         (lambda: VDSR(channels=2), 0.1, 20, 22),
     ],
 )
-def test_how_far_a_pixel_is_seen(make: Any, weight: float, reach: int, rows: Any) -> None:
+def test_how_far_a_pixel_is_seen(make, weight, reach, rows):
     """Weights are positive, so that nothing cancels and no ReLU closes."""
     network = make().double()
     side = 2 * reach + 5
@@ -242,11 +237,11 @@ def test_how_far_a_pixel_is_seen(make: Any, weight: float, reach: int, rows: Any
     assert torch.equal(moved[rows], expected[rows])
 
 
-def test_srcnn_of_2014_is_a_seventh_of_the_size() -> None:
+def test_srcnn_of_2014_is_a_seventh_of_the_size():
     assert sum(parameter.numel() for parameter in SRCNN(middle=1).parameters()) == 8_129
 
 
-def test_span_of_the_papers_width_has_426_k_parameters() -> None:
+def test_span_of_the_papers_width_has_426_k_parameters():
     with torch.device("meta"):
         network = SPAN(4, channels=48)
     assert sum(parameter.numel() for parameter in network.parameters()) == 426_288

@@ -22,8 +22,8 @@ ACTIVATED = 172
     ],
 )
 def test_macs_of_a_720p_sr_image_are_printed_for_a_deconvolution_at_output_pixels(
-    scale: int, size: tuple[int, int], printed: str, true: str
-) -> None:
+    scale, size, printed, true
+):
     with torch.device("meta"):
         network, lr = FSRCNN(scale), torch.empty(1, 1, *size)
     activated = ACTIVATED * size[0] * size[1]
@@ -33,13 +33,13 @@ def test_macs_of_a_720p_sr_image_are_printed_for_a_deconvolution_at_output_pixel
 
 
 @pytest.mark.parametrize(("scale", "gflops"), [(2, "1.720"), (3, "3.206"), (4, "5.287")])
-def test_ntire_flops_of_a_256x256_lr_image(scale: int, gflops: str) -> None:
+def test_ntire_flops_of_a_256x256_lr_image(scale, gflops):
     with torch.device("meta"):
         network, lr = FSRCNN(scale), torch.empty(1, 1, 256, 256)
     assert f"{COUNTERS['ntire2022'].count(network, lr).macs / 1e9:.3f}" == gflops
 
 
-def test_forward_is_the_equations() -> None:
+def test_forward_is_the_equations():
     network = FSRCNN(3, channels=6, shrunk=2, mappings=2).double()
     state = network.state_dict()
     lr = torch.rand(1, 1, 4, 5, dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_forward_is_the_equations() -> None:
         torch.testing.assert_close(network(lr), expected)
 
 
-def test_a_scale_above_the_kernel_is_refused() -> None:
+def test_a_scale_above_the_kernel_is_refused():
     assert FSRCNN(9)(torch.rand(1, 1, 2, 3)).shape == (1, 1, 18, 27)
     with pytest.raises(ValueError, match="kernel 9 cannot enlarge by 10"):
         FSRCNN(10)

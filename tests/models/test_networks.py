@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.entries.networks import build_network
 from esrbench.metrics import METRICS
 from esrbench.probes.counters import COUNTERS
 from esrbench_models.entries import ENTRIES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 LUMA = [entry for entry in ENTRIES if entry.color == "y"]
@@ -129,11 +123,11 @@ NTIRE2026 = {
 }
 
 
-def costs(network: nn.Module, side: int = 256) -> dict[str, int]:
+def costs(network, side=256):
     """Counted by hooks on the meta device, written from the rule and not from the counters."""
-    count: Counter[str] = Counter()
+    count = Counter()
 
-    def on_conv(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def on_conv(module, _inputs, output):
         assert isinstance(module, nn.Conv2d)
         rows, columns = module.kernel_size
         inputs = module.in_channels // module.groups
@@ -141,7 +135,7 @@ def costs(network: nn.Module, side: int = 256) -> dict[str, int]:
         count["activations"] += output.numel()
         count["calls"] += 1
 
-    def on_activation(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def on_activation(_module, _inputs, output):
         count["activated"] += output.numel()
 
     for module in network.modules():
@@ -154,52 +148,52 @@ def costs(network: nn.Module, side: int = 256) -> dict[str, int]:
     return {**count, "ntire": count["macs"] + count["activated"]}
 
 
-def on_meta(entry: ModelDescriptor, scale: int) -> nn.Module:
+def on_meta(entry, scale):
     with torch.device("meta"):
         return build_network(entry, scale)
 
 
-def parameters(entry: ModelDescriptor, scale: int) -> int:
+def parameters(entry, scale):
     return PARAMETERS[entry.name][entry.scales.index(scale)]
 
 
-def test_every_registered_network_has_an_expected_size() -> None:
+def test_every_registered_network_has_an_expected_size():
     assert {name: len(sizes) for name, sizes in PARAMETERS.items()} == {
         entry.name: len(entry.scales) for entry in ENTRIES
     }
 
 
 @pytest.mark.parametrize(("entry", "scale"), CASES)
-def test_parameters(entry: ModelDescriptor, scale: int) -> None:
+def test_parameters(entry, scale):
     found = sum(parameter.numel() for parameter in on_meta(entry, scale).parameters())
     assert found == parameters(entry, scale)
 
 
 @pytest.mark.parametrize("name", COSTS)
-def test_cost_of_a_forward_at_x4(name: str) -> None:
+def test_cost_of_a_forward_at_x4(name):
     count = costs(on_meta(BY_NAME[name], 4))
     found = (count["macs"], count["ntire"], count["activations"], count["calls"])
     assert found == COSTS[name]
 
 
 @pytest.mark.parametrize("name", NTIRE_GFLOPS)
-def test_ntire_flops_at_every_scale(name: str) -> None:
+def test_ntire_flops_at_every_scale(name):
     assert_printed(name, "ntire", NTIRE_GFLOPS[name])
 
 
 @pytest.mark.parametrize("name", GMACS)
-def test_convolution_macs_at_every_scale(name: str) -> None:
+def test_convolution_macs_at_every_scale(name):
     assert_printed(name, "macs", GMACS[name])
 
 
-def assert_printed(name: str, key: str, printed: tuple[str, ...]) -> None:
+def assert_printed(name, key, printed):
     for scale, figure in zip((2, 3, 4), printed, strict=True):
         digits = len(figure.partition(".")[2])
         assert f"{costs(on_meta(BY_NAME[name], scale))[key] / 1e9:.{digits}f}" == figure
 
 
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
-def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDescriptor) -> None:
+def test_published_complexity_is_reproduced_to_the_printed_digit(entry):
     keys = {
         "macs_ntire2022": "ntire",
         "activations_ntire2022": "activations",
@@ -222,14 +216,14 @@ def test_published_complexity_is_reproduced_to_the_printed_digit(entry: ModelDes
     assert compared > 0
 
 
-def test_srresnet_refuses_a_scale_without_upsampler() -> None:
+def test_srresnet_refuses_a_scale_without_upsampler():
     from esrbench_models.srresnet.network import SRResNet
 
     with pytest.raises(ValueError, match="2, 3, 4, not by 5"):
         SRResNet(scale=5)
 
 
-def counted(entry: ModelDescriptor, scale: int, height: int, width: int) -> int:
+def counted(entry, scale, height, width):
     """Convolution MACs of one forward of the network's own input."""
     pixels = torch.empty(1, 1, height, width, device="meta")
     result = COUNTERS["aten"].count(on_meta(entry, scale), pixels)
@@ -237,20 +231,20 @@ def counted(entry: ModelDescriptor, scale: int, height: int, width: int) -> int:
     return result.macs
 
 
-def test_inputs_are_declared() -> None:
+def test_inputs_are_declared():
     assert {entry.name for entry in LUMA} == {*LUMA_GMACS, "lapsrn"}
     on_lr = {entry.name for entry in LUMA if entry.input == "lr"}
     assert on_lr == {"fsrcnn", "lapsrn"}
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernels_alone_are_what_is_printed_at_x4(name: str) -> None:
+def test_kernels_alone_are_what_is_printed_at_x4(name):
     parameters = on_meta(BY_NAME[name], 4).parameters()
     assert sum(each.numel() for each in parameters if each.ndim == 4) == KERNELS[name]
 
 
 @pytest.mark.parametrize("name", LUMA_GMACS)
-def test_macs_of_luma_of_a_256x256_lr_image(name: str) -> None:
+def test_macs_of_luma_of_a_256x256_lr_image(name):
     entry = BY_NAME[name]
     for scale, expected in zip((2, 3, 4), LUMA_GMACS[name], strict=True):
         side = 256 * scale if entry.input == "bicubic-hr" else 256
@@ -259,7 +253,7 @@ def test_macs_of_luma_of_a_256x256_lr_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LUMA_GMACS_720P)
-def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(name: str) -> None:
+def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(name):
     expected, rounded, printed = LUMA_GMACS_720P[name]
     for scale, figure in zip((2, 3, 4), printed, strict=True):
         found = counted(BY_NAME[name], scale, 720, 1280) / 1e9
@@ -269,7 +263,7 @@ def test_macs_of_a_720p_sr_image_are_what_was_printed_once_divided(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["drcn", "drrn", "memnet", "vdsr"])
-def test_only_the_residual_is_learned(name: str) -> None:
+def test_only_the_residual_is_learned(name):
     network = build_network(BY_NAME[name], 2)
     last = network.get_submodule("reconstruct2" if name == "drcn" else "tail")
     with torch.inference_mode():
@@ -280,7 +274,7 @@ def test_only_the_residual_is_learned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NTIRE2026)
-def test_ntire_2026_to_the_last_published_digit(name: str, shared: Path) -> None:
+def test_ntire_2026_to_the_last_published_digit(name, shared):
     row_name, flops, activations, calls = NTIRE2026[name]
     with (shared / "facts" / "ntire2026.csv").open(newline="") as file:
         (row,) = (row for row in csv.DictReader(file) if row["name"] == row_name)

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.entries.networks import load_network
 from esrbench_models.entries import ENTRIES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
 CASES = [
     pytest.param(entry, released, id=f"{entry.name}-{released.filename}")
@@ -23,12 +15,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("entry", "released"), CASES)
-def test_set5_psnr_is_the_reference(
-    entry: ModelDescriptor,
-    released: ReleasedWeights,
-    shared: Path,
-    set5_psnr: Callable[..., dict[str, tuple[float, float]]],
-) -> None:
+def test_set5_psnr_is_the_reference(entry, released, shared, set5_psnr):
     path = shared / "weights" / released.filename
     loaded = load_network(entry, released.scale, path, released=released)
     assert loaded.data_range == released.data_range
@@ -43,7 +30,7 @@ def test_set5_psnr_is_the_reference(
         assert found == pytest.approx(expected, abs=1e-4), image
 
 
-def test_eight_files_are_released() -> None:
+def test_eight_files_are_released():
     assert sorted({weights.filename for entry in ENTRIES for weights in entry.weights}) == [
         "IMDN_x2.pth",
         "IMDN_x3.pth",

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.entries.networks import build_deployed, build_network, load_network
 from esrbench_models import rfdn
 from esrbench_models.blocks import CCA, ESA
 from esrbench_models.rfdn.network import RFDB, RFDN, fold_residuals
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
 RELEASED, *_ = rfdn.ENTRIES
 BY_NAME = {entry.name: entry for entry in rfdn.ENTRIES}
 
 
-def of(entry: ModelDescriptor, scale: int) -> RFDN:
+def of(entry, scale):
     network = build_network(entry, scale)
     assert isinstance(network, RFDN)
     return network
 
 
-def released(shared: Path) -> RFDN:
+def released(shared):
     weights = RELEASED.released_weights(4)
     assert weights is not None
     path = shared / "weights" / weights.filename
@@ -37,13 +30,13 @@ def released(shared: Path) -> RFDN:
     return network
 
 
-def largest_difference(first: nn.Module, second: nn.Module, lr: Tensor) -> float:
+def largest_difference(first, second, lr):
     """Share of the data range, which is [0, 255]."""
     with torch.inference_mode():
         return (first(lr) - second(lr)).abs().max().item() / 255
 
 
-def test_folded_released_weights_give_the_same_image(shared: Path) -> None:
+def test_folded_released_weights_give_the_same_image(shared):
     network = released(shared)
     lr = torch.rand(1, 3, 48, 40, generator=torch.Generator().manual_seed(0)) * 255
     difference = largest_difference(network, fold_residuals(network), lr)
@@ -53,7 +46,7 @@ def test_folded_released_weights_give_the_same_image(shared: Path) -> None:
     assert largest_difference(network, fold_residuals(network), lr) < 1e-13
 
 
-def test_a_fold_moves_the_centres_of_twelve_convolutions_and_no_more(shared: Path) -> None:
+def test_a_fold_moves_the_centres_of_twelve_convolutions_and_no_more(shared):
     network = released(shared)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     folded = fold_residuals(network)
@@ -71,7 +64,7 @@ def test_a_fold_moves_the_centres_of_twelve_convolutions_and_no_more(shared: Pat
         torch.testing.assert_close(difference, centred, rtol=0, atol=2e-7)
 
 
-def test_a_network_of_float64_is_folded_in_float64() -> None:
+def test_a_network_of_float64_is_folded_in_float64():
     network = RFDN(2, blocks=1).double()
     with torch.no_grad():
         network.get_submodule("blocks.0.residual1").get_parameter("weight").fill_(2.0**-40)
@@ -79,7 +72,7 @@ def test_a_network_of_float64_is_folded_in_float64() -> None:
     assert folded[3, 3, 1, 1].item() == 1.0 + 2.0**-40
 
 
-def test_rfdn_e_is_rfdn_in_prepared_form() -> None:
+def test_rfdn_e_is_rfdn_in_prepared_form():
     trained, entry = of(RELEASED, 2), BY_NAME["rfdn-e"]
     assert entry.weights == RELEASED.weights
     deployed = build_deployed(entry, 2)
@@ -89,8 +82,8 @@ def test_rfdn_e_is_rfdn_in_prepared_form() -> None:
     assert 0 < largest_difference(deployed, trained, lr) < 1e-6
 
 
-def test_a_folded_network_adds_no_residual() -> None:
-    adds: list[int] = []
+def test_a_folded_network_adds_no_residual():
+    adds = []
     for network in (RFDN(2, blocks=2), fold_residuals(RFDN(2, blocks=2))):
         with torch.profiler.profile() as profile, torch.inference_mode():
             network(torch.rand(1, 3, 15, 15))
@@ -98,16 +91,16 @@ def test_a_folded_network_adds_no_residual() -> None:
     assert adds[0] - adds[1] == 2 * 3
 
 
-def test_a_folded_network_cannot_be_folded_again() -> None:
+def test_a_folded_network_cannot_be_folded_again():
     with pytest.raises(ValueError, match="RFDB-E already"):
         fold_residuals(fold_residuals(RFDN(2)))
 
 
-def test_a_block_is_the_equations(layers: Any) -> None:
+def test_a_block_is_the_equations(layers):
     apply = layers(RFDB(8, nn.Identity()))
     features = torch.randn(1, 8, 5, 6, dtype=torch.float64)
 
-    def phi(x: Tensor) -> Tensor:
+    def phi(x):
         return torch.where(x > 0, x, 0.05 * x)
 
     refined, distilled = features, []
@@ -118,7 +111,7 @@ def test_a_block_is_the_equations(layers: Any) -> None:
     apply.require(features, apply("merge", torch.cat(distilled, dim=1)))
 
 
-def test_which_attention_stands_where() -> None:
+def test_which_attention_stands_where():
     for name, blocks, attention, cost in (("rfdn-paper", 6, CCA, 1_212), ("rfdn-5", 5, ESA, 6_650)):
         found = [block.attention for block in of(BY_NAME[name], 4).blocks]
         assert [type(each) for each in found] == [attention] * blocks

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from esrbench.entries.networks import build_network
@@ -18,14 +15,14 @@ from esrbench_models.san.network import SAN, QuarteredNonLocal, covariance, squa
 (ENTRY,) = san.ENTRIES
 
 
-def test_covariance_is_numpys() -> None:
+def test_covariance_is_numpys():
     features = torch.randn(2, 4, 3, 5, dtype=torch.float64)
     for found, each in zip(covariance(features), features, strict=True):
         expected = np.cov(each.flatten(1).numpy(), ddof=0)
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
-def test_square_root_squares_to_the_matrix() -> None:
+def test_square_root_squares_to_the_matrix():
     factor = torch.randn(3, 6, 40, dtype=torch.float64)
     matrices = factor @ factor.transpose(1, 2)
     exact = square_root(matrices, steps=30)
@@ -40,11 +37,11 @@ def test_square_root_squares_to_the_matrix() -> None:
     assert found[0, 0, 1].item() == 0
 
 
-def test_square_root_of_nothing_is_nothing() -> None:
+def test_square_root_of_nothing_is_nothing():
     assert torch.equal(square_root(torch.zeros(1, 3, 3)), torch.zeros(1, 3, 3))
 
 
-def test_forward_is_the_equations(layers: Any) -> None:
+def test_forward_is_the_equations(layers):
     sizes = {"groups": 2, "blocks": 1, "channels": 8, "reduction": 4, "embedding_reduction": 2}
     network = SAN(2, **sizes)
     with torch.no_grad():
@@ -53,7 +50,7 @@ def test_forward_is_the_equations(layers: Any) -> None:
     apply = layers(network)
     apply.used = {"gamma", "group_gammas"}
 
-    def non_local(x: Tensor) -> Tensor:
+    def non_local(x):
         theta, phi, g = (apply(f"non_local.{name}", x) for name in ("theta", "phi", "g"))
         found = torch.empty_like(g)
         for rows in (slice(0, 2), slice(2, 5)):
@@ -81,7 +78,7 @@ def test_forward_is_the_equations(layers: Any) -> None:
     apply.require(lr, apply("tail", functional.pixel_shuffle(apply("upsampler.0", features), 2)))
 
 
-def test_the_bias_of_phi_moves_nothing() -> None:
+def test_the_bias_of_phi_moves_nothing():
     block = QuarteredNonLocal(8, 2).double()
     features = torch.randn(1, 8, 6, 4, dtype=torch.float64)
     with torch.inference_mode():
@@ -92,7 +89,7 @@ def test_the_bias_of_phi_moves_nothing() -> None:
         assert (block(features) - expected).abs().max() > 1e-3
 
 
-def test_a_quarter_sees_itself_only() -> None:
+def test_a_quarter_sees_itself_only():
     block = QuarteredNonLocal(8, 2)
     features = torch.randn(1, 8, 4, 6)
     changed = features.clone()
@@ -105,7 +102,7 @@ def test_a_quarter_sees_itself_only() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_convolutions_and_matrix_products(scale: int) -> None:
+def test_convolutions_and_matrix_products(scale):
     with torch.device("meta"):
         network, lr = build_network(ENTRY, scale), torch.empty(1, 3, 256, 256)
     hooked, ran = COUNTERS["ntire2022"].count(network, lr), COUNTERS["aten"].count(network, lr)

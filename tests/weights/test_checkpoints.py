@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +16,12 @@ from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import file_sha256, read_state_dict, stored_elements
 from esrbench.weights.loading import load_into
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-
-def state() -> dict[str, torch.Tensor]:
+def state():
     return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
 
 
-def saved(folder: Path, content: Any, name: str = "weights.pth", *, zipped: bool = True) -> Path:
+def saved(folder, content, name="weights.pth", *, zipped=True):
     path = folder / name
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
@@ -34,15 +30,15 @@ def saved(folder: Path, content: Any, name: str = "weights.pth", *, zipped: bool
 class Program:
     """Creates a file when unpickled."""
 
-    def __init__(self, trace: Path) -> None:
+    def __init__(self, trace):
         self.trace = str(trace)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return (os.mkdir, (self.trace,))
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.ckpt", "W.PTH", "w.safetensors"])
-def test_tensors_come_back_as_saved(tmp_path: Path, name: str) -> None:
+def test_tensors_come_back_as_saved(tmp_path, name):
     path = tmp_path / name
     if name.endswith(".safetensors"):
         save_file(state(), path)
@@ -53,14 +49,14 @@ def test_tensors_come_back_as_saved(tmp_path: Path, name: str) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in state().items())
 
 
-def test_files_of_the_old_format_and_parameters_are_read(tmp_path: Path) -> None:
+def test_files_of_the_old_format_and_parameters_are_read(tmp_path):
     layer = nn.Linear(3, 2)
     content = {"w": layer.weight}
     path = saved(tmp_path, content, zipped=False)
     assert torch.equal(read_state_dict(path)["w"], layer.weight)
 
 
-def test_declared_nesting_prefix_and_renames_are_undone(tmp_path: Path) -> None:
+def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
     tensors = (
         "module.B1.esa.conv3.weight",
         "module.B1.esa.conv3_.weight",
@@ -87,20 +83,20 @@ def test_declared_nesting_prefix_and_renames_are_undone(tmp_path: Path) -> None:
     }
 
 
-def test_clashing_renames_are_refused(tmp_path: Path) -> None:
+def test_clashing_renames_are_refused(tmp_path):
     path = saved(tmp_path, {"a.w": torch.ones(1), "b.w": torch.ones(1)})
     with pytest.raises(WeightsError, match=r"several tensors one name: c\.w"):
         read_state_dict(path, renames=(("a", "c"), ("b", "c")))
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere\.pth: there is no such file") as caught:
         read_state_dict(tmp_path / "nowhere.pth")
     assert caught.value.advice is not None
     assert "esrbench fetch weights" in caught.value.advice
 
 
-def test_unknown_suffix(tmp_path: Path) -> None:
+def test_unknown_suffix(tmp_path):
     path = tmp_path / "weights.bin"
     path.write_bytes(b"")
     with pytest.raises(WeightsError, match=r"weights end in \.safetensors, .* not '\.bin'"):
@@ -109,7 +105,7 @@ def test_unknown_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_truncated_checkpoint(tmp_path: Path, zipped: bool, share: float) -> None:
+def test_truncated_checkpoint(tmp_path, zipped, share):
     path = saved(tmp_path, state(), zipped=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
@@ -118,7 +114,7 @@ def test_truncated_checkpoint(tmp_path: Path, zipped: bool, share: float) -> Non
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_truncated_safetensors(tmp_path: Path, share: float) -> None:
+def test_truncated_safetensors(tmp_path, share):
     path = tmp_path / "w.safetensors"
     save_file(state(), path)
     whole = path.read_bytes()
@@ -127,7 +123,7 @@ def test_truncated_safetensors(tmp_path: Path, share: float) -> None:
         read_state_dict(path)
 
 
-def test_no_damaged_byte_escapes_as_another_error(tmp_path: Path) -> None:
+def test_no_damaged_byte_escapes_as_another_error(tmp_path):
     generator = torch.Generator().manual_seed(0)
     refused = 0
     for zipped in (True, False):
@@ -146,7 +142,7 @@ def test_no_damaged_byte_escapes_as_another_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_programs_are_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
+def test_programs_are_refused_and_never_run(tmp_path, zipped):
     trace = tmp_path / "ran"
     path = saved(tmp_path, {"w": Program(trace)}, zipped=zipped)
     with pytest.raises(WeightsError, match=r"pickled Python objects \(posix\.mkdir\)") as caught:
@@ -158,17 +154,17 @@ def test_programs_are_refused_and_never_run(tmp_path: Path, zipped: bool) -> Non
     assert trace.exists()
 
 
-def test_pickled_module(tmp_path: Path) -> None:
+def test_pickled_module(tmp_path):
     path = saved(tmp_path, nn.Conv2d(3, 3, 1))
     with pytest.raises(WeightsError, match=r"pickled Python objects \(torch\.nn\..*Conv2d\)"):
         read_state_dict(path)
 
 
-def test_torchscript(tmp_path: Path) -> None:
+def test_torchscript(tmp_path):
     path = tmp_path / "script.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 2, 2))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 2, 2))
         torch.jit.save(traced, str(path))
     with pytest.raises(WeightsError, match="holds a TorchScript program"):
         read_state_dict(path)
@@ -190,7 +186,7 @@ def test_torchscript(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_contents_that_are_no_state_dict(tmp_path: Path, content: Any, said: str) -> None:
+def test_contents_that_are_no_state_dict(tmp_path, content, said):
     path = saved(tmp_path, content)
     with pytest.raises(WeightsError, match=said) as caught:
         read_state_dict(path)
@@ -199,44 +195,44 @@ def test_contents_that_are_no_state_dict(tmp_path: Path, content: Any, said: str
 
 
 @pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
-def test_undeclared_nesting_is_named_not_unwrapped(tmp_path: Path, key: str) -> None:
+def test_undeclared_nesting_is_named_not_unwrapped(tmp_path, key):
     path = saved(tmp_path, {key: state(), "epoch": 3})
     with pytest.raises(WeightsError, match="is a dict") as caught:
         read_state_dict(path)
     assert caught.value.advice == f"The state dict seems nested: declare key={key!r}."
 
 
-def test_declared_key_that_is_absent(tmp_path: Path) -> None:
+def test_declared_key_that_is_absent(tmp_path):
     path = saved(tmp_path, {"params": state(), "epoch": 3})
     with pytest.raises(WeightsError, match=r"no key 'params_ema'; it has params, epoch") as caught:
         read_state_dict(path, key="params_ema")
     assert caught.value.advice == "Declare key='params'."
 
 
-def test_declared_key_that_holds_something_else(tmp_path: Path) -> None:
+def test_declared_key_that_holds_something_else(tmp_path):
     path = saved(tmp_path, {"params": 3})
     with pytest.raises(WeightsError, match="'params' holds a int, expected a state dict"):
         read_state_dict(path, key="params")
 
 
-def test_prefix_that_does_not_match(tmp_path: Path) -> None:
+def test_prefix_that_does_not_match(tmp_path):
     path = saved(tmp_path, {f"net.{name}": tensor for name, tensor in state().items()})
     with pytest.raises(WeightsError, match=r"2 of 2 keys .* prefix 'module\.'") as caught:
         read_state_dict(path, prefix="module.")
     assert caught.value.advice == "All keys start with 'net.': declare that."
 
 
-def network() -> nn.Module:
+def network():
     return nn.ModuleDict({"head": nn.Linear(3, 2)})
 
 
-def test_state_is_loaded_strictly() -> None:
+def test_state_is_loaded_strictly():
     target = network()
     load_into(target, state(), source="weights.pth")
     assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in state().items())
 
 
-def test_half_precision_is_cast_to_the_network() -> None:
+def test_half_precision_is_cast_to_the_network():
     target = network()
     half = {name: tensor.half() for name, tensor in state().items()}
     load_into(target, half, source="weights.pth")
@@ -253,9 +249,7 @@ def test_half_precision_is_cast_to_the_network() -> None:
         ({"head.bias": torch.zeros(1, 2)}, r"\(head\.bias is 1x2 float32, expected 2 float32\)$"),
     ],
 )
-def test_state_that_does_not_fit_leaves_the_network_alone(
-    change: dict[str, torch.Tensor | None], said: str
-) -> None:
+def test_state_that_does_not_fit_leaves_the_network_alone(change, said):
     changed = {**state(), **change}
     given = {name: tensor for name, tensor in changed.items() if tensor is not None}
     target = network()
@@ -266,7 +260,7 @@ def test_state_that_does_not_fit_leaves_the_network_alone(
     assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in before.items())
 
 
-def test_many_misfits_are_counted_and_the_first_few_named() -> None:
+def test_many_misfits_are_counted_and_the_first_few_named():
     given = {f"layer{index}": torch.zeros(1) for index in range(9)}
     with pytest.raises(WeightsError) as caught:
         load_into(network(), given, source="w")
@@ -274,7 +268,7 @@ def test_many_misfits_are_counted_and_the_first_few_named() -> None:
     assert "9 unexpected (layer0, layer1, layer2, layer3, ...)" in caught.value.message
 
 
-def test_undeclared_prefix_is_named_not_stripped() -> None:
+def test_undeclared_prefix_is_named_not_stripped():
     given = {f"module.{name}": tensor for name, tensor in state().items()}
     with pytest.raises(WeightsError) as caught:
         load_into(network(), given, source="w")
@@ -284,11 +278,11 @@ def test_undeclared_prefix_is_named_not_stripped() -> None:
 class Renaming(nn.Module):
     """Takes the names of its own older version."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1)
 
-    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state, prefix, *rest):
         for name in [name for name in state if name.startswith(f"{prefix}first.")]:
             state[name.replace("first.", "conv.")] = state.pop(name)
         super()._load_from_state_dict(state, prefix, *rest)
@@ -299,10 +293,10 @@ class Counting(nn.Conv2d):
 
     seen: Any = None
 
-    def get_extra_state(self) -> Any:
+    def get_extra_state(self):
         return {"steps": 7, "names": ["a", "b"]}
 
-    def set_extra_state(self, state: Any) -> None:
+    def set_extra_state(self, state):
         self.seen = state
 
 
@@ -311,11 +305,11 @@ class Migrating(nn.Module):
 
     _version = 2
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
 
-    def _load_from_state_dict(self, state: Any, prefix: str, metadata: Any, *rest: Any) -> None:
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
         if metadata.get("version", 1) < 2:
             state[f"{prefix}weight"] = -state[f"{prefix}weight"]
         super()._load_from_state_dict(state, prefix, metadata, *rest)
@@ -324,25 +318,25 @@ class Migrating(nn.Module):
 class Filling(nn.Module):
     """Adds what older files lack, by a hook."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
         self.register_buffer("table", torch.arange(3))
-        self.register_load_state_dict_pre_hook(self._fill)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(self._fill)
 
     @staticmethod
-    def _fill(module: nn.Module, state: Any, prefix: str, *_: Any) -> None:
+    def _fill(module, state, prefix, *_):
         state.setdefault(f"{prefix}table", module.table)
 
 
 class Own(nn.Module):
     """Loads by itself, as networks of the time of EDSR do."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
 
-    def load_state_dict(self, state_dict: Any, strict: bool = False) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict, strict=False):
         missing = set(self.state_dict()) - set(state_dict)
         if strict and missing:
             raise KeyError(missing)
@@ -354,29 +348,28 @@ class Own(nn.Module):
 class Gain(nn.Module):
     """One number without dimensions."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(1.0))
 
 
-def old_weight_norm() -> dict[str, Any]:
+def old_weight_norm():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nn.utils.weight_norm(nn.Conv2d(3, 3, 1)).state_dict()
 
 
-def scripted(network: nn.Module) -> nn.Module:
+def scripted(network):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = torch.jit.script(network)
-        return made
+        return torch.jit.script(network)
 
 
-def without(state: dict[str, Any], name: str) -> dict[str, Any]:
+def without(state, name):
     return {key: value for key, value in state.items() if key != name}
 
 
-ACCEPTED: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Any]]]] = {
+ACCEPTED = {
     "batch norm of old": (
         lambda: nn.BatchNorm2d(4),
         lambda: without(nn.BatchNorm2d(4).state_dict(), "num_batches_tracked"),
@@ -408,7 +401,7 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Any]]]
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_what_torch_accepts_is_loaded(tmp_path: Path, case: str) -> None:
+def test_what_torch_accepts_is_loaded(tmp_path, case):
     make, content = ACCEPTED[case]
     path = saved(tmp_path, content())
     oracle = make()
@@ -423,7 +416,7 @@ def test_what_torch_accepts_is_loaded(tmp_path: Path, case: str) -> None:
         assert torch.equal(target.state_dict()[name], value)
 
 
-def test_extra_state_reaches_its_module(tmp_path: Path) -> None:
+def test_extra_state_reaches_its_module(tmp_path):
     path = saved(tmp_path, Counting(3, 3, 1).state_dict())
     target = Counting(3, 3, 1)
     load_into(target, read_state_dict(path), source="w")
@@ -432,7 +425,7 @@ def test_extra_state_reaches_its_module(tmp_path: Path) -> None:
         load_into(nn.Conv2d(3, 3, 1), read_state_dict(path), source="w")
 
 
-def test_the_version_of_a_module_is_told_to_it(tmp_path: Path) -> None:
+def test_the_version_of_a_module_is_told_to_it(tmp_path):
     trained = nn.ModuleDict({"part": Migrating()})
     path = saved(tmp_path, trained.state_dict())
     target = nn.ModuleDict({"part": Migrating()})
@@ -466,9 +459,7 @@ def test_the_version_of_a_module_is_told_to_it(tmp_path: Path) -> None:
         (Gain, {"gain": "x"}, "Gain did not accept its weights: .*expected torch.Tensor"),
     ],
 )
-def test_what_torch_refuses_is_named(
-    make: Callable[[], nn.Module], state: dict[str, Any], said: str
-) -> None:
+def test_what_torch_refuses_is_named(make, state, said):
     with pytest.raises(WeightsError, match=said) as caught:
         load_into(make(), state, source="w")
     assert "\n" not in caught.value.message
@@ -478,13 +469,13 @@ def test_what_torch_refuses_is_named(
 class Tied(nn.Module):
     """One convolution by two names, and a tied weight within another."""
 
-    def __init__(self, *, tied: bool = True) -> None:
+    def __init__(self, *, tied=True):
         super().__init__()
         self.a = nn.Conv2d(3, 3, 3)
         self.b = self.a if tied else nn.Conv2d(3, 3, 3)
 
 
-def test_tied_weights_of_save_model_are_loaded(tmp_path: Path) -> None:
+def test_tied_weights_of_save_model_are_loaded(tmp_path):
     trained, path = Tied(), tmp_path / "tied.safetensors"
     save_model(trained, str(path))
     found = read_state_dict(path)
@@ -496,7 +487,7 @@ def test_tied_weights_of_save_model_are_loaded(tmp_path: Path) -> None:
         load_into(Tied(tied=False), found, source="w")
 
 
-def test_part_of_a_tensor_does_not_stand_for_the_whole() -> None:
+def test_part_of_a_tensor_does_not_stand_for_the_whole():
     whole = torch.zeros(4)
     network = nn.Module()
     network.register_buffer("part", whole[:2])
@@ -508,8 +499,8 @@ def test_part_of_a_tensor_does_not_stand_for_the_whole() -> None:
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-def test_masks_may_be_infinite_and_parameters_may_not(tmp_path: Path, name: str) -> None:
-    def masked() -> nn.Module:
+def test_masks_may_be_infinite_and_parameters_may_not(tmp_path, name):
+    def masked():
         network = nn.Conv2d(3, 4, 3)
         network.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
         return network
@@ -530,7 +521,7 @@ def test_masks_may_be_infinite_and_parameters_may_not(tmp_path: Path, name: str)
         assert torch.equal(target.state_dict()["bias"], before)
 
 
-def test_sha256_of_a_file(tmp_path: Path) -> None:
+def test_sha256_of_a_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert file_sha256(path) == hashlib.sha256(b"abc").hexdigest()
@@ -538,7 +529,7 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
         file_sha256(tmp_path / "nowhere")
 
 
-def test_every_number_of_a_file_counts_once(tmp_path: Path) -> None:
+def test_every_number_of_a_file_counts_once(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file(
         {"weight": torch.zeros(4, 3, 3, 3), "scale": torch.zeros(()), "half": torch.zeros(2)}, path
@@ -546,7 +537,7 @@ def test_every_number_of_a_file_counts_once(tmp_path: Path) -> None:
     assert stored_elements(path) == 4 * 27 + 1 + 2
 
 
-def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:
+def test_tied_tensors_are_stored_once(tmp_path):
     network = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     network[1].weight = network[0].weight
     path = tmp_path / "weights.safetensors"
@@ -554,7 +545,7 @@ def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:
     assert stored_elements(path) == 9
 
 
-def test_only_unpickling_would_tell(tmp_path: Path) -> None:
+def test_only_unpickling_would_tell(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"weight": torch.zeros(3)}, path)
     assert stored_elements(path) is None
@@ -563,13 +554,13 @@ def test_only_unpickling_would_tell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header", [b"[]", b'{"a": 1}', b'{"a": {"dtype": "F32", "shape": 3}}', b"\xff", b""]
 )
-def test_a_header_that_is_no_table_is_left_to_loading(tmp_path: Path, header: bytes) -> None:
+def test_a_header_that_is_no_table_is_left_to_loading(tmp_path, header):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     assert stored_elements(path) in {None, 0}
 
 
-def test_a_huge_header_is_not_read(tmp_path: Path) -> None:
+def test_a_huge_header_is_not_read(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes((2**40).to_bytes(8, "little"))
     assert stored_elements(path) is None

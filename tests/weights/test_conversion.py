@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import safetensors.torch
@@ -18,26 +17,23 @@ from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import read_state_dict
 from esrbench.weights.conversion import ConversionReport, convert, require_converted
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def state() -> dict[str, torch.Tensor]:
+def state():
     return {"tail.bias": torch.tensor([0.1, -0.0]), "head.weight": torch.arange(6.0).reshape(2, 3)}
 
 
-def saved(folder: Path, content: Any, name: str = "w.pth", *, zipped: bool = True) -> Path:
+def saved(folder, content, name="w.pth", *, zipped=True):
     path = folder / name
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
 
 
-def bits(tensor: torch.Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
+def bits(tensor):
     flat = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
     return tensor.dtype, tensor.shape, flat.view(torch.uint8).numpy().tobytes()
 
 
-def require_equal(content: bytes, expected: dict[str, torch.Tensor]) -> None:
+def require_equal(content, expected):
     """An independent reader finds the same names, types, shapes and bits."""
     found = safetensors.torch.load(content)
     assert {name: bits(tensor) for name, tensor in found.items()} == {
@@ -46,7 +42,7 @@ def require_equal(content: bytes, expected: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_type_keeps_its_bits(tmp_path: Path, zipped: bool) -> None:
+def test_every_type_keeps_its_bits(tmp_path, zipped):
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(7, 5, generator=generator)
     smallest = torch.tensor([5e-324, -0.0, 1.7e308], dtype=torch.float64)
@@ -74,7 +70,7 @@ def test_every_type_keeps_its_bits(tmp_path: Path, zipped: bool) -> None:
     assert report.copied == 0
 
 
-def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_tensors_give_the_same_bytes(tmp_path):
     backwards = dict(reversed(state().items()))
     path = saved(tmp_path, state())
     contents = {
@@ -93,7 +89,7 @@ def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
     assert json.loads(header[8 : 8 + length])["__metadata__"] == {"format": "pt"}
 
 
-def test_views_get_storage_of_their_own(tmp_path: Path) -> None:
+def test_views_get_storage_of_their_own(tmp_path):
     whole = torch.arange(12.0)
     tensors = {
         "whole": whole,
@@ -111,7 +107,7 @@ def test_views_get_storage_of_their_own(tmp_path: Path) -> None:
     assert report.copied == 6
 
 
-def test_report_names_files_by_size_and_hash(tmp_path: Path) -> None:
+def test_report_names_files_by_size_and_hash(tmp_path):
     path = saved(tmp_path, state())
     report, content = convert(path)
     assert report.source_bytes == path.stat().st_size
@@ -125,7 +121,7 @@ def test_report_names_files_by_size_and_hash(tmp_path: Path) -> None:
     "key",
     ["params_ema", "params", "state_dict", "model_state_dict", "net", "model", "generator", "g"],
 )
-def test_known_keys_are_found_and_the_rest_is_left_out(tmp_path: Path, key: str) -> None:
+def test_known_keys_are_found_and_the_rest_is_left_out(tmp_path, key):
     rest = {"epoch": 3, "optimizer": {"state": {}, "groups": []}, "rng": torch.zeros(4).byte()}
     report, content = convert(saved(tmp_path, {key: state(), **rest}))
     require_equal(content, state())
@@ -135,7 +131,7 @@ def test_known_keys_are_found_and_the_rest_is_left_out(tmp_path: Path, key: str)
     assert report.dropped_listed == ("epoch: int", "optimizer: dict of 2", "rng: tensor")
 
 
-def test_averaged_weights_are_taken_and_the_others_named(tmp_path: Path) -> None:
+def test_averaged_weights_are_taken_and_the_others_named(tmp_path):
     plain = {name: tensor + 1 for name, tensor in state().items()}
     path = saved(tmp_path, {"params": plain, "params_ema": state()})
     report, content = convert(path)
@@ -150,7 +146,7 @@ def test_averaged_weights_are_taken_and_the_others_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "keys", [("generator", "net"), ("params", "params_ema", "model"), ("state_dict", "params_ema")]
 )
-def test_several_state_dicts_must_be_told_apart(tmp_path: Path, keys: tuple[str, ...]) -> None:
+def test_several_state_dicts_must_be_told_apart(tmp_path, keys):
     path = saved(tmp_path, dict.fromkeys(keys, state()))
     with pytest.raises(WeightsError, match="holds several state dicts: ") as caught:
         convert(path)
@@ -158,7 +154,7 @@ def test_several_state_dicts_must_be_told_apart(tmp_path: Path, keys: tuple[str,
     assert caught.value.advice == "Name the one that is meant by --key."
 
 
-def test_other_keys_must_be_declared(tmp_path: Path) -> None:
+def test_other_keys_must_be_declared(tmp_path):
     path = saved(tmp_path, {"weights_of_mine": state(), "epoch": 3})
     with pytest.raises(WeightsError, match="it has weights_of_mine, epoch") as caught:
         convert(path)
@@ -167,24 +163,24 @@ def test_other_keys_must_be_declared(tmp_path: Path) -> None:
     require_equal(convert(path, key="weights_of_mine").content, state())
 
 
-def test_no_key_means_the_whole_file(tmp_path: Path) -> None:
+def test_no_key_means_the_whole_file(tmp_path):
     path = saved(tmp_path, {"params": state()})
     with pytest.raises(WeightsError, match="expected tensors by name, but params is a dict"):
         convert(path, key=None)
 
 
 @pytest.mark.parametrize("content", [[1], {}, {"a": 1}, 3, {"params": {}}, torch.ones(1)])
-def test_files_without_a_state_dict(tmp_path: Path, content: Any) -> None:
+def test_files_without_a_state_dict(tmp_path, content):
     with pytest.raises(WeightsError):
         convert(saved(tmp_path, content))
 
 
-def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+def prefixed(prefix):
     return {prefix + name: tensor for name, tensor in state().items()}
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."])
-def test_what_torch_puts_before_names_is_removed(tmp_path: Path, prefix: str) -> None:
+def test_what_torch_puts_before_names_is_removed(tmp_path, prefix):
     path = saved(tmp_path, prefixed(prefix))
     report, content = convert(path)
     require_equal(content, state())
@@ -193,7 +189,7 @@ def test_what_torch_puts_before_names_is_removed(tmp_path: Path, prefix: str) ->
     require_equal(convert(path, prefix=None).content, prefixed(prefix))
 
 
-def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_path: Path) -> None:
+def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_path):
     path = saved(tmp_path, {"state_dict": prefixed("generator."), "epoch": 3})
     assert convert(path).report.prefix == "generator."
     require_equal(convert(path).content, state())
@@ -204,7 +200,7 @@ def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_pa
         assert "--prefix model. removes it" in report.notes[-1]
 
 
-def test_names_of_which_some_have_a_prefix(tmp_path: Path) -> None:
+def test_names_of_which_some_have_a_prefix(tmp_path):
     both = prefixed("generator.") | {"loss.weight": torch.ones(1)}
     path = saved(tmp_path, {"state_dict": both})
     report, content = convert(path)
@@ -219,20 +215,20 @@ def test_names_of_which_some_have_a_prefix(tmp_path: Path) -> None:
         convert(path, prefix="net.")
 
 
-def test_module_alone_is_a_name(tmp_path: Path) -> None:
+def test_module_alone_is_a_name(tmp_path):
     content = {"module.": torch.ones(1)}
     report, result = convert(saved(tmp_path, content))
     require_equal(result, content)
     assert report.prefix == ""
 
 
-def test_renames_come_last(tmp_path: Path) -> None:
+def test_renames_come_last(tmp_path):
     path = saved(tmp_path, {"params": prefixed("module.")})
     content = convert(path, renames=[("head", "first"), ("tail.bias", "last")]).content
     require_equal(content, {"first.weight": state()["head.weight"], "last": state()["tail.bias"]})
 
 
-def test_long_lists_are_cut_and_fit_into_a_message(tmp_path: Path) -> None:
+def test_long_lists_are_cut_and_fit_into_a_message(tmp_path):
     rest = {"\U0001f600\x1b" * 300 + str(index): index for index in range(1000)}
     report, _ = convert(saved(tmp_path, {"params": state(), **rest}))
     assert report.dropped == 1000
@@ -242,17 +238,17 @@ def test_long_lists_are_cut_and_fit_into_a_message(tmp_path: Path) -> None:
     assert ConversionReport.model_validate_json(report.model_dump_json()) == report
 
 
-def test_report_refuses_what_a_terminal_obeys(tmp_path: Path) -> None:
+def test_report_refuses_what_a_terminal_obeys(tmp_path):
     report = convert(saved(tmp_path, state())).report
     with pytest.raises(ValueError, match="printable"):
         ConversionReport.model_validate({**report.model_dump(), "notes": ("\x1b[2J",)})
 
 
-def test_what_comes_back_is_not_trusted(tmp_path: Path) -> None:
+def test_what_comes_back_is_not_trusted(tmp_path):
     report, content = convert(saved(tmp_path, state()))
     require_converted(report, content)
 
-    def claimed(other: bytes, **fields: Any) -> ConversionReport:
+    def claimed(other, **fields):
         told = {"bytes": len(other), "sha256": hashlib.sha256(other).hexdigest(), **fields}
         return report.model_copy(update=told)
 
@@ -275,7 +271,7 @@ def test_what_comes_back_is_not_trusted(tmp_path: Path) -> None:
         assert caught.value.advice
 
 
-def test_what_is_no_tensor_is_left_out_and_named(tmp_path: Path) -> None:
+def test_what_is_no_tensor_is_left_out_and_named(tmp_path):
     rest = {"step": 5, "bias_unused": None, "part._extra_state": {"v": 1}}
     for content, key in (
         ({**state(), **rest}, None),
@@ -293,14 +289,14 @@ def test_what_is_no_tensor_is_left_out_and_named(tmp_path: Path) -> None:
         require_equal(convert(tmp_path / "w.pth", key=key).content, state())
 
 
-def test_tensors_beside_a_state_dict_are_not_taken_for_one(tmp_path: Path) -> None:
+def test_tensors_beside_a_state_dict_are_not_taken_for_one(tmp_path):
     path = saved(tmp_path, {"mean": torch.zeros(3), "weights_of_mine": state()})
     with pytest.raises(WeightsError, match="it has mean, weights_of_mine") as caught:
         convert(path)
     assert "joined by dots" in (caught.value.advice or "")
 
 
-def test_infinity_is_noted_and_nan_refused(tmp_path: Path) -> None:
+def test_infinity_is_noted_and_nan_refused(tmp_path):
     masked = {**state(), "mask": torch.full((3, 3), float("-inf")).triu(1)}
     report, content = convert(saved(tmp_path, masked))
     require_equal(content, masked)
@@ -310,7 +306,7 @@ def test_infinity_is_noted_and_nan_refused(tmp_path: Path) -> None:
         convert(path)
 
 
-def test_unsafe_files_are_refused_here_too(tmp_path: Path) -> None:
+def test_unsafe_files_are_refused_here_too(tmp_path):
     path = saved(tmp_path, {"w": torch.zeros(1).expand(10**12)})
     with pytest.raises(WeightsError, match="claim more than they hold"):
         convert(path)
@@ -319,7 +315,7 @@ def test_unsafe_files_are_refused_here_too(tmp_path: Path) -> None:
         convert(path)
 
 
-def test_real_weights_load_and_convert_bit_by_bit(shared: Path) -> None:
+def test_real_weights_load_and_convert_bit_by_bit(shared):
     paths = [path for path in (shared / "weights").iterdir() if path.suffix == ".pth"]
     assert len(paths) >= 8
     for path in paths:
@@ -338,7 +334,7 @@ def test_real_weights_load_and_convert_bit_by_bit(shared: Path) -> None:
         require_converted(report, result)
 
 
-def test_the_other_side_needs_no_torch() -> None:
+def test_the_other_side_needs_no_torch():
     code = "import sys, esrbench.weights.conversion; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "False\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,7 +22,7 @@ from esrbench.weights.state_dicts import (
 PATH = Path("w.pth")
 
 
-def refusal(state: dict[Any, Any]) -> str:
+def refusal(state):
     with pytest.raises(WeightsError) as caught:
         require_tensors(PATH, state, None)
     assert caught.value.message.startswith("w.pth: ")
@@ -31,7 +30,7 @@ def refusal(state: dict[Any, Any]) -> str:
     return caught.value.message
 
 
-def test_tensors_come_back_as_they_are() -> None:
+def test_tensors_come_back_as_they_are():
     whole = torch.arange(12.0)
     state = {
         "view": whole[3:9].reshape(2, 3).t(),
@@ -48,7 +47,7 @@ def test_tensors_come_back_as_they_are() -> None:
     assert all(found[name].stride() == tensor.stride() for name, tensor in state.items())
 
 
-def test_attributes_of_a_parameter_are_left_behind() -> None:
+def test_attributes_of_a_parameter_are_left_behind():
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.numel = 5  # type: ignore[assignment,method-assign] # as a file may have it
     found = require_tensors(PATH, {"a": parameter}, None)["a"]
@@ -65,11 +64,11 @@ def test_attributes_of_a_parameter_are_left_behind() -> None:
         (torch.zeros(4).unfold(0, 3, 1), "a has 6 elements in 16 bytes"),
     ],
 )
-def test_tensors_that_claim_more_than_they_hold(tensor: torch.Tensor, said: str) -> None:
+def test_tensors_that_claim_more_than_they_hold(tensor, said):
     assert f"1 tensors claim more than they hold: {said}" in refusal({"a": tensor})
 
 
-def test_views_of_one_storage_are_capped_together() -> None:
+def test_views_of_one_storage_are_capped_together():
     whole = torch.empty(2**26, dtype=torch.uint8)  # never written, so never in memory
     assert MAX_WEIGHTS_BYTES == 8 * 2**26
     said = refusal({f"view{index}": whole for index in range(9)})
@@ -86,7 +85,7 @@ def test_views_of_one_storage_are_capped_together() -> None:
         torch.zeros(2, dtype=torch.uint16),
     ],
 )
-def test_tensors_that_are_not_for_weights(tensor: torch.Tensor) -> None:
+def test_tensors_that_are_not_for_weights(tensor):
     said = refusal({"good": torch.ones(1), "bad": tensor})
     assert "1 tensors are sparse, quantised or without data: bad" in said
 
@@ -95,7 +94,7 @@ def test_tensors_that_are_not_for_weights(tensor: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64]
 )
-def test_values_that_are_not_finite(value: float, dtype: torch.dtype) -> None:
+def test_values_that_are_not_finite(value, dtype):
     tensor = torch.zeros(3, 5, dtype=dtype)
     tensor[1, 2] = value
     assert not is_finite(tensor)
@@ -103,13 +102,13 @@ def test_values_that_are_not_finite(value: float, dtype: torch.dtype) -> None:
     assert is_finite(tensor[:1])
 
 
-def test_imaginary_part_is_looked_at() -> None:
+def test_imaginary_part_is_looked_at():
     assert not is_finite(torch.tensor([complex(0, float("nan"))]))
     assert is_finite(torch.tensor([complex(0, 1)]))
     assert is_finite(torch.empty(0))
 
 
-def test_levels_below_levels() -> None:
+def test_levels_below_levels():
     inner = {"a": torch.ones(1)}
     assert select_level(PATH, {"model": {"state_dict": inner}}, "model.state_dict") is inner
     assert select_level(PATH, {"a.b": inner, "a": {"b": {}}}, "a.b") is inner
@@ -121,13 +120,13 @@ def test_levels_below_levels() -> None:
 @pytest.mark.parametrize(
     "name", ["", "a\x1b[2Jb", "a\nb", "\u202eb", "x" * (MAX_NAME_CHARACTERS + 1)]
 )
-def test_names_that_cannot_be_shown(name: str) -> None:
+def test_names_that_cannot_be_shown(name):
     said = refusal({name: torch.ones(1)})
     assert "names of tensors" in said
     assert said.isprintable()
 
 
-def test_messages_are_cut_and_printable() -> None:
+def test_messages_are_cut_and_printable():
     said = refusal({f"\x1b{index}" + "x" * 5000: index for index in range(100)})
     assert said.isprintable()
     assert len(said) < 600
@@ -138,7 +137,7 @@ def test_messages_are_cut_and_printable() -> None:
     assert some(["a", 1, "c", "d", "e"]) == "a, 1, c, d, ..."
 
 
-def test_levels() -> None:
+def test_levels():
     inner = {"a": torch.ones(1)}
     assert select_level(PATH, {"params": inner}, "params") is inner
     assert select_level(PATH, inner, None) is inner

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import zipfile
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -20,31 +19,28 @@ from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import MAX_HEADER_BYTES, file_sha256, read_state_dict
 from esrbench.weights.state_dicts import MAX_WEIGHTS_BYTES
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def state() -> dict[str, torch.Tensor]:
+def state():
     return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
 
 
-def saved(folder: Path, content: Any, name: str = "weights.pth", *, zipped: bool = True) -> Path:
+def saved(folder, content, name="weights.pth", *, zipped=True):
     path = folder / name
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
 
 
-def safetensors_file(path: Path, header: bytes | dict[str, Any], data: bytes = b"") -> Path:
+def safetensors_file(path, header, data=b""):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
 
 
-def entry(start: int, stop: int, *shape: int, dtype: str = "F32") -> dict[str, Any]:
+def entry(start, stop, *shape, dtype="F32"):
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
 
 
-def test_safetensors_by_hand(tmp_path: Path) -> None:
+def test_safetensors_by_hand(tmp_path):
     data = struct.pack("<3f", 1, 2, 3)
     path = safetensors_file(tmp_path / "w.safetensors", {"a": entry(0, 12, 3)}, data)
     assert read_state_dict(path)["a"].tolist() == [1, 2, 3]
@@ -68,9 +64,7 @@ def test_safetensors_by_hand(tmp_path: Path) -> None:
         (b"", 0),
     ],
 )
-def test_safetensors_that_contradict_themselves(
-    tmp_path: Path, header: bytes | dict[str, Any], size: int
-) -> None:
+def test_safetensors_that_contradict_themselves(tmp_path, header, size):
     path = safetensors_file(tmp_path / "w.safetensors", header, bytes(size))
     with pytest.raises(WeightsError, match="truncated, altered, or no safetensors") as caught:
         read_state_dict(path)
@@ -78,7 +72,7 @@ def test_safetensors_that_contradict_themselves(
     assert caught.value.advice
 
 
-def test_a_name_that_hides_bytes_of_safetensors(tmp_path: Path) -> None:
+def test_a_name_that_hides_bytes_of_safetensors(tmp_path):
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
     header += b'"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'
     path = safetensors_file(tmp_path / "w.safetensors", header, bytes(8))
@@ -87,9 +81,7 @@ def test_a_name_that_hides_bytes_of_safetensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [MAX_HEADER_BYTES + 1, 2**40, 2**64 - 1])
-def test_huge_safetensors_header_is_not_parsed(
-    tmp_path: Path, length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_huge_safetensors_header_is_not_parsed(tmp_path, length, monkeypatch):
     path = tmp_path / "w.safetensors"
     path.write_bytes(struct.pack("<Q", length) + b"{}")
     monkeypatch.setattr("safetensors.torch.load_file", None)
@@ -98,7 +90,7 @@ def test_huge_safetensors_header_is_not_parsed(
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-def test_oversized_files_are_not_read(tmp_path: Path, name: str) -> None:
+def test_oversized_files_are_not_read(tmp_path, name):
     path = tmp_path / name
     with path.open("wb") as file:
         file.truncate(MAX_WEIGHTS_BYTES + 1)  # takes no space
@@ -107,7 +99,7 @@ def test_oversized_files_are_not_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_flipped_bit_changes_the_hash(tmp_path: Path, zipped: bool) -> None:
+def test_flipped_bit_changes_the_hash(tmp_path, zipped):
     """What a file's own format may not notice, its SHA-256 in the manifest does."""
     path = saved(tmp_path, state(), zipped=zipped)
     before = file_sha256(path)
@@ -144,7 +136,7 @@ for path in map(Path, sys.argv[1:]):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
+def test_bombs_are_refused_in_little_memory(tmp_path):
     """Each would take 256 MiB or far more; a limit of 96 MiB stops what torch itself allows."""
     honest = saved(tmp_path, state(), "honest.pth")
     deflated = tmp_path / "deflated.pth"
@@ -187,14 +179,14 @@ def test_bombs_are_refused_in_little_memory(tmp_path: Path) -> None:
 class Call:
     """Pickled as a call of a function with arguments."""
 
-    def __init__(self, function: Any, *arguments: Any) -> None:
+    def __init__(self, function, *arguments):
         self.call = (function, arguments)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return self.call
 
 
-def refusal(path: Path, content: bytes) -> str:
+def refusal(path, content):
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
         read_state_dict(path)
@@ -216,9 +208,7 @@ def refusal(path: Path, content: bytes) -> str:
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_a_pickle_would_call(
-    tmp_path: Path, called: Any, said: str, zipped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_pickle_would_call(tmp_path, called, said, zipped, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = saved(tmp_path, {"w": called}, zipped=zipped).read_bytes()
     assert re.search(said, refusal(tmp_path / "w.pth", content))
@@ -226,7 +216,7 @@ def test_what_a_pickle_would_call(
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
-def test_bare_pickles(tmp_path: Path, protocol: int) -> None:
+def test_bare_pickles(tmp_path, protocol):
     content = pickle.dumps({"w": Call(os.mkdir, str(tmp_path / "ran"))}, protocol)
     refusal(tmp_path / "w.pth", content)
     in_front = content + saved(tmp_path, state(), zipped=False).read_bytes()
@@ -241,12 +231,12 @@ def test_bare_pickles(tmp_path: Path, protocol: int) -> None:
         *(b"PK\x03\x04", b"PK\x03\x04" + bytes(500)),
     ],
 )
-def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_no_checkpoint(tmp_path, content):
     said = refusal(tmp_path / "w.pth", content)
     assert said.startswith("truncated, altered, or no PyTorch checkpoint")
 
 
-def rewritten(path: Path, changes: dict[str, bytes | None], folder: str = "weights") -> bytes:
+def rewritten(path, changes, folder="weights"):
     """A zip archive as it is, but for members that are replaced, added or, by None, left out."""
     stream = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(stream, "w") as target:
@@ -257,7 +247,7 @@ def rewritten(path: Path, changes: dict[str, bytes | None], folder: str = "weigh
     return stream.getvalue()
 
 
-def test_archives_of_other_versions_are_read(tmp_path: Path) -> None:
+def test_archives_of_other_versions_are_read(tmp_path):
     path = saved(tmp_path, state())
     later = ("byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
     path.write_bytes(rewritten(path, dict.fromkeys(later), folder="archive"))
@@ -282,15 +272,13 @@ def test_archives_of_other_versions_are_read(tmp_path: Path) -> None:
         {"data.pkl": b"\x80\x02h\x07."},
     ],
 )
-def test_archives_that_contradict_themselves(
-    tmp_path: Path, changes: dict[str, bytes | None]
-) -> None:
+def test_archives_that_contradict_themselves(tmp_path, changes):
     content = rewritten(saved(tmp_path, state()), changes)
     said = refusal(tmp_path / "w.pth", content)
     assert said.startswith("truncated, altered, or no PyTorch checkpoint")
 
 
-def test_one_compressed_member(tmp_path: Path) -> None:
+def test_one_compressed_member(tmp_path):
     stream = io.BytesIO()
     with zipfile.ZipFile(saved(tmp_path, state())) as source, zipfile.ZipFile(stream, "w") as made:
         for name in source.namelist():
@@ -299,7 +287,7 @@ def test_one_compressed_member(tmp_path: Path) -> None:
     assert "a compressed member, weights/data/0" in refusal(tmp_path / "w.pth", stream.getvalue())
 
 
-def test_package(tmp_path: Path) -> None:
+def test_package(tmp_path):
     path = tmp_path / "package.pt"
     with torch.package.PackageExporter(str(path)) as exporter:
         exporter.save_pickle("weights", "weights.pkl", {"a": [1.0]})
@@ -307,19 +295,19 @@ def test_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 4, 24, 27])
-def test_old_format_cut_short(tmp_path: Path, missing: int) -> None:
+def test_old_format_cut_short(tmp_path, missing):
     content = saved(tmp_path, {"a": torch.arange(6.0)}, zipped=False).read_bytes()
     assert "no PyTorch checkpoint" in refusal(tmp_path / "w.pth", content[:-missing])
 
 
-def test_quantised_tensors(tmp_path: Path) -> None:
+def test_quantised_tensors(tmp_path):
     with pytest.warns(UserWarning, match="deprecated"):
         path = saved(tmp_path, {"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)})
     assert "sparse, quantised or without data: w" in refusal(path, path.read_bytes())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_storages_that_the_pickle_makes_up(tmp_path: Path, zipped: bool) -> None:
+def test_storages_that_the_pickle_makes_up(tmp_path, zipped):
     path = saved(tmp_path, {"a": torch.arange(6.0)}, zipped=zipped)
     old, claimed = (
         (b"K\x06t", b"J\x00\xca\x9a\x3bt") if zipped else (b"K\x06N", b"J\x00\xca\x9a\x3bN")
