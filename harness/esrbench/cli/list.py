@@ -118,22 +118,12 @@ def _counted_models() -> list[dict[str, Any]]:
 
 def _counts(complexity: Complexity) -> dict[str, Any]:
     """Figures of every counter; None where it could not count."""
-    from esrbench.records import CounterResult, PredictedMemory
-
-    predicted = complexity.predicted_memory
-    results = {
-        name: result if isinstance(result, CounterResult) else None
-        for name, result in complexity.counters.items()
-    }
-    macs = {f"macs_{name}": result.macs if result else None for name, result in results.items()}
-    rule = results.get("ntire2022")
+    rule = complexity.counters.get("ntire2022")
     return {
-        **macs,
-        "activations": rule.activations if rule else None,
-        "conv_calls": rule.conv_calls if rule else None,
-        "predicted_peak_bytes": predicted.peak_bytes
-        if isinstance(predicted, PredictedMemory)
-        else None,
+        **{f"macs_{name}": getattr(c, "macs", None) for name, c in complexity.counters.items()},
+        "activations": getattr(rule, "activations", None),
+        "conv_calls": getattr(rule, "conv_calls", None),
+        "predicted_peak_bytes": getattr(complexity.predicted_memory, "peak_bytes", None),
     }
 
 

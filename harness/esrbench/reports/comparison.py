@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Interval, Notice
-from esrbench.reports.table import MISSING, Cell, Heading, Mark, Note, Section, Span, Table, plain
+from esrbench.reports.table import (
+    MISSING,
+    Cell,
+    Heading,
+    Mark,
+    Note,
+    Section,
+    Span,
+    Table,
+    plain,
+    value_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +51,7 @@ class CellValue(Frozen):
         source: id of the run that measured it, or where it was published.
     """
 
-    value: float
+    value: int | float
     shown: str
     interval: Interval | None = None
     place: Literal[1, 2] | None = None
@@ -200,14 +211,10 @@ def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
         if column.data in {None, data}
     }
     for metric, cell in cells.items():
-        figure = None if isinstance(cell, Absent) else cell
-        record[metric] = figure.value if figure else None
-        if not METRICS[metric].portable:
-            interval = figure.interval if figure else None
-            record[f"{metric}_low"] = interval.low if interval else None
-            record[f"{metric}_high"] = interval.high if interval else None
+        held = None if isinstance(cell, Absent) else cell
+        record |= value_fields(metric, *((held.value, held.interval) if held else (None, None)))
         if METRICS[metric].noisy:
-            record[f"{metric}_provisional"] = figure.provisional if figure else None
+            record[f"{metric}_provisional"] = held.provisional if held else None
     reasons = [f"{key}: {cell.reason}" for key, cell in cells.items() if isinstance(cell, Absent)]
     sources = dict.fromkeys(c.source for c in cells.values() if not isinstance(c, Absent))
     if sources:

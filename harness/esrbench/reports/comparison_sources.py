@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from esrbench.ranking.selection import select_comparable
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from esrbench.entries.registry import Registry
     from esrbench.protocol import Protocol
@@ -74,27 +74,6 @@ class Choice:
         return next(reversed(here or runs), None)
 
 
-@dataclass(slots=True)
-class _LeftOut:
-    reasons: dict[Place, list[str]] = field(default_factory=dict)
-
-    def add(self, record: RunRecord, reason: str) -> None:
-        self.reasons.setdefault(place_of(record), []).append(reason)
-
-    def notices(self, kept: Iterable[Place]) -> list[Notice]:
-        """One notice a place that has no run left, naming what its newest run differs in."""
-        known = set(kept)
-        return [
-            Notice(
-                code="incomparable",
-                message=f"{place_text(place)}: a run differs in {reasons[-1]} and is left out",
-                advice="Measure what is to be compared alike; entries of one `esrbench run` are.",
-            )
-            for place, reasons in self.reasons.items()
-            if place not in known
-        ]
-
-
 def place_of(record: RunRecord) -> Place:
     """Where a run belongs."""
     return record.entry.name, record.entry.scale, record.data.name
@@ -125,7 +104,7 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
             stored = sorted({record.protocol.forward.label for record in known})
             raise UsageError(message, advice=f"Stored are: {'; '.join(stored)}.")
         known = of_class
-    left_out = _LeftOut()
+    left_out: dict[Place, str] = {}
     alike = _of_one_network(_scored_alike(known, left_out), left_out)
     runs: dict[Place, RunRecord] = {}
     notices: list[Notice] = []
@@ -138,7 +117,16 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
             notice.model_copy(update={"message": f"on {data} x{scale}: {notice.message}"})
             for notice in said
         ]
-    notices = [*left_out.notices(runs), *notices, *_code_notices(runs)]
+    gone = [
+        Notice(
+            code="incomparable",
+            message=f"{place_text(place)}: a run differs in {reason} and is left out",
+            advice="Measure what is to be compared alike; entries of one `esrbench run` are.",
+        )
+        for place, reason in left_out.items()
+        if place not in runs
+    ]
+    notices = [*gone, *notices, *_code_notices(runs)]
     places = {place_of(record) for record in known}
     return Choice(runs, frozenset(places - set(runs)), tuple(notices))
 
@@ -148,16 +136,13 @@ def _newest(records: Sequence[RunRecord]) -> RunRecord:
     return max(reversed(records), key=lambda record: record.ranked + record.timed)
 
 
-def _scored_alike(records: Sequence[RunRecord], left_out: _LeftOut) -> list[RunRecord]:
+def _scored_alike(records: Sequence[RunRecord], left_out: dict[Place, str]) -> list[RunRecord]:
     """Records whose figures mean the same as the newest's, on whatever data set."""
-    if not records:
-        return []
-    expected = _newest(records).protocol
     alike = []
     for record in records:
-        differing = _meanings(record.protocol, expected)
+        differing = _meanings(record.protocol, _newest(records).protocol)
         if differing:
-            left_out.add(record, differing)
+            left_out[place_of(record)] = differing
         else:
             alike.append(record)
     return alike
@@ -175,26 +160,26 @@ def _meanings(protocol: Protocol, expected: Protocol) -> str:
     return ", ".join(name for name, differs in identities.items() if differs)
 
 
-def _of_one_network(records: Sequence[RunRecord], left_out: _LeftOut) -> list[RunRecord]:
+def _of_one_network(records: Sequence[RunRecord], left_out: dict[Place, str]) -> list[RunRecord]:
     """Records of the weights and form that each entry's newest run at a scale had."""
-    by_row: dict[tuple[str, int], list[RunRecord]] = {}
-    for record in records:
-        by_row.setdefault((record.entry.name, record.entry.scale), []).append(record)
     same = []
-    for row in by_row.values():
+    for record in records:
+        entry = record.entry
+        row = [each for each in records if place_of(each)[:2] == place_of(record)[:2]]
         expected = _newest(row).entry
-        for record in row:
-            entry = record.entry
-            if (entry.weights.source, entry.weights.sha256) != (
-                expected.weights.source,
-                expected.weights.sha256,
-            ):
-                left_out.add(record, f"weights from the newest at x{entry.scale}")
-            elif (entry.factory, entry.prepare) != (expected.factory, expected.prepare):
-                left_out.add(record, f"network from the newest at x{entry.scale}")
-            else:
-                same.append(record)
-    return sorted(same, key=lambda record: record.created)
+        differing = ""
+        if (entry.factory, entry.prepare) != (expected.factory, expected.prepare):
+            differing = "network"
+        if (entry.weights.source, entry.weights.sha256) != (
+            expected.weights.source,
+            expected.weights.sha256,
+        ):
+            differing = "weights"
+        if differing:
+            left_out[place_of(record)] = f"{differing} from the newest at x{entry.scale}"
+        else:
+            same.append(record)
+    return same
 
 
 def _code_notices(runs: dict[Place, RunRecord]) -> list[Notice]:

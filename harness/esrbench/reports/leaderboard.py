@@ -6,15 +6,26 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from esrbench.metrics import METRICS
+from esrbench.ranking.board import Place
 from esrbench.ranking.footnotes import DISPUTED, PROVISIONAL_MARK
 from esrbench.ranking.formulas import RankSum
 from esrbench.records import Absent
-from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Span, Table, plain
+from esrbench.reports.table import (
+    MISSING,
+    Cell,
+    Heading,
+    Note,
+    Section,
+    Span,
+    Table,
+    plain,
+    value_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
+    from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.ranking.rule import Track
     from esrbench.ranking.stability import Stability
 
@@ -77,31 +88,25 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
 
 def _track_columns(track: Track) -> Iterator[Column]:
     """Rank, and the total and its logarithm where they say more than the rank."""
+    summed = isinstance(track.formula, RankSum) and len(track.metrics) > 1
 
-    def rank(row: LeaderboardEntry) -> Cell:
-        place = row.places.get(track.key)
-        if place is None or place.rank is None:
-            return plain(MISSING)
+    def rank(place: Place) -> str:
+        if place.rank is None:
+            return MISSING
         shown = _shown_rank(place.rank, place.stability, provisional=place.provisional)
-        summed = isinstance(track.formula, RankSum) and len(track.metrics) > 1
-        return plain(
-            f"{shown} ({place.rank_sum})" if summed and place.rank_sum is not None else shown
-        )
+        return f"{shown} ({place.rank_sum})" if summed and place.rank_sum is not None else shown
 
-    def score(row: LeaderboardEntry) -> Cell:
-        place = row.places.get(track.key)
-        return plain(_score(None if place is None else place.score))
+    def log_score(place: Place) -> str:
+        return MISSING if place.log_score is None else f"{place.log_score:.3f}"
 
-    def log_score(row: LeaderboardEntry) -> Cell:
-        place = row.places.get(track.key)
-        log = None if place is None else place.log_score
-        return plain(MISSING if log is None else f"{log:.3f}")
+    def column(text: str, shown: Callable[[Place], str]) -> Column:
+        nowhere = Place(rank=None)
+        heading = Heading(text, align="right")
+        return heading, lambda row: plain(shown(row.places.get(track.key, nowhere)))
 
     if isinstance(track.formula, RankSum):
-        yield Heading(track.label, align="right"), rank
-        return
-    for text, cell in zip(track.headings, (rank, score, log_score), strict=True):
-        yield Heading(text, align="right"), cell
+        return iter([column(track.label, rank)])
+    return map(column, track.headings, (rank, _score, log_score))
 
 
 def _metric_column(metric: str, board: Leaderboard) -> Column:
@@ -161,12 +166,12 @@ def _front(row: LeaderboardEntry) -> str:
     return f"{ON_FRONT}{mark}" if row.pareto else ""
 
 
-def _score(score: float | Absent | None) -> str:
-    if score is None:
+def _score(place: Place) -> str:
+    if place.score is None:
         return MISSING
-    if isinstance(score, Absent):
+    if isinstance(place.score, Absent):
         return "overflow"
-    return f"{score:.3f}" if score < LARGE_SCORE else f"{score:.4g}"
+    return f"{place.score:.3f}" if place.score < LARGE_SCORE else f"{place.score:.4g}"
 
 
 def _hundredths(margin: float) -> bool:
@@ -235,16 +240,13 @@ def _record(row: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
     ranked = {metric for each in board.ranked for metric in each.ranks}
     for metric in board.columns:
         value = row.values[metric]
-        record[metric] = None if isinstance(value, Absent) else value.value
-        if not METRICS[metric].portable:
-            interval = None if isinstance(value, Absent) else value.interval
-            record[f"{metric}_low"] = interval.low if interval else None
-            record[f"{metric}_high"] = interval.high if interval else None
+        held = None if isinstance(value, Absent) else value
+        record |= value_fields(metric, *((held.value, held.interval) if held else (None, None)))
         if metric in ranked:
             record[f"{metric}_rank"] = row.ranks.get(metric)
             if METRICS[metric].noisy:
                 provisional = metric in row.provisional_ranks if row.ranks else None
-                record |= _stability(metric, row.rank_stability.get(metric), provisional)
+                record |= _held(metric, row.rank_stability.get(metric), provisional)
     gate = row.tightest
     return {
         **record,
@@ -269,13 +271,15 @@ def _track_record(place: Place | None, track: Track) -> dict[str, Any]:
         score = place.score if place else None
         record[f"{key}_score"] = None if isinstance(score, Absent) else score
         record[f"{key}_log_score"] = place.log_score if place else None
-    held = place.stability if place else None
-    return record | _stability(key, held, place.provisional if place else None)
+    return record | _held(
+        key, place.stability if place else None, place.provisional if place else None
+    )
 
 
-def _stability(key: str, held: Stability | None, provisional: bool | None) -> dict[str, Any]:
+def _held(key: str, held: Stability | None, provisional: bool | None) -> dict[str, Any]:
+    low, high = (held.low, held.high) if held else (None, None)
     return {
-        f"{key}_rank_low": held.low if held else None,
-        f"{key}_rank_high": held.high if held else None,
+        f"{key}_rank_low": low,
+        f"{key}_rank_high": high,
         f"{key}_rank_provisional": provisional,
     }

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from esrbench.metrics import METRICS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from esrbench.records import Notice
+    from esrbench.records import Interval, Notice
 
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
 CELL_CHARACTERS: Final = 3000
@@ -211,11 +213,17 @@ def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) ->
     return Table(headings=headings, sections=(Section(rows),), caption=caption, **fields)
 
 
+def value_fields(
+    metric: str, value: float | None, interval: Interval | None
+) -> dict[str, float | None]:
+    """A metric as fields of a record: unrounded, with the interval of what depends on a device."""
+    fields = {metric: value}
+    if not METRICS[metric].portable:
+        fields[f"{metric}_low"] = interval.low if interval else None
+        fields[f"{metric}_high"] = interval.high if interval else None
+    return fields
+
+
 def legend(best: str, second: str) -> str:
     """What marks the best and the second best of a table."""
     return f"Best of a scale {best}, second best {second}; figures that print alike share it."
-
-
-def led(mark: str, text: str) -> str:
-    """A note behind the mark that it explains."""
-    return f"{mark} {text}" if mark else text

@@ -11,26 +11,21 @@ import html
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
-from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, led, legend
+from esrbench.reports.markup import Markup
+from esrbench.reports.table import CELL_CHARACTERS, DAGGERS
 
 if TYPE_CHECKING:
-    from esrbench.reports.table import Cell, Heading, Mark, Section, Span, Table, Tone
+    from esrbench.reports.table import Heading, Section, Table
 
 _PADDED: Final = 'style="padding:0 .5em"'
-_TONES: Final[dict[Tone, str]] = {
-    "best": '<strong class="best">%s</strong>',
-    "strong": "<strong>%s</strong>",
-    "second": '<u class="second">%s</u>',
-}
 
 
 def render(table: Table) -> str:
     """The element; what leads the table stands in paragraphs before it."""
-    lead = [*([table.outcome] if table.outcome else []), *table.lead]
     caption = [f"<caption>{html_text(table.caption)}</caption>"] if table.caption else []
     lines = [
         '<div class="esrbench-table">',
-        *(f"<p>{_span(each)}</p>" for each in lead),
+        *(f"<p>{each}</p>" for each in MARKUP.lead(table)),
         '<table style="border-collapse:collapse">',
         *caption,
         "".join(f'<colgroup span="{width}"></colgroup>' for _, width in table.groups()),
@@ -38,14 +33,7 @@ def render(table: Table) -> str:
         *(each for section in table.sections for each in _section(table, section)),
         "</table>",
     ]
-    notes = [led(_mark(note.mark), html_text(note.text)) for note in table.notes]
-    if table.ranked:
-        best, second = (_TONES["best"] % "bold", _TONES["second"] % "underlined")
-        notes.insert(0, legend(best, second))
-    notes += [
-        f"<strong>{html_text(each.code)}</strong>: {html_text(f'{each.message}. {each.advice}')}"
-        for each in table.notices
-    ]
+    notes = MARKUP.notes(table)
     if notes:
         lines += ['<ul class="notes">', *(f"<li>{note}</li>" for note in notes), "</ul>"]
     return "\n".join([*lines, "</div>"]) + "\n"
@@ -59,11 +47,11 @@ def _section(table: Table, section: Section) -> list[str]:
         if table.labelled and index == 0:
             cells.append(
                 f'<th scope="rowgroup" rowspan="{len(section.rows)}" style="vertical-align:top">'
-                f"{_cell(row[0])}</th>"
+                f"{MARKUP.cell(row[0])}</th>"
             )
-        cells.append(f'<th scope="row" style="text-align:left">{_cell(row[first])}</th>')
+        cells.append(f'<th scope="row" style="text-align:left">{MARKUP.cell(row[first])}</th>')
         for heading, cell in zip(table.headings[first + 1 :], row[first + 1 :], strict=True):
-            cells.append(f"<td {_attributes(heading)}>{_cell(cell)}</td>")
+            cells.append(f"<td {_attributes(heading)}>{MARKUP.cell(cell)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return [*lines, "</tbody>"]
 
@@ -93,21 +81,22 @@ def _headings(table: Table) -> list[str]:
     return ["<thead>", *rows_of_cells, "</thead>"]
 
 
-def _cell(cell: Cell) -> str:
-    shown = "/".join(map(_span, cell.spans)) + _mark(cell.mark)
-    return f"{shown} {html_text(cell.aside)}" if cell.aside else shown
-
-
-def _span(span: Span) -> str:
-    below = f"<sub>{html_text(span.below)}</sub>" if span.below else ""
-    return _TONES.get(span.tone, "%s").replace("%s", html_text(span.text)) + below
-
-
-def _mark(mark: Mark) -> str:
-    return f'<sup class="{mark}">{html_text(DAGGERS[mark])}</sup>' if mark else ""
-
-
 def html_text(text: str) -> str:
     """Text that a browser shows as it is, whatever encoding the page around it has."""
     flat = html.escape(line(text, CELL_CHARACTERS))
     return flat.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+MARKUP: Final = Markup(
+    text=html_text,
+    tones={
+        "best": '<strong class="best">%s</strong>',
+        "strong": "<strong>%s</strong>",
+        "second": '<u class="second">%s</u>',
+    },
+    below="<sub>%s</sub>",
+    marks={
+        mark: f'<sup class="{mark}">{html_text(shown)}</sup>' if mark else ""
+        for mark, shown in DAGGERS.items()
+    },
+)

@@ -5,27 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
-from esrbench.reports.table import CELL_CHARACTERS, led, legend
+from esrbench.reports.markup import Markup
+from esrbench.reports.table import CELL_CHARACTERS
 
 if TYPE_CHECKING:
-    from esrbench.reports.table import Align, Cell, Mark, Span, Table, Tone
+    from esrbench.reports.table import Align, Table
 
 WIDE: Final = 6
 """Columns beyond which a table is set smaller and closer, to fit the width of two columns."""
 
 _TIGHT: Final = (r"\small", r"\setlength{\tabcolsep}{4pt}")
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
-_TONES: Final[dict[Tone, str]] = {
-    "best": r"\textbf{%s}",
-    "strong": r"\textbf{%s}",
-    "second": r"\underline{%s}",
-}
-_MARKS: Final[dict[Mark, str]] = {
-    "": "",
-    "published": r"$^{\dagger}$",
-    "demo": r"$^{\ddagger}$",
-    "random": r"$^{\S}$",
-}
 _LETTERS: Final = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -73,17 +63,11 @@ def render(table: Table) -> str:
     ]
     for section in table.sections:
         lines.append(r"\midrule")
-        lines += [" & ".join(map(_cell, row)).lstrip() + r" \\" for row in table.rows(section)]
+        lines += [
+            " & ".join(map(MARKUP.cell, row)).lstrip() + r" \\" for row in table.rows(section)
+        ]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [_span(each) for each in ([table.outcome] if table.outcome else [])]
-    notes += map(_span, table.lead)
-    if table.ranked:
-        notes.append(legend(r"\textbf{bold}", r"\underline{underlined}"))
-    notes += [led(_MARKS[note.mark], latex_text(note.text)) for note in table.notes]
-    notes += [
-        rf"\textbf{{{latex_text(each.code)}}}: {latex_text(f'{each.message}. {each.advice}')}"
-        for each in table.notices
-    ]
+    notes = [*MARKUP.lead(table), *MARKUP.notes(table)]
     if notes:
         lines += [
             r"\par\smallskip",
@@ -111,16 +95,6 @@ def _headings(table: Table) -> list[str]:
     return [" & ".join(cells).lstrip() + r" \\", " ".join(rules), names]
 
 
-def _cell(cell: Cell) -> str:
-    shown = "/".join(map(_span, cell.spans)) + _MARKS[cell.mark]
-    return f"{shown} {latex_text(cell.aside)}" if cell.aside else shown
-
-
-def _span(span: Span) -> str:
-    below = rf"\textsubscript{{{latex_text(span.below)}}}" if span.below else ""
-    return _TONES.get(span.tone, "%s").replace("%s", latex_text(span.text)) + below
-
-
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is; letters beyond ASCII need UTF-8 input, its default."""
     # Two hyphens would become a dash, as in --data.
@@ -128,3 +102,11 @@ def latex_text(text: str) -> str:
     told = "-{}-".join("".join(_LETTERS.get(letter, letter) for letter in part) for part in parts)
     # A line break would take these for its own options.
     return f"{{{told[0]}}}{told[1:]}" if told[:1] in {"[", "*"} else told
+
+
+MARKUP: Final = Markup(
+    text=latex_text,
+    tones={"best": r"\textbf{%s}", "strong": r"\textbf{%s}", "second": r"\underline{%s}"},
+    below=r"\textsubscript{%s}",
+    marks={"": "", "published": r"$^{\dagger}$", "demo": r"$^{\ddagger}$", "random": r"$^{\S}$"},
+)

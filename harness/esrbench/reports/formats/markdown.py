@@ -7,12 +7,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
-from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, led, legend
+from esrbench.reports.markup import Markup
+from esrbench.reports.table import CELL_CHARACTERS, DAGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esrbench.reports.table import Cell, Section, Span, Table
+    from esrbench.reports.table import Section, Table
 
 _START: Final = re.compile(r"^(\d*)([#+.)-])(?=[#\s]|$)")
 """What would begin a heading or a list."""
@@ -27,29 +28,21 @@ GitHub makes links of them even from escaped characters.
 
 def render(table: Table) -> str:
     """A heading, what leads the table, the table, its notes, then folded sections."""
-    notes = [legend("**bold**", "<ins>underlined</ins>")] if table.ranked else []
-    notes += [led(DAGGERS[note.mark], markdown_text(note.text)) for note in table.notes]
-    notes += [
-        f"**{markdown_text(each.code)}**: {markdown_text(f'{each.message}. {each.advice}')}"
-        for each in table.notices
-    ]
-    strong = [*([table.outcome] if table.outcome else [])]
-    strong += [each for each in table.lead if each.tone == "strong"]
+    strong = [each for each in table.lead if each.tone == "strong"]
+    strong[:0] = [table.outcome] if table.outcome else []
     plain = [each.text.rstrip(".") + "." for each in table.lead if each.tone != "strong"]
     shown = [section for section in table.sections if not section.folded]
-    folded = [section for section in table.sections if section.folded]
     parts = [
         f"### {markdown_text(table.caption)}" if table.caption else "",
-        *(f"**{markdown_text(each.text)}**" for each in strong),
+        "\n\n".join(f"**{markdown_text(each.text)}**" for each in strong),
         markdown_text(" ".join(plain)),
         _lines(table, shown) if shown else "",
-        "\n".join(f"- {note}" for note in notes),
-        *(
-            f"<details><summary>{html.escape(section.folded)}</summary>\n\n"
-            f"{_lines(table, [section])}\n\n</details>"
-            for section in folded
-        ),
+        "\n".join(f"- {note}" for note in MARKUP.notes(table)),
     ]
+    for section in table.sections:
+        if section.folded:
+            summary = f"<details><summary>{html.escape(section.folded)}</summary>"
+            parts += [summary, _lines(table, [section]), "</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -58,7 +51,9 @@ def _lines(table: Table, sections: Sequence[Section]) -> str:
     from tabulate import tabulate
 
     head = [markdown_text(f"{each.group} {each.text}".strip()) for each in table.headings]
-    rows = [list(map(_cell, row)) for each in sections for row in table.rows(each, repeated=True)]
+    rows = [
+        list(map(MARKUP.cell, row)) for each in sections for row in table.rows(each, repeated=True)
+    ]
     return tabulate(
         rows,
         head,
@@ -68,20 +63,16 @@ def _lines(table: Table, sections: Sequence[Section]) -> str:
     )
 
 
-def _cell(cell: Cell) -> str:
-    shown = "/".join(map(_span, cell.spans)) + DAGGERS[cell.mark]
-    return f"{shown} {markdown_text(cell.aside)}" if cell.aside else shown
-
-
-def _span(span: Span) -> str:
-    text = markdown_text(span.text)
-    bold = {"best": f"**{text}**", "strong": f"**{text}**", "second": f"<ins>{text}</ins>"}
-    below = f"<sub>{markdown_text(span.below)}</sub>" if span.below else ""
-    return bold.get(span.tone, text) + below
-
-
 def markdown_text(text: str) -> str:
     """Text that GitHub shows as it is, also within a table: no markup, link, image or mention."""
     flat = html.escape(line(text, CELL_CHARACTERS), quote=False)
     escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
     return _LINK.sub("<!-- -->", _START.sub(r"\1\\\2", escaped))
+
+
+MARKUP: Final = Markup(
+    text=markdown_text,
+    tones={"best": "**%s**", "strong": "**%s**", "second": "<ins>%s</ins>"},
+    below="<sub>%s</sub>",
+    marks=DAGGERS,
+)

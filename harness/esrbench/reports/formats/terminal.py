@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
-from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, led, legend
+from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, legend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class _Rendered:
         yield from (Text(_line(each.text), style=STYLES[each.tone]) for each in table.lead)
         if any(section.rows for section in table.sections):
             yield from _tables(table, options.max_width, styled=styled)
-        notes = [led(DAGGERS[note.mark], note.text) for note in table.notes]
+        notes = [f"{DAGGERS[note.mark]} {note.text}".lstrip() for note in table.notes]
         if table.ranked:
             places = ("bold", "underlined") if styled else (PLACES["best"], PLACES["second"])
             notes.insert(0, legend(*places))

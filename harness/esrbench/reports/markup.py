@@ -1,0 +1,54 @@
+"""What Markdown, LaTeX and HTML have in common: cells, leads and notes in a markup language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esrbench.reports.table import legend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from esrbench.reports.table import Cell, Mark, Span, Table, Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """A markup language.
+
+    Attributes:
+        text: escapes a text, so that it is shown as it is.
+        tones: templates with a ``%s`` for the text; ``strong``, ``best`` and ``second``.
+        below: likewise, for what stands below the line.
+        marks: where they are not printed as they are.
+    """
+
+    text: Callable[[str], str]
+    tones: Mapping[Tone, str]
+    below: str
+    marks: Mapping[Mark, str]
+
+    def span(self, span: Span) -> str:
+        """A text with its tone and what stands below the line."""
+        text = self.tones.get(span.tone, "%s").replace("%s", self.text(span.text))
+        return text + (self.below.replace("%s", self.text(span.below)) if span.below else "")
+
+    def cell(self, cell: Cell) -> str:
+        """Everything in a cell."""
+        shown = "/".join(map(self.span, cell.spans)) + self.marks[cell.mark]
+        return f"{shown} {self.text(cell.aside)}" if cell.aside else shown
+
+    def lead(self, table: Table) -> list[str]:
+        """The outcome, then what leads the table."""
+        return [self.span(each) for each in (table.outcome, *table.lead) if each]
+
+    def notes(self, table: Table) -> list[str]:
+        """What stands below the table: what marks mean, remarks, warnings."""
+        best, second = self.tones["best"], self.tones["second"]
+        notes = [legend(best % "bold", second % "underlined")] if table.ranked else []
+        notes += [f"{self.marks[n.mark]} {self.text(n.text)}".lstrip() for n in table.notes]
+        for notice in table.notices:
+            code = self.tones["strong"].replace("%s", self.text(notice.code))
+            notes.append(f"{code}: {self.text(f'{notice.message}. {notice.advice}')}")
+        return notes
