@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,11 +15,6 @@ from esrbench.ranking.published import (
 )
 from esrbench.ranking.rules import RULES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
-
 # Rank column of the transcription, and the metric it is.
 RANKS = {
     "time_rank": "runtime_images",
@@ -31,42 +25,55 @@ RANKS = {
 }
 
 
-def transcribed(shared: Path, name: str) -> dict[str, dict[str, str]]:
+def transcribed(shared, name):
     with (shared / "facts" / name).open() as file:
         return {row["team"]: row for row in csv.DictReader(file)}
 
 
-def ranked(board: Leaderboard) -> dict[str, LeaderboardEntry]:
+def ranked(board):
     return {row.entry: row for row in board.ranked}
 
 
-def score(place: Place) -> float:
-    assert isinstance(place.score, float)
-    return place.score
+TRACKS = {
+    "ntire2022": {"sub1": "sub1", "sub2": "sub2"},
+    "ntire2023": {"complexity": "modelcomp", "overall": "overall"},
+}
 
 
-def test_2022_agrees_but_for_the_one_printed_tie(shared: Path) -> None:
-    published = transcribed(shared, "ntire2022.csv")
-    rows = ranked(official_leaderboard(RULES["ntire2022"]))
+@pytest.mark.parametrize(
+    ("name", "count", "disagreeing"),
+    [
+        ("ntire2022", 35, {"Alpan Team": ("Sub-track 1 (model complexity) rank 9, printed 10",)}),
+        ("ntire2023", 32, {}),
+    ],
+)
+def test_ranks_and_sums_agree_but_for_the_one_printed_tie(shared, name, count, disagreeing):
+    published = transcribed(shared, f"{name}.csv")
+    rows = ranked(official_leaderboard(RULES[name]))
     assert set(rows) == {team for team, row in published.items() if row["status"] == "ranked"}
-    assert len(rows) == 35
-    disagreeing = {}
+    assert len(rows) == count
     for team, row in rows.items():
         said = published[team]
         assert {metric: int(said[column]) for column, metric in RANKS.items()} == row.ranks
-        assert row.places["main"].rank == int(said["main_track_rank"])
-        assert row.places["sub1"].rank_sum == int(said["sub1_rank_sum"])
-        assert row.places["sub2"].rank_sum == int(said["sub2_rank_sum"])
-        assert row.places["sub2"].rank == int(said["sub2_rank"])
-        if row.places["sub1"].rank != int(said["sub1_rank"]):
-            disagreeing[team] = row.disagreements
-    assert disagreeing == {
-        "Alpan Team": ("Sub-track 1 (model complexity) rank 9, printed 10",),
-    }
-    assert [team for team, row in rows.items() if row.disagreements] == ["Alpan Team"]
+        if name == "ntire2022":
+            assert row.places["main"].rank == int(said["main_track_rank"])
+        for track, column in TRACKS[name].items():
+            assert row.places[track].rank_sum == int(said[f"{column}_rank_sum"])
+            agrees = row.places[track].rank == int(said[f"{column}_rank"])
+            assert agrees is not (track == "sub1" and team in disagreeing)
+    assert {team: row.disagreements for team, row in rows.items() if row.disagreements} == (
+        disagreeing
+    )
 
 
-def test_2022_names_its_disagreement_in_the_notes() -> None:
+def test_2023_separates_equal_sums():
+    rows = ranked(official_leaderboard(RULES["ntire2023"]))
+    # Two teams of equal sums are not shared: 70 and 70 are printed 11th and 12th.
+    assert rows["TelunXupt"].places["overall"].rank == 11
+    assert rows["NJUST_M"].places["overall"].rank == 12
+
+
+def test_2022_names_its_disagreement_in_the_notes():
     board = official_leaderboard(RULES["ntire2022"])
     assert board.notes[0] == (
         "DISAGREES Alpan Team: Sub-track 1 (model complexity) rank 9, printed 10."
@@ -77,30 +84,12 @@ def test_2022_names_its_disagreement_in_the_notes() -> None:
     assert len(board.unranked) == 10
 
 
-def test_2023_agrees_throughout(shared: Path) -> None:
-    published = transcribed(shared, "ntire2023.csv")
-    board = official_leaderboard(RULES["ntire2023"])
-    rows = ranked(board)
-    assert len(rows) == 32
-    for team, row in rows.items():
-        said = published[team]
-        assert {metric: int(said[column]) for column, metric in RANKS.items()} == row.ranks
-        assert row.places["complexity"].rank_sum == int(said["modelcomp_rank_sum"])
-        assert row.places["complexity"].rank == int(said["modelcomp_rank"])
-        assert row.places["overall"].rank_sum == int(said["overall_rank_sum"])
-        assert row.places["overall"].rank == int(said["overall_rank"])
-        assert row.disagreements == ()
-    # Two teams of equal sums are not shared: 70 and 70 are printed 11th and 12th.
-    assert rows["TelunXupt"].places["overall"].rank == 11
-    assert rows["NJUST_M"].places["overall"].rank == 12
-
-
-def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared: Path) -> None:
+def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared):
     published = transcribed(shared, "rtsr2023_track1.csv")
     board = official_leaderboard(RULES["rtsr2023"])
     assert len(board.ranked) == 23
     difference = {
-        row.entry: score(row.places["main"]) - float(published[row.entry]["score"])
+        row.entry: row.places["main"].score - float(published[row.entry]["score"])
         for row in (*board.ranked, *board.unranked)
         if row.places
     }
@@ -109,7 +98,7 @@ def test_real_time_scores_agree_within_the_rounding_of_their_inputs(shared: Path
     assert not any(row.disagreements for row in (*board.ranked, *board.unranked))
 
 
-def test_a_score_beyond_rounding_is_marked(tmp_path: Path) -> None:
+def test_a_score_beyond_rounding_is_marked(tmp_path):
     text = (official_folder() / "rtsr2023.csv").read_text(encoding="utf-8")
     (tmp_path / "rtsr2023.csv").write_text(text.replace(",23.81,", ",23.91,"), encoding="utf-8")
     board = official_leaderboard(RULES["rtsr2023"], tmp_path)
@@ -126,21 +115,21 @@ BY_HAND = {
 }
 
 
-def test_2026_scores_are_those_worked_out_by_hand() -> None:
+def test_2026_scores_are_those_worked_out_by_hand():
     rows = ranked(official_leaderboard(RULES["ntire2026"]))
     for entry, value in BY_HAND.items():
-        assert score(rows[entry].places["main"]) == pytest.approx(value, rel=1e-7)
+        assert rows[entry].places["main"].score == pytest.approx(value, rel=1e-7)
         assert rows[entry].places["main"].log_score == pytest.approx(math.log(value), rel=1e-7)
 
 
-def test_2026_baseline_scores_less_than_e_squared_unrounded() -> None:
+def test_2026_baseline_scores_less_than_e_squared_unrounded():
     board = official_leaderboard(RULES["ntire2026"])
     (baseline,) = [row for row in board.unranked if row.entry == "00_SPAN"]
-    assert score(baseline.places["main"]) == pytest.approx(7.381, abs=5e-4)
+    assert baseline.places["main"].score == pytest.approx(7.381, abs=5e-4)
     assert baseline.places["main"].rank is None
 
 
-def test_2026_eligibility_depends_on_rounding() -> None:
+def test_2026_eligibility_depends_on_rounding():
     board = official_leaderboard(RULES["ntire2026"])
     assert len(board.ranked) == 13
     by_rounding = {
@@ -160,13 +149,13 @@ def test_2026_eligibility_depends_on_rounding() -> None:
 
 
 @pytest.mark.parametrize("name", ["ntire2024", "ntire2025"])
-def test_a_lone_baseline_is_shown_with_its_score(name: str) -> None:
+def test_a_lone_baseline_is_shown_with_its_score(name):
     board = official_leaderboard(RULES[name])
     assert board.ranked == ()
-    assert score(board.unranked[0].places["main"]) == pytest.approx(math.e**2)
+    assert board.unranked[0].places["main"].score == pytest.approx(math.e**2)
 
 
-def test_every_edition_s_printed_figures_are_those_transcribed(shared: Path) -> None:
+def test_every_edition_s_printed_figures_are_those_transcribed(shared):
     assert official_names() == (
         "ntire2022",
         "ntire2023",
@@ -190,19 +179,19 @@ def test_every_edition_s_printed_figures_are_those_transcribed(shared: Path) -> 
             }
 
 
-def test_printed_figures_keep_their_last_digit() -> None:
+def test_printed_figures_keep_their_last_digit():
     figure = printed("14.50", 1e9)
     assert (figure.value, figure.step) == (14.5e9, 1e7)
 
 
-def test_an_edition_without_a_table_says_which_have_one() -> None:
+def test_an_edition_without_a_table_says_which_have_one():
     with pytest.raises(UsageError, match="no published table of aim2020") as caught:
         official_leaderboard(RULES["aim2020"])
     assert caught.value.advice is not None
     assert "ntire2022, ntire2023" in caught.value.advice
 
 
-def test_a_damaged_table_names_its_lines(tmp_path: Path) -> None:
+def test_a_damaged_table_names_its_lines(tmp_path):
     text = (official_folder() / "ntire2022.csv").read_text(encoding="utf-8")
     broken = text.replace("27.11", "fast").replace("\nNEESR,ranked", "\nByteESR,won")
     (tmp_path / "ntire2022.csv").write_text(broken, encoding="utf-8")

@@ -1,3 +1,5 @@
+"""Rules in TOML: those of the editions and those that users write."""
+
 from __future__ import annotations
 
 import math
@@ -5,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from esrbench.errors import UsageError
+from esrbench.errors import DataError, UsageError
 from esrbench.metrics import METRICS
 from esrbench.ranking.formulas import Exponential, RankSum
-from esrbench.ranking.rules import RULES, get_rule
+from esrbench.ranking.rules import RULES, TEMPLATE, get_rule, load_rule, parse_rule
 
 
 @pytest.mark.parametrize(
@@ -22,15 +24,13 @@ from esrbench.ranking.rules import RULES, get_rule
         (np.float64(28.995), True, False),
     ],
 )
-def test_the_gate_rounds_half_up_to_two_decimals(
-    psnr: float, *, rounded: bool, strict: bool
-) -> None:
+def test_the_gate_rounds_half_up_to_two_decimals(psnr, rounded, strict):
     check = RULES["ntire2022"].gates[0].check(psnr)
     assert (check.rounded, check.strict) == (rounded, strict)
     assert check.margin == pytest.approx(psnr - 29)
 
 
-def test_binary_fractions_round_as_their_shortest_decimals() -> None:
+def test_binary_fractions_round_as_their_shortest_decimals():
     # 26.895 is stored as 26.89499999999999957...; printed with three decimals it is a half.
     gate = RULES["ntire2026"].gates[0]
     assert gate.check(26.895).rounded
@@ -38,7 +38,7 @@ def test_binary_fractions_round_as_their_shortest_decimals() -> None:
     assert not gate.check(26.895).strict
 
 
-def test_a_gate_that_beats_interpolation_asks_for_more_than_its_printed_figure() -> None:
+def test_a_gate_that_beats_interpolation_asks_for_more_than_its_printed_figure():
     gate = RULES["rtsr2023"].gates[0]
     assert not gate.check(33.924, 33.92).rounded
     assert gate.check(33.924, 33.92).strict
@@ -47,7 +47,7 @@ def test_a_gate_that_beats_interpolation_asks_for_more_than_its_printed_figure()
         gate.check(33.93)
 
 
-def test_tracks_are_those_of_the_edition() -> None:
+def test_tracks_are_those_of_the_edition():
     metrics = [set(track.metrics) for track in RULES["ntire2022"].tracks]
     assert metrics[0] == {"runtime_images"}
     assert metrics[1] == {"params", "macs_ntire2022"}
@@ -57,7 +57,7 @@ def test_tracks_are_those_of_the_edition() -> None:
     assert [track.ties_by for track in RULES["ntire2023"].tracks] == [None, "main", "complexity"]
 
 
-def test_every_edition_of_the_challenges_is_here() -> None:
+def test_every_edition_of_the_challenges_is_here():
     assert list(RULES) == [
         "ntire2022",
         "ntire2023",
@@ -69,7 +69,7 @@ def test_every_edition_of_the_challenges_is_here() -> None:
     ]
 
 
-def test_every_rule_speaks_of_known_metrics() -> None:
+def test_every_rule_speaks_of_known_metrics():
     for rule in RULES.values():
         assert rule.ranked_metrics
         assert set(rule.ranked_metrics) <= set(rule.columns) <= set(METRICS)
@@ -81,7 +81,7 @@ def test_every_rule_speaks_of_known_metrics() -> None:
 
 
 @pytest.mark.parametrize("name", ["ntire2024", "ntire2025", "ntire2026"])
-def test_the_baseline_s_reference_numbers_score_e_squared(name: str) -> None:
+def test_the_baseline_s_reference_numbers_score_e_squared(name):
     rule = RULES[name]
     (track,) = rule.tracks
     total = track.formula.total(rule.published, {}, rule.published)
@@ -89,7 +89,7 @@ def test_the_baseline_s_reference_numbers_score_e_squared(name: str) -> None:
     assert total.log == pytest.approx(2.0, rel=1e-12)
 
 
-def test_weights_are_those_of_the_editions() -> None:
+def test_weights_are_those_of_the_editions():
     weights = {
         name: tuple(track.formula.weights.values())
         for name, rule in RULES.items()
@@ -104,9 +104,86 @@ def test_weights_are_those_of_the_editions() -> None:
     assert RULES["ntire2026"].published["runtime_images"] == 7.74e-3
 
 
-def test_an_unknown_rule_answers_with_suggestions() -> None:
+def test_an_unknown_rule_answers_with_suggestions():
     with pytest.raises(UsageError, match="ntire2202") as caught:
         get_rule("ntire2202")
     assert caught.value.advice is not None
     assert caught.value.advice.startswith("Did you mean ntire202")
     assert "Known: ntire2022, ntire2023" in caught.value.advice
+
+
+def test_the_template_is_a_rule(tmp_path):
+    path = tmp_path / "rule.toml"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    rule = get_rule(str(path))
+    assert rule.name == "custom"
+    assert rule.gates[0].minimum == 29.0
+    first, second = (track.formula for track in rule.tracks)
+    assert isinstance(first, Exponential)
+    assert first.weights == {"runtime_images": 0.7, "macs_fvcore": 0.15, "params": 0.15}
+    assert isinstance(second, RankSum)
+    assert rule.tracks[1].ties_by == "main"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("minimum = 29.0", 'minimum = "high"', "gates.0.minimum: Input should be a valid number"),
+        ("minimum = 29.0", "", "gates.0: a gate has either a minimum or"),
+        ("factor = 2.0", "factr = 2.0", "tracks.0.formula.exponential.factr: no such field"),
+        ('kind = "exponential"', 'kind = "magic"', "tracks.0.formula: Input tag 'magic'"),
+        ('ties_by = "main"', 'ties_by = "size"', "ties_by 'size' is no earlier track"),
+        ('key = "size"', 'key = "main"', "two tracks have the key 'main'"),
+        ("params = 317e3, ", "", "relative to the baseline, whose values lack params"),
+        ('columns = ["psnr_rgb", "runtime_images"', 'columns = ["psnr_rgb"', "name it in columns"),
+        ('"psnr_rgb", "runtime', '"psnr", "runtime', "no metric is called psnr"),
+        ("params = 0.15", "params = -1", "weights.params: Input should be greater than 0"),
+        ("minimum = 29.0", "minimum = nan", "gates.0.minimum: Input should be a finite number"),
+        ("minimum = 29.0", 'minimum = 0.9\nmetric = "ssim_y"', "a gate holds a PSNR, psnr_rgb or"),
+        ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
+        ("params = 0.15", 'params = "0.15"', "weights.params: Input should be a valid number"),
+        ("params = 0.15", "params = true", "weights.params: Input should be a valid number"),
+        ("params = 0.15", "psnr_rgb = 0.15", "psnr_rgb is better where higher, this score"),
+        ("scales = [4]", 'scales = ["4"]', "scales.0: Input should be a valid integer"),
+        ("scales = [4]", "counted_input = [0, 256]", "counted_input.0: Input should be greater"),
+        ('["params", "macs_fvcore"]', '["params", "params"]', "rank-sum: named twice: params"),
+        ('["psnr_rgb", "runtime', '["params", "psnr_rgb", "runtime', "named twice: params"),
+        ('label = "Size"', 'label = "Main"', "two columns would be headed Main"),
+        ('label = "Size"', 'label = "Main score"', "two columns would be headed Main score"),
+        ('label = "Size"', 'label = "Params [M]"', "two columns would be headed Params [M]"),
+        (
+            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            'kind = "real-time", quality = "params"',
+            "real-time: quality is a metric in dB, which params is not",
+        ),
+        (
+            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            'kind = "real-time", runtime = "macs_fvcore"',
+            "real-time: runtime is a metric in ms, which macs_fvcore is not",
+        ),
+    ],
+)
+def test_what_makes_no_rule_names_its_field(old, new, problem):
+    assert old in TEMPLATE
+    with pytest.raises(DataError, match=r"rule\.toml: this is no rule") as caught:
+        parse_rule(TEMPLATE.replace(old, new, 1), "rule.toml")
+    assert problem in "\n".join(caught.value.problems)
+    assert caught.value.advice == "`esrbench rules --template` prints a rule to start from."
+
+
+def test_an_edition_s_name_is_taken(tmp_path):
+    path = tmp_path / "rule.toml"
+    path.write_text(TEMPLATE.replace('"custom"', '"ntire2022"', 1), encoding="utf-8")
+    with pytest.raises(DataError, match="this is no rule") as caught:
+        get_rule(str(path))
+    assert caught.value.problems == (
+        "name: ntire2022 is an edition's, whose published entries are not of it",
+    )
+
+
+def test_a_file_that_is_no_toml_or_not_there(tmp_path):
+    with pytest.raises(DataError, match="no TOML") as caught:
+        parse_rule("name = ", "x.toml")
+    assert caught.value.problems == ("Invalid value (at end of document)",)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_rule(tmp_path / "none.toml")
