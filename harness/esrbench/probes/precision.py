@@ -8,6 +8,8 @@ Both are set here, the older first, so that whatever a network's code reads is c
 from __future__ import annotations
 
 import os
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +17,11 @@ from torch import nn
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
+from esrbench.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.protocol import ForwardPolicy
 
 DTYPES = {
     "fp32": torch.float32,
@@ -37,18 +39,38 @@ PARALLEL_ELEMENTS = 2**15
 COMPILER_OVERRIDES = {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)}
 """Variables that make ``torch.compile`` ignore what a program sets, and values that do not."""
 
-_backends: Any = torch.backends
-"""Modules with properties, which PyTorch's own types do not describe."""
 
-FP32_OPERATORS: dict[str, Any] = {
-    "torch.backends.cudnn.conv": _backends.cudnn.conv,
-    "torch.backends.cudnn.rnn": _backends.cudnn.rnn,
-    "torch.backends.cuda.matmul": _backends.cuda.matmul,
-    "torch.backends.mkldnn.conv": _backends.mkldnn.conv,
-    "torch.backends.mkldnn.matmul": _backends.mkldnn.matmul,
-    "torch.backends.mkldnn.rnn": _backends.mkldnn.rnn,
-}
-"""Operators with an ``fp32_precision`` of their own, on CUDA and on CPU (oneDNN)."""
+def _flags(policy: ForwardPolicy) -> dict[str, object]:
+    """Values of the flags that are attributes, by name, in the order in which they are set."""
+    tf32 = policy.precision == "tf32"
+    on_gpu, on_cpu = "tf32" if tf32 else "ieee", "ieee"
+    return {
+        "torch.backends.fp32_precision": "none",
+        "torch.backends.cudnn.fp32_precision": "none",
+        "torch.backends.cudnn.allow_tf32": tf32,
+        "torch.backends.cuda.matmul.allow_tf32": tf32,
+        # Operators have a precision of their own, on CUDA and on CPU (oneDNN).
+        "torch.backends.cudnn.conv.fp32_precision": on_gpu,
+        "torch.backends.cudnn.rnn.fp32_precision": on_gpu,
+        "torch.backends.cuda.matmul.fp32_precision": on_gpu,
+        "torch.backends.mkldnn.conv.fp32_precision": on_cpu,
+        "torch.backends.mkldnn.matmul.fp32_precision": on_cpu,
+        "torch.backends.mkldnn.rnn.fp32_precision": on_cpu,
+        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": True,
+        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": True,
+        "torch.backends.cuda.matmul.allow_fp16_accumulation": False,
+        "torch.backends.cudnn.benchmark": policy.cudnn_benchmark,
+        "torch.backends.cudnn.deterministic": False,
+        "torch.backends.cudnn.enabled": True,
+        "torch.backends.mkldnn.deterministic": False,
+        "torch.backends.mkldnn.enabled": True,
+    }
+
+
+def _place(name: str) -> tuple[Any, str]:
+    """The object that holds a flag, and the flag's name there."""
+    holder, _, attribute = name.removeprefix("torch.").rpartition(".")
+    return attrgetter(holder)(torch), attribute
 
 
 class PrecisionError(MeasurementError):
@@ -75,23 +97,8 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
 
 def set_flags(policy: ForwardPolicy) -> None:
     """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
-    tf32 = policy.precision == "tf32"
-    _backends.fp32_precision = "none"
-    _backends.cudnn.fp32_precision = "none"
-    _backends.cudnn.allow_tf32 = tf32
-    _backends.cuda.matmul.allow_tf32 = tf32
-    for name, operator in FP32_OPERATORS.items():
-        on_cpu = name.startswith("torch.backends.mkldnn")
-        operator.fp32_precision = "tf32" if tf32 and not on_cpu else "ieee"
-    matmul = _backends.cuda.matmul
-    matmul.allow_fp16_reduced_precision_reduction = True
-    matmul.allow_bf16_reduced_precision_reduction = True
-    matmul.allow_fp16_accumulation = False
-    _backends.cudnn.benchmark = policy.cudnn_benchmark
-    _backends.cudnn.deterministic = False
-    _backends.cudnn.enabled = True
-    _backends.mkldnn.deterministic = False
-    _backends.mkldnn.enabled = True
+    for name, value in _flags(policy).items():
+        setattr(*_place(name), value)
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
     for kind in DEVICES:
@@ -316,29 +323,9 @@ def _keeps_denormals() -> bool:
     return bool(torch.all(torch.full((elements,), DENORMAL, dtype=torch.float32) * 1.0))
 
 
-_matmul = _backends.cuda.matmul
 READERS: dict[str, Callable[[], object]] = {
-    **{
-        f"{name}.fp32_precision": lambda operator=operator: operator.fp32_precision  # type: ignore[misc]
-        for name, operator in FP32_OPERATORS.items()
-    },
-    "torch.backends.fp32_precision": lambda: _backends.fp32_precision,
-    "torch.backends.cudnn.fp32_precision": lambda: _backends.cudnn.fp32_precision,
-    "torch.backends.cudnn.allow_tf32": lambda: _backends.cudnn.allow_tf32,
-    "torch.backends.cuda.matmul.allow_tf32": lambda: _matmul.allow_tf32,
+    **{name: partial(getattr, *_place(name)) for name in _flags(ForwardPolicy())},
     "torch.float32_matmul_precision": torch.get_float32_matmul_precision,
-    "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
-        lambda: _matmul.allow_fp16_reduced_precision_reduction
-    ),
-    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
-        lambda: _matmul.allow_bf16_reduced_precision_reduction
-    ),
-    "torch.backends.cuda.matmul.allow_fp16_accumulation": (lambda: _matmul.allow_fp16_accumulation),
-    "torch.backends.cudnn.benchmark": lambda: _backends.cudnn.benchmark,
-    "torch.backends.cudnn.deterministic": lambda: _backends.cudnn.deterministic,
-    "torch.backends.cudnn.enabled": lambda: _backends.cudnn.enabled,
-    "torch.backends.mkldnn.deterministic": lambda: _backends.mkldnn.deterministic,
-    "torch.backends.mkldnn.enabled": lambda: _backends.mkldnn.enabled,
     "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
     **{
         f"torch.is_autocast_enabled('{kind}')": lambda kind=kind: torch.is_autocast_enabled(kind)  # type: ignore[misc]
