@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.entries.sources import folder_files
-from esrbench.runs.scan import MAX_FINDINGS, MAX_SOURCE_BYTES, Finding, scan_folder
+from esrbench.runs.scan import MAX_FINDINGS, MAX_SOURCE_BYTES, CodeRemark, scan_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[Finding, ...]:
+def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[CodeRemark, ...]:
     path = folder / name
     path.write_bytes(code.encode() if isinstance(code, str) else code)
     return scan_folder(folder, list(folder_files(folder)))

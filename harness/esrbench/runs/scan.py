@@ -113,7 +113,7 @@ SUSPECT: Final = {
 _FLAG_FAMILY: Final = "torch.backends"
 
 
-class Finding(Frozen):
+class CodeRemark(Frozen):
     """One place in a submission's code.
 
     Attributes:
@@ -129,7 +129,7 @@ class Finding(Frozen):
 
 def scan_folder(
     folder: Path, files: list[Path], targets: Iterable[str] = ()
-) -> tuple[Finding, ...]:
+) -> tuple[CodeRemark, ...]:
     """Findings in a submission's files, each name once a file, at most ``MAX_FINDINGS``.
 
     What runs only as a script is not looked at: blocks under ``if __name__ == "__main__"``, and
@@ -141,7 +141,7 @@ def scan_folder(
         targets: ``module:attr`` of what the harness imports; without any, and where they import
             by names that reading does not tell, all modules are looked at.
     """
-    findings: list[Finding] = []
+    findings: list[CodeRemark] = []
     readable, too_long = _within_bounds(folder, files)
     modules = modules_of(folder, readable, targets)
     for path in files:
@@ -149,16 +149,18 @@ def scan_folder(
         if path.is_symlink():
             why = "what it leads to is not part of the folder, and the sandbox does not show it"
             if not path.resolve().is_relative_to(folder.resolve()):
-                findings.append(Finding(place=place, what=f"links to {path.readlink()}", why=why))
+                findings.append(
+                    CodeRemark(place=place, what=f"links to {path.readlink()}", why=why)
+                )
         elif path.suffix in COMPILED_SUFFIXES:
-            findings.append(Finding(place=place, what="compiled code", why=UNCOUNTED))
+            findings.append(CodeRemark(place=place, what="compiled code", why=UNCOUNTED))
         elif path.suffix == ".py" and path.is_file() and path in modules:
             findings.extend(_scan(path, place))
     findings.extend(too_long)
     return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
 
 
-def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[Finding]]:
+def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[CodeRemark]]:
     """Files of at most ``MAX_SOURCES_BYTES`` of Python, and a finding where there is more."""
     room = MAX_SOURCES_BYTES
     kept: list[Path] = []
@@ -169,28 +171,28 @@ def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], lis
                 what = f"more than {MAX_SOURCES_BYTES:,} bytes of Python in all"
                 why = "too long to be looked through from here on"
                 place = path.relative_to(folder).as_posix()
-                return kept, [Finding(place=place, what=what, why=why)]
+                return kept, [CodeRemark(place=place, what=what, why=why)]
         kept.append(path)
     return kept, []
 
 
-def _plain(finding: Finding) -> Finding:
+def _plain(finding: CodeRemark) -> CodeRemark:
     """The same without characters that a stranger could steer a terminal with."""
     texts = {"place": finding.place, "what": finding.what}
     shown = {key: text if text.isprintable() else ascii(text) for key, text in texts.items()}
     return finding.model_copy(update=shown)
 
 
-def _scan(path: Path, place: str) -> Iterator[Finding]:
+def _scan(path: Path, place: str) -> Iterator[CodeRemark]:
     try:
         if path.stat().st_size > MAX_SOURCE_BYTES:
             what = f"more than {MAX_SOURCE_BYTES:,} bytes of Python"
-            yield Finding(place=place, what=what, why="too long to be looked through")
+            yield CodeRemark(place=place, what=what, why="too long to be looked through")
             return
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         what = f"cannot be read as Python: {error}"
-        yield Finding(place=place, what=what, why="it will not load")
+        yield CodeRemark(place=place, what=what, why="it will not load")
         return
     visitor = _Visitor(tree)
     try:
@@ -201,7 +203,7 @@ def _scan(path: Path, place: str) -> Iterator[Finding]:
     for line, what, why in sorted(visitor.found):
         if what not in seen:
             seen.add(what)
-            yield Finding(place=f"{place}:{line}", what=what, why=why)
+            yield CodeRemark(place=f"{place}:{line}", what=what, why=why)
 
 
 class _Visitor(ast.NodeVisitor):
