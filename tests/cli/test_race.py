@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 import esrbench
 import esrbench.paired.race as races
 from esrbench.cli.app import app
-from esrbench.cli.race import report, sentence
 from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
 from esrbench.records import RaceRecord
+from esrbench.reports.details import race_lines, race_sentence
 from esrbench.runs.documents import read_race
 from esrbench.runs.store import Store
 
@@ -33,11 +33,11 @@ make_race = partial(
     ],
 )
 def test_the_verdict_in_one_sentence(ratio, says):
-    assert sentence(make_race(ratio)).startswith(says)
+    assert race_sentence(make_race(ratio)).startswith(says)
 
 
 def test_the_figures():
-    lines = list(report(make_race(1.05)))
+    lines = list(race_lines(make_race(1.05)))
     assert "mine / theirs: ratio 1.0500 [1.0396, 1.0605]" in lines[1]
     assert "half-width 1.00%, 40 pairs" in lines[1]
     assert "self-check, theirs / its copy: ratio 1.0000 [0.9990, 1.0010]" in lines[2]
@@ -47,12 +47,12 @@ def test_the_figures():
 
 def test_a_noisy_machine_is_sent_to_the_doctor():
     record = make_race(1.05, self_half=0.02)
-    assert "too noisy" in sentence(record)
-    assert "esrbench doctor" in sentence(record)
+    assert "too noisy" in race_sentence(record)
+    assert "esrbench doctor" in race_sentence(record)
 
 
 def test_a_race_against_itself_tells_the_two_apart():
-    said = sentence(make_race(1.05, names=("mine", "mine")))
+    said = race_sentence(make_race(1.05, names=("mine", "mine")))
     assert "mine (candidate) is 5.0% slower than mine (baseline)" in said
 
 
@@ -78,7 +78,7 @@ def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
     if as_json:
         assert RaceRecord.model_validate(json.loads(done.stdout)) == record
     else:
-        assert done.stdout.startswith(sentence(record))
+        assert done.stdout.startswith(race_sentence(record))
 
 
 def test_the_python_interface_races_and_stores(monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -31,13 +31,8 @@ from esrbench.cli.options import (
 )
 from esrbench.errors import EXIT_INCONCLUSIVE
 from esrbench.protocol import ForwardPolicy, PairDesign, Protocol
-from esrbench.records import Absent, RaceRecord
+from esrbench.records import RaceRecord
 from esrbench.runs.store import Store, default_results
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from esrbench.records import PairedEstimate
 
 DESIGN = PairDesign()
 
@@ -76,6 +71,7 @@ def race_command(
     Ends with 0 whatever is decided, and with 3 where nothing can be.
     """
     from esrbench.paired.race import plan_race, race
+    from esrbench.reports.details import race_lines
 
     protocol = Protocol(
         device=device,
@@ -114,55 +110,9 @@ def race_command(
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:
-        for line in report(record):
+        for line in race_lines(record):
             results().print(line, markup=False)
     print_notices(record.notices)
     messages().print(f"the record is {path}", markup=False)
     if record.verdict == "inconclusive":
         raise typer.Exit(EXIT_INCONCLUSIVE)
-
-
-def report(record: RaceRecord) -> Iterator[str]:
-    """One sentence, and the figures that it stands on."""
-    yield sentence(record)
-    ours, theirs = _names(record)
-    yield f"  {ours} / {theirs}: {_figures(record.estimate)}"
-    yield f"  self-check, {theirs} / its copy: {_figures(record.self_check)}"
-    timed = f"{record.timed_pairs} pairs in {len(record.processes)} fresh processes"
-    height, width = record.protocol.counted_input
-    yield (
-        f"  timed: {timed}, {record.duration_seconds:.0f} s, LR {height}x{width}, "
-        f"device {record.protocol.device}, threads {record.environment.threads}"
-    )
-
-
-def sentence(record: RaceRecord) -> str:
-    """The verdict in words, with its reason."""
-    ours, theirs = _names(record)
-    decision = f"{record.design.decision:.1%}"
-    if record.verdict == "inconclusive" or isinstance(record.estimate, Absent):
-        return f"Inconclusive: {record.reason}."
-    if record.verdict == "unchanged":
-        said = f"{ours} is as fast as {theirs}, within {decision}"
-    else:
-        change = abs(record.estimate.ratio - 1)
-        said = f"{ours} is {change:.1%} {record.verdict} than {theirs}, more than {decision}"
-    return f"{record.verdict.capitalize()}: {said}; {record.reason}."
-
-
-def _names(record: RaceRecord) -> tuple[str, str]:
-    ours, theirs = record.candidate.name, record.baseline.name
-    return (ours, theirs) if ours != theirs else (f"{ours} (candidate)", f"{theirs} (baseline)")
-
-
-def _figures(estimate: PairedEstimate | Absent) -> str:
-    from esrbench.statistics import half_width
-
-    if isinstance(estimate, Absent):
-        return f"no figure: {estimate.reason}"
-    interval = estimate.interval
-    return (
-        f"ratio {estimate.ratio:.4f} [{interval.low:.4f}, {interval.high:.4f}] "
-        f"at {interval.confidence:.1%}, half-width {half_width(interval):.2%}, "
-        f"{estimate.pairs} pairs"
-    )
