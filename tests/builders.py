@@ -9,6 +9,7 @@ import numpy as np
 
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import downscale
+from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.environment import describe_environment
 from esrbench.paired.judging import judge
 from esrbench.protocol import PairDesign, Protocol, digest_of
@@ -157,3 +158,24 @@ def write_set(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, pixels)
     return root
+
+
+def descriptor(name: str = "net", **fields: Any) -> ModelDescriptor:
+    """A network at x4 whose factory nobody calls."""
+    known = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
+    return ModelDescriptor.model_validate({"name": name, **known, **fields})
+
+
+def released(scale: int = 4, **fields: Any) -> ReleasedWeights:
+    """The declaration of a weights file that is nowhere."""
+    known = {"filename": "w.pth", "url": None, "bytes": 1, "sha256": "0" * 64, "licence": "MIT"}
+    return ReleasedWeights.model_validate({"scale": scale, **known, **fields})
+
+
+def checkpoint(folder: Path, content: object, name: str = "w.pth", *, zipped: bool = True) -> Path:
+    """A file as ``torch.save`` writes it, in its present format or in the old one."""
+    import torch
+
+    path = folder / name
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path

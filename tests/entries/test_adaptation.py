@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
+from builders import descriptor
 from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.adaptation import Adapted, adapt, starts
-from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed, load_network
 from esrbench.errors import MeasurementError
 from esrbench.probes.complexity import measure_complexity
@@ -29,21 +29,12 @@ class Nearest(nn.Module):
         return functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
 
 
-def descriptor(**fields):
-    return ModelDescriptor.model_validate(
-        {
-            "name": "rfdn-like",
-            "summary": "x",
-            "scales": (4,),
-            "factory": "esrbench_models.rfdn.network:RFDN",
-        }
-        | fields
-    )
+RFDN = partial(descriptor, factory="esrbench_models.rfdn.network:RFDN")
 
 
 def test_what_declares_nothing_is_not_wrapped():
     network = Nearest()
-    assert adapt(descriptor(), network, 4) is network
+    assert adapt(RFDN(), network, 4) is network
 
 
 def test_padding_reflects_below_and_on_the_right():
@@ -118,7 +109,7 @@ def test_a_network_of_another_scale_is_told_so():
 
 
 def test_loaded_and_counted_networks_are_wrapped():
-    declared = descriptor(pad_multiple=8)
+    declared = RFDN(pad_multiple=8)
     for network in (load_network(declared, 4).network, build_deployed(declared, 4)):
         assert isinstance(network, Adapted)
         assert not network.training
@@ -127,22 +118,15 @@ def test_loaded_and_counted_networks_are_wrapped():
 
 
 def test_an_enlarged_input_keeps_its_size():
-    declared = ModelDescriptor(
-        name="vdsr-like",
-        summary="x",
-        scales=(4,),
-        factory="esrbench_models.vdsr.network:VDSR",
-        color="y",
-        input="bicubic-hr",
-        pad_multiple=16,
-    )
+    luma = {"color": "y", "input": "bicubic-hr"}
+    declared = descriptor(factory="esrbench_models.vdsr.network:VDSR", pad_multiple=16, **luma)
     with torch.inference_mode():
         assert build_deployed(declared, 4)(torch.rand(1, 1, 20, 36)).shape == (1, 1, 20, 36)
 
 
 def counts(side, **fields):
     complexity = measure_complexity(
-        partial(build_deployed, descriptor(**fields), 4), input_size=(side, side), counters=COUNTERS
+        partial(build_deployed, RFDN(**fields), 4), input_size=(side, side), counters=COUNTERS
     )
     results = {n: r.macs for n, r in complexity.counters.items() if isinstance(r, CounterResult)}
     assert set(results) == set(COUNTERS)

@@ -9,30 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from builders import descriptor, released
 from pydantic import ValidationError
 
 from esrbench.entries import registry as registry_module
-from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure, ReleasedWeights
+from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure
 from esrbench.entries.registry import Registry, default_registry, register_model
 from esrbench.entries.targets import resolve_factory
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.metrics import METRICS
-
-
-def descriptor(name, **fields):
-    known = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
-    return ModelDescriptor(name=name, **{**known, **fields})
-
-
-def released(scale):
-    return ReleasedWeights(
-        scale=scale,
-        filename="w.pth",
-        url="https://example.org/w.pth",
-        bytes=1,
-        sha256="0" * 64,
-        licence="MIT",
-    )
 
 
 @pytest.fixture
@@ -379,3 +364,28 @@ def test_files_of_one_name_in_two_folders_do_not_mix(tmp_path):
         "a",
         "b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"tile": 20, "pad_multiple": 8}, "tile: 20 is no multiple of pad_multiple, which is 8"),
+        ({"tile": 16, "tile_overlap": 9}, "tile_overlap: 9 is more than half of tile"),
+        ({"tile_overlap": 1}, "tile_overlap: 1 is more than half of tile, which is None"),
+    ],
+)
+def test_tiles_and_padding_must_go_together(fields, says):
+    with pytest.raises(ValidationError, match=says):
+        descriptor("tiled", **fields)
+    assert descriptor("tiled", tile=16, pad_multiple=8, tile_overlap=8).tile == 16
+
+
+def test_submitted_weights_are_at_most_one_a_scale_and_no_release():
+    registry = Registry()
+    twice = descriptor("twice", submitted=(released(4), released(4)))
+    with pytest.raises(RegistrationError, match=r"weights for scales \[4, 4\]"):
+        registry.add((twice,), origin="dist")
+    once = descriptor("once", submitted=(released(4),))
+    assert once.submitted_weights(4) == released(4)
+    assert once.submitted_weights(2) is None
+    assert once.released_weights(4) is None

@@ -7,8 +7,8 @@ import shutil
 import sys
 
 import pytest
+from builders import descriptor, released
 
-from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.sources import require_bounded, source_sha256, view_paths
 from esrbench.errors import RegistrationError
 
@@ -16,13 +16,11 @@ BOMB = "raise SystemExit('imported')\n"
 
 
 def entry(factory, **fields):
-    return ModelDescriptor(name="a-b", summary="x", scales=(4,), factory=factory, **fields)
+    return descriptor(factory=factory, **fields)
 
 
 def submitted(folder):
-    weights = ReleasedWeights(
-        scale=4, filename="deep/w.pth", url=None, bytes=1, sha256="0" * 64, licence="x"
-    )
+    weights = released(filename="deep/w.pth")
     return entry("model:Net", folder=str(folder), submitted=(weights,))
 
 

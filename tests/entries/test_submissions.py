@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from builders import descriptor
 from safetensors.torch import save_file
 
 from esrbench.entries import submissions
@@ -259,8 +260,7 @@ def test_a_broken_folder_is_a_notice_and_the_others_are_there(make, root):
 def test_a_name_that_is_taken_stays_with_its_holder(make):
     make("team-net")
     registry = Registry()
-    holder = ModelDescriptor(name="team-net", summary="x", scales=(4,), factory="math:sqrt")
-    registry.add((holder,), origin="first")
+    registry.add((descriptor("team-net"),), origin="first")
     register_submissions(registry)
     assert registry.get("team-net").origin == "first"
     (notice,) = registry.notices

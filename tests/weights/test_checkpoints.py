@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from builders import checkpoint
 from safetensors.torch import save_file, save_model
 from torch import nn
 
@@ -19,12 +20,6 @@ from esrbench.weights.loading import load_into
 
 def state():
     return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
-
-
-def saved(folder, content, name="weights.pth", *, zipped=True):
-    path = folder / name
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    return path
 
 
 class Program:
@@ -43,7 +38,7 @@ def test_tensors_come_back_as_saved(tmp_path, name):
     if name.endswith(".safetensors"):
         save_file(state(), path)
     else:
-        saved(tmp_path, state(), name)
+        checkpoint(tmp_path, state(), name)
     found = read_state_dict(path)
     assert found.keys() == state().keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in state().items())
@@ -52,7 +47,7 @@ def test_tensors_come_back_as_saved(tmp_path, name):
 def test_files_of_the_old_format_and_parameters_are_read(tmp_path):
     layer = nn.Linear(3, 2)
     content = {"w": layer.weight}
-    path = saved(tmp_path, content, zipped=False)
+    path = checkpoint(tmp_path, content, zipped=False)
     assert torch.equal(read_state_dict(path)["w"], layer.weight)
 
 
@@ -65,7 +60,7 @@ def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
         "module.c1.weight",
     )
     content = {name: torch.full((1,), float(index)) for index, name in enumerate(tensors)}
-    path = saved(tmp_path, {"params": content, "epoch": 3})
+    path = checkpoint(tmp_path, {"params": content, "epoch": 3})
     renames = (
         ("conv3", "third"),
         ("esa.conv3", "attention.refine"),
@@ -84,7 +79,7 @@ def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
 
 
 def test_clashing_renames_are_refused(tmp_path):
-    path = saved(tmp_path, {"a.w": torch.ones(1), "b.w": torch.ones(1)})
+    path = checkpoint(tmp_path, {"a.w": torch.ones(1), "b.w": torch.ones(1)})
     with pytest.raises(WeightsError, match=r"several tensors one name: c\.w"):
         read_state_dict(path, renames=(("a", "c"), ("b", "c")))
 
@@ -106,7 +101,7 @@ def test_unknown_suffix(tmp_path):
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_truncated_checkpoint(tmp_path, zipped, share):
-    path = saved(tmp_path, state(), zipped=zipped)
+    path = checkpoint(tmp_path, state(), zipped=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(WeightsError, match="truncated, altered, or no PyTorch checkpoint"):
@@ -127,7 +122,7 @@ def test_no_damaged_byte_escapes_as_another_error(tmp_path):
     generator = torch.Generator().manual_seed(0)
     refused = 0
     for zipped in (True, False):
-        whole = saved(tmp_path, state(), zipped=zipped).read_bytes()
+        whole = checkpoint(tmp_path, state(), zipped=zipped).read_bytes()
         for _ in range(150):
             damaged = bytearray(whole)
             position = int(torch.randint(len(whole), (), generator=generator))
@@ -144,7 +139,7 @@ def test_no_damaged_byte_escapes_as_another_error(tmp_path):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_programs_are_refused_and_never_run(tmp_path, zipped):
     trace = tmp_path / "ran"
-    path = saved(tmp_path, {"w": Program(trace)}, zipped=zipped)
+    path = checkpoint(tmp_path, {"w": Program(trace)}, zipped=zipped)
     with pytest.raises(WeightsError, match=r"pickled Python objects \(posix\.mkdir\)") as caught:
         read_state_dict(path)
     assert not trace.exists()
@@ -155,7 +150,7 @@ def test_programs_are_refused_and_never_run(tmp_path, zipped):
 
 
 def test_pickled_module(tmp_path):
-    path = saved(tmp_path, nn.Conv2d(3, 3, 1))
+    path = checkpoint(tmp_path, nn.Conv2d(3, 3, 1))
     with pytest.raises(WeightsError, match=r"pickled Python objects \(torch\.nn\..*Conv2d\)"):
         read_state_dict(path)
 
@@ -187,7 +182,7 @@ def test_torchscript(tmp_path):
     ],
 )
 def test_contents_that_are_no_state_dict(tmp_path, content, said):
-    path = saved(tmp_path, content)
+    path = checkpoint(tmp_path, content)
     with pytest.raises(WeightsError, match=said) as caught:
         read_state_dict(path)
     assert caught.value.message.startswith(str(path))
@@ -196,27 +191,27 @@ def test_contents_that_are_no_state_dict(tmp_path, content, said):
 
 @pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
 def test_undeclared_nesting_is_named_not_unwrapped(tmp_path, key):
-    path = saved(tmp_path, {key: state(), "epoch": 3})
+    path = checkpoint(tmp_path, {key: state(), "epoch": 3})
     with pytest.raises(WeightsError, match="is a dict") as caught:
         read_state_dict(path)
     assert caught.value.advice == f"The state dict seems nested: declare key={key!r}."
 
 
 def test_declared_key_that_is_absent(tmp_path):
-    path = saved(tmp_path, {"params": state(), "epoch": 3})
+    path = checkpoint(tmp_path, {"params": state(), "epoch": 3})
     with pytest.raises(WeightsError, match=r"no key 'params_ema'; it has params, epoch") as caught:
         read_state_dict(path, key="params_ema")
     assert caught.value.advice == "Declare key='params'."
 
 
 def test_declared_key_that_holds_something_else(tmp_path):
-    path = saved(tmp_path, {"params": 3})
+    path = checkpoint(tmp_path, {"params": 3})
     with pytest.raises(WeightsError, match="'params' holds a int, expected a state dict"):
         read_state_dict(path, key="params")
 
 
 def test_prefix_that_does_not_match(tmp_path):
-    path = saved(tmp_path, {f"net.{name}": tensor for name, tensor in state().items()})
+    path = checkpoint(tmp_path, {f"net.{name}": tensor for name, tensor in state().items()})
     with pytest.raises(WeightsError, match=r"2 of 2 keys .* prefix 'module\.'") as caught:
         read_state_dict(path, prefix="module.")
     assert caught.value.advice == "All keys start with 'net.': declare that."
@@ -403,7 +398,7 @@ ACCEPTED = {
 @pytest.mark.parametrize("case", ACCEPTED)
 def test_what_torch_accepts_is_loaded(tmp_path, case):
     make, content = ACCEPTED[case]
-    path = saved(tmp_path, content())
+    path = checkpoint(tmp_path, content())
     oracle = make()
     oracle.load_state_dict(torch.load(path, weights_only=True), strict=True)
     target = make()
@@ -417,7 +412,7 @@ def test_what_torch_accepts_is_loaded(tmp_path, case):
 
 
 def test_extra_state_reaches_its_module(tmp_path):
-    path = saved(tmp_path, Counting(3, 3, 1).state_dict())
+    path = checkpoint(tmp_path, Counting(3, 3, 1).state_dict())
     target = Counting(3, 3, 1)
     load_into(target, read_state_dict(path), source="w")
     assert target.seen == {"steps": 7, "names": ["a", "b"]}
@@ -427,15 +422,15 @@ def test_extra_state_reaches_its_module(tmp_path):
 
 def test_the_version_of_a_module_is_told_to_it(tmp_path):
     trained = nn.ModuleDict({"part": Migrating()})
-    path = saved(tmp_path, trained.state_dict())
+    path = checkpoint(tmp_path, trained.state_dict())
     target = nn.ModuleDict({"part": Migrating()})
     load_into(target, read_state_dict(path), source="w")
     assert target.state_dict()["part.weight"].tolist() == [1, 1]
-    plain = saved(tmp_path, dict(trained.state_dict()), "old.pth")
+    plain = checkpoint(tmp_path, dict(trained.state_dict()), "old.pth")
     load_into(target, read_state_dict(plain), source="w")
     assert target.state_dict()["part.weight"].tolist() == [-1, -1]
     wrapped = nn.ModuleDict({"module": nn.ModuleDict({"theirs": Migrating()})})
-    path = saved(tmp_path, wrapped.state_dict(), "wrapped.pth")
+    path = checkpoint(tmp_path, wrapped.state_dict(), "wrapped.pth")
     found = read_state_dict(path, prefix="module.", renames=[("theirs", "part")])
     load_into(target, found, source="w")
     assert target.state_dict()["part.weight"].tolist() == [1, 1]

@@ -12,6 +12,7 @@ from collections import OrderedDict
 import pytest
 import safetensors.torch
 import torch
+from builders import checkpoint
 
 from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import read_state_dict
@@ -20,12 +21,6 @@ from esrbench.weights.conversion import ConversionReport, convert, require_conve
 
 def state():
     return {"tail.bias": torch.tensor([0.1, -0.0]), "head.weight": torch.arange(6.0).reshape(2, 3)}
-
-
-def saved(folder, content, name="w.pth", *, zipped=True):
-    path = folder / name
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    return path
 
 
 def bits(tensor):
@@ -61,7 +56,7 @@ def test_every_type_keeps_its_bits(tmp_path, zipped):
         "scalar": torch.tensor(3),
         "empty": torch.empty(0, 4),
     }
-    report, content = convert(saved(tmp_path, tensors, zipped=zipped))
+    report, content = convert(checkpoint(tmp_path, tensors, zipped=zipped))
     require_equal(content, tensors)
     assert report.tensors == 13
     assert report.elements == 3 + 10 * 35 + 1
@@ -72,12 +67,14 @@ def test_every_type_keeps_its_bits(tmp_path, zipped):
 
 def test_the_same_tensors_give_the_same_bytes(tmp_path):
     backwards = dict(reversed(state().items()))
-    path = saved(tmp_path, state())
+    path = checkpoint(tmp_path, state())
     contents = {
         convert(path).content,
         convert(path).content,
-        convert(saved(tmp_path, OrderedDict(backwards), "b.ckpt")).content,
-        convert(saved(tmp_path, {"params": backwards, "epoch": 3}, "c.pt", zipped=False)).content,
+        convert(checkpoint(tmp_path, OrderedDict(backwards), "b.ckpt")).content,
+        convert(
+            checkpoint(tmp_path, {"params": backwards, "epoch": 3}, "c.pt", zipped=False)
+        ).content,
     }
     assert len(contents) == 1
     path = tmp_path / "d.safetensors"
@@ -102,13 +99,13 @@ def test_views_get_storage_of_their_own(tmp_path):
         .contiguous(memory_format=torch.channels_last),
         "alone": torch.ones(3),
     }
-    report, content = convert(saved(tmp_path, tensors))
+    report, content = convert(checkpoint(tmp_path, tensors))
     require_equal(content, tensors)
     assert report.copied == 6
 
 
 def test_report_names_files_by_size_and_hash(tmp_path):
-    path = saved(tmp_path, state())
+    path = checkpoint(tmp_path, state())
     report, content = convert(path)
     assert report.source_bytes == path.stat().st_size
     assert report.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -123,7 +120,7 @@ def test_report_names_files_by_size_and_hash(tmp_path):
 )
 def test_known_keys_are_found_and_the_rest_is_left_out(tmp_path, key):
     rest = {"epoch": 3, "optimizer": {"state": {}, "groups": []}, "rng": torch.zeros(4).byte()}
-    report, content = convert(saved(tmp_path, {key: state(), **rest}))
+    report, content = convert(checkpoint(tmp_path, {key: state(), **rest}))
     require_equal(content, state())
     assert report.key == key
     assert report.notes == (f"took the state dict under {key!r}",)
@@ -133,7 +130,7 @@ def test_known_keys_are_found_and_the_rest_is_left_out(tmp_path, key):
 
 def test_averaged_weights_are_taken_and_the_others_named(tmp_path):
     plain = {name: tensor + 1 for name, tensor in state().items()}
-    path = saved(tmp_path, {"params": plain, "params_ema": state()})
+    path = checkpoint(tmp_path, {"params": plain, "params_ema": state()})
     report, content = convert(path)
     require_equal(content, state())
     assert report.notes == ("took the state dict under 'params_ema'; --key params takes params",)
@@ -147,7 +144,7 @@ def test_averaged_weights_are_taken_and_the_others_named(tmp_path):
     "keys", [("generator", "net"), ("params", "params_ema", "model"), ("state_dict", "params_ema")]
 )
 def test_several_state_dicts_must_be_told_apart(tmp_path, keys):
-    path = saved(tmp_path, dict.fromkeys(keys, state()))
+    path = checkpoint(tmp_path, dict.fromkeys(keys, state()))
     with pytest.raises(WeightsError, match="holds several state dicts: ") as caught:
         convert(path)
     assert all(key in caught.value.message for key in keys)
@@ -155,7 +152,7 @@ def test_several_state_dicts_must_be_told_apart(tmp_path, keys):
 
 
 def test_other_keys_must_be_declared(tmp_path):
-    path = saved(tmp_path, {"weights_of_mine": state(), "epoch": 3})
+    path = checkpoint(tmp_path, {"weights_of_mine": state(), "epoch": 3})
     with pytest.raises(WeightsError, match="it has weights_of_mine, epoch") as caught:
         convert(path)
     assert caught.value.advice is not None
@@ -164,7 +161,7 @@ def test_other_keys_must_be_declared(tmp_path):
 
 
 def test_no_key_means_the_whole_file(tmp_path):
-    path = saved(tmp_path, {"params": state()})
+    path = checkpoint(tmp_path, {"params": state()})
     with pytest.raises(WeightsError, match="expected tensors by name, but params is a dict"):
         convert(path, key=None)
 
@@ -172,7 +169,7 @@ def test_no_key_means_the_whole_file(tmp_path):
 @pytest.mark.parametrize("content", [[1], {}, {"a": 1}, 3, {"params": {}}, torch.ones(1)])
 def test_files_without_a_state_dict(tmp_path, content):
     with pytest.raises(WeightsError):
-        convert(saved(tmp_path, content))
+        convert(checkpoint(tmp_path, content))
 
 
 def prefixed(prefix):
@@ -181,7 +178,7 @@ def prefixed(prefix):
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."])
 def test_what_torch_puts_before_names_is_removed(tmp_path, prefix):
-    path = saved(tmp_path, prefixed(prefix))
+    path = checkpoint(tmp_path, prefixed(prefix))
     report, content = convert(path)
     require_equal(content, state())
     assert report.prefix == prefix
@@ -190,11 +187,11 @@ def test_what_torch_puts_before_names_is_removed(tmp_path, prefix):
 
 
 def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_path):
-    path = saved(tmp_path, {"state_dict": prefixed("generator."), "epoch": 3})
+    path = checkpoint(tmp_path, {"state_dict": prefixed("generator."), "epoch": 3})
     assert convert(path).report.prefix == "generator."
     require_equal(convert(path).content, state())
     for content in (prefixed("model."), {"params": prefixed("model.")}):
-        report, result = convert(saved(tmp_path, content))
+        report, result = convert(checkpoint(tmp_path, content))
         require_equal(result, prefixed("model."))  # ESRGAN's network calls its own part so
         assert report.prefix == ""
         assert "--prefix model. removes it" in report.notes[-1]
@@ -202,7 +199,7 @@ def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_pa
 
 def test_names_of_which_some_have_a_prefix(tmp_path):
     both = prefixed("generator.") | {"loss.weight": torch.ones(1)}
-    path = saved(tmp_path, {"state_dict": both})
+    path = checkpoint(tmp_path, {"state_dict": both})
     report, content = convert(path)
     require_equal(content, both)
     assert report.notes[-1] == (
@@ -217,20 +214,20 @@ def test_names_of_which_some_have_a_prefix(tmp_path):
 
 def test_module_alone_is_a_name(tmp_path):
     content = {"module.": torch.ones(1)}
-    report, result = convert(saved(tmp_path, content))
+    report, result = convert(checkpoint(tmp_path, content))
     require_equal(result, content)
     assert report.prefix == ""
 
 
 def test_renames_come_last(tmp_path):
-    path = saved(tmp_path, {"params": prefixed("module.")})
+    path = checkpoint(tmp_path, {"params": prefixed("module.")})
     content = convert(path, renames=[("head", "first"), ("tail.bias", "last")]).content
     require_equal(content, {"first.weight": state()["head.weight"], "last": state()["tail.bias"]})
 
 
 def test_long_lists_are_cut_and_fit_into_a_message(tmp_path):
     rest = {"\U0001f600\x1b" * 300 + str(index): index for index in range(1000)}
-    report, _ = convert(saved(tmp_path, {"params": state(), **rest}))
+    report, _ = convert(checkpoint(tmp_path, {"params": state(), **rest}))
     assert report.dropped == 1000
     assert len(report.dropped_listed) == 20
     assert all(line.isprintable() for line in report.dropped_listed)
@@ -239,13 +236,13 @@ def test_long_lists_are_cut_and_fit_into_a_message(tmp_path):
 
 
 def test_report_refuses_what_a_terminal_obeys(tmp_path):
-    report = convert(saved(tmp_path, state())).report
+    report = convert(checkpoint(tmp_path, state())).report
     with pytest.raises(ValueError, match="printable"):
         ConversionReport.model_validate({**report.model_dump(), "notes": ("\x1b[2J",)})
 
 
 def test_what_comes_back_is_not_trusted(tmp_path):
-    report, content = convert(saved(tmp_path, state()))
+    report, content = convert(checkpoint(tmp_path, state()))
     require_converted(report, content)
 
     def claimed(other, **fields):
@@ -278,7 +275,7 @@ def test_what_is_no_tensor_is_left_out_and_named(tmp_path):
         ({"params": {**state(), **rest}}, "params"),
         ({"model": {"state_dict": {**state(), **rest}}}, "model.state_dict"),
     ):
-        report, result = convert(saved(tmp_path, content))
+        report, result = convert(checkpoint(tmp_path, content))
         require_equal(result, state())
         assert report.key == key
         assert report.dropped_listed == (
@@ -290,7 +287,7 @@ def test_what_is_no_tensor_is_left_out_and_named(tmp_path):
 
 
 def test_tensors_beside_a_state_dict_are_not_taken_for_one(tmp_path):
-    path = saved(tmp_path, {"mean": torch.zeros(3), "weights_of_mine": state()})
+    path = checkpoint(tmp_path, {"mean": torch.zeros(3), "weights_of_mine": state()})
     with pytest.raises(WeightsError, match="it has mean, weights_of_mine") as caught:
         convert(path)
     assert "joined by dots" in (caught.value.advice or "")
@@ -298,19 +295,19 @@ def test_tensors_beside_a_state_dict_are_not_taken_for_one(tmp_path):
 
 def test_infinity_is_noted_and_nan_refused(tmp_path):
     masked = {**state(), "mask": torch.full((3, 3), float("-inf")).triu(1)}
-    report, content = convert(saved(tmp_path, masked))
+    report, content = convert(checkpoint(tmp_path, masked))
     require_equal(content, masked)
     assert report.notes[0].startswith("1 tensors hold infinity (mask)")
-    path = saved(tmp_path, {**masked, "head.weight": torch.tensor([float("nan")])})
+    path = checkpoint(tmp_path, {**masked, "head.weight": torch.tensor([float("nan")])})
     with pytest.raises(WeightsError, match=r"1 tensors hold NaN: head\.weight"):
         convert(path)
 
 
 def test_unsafe_files_are_refused_here_too(tmp_path):
-    path = saved(tmp_path, {"w": torch.zeros(1).expand(10**12)})
+    path = checkpoint(tmp_path, {"w": torch.zeros(1).expand(10**12)})
     with pytest.raises(WeightsError, match="claim more than they hold"):
         convert(path)
-    path = saved(tmp_path, torch.nn.Conv2d(3, 3, 1))
+    path = checkpoint(tmp_path, torch.nn.Conv2d(3, 3, 1))
     with pytest.raises(WeightsError, match="holds pickled Python objects"):
         convert(path)
 

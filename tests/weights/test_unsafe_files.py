@@ -14,6 +14,7 @@ import zipfile
 
 import pytest
 import torch
+from builders import checkpoint
 
 from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import MAX_HEADER_BYTES, file_sha256, read_state_dict
@@ -22,12 +23,6 @@ from esrbench.weights.state_dicts import MAX_WEIGHTS_BYTES
 
 def state():
     return {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.tensor([0.5, -1.0])}
-
-
-def saved(folder, content, name="weights.pth", *, zipped=True):
-    path = folder / name
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    return path
 
 
 def safetensors_file(path, header, data=b""):
@@ -101,7 +96,7 @@ def test_oversized_files_are_not_read(tmp_path, name):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_flipped_bit_changes_the_hash(tmp_path, zipped):
     """What a file's own format may not notice, its SHA-256 in the manifest does."""
-    path = saved(tmp_path, state(), zipped=zipped)
+    path = checkpoint(tmp_path, state(), zipped=zipped)
     before = file_sha256(path)
     content = bytearray(path.read_bytes())
     content[content.index(state()["head.weight"].numpy().tobytes()) + 11] ^= 0x40
@@ -138,18 +133,18 @@ for path in map(Path, sys.argv[1:]):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_bombs_are_refused_in_little_memory(tmp_path):
     """Each would take 256 MiB or far more; a limit of 96 MiB stops what torch itself allows."""
-    honest = saved(tmp_path, state(), "honest.pth")
+    honest = checkpoint(tmp_path, state(), "honest.pth")
     deflated = tmp_path / "deflated.pth"
     with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("deflated/data.pkl", b"")
         archive.writestr("deflated/data/0", bytes(256 * 2**20))
-    expanded = saved(tmp_path, {"a": torch.zeros(1).expand(10**12)}, "expanded.pth")
-    old = saved(tmp_path, {"a": torch.zeros(6)}, "old.pth", zipped=False)
+    expanded = checkpoint(tmp_path, {"a": torch.zeros(1).expand(10**12)}, "expanded.pth")
+    old = checkpoint(tmp_path, {"a": torch.zeros(6)}, "old.pth", zipped=False)
     claims = old.read_bytes().replace(b"K\x06N", b"J\x00\xca\x9a\x3bN")
     old.write_bytes(claims.replace(struct.pack("<q", 6), struct.pack("<q", 10**9)))
-    called = saved(tmp_path, {"a": Call(bytearray, 10**12)}, "called.pth")
+    called = checkpoint(tmp_path, {"a": Call(bytearray, 10**12)}, "called.pth")
     views = torch.zeros(2**24)
-    many = saved(tmp_path, {f"v{index}": views for index in range(9)}, "many.pth")
+    many = checkpoint(tmp_path, {f"v{index}": views for index in range(9)}, "many.pth")
     header = tmp_path / "header.safetensors"
     header.write_bytes(struct.pack("<Q", 2**27) + b"[" * 2**27)
     done = subprocess.run(
@@ -210,7 +205,7 @@ def refusal(path, content):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_what_a_pickle_would_call(tmp_path, called, said, zipped, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    content = saved(tmp_path, {"w": called}, zipped=zipped).read_bytes()
+    content = checkpoint(tmp_path, {"w": called}, zipped=zipped).read_bytes()
     assert re.search(said, refusal(tmp_path / "w.pth", content))
     assert not (tmp_path / "ran").exists()
 
@@ -219,7 +214,7 @@ def test_what_a_pickle_would_call(tmp_path, called, said, zipped, monkeypatch):
 def test_bare_pickles(tmp_path, protocol):
     content = pickle.dumps({"w": Call(os.mkdir, str(tmp_path / "ran"))}, protocol)
     refusal(tmp_path / "w.pth", content)
-    in_front = content + saved(tmp_path, state(), zipped=False).read_bytes()
+    in_front = content + checkpoint(tmp_path, state(), zipped=False).read_bytes()
     refusal(tmp_path / "w.pth", in_front)
     assert not (tmp_path / "ran").exists()
 
@@ -236,7 +231,7 @@ def test_files_that_are_no_checkpoint(tmp_path, content):
     assert said.startswith("truncated, altered, or no PyTorch checkpoint")
 
 
-def rewritten(path, changes, folder="weights"):
+def rewritten(path, changes, folder="w"):
     """A zip archive as it is, but for members that are replaced, added or, by None, left out."""
     stream = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(stream, "w") as target:
@@ -248,13 +243,13 @@ def rewritten(path, changes, folder="weights"):
 
 
 def test_archives_of_other_versions_are_read(tmp_path):
-    path = saved(tmp_path, state())
+    path = checkpoint(tmp_path, state())
     later = ("byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
     path.write_bytes(rewritten(path, dict.fromkeys(later), folder="archive"))
     assert torch.equal(read_state_dict(path)["head.weight"], state()["head.weight"])
     torch.serialization.set_crc32_options(compute_crc32=False)
     try:
-        saved(tmp_path, state())
+        checkpoint(tmp_path, state())
     finally:
         torch.serialization.set_crc32_options(compute_crc32=True)
     with zipfile.ZipFile(path) as archive:
@@ -273,18 +268,21 @@ def test_archives_of_other_versions_are_read(tmp_path):
     ],
 )
 def test_archives_that_contradict_themselves(tmp_path, changes):
-    content = rewritten(saved(tmp_path, state()), changes)
+    content = rewritten(checkpoint(tmp_path, state()), changes)
     said = refusal(tmp_path / "w.pth", content)
     assert said.startswith("truncated, altered, or no PyTorch checkpoint")
 
 
 def test_one_compressed_member(tmp_path):
     stream = io.BytesIO()
-    with zipfile.ZipFile(saved(tmp_path, state())) as source, zipfile.ZipFile(stream, "w") as made:
+    with (
+        zipfile.ZipFile(checkpoint(tmp_path, state())) as source,
+        zipfile.ZipFile(stream, "w") as made,
+    ):
         for name in source.namelist():
             packed = zipfile.ZIP_DEFLATED if name.endswith("data/0") else zipfile.ZIP_STORED
             made.writestr(name, source.read(name), packed)
-    assert "a compressed member, weights/data/0" in refusal(tmp_path / "w.pth", stream.getvalue())
+    assert "a compressed member, w/data/0" in refusal(tmp_path / "w.pth", stream.getvalue())
 
 
 def test_package(tmp_path):
@@ -296,26 +294,28 @@ def test_package(tmp_path):
 
 @pytest.mark.parametrize("missing", [1, 4, 24, 27])
 def test_old_format_cut_short(tmp_path, missing):
-    content = saved(tmp_path, {"a": torch.arange(6.0)}, zipped=False).read_bytes()
+    content = checkpoint(tmp_path, {"a": torch.arange(6.0)}, zipped=False).read_bytes()
     assert "no PyTorch checkpoint" in refusal(tmp_path / "w.pth", content[:-missing])
 
 
 def test_quantised_tensors(tmp_path):
     with pytest.warns(UserWarning, match="deprecated"):
-        path = saved(tmp_path, {"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)})
+        path = checkpoint(
+            tmp_path, {"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}
+        )
     assert "sparse, quantised or without data: w" in refusal(path, path.read_bytes())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_storages_that_the_pickle_makes_up(tmp_path, zipped):
-    path = saved(tmp_path, {"a": torch.arange(6.0)}, zipped=zipped)
+    path = checkpoint(tmp_path, {"a": torch.arange(6.0)}, zipped=zipped)
     old, claimed = (
         (b"K\x06t", b"J\x00\xca\x9a\x3bt") if zipped else (b"K\x06N", b"J\x00\xca\x9a\x3bN")
     )
     with_claim = path.read_bytes().replace(old, claimed, 1)
     if zipped:
         with zipfile.ZipFile(path) as archive:
-            pickled = archive.read("weights/data.pkl").replace(old, claimed, 1)
+            pickled = archive.read("w/data.pkl").replace(old, claimed, 1)
         with_claim = rewritten(path, {"data.pkl": pickled})
     assert claimed in with_claim
     assert "no PyTorch checkpoint" in refusal(tmp_path / "w.pth", with_claim)
