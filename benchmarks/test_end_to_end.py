@@ -97,7 +97,7 @@ def our_way(
     folder: Path | None = None,
 ) -> Scores:
     results = upscale_images(upscale, pairs, score=score(work), sr_folder=folder)
-    return [result.score for result in results]
+    return [scores for scores, _ in results]
 
 
 @lru_cache

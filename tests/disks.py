@@ -117,57 +117,38 @@ class FaultyFiles(Files):
                     for path, inode in held.items()
                 }
 
-    def make_folder(self, path: Path) -> None:
-        def effect() -> None:
-            super(FaultyFiles, self).make_folder(path)
-            self._change(path.parent, lambda names: names.__setitem__(path, None))
-
-        self._step(effect)
-
-    def is_folder(self, path: Path) -> bool:
-        return bool(self._step(lambda: super(FaultyFiles, self).is_folder(path)))
-
-    def names(self, path: Path) -> list[str]:
-        return list(self._step(lambda: super(FaultyFiles, self).names(path)))
-
-    def read(self, path: Path) -> bytes:
-        return bytes(self._step(lambda: super(FaultyFiles, self).read(path)))
-
-    def _opened(self, path: Path, descriptor: int) -> int:
+    def _opened(self, path, descriptor):
         inode = self.now.get(path) or Inode(b"")
         if path not in self.now:
             self._change(path.parent, lambda names: names.__setitem__(path, inode))
         self.open[descriptor] = inode
         return descriptor
 
-    def create(self, path: Path) -> int:
-        return int(self._step(lambda: self._opened(path, super(FaultyFiles, self).create(path))))
+    def create(self, path):
+        return self._step(lambda: self._opened(path, Files.create(self, path)))
 
-    def open_lock(self, path: Path) -> int:
-        return int(self._step(lambda: self._opened(path, super(FaultyFiles, self).open_lock(path))))
+    def open_lock(self, path):
+        return self._step(lambda: self._opened(path, Files.open_lock(self, path)))
 
-    def lock(self, descriptor: int) -> None:
-        self._step(lambda: super(FaultyFiles, self).lock(descriptor))
-
-    def describe_owner(self, descriptor: int, content: bytes) -> None:
-        def effect() -> None:
-            super(FaultyFiles, self).describe_owner(descriptor, content)
+    def describe_owner(self, descriptor, content):
+        def effect():
+            Files.describe_owner(self, descriptor, content)
             self.open[descriptor].content = content
 
         self._step(effect)
 
-    def write(self, descriptor: int, content: memoryview) -> int:
-        def effect(content: memoryview = content) -> int:
-            written = super(FaultyFiles, self).write(descriptor, content)
+    def write(self, descriptor, content):
+        def effect(content=content):
+            written = Files.write(self, descriptor, content)
             self.open[descriptor].content += bytes(content[:written])
             return written
 
-        return int(self._step(effect, lambda: effect(content[: len(content) // 2])))
+        return self._step(effect, lambda: effect(content[: len(content) // 2]))
 
-    def sync(self, descriptor: int) -> None:
+    def sync(self, descriptor):
         inode = self.open[descriptor] if not self.dead else Inode(b"")
 
-        def effect() -> None:
+        def effect():
             if not inode.dropped:
                 inode.durable = inode.content
 
@@ -177,46 +158,59 @@ class FaultyFiles(Files):
             inode.dropped = True
             raise
 
-    def close(self, descriptor: int) -> None:
-        def effect() -> None:
-            super(FaultyFiles, self).close(descriptor)
+    def close(self, descriptor):
+        def effect():
+            Files.close(self, descriptor)
             self.open.pop(descriptor, None)
 
         self._step(effect)
 
-    def rename(self, source: Path, target: Path) -> None:
-        def change(names: Names) -> None:
+    def rename(self, source, target):
+        def change(names):
             for path in [path for path in names if path.is_relative_to(source)]:
                 names[target / path.relative_to(source)] = names.pop(path)
 
-        def effect() -> None:
-            super(FaultyFiles, self).rename(source, target)
+        def effect():
+            Files.rename(self, source, target)
             self._change(source.parent, change)
 
         self._step(effect)
 
-    def unlink(self, path: Path) -> None:
-        def effect() -> None:
-            super(FaultyFiles, self).unlink(path)
-            self._change(path.parent, lambda names: names.pop(path, None))
-
-        self._step(effect)
-
-    def remove_folder(self, path: Path) -> None:
-        def effect() -> None:
-            super(FaultyFiles, self).remove_folder(path)
-            self._change(path.parent, lambda names: names.pop(path, None))
-
-        self._step(effect)
-
-    def sync_folder(self, path: Path) -> None:
-        def effect() -> None:
+    def sync_folder(self, path):
+        def effect():
             for folder, change in self.pending:
                 if folder == path:
                     change(self.durable)
             self.pending = [each for each in self.pending if each[0] != path]
 
         self._step(effect)
+
+
+def _reading(name):
+    """An operation that changes nothing."""
+    return lambda files, what: files._step(lambda: getattr(Files, name)(files, what))
+
+
+def _changing(name, change):
+    """An operation on one path that changes the names in its folder."""
+
+    def operation(files, path):
+        def effect():
+            getattr(Files, name)(files, path)
+            files._change(path.parent, lambda names: change(names, path))
+
+        files._step(effect)
+
+    return operation
+
+
+for _name in ("is_folder", "names", "read", "lock"):
+    setattr(FaultyFiles, _name, _reading(_name))
+FaultyFiles.make_folder = _changing(
+    "make_folder", lambda names, path: names.__setitem__(path, None)
+)
+for _name in ("unlink", "remove_folder"):
+    setattr(FaultyFiles, _name, _changing(_name, lambda names, path: names.pop(path, None)))
 
 
 def _reachable(path: Path, names: Names) -> bool:
@@ -245,24 +239,10 @@ def make_so(root: Path, state: State) -> None:
             path.write_bytes(content)
 
 
-class NoFileSync(FaultyFiles):
-    """Of one who believes that a rename is enough."""
-
-    def sync(self, descriptor: int) -> None:
-        """Not at all."""
-
-
-class NoFolderSync(FaultyFiles):
-    """Of one who flushes files, and not their names."""
-
-    def sync_folder(self, path: Path) -> None:
-        """Not at all."""
-
-
 class SyncAgain(FaultyFiles):
     """Of one who takes a second try for a proof."""
 
-    def sync(self, descriptor: int) -> None:
+    def sync(self, descriptor):
         with suppress(OSError):
             super().sync(descriptor)
             return
@@ -288,8 +268,11 @@ class WriteOnce(FaultyFiles):
 
 
 MUTANTS: dict[str, dict[str, Any]] = {
-    "no file sync": {"files": NoFileSync},
-    "no folder sync": {"files": NoFolderSync},
+    # Of those who believe that a rename is enough, or that the bytes of a file are.
+    "no file sync": {"files": type("NoFileSync", (FaultyFiles,), {"sync": Hasty.sync})},
+    "no folder sync": {
+        "files": type("NoFolderSync", (FaultyFiles,), {"sync_folder": Hasty.sync_folder})
+    },
     "sync again": {"files": SyncAgain},
     "in place": {"store": InPlace},
     "one write": {"files": WriteOnce},

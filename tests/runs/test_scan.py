@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esrbench.entries.sources import folder_files
-from esrbench.runs.scan import MAX_FINDINGS, MAX_SOURCE_BYTES, CodeRemark, scan_folder
+from esrbench.runs.scan import MAX_REMARKS, MAX_SOURCE_BYTES, CodeRemark, scan_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[CodeR
 )
 def test_what_a_reviewer_should_see_is_found(tmp_path: Path, code: str | bytes, what: str) -> None:
     found = scan(tmp_path, code)
-    assert any(what in finding.what for finding in found), found
-    assert all(finding.why and finding.place.startswith("model.py") for finding in found)
+    assert any(what in remark.what for remark in found), found
+    assert all(remark.why and remark.place.startswith("model.py") for remark in found)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_runs_only_as_a_script_is_not_pointed_at(tmp_path: Path, code: str)
     ],
 )
 def test_what_looks_like_a_script_alone_is_pointed_at(tmp_path: Path, code: str) -> None:
-    assert "imports gc" in {finding.what for finding in scan(tmp_path, code)}
+    assert "imports gc" in {remark.what for remark in scan(tmp_path, code)}
 
 
 def reached(folder: Path, target: str = "model:Net", **modules: str) -> set[str]:
@@ -119,8 +119,8 @@ def reached(folder: Path, target: str = "model:Net", **modules: str) -> set[str]
         path = folder.joinpath(*name.split("__")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code + "\nimport gc\n")
-    findings = scan_folder(folder, list(folder_files(folder)), [target])
-    return {each.place.partition(".py")[0] for each in findings if each.what == "imports gc"}
+    remarks = scan_folder(folder, list(folder_files(folder)), [target])
+    return {each.place.partition(".py")[0] for each in remarks if each.what == "imports gc"}
 
 
 IMPORTS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -175,8 +175,8 @@ def test_without_the_targets_file_all_modules_are_looked_at(tmp_path: Path) -> N
 
 def test_places_name_file_and_first_line(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    (finding,) = scan(tmp_path, "x = 1\nimport gc\ngc.collect()\nimport gc\n", "deep/net.py")[:1]
-    assert finding.place == "deep/net.py:2"
+    (remark,) = scan(tmp_path, "x = 1\nimport gc\ngc.collect()\nimport gc\n", "deep/net.py")[:1]
+    assert remark.place == "deep/net.py:2"
     assert scan(tmp_path, "", "deep/net.py") == ()
 
 
@@ -186,21 +186,19 @@ def test_compiled_code_and_links_out_are_pointed_at(tmp_path: Path) -> None:
     (folder / "kernel.cu").write_text("")
     (folder / "inside.py").symlink_to("kernel.cu")
     (folder / "outside.py").symlink_to(tmp_path / "x.py")
-    found = {
-        finding.place: finding.what for finding in scan_folder(folder, [*folder_files(folder)])
-    }
+    found = {remark.place: remark.what for remark in scan_folder(folder, [*folder_files(folder)])}
     assert found == {"kernel.cu": "compiled code", "outside.py": f"links to {tmp_path / 'x.py'}"}
 
 
 def test_a_files_name_cannot_steer_a_terminal(tmp_path: Path) -> None:
     found = [*scan(tmp_path, "import gc", "\x1b[2J.py"), *scan(tmp_path, "\x1b", "net.py")]
     assert found
-    assert all((finding.place + finding.what).isprintable() for finding in found)
+    assert all((remark.place + remark.what).isprintable() for remark in found)
 
 
-def test_findings_are_not_without_end(tmp_path: Path) -> None:
+def test_remarks_are_not_without_end(tmp_path: Path) -> None:
     code = "import time\n" + "".join(f"time.x{index} = 1\n" for index in range(500))
-    assert len(scan(tmp_path, code)) == MAX_FINDINGS
+    assert len(scan(tmp_path, code)) == MAX_REMARKS
 
 
 def test_the_built_in_networks_are_ordinary() -> None:
@@ -212,7 +210,7 @@ def test_the_built_in_networks_are_ordinary() -> None:
     code = [path for path in folder_files(folder) if path.suffix == ".py"]
     files = [path for path in code if path.parent != folder or path.stem == "blocks"]
     assert len(files) > 20
-    assert {finding.what for finding in scan_folder(folder, files)} == set()
+    assert {remark.what for remark in scan_folder(folder, files)} == set()
 
 
 def test_a_folder_of_much_python_is_looked_through_in_part(
@@ -222,5 +220,5 @@ def test_a_folder_of_much_python_is_looked_through_in_part(
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.py").write_text("import ctypes\n" + "#" * 400)
     found = scan_folder(tmp_path, [*folder_files(tmp_path)])
-    assert [finding.place for finding in found] == ["a.py:1", "b.py:1", "c.py"]
+    assert [remark.place for remark in found] == ["a.py:1", "b.py:1", "c.py"]
     assert "more than 1,000 bytes of Python in all" in found[-1].what

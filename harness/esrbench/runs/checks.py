@@ -42,6 +42,11 @@ def kept(name: str, detail: str) -> Check:
     return Check(name=name, outcome="passed", detail=detail)
 
 
+def broken(name: str, detail: str, fix: str | None = "") -> Check:
+    """A promise that is broken, and how to mend it."""
+    return Check(name=name, outcome="failed", detail=detail, fix=fix or "")
+
+
 def folder_checks(descriptor: ModelDescriptor, scale: int) -> Iterator[Check]:
     """Checks of a submission's folder; nothing in it is imported.
 
@@ -52,12 +57,7 @@ def folder_checks(descriptor: ModelDescriptor, scale: int) -> Iterator[Check]:
     yield kept("manifest", f"{MANIFEST_NAME} of {descriptor.team} is valid.")
     missing = missing_requirements(descriptor)
     if missing:
-        yield Check(
-            name="requirements",
-            outcome="failed",
-            detail=f"{'; '.join(missing)}.",
-            fix=f"{install_advice(descriptor)}.",
-        )
+        yield broken("requirements", f"{'; '.join(missing)}.", f"{install_advice(descriptor)}.")
     elif descriptor.requirements:
         yield kept("requirements", f"{', '.join(descriptor.requirements)}: installed.")
     declared = descriptor.submitted_weights(scale)
@@ -85,8 +85,7 @@ def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -
         if abs(value - figure.value) <= claim_tolerance(figure.value):
             yield kept(name, detail)
         else:
-            fix = f"Correct [claims] in {MANIFEST_NAME}, or the network."
-            yield Check(name=name, outcome="failed", detail=detail, fix=fix)
+            yield broken(name, detail, f"Correct [claims] in {MANIFEST_NAME}, or the network.")
 
 
 def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> Iterator[Check]:
@@ -94,14 +93,14 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
     try:
         path = submitted_path(descriptor, declared)
     except WeightsError as error:
-        yield Check(name=name, outcome="failed", detail=error.message, fix=error.advice or "")
+        yield broken(name, error.message, error.advice)
         return
     try:
         require_intact(path, declared, advice="")
     except WeightsError as error:
         found = f"bytes = {path.stat().st_size}, sha256 = {file_sha256(path)!r}".replace("'", '"')
         fix = f"If the file is the right one, write into [weights]: {found}."
-        yield Check(name=name, outcome="failed", detail=f"{error.message}.", fix=fix)
+        yield broken(name, f"{error.message}.", fix)
         return
     yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
     if path.suffix != ".safetensors":
@@ -116,14 +115,14 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
 def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
     folder = Path(descriptor.folder or "")
     targets = [each for each in (descriptor.factory, descriptor.prepare) if each is not None]
-    findings = scan_folder(folder, list(folder_files(folder)), targets)
-    if not findings:
+    remarks = scan_folder(folder, list(folder_files(folder)), targets)
+    if not remarks:
         yield kept("code", "A look through it finds nothing unusual.")
-    for finding in findings:
+    for remark in remarks:
         yield Check(
             name="code",
             outcome="warning",
-            detail=f"{finding.place} {finding.what}: {finding.why}.",
+            detail=f"{remark.place} {remark.what}: {remark.why}.",
             fix="Leave it out, or be ready to explain it.",
         )
 

@@ -157,7 +157,7 @@ def _probe(
             _require_image(session, pairs, found)
     else:
         try:
-            scored = score_images(
+            scores, digests = score_images(
                 session.upscale,
                 pairs,
                 scale=entry.scale,
@@ -169,12 +169,12 @@ def _probe(
             found.quality = failed(failure)
             raise_if_fatal(failure)
         else:
-            found.output_sha256 = scored.output_sha256
+            found.output_sha256 = digests
             if not found.scored:
                 found.quality = _unscored(entry)
             else:
                 definition = protocol.quality.describe(entry.scale)
-                found.quality = Quality(definition=definition, images=scored.scores)
+                found.quality = Quality(definition=definition, images=scores)
     on_step("reading memory")
     try:
         found.memory = session.read_memory()

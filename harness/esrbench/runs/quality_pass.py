@@ -7,8 +7,7 @@ forward, which is another process's. Nothing here is ever timed: timing has a pa
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from esrbench.data.codecs import pixel_digest, write_png
 from esrbench.data.pool import ImagePool
@@ -40,34 +39,6 @@ MOST_BEHIND = 4
 """Most images that are still being scored while the next is upscaled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upscaled(Generic[T]):
-    """What came of one image.
-
-    Attributes:
-        image: its name.
-        score: of its SR image.
-        sr_sha256: ``codecs.pixel_digest`` of its SR image.
-    """
-
-    image: str
-    score: T
-    sr_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredImages:
-    """Scores of a data set, in its order.
-
-    Attributes:
-        scores: one an image.
-        output_sha256: ``codecs.pixel_digest`` of every SR image, by image name.
-    """
-
-    scores: tuple[ImageScore, ...]
-    output_sha256: dict[str, str]
-
-
 def score_images(
     upscale: Callable[[Pixels, str], Pixels],
     pairs: ImagePairs,
@@ -76,7 +47,7 @@ def score_images(
     definition: QualityDefinition,
     sr_folder: Path | None = None,
     on_image: Callable[[str], None] = lambda _: None,
-) -> ScoredImages:
+) -> tuple[tuple[ImageScore, ...], dict[str, str]]:
     """Upscale every image of a data set and score it.
 
     Args:
@@ -87,6 +58,9 @@ def score_images(
         definition: of the scores.
         sr_folder: receives every SR image as ``<image>x<scale>.png``; created if needed.
         on_image: called with the name of each image before it is upscaled.
+
+    Returns:
+        Scores, one an image, in order; and ``codecs.pixel_digest`` of every SR image, by name.
 
     Raises:
         MeasurementError: of the first image, in order, that cannot be upscaled or scored; it
@@ -99,10 +73,7 @@ def score_images(
         return score_image(sr, hr, scale=scale, definition=definition, image=image)
 
     images = upscale_images(upscale, pairs, score=score, sr_folder=sr_folder, on_image=on_image)
-    return ScoredImages(
-        tuple(each.score for each in images),
-        {each.image: each.sr_sha256 for each in images},
-    )
+    return tuple(score for score, _ in images), {score.image: digest for score, digest in images}
 
 
 def upscale_images(
@@ -112,7 +83,7 @@ def upscale_images(
     score: Callable[[Pixels, Pixels, str], T],
     sr_folder: Path | None = None,
     on_image: Callable[[str], None] = lambda _: None,
-) -> list[Upscaled[T]]:
+) -> list[tuple[T, str]]:
     """Upscale every image of a data set, with any score; see ``score_images``.
 
     Args:
@@ -123,12 +94,12 @@ def upscale_images(
         on_image: as there.
 
     Returns:
-        One result an image, in order.
+        Score and ``codecs.pixel_digest`` of the SR image, one pair an image, in order.
     """
     if sr_folder is not None:
         _create(sr_folder)
-    done: list[Upscaled[T]] = []
-    behind: deque[Future[Upscaled[T]]] = deque()
+    done: list[tuple[T, str]] = []
+    behind: deque[Future[tuple[T, str]]] = deque()
     most_behind = images_behind()
     # A thread for every task that may be pending: reading never waits for scoring.
     with ImagePool(READ_AHEAD + most_behind) as pool:
@@ -176,9 +147,9 @@ def _finish(
     *,
     image: str,
     target: Path | None,
-) -> Upscaled[T]:
+) -> tuple[T, str]:
     """What is left to do with an SR image."""
-    upscaled = Upscaled(image, score(sr, hr, image), pixel_digest(sr))
+    upscaled = (score(sr, hr, image), pixel_digest(sr))
     if target is not None:
         try:
             write_png(target, sr)

@@ -67,31 +67,24 @@ def is_main(node: ast.If, tree: ast.Module) -> bool:
         node: the block.
         tree: of its file, in which nothing else may be called ``__name__``.
     """
-    test = node.test
-    if (
-        not isinstance(test, ast.Compare)
-        or len(test.ops) != 1
-        or not isinstance(test.ops[0], ast.Eq)
-    ):
-        return False
-    sides = (test.left, test.comparators[0])
-    names = any(isinstance(each, ast.Name) and each.id == "__name__" for each in sides)
-    texts = any(isinstance(each, ast.Constant) and each.value == "__main__" for each in sides)
-    return names and texts and not any(map(_renames, ast.walk(tree)))
+    match node.test:
+        case ast.Compare(
+            ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]
+        ) | ast.Compare(ast.Constant("__main__"), [ast.Eq()], [ast.Name("__name__")]):
+            return not any(map(_renames, ast.walk(tree)))
+    return False
 
 
 def _renames(node: ast.AST) -> bool:
     """Whether a statement can give ``__name__`` another value."""
-    return (
-        (
-            isinstance(node, ast.Name)
-            and node.id == "__name__"
-            and not isinstance(node.ctx, ast.Load)
-        )
-        or (isinstance(node, ast.arg) and node.arg == "__name__")
-        or (isinstance(node, ast.alias) and "__name__" in (node.asname, node.name))
-        or (isinstance(node, ast.Name) and node.id in {"globals", "vars", "exec", "locals"})
-    )
+    match node:
+        case ast.Name(id="__name__", ctx=ctx):
+            return not isinstance(ctx, ast.Load)
+        case ast.Name(id="globals" | "vars" | "exec" | "locals"):
+            return True
+        case ast.arg(arg="__name__") | ast.alias(name="__name__") | ast.alias(asname="__name__"):
+            return True
+    return False
 
 
 def _place(path: Path) -> tuple[str, ...]:
@@ -137,21 +130,18 @@ def _running(tree: ast.Module) -> Iterator[ast.AST]:
 
 def _imports_by_name(tree: ast.Module) -> bool:
     for node in _running(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        else:
-            names = []
-        if any(name.partition(".")[0] in _BY_NAME for name in names):
-            return True
-        if isinstance(node, ast.Name) and node.id in _RUNNING:
-            return True
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and (node.value.id, node.attr) in _LOADING
-        ):
+        match node:
+            case ast.Import(names=names):
+                imported = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), level=0):
+                imported = [module]
+            case ast.Name(id=name) if name in _RUNNING:
+                return True
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in _LOADING:
+                return True
+            case _:
+                continue
+        if any(name.partition(".")[0] in _BY_NAME for name in imported):
             return True
     return False
 

@@ -19,95 +19,38 @@ if TYPE_CHECKING:
 MAX_SOURCE_BYTES: Final = 2**20
 MAX_SOURCES_BYTES: Final = 8 * 2**20
 """Of all Python of a submission that is looked through, which takes seconds."""
-MAX_FINDINGS: Final = 50
+MAX_REMARKS: Final = 50
 COMPILED_SUFFIXES: Final = frozenset({".so", ".pyd", ".dll", ".dylib", ".cu", ".cpp", ".cc", ".c"})
 
-REACHES_IN: Final = "it can change the process that measures"
-ELSEWHERE: Final = "work may go on beside the forward that is timed"
-OUTSIDE: Final = "a network has no business outside its process, and the sandbox refuses it"
 DISPATCH: Final = "it can change what operators do, and what the audit sees of them"
 UNCOUNTED: Final = "what it computes is opaque to the counters, which then count 0"
 FLAGS: Final = "the harness sets such flags for everyone, and stops a network that changes them"
-PICKLES: Final = "weights are declared in the manifest, and pickles are programs"
 CLOCKS: Final = "the evaluator's clock decides, so replacing functions gains nothing"
-CACHES: Final = "outputs that are kept are found out by inputs that are fresh"
 
-SUSPECT: Final = {
-    "ctypes": REACHES_IN,
-    "cffi": REACHES_IN,
-    "gc": REACHES_IN,
-    "mmap": REACHES_IN,
-    "importlib": REACHES_IN,
-    "sys._getframe": REACHES_IN,
-    "sys._current_frames": REACHES_IN,
-    "sys.settrace": REACHES_IN,
-    "sys.setprofile": REACHES_IN,
-    "sys.modules": REACHES_IN,
-    "sys.meta_path": REACHES_IN,
-    "torch.utils._python_dispatch": DISPATCH,
-    "torch.overrides": DISPATCH,
-    "torch.Tensor._make_subclass": DISPATCH,
-    "torch.Tensor._make_wrapper_subclass": DISPATCH,
-    "builtins.eval": REACHES_IN,
-    "builtins.exec": REACHES_IN,
-    "builtins.compile": REACHES_IN,
-    "builtins.__import__": REACHES_IN,
-    "threading": ELSEWHERE,
-    "_thread": ELSEWHERE,
-    "multiprocessing": ELSEWHERE,
-    "concurrent": ELSEWHERE,
-    "asyncio": ELSEWHERE,
-    "signal": ELSEWHERE,
-    "atexit": ELSEWHERE,
-    "os.fork": ELSEWHERE,
-    "torch.multiprocessing": ELSEWHERE,
-    "torch.jit.fork": ELSEWHERE,
-    "torch.cuda.Stream": ELSEWHERE,
-    "torch.cuda.ExternalStream": ELSEWHERE,
-    "torch.cuda.stream": ELSEWHERE,
-    "torch.cuda.set_stream": ELSEWHERE,
-    "subprocess": OUTSIDE,
-    "pty": OUTSIDE,
-    "os.system": OUTSIDE,
-    "os.popen": OUTSIDE,
-    "os.kill": OUTSIDE,
-    "os.environ": OUTSIDE,
-    "socket": OUTSIDE,
-    "ssl": OUTSIDE,
-    "http": OUTSIDE,
-    "urllib": OUTSIDE,
-    "requests": OUTSIDE,
-    "builtins.open": OUTSIDE,
-    "torch.hub": OUTSIDE,
-    "torch.distributed": OUTSIDE,
-    "torch.library": UNCOUNTED,
-    "torch.ops": UNCOUNTED,
-    "torch.classes": UNCOUNTED,
-    "torch.utils.cpp_extension": UNCOUNTED,
-    "triton": UNCOUNTED,
-    "cupy": UNCOUNTED,
-    "numba": UNCOUNTED,
-    "torch.autocast": "part of it then runs in another precision than the class it is ranked in",
-    "torch.amp": "part of it then runs in another precision than the class it is ranked in",
-    "torch.cuda.amp": "part of it then runs in another precision than the class it is ranked in",
-    "torch.set_num_threads": FLAGS,
-    "torch.set_num_interop_threads": FLAGS,
-    "torch.set_default_dtype": FLAGS,
-    "torch.set_default_device": FLAGS,
-    "torch.set_float32_matmul_precision": FLAGS,
-    "torch.set_grad_enabled": FLAGS,
-    "torch.use_deterministic_algorithms": FLAGS,
-    "torch.manual_seed": FLAGS,
-    "torch.load": PICKLES,
-    "torch.jit.load": PICKLES,
-    "pickle": PICKLES,
-    "marshal": PICKLES,
-    "dill": PICKLES,
-    "joblib": PICKLES,
-    "functools.lru_cache": CACHES,
-    "functools.cache": CACHES,
-    "hashlib": CACHES,
+_NAMES: Final = {
+    "it can change the process that measures": "ctypes cffi gc mmap importlib sys._getframe "
+    "sys._current_frames sys.settrace sys.setprofile sys.modules sys.meta_path builtins.eval "
+    "builtins.exec builtins.compile builtins.__import__",
+    DISPATCH: "torch.utils._python_dispatch torch.overrides torch.Tensor._make_subclass "
+    "torch.Tensor._make_wrapper_subclass",
+    "work may go on beside the forward that is timed": "threading _thread multiprocessing "
+    "concurrent asyncio signal atexit os.fork torch.multiprocessing torch.jit.fork "
+    "torch.cuda.Stream torch.cuda.ExternalStream torch.cuda.stream torch.cuda.set_stream",
+    "a network has no business outside its process, and the sandbox refuses it": "subprocess pty "
+    "os.system os.popen os.kill os.environ socket ssl http urllib requests builtins.open "
+    "torch.hub torch.distributed",
+    UNCOUNTED: "torch.library torch.ops torch.classes torch.utils.cpp_extension triton cupy numba",
+    "part of it then runs in another precision than the class it is ranked in": "torch.autocast "
+    "torch.amp torch.cuda.amp",
+    FLAGS: "torch.set_num_threads torch.set_num_interop_threads torch.set_default_dtype "
+    "torch.set_default_device torch.set_float32_matmul_precision torch.set_grad_enabled "
+    "torch.use_deterministic_algorithms torch.manual_seed",
+    "weights are declared in the manifest, and pickles are programs": "torch.load torch.jit.load "
+    "pickle marshal dill joblib",
+    "outputs that are kept are found out by inputs that are fresh": "functools.lru_cache "
+    "functools.cache hashlib",
 }
+SUSPECT: Final = {name: why for why, names in _NAMES.items() for name in names.split()}
 """Dotted names of modules and what is in them, and why each matters."""
 
 _FLAG_FAMILY: Final = "torch.backends"
@@ -130,7 +73,7 @@ class CodeRemark(Frozen):
 def scan_folder(
     folder: Path, files: list[Path], targets: Iterable[str] = ()
 ) -> tuple[CodeRemark, ...]:
-    """Findings in a submission's files, each name once a file, at most ``MAX_FINDINGS``.
+    """Remarks on a submission's files, each name once a file, at most ``MAX_REMARKS``.
 
     What runs only as a script is not looked at: blocks under ``if __name__ == "__main__"``, and
     modules that the targets do not import.
@@ -141,7 +84,7 @@ def scan_folder(
         targets: ``module:attr`` of what the harness imports; without any, and where they import
             by names that reading does not tell, all modules are looked at.
     """
-    findings: list[CodeRemark] = []
+    remarks: list[CodeRemark] = []
     readable, too_long = _within_bounds(folder, files)
     modules = modules_of(folder, readable, targets)
     for path in files:
@@ -149,19 +92,17 @@ def scan_folder(
         if path.is_symlink():
             why = "what it leads to is not part of the folder, and the sandbox does not show it"
             if not path.resolve().is_relative_to(folder.resolve()):
-                findings.append(
-                    CodeRemark(place=place, what=f"links to {path.readlink()}", why=why)
-                )
+                remarks.append(CodeRemark(place=place, what=f"links to {path.readlink()}", why=why))
         elif path.suffix in COMPILED_SUFFIXES:
-            findings.append(CodeRemark(place=place, what="compiled code", why=UNCOUNTED))
+            remarks.append(CodeRemark(place=place, what="compiled code", why=UNCOUNTED))
         elif path.suffix == ".py" and path.is_file() and path in modules:
-            findings.extend(_scan(path, place))
-    findings.extend(too_long)
-    return tuple(_plain(finding) for finding in findings[:MAX_FINDINGS])
+            remarks.extend(_scan(path, place))
+    remarks.extend(too_long)
+    return tuple(_plain(remark) for remark in remarks[:MAX_REMARKS])
 
 
 def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], list[CodeRemark]]:
-    """Files of at most ``MAX_SOURCES_BYTES`` of Python, and a finding where there is more."""
+    """Files of at most ``MAX_SOURCES_BYTES`` of Python, and a remark where there is more."""
     room = MAX_SOURCES_BYTES
     kept: list[Path] = []
     for path in files:
@@ -176,11 +117,12 @@ def _within_bounds(folder: Path, files: Iterable[Path]) -> tuple[list[Path], lis
     return kept, []
 
 
-def _plain(finding: CodeRemark) -> CodeRemark:
+def _plain(remark: CodeRemark) -> CodeRemark:
     """The same without characters that a stranger could steer a terminal with."""
-    texts = {"place": finding.place, "what": finding.what}
-    shown = {key: text if text.isprintable() else ascii(text) for key, text in texts.items()}
-    return finding.model_copy(update=shown)
+    place, what = (
+        text if text.isprintable() else ascii(text) for text in (remark.place, remark.what)
+    )
+    return CodeRemark(place=place, what=what, why=remark.why)
 
 
 def _scan(path: Path, place: str) -> Iterator[CodeRemark]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
-    from esrbench.records import DataIdentity, Notice, RunRecord
+    from esrbench.records import DataIdentity, Environment, Notice, RunRecord
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.plan import PlannedPass, Suite
     from esrbench.runs.store import Store
@@ -77,28 +77,27 @@ def run_suite(
         suite = replace(
             suite, launcher=suite.launcher.hiding(folder.resolve() for folder in store.folders)
         )
-        maker = Maker(secrets.token_hex(8), on_step, timeout_seconds)
-        session = _Session(suite, store, maker, entry_seconds, on_known)
+        session = _Session(
+            suite,
+            store,
+            Maker(secrets.token_hex(8), on_step, timeout_seconds),
+            expected_environment(suite.protocol, suite.launcher.sandbox.tier),
+            entry_seconds,
+            on_known,
+        )
         yield from session.run(resume=resume, on_notice=on_notice)
 
 
+@dataclass(frozen=True, slots=True)
 class _Session:
     """One session of a suite, which it begins or resumes."""
 
-    def __init__(
-        self,
-        suite: Suite,
-        store: Store,
-        maker: Maker,
-        entry_seconds: float,
-        on_known: Callable[[RunRecord], None],
-    ) -> None:
-        self.suite = suite
-        self.store = store
-        self.maker = maker
-        self.entry_seconds = entry_seconds
-        self.on_known = on_known
-        self.environment = expected_environment(suite.protocol, suite.launcher.sandbox.tier)
+    suite: Suite
+    store: Store
+    maker: Maker
+    environment: Environment
+    entry_seconds: float
+    on_known: Callable[[RunRecord], None]
 
     def run(self, *, resume: bool, on_notice: Callable[[Notice], None]) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are passed to ``on_known``."""
@@ -225,85 +224,86 @@ class _Made:
         return not loaded or any(each.found.failed for each in self.timed.values())
 
     @property
-    def in_order(self) -> list[Pass[TimedPass]]:
+    def rounds(self) -> list[Pass[TimedPass]]:
         """Timed passes in the order of their rounds."""
         return [self.timed[index] for index in sorted(self.timed)]
 
 
+@dataclass(slots=True)
 class _OnData:
     """The passes of a suite on one data set, and the records that can be made of them.
 
-    Args:
+    Attributes:
         plan: all passes, in order.
-        folder: where they are kept; what lies there is taken over.
+        folder: where they are kept.
         maker: makes what is missing.
         entry_seconds: that all workers of an entry may take together.
+        made: passes that there are, by name of the entry; those in the folder are taken over.
+        recorded: names of entries whose records are stored.
     """
 
-    def __init__(
-        self, plan: Sequence[PlannedPass], folder: PassFolder, maker: Maker, entry_seconds: float
-    ) -> None:
-        self._plan = plan
-        self._folder = folder
-        self._maker = maker
-        self._entry_seconds = entry_seconds
-        self._recorded: set[str] = set()
-        self._made: dict[str, _Made] = {}
-        for planned in plan:
-            made = self._made.setdefault(planned.entry.descriptor.name, _Made())
+    plan: Sequence[PlannedPass]
+    folder: PassFolder
+    maker: Maker
+    entry_seconds: float
+    made: dict[str, _Made] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Take over what is kept."""
+        for planned in self.plan:
+            made = self.made.setdefault(planned.entry.descriptor.name, _Made())
             if planned.index is None:
-                made.untimed = folder.load(planned.name, Pass[UntimedPass])
-            elif made.untimed is not None:
-                timed = folder.load(planned.name, Pass[TimedPass])
-                if timed is not None:
-                    made.timed[planned.index] = timed
+                made.untimed = self.folder.load(planned.name, Pass[UntimedPass])
+            elif made.untimed and (timed := self.folder.load(planned.name, Pass[TimedPass])):
+                made.timed[planned.index] = timed
 
     def records(self) -> Iterator[RunRecord]:
         """Make what is missing; records in the order in which entries come to their end."""
         with ExitStack() as ending:
             null: NullTimes | None = None
-            for planned in self._plan:
-                made = self._made[planned.entry.descriptor.name]
-                limit = self._entry_seconds - made.seconds
+            for planned in self.plan:
+                made = self.made[planned.entry.descriptor.name]
+                limit = self.entry_seconds - made.seconds
                 if planned.index is None:
                     if made.untimed is None:
-                        made.untimed = self._maker.untimed(planned, limit)
-                        self._folder.put(planned.name, made.untimed)
+                        made.untimed = self.maker.untimed(planned, limit)
+                        self.folder.put(planned.name, made.untimed)
                 elif planned.index not in made.timed and not made.failed and made.untimed:
                     if null is None:
-                        null = ending.enter_context(self._maker.null_times(planned))
-                    timed = self._maker.timed(planned, made.untimed, null, limit)
+                        null = ending.enter_context(self.maker.null_times(planned))
+                    timed = self.maker.timed(planned, made.untimed, null, limit)
                     made.timed[planned.index] = timed
-                    self._folder.put(planned.name, timed)
+                    self.folder.put(planned.name, timed)
                 yield from self._finished()
 
     def unfinished(self) -> Iterator[RunRecord]:
         """Records of what is there when a run is cut short; nothing of entries not begun."""
-        for name, made in self._made.items():
-            if name not in self._recorded and made.untimed is not None:
+        for name, made in self.made.items():
+            if name not in self.recorded and made.untimed is not None:
                 yield self._record(made, made.untimed)
 
     def _complete(self, name: str) -> bool:
-        made, design = self._made[name], self._plan[0].protocol.latency
+        made, design = self.made[name], self.plan[0].protocol.latency
         count = design.processes if design else 0
         return made.untimed is not None and (made.failed or len(made.timed) == count)
 
     def _finished(self) -> Iterator[RunRecord]:
         """Records that can be made now: a runtime in relation to the baseline needs both."""
-        baseline = self._plan[0].rounds.baseline
+        baseline = self.plan[0].rounds.baseline
         if baseline is not None and not self._complete(baseline):
             return
-        for name, made in self._made.items():
-            if name not in self._recorded and made.untimed is not None and self._complete(name):
+        for name, made in self.made.items():
+            if name not in self.recorded and made.untimed is not None and self._complete(name):
                 yield self._record(made, made.untimed)
                 # Only now has it been stored.
-                self._recorded.add(name)
+                self.recorded.add(name)
 
     def _record(self, made: _Made, untimed: Pass[UntimedPass]) -> RunRecord:
-        baseline = self._plan[0].rounds.baseline
-        beside = [] if baseline is None else self._made[baseline].in_order
+        baseline = self.plan[0].rounds.baseline
+        beside = [] if baseline is None else self.made[baseline].rounds
         try:
-            return assemble(untimed, made.in_order, beside)
+            return assemble(untimed, made.rounds, beside)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")

@@ -10,7 +10,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.errors import RegistrationError, WeightsError
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
-from esrbench.runs.checks import Check, claim_checks, folder_checks, kept
+from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
@@ -30,6 +30,7 @@ ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 REPEAT_SIDE = 48
 MAX_SR_PIXELS = 2**24
 """Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
+PRINTED_PARAMS_TOLERANCE = 1000
 
 
 class ValidationReport(Frozen):
@@ -47,8 +48,7 @@ class ValidationReport(Frozen):
 
 def unreadable(name: str, error: RegistrationError) -> ValidationReport:
     """The report of a submission that cannot be registered."""
-    fix = error.advice or ""
-    check = Check(name="manifest", outcome="failed", detail=f"{error.message}.", fix=fix)
+    check = broken("manifest", f"{error.message}.", error.advice)
     return ValidationReport(entry=name, scale=None, checks=(check,))
 
 
@@ -90,7 +90,7 @@ def validate_entry(
         try:
             session.load(descriptor, scale, weights=resolved, protocol=Protocol())
         except WorkerError as error:
-            checks.append(_broken("builds and loads strictly", error))
+            checks.append(broken("builds and loads strictly", error.message, error.advice))
         else:
             source = resolved.identity.source
             checks.append(kept("builds and loads strictly", f"weights: {source}."))
@@ -100,7 +100,7 @@ def validate_entry(
                     with _worker(launcher, descriptor, resolved, timeout_seconds) as other:
                         checks.append(_prepare_check(session, other, descriptor, scale, resolved))
             except WorkerError as error:
-                checks.append(_broken("survives the checks", error))
+                checks.append(broken("survives the checks", error.message, error.advice))
     return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
 
 
@@ -150,7 +150,7 @@ def _loaded_checks(
         except WorkerError as error:
             if error.fatal:
                 raise
-            yield _broken(name, error)
+            yield broken(name, error.message, error.advice)
         else:
             upscaled += 1
             yield kept(name, f"SR is {height * scale}x{width * scale}, finite.")
@@ -167,21 +167,14 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
     )
     differing = int(np.count_nonzero(first != again))
     if differing:
-        yield Check(
-            name="deterministic",
-            outcome="failed",
-            detail=f"{differing} of {first.size} SR values differ between two equal inputs.",
-            fix="Remove dropout and random operators, or seed them inside the forward.",
-        )
+        detail = f"{differing} of {first.size} SR values differ between two equal inputs."
+        fix = "Remove dropout and random operators, or seed them inside the forward."
+        yield broken("deterministic", detail, fix)
     else:
         yield kept("deterministic", "Equal inputs give equal SR.")
     if np.array_equal(first, other):
-        yield Check(
-            name="depends on its input",
-            outcome="failed",
-            detail="Two different inputs give the same SR.",
-            fix="Check the forward, the weights and the declared data range.",
-        )
+        fix = "Check the forward, the weights and the declared data range."
+        yield broken("depends on its input", "Two different inputs give the same SR.", fix)
     else:
         yield kept("depends on its input", "Different inputs give different SR.")
 
@@ -204,12 +197,8 @@ def _prepare_check(
     if apart <= 1:
         detail = f"{descriptor.prepare} changes no SR level by more than {apart} of 255."
         return kept(name, detail)
-    return Check(
-        name=name,
-        outcome="failed",
-        detail=f"{descriptor.prepare} changes SR levels by up to {apart} of 255.",
-        fix="A hook may merge and fold, not change what the network computes.",
-    )
+    detail = f"{descriptor.prepare} changes SR levels by up to {apart} of 255."
+    return broken(name, detail, "A hook may merge and fold, not change what the network computes.")
 
 
 def _count_checks(
@@ -219,35 +208,24 @@ def _count_checks(
     for counter, result in complexity.counters.items():
         name = f"counted by {counter}"
         if isinstance(result, Absent):
-            fix = result.advice or ""
-            yield Check(name=name, outcome="failed", detail=result.reason, fix=fix)
+            yield broken(name, result.reason, result.advice)
         else:
             yield kept(name, f"{result.macs / 1e9:.3f} G.")
     if descriptor.folder is not None:
         yield from claim_checks(descriptor, scale, complexity)
         return
-    claimed = [
-        figure
-        for figure in descriptor.published
-        if figure.metric == "params" and figure.scale == scale
-    ]
-    for figure in claimed:
+    for figure in descriptor.published:
+        if figure.metric != "params" or figure.scale != scale:
+            continue
         # Papers print K, or M with three decimals, rounded or truncated: one of the last digit.
         close = abs(complexity.params - figure.value) <= PRINTED_PARAMS_TOLERANCE
-        yield Check(
-            name="parameters as published",
-            outcome="passed" if close else "failed",
-            detail=f"{complexity.params:,}, published {figure.value:,.0f} ({figure.source}).",
-            fix="" if close else "The network is not the published one.",
-        )
-
-
-PRINTED_PARAMS_TOLERANCE = 1000
+        name = "parameters as published"
+        detail = f"{complexity.params:,}, published {figure.value:,.0f} ({figure.source})."
+        if close:
+            yield kept(name, detail)
+        else:
+            yield broken(name, detail, "The network is not the published one.")
 
 
 def _noise(height: int, width: int, *, seed: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def _broken(name: str, error: WorkerError) -> Check:
-    return Check(name=name, outcome="failed", detail=error.message, fix=error.advice or "")
