@@ -92,10 +92,9 @@ class ForwardPolicy(Frozen):
 class LatencyDesign(Frozen):
     """How a forward is timed at one input, and in how many processes.
 
-    Warm-up at a new shape ends when it is steady: none of the last ``warmup_rounds`` forwards
-    was faster, by more than ``steady_tolerance``, than the fastest before them; there must be
-    one before them, so ``warmup_rounds`` + 1 are the fewest. It ends unsteady after
-    ``max_warmup_rounds``, or once ``budget_seconds`` went into ``warmup_rounds`` or more.
+    Warm-up at a new shape stops when the last ``warmup_rounds`` forwards bring no improvement
+    above ``steady_tolerance``; it takes at least ``warmup_rounds`` + 1 forwards. It ends unsteady
+    after ``max_warmup_rounds``, or once ``warmup_rounds`` or more took ``budget_seconds``.
 
     Attributes:
         warmup_rounds: untimed forwards at each new LR shape that must bring no faster one, 0
@@ -106,8 +105,8 @@ class LatencyDesign(Frozen):
         min_rounds: timed forwards made whatever they cost.
         max_rounds: timed forwards after which timing stops.
         target_half_width: timing stops once half the width of the 95 % order-statistics
-            interval of the median is at most this share of the median; 0 for never. That it is
-            looked at after every round makes its coverage nominal.
+            interval of the median is at most this share of the median; 0 for never. Because we
+            check after each round, actual coverage can be below 95 %.
         budget_seconds: no further round starts once this much time went into timed rounds of
             one input, delivery included (never fewer than ``min_rounds``).
         throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
@@ -139,9 +138,9 @@ class TrustDesign(Frozen):
     Attributes:
         null_rounds: timed rounds of the null network at each LR size, half of them before an
             entry's process and half after it, rounded up.
-        claim_tolerance: share of trusted time by which a claim may differ, where three standard
-            deviations of the null network's time are not more.
-        noise_share: share of trusted time that these three deviations may be, at most; a network
+        claim_tolerance: share of the externally measured time by which a claim may differ,
+            where three standard deviations of the null network's time are not more.
+        noise_share: share of that time that these three deviations may be, at most; a network
             of which they are more has no runtime.
         repeated_rounds: pairs of rounds, one with a new input and one that repeats an input, by
             which a cache is found; 0 for none.

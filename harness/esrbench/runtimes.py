@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NO_NULL = Absent(
     kind="failed",
-    reason="the null network was not timed, so there is no trusted time",
+    reason="the null network was not timed, so no time was measured externally",
     advice="Run again; if it recurs, `esrbench doctor` may tell why.",
 )
 NO_TIME = Absent(
@@ -77,13 +77,13 @@ def net_seconds(replicate: Replicate, samples: LatencySamples) -> tuple[float, .
 
 
 def _larger(over: Callable[[Latency, Times], Value | Absent], latency: Latency) -> Value | Absent:
-    """The larger of claims and trusted time; claims alone where the null network was not timed."""
-    claims, trusted = over(latency, claimed), over(latency, net_seconds)
-    if isinstance(trusted, Absent):
-        return claims if trusted == NO_NULL else trusted
+    """The larger of both accounts; claims alone where the null network was not timed."""
+    claims, external = over(latency, claimed), over(latency, net_seconds)
+    if isinstance(external, Absent):
+        return claims if external == NO_NULL else external
     if isinstance(claims, Absent):
-        return trusted
-    return max(claims, trusted, key=lambda account: account.value)
+        return external
+    return max(claims, external, key=lambda account: account.value)
 
 
 def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None:

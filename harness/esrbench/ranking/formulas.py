@@ -136,7 +136,7 @@ class RealTime(Frozen):
     ``delta`` is the PSNR gained over interpolation in dB, ``t`` the runtime in ms.
 
     Attributes:
-        floor: name of the interpolation.
+        floor: name of the interpolation baseline.
         quality: key of the PSNR.
         runtime: key of the runtime.
         coefficient: in front.

@@ -296,7 +296,7 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
         unranked=unranked,
         notes=(
             *_findings([*ranked, *unranked], entries, tracks),
-            f"How firmly ranks hold is not known: {UNSAMPLED.reason}.",
+            f"The stability of ranks is not known: {UNSAMPLED.reason}.",
             *rule.inferred,
             *rule.unverified,
             *(f"{entry.name}: {entry.note}." for entry in entries if entry.note),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Span = tuple[float, float]
     Pairs = set[tuple[str, str]]
-    """Who is firmly ahead of whom, by name."""
+    """Who is ahead of whom beyond noise, by name."""
 
 FEWEST_PROCESSES = STUDENT_SAMPLES
 """Fewer processes do not tell how far the next one may be off."""
@@ -39,8 +39,8 @@ class Stability(Frozen):
     """The ranks that noise leaves possible.
 
     Attributes:
-        low: best of them: 1 more than the entries that are firmly ahead.
-        high: worst of them: all entries less those that are firmly behind.
+        low: best of them: 1 more than the entries that are ahead beyond noise.
+        high: worst of them: all entries less those that are behind beyond noise.
     """
 
     low: int
@@ -175,9 +175,9 @@ def rank_stability(
 ) -> RankStability:
     """Ranks in runtime and in tracks that noise leaves possible.
 
-    Two entries are tied in a runtime where their intervals overlap. In a track one is firmly
-    ahead if its total is better even with its own runtime at the worse end of the interval and
-    the other's at the better end.
+    Two entries are tied in a runtime where their intervals overlap. In a track one is ahead
+    beyond noise if its total is better even with its own runtime at the worse end of the interval
+    and the other's at the better end.
 
     Args:
         contestants: as they were ranked.
@@ -211,19 +211,19 @@ def rank_stability(
         for metric in noisy
     }
     spread = _Spread(ranks, spans, held, noise.baseline)
-    firm: dict[str, Pairs] = {}
+    apart: dict[str, Pairs] = {}
     tracks_held: dict[str, dict[str, Stability]] = {}
     for track in tracks:
         printed = {name: standing.rank for name, standing in places[track.key].items()}
-        if not set(track.metrics) & set(spans) and track.ties_by not in firm:
+        if not set(track.metrics) & set(spans) and track.ties_by not in apart:
             tracks_held[track.key] = {n: Stability(low=r, high=r) for n, r in printed.items()}
             continue
-        before = firm.get(track.ties_by or "", set())
+        before = apart.get(track.ties_by or "", set())
         corners = [
             {each.name: spread.ends(each, track, corner) for each in contestants}
             for corner in spread.corners(references.get(track.key, {}))
         ]
-        firm[track.key] = {
+        apart[track.key] = {
             pair
             for pair in permutations(printed, 2)
             if all(
@@ -232,16 +232,16 @@ def rank_stability(
                 for ends in corners
             )
         }
-        tracks_held[track.key] = _possible(firm[track.key], printed)
+        tracks_held[track.key] = _possible(apart[track.key], printed)
     return RankStability(metrics=held, tracks=tracks_held, spans=spans)
 
 
-def _possible(firm: Pairs, printed: Mapping[str, int]) -> dict[str, Stability]:
+def _possible(apart: Pairs, printed: Mapping[str, int]) -> dict[str, Stability]:
     """Ranks that are left to each entry, the printed one always among them."""
     return {
         name: Stability(
-            low=min(1 + sum(behind == name for _, behind in firm), rank),
-            high=max(len(printed) - sum(ahead == name for ahead, _ in firm), rank),
+            low=min(1 + sum(behind == name for _, behind in apart), rank),
+            high=max(len(printed) - sum(ahead == name for ahead, _ in apart), rank),
         )
         for name, rank in printed.items()
     }

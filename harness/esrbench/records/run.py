@@ -95,7 +95,7 @@ class EntryIdentity(Frozen):
         prepare: ``module:attr`` of the hook that gave the network the form in which it was
             counted and timed, or None for the form in which it is trained.
         code_sha256: hash of the source files that define the factory and its modules.
-        role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
+        role: ``network``, or ``floor`` for an interpolation baseline, which is never ranked.
     """
 
     name: str

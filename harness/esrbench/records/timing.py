@@ -181,12 +181,12 @@ class Replicate(Frozen):
 class Trust(Frozen):
     """The evaluator's own account of an entry's time, and what its tests for cheating found.
 
-    Trusted time is the mean over images and processes of the median from revealing a fresh input
-    to holding all SR pixels, less the same median of the null network.
+    The externally measured time is the mean over images and processes of the median from
+    revealing a fresh input to holding all SR pixels, less the same median of the null network.
 
     Attributes:
         claimed_seconds: the worker's own account of the same rounds.
-        trusted_seconds: the evaluator's; None where the null network was not timed.
+        trusted_seconds: the externally measured time; None where the null network was not timed.
         tolerance_seconds: within which both agree; None likewise.
         noise_seconds: standard deviation of the null network's times, from their median absolute
             deviation, mean over images and processes; None likewise.
