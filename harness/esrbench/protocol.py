@@ -252,6 +252,11 @@ class Protocol(Frozen):
         return digest_of(self)
 
 
+def size_text(size: tuple[int, int]) -> str:
+    """Height and width as ``256x256``."""
+    return f"{size[0]}x{size[1]}"
+
+
 def digest_of(record: BaseModel) -> str:
     """SHA-256 (hex) of a record's JSON with sorted keys and no whitespace."""
     document = record.model_dump(mode="json")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esrbench.metrics import METRICS
+from esrbench.protocol import size_text
 from esrbench.records import Complexity, Latency, PredictedMemory
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from esrbench.ranking.board import LeaderboardEntry
     from esrbench.ranking.rule import Gate, Rule, Track
@@ -76,165 +77,119 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
     return f"No gate is claimed. It holds at {where}: {held}; this is {data} x{scale}."
 
 
-def rule_notes(rule: Rule, record: RunRecord) -> list[str]:
+def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
     """How a table's setting differs from the edition's."""
-    notes: list[str] = []
     forward = record.protocol.forward
     if rule.precision is not None and forward.precision != rule.precision:
-        notes.append(f"The edition runs in {rule.precision}; this table is {forward.label}.")
-    height, width = record.protocol.counted_input
-    if (height, width) == rule.counted_input:
-        notes.append(f"Complexity at LR 3x{height}x{width}.")
-    else:
-        theirs = "x".join(map(str, rule.counted_input))
-        notes.append(
-            f"Complexity at LR 3x{height}x{width}; the edition counts at 3x{theirs}, so its "
-            "printed figures do not compare."
-        )
-    notes.append(f"{record.protocol.quality.describe(record.entry.scale)}.")
-    return notes
+        yield f"The edition runs in {rule.precision}; this table is {forward.label}."
+    ours, theirs = size_text(record.protocol.counted_input), size_text(rule.counted_input)
+    differs = f"; the edition counts at 3x{theirs}, so its printed figures do not compare"
+    yield f"Complexity at LR 3x{ours}{differs if ours != theirs else ''}."
+    yield f"{record.protocol.quality.describe(record.entry.scale)}."
 
 
-def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> list[str]:
+def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> Iterator[str]:
     """What exponential scores are relative to."""
-    if not any(t.formula.reference == "baseline" for t in tracks):
-        return []
-    if relative_to is None:
-        return [
-            (
-                "A score's runtime is relative to the baseline measured beside it, its parameters "
-                "and FLOPs to the published ones."
-            )
-        ]
     title = rule.baseline.title if rule.baseline else "the baseline"
-    if relative_to == "published":
-        return [
-            (
-                f"Scores are relative to the published runtime of {title} ({rule.device}): they "
-                "mean something on that device only."
-            )
-        ]
-    return [
-        (
+    if not any(track.formula.reference == "baseline" for track in tracks):
+        return
+    if relative_to is None:
+        yield (
+            "A score's runtime is relative to the baseline measured beside it, its parameters and "
+            "FLOPs to the published ones."
+        )
+    elif relative_to == "published":
+        yield (
+            f"Scores are relative to the published runtime of {title} ({rule.device}): they mean "
+            "something on that device only."
+        )
+    else:
+        yield (
             f"Scores are relative to the runtime of {relative_to} in place of {title}'s, so they "
             "are not the edition's."
         )
-    ]
 
 
 def stability_notes(
     rows: Sequence[LeaderboardEntry], tracks: Sequence[Track], unknown: Absent | None
-) -> list[str]:
+) -> Iterator[str]:
     """Which ranks are provisional, and which are ties."""
     if unknown is not None:
-        return [
-            (
-                f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 "
-                "to 20 % on a quiet machine and by far more beside other load. So is the Pareto "
-                f"front. {unknown.advice}"
-            )
-        ]
+        yield (
+            f"{PROVISIONAL_MARK} A provisional rank: {unknown.reason}, which may be off by 5 to "
+            "20 % on a quiet machine and by far more beside other load. So is the Pareto front. "
+            f"{unknown.advice}"
+        )
+        return
     tied = [
         track.label
         for track in tracks
         if any((place := row.places[track.key]).stability and place.stability.tied for row in rows)
     ]
     runtimes = {metric for row in rows for metric, held in row.rank_stability.items() if held.tied}
-    tied += [METRICS[metric].label for metric in METRICS if metric in runtimes]
-    if not tied:
-        return []
-    return [
-        (
+    tied += [metric.label for key, metric in METRICS.items() if key in runtimes]
+    if tied:
+        yield (
             "A rank such as 1-2 is a tie that noise explains: the intervals of runtime overlap. "
             f"Ties are in {', '.join(tied)}. `esrbench race` tells two networks apart more finely."
         )
-    ]
 
 
-def notes_on(records: Sequence[RunRecord]) -> list[str]:
+def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
     """How the figures of a table's records were taken."""
-    return [
-        *_dispute_notes(records),
-        *_regime_notes(records),
-        *_weights_notes(records),
-        *_prepared_notes(records),
-    ]
-
-
-def _dispute_notes(records: Sequence[RunRecord]) -> list[str]:
-    """Whose runtime is the larger of two accounts that disagree."""
-    names = sorted(r.entry.name for r in records if r.status == "timing-disputed")
-    if not names:
-        return []
-    return [
-        (
+    disputed = sorted(r.entry.name for r in records if r.status == "timing-disputed")
+    if disputed:
+        yield (
             f"{DISPUTED} The worker's own times disagree with the evaluator's; the runtime is the "
-            f"larger of both: {', '.join(names)}."
+            f"larger of both: {', '.join(disputed)}."
         )
-    ]
-
-
-def _regime_notes(records: Sequence[RunRecord]) -> list[str]:
-    """How runtimes were taken and what their intervals cover."""
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
-    if not latencies:
-        return []
+    if latencies:
+        yield from _timing_notes(latencies)
+        counts = [r.complexity for r in records if isinstance(r.complexity, Complexity)]
+        if any(isinstance(each.predicted_memory, PredictedMemory) for each in counts):
+            size = size_text(records[0].protocol.memory_input)
+            yield (
+                f"Predicted GPU memory is at LR 3x{size}, from tensor lifetimes and without "
+                "cuDNN's workspaces; nothing ran on a GPU."
+            )
+    for source, note in WEIGHTS_NOTES.items():
+        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
+        if names:
+            yield f"{note}: {', '.join(names)}."
+    prepared = sorted(f"{r.entry.name} by {r.entry.prepare}" for r in records if r.entry.prepare)
+    if prepared:
+        yield f"Counted and timed in prepared form: {', '.join(prepared)}."
+
+
+WEIGHTS_NOTES = {
+    "random": "Random weights, hence no PSNR",
+    "demo": "Demonstration weights of esrbench, not the authors'",
+}
+
+
+def _timing_notes(latencies: Sequence[Latency]) -> Iterator[str]:
+    """How runtimes were taken and what their intervals cover."""
     processes = min(len(latency.replicates) for latency in latencies)
-    if processes == 1:
-        said = "Runtimes are of one process each"
-    else:
+    said = "Runtimes are of one process each"
+    if processes > 1:
         said = (
             f"Runtimes are geometric means over {processes} fresh processes, entries interleaved "
             "in random order"
         )
     if processes < STUDENT_SAMPLES:
-        said += "; no interval stands beside them, since none would hold for another process."
+        yield f"{said}; no interval stands beside them, since none would hold for another process."
     else:
-        said += (
-            "; brackets give the 95 % interval over processes: Student's of the entry's own, or "
-            "that of the spread of all ranked entries where it is wider."
+        yield (
+            f"{said}; brackets give the 95 % interval over processes: Student's of the entry's "
+            "own, or that of the spread of all ranked entries where it is wider."
         )
-    notes = [said]
     sessions = len({latency.session for latency in latencies})
     if sessions > 1:
-        notes.append(
-            f"The entries come from {sessions} runs: they were not interleaved with one another."
-        )
-    baselines = {latency.baseline.name for latency in latencies if latency.baseline}
+        yield f"The entries come from {sessions} runs: they were not interleaved with one another."
+    baselines = sorted({latency.baseline.name for latency in latencies if latency.baseline})
     if baselines:
-        named = ", ".join(sorted(baselines))
-        notes.append(f"The baseline is {named}, timed in the same rounds as its run's entries.")
-    predicted = [
-        record.complexity.predicted_memory
-        for record in records
-        if isinstance(record.complexity, Complexity)
-    ]
-    if any(isinstance(each, PredictedMemory) for each in predicted):
-        height, width = records[0].protocol.memory_input
-        notes.append(
-            f"Predicted GPU memory is at LR 3x{height}x{width}, from tensor lifetimes and without "
-            "cuDNN's workspaces; nothing ran on a GPU."
+        yield (
+            f"The baseline is {', '.join(baselines)}, timed in the same rounds as its run's "
+            "entries."
         )
-    return notes
-
-
-def _weights_notes(records: Sequence[RunRecord]) -> list[str]:
-    said = {
-        "random": "Random weights, hence no PSNR",
-        "demo": "Demonstration weights of esrbench, not the authors'",
-    }
-    notes = []
-    for source, note in said.items():
-        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
-        if names:
-            notes.append(f"{note}: {', '.join(names)}.")
-    return notes
-
-
-def _prepared_notes(records: Sequence[RunRecord]) -> list[str]:
-    prepared = sorted(
-        f"{record.entry.name} by {record.entry.prepare}"
-        for record in records
-        if record.entry.prepare is not None
-    )
-    return [f"Counted and timed in prepared form: {', '.join(prepared)}."] if prepared else []

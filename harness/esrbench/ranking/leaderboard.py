@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
     banner,
@@ -389,7 +390,8 @@ def _references(
         return {}
     counted = records[0].protocol.counted_input
     if counted != rule.counted_input:
-        return f"its counts are at LR {_size(rule.counted_input)}, these at LR {_size(counted)}"
+        theirs, ours = size_text(rule.counted_input), size_text(counted)
+        return f"its counts are at LR {theirs}, these at LR {ours}"
     published = {metric: rule.published[metric] for metric in track.metrics}
     noisy = [metric for metric in track.metrics if not METRICS[metric].portable]
     if relative_to == PUBLISHED or not noisy:
@@ -444,7 +446,3 @@ def _interpolated_psnr(records: Sequence[RunRecord], name: str, metric: str) -> 
 def _scored(tracks: Sequence[Track]) -> bool:
     """Whether a total is relative to the baseline's figures."""
     return any(track.formula.reference == "baseline" for track in tracks)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))

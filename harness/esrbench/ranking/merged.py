@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard
 from esrbench.ranking.footnotes import banner, device_statement, gate_statement, notes_on
 from esrbench.ranking.leaderboard import applicable_gates, rank_rows, record_row
@@ -125,7 +126,7 @@ def _incomparable(rule: Rule, newest: RunRecord) -> dict[str, Absent]:
         reasons["quality"] = f"published PSNR is on {wanted}, {this}"
     counted = newest.protocol.counted_input
     if counted != rule.counted_input:
-        ours, theirs = ("x".join(map(str, size)) for size in (counted, rule.counted_input))
+        ours, theirs = size_text(counted), size_text(rule.counted_input)
         reasons["counted_input"] = f"published counts are at LR {theirs}, these at LR {ours}"
     return {
         metric: Absent(kind="unavailable", reason=reason)
