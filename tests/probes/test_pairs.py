@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from esrbench.probes.devices import HostClock
-from esrbench.probes.pairs import time_batch, time_pairs
+from esrbench.probes.pairs import time_pairs
 
 T = TypeVar("T")
 
@@ -27,52 +27,39 @@ class Recorder:
 @pytest.mark.parametrize(("first", "order"), [(True, "ABBAABBA"), (False, "BAABBAAB")])
 def test_the_order_alternates_and_the_columns_do_not(first, order):
     clock = Recorder()
-    pairs = time_pairs(lambda: "A", lambda: "B", clock, count=4, candidate_first=first)
+    pairs = time_pairs(lambda: "A", lambda: "B", clock, count=4, candidate_first=first).pairs
     assert "".join(clock.ran) == order
     assert pairs == ((1.0, 2.0),) * 4
 
 
 @pytest.mark.parametrize(
-    ("count", "self_count", "order"),
+    ("count", "self_count", "first", "order"),
     [
         # Spread evenly, and alternating by themselves.
-        (4, 2, "AB BA CD AB BA DC"),
-        (3, 3, "AB CD BA DC AB CD"),
-        (4, 1, "AB BA AB BA CD"),
-        (2, 0, "AB BA"),
-        (2, 4, "AB CD DC BA CD DC"),
+        (4, 2, True, "AB BA CD AB BA DC"),
+        (3, 3, True, "AB CD BA DC AB CD"),
+        (4, 1, True, "AB BA AB BA CD"),
+        (2, 0, True, "AB BA"),
+        (2, 4, True, "AB CD DC BA CD DC"),
+        # A batch goes on where the last one stopped.
+        (2, 1, False, "BA AB DC"),
     ],
 )
-def test_self_pairs_are_interleaved(count, self_count, order):
+def test_self_pairs_are_interleaved(count, self_count, first, order):
     clock = Recorder()
-    times = time_batch(
+    times = time_pairs(
         lambda: "A",
         lambda: "B",
-        (lambda: "C", lambda: "D"),
         clock,
         count=count,
+        candidate_first=first,
+        copies=(lambda: "C", lambda: "D"),
         self_count=self_count,
-        candidate_first=True,
-        twin_first=True,
+        twin_first=first,
     )
     assert "".join(clock.ran) == order.replace(" ", "")
     assert times.pairs == ((1.0, 2.0),) * count
     assert times.self_pairs == ((3.0, 4.0),) * self_count
-
-
-def test_a_batch_goes_on_where_the_last_one_stopped():
-    clock = Recorder()
-    time_batch(
-        lambda: "A",
-        lambda: "B",
-        (lambda: "C", lambda: "D"),
-        clock,
-        count=2,
-        self_count=1,
-        candidate_first=False,
-        twin_first=False,
-    )
-    assert "".join(clock.ran) == "BAABDC"
 
 
 class Output:

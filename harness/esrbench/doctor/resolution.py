@@ -167,7 +167,7 @@ def time_copies(device_name: Device) -> tuple[tuple[float, float], ...]:
         while len(pairs) < PAIRS:
             if len(pairs) >= FEWEST_PAIRS and sum(map(sum, pairs)) > BUDGET_SECONDS:
                 break
-            pairs += time_pairs(ours, theirs, clock, count=BATCH, candidate_first=True)
+            pairs += time_pairs(ours, theirs, clock, count=BATCH, candidate_first=True).pairs
     return pairs
 
 

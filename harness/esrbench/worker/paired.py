@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from esrbench.probes.forward import fixed_lr
-from esrbench.probes.pairs import time_batch, time_pairs
+from esrbench.probes.pairs import time_pairs
 from esrbench.probes.precision import PrecisionError, adapt_input
 from esrbench.probes.telemetry import SHORTEST_SECONDS
 from esrbench.worker.measured import open_network
@@ -138,14 +138,14 @@ class Pairing:
                     verify=verify,
                 )
             start = monitor.read()
-            times = time_batch(
+            times = time_pairs(
                 ours,
                 theirs,
-                (twin, other),
                 self.device,
                 count=request.count,
-                self_count=request.self_count,
                 candidate_first=request.candidate_first,
+                copies=(twin, other),
+                self_count=request.self_count,
                 twin_first=request.twin_first,
                 verify=verify,
             )
