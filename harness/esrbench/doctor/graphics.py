@@ -140,15 +140,10 @@ class _Gpu:
             return unknown(name, "the driver does not tell it")
         prefix = "nvmlClocksEventReason"
         reasons = [
-            reason
-            for reason in sorted(THROTTLING)
-            if bits & getattr(self.nvml, f"{prefix}{reason}", 0)
+            each for each in sorted(THROTTLING) if bits & getattr(self.nvml, f"{prefix}{each}", 0)
         ]
-        if not reasons:
-            return judged(name, "none now")
         advice = "Cool the GPU or raise its power limit; lock its clocks below what it can hold."
-        finding = ", ".join(reasons)
-        return judged(name, finding, advice)
+        return judged(name, ", ".join(reasons) or "none now", advice, fine=not reasons)
 
     def clocks(self) -> Diagnosis:
         """SM clock now and at most; NVML has no question for locked clocks."""
@@ -167,46 +162,39 @@ class _Gpu:
 
     def power(self) -> Diagnosis:
         """Whether the power limit was lowered."""
-        name = "GPU power limit"
         limit = self.ask(self.nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
         usual = self.ask(self.nvml.nvmlDeviceGetPowerManagementDefaultLimit, self.handle)
         if limit is None:
-            return unknown(name, "the driver does not tell it")
-        if usual is None or limit >= usual:
-            return judged(name, f"{limit / 1e3:.0f} W")
-        finding = f"{limit / 1e3:.0f} W, by default {usual / 1e3:.0f} W"
-        advice = f"sudo nvidia-smi --power-limit={usual / 1e3:.0f}"
-        return judged(name, finding, advice)
+            return unknown("GPU power limit", "the driver does not tell it")
+        finding, advice = f"{limit / 1e3:.0f} W", None
+        if usual is not None and limit < usual:
+            finding += f", by default {usual / 1e3:.0f} W"
+            advice = f"sudo nvidia-smi --power-limit={usual / 1e3:.0f}"
+        return judged("GPU power limit", finding, advice)
 
     def persistence(self) -> Diagnosis:
         """Whether the driver stays loaded between processes."""
-        name = "GPU persistence"
-        mode = self.ask(self.nvml.nvmlDeviceGetPersistenceMode, self.handle)
-        if mode is None:
-            return unknown(name, "the driver does not tell it")
-        if mode:
-            return judged(name, "on")
-        finding = "off: the driver starts anew with every process, and settings are lost"
+        on = self.ask(self.nvml.nvmlDeviceGetPersistenceMode, self.handle)
+        if on is None:
+            return unknown("GPU persistence", "the driver does not tell it")
+        off = "off: the driver starts anew with every process, and settings are lost"
         advice = "sudo nvidia-smi --persistence-mode=1"
-        return judged(name, finding, advice)
+        return judged("GPU persistence", "on" if on else off, advice, fine=bool(on))
 
     def mig(self) -> Diagnosis:
         """Whether the GPU is divided."""
-        name = "GPU partitions (MIG)"
         modes = self.ask(self.nvml.nvmlDeviceGetMigMode, self.handle)
         if modes is None:
-            return unknown(name, "the driver tells of none")
-        if not modes[0]:
-            return judged(name, "off")
-        finding = "on: figures are those of a part, whose neighbours share power and clocks"
+            return unknown("GPU partitions (MIG)", "the driver tells of none")
+        on = "on: figures are those of a part, whose neighbours share power and clocks"
         advice = "Compare only with runs on an equal part, or switch it off."
-        return judged(name, finding, advice)
+        finding = on if modes[0] else "off"
+        return judged("GPU partitions (MIG)", finding, advice, fine=not modes[0])
 
     def ecc(self) -> Diagnosis:
         """Whether memory is checked for errors, which may cost bandwidth."""
-        name = "GPU ECC"
         modes = self.ask(self.nvml.nvmlDeviceGetEccMode, self.handle)
         if modes is None:
-            return unknown(name, "the driver tells of none")
+            return unknown("GPU ECC", "the driver tells of none")
         finding = "on" if modes[0] else "off"
-        return judged(name, f"{finding}; it counts when GPUs are compared")
+        return judged("GPU ECC", f"{finding}; it counts when GPUs are compared")
