@@ -14,37 +14,32 @@ from esrbench.ranking.rules import RULES, TEMPLATE, get_rule, load_rule, parse_r
 
 
 @pytest.mark.parametrize(
-    ("psnr", "rounded", "strict"),
+    ("rule", "psnr", "interpolated", "rounded", "strict"),
     [
-        (29.0, True, True),
-        (28.995, True, False),
-        (28.9949999, False, False),
-        (28.99, False, False),
-        (29.13, True, True),
-        (np.float64(28.995), True, False),
+        ("ntire2022", 29.0, None, True, True),
+        ("ntire2022", 28.995, None, True, False),
+        ("ntire2022", 28.9949999, None, False, False),
+        ("ntire2022", 28.99, None, False, False),
+        ("ntire2022", 29.13, None, True, True),
+        ("ntire2022", np.float64(28.995), None, True, False),
+        # Stored as 26.89499999999999957...; printed with three decimals it is a half.
+        ("ntire2026", 26.895, None, True, False),
+        ("ntire2026", 26.894999, None, False, False),
+        # More than interpolation's printed figure.
+        ("rtsr2023", 33.924, 33.92, False, True),
+        ("rtsr2023", 33.93, 33.92, True, True),
     ],
 )
-def test_the_gate_rounds_half_up_to_two_decimals(psnr, rounded, strict):
-    check = RULES["ntire2022"].gates[0].check(psnr)
+def test_the_gate_rounds_half_up_to_two_decimals(rule, psnr, interpolated, rounded, strict):
+    gate = RULES[rule].gates[0]
+    check = gate.check(psnr, interpolated)
     assert (check.rounded, check.strict) == (rounded, strict)
-    assert check.margin == pytest.approx(psnr - 29)
+    assert check.margin == pytest.approx(psnr - (interpolated or gate.minimum))
 
 
-def test_binary_fractions_round_as_their_shortest_decimals():
-    # 26.895 is stored as 26.89499999999999957...; printed with three decimals it is a half.
-    gate = RULES["ntire2026"].gates[0]
-    assert gate.check(26.895).rounded
-    assert not gate.check(26.894999).rounded
-    assert not gate.check(26.895).strict
-
-
-def test_a_gate_that_beats_interpolation_asks_for_more_than_its_printed_figure():
-    gate = RULES["rtsr2023"].gates[0]
-    assert not gate.check(33.924, 33.92).rounded
-    assert gate.check(33.924, 33.92).strict
-    assert gate.check(33.93, 33.92).rounded
+def test_a_gate_that_beats_interpolation_needs_its_value():
     with pytest.raises(ValueError, match="needs the value of bicubic"):
-        gate.check(33.93)
+        RULES["rtsr2023"].gates[0].check(33.93)
 
 
 def test_tracks_are_those_of_the_edition():

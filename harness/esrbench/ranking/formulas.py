@@ -14,6 +14,9 @@ from esrbench.protocol import Frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    Figures = Mapping[str, float]
+    """By metric, base units."""
+
 Reference = Literal["none", "baseline", "interpolation"]
 """What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
 
@@ -49,17 +52,12 @@ class RankSum(Frozen):
         known_metrics(self.metrics)
         return self
 
-    def total(
-        self,
-        values: Mapping[str, float],  # noqa: ARG002 - all formulas are called alike
-        ranks: Mapping[str, int],
-        references: Mapping[str, float],  # noqa: ARG002 - likewise
-    ) -> Total:
+    def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
         """Of an entry's rank in each metric, 1 the best."""
         sum_of_ranks = sum(ranks[metric] for metric in self.metrics)
         return Total(order=sum_of_ranks, value=sum_of_ranks)
 
-    def describe(self, references: Mapping[str, float]) -> str:  # noqa: ARG002 - likewise
+    def describe(self, references: Figures) -> str:  # noqa: ARG002 - all formulas are called alike
         """The formula in words."""
         labels = [METRICS[metric].label for metric in self.metrics]
         if len(labels) == 1:
@@ -94,12 +92,7 @@ class Exponential(Frozen):
                 raise ValueError(message)
         return self
 
-    def total(
-        self,
-        values: Mapping[str, float],
-        ranks: Mapping[str, int],  # noqa: ARG002 - all formulas are called alike
-        references: Mapping[str, float],
-    ) -> Total:
+    def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
         """Of an entry's figures and the baseline's, both in base units.
 
         Entries are placed by the logarithm, which does not overflow.
@@ -120,7 +113,7 @@ class Exponential(Frozen):
             return Total(order=log, value=None, log=log)
         return Total(order=log, value=value, log=log)
 
-    def describe(self, references: Mapping[str, float]) -> str:
+    def describe(self, references: Figures) -> str:
         """The formula with its weights and the baseline's figures."""
         terms = [
             f"{weight:g} exp({self.factor:g} {METRICS[metric].label} / "
@@ -164,12 +157,7 @@ class RealTime(Frozen):
                 raise ValueError(message)
         return self
 
-    def total(
-        self,
-        values: Mapping[str, float],
-        ranks: Mapping[str, int],  # noqa: ARG002 - all formulas are called alike
-        references: Mapping[str, float],
-    ) -> Total:
+    def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
         """Of an entry's PSNR in dB and runtime in seconds, and the PSNR of interpolation."""
         gained = max(values[self.quality] - references[self.quality], 0.0)
         if gained == 0.0:
@@ -179,7 +167,7 @@ class RealTime(Frozen):
         value = self.coefficient * 2**gained / math.sqrt(milliseconds)
         return Total(order=-log, value=value, log=log)
 
-    def describe(self, references: Mapping[str, float]) -> str:
+    def describe(self, references: Figures) -> str:
         """The formula, with interpolation's PSNR where it is known."""
         psnr = METRICS[self.quality].label
         interpolated = "interpolation's on the same images"
