@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import RunRecord
 
 
 @pytest.fixture(scope="session")
-def make_run(make_record: Callable[..., RunRecord]) -> Callable[..., RunRecord]:
+def make_run(make_record):
     """A record at a scale; ``values`` by metric, other fields as ``make_record`` takes them."""
 
     def build(
-        name: str,
-        values: dict[str, float | str],
+        name,
+        values,
         *,
-        scale: int = 4,
-        title: str | None = None,
-        entry: dict[str, Any] | None = None,
-        **fields: Any,
-    ) -> RunRecord:
+        scale=4,
+        title=None,
+        entry=None,
+        **fields,
+    ):
         fields.setdefault("verified", True)
         fields.setdefault("data", "set5")
         record = make_record(name, values, **fields)

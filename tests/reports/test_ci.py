@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,7 +19,7 @@ from esrbench.reports.ci import (
 from esrbench.reports.formats import render
 
 
-def finding(verdict: str = "regressed", **fields: Any) -> Finding:
+def finding(verdict="regressed", **fields):
     return Finding.model_validate(
         {
             "entry": "rfdn",
@@ -35,7 +34,7 @@ def finding(verdict: str = "regressed", **fields: Any) -> Finding:
     )
 
 
-def report(*findings: Finding, **fields: Any) -> GateReport:
+def report(*findings, **fields):
     return GateReport(baseline="baseline.json", findings=findings, **fields)
 
 
@@ -51,7 +50,7 @@ EVERY = report(
 )
 
 
-def test_junit_counts_what_it_holds() -> None:
+def test_junit_counts_what_it_holds():
     root = ET.fromstring(gate_junit(EVERY))  # noqa: S314 - our own
 
     assert root.tag == "testsuites"
@@ -77,14 +76,14 @@ def test_junit_counts_what_it_holds() -> None:
     assert "baseline: 433,448\nnow: 433,449" in (failure.text or "")
 
 
-def test_junit_of_a_strict_report_skips_nothing() -> None:
+def test_junit_of_a_strict_report_skips_nothing():
     strict = EVERY.model_copy(update={"strict": True})
     root = ET.fromstring(gate_junit(strict))  # noqa: S314 - our own
 
     assert (root.attrib["skipped"], root.attrib["failures"]) == ("0", "4")
 
 
-def test_junit_survives_any_text() -> None:
+def test_junit_survives_any_text():
     nasty = 'a < b & "c" \x00\x1b[31m\ud800 ]]> é'
     text = gate_junit(report(finding(reason=nasty, data="set<5>", metric="psnr_y")))
 
@@ -96,7 +95,7 @@ def test_junit_survives_any_text() -> None:
     assert 'a < b & "c" \ufffd\ufffd[31m\ufffd ]]> é' in failure.attrib["message"]
 
 
-def test_annotations_escape_what_github_reads() -> None:
+def test_annotations_escape_what_github_reads():
     (line,) = gate_annotations(
         report(finding(reason="100 % worse:\r\nby far, ::error::x", advice="Go, now: 1"))
     )
@@ -106,7 +105,7 @@ def test_annotations_escape_what_github_reads() -> None:
     assert message == "Params regressed: 100 %25 worse: by far, : :error::x%0AGo, now: 1"
 
 
-def test_annotations_are_one_an_entry_and_level() -> None:
+def test_annotations_are_one_an_entry_and_level():
     lines = list(gate_annotations(EVERY))
 
     levels = [re.match("::([a-z]+) title=", line) for line in lines]
@@ -118,7 +117,7 @@ def test_annotations_are_one_an_entry_and_level() -> None:
     assert list(gate_annotations(report(finding("unchanged")))) == []
 
 
-def test_markdown_shows_the_worst_first_and_folds_the_rest() -> None:
+def test_markdown_shows_the_worst_first_and_folds_the_rest():
     notice = Notice(code="unreadable-record", message="x.json", advice="Move it.")
     text = gate_summary(EVERY.model_copy(update={"notices": (notice,)}))
 
@@ -130,7 +129,7 @@ def test_markdown_shows_the_worst_first_and_folds_the_rest() -> None:
     assert "left out" not in text
 
 
-def test_markdown_cells_stay_cells() -> None:
+def test_markdown_cells_stay_cells():
     text = gate_summary(report(finding(reason="a | b\n<script> & [c](http://d.e) @all \x1b[2J")))
 
     (row,) = [line for line in text.splitlines() if line.startswith("| rfdn")]
@@ -141,7 +140,7 @@ def test_markdown_cells_stay_cells() -> None:
 
 
 @pytest.mark.parametrize("limit", [SUMMARY_BYTES, 5000, 2000])
-def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit: int) -> None:
+def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit):
     bad = [finding(entry=f"bad{index}", reason="ü" * 200) for index in range(10)]
     good = [finding("unchanged", entry=f"good{i}", reason="ü" * 200) for i in range(3000)]
 
@@ -155,13 +154,13 @@ def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit: int) -> N
     assert text.count("<details>") == text.count("</details>")
 
 
-def shown(report: GateReport, *, everything: bool = True) -> list[str]:
+def shown(report, *, everything=True):
     console = Console(width=160, file=io.StringIO())
     console.print(render(gate_table(report, brief=True, everything=everything), "terminal"))
     return console.file.getvalue().splitlines()
 
 
-def test_the_terminal_hides_what_is_unchanged() -> None:
+def test_the_terminal_hides_what_is_unchanged():
     brief, full = shown(EVERY, everything=False), shown(EVERY)
     assert not any(" unchanged " in line for line in brief[:-1])
     # A blank line stands between what is unchanged and the rest.
@@ -169,7 +168,7 @@ def test_the_terminal_hides_what_is_unchanged() -> None:
     assert brief[-1].startswith("Regression: baseline.json; 1 regressed, 1 failed")
 
 
-def test_the_terminal_says_one_reason_once() -> None:
+def test_the_terminal_says_one_reason_once():
     scores = [
         finding("failed", metric=metric, data="demo", reason="load-error")
         for metric in ("psnr_rgb", "psnr_y", "ssim_y")

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -17,13 +16,10 @@ from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.formats.markdown import markdown_text
 from esrbench.reports.table import Cell, Heading, Note, Section, Span, Table, plain
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HOSTILE = r'<script>a</script> & 50% | \x _y_ #1 ~z^ {b} $c$ `d` --data "e" – ×2'  # noqa: RUF001 - what is escaped
 
 
-def table(name: str = "net_1", note: str = "a note", caption: str = "A table") -> Table:
+def table(name="net_1", note="a note", caption="A table"):
     """Two sections; a pair per data set, then one ungrouped and one wide group."""
     headings = (
         Heading("Scale"),
@@ -47,29 +43,29 @@ def table(name: str = "net_1", note: str = "a note", caption: str = "A table") -
 ALL = table(HOSTILE, HOSTILE, HOSTILE)
 
 
-def test_rows_must_be_as_wide_as_the_headings() -> None:
+def test_rows_must_be_as_wide_as_the_headings():
     with pytest.raises(ValueError, match="has 1 cells, expected 2"):
         Table(headings=tuple(map(Heading, "abc")), sections=(Section(((plain("x"),),), "s"),))
 
 
-def shown(grid: Table, *, styled: bool, width: int = 100) -> str:
+def shown(grid, *, styled, width=100):
     console = Console(width=width, file=io.StringIO(), record=True, force_terminal=styled)
     console.print(render(grid, "terminal"))
     return console.export_text(styles=styled)
 
 
-def test_a_terminal_shows_places_by_style_and_a_pipe_by_superscripts() -> None:
+def test_a_terminal_shows_places_by_style_and_a_pipe_by_superscripts():
     assert "32.21¹/0.8948²†" in shown(table(), styled=False)
     assert "net_1‡" in shown(table(), styled=False)
     assert "\x1b[1m32.21\x1b[0m/\x1b[4m0.8948\x1b[0m†" in shown(table(), styled=True)
     assert "32.21/0.8948†" in re.sub(r"\x1b\[[0-9;]*m", "", shown(table(), styled=True))
 
 
-def test_terminals_print_markup_as_text() -> None:
+def test_terminals_print_markup_as_text():
     assert "[bold]x[/bold]" in shown(table("[bold]x[/bold]"), styled=False)
 
 
-def test_markdown_marks_and_repeats_the_section_in_each_row() -> None:
+def test_markdown_marks_and_repeats_the_section_in_each_row():
     text = render(table(), "markdown")
     assert text.count("**32.21**/<ins>0.8948</ins>†") == 3
     rows = [line for line in text.splitlines() if line.startswith("| ×2")]  # noqa: RUF001
@@ -78,7 +74,7 @@ def test_markdown_marks_and_repeats_the_section_in_each_row() -> None:
     assert "- † a note" in text
 
 
-def test_markdown_escapes_what_github_would_read() -> None:
+def test_markdown_escapes_what_github_would_read():
     lines = [line for line in render(ALL, "markdown").splitlines() if line.startswith("|")]
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
     assert bars == {7}
@@ -99,7 +95,7 @@ KNOWN_COMMANDS = {
 """All of LaTeX itself or of booktabs."""
 
 
-def environment_problems(body: str) -> list[str]:
+def environment_problems(body):
     """Environments that do not nest."""
     problems = []
     stack = []
@@ -112,7 +108,7 @@ def environment_problems(body: str) -> list[str]:
     return problems
 
 
-def latex_problems(text: str) -> list[str]:
+def latex_problems(text):
     """Unbalanced braces or environments, rows of a wrong width, bare special characters."""
     problems = []
     body = re.sub(r"(?<!\\)%.*", "", text)
@@ -143,7 +139,7 @@ def latex_problems(text: str) -> list[str]:
     return problems
 
 
-def test_the_syntax_check_finds_what_it_should() -> None:
+def test_the_syntax_check_finds_what_it_should():
     good = render(table(), "latex")
     assert latex_problems(good) == []
     assert latex_problems(good.replace("& other", "other"))
@@ -153,7 +149,7 @@ def test_the_syntax_check_finds_what_it_should() -> None:
     assert latex_problems(good.replace("a note", "50 % off"))
 
 
-def test_latex_is_booktabs_with_a_caption_and_a_label() -> None:
+def test_latex_is_booktabs_with_a_caption_and_a_label():
     text = render(replace(table(), label="tab:x_4"), "latex")
     assert r"\label{tab:x_4}" in text
     assert r"\caption{A table}" in text
@@ -165,7 +161,7 @@ def test_latex_is_booktabs_with_a_caption_and_a_label() -> None:
 
 
 @pytest.mark.parametrize("grid", [ALL, table("[x", "*y", "-"), table("*")])
-def test_latex_escapes_everything(grid: Table) -> None:
+def test_latex_escapes_everything(grid):
     assert latex_problems(render(grid, "latex")) == []
 
 
@@ -186,11 +182,11 @@ def test_latex_escapes_everything(grid: Table) -> None:
         ("\u202ea\u200bb\x9b", "\ufffda\ufffdb\ufffd"),
     ],
 )
-def test_markdown_text_is_shown_and_not_obeyed(text: str, shown: str) -> None:
+def test_markdown_text_is_shown_and_not_obeyed(text, shown):
     assert markdown_text(text) == shown
 
 
-def test_no_form_holds_what_cannot_be_seen() -> None:
+def test_no_form_holds_what_cannot_be_seen():
     told = "\x1b[2J\u202e\u200b"
     for form in (markdown_text, latex_text, html_text):
         shown = form(told)
@@ -198,7 +194,7 @@ def test_no_form_holds_what_cannot_be_seen() -> None:
         assert "&#8238;" not in shown
 
 
-def test_latex_text_keeps_two_hyphens_apart_and_dashes_as_they_are() -> None:
+def test_latex_text_keeps_two_hyphens_apart_and_dashes_as_they_are():
     assert latex_text("--data a_b 5%") == r"-{}-data a\_b 5\%"
     assert latex_text("1–2") == "1--2"  # noqa: RUF001
     assert latex_text("a\n\nb") == "a b"
@@ -211,7 +207,7 @@ ENGINE = next((name for name in ENGINES if shutil.which(name)), None)
 @pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
 @pytest.mark.parametrize("grid", [table(), ALL])
-def test_latex_compiles(grid: Table, tmp_path: Path) -> None:
+def test_latex_compiles(grid, tmp_path):
     assert ENGINE is not None
     document = (
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
@@ -228,7 +224,7 @@ def test_latex_compiles(grid: Table, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
-def test_four_data_sets_fit_the_width_of_two_columns(tmp_path: Path) -> None:
+def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
     assert ENGINE is not None
     pair = Cell((Span("38.27", "best"), Span("0.9614", "second")), "published")
     row = (plain("rfdn-paper"), plain("15.629"), plain("1005.81"), pair, pair, pair, pair)
@@ -258,7 +254,7 @@ def test_four_data_sets_fit_the_width_of_two_columns(tmp_path: Path) -> None:
 class Page(HTMLParser):
     """Refuses unbalanced tags; keeps texts, and the columns that each table row fills."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
@@ -266,7 +262,7 @@ class Page(HTMLParser):
         self.widths: list[int] = []
         self._hanging: list[list[int]] = []  # [columns, rows still to fill]
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.open.append(tag)
         self.tags.append((tag, dict(attrs)))
         if tag == "tr":
@@ -279,15 +275,15 @@ class Page(HTMLParser):
             if rows > 1:
                 self._hanging.append([columns, rows - 1])
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         self.texts.append(data)
 
 
 @pytest.mark.parametrize("grid", [table(), ALL])
-def test_html_is_balanced_and_every_row_fills_the_table(grid: Table) -> None:
+def test_html_is_balanced_and_every_row_fills_the_table(grid):
     page = Page()
     page.feed(render(grid, "html"))
     page.close()
@@ -300,7 +296,7 @@ def test_html_is_balanced_and_every_row_fills_the_table(grid: Table) -> None:
     assert not {"script", "style", "link", "img"} & {tag for tag, _ in page.tags}
 
 
-def test_html_shows_hostile_text_as_it_is_in_any_encoding() -> None:
+def test_html_shows_hostile_text_as_it_is_in_any_encoding():
     text = render(ALL, "html")
     assert text.isascii()
     page = Page()
@@ -309,7 +305,7 @@ def test_html_shows_hostile_text_as_it_is_in_any_encoding() -> None:
     assert any(each.strip() == HOSTILE for each in page.texts if each != HOSTILE)
 
 
-def test_html_has_classes_for_places_and_marks() -> None:
+def test_html_has_classes_for_places_and_marks():
     text = render(table(), "html")
     assert '<strong class="best">32.21</strong>/<u class="second">0.8948</u>' in text
     assert '<sup class="published">&#8224;</sup>' in text

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -19,17 +18,9 @@ from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table, metric_cell
 from esrbench.reports.table import MISSING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.ranking.leaderboard import Leaderboard
-    from esrbench.records import RunRecord
-
-    Columns = Callable[..., dict[str, list[str]]]
-
 
 @pytest.fixture
-def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
+def board(make_record):
     arfdn = {
         "psnr_rgb": 29.0,
         "runtime_images": 0.04775,
@@ -50,7 +41,7 @@ def board(make_record: Callable[..., RunRecord]) -> Leaderboard:
     )
 
 
-def rendered(board: Leaderboard, form: str = "terminal", width: int = 200) -> str:
+def rendered(board, form="terminal", width=200):
     text = render(leaderboard_table(board), form)
     if isinstance(text, str):
         return text
@@ -59,11 +50,11 @@ def rendered(board: Leaderboard, form: str = "terminal", width: int = 200) -> st
     return console.export_text()
 
 
-def fields(board: Leaderboard) -> list[dict[str, str]]:
+def fields(board):
     return list(csv.DictReader(io.StringIO(rendered(board, "csv"))))
 
 
-def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
+def test_terminal_shows_values_with_rank_subscripts(board):
     text = rendered(board)
     assert "0.242₁" in text
     assert "0.894₂" in text
@@ -74,13 +65,13 @@ def test_terminal_shows_values_with_rank_subscripts(board: Leaderboard) -> None:
     assert "bicubic is not ranked: interpolation baseline, shown beside the ranking." in text
 
 
-def test_absent_figures_are_dashes_not_zeros(board: Leaderboard, columns: Columns) -> None:
+def test_absent_figures_are_dashes_not_zeros(board, columns):
     cells = columns(board)
     assert cells["GPU Mem. [MiB]"] == [MISSING] * 3
     assert cells["PSNR [dB]"] == ["29.00", MISSING, "29.00"]
 
 
-def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard) -> None:
+def test_markdown_is_a_github_table_with_subscripts_and_notes(board):
     text = rendered(board, "markdown")
     assert "| aidn-challenge" in text
     assert "0.242<sub>1</sub>" in text
@@ -90,7 +81,7 @@ def test_markdown_is_a_github_table_with_subscripts_and_notes(board: Leaderboard
     assert len(widths) == 1
 
 
-def test_latex_and_html_have_ranks_below_the_line_and_remarks(board: Leaderboard) -> None:
+def test_latex_and_html_have_ranks_below_the_line_and_remarks(board):
     latex, page = rendered(board, "latex"), rendered(board, "html")
     assert r"0.242\textsubscript{1}" in latex
     assert r"\label{tab:leaderboard}" in latex
@@ -100,7 +91,7 @@ def test_latex_and_html_have_ranks_below_the_line_and_remarks(board: Leaderboard
         assert "bicubic is not ranked: interpolation baseline, shown beside the ranking." in text
 
 
-def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboard) -> None:
+def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board):
     rows = fields(board)
     assert [row["entry"] for row in rows] == ["aidn-challenge", "imdn-challenge", "bicubic"]
     assert rows[0]["macs_ntire2022"] == "14506603360"
@@ -113,15 +104,15 @@ def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board: Leaderboa
     assert rows[2]["unranked_because"] == "interpolation baseline, shown beside the ranking"
 
 
-def test_markup_in_names_is_shown_not_obeyed(make_record: Callable[..., RunRecord]) -> None:
+def test_markup_in_names_is_shown_not_obeyed(make_record):
     record = make_record("a", {"params": "see [bold]this[/bold]"}, status="ok")
     text = rendered(build_leaderboard([record], RULES["ntire2022"]))
     assert "[bold]this[/bold]" in text
 
 
 def test_markdown_shows_the_text_of_strangers_as_it_is(
-    make_record: Callable[..., RunRecord],
-) -> None:
+    make_record,
+):
     cause = "<img src=x> [link](http://a.b) | `x` @all"
     broken = make_record("net_*a*", {}, status="crash", cause=cause)
     text = rendered(build_leaderboard([broken], RULES["ntire2022"]), "markdown")
@@ -131,7 +122,7 @@ def test_markdown_shows_the_text_of_strangers_as_it_is(
     assert row.startswith(r"| net\_\*a\* ")
 
 
-def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -> None:
+def test_a_kind_of_failure_is_told_once(make_record):
     """The cause of a failure begins by its kind, which is the status that stands beside it."""
     for cause in ("crash: it ended", "it ended"):
         record = make_record("a", {}, status="crash", cause=cause)
@@ -139,7 +130,7 @@ def test_a_kind_of_failure_is_told_once(make_record: Callable[..., RunRecord]) -
         assert "a is not ranked: crash: it ended." in text
 
 
-def test_a_missing_score_is_explained(make_record: Callable[..., RunRecord]) -> None:
+def test_a_missing_score_is_explained(make_record):
     reason = "image z is reproduced without error: its PSNR is infinite"
     records = [
         make_record(name, {"psnr_rgb": reason}, status="ok", role="floor", weights="none")
@@ -151,7 +142,7 @@ def test_a_missing_score_is_explained(make_record: Callable[..., RunRecord]) -> 
     assert "is missing" not in rendered(build_leaderboard([random], RULES["ntire2022"]))
 
 
-def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
+def test_csv_holds_no_formulas(make_record):
     cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
     broken = make_record("@a", {}, status="crash", cause=cause)
     board = build_leaderboard([broken], RULES["ntire2022"])
@@ -162,7 +153,7 @@ def test_csv_holds_no_formulas(make_record: Callable[..., RunRecord]) -> None:
     assert found["unranked_because"] == '\'=HYPERLINK("http://127.0.0.1/") ,next'
 
 
-def test_intervals_have_three_digits() -> None:
+def test_intervals_have_three_digits():
     value = Value(
         value=0.0477512,
         interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
@@ -179,9 +170,7 @@ def test_intervals_have_three_digits() -> None:
     assert str(metric_cell(row, "runtime_images")) == "0.00 [0, 0.0100]"
 
 
-def test_scores_stand_beside_their_logarithms(
-    make_record: Callable[..., RunRecord], columns: Columns
-) -> None:
+def test_scores_stand_beside_their_logarithms(make_record, columns):
     rlfn = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9}
     board = build_leaderboard(
         [
@@ -200,7 +189,7 @@ def test_scores_stand_beside_their_logarithms(
     assert float(rows[2]["main_log_score"]) == pytest.approx(4000 + math.log(0.7))
 
 
-def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard, columns: Columns) -> None:
+def test_a_rank_within_noise_is_printed_as_a_tie(board, columns):
     held = Stability(low=1, high=2)
     row = board.ranked[0]
     place = row.places["main"].model_copy(update={"stability": held, "provisional": False})
@@ -212,9 +201,7 @@ def test_a_rank_within_noise_is_printed_as_a_tie(board: Leaderboard, columns: Co
     assert rows[0]["main_rank_provisional"] == "False"
 
 
-def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
-    make_record: Callable[..., RunRecord], columns: Columns
-) -> None:
+def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(make_record, columns):
     rule = parse_rule(
         """
         name = "memory"
@@ -248,7 +235,7 @@ def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
+def test_columns_that_do_not_fit_stand_in_a_table_below(width):
     lines = rendered(official_leaderboard(RULES["ntire2022"]), width=width).splitlines()
     assert max(map(len, lines)) <= width
     # No name and no figure is broken, and every part names its entries.
@@ -257,7 +244,7 @@ def test_columns_that_do_not_fit_stand_in_a_table_below(width: int) -> None:
     assert any("2387.93₃₅" in line for line in lines)
 
 
-def test_the_banner_stands_in_front(board: Leaderboard) -> None:
+def test_the_banner_stands_in_front(board):
     weak = board.model_copy(update={"banner": "Weak sandbox."})
     assert rendered(weak).splitlines()[1] == "Weak sandbox."
     assert "**Weak sandbox.**" in rendered(weak, "markdown")

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench import api
 from esrbench.entries.registry import default_registry
 from esrbench.probes import complexity
-from esrbench.records import Absent, Complexity
+from esrbench.records import Absent
 from esrbench.reports.formats import render
 from esrbench.reports.paper_table import (
     ComparedRow,
@@ -22,23 +21,15 @@ from esrbench.reports.paper_table import (
     step,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
-    from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.protocol import CounterName
-
-
-def count_in_process(
-    models: Sequence[tuple[ModelDescriptor, int]], *, counters: Sequence[CounterName]
-) -> Iterator[Complexity]:
+def count_in_process(models, *, counters):
     """As ``count_models`` does, without a worker."""
     for descriptor, scale in models:
         yield api.complexity(descriptor, scale, counters=counters)
 
 
 @pytest.fixture(scope="module")
-def compared() -> dict[tuple[str, int], ComparedRow]:
+def compared():
     """Every row, of what the counters say alone: an audit takes ten times as long as they do."""
     unaudited = Absent(kind="skipped", reason="not in this test")
     with pytest.MonkeyPatch.context() as patch:
@@ -59,18 +50,16 @@ def compared() -> dict[tuple[str, int], ComparedRow]:
         ("1774", 1774.08, "exact"),
     ],
 )
-def test_closeness_counts_in_units_of_the_last_digit(
-    printed: str, value: float, verdict: str
-) -> None:
+def test_closeness_counts_in_units_of_the_last_digit(printed, value, verdict):
     assert closeness(printed, value) == verdict
     assert matches(printed, value) is (verdict == "exact")
 
 
-def test_steps() -> None:
+def test_steps():
     assert (step("323"), step("5.3"), step("19.21")) == (1.0, 0.1, 0.01)
 
 
-def test_every_system_has_three_scales() -> None:
+def test_every_system_has_three_scales():
     rows = printed_rows()
     systems = dict.fromkeys(row.system for row in rows)
     assert len(systems) == 15
@@ -81,8 +70,8 @@ def test_every_system_has_three_scales() -> None:
 
 @pytest.mark.slow
 def test_what_workers_count_and_audit_is_the_same(
-    compared: dict[tuple[str, int], ComparedRow],
-) -> None:
+    compared,
+):
     systems = {"AIDN", "FSRCNN", "IMDN", "LapSRN"}
     rows = [row for row in printed_rows() if row.system in systems]
     found = list(compare_rows(rows, default_registry()))
@@ -92,8 +81,8 @@ def test_what_workers_count_and_audit_is_the_same(
 
 @pytest.mark.slow
 def test_the_paper_s_own_network_is_exact(
-    compared: dict[tuple[str, int], ComparedRow],
-) -> None:
+    compared,
+):
     for scale, params, flops in (
         (2, 323_262, 19.2073),
         (3, 330_027, 19.6496),
@@ -107,8 +96,8 @@ def test_the_paper_s_own_network_is_exact(
 
 @pytest.mark.slow
 def test_verdicts_are_those_worked_out_by_hand(
-    compared: dict[tuple[str, int], ComparedRow],
-) -> None:
+    compared,
+):
     params = {key: row.params_verdict for key, row in compared.items()}
     odd = {key: verdict for key, verdict in params.items() if verdict != "exact"}
     assert odd == {
@@ -147,14 +136,14 @@ def test_verdicts_are_those_worked_out_by_hand(
 
 @pytest.mark.slow
 def test_remarks_name_the_other_network(
-    compared: dict[tuple[str, int], ComparedRow],
-) -> None:
+    compared,
+):
     assert compared["IMDN", 4].remark == "FLOPs are of imdn-challenge, parameters of imdn"
     assert compared["RFDN", 2].remark == "FLOPs are of rfdn-5, parameters of rfdn-paper"
     assert "CARN prints 29.9" in compared["LapSRN", 2].remark
 
 
-def row(scale: int, flops: str) -> ComparedRow:
+def row(scale, flops):
     """IMDN of the paper's table 3; its counts are those of the challenge's counter and aten's."""
     printed = PrintedRow(
         system="IMDN",
@@ -177,7 +166,7 @@ def row(scale: int, flops: str) -> ComparedRow:
     )
 
 
-def test_rows_of_a_system_stand_together_with_both_figures_and_verdicts() -> None:
+def test_rows_of_a_system_stand_together_with_both_figures_and_verdicts():
     table = paper_table([row(3, ""), row(4, "58.53")], caption="Table 3")
     (section,) = table.sections
     assert section.label == "IMDN"
@@ -191,7 +180,7 @@ def test_rows_of_a_system_stand_together_with_both_figures_and_verdicts() -> Non
     assert "Params [K]" in {heading.group for heading in table.headings}
 
 
-def test_it_takes_the_forms_of_every_table() -> None:
+def test_it_takes_the_forms_of_every_table():
     table = paper_table([row(4, "58.53")], caption="Table 3")
     text = render(table, "markdown")
     assert "- rule ntire2022: the challenge's counter" in text

@@ -1,30 +1,22 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
-from esrbench.reports.comparison_sources import Wanted, choose_runs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.records import RunRecord
-
-    MakeRun = Callable[..., RunRecord]
+from esrbench.reports.comparison_sources import Wanted, choose_runs, published_figures, quality_rows
 
 SET5 = ("imdn", 4, "set5")
 HALF = Protocol(forward=ForwardPolicy(precision="fp16"))
 
 
-def test_the_newest_run_of_a_place_is_chosen(make_run: MakeRun) -> None:
+def test_the_newest_run_of_a_place_is_chosen(make_run):
     old, new = make_run("imdn", {}), make_run("imdn", {})
     assert choose_runs([new, old], Wanted()).runs == {SET5: new}
 
 
-def test_a_run_that_went_well_stands_before_a_newer_one_that_did_not(make_run: MakeRun) -> None:
+def test_a_run_that_went_well_stands_before_a_newer_one_that_did_not(make_run):
     well, failed = make_run("imdn", {}), make_run("imdn", {}, status="crash", cause="it died")
     choice = choose_runs([well, failed], Wanted())
     assert choice.runs == {SET5: well}
@@ -44,9 +36,7 @@ def test_a_run_that_went_well_stands_before_a_newer_one_that_did_not(make_run: M
     ],
 )
 @pytest.mark.parametrize("data", ["set5", "set14"])
-def test_incomparable_runs_are_left_out_with_a_notice(
-    make_run: MakeRun, protocol: Protocol, said: str, data: str
-) -> None:
+def test_incomparable_runs_are_left_out_with_a_notice(make_run, protocol, said, data):
     """Other meanings do not compare on any data set; other seeds only within one."""
     records = [make_run("rfdn", {}, protocol=protocol, data=data), make_run("imdn", {})]
     choice = choose_runs(records, Wanted())
@@ -62,14 +52,14 @@ def test_incomparable_runs_are_left_out_with_a_notice(
     assert said in notice.message
 
 
-def test_other_images_under_the_same_name_do_not_compare(make_run: MakeRun) -> None:
+def test_other_images_under_the_same_name_do_not_compare(make_run):
     records = [make_run("rfdn", {}, digest="1" * 64), make_run("imdn", {})]
     choice = choose_runs(records, Wanted())
     assert set(choice.runs) == {SET5}
     assert "other images called set5" in choice.notices[0].message
 
 
-def test_a_class_can_be_asked_for(make_run: MakeRun) -> None:
+def test_a_class_can_be_asked_for(make_run):
     records = [make_run("rfdn", {}, protocol=HALF), make_run("imdn", {})]
     choice = choose_runs(records, Wanted(forward_class="fp16"))
     assert set(choice.runs) == {("rfdn", 4, "set5")}
@@ -86,7 +76,7 @@ def test_a_class_can_be_asked_for(make_run: MakeRun) -> None:
         ({"entry": {"factory": "other:Net"}}, "network"),
     ],
 )
-def test_a_row_is_one_network(make_run: MakeRun, older: dict[str, object], said: str) -> None:
+def test_a_row_is_one_network(make_run, older, said):
     records = [
         make_run("imdn", {}, **{"weights": "released", **older}),
         make_run("imdn", {}, data="set14", weights="released"),
@@ -97,12 +87,12 @@ def test_a_row_is_one_network(make_run: MakeRun, older: dict[str, object], said:
     assert f"imdn on set5 x4: a run differs in {said}" in choice.notices[0].message
 
 
-def test_other_scales_may_have_other_weights(make_run: MakeRun) -> None:
+def test_other_scales_may_have_other_weights(make_run):
     records = [make_run("imdn", {}, weights="demo"), make_run("imdn", {}, scale=2)]
     assert len(choose_runs(records, Wanted()).runs) == 2
 
 
-def test_changed_source_files_are_told(make_run: MakeRun) -> None:
+def test_changed_source_files_are_told(make_run):
     records = [
         make_run("imdn", {}, entry={"code_sha256": "a" * 64}),
         make_run("imdn", {}, data="set14", entry={"code_sha256": "b" * 64}),
@@ -112,8 +102,25 @@ def test_changed_source_files_are_told(make_run: MakeRun) -> None:
     assert [notice.code for notice in choice.notices] == ["mixed-code"]
 
 
-def test_only_what_is_wanted_decides(make_run: MakeRun) -> None:
+def test_only_what_is_wanted_decides(make_run):
     records = [make_run("imdn", {}), make_run("rfdn", {}, protocol=HALF, data="set14")]
     choice = choose_runs(records, Wanted(data=("set5",)))
     assert set(choice.runs) == {SET5}
     assert choice.notices == ()
+
+
+def test_published_quality_is_plausible_and_agrees_with_descriptors():
+    registry = default_registry()
+    rows = list(quality_rows())
+    assert len(rows) == 33 * 8
+    declared = published_figures(registry)
+    psnr = {}
+    for entry, figure in rows:
+        assert entry in registry
+        assert figure.scale in registry.get(entry).scales
+        assert declared[entry, figure.metric, figure.scale, figure.data].value == figure.value
+        if figure.metric == "psnr_y":
+            psnr[entry, figure.scale, figure.data] = figure.value
+    for (entry, scale, data), value in psnr.items():
+        if entry != "bicubic":
+            assert 0.5 < value - psnr["bicubic", scale, data] < 7

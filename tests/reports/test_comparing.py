@@ -3,60 +3,52 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import shlex
 
 import pytest
+import typer
 
+from esrbench.cli.run import run_command
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
+from esrbench.protocol import ForwardPolicy, LatencyDesign, Protocol
 from esrbench.records import Absent, Interval, Value
-from esrbench.reports.comparing import build_comparison
+from esrbench.reports.comparing import build_comparison, protocol_options
 from esrbench.reports.comparison import (
     CellValue,
-    Comparison,
-    Line,
     comparison_table,
+    places,
 )
 from esrbench.reports.comparison_sources import Wanted
 from esrbench.reports.formats import render
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from esrbench.records import RunRecord
-
-    MakeRun = Callable[..., RunRecord]
-
-
-def compare(records: Sequence[RunRecord], *entries: str, **wanted: Any) -> Comparison:
+def compare(records, *entries, **wanted):
     return build_comparison(records, Wanted(entries=entries, **wanted), default_registry())
 
 
-def line(table: Comparison, entry: str, scale: int = 4) -> Line:
+def line(table, entry, scale=4):
     (found,) = [each for each in table.lines if (each.entry, each.scale) == (entry, scale)]
     return found
 
 
-def cell(
-    table: Comparison, entry: str, metric: str, data: str | None = None, scale: int = 4
-) -> CellValue | Absent:
+def cell(table, entry, metric, data=None, scale=4):
     (index,) = [i for i, c in enumerate(table.columns) if (c.metric, c.data) == (metric, data)]
     return line(table, entry, scale).cells[index]
 
 
-def place(table: Comparison, entry: str, metric: str, data: str | None = None) -> int | None:
+def place(table, entry, metric, data=None):
     found = cell(table, entry, metric, data)
     assert isinstance(found, CellValue)
     return found.place
 
 
-def reason(found: CellValue | Absent) -> str:
+def reason(found):
     assert isinstance(found, Absent)
     return found.reason
 
 
-def notes(table: Comparison) -> str:
+def notes(table):
     return "\n".join(note.text for note in table.notes)
 
 
@@ -74,7 +66,7 @@ PRINTED = {
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path, make_run: MakeRun) -> list[RunRecord]:
+def reference(shared, make_run):
     """Records that hold the scores which independent code gave released networks."""
     names = {"IMDN": "imdn", "bicubic": "bicubic", "rfdn": "rfdn"}
     records = []
@@ -98,7 +90,7 @@ def reference(shared: Path, make_run: MakeRun) -> list[RunRecord]:
     return records
 
 
-def test_the_table_prints_the_published_digits(reference: list[RunRecord]) -> None:
+def test_the_table_prints_the_published_digits(reference):
     table = compare(reference, "imdn", "rfdn", "bicubic")
     shown = {}
     for each in table.lines:
@@ -116,7 +108,7 @@ def test_the_table_prints_the_published_digits(reference: list[RunRecord]) -> No
     assert "<ins>28.58</ins>/<ins>0.7811</ins>" in text
 
 
-def test_rows_go_by_scale_then_as_named_with_the_floor_first(reference: list[RunRecord]) -> None:
+def test_rows_go_by_scale_then_as_named_with_the_floor_first(reference):
     table = compare(reference, "rfdn", "imdn", "bicubic", scales=(4, 2))
     assert [(each.scale, each.entry) for each in table.lines] == [
         *((4, name) for name in ("bicubic", "rfdn", "imdn")),
@@ -132,9 +124,9 @@ def test_rows_go_by_scale_then_as_named_with_the_floor_first(reference: list[Run
 
 
 def test_every_form_is_deterministic_and_ignores_the_order_of_records(
-    reference: list[RunRecord],
-) -> None:
-    def forms(records: list[RunRecord]) -> list[str]:
+    reference,
+):
+    def forms(records):
         table = compare(records, published=True, data=("set5", "urban100"))
         grid = comparison_table(table)
         document = json.dumps(table.model_dump(mode="json"))
@@ -147,8 +139,8 @@ def test_every_form_is_deterministic_and_ignores_the_order_of_records(
 # What is missing --------------------------------------------------------------------------------
 
 
-def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run: MakeRun) -> None:
-    scores: dict[str, float | str] = {"psnr_y": 32.0, "ssim_y": 0.89, "params": 1000.0}
+def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run):
+    scores = {"psnr_y": 32.0, "ssim_y": 0.89, "params": 1000.0}
     records = [
         make_run("imdn", scores, weights="released"),
         make_run("imdn", scores, data="set14", weights="released"),
@@ -164,14 +156,14 @@ def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run: MakeR
     assert " – |" in render(comparison_table(table), "markdown")  # noqa: RUF001
 
 
-def test_a_metric_without_a_value_says_why(make_run: MakeRun) -> None:
+def test_a_metric_without_a_value_says_why(make_run):
     records = [make_run("aidn", {"psnr_y": "random weights", "params": 5.0}, weights="random")]
     table = compare(records, columns=("params", "psnr_y"))
     assert reason(cell(table, "aidn", "psnr_y", "set5")) == "random weights"
     assert "– random weights: aidn (x4) on Set5." in notes(table)  # noqa: RUF001
 
 
-def test_failed_and_suspect_runs_show_no_figure(make_run: MakeRun) -> None:
+def test_failed_and_suspect_runs_show_no_figure(make_run):
     failed = make_run("rfdn", {"psnr_y": 40.0}, status="suspect-memorising", cause="too good")
     table = compare([make_run("imdn", {"psnr_y": 32.0}), failed], columns=("psnr_y",))
     assert [each.entry for each in table.lines] == ["imdn"]
@@ -180,19 +172,19 @@ def test_failed_and_suspect_runs_show_no_figure(make_run: MakeRun) -> None:
     assert place(table, "imdn", "psnr_y", "set5") is None
 
 
-def test_nothing_at_all_is_an_error_that_gives_the_command() -> None:
+def test_nothing_at_all_is_an_error_that_gives_the_command():
     with pytest.raises(UsageError) as raised:
         compare([], "imdn", "rfdn", data=("set5", "set14"), scales=(2,))
     advice = str(raised.value.advice)
     assert "esrbench run imdn rfdn --data set5 --data set14 --scale 2" in advice
 
 
-def test_runs_without_a_figure_are_an_error_that_says_why(make_run: MakeRun) -> None:
+def test_runs_without_a_figure_are_an_error_that_says_why(make_run):
     with pytest.raises(UsageError, match="random weights"):
         compare([make_run("aidn", {"psnr_y": "random weights"})], "aidn", columns=("psnr_y",))
 
 
-def test_entries_are_left_out_at_scales_that_they_are_not_defined_at(make_run: MakeRun) -> None:
+def test_entries_are_left_out_at_scales_that_they_are_not_defined_at(make_run):
     records = [make_run(name, {"psnr_y": 32.0}) for name in ("imdn", "imdn-challenge")]
     table = compare(records, "imdn", "imdn-challenge", scales=(2, 4))
     assert [(each.entry, each.scale) for each in table.lines] == [
@@ -212,15 +204,13 @@ def test_entries_are_left_out_at_scales_that_they_are_not_defined_at(make_run: M
         ({"entries": ("imdm",)}, "Did you mean imdn"),
     ],
 )
-def test_unknown_names_bring_suggestions(
-    make_run: MakeRun, wanted: dict[str, tuple[str, ...]], advice: str
-) -> None:
+def test_unknown_names_bring_suggestions(make_run, wanted, advice):
     with pytest.raises(UsageError) as raised:
         build_comparison([make_run("imdn", {})], Wanted(**wanted), default_registry())  # type: ignore[arg-type]  # tuples of str by key
     assert advice in str(raised.value.advice)
 
 
-def test_incomparable_runs_are_missing_with_a_command(make_run: MakeRun) -> None:
+def test_incomparable_runs_are_missing_with_a_command(make_run):
     other = make_run("rfdn", {"psnr_y": 32.5}, digest="1" * 64)
     table = compare([other, make_run("imdn", {"psnr_y": 32.0})], "imdn", "rfdn")
     assert reason(cell(table, "rfdn", "psnr_y", "set5")) == "no run that compares with the others"
@@ -228,7 +218,7 @@ def test_incomparable_runs_are_missing_with_a_command(make_run: MakeRun) -> None
     assert table.commands == ("esrbench run rfdn --data set5 --scale 4",)
 
 
-def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run: MakeRun) -> None:
+def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run):
     records = [
         make_run("imdn", {"runtime_fixed": 0.02, "params": 1.0}),
         make_run("rfdn", {"runtime_fixed": 0.01, "params": 2.0}, data="set14"),
@@ -239,7 +229,7 @@ def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run: MakeRun) -> 
     assert place(table, "imdn", "params") == 1
 
 
-def test_images_under_a_declared_name_without_proof_are_told(make_run: MakeRun) -> None:
+def test_images_under_a_declared_name_without_proof_are_told(make_run):
     table = compare([make_run("imdn", {"psnr_y": 31.0}, verified=False)])
     assert "Images not proven to be the declared ones: Set5 x4." in notes(table)
 
@@ -247,7 +237,7 @@ def test_images_under_a_declared_name_without_proof_are_told(make_run: MakeRun) 
 # Published figures ------------------------------------------------------------------------------
 
 
-def test_published_figures_are_marked_and_sourced_in_every_form(make_run: MakeRun) -> None:
+def test_published_figures_are_marked_and_sourced_in_every_form(make_run):
     records = [
         make_run("imdn", {"psnr_y": 32.21, "ssim_y": 0.8948, "params": 715_176.0}),
         make_run("rfdn", {"psnr_y": 32.16, "ssim_y": 0.8946, "params": 433_448.0}),
@@ -272,8 +262,8 @@ def test_published_figures_are_marked_and_sourced_in_every_form(make_run: MakeRu
 
 
 def test_published_figures_stay_away_unless_asked_for_and_from_what_was_run(
-    make_run: MakeRun,
-) -> None:
+    make_run,
+):
     records = [make_run("imdn", {"psnr_y": "failed", "params": 5.0})]
     wanted = {"data": ("set5",), "scales": (4,)}
     assert not any(each.published for each in compare(records, "imdn", "vdsr", **wanted).lines)
@@ -282,7 +272,7 @@ def test_published_figures_stay_away_unless_asked_for_and_from_what_was_run(
     assert reason(cell(table, "imdn", "psnr_y", "set5")) == "failed"
 
 
-def test_a_table_of_published_figures_alone_is_the_papers(make_run: MakeRun) -> None:
+def test_a_table_of_published_figures_alone_is_the_papers(make_run):
     table = compare([], "imdn", "vdsr", "bicubic", published=True)
     assert list(table.data) == ["set5", "set14", "bsd100", "urban100"]
     assert {each.scale for each in table.lines} == {2, 3, 4}
@@ -293,7 +283,7 @@ def test_a_table_of_published_figures_alone_is_the_papers(make_run: MakeRun) -> 
 # Weights, forms ---------------------------------------------------------------------------------
 
 
-def test_demonstration_and_random_weights_are_marked_and_told(make_run: MakeRun) -> None:
+def test_demonstration_and_random_weights_are_marked_and_told(make_run):
     records = [
         make_run("aidn", {"psnr_y": 30.0}, weights="demo"),
         make_run("span", {"params": 1.0}, weights="random"),
@@ -306,7 +296,7 @@ def test_demonstration_and_random_weights_are_marked_and_told(make_run: MakeRun)
     assert "- § Random weights, hence no scores: span (x4)." in text
 
 
-def test_without_names_entries_go_by_parameters(make_run: MakeRun) -> None:
+def test_without_names_entries_go_by_parameters(make_run):
     sizes = {"imdn": 715_176.0, "aidn": 339_498.0, "rfdn": 433_448.0}
     records = [make_run(name, {"params": size}) for name, size in sizes.items()]
     records.append(make_run("bicubic", {"params": 0.0}, role="floor"))
@@ -314,7 +304,7 @@ def test_without_names_entries_go_by_parameters(make_run: MakeRun) -> None:
     assert [each.entry for each in table.lines] == ["bicubic", "aidn", "rfdn", "imdn"]
 
 
-def test_published_entries_without_a_known_size_come_last() -> None:
+def test_published_entries_without_a_known_size_come_last():
     # The AIDN paper prints 13K for FSRCNN at x2 and 57K for SRCNN, and no RCAN at x2.
     table = compare([], published=True, scales=(2,), data=("set5",))
     names = [each.entry for each in table.lines]
@@ -322,8 +312,8 @@ def test_published_entries_without_a_known_size_come_last() -> None:
     assert names.index("rcan") > names.index("drcn")
 
 
-def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> None:
-    values: dict[str, float | str] = {"params": 715_176.0, "psnr_y": 32.209601}
+def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run):
+    values = {"params": 715_176.0, "psnr_y": 32.209601}
     timed = make_run("imdn", values)
     interval = Interval(low=0.01, high=0.03, confidence=0.95, method="student")
     timed = timed.model_copy(
@@ -348,7 +338,7 @@ def test_csv_is_unrounded_in_base_units_a_row_a_data_set(make_run: MakeRun) -> N
     assert rows[1]["missing"] == "psnr_y: not run; runtime_images: not run"
 
 
-def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
+def test_no_runtime_of_a_single_process_is_best(make_run):
     rows = [make_run(name, {"runtime_images": value}) for name, value in (("a", 1), ("b", 2))]
     interval = Interval(low=0.9, high=1.1, confidence=0.95, method="bootstrap")
     of_rounds = {"runtime_images": Value(value=1.0, interval=interval)}
@@ -362,8 +352,8 @@ def test_no_runtime_of_a_single_process_is_best(make_run: MakeRun) -> None:
 
 
 def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(
-    make_run: MakeRun,
-) -> None:
+    make_run,
+):
     record = make_run("imdn", {"psnr_y": 32.0, "ssim_y": 0.9, "psnr_rgb": 30.0, "params": 1e6})
     columns = ("psnr_rgb", "params", "psnr_y", "ssim_y", "runtime_images")
     grid = comparison_table(compare([record], columns=columns))
@@ -375,3 +365,123 @@ def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(
         ("Set5", "PSNR/SSIM"),
         ("Set5", "Runtime [ms]"),
     ]
+
+
+OTHER = Protocol(
+    device="cuda",
+    forward=ForwardPolicy(
+        precision="bf16", channels_last=True, compiled=True, cudnn_benchmark=True
+    ),
+    threads=3,
+    seed=5,
+    counted_input=(64, 96),
+    latency=LatencyDesign(
+        warmup_rounds=4,
+        min_rounds=2,
+        max_rounds=9,
+        target_half_width=0.05,
+        budget_seconds=1.5,
+        processes=5,
+    ),
+)
+"""Differs from the default wherever an option can make it differ."""
+
+PARSED = {
+    "device": "cuda",
+    "precision": "bf16",
+    "channels_last": True,
+    "compiled": True,
+    "cudnn_benchmark": True,
+    "threads": 3,
+    "seed": 5,
+    "input_size": "64x96",
+    "warmup": 4,
+    "min_rounds": 2,
+    "rounds": 9,
+    "half_width": 0.05,
+    "budget": 1.5,
+    "processes": 5,
+    "latency": True,
+}
+
+
+def parsed(arguments):
+    """What ``esrbench run`` understands, without running it."""
+    app = typer.Typer(add_completion=False)
+    app.command("run")(run_command)
+    return dict(typer.main.get_command(app).make_context("run", arguments).params)
+
+
+def test_the_default_protocol_needs_no_option():
+    assert protocol_options(Protocol()) == []
+
+
+def test_options_are_those_that_run_reads_back():
+    given = parsed(["imdn", *protocol_options(OTHER)])
+    assert {key: given[key] for key in PARSED} == PARSED
+    without = parsed(["imdn", *protocol_options(Protocol(latency=None))])
+    assert without["latency"] is False
+
+
+@pytest.fixture
+def commands(make_run):
+    record = make_run(
+        "imdn",
+        {"psnr_y": 32.0},
+        protocol=OTHER,
+        verified=False,
+        data="set14",
+        entry={
+            "weights": make_run("imdn", {}).entry.weights.model_copy(update={"filename": "a b"})
+        },
+    )
+    wanted = Wanted(("imdn", "rfdn"), ("set5", "set14", "mine"), (4,))
+    stored = make_run("rfdn", {"psnr_y": 1.0}, protocol=OTHER, data="mine", weights="released")
+    return build_comparison([record, stored], wanted, default_registry()).commands
+
+
+def test_commands_repeat_settings_weights_and_folders(commands):
+    assert len(commands) == 2
+    found = [parsed(shlex.split(command)[2:]) for command in commands]
+    assert [each["names"] for each in found] == [["imdn"], ["rfdn"]]
+    assert found[0]["data"] == ["set5", "FOLDER/mine"]
+    assert found[0]["weights"] == ["imdn=a b"]
+    assert found[1]["data"] == ["set5", "set14=FOLDER"]
+    assert not found[1]["weights"]
+    assert all(each["scale"] == 4 for each in found)
+    assert all({key: each[key] for key in PARSED} == PARSED for each in found)
+
+
+def figures(*values, digits=2, width=None):
+    return [
+        CellValue(
+            value=value,
+            shown=f"{value:.{digits}f}",
+            source="here",
+            interval=None
+            if width is None
+            else Interval(low=value - width, high=value + width, confidence=0.95, method="student"),
+        )
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        ("psnr_y", (32.1, 32.3, 32.2), [None, 1, 2]),
+        ("params", (3.0, 1.0, 2.0), [None, 1, 2]),
+        ("psnr_y", (32.214, 32.206, 32.1, 32.0), [1, 1, 2, None]),  # both print 32.21
+        ("psnr_y", (32.3, 32.104, 32.096), [1, 2, 2]),
+        ("psnr_y", (32.1, 32.1), [1, 1]),
+        ("psnr_y", (32.1,), [None]),
+        ("psnr_y", (), []),
+    ],
+)
+def test_places_are_decided_by_what_is_shown(metric, values, expected):
+    assert places(metric, figures(*values)) == expected
+
+
+def test_noisy_figures_within_each_other_s_intervals_share_a_place():
+    assert places("runtime_images", figures(1.0, 1.05, 1.3, 1.9, width=0.03)) == [1, 1, 2, None]
+    assert places("runtime_images", figures(1.0, 1.05, 1.3, 1.9)) == [1, 2, None, None]
