@@ -69,27 +69,26 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
 
 def details(subject: BaseModel, store: Store) -> Table:
     """A network, data set, run or race, a line each fact; claims beside what the store has."""
-    lines = [*_lines_of(subject), *_claim_lines(subject, store)]
-    return pairs(lines, document=subject.model_dump(mode="json"))
+    return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
-def _lines_of(subject: BaseModel) -> Iterator[tuple[str, str]]:
-
+def _lines_of(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
+    """Labels and texts to show for a network, data set or run."""
+    left_out: set[str] = set()
     if isinstance(subject, ModelDescriptor):
         yield from _model_lines(subject)
-    elif isinstance(subject, RunRecord):
+        yield from _published_lines(subject, store)
+        return
+    if isinstance(subject, RunRecord):
         yield from _value_lines(subject)
         yield from _latency_lines(subject)
-        skipped = {"values", "latency", "quality"}
-        yield from flatten(subject.model_dump(mode="json", exclude=skipped))
+        left_out = {"values", "latency", "quality"}
     elif isinstance(subject, RaceRecord):
-        yield from flatten(subject.model_dump(mode="json", exclude={"processes"}))
-    else:
-        yield from flatten(subject.model_dump(mode="json"))
+        left_out = {"processes"}
+    yield from flatten(subject.model_dump(mode="json", exclude=left_out))
 
 
 def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
-
     shown = {"name", "team", "summary", "scales", "factory", "options", "min_lr_size", "role"}
     shown |= {"prepare", "licence", "requirements", "origin", "folder"}
     if model.folder is not None:
@@ -99,33 +98,30 @@ def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
         paper = model.paper
         link = f", {paper.url}" if paper.url else ""
         yield "paper", f"{paper.title}. {paper.venue}, {paper.year}{link}"
-    for weights in model.submitted:
-        text = f"{weights.filename}, {weights.bytes:,} bytes, white is {weights.data_range:g}"
-        yield f"weights x{weights.scale}", f"{text}; submitted"
-    for weights in model.weights:
+    for weights in (*model.submitted, *model.weights):
+        text = f"{weights.filename}, {weights.bytes:,} bytes, data range {weights.data_range:g}; "
+        if weights in model.submitted:
+            yield f"weights x{weights.scale}", f"{text}submitted"
+            continue
         cached = cached_release(weights)
         state = f"in {cached}" if cached else f"not cached: esrbench fetch weights {model.name}"
-        text = f"{weights.filename}, {weights.bytes:,} bytes, white is {weights.data_range:g}; "
         yield f"weights x{weights.scale}", f"{text}{state}; licence: {weights.licence}"
         yield f"weights x{weights.scale} from", weights.url or "nowhere"
-    if model.folder is not None:
-        return  # its claims are shown beside what was measured
+
+
+def _published_lines(model: ModelDescriptor, store: Store) -> Iterator[tuple[str, str]]:
+    """What is published of a network.
+
+    A submission's are claims, shown beside the newest record that measured them.
+    """
+    claimed = model.folder is not None
+    records = store.load()[0] if claimed and model.published else []
+    own = [record for record in records if record.entry.name == model.name]
+    own.sort(key=lambda record: record.created, reverse=True)
     for figure in model.published:
         metric = METRICS[figure.metric]
         data = f" on {figure.data}" if figure.data else ""
-        shown_value = f"{metric.format(figure.value)}{data} ({figure.source})"
-        yield f"published x{figure.scale} {metric.heading}", shown_value
-
-
-def _claim_lines(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
-    """What a submission claims, beside the newest record that measured it."""
-    if not isinstance(subject, ModelDescriptor) or subject.folder is None:
-        return
-    records, _ = store.load() if subject.published else ([], ())
-    own = [record for record in records if record.entry.name == subject.name]
-    own.sort(key=lambda record: record.created, reverse=True)
-    for figure in subject.published:
-        metric = METRICS[figure.metric]
+        text = f"{metric.format(figure.value)}{data} ({figure.source})"
         measured = (
             f"{metric.format(value)} measured on {record.data.name}"
             for record in own
@@ -133,10 +129,10 @@ def _claim_lines(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
             and figure.data in {None, record.data.name}
             and (value := record.measured(figure.metric)) is not None
         )
-        data = f" on {figure.data}" if figure.data else ""
-        text = f"{metric.format(figure.value)}{data} ({figure.source}); "
-        text += next(measured, "not measured yet")
-        yield f"claimed x{figure.scale} {metric.heading}", text
+        if claimed:
+            text += f"; {next(measured, 'not measured yet')}"
+        what = "claimed" if claimed else "published"
+        yield f"{what} x{figure.scale} {metric.heading}", text
 
 
 def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:

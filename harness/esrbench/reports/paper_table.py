@@ -6,17 +6,17 @@ import csv
 import math
 from importlib import resources
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from esrbench.errors import MeasurementError
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
-from esrbench.records import Absent, Complexity, CounterResult
+from esrbench.records import Absent, Complexity
 from esrbench.reports.table import MISSING, Heading, Note, Section, Table, plain
 from esrbench.runs.inspection import count_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from esrbench.entries.registry import Registry
     from esrbench.reports.table import Cell, Tone
@@ -37,6 +37,8 @@ CONVENTIONS = (
     "exact: the printed digits; rounded: truncated, or one off in the last digit.",
 )
 """What the columns mean, stated once."""
+
+FoundT = TypeVar("FoundT")
 
 LR_SIDE = 256
 CARN_PIXELS = 1280 * 720
@@ -107,30 +109,25 @@ def compare_rows(rows: Sequence[PrintedRow], registry: Registry) -> Iterator[Com
         {(name, row.scale) for row in rows for name in (row.params_entry, row.flops_entry)}
     )
     models = [(registry.get(name), scale) for name, scale in wanted]
-    found = dict(zip(wanted, count_models(models, counters=("ntire2022", "aten")), strict=True))
+    counted = count_models(models, counters=("ntire2022", "aten"))
+    found = {
+        (name, scale): _present(complexity, f"{name} x{scale}: ")
+        for (name, scale), complexity in zip(wanted, counted, strict=True)
+    }
     for row in rows:
-        yield _compare(
-            row,
-            {
-                name: _counted(name, row.scale, found)
-                for name in (row.params_entry, row.flops_entry)
-            },
-        )
+        own, other = (found[name, row.scale] for name in (row.params_entry, row.flops_entry))
+        yield _compare(row, own, other)
 
 
-def _counted(
-    name: str, scale: int, found: Mapping[tuple[str, int], Complexity | Absent]
-) -> Complexity:
-    complexity = found[name, scale]
-    if isinstance(complexity, Absent):
-        raise MeasurementError(f"{name} x{scale}: {complexity.reason}", advice=complexity.advice)
-    return complexity
+def _present(found: FoundT | Absent, of: str = "") -> FoundT:
+    if isinstance(found, Absent):
+        raise MeasurementError(f"{of}{found.reason}", advice=found.advice)
+    return found
 
 
-def _compare(row: PrintedRow, counted: Mapping[str, Complexity]) -> ComparedRow:
-    own, other = counted[row.params_entry], counted[row.flops_entry]
+def _compare(row: PrintedRow, own: Complexity, other: Complexity) -> ComparedRow:
     params_verdict, params_remark = _judge_params(row, own)
-    by_rule = _result(other, "ntire2022")
+    by_rule = _present(other.counters["ntire2022"])
     ntire = by_rule.macs / 1e9
     convolutions = by_rule.macs - (by_rule.elementwise or 0)
     pixels = (LR_SIDE * row.scale) ** 2
@@ -145,16 +142,9 @@ def _compare(row: PrintedRow, counted: Mapping[str, Complexity]) -> ComparedRow:
         flops_origin=origin,
         flops_by_paper=(carn if origin == "carn" else ntire) * 1e9,
         flops_verdict=flops_verdict,
-        macs=_result(own, "aten").macs,
+        macs=_present(own.counters["aten"]).macs,
         remark="; ".join(filter(None, (params_remark, flops_remark))),
     )
-
-
-def _result(complexity: Complexity, counter: Literal["ntire2022", "aten"]) -> CounterResult:
-    result = complexity.counters[counter]
-    if isinstance(result, Absent):
-        raise MeasurementError(result.reason, advice=result.advice)
-    return result
 
 
 def _judge_params(row: PrintedRow, ours: Complexity) -> tuple[Verdict, str]:
