@@ -76,7 +76,7 @@ def test_an_honest_entry_is_left_alone() -> None:
         ({"repeated_ratio": 0.9}, {"repeated_ratio": 0.899}, "suspect-caching"),
         ({"idle_cpus": 0.3}, {"idle_cpus": 0.301}, "suspect-hidden-work"),
         ({"forward_cpus": 1.5}, {"forward_cpus": 1.501}, "suspect-hidden-work"),
-        # Above trusted time a claim gains nothing, unless all pixels were there before.
+        # Above externally measured time a claim gains nothing, unless all pixels were there before.
         (
             {"claimed_seconds": 0.1132, "delivered_seconds": 0.11},
             {"claimed_seconds": 0.1134, "delivered_seconds": 0.11},
@@ -184,6 +184,6 @@ def test_the_guide_names_every_status_and_the_thresholds() -> None:
         f"took more than {DESIGN.busy_share:.0%} of".replace("%", " %"),
     ):
         assert figure in verdicts
-    assert f"lies below trusted time by more than {DESIGN.claim_tolerance:.0%}".replace(
-        "%", " %"
-    ) in guide.replace("\n  ", " ")
+    tolerance = f"{DESIGN.claim_tolerance:.0%}".replace("%", " %")
+    said = f"lies below externally measured time by more than {tolerance}"
+    assert said in guide.replace("\n  ", " ")

@@ -193,8 +193,8 @@ class Trust(Frozen):
         delivered_seconds: from revealing a fresh input to holding all SR pixels, the null network's
             time included.
         withheld_seconds: by which claims lie below delivery less the null network's time, compared
-            round by round, mean of medians as trusted time is. Medians do not add up: where a
-            worker has two speeds, their difference may be large and no round's claim wrong.
+            round by round, as a mean of medians. Medians do not add up: where a worker has two
+            speeds, their difference may be large although no round's claim is wrong.
         fixed_claimed_seconds: the worker's account of the fixed input; None if it was not timed.
         fixed_trusted_seconds: the evaluator's, likewise or without the null network.
         fixed_tolerance_seconds: within which both agree; None likewise.
