@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from esrbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -82,6 +83,24 @@ def latency(*replicates: Replicate, **fields: Any) -> Latency:
         "replicates": replicates or (replicate(),),
     }
     return Latency(**(given | fields))
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write text files by their paths in a folder; the folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody; what it said."""
+    settings = ("user.name=t", "user.email=t@example.org", "commit.gpgsign=false")
+    settings += ("uploadpack.allowAnySHA1InWant=true",)
+    options = [option for setting in settings for option in ("-c", setting)]
+    command = ["git", *options, "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def race(

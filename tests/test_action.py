@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
+from builders import git
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -41,7 +42,7 @@ exit {code}
 NETWORK = """
 from torch import nn
 
-from esrbench.entries.descriptor import ModelDescriptor
+from esrbench import ModelDescriptor
 
 ENTRIES = (ModelDescriptor(name="mynet", summary="mine", scales=(4,), factory="mynets:Net"),)
 
@@ -158,14 +159,6 @@ class Runner:
         found = re.fullmatch(r"steps\.([\w-]+)\.outputs\.([\w-]+)", term)
         assert found, f"unknown expression: {term}"
         return self.outputs.get(found[1], {}).get(found[2], "")
-
-
-def git(folder, *arguments):
-    """Run git; what it said."""
-    settings = ("user.name=t", "user.email=t@example.org", "uploadpack.allowAnySHA1InWant=true")
-    options = [option for setting in settings for option in ("-c", setting)]
-    command = ["git", *options, "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture

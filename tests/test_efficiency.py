@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import cv2
 import numpy as np
 import pytest
+from builders import write_files
 
 import esrbench.efficiency
 from esrbench.data.codecs import read_rgb
@@ -204,11 +205,7 @@ def outcomes_of(repository, *arguments):
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """A repository with networks in a module that its conftest imports, and in other places."""
-    folder = tmp_path_factory.mktemp("repository")
-    for name, content in FILES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-    return folder
+    return write_files(tmp_path_factory.mktemp("repository"), FILES)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from builders import write_files
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = """
@@ -216,20 +217,6 @@ def environment(tmp_path):
     return made
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """Write a repository of some files."""
-
-    def build(files):
-        for name, text in files.items():
-            path = tmp_path / "repository" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return tmp_path / "repository"
-
-    return build
-
-
 def test_the_wheel_holds_two_packages_and_its_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
@@ -238,27 +225,17 @@ def test_the_wheel_holds_two_packages_and_its_metadata(wheel):
 
 @pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": "."}])
 def test_a_script_beside_models_and_harness_keeps_its_imports(
-    wheel,
-    environment,
-    repository,
-    variables,
+    wheel, environment, tmp_path, variables
 ):
-    folder = repository(SCRIPTED)
+    folder = write_files(tmp_path / "repository", SCRIPTED)
     environment.install(wheel)
     said = environment.python(folder, "script.py", **variables).splitlines()
     assert said == [str(params()), str(params()), f"ok {params()}"]
 
 
 @pytest.mark.parametrize("editable", [False, True])
-def test_a_package_of_that_name_stays_whole(
-    wheel,
-    environment,
-    repository,
-    tmp_path,
-    *,
-    editable,
-):
-    folder = repository(OWN_PACKAGE)
+def test_a_package_of_that_name_stays_whole(wheel, environment, tmp_path, *, editable):
+    folder = write_files(tmp_path / "repository", OWN_PACKAGE)
     environment.install(*(["--editable"] if editable else []), folder)
     place = folder if editable else environment.packages
     before = sorted((place / "models").glob("*.py"))
@@ -274,15 +251,15 @@ def test_a_package_of_that_name_stays_whole(
     assert Path(said.strip()) == place / "models" / "fastsr.py"
 
 
-def test_conftest_registers_a_network_of_its_own_models(wheel, environment, repository):
-    folder = repository(TESTED)
+def test_conftest_registers_a_network_of_its_own_models(wheel, environment, tmp_path):
+    folder = write_files(tmp_path / "repository", TESTED)
     environment.install(wheel)
     said = environment.python(folder, "-m", "pytest", "-p", "no:cacheprovider", "--esrbench")
     assert "1 passed" in said
 
 
-def test_a_challenge_repository_runs_as_before(wheel, environment, repository):
-    folder = repository(CHALLENGE)
+def test_a_challenge_repository_runs_as_before(wheel, environment, tmp_path):
+    folder = write_files(tmp_path / "repository", CHALLENGE)
     environment.python(folder, "make_weights.py")
     before = environment.python(folder, "test_demo.py")
     assert before.splitlines()[2] == "02_Packed 255.0 (1, 3, 32, 32)"

@@ -106,6 +106,13 @@ def test_lists_as_json_are_one_document(in_process, what):
         (["fetch", "weights"], "which networks", "rfdn"),
         (["fetch", "weights", "aidn"], "no weights are released for aidn", "rfdn"),
         (["fetch", "weights", "rfdn", "--scale", "2"], "rfdn at x2", "rfdn"),
+        (["doctor", "--device", "tpu"], "tpu", "doctor --help"),
+        (["doctor", "--slow"], "--slow", "doctor --help"),
+        (["race", "rfdn"], "Missing argument", "race --help"),
+        (["race", "rfdn", "rfdm"], "'rfdm'", "rfdn"),
+        (["race", "rfdn", "imdn", "--weights", "no.pth"], "which of rfdn, imdn", "NAME=FILE"),
+        (["race", "rfdn", "rfdn", "--weights", "rfdn=no.pth"], "no such weights file", "path"),
+        (["race", "rfdn", "rfdn", "--input-size", "8x8"], "LR images of 15x15", "input size"),
     ],
 )
 def test_usage_errors_exit_2_and_say_what_to_do(in_process, arguments, says, advice):

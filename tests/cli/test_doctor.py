@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 
 def test_a_quick_look_prints_a_table_then_advice(esrbench):
     done = esrbench("doctor", "--quick", KMP_AFFINITY="none")
@@ -42,10 +40,3 @@ def test_an_absent_gpu_that_is_asked_for_exits_4(in_process):
     assert done.returncode == 4
     gpu = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "GPU")
     assert gpu["state"] == "problem"
-
-
-@pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--slow"]])
-def test_wrong_usage_exits_2(in_process, arguments):
-    done = in_process("doctor", *arguments)
-    assert done.returncode == 2
-    assert "doctor --help" in done.stderr

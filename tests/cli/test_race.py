@@ -103,19 +103,3 @@ def test_a_real_race(esrbench, tmp_path):
     assert record.verdict in {"slower", "inconclusive"}
     assert done.returncode == (0 if record.verdict == "slower" else 3)
     assert read_race(next((tmp_path / "races").iterdir())) == record
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["rfdn"], "Missing argument"),
-        (["rfdn", "rfdm"], "'rfdm'"),
-        (["rfdn", "imdn", "--weights", "nowhere.pth"], "which of rfdn, imdn is it for?"),
-        (["rfdn", "rfdn", "--weights", "rfdn=nowhere.pth"], "no such weights file"),
-        (["rfdn", "rfdn", "--input-size", "8x8"], "needs LR images of 15x15"),
-    ],
-)
-def test_wrong_usage_exits_2_before_anything_runs(in_process, arguments, says):
-    done = in_process("race", *arguments)
-    assert done.returncode == 2
-    assert says in done.stderr

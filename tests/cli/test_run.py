@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
+from esrbench.cli.run import demonstration_hint
 from esrbench.records import Absent, Latency, RunRecord
 from esrbench.runs.trust import net_seconds
 from esrbench.runtimes import claimed, images_seconds
@@ -240,3 +241,27 @@ def test_fetched_weights_are_used_and_scored(in_process, shared, shared_pair_fol
     for record in records:
         assert record.entry.weights.source == "released"
         assert record.measured("psnr_rgb") is not None
+
+
+def test_a_first_run_has_psnr_and_says_whose_weights_ran(in_process, shared_pair_folder, tmp_path):
+    done = in_process(
+        "run",
+        "rfdn",
+        "--data",
+        shared_pair_folder,
+        *QUICK,
+        "--no-latency",
+        ESRBENCH_CACHE=str(tmp_path / "empty"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Demonstration weights of esrbench, not the authors': rfdn." in done.stdout
+    assert "Random weights" not in done.stdout
+    assert "`esrbench fetch weights rfdn` replaces them with the authors'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("imdn", "`esrbench fetch weights imdn`"), ("srresnet", "its authors have released none")],
+)
+def test_the_hint_advises_only_what_can_help(name, said):
+    assert said in demonstration_hint(name, 4)

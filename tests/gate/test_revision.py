@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 
 import pytest
+from builders import git, write_files
 
 from esrbench.entries.networks import build_network
 from esrbench.entries.registry import Registry
 from esrbench.errors import RegistrationError, UsageError
 from esrbench.gate.bench import Bench, Request
 from esrbench.gate.gate import check_revision
-from esrbench.gate.revision import open_revision
+from esrbench.gate.revision import code_digest, open_revision
 from esrbench.gate.verdicts import RUNTIME
 from esrbench.records import Complexity
 from esrbench.runs.inspection import count_models
@@ -46,29 +46,16 @@ FILES = {
 }
 
 
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-    command = ["git", "-C", str(folder), *identity, "-c", "commit.gpgsign=false", *arguments]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def write(folder, files):
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A checkout whose revision ``old`` has a network of width 4, and the working tree one of 6."""
     folder = tmp_path / "project"
-    write(folder, FILES)
+    write_files(folder, FILES)
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "old")
     git(folder, "tag", "old")
-    write(folder, {"zoo_nets/parts.py": "WIDTH = 6\n"})
+    write_files(folder, {"zoo_nets/parts.py": "WIDTH = 6\n"})
     monkeypatch.syspath_prepend(folder)
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "zoo_nets"]:
@@ -110,9 +97,7 @@ def test_both_versions_are_built_in_one_process(project):
 
 def test_nothing_is_left_behind(project):
     before = (list(sys.path), list(sys.meta_path), set(sys.modules))
-    status = subprocess.run(
-        ["git", "-C", str(project), "status", "--porcelain"], capture_output=True, check=True
-    ).stdout
+    status = git(project, "status", "--porcelain")
 
     with open_revision("old", project) as revision:
         tree = revision.tree
@@ -122,25 +107,22 @@ def test_nothing_is_left_behind(project):
     assert not tree.exists()
     assert (list(sys.path), list(sys.meta_path)) == before[:2]
     assert not {name for name in set(sys.modules) - before[2] if name.startswith("zoo_nets__at_")}
-    after = subprocess.run(
-        ["git", "-C", str(project), "status", "--porcelain"], capture_output=True, check=True
-    ).stdout
-    assert after == status
+    assert git(project, "status", "--porcelain") == status
 
 
 def test_the_same_code_is_known_as_such(project):
-    write(project, {"zoo_nets/parts.py": "'''How wide.'''\nWIDTH = 4  # narrow\n"})
+    write_files(project, {"zoo_nets/parts.py": "'''How wide.'''\nWIDTH = 4  # narrow\n"})
 
     with open_revision("old", project) as revision:
         assert revision.same_code(candidates().get("zoo"))
 
 
 def test_another_description_is_another_network(project):
-    write(project, {"zoo_nets/parts.py": FILES["zoo_nets/parts.py"]})
+    write_files(project, {"zoo_nets/parts.py": FILES["zoo_nets/parts.py"]})
     entries = FILES["zoo_nets/entries.py"]
 
     def same(text):
-        write(project, {"zoo_nets/entries.py": text})
+        write_files(project, {"zoo_nets/entries.py": text})
         sys.modules.pop("zoo_nets.entries", None)
         importlib.invalidate_caches()
         with open_revision("old", project) as revision:
@@ -152,7 +134,7 @@ def test_another_description_is_another_network(project):
 
 def test_a_package_in_a_subfolder_and_under_src(project):
     inner = project / "inner"
-    write(
+    write_files(
         inner,
         {name.replace("zoo_nets/", "src/zoo_nets/"): text for name, text in FILES.items()},
     )
@@ -165,7 +147,7 @@ def test_a_package_in_a_subfolder_and_under_src(project):
 
 
 def test_a_module_of_one_file(project):
-    write(
+    write_files(
         project,
         {
             "pyproject.toml": FILES["pyproject.toml"].replace("zoo_nets.entries", "single_net"),
@@ -197,7 +179,7 @@ def test_a_check_measures_both_versions_and_races_them(project):
 
 
 def test_a_check_of_the_same_code_measures_nothing(project):
-    write(project, {"zoo_nets/parts.py": "WIDTH = 4\n"})
+    write_files(project, {"zoo_nets/parts.py": "WIDTH = 4\n"})
     raced: list[object] = []
     with open_revision("old", project) as revision:
         bench = Bench(candidates(), Request(), on_step=lambda *step: raced.append(step))
@@ -257,10 +239,80 @@ def test_outside_of_a_checkout(tmp_path):
     ],
 )
 def test_a_revision_without_usable_networks(project, files, kind, said):
-    write(project, files)
+    write_files(project, files)
     git(project, "add", ".")
     git(project, "commit", "--quiet", "--message", "broken")
 
     with pytest.raises(kind, match=said), open_revision("HEAD", project):
         pass
     assert not any(name.startswith("zoo_nets__at_") for name in sys.modules)
+
+
+SOURCES = {
+    "nets/__init__.py": "",
+    "nets/mine.py": "'Mine.'\nimport torch\nfrom nets.parts import SLOPE\nfrom . import other\n",
+    "nets/parts.py": "SLOPE = 0.05\n",
+    "nets/other.py": "def f():\n    from nets.late import X\n    return X\n",
+    "nets/late.py": "X = 1\n",
+    "nets/unrelated.py": "Y = 1\n",
+}
+
+
+def digest(folder, changes=None):
+    write_files(folder, {**SOURCES, **(changes or {})})
+
+    def find(module):
+        stem = folder.joinpath(*module.split("."))
+        paths = (stem / "__init__.py", stem.with_suffix(".py"))
+        return next((path for path in paths if path.is_file()), None)
+
+    return code_digest(["nets.mine"], find, ["nets"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nets/mine.py": SOURCES["nets/mine.py"].replace("Mine.", "Yours.")},
+        {"nets/parts.py": "# a comment\nSLOPE =  0.05\n"},
+        {"nets/unrelated.py": "Y = 2\n"},
+    ],
+)
+def test_words_and_strangers_do_not_count(tmp_path, changes):
+    assert digest(tmp_path) is not None
+    assert digest(tmp_path, changes) == digest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nets/parts.py": "SLOPE = 0.06\n"},
+        {"nets/late.py": "X = 2\n"},
+        {"nets/__init__.py": "import os\n"},
+        {"nets/other.py": "def f():\n    'doc'\n    return 1\n"},
+    ],
+)
+def test_whatever_is_imported_counts(tmp_path, changes):
+    before = digest(tmp_path)
+
+    assert digest(tmp_path, changes) not in {before, None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib\nX = importlib.import_module('nets.' + 'late')\n",
+        "X = open('slope.txt').read()\n",
+        "exec('X = 1')\n",
+        "from nets.gone import X\n",
+        "def no_python(:\n",
+        "X = '\0'\n",
+    ],
+)
+def test_what_cannot_be_followed_is_not_called_the_same(tmp_path, text):
+    assert digest(tmp_path, {"nets/parts.py": text}) is None
+
+
+def test_eval_mode_is_no_dynamic_code(tmp_path):
+    text = "SLOPE = 1\ndef f(network):\n    return network.eval()\n"
+
+    assert digest(tmp_path, {"nets/parts.py": text}) is not None
