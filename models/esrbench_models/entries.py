@@ -37,4 +37,4 @@ def _found() -> tuple[ModelDescriptor, ...]:
 
 
 ENTRIES = _found()
-"""Every network of this distribution, in the order of lists; interpolation comes last."""
+"""Every network of this distribution, in the order of lists: interpolation comes last."""

@@ -202,12 +202,12 @@ def test_a_missing_file_is_named(entry, tmp_path):
     assert "esrbench fetch weights scaler" in caught.value.advice
 
 
-def test_a_floor_has_no_weights(entry, tmp_path):
-    floor = without(entry, role="floor", weights=())
+def test_interpolation_has_no_weights(entry, tmp_path):
+    bicubic = without(entry, role="floor", weights=())
     for weights in ("auto", None):
-        assert resolve_weights(floor, 4, weights).identity.source == "none"
+        assert resolve_weights(bicubic, 4, weights).identity.source == "none"
     with pytest.raises(WeightsError, match="has no parameters"):
-        resolve_weights(floor, 4, tmp_path / "release.pth")
+        resolve_weights(bicubic, 4, tmp_path / "release.pth")
 
 
 def test_a_file_changed_after_it_was_resolved_is_refused(entry, cached):

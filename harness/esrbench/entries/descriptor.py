@@ -153,7 +153,7 @@ class ModelDescriptor(NetworkFacts):
     """Everything a probe needs to know of a network before importing it, and ``NetworkFacts``.
 
     Attributes:
-        role: ``network``, or ``floor`` for interpolation that is shown but never ranked.
+        role: ``network``, or ``floor`` for an interpolation baseline: shown, never ranked.
         paper: publication, if any.
         licence: licence of the implementation.
         published: figures to compare with.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 from decimal import Decimal
+from functools import partial
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.requirements import Requirement
-from pydantic import ValidationError
 
 from esrbench.entries.descriptor import ModelDescriptor, Paper, PublishedFigure, ReleasedWeights
 from esrbench.entries.manifest import MANIFEST_NAME, read_manifest
@@ -96,7 +96,7 @@ def read_submission(folder: Path) -> ModelDescriptor:
         target = getattr(manifest.model, field)
         if target is not None:
             _require_module(path, f"model.{field}", target)
-    return _descriptor(manifest, folder.resolve(), path)
+    return _descriptor(manifest, folder.resolve())
 
 
 def missing_requirements(descriptor: ModelDescriptor) -> tuple[str, ...]:
@@ -173,46 +173,40 @@ def _require_module(path: Path, field: str, target: str) -> None:
         raise RegistrationError(message, advice="Correct the name, or put the module there.")
 
 
-def _descriptor(manifest: Manifest, folder: Path, path: Path) -> ModelDescriptor:
+def _descriptor(manifest: Manifest, folder: Path) -> ModelDescriptor:
     model, team = manifest.model, manifest.team
     fields: dict[str, Any] = model.model_dump(exclude={"summary"})
     weights = tuple(
         ReleasedWeights(
+            **table.model_dump(exclude={"scale", "file", "renames"}),
             scale=manifest.scale_of(table) or 1,
             filename=table.file,
             url=None,
-            bytes=table.bytes,
-            sha256=table.sha256,
-            key=table.key,
-            prefix=table.prefix,
             data_range=model.data_range,
             renames=tuple(table.renames.items()),
             licence=team.licence,
         )
         for table in manifest.weights
     )
-    try:
-        return ModelDescriptor(
-            **fields,
-            summary=model.summary or f"by {team.name}",
-            paper=Paper(**team.paper.model_dump()) if team.paper else None,
-            licence=team.licence,
-            published=tuple(
-                figure
-                for claims in manifest.claims
-                for figure in _claimed(claims, manifest.scale_of(claims) or 1)
-            ),
-            submitted=weights,
-            folder=str(folder),
-            team=team.name,
-            origin=f"submissions/{model.name}",
-        )
-    except ValidationError as error:
-        message = f"{path}: {error.errors()[0]['msg']}"
-        raise RegistrationError(message, advice=f"Correct {MANIFEST_NAME}.") from error
+    return ModelDescriptor(
+        **fields,
+        summary=model.summary or f"by {team.name}",
+        paper=Paper(**team.paper.model_dump()) if team.paper else None,
+        licence=team.licence,
+        published=tuple(
+            figure
+            for claims in manifest.claims
+            for figure in _claimed(claims, manifest.scale_of(claims) or 1)
+        ),
+        submitted=weights,
+        folder=str(folder),
+        team=team.name,
+        origin=f"submissions/{model.name}",
+    )
 
 
 def _claimed(claims: ClaimsTable, scale: int) -> Iterator[PublishedFigure]:
+    figure = partial(PublishedFigure, scale=scale, source=CLAIMED)
     counter = claims.flops_counter
     acts = "aten" if counter == "aten" else "ntire2022"
     for metric, value in (
@@ -221,20 +215,10 @@ def _claimed(claims: ClaimsTable, scale: int) -> Iterator[PublishedFigure]:
         (f"activations_{acts}", claims.activations),
     ):
         if value is not None:
-            yield PublishedFigure(metric=metric, scale=scale, value=value, source=CLAIMED)
+            yield figure(metric=metric, value=value)
     for psnr in claims.psnr:
-        yield PublishedFigure(
-            metric=f"psnr_{psnr.channel}",
-            scale=scale,
-            value=psnr.db,
-            source=CLAIMED,
-            data=psnr.data,
-        )
+        yield figure(metric=f"psnr_{psnr.channel}", value=psnr.db, data=psnr.data)
     if (runtime := claims.runtime) is not None:
-        yield PublishedFigure(
-            metric="runtime_images",
-            scale=scale,
-            value=runtime.milliseconds / 1e3,
-            source=f"{CLAIMED}, on {runtime.device}",
-            data=runtime.data,
-        )
+        source = f"{CLAIMED}, on {runtime.device}"
+        seconds = runtime.milliseconds / 1e3
+        yield figure(metric="runtime_images", value=seconds, data=runtime.data, source=source)

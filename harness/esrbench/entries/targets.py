@@ -12,6 +12,7 @@ import builtins
 import hashlib
 import importlib
 import importlib.util
+import operator
 import sys
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -65,13 +66,11 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
                 raise
             message = f"{target}: there is no module {error.name!r}"
             raise RegistrationError(message, advice="Is it installed here?") from error
-    value: Any = module
-    for part in attribute.split("."):
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            message = f"{target}: {location} has no attribute {attribute!r}"
-            raise RegistrationError(message) from None
+    try:
+        value = operator.attrgetter(attribute)(module)
+    except AttributeError:
+        message = f"{target}: {location} has no attribute {attribute!r}"
+        raise RegistrationError(message) from None
     if not callable(value):
         message = f"{target}: expected a class or function, got {type(value).__name__}"
         raise RegistrationError(message)

@@ -1,4 +1,4 @@
-"""Bicubic interpolation, the floor that every network must beat."""
+"""Bicubic interpolation, the baseline that every network must beat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from esrbench.entries.descriptor import ModelDescriptor, Paper
 ENTRIES = (
     ModelDescriptor(
         name="bicubic",
-        summary="MATLAB's imresize, bicubic; the floor, never ranked",
+        summary="MATLAB's imresize, bicubic; the interpolation baseline, never ranked",
         scales=(2, 3, 4),
         factory="esrbench_models.bicubic.network:Bicubic",
         role="floor",

@@ -1,4 +1,4 @@
-"""Bicubic interpolation as MATLAB's ``imresize`` enlarges a uint8 image: the floor of SR.
+"""Bicubic interpolation as MATLAB's ``imresize`` enlarges a uint8 image: the baseline of SR.
 
 Along one axis, output sample o of an axis enlarged s times lies at u = (o + 0.5)/s - 0.5 and is
 
