@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from esrbench.environment import own_packages
-from esrbench.sandbox.start import PackageFinder, Policy
+from esrbench.sandbox.start import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +23,6 @@ def policy(tmp_path):
     return Policy(
         entry="entry:main",
         evaluator=os.getpid(),
-        packages={name: str(folder) for name, folder in own_packages().items()},
         path=[str(tmp_path), *(path for path in sys.path if path)],
         temp=str(tmp_path),
         privileges=True,
@@ -78,14 +76,3 @@ def test_a_step_that_the_kernel_refuses_ends_it(policy, tmp_path):
     assert done.returncode == 1
     assert "Error" in done.stderr
     assert not done.stdout
-
-
-def test_packages_are_found_by_their_folder_alone(tmp_path):
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/__init__.py").write_text("")
-    finder = PackageFinder({"models": str(tmp_path / "models")})
-    spec = finder.find_spec("models", None)
-    assert spec is not None
-    assert spec.submodule_search_locations == [str(tmp_path / "models")]
-    assert finder.find_spec("models.blocks", [str(tmp_path)]) is None
-    assert finder.find_spec("numpy", None) is None

@@ -231,7 +231,6 @@ class Sandbox(ABC):
         return Policy(
             entry=self._entry,
             evaluator=self.evaluator(),
-            packages={name: str(folder) for name, folder in own_packages().items()},
             path=list(visible.path),
             temp=temp,
             privileges=self.privileges,
@@ -267,7 +266,8 @@ class Sandbox(ABC):
 
 def _environment(variables: Mapping[str, str], temp: str) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if INHERITED.fullmatch(key)}
-    own = own_packages()["esrbench"].parent
+    installed = {*site.getsitepackages()}
+    own = dict.fromkeys(str(folder.parent) for folder in own_packages().values())
     programs = dict.fromkeys((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin"))
     return {
         **inherited,
@@ -277,7 +277,7 @@ def _environment(variables: Mapping[str, str], temp: str) -> dict[str, str]:
         "USER": "worker",
         "LOGNAME": "worker",
         # Modules of the standard library shall not be sought among packages first.
-        "PYTHONPATH": "" if str(own) in site.getsitepackages() else str(own),
+        "PYTHONPATH": os.pathsep.join(path for path in own if path not in installed),
         "PYTHONDONTWRITEBYTECODE": "1",
         # Its packages are on the path that it is given; its home is not that of the user.
         "PYTHONNOUSERSITE": "1",

@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import importlib.machinery
-import importlib.util
 import json
 import os
 import resource
@@ -19,7 +17,6 @@ import struct
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +24,6 @@ from esrbench.sandbox import landlock, seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
     from esrbench.devices import DeviceCall
     from esrbench.sandbox.landlock import Grant
@@ -51,7 +47,6 @@ class Policy:
         entry: ``module:function`` called with the arguments.
         evaluator: process id that must be its parent and whose end is its own; None where the
             worker has process ids of its own.
-        packages: folders of packages imported from there and nowhere else, by name.
         path: its ``sys.path``.
         temp: its temporary folder.
         privileges: it keeps those of its user, and all system calls.
@@ -63,7 +58,6 @@ class Policy:
 
     entry: str
     evaluator: int | None
-    packages: dict[str, str]
     path: list[str]
     temp: str
     privileges: bool
@@ -91,32 +85,6 @@ def nameless(content: bytes) -> int:
         descriptor = os.dup(file.fileno())
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-class PackageFinder(MetaPathFinder):
-    """Finds some packages by their folders, without listing what lies beside them.
-
-    An editable installation puts the whole checkout on the path, which a worker may not list.
-    """
-
-    def __init__(self, folders: dict[str, str]) -> None:
-        self.folders = folders
-
-    def find_spec(
-        self,
-        name: str,
-        path: Sequence[str] | None,  # noqa: ARG002 - the interface's
-        target: ModuleType | None = None,  # noqa: ARG002 - likewise
-        /,
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Where one of our packages is; None for all other modules."""
-        folder = self.folders.get(name)
-        if folder is None:
-            return None
-        source = Path(folder) / "__init__.py"
-        return importlib.util.spec_from_file_location(
-            name, source, submodule_search_locations=[folder]
-        )
 
 
 def confine(policy: Policy) -> None:
@@ -192,7 +160,9 @@ def _prefer_as_victim() -> None:
 
 
 def _set_path(policy: Policy) -> None:
-    sys.meta_path.insert(0, PackageFinder(policy.packages))
+    # Packages of ours that are imported are not sought again. An editable installation puts their
+    # parents on the path, which a worker may not list.
+    importlib.import_module("esrbench_models")
     sys.path[:] = policy.path
     os.environ.pop("PYTHONPATH", None)
 
