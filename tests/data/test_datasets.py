@@ -15,12 +15,12 @@ from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import (
     DataSpec,
     ImagePairs,
-    check,
     fetch_dataset,
     get_dataset,
     open_dataset,
     parse_data_spec,
 )
+from esrbench.data.pairs import check
 from esrbench.data.resize import downscale
 from esrbench.errors import DataError, UsageError
 

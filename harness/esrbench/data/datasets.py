@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from esrbench.data.declarations import DATASETS, Dataset, dataset_names, get_dataset
+from esrbench.data.declarations import DATASETS, dataset_names, get_dataset
 from esrbench.data.folders import SUFFIXES, find_folders, match_pairs
 from esrbench.data.materialise import (
     cached_folder,
@@ -15,24 +15,15 @@ from esrbench.data.materialise import (
     regenerated_lr,
     require_scale,
 )
-from esrbench.data.pairs import ImagePair, ImagePairs, check
+from esrbench.data.pairs import ImagePairs, check
 from esrbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "DataSpec",
-    "Dataset",
-    "ImagePair",
-    "ImagePairs",
-    "check",
-    "dataset_names",
-    "fetch_dataset",
-    "get_dataset",
-    "open_dataset",
-    "parse_data_spec",
-]
+    from esrbench.data.declarations import Dataset
+
+__all__ = ["ImagePairs", "dataset_names", "fetch_dataset", "get_dataset", "open_dataset"]
 
 
 class DataSpec(NamedTuple):

@@ -227,15 +227,7 @@ def _unpack(
     """
     from esrbench.data.codecs import pixel_digest, read_rgb
 
-    path = fetch_file(
-        archive.url,
-        filename=archive.filename,
-        sha256=archive.sha256,
-        size=archive.bytes,
-        destination=cache_dir() / _INCOMING,
-        mirror=mirror,
-        progress=progress,
-    )
+    path = _fetched(archive, cache_dir() / _INCOMING, mirror, progress)
     try:
         opened = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -261,20 +253,27 @@ def _unpack(
     path.unlink(missing_ok=True)
 
 
+def _fetched(
+    file: Archive | RemoteImage, folder: Path, mirror: str | None, progress: Progress | None
+) -> Path:
+    """The path of a declared file in a folder, fetched unless it is there."""
+    return fetch_file(
+        file.url,
+        filename=file.filename,
+        sha256=file.sha256,
+        size=file.bytes,
+        destination=folder,
+        mirror=mirror,
+        progress=progress,
+    )
+
+
 def _fetch_image(
     remote: RemoteImage, incoming: Path, mirror: str | None, progress: Progress | None
 ) -> npt.NDArray[np.uint8]:
     from esrbench.data.codecs import pixel_digest, read_rgb
 
-    path = fetch_file(
-        remote.url,
-        filename=remote.filename,
-        sha256=remote.sha256,
-        size=remote.bytes,
-        destination=incoming,
-        mirror=mirror,
-        progress=progress,
-    )
+    path = _fetched(remote, incoming, mirror, progress)
     pixels = read_rgb(path, allow_grey=True)
     if (found := pixel_digest(pixels)) != remote.pixels:
         message = f"{remote.url}: expected pixels with SHA-256 {remote.pixels}, found {found}"

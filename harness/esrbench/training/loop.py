@@ -19,19 +19,8 @@ from esrbench.entries.networks import build_network, code_sha256
 from esrbench.entries.targets import resolve_factory
 from esrbench.environment import package_version
 from esrbench.errors import MeasurementError
+from esrbench.training import output
 from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
-from esrbench.training.output import (
-    BEST,
-    LAST,
-    LOG,
-    LogRow,
-    add_to_log,
-    begin_log,
-    load_checkpoint,
-    origin_of,
-    save_checkpoint,
-    save_weights,
-)
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
 from esrbench.weights.checkpoints import read_state_dict
@@ -66,7 +55,7 @@ class Progress:
 
     iteration: int
     total: int
-    row: LogRow | None
+    row: output.LogRow | None
 
 
 @dataclass(kw_only=True)
@@ -115,7 +104,7 @@ class Training:
         }
         self.origin: dict[str, Any] | None = None  # what ``initial`` says of itself
         if self.initial is not None:
-            self.origin = origin_of(self.initial)
+            self.origin = output.origin_of(self.initial)
             self.identity["start"] = self.origin["sha256"]
 
     @property
@@ -135,7 +124,7 @@ class Training:
             self.descriptor, self.patches.images.scale, seed=self.patches.seed
         ).train()
         if resume:
-            state = load_checkpoint(self.folder, self.identity)
+            state = output.load_checkpoint(self.folder, self.identity)
             self.stage, self.step = state["stage"], state["step"]
             self.best, self.earlier = state["best"], tuple(state["seconds"])
             self.origin = state.get("origin")
@@ -148,7 +137,7 @@ class Training:
         if self.recipe.channels_last:
             self.raw.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
         if self.fabric.is_global_zero:
-            begin_log(self.folder / LOG, self.iteration)
+            output.begin_log(self.folder / output.LOG, self.iteration)
         self.network = self.fabric.setup_module(self.raw)
 
     def run(self, progress: Callable[[Progress], None]) -> None:
@@ -195,9 +184,9 @@ class Training:
                 mean = self._mean_loss(losses)
                 losses.clear()
                 psnr = self._validate() if score else None
-                row = LogRow(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
+                row = output.LogRow(done, self.stage + 1, rate, mean, psnr, self._seconds()[0])
                 if self.fabric.is_global_zero:
-                    add_to_log(self.folder / LOG, row)
+                    output.add_to_log(self.folder / output.LOG, row)
                 if keep:
                     self._keep(optimiser.state_dict())
             progress(Progress(done, self.total, row))
@@ -314,14 +303,14 @@ class Training:
         if self.best is None or psnr > self.best:
             self.best = psnr
             if self.fabric.is_global_zero:
-                save_weights(self.folder / BEST, state, self._provenance(psnr))
+                output.save_weights(self.folder / output.BEST, state, self._provenance(psnr))
         return psnr
 
     def _keep(self, optimiser: dict[str, Any]) -> None:
         """Save weights and checkpoint, on one device."""
         if not self.fabric.is_global_zero:
             return
-        save_weights(self.folder / LAST, self._result(), self._provenance(None))
+        output.save_weights(self.folder / output.LAST, self._result(), self._provenance(None))
         device, average, teacher = self.fabric.device, self.average, self.teacher
         state = {
             "stage": self.stage,
@@ -339,7 +328,7 @@ class Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
-        save_checkpoint(self.folder, self.identity, state)
+        output.save_checkpoint(self.folder, self.identity, state)
 
     def _provenance(self, psnr: float | None) -> dict[str, Any]:
         """Metadata of a weights file."""
