@@ -100,13 +100,11 @@ def evaluate(
         DataError: images that may not be measured on.
         MeasurementError: an output that is not an SR image.
     """
-    import torch
     from torch import nn
 
     from esrbench.data.datasets import open_dataset
     from esrbench.entries.networks import resolve_weights
-    from esrbench.probes.forward import PixelConversion
-    from esrbench.probes.quality import score_image
+    from esrbench.probes.forward import PixelConversion, score_network
     from esrbench.records import Quality
 
     if isinstance(model, nn.Module):
@@ -124,25 +122,13 @@ def evaluate(
         conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
     definition = definition or QualityDefinition()
     pairs = open_dataset(data if isinstance(data, str) else Path(data), scale)
-    first = next(network.parameters(), None)
-    device = torch.device("cpu") if first is None else first.device
-    scores = []
     was_training = network.training
     network.eval()
     try:
-        for index, pair in enumerate(pairs.pairs):
-            lr = pairs.read_lr(index)
-            with torch.inference_mode():
-                output = network(conversion.to_input(lr, device))
-                sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
-                pixels = conversion.to_pixels(sr, lr)
-            hr = pairs.read_hr(index)
-            scores.append(
-                score_image(pixels, hr, scale=scale, definition=definition, image=pair.name)
-            )
+        scores = score_network(network, conversion, pairs, definition)
     finally:
         network.train(was_training)
-    return Quality(definition=definition.describe(scale), images=tuple(scores))
+    return Quality(definition=definition.describe(scale), images=scores)
 
 
 def run(

@@ -11,13 +11,16 @@ import torch
 
 from esrbench.data.resize import upscale
 from esrbench.errors import MeasurementError
-from esrbench.probes.quality import luma
+from esrbench.probes.quality import luma, score_image
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import nn
 
+    from esrbench.data.pairs import ImagePairs
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.protocol import Protocol
+    from esrbench.protocol import Protocol, QualityDefinition
+    from esrbench.records import ImageScore
 
 _STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
 
@@ -210,3 +213,30 @@ def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
         planes = [cv2.convertScaleAbs(plane, alpha=255) for plane in into]
         cv2.merge(planes, dst=levels[first : first + _STRIP_ROWS])
     return levels
+
+
+def score_network(
+    network: nn.Module,
+    conversion: PixelConversion,
+    pairs: ImagePairs,
+    definition: QualityDefinition,
+) -> tuple[ImageScore, ...]:
+    """Score a network that runs in this process on every image, on the device where it lies.
+
+    Raises:
+        DataError: an image changed since it was checked.
+        MeasurementError: an output that is no SR image.
+    """
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    scores = []
+    with torch.inference_mode():
+        for index, pair in enumerate(pairs.pairs):
+            lr = pairs.read_lr(index)
+            output = network(conversion.to_input(lr, device))
+            sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
+            pixels, hr = conversion.to_pixels(sr, lr), pairs.read_hr(index)
+            scores.append(
+                score_image(pixels, hr, scale=pairs.scale, definition=definition, image=pair.name)
+            )
+    return tuple(scores)

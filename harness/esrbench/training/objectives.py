@@ -13,8 +13,7 @@ from esrbench.entries.adaptation import UnitRange, adapt
 from esrbench.entries.networks import build_network, deploy, load_model, resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.probes.forward import PixelConversion
-from esrbench.probes.quality import score_image
+from esrbench.probes.forward import PixelConversion, score_network
 from esrbench.protocol import QualityDefinition
 
 if TYPE_CHECKING:
@@ -170,16 +169,5 @@ def mean_psnr(
     network = adapt(descriptor, network, pairs.scale)
     network.to(device)
     conversion = PixelConversion.of(descriptor, pairs.scale, descriptor.data_range)
-    scores = []
-    for index, pair in enumerate(pairs.pairs):
-        lr = pairs.read_lr(index)
-        sr = conversion.validate(network(conversion.to_input(lr, device)), lr.shape[:2])
-        score = score_image(
-            conversion.to_pixels(sr, lr),
-            pairs.read_hr(index),
-            scale=pairs.scale,
-            definition=QualityDefinition(),
-            image=pair.name,
-        )
-        scores.append(100.0 if score.psnr_rgb is None else score.psnr_rgb)
-    return statistics.fmean(scores)
+    scores = score_network(network, conversion, pairs, QualityDefinition())
+    return statistics.fmean(100.0 if each.psnr_rgb is None else each.psnr_rgb for each in scores)
