@@ -8,12 +8,6 @@ from esrbench.probes.latency import narrow, steady, time_rounds, warm_up
 from esrbench.protocol import LatencyDesign
 
 
-def scripted(seconds):
-    """Forwards that take what the test wants."""
-    remaining = iter(seconds)
-    return lambda: next(remaining)
-
-
 def counted(seconds):
     """Rounds that take what the test wants, and the numbers that they were given."""
     remaining, numbers = iter(seconds), list[int]()
@@ -68,31 +62,24 @@ def test_the_median_is_known_when_its_interval_is_narrow(seconds, expected):
     assert not narrow(seconds, target=0.0)
 
 
-def test_warm_up_ends_when_forwards_are_steady():
-    warmed = warm_up(scripted([9.0, 4.0, 3.99, 4.0, 7.0]), design(warmup_rounds=2))
-    # 3.99 and 4.0 are not 2 % faster than 4.0, so the fourth forward ends the warm-up.
-    assert warmed.seconds == (9.0, 4.0, 3.99, 4.0)
-    assert warmed.steady
+FALLING = tuple(0.9**k for k in range(20))
 
 
-def test_a_warm_up_that_stays_unsteady_ends_at_its_bound():
-    seconds = (0.9**k for k in itertools.count())
-    warmed = warm_up(scripted(seconds), design(warmup_rounds=3, max_warmup_rounds=7))
-    assert warmed.seconds == tuple(0.9**k for k in range(7))
-    assert not warmed.steady
-
-
-def test_a_warm_up_ends_when_it_has_used_up_the_budget():
-    seconds = (10 * 0.9**k for k in itertools.count())
-    warmed = warm_up(scripted(seconds), design(warmup_rounds=2, budget_seconds=15.0))
-    assert warmed.seconds == (10.0, 9.0)
-    assert not warmed.steady
-
-
-def test_without_warm_up_nothing_is_shown_to_be_steady():
-    warmed = warm_up(scripted([]), design(warmup_rounds=0))
-    assert warmed.seconds == ()
-    assert not warmed.steady
+@pytest.mark.parametrize(
+    ("seconds", "fields", "made", "is_steady"),
+    [
+        # 3.99 and 4.0 are not 2 % faster than 4.0, so the fourth forward ends the warm-up.
+        ((9.0, 4.0, 3.99, 4.0, 7.0), {"warmup_rounds": 2}, 4, True),
+        (FALLING, {"warmup_rounds": 3, "max_warmup_rounds": 7}, 7, False),
+        (FALLING, {"warmup_rounds": 2, "budget_seconds": 1.5}, 2, False),
+        ((), {"warmup_rounds": 0}, 0, False),
+    ],
+    ids=["steady", "at its bound", "at its budget", "without"],
+)
+def test_a_warm_up_ends(seconds, fields, made, is_steady):
+    warmed = warm_up(iter(seconds).__next__, design(**fields))
+    assert warmed.seconds == seconds[:made]
+    assert warmed.steady is is_steady
 
 
 @pytest.mark.parametrize(
