@@ -195,7 +195,7 @@ def test_validate_exits_4_on_a_broken_promise(in_process, tmp_path):
     assert "failed" in done.stdout
 
 
-def test_validate_passes_the_floor(in_process):
+def test_validate_passes_interpolation(in_process):
     done = in_process("validate", "bicubic", "--scale", "4", "--json")
     assert done.returncode == 0, done.stdout
     (report,) = json.loads(done.stdout)

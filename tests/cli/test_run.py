@@ -38,7 +38,7 @@ def ran(
     shared_pair_folder,
     tmp_path_factory,
 ):
-    """RFDN with random weights and the floor, timed; results in ``out``."""
+    """RFDN with random weights and interpolation, timed; results in ``out``."""
     esrbench = esrbench_in(tmp_path_factory.mktemp("ran"))
     chosen = ("--data", shared_pair_folder, "--weights", "rfdn=random")
     return Ran(esrbench("run", "rfdn", "bicubic", *chosen, *QUICK, "--results", "out"), esrbench)

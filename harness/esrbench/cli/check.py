@@ -23,6 +23,7 @@ from esrbench.cli.options import (
     TimeoutOption,
     parse_size,
     parse_weights,
+    scales_option,
 )
 from esrbench.cli.tables import print_table
 from esrbench.errors import RecordError, UsageError
@@ -38,10 +39,7 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option(help="Where a data set is: NAME, NAME=PATH or a folder. Repeatable."),
 ]
-ScaleOption = Annotated[
-    list[int] | None,
-    typer.Option(help="Upscaling factor. Repeatable.", show_default="all of the baseline"),
-]
+ScaleOption = Annotated[list[int] | None, scales_option("all of the baseline")]
 WeightsOption = Annotated[
     list[str] | None,
     typer.Option(help="NAME=FILE or NAME=random. Repeatable.", show_default="as the baseline"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry, print_json
+from esrbench.cli.options import scales_option
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def fetch_command(
         list[str],
         typer.Argument(help="Data sets, or the word `weights` followed by networks."),
     ],
-    scale: Annotated[
-        list[int] | None,
-        typer.Option(help="Upscaling factor. Repeatable.", show_default="every one there is"),
-    ] = None,
+    scale: Annotated[list[int] | None, scales_option("every one there is")] = None,
     mirror: Annotated[
         str | None,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 
 ScaleOption = Annotated[int, typer.Option(help="Upscaling factor.")]
+
+
+def scales_option(default: str) -> Any:
+    """Several upscaling factors; what is taken where none is given, in words."""
+    return typer.Option(help="Upscaling factor. Repeatable.", show_default=default)
+
+
 DeviceOption = Annotated[Device, typer.Option(help="Where forwards run.")]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry
+from esrbench.cli.options import scales_option
 from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
 from esrbench.errors import UsageError
 
@@ -15,9 +16,7 @@ def paper_table_command(
     table: Annotated[
         Literal["3"], typer.Argument(help="Table of the AIDN paper (NTIRE 2022).")
     ] = "3",
-    scale: Annotated[
-        list[int] | None, typer.Option(help="Upscaling factor. Repeatable.", show_default="all")
-    ] = None,
+    scale: Annotated[list[int] | None, scales_option("all")] = None,
     table_format: FormatOption = "terminal",
     label: LabelOption = None,
     as_json: JsonOption = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esrbench.cli.console import JsonOption, open_registry, print_json, progress_bar, results
-from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights
+from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights, scales_option
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ MARKS = {
 
 def validate_command(
     names: Annotated[list[str], typer.Argument(help="Networks, or folders of submissions.")],
-    scale: Annotated[
-        list[int] | None,
-        typer.Option(help="Upscaling factor. Repeatable.", show_default="every one declared"),
-    ] = None,
+    scale: Annotated[list[int] | None, scales_option("every one declared")] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE, NAME=random, or FILE for one network.")
     ] = None,
