@@ -86,15 +86,6 @@ def test_wrong_values_are_refused(folder, option, value, said):
         compare_command(folder=folder, **{option: [value]})
 
 
-def test_an_empty_folder_gives_the_command_to_begin_with(tmp_path):
-    with pytest.raises(UsageError) as raised:
-        compare_command(["imdn"], data=["set5"], scale=["2,4"], folder=tmp_path)
-    advice = str(raised.value.advice)
-    assert (
-        "esrbench run imdn --data set5 --scale 2\nesrbench run imdn --data set5 --scale 4" in advice
-    )
-
-
 def test_a_terminal_that_can_gets_bold_and_underlined(folder, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -172,11 +172,13 @@ def test_failed_and_suspect_runs_show_no_figure(make_run):
     assert place(table, "imdn", "psnr_y", "set5") is None
 
 
-def test_nothing_at_all_is_an_error_that_gives_the_command():
+def test_nothing_at_all_is_an_error_that_gives_the_commands():
     with pytest.raises(UsageError) as raised:
-        compare([], "imdn", "rfdn", data=("set5", "set14"), scales=(2,))
-    advice = str(raised.value.advice)
-    assert "esrbench run imdn rfdn --data set5 --data set14 --scale 2" in advice
+        compare([], "imdn", "rfdn", data=("set5", "set14"), scales=(2, 4))
+    assert raised.value.advice.splitlines()[1:] == [
+        "esrbench run imdn rfdn --data set5 --data set14 --scale 2",
+        "esrbench run imdn rfdn --data set5 --data set14 --scale 4",
+    ]
 
 
 def test_runs_without_a_figure_are_an_error_that_says_why(make_run):

@@ -154,7 +154,7 @@ def gate_annotations(report: GateReport) -> Iterator[str]:
             grouped[level].setdefault(f"{each.entry} x{each.scale}", []).append(each)
     for level, entries in grouped.items():
         for entry, findings in entries.items():
-            verdicts = [verdict for verdict in VERDICTS if _any(findings, verdict)]
+            verdicts = dict.fromkeys(each.verdict for each in sorted(findings, key=_worst_first))
             title = _property(line(f"esrbench: {entry} {', '.join(verdicts)}"))
             lines = [f"{_heading(each)} {each.verdict}: {each.reason}" for each in findings]
             message = _escape("\n".join(map(line, [*lines, *_advice(findings)])))
@@ -197,10 +197,6 @@ def _junit_outcome(finding: Finding, *, strict: bool) -> str | None:
     }[finding.exit_code]
 
 
-def _any(findings: Sequence[Finding], verdict: str) -> bool:
-    return any(finding.verdict == verdict for finding in findings)
-
-
 def _worst_first(finding: Finding) -> int:
     return VERDICTS.index(finding.verdict)
 
@@ -228,13 +224,9 @@ def _figure(value: Figure) -> str:
 
 
 def _account(finding: Finding) -> str:
-    lines = [
-        finding.subject,
-        f"baseline: {_figure(finding.before)}",
-        f"now: {_figure(finding.now)}",
-        finding.reason,
-    ]
-    return "\n".join([*lines, *([finding.advice] if finding.advice else [])])
+    before, now = _figure(finding.before), _figure(finding.now)
+    lines = [finding.subject, f"baseline: {before}", f"now: {now}", finding.reason]
+    return "\n".join([*lines, *filter(None, [finding.advice])])
 
 
 def _advice(findings: Sequence[Finding]) -> list[str]:

@@ -22,7 +22,7 @@ from esrbench.ranking.stability import (
 )
 from esrbench.records import Absent, Latency
 from esrbench.reports.comparison import CellValue, Column, Comparison, Line, places
-from esrbench.reports.comparison_sources import choose_runs, place_of, published_figures
+from esrbench.reports.comparison_sources import choose_runs, published_figures, run_key
 from esrbench.reports.table import MISSING, Note
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import PublishedFigure
     from esrbench.entries.registry import Registry
     from esrbench.records import RunRecord, Value
-    from esrbench.reports.comparison_sources import Choice, Place, PublishedKey, Wanted
+    from esrbench.reports.comparison_sources import Choice, PublishedKey, RunKey, Wanted
     from esrbench.reports.table import Mark
 
 PAPER_DATA = ("set5", "set14", "bsd100", "urban100")
@@ -217,7 +217,7 @@ class _Cells:
             return self._from_run((name, scale, column.data), column.metric)
         hosts = self.data
         if not METRICS[column.metric].portable:
-            run_on = {place[1:] for place in self.choice.runs}
+            run_on = {key[1:] for key in self.choice.runs}
             hosts = tuple(each for each in hosts if (scale, each) in run_on)[:1] or hosts[:1]
         found = [self._from_run((name, scale, host), column.metric) for host in hosts]
         measured = (cell for cell in found if isinstance(cell, CellValue))
@@ -225,10 +225,10 @@ class _Cells:
         telling = (c for c in found if isinstance(c, Absent) and c.reason != NOT_RUN)
         return next(measured, next(telling, found[0]))
 
-    def _from_run(self, place: Place, metric: str) -> CellValue | Absent:
-        run = self.choice.runs.get(place)
+    def _from_run(self, key: RunKey, metric: str) -> CellValue | Absent:
+        run = self.choice.runs.get(key)
         if run is None:
-            reason = INCOMPARABLE if place in self.choice.incomparable else NOT_RUN
+            reason = INCOMPARABLE if key in self.choice.incomparable else NOT_RUN
             return Absent(kind="unavailable", reason=reason)
         if not run.ranked:
             cause = (run.cause or "no cause is recorded").removeprefix(f"{run.status}: ")
@@ -252,8 +252,8 @@ class _Cells:
         """With the interval that holds for another process, as in the leaderboard of its data."""
         beside = [
             other
-            for place, other in self.choice.runs.items()
-            if place[1:] == place_of(run)[1:] and other.ranked and other.entry.role != "floor"
+            for key, other in self.choice.runs.items()
+            if key[1:] == run_key(run)[1:] and other.ranked and other.entry.role != "floor"
         ]
         group = beside if run in beside else [run]
         value = across_processes(group, metric)[group.index(run)]
@@ -516,7 +516,7 @@ def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note
     if any(isinstance(cell, CellValue) and cell.provisional for cell in cells):
         yield Note(f"No runtime is marked as best: {PROVISIONAL.reason}. {PROVISIONAL.advice}")
     sessions = _grouped(
-        (place_of(run)[1:], run.latency.session) for run in runs if isinstance(run.latency, Latency)
+        (run_key(run)[1:], run.latency.session) for run in runs if isinstance(run.latency, Latency)
     )
     if any(len(set(each)) > 1 for each in sessions.values()):
         yield Note("Entries of different runs were not interleaved with one another when timed.")

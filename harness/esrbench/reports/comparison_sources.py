@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import PublishedFigure
 from esrbench.errors import UsageError
+from esrbench.protocol import Protocol
 from esrbench.ranking.selection import select_comparable
 from esrbench.records import Notice, RunRecord
 
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from esrbench.entries.registry import Registry
-    from esrbench.protocol import Protocol
 
-Place = tuple[str, int, str]
-"""Entry, scale and data set."""
+RunKey = tuple[str, int, str]
+"""Entry, scale and data set of a run."""
 
 DEFAULT_COLUMNS = ("params", "macs_ntire2022", "psnr_y", "ssim_y")
 
@@ -55,16 +55,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Runs by place.
+    """Runs by entry, scale and data set.
 
     Attributes:
-        runs: the newest comparable run of each place, however it ended.
-        incomparable: places that were run on, but by no comparable run.
+        runs: the newest comparable run of each key, however it ended.
+        incomparable: keys of runs none of which is comparable.
         notices: what was left out, and why.
     """
 
-    runs: dict[Place, RunRecord]
-    incomparable: frozenset[Place]
+    runs: dict[RunKey, RunRecord]
+    incomparable: frozenset[RunKey]
     notices: tuple[Notice, ...]
 
     def newest(self, scale: int, data: str) -> RunRecord | None:
@@ -74,14 +74,14 @@ class Choice:
         return next(reversed(here or runs), None)
 
 
-def place_of(record: RunRecord) -> Place:
+def run_key(record: RunRecord) -> RunKey:
     """Where a run belongs."""
     return record.entry.name, record.entry.scale, record.data.name
 
 
-def place_text(place: Place) -> str:
-    """A place in words."""
-    entry, scale, data = place
+def key_text(key: RunKey) -> str:
+    """A key in words."""
+    entry, scale, data = key
     return f"{entry} on {data} x{scale}"
 
 
@@ -104,15 +104,15 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
             stored = sorted({record.protocol.forward.label for record in known})
             raise UsageError(message, advice=f"Stored are: {'; '.join(stored)}.")
         known = of_class
-    left_out: dict[Place, str] = {}
+    left_out: dict[RunKey, str] = {}
     alike = _of_one_network(_scored_alike(known, left_out), left_out)
-    runs: dict[Place, RunRecord] = {}
+    runs: dict[RunKey, RunRecord] = {}
     notices: list[Notice] = []
     tables = dict.fromkeys((record.data.name, record.entry.scale) for record in alike)
     for data, scale in tables:
         here = [r for r in alike if (r.data.name, r.entry.scale) == (data, scale)]
         _, chosen, said = select_comparable(here)
-        runs |= {place_of(record): record for record in chosen}
+        runs |= {run_key(record): record for record in chosen}
         notices += [
             notice.model_copy(update={"message": f"on {data} x{scale}: {notice.message}"})
             for notice in said
@@ -120,15 +120,15 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
     gone = [
         Notice(
             code="incomparable",
-            message=f"{place_text(place)}: a run differs in {reason} and is left out",
+            message=f"{key_text(key)}: a run differs in {reason} and is left out",
             advice="Measure what is to be compared alike; entries of one `esrbench run` are.",
         )
-        for place, reason in left_out.items()
-        if place not in runs
+        for key, reason in left_out.items()
+        if key not in runs
     ]
     notices = [*gone, *notices, *_code_notices(runs)]
-    places = {place_of(record) for record in known}
-    return Choice(runs, frozenset(places - set(runs)), tuple(notices))
+    keys = {run_key(record) for record in known}
+    return Choice(runs, frozenset(keys - set(runs)), tuple(notices))
 
 
 def _newest(records: Sequence[RunRecord]) -> RunRecord:
@@ -136,13 +136,14 @@ def _newest(records: Sequence[RunRecord]) -> RunRecord:
     return max(reversed(records), key=lambda record: record.ranked + record.timed)
 
 
-def _scored_alike(records: Sequence[RunRecord], left_out: dict[Place, str]) -> list[RunRecord]:
+def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> list[RunRecord]:
     """Records whose figures mean the same as the newest's, on whatever data set."""
     alike = []
+    expected = _newest(records).protocol if records else Protocol()
     for record in records:
-        differing = _meanings(record.protocol, _newest(records).protocol)
+        differing = _meanings(record.protocol, expected)
         if differing:
-            left_out[place_of(record)] = differing
+            left_out[run_key(record)] = differing
         else:
             alike.append(record)
     return alike
@@ -160,13 +161,15 @@ def _meanings(protocol: Protocol, expected: Protocol) -> str:
     return ", ".join(name for name, differs in identities.items() if differs)
 
 
-def _of_one_network(records: Sequence[RunRecord], left_out: dict[Place, str]) -> list[RunRecord]:
+def _of_one_network(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> list[RunRecord]:
     """Records of the weights and form that each entry's newest run at a scale had."""
     same = []
+    rows: dict[tuple[str, int], list[RunRecord]] = {}
     for record in records:
-        entry = record.entry
-        row = [each for each in records if place_of(each)[:2] == place_of(record)[:2]]
-        expected = _newest(row).entry
+        rows.setdefault(run_key(record)[:2], []).append(record)
+    newest = {row: _newest(runs).entry for row, runs in rows.items()}
+    for record in records:
+        entry, expected = record.entry, newest[run_key(record)[:2]]
         differing = ""
         if (entry.factory, entry.prepare) != (expected.factory, expected.prepare):
             differing = "network"
@@ -176,13 +179,13 @@ def _of_one_network(records: Sequence[RunRecord], left_out: dict[Place, str]) ->
         ):
             differing = "weights"
         if differing:
-            left_out[place_of(record)] = f"{differing} from the newest at x{entry.scale}"
+            left_out[run_key(record)] = f"{differing} from the newest at x{entry.scale}"
         else:
             same.append(record)
     return same
 
 
-def _code_notices(runs: dict[Place, RunRecord]) -> list[Notice]:
+def _code_notices(runs: dict[RunKey, RunRecord]) -> list[Notice]:
     """Rows whose cells were measured with different source files."""
     rows: dict[tuple[str, int], set[str | None]] = {}
     for (entry, scale, _), record in runs.items():

@@ -263,23 +263,18 @@ def _record(row: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
 
 
 def _track_record(place: Place | None, track: Track) -> dict[str, Any]:
-    key = track.key
-    record: dict[str, Any] = {f"{key}_rank": place.rank if place else None}
+    key, known = track.key, place or Place(rank=None)
+    score = None if isinstance(known.score, Absent) else known.score
+    totals = {f"{key}_score": score, f"{key}_log_score": known.log_score}
     if isinstance(track.formula, RankSum):
-        record[f"{key}_rank_sum"] = place.rank_sum if place else None
-    else:
-        score = place.score if place else None
-        record[f"{key}_score"] = None if isinstance(score, Absent) else score
-        record[f"{key}_log_score"] = place.log_score if place else None
-    return record | _held(
-        key, place.stability if place else None, place.provisional if place else None
-    )
+        totals = {f"{key}_rank_sum": known.rank_sum}
+    held = _held(key, known.stability, place.provisional if place else None)
+    return {f"{key}_rank": known.rank, **totals, **held}
 
 
 def _held(key: str, held: Stability | None, provisional: bool | None) -> dict[str, Any]:
-    low, high = (held.low, held.high) if held else (None, None)
     return {
-        f"{key}_rank_low": low,
-        f"{key}_rank_high": high,
+        f"{key}_rank_low": held.low if held else None,
+        f"{key}_rank_high": held.high if held else None,
         f"{key}_rank_provisional": provisional,
     }
