@@ -208,7 +208,7 @@ def test_published_complexity_is_reproduced_to_the_printed_digit(entry):
             found = costs(on_meta(entry, figure.scale))[keys[figure.metric]]
         elif figure.metric == "macs_fvcore":
             network = build_network(entry, figure.scale)
-            found = COUNTERS["fvcore"].count(network, torch.rand(1, 3, 256, 256)).macs
+            found = COUNTERS["fvcore"](network, torch.rand(1, 3, 256, 256)).macs
         else:
             continue
         assert metric.format(found) == metric.format(figure.value), figure
@@ -226,7 +226,7 @@ def test_srresnet_refuses_a_scale_without_upsampler():
 def counted(entry, scale, height, width):
     """Convolution MACs of one forward of the network's own input."""
     pixels = torch.empty(1, 1, height, width, device="meta")
-    result = COUNTERS["aten"].count(on_meta(entry, scale), pixels)
+    result = COUNTERS["aten"](on_meta(entry, scale), pixels)
     assert result.uncounted.keys() <= {"aten::_upsample_bicubic2d_aa"}
     return result.macs
 
@@ -282,7 +282,7 @@ def test_ntire_2026_to_the_last_published_digit(name, shared):
     assert f"{published['runtime_images'] * 1e3:.6f}" == row["ave_time_ms"]
     assert f"{published['peak_bytes'] / 2**20:.6f}" == row["val_mem_MiB"]
     network, lr = on_meta(BY_NAME[name], 4), torch.empty(1, 3, 256, 256, device="meta")
-    hooked, fvcore = COUNTERS["ntire2022"].count(network, lr), COUNTERS["fvcore"].count(network, lr)
+    hooked, fvcore = COUNTERS["ntire2022"](network, lr), COUNTERS["fvcore"](network, lr)
     assert f"{fvcore.macs / 1e9:.6f}" == flops
     assert f"{(hooked.activations or 0) / 1e6:.6f}" == activations
     assert hooked.conv_calls == calls

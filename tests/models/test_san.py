@@ -105,7 +105,7 @@ def test_a_quarter_sees_itself_only():
 def test_convolutions_and_matrix_products(scale):
     with torch.device("meta"):
         network, lr = build_network(ENTRY, scale), torch.empty(1, 3, 256, 256)
-    hooked, ran = COUNTERS["ntire2022"].count(network, lr), COUNTERS["aten"].count(network, lr)
+    hooked, ran = COUNTERS["ntire2022"](network, lr), COUNTERS["aten"](network, lr)
     pixels, positions = 256 * 256, 128 * 128
     # Twice four quarters of 8-channel scores and sums; 20 covariances; 11 products a root,
     # since the first of five steps needs one, three take three and the last takes two.

@@ -291,7 +291,7 @@ class _Count:
 def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> _Count:
     try:
         with watching() as ran:
-            result = COUNTERS[name].count(network, pixels)
+            result = COUNTERS[name](network, pixels)
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         absent = Absent(
             kind="failed",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
@@ -52,14 +52,15 @@ class MemoryUse:
     reserved_bytes: int
 
 
-class Clock(Protocol):
+class Clock(ABC):
     """What times a call."""
 
+    @abstractmethod
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
         """Run a call to its end; its result and seconds."""
 
 
-class HostClock:
+class HostClock(Clock):
     """The monotonic clock of the host."""
 
     def time(self, forward: Callable[[], T]) -> tuple[T, float]:
@@ -71,7 +72,7 @@ class HostClock:
         return result, elapsed / 1e9
 
 
-class ComputeDevice(ABC):
+class ComputeDevice(Clock):
     """What the probes need of a device. Timing and memory are passes of their own.
 
     Args:
@@ -121,10 +122,6 @@ class ComputeDevice(ABC):
     @abstractmethod
     def synchronize(device: torch.device) -> None:
         """Wait for all work on a device of this kind."""
-
-    @abstractmethod
-    def time(self, forward: Callable[[], T]) -> tuple[T, float]:
-        """Run a call to its end; its result and seconds."""
 
     @abstractmethod
     def begin_memory_pass(self) -> None:

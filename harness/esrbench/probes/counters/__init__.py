@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from esrbench.probes.counters import aten, fvcore, ntire, ptflops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from esrbench.protocol import CounterName
     from esrbench.records import CounterResult
 
 
-class Counter(Protocol):
-    """One way to count a forward."""
-
-    def count(self, network: nn.Module, lr: Tensor) -> CounterResult:
-        """Count one forward, without pixel values if the network can do without.
-
-        Args:
-            network: in eval mode, on CPU; may keep traces of the count.
-            lr: (1, C, H, W) float32, on CPU; any values that a forward may see.
-
-        Raises:
-            Exception: whatever the forward raises.
-        """
-
-
-COUNTERS: Final[dict[CounterName, Counter]] = {
-    "ntire2022": ntire,
-    "fvcore": fvcore,
-    "ptflops": ptflops,
-    "aten": aten,
+COUNTERS: Final[dict[CounterName, Callable[[nn.Module, Tensor], CounterResult]]] = {
+    "ntire2022": ntire.count,
+    "fvcore": fvcore.count,
+    "ptflops": ptflops.count,
+    "aten": aten.count,
 }
-"""Every counter by name."""
+"""Every counter by name: it counts one forward, without pixel values if the network can do without.
+
+It takes a network in eval mode on the CPU, which may keep traces of the count, and an input
+(1, C, H, W) float32 on the CPU of any values that a forward may see. It raises what the forward
+raises.
+"""
