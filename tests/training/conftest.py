@@ -60,6 +60,20 @@ def images(photographs, tmp_path):
     return open_images([Source("photographs", photographs)], 2, cache=tmp_path / "decoded")
 
 
+@pytest.fixture
+def open_set(tmp_path):
+    """Opens ``tmp_path / "set"``; images given by name are written there first."""
+
+    def write_and_open(images=None, scale=2):
+        for name, pixels in (images or {}).items():
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, pixels)
+        return open_images([Source("set", tmp_path / "set")], scale, cache=tmp_path / "decoded")
+
+    return write_and_open
+
+
 @pytest.fixture(scope="session")
 def network():
     """Descriptor of a network of ``networks.py`` by class name."""

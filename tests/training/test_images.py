@@ -35,12 +35,9 @@ def test_images_and_their_lr_are_those_of_the_files(photographs, images):
         assert np.array_equal(lr, downscale(pixels, 2, border="mirror"))
 
 
-def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(tmp_path, make_photograph):
-    folder = tmp_path / "odd"
-    folder.mkdir()
+def test_sizes_that_are_no_multiple_of_the_scale_are_cropped_for_lr(open_set, make_photograph):
     pixels = make_photograph(5, 43, 50)
-    write_png(folder / "a.png", pixels)
-    opened = open_images([Source("odd", folder)], 4, cache=tmp_path / "decoded")
+    opened = open_set({"a.png": pixels}, 4)
     expected = downscale(np.ascontiguousarray(modcrop(pixels, 4)), 4, border="mirror")
     assert np.array_equal(opened.lr[0], expected)
     assert np.array_equal(opened.hr[0], pixels)
@@ -53,23 +50,14 @@ def test_images_are_decoded_once_and_lr_made_once_a_scale(photographs, tmp_path,
     again = open_images(sources, 2, cache=tmp_path)
     other = open_images(sources, 4, cache=tmp_path)
     assert again.digest == first.digest != other.digest
-    assert {path.name for path in first.folder.iterdir()} == {
-        "hr.u8",
-        "index.json",
-        "lr_x2.u8",
-        "lr_x4.u8",
-    }
+    files = {path.name for path in first.folder.iterdir()}
+    assert files == {"hr.u8", "index.json", "lr_x2.u8", "lr_x4.u8"}
     monkeypatch.delattr(module, "downscale")
     open_images(sources, 4, cache=tmp_path)
 
 
-def test_a_changed_image_is_decoded_again(tmp_path, make_photograph):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    write_png(folder / "a.png", make_photograph(1, 40, 40))
-    first = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
-    write_png(folder / "a.png", make_photograph(2, 40, 40))
-    second = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+def test_a_changed_image_is_decoded_again(open_set, make_photograph):
+    first, second = (open_set({"a.png": make_photograph(seed, 40, 40)}) for seed in (1, 2))
     assert first.digest != second.digest
     assert not np.array_equal(first.hr[0], second.hr[0])
 
@@ -88,13 +76,11 @@ def test_workers_are_sent_no_pixels(images):
     assert np.array_equal(pickle.loads(sent).hr[3], images.hr[3])  # noqa: S301 - our own bytes
 
 
-def test_lr_images_and_hidden_files_are_no_training_images(tmp_path, make_photograph):
-    for name in ("HR/a.png", "LR_bicubic/X2/ax2.png", ".thumbs/a.png", "HR/.b.png"):
-        path = tmp_path / "set" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, make_photograph(1, 40, 40))
+def test_lr_images_and_hidden_files_are_no_training_images(tmp_path, open_set, make_photograph):
+    names = ("HR/a.png", "LR_bicubic/X2/ax2.png", ".thumbs/a.png", "HR/.b.png")
+    (tmp_path / "set").mkdir()
     (tmp_path / "set" / "README.txt").write_text("about")
-    opened = open_images([Source("set", tmp_path / "set")], 2, cache=tmp_path / "decoded")
+    opened = open_set(dict.fromkeys(names, make_photograph(1, 40, 40)))
     assert [image.name for image in opened.images] == ["set/HR/a.png"]
 
 
@@ -104,29 +90,24 @@ def test_an_empty_folder_is_named(tmp_path):
     assert error.value.problems == (f"{tmp_path}: found no images, expected PNG or BMP files",)
 
 
-def test_every_damaged_image_is_named_and_nothing_is_kept(tmp_path, make_photograph):
+def test_every_damaged_image_is_named_and_nothing_is_kept(tmp_path, open_set, make_photograph):
     folder = tmp_path / "set"
     folder.mkdir()
     for name in "abc":
         write_png(folder / f"{name}.png", make_photograph(1, 40, 40))
-    for name in "ac":
-        whole = (folder / f"{name}.png").read_bytes()
-        (folder / f"{name}.png").write_bytes(whole[: len(whole) // 2])
+    damaged = [folder / "a.png", folder / "c.png"]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match="2 training images cannot be read") as error:
-        open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
-    assert [problem.partition(": ")[0] for problem in error.value.problems] == [
-        str(folder / "a.png"),
-        str(folder / "c.png"),
-    ]
+        open_set()
+    named = [problem.partition(": ")[0] for problem in error.value.problems]
+    assert named == list(map(str, damaged))
     assert list((tmp_path / "decoded").iterdir()) == []
 
 
-def test_images_smaller_than_a_crop_are_all_named(tmp_path, make_photograph):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    for name, (height, width) in {"a": (48, 48), "b": (30, 60), "c": (60, 31)}.items():
-        write_png(folder / f"{name}.png", make_photograph(1, height, width))
-    opened = open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
+def test_images_smaller_than_a_crop_are_all_named(open_set, make_photograph):
+    sizes = {"a.png": (48, 48), "b.png": (30, 60), "c.png": (60, 31)}
+    opened = open_set({name: make_photograph(1, *size) for name, size in sizes.items()})
     opened.require_patch(30)
     with pytest.raises(DataError, match="2 of 3 training images are too small") as error:
         opened.require_patch(48)
@@ -161,10 +142,6 @@ def test_sources_that_are_none_are_refused(text, said, monkeypatch, tmp_path):
         parse_sources(text)
 
 
-def opened(folder, tmp_path):
-    return open_images([Source("set", folder)], 2, cache=tmp_path / "decoded")
-
-
 def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(images):
     compared = refuse_scored_images(images, ())
     assert "Set5 (5)" in compared
@@ -172,31 +149,26 @@ def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked
     assert "demo (4 scikit-image photographs) (4)" in compared
 
 
-def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path):
-    folder = tmp_path / "set"
-    shutil.copytree(photographs, folder)
+def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path, open_set):
+    shutil.copytree(photographs, tmp_path / "set")
     with resources.as_file(resources.files("skimage") / "data" / "chelsea.png") as path:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    write_png(folder / "holiday.png", np.ascontiguousarray(pixels))
+    opened = open_set({"holiday.png": np.ascontiguousarray(pixels)})
     with pytest.raises(DataError, match="1 of 9 training images must not") as error:
-        refuse_scored_images(opened(folder, tmp_path), ())
+        refuse_scored_images(opened, ())
     assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image photographs)",)
 
 
 def test_an_image_of_the_validation_set_is_refused_whole_or_with_its_edge(
-    photographs, held_out, tmp_path
+    photographs, held_out, tmp_path, open_set
 ):
-    folder = tmp_path / "set"
-    shutil.copytree(photographs, folder)
+    shutil.copytree(photographs, tmp_path / "set")
     pairs = open_dataset(held_out, 2)
-    refuse_scored_images(opened(folder, tmp_path), (pairs,))
+    refuse_scored_images(open_set(), (pairs,))
     scored = read_rgb(held_out / "HR" / "100.png")
-    write_png(folder / "whole.png", scored)
     edged = np.pad(scored, ((0, 1), (0, 1), (0, 0)))
-    write_png(folder / "edged.png", edged)
+    opened = open_set({"whole.png": scored, "edged.png": edged})
     with pytest.raises(DataError) as error:
-        refuse_scored_images(opened(folder, tmp_path), (pairs,))
-    assert [problem.partition(":")[0] for problem in error.value.problems] == [
-        "set/edged.png",
-        "set/whole.png",
-    ]
+        refuse_scored_images(opened, (pairs,))
+    names = [problem.partition(":")[0] for problem in error.value.problems]
+    assert names == ["set/edged.png", "set/whole.png"]

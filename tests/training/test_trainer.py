@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from esrbench.data.codecs import write_png
+from esrbench.data.codecs import read_rgb
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.networks import load_network
 from esrbench.errors import (
@@ -19,7 +19,6 @@ from esrbench.errors import (
     UsageError,
     WeightsError,
 )
-from esrbench.training.images import Source, open_images
 from esrbench.training.objectives import mean_psnr
 from esrbench.training.recipe import load_recipe
 
@@ -182,7 +181,7 @@ def test_a_loss_that_is_no_number_ends_the_training(network, make_recipe, train_
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    network, make_recipe, train_here, held_out, tmp_path
+    network, make_recipe, train_here, held_out, tmp_path, open_set
 ):
     with pytest.raises(UsageError, match="crops of 8 LR pixels, small needs 15"):
         train_here(network("Small", min_lr_size=15), make_recipe())
@@ -194,22 +193,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         train_here(network("Small").model_copy(update={"scales": (4,)}), make_recipe())
     with pytest.raises(UsageError, match="no parameters to train"):
         train_here(network("Small", role="floor"), make_recipe())
-    leaking = tmp_path / "leaking"
-    leaking.mkdir()
-    (leaking / "a.png").write_bytes((held_out / "HR" / "100.png").read_bytes())
-    opened = open_images([Source("leaking", leaking)], 2, cache=tmp_path / "decoded")
+    opened = open_set({"a.png": read_rgb(held_out / "HR" / "100.png")})
     with pytest.raises(DataError, match="they are scored"):
         train_here(network("Small"), make_recipe(), images=opened, validate=held_out)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["aidn", "quick"])
-def test_shipped_recipes_run(network, make_photograph, train_here, tmp_path, name):
+def test_shipped_recipes_run(network, make_photograph, train_here, open_set, name):
     """All of a shipped recipe but its length and size."""
-    folder = tmp_path / "set"
-    folder.mkdir()
-    write_png(folder / "a.png", make_photograph(1, 64, 64))
-    images = open_images([Source("set", folder)], 4, cache=tmp_path / "decoded")
+    images = open_set({"a.png": make_photograph(1, 64, 64)}, 4)
     shipped = load_recipe(name)
     brief = {"epochs": None, "iterations": 3, "hr_patch": None, "batch": None}
     stages = [stage.model_copy(update=brief) for stage in shipped.stages]

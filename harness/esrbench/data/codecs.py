@@ -103,9 +103,9 @@ def read_bytes(path: Path) -> bytes:
             size = os.fstat(file.fileno()).st_size
             data = file.read(min(size, MAX_FILE_BYTES) + 1)
     except OSError as error:
-        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
+        raise _unusable(str(path), f"no readable file ({error.strerror})") from None
     if len(data) > MAX_FILE_BYTES:
-        raise _refusal(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
+        raise _unusable(str(path), f"a file of more than {MAX_FILE_BYTES} bytes")
     return data
 
 
@@ -131,7 +131,7 @@ def _require_regular(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(mode)), "something else")
-    raise _refusal(str(path), f"no readable file ({kind})")
+    raise _unusable(str(path), f"no readable file ({kind})")
 
 
 def decode_rgb(
@@ -159,7 +159,7 @@ def decode_rgb(
     fast = is_png and not header.grey
     pixels = _decode_png(data, header, name) if fast else _decode_any(data, name)
     if pixels.shape != (header.height, header.width, 3) or pixels.dtype != np.uint8:
-        raise _refusal(name, f"decoded {pixels.dtype} {pixels.shape}, unlike its own header")
+        raise _unusable(name, f"decoded {pixels.dtype} {pixels.shape}, unlike its own header")
     return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
@@ -170,7 +170,7 @@ def _decode_png(data: bytes, header: _Header, name: str) -> npt.NDArray[np.uint8
     try:
         return np.asarray(decode_image_png_u8(data, (header.height, header.width), "rgb"))
     except Exception as error:  # noqa: BLE001 - it raises nothing more specific
-        raise _refusal(name, f"pixels that do not decode ({error})") from None
+        raise _unusable(name, f"pixels that do not decode ({error})") from None
 
 
 def _decode_any(data: bytes, name: str) -> npt.NDArray[np.uint8]:
@@ -180,9 +180,9 @@ def _decode_any(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise _refusal(name, f"pixels that do not decode ({error.err})") from None
+        raise _unusable(name, f"pixels that do not decode ({error.err})") from None
     if pixels is None:
-        raise _refusal(name, "pixels that do not decode: the image data is damaged")
+        raise _unusable(name, "pixels that do not decode: the image data is damaged")
     return np.asarray(pixels, np.uint8)
 
 
@@ -196,7 +196,7 @@ def read_size(path: Path) -> tuple[int, int]:
         with open_regular(path) as file:
             data = file.read(_BMP_HEADER.size)
     except OSError as error:
-        raise _refusal(str(path), f"no readable file ({error.strerror})") from None
+        raise _unusable(str(path), f"no readable file ({error.strerror})") from None
     header = _parse_header(data, str(path), allow_grey=True)
     return header.height, header.width
 
@@ -231,36 +231,36 @@ def pixel_digest(rgb: npt.NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _refusal(name: str, found: str) -> DataError:
+def _unusable(name: str, found: str) -> DataError:
     return DataError(f"{name}: found {found}; {_EXPECTED}", advice=_ADVICE)
 
 
 def _parse_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
     if not data:
-        raise _refusal(name, "an empty file")
+        raise _unusable(name, "an empty file")
     if data.startswith(_PNG_SIGNATURE):
         header = _parse_png_header(data, name, allow_grey=allow_grey)
     elif data.startswith(b"BM"):
         header = _parse_bmp_header(data, name)
     else:
         known = (what for signature, what in _OTHER_SIGNATURES if data.startswith(signature))
-        raise _refusal(name, next(known, f"unknown content starting with {data[:8]!r}"))
+        raise _unusable(name, next(known, f"unknown content starting with {data[:8]!r}"))
     if header.height == 0 or header.width == 0:
-        raise _refusal(name, f"an image of {header.width}x{header.height} pixels")
+        raise _unusable(name, f"an image of {header.width}x{header.height} pixels")
     if header.height * header.width > MAX_PIXELS:
         size = f"{header.width}x{header.height}"
-        raise _refusal(name, f"{size} pixels in the header, over the limit of {MAX_PIXELS}")
+        raise _unusable(name, f"{size} pixels in the header, over the limit of {MAX_PIXELS}")
     return header
 
 
 def _parse_png_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
     if len(data) < _PNG_HEADER_END or data[8:16] != b"\0\0\0\x0dIHDR":
-        raise _refusal(name, "a PNG without a complete IHDR chunk")
+        raise _unusable(name, "a PNG without a complete IHDR chunk")
     if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
-        raise _refusal(name, "a PNG whose IHDR chunk fails its CRC")
+        raise _unusable(name, "a PNG whose IHDR chunk fails its CRC")
     width, height, depth, kind, *_, interlace = struct.unpack_from(">IIBBBBB", data, 16)
     if depth != 8 or (kind != _RGB and not (allow_grey and kind == _GREY)):  # noqa: PLR2004
-        raise _refusal(
+        raise _unusable(
             name, f"a PNG with {depth}-bit {_PNG_KINDS.get(kind, f'type {kind}')} pixels"
         )
     return _Header(height, width, grey=kind == _GREY, interlaced=interlace != 0)
@@ -268,18 +268,18 @@ def _parse_png_header(data: bytes, name: str, *, allow_grey: bool) -> _Header:
 
 def _parse_bmp_header(data: bytes, name: str) -> _Header:
     if len(data) < _BMP_HEADER.size:
-        raise _refusal(name, "a BMP without a complete header")
+        raise _unusable(name, "a BMP without a complete header")
     _, _, _, _, offset, info_bytes, width, height, planes, depth, compression = (
         _BMP_HEADER.unpack_from(data)
     )
     if info_bytes < 40 or planes != 1 or depth != 24 or compression != 0:  # noqa: PLR2004
-        raise _refusal(name, f"a BMP with {depth}-bit pixels and compression {compression}")
+        raise _unusable(name, f"a BMP with {depth}-bit pixels and compression {compression}")
     if width < 0:
-        raise _refusal(name, f"a BMP of width {width}")
+        raise _unusable(name, f"a BMP of width {width}")
     height = abs(height)  # negative: rows are stored from the top
     row_bytes = (3 * width + 3) // 4 * 4
     if len(data) > _BMP_HEADER.size and len(data) < offset + row_bytes * height:
-        raise _refusal(name, f"a truncated BMP of {len(data)} bytes")
+        raise _unusable(name, f"a truncated BMP of {len(data)} bytes")
     return _Header(height, width, grey=False)
 
 
@@ -294,27 +294,27 @@ def _check_chunks(data: bytes, name: str) -> list[memoryview]:
     position = len(_PNG_SIGNATURE)
     while position < len(data):
         if position + 12 > len(data):
-            raise _refusal(name, "a truncated PNG")
+            raise _unusable(name, "a truncated PNG")
         length = int.from_bytes(view[position : position + 4], "big")
         end = position + 12 + length
         kind = bytes(view[position + 4 : position + 8])
         shown = kind.decode("ascii", "replace")
         if end > len(data):
-            raise _refusal(name, f"a PNG truncated inside its {shown!r} chunk")
+            raise _unusable(name, f"a PNG truncated inside its {shown!r} chunk")
         if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise _refusal(name, f"a PNG whose {shown!r} chunk fails its CRC")
+            raise _unusable(name, f"a PNG whose {shown!r} chunk fails its CRC")
         if kind == b"tRNS":
-            raise _refusal(name, "a PNG with a transparent colour (tRNS chunk)")
+            raise _unusable(name, "a PNG with a transparent colour (tRNS chunk)")
         if kind == b"acTL":
-            raise _refusal(name, "an animated PNG (acTL chunk)")
+            raise _unusable(name, "an animated PNG (acTL chunk)")
         if kind == b"IEND":
             if end < len(data):
-                raise _refusal(name, f"a PNG with {len(data) - end} bytes after its IEND chunk")
+                raise _unusable(name, f"a PNG with {len(data) - end} bytes after its IEND chunk")
             return compressed
         if kind == b"IDAT":
             compressed.append(view[position + 8 : end - 4])
         position = end
-    raise _refusal(name, "a PNG without its IEND chunk: it is truncated")
+    raise _unusable(name, "a PNG without its IEND chunk: it is truncated")
 
 
 def _check_stream(compressed: list[memoryview], header: _Header, name: str) -> None:
@@ -331,11 +331,11 @@ def _check_stream(compressed: list[memoryview], header: _Header, name: str) -> N
             if stream.eof or found > expected:
                 break
     except zlib.error as error:
-        raise _refusal(name, f"pixels that do not decode ({error})") from None
+        raise _unusable(name, f"pixels that do not decode ({error})") from None
     if found != expected or not stream.eof:
         end = "" if stream.eof else " without an end"
         pixels = f"{found} bytes of pixels{end}" if found <= expected else "more pixels"
-        raise _refusal(
+        raise _unusable(
             name, f"pixels that do not decode: {pixels}, its header means {expected} bytes"
         )
 

@@ -236,7 +236,7 @@ class Training:
             torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
 
     def _batches(self, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets of the rest of a stage, on the device, white at 1."""
+        """Inputs and targets of the rest of a stage, on the device, in [0, 1]."""
         device = self.fabric.device
         loader = make_loader(
             self.patches,

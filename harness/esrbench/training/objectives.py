@@ -91,7 +91,7 @@ class Teacher(nn.Module):
             self.matching.append(nn.Identity() if own == other else nn.Conv2d(own, other, 1))
 
     def forward(self, lr: Tensor, sr: Tensor) -> Tensor:
-        """Loss of a student that has just seen ``lr`` and made ``sr`` (both with white at 1)."""
+        """Loss of a student that has just seen ``lr`` and made ``sr`` (both in [0, 1])."""
         with torch.no_grad():
             wanted = self._network[0](lr)
         if self.distillation.kind == "output":

@@ -106,7 +106,7 @@ class Patches(Dataset["Batch"]):
 
         Returns:
             (N, C, h, w) and (N, C, scale * p, scale * p): uint8 levels for a network of RGB that
-            takes LR, else float32 with white at 255.
+            takes LR, else float32 in [0, 255].
         """
         crops = [self.crop(number) for number in numbers]
         if self.conversion.color == "rgb" and self.conversion.input == "lr":

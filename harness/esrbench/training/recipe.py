@@ -138,7 +138,7 @@ class Stage(Frozen):
 
     Attributes:
         loss: ``l1``, ``l2`` (mean absolute or squared error) or ``charbonnier``
-            (sqrt(error^2 + 1e-6), mean), on values where white is 1.
+            (sqrt(error^2 + 1e-6), mean), on values in [0, 1].
         epochs: length; an epoch is one random crop of every image, incomplete batches left out.
         iterations: length in steps instead.
         optimiser: how gradients become steps; starts afresh.
