@@ -15,9 +15,9 @@ from esrbench.entries.submissions import (
 )
 from esrbench.entries.weight_files import require_intact, submitted_path
 from esrbench.errors import WeightsError
-from esrbench.metrics import METRICS
+from esrbench.metrics import METRICS, Findings
 from esrbench.protocol import Frozen
-from esrbench.records import CounterResult
+from esrbench.records import Absent
 from esrbench.runs.scan import scan_folder
 from esrbench.weights.checkpoints import file_sha256
 
@@ -73,16 +73,15 @@ def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -
             continue
         metric = METRICS[figure.metric]
         name = f"claimed {metric.label}"
-        value = _counted(figure.metric, counted)
-        if value is None:
+        value = metric.extract(Findings(complexity=counted))
+        if isinstance(value, Absent):
             at = f" on {figure.data}" if figure.data else ""
-            claimed = f"{metric.format(figure.value)} {metric.unit}".strip()
-            detail = f"{claimed}{at} is claimed; validate does not measure it."
+            detail = f"{metric.show(figure.value)}{at} is claimed; validate does not measure it."
             fix = f"Measure it: esrbench run {descriptor.name} --data {figure.data or 'demo'}."
             yield Check(name=name, outcome="skipped", detail=detail, fix=fix)
             continue
-        detail = f"{figure.value:,.0f} claimed, {value:,.0f} measured."
-        if abs(value - figure.value) <= claim_tolerance(figure.value):
+        detail = f"{figure.value:,.0f} claimed, {value.value:,.0f} measured."
+        if abs(value.value - figure.value) <= claim_tolerance(figure.value):
             yield kept(name, detail)
         else:
             yield broken(name, detail, f"Correct [claims] in {MANIFEST_NAME}, or the network.")
@@ -125,14 +124,3 @@ def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
             detail=f"{remark.place} {remark.what}: {remark.why}.",
             fix="Leave it out, or be ready to explain it.",
         )
-
-
-def _counted(metric: str, counted: Complexity) -> float | None:
-    """A metric of a count, or None where it is no such metric or was not counted."""
-    if metric == "params":
-        return counted.params
-    kind, _, counter = metric.partition("_")
-    result = next((found for name, found in counted.counters.items() if name == counter), None)
-    if not isinstance(result, CounterResult):
-        return None
-    return {"macs": result.macs, "activations": result.activations}.get(kind)
