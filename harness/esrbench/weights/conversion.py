@@ -208,19 +208,17 @@ def _tensors_at(level: dict[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
     """The tensors of a level, and what else lies there; all of it where a part is nested."""
     import torch
 
-    others = {name: value for name, value in level.items() if not isinstance(value, torch.Tensor)}
-    if len(others) == len(level) or any(_holds_tensors(value) for value in others.values()):
+    tensors = {name: value for name, value in level.items() if isinstance(value, torch.Tensor)}
+    others = {name: value for name, value in level.items() if name not in tensors}
+    nested = [value.values() for value in others.values() if isinstance(value, dict)]
+    if not tensors or any(isinstance(each, torch.Tensor) for values in nested for each in values):
         return level, []
-    tensors = {name: value for name, value in level.items() if name not in others}
-    return tensors, [f"{shown(name)}: {_describe(value)}" for name, value in others.items()]
+    return tensors, _listing(others)
 
 
-def _holds_tensors(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, dict) and any(
-        isinstance(each, torch.Tensor) for each in value.values()
-    )
+def _listing(left_out: Mapping[Any, Any]) -> list[str]:
+    """What is left out, by name and kind."""
+    return [f"{shown(name)}: {_describe(value)}" for name, value in left_out.items()]
 
 
 def _require_numbers(path: Path, state: Mapping[str, Tensor], notes: list[str]) -> None:
@@ -273,11 +271,8 @@ def _is_mostly_tensors(level: Any) -> bool:
 
 def _beside(content: Mapping[Any, Any], key: str) -> list[str]:
     """What a checkpoint holds beside its state dict, not looked into."""
-    return [
-        f"{shown(name)}: {_describe(value)}"
-        for name, value in content.items()
-        if name not in (key, key.partition(".")[0])
-    ]
+    taken = (key, key.partition(".")[0])
+    return _listing({name: value for name, value in content.items() if name not in taken})
 
 
 def _describe(value: Any) -> str:
@@ -341,8 +336,8 @@ def _take_prefix(
     if not taken:
         message = f"{path}: no name starts with {prefix!r}; it has {some(state)}"
         raise WeightsError(message, advice="Correct --prefix, or leave it out.")
-    left = [f"{shown(name)}: tensor" for name in state if not _follows(name, prefix)]
-    return taken, left
+    left = {name: tensor for name, tensor in state.items() if not _follows(name, prefix)}
+    return taken, _listing(left)
 
 
 def _own_storage(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:

@@ -83,12 +83,9 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by every name that they have, without uninitialised ones."""
     from torch.nn.parameter import is_lazy
 
-    named = (*network.named_parameters(remove_duplicate=False), *_buffers(network))
-    return {name: tensor for name, tensor in named if not is_lazy(tensor)}
-
-
-def _buffers(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    return network.named_buffers(remove_duplicate=False)
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    named: dict[str, Tensor] = {**parameters, **dict(network.named_buffers(remove_duplicate=False))}
+    return {name: tensor for name, tensor in named.items() if not is_lazy(tensor)}
 
 
 def _loaded_elsewhere(network: nn.Module, missing: Iterable[str]) -> set[str]:
