@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,23 +15,21 @@ from esrbench.records import DataIdentity, WeightsIdentity
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import fingerprint, harness_sha256
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+FILE = WeightsIdentity(source="file", sha256="1" * 64)
 DATA = DataIdentity(name="demo", title="demo", scale=4, images=2, digest="0" * 64)
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> dict[str, Any]:
+def given(tmp_path):
     """The parts of a run, with a network in a file of its own."""
     source = tmp_path / "net.py"
     shutil.copy(Path(__file__).parents[1] / "misbehaving.py", source)
     descriptor = ModelDescriptor(
         name="net", summary="test", scales=(2, 4), factory=f"{source}:Nearest"
     )
-    identity = WeightsIdentity(source="file", sha256="1" * 64)
+    weights = ResolvedWeights(FILE, tmp_path / "net.pth")
     return {
-        "entry": Entry(descriptor, 4, ResolvedWeights(identity, tmp_path / "net.pth")),
+        "entry": Entry(descriptor, 4, weights),
         "data": DATA,
         "protocol": Protocol(threads=1),
         "tier": "landlock",
@@ -38,72 +37,46 @@ def given(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def of(given: dict[str, Any]) -> str:
+def of(given):
     environment = fingerprints.expected_environment(given["protocol"], given["tier"])
     return fingerprint(given["entry"], given["data"], given["protocol"], environment)
 
 
-def with_entry(given: dict[str, Any], **fields: Any) -> None:
-    entry = given["entry"]
-    given["entry"] = Entry(
-        **({"descriptor": entry.descriptor, "scale": 4, "weights": entry.weights} | fields)
-    )
+def entry(given, **fields):
+    return {"entry": replace(given["entry"], **fields)}
 
 
-def another_weights_file(given: dict[str, Any]) -> None:
-    identity = given["entry"].weights.identity.model_copy(update={"sha256": "2" * 64})
-    with_entry(given, weights=ResolvedWeights(identity, given["entry"].weights.path))
+def descriptor(given, **fields):
+    return given["entry"].descriptor.model_copy(update=fields)
 
 
-def no_weights_file(given: dict[str, Any]) -> None:
-    with_entry(given, weights=ResolvedWeights(WeightsIdentity(source="random")))
-
-
-def another_scale(given: dict[str, Any]) -> None:
-    with_entry(given, scale=2)
-
-
-def another_option(given: dict[str, Any]) -> None:
-    with_entry(given, descriptor=given["entry"].descriptor.model_copy(update={"options": {"a": 1}}))
-
-
-def another_source(given: dict[str, Any]) -> None:
+def another_source(given):
     given["source"].write_text(given["source"].read_text() + "# a comment\n")
+    return {}
 
 
-def another_data(given: dict[str, Any]) -> None:
-    given["data"] = DATA.model_copy(update={"digest": "3" * 64})
+CHANGES = {
+    "weights file": lambda given: entry(
+        given, weights=ResolvedWeights(FILE.model_copy(update={"sha256": "2" * 64}))
+    ),
+    "no weights file": lambda given: entry(
+        given, weights=ResolvedWeights(WeightsIdentity(source="random"))
+    ),
+    "scale": lambda given: entry(given, scale=2),
+    "option": lambda given: entry(given, descriptor=descriptor(given, options={"a": 1})),
+    "source": another_source,
+    "data": lambda _: {"data": DATA.model_copy(update={"digest": "3" * 64})},
+    "protocol": lambda _: {"protocol": Protocol(threads=1, seed=1)},
+    "sandbox": lambda _: {"tier": "subprocess"},
+}
 
 
-def another_protocol(given: dict[str, Any]) -> None:
-    given["protocol"] = Protocol(threads=1, seed=1)
-
-
-def another_sandbox(given: dict[str, Any]) -> None:
-    given["tier"] = "subprocess"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        another_weights_file,
-        no_weights_file,
-        another_scale,
-        another_option,
-        another_source,
-        another_data,
-        another_protocol,
-        another_sandbox,
-    ],
-)
-def test_every_part_of_a_run_counts(
-    given: dict[str, Any], change: Callable[[dict[str, Any]], None]
-) -> None:
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_part_of_a_run_counts(given, change):
     before = of(given)
     assert before == of(given)
     assert len(before) == 64
-    change(given)
-    assert of(given) != before
+    assert of(given | change(given)) != before
 
 
 def test_the_harness_and_the_machine_count(
@@ -121,7 +94,7 @@ def test_the_harness_and_the_machine_count(
 def test_what_decides_nothing_does_not_count(given: dict[str, Any], tmp_path: Path) -> None:
     before = of(given)
     # Where the weights lie, a data set's title, other files and other variables.
-    with_entry(given, weights=ResolvedWeights(given["entry"].weights.identity, tmp_path / "x.pth"))
+    given |= entry(given, weights=ResolvedWeights(FILE, tmp_path / "x.pth"))
     given["data"] = DATA.model_copy(update={"title": "another title", "name": "another"})
     (tmp_path / "notes.txt").write_text("nothing")
     assert of(given) == before

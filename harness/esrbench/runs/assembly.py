@@ -247,7 +247,7 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     differing = sorted(
         {
             samples.input_name
-            for samples in _image_samples(latency)
+            for samples in _timed_images(latency)
             if found.output_sha256.get(samples.input_name, samples.output_sha256)
             != samples.output_sha256
         }
@@ -264,7 +264,8 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
 
 def _slow_to_settle(latency: Latency) -> Notice | None:
     """A worker that takes its time where none is measured."""
-    every = [samples for each in latency.replicates for samples in _inputs(each)]
+    fixed = (each.fixed for each in latency.replicates if not isinstance(each.fixed, Absent))
+    every = [*fixed, *_timed_images(latency)]
     settling = sum(samples.settling_seconds or 0.0 for samples in every)
     forwards = sum(sum(samples.delivered_seconds) for samples in every)
     if settling < LEAST_SETTLING_SECONDS or settling < SETTLING_SHARE * forwards:
@@ -277,14 +278,7 @@ def _slow_to_settle(latency: Latency) -> Notice | None:
     )
 
 
-def _inputs(replicate: Replicate) -> Iterator[LatencySamples]:
-    if isinstance(replicate.fixed, LatencySamples):
-        yield replicate.fixed
-    if not isinstance(replicate.images, Absent):
-        yield from replicate.images
-
-
-def _image_samples(latency: Latency) -> Iterator[LatencySamples]:
+def _timed_images(latency: Latency) -> Iterator[LatencySamples]:
     for replicate in latency.replicates:
         if not isinstance(replicate.images, Absent):
             yield from replicate.images

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esrbench.data.codecs import read_size
 from esrbench.entries.submissions import precision_notice
@@ -66,17 +66,12 @@ class Maker:
         notice = precision_notice(entry.descriptor, planned.protocol.forward.precision)
         return Pass[UntimedPass](
             run_id=record_id(created, f"{name}-x{entry.scale}", planned.data.name),
-            fingerprint=planned.fingerprint,
             entry=entry.identify(found.ready.code_sha256 if found.ready else None, found.weights),
-            data=planned.data,
-            protocol=planned.protocol,
-            environment=planned.environment,
-            rounds=planned.rounds,
-            session=self.session,
             created=created,
             seconds=time.monotonic() - start,
             notices=(notice,) if notice else (),
             found=found,
+            **self._header(planned),
         )
 
     def timed(
@@ -116,17 +111,17 @@ class Maker:
         found = compare_untimed(planned.entry, planned.pairs, again, found, on_step)
         return Pass[TimedPass](
             run_id=untimed.run_id,
-            fingerprint=planned.fingerprint,
             entry=untimed.entry,
-            data=planned.data,
-            protocol=planned.protocol,
-            environment=planned.environment,
-            rounds=planned.rounds,
-            session=self.session,
             created=created,
             seconds=time.monotonic() - start,
             found=found,
+            **self._header(planned),
         )
+
+    def _header(self, planned: PlannedPass) -> dict[str, Any]:
+        """What the file of a pass takes over from its plan entry."""
+        taken = ("fingerprint", "data", "protocol", "environment", "rounds")
+        return {name: getattr(planned, name) for name in taken} | {"session": self.session}
 
     def null_times(self, planned: PlannedPass) -> NullTimes:
         """What times the null network around passes on the same data as a planned one."""
