@@ -34,8 +34,7 @@ def a_new_record(records: tuple[RunRecord, ...]) -> Case:
     *others, new = records
 
     def before(store: Store) -> None:
-        for other in others:
-            store.put(other)
+        put_others(store, records)
 
     def wrong(store: Store, done: bool) -> Iterator[str]:
         yield from holds(store, *others, *([new] if done else []))
@@ -45,15 +44,8 @@ def a_new_record(records: tuple[RunRecord, ...]) -> Case:
     return {"before": before, "act": lambda store: store.put(new), "wrong": wrong}
 
 
-def the_first_record(records: tuple[RunRecord, ...]) -> Case:
-    new = records[0]
-
-    def wrong(store: Store, done: bool) -> Iterator[str]:
-        yield from holds(store, *([new] if done else []))
-        store.put(new)
-        yield from holds(store, new)
-
-    return {"before": lambda _: None, "act": lambda store: store.put(new), "wrong": wrong}
+def the_first_record(records):
+    return a_new_record(records[:1])
 
 
 def a_replaced_record(records: tuple[RunRecord, ...]) -> Case:

@@ -58,14 +58,15 @@ def test_a_suite_cut_short_anywhere_goes_on_there(trio, store, workers, at, base
     made = cut_short(planned, store, workers, at)
     # The null network is the fourth of all that start.
     made = made if at != 4 else [*made, "the last one"]
-    interrupted = {each.run_id for each in store.load()[0]}
+    before = {each.run_id: each for each in store.load()[0]}
     known, new = resume(planned, store)
     # The pass that was cut short is the only one made twice.
     assert len(workers.networks()) == 3 * PASSES - len(made)
     assert statuses(store) == ALL_OK
     assert sorted(record.entry.name for record in (*known, *new)) == sorted(NAMES)
+    assert known == [each for each in before.values() if each.status == "ok"]
     records = store.load()[0]
-    assert interrupted <= {record.run_id for record in records}
+    assert before.keys() <= {record.run_id for record in records}
     assert len({(each.latency.session, each.latency.variant_seed) for each in records}) == 1
     for record in records:
         replicates = record.latency.replicates
