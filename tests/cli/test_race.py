@@ -15,7 +15,7 @@ from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
 from esrbench.records import RaceRecord
 from esrbench.reports.details import race_lines, race_sentence
-from esrbench.runs.documents import read_race
+from esrbench.runs.documents import read_any
 from esrbench.runs.store import Store
 
 make_race = partial(
@@ -74,7 +74,7 @@ def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
     ours, theirs, protocol, design = asked[0]
     assert (ours.descriptor.name, theirs.descriptor.name) == ("rfdn", "imdn")
     assert (protocol.counted_input, design.max_pairs) == ((20, 30), 50)
-    assert read_race(tmp_path / "races" / "race-mine.json") == record
+    assert read_any(tmp_path / "races" / "race-mine.json") == record
     if as_json:
         assert RaceRecord.model_validate(json.loads(done.stdout)) == record
     else:
@@ -102,4 +102,4 @@ def test_a_real_race(esrbench, tmp_path):
     # RFDN cannot be as fast as interpolation; whether it may be said is the machine's business.
     assert record.verdict in {"slower", "inconclusive"}
     assert done.returncode == (0 if record.verdict == "slower" else 3)
-    assert read_race(next((tmp_path / "races").iterdir())) == record
+    assert read_any(next((tmp_path / "races").iterdir())) == record

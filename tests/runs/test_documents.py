@@ -10,7 +10,7 @@ import pytest
 
 from esrbench.errors import RecordError
 from esrbench.records import Latency, LatencySamples, Quality, RunRecord
-from esrbench.runs.documents import DamagedError, decode, encode, read_record
+from esrbench.runs.documents import DamagedError, decode, encode, read_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,12 +96,12 @@ def test_an_intact_document_of_other_fields_is_refused_by_name(record: RunRecord
 
 def test_a_record_of_version_1_is_refused_with_what_to_do() -> None:
     with pytest.raises(RecordError, match=r"run-1\.json: schema version 1, expected 2") as caught:
-        read_record(GOLDEN / "run-1.json")
+        read_any(GOLDEN / "run-1.json")
     assert caught.value.advice == "Read it with the esrbench version that wrote it."
 
 
 def test_a_record_of_version_2_reads() -> None:
-    record = read_record(GOLDEN / "run-2.json")
+    record = read_any(GOLDEN / "run-2.json")
     assert (record.entry.name, record.status) == ("bicubic", "ok")
     assert isinstance(record.quality, Quality)
     assert record.quality.images[0].psnr_rgb == 47.68876698375857

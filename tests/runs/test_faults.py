@@ -8,7 +8,7 @@ import pytest
 from disks import MUTANTS, sweep
 
 from esrbench.errors import RecordError
-from esrbench.runs.documents import encode, read_record
+from esrbench.runs.documents import encode, read_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def a_replaced_record(records: tuple[RunRecord, ...]) -> Case:
         yield from holds(store, other)
         path = store.folder / "runs" / f"{old.run_id}.json"
         try:
-            found = read_record(path)
+            found = read_any(path)
         except RecordError as error:
             yield error.message
         else:

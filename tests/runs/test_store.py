@@ -12,7 +12,7 @@ import pytest
 from esrbench.errors import RecordError
 from esrbench.protocol import PairDesign, Protocol, digest_of
 from esrbench.records import Absent, Notice, PairedBatch, PairedProcess, RaceRecord, RunRecord
-from esrbench.runs.documents import read_race, read_record
+from esrbench.runs.documents import decode, read_any
 from esrbench.runs.store import Store, default_results
 from esrbench.statistics import estimate_ratio
 
@@ -52,13 +52,13 @@ def test_a_race_comes_back_equal_and_beside_the_runs(
     store = Store(tmp_path)
     path = store.put(race)
     assert path == tmp_path / "races" / "race-1.json"
-    assert read_race(path) == race
+    assert read_any(path) == race
     assert store.load_races() == ([race], [])
     assert store.load() == ([], [])
     run = store.put(record)
     assert store.load_races() == ([race], [])
     with pytest.raises(RecordError, match="race_id"):
-        read_race(run)
+        decode(run, run.read_bytes(), RaceRecord)
 
 
 def test_a_broken_race_is_set_aside_and_named(race: RaceRecord, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_folder_is_tried_for_the_records_to_come(
 def test_a_record_comes_back_equal(record: RunRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.put(record)
-    assert read_record(path) == record
+    assert read_any(path) == record
     assert store.load() == ([record], [])
 
 

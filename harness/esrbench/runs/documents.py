@@ -84,41 +84,19 @@ def _checked(path: Path, content: bytes) -> tuple[bytes, bool]:
     return b"{" + rest, True
 
 
-def read_record(path: Path) -> RunRecord:
-    """Read one run record.
-
-    Raises:
-        RecordError: not readable, corrupt, not a record, or of another schema version.
-    """
-    return decode(path, _read(path), RunRecord)
-
-
-def read_race(path: Path) -> RaceRecord:
-    """Read the record of one race.
-
-    Raises:
-        RecordError: not readable, corrupt, not a record, or of another schema version.
-    """
-    return decode(path, _read(path), RaceRecord)
-
-
 def read_any(path: Path) -> RunRecord | RaceRecord:
-    """Read the record of a run or of a race, by its regime.
+    """Read the record of a run or of a race, by its regime, wherever its file lies.
 
     Raises:
         RecordError: not readable, corrupt, not a record, or of another schema version.
     """
-    content = _read(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: not readable: {error.strerror or error}"
+        raise RecordError(message, advice="Name a record that can be read.") from error
     try:
         paired = json.loads(content).get("regime") == "paired"
     except (ValueError, RecursionError, AttributeError):
         paired = False
     return decode(path, content, RaceRecord) if paired else decode(path, content, RunRecord)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        message = f"{path}: not readable: {error.strerror or error}"
-        raise RecordError(message, advice="Name a record that can be read.") from error
