@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,27 +145,31 @@ def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(
     assert "a=b.safetensors" in done.stderr
 
 
-def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
-    command = Path(sys.executable).with_name("esrbench")
-    results = tmp_path / "results"
+UNTIMED = ("--threads", "1", "--input-size", "16x16", "--no-latency")
+
+
+@contextmanager
+def started(*arguments):
+    """``esrbench`` as a process that is there to be signalled."""
+    command = [Path(sys.executable).with_name("esrbench"), *arguments]
     with subprocess.Popen(
-        [
-            *(command, "run", "bicubic", "rfdn", "imdn", "aidn", "srresnet", "rlfn"),
-            *("--data", shared_pair_folder, "--results", results),
-            *("--threads", "1", "--input-size", "16x16", "--no-latency"),
-        ],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stderr is not None
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
+    results = tmp_path / "results"
+    names = ("bicubic", "rfdn", "imdn", "aidn", "srresnet", "rlfn")
+    where = ("--data", shared_pair_folder, "--results", results)
+    with started("run", *names, *where, *UNTIMED) as process:
         # A record is there a moment before the command knows that it is.
         said = next(line for line in process.stderr if ": ok in " in line)
         process.send_signal(signal.SIGINT)
-        try:
-            stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
-        finally:
-            process.kill()
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert said.startswith("bicubic on pairs")
     assert process.returncode == 130, stderr
     finished = len(list(results.glob("runs/*.json")))
@@ -174,52 +179,31 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
 
 
 def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder, tmp_path):
-    command = Path(sys.executable).with_name("esrbench")
-    with subprocess.Popen(
-        [
-            *(command, "run", "bicubic", "rfdn", "--data", shared_pair_folder),
-            *("--results", tmp_path / "results", "--threads", "1"),
-            *("--input-size", "16x16", "--no-latency"),
-        ],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
+    where = ("--data", shared_pair_folder, "--results", tmp_path / "results")
+    with started("run", "bicubic", "rfdn", *where, *UNTIMED) as process:
         next(line for line in process.stderr if ": ok in " in line)
         for _ in range(20):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 time.sleep(0.01)
-        try:
-            _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
-        finally:
-            process.kill()
+        _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
 
 
 def test_a_terminated_run_takes_its_worker_along(shared_pair_folder, tmp_path):
-    command = Path(sys.executable).with_name("esrbench")
-    with subprocess.Popen(
-        [command, "run", "rfdn", "--data", shared_pair_folder, "--results", tmp_path / "results"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    ) as process:
+    where = ("--data", shared_pair_folder, "--results", tmp_path / "results")
+    with started("run", "rfdn", *where) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():
-            process.kill()
             pytest.skip("this system does not list a process's children")
         deadline = time.monotonic() + PATIENCE_SECONDS
-        workers: list[str] = []
+        workers = []
         while not workers and time.monotonic() < deadline:
             time.sleep(0.05)
             workers = children.read_text().split()
         process.send_signal(signal.SIGTERM)
-        try:
-            assert process.wait(timeout=PATIENCE_SECONDS) == 128 + signal.SIGTERM
-        finally:
-            process.kill()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 128 + signal.SIGTERM
     assert workers
     # A signal within the very call that starts the worker leaves it to find its pipe closed.
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.registry import Registry
     from esrbench.records import Notice
+    from esrbench.sandbox.sandbox import Sandbox
 
 ERROR_CHARACTERS = 3000
 """Most of an error's message, which may list what is wrong with a manifest."""
@@ -120,6 +121,12 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     for notice in notices:
         text = f"warning ({notice.code}): {of}{line(notice.message)}. {line(notice.advice)}"
         messages().print(text, style="yellow", markup=False)
+
+
+def print_banner(sandbox: Sandbox) -> None:
+    """Say what a sandbox does not keep from networks, unless it keeps everything."""
+    if sandbox.banner is not None:
+        messages().print(f"warning: {sandbox.banner}", style="yellow", markup=False)
 
 
 def report_error(error: EsrbenchError, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, print_json, results
+from esrbench.cli.console import JsonOption, messages, print_banner, print_json, results
 from esrbench.cli.options import IsolationOption
 from esrbench.errors import UsageError, WeightsError
 from esrbench.files import replace_file
@@ -114,8 +114,7 @@ def _convert(
 
     path = file.resolve()
     launcher = open_launcher(isolation)
-    if launcher.sandbox.banner is not None:
-        messages().print(f"warning: {launcher.sandbox.banner}", style="yellow", markup=False)
+    print_banner(launcher.sandbox)
     worker = launcher.worker(readable=[path], timeout_seconds=timeout_seconds)
     try:
         with worker as session:

@@ -13,6 +13,7 @@ from esrbench.cli.console import (
     JsonOption,
     messages,
     open_registry,
+    print_banner,
     print_json,
     print_notices,
     progress_bar,
@@ -213,7 +214,7 @@ def run_command(
             sr_folder=save_sr,
             on_image=on_image,
         )
-    print_banner(suite)
+    print_banner(suite.launcher.sandbox)
     known: list[RunRecord] = []
     new, interrupted = execute(
         suite, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
@@ -241,13 +242,6 @@ def run_command(
     messages().print(f"{len(new)} new records are in {store.runs}", markup=False)
     if any(record.status != "ok" and not record.ranked for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
-
-
-def print_banner(suite: Suite) -> None:
-    """Say what the sandbox does not keep from networks, unless it keeps everything."""
-    banner = suite.launcher.sandbox.banner
-    if banner is not None:
-        messages().print(f"warning: {banner}", style="yellow", markup=False)
 
 
 def report(records: Sequence[RunRecord]) -> None:
