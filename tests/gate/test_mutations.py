@@ -51,6 +51,7 @@ ENTRIES = tuple(
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),  # one command measures all mutants
     pytest.mark.skipif(
         not BASELINE.is_file(), reason="results/baseline.json is not in this distribution"
     ),
