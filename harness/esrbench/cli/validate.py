@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from esrbench.cli.console import JsonOption, open_registry, print_json, progress_bar, results
+from esrbench.cli.console import JsonOption, open_registry, progress_bar
 from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights, scales_option
+from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
+from esrbench.reports.table import Heading, Section, Table, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.registry import Registry
+    from esrbench.reports.table import Tone
     from esrbench.runs.validation import ValidationReport
 
-MARKS = {
-    "passed": "[green]passed[/]",
-    "warning": "[yellow]warning[/]",
-    "failed": "[bold red]failed[/]",
-    "skipped": "[dim]skipped[/]",
+TONES: Final[Mapping[str, Tone]] = {
+    "passed": "good",
+    "warning": "doubtful",
+    "failed": "wrong",
+    "skipped": "faint",
 }
 
 
@@ -69,10 +74,7 @@ def validate_command(
                 )
             )
             progress.advance(task)
-    if as_json:
-        print_json([report.model_dump(mode="json") for report in reports])
-    else:
-        _print(reports)
+    print_table(_table(reports), as_json=as_json)
     if not all(report.passed for report in reports):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
@@ -89,18 +91,25 @@ def _find(registry: Registry, name: str) -> ModelDescriptor:
     return registry.get(name)
 
 
-def _print(reports: list[ValidationReport]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for column in ("network", "check", "result", "detail"):
-        table.add_column(column, overflow="fold")
+def _table(reports: Sequence[ValidationReport]) -> Table:
+    """A row a check, a section a network and scale."""
+    sections = []
     for report in reports:
         at = f" x{report.scale}" if report.scale is not None else ""
-        for check in report.checks:
-            detail = f"{check.detail} {check.fix}".strip()
-            row = (f"{escape(report.entry)}{at}", check.name)
-            table.add_row(*row, MARKS[check.outcome], escape(detail))
-        table.add_section()
-    results().print(table)
+        sections.append(
+            Section(
+                tuple(
+                    (
+                        plain(f"{report.entry}{at}"),
+                        plain(check.name),
+                        plain(check.outcome, TONES[check.outcome]),
+                        plain(f"{check.detail} {check.fix}".strip()),
+                    )
+                    for check in report.checks
+                )
+            )
+        )
+    names = ("network", "check", "result", "detail")
+    headings = tuple(Heading(name, prose=name == "detail") for name in names)
+    documents = [report.model_dump(mode="json") for report in reports]
+    return Table(headings=headings, sections=tuple(sections), document=documents)
