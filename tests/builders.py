@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,20 +26,12 @@ from esrbench.records import (
     WeightsIdentity,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from esrbench.data.resize import Border
-
 SMALL, LARGE = (8, 8), (8, 16)
 NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
 """Delivery of the null network: medians 12 and 21 ms, median absolute deviations 2 and 1 ms."""
 
 
-def samples(name: str = "fixed", size: tuple[int, int] = SMALL, **fields: Any) -> LatencySamples:
+def samples(name="fixed", size=SMALL, **fields):
     """Times of an honest network that takes 100 ms beyond the null network's time."""
     median = float(np.median(NULL.get(size, 0.0)))
     given: dict[str, Any] = {
@@ -56,7 +48,7 @@ def samples(name: str = "fixed", size: tuple[int, int] = SMALL, **fields: Any) -
     return LatencySamples(**(given | fields))
 
 
-def replicate(*images: LatencySamples, **fields: Any) -> Replicate:
+def replicate(*images, **fields):
     """A process that timed the fixed input and these images, or one of either size."""
     given: dict[str, Any] = {
         "index": 0,
@@ -73,7 +65,7 @@ def replicate(*images: LatencySamples, **fields: Any) -> Replicate:
     return Replicate(**(given | fields))
 
 
-def latency(*replicates: Replicate, **fields: Any) -> Latency:
+def latency(*replicates, **fields):
     """These processes of an entry, or one."""
     given: dict[str, Any] = {
         "session": "one",
@@ -85,7 +77,7 @@ def latency(*replicates: Replicate, **fields: Any) -> Latency:
     return Latency(**(given | fields))
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+def write_files(folder, files):
     """Write text files by their paths in a folder; the folder."""
     for name, text in files.items():
         path = folder / name
@@ -94,7 +86,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder, *arguments):
     """Run git as somebody; what it said."""
     settings = ("user.name=t", "user.email=t@example.org", "commit.gpgsign=false")
     settings += ("uploadpack.allowAnySHA1InWant=true",)
@@ -104,15 +96,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def race(
-    ratio: float,
+    ratio,
     *,
-    names: tuple[str, str] = ("net", "reference"),
-    pairs: int = 90,
-    self_half: float = 0.001,
-    set_aside: str | None = None,
-    input_size: tuple[int, int] = (48, 48),
-    **environment: Any,
-) -> RaceRecord:
+    names=("net", "reference"),
+    pairs=90,
+    self_half=0.001,
+    set_aside=None,
+    input_size=(48, 48),
+    **environment,
+):
     """A race of pairs about a ratio, 1 % to either side, looked at once and judged by the rule."""
     times = tuple((ratio * (1.01 if i % 2 else 1 / 1.01), 1.0) for i in range(pairs))
     half = 1 + self_half
@@ -154,19 +146,19 @@ def race(
     )
 
 
-def noise(seed: int, height: int = 48, width: int = 36) -> npt.NDArray[np.uint8]:
+def noise(seed, height=48, width=36):
     """An RGB image of noise: uint8 (height, width, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def write_set(
-    root: Path,
-    images: dict[str, npt.NDArray[np.uint8]],
+    root,
+    images,
     *,
-    scales: Sequence[int] = (4,),
-    prefix: str = "",
-    border: Border = "mirror",
-) -> Path:
+    scales=(4,),
+    prefix="",
+    border="mirror",
+):
     """Write a data set of these HR images and their LR images: HR/ and LR_bicubic/X<scale>/."""
     for name, hr in images.items():
         files = {root / f"{prefix}HR" / f"{name}.png": hr}
@@ -179,19 +171,19 @@ def write_set(
     return root
 
 
-def descriptor(name: str = "net", **fields: Any) -> ModelDescriptor:
+def descriptor(name="net", **fields):
     """A network at x4 whose factory nobody calls."""
     known = {"summary": "a network", "scales": (4,), "factory": "math:sqrt"}
     return ModelDescriptor.model_validate({"name": name, **known, **fields})
 
 
-def released(scale: int = 4, **fields: Any) -> ReleasedWeights:
+def released(scale=4, **fields):
     """The declaration of a weights file that is nowhere."""
     known = {"filename": "w.pth", "url": None, "bytes": 1, "sha256": "0" * 64, "licence": "MIT"}
     return ReleasedWeights.model_validate({"scale": scale, **known, **fields})
 
 
-def checkpoint(folder: Path, content: object, name: str = "w.pth", *, zipped: bool = True) -> Path:
+def checkpoint(folder, content, name="w.pth", *, zipped=True):
     """A file as ``torch.save`` writes it, in its present format or in the old one."""
     import torch
 

@@ -9,7 +9,6 @@ import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -29,18 +28,12 @@ from esrbench.records import (
 )
 from esrbench.reports.leaderboard import leaderboard_table
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
-
-    from esrbench.ranking.board import Leaderboard
-
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
 _all_cpus: set[int] = set()
 
 
-def pytest_configure() -> None:
+def pytest_configure():
     """Give each test process a CPU of its own: two that share all wait for the other's threads.
 
     Shells start what goes on in the background deaf to Ctrl-C, and it would hand that on.
@@ -55,10 +48,10 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def load_benchmark() -> Callable[[str], ModuleType]:
+def load_benchmark():
     """Imports a script of ``benchmarks/`` by its name, without its command line."""
 
-    def load(name: str) -> ModuleType:
+    def load(name):
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
@@ -71,7 +64,7 @@ def load_benchmark() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture
-def all_cpus() -> Iterator[None]:
+def all_cpus():
     """Every CPU, for a test that needs more than its process was given."""
     if not _all_cpus:
         yield
@@ -82,13 +75,13 @@ def all_cpus() -> Iterator[None]:
     os.sched_setaffinity(0, given)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Start with the README's commands, or one process would end with minutes of them alone."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def shared():
     """Reference data, weights and facts that are not part of the project.
 
     ``ESRBENCH_REFERENCE`` names the folder; by default it stands beside the checkout.
@@ -100,9 +93,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _private_cache(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _private_cache(tmp_path_factory, monkeypatch):
     """Keep tests away from the user's cache, mirror and submissions."""
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     submissions = tmp_path_factory.getbasetemp() / "submissions"
@@ -112,10 +103,10 @@ def _private_cache(
 
 
 @pytest.fixture(scope="session")
-def describe() -> Callable[..., ModelDescriptor]:
+def describe():
     """Descriptor of a network of ``misbehaving.py`` by class name."""
 
-    def build(attribute: str, **fields: Any) -> ModelDescriptor:
+    def build(attribute, **fields):
         return ModelDescriptor(
             name=fields.pop("name", attribute.lower()),
             summary="test network",
@@ -127,7 +118,7 @@ def describe() -> Callable[..., ModelDescriptor]:
     return build
 
 
-def write_pairs(folder: Path) -> Path:
+def write_pairs(folder):
     """Two smooth HR/LR pairs at x4: LR 16x16 and 16x24."""
     for index, (height, width) in enumerate(((64, 64), (64, 96))):
         rows, columns = np.mgrid[0:height, 0:width]
@@ -142,22 +133,22 @@ def write_pairs(folder: Path) -> Path:
 
 
 @pytest.fixture
-def pair_folder(tmp_path: Path) -> Path:
+def pair_folder(tmp_path):
     """Folder of two pairs that the test may spoil."""
     return write_pairs(tmp_path / "pairs")
 
 
 @pytest.fixture(scope="session")
-def shared_pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_pair_folder(tmp_path_factory):
     """The same for all tests, to be read only."""
     return write_pairs(tmp_path_factory.mktemp("shared") / "pairs")
 
 
 @pytest.fixture(scope="session")
-def make_record() -> Callable[..., RunRecord]:
+def make_record():
     """A run record with chosen values; everything else is plausible and constant."""
 
-    def build(name: str, values: dict[str, float | str] | None = None, **fields: Any) -> RunRecord:
+    def build(name, values=None, **fields):
         given = values or {}
         protocol = fields.pop("protocol", Protocol())
         environment = describe_environment(threads=fields.pop("threads", 2), accelerator=None)
@@ -211,10 +202,10 @@ def make_record() -> Callable[..., RunRecord]:
 
 
 @pytest.fixture(scope="session")
-def columns() -> Callable[[Leaderboard], dict[str, list[str]]]:
+def columns():
     """The columns of a leaderboard as plain text, by heading."""
 
-    def by_heading(board: Leaderboard) -> dict[str, list[str]]:
+    def by_heading(board):
         table = leaderboard_table(board)
         rows = [row for section in table.sections for row in section.rows]
         texts = ([str(row[index]) for row in rows] for index in range(len(table.headings)))

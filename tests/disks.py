@@ -13,7 +13,7 @@ from esrbench.files import Files, sync_folder, write_new
 from esrbench.runs.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -33,7 +33,7 @@ class Killed(BaseException):
 class Inode:
     """A file: what programs read of it, and what a power loss leaves."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content):
         self.content = content
         self.durable = content
         self.dropped = False
@@ -42,14 +42,14 @@ class Inode:
 class Hasty(Files):
     """Of those who look at what is there, not at what a power loss would leave of their own."""
 
-    def sync(self, descriptor: int) -> None:
+    def sync(self, descriptor):
         """Not at all."""
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path):
         """Not at all."""
 
 
-def opened(results: Path) -> Store:
+def opened(results):
     return Store(results, files=Hasty())
 
 
@@ -63,7 +63,7 @@ class FaultyFiles(Files):
     ``sync`` the system has dropped the bytes, and says of the next that all is well.
     """
 
-    def __init__(self, root: Path, *, fail_at: int = 0, mode: Mode = "EIO") -> None:
+    def __init__(self, root, *, fail_at=0, mode="EIO"):
         self.root = root
         self.fail_at = fail_at
         self.mode = mode
@@ -77,7 +77,7 @@ class FaultyFiles(Files):
         self.durable = dict(self.now)
         self.pending: list[tuple[Path, Callable[[Names], None]]] = []
 
-    def _step(self, effect: Callable[[], Any], partial: Callable[[], Any] | None = None) -> Any:
+    def _step(self, effect, partial=None):
         if self.dead:
             raise Killed
         self.count += 1
@@ -93,17 +93,17 @@ class FaultyFiles(Files):
         number = errno.ENOSPC if self.mode == "ENOSPC" else errno.EIO
         raise OSError(number, os.strerror(number))
 
-    def die(self) -> None:
+    def die(self):
         self.dead = True
         for descriptor in self.open:
             os.close(descriptor)
         self.open = {}
 
-    def _change(self, folder: Path, change: Callable[[Names], None]) -> None:
+    def _change(self, folder, change):
         change(self.now)
         self.pending.append((folder, change))
 
-    def after_power_loss(self) -> Iterator[State]:
+    def after_power_loss(self):
         """All that the disk may hold: each beginning of the changes of names that are not
         flushed, with none, half and all of the bytes that are not."""
         for kept in range(len(self.pending) + 1):
@@ -213,21 +213,21 @@ for _name in ("unlink", "remove_folder"):
     setattr(FaultyFiles, _name, _changing(_name, lambda names, path: names.pop(path, None)))
 
 
-def _reachable(path: Path, names: Names) -> bool:
+def _reachable(path, names):
     return path in names and all(names.get(up, path) is None for up in path.parents if up in names)
 
 
-def _cut(durable: bytes, content: bytes, share: float) -> bytes:
+def _cut(durable, content, share):
     if share == 1.0:
         return content
     return durable + content[len(durable) :][: int(share * (len(content) - len(durable)))]
 
 
-def state_of(root: Path) -> State:
+def state_of(root):
     return {path: path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
 
 
-def make_so(root: Path, state: State) -> None:
+def make_so(root, state):
     for path in sorted(root.rglob("*"), reverse=True):
         if path not in state or path.is_dir() != (state[path] is None):
             path.rmdir() if path.is_dir() else path.unlink()
@@ -252,7 +252,7 @@ class SyncAgain(FaultyFiles):
 class InPlace(Store):
     """Of one who writes into the file that others read."""
 
-    def _replace(self, target: Path, content: bytes) -> None:
+    def _replace(self, target, content):
         with suppress(FileNotFoundError):
             self._files.unlink(target)
         write_new(target, content, flush=True, files=self._files)
@@ -262,7 +262,7 @@ class InPlace(Store):
 class WriteOnce(FaultyFiles):
     """Of one who thinks that a write writes all."""
 
-    def write(self, descriptor: int, content: memoryview) -> int:
+    def write(self, descriptor, content):
         super().write(descriptor, content)
         return len(content)
 
@@ -280,14 +280,14 @@ MUTANTS: dict[str, dict[str, Any]] = {
 
 
 def sweep(
-    root: Path,
+    root,
     *,
-    before: Callable[[Store], None],
-    act: Callable[[Store], object],
-    wrong: Callable[[Store, bool], Iterator[str]],
-    files: type[FaultyFiles] = FaultyFiles,
-    store: type[Store] = Store,
-) -> tuple[list[str], int]:
+    before,
+    act,
+    wrong,
+    files=FaultyFiles,
+    store=Store,
+):
     """Have each operation of ``act`` fail in each way, and look at what is there then.
 
     Args:
@@ -329,14 +329,14 @@ def sweep(
     return found, operations
 
 
-def _told_apart(state: State) -> Iterator[tuple[str, bytes]]:
+def _told_apart(state):
     """What differs between two states but for chance and clocks."""
     for path, content in state.items():
         if path.name != ".lock":
             yield _TOKEN.sub("", str(path)), content or b""
 
 
-def litter(store: Store) -> Iterator[str]:
+def litter(store):
     """What the next writer leaves lying."""
     with store.writing():
         pass

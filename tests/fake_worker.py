@@ -11,9 +11,6 @@ from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Self
-
     import numpy as np
     import numpy.typing as npt
 
@@ -31,67 +28,67 @@ class FakeWorker:
     log_tail = "fake"
     parameters = 0
 
-    def __init__(self, name: str, on_start: Callable[[str], None]) -> None:
+    def __init__(self, name, on_start):
         self.name = name
         self.on_start = on_start
         self.scale = 1
         # No two processes are alike, or there would be no interval.
         self.seconds = SECONDS * (1 + next(STARTS) % 10 / 1000)
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         """Nothing is there to end."""
 
-    def load(self, _descriptor: Any, scale: int, **_: Any) -> Ready:
+    def load(self, _descriptor, scale, **_):
         self.on_start(self.name)
         self.scale = scale
         return Ready(
             parameters=self.parameters, threads=1, cpus=(0,), accelerator=None, code_sha256=None
         )
 
-    def upscale(self, lr: Pixels, _name: str) -> Pixels:
+    def upscale(self, lr, _name):
         return lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
 
-    def forward(self, lr: Pixels) -> Delivery:
+    def forward(self, lr):
         return Delivery(self.upscale(lr, ""), self.seconds + DELIVERY_SECONDS, self.seconds, None)
 
-    def read_memory(self) -> Absent:
+    def read_memory(self):
         return UNCOUNTED
 
-    def count_complexity(self) -> Absent:
+    def count_complexity(self):
         return UNCOUNTED
 
-    def cpu_seconds(self) -> None:
+    def cpu_seconds(self):
         return None
 
 
 class Workers:
     """What was started, and at which start what is to happen."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.started: list[str] = []
         self.at: dict[int, BaseException] = {}
         self.of: dict[str, BaseException] = {}
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, name):
         self.started.append(name)
         happens = self.at.pop(len(self.started), None) or self.of.get(name)
         if happens is not None:
             raise happens
 
-    def networks(self) -> list[str]:
+    def networks(self):
         """Without the null network, and forget them."""
         started = [name for name in self.started if name != "null"]
         self.started = []
         return started
 
 
-def use_fake_workers(on_start: Callable[[str], None] = lambda _: None) -> None:
+def use_fake_workers(on_start=lambda _: None):
     """Have every launcher give workers that are none; ``on_start`` is told the entry of each."""
 
-    def worker(_self: Launcher, *networks: tuple[Any, Any], **_: Any) -> FakeWorker:
+    def worker(_self, *networks, **_):
         return FakeWorker(networks[0][0].name, on_start)
 
     Launcher.worker = worker  # type: ignore[assignment, method-assign]

@@ -15,7 +15,7 @@ BY_NAME = {"scikit-image", "nvidia-ml-py"}
 """Never imported by a statement: the demo's photographs, and a module that may be missing."""
 
 
-def imported() -> set[str]:
+def imported():
     """Top-level modules that an import statement names."""
     found = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
@@ -27,11 +27,11 @@ def imported() -> set[str]:
     return found - set(sys.stdlib_module_names) - {"esrbench", "esrbench_models"}
 
 
-def normalised(name: str) -> str:
+def normalised(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_declared_dependencies_are_the_imported_ones() -> None:
+def test_declared_dependencies_are_the_imported_ones():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     declared = {

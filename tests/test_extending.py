@@ -17,7 +17,7 @@ SECTIONS = {title: BLOCK.findall(text) for title, text in SECTION.findall(PAGE.r
 
 
 @pytest.mark.parametrize("title", SECTIONS)
-def test_blocks_run_in_order(title: str, tmp_path: Path) -> None:
+def test_blocks_run_in_order(title, tmp_path):
     """A block that names a file is written to it; others are run, in the same folder."""
     if not SECTIONS[title]:
         pytest.skip("nothing is shown yet")

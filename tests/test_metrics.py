@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from esrbench.metrics import METRICS, Findings, extract_values
 from esrbench.probes.complexity import measure_complexity
 from esrbench.records import Absent, Complexity, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
 
@@ -31,11 +26,11 @@ ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
         ("conv_calls_ntire2022", 100, "100"),
     ],
 )
-def test_values_are_shown_as_the_challenge_prints_them(key: str, value: float, shown: str) -> None:
+def test_values_are_shown_as_the_challenge_prints_them(key, value, shown):
     assert METRICS[key].format(value) == shown
 
 
-def test_keys_and_directions() -> None:
+def test_keys_and_directions():
     assert all(key == metric.key for key, metric in METRICS.items())
     higher = {key for key, metric in METRICS.items() if metric.better == "higher"}
     assert higher == {"psnr_rgb", "psnr_y", "ssim_y"}
@@ -50,7 +45,7 @@ def test_keys_and_directions() -> None:
     assert per_data == higher | of_device - {"runtime_fixed", "cold_start"}
 
 
-def test_counts_stay_integers_and_records_of_floats_load() -> None:
+def test_counts_stay_integers_and_records_of_floats_load():
     assert Value(value=42912).model_dump_json() == '{"value":42912,"interval":null}'
     for text, kind in (("42912", int), ("42912.0", float)):
         value = Value.model_validate_json(f'{{"value": {text}}}')
@@ -63,27 +58,27 @@ def test_counts_stay_integers_and_records_of_floats_load() -> None:
 class Step(nn.Module):
     """A convolution and what is done to its features."""
 
-    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, run):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 1)
         self.run = run
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image):
         return self.run(self.conv(image))
 
 
-def values(run: Callable[[Tensor], Tensor], **changes: Any) -> dict[str, Value | Absent]:
+def values(run, **changes):
     complexity: Complexity = measure_complexity(
         lambda: Step(run), input_size=(8, 6), counters=("ntire2022", "aten")
     )
     return extract_values(Findings(complexity=complexity.model_copy(update=changes)))
 
 
-def hidden(features: Tensor) -> Tensor:
+def hidden(features):
     return torch.from_numpy(features.numpy() * 2)
 
 
-def test_a_whole_count_is_a_value() -> None:
+def test_a_whole_count_is_a_value():
     found = values(torch.relu)
     assert [found[key] for key in ATEN] == [
         Value(value=12 * 48),
@@ -102,9 +97,7 @@ def test_a_whole_count_is_a_value() -> None:
     ],
     ids=["unknown", "summed products", "out of sight"],
 )
-def test_an_incomplete_count_is_absent(
-    run: Callable[[Tensor], Tensor], missed: str, constants: bool
-) -> None:
+def test_an_incomplete_count_is_absent(run, missed, constants):
     found = values(run)
     for key in ATEN:
         absent = found[key]
@@ -115,17 +108,17 @@ def test_an_incomplete_count_is_absent(
     assert found["macs_ntire2022"] == Value(value=12 * 48)
 
 
-def test_without_an_audit_there_is_no_figure() -> None:
+def test_without_an_audit_there_is_no_figure():
     failed = Absent(kind="failed", reason="the network could not be audited: too high")
     found = values(torch.relu, audit=failed)
     assert [found[key] for key in (*ATEN, "effective_constants")] == [failed] * 4
 
 
-def less_without_values(features: Tensor) -> Tensor:
+def less_without_values(features):
     return features if features.is_meta else features.flatten(2).mT @ features.flatten(2)
 
 
-def test_nothing_found_without_values_is_a_figure_where_values_find_otherwise() -> None:
+def test_nothing_found_without_values_is_a_figure_where_values_find_otherwise():
     found = values(less_without_values)
     keys = ("macs_ntire2022", "activations_ntire2022", "conv_calls_ntire2022", *ATEN)
     for key in (*keys, "effective_constants"):

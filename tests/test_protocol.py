@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from esrbench.protocol import LatencyDesign, Protocol, QualityDefinition, TrustDesign
 
 
-def test_equal_protocols_have_equal_digests() -> None:
+def test_equal_protocols_have_equal_digests():
     assert Protocol().digest() == Protocol().digest()
     assert len(Protocol().digest()) == 64
 
@@ -23,7 +23,7 @@ def test_equal_protocols_have_equal_digests() -> None:
         Protocol(trust=TrustDesign(claim_tolerance=0.04)),
     ],
 )
-def test_any_setting_changes_the_digest(other: Protocol) -> None:
+def test_any_setting_changes_the_digest(other):
     assert other.digest() != Protocol().digest()
 
 
@@ -39,17 +39,17 @@ def test_any_setting_changes_the_digest(other: Protocol) -> None:
         {"trust": {"caching_ratio": 1.1}},
     ],
 )
-def test_impossible_settings_are_refused(fields: dict[str, object]) -> None:
+def test_impossible_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         Protocol.model_validate(fields)
 
 
-def test_more_rounds_at_least_than_at_most_are_refused() -> None:
+def test_more_rounds_at_least_than_at_most_are_refused():
     with pytest.raises(ValidationError, match="min_rounds 6 exceeds max_rounds 5"):
         LatencyDesign(min_rounds=6, max_rounds=5)
 
 
-def test_borders_follow_the_scale_unless_fixed() -> None:
+def test_borders_follow_the_scale_unless_fixed():
     assert QualityDefinition().border_pixels("rgb", 3) == 3
     assert QualityDefinition(rgb_border=4).border_pixels("rgb", 2) == 4
     assert QualityDefinition(rgb_border=4).border_pixels("y", 2) == 2

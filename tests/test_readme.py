@@ -21,11 +21,11 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```([\w -]+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def blocks(kind: str) -> list[str]:
+def blocks(kind):
     return [content for label, content in BLOCKS if label == kind]
 
 
-def test_it_opens_with_exactly_two_shell_lines() -> None:
+def test_it_opens_with_exactly_two_shell_lines():
     assert README.index("```sh") == README.index("```")
     (content,) = blocks("sh")
     install, test = content.strip().splitlines()
@@ -34,18 +34,18 @@ def test_it_opens_with_exactly_two_shell_lines() -> None:
     assert all("-c constraints.txt" in line for line in (install, test))
 
 
-def test_every_block_is_of_a_kind_that_is_tested() -> None:
+def test_every_block_is_of_a_kind_that_is_tested():
     assert {label for label, _ in BLOCKS} == {"sh", "console", "console no-run", "python"}
 
 
-def commands(kind: str) -> list[list[str]]:
+def commands(kind):
     lines = "".join(blocks(kind)).splitlines()
     assert all(line.startswith("$ esrbench ") for line in lines)
     return [shlex.split(line.removeprefix("$ ")) for line in lines]
 
 
 @pytest.mark.slow
-def test_console_blocks_run_in_order(shared: Path, tmp_path: Path) -> None:
+def test_console_blocks_run_in_order(shared, tmp_path):
     environment = {
         **os.environ,
         "ESRBENCH_MIRROR": str(shared),
@@ -66,14 +66,14 @@ def test_console_blocks_run_in_order(shared: Path, tmp_path: Path) -> None:
 
 
 @cache
-def options_of(verb: str) -> set[str]:
+def options_of(verb):
     """Every option of a command, as its help lists them."""
     done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout))
 
 
-def test_commands_that_are_not_run_here_have_only_known_options() -> None:
+def test_commands_that_are_not_run_here_have_only_known_options():
     rows = re.findall(r"^\| [^|]+ \| `(esrbench [^`]+)`", README, re.MULTILINE)
     written = [*commands("console no-run"), *(shlex.split(row) for row in rows)]
     assert len(rows) >= 5
@@ -84,7 +84,7 @@ def test_commands_that_are_not_run_here_have_only_known_options() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
+def test_the_main_job_runs_as_written(tmp_path):
     (content,) = blocks("sh")
     install = content.strip().splitlines()[0]
     _, *arguments = shlex.split(install.rpartition("&&")[2])
@@ -114,7 +114,7 @@ def test_the_main_job_runs_as_written(tmp_path: Path) -> None:
     assert all(name in done.stdout for name in values)
 
 
-def test_python_blocks_run(tmp_path: Path) -> None:
+def test_python_blocks_run(tmp_path):
     for number, content in enumerate(blocks("python")):
         script = tmp_path / f"block{number}.py"
         script.write_text(content)

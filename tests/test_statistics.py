@@ -22,7 +22,7 @@ samples = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 
 
 @given(samples)
-def test_median_interval_has_the_coverage_it_states(values: list[float]) -> None:
+def test_median_interval_has_the_coverage_it_states(values):
     result = median_value(values)
     ordered = sorted(values)
     assert result.value == np.median(values)
@@ -52,20 +52,18 @@ def test_median_interval_has_the_coverage_it_states(values: list[float]) -> None
         (20, 6, 15, 1 - 2 * sum((1, 20, 190, 1140, 4845, 15504)) / 2**20),
     ],
 )
-def test_median_interval_against_binomial_tables(
-    n: int, low: float, high: float, confidence: float
-) -> None:
+def test_median_interval_against_binomial_tables(n, low, high, confidence):
     interval = median_value([float(i) for i in range(1, n + 1)]).interval
     assert (interval.low, interval.high) == (low, high)
     assert interval.confidence == pytest.approx(confidence, abs=1e-12)
 
 
-def test_median_of_nothing_is_an_error() -> None:
+def test_median_of_nothing_is_an_error():
     with pytest.raises(ValueError, match="no samples"):
         median_value([])
 
 
-def test_mean_of_medians_is_the_mean_of_each_image_s_median() -> None:
+def test_mean_of_medians_is_the_mean_of_each_image_s_median():
     result = mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
     assert result.value == 3.0
     assert result.interval is not None
@@ -74,7 +72,7 @@ def test_mean_of_medians_is_the_mean_of_each_image_s_median() -> None:
     assert result == mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
 
 
-def test_the_interval_stays_within_the_samples_whatever_the_outlier() -> None:
+def test_the_interval_stays_within_the_samples_whatever_the_outlier():
     image = [0.26, 0.25, 3.15, 0.26, 0.27, 0.25, 0.26]
     interval = mean_of_medians([image] * 4).interval
     assert interval is not None
@@ -82,18 +80,16 @@ def test_the_interval_stays_within_the_samples_whatever_the_outlier() -> None:
     assert 0.25 <= interval.low <= 0.26 <= interval.high < 3.15 / 2
 
 
-def test_too_few_rounds_have_no_interval() -> None:
+def test_too_few_rounds_have_no_interval():
     assert mean_of_medians([[1.0, 2.0, 3.0, 4.0, 5.0], [3.0] * 4]).interval is None
 
 
 @pytest.mark.parametrize("noise", ["normal", "log-normal", "outliers"])
 @pytest.mark.parametrize(("images", "rounds"), [(1, 6), (4, 6), (14, 10)])
-def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(
-    noise: str, images: int, rounds: int
-) -> None:
+def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(noise, images, rounds):
     rng = np.random.default_rng(1)
 
-    def draw(*shape: int) -> np.ndarray:
+    def draw(*shape):
         if noise == "normal":
             return rng.normal(10.0, 1.0, shape)
         if noise == "log-normal":
@@ -109,7 +105,7 @@ def test_mean_of_medians_covers_the_truth_about_as_often_as_it_says(
     assert hits >= 258
 
 
-def test_an_image_without_samples_is_an_error() -> None:
+def test_an_image_without_samples_is_an_error():
     with pytest.raises(ValueError, match="at least one sample"):
         mean_of_medians([[1.0], []])
 
@@ -124,7 +120,7 @@ def test_an_image_without_samples_is_an_error() -> None:
         (100, 2.0, 40),
     ],
 )
-def test_rank_interval_by_hand(n: int, z: float, rank: int) -> None:
+def test_rank_interval_by_hand(n, z, rank):
     samples = [float(i) for i in range(1, n + 1)]
     interval = rank_interval(samples[::-1], z)
     assert (interval.low, interval.high) == (rank, n + 1 - rank)
@@ -132,7 +128,7 @@ def test_rank_interval_by_hand(n: int, z: float, rank: int) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 10])
-def test_too_few_pairs_have_no_rank_interval(n: int) -> None:
+def test_too_few_pairs_have_no_rank_interval(n):
     assert rank_interval([1.0] * n, 2.6) is None
     estimate = estimate_ratio([(1.0, 1.0)] * n, 2.6)
     assert isinstance(estimate, Absent)
@@ -140,12 +136,12 @@ def test_too_few_pairs_have_no_rank_interval(n: int) -> None:
 
 
 @given(st.integers(2, 700), st.floats(0.5, 4))
-def test_a_rank_interval_covers_no_less_than_its_deviations_say(n: int, z: float) -> None:
+def test_a_rank_interval_covers_no_less_than_its_deviations_say(n, z):
     interval = rank_interval([float(i) for i in range(n)], z)
     assert interval is None or interval.confidence >= 2 * norm.cdf(z) - 1
 
 
-def test_rank_intervals_cover_the_median_as_often_as_they_say() -> None:
+def test_rank_intervals_cover_the_median_as_often_as_they_say():
     rng = np.random.default_rng(0)
     # Skewed noise whose median is 0.
     draws = np.exp(rng.normal(0.0, 0.5, (2000, 30))) - 1
@@ -156,7 +152,7 @@ def test_rank_intervals_cover_the_median_as_often_as_they_say() -> None:
     assert abs(hits / 2000 - stated) < 3 * (stated * (1 - stated) / 2000) ** 0.5
 
 
-def test_a_ratio_is_the_median_of_pair_ratios_not_the_ratio_of_medians() -> None:
+def test_a_ratio_is_the_median_of_pair_ratios_not_the_ratio_of_medians():
     # The machine slows down threefold halfway; every pair says 2.
     pairs = [(2.0, 1.0)] * 10 + [(6.0, 3.0)] * 9 + [(6.0, 2.0)]
     estimate = estimate_ratio(pairs, 2.6)
@@ -165,7 +161,7 @@ def test_a_ratio_is_the_median_of_pair_ratios_not_the_ratio_of_medians() -> None
     assert estimate.pairs == 20
 
 
-def test_the_reversed_race_has_the_reciprocal_ratio() -> None:
+def test_the_reversed_race_has_the_reciprocal_ratio():
     rng = np.random.default_rng(3)
     pairs = noisy(rng, 60, ratio=1.05, noise=0.1)
     there, back = estimate_ratio(pairs, 2.6), estimate_ratio([(b, a) for a, b in pairs], 2.6)
@@ -173,17 +169,17 @@ def test_the_reversed_race_has_the_reciprocal_ratio() -> None:
     assert back.interval.low == pytest.approx(1 / there.interval.high)
 
 
-def test_half_width_is_the_share_to_either_side() -> None:
+def test_half_width_is_the_share_to_either_side():
     interval = estimate_ratio([(1.0, 1.02)] * 10 + [(1.02, 1.0)] * 10, 2.6)
     assert half_width(interval.interval) == pytest.approx(0.02)
 
 
-def test_a_time_of_zero_is_an_error() -> None:
+def test_a_time_of_zero_is_an_error():
     with pytest.raises(MeasurementError, match="no time that the clock can tell"):
         estimate_ratio([(0.0, 1.0)] * 20, 2.6)
 
 
-def noisy(rng: np.random.Generator, n: int, *, ratio: float = 1.0, noise: float = 0.01) -> Pairs:
+def noisy(rng, n, *, ratio=1.0, noise=0.01):
     """Pairs of a baseline of about 1 s and a candidate that is slower by a ratio."""
     base = np.exp(rng.normal(0, 0.07, n))
     slow = base * ratio * np.exp(rng.normal(0, noise, n))

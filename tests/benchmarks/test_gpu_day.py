@@ -8,12 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SCRIPT = BENCHMARKS / "gpu_day.py"
@@ -21,19 +17,19 @@ PACK = BENCHMARKS / "gpu_day_pack.sh"
 
 
 @pytest.fixture(autouse=True)
-def _scripts_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def _scripts_on_the_path(monkeypatch):
     """Scripts import what lies beside them."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_step_ends_well_and_leaves_its_tables(tmp_path: Path) -> None:
+def test_every_step_ends_well_and_leaves_its_tables(tmp_path):
     from gpu_day import STEPS
 
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--tiny", "--minutes", "60"]
@@ -60,7 +56,7 @@ def test_every_step_ends_well_and_leaves_its_tables(tmp_path: Path) -> None:
     assert all(absent.values())
 
 
-def test_a_step_that_ends_early_leaves_its_time_to_the_later_ones() -> None:
+def test_a_step_that_ends_early_leaves_its_time_to_the_later_ones():
     from gpu_day import Step, allotted
 
     first, second, third = (Step(name, name, name, seconds, ()) for name, seconds in SHARES)
@@ -73,14 +69,12 @@ def test_a_step_that_ends_early_leaves_its_time_to_the_later_ones() -> None:
 SHARES = (("first", 60), ("second", 120), ("third", 300))
 
 
-def test_the_last_step_too_has_time_to_say_that_it_was_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_step_too_has_time_to_say_that_it_was_cut_off(tmp_path, monkeypatch):
     import gpu_day
 
     given: list[tuple[float, float]] = []
 
-    def run_step(_step: object, _asked: object, seconds: float, most_seconds: float) -> str:
+    def run_step(_step, _asked, seconds, most_seconds):
         given.append((seconds, most_seconds))
         return "done"
 
@@ -92,10 +86,10 @@ def test_the_last_step_too_has_time_to_say_that_it_was_cut_off(
         assert most_seconds - seconds == pytest.approx(gpu_day.GRACE_SECONDS, abs=0.1)
 
 
-def test_rows_are_written_as_they_come_and_have_one_shape(tmp_path: Path) -> None:
+def test_rows_are_written_as_they_come_and_have_one_shape(tmp_path):
     from gpu_steps.day import write_rows
 
-    def found() -> Iterator[tuple[str, dict[str, object]]]:
+    def found():
         yield "times", {"network": "rfdn", "ms": 3.14159265}
         assert rows(tmp_path / "times.csv") == [{"network": "rfdn", "ms": "3.141593"}]
         yield "times", {"network": "imdn", "ms": None}
@@ -106,7 +100,7 @@ def test_rows_are_written_as_they_come_and_have_one_shape(tmp_path: Path) -> Non
     assert [row["ms"] for row in rows(tmp_path / "times.csv")] == ["3.141593", ""]
 
 
-def test_energy_above_idle_is_shared_out_among_images() -> None:
+def test_energy_above_idle_is_shared_out_among_images():
     from gpu_steps.energy import Window, joules_per_image, polled_ratio
 
     # 10 s at 300 W, of which 100 W are idle: 2,000 J for 500 images.
@@ -116,7 +110,7 @@ def test_energy_above_idle_is_shared_out_among_images() -> None:
     assert polled_ratio(Window(seconds=1, joules=1, watts=(), images=1)) is None
 
 
-def test_tests_before_a_cut_are_read_from_the_log(tmp_path: Path) -> None:
+def test_tests_before_a_cut_are_read_from_the_log(tmp_path):
     from gpu_steps.cuda_tests import _finished
 
     log = tmp_path / "cheats.txt"
@@ -126,7 +120,7 @@ def test_tests_before_a_cut_are_read_from_the_log(tmp_path: Path) -> None:
     assert found == [("tests/a.py::test_one", "passed"), ("tests/a.py::test_two[x y]", "failed")]
 
 
-def test_all_that_travels_is_pinned() -> None:
+def test_all_that_travels_is_pinned():
     pins = {line.partition("==")[0].lower() for line in CONSTRAINTS.read_text().splitlines()}
     text = PACK.read_text()
     names = re.search(r"^CARRIED=\(\n(.*?)^\)", text, re.DOTALL | re.MULTILINE)
@@ -141,7 +135,7 @@ def test_all_that_travels_is_pinned() -> None:
 CONSTRAINTS = BENCHMARKS.parent / "constraints.txt"
 
 
-def test_a_pack_never_overwrites_a_folder(tmp_path: Path) -> None:
+def test_a_pack_never_overwrites_a_folder(tmp_path):
     finished = subprocess.run(
         ["bash", str(PACK), str(tmp_path)], capture_output=True, text=True, check=False
     )

@@ -3,39 +3,30 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.data.datasets import open_dataset
 from esrbench.records import Notice
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-
-    from esrbench.records import RunRecord
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def study(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+def study(load_benchmark):
     """``benchmarks/noise_study.py`` as a module."""
     return load_benchmark("noise_study")
 
 
-def test_busy_loops_end_with_the_block_whatever_happens_in_it(
-    study: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_busy_loops_end_with_the_block_whatever_happens_in_it(study, monkeypatch):
     started: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen
 
-    def start(command: list[str]) -> subprocess.Popen[bytes]:
+    def start(command):
         started.append(popen(command))
         return started[-1]
 
-    def interrupted() -> None:
+    def interrupted():
         with study.busy(2):
             assert [process.poll() for process in started] == [None, None]
             raise KeyboardInterrupt
@@ -48,7 +39,7 @@ def test_busy_loops_end_with_the_block_whatever_happens_in_it(
     assert all(process.poll() is not None for process in started)
 
 
-def test_a_busy_loop_ends_when_its_parent_is_gone(study: ModuleType) -> None:
+def test_a_busy_loop_ends_when_its_parent_is_gone(study):
     # The parent starts a loop, tells its id and ends at once.
     script = (
         "import os, subprocess, sys; "
@@ -62,23 +53,21 @@ def test_a_busy_loop_ends_when_its_parent_is_gone(study: ModuleType) -> None:
     assert ended.stdout.strip().isdecimal()
 
 
-def test_pairs_are_parts_of_the_demo_photographs(study: ModuleType, tmp_path: Path) -> None:
+def test_pairs_are_parts_of_the_demo_photographs(study, tmp_path):
     folder = study.write_pairs(tmp_path, (32, 24), 2)
     pairs = open_dataset(str(folder), 4)
     assert [pairs.read_lr(index).shape for index in range(len(pairs))] == [(32, 24, 3)] * 2
     assert [pairs.read_hr(index).shape for index in range(len(pairs))] == [(128, 96, 3)] * 2
 
 
-def test_copies_share_code_and_weights_but_no_name(study: ModuleType) -> None:
+def test_copies_share_code_and_weights_but_no_name(study):
     entries = study.copies("rfdn", 4)
     assert [entry.descriptor.name for entry in entries] == ["rfdn-a", "rfdn-b", "rfdn-c", "rfdn-d"]
     assert len({entry.weights.identity.sha256 for entry in entries}) == 1
     assert [entry.descriptor.name for entry in study.copies("rfdn", 1)] == ["rfdn"]
 
 
-def test_a_tally_counts_records_and_suites(
-    study: ModuleType, make_record: Callable[..., RunRecord]
-) -> None:
+def test_a_tally_counts_records_and_suites(study, make_record):
     notice = Notice(code="drift", message="seen", advice="mend it.")
     values = {"runtime_images": 1.0, "params": 1.0, "macs_ntire2022": 1.0}
     tally = study.Tally("a condition")

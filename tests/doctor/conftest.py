@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from esrbench.doctor import Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 QUIET: dict[str, str] = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Test CPU\nflags\t\t: fpu avx2\n",
@@ -35,10 +31,10 @@ QUIET: dict[str, str] = {
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Callable[..., Machine]:
+def machine(tmp_path):
     """A machine whose system tells what ``QUIET`` does, but for the files given; None is absent."""
 
-    def build(files: dict[str, str | None] | None = None, **fields: Any) -> Machine:
+    def build(files=None, **fields):
         root = tmp_path / "root"
         for path, text in (QUIET | (files or {})).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +56,7 @@ def machine(tmp_path: Path) -> Callable[..., Machine]:
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Machine:
+def silent(tmp_path):
     """A machine without ``/proc`` and ``/sys``, and without a notion of affinity."""
     return Machine(
         device="cpu",

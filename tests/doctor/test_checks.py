@@ -87,7 +87,7 @@ CHECKS = vars(processor) | vars(software)
         ("allocator", mapped("/opt/jemalloc/lib/libc.so.6"), "ok", "*glibc*"),
     ],
 )
-def test_what_a_system_tells(machine, check, files, state, finding) -> None:
+def test_what_a_system_tells(machine, check, files, state, finding):
     found = CHECKS[f"check_{check}"](machine(files))
     assert found.state == state
     assert fnmatchcase(found.finding, finding)
@@ -118,7 +118,7 @@ def test_what_a_system_tells(machine, check, files, state, finding) -> None:
         ),
     ],
 )
-def test_a_quota_below_the_cpus_is_found(machine, files, granted) -> None:
+def test_a_quota_below_the_cpus_is_found(machine, files, granted):
     check = processor.check_quota(machine(files))
     assert check.state == "warning"
     assert check.finding == f"{granted} CPUs granted, 2 can be used"
@@ -134,13 +134,13 @@ def test_a_quota_below_the_cpus_is_found(machine, files, granted) -> None:
         ("intel_pstate/no_turbo", "0", "1"),
     ],
 )
-def test_turbo_by_either_switch(machine, path, text, advised) -> None:
+def test_turbo_by_either_switch(machine, path, text, advised):
     check = processor.check_boost(machine(boost(path, text)))
     assert check.state == ("warning" if advised else "ok")
     assert check.advice == (f"echo {advised} | sudo tee /{CPU}/{path}" if advised else None)
 
 
-def test_a_slow_clock_source_is_told(machine, monkeypatch) -> None:
+def test_a_slow_clock_source_is_told(machine, monkeypatch):
     monkeypatch.setattr(processor, "_clock_step", lambda: 4e-8)
     fine = processor.check_clock(machine())
     assert fine.state == "ok"
@@ -150,7 +150,7 @@ def test_a_slow_clock_source_is_told(machine, monkeypatch) -> None:
     assert "1.0 ms" in processor.check_clock(machine()).advice
 
 
-def test_the_step_of_the_clock_is_measured() -> None:
+def test_the_step_of_the_clock_is_measured():
     assert 0 < processor._clock_step() < 1e-3
 
 
@@ -173,9 +173,7 @@ def test_the_step_of_the_clock_is_measured() -> None:
         ({"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}, "ok", "*", None),
     ],
 )
-def test_variables_that_disturb_are_told_with_their_effect(
-    machine, fields, state, finding, advice
-) -> None:
+def test_variables_that_disturb_are_told_with_their_effect(machine, fields, state, finding, advice):
     check = software.check_variables(machine(variables=fields))
     assert (check.state, check.advice) == (state, advice)
     assert fnmatchcase(check.finding, finding)
@@ -185,13 +183,13 @@ def test_variables_that_disturb_are_told_with_their_effect(
     ("device", "refused"),
     [("cpu", "ONEDNN_DEFAULT_FPMATH_MODE"), ("cuda", "NVIDIA_TF32_OVERRIDE")],
 )
-def test_variables_that_override_the_precision_forbid_measuring(machine, device, refused) -> None:
+def test_variables_that_override_the_precision_forbid_measuring(machine, device, refused):
     variables = {"NVIDIA_TF32_OVERRIDE": "1", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
     check = software.check_variables(machine(variables=variables, device=device))
     assert (check.state, check.advice) == ("problem", f"unset {refused}")
 
 
-def test_this_pytorch_is_told_and_an_older_one_warned_of(machine, monkeypatch) -> None:
+def test_this_pytorch_is_told_and_an_older_one_warned_of(machine, monkeypatch):
     check = software.check_torch(machine())
     assert check.finding.startswith(f"{torch.__version__}, ")
     assert check.state == "ok"
@@ -201,18 +199,18 @@ def test_this_pytorch_is_told_and_an_older_one_warned_of(machine, monkeypatch) -
     assert old.advice == "Install 2.13 or newer: figures were tested with it."
 
 
-def test_a_pytorch_without_vector_units_is_warned_of(machine, monkeypatch) -> None:
+def test_a_pytorch_without_vector_units_is_warned_of(machine, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     for processor_kind, state in (("x86_64", "warning"), ("aarch64", "ok")):
         monkeypatch.setattr("platform.machine", lambda kind=processor_kind: kind)
         assert software.check_torch(machine()).state == state
 
 
-def test_releases_are_compared_as_numbers() -> None:
+def test_releases_are_compared_as_numbers():
     assert software._release("2.13.0+cpu") == (2, 13, 0) > software._release("2.9")
 
 
-def test_a_folder_that_takes_files_is_fine_and_not_made(machine, tmp_path) -> None:
+def test_a_folder_that_takes_files_is_fine_and_not_made(machine, tmp_path):
     folder = tmp_path / "not" / "yet"
     check = software.check_results(machine(results=folder))
     assert check.state in {"ok", "warning"}  # by the space that is left here
@@ -220,7 +218,7 @@ def test_a_folder_that_takes_files_is_fine_and_not_made(machine, tmp_path) -> No
     assert not folder.parent.exists()
 
 
-def test_a_folder_that_takes_no_files_forbids_measuring(machine, tmp_path) -> None:
+def test_a_folder_that_takes_no_files_forbids_measuring(machine, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     for check, option, named in (
@@ -232,7 +230,7 @@ def test_a_folder_that_takes_no_files_forbids_measuring(machine, tmp_path) -> No
         assert option in check.advice
 
 
-def test_a_folder_that_is_nearly_full_is_warned_of(machine, monkeypatch) -> None:
+def test_a_folder_that_is_nearly_full_is_warned_of(machine, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=2**30))
     assert software.check_results(machine()).state == "ok"
     cache = software.check_cache(machine())
@@ -244,10 +242,10 @@ def test_a_folder_that_is_nearly_full_is_warned_of(machine, monkeypatch) -> None
     "check",
     "load_average quota cpus governor boost virtual power memory swap huge_pages".split(),  # noqa: SIM905
 )
-def test_what_the_system_does_not_tell_is_unknown(check, silent) -> None:
+def test_what_the_system_does_not_tell_is_unknown(check, silent):
     assert CHECKS[f"check_{check}"](silent).state == "unknown"
 
 
-def test_cpu_lists_are_those_of_the_kernel() -> None:
+def test_cpu_lists_are_those_of_the_kernel():
     assert parse_cpus("0-2,8") == (0, 1, 2, 8)
     assert parse_cpus("") == ()

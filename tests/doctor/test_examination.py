@@ -1,15 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.doctor import STATES, examination, examine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.doctor import Diagnosis, Machine
 
 NAMES = [
     "results folder",
@@ -37,16 +30,16 @@ NAMES = [
 
 
 @pytest.fixture(autouse=True)
-def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(examination, "QUICK_SAMPLE_SECONDS", 0.0)
 
 
-def by_name(checks: list[Diagnosis]) -> dict[str, str]:
+def by_name(checks):
     return {check.name: check.state for check in checks}
 
 
-def test_a_fit_machine_is_fine(machine: Callable[..., Machine]) -> None:
+def test_a_fit_machine_is_fine(machine):
     found = list(examine(machine(), quick=True))
     assert [check.name for check in found] == NAMES
     states = by_name(found)
@@ -56,7 +49,7 @@ def test_a_fit_machine_is_fine(machine: Callable[..., Machine]) -> None:
     assert "problem" not in states.values()
 
 
-def test_a_system_that_tells_nothing_is_no_failure(silent: Machine) -> None:
+def test_a_system_that_tells_nothing_is_no_failure(silent):
     found = list(examine(silent, quick=True))
     assert [check.name for check in found] == NAMES
     states = by_name(found)
@@ -64,7 +57,7 @@ def test_a_system_that_tells_nothing_is_no_failure(silent: Machine) -> None:
     assert states["frequency governor"] == states["CPU quota"] == states["swap"] == "unknown"
 
 
-def test_whatever_disturbs_has_advice(silent: Machine, machine: Callable[..., Machine]) -> None:
+def test_whatever_disturbs_has_advice(silent, machine):
     for patient in (silent, machine(), machine({"proc/loadavg": "9 9 9 1/1 1"})):
         for check in examine(patient, quick=True):
             assert check.state in STATES

@@ -12,7 +12,7 @@ from esrbench.doctor.graphics import check_gpu, check_nvml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.doctor import Diagnosis, Machine
+    from esrbench.doctor import Machine
 
     Build = Callable[..., Machine]
 
@@ -23,7 +23,7 @@ class NvmlError(Exception):
     """What the fake driver raises."""
 
 
-def nvml(**answers: Any) -> Any:
+def nvml(**answers):
     """A driver that knows one healthy GPU, but for the answers given; an exception is raised."""
     pynvml = pytest.importorskip("pynvml")
     given: dict[str, Any] = {
@@ -43,15 +43,15 @@ def nvml(**answers: Any) -> Any:
         "nvmlDeviceGetEccMode": [1, 1],
     }
 
-    def answer(value: object) -> Callable[..., object]:
-        def call(*_arguments: object) -> object:
+    def answer(value):
+        def call(*_arguments):
             if isinstance(value, Exception):
                 raise value
             return value
 
         return call
 
-    def by_uuid(uuid: str) -> str:
+    def by_uuid(uuid):
         if uuid != f"GPU-{UUID}":
             raise NvmlError
         return "handle"
@@ -76,11 +76,11 @@ def nvml(**answers: Any) -> Any:
 by_uuid_name = "nvmlDeviceGetHandleByUUID"
 
 
-def checks(build: Build, driver: Any, uuid: str = UUID) -> dict[str, Diagnosis]:
+def checks(build, driver, uuid=UUID):
     return {check.name: check for check in check_nvml(build(pid=7), driver, uuid)}
 
 
-def test_a_healthy_gpu_is_fine_but_for_what_nvml_does_not_tell(machine: Build) -> None:
+def test_a_healthy_gpu_is_fine_but_for_what_nvml_does_not_tell(machine):
     found = checks(machine, nvml())
     assert {name: check.state for name, check in found.items()} == {
         "NVML": "ok",
@@ -117,16 +117,14 @@ def test_a_healthy_gpu_is_fine_but_for_what_nvml_does_not_tell(machine: Build) -
         ),
     ],
 )
-def test_what_disturbs_is_told(
-    machine: Build, name: str, answers: dict[str, Any], says: str
-) -> None:
+def test_what_disturbs_is_told(machine, name, answers, says):
     found = checks(machine, nvml(**answers))
     assert {other for other, check in found.items() if check.state == "warning"} == {name}
     assert says in found[name].finding
     assert found[name].advice
 
 
-def test_what_the_driver_does_not_tell_is_unknown(machine: Build) -> None:
+def test_what_the_driver_does_not_tell_is_unknown(machine):
     silent = {
         name: NvmlError()
         for name in vars(nvml())
@@ -139,14 +137,12 @@ def test_what_the_driver_does_not_tell_is_unknown(machine: Build) -> None:
 
 
 @pytest.mark.parametrize(("driver", "uuid"), [({"nvmlInit": NvmlError()}, UUID), ({}, "another")])
-def test_a_driver_that_does_not_answer_is_one_warning(
-    machine: Build, driver: dict[str, Any], uuid: str
-) -> None:
+def test_a_driver_that_does_not_answer_is_one_warning(machine, driver, uuid):
     found = checks(machine, nvml(**driver), uuid)
     assert [(check.name, check.state) for check in found.values()] == [("NVML", "warning")]
 
 
-def test_a_missing_pynvml_is_one_warning(machine: Build) -> None:
+def test_a_missing_pynvml_is_one_warning(machine):
     (check,) = check_nvml(machine(), None, UUID)
     assert (check.state, check.advice) == ("warning", "pip install 'esrbench[cuda]'")
 
@@ -160,12 +156,12 @@ def test_a_missing_pynvml_is_one_warning(machine: Build) -> None:
     ],
 )
 def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
-    machine: Build,
-    monkeypatch: pytest.MonkeyPatch,
-    device: str,
-    build: str | None,
-    expected: tuple[str, str],
-) -> None:
+    machine,
+    monkeypatch,
+    device,
+    build,
+    expected,
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", build)
     (check,) = check_gpu(machine(device=device))
@@ -176,9 +172,7 @@ def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
 
 
 @pytest.mark.parametrize(("device", "names"), [("cpu", {"GPU"}), ("cuda", {"GPU", "NVML"})])
-def test_a_gpu_that_is_not_measured_on_is_a_single_line(
-    machine: Build, monkeypatch: pytest.MonkeyPatch, device: str, names: set[str]
-) -> None:
+def test_a_gpu_that_is_not_measured_on_is_a_single_line(machine, monkeypatch, device, names):
     properties = SimpleNamespace(name="Test GPU", total_memory=2**34, uuid=UUID)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
@@ -193,7 +187,7 @@ def test_a_gpu_that_is_not_measured_on_is_a_single_line(
 
 
 @pytest.mark.cuda
-def test_the_gpu_of_this_machine(machine: Build) -> None:
+def test_the_gpu_of_this_machine(machine):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     found = {check.name: check for check in check_gpu(machine(device="cuda"))}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,11 +8,6 @@ from esrbench.doctor import isolation
 from esrbench.doctor.isolation import check_isolation, judge_isolation
 from esrbench.sandbox.sandbox import Obstacle
 from esrbench.sandbox.tiers import Bubblewrap, Landlock, PlainProcess, open_sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.doctor import Machine
 
 NO_BUBBLEWRAP = Obstacle("bubblewrap is not installed", "Install bubblewrap.")
 NO_LANDLOCK = Obstacle("no Landlock", "Use another kernel.")
@@ -47,14 +41,12 @@ def test_a_sandbox_is_judged_by_its_strength(sandbox, unused, is_root, finding, 
     assert check.advice is None if advice is None else fnmatchcase(check.advice, advice)
 
 
-def test_what_is_told_is_what_runs_use(machine: Callable[..., Machine]) -> None:
+def test_what_is_told_is_what_runs_use(machine):
     words = {"bubblewrap": "bubblewrap:", "landlock": "Landlock", "subprocess": "none"}
     assert check_isolation(machine()).finding.startswith(words[open_sandbox("auto").tier])
 
 
-def test_landlock_is_not_tried_where_bubblewrap_works(
-    machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_landlock_is_not_tried_where_bubblewrap_works(machine, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr(isolation, "obstacle", asked.append)
     check_isolation(machine())

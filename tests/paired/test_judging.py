@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esrbench.paired.judging import Judgement, balance, judge, judge_race, pairs_to_look
+from esrbench.paired.judging import balance, judge, judge_race, pairs_to_look
 from esrbench.protocol import PairDesign
 from esrbench.records import Absent, PairedBatch, PairedProcess
 from esrbench.statistics import estimate_ratio
@@ -14,14 +14,14 @@ Pairs = list[tuple[float, float]]
 DESIGN = PairDesign()
 
 
-def noisy(rng: np.random.Generator, n: int, *, ratio: float = 1.0, noise: float = 0.01) -> Pairs:
+def noisy(rng, n, *, ratio=1.0, noise=0.01):
     """Pairs of a baseline of about 1 s and a candidate that is slower by a ratio."""
     base = np.exp(rng.normal(0, 0.07, n))
     slow = base * ratio * np.exp(rng.normal(0, noise, n))
     return list(zip(slow.tolist(), base.tolist(), strict=True))
 
 
-def test_looks_come_at_20_and_every_10() -> None:
+def test_looks_come_at_20_and_every_10():
     n, looks = 0, []
     while n < 60:
         n += pairs_to_look(n, DESIGN)
@@ -42,7 +42,7 @@ FAIR = noisy(np.random.default_rng(9), 300, noise=0.005)
         (1.0, "unchanged", "between 0.9756 and 1.0250"),
     ],
 )
-def test_three_verdicts(ratio: float, verdict: str, says: str) -> None:
+def test_three_verdicts(ratio, verdict, says):
     pairs = noisy(np.random.default_rng(1), 60, ratio=ratio, noise=0.005)
     judgement = judge(pairs, FAIR[:30], DESIGN)
     assert judgement.verdict == verdict
@@ -51,7 +51,7 @@ def test_three_verdicts(ratio: float, verdict: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("ratio", [1.025, 1 / 1.025])
-def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio: float) -> None:
+def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio):
     pairs = [(ratio * (1.01 if i % 2 else 1 / 1.01), 1.0) for i in range(600)]
     assert judge(pairs[:590], FAIR, DESIGN) is None
     judgement = judge(pairs, FAIR, DESIGN)
@@ -59,13 +59,13 @@ def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio: float) ->
     assert f"holds {ratio:.4f}" in judgement.reason
 
 
-def test_between_looks_nothing_is_judged() -> None:
+def test_between_looks_nothing_is_judged():
     pairs = noisy(np.random.default_rng(1), 60, ratio=2.0)
     judged = [n for n in range(1, 61) if judge(pairs[:n], FAIR[:30], DESIGN) is not None]
     assert judged == [20, 30, 40, 50, 60]
 
 
-def alternating(half: float, centre: float = 1.0) -> Pairs:
+def alternating(half, centre=1.0):
     """Pairs whose interval is the centre -+ half."""
     return [(centre * (1 + half if i % 2 else 1 / (1 + half)), 1.0) for i in range(300)]
 
@@ -79,7 +79,7 @@ def alternating(half: float, centre: float = 1.0) -> Pairs:
         ([(1.0, 1.0)] * 9, "the self-check has no interval: 9 pairs are too few"),
     ],
 )
-def test_nothing_is_judged_against_the_self_check(self_pairs: Pairs, says: str) -> None:
+def test_nothing_is_judged_against_the_self_check(self_pairs, says):
     slow = noisy(np.random.default_rng(1), 600, ratio=1.5)
     assert judge(slow[:100], self_pairs, DESIGN) is None
     judgement = judge(slow, self_pairs, DESIGN)
@@ -88,13 +88,13 @@ def test_nothing_is_judged_against_the_self_check(self_pairs: Pairs, says: str) 
 
 
 @pytest.mark.parametrize("self_pairs", [alternating(0.014), alternating(0.001, 1.005)])
-def test_a_self_check_within_its_bounds_permits(self_pairs: Pairs) -> None:
+def test_a_self_check_within_its_bounds_permits(self_pairs):
     slow = noisy(np.random.default_rng(1), 60, ratio=1.5)
     judgement = judge(slow, self_pairs, DESIGN)
     assert judgement.verdict == "slower"
 
 
-def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
+def test_pairs_set_aside_use_the_race_up_but_are_not_judged():
     pairs = alternating(0.04)[:100]
     assert judge(pairs, FAIR, DESIGN, set_aside=490) is None
     judgement = judge(pairs, FAIR, DESIGN, set_aside=500)
@@ -105,9 +105,7 @@ def test_pairs_set_aside_use_the_race_up_but_are_not_judged() -> None:
     assert nothing.reason.startswith("600 of 600 pairs were set aside")
 
 
-def process(
-    loaded_first: str, pairs: Pairs, self_pairs: Pairs | None = None, *, set_aside: str = ""
-) -> PairedProcess:
+def process(loaded_first, pairs, self_pairs=None, *, set_aside=""):
     batch = PairedBatch(
         pairs=tuple(pairs), self_pairs=tuple(self_pairs or ()), set_aside=set_aside or None
     )
@@ -116,7 +114,7 @@ def process(
     )
 
 
-def test_balanced_pairs_by_hand() -> None:
+def test_balanced_pairs_by_hand():
     """Loading first costs a factor of 2: medians of 3 * 2 and of 3 / 2 meet at 3."""
     balanced = balance(
         [
@@ -133,7 +131,7 @@ def test_balanced_pairs_by_hand() -> None:
 
 
 @pytest.mark.parametrize("order", [0.0, 0.01, 0.3])
-def test_balanced_intervals_cover_the_ratio_as_often_as_they_say(order: float) -> None:
+def test_balanced_intervals_cover_the_ratio_as_often_as_they_say(order):
     """Whatever loading first costs; heavy-tailed noise, as few pairs as are ever looked at."""
     rng = np.random.default_rng(5)
     hits = 0
@@ -152,7 +150,7 @@ def test_balanced_intervals_cover_the_ratio_as_often_as_they_say(order: float) -
     assert hits / 2000 > stated - 3 * (stated * (1 - stated) / 2000) ** 0.5
 
 
-def test_one_order_of_loading_alone_is_never_judged() -> None:
+def test_one_order_of_loading_alone_is_never_judged():
     slow, fair = alternating(0.001, 1.5)[:30], alternating(0.001)[:15]
     first, second = (process(side, slow, fair) for side in ("candidate", "baseline"))
     assert judge_race([first] * 4, DESIGN) is None
@@ -162,14 +160,14 @@ def test_one_order_of_loading_alone_is_never_judged() -> None:
     assert (judgement.estimate.pairs, judgement.self_check.pairs) == (60, 30)
 
 
-def test_a_race_that_ended_with_one_order_says_what_it_lacks() -> None:
+def test_a_race_that_ended_with_one_order_says_what_it_lacks():
     alone = [process("candidate", alternating(0.001)[:30], alternating(0.001)[:15])]
     judgement = judge_race(alone, PairDesign(max_pairs=30))
     assert judgement.verdict == "inconclusive"
     assert "0 pairs are too few for an interval" in judgement.reason
 
 
-def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:
+def play(rng, *, ratio, noise):
     pairs: Pairs = []
     self_pairs: Pairs = []
     # What a process does to one network and not to the other stays for its 30 pairs.
@@ -186,7 +184,7 @@ def play(rng: np.random.Generator, *, ratio: float, noise: float) -> Judgement:
 @pytest.mark.parametrize(
     ("noise", "races", "decided"), [(0.02, 100, 100), (0.05, 60, 54), (0.3, 12, 0)]
 )
-def test_simulated_races_err_at_no_noise(noise: float, races: int, decided: int) -> None:
+def test_simulated_races_err_at_no_noise(noise, races, decided):
     rng = np.random.default_rng(4)
     same = [play(rng, ratio=1.0, noise=noise).verdict for _ in range(races)]
     slow = [play(rng, ratio=1.05, noise=noise).verdict for _ in range(races)]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +18,12 @@ from esrbench.runs.evaluator import Entry
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import PairsTimed, Ready
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
 SMALL = Protocol(threads=1, counted_input=(16, 16), latency=None)
 QUIET = Conditions(seconds=1.0, other_load=0.01, steal=0.0)
 LOADED = Conditions(seconds=1.0, other_load=0.4, steal=0.0)
 
 
-def entry(descriptor: ModelDescriptor) -> Entry:
+def entry(descriptor):
     return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
 
 
@@ -47,33 +42,33 @@ class FakeSession:
     started = 0
     code = "0" * 64
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         type(self).started += 1
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         pass
 
-    def _ready(self) -> Ready:
+    def _ready(self):
         return Ready(parameters=2, threads=1, cpus=(0,), accelerator=None, code_sha256=self.code)
 
-    def load(self, *_: object, **__: object) -> Ready:
+    def load(self, *_, **__):
         self.loaded = ["first"]
         return self._ready()
 
-    def load_second(self, *_: object, side: str, **__: object) -> Ready:
+    def load_second(self, *_, side, **__):
         self.loaded = ["candidate", "baseline"] if side == "baseline" else ["baseline", "candidate"]
         return self._ready()
 
-    def upscale(self, lr: np.ndarray, name: str) -> np.ndarray:
+    def upscale(self, lr, name):
         assert (lr.shape, name) == ((16, 16, 3), "fixed")
         return lr
 
-    def time_pairs(self, **request: Any) -> PairsTimed:
+    def time_pairs(self, **request):
         type(self).asked.append({"process": self.started, **request})
         rng = np.random.default_rng(len(self.asked))
 
-        def pairs(count: int, ratio: float) -> tuple[tuple[float, float], ...]:
+        def pairs(count, ratio):
             return tuple((ratio * float(np.exp(rng.normal(0, 0.01))), 1.0) for _ in range(count))
 
         order = 1 / (1 - self.second_faster)
@@ -89,14 +84,12 @@ class FakeSession:
 class FakeLauncher:
     """Behind which are such workers."""
 
-    def __init__(self, choice: str, session: type[FakeSession]) -> None:
+    def __init__(self, choice, session):
         assert choice == "auto"
         self.sandbox = SimpleNamespace(tier="landlock")
         self.session = session
 
-    def worker(
-        self, *networks: tuple[object, object], protocol: Protocol, timeout_seconds: float
-    ) -> FakeSession:
+    def worker(self, *networks, protocol, timeout_seconds):
         assert len(networks) == 2
         assert protocol == SMALL
         assert timeout_seconds > 0
@@ -104,7 +97,7 @@ class FakeLauncher:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
+def session(monkeypatch):
     class Session(FakeSession):
         asked: list[dict[str, Any]] = []
 
@@ -113,7 +106,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
 
 
 @pytest.fixture
-def pair(describe: Callable[..., ModelDescriptor]) -> tuple[Entry, Entry]:
+def pair(describe):
     return entry(describe("Nearest")), entry(describe("Plain"))
 
 
@@ -121,9 +114,7 @@ def pair(describe: Callable[..., ModelDescriptor]) -> tuple[Entry, Entry]:
     ("ratio", "verdict", "gate"),
     [(1.05, "slower", True), (1 / 1.05, "faster", False), (1.0, "unchanged", False)],
 )
-def test_a_race_is_decided(
-    session: type[FakeSession], pair: tuple[Entry, Entry], ratio: float, verdict: str, gate: bool
-) -> None:
+def test_a_race_is_decided(session, pair, ratio, verdict, gate):
     session.ratio = ratio
     seen: list[tuple[int, int]] = []
     record = race(*pair, SMALL, on_pairs=lambda done, most: seen.append((done, most)))
@@ -139,9 +130,7 @@ def test_a_race_is_decided(
     assert RaceRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_processes_batches_and_orders(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_processes_batches_and_orders(session, pair):
     session.ratio = 1.025  # never decided
     record = race(*pair, SMALL, PairDesign(max_pairs=75))
     assert record.verdict == "inconclusive"
@@ -160,9 +149,7 @@ def test_processes_batches_and_orders(
     ]
 
 
-def test_the_order_of_loading_alternates(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_the_order_of_loading_alternates(session, pair):
     loaded: list[list[str]] = []
     session.ratio = 1.025  # never decided
     session.__exit__ = lambda worker, *_: loaded.append(worker.loaded)  # type: ignore[method-assign]
@@ -173,8 +160,8 @@ def test_the_order_of_loading_alternates(
 
 @pytest.mark.parametrize("second_faster", [0.01, -0.01, 0.05])
 def test_a_race_against_oneself_is_even_whatever_the_order_of_loading_does(
-    session: type[FakeSession], pair: tuple[Entry, Entry], second_faster: float
-) -> None:
+    session, pair, second_faster
+):
     """What is loaded second is 1 % faster, so each process alone would call a race uneven."""
     session.second_faster = second_faster
     ratios = []
@@ -190,9 +177,7 @@ def test_a_race_against_oneself_is_even_whatever_the_order_of_loading_does(
     assert float(np.exp(np.mean(np.log(ratios)))) == pytest.approx(1, abs=0.001)
 
 
-def test_an_order_whose_pairs_were_set_aside_catches_up(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_an_order_whose_pairs_were_set_aside_catches_up(session, pair):
     session.ratio = 1.025  # never decided
     session.conditions = property(  # type: ignore[assignment]
         lambda worker: LOADED if worker.started in {2, 3} else QUIET
@@ -205,18 +190,14 @@ def test_an_order_whose_pairs_were_set_aside_catches_up(
     assert firsts == [each == "candidate" for each in order]
 
 
-def test_a_slowdown_is_found_in_spite_of_the_order_of_loading(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_a_slowdown_is_found_in_spite_of_the_order_of_loading(session, pair):
     session.second_faster, session.ratio = 0.02, 1.05
     record = race(*pair, SMALL)
     assert record.verdict == "slower"
     assert record.estimate.ratio == pytest.approx(1.05, abs=0.005)
 
 
-def test_pairs_timed_under_load_are_set_aside_and_never_judged(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_pairs_timed_under_load_are_set_aside_and_never_judged(session, pair):
     session.ratio = 1.5
     session.conditions = LOADED
     record = race(*pair, SMALL, PairDesign(max_pairs=60))
@@ -228,9 +209,7 @@ def test_pairs_timed_under_load_are_set_aside_and_never_judged(
     assert regressed(record) is None
 
 
-def test_load_that_ends_only_delays_the_verdict(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_load_that_ends_only_delays_the_verdict(session, pair):
     session.ratio = 1.05
     session.conditions = property(  # type: ignore[assignment]
         lambda worker: LOADED if worker.started <= 2 else QUIET
@@ -244,9 +223,7 @@ def test_load_that_ends_only_delays_the_verdict(
     assert (record.timed_pairs, record.estimate.pairs) == (110, 40)
 
 
-def test_an_unfair_machine_decides_nothing(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_an_unfair_machine_decides_nothing(session, pair):
     session.ratio, session.self_ratio = 1.5, 1.03
     record = race(*pair, SMALL, PairDesign(max_pairs=90))
     assert record.verdict == "inconclusive"
@@ -268,14 +245,12 @@ def test_an_unfair_machine_decides_nothing(
         (Conditions(seconds=1.0, throttle_reasons=("HwSlowdown",)), "throttled: HwSlowdown"),
     ],
 )
-def test_disturbance(conditions: Conditions | None, says: str | None) -> None:
+def test_disturbance(conditions, says):
     found = disturbance(conditions, PairDesign())
     assert found == says or (says is not None and found is not None and says in found)
 
 
-def test_code_that_changes_meanwhile_ends_the_race(
-    session: type[FakeSession], pair: tuple[Entry, Entry]
-) -> None:
+def test_code_that_changes_meanwhile_ends_the_race(session, pair):
     session.ratio = 1.025
     session.code = property(lambda worker: str(worker.started) * 64)  # type: ignore[assignment]
     with pytest.raises(MeasurementError, match="code of nearest changed during the race"):
@@ -283,8 +258,8 @@ def test_code_that_changes_meanwhile_ends_the_race(
 
 
 def test_a_network_races_itself_in_a_real_worker(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+    describe,
+):
     same = entry(describe("Nearest"))
     design = PairDesign(pairs_per_process=15, self_pairs_per_process=15, max_pairs=30)
     record = race(same, same, SMALL, design)
@@ -301,8 +276,8 @@ def test_a_network_races_itself_in_a_real_worker(
 
 
 def test_twice_the_work_is_found_slower_if_anything(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+    describe,
+):
     many, one = describe("Convolutions", options={"count": 8}), describe("Convolutions")
     record = race(entry(many), entry(one), SMALL, PairDesign(max_pairs=20))
     assert record.verdict in {"slower", "inconclusive"}
@@ -321,15 +296,13 @@ def test_twice_the_work_is_found_slower_if_anything(
         ("Nearest", "RaisesLater", "forward-error: baseline raiseslater: .*enough is enough"),
     ],
 )
-def test_a_failure_says_whose_it_is(
-    describe: Callable[..., ModelDescriptor], candidate: str, baseline: str, says: str
-) -> None:
+def test_a_failure_says_whose_it_is(describe, candidate, baseline, says):
     with pytest.raises(WorkerError, match=says):
         race(entry(describe(candidate)), entry(describe(baseline)), SMALL)
 
 
 @pytest.fixture
-def registry(describe: Callable[..., ModelDescriptor]) -> Registry:
+def registry(describe):
     registry = Registry()
     registry.add(
         [describe("Nearest"), describe("Plain", scales=(2,), min_lr_size=20)], origin="tests"
@@ -337,7 +310,7 @@ def registry(describe: Callable[..., ModelDescriptor]) -> Registry:
     return registry
 
 
-def test_a_plan_resolves_both_and_lets_them_be_the_same(registry: Registry) -> None:
+def test_a_plan_resolves_both_and_lets_them_be_the_same(registry):
     ours, theirs = plan_race(registry, "nearest", "nearest", 4, weights={}, protocol=SMALL)
     assert ours == theirs
     assert ours.weights.path is None
@@ -351,14 +324,12 @@ def test_a_plan_resolves_both_and_lets_them_be_the_same(registry: Registry) -> N
         ("plain", 2, "plain needs LR images of 20x20 or more; the input is 16x16"),
     ],
 )
-def test_a_plan_refuses_before_anything_runs(
-    registry: Registry, name: str, scale: int, says: str
-) -> None:
+def test_a_plan_refuses_before_anything_runs(registry, name, scale, says):
     with pytest.raises(UsageError, match=says):
         plan_race(registry, "nearest", name, scale, weights={}, protocol=SMALL)
 
 
-def test_weights_that_are_not_there_are_refused(registry: Registry) -> None:
+def test_weights_that_are_not_there_are_refused(registry):
     with pytest.raises(WeightsError, match="no such weights file"):
         plan_race(
             registry, "nearest", "nearest", 4, weights={"nearest": "nowhere.pth"}, protocol=SMALL

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from disks import Hasty
 from fake_worker import Workers, use_fake_workers
@@ -17,13 +15,9 @@ from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
 from esrbench.worker.launcher import Launcher, open_launcher
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 @pytest.fixture(scope="session")
-def quick() -> Protocol:
+def quick():
     """One warm-up and two rounds at small inputs."""
     return Protocol(
         threads=1,
@@ -54,10 +48,10 @@ def quick() -> Protocol:
 
 
 @pytest.fixture(scope="session")
-def make_suite(shared_pair_folder: Path, quick: Protocol) -> Callable[..., Suite]:
+def make_suite(shared_pair_folder, quick):
     """A suite of descriptors on two small pairs."""
 
-    def build(*descriptors: ModelDescriptor, protocol: Protocol = quick, **fields: object) -> Suite:
+    def build(*descriptors, protocol=quick, **fields):
         pairs = open_dataset(str(shared_pair_folder), 4)
         entries = tuple(
             Entry(descriptor, 4, resolve_weights(descriptor, 4)) for descriptor in descriptors

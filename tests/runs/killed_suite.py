@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fake_worker import use_fake_workers
 
@@ -30,11 +29,6 @@ from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 from esrbench.worker.launcher import open_launcher
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from esrbench.records import RaceRecord, RunRecord
 
 ENTRIES = 12
 ROUNDS = 2
@@ -70,18 +64,18 @@ PROTOCOL = Protocol(
 class LoggingStore(Store):
     """Tells what is safe, once it is."""
 
-    def put(self, record: RunRecord | RaceRecord) -> Path:
+    def put(self, record):
         path = super().put(record)
         if "sha256" in path.read_text() and record.status == "ok":  # type: ignore[union-attr]
             say("record", path.stem)
         return path
 
-    def put_pass(self, suite: str, name: str, document: BaseModel) -> None:
+    def put_pass(self, suite, name, document):
         super().put_pass(suite, name, document)
         say("part", name)
 
 
-def say(*words: str) -> None:
+def say(*words):
     """One line of a log that outlives its writer."""
     line = " ".join(words) + "\n"
     descriptor = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -89,7 +83,7 @@ def say(*words: str) -> None:
     os.close(descriptor)
 
 
-def plan() -> Suite:
+def plan():
     """Twelve names of one network, one of them the baseline, in two rounds."""
     pairs = open_dataset(sys.argv[1], 4)
     entries = []
@@ -105,13 +99,13 @@ def plan() -> Suite:
     return Suite(tuple(entries), data, PROTOCOL, open_launcher("subprocess"), baseline="net05")
 
 
-def run(suite: Suite) -> None:
+def run(suite):
     """The suite itself."""
     for _ in run_suite(suite, LoggingStore(Path(sys.argv[2])), resume=True):
         pass
 
 
-def command() -> None:
+def command():
     """``esrbench run`` of a few networks, which ends by ``sys.exit``."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
@@ -122,7 +116,7 @@ def command() -> None:
     app.main()
 
 
-def main() -> None:
+def main():
     """Fork a suite and end it, until one comes to its end by itself."""
     signals = [signal.Signals[name] for name in sys.argv[5:]]
     suite = plan()

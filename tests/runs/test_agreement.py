@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from esrbench.records import RANKED_STATUSES, Absent, Complexity, Notice, WeightsIdentity
@@ -12,7 +10,7 @@ from esrbench.worker.messages import Ready
 HIDDEN = Notice(code="hidden-constants", message="50,000 constants meet the image", advice="")
 
 
-def untimed(*, params: int = 40_000, notices: tuple[Notice, ...] = (), **sizes: Any) -> UntimedPass:
+def untimed(*, params=40_000, notices=(), **sizes):
     absent = Absent(kind="skipped", reason="not asked for")
     ready = Ready(
         parameters=1,
@@ -55,9 +53,7 @@ def untimed(*, params: int = 40_000, notices: tuple[Notice, ...] = (), **sizes: 
         ({"stored": None}, None),
     ],
 )
-def test_what_is_missing_is_hidden_only_where_the_audit_finds_it(
-    sizes: dict[str, Any], said: str | None
-) -> None:
+def test_what_is_missing_is_hidden_only_where_the_audit_finds_it(sizes, said):
     assert disagreement(untimed(**sizes)) is None
     found = disagreement(untimed(**sizes, notices=(HIDDEN,)))
     assert (found is None) is (said is None)
@@ -67,7 +63,7 @@ def test_what_is_missing_is_hidden_only_where_the_audit_finds_it(
         assert found[1]
 
 
-def test_two_counts_that_differ_are_told_in_their_own_words() -> None:
+def test_two_counts_that_differ_are_told_in_their_own_words():
     notice = Notice(code="counted-otherwise", message="two counts differ", advice="do the same")
     assert disagreement(untimed(notices=(notice,))) == ("two counts differ", "do the same")
     assert "counted-otherwise" not in RANKED_STATUSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,19 +14,12 @@ from esrbench.records import Absent, Conditions, Quality
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.protocol import Protocol
-    from esrbench.runs.plan import Suite
-
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def taken(monkeypatch):
     """Has others take a share of the CPUs from now on."""
 
-    def take(share: float) -> None:
+    def take(share):
         conditions = Conditions(seconds=2.0, other_load=share)
         monkeypatch.setattr(Monitor, "conditions", lambda *_, **__: conditions)
 
@@ -34,7 +27,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture
-def suite(make_suite: Callable[..., Suite], quick: Protocol, tmp_path: Path) -> Suite:
+def suite(make_suite, quick, tmp_path):
     trust = quick.trust.model_copy(
         update={"busy_share": TrustDesign().busy_share, "claim_tolerance": 0.03}
     )
@@ -46,9 +39,7 @@ def suite(make_suite: Callable[..., Suite], quick: Protocol, tmp_path: Path) -> 
     return make_suite(descriptor, protocol=quick.model_copy(update={"trust": trust}))
 
 
-def test_a_run_beside_load_has_no_runtime_and_is_repeated(
-    suite: Suite, workers: Any, taken: Callable[[float], None], tmp_path: Path
-) -> None:
+def test_a_run_beside_load_has_no_runtime_and_is_repeated(suite, workers, taken, tmp_path):
     store = Store(tmp_path / "results")
     taken(0.7)
     (record,) = run_suite(suite, store)

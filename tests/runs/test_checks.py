@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
@@ -11,33 +9,30 @@ from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.entries.scaffold import scaffold
 from esrbench.entries.submissions import read_submission
 from esrbench.records import Absent, Complexity, CounterResult
-from esrbench.runs.checks import Check, claim_checks, folder_checks
-from esrbench.runs.validation import ValidationReport, unreadable, validate_entry
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from esrbench.runs.checks import claim_checks, folder_checks
+from esrbench.runs.validation import unreadable, validate_entry
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return scaffold("team-net", tmp_path / "submissions", scale=4)
 
 
-def edit(path: Path, old: str, new: str) -> None:
+def edit(path, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
 
-def validate(folder: Path) -> ValidationReport:
+def validate(folder):
     return validate_entry(read_submission(folder), 4, weights="auto", timeout_seconds=120)
 
 
-def named(checks: tuple[Check, ...], name: str) -> Check:
+def named(checks, name):
     return next(check for check in checks if check.name == name)
 
 
-def test_a_new_entry_passes_every_check(folder: Path) -> None:
+def test_a_new_entry_passes_every_check(folder):
     report = validate(folder)
     assert {check.outcome for check in report.checks} == {"passed"}
     names = [check.name for check in report.checks]
@@ -46,7 +41,7 @@ def test_a_new_entry_passes_every_check(folder: Path) -> None:
     assert not (folder / "__pycache__").exists()
 
 
-def test_all_that_is_wrong_is_found_at_once(folder: Path) -> None:
+def test_all_that_is_wrong_is_found_at_once(folder):
     manifest = folder / "submission.toml"
     edit(manifest, "requirements = []", 'requirements = ["esrtest-nowhere>=1"]')
     edit(manifest, "params = ", "params = 9")
@@ -68,7 +63,7 @@ def test_all_that_is_wrong_is_found_at_once(folder: Path) -> None:
     assert named(report.checks, "builds and loads strictly").detail == "weights: random."
 
 
-def test_what_to_declare_is_ready_to_be_pasted(folder: Path) -> None:
+def test_what_to_declare_is_ready_to_be_pasted(folder):
     manifest = folder / "submission.toml"
     right = named((*folder_checks(read_submission(folder), 4),), "weights file")
     assert right.outcome == "passed"
@@ -80,7 +75,7 @@ def test_what_to_declare_is_ready_to_be_pasted(folder: Path) -> None:
     assert f"{size}, {sha}" in wrong.fix
 
 
-def test_a_pickle_is_a_warning_with_the_way_out(folder: Path) -> None:
+def test_a_pickle_is_a_warning_with_the_way_out(folder):
     weights = folder / "team-net_x4.safetensors"
     entry = read_submission(folder)
     network = load_network(entry, 4, resolve_weights(entry, 4).path).network
@@ -100,7 +95,7 @@ def test_a_pickle_is_a_warning_with_the_way_out(folder: Path) -> None:
     assert f"esrbench convert-weights {folder / 'net.pth'}" in format_.fix
 
 
-def test_weights_outside_the_folder_are_a_failed_check(folder: Path, tmp_path: Path) -> None:
+def test_weights_outside_the_folder_are_a_failed_check(folder, tmp_path):
     weights = folder / "team-net_x4.safetensors"
     weights.symlink_to(weights.rename(tmp_path / "outside.safetensors"))
     check = named((*folder_checks(read_submission(folder), 4),), "weights file")
@@ -108,7 +103,7 @@ def test_weights_outside_the_folder_are_a_failed_check(folder: Path, tmp_path: P
     assert "leads out of the submission's folder" in check.detail
 
 
-def test_code_that_does_not_load_is_one_failed_check(folder: Path) -> None:
+def test_code_that_does_not_load_is_one_failed_check(folder):
     edit(folder / "model.py", "import torch\n", "import torch\nimport esrtest_nowhere\n")
     report = validate(folder)
     failed = [check for check in report.checks if check.outcome == "failed"]
@@ -116,7 +111,7 @@ def test_code_that_does_not_load_is_one_failed_check(folder: Path) -> None:
     assert "esrtest_nowhere" in failed[0].detail
 
 
-def counted(**counters: int) -> Complexity:
+def counted(**counters):
     absent = Absent(kind="skipped", reason="not in this test")
     return Complexity(
         params=242_312,
@@ -161,7 +156,7 @@ def counted(**counters: int) -> Complexity:
         ("runtime = {milliseconds = 1, device = 'x'}", ["skipped"]),
     ],
 )
-def test_claims_are_held_against_counts(folder: Path, claims: str, outcomes: list[str]) -> None:
+def test_claims_are_held_against_counts(folder, claims, outcomes):
     manifest = folder / "submission.toml"
     line = next(line for line in manifest.read_text().splitlines() if line.startswith("params"))
     edit(manifest, line, claims)
@@ -170,7 +165,7 @@ def test_claims_are_held_against_counts(folder: Path, claims: str, outcomes: lis
     assert all(check.fix for check in checks if check.outcome != "passed")
 
 
-def test_a_manifest_that_cannot_be_read_is_a_report(folder: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_a_report(folder):
     from esrbench.errors import RegistrationError
 
     edit(folder / "submission.toml", "scales", "scals")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,21 +11,16 @@ from esrbench.errors import RecordError
 from esrbench.records import Latency, LatencySamples, Quality, RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode, read_any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 GOLDEN = Path(__file__).parent / "golden"
 HERE = Path("x.json")
 
 
 @pytest.fixture
-def record(make_record: Callable[..., RunRecord]) -> RunRecord:
+def record(make_record):
     return make_record("net", {"params": 1234, "psnr_rgb": 29.123456789})
 
 
-def test_the_file_is_json_whose_other_lines_have_the_sha256_of_the_first(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_the_file_is_json_whose_other_lines_have_the_sha256_of_the_first(record, tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(encode(record))
     document = json.loads(path.read_text())
@@ -36,7 +30,7 @@ def test_the_file_is_json_whose_other_lines_have_the_sha256_of_the_first(
     assert hashlib.sha256(rest).hexdigest() == said
 
 
-def test_a_flipped_bit_anywhere_is_found(record: RunRecord) -> None:
+def test_a_flipped_bit_anywhere_is_found(record):
     content = bytearray(encode(record))
     first_line = content.index(b"\n") + 1
     assert decode(HERE, bytes(content), RunRecord) == record
@@ -48,7 +42,7 @@ def test_a_flipped_bit_anywhere_is_found(record: RunRecord) -> None:
             content[place] ^= 1 << bit
 
 
-def test_a_file_cut_short_anywhere_is_found(record: RunRecord) -> None:
+def test_a_file_cut_short_anywhere_is_found(record):
     content = encode(record)
     for length in [*range(100), *range(100, len(content), 97), len(content) - 1]:
         with pytest.raises(DamagedError):
@@ -65,7 +59,7 @@ def test_a_file_cut_short_anywhere_is_found(record: RunRecord) -> None:
         (b'{"schema_version": 2}', "its first line is not its SHA-256"),
     ],
 )
-def test_what_no_writer_finished_is_corrupt(content: bytes, says: str) -> None:
+def test_what_no_writer_finished_is_corrupt(content, says):
     with pytest.raises(DamagedError, match=says):
         decode(HERE, content, RunRecord)
 
@@ -78,13 +72,13 @@ def test_what_no_writer_finished_is_corrupt(content: bytes, says: str) -> None:
         (b'{"schema_version": 3, "new": {}}', "schema version 3, expected 2"),
     ],
 )
-def test_what_is_of_another_version_is_not_corrupt(content: bytes, says: str) -> None:
+def test_what_is_of_another_version_is_not_corrupt(content, says):
     with pytest.raises(RecordError, match=says) as caught:
         decode(HERE, content, RunRecord)
     assert not isinstance(caught.value, DamagedError)
 
 
-def test_an_intact_document_of_other_fields_is_refused_by_name(record: RunRecord) -> None:
+def test_an_intact_document_of_other_fields_is_refused_by_name(record):
     class Wider(RunRecord):
         surprise: int = 1
 
@@ -94,13 +88,13 @@ def test_an_intact_document_of_other_fields_is_refused_by_name(record: RunRecord
     assert not isinstance(caught.value, DamagedError)
 
 
-def test_a_record_of_version_1_is_refused_with_what_to_do() -> None:
+def test_a_record_of_version_1_is_refused_with_what_to_do():
     with pytest.raises(RecordError, match=r"run-1\.json: schema version 1, expected 2") as caught:
         read_any(GOLDEN / "run-1.json")
     assert caught.value.advice == "Read it with the esrbench version that wrote it."
 
 
-def test_a_record_of_version_2_reads() -> None:
+def test_a_record_of_version_2_reads():
     record = read_any(GOLDEN / "run-2.json")
     assert (record.entry.name, record.status) == ("bicubic", "ok")
     assert isinstance(record.quality, Quality)

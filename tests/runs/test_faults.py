@@ -11,32 +11,29 @@ from esrbench.errors import RecordError
 from esrbench.runs.documents import encode, read_any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from esrbench.records import RunRecord
-    from esrbench.runs.store import Store
+    from collections.abc import Callable
 
     Case = dict[str, Callable[..., Any]]
 
 
-def holds(store: Store, *expected: RunRecord) -> Iterator[str]:
+def holds(store, *expected):
     records, notices = store.load()
     yield from (notice.message for notice in notices)
     yield from (f"{each.run_id} is lost" for each in expected if each not in records)
 
 
-def put_others(store: Store, records: tuple[RunRecord, ...]) -> None:
+def put_others(store, records):
     for other in records[:-1]:
         store.put(other)
 
 
-def a_new_record(records: tuple[RunRecord, ...]) -> Case:
+def a_new_record(records):
     *others, new = records
 
-    def before(store: Store) -> None:
+    def before(store):
         put_others(store, records)
 
-    def wrong(store: Store, done: bool) -> Iterator[str]:
+    def wrong(store, done):
         yield from holds(store, *others, *([new] if done else []))
         store.put(new)
         yield from holds(store, *others, new)
@@ -48,15 +45,15 @@ def the_first_record(records):
     return a_new_record(records[:1])
 
 
-def a_replaced_record(records: tuple[RunRecord, ...]) -> Case:
+def a_replaced_record(records):
     other, old, _ = records
     new = old.model_copy(update={"duration_seconds": 9.0})
 
-    def before(store: Store) -> None:
+    def before(store):
         store.put(other)
         store.put(old)
 
-    def wrong(store: Store, done: bool) -> Iterator[str]:
+    def wrong(store, done):
         yield from holds(store, other)
         path = store.folder / "runs" / f"{old.run_id}.json"
         try:
@@ -70,16 +67,16 @@ def a_replaced_record(records: tuple[RunRecord, ...]) -> Case:
     return {"before": before, "act": lambda store: store.put(new), "wrong": wrong}
 
 
-def a_corrupt_record(records: tuple[RunRecord, ...]) -> Case:
+def a_corrupt_record(records):
     *others, corrupt = records
     content = encode(corrupt)[:-100]
 
-    def before(store: Store) -> None:
+    def before(store):
         put_others(store, records)
         (store.folder / "runs" / "x.json").write_bytes(content)
         (store.folder / "runs" / ".corrupt-x.json").write_bytes(b"earlier")
 
-    def wrong(store: Store, done: bool) -> Iterator[str]:  # noqa: ARG001
+    def wrong(store, done):  # noqa: ARG001
         runs = store.folder / "runs"
         places = (runs / "x.json", runs / ".corrupt-x.json.2")
         held = [path for path in places if path.exists() and path.read_bytes() == content]
@@ -91,7 +88,7 @@ def a_corrupt_record(records: tuple[RunRecord, ...]) -> Case:
         if not any("x.json" in notice.message for notice in notices):
             yield "the corrupt file is not named"
 
-    def act(store: Store) -> None:
+    def act(store):
         try:
             loaded, notices = store.load()
         except RecordError as error:
@@ -104,36 +101,36 @@ def a_corrupt_record(records: tuple[RunRecord, ...]) -> Case:
     return {"before": before, "act": act, "wrong": wrong}
 
 
-def stale_files(records: tuple[RunRecord, ...]) -> Case:
-    def before(store: Store) -> None:
+def stale_files(records):
+    def before(store):
         put_others(store, records)
         (store.folder / "runs" / ".x.json.12345678.tmp").write_bytes(b"{")
         folder = store.folder / "passes" / ".suite.12345678.tmp"
         folder.mkdir(parents=True)
         (folder / "one.json").write_bytes(b"{}")
 
-    def act(store: Store) -> None:
+    def act(store):
         with store.writing():
             pass
 
-    def wrong(store: Store, done: bool) -> Iterator[str]:  # noqa: ARG001
+    def wrong(store, done):  # noqa: ARG001
         yield from holds(store, *records[:-1])
 
     return {"before": before, "act": act, "wrong": wrong}
 
 
-def a_suite_and_its_record(records: tuple[RunRecord, ...]) -> Case:
+def a_suite_and_its_record(records):
     record = records[0]
 
-    def before(store: Store) -> None:
+    def before(store):
         store.put_pass("suite", "one", record)
         store.put_pass("suite", "two", record)
 
-    def act(store: Store) -> None:
+    def act(store):
         store.put(record)
         store.drop_suite("suite")
 
-    def wrong(store: Store, done: bool) -> Iterator[str]:
+    def wrong(store, done):
         passes = [store.load_pass("suite", name, type(record)) for name in ("one", "two")]
         kept = store.load() == ([record], [])
         if not kept and passes != [record] * 2:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,9 +78,7 @@ def test_every_part_of_a_run_counts(given, change):
     assert of(given | change(given)) != before
 
 
-def test_the_harness_and_the_machine_count(
-    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_harness_and_the_machine_count(given, monkeypatch):
     before = of(given)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     disturbed = of(given)
@@ -91,7 +88,7 @@ def test_the_harness_and_the_machine_count(
     assert of(given) not in {before, disturbed}
 
 
-def test_what_decides_nothing_does_not_count(given: dict[str, Any], tmp_path: Path) -> None:
+def test_what_decides_nothing_does_not_count(given, tmp_path):
     before = of(given)
     # Where the weights lie, a data set's title, other files and other variables.
     given |= entry(given, weights=ResolvedWeights(FILE, tmp_path / "x.pth"))
@@ -100,7 +97,7 @@ def test_what_decides_nothing_does_not_count(given: dict[str, Any], tmp_path: Pa
     assert of(given) == before
 
 
-def test_the_harness_is_all_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_is_all_its_sources(tmp_path, monkeypatch):
     room = tmp_path / "esrbench" / "runs"
     room.mkdir(parents=True)
     (room / "fingerprint.py").write_text("a = 1\n")

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.errors import UsageError
 from esrbench.records import Absent, Complexity
 from esrbench.runs.inspection import blocks_of, count_models
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
 
 def test_a_network_that_kills_the_worker_does_not_stop_the_others(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+    describe,
+):
     names = ("Nearest", "FailsToBuild", "Exits", "WrongShape")
     nearest, *others = ((describe(name), 4) for name in names)
     hook = nearest[0].factory.replace(":Nearest", ":without_bias")
@@ -36,14 +29,14 @@ def test_a_network_that_kills_the_worker_does_not_stop_the_others(
     assert isinstance(last, Complexity)
 
 
-def test_blocks_come_from_the_worker(describe: Callable[..., ModelDescriptor]) -> None:
+def test_blocks_come_from_the_worker(describe):
     network, mix = blocks_of(describe("Nearest"), 4, depth=1, input_size=(8, 8))
     assert network.output_shape == (1, 3, 32, 32)
     assert (mix.name, mix.kind, mix.params, mix.macs) == ("mix", "Conv2d", 12, 9 * 64)
 
 
 def test_an_undefined_scale_is_refused_before_a_worker_starts(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+    describe,
+):
     with pytest.raises(UsageError, match="not defined at x3"):
         blocks_of(describe("Nearest"), 3, depth=1)

@@ -10,20 +10,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from esrbench.records import Latency
 from esrbench.runs.store import Store
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SCRIPT = Path(__file__).with_name("killed_suite.py")
 
 
-def end_in_a_loop(pairs: Path, results: Path, *arguments: str) -> dict[str, Any]:
+def end_in_a_loop(pairs, results, *arguments):
     done = subprocess.run(
         [sys.executable, SCRIPT, pairs, results, *arguments],
         check=False,
@@ -74,8 +71,8 @@ def test_kill_9_loses_no_run_and_makes_none_twice(pair_folder, tmp_path, most, l
 
 @pytest.mark.slow
 def test_a_signal_at_any_time_keeps_what_was_measured_and_tells_itself_by_the_exit_code(
-    pair_folder: Path, tmp_path: Path
-) -> None:
+    pair_folder, tmp_path
+):
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     said = end_in_a_loop(pair_folder, tmp_path / "results", "3", "12", *names)
     ends = [tuple(end) for end in said["ends"]]
@@ -98,12 +95,12 @@ def test_a_signal_at_any_time_keeps_what_was_measured_and_tells_itself_by_the_ex
     assert done <= 4 * 5 + 2 * len(ends)
 
 
-def workers_of(process: subprocess.Popen[bytes]) -> Iterator[str]:
+def workers_of(process):
     yield from Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
 @pytest.mark.slow
-def test_a_real_run_that_is_killed_goes_on_where_it_was(pair_folder: Path, tmp_path: Path) -> None:
+def test_a_real_run_that_is_killed_goes_on_where_it_was(pair_folder, tmp_path):
     results = tmp_path / "results"
     command = [
         *(Path(sys.executable).with_name("esrbench"), "run", "bicubic", "srcnn"),

@@ -10,30 +10,30 @@ import pytest
 from builders import latency
 
 from esrbench.protocol import TrustDesign
-from esrbench.records import Absent, Conditions, LatencySamples, Replicate
+from esrbench.records import Absent, Conditions
 from esrbench.runs.load import foreign_load, scatter
 
 DESIGN = TrustDesign()
 
 
-def took(share: float | None, seconds: float = 1.0, steal: float | None = None) -> Conditions:
+def took(share, seconds=1.0, steal=None):
     return Conditions(seconds=seconds, other_load=share, steal=steal)
 
 
-def samples(conditions: Conditions | None = None, **fields) -> LatencySamples:
+def samples(conditions=None, **fields):
     return builders.samples("a", conditions=conditions, **fields)
 
 
-def replicate(**fields) -> Replicate:
+def replicate(**fields):
     quiet = samples(took(0.0))
     return builders.replicate(**({"fixed": quiet, "images": (quiet, quiet), "null": ()} | fields))
 
 
-def load(**fields: Any) -> str | None:
+def load(**fields):
     return foreign_load(latency(replicate(), replicate(**fields)), DESIGN)
 
 
-def test_a_quiet_machine_is_not_busy() -> None:
+def test_a_quiet_machine_is_not_busy():
     assert load() is None
     skipped = Absent(kind="skipped", reason="not asked for")
     assert foreign_load(skipped, DESIGN) is None
@@ -41,8 +41,8 @@ def test_a_quiet_machine_is_not_busy() -> None:
 
 
 @pytest.mark.parametrize("where", ["fixed", "images", "null_conditions"])
-def test_load_anywhere_in_one_process_makes_a_run_busy(where: str) -> None:
-    def found(share: float) -> str | None:
+def test_load_anywhere_in_one_process_makes_a_run_busy(where):
+    def found(share):
         parts = {
             "fixed": samples(took(share)),
             "images": (samples(took(share)),),
@@ -54,7 +54,7 @@ def test_load_anywhere_in_one_process_makes_a_run_busy(where: str) -> None:
     assert found(0.58) == "others took 58% of the CPUs while it was timed"
 
 
-def test_shares_are_means_over_time_and_the_hypervisor_counts() -> None:
+def test_shares_are_means_over_time_and_the_hypervisor_counts():
     # 0.5 for 1 s and 0.0 for 9 s are 5 %; 8 % and 3 % stolen are 11 %.
     assert load(images=(samples(took(0.5)), samples(took(0.0, 9.0)))) is None
     assert load(images=(samples(took(0.08, steal=0.03)),)) is not None
@@ -64,7 +64,7 @@ def test_shares_are_means_over_time_and_the_hypervisor_counts() -> None:
     assert load(images=(samples(took(0.12, 0.4)),)) is None
 
 
-def test_inputs_that_are_too_short_are_judged_by_their_process() -> None:
+def test_inputs_that_are_too_short_are_judged_by_their_process():
     short: dict[str, Any] = {"fixed": samples(), "images": (samples(took(None, 0.1)),)}
     assert load(**short) is None
     assert load(**short, conditions=took(0.6, 3.0)) is not None
@@ -72,14 +72,14 @@ def test_inputs_that_are_too_short_are_judged_by_their_process() -> None:
     assert load(conditions=took(0.6, 3.0)) is None
 
 
-def test_the_share_is_the_design_s() -> None:
+def test_the_share_is_the_design_s():
     one = latency(replicate(fixed=samples(took(0.5))))
     assert foreign_load(one, TrustDesign(busy_share=0.5)) is None
     assert foreign_load(one, TrustDesign(busy_share=0.49)) is not None
 
 
-def test_rounds_of_two_kinds_have_no_runtime() -> None:
-    def found(*images: tuple[float, ...]) -> str | None:
+def test_rounds_of_two_kinds_have_no_runtime():
+    def found(*images):
         timed = tuple(samples(delivered_seconds=each) for each in images)
         return scatter(latency(replicate(images=timed)))
 
@@ -93,7 +93,7 @@ def test_rounds_of_two_kinds_have_no_runtime() -> None:
     assert found((0.3,) * 20 + (0.1,) * 10) is not None
 
 
-def test_noise_of_a_third_scatters_no_honest_entry() -> None:
+def test_noise_of_a_third_scatters_no_honest_entry():
     rng = np.random.default_rng(3)
     for _ in range(300):
         images = [tuple(0.1 * rng.lognormal(0, 0.2, 6)) for _ in range(3)]

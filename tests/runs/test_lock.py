@@ -8,19 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from esrbench.errors import EXIT_USAGE_OR_DATA, RecordError
 from esrbench.files import Files
 from esrbench.runs.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from esrbench.records import RunRecord
 
 HOLD = """
 import sys
@@ -33,7 +26,7 @@ with Store(Path(sys.argv[1])).writing():
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def other(tmp_path):
     """A process that holds the lock of the folder of results."""
     command = [sys.executable, "-c", HOLD, tmp_path]
     with subprocess.Popen(
@@ -46,8 +39,8 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_writer_is_told_who_the_first_is_and_readers_are_not_kept_out(
-    other: subprocess.Popen[str], make_record: Callable[..., RunRecord], tmp_path: Path
-) -> None:
+    other, make_record, tmp_path
+):
     store = Store(tmp_path)
     said = (
         rf"{re.escape(str(tmp_path))} is in use by process {other.pid} on .+, started at 2\d{{3}}-"
@@ -60,9 +53,7 @@ def test_a_second_writer_is_told_who_the_first_is_and_readers_are_not_kept_out(
     assert store.load() == ([], [])
 
 
-def test_a_lock_ends_with_its_owner_however_that_ends(
-    other: subprocess.Popen[str], make_record: Callable[..., RunRecord], tmp_path: Path
-) -> None:
+def test_a_lock_ends_with_its_owner_however_that_ends(other, make_record, tmp_path):
     other.kill()
     other.wait()
     store = Store(tmp_path)
@@ -75,9 +66,7 @@ def test_a_lock_ends_with_its_owner_however_that_ends(
     Store(tmp_path).require_writable()
 
 
-def test_only_the_owner_of_the_lock_removes_what_another_left(
-    other: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_only_the_owner_of_the_lock_removes_what_another_left(other, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / ".x.json.12345678.tmp").touch()
@@ -93,9 +82,7 @@ def test_only_the_owner_of_the_lock_removes_what_another_left(
     assert [path.name for path in runs.iterdir()] == [".corrupt-x.json"]
 
 
-def test_a_corrupt_record_stays_while_another_process_writes(
-    other: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_a_corrupt_record_stays_while_another_process_writes(other, tmp_path):
     store = Store(tmp_path)
     store.runs.mkdir()
     path = store.runs / "x.json"
@@ -107,9 +94,9 @@ def test_a_corrupt_record_stays_while_another_process_writes(
     assert path.read_bytes() == b"{"
 
 
-def test_a_file_system_without_locks_is_named(tmp_path: Path) -> None:
+def test_a_file_system_without_locks_is_named(tmp_path):
     class NoLocks(Files):
-        def lock(self, descriptor: int) -> None:
+        def lock(self, descriptor):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), descriptor)
 
     store = Store(tmp_path, files=NoLocks())
@@ -118,9 +105,9 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path) -> None:
     assert caught.value.advice == "Give --results a folder on a local disk."
 
 
-def test_an_owner_that_could_not_say_who_it_is_still_keeps_others_out(tmp_path: Path) -> None:
+def test_an_owner_that_could_not_say_who_it_is_still_keeps_others_out(tmp_path):
     class Full(Files):
-        def describe_owner(self, descriptor: int, content: bytes) -> None:
+        def describe_owner(self, descriptor, content):
             super().describe_owner(descriptor, content[:0])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

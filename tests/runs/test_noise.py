@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import builders
 import numpy as np
@@ -11,19 +10,19 @@ import pytest
 
 from esrbench.probes.latency import time_rounds, warm_up
 from esrbench.protocol import LatencyDesign
-from esrbench.records import Absent, Conditions, Latency, LatencySamples
+from esrbench.records import Absent, Conditions
 from esrbench.runs.noise import NOISES, noise_notices
 
 STEADY = (1.00, 1.01, 0.99, 1.0, 1.02, 0.98, 1.01, 0.99, 1.0, 1.0)
 """Ten rounds without trend or outlier; half of the interval of their median is 1 %."""
 
 
-def samples(name: str = "fixed", **fields) -> LatencySamples:
+def samples(name="fixed", **fields):
     """One quiet input, about a second a forward."""
     return builders.samples(name, **({"seconds": STEADY, "stopped_by": "interval"} | fields))
 
 
-def latency(*processes: dict[str, Any]) -> Latency:
+def latency(*processes):
     """A record of processes that each override some fields of a quiet one."""
     images = tuple(samples(f"image{index}") for index in range(4))
     quiet = {"cold_start_seconds": 1.2, "fixed": samples(), "images": images}
@@ -34,25 +33,25 @@ def latency(*processes: dict[str, Any]) -> Latency:
     return builders.latency(*replicates)
 
 
-def one_image(**fields: Any) -> Latency:
+def one_image(**fields):
     """A quiet record but for ``image1``."""
     return latency({"images": (samples("image0"), samples("image1", **fields))})
 
 
-def messages(record: Latency, **options: Any) -> dict[str, str]:
+def messages(record, **options):
     return {notice.code: notice.message for notice in noise_notices(record, **options)}
 
 
-def conditions(**fields: Any) -> Conditions:
+def conditions(**fields):
     return Conditions(**({"seconds": 10.0, "other_load": 0.0, "steal": 0.0} | fields))
 
 
-def test_a_quiet_record_has_no_notices() -> None:
+def test_a_quiet_record_has_no_notices():
     assert messages(latency()) == {}
     assert messages(latency({}, {}, {})) == {}
 
 
-def test_every_kind_has_a_code_of_its_own() -> None:
+def test_every_kind_has_a_code_of_its_own():
     assert [noise.code for noise in NOISES] == [
         "throttled",
         "other-load",
@@ -67,20 +66,20 @@ def test_every_kind_has_a_code_of_its_own() -> None:
     ]
 
 
-def test_the_guide_names_every_kind() -> None:
+def test_the_guide_names_every_kind():
     guide = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text()
     notices = guide.partition("\n## Notices\n")[2]
     rows = re.findall(r"^\| `([a-z-]+)` \|", notices, re.MULTILINE)
     assert rows == [*(noise.code for noise in NOISES), "slow-to-settle", "outputs-differ"]
 
 
-def test_what_failed_is_passed_over() -> None:
+def test_what_failed_is_passed_over():
     absent = Absent(kind="failed", reason="crashed")
     record = latency({"fixed": absent, "images": absent, "cold_start_seconds": None})
     assert noise_notices(record) == ()
 
 
-def test_throttling_names_reasons_clock_and_repeats() -> None:
+def test_throttling_names_reasons_clock_and_repeats():
     hot = conditions(
         throttle_reasons=("SwPowerCap", "HwThermalSlowdown"), clock_hz=(1.2e9, 1.9e9), repeats=2
     )
@@ -94,7 +93,7 @@ def test_throttling_names_reasons_clock_and_repeats() -> None:
     assert messages(one_image(conditions=cured)) == {}
 
 
-def test_inputs_too_short_to_be_observed_are_judged_by_their_process() -> None:
+def test_inputs_too_short_to_be_observed_are_judged_by_their_process():
     unknown = conditions(seconds=0.1, other_load=None, steal=None)
     brief = {
         "fixed": samples(conditions=unknown),
@@ -107,7 +106,7 @@ def test_inputs_too_short_to_be_observed_are_judged_by_their_process() -> None:
     }
 
 
-def test_other_load_counts_inputs_and_names_the_worst() -> None:
+def test_other_load_counts_inputs_and_names_the_worst():
     busy = messages(one_image(conditions=conditions(other_load=0.25)))
     assert busy == {
         "other-load": "other processes took 25 % of the CPU time while inputs were timed; "
@@ -116,7 +115,7 @@ def test_other_load_counts_inputs_and_names_the_worst() -> None:
     assert messages(one_image(conditions=conditions(other_load=0.04))) == {}
 
 
-def test_load_is_averaged_over_inputs_too_short_to_be_judged_alone() -> None:
+def test_load_is_averaged_over_inputs_too_short_to_be_judged_alone():
     brief = samples("image0", conditions=conditions(seconds=0.2, other_load=0.2))
     long = samples("image1", conditions=conditions(seconds=9.8, other_load=0.0))
     assert messages(latency({"images": (brief, long)})) == {}
@@ -126,13 +125,13 @@ def test_load_is_averaged_over_inputs_too_short_to_be_judged_alone() -> None:
     }
 
 
-def test_steal_is_told_from_one_in_twenty_on() -> None:
+def test_steal_is_told_from_one_in_twenty_on():
     assert "steal" in messages(one_image(conditions=conditions(steal=0.05)))
     assert messages(one_image(conditions=conditions(steal=0.04))) == {}
     assert messages(one_image(conditions=conditions(steal=None, other_load=None))) == {}
 
 
-def test_one_input_that_others_disturbed_is_told() -> None:
+def test_one_input_that_others_disturbed_is_told():
     quiet = samples("image0", conditions=conditions(seconds=90.0))
     taken = samples("image1", conditions=conditions(other_load=0.1))
     assert (
@@ -141,7 +140,7 @@ def test_one_input_that_others_disturbed_is_told() -> None:
     )
 
 
-def test_processes_that_differ_unusually_are_told() -> None:
+def test_processes_that_differ_unusually_are_told():
     slow = samples(seconds=tuple(2.2 * second for second in STEADY))
     assert messages(latency({}, {}, {"fixed": slow})) == {
         "processes-differ": "the slowest process took 120 % more than the fastest at the fixed "
@@ -151,12 +150,12 @@ def test_processes_that_differ_unusually_are_told() -> None:
     assert messages(latency({}, {}, {"fixed": near})) == {}
 
 
-def rising(change: float, count: int = 20) -> tuple[float, ...]:
+def rising(change, count=20):
     """Rounds that change evenly by a share."""
     return tuple(np.linspace(1, 1 + change, count))
 
 
-def test_rounds_that_become_slower_drift() -> None:
+def test_rounds_that_become_slower_drift():
     seen = messages(latency({}, {"fixed": samples(seconds=rising(0.3))}), target_half_width=0)
     assert seen == {
         "drift": "forwards became slower while they were timed, at 1 of 10 inputs over 2 "
@@ -168,7 +167,7 @@ def test_rounds_that_become_slower_drift() -> None:
     assert messages(latency({"fixed": samples(seconds=tuple(shuffled))})) == {}
 
 
-def test_rounds_that_become_faster_ask_for_more_warm_up() -> None:
+def test_rounds_that_become_faster_ask_for_more_warm_up():
     noise = np.random.default_rng(0).normal(scale=0.02, size=(50, 6))
     falling = np.linspace(1.15, 1, 6) + noise
     images = tuple(samples(f"image{i}", seconds=tuple(row)) for i, row in enumerate(falling))
@@ -178,15 +177,15 @@ def test_rounds_that_become_faster_ask_for_more_warm_up() -> None:
     assert "--warmup" in notice.advice
 
 
-def test_a_trend_that_hardly_moves_the_runtime_is_not_told() -> None:
+def test_a_trend_that_hardly_moves_the_runtime_is_not_told():
     images = (samples("image0", seconds=rising(-0.2)), *(samples(f"image{n}") for n in range(1, 9)))
     assert messages(latency({"images": images})) == {}
 
 
 @pytest.mark.parametrize("warming", [(2.0, 1.8, 1.6, 1.5), (1.0, 0.9, 0.31)])
 def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(
-    warming: tuple[float, ...],
-) -> None:
+    warming,
+):
     assert messages(one_image(steady=False, warmup_seconds=warming)) == {}
 
 
@@ -198,7 +197,7 @@ def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(
         (("budget", "max-rounds"), "Raise --budget and --rounds, by which rounds ended."),
     ],
 )
-def test_a_wide_interval_names_what_ended_the_rounds(ends: tuple[str, str], advice: str) -> None:
+def test_a_wide_interval_names_what_ended_the_rounds(ends, advice):
     wide = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
     mixed = (*wide[::2], *wide[1::2])
     images = tuple(
@@ -213,12 +212,12 @@ def test_a_wide_interval_names_what_ended_the_rounds(ends: tuple[str, str], advi
     assert messages(asked, target_half_width=0) == {}
 
 
-def test_an_interval_of_a_few_percent_is_less_than_the_next_process_is_off() -> None:
+def test_an_interval_of_a_few_percent_is_less_than_the_next_process_is_off():
     wide = tuple(1 + 5 * (second - 1) for second in STEADY)
     assert messages(one_image(seconds=wide, stopped_by="budget")) == {}
 
 
-def test_outliers_are_told_from_one_in_twenty_on() -> None:
+def test_outliers_are_told_from_one_in_twenty_on():
     spiky = (*STEADY, 3.0)
     several = tuple(samples(f"image{n}", seconds=spiky) for n in range(3))
     assert messages(latency({"images": several})) == {
@@ -230,13 +229,13 @@ def test_outliers_are_told_from_one_in_twenty_on() -> None:
     assert messages(latency({"images": (*crowd, *several)})) == {}
 
 
-def test_effects_are_not_told_beside_their_cause() -> None:
+def test_effects_are_not_told_beside_their_cause():
     busy = conditions(other_load=0.5)
     slower = samples(seconds=rising(0.3), conditions=busy)
     assert list(messages(latency({"fixed": slower}))) == ["other-load"]
 
 
-def honest_rounds(rng: np.random.Generator, count: int, seconds: float) -> np.ndarray:
+def honest_rounds(rng, count, seconds):
     """Rounds as quiet machines have them: noise, speeds that last, and interruptions of 10 ms."""
     resembling = rng.normal(size=count)
     for index in range(1, count):
@@ -249,7 +248,7 @@ def honest_rounds(rng: np.random.Generator, count: int, seconds: float) -> np.nd
     return rounds
 
 
-def honest_samples(rng: np.random.Generator, name: str, seconds: float) -> LatencySamples:
+def honest_samples(rng, name, seconds):
     """One input, warmed up and timed by the default design."""
     design = LatencyDesign()
     scale = seconds * np.exp(rng.normal(scale=0.1))
@@ -270,9 +269,7 @@ def honest_samples(rng: np.random.Generator, name: str, seconds: float) -> Laten
 @pytest.mark.parametrize(
     ("seconds", "processes"), [(0.002, 1), (0.02, 1), (0.25, 1), (2.0, 1), (0.02, 3)]
 )
-def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(
-    seconds: float, processes: int
-) -> None:
+def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(seconds, processes):
     runs = 150
     rng = np.random.default_rng(int(1e4 * seconds) + processes)
     seen: Counter[str] = Counter()
@@ -288,8 +285,8 @@ def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(
 
 
 @pytest.mark.parametrize(("clock", "limit"), [("monotonic", 5e-6), ("cuda-event", 5e-5)])
-def test_forwards_too_short_for_their_clock_are_told(clock: str, limit: float) -> None:
-    def times(scale: float) -> tuple[float, ...]:
+def test_forwards_too_short_for_their_clock_are_told(clock, limit):
+    def times(scale):
         return tuple(scale * second for second in STEADY)
 
     short = messages(one_image(seconds=times(0.9 * limit), clock=clock))
@@ -297,7 +294,7 @@ def test_forwards_too_short_for_their_clock_are_told(clock: str, limit: float) -
     assert messages(one_image(seconds=times(1.1 * limit), clock=clock)) == {}
 
 
-def test_a_cold_start_is_told_where_most_processes_have_it() -> None:
+def test_a_cold_start_is_told_where_most_processes_have_it():
     cold = {"cold_start_seconds": 3.5}
     assert messages(latency(cold)) == {
         "slow-first-run": "the first forward of a process took 2.5 s more than the median at the "
@@ -308,6 +305,6 @@ def test_a_cold_start_is_told_where_most_processes_have_it() -> None:
     assert messages(latency({}, {}, cold)) == {}
 
 
-def test_a_few_milliseconds_of_cold_start_are_not_told() -> None:
+def test_a_few_milliseconds_of_cold_start_are_not_told():
     short = samples(seconds=tuple(0.002 * second for second in STEADY))
     assert messages(latency({"fixed": short, "cold_start_seconds": 0.03})) == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +20,6 @@ from esrbench.worker.launcher import open_launcher
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
 DESIGN = LatencyDesign(
     warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
 )
@@ -36,38 +31,38 @@ PASS = TimedPass(replicate=replicate(fixed=NOT_REACHED, images=NOT_REACHED, null
 class Machine:
     """Workers whose n-th forward of all takes n seconds, of which they claim a quarter."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.events: list[str] = []
         self.forwards = 0
         self.fails_at = 0
 
-    def worker(self, network: tuple[ModelDescriptor, Any], **_: Any) -> Worker:
+    def worker(self, network, **_):
         self.events.append(f"start {network[0].color}")
         return Worker(self)
 
-    def timed(self) -> TimedPass:
+    def timed(self):
         self.events.append("entry")
         return PASS
 
 
 class Worker:
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine):
         self.machine = machine
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind, *_):
         self.machine.events.append("stop" if kind is None else f"end by {kind.__name__}")
 
-    def load(self, *_: object, **__: object) -> Ready:
+    def load(self, *_, **__):
         self.machine.events.append("load")
         return Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256=None)
 
-    def cpu_seconds(self) -> None:
+    def cpu_seconds(self):
         return None
 
-    def forward(self, lr: np.ndarray) -> Delivery:
+    def forward(self, lr):
         self.machine.forwards += 1
         if self.machine.forwards == self.machine.fails_at:
             raise WorkerError("crash", "gone", fatal=True)
@@ -77,32 +72,30 @@ class Worker:
 
 
 @pytest.fixture
-def machine() -> Machine:
+def machine():
     return Machine()
 
 
 @pytest.fixture
-def null(machine: Machine) -> NullTimes:
+def null(machine):
     launcher: Any = machine
     return NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES)
 
 
 @pytest.fixture
-def entry(describe: Callable[..., ModelDescriptor]) -> Callable[..., Entry]:
-    def build(**fields: Any) -> Entry:
+def entry(describe):
+    def build(**fields):
         descriptor = describe("Plain", **fields)
         return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
 
     return build
 
 
-def seconds(found: TimedPass) -> dict[tuple[int, int], tuple[float, ...]]:
+def seconds(found):
     return {each.lr_size: each.delivered_seconds for each in found.replicate.null}
 
 
-def test_half_of_the_rounds_lie_on_either_side_of_an_entry(
-    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
-) -> None:
+def test_half_of_the_rounds_lie_on_either_side_of_an_entry(machine, null, entry):
     steps: list[str] = []
     with null:
         found = null.around(entry(), machine.timed, steps.append)
@@ -120,9 +113,7 @@ def test_half_of_the_rounds_lie_on_either_side_of_an_entry(
     assert found.replicate.index == PASS.replicate.index
 
 
-def test_what_follows_one_entry_precedes_the_next_of_its_form(
-    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
-) -> None:
+def test_what_follows_one_entry_precedes_the_next_of_its_form(machine, null, entry):
     with null:
         one = null.around(entry(), machine.timed, lambda _: None)
         other = null.around(entry(), machine.timed, lambda _: None)
@@ -139,7 +130,7 @@ def test_what_follows_one_entry_precedes_the_next_of_its_form(
     ]
 
 
-def test_a_gpu_is_left_to_the_entry_alone(machine: Machine, entry: Callable[..., Entry]) -> None:
+def test_a_gpu_is_left_to_the_entry_alone(machine, entry):
     launcher: Any = machine
     on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
     with NullTimes(Plan(on_gpu, DESIGN, launcher, 3), SIZES) as null:
@@ -154,8 +145,8 @@ def test_a_gpu_is_left_to_the_entry_alone(machine: Machine, entry: Callable[...,
 
 @pytest.mark.parametrize("fails_at", [3, 11], ids=["before", "after"])
 def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
-    machine: Machine, null: NullTimes, entry: Callable[..., Entry], fails_at: int
-) -> None:
+    machine, null, entry, fails_at
+):
     machine.fails_at = fails_at
     with null:
         found = null.around(entry(), machine.timed, lambda _: None)
@@ -166,8 +157,8 @@ def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
     assert ends == ["start rgb", "end by WorkerError", "start rgb", "stop"]
 
 
-def test_a_null_network_that_never_works_leaves_no_times(entry: Callable[..., Entry]) -> None:
-    def worker(*_: object, **__: object) -> Any:
+def test_a_null_network_that_never_works_leaves_no_times(entry):
+    def worker(*_, **__):
         message = "crash"
         raise WorkerError("crash", message, fatal=True)
 
@@ -177,10 +168,8 @@ def test_a_null_network_that_never_works_leaves_no_times(entry: Callable[..., En
     assert found.replicate.null == ()
 
 
-def test_an_interruption_ends_the_worker_at_once(
-    machine: Machine, null: NullTimes, entry: Callable[..., Entry]
-) -> None:
-    def interrupted() -> TimedPass:
+def test_an_interruption_ends_the_worker_at_once(machine, null, entry):
+    def interrupted():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), null:
@@ -188,7 +177,7 @@ def test_an_interruption_ends_the_worker_at_once(
     assert machine.events[-1] == "end by KeyboardInterrupt"
 
 
-def test_a_real_one_tells_what_surrounds_a_forward(entry: Callable[..., Entry]) -> None:
+def test_a_real_one_tells_what_surrounds_a_forward(entry):
     with NullTimes(Plan(PROTOCOL, DESIGN, open_launcher(), 3), SIZES) as null:
         found = null.around(entry(), lambda: PASS, lambda _: None)
     assert {len(each) for each in seconds(found).values()} == {6}

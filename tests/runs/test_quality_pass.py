@@ -21,8 +21,6 @@ from esrbench.runs.quality_pass import score_images, upscale_images
 from esrbench.worker.failure import WorkerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
@@ -31,12 +29,12 @@ NAMES = tuple(f"080{number}" for number in range(1, 8))
 DEFINITION = QualityDefinition()
 
 
-def bicubic(lr: Pixels, _name: str) -> Pixels:
+def bicubic(lr, _name):
     return upscale(lr, 4, border="mirror")
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> ImagePairs:
+def pairs(tmp_path):
     """Seven pairs of noise at x4, of two sizes."""
     rng = np.random.default_rng(7)
     made = []
@@ -49,11 +47,11 @@ def pairs(tmp_path: Path) -> ImagePairs:
     return ImagePairs("noise", "noise", 4, tuple(made))
 
 
-def no_thread_is_left() -> bool:
+def no_thread_is_left():
     return not any(thread.name.startswith("esrbench-images") for thread in threading.enumerate())
 
 
-def test_scores_are_those_of_one_image_after_another(pairs: ImagePairs, tmp_path: Path) -> None:
+def test_scores_are_those_of_one_image_after_another(pairs, tmp_path):
     seen: list[str] = []
     folder = tmp_path / "sr" / "rfdn"
     scores, digests = score_images(
@@ -70,20 +68,18 @@ def test_scores_are_those_of_one_image_after_another(pairs: ImagePairs, tmp_path
     assert no_thread_is_left()
 
 
-def test_reading_and_scoring_overlap_the_forward(
-    pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_and_scoring_overlap_the_forward(pairs, monkeypatch):
     # Every forward waits until the pair after the next is read and the last image is scored.
     read = {pair.name: threading.Event() for pair in pairs.pairs}
     scored = {pair.name: threading.Event() for pair in pairs.pairs}
     read_hr = ImagePairs.read_hr
 
-    def reading(these: ImagePairs, index: int) -> Pixels:
+    def reading(these, index):
         pixels = read_hr(these, index)
         read[NAMES[index]].set()
         return pixels
 
-    def forward(lr: Pixels, name: str) -> Pixels:
+    def forward(lr, name):
         index = NAMES.index(name)
         for ahead in NAMES[index : index + 3]:
             assert read[ahead].wait(20)
@@ -91,7 +87,7 @@ def test_reading_and_scoring_overlap_the_forward(
             assert scored[behind].wait(20)
         return bicubic(lr, name)
 
-    def score(_sr: Pixels, _hr: Pixels, name: str) -> str:
+    def score(_sr, _hr, name):
         scored[name].set()
         return name
 
@@ -101,22 +97,20 @@ def test_reading_and_scoring_overlap_the_forward(
 
 
 @pytest.mark.parametrize(("cpus", "behind"), [(1, 1), (2, 1), (4, 3), (64, 4)])
-def test_few_images_are_in_flight(
-    pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch, cpus: int, behind: int
-) -> None:
+def test_few_images_are_in_flight(pairs, monkeypatch, cpus, behind):
     monkeypatch.setattr(quality_pass, "cpus_available", lambda: cpus)
     started, finished, most = 0, 0, 0
     lock = threading.Lock()
     read_lr = ImagePairs.read_lr
 
-    def reading(these: ImagePairs, index: int) -> Pixels:
+    def reading(these, index):
         nonlocal started, most
         with lock:
             started += 1
             most = max(most, started - finished)
         return read_lr(these, index)
 
-    def score(*_: object) -> None:
+    def score(*_):
         nonlocal finished
         time.sleep(0.02)  # scoring is the slowest step, so that all else piles up
         with lock:
@@ -128,16 +122,16 @@ def test_few_images_are_in_flight(
     assert most <= quality_pass.READ_AHEAD + behind + 1
 
 
-def test_an_earlier_error_comes_first_even_if_it_is_found_later(pairs: ImagePairs) -> None:
+def test_an_earlier_error_comes_first_even_if_it_is_found_later(pairs):
     fourth_began = threading.Event()
 
-    def forward(lr: Pixels, name: str) -> Pixels:
+    def forward(lr, name):
         if name == "0804":
             fourth_began.set()
             raise WorkerError("oom", "oom: no memory", fatal=False)
         return bicubic(lr, name)
 
-    def score(_sr: Pixels, _hr: Pixels, name: str) -> None:
+    def score(_sr, _hr, name):
         if name == "0803":
             assert fourth_began.wait(20)
             raise MeasurementError(f"{name}: cannot be scored")
@@ -147,8 +141,8 @@ def test_an_earlier_error_comes_first_even_if_it_is_found_later(pairs: ImagePair
     assert no_thread_is_left()
 
 
-def test_a_worker_that_fails_on_an_image_says_on_which(pairs: ImagePairs) -> None:
-    def forward(lr: Pixels, name: str) -> Pixels:
+def test_a_worker_that_fails_on_an_image_says_on_which(pairs):
+    def forward(lr, name):
         if name == "0803":
             raise WorkerError("oom", "no memory", advice="less", fatal=True)
         return bicubic(lr, name)
@@ -158,7 +152,7 @@ def test_a_worker_that_fails_on_an_image_says_on_which(pairs: ImagePairs) -> Non
     assert (caught.value.kind, caught.value.advice, caught.value.fatal) == ("oom", "less", True)
 
 
-def test_an_image_that_vanished_is_named(pairs: ImagePairs) -> None:
+def test_an_image_that_vanished_is_named(pairs):
     gone = replace(pairs.pairs[5], hr=pairs.pairs[5].hr.with_name("gone.png"))
     changed = replace(pairs, pairs=(*pairs.pairs[:5], gone, *pairs.pairs[6:]))
     seen: list[str] = []
@@ -168,7 +162,7 @@ def test_an_image_that_vanished_is_named(pairs: ImagePairs) -> None:
     assert no_thread_is_left()
 
 
-def test_a_misshapen_sr_image_is_named(pairs: ImagePairs, tmp_path: Path) -> None:
+def test_a_misshapen_sr_image_is_named(pairs, tmp_path):
     with pytest.raises(MeasurementError, match=r"0801: the SR image is uint8 \(16, 12, 3\)"):
         score_images(
             lambda lr, _: lr, pairs, scale=4, definition=DEFINITION, sr_folder=tmp_path / "sr"
@@ -176,8 +170,8 @@ def test_a_misshapen_sr_image_is_named(pairs: ImagePairs, tmp_path: Path) -> Non
     assert list((tmp_path / "sr").iterdir()) == []
 
 
-def test_ctrl_c_ends_the_pass_and_its_threads(pairs: ImagePairs) -> None:
-    def forward(lr: Pixels, name: str) -> Pixels:
+def test_ctrl_c_ends_the_pass_and_its_threads(pairs):
+    def forward(lr, name):
         if name == "0803":
             raise KeyboardInterrupt
         return bicubic(lr, name)
@@ -187,7 +181,7 @@ def test_ctrl_c_ends_the_pass_and_its_threads(pairs: ImagePairs) -> None:
     assert no_thread_is_left()
 
 
-def test_sr_images_that_cannot_be_written_end_the_pass(pairs: ImagePairs, tmp_path: Path) -> None:
+def test_sr_images_that_cannot_be_written_end_the_pass(pairs, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="file: SR images cannot be written"):
         score_images(bicubic, pairs, scale=4, definition=DEFINITION, sr_folder=tmp_path / "file")
@@ -198,6 +192,6 @@ def test_sr_images_that_cannot_be_written_end_the_pass(pairs: ImagePairs, tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == ["0801x4.png", "0802x4.png"]
 
 
-def test_no_images_give_no_scores(pairs: ImagePairs) -> None:
+def test_no_images_give_no_scores(pairs):
     nothing = replace(pairs, pairs=())
     assert score_images(bicubic, nothing, scale=4, definition=DEFINITION) == ((), {})

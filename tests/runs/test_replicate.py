@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import builders
 import numpy as np
@@ -27,12 +27,6 @@ from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.entries.descriptor import ModelDescriptor
-
 DESIGN = LatencyDesign(
     warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
 )
@@ -50,25 +44,25 @@ class Session:
 
     log_tail = "its last words"
 
-    def __init__(self, failure: MeasurementError | None = None, on: int = 0) -> None:
+    def __init__(self, failure=None, on=0):
         self.failure = failure
         self.on = on
         self.forwards = 0
         self.ready = READY
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         pass
 
-    def load(self, *_: object, **__: object) -> Ready:
+    def load(self, *_, **__):
         return self.ready
 
-    def cpu_seconds(self) -> None:
+    def cpu_seconds(self):
         return None
 
-    def forward(self, lr: np.ndarray) -> Delivery:
+    def forward(self, lr):
         self.forwards += 1
         if self.failure is not None and self.forwards > self.on:
             raise self.failure
@@ -76,15 +70,13 @@ class Session:
 
 
 @pytest.fixture
-def replicate(
-    describe: Callable[..., ModelDescriptor], pair_folder: Path
-) -> Callable[..., TimedPass]:
+def replicate(describe, pair_folder):
     descriptor = describe("Plain")
     entry = Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
     # That it has no parameters was found when it was loaded to be scored.
     as_found = effective_weights(entry.weights, READY).identity
 
-    def run(session: Session, *, index: int = 0, **fields: Any) -> TimedPass:
+    def run(session, *, index=0, **fields):
         launcher: Any = SimpleNamespace(worker=lambda *_, **__: session)
         untimed = UntimedPass(weights=as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
@@ -95,9 +87,7 @@ def replicate(
 
 
 @pytest.mark.parametrize("index", [0, 1, 4])
-def test_variants_are_scored_in_every_process(
-    replicate: Callable[..., TimedPass], index: int
-) -> None:
+def test_variants_are_scored_in_every_process(replicate, index):
     """A worker can tell the first process from others; in none may it do less."""
     timed = replicate(Session(), index=index, output_sha256={"image0": "0" * 64})
     assert not timed.failed
@@ -119,9 +109,7 @@ def test_variants_are_scored_in_every_process(
         (MeasurementError("an SR image of 9x9 is too large to be delivered"), None),
     ],
 )
-def test_a_failure_ends_its_entry_alone(
-    replicate: Callable[..., TimedPass], failure: MeasurementError, kind: str | None
-) -> None:
+def test_a_failure_ends_its_entry_alone(replicate, failure, kind):
     timed = replicate(Session(failure))
     assert timed.failed
     assert isinstance(timed.replicate.fixed, Absent)
@@ -137,8 +125,8 @@ def test_a_failure_ends_its_entry_alone(
 
 
 def test_code_that_changed_since_it_was_scored_is_not_timed(
-    replicate: Callable[..., TimedPass],
-) -> None:
+    replicate,
+):
     session = Session()
     session.ready = READY.model_copy(update={"code_sha256": "1" * 64})
     timed = replicate(session)
@@ -172,13 +160,13 @@ def without_edges(lr):
     return inside
 
 
-def plan(upscale) -> Any:
+def plan(upscale):
     session = SimpleNamespace(load=lambda *_, **__: None, upscale=upscale)
     launcher = SimpleNamespace(worker=lambda *_, **__: nullcontext(session))
     return SimpleNamespace(launcher=launcher, protocol=None, timeout_seconds=1.0, limit_seconds=1.0)
 
 
-def timed(pairs, forward) -> TimedPass:
+def timed(pairs, forward):
     """Every image with one variant, as a network delivered it."""
     rng = random.Random(0)  # noqa: S311 - no secret
     windows, images = [], []
@@ -192,12 +180,12 @@ def timed(pairs, forward) -> TimedPass:
     return TimedPass(replicate=builders.replicate(*images), log_tail="", windows=tuple(windows))
 
 
-def gains(found: TimedPass) -> list[float]:
+def gains(found):
     scores = [samples.variants for samples in found.replicate.images]
     return [each.untimed_psnr_rgb - each.window_psnr_rgb for each in scores]
 
 
-def test_the_same_windows_are_upscaled_again(pairs) -> None:
+def test_the_same_windows_are_upscaled_again(pairs):
     before, asked = timed(pairs, bicubic), []
 
     def noted(lr, _name):
@@ -209,13 +197,13 @@ def test_the_same_windows_are_upscaled_again(pairs) -> None:
     assert all(np.array_equal(one, other) for one, other in zip(asked, expected, strict=True))
 
 
-def test_edges_that_were_not_computed_show(pairs) -> None:
+def test_edges_that_were_not_computed_show(pairs):
     honest = plan(lambda lr, _name: bicubic(lr))
     found = compare_untimed(ENTRY, pairs, honest, timed(pairs, without_edges))
     assert min(gains(found)) > 1
 
 
-def test_a_failure_is_the_entry_s_own(pairs) -> None:
+def test_a_failure_is_the_entry_s_own(pairs):
     def fails(_lr, name):
         raise WorkerError("crash", f"gone at {name}", fatal=True)
 
@@ -225,7 +213,7 @@ def test_a_failure_is_the_entry_s_own(pairs) -> None:
     assert pairs.pairs[0].name in found.replicate.images.reason
 
 
-def test_without_windows_no_process_is_started(pairs) -> None:
+def test_without_windows_no_process_is_started(pairs):
     bare = TimedPass(replicate=timed(pairs, bicubic).replicate, log_tail="")
     nothing: Any = None
     steps: list[str] = []

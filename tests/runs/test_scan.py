@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from esrbench.entries.sources import folder_files
-from esrbench.runs.scan import MAX_REMARKS, MAX_SOURCE_BYTES, CodeRemark, scan_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from esrbench.runs.scan import MAX_REMARKS, MAX_SOURCE_BYTES, scan_folder
 
 
-def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[CodeRemark, ...]:
+def scan(folder, code, name="model.py"):
     path = folder / name
     path.write_bytes(code.encode() if isinstance(code, str) else code)
     return scan_folder(folder, list(folder_files(folder)))
@@ -64,7 +59,7 @@ def scan(folder: Path, code: str | bytes, name: str = "model.py") -> tuple[CodeR
         (b"#" * (MAX_SOURCE_BYTES + 1), f"more than {MAX_SOURCE_BYTES:,} bytes of Python"),
     ],
 )
-def test_what_a_reviewer_should_see_is_found(tmp_path: Path, code: str | bytes, what: str) -> None:
+def test_what_a_reviewer_should_see_is_found(tmp_path, code, what):
     found = scan(tmp_path, code)
     assert any(what in remark.what for remark in found), found
     assert all(remark.why and remark.place.startswith("model.py") for remark in found)
@@ -81,7 +76,7 @@ def test_what_a_reviewer_should_see_is_found(tmp_path: Path, code: str | bytes, 
         "# import ctypes\ntext = 'import gc'",
     ],
 )
-def test_ordinary_code_is_not_pointed_at(tmp_path: Path, code: str) -> None:
+def test_ordinary_code_is_not_pointed_at(tmp_path, code):
     assert scan(tmp_path, code) == ()
 
 
@@ -93,7 +88,7 @@ def test_ordinary_code_is_not_pointed_at(tmp_path: Path, code: str) -> None:
         "def f(): ...\nif __name__ == '__main__':\n    open('x')",
     ],
 )
-def test_what_runs_only_as_a_script_is_not_pointed_at(tmp_path: Path, code: str) -> None:
+def test_what_runs_only_as_a_script_is_not_pointed_at(tmp_path, code):
     assert scan(tmp_path, code) == ()
 
 
@@ -109,11 +104,11 @@ def test_what_runs_only_as_a_script_is_not_pointed_at(tmp_path: Path, code: str)
         "def f(__name__):\n    if __name__ == '__main__':\n        import gc",
     ],
 )
-def test_what_looks_like_a_script_alone_is_pointed_at(tmp_path: Path, code: str) -> None:
+def test_what_looks_like_a_script_alone_is_pointed_at(tmp_path, code):
     assert "imports gc" in {remark.what for remark in scan(tmp_path, code)}
 
 
-def reached(folder: Path, target: str = "model:Net", **modules: str) -> set[str]:
+def reached(folder, target="model:Net", **modules):
     """Modules of a folder that are pointed at, each of which imports gc at its end."""
     for name, code in modules.items():
         path = folder.joinpath(*name.split("__")).with_suffix(".py")
@@ -162,25 +157,23 @@ IMPORTS: dict[str, tuple[dict[str, str], set[str]]] = {
 
 
 @pytest.mark.parametrize(("modules", "found"), IMPORTS.values(), ids=IMPORTS)
-def test_modules_that_nothing_imports_are_not_pointed_at(
-    tmp_path: Path, modules: dict[str, str], found: set[str]
-) -> None:
+def test_modules_that_nothing_imports_are_not_pointed_at(tmp_path, modules, found):
     assert reached(tmp_path, **modules) == found
 
 
-def test_without_the_targets_file_all_modules_are_looked_at(tmp_path: Path) -> None:
+def test_without_the_targets_file_all_modules_are_looked_at(tmp_path):
     assert reached(tmp_path, "net.model:Net", model="", train="") == {"model", "train"}
     assert reached(tmp_path, "train.py:Net", model="", train="") == {"train"}
 
 
-def test_places_name_file_and_first_line(tmp_path: Path) -> None:
+def test_places_name_file_and_first_line(tmp_path):
     (tmp_path / "deep").mkdir()
     (remark,) = scan(tmp_path, "x = 1\nimport gc\ngc.collect()\nimport gc\n", "deep/net.py")[:1]
     assert remark.place == "deep/net.py:2"
     assert scan(tmp_path, "", "deep/net.py") == ()
 
 
-def test_compiled_code_and_links_out_are_pointed_at(tmp_path: Path) -> None:
+def test_compiled_code_and_links_out_are_pointed_at(tmp_path):
     folder = tmp_path / "a-b"
     folder.mkdir()
     (folder / "kernel.cu").write_text("")
@@ -190,18 +183,18 @@ def test_compiled_code_and_links_out_are_pointed_at(tmp_path: Path) -> None:
     assert found == {"kernel.cu": "compiled code", "outside.py": f"links to {tmp_path / 'x.py'}"}
 
 
-def test_a_files_name_cannot_steer_a_terminal(tmp_path: Path) -> None:
+def test_a_files_name_cannot_steer_a_terminal(tmp_path):
     found = [*scan(tmp_path, "import gc", "\x1b[2J.py"), *scan(tmp_path, "\x1b", "net.py")]
     assert found
     assert all((remark.place + remark.what).isprintable() for remark in found)
 
 
-def test_remarks_are_not_without_end(tmp_path: Path) -> None:
+def test_remarks_are_not_without_end(tmp_path):
     code = "import time\n" + "".join(f"time.x{index} = 1\n" for index in range(500))
     assert len(scan(tmp_path, code)) == MAX_REMARKS
 
 
-def test_the_built_in_networks_are_ordinary() -> None:
+def test_the_built_in_networks_are_ordinary():
     from pathlib import Path
 
     import esrbench_models
@@ -213,9 +206,7 @@ def test_the_built_in_networks_are_ordinary() -> None:
     assert {remark.what for remark in scan_folder(folder, files)} == set()
 
 
-def test_a_folder_of_much_python_is_looked_through_in_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_much_python_is_looked_through_in_part(tmp_path, monkeypatch):
     monkeypatch.setattr("esrbench.runs.scan.MAX_SOURCES_BYTES", 1000)
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.py").write_text("import ctypes\n" + "#" * 400)

@@ -8,9 +8,7 @@ from esrbench.records import Interval, Value
 from esrbench.runs.steadiness import _kendall, drift, half_change, outliers, spread
 
 
-def rounds(
-    inputs: int, count: int, *, noise: float, seed: int, neighbours: float = 0.0
-) -> np.ndarray:
+def rounds(inputs, count, *, noise, seed, neighbours=0.0):
     """Seconds around 1 with normal noise; successive ones correlate by ``neighbours``."""
     draws = np.random.default_rng(seed).normal(size=(inputs, count))
     for index in range(1, count):
@@ -19,7 +17,7 @@ def rounds(
     return 1 + noise * draws
 
 
-def test_the_trend_statistic_is_kendalls() -> None:
+def test_the_trend_statistic_is_kendalls():
     seconds = rounds(1, 12, noise=0.1, seed=3)[0]
     score, variance = _kendall(seconds.tolist())
     tau = stats.kendalltau(np.arange(12), seconds)
@@ -31,7 +29,7 @@ def test_the_trend_statistic_is_kendalls() -> None:
 
 @pytest.mark.parametrize(("inputs", "count"), [(1, 6), (1, 10), (1, 30), (20, 6), (50, 10)])
 @pytest.mark.parametrize("noise", [0.02, 0.07])
-def test_independent_rounds_rarely_seem_to_drift(inputs: int, count: int, noise: float) -> None:
+def test_independent_rounds_rarely_seem_to_drift(inputs, count, noise):
     draws = 600 if inputs == 1 else 60
     alarms = sum(
         drift(rounds(inputs, count, noise=noise, seed=seed).tolist()) is not None
@@ -41,7 +39,7 @@ def test_independent_rounds_rarely_seem_to_drift(inputs: int, count: int, noise:
     assert alarms <= 0.01 * draws + 2 * (0.01 * draws) ** 0.5
 
 
-def test_rounds_that_resemble_their_neighbours_rarely_seem_to_drift() -> None:
+def test_rounds_that_resemble_their_neighbours_rarely_seem_to_drift():
     draws = 400
     alarms = sum(
         drift(rounds(1, 30, noise=0.07, seed=seed, neighbours=0.6).tolist()) is not None
@@ -52,7 +50,7 @@ def test_rounds_that_resemble_their_neighbours_rarely_seem_to_drift() -> None:
     assert drift(crowd.tolist()) is None
 
 
-def test_a_rise_of_a_tenth_over_thirty_rounds_is_found_and_named() -> None:
+def test_a_rise_of_a_tenth_over_thirty_rounds_is_found_and_named():
     for seed in range(20):
         seconds = rounds(5, 30, noise=0.02, seed=seed)
         seconds[3] *= np.linspace(1, 1.1, 30)
@@ -61,24 +59,24 @@ def test_a_rise_of_a_tenth_over_thirty_rounds_is_found_and_named() -> None:
         assert seen.change == pytest.approx(0.05, abs=0.03)
 
 
-def test_a_common_fall_is_found_where_no_input_shows_it_alone() -> None:
+def test_a_common_fall_is_found_where_no_input_shows_it_alone():
     seconds = rounds(100, 6, noise=0.02, seed=0) * np.linspace(1.06, 1, 6)
     seen = drift(seconds.tolist())
     assert seen.alone == ()
     assert seen.change == pytest.approx(-0.034, abs=0.01)
 
 
-def test_a_trend_too_small_to_matter_is_not_told() -> None:
+def test_a_trend_too_small_to_matter_is_not_told():
     assert drift([list(np.linspace(1, 1.03, 30))]) is None
     assert drift([list(np.linspace(1, 1.06, 30))]) is not None
 
 
-def test_few_rounds_say_nothing() -> None:
+def test_few_rounds_say_nothing():
     assert drift([[1.0, 2.0, 3.0, 4.0, 5.0]]) is None
     assert outliers([[1.0, 1.0, 9.0]]).forwards == 0
 
 
-def test_an_outlier_is_ten_deviations_off_by_the_median_absolute_deviation() -> None:
+def test_an_outlier_is_ten_deviations_off_by_the_median_absolute_deviation():
     # Median 1, absolute deviations 0.01 (twice), 0.02 (twice), 0 and the last: MAD 0.01.
     regular = [0.98, 0.99, 1.0, 1.0, 1.01, 1.02]
     assert outliers([[*regular, 1.14]]).count == 0
@@ -87,14 +85,14 @@ def test_an_outlier_is_ten_deviations_off_by_the_median_absolute_deviation() -> 
     assert seen.farthest == {0: pytest.approx(0.16)}
 
 
-def test_rounds_that_agree_by_chance_borrow_the_spread_of_the_others() -> None:
+def test_rounds_that_agree_by_chance_borrow_the_spread_of_the_others():
     agreeing = [1.0, 1.0, 1.0, 1.0, 1.0, 1.08]
     others = rounds(10, 6, noise=0.02, seed=0).tolist()
     assert outliers([agreeing]).count == 1
     assert outliers([agreeing, *others]).count == 0
 
 
-def test_normal_noise_rarely_has_outliers() -> None:
+def test_normal_noise_rarely_has_outliers():
     draws = 2000
     found = sum(
         outliers(rounds(1, 6, noise=0.07, seed=seed).tolist()).count > 0 for seed in range(draws)
@@ -102,7 +100,7 @@ def test_normal_noise_rarely_has_outliers() -> None:
     assert found <= 0.012 * draws + 2 * (0.012 * draws) ** 0.5
 
 
-def value(middle: float, half_width: float) -> Value:
+def value(middle, half_width):
     return Value(
         value=middle,
         interval=Interval(
@@ -114,7 +112,7 @@ def value(middle: float, half_width: float) -> Value:
     )
 
 
-def test_processes_differ_where_that_is_unusual_and_their_intervals_are_far_apart() -> None:
+def test_processes_differ_where_that_is_unusual_and_their_intervals_are_far_apart():
     seen = spread([value(1.0, 0.02), value(1.5, 0.02), value(2.1, 0.02)])
     assert (seen.apart, seen.within) == (pytest.approx(1.1), pytest.approx(0.04))
     assert seen.differs
@@ -127,7 +125,7 @@ def test_processes_differ_where_that_is_unusual_and_their_intervals_are_far_apar
 
 
 @pytest.mark.parametrize("processes", [2, 3, 5, 10])
-def test_the_usual_spread_is_that_of_nineteen_in_twenty_quiet_machines(processes: int) -> None:
+def test_the_usual_spread_is_that_of_nineteen_in_twenty_quiet_machines(processes):
     times = [value(1.0 + index / 100, 0.001) for index in range(processes)]
     seen = spread(times)
     assert seen is not None
@@ -137,7 +135,7 @@ def test_the_usual_spread_is_that_of_nineteen_in_twenty_quiet_machines(processes
     assert seen.usual <= 1.1 * exact
 
 
-def test_the_change_between_halves_is_that_of_the_sum_over_inputs() -> None:
+def test_the_change_between_halves_is_that_of_the_sum_over_inputs():
     # Medians 2 and 10, then 3 and 12: from 12 to 15. The middle round of five is in neither.
     inputs = [[2.0, 2.0, 9.0, 3.0, 3.0], [9.0, 11.0, 12.0, 12.0]]
     assert half_change(inputs) == pytest.approx(0.25)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,17 +15,14 @@ from esrbench.runs.documents import decode, read_any
 from esrbench.runs.store import Store, default_results
 from esrbench.statistics import estimate_ratio
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 @pytest.fixture
-def record(make_record: Callable[..., RunRecord]) -> RunRecord:
+def record(make_record):
     return make_record("net", {"params": 1234, "psnr_rgb": 29.123456789})
 
 
 @pytest.fixture
-def race(record: RunRecord) -> RaceRecord:
+def race(record):
     pairs = tuple((1.05 + 0.001 * i, 1.0) for i in range(20))
     return RaceRecord(
         race_id="race-1",
@@ -46,9 +42,7 @@ def race(record: RunRecord) -> RaceRecord:
     )
 
 
-def test_a_race_comes_back_equal_and_beside_the_runs(
-    race: RaceRecord, record: RunRecord, tmp_path: Path
-) -> None:
+def test_a_race_comes_back_equal_and_beside_the_runs(race, record, tmp_path):
     store = Store(tmp_path)
     path = store.put(race)
     assert path == tmp_path / "races" / "race-1.json"
@@ -61,7 +55,7 @@ def test_a_race_comes_back_equal_and_beside_the_runs(
         decode(run, run.read_bytes(), RaceRecord)
 
 
-def test_a_broken_race_is_set_aside_and_named(race: RaceRecord, tmp_path: Path) -> None:
+def test_a_broken_race_is_set_aside_and_named(race, tmp_path):
     store = Store(tmp_path)
     path = store.put(race)
     content = path.read_bytes().replace(b'"inconclusive"', b'"perhaps"')
@@ -74,23 +68,21 @@ def test_a_broken_race_is_set_aside_and_named(race: RaceRecord, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("kind", "folder"), [(RaceRecord, "races"), (None, "runs")])
-def test_a_folder_is_tried_for_the_records_to_come(
-    tmp_path: Path, kind: type[RaceRecord] | None, folder: str
-) -> None:
+def test_a_folder_is_tried_for_the_records_to_come(tmp_path, kind, folder):
     store = Store(tmp_path)
     (tmp_path / folder).write_text("a file")
     with pytest.raises(RecordError, match=f"{folder}: records cannot be written"):
         store.require_writable(*([kind] if kind else []))
 
 
-def test_a_record_comes_back_equal(record: RunRecord, tmp_path: Path) -> None:
+def test_a_record_comes_back_equal(record, tmp_path):
     store = Store(tmp_path)
     path = store.put(record)
     assert read_any(path) == record
     assert store.load() == ([record], [])
 
 
-def test_one_file_a_run(make_record: Callable[..., RunRecord], tmp_path: Path) -> None:
+def test_one_file_a_run(make_record, tmp_path):
     store = Store(tmp_path)
     records = [make_record("net"), make_record("net")]
     for record in records:
@@ -100,9 +92,7 @@ def test_one_file_a_run(make_record: Callable[..., RunRecord], tmp_path: Path) -
     )
 
 
-def test_corrupt_records_are_set_aside_and_named_and_the_others_load(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_corrupt_records_are_set_aside_and_named_and_the_others_load(record, tmp_path):
     store = Store(tmp_path)
     store.put(record)
     for content in (b"", b'{"sha256": 1', b"later"):
@@ -126,9 +116,7 @@ def test_corrupt_records_are_set_aside_and_named_and_the_others_load(
 
 
 @pytest.mark.parametrize("name", ["run-1.json", "of-no-run.json"])
-def test_what_is_intact_but_not_of_this_version_stays_and_is_named(
-    record: RunRecord, tmp_path: Path, name: str
-) -> None:
+def test_what_is_intact_but_not_of_this_version_stays_and_is_named(record, tmp_path, name):
     store = Store(tmp_path)
     store.put(record)
     golden = Path(__file__).parent / "golden" / name
@@ -141,7 +129,7 @@ def test_what_is_intact_but_not_of_this_version_stays_and_is_named(
     assert (store.runs / name).read_bytes() == content
 
 
-def test_a_file_that_cannot_be_read_stays_and_is_named(record: RunRecord, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_stays_and_is_named(record, tmp_path):
     store = Store(tmp_path)
     store.put(record)
     (store.runs / "folder.json").mkdir()
@@ -150,16 +138,14 @@ def test_a_file_that_cannot_be_read_stays_and_is_named(record: RunRecord, tmp_pa
     assert "folder.json: not readable: Is a directory" in notice.message
 
 
-def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
     records, (notice,) = Store(tmp_path).load()
     assert records == []
     assert "runs: cannot be listed: Not a directory" in notice.message
 
 
-def test_passes_of_a_suite_come_back_until_they_are_dropped(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_passes_of_a_suite_come_back_until_they_are_dropped(record, tmp_path):
     store = Store(tmp_path)
     for suite in ("b", "a"):
         store.put_pass(suite, "one", record)
@@ -181,13 +167,13 @@ def test_passes_of_a_suite_come_back_until_they_are_dropped(
 
 @pytest.mark.parametrize("operation", ["open", "fsync"])
 def test_a_full_disk_leaves_the_old_record_and_no_partial_file(
-    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
-) -> None:
+    record, tmp_path, monkeypatch, operation
+):
     store = Store(tmp_path)
     path = store.put(record)
     before = path.read_bytes()
 
-    def full(*_: object) -> None:
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
@@ -198,13 +184,11 @@ def test_a_full_disk_leaves_the_old_record_and_no_partial_file(
     assert [file.name for file in store.runs.iterdir()] == [path.name]
 
 
-def test_after_a_failed_flush_nothing_more_is_written(
-    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failed_flush_nothing_more_is_written(record, tmp_path, monkeypatch):
     store = Store(tmp_path)
     store.require_writable()
 
-    def fail(_: int) -> None:
+    def fail(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
@@ -241,7 +225,7 @@ print(notices, sorted(path.name for path in store.runs.iterdir() if path.suffix 
 """
 
 
-def in_bubblewrap(*options: str | Path) -> list[str | Path]:
+def in_bubblewrap(*options):
     """Command line of bubblewrap; skips the test where it does not work."""
     command: list[str | Path] = ["bwrap", "--dev-bind", "/", "/", *options]
     try:
@@ -251,9 +235,7 @@ def in_bubblewrap(*options: str | Path) -> list[str | Path]:
     return command
 
 
-def test_a_full_disk_is_an_error_and_all_that_was_stored_before_is_whole(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_an_error_and_all_that_was_stored_before_is_whole(record, tmp_path):
     source, disk = tmp_path / "record.json", tmp_path / "disk"
     source.write_text(record.model_dump_json())
     disk.mkdir()
@@ -273,9 +255,7 @@ def test_a_full_disk_is_an_error_and_all_that_was_stored_before_is_whole(
     assert (whole, litter) == ("True", "[] []")
 
 
-def test_a_corrupt_record_in_a_read_only_folder_is_named_and_stays(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_a_corrupt_record_in_a_read_only_folder_is_named_and_stays(record, tmp_path):
     store = Store(tmp_path / "results")
     store.put(record)
     (store.runs / "x.json").write_bytes(b"torn")
@@ -299,9 +279,7 @@ def test_a_corrupt_record_in_a_read_only_folder_is_named_and_stays(
     assert (store.runs / "x.json").read_bytes() == b"torn"
 
 
-def test_a_real_file_size_limit_is_an_error_that_names_the_record(
-    record: RunRecord, tmp_path: Path
-) -> None:
+def test_a_real_file_size_limit_is_an_error_that_names_the_record(record, tmp_path):
     source = tmp_path / "record.json"
     source.write_text(record.model_dump_json())
     script = (
@@ -323,7 +301,7 @@ def test_a_real_file_size_limit_is_an_error_that_names_the_record(
     assert list((tmp_path / "out" / "runs").iterdir()) == []
 
 
-def test_the_folder_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_can_be_set_by_the_environment(monkeypatch):
     monkeypatch.setenv("ESRBENCH_RESULTS", "elsewhere")
     assert str(default_results()) == "elsewhere"
     monkeypatch.delenv("ESRBENCH_RESULTS")

@@ -17,7 +17,7 @@ from esrbench.data.codecs import pixel_digest
 from esrbench.data.datasets import open_dataset
 from esrbench.probes.quality import score_image
 from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
-from esrbench.records import Conditions, LatencySamples
+from esrbench.records import Conditions
 from esrbench.runs.timing import InputTimer, Plan
 from esrbench.runs.trust import account
 from esrbench.worker.failure import WorkerError
@@ -26,9 +26,6 @@ from esrbench.worker.session import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-    from esrbench.data.datasets import ImagePairs
 
     Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -46,51 +43,51 @@ QUIET = Conditions(seconds=1.0)
 HOT = Conditions(seconds=1.0, throttle_reasons=("HwSlowdown",))
 
 
-def nearest(lr: np.ndarray) -> np.ndarray:
+def nearest(lr):
     return lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
 class Session:
     """Notes what it is shown; the n-th forward is claimed to take n seconds, and takes one more."""
 
-    def __init__(self, upscale: Upscale = nearest, *, cpu: float | None = None) -> None:
+    def __init__(self, upscale=nearest, *, cpu=None):
         self.upscale = upscale
         self.cpu = cpu
         self.shown: list[np.ndarray] = []
         self.held: list[Delivery] = []
 
-    def forward(self, lr: np.ndarray) -> Delivery:
+    def forward(self, lr):
         self.shown.append(lr)
         number = float(len(self.shown))
         delivery = Delivery(self.upscale(lr), number + 1, number, None)
         self.held.append(delivery)
         return delivery
 
-    def cpu_seconds(self) -> float | None:
+    def cpu_seconds(self):
         return self.cpu
 
 
 @pytest.fixture
-def pairs(pair_folder: Path) -> ImagePairs:
+def pairs(pair_folder):
     return open_dataset(str(pair_folder), SCALE)
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_waiting(monkeypatch):
     monkeypatch.setattr(timings, "MOST_SHIFT", 0)
     monkeypatch.setattr(timings, "SETTLING_SECONDS", 0.0)
     monkeypatch.setattr(timings, "IDLE_SECONDS", 0.0)
 
 
 def timer(
-    session: Session,
+    session,
     *,
-    index: int = 0,
-    known: dict[str, str] | None = None,
-    seed: int = 7,
-    design: LatencyDesign = DESIGN,
-    **trust: Any,
-) -> InputTimer:
+    index=0,
+    known=None,
+    seed=7,
+    design=DESIGN,
+    **trust,
+):
     protocol = Protocol(
         counted_input=(8, 12), latency=design, trust=TrustDesign(**({"repeated_rounds": 2} | trust))
     )
@@ -99,22 +96,22 @@ def timer(
     return InputTimer(session, READY, plan, index, known)  # type: ignore[arg-type]
 
 
-def images(made: InputTimer, pairs: ImagePairs) -> tuple[LatencySamples, ...]:
+def images(made, pairs):
     return made.images(pairs, lambda _: None)
 
 
-def digests(pairs: ImagePairs, upscale: Upscale = nearest) -> dict[str, str]:
+def digests(pairs, upscale=nearest):
     return {
         pair.name: pixel_digest(upscale(pairs.read_lr(number)))
         for number, pair in enumerate(pairs.pairs)
     }
 
 
-def content(lr: np.ndarray) -> str:
+def content(lr):
     return hashlib.sha256(repr(lr.shape).encode() + lr.tobytes()).hexdigest()
 
 
-def test_every_input_is_new_but_those_shown_twice(pairs: ImagePairs) -> None:
+def test_every_input_is_new_but_those_shown_twice(pairs):
     session = Session()
     made = timer(session, known=digests(pairs))
     made.fixed(pairs)
@@ -128,8 +125,8 @@ def test_every_input_is_new_but_those_shown_twice(pairs: ImagePairs) -> None:
 
 
 def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_cold_start(
-    pairs: ImagePairs,
-) -> None:
+    pairs,
+):
     session = Session()
     fixed = timer(session).fixed(pairs)
     known = {tuple(pixel) for n in range(2) for pixel in pairs.read_lr(n).reshape(-1, 3)}
@@ -147,9 +144,7 @@ def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_co
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_image_itself_is_shown_once_among_the_first_rounds(
-    pairs: ImagePairs, seed: int
-) -> None:
+def test_the_image_itself_is_shown_once_among_the_first_rounds(pairs, seed):
     session = Session()
     lr = pairs.read_lr(0)
     made = timer(session, known=None, seed=seed, repeated_rounds=0)
@@ -164,7 +159,7 @@ def test_the_image_itself_is_shown_once_among_the_first_rounds(
     assert not set(map(tuple, session.shown[0].reshape(-1, 3))) <= levels  # warm-up
 
 
-def test_the_place_of_the_image_is_not_the_same_for_all() -> None:
+def test_the_place_of_the_image_is_not_the_same_for_all():
     plan = timer(Session()).plan
     drawn = {plan.random(index, "0801").randrange(4) for index in range(40)}
     assert drawn == {0, 1, 2, 3}
@@ -173,7 +168,7 @@ def test_the_place_of_the_image_is_not_the_same_for_all() -> None:
     assert plan.random(0, "0801").random() != other.random(0, "0801").random()
 
 
-def test_later_processes_show_nothing_twice_and_other_variants(pairs: ImagePairs) -> None:
+def test_later_processes_show_nothing_twice_and_other_variants(pairs):
     first, second = Session(), Session()
     images(timer(first, repeated_rounds=0), pairs)
     (small, wide) = images(timer(second, index=1), pairs)
@@ -186,7 +181,7 @@ def test_later_processes_show_nothing_twice_and_other_variants(pairs: ImagePairs
     assert len(shared) < 12
 
 
-def test_a_size_is_warmed_up_once(pair_folder: Path) -> None:
+def test_a_size_is_warmed_up_once(pair_folder):
     for name in ("HR/image1.png", "LR_bicubic/X4/image1x4.png"):
         (pair_folder / name).write_bytes((pair_folder / name.replace("e1", "e0")).read_bytes())
     session = Session()
@@ -198,7 +193,7 @@ def test_a_size_is_warmed_up_once(pair_folder: Path) -> None:
     assert second.first_seconds == second.seconds[0] == 13.0
 
 
-def test_without_warm_up_the_first_round_is_the_first_forward(pairs: ImagePairs) -> None:
+def test_without_warm_up_the_first_round_is_the_first_forward(pairs):
     cold = DESIGN.model_copy(update={"warmup_rounds": 0, "max_warmup_rounds": 0})
     fixed = timer(Session(), design=cold).fixed(pairs)
     assert fixed.warmup_seconds == ()
@@ -206,14 +201,14 @@ def test_without_warm_up_the_first_round_is_the_first_forward(pairs: ImagePairs)
     assert fixed.first_seconds == fixed.seconds[0] == 1.0
 
 
-def test_a_known_output_is_not_scored_again_and_another_is(pairs: ImagePairs) -> None:
+def test_a_known_output_is_not_scored_again_and_another_is(pairs):
     known = digests(pairs)
     made = timer(Session(), known=known)
     small, wide = images(made, pairs)
     assert made.rescored == []
     assert (small.output_sha256, wide.output_sha256) == (known["image0"], known["image1"])
 
-    def darker(lr: np.ndarray) -> np.ndarray:
+    def darker(lr):
         return nearest(lr) // 2 if lr.shape == (16, 24, 3) else nearest(lr)
 
     made = timer(Session(darker), known=known)
@@ -227,7 +222,7 @@ def test_a_known_output_is_not_scored_again_and_another_is(pairs: ImagePairs) ->
     ]
 
 
-def test_an_entry_that_is_not_scored_has_no_scores(pairs: ImagePairs) -> None:
+def test_an_entry_that_is_not_scored_has_no_scores(pairs):
     made = timer(Session(), known=None)
     small, _ = images(made, pairs)
     assert small.variants is None
@@ -236,14 +231,14 @@ def test_an_entry_that_is_not_scored_has_no_scores(pairs: ImagePairs) -> None:
     assert images(timer(Session(), known={}, scored_variants=0), pairs)[0].variants is None
 
 
-def smooth(lr: np.ndarray) -> np.ndarray:
+def smooth(lr):
     """No symmetry at all: what lies right and below counts twice."""
     blurred = (nearest(lr).astype(float) * 2 + nearest(np.roll(lr, -1, axis=(0, 1)))) / 3
     return np.asarray(blurred, np.uint8)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_variants_are_scored_on_what_they_show_of_the_image(pairs: ImagePairs, index: int) -> None:
+def test_variants_are_scored_on_what_they_show_of_the_image(pairs, index):
     session = Session(smooth)
     small, _ = images(timer(session, index=index, known={}, scored_variants=9), pairs)
     assert small.variants.rounds == 8  # all rounds but the image's own
@@ -260,7 +255,7 @@ def test_variants_are_scored_on_what_they_show_of_the_image(pairs: ImagePairs, i
     assert small.variants.variant_psnr_rgb == pytest.approx(varied, abs=1e-9)
 
 
-def found(shown: np.ndarray, lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, ...]:
+def found(shown, lr, hr):
     """Where a variant lies in the mirrored image, by trying: its SR there, the image's, and HR."""
     pad = ((16, 16), (16, 16), (0, 0))
     places = np.arange(16 * 16).reshape(16, 16, 1)
@@ -279,14 +274,12 @@ def found(shown: np.ndarray, lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray
     raise AssertionError("no variant of the image")
 
 
-def test_any_round_may_be_scored_and_only_those_are_kept(
-    pairs: ImagePairs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_round_may_be_scored_and_only_those_are_kept(pairs, monkeypatch):
     """Otherwise a worker would work in the rounds that are, and in no others."""
     scored: Counter[int] = Counter()
     kept: list[int] = []
 
-    def compare(_sr: object, _hr: object, variants: list[Any], *, scale: int) -> None:
+    def compare(_sr, _hr, variants, *, scale):
         assert scale == SCALE
         kept.append(len(variants))
         numbers = {id(each.sr): number for number, each in enumerate(session.held)}
@@ -303,7 +296,7 @@ def test_any_round_may_be_scored_and_only_those_are_kept(
     assert min(scored.values()) >= 8
 
 
-def test_a_throttled_showing_is_begun_anew(pairs: ImagePairs) -> None:
+def test_a_throttled_showing_is_begun_anew(pairs):
     session = Session()
     made = timer(session, known=digests(pairs), repeated_rounds=0, scored_variants=2)
     states = iter([HOT, HOT, QUIET, QUIET])
@@ -328,9 +321,7 @@ def test_a_throttled_showing_is_begun_anew(pairs: ImagePairs) -> None:
     assert small.variants.rounds == 2
 
 
-def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(
-    monkeypatch: pytest.MonkeyPatch, pairs: ImagePairs
-) -> None:
+def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(monkeypatch, pairs):
     now = [0.0]
     clock = SimpleNamespace(
         perf_counter=lambda: now[0],
@@ -343,11 +334,11 @@ def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(
     class Busy(Session):
         """A second a forward on 1.5 CPUs; idle, it keeps half a CPU busy."""
 
-        def forward(self, lr: np.ndarray) -> Delivery:
+        def forward(self, lr):
             now[0] += 1.0
             return super().forward(lr)
 
-        def cpu_seconds(self) -> float:
+        def cpu_seconds(self):
             return 1.5 * len(self.shown) + 0.5 * (now[0] - len(self.shown))
 
     fixed = timer(Busy()).fixed(pairs)
@@ -357,8 +348,8 @@ def test_cpu_time_is_taken_within_rounds_and_while_nothing_is_asked(
     assert (unknown.forward_cpus, unknown.idle_cpus) == (None, None)
 
 
-def test_a_failure_names_its_image(pairs: ImagePairs) -> None:
-    def fails(lr: np.ndarray) -> np.ndarray:
+def test_a_failure_names_its_image(pairs):
+    def fails(lr):
         if lr.shape == (16, 24, 3):
             raise WorkerError("forward-error", "too wide", fatal=False)
         return nearest(lr)
@@ -367,7 +358,7 @@ def test_a_failure_names_its_image(pairs: ImagePairs) -> None:
         images(timer(Session(fails)), pairs)
 
 
-def test_memory_holds_no_more_than_what_is_scored() -> None:
+def test_memory_holds_no_more_than_what_is_scored():
     showing = timings._Showing(iter(()), clean=2, sample=3)
     for number in range(100):
         showing.add(Delivery(np.full((2, 2, 3), number, np.uint8), 1.0, 1.0, None))
@@ -378,11 +369,11 @@ def test_memory_holds_no_more_than_what_is_scored() -> None:
 
 
 def test_an_image_without_error_is_impossible_where_its_lr_does_not_hold_it(
-    pairs: ImagePairs,
-) -> None:
+    pairs,
+):
     truth = {content(pairs.read_lr(n)): pairs.read_hr(n) for n in range(2)}
 
-    def memorised(lr: np.ndarray) -> np.ndarray:
+    def memorised(lr):
         return truth.get(content(lr), nearest(lr))
 
     found = images(timer(Session(memorised), known=digests(pairs)), pairs)
@@ -392,7 +383,7 @@ def test_an_image_without_error_is_impossible_where_its_lr_does_not_hold_it(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_one_round_of_each_pair_repeats_the_input_before_it(pairs, seed) -> None:
+def test_one_round_of_each_pair_repeats_the_input_before_it(pairs, seed):
     session = Session()
     found = timer(session, seed=seed, repeated_rounds=8).fixed(pairs).repeated_seconds
     # The n-th forward takes n + 1 seconds; 3 of warm-up, 9 rounds and a new input come first.
@@ -417,7 +408,7 @@ PHASES = {
 """Factors by which a machine slows forwards down, over and over."""
 
 
-def suspected(seed, kind, spared=lambda _lr, _before: False) -> bool:
+def suspected(seed, kind, spared=lambda _lr, _before: False):
     """Whether a cache is found at two inputs of a network that takes 0.3 of the time where spared.
 
     Args:
@@ -444,7 +435,7 @@ def suspected(seed, kind, spared=lambda _lr, _before: False) -> bool:
 
 
 @pytest.mark.parametrize("kind", PHASES)
-def test_no_disturbance_passes_for_a_cache(kind) -> None:
+def test_no_disturbance_passes_for_a_cache(kind):
     tries = 800
     found = sum(suspected(seed, kind) for seed in range(tries))
     # At most 0.4 %, and three standard deviations of the count at that rate.
@@ -462,11 +453,11 @@ def test_no_disturbance_passes_for_a_cache(kind) -> None:
     ],
     ids=["every answer is kept", "only the last answer is kept", "with decoys"],
 )
-def test_a_cache_is_found_beside_a_disturbance(kind, spared) -> None:
+def test_a_cache_is_found_beside_a_disturbance(kind, spared):
     assert all(suspected(seed, kind, spared) for seed in range(50))
 
 
-def test_rounds_of_different_images_begin_in_either_phase(pairs, monkeypatch) -> None:
+def test_rounds_of_different_images_begin_in_either_phase(pairs, monkeypatch):
     monkeypatch.setattr(timings, "MOST_SHIFT", 1)
     shifts = Counter()
     for seed in range(60):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from builders import LARGE, NULL, SMALL, latency, replicate, samples
@@ -13,32 +11,28 @@ from esrbench.protocol import TrustDesign
 from esrbench.records import (
     Absent,
     NullSamples,
-    Replicate,
     Trust,
     VariantScores,
 )
 from esrbench.runs.trust import account, examine, net_seconds
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
 DESIGN = TrustDesign()
 
 
-def trust_of(*replicates: Replicate, design: TrustDesign = DESIGN) -> Trust:
+def trust_of(*replicates, design=DESIGN):
     found = account(latency(*replicates), design)
     assert isinstance(found, Trust)
     return found
 
 
-def test_trusted_time_is_delivery_less_the_null_network_s_median_of_its_size() -> None:
+def test_trusted_time_is_delivery_less_the_null_network_s_median_of_its_size():
     one = replicate()
     assert net_seconds(one, samples("a")) == pytest.approx((0.098, 0.1, 0.105))
     assert net_seconds(one, samples("b", LARGE)) == pytest.approx((0.098, 0.1, 0.105))
     assert net_seconds(one, samples("c", SMALL, lr_size=(9, 9))) == ()
 
 
-def test_the_account_is_the_mean_over_images_and_processes_of_medians() -> None:
+def test_the_account_is_the_mean_over_images_and_processes_of_medians():
     slow = samples("a", seconds=(0.2,) * 3, delivered_seconds=(0.412,) * 3)
     found = trust_of(replicate(), replicate(slow, samples("b", LARGE), index=1))
     delivered = [
@@ -50,7 +44,7 @@ def test_the_account_is_the_mean_over_images_and_processes_of_medians() -> None:
     assert found.trusted_seconds == pytest.approx((0.1 + 0.1 + 0.4 + 0.1) / 4)
 
 
-def test_the_tolerance_is_three_percent_or_three_deviations_of_the_null_network() -> None:
+def test_the_tolerance_is_three_percent_or_three_deviations_of_the_null_network():
     deviations = [stats.median_abs_deviation(NULL[size], scale="normal") for size in (SMALL, LARGE)]
     found = trust_of()
     assert found.noise_seconds == pytest.approx(np.mean(deviations), rel=1e-4)
@@ -59,8 +53,8 @@ def test_the_tolerance_is_three_percent_or_three_deviations_of_the_null_network(
     assert trust_of(design=generous).tolerance_seconds == pytest.approx(0.2 * 0.1)
 
 
-def test_an_outlier_of_the_null_network_excuses_nothing() -> None:
-    def tolerance(null: tuple[float, ...]) -> float | None:
+def test_an_outlier_of_the_null_network_excuses_nothing():
+    def tolerance(null):
         samples = tuple(NullSamples(lr_size=size, delivered_seconds=null) for size in NULL)
         return trust_of(replicate(null=samples)).tolerance_seconds
 
@@ -68,7 +62,7 @@ def test_an_outlier_of_the_null_network_excuses_nothing() -> None:
     assert tolerance((*steady[:4], 9.0)) == tolerance(steady)
 
 
-def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most() -> None:
+def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most():
     null = (0.010, 0.012, 0.060, 0.110, 0.112)
     wide = tuple(NullSamples(lr_size=size, delivered_seconds=null) for size in NULL)
     found = trust_of(replicate(null=wide))
@@ -78,7 +72,7 @@ def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most() -> None:
     assert found.tolerance_seconds == pytest.approx(expected)
 
 
-def test_on_a_gpu_what_surrounds_a_forward_may_differ_between_processes() -> None:
+def test_on_a_gpu_what_surrounds_a_forward_may_differ_between_processes():
     fields = {"clock": "cuda-event"}
     on_gpu = replicate(
         samples("a", **fields),
@@ -91,7 +85,7 @@ def test_on_a_gpu_what_surrounds_a_forward_may_differ_between_processes() -> Non
     # Of a fast network it is never more than half, so that halved times are disputed.
 
 
-def test_rounds_of_two_speeds_dispute_nobody_whose_claims_are_right() -> None:
+def test_rounds_of_two_speeds_dispute_nobody_whose_claims_are_right():
     """Of three fast rounds two are delivered late, so that medians differ by half."""
     claims, late = (0.1, 0.101, 0.102, 0.2, 0.2), (0.05, 0.05, 0.0, 0.0, 0.0)
     delivered = tuple(0.012 + each + more for each, more in zip(claims, late, strict=True))
@@ -107,7 +101,7 @@ def test_rounds_of_two_speeds_dispute_nobody_whose_claims_are_right() -> None:
     assert finding.status == "timing-disputed"
 
 
-def test_a_size_without_a_null_network_leaves_no_trusted_time() -> None:
+def test_a_size_without_a_null_network_leaves_no_trusted_time():
     only_small = replicate().null[:1]
     found = trust_of(replicate(null=only_small))
     assert found.trusted_seconds is None
@@ -117,7 +111,7 @@ def test_a_size_without_a_null_network_leaves_no_trusted_time() -> None:
     assert trust_of(replicate(), replicate(null=())).trusted_seconds is None
 
 
-def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
+def test_a_false_claim_at_the_fixed_input_is_disputed():
     lied = replicate(fixed=samples("fixed", seconds=(1e-6, 1e-6, 1e-6)))
     found = trust_of(lied)
     assert found.fixed_claimed_seconds == pytest.approx(1e-6)
@@ -127,7 +121,7 @@ def test_a_false_claim_at_the_fixed_input_is_disputed() -> None:
     assert "at the fixed input" in finding.cause
 
 
-def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
+def test_images_that_become_fast_after_their_first_round_are_suspect():
     first, later = 0.212, 0.102
     cached = [samples(name, delivered_seconds=(first, *[later] * 5)) for name in "abcd"]
     found = trust_of(replicate(*cached))
@@ -161,9 +155,7 @@ def test_images_that_become_fast_after_their_first_round_are_suspect() -> None:
         (6, 1, "abcdefg", True),
     ],
 )
-def test_slow_first_rounds_that_chance_explains_accuse_nobody(
-    rounds: int, decoys: int, names: str, *, told: bool
-) -> None:
+def test_slow_first_rounds_that_chance_explains_accuse_nobody(rounds, decoys, names, *, told):
     slow, fast = 0.212, 0.102
     # However slow the rounds in between are, they are no more than slow ones.
     delivered = (slow, *[fast] * (rounds - 1 - decoys), *[3 * slow] * decoys)
@@ -174,12 +166,12 @@ def test_slow_first_rounds_that_chance_explains_accuse_nobody(
     assert (finding is not None and finding.status == "suspect-caching") is told
 
 
-def test_images_that_begin_fast_are_what_chance_would_give() -> None:
+def test_images_that_begin_fast_are_what_chance_would_give():
     # Of six images with 1 slow round in 6, 4 or more begin with it in 0.87 % of cases
     # (binomial), 5 or more in 0.066 %.
     first, last = (0.212, *[0.102] * 5), (*[0.102] * 5, 0.212)
 
-    def ratio(begun_slow: int) -> float | None:
+    def ratio(begun_slow):
         images = [
             samples(name, delivered_seconds=first if number < begun_slow else last)
             for number, name in enumerate("abcdef")
@@ -190,7 +182,7 @@ def test_images_that_begin_fast_are_what_chance_would_give() -> None:
     assert ratio(5) == pytest.approx(0.09 / 0.2)
 
 
-def loaded(rng: np.random.Generator, kind: str, count: int) -> npt.NDArray[np.float64]:
+def loaded(rng, kind, count):
     """Factors by which load that comes and goes, or drifts, slows so many rounds down."""
     match kind:
         case "spikes":
@@ -209,9 +201,7 @@ def loaded(rng: np.random.Generator, kind: str, count: int) -> npt.NDArray[np.fl
 
 @pytest.mark.parametrize("kind", ["spikes", "on-off", "wandering", "drift"])
 @pytest.mark.parametrize("rounds", [6, 30])
-def test_load_and_cold_starts_have_fewer_than_one_honest_entry_in_a_hundred_suspected(
-    kind: str, rounds: int
-) -> None:
+def test_load_and_cold_starts_have_fewer_than_one_honest_entry_in_a_hundred_suspected(kind, rounds):
     rng, tries, images, suspected = np.random.default_rng(5), 300, 5, 0
     for _ in range(tries):
         seconds = (
@@ -230,14 +220,14 @@ def test_load_and_cold_starts_have_fewer_than_one_honest_entry_in_a_hundred_susp
     assert suspected < 0.01 * tries
 
 
-def test_images_without_error_are_suspect_even_where_variants_are_too() -> None:
+def test_images_without_error_are_suspect_even_where_variants_are_too():
     perfect = VariantScores(rounds=3, clean_psnr_rgb=None, variant_psnr_rgb=None, impossible=True)
     found = trust_of(replicate(samples("a", variants=perfect), samples("b", LARGE)))
     finding = examine(found, DESIGN, threads=1)
     assert finding.status == "suspect-memorising"
 
 
-def test_nothing_timed_has_no_account() -> None:
+def test_nothing_timed_has_no_account():
     skipped = Absent(kind="skipped", reason="not asked for")
     assert account(skipped, DESIGN) == skipped
     failed = Absent(kind="failed", reason="gone")
@@ -246,12 +236,12 @@ def test_nothing_timed_has_no_account() -> None:
     assert examine(found, DESIGN, threads=1) is None
 
 
-def twice(first: float, second: float, count: int = 8) -> tuple[tuple[float, float], ...]:
+def twice(first, second, count=8):
     """Pairs whose net times are about these."""
     return tuple((0.010 + first + 1e-3 * n, 0.010 + second + 1e-3 * n) for n in range(count))
 
 
-def test_the_ratio_is_that_of_the_medians_of_repeated_and_new_rounds() -> None:
+def test_the_ratio_is_that_of_the_medians_of_repeated_and_new_rounds():
     # Of net milliseconds: 63.5 less the null network's shortest, 113.5 less its longest.
     cached = samples("a", repeated_seconds=twice(0.1, 0.05))
     assert trust_of(replicate(cached)).repeated_ratio == pytest.approx(53.5 / 99.5)
@@ -268,7 +258,7 @@ def test_the_ratio_is_that_of_the_medians_of_repeated_and_new_rounds() -> None:
     # 576/32768. Pairs that hardly differ count for neither side.
     [(8, 0, True), (7, 0, False), (11, 1, True), (10, 1, False), (14, 2, True), (12, 3, False)],
 )
-def test_a_few_slow_repeated_rounds_clear_nobody(faster: int, slower: int, *, told: bool) -> None:
+def test_a_few_slow_repeated_rounds_clear_nobody(faster, slower, *, told):
     pairs = (*twice(0.1, 0.01, faster), *twice(0.01, 0.1, slower), *twice(0.1, 0.095, 2))
     # However they are spread over inputs and processes.
     image, fixed, later = (samples("a", repeated_seconds=pairs[n::3]) for n in range(3))
@@ -287,12 +277,12 @@ def test_a_few_slow_repeated_rounds_clear_nobody(faster: int, slower: int, *, to
     ],
 )
 def test_what_was_not_tried_or_cannot_be_told_has_no_ratio(
-    pairs: tuple[tuple[float, float], ...],
-) -> None:
+    pairs,
+):
     assert trust_of(replicate(samples("a", repeated_seconds=pairs))).repeated_ratio is None
 
 
-def test_without_a_null_network_there_is_no_ratio() -> None:
+def test_without_a_null_network_there_is_no_ratio():
     repeated = samples("a", repeated_seconds=twice(0.1, 0.01))
     assert trust_of(replicate(repeated, null=())).repeated_ratio is None
 
@@ -302,7 +292,7 @@ def scored(name, clean, varied, **fields):
     return samples(name, variants=scores, **fields)
 
 
-def test_scores_are_means_over_images_and_count_each_image_once() -> None:
+def test_scores_are_means_over_images_and_count_each_image_once():
     first = replicate(scored("a", 30.0, 29.0), scored("b", 34.0, 34.0))
     second = replicate(scored("a", 30.0, 31.0), scored("b", 34.0, 34.0), index=1)
     found = trust_of(first, second)
@@ -311,7 +301,7 @@ def test_scores_are_means_over_images_and_count_each_image_once() -> None:
     assert found.variant_images == 2
 
 
-def test_an_image_without_error_is_infinitely_better_than_its_variants() -> None:
+def test_an_image_without_error_is_infinitely_better_than_its_variants():
     memorised = trust_of(replicate(scored("a", None, 26.0), scored("b", 30.0, 30.0)))
     assert memorised.clean_psnr_rgb is None
     found = examine(memorised, DESIGN, threads=1)
@@ -323,25 +313,25 @@ def test_an_image_without_error_is_infinitely_better_than_its_variants() -> None
     assert examine(flat, DESIGN, threads=1) is None
 
 
-def test_nothing_scored_has_no_scores() -> None:
+def test_nothing_scored_has_no_scores():
     found = trust_of()
     assert (found.clean_psnr_rgb, found.variant_psnr_rgb, found.variant_images) == (None, None, 0)
 
 
-def test_a_saving_within_the_null_network_s_own_range_is_no_cache() -> None:
+def test_a_saving_within_the_null_network_s_own_range_is_no_cache():
     # 3 of 7 net milliseconds are saved every time, and the null network's times lie 4 apart.
     pairs = ((0.017, 0.014),) * 8
     assert trust_of(replicate(samples("a", repeated_seconds=pairs))).repeated_ratio is None
 
 
-def test_the_busiest_forward_counts_and_the_usual_rest() -> None:
+def test_the_busiest_forward_counts_and_the_usual_rest():
     images = (samples("a", idle_cpus=0.1, forward_cpus=0.9), samples("b", LARGE, idle_cpus=0.9))
     found = trust_of(replicate(*images, fixed=samples("fixed", idle_cpus=0.2, forward_cpus=1.7)))
     assert (found.idle_cpus, found.forward_cpus) == (0.2, 1.7)
     assert (trust_of().idle_cpus, trust_of().forward_cpus) == (None, None)
 
 
-def windows(timed: float | None, untimed: float | None) -> VariantScores:
+def windows(timed, untimed):
     return VariantScores(
         rounds=3,
         clean_psnr_rgb=30.0,
@@ -351,8 +341,8 @@ def windows(timed: float | None, untimed: float | None) -> VariantScores:
     )
 
 
-def test_windows_that_score_better_untimed_were_not_all_computed() -> None:
-    def verdict(*pairs: tuple[float | None, float | None]) -> str | None:
+def test_windows_that_score_better_untimed_were_not_all_computed():
+    def verdict(*pairs):
         images = [samples(str(n), variants=windows(*pair)) for n, pair in enumerate(pairs)]
         found = examine(trust_of(replicate(*images)), DESIGN, threads=1)
         return None if found is None else found.status
@@ -364,9 +354,9 @@ def test_windows_that_score_better_untimed_were_not_all_computed() -> None:
     assert verdict((None, 40.0), (None, None)) is None
 
 
-def test_images_that_take_longer_than_their_windows_are_suspect() -> None:
+def test_images_that_take_longer_than_their_windows_are_suspect():
     # Slowest of six in four images once in 1296 times, in three once in 216.
-    def found(names: str, clean: float = 0.15) -> Trust:
+    def found(names, clean=0.15):
         delivered = (0.112, 0.113, 0.012 + clean, 0.111, 0.112, 0.114, *[0.2] * 3)
         return trust_of(
             replicate(*(samples(n, delivered_seconds=delivered, clean_round=(2, 6)) for n in names))
@@ -383,7 +373,7 @@ def test_images_that_take_longer_than_their_windows_are_suspect() -> None:
 
 
 @pytest.mark.parametrize("kind", ["spikes", "on-off", "wandering", "drift"])
-def test_a_round_drawn_by_chance_is_never_slower_by_load(kind: str) -> None:
+def test_a_round_drawn_by_chance_is_never_slower_by_load(kind):
     rng, tries, rounds = np.random.default_rng(8), 300, 6
     suspected = 0
     for _ in range(tries):

@@ -16,7 +16,7 @@ from esrbench.runs.trust import examine, unmeasurable
 DESIGN = TrustDesign()
 
 
-def trust(**fields: Any) -> Trust:
+def trust(**fields):
     """An honest entry's account."""
     given: dict[str, Any] = {
         "claimed_seconds": 0.1,
@@ -32,7 +32,7 @@ def trust(**fields: Any) -> Trust:
     return Trust(**(given | fields))
 
 
-def status(threads: int = 1, design: TrustDesign = DESIGN, **fields: Any) -> str | None:
+def status(threads=1, design=DESIGN, **fields):
     found = examine(trust(**fields), design, threads=threads)
     return None if found is None else found.status
 
@@ -46,9 +46,7 @@ def status(threads: int = 1, design: TrustDesign = DESIGN, **fields: Any) -> str
         (0.0, 0.0, False),
     ],
 )
-def test_a_time_within_the_null_network_s_noise_is_no_time(
-    trusted: float, noise: float, *, measured: bool
-) -> None:
+def test_a_time_within_the_null_network_s_noise_is_no_time(trusted, noise, *, measured):
     found = unmeasurable(trusted, noise, DESIGN)
     assert (found is None) is measured
     # Nothing that cannot be measured is disputed.
@@ -61,7 +59,7 @@ def test_a_time_within_the_null_network_s_noise_is_no_time(
         assert f"{trusted * 1e3:.3g} ms" in found.reason
 
 
-def test_an_honest_entry_is_left_alone() -> None:
+def test_an_honest_entry_is_left_alone():
     assert status() is None
     bare: dict[str, Any] = dict.fromkeys(
         ("repeated_ratio", "clean_psnr_rgb", "variant_psnr_rgb", "idle_cpus", "forward_cpus")
@@ -87,15 +85,13 @@ def test_an_honest_entry_is_left_alone() -> None:
         ({"clean_psnr_rgb": 30.049}, {"clean_psnr_rgb": 30.051}, "suspect-memorising"),
     ],
 )
-def test_each_threshold_has_two_sides(
-    inside: dict[str, Any], outside: dict[str, Any], expected: str
-) -> None:
+def test_each_threshold_has_two_sides(inside, outside, expected):
     assert status(**inside) is None
     assert status(**outside) == expected
 
 
 @pytest.mark.parametrize("images", [1, 5, 14, 100])
-def test_few_images_may_differ_more_than_many(images: int) -> None:
+def test_few_images_may_differ_more_than_many(images):
     allowed = 0.5 / math.sqrt(images)
     assert status(clean_psnr_rgb=30 + 0.99 * allowed, variant_images=images) is None
     suspected = status(clean_psnr_rgb=30 + 1.01 * allowed, variant_images=images)
@@ -104,12 +100,12 @@ def test_few_images_may_differ_more_than_many(images: int) -> None:
     assert status(clean_psnr_rgb=20.0, variant_images=images) is None
 
 
-def test_threads_are_the_evaluator_s_to_give() -> None:
+def test_threads_are_the_evaluator_s_to_give():
     assert status(threads=2, forward_cpus=2.5) is None
     assert status(threads=2, forward_cpus=2.51) == "suspect-hidden-work"
 
 
-def test_the_gravest_finding_comes_first() -> None:
+def test_the_gravest_finding_comes_first():
     everything: dict[str, Any] = {
         "clean_psnr_rgb": 99.0,
         "repeated_ratio": 0.0,
@@ -134,7 +130,7 @@ def test_the_gravest_finding_comes_first() -> None:
     assert status(**everything) is None
 
 
-def test_a_dispute_names_both_times_and_the_tolerance() -> None:
+def test_a_dispute_names_both_times_and_the_tolerance():
     found = examine(trust(claimed_seconds=0.05), DESIGN, threads=1)
     assert found.cause == (
         "the worker says 50 ms, the evaluator 100 ms, and they may differ by 3 ms"
@@ -156,21 +152,19 @@ def test_a_dispute_names_both_times_and_the_tolerance() -> None:
         ({"clean_ratio": 2.0}, False),
     ],
 )
-def test_beside_foreign_load_nothing_is_found_that_it_explains(
-    fields: dict[str, Any], *, explained: bool
-) -> None:
+def test_beside_foreign_load_nothing_is_found_that_it_explains(fields, *, explained):
     assert examine(trust(**fields), DESIGN, threads=1) is not None
     beside = examine(trust(**fields), DESIGN, threads=1, loaded=True)
     assert (beside is None) is explained
 
 
-def test_every_finding_says_what_to_do() -> None:
+def test_every_finding_says_what_to_do():
     for fields in ({"clean_psnr_rgb": 99.0}, {"repeated_ratio": 0.0}, {"idle_cpus": 4.0}):
         found = examine(trust(**fields), DESIGN, threads=1)
         assert (found.advice or "").endswith(".")
 
 
-def test_the_guide_names_every_status_and_the_thresholds() -> None:
+def test_the_guide_names_every_status_and_the_thresholds():
     guide = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text()
     verdicts = guide.partition("\n## Verdicts\n")[2].partition("\n## ")[0]
     first_cells = re.findall(r"^\|[^|]+\|", verdicts, re.MULTILINE)

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from esrbench.runs.validation import ValidationReport, validate_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.runs.validation import validate_entry
 
 
-def validate(descriptor: ModelDescriptor) -> ValidationReport:
+def validate(descriptor):
     return validate_entry(descriptor, 4, weights="auto", timeout_seconds=120)
 
 
-def test_an_honest_network_passes_every_check(describe: Callable[..., ModelDescriptor]) -> None:
+def test_an_honest_network_passes_every_check(describe):
     report = validate(describe("Nearest"))
     assert report.passed
     assert {check.outcome for check in report.checks} == {"passed"}
@@ -37,18 +30,14 @@ def test_an_honest_network_passes_every_check(describe: Callable[..., ModelDescr
         ("Exits", "survives the checks", "exited with code 0"),
     ],
 )
-def test_a_broken_promise_is_named(
-    describe: Callable[..., ModelDescriptor], attribute: str, check: str, says: str
-) -> None:
+def test_a_broken_promise_is_named(describe, attribute, check, says):
     report = validate(describe(attribute))
     assert not report.passed
     failed = {item.name: item.detail for item in report.checks if item.outcome == "failed"}
     assert says in failed[check]
 
 
-def test_images_too_large_to_be_made_are_not_tried(
-    describe: Callable[..., ModelDescriptor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_too_large_to_be_made_are_not_tried(describe, monkeypatch):
     monkeypatch.setattr("esrbench.runs.validation.MAX_SR_PIXELS", 16 * 48 * 48)
     report = validate(describe("Nearest"))
     tried = {check.name: check.outcome for check in report.checks if "upscales" in check.name}
@@ -65,8 +54,8 @@ def test_images_too_large_to_be_made_are_not_tried(
 
 
 def test_sizes_below_the_declared_least_are_not_tried(
-    describe: Callable[..., ModelDescriptor],
-) -> None:
+    describe,
+):
     report = validate(describe("Nearest", min_lr_size=60))
     sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
     assert sizes == ["upscales 60x60", "upscales 64x60"]

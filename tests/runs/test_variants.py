@@ -14,16 +14,16 @@ from esrbench.runs.variants import CLEAN, MOST_OFFSET, Variant, draw_variants
 RNG = np.random.default_rng(0)
 
 
-def draw(seed: int, size: tuple[int, int], count: int) -> list[Variant]:
+def draw(seed, size, count):
     rng = random.Random(seed)  # noqa: S311 - no secret here
     return list(itertools.islice(draw_variants(rng, size), count))
 
 
-def image(height: int, width: int) -> np.ndarray:
+def image(height, width):
     return RNG.integers(0, 256, (height, width, 3), np.uint8)
 
 
-def window(image: np.ndarray, variant: Variant, scale: int) -> np.ndarray:
+def window(image, variant, scale):
     """What a variant shows of an image that goes on mirrored beyond its borders."""
     height, width = image.shape[:2]
     mirrored = np.pad(image, ((height, height), (width, width), (0, 0)), mode="symmetric")
@@ -42,7 +42,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(16, 21), (20, 16)])
-def test_the_lr_of_a_variant_is_the_lr_of_its_hr(scale: int, size: tuple[int, int]) -> None:
+def test_the_lr_of_a_variant_is_the_lr_of_its_hr(scale, size):
     hr = image(size[0] * scale, size[1] * scale)
     lr = downscale(hr, scale, border="mirror")
     height, width = hr.shape[:2]
@@ -60,7 +60,7 @@ def test_the_lr_of_a_variant_is_the_lr_of_its_hr(scale: int, size: tuple[int, in
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_what_is_restored_of_a_perfect_sr_is_what_is_shown_of_the_hr(scale: int) -> None:
+def test_what_is_restored_of_a_perfect_sr_is_what_is_shown_of_the_hr(scale):
     hr = image(16 * scale, 21 * scale)
     for variant in VARIANTS:
         truth = variant.shown(hr, scale)
@@ -73,7 +73,7 @@ def test_what_is_restored_of_a_perfect_sr_is_what_is_shown_of_the_hr(scale: int)
         assert not np.array_equal(variant.restored(window(wrong, variant, scale), scale), truth)
 
 
-def test_the_clean_variant_is_the_image() -> None:
+def test_the_clean_variant_is_the_image():
     lr = image(5, 7)
     assert np.array_equal(CLEAN.of_lr(lr), lr)
     assert np.array_equal(CLEAN.shown(lr, 1), lr)
@@ -82,8 +82,8 @@ def test_the_clean_variant_is_the_image() -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (16, 24), (339, 510), (40, 9)])
 def test_hundreds_of_variants_are_all_different_and_none_is_the_image(
-    size: tuple[int, int],
-) -> None:
+    size,
+):
     drawn = draw(3, size, 320)
     reach = [min(MOST_OFFSET, side // 4) for side in size]
     possible = 4 * (2 * reach[0] + 1) * (2 * reach[1] + 1) - 1
@@ -101,9 +101,7 @@ def test_hundreds_of_variants_are_all_different_and_none_is_the_image(
 
 # Flips of a row of 50 with 25 offsets, less the image itself.
 @pytest.mark.parametrize(("size", "possible"), [((1, 1), 3), ((3, 2), 3), ((1, 50), 4 * 25 - 1)])
-def test_tiny_images_have_few_variants_and_then_the_same_again(
-    size: tuple[int, int], possible: int
-) -> None:
+def test_tiny_images_have_few_variants_and_then_the_same_again(size, possible):
     drawn = draw(3, size, 2 * possible)
     assert set(drawn[:possible]) == set(drawn[possible:])
     assert len(set(drawn)) == possible
@@ -112,5 +110,5 @@ def test_tiny_images_have_few_variants_and_then_the_same_again(
     assert {variant.of_lr(lr).shape for variant in drawn} == {lr.shape}
 
 
-def test_variants_are_the_seed_s() -> None:
+def test_variants_are_the_seed_s():
     assert draw(1, (32, 32), 20) == draw(1, (32, 32), 20) != draw(2, (32, 32), 20)

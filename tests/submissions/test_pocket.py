@@ -25,18 +25,18 @@ MACS = (12 * 16 + 3 * 16 * 16 + 16 * 192) * 9 * 128 * 128
 """Of five 3x3 convolutions on half of 256x256."""
 
 
-def test_it_keeps_every_promise() -> None:
+def test_it_keeps_every_promise():
     report = validate_entry(read_submission(FOLDER), 4, weights="auto", timeout_seconds=120)
     odd = {check.name: check for check in report.checks if check.outcome != "passed"}
     # What was counted is as claimed; PSNR is measured below.
     assert {name: check.outcome for name, check in odd.items()} == {"claimed PSNR": "skipped"}
 
 
-def test_its_weights_are_small_enough_to_be_committed() -> None:
+def test_its_weights_are_small_enough_to_be_committed():
     assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < 200_000
 
 
-def test_folding_keeps_what_it_computes() -> None:
+def test_folding_keeps_what_it_computes():
     entry = read_submission(FOLDER)
     network = build_network(entry, 4, seed=3)
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def test_folding_keeps_what_it_computes() -> None:
 
 
 @pytest.mark.slow
-def test_it_is_measured_as_claimed(tmp_path: Path) -> None:
+def test_it_is_measured_as_claimed(tmp_path):
     entry = read_submission(FOLDER)
     registry = Registry()
     registry.add((entry,), origin=entry.origin)
