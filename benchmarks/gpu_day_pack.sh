@@ -27,7 +27,7 @@ PRESENT=(torch numpy scipy pandas PIL cv2 skimage)
 BUILT=(fvcore iopath)
 CARRIED=(
   annotated-doc annotated-types certifi charset-normalizer click hypothesis idna iniconfig kornia-rs
-  lazy-loader markdown-it-py mdurl nvidia-ml-py packaging platformdirs pluggy pooch portalocker
+  lazy-loader markdown-it-py mdurl nvidia-ml-py packaging platformdirs pluggy portalocker
   ptflops pydantic pydantic_core Pygments pytest pytest-timeout PyYAML requests rich safetensors
   shellingham sortedcontainers tabulate termcolor tqdm typer typing-inspection typing_extensions
   urllib3 yacs

@@ -70,7 +70,7 @@ def agree(released, name, scale, model, dataset):
         assert image.ssim_y == pytest.approx(float(row["ssim_y"]), abs=1e-5)
 
 
-@pytest.mark.parametrize("dataset", ["Set5", "Set14"])
+@pytest.mark.parametrize("dataset", ["Set5", pytest.param("Set14", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "scale", "model"), RELEASED)
 def test_released_weights_give_the_reference_scores(released, name, scale, model, dataset):
     agree(released, name, scale, model, dataset)

@@ -47,7 +47,9 @@ def pytest_generate_tests(metafunc):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, rows, ids=[row["name"] for row in rows], scope="module")
     if "tier" in metafunc.fixturenames:
-        metafunc.parametrize("tier", CHOICES, scope="module", indirect=True)
+        strongest, *others = CHOICES
+        tiers = [strongest, *(pytest.param(each, marks=pytest.mark.slow) for each in others)]
+        metafunc.parametrize("tier", tiers, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
