@@ -94,16 +94,16 @@ class Timings:
         return f"{count} of {len(self.inputs)} inputs{over}"
 
 
-class Seen(NamedTuple):
-    """A disturbance: what was seen, with figures, and which option would help."""
+class Disturbance(NamedTuple):
+    """What disturbed the times, with figures, and which option would help."""
 
     message: str
     advice: str
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """One kind of disturbance.
+class NoiseRule:
+    """How one kind of disturbance is found.
 
     Attributes:
         code: of its notice.
@@ -113,7 +113,7 @@ class Noise:
     """
 
     code: str
-    examine: Callable[[Timings], Seen | None]
+    examine: Callable[[Timings], Disturbance | None]
     role: Literal["cause", "effect", "else"] = "else"
 
 
@@ -141,16 +141,16 @@ def noise_notices(
     if not inputs:
         return ()
     timings = Timings(latency, tuple(inputs), target_half_width)
-    found = [(noise, seen) for noise in NOISES if (seen := noise.examine(timings)) is not None]
-    explained = any(noise.role == "cause" for noise, _ in found)
+    found = [(rule, seen) for rule in NOISES if (seen := rule.examine(timings)) is not None]
+    explained = any(rule.role == "cause" for rule, _ in found)
     return tuple(
-        Notice(code=noise.code, message=seen.message, advice=seen.advice)
-        for noise, seen in found
-        if not (explained and noise.role == "effect")
+        Notice(code=rule.code, message=seen.message, advice=seen.advice)
+        for rule, seen in found
+        if not (explained and rule.role == "effect")
     )
 
 
-def _throttled(timings: Timings) -> Seen | None:
+def _throttled(timings: Timings) -> Disturbance | None:
     """The GPU lowered its clocks although the input was timed again, as often as allowed."""
     slowed: list[tuple[float, TimedInput]] = []
     reasons: set[str] = set()
@@ -167,7 +167,7 @@ def _throttled(timings: Timings) -> Seen | None:
         return None
     clock, worst = _worst(slowed)
     lowest = "" if math.isinf(clock) else f"; lowest SM clock {-clock / 1e6:.0f} MHz"
-    return Seen(
+    return Disturbance(
         f"the GPU lowered its clocks ({', '.join(sorted(reasons))}) at "
         f"{timings.extent(len(slowed))}, with up to {repeats} repeats{lowest} at {worst.where}",
         "Lock the GPU's clocks below the limit (nvidia-smi --lock-gpu-clocks), cool it, or raise "
@@ -177,7 +177,7 @@ def _throttled(timings: Timings) -> Seen | None:
 
 def _taken(
     timings: Timings, what: Literal["other_load", "steal"], phrase: str, advice: str
-) -> Seen | None:
+) -> Disturbance | None:
     """Others took ``TAKEN_SHARE`` of the CPUs on average, or more of them at an input."""
     seen = [
         (share, timed.samples.conditions.seconds, timed)
@@ -210,10 +210,10 @@ def _taken(
             f"; {_percent(TAKEN_SHARE_OF_INPUT)} or more at {timings.extent(len(above))}, "
             f"most at {worst.where}: {_percent(share)}"
         )
-    return Seen(message, advice)
+    return Disturbance(message, advice)
 
 
-def _processes_differ(timings: Timings) -> Seen | None:
+def _processes_differ(timings: Timings) -> Disturbance | None:
     """See ``esrbench.runs.steadiness.Spread.differs``."""
     replicates = timings.latency.replicates
     kinds: tuple[tuple[str, list[tuple[LatencySamples, ...]], Callable[..., Value]], ...] = (
@@ -229,7 +229,7 @@ def _processes_differ(timings: Timings) -> Seen | None:
     if not found:
         return None
     apart, usual, what = max(found)
-    return Seen(
+    return Disturbance(
         f"the slowest process took {_percent(apart)} more than the fastest at {what}; "
         f"{len(replicates)} processes of a quiet machine rarely differ by more than "
         f"{_percent(usual)}",
@@ -238,7 +238,7 @@ def _processes_differ(timings: Timings) -> Seen | None:
     )
 
 
-def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Seen | None:
+def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Disturbance | None:
     """A trend over rounds that moves a runtime by ``LEAST_CHANGE`` or more, in one direction.
 
     The runtime over the images and that at the fixed input are judged separately, each by
@@ -253,7 +253,7 @@ def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Seen 
         if abs(change) < LEAST_CHANGE:
             continue
         together = "" if seen.alone else " together"
-        return Seen(
+        return Disturbance(
             f"forwards {phrase} while they were timed, at "
             f"{timings.extent(len(seen.alone or inputs))}{together}, most at "
             f"{inputs[seen.worst].where}; the second half of the rounds differs from the first by "
@@ -263,7 +263,7 @@ def _moved(timings: Timings, phrase: str, advice: str, *, slower: bool) -> Seen 
     return None
 
 
-def _wide_interval(timings: Timings) -> Seen | None:
+def _wide_interval(timings: Timings) -> Disturbance | None:
     """The rounds of a process leave the runtime over the images open by ``WIDE_HALF_WIDTH``."""
     widths: list[float] = []
     ends: set[str] = set()
@@ -280,14 +280,14 @@ def _wide_interval(timings: Timings) -> Seen | None:
     ]
     if not knobs or not 0 < max(target, WIDE_HALF_WIDTH if target else 0) < width:
         return None
-    return Seen(
+    return Disturbance(
         f"the rounds of a process know the runtime over the images to {_percent(width)} only, "
         "half of its 95 % interval",
         f"Raise {' and '.join(knobs)}, by which rounds ended.",
     )
 
 
-def _outliers(timings: Timings) -> Seen | None:
+def _outliers(timings: Timings) -> Disturbance | None:
     """More than ``OUTLIERS_SHARE`` of all forwards, and ``FEWEST_OUTLIERS``, are outliers.
 
     See ``esrbench.runs.steadiness.outliers``. A median bears them, but p95 does not.
@@ -296,7 +296,7 @@ def _outliers(timings: Timings) -> Seen | None:
     if seen.count < FEWEST_OUTLIERS or seen.count <= OUTLIERS_SHARE * seen.forwards:
         return None
     worst = max(seen.farthest, key=lambda index: seen.farthest[index])
-    return Seen(
+    return Disturbance(
         f"{seen.count} of {seen.forwards} forwards lie more than {OUTLIER_DEVIATIONS:.0f} standard "
         f"deviations off their median, at {timings.extent(len(seen.farthest))}; farthest at "
         f"{timings.inputs[worst].where}: by {_percent(seen.farthest[worst])} of it",
@@ -304,7 +304,7 @@ def _outliers(timings: Timings) -> Seen | None:
     )
 
 
-def _too_short(timings: Timings) -> Seen | None:
+def _too_short(timings: Timings) -> Disturbance | None:
     """A forward takes less than ``SHORTEST_SECONDS`` of its clock."""
     short = [
         (-timed.median, timed)
@@ -315,14 +315,14 @@ def _too_short(timings: Timings) -> Seen | None:
         return None
     seconds, worst = _worst(short)
     limit = SHORTEST_SECONDS[worst.samples.clock]
-    return Seen(
+    return Disturbance(
         f"forwards are shorter than the {limit * 1e6:.0f} us that the clock can time to a percent "
         f"at {timings.extent(len(short))}, shortest at {worst.where}: {-seconds * 1e6:.2f} us",
         "Raise --input-size and take larger images: here the clock is part of the time.",
     )
 
 
-def _slow_first_run(timings: Timings) -> Seen | None:
+def _slow_first_run(timings: Timings) -> Disturbance | None:
     """The first forward took ``COLD_START_RATIO`` times the median, ``COLD_START_SECONDS`` more."""
     found = [
         (replicate.cold_start_seconds / median, replicate.cold_start_seconds - median)
@@ -340,16 +340,16 @@ def _slow_first_run(timings: Timings) -> Seen | None:
         return None
     ratio, extra = max(slow)
     of = f" at worst of {len(found)} processes" if len(found) > 1 else ""
-    return Seen(
+    return Disturbance(
         f"the first forward of a process took {extra:.1f} s more than the median at the same "
         f"input, {ratio:.1f} times as long{of}; it is in the cold start, not in the runtime",
         "Warm up before you serve this network; in tables, read the cold start beside the runtime.",
     )
 
 
-NOISES: tuple[Noise, ...] = (
-    Noise("throttled", _throttled, "cause"),
-    Noise(
+NOISES: tuple[NoiseRule, ...] = (
+    NoiseRule("throttled", _throttled, "cause"),
+    NoiseRule(
         "other-load",
         partial(
             _taken,
@@ -359,7 +359,7 @@ NOISES: tuple[Noise, ...] = (
         ),
         "cause",
     ),
-    Noise(
+    NoiseRule(
         "steal",
         partial(
             _taken,
@@ -370,8 +370,8 @@ NOISES: tuple[Noise, ...] = (
         ),
         "cause",
     ),
-    Noise("processes-differ", _processes_differ, "effect"),
-    Noise(
+    NoiseRule("processes-differ", _processes_differ, "effect"),
+    NoiseRule(
         "drift",
         partial(
             _moved,
@@ -382,7 +382,7 @@ NOISES: tuple[Noise, ...] = (
         ),
         "effect",
     ),
-    Noise(
+    NoiseRule(
         "not-steady",
         partial(
             _moved,
@@ -393,10 +393,10 @@ NOISES: tuple[Noise, ...] = (
         ),
         "effect",
     ),
-    Noise("wide-interval", _wide_interval, "effect"),
-    Noise("outliers", _outliers, "effect"),
-    Noise("too-short", _too_short),
-    Noise("slow-first-run", _slow_first_run),
+    NoiseRule("wide-interval", _wide_interval, "effect"),
+    NoiseRule("outliers", _outliers, "effect"),
+    NoiseRule("too-short", _too_short),
+    NoiseRule("slow-first-run", _slow_first_run),
 )
 """In order of what they cost a comparison."""
 
