@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -127,3 +129,13 @@ def test_nothing_found_without_values_is_a_figure_where_values_find_otherwise():
         assert "576 multiply-accumulates" in absent.reason
         assert "9,792 " in absent.reason
     assert found["params"] == Value(value=16)
+
+
+def test_a_fault_of_one_row_costs_that_metric_alone(monkeypatch):
+    broken = replace(METRICS["params"], key="broken", read=lambda counts: counts.params / 0)
+    monkeypatch.setitem(METRICS, "broken", broken)
+    found = values(torch.relu)
+    assert isinstance(found["params"], Value)
+    assert found["broken"].reason == (
+        "the metric broken cannot be read: ZeroDivisionError: division by zero"
+    )

@@ -139,8 +139,15 @@ class Metric:
         if isinstance(part, Absent) or failed is not None:
             return failed or part
         doubts = [findings.doubts[need] for need in self.needs if need in findings.doubts]
-        found = doubts[0] if doubts else self.read(part)
-        return found if isinstance(found, Value | Absent) else Value(value=found)
+        if doubts:
+            return doubts[0]
+        try:
+            found = self.read(part)
+            return found if isinstance(found, Value | Absent) else Value(value=found)
+        except Exception as error:  # noqa: BLE001 - a fault of one row costs that metric alone
+            reason = f"the metric {self.key} cannot be read: {type(error).__name__}: {error}"
+            advice = f"Mend `read` of {self.key}, or let it return Absent where there is no value."
+            return Absent(kind="failed", reason=reason, advice=advice)
 
 
 def extract_values(findings: Findings) -> dict[str, Value | Absent]:

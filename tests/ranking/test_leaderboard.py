@@ -129,6 +129,10 @@ def test_an_older_run_that_is_worth_more_is_shown_with_a_notice(
     (notice,) = board.notices
     assert notice.code == "older-run"
     assert f"a newer run ended as {new}" in notice.message
+    # Nothing is said once a run that is as good follows.
+    again = rank(first, ("a", arfdn, {"status": new}), ("a", arfdn, {"status": old}))
+    assert again.ranked[0].run_id != first.run_id
+    assert "older-run" not in {notice.code for notice in again.notices}
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_intervals_have_three_digits():
         entry="a", run_id=None, weights="", status="", values={"runtime_images": value}
     )
     ranked = row.model_copy(update={"ranks": {"runtime_images": 2}})
-    assert str(metric_cell(ranked, "runtime_images")) == "47.752 [47.1, 1235]"
+    assert str(metric_cell(ranked, "runtime_images")) == "47.75₂ [47.1, 1235]"
     exact = Value(
         value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
     )
@@ -229,7 +229,7 @@ def test_a_margin_stands_where_no_psnr_does_and_both_peaks_are_told_apart(make_r
         "Pareto": ["\N{BULLET}"],
         "Margin [dB]": ["+0.0625"],
         "Params [M]": ["1.000"],
-        "GPU Mem. [MiB]": ["1.001"],
+        "GPU Mem. [MiB]": ["1.00₁"],
         "GPU Mem. of the whole pass [MiB]": ["2.00"],
     }
 

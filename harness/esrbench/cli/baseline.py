@@ -95,6 +95,8 @@ def baseline_command(
     else:
         for line in lines:
             results().print(line, markup=False)
-    entries = f"{path} has {len(now.entries)} entries"
-    said = f"{entries}, {len(lines)} figures changed" if written else f"{entries}, as it was"
+    count = len(now.entries)
+    entries = f"{path} has {count} {'entry' if count == 1 else 'entries'}"
+    changed = f"{len(lines)} {'figure' if len(lines) == 1 else 'figures'} changed"
+    said = f"{entries}, {changed if written else 'as it was'}"
     messages().print(said, markup=False)

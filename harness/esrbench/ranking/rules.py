@@ -31,7 +31,8 @@ def load_rule(path: Path) -> Rule:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: the rule cannot be read"
-        raise DataError(message, [str(error)], advice=ADVICE) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(message, [reason], advice=ADVICE) from error
     return parse_rule(text, str(path))
 
 

@@ -55,6 +55,7 @@ def select_comparable(
             spoiled.append((record.entry.name, record.status))
         elif not differing:
             chosen[record.entry.name] = record
+            spoiled = [each for each in spoiled if each[0] != record.entry.name]
         elif "data" in differing:
             images = f"other images called {record.data.name}"
             left_out.append((record.entry.name, images))
@@ -73,7 +74,7 @@ def select_comparable(
     notices += tuple(
         Notice(
             code="older-run",
-            message=f"{name}: a newer run ended as {status}; an older one that is ranked is shown",
+            message=f"{name}: a newer run ended as {status}, so an older one is shown",
             advice="See the newest by `esrbench show`, and run it again.",
         )
         for name, status in dict.fromkeys(spoiled)

@@ -38,6 +38,9 @@ DAGGERS: dict[Mark, str] = {
 }
 """Marks as printed."""
 
+SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
+"""What stands below the line where there is no markup."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -64,7 +67,8 @@ class Cell:
 
     def __str__(self) -> str:
         """The cell as plain text."""
-        shown = "/".join(span.text + span.below for span in self.spans) + DAGGERS[self.mark]
+        texts = (each.text + each.below.translate(SUBSCRIPTS) for each in self.spans)
+        shown = "/".join(texts) + DAGGERS[self.mark]
         return f"{shown} {self.aside}" if self.aside else shown
 
 

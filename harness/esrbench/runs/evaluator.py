@@ -213,7 +213,7 @@ def _unscored(entry: Entry) -> Absent:
         return Absent(
             kind="unavailable",
             reason=f"random weights: none are released for {name} at x{scale}",
-            advice=f"Give trained ones with --weights {name}=FILE.",
+            advice=f"Give trained weights with --weights {name}=FILE.",
         )
     return Absent(
         kind="unavailable",

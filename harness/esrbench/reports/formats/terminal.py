@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
-from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, legend
+from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,6 @@ STYLES: Final[dict[Tone, str]] = {
 }
 PLACES: Final[dict[Tone, str]] = {"best": "\N{SUPERSCRIPT ONE}", "second": "\N{SUPERSCRIPT TWO}"}
 """What stands for bold and underlined where nothing can be."""
-SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
 
 
 def render(table: Table) -> RenderableType:
