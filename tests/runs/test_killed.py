@@ -137,7 +137,7 @@ def test_a_real_run_that_is_killed_goes_on_where_it_was(pair_folder, tmp_path):
         for replicate in record.latency.replicates
     }
     for content in kept.values():
-        replicate = json.loads(content)["replicate"]
+        replicate = json.loads(content)["found"]["replicate"]
         assert replicate["started"].replace("Z", "+00:00") in started
     assert any(notice.code == "resumed" for record in records for notice in record.notices)
     again = subprocess.run(command, check=False, capture_output=True, text=True)
