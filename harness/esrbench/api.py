@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed, load_model
-from esrbench.entries.registry import (
-    default_registry,
-    register_model,
-    resolve_name,
-    resolve_names,
-)
+from esrbench.entries.registry import default_registry, register_model
 from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
-from esrbench.protocol import COUNTERS, PairDesign, Protocol, QualityDefinition
+from esrbench.protocol import COUNTERS, ForwardPolicy, PairDesign, Protocol, QualityDefinition
 from esrbench.records import RaceRecord
 from esrbench.runs.store import Store, default_results
 
@@ -64,18 +59,21 @@ def complexity(
 
     from esrbench.probes.complexity import measure_complexity
     from esrbench.probes.forward import PixelConversion
+    from esrbench.probes.precision import cast_as_counted
 
     if isinstance(model, nn.Module):
         return measure_complexity(model, input_size=input_size, counters=counters)
     descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
     descriptor.require_scale(scale)
     conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
-    return measure_complexity(
-        partial(build_deployed, descriptor, scale),
-        input_size=conversion.input_size(input_size),
-        channels=conversion.channels,
-        counters=counters,
-    )
+    with cast_as_counted(ForwardPolicy(precision=descriptor.precision)):
+        return measure_complexity(
+            partial(build_deployed, descriptor, scale),
+            input_size=conversion.input_size(input_size),
+            channels=conversion.channels,
+            counters=counters,
+            precision=descriptor.precision,
+        )
 
 
 def evaluate(
@@ -152,11 +150,11 @@ def run(
     """Measure registered networks, each in a worker process, and store the records.
 
     Args:
-        models: registered names, or folders of submissions.
+        models: registered names.
         data: data set names, folders, or ``NAME=PATH``.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
-        protocol: settings; CPU defaults if left out.
+        protocol: settings; CPU defaults if left out, each model in the precision that it declares.
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
         isolation: which sandbox workers must run in.
@@ -172,13 +170,11 @@ def run(
     from esrbench.runs.suite import run_suite
 
     _refuse_in_worker("run")
-    registry = default_registry()
-    names = resolve_names(registry, [models] if isinstance(models, str) else models)
-    baseline = baseline and resolve_name(registry, baseline)
+    names = [models] if isinstance(models, str) else list(models)
     specs = [data] if isinstance(data, str | os.PathLike) else list(data)
     store = Store(Path(results) if results else default_results())
     suite = plan_suite(
-        registry,
+        default_registry(),
         names,
         [spec if isinstance(spec, str) else str(Path(spec).absolute()) for spec in specs],
         scale,
@@ -187,6 +183,7 @@ def run(
         isolation=isolation,
         baseline=baseline,
         order_seed=order_seed,
+        own_precision=protocol is None,
     )
     known: list[RunRecord] = []
     made = list(run_suite(suite, store, resume=resume, on_known=known.append))
@@ -227,10 +224,8 @@ def race(
     _refuse_in_worker("race")
     protocol = protocol or Protocol(counted_input=(64, 64), latency=None)
     store = Store(Path(results) if results else default_results())
-    registry = default_registry()
-    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     entries = races.plan_race(
-        registry, candidate, baseline, scale, weights=weights or {}, protocol=protocol
+        default_registry(), candidate, baseline, scale, weights=weights or {}, protocol=protocol
     )
     store.require_writable(RaceRecord)
     with store.writing():

@@ -251,6 +251,11 @@ class Protocol(Frozen):
         """SHA-256 (hex) of the canonical JSON of this protocol."""
         return digest_of(self)
 
+    def in_precision(self, precision: Literal["fp32", "tf32", "fp16", "bf16"]) -> Protocol:
+        """The same protocol in another arithmetic."""
+        forward = self.forward.model_copy(update={"precision": precision})
+        return self.model_copy(update={"forward": forward})
+
 
 def size_text(size: tuple[int, int]) -> str:
     """Height and width as ``256x256``."""

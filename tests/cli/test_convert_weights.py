@@ -129,7 +129,7 @@ def test_program_in_a_real_worker(tmp_path):
 def test_choices_are_told_on_stderr(checkpoint):
     done = invoke(checkpoint)
     assert "2 tensors (2 float32), 8 elements" in done.stderr
-    assert "took the state dict under 'params_ema'; --key params takes params" in done.stderr
+    assert "took the state dict under 'params_ema'; key='params' takes params" in done.stderr
     assert "left out: params: dict of 2; epoch: int" in done.stderr
 
 
@@ -159,10 +159,10 @@ def test_what_is_declared_reaches_the_worker(checkpoint, worker):
     assert found.keys() == {"w", "bias"}
 
 
-def test_empty_options_mean_none(checkpoint, worker):
+def test_empty_options_mean_the_file_as_it_is(checkpoint, worker):
     refused(checkpoint, "--key", "", "--prefix", "")
-    assert worker.asked["key"] is None
-    assert worker.asked["prefix"] is None
+    assert worker.asked["key"] == ""
+    assert worker.asked["prefix"] == ""
 
 
 def test_a_weak_sandbox_is_told(checkpoint, worker):
@@ -210,7 +210,7 @@ def test_nothing_is_left_where_writing_fails(checkpoint, monkeypatch, worker):
     monkeypatch.setattr("os.fsync", full)
     assert "No space left on device" in refused(checkpoint).message
     assert [child.name for child in checkpoint.parent.iterdir()] == ["net.pth"]
-    assert worker.asked["key"] == "auto"
+    assert worker.asked["key"] is None
 
 
 def test_a_worker_that_lies_is_not_believed(checkpoint, worker):

@@ -14,6 +14,7 @@ from esrbench.entries.structure import (
     elements,
     named_modules,
     parameters,
+    parameters_sha256,
     state_elements,
 )
 
@@ -149,3 +150,21 @@ def test_tensors_of_an_inference_are_copied():
         network.mask = torch.ones(3)
     assert vars(copied(network))["mask"].tolist() == [1, 1, 1]
     assert copy.deepcopy(network).mask.tolist() == [1, 1, 1]
+
+
+def test_parameters_are_the_same_whatever_their_names_and_order():
+    first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(2, 2, bias=False))
+    other = nn.ModuleDict({"b": copy.deepcopy(first[1]), "a": copy.deepcopy(first[0])})
+    assert parameters_sha256(first) == parameters_sha256(other) is not None
+    with torch.no_grad():
+        other["b"].weight[0, 0] += 1e-6
+    assert parameters_sha256(first) != parameters_sha256(other)
+    # The same numbers in another shape are other weights.
+    one, two = nn.Linear(6, 1, bias=False), nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        two.weight.copy_(one.weight.reshape(2, 3))
+    assert parameters_sha256(one) != parameters_sha256(two)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        assert parameters_sha256(nn.Linear(2, 2).to(dtype)) is not None
+    for without in (nn.ReLU(), nn.LazyLinear(2), nn.Linear(2, 2, device="meta")):
+        assert parameters_sha256(without) is None

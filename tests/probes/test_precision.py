@@ -11,6 +11,7 @@ from torch import nn
 
 from esrbench.environment import cpus_available
 from esrbench.errors import MeasurementError
+from esrbench.probes.complexity import measure_complexity
 from esrbench.probes.devices import open_device
 from esrbench.probes.precision import (
     READERS,
@@ -19,9 +20,10 @@ from esrbench.probes.precision import (
     adapt_input,
     adapt_network,
     apply_policy,
+    cast_as_counted,
     set_flags,
 )
-from esrbench.protocol import ForwardPolicy
+from esrbench.protocol import COUNTERS, ForwardPolicy
 
 CPU = torch.device("cpu")
 BACKENDS = torch.backends
@@ -274,7 +276,7 @@ COMPILES = """
 import torch
 from esrbench.errors import MeasurementError
 from esrbench.probes.precision import PolicyGuard, adapt_input, adapt_network, apply_policy
-from esrbench.protocol import ForwardPolicy
+from esrbench.protocol import COUNTERS, ForwardPolicy
 policy = ForwardPolicy(compiled=True)
 apply_policy(policy, torch.device("cpu"))
 plain = torch.nn.Conv2d(3, 4, 3).eval()
@@ -365,8 +367,9 @@ import sys
 import torch
 from torch import nn
 from esrbench.errors import MeasurementError
+from esrbench.probes.complexity import measure_complexity
 from esrbench.probes.devices import open_device
-from esrbench.protocol import ForwardPolicy
+from esrbench.protocol import COUNTERS, ForwardPolicy
 
 policy = ForwardPolicy()
 device = open_device("cpu", threads=2, policy=policy)
@@ -408,7 +411,7 @@ import torch
 from torch import nn
 from esrbench.errors import MeasurementError
 from esrbench.probes.precision import PolicyGuard, apply_policy
-from esrbench.protocol import ForwardPolicy
+from esrbench.protocol import COUNTERS, ForwardPolicy
 
 torch.set_num_threads(2)
 apply_policy(ForwardPolicy(), torch.device("cpu"))
@@ -425,3 +428,47 @@ def test_threads_that_flush_denormals_for_good_are_noticed():
     command = [sys.executable, "-c", TAINTED]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "the network's code started threads that flush denormals to zero"
+
+
+class CastsItself(nn.Module):
+    """Expects and returns its own type, wherever its input comes from."""
+
+    def __init__(self, cast):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 48, 3, padding=1)
+        self.cast = cast
+
+    def forward(self, pixels):
+        return nn.functional.pixel_shuffle(self.conv(self.cast(pixels)), 4)
+
+
+CASTS = {
+    "half": lambda pixels: pixels.half(),
+    "to": lambda pixels: pixels.to(torch.float16),
+    "to by name": lambda pixels: pixels.to(dtype=torch.float16),
+    "type": lambda pixels: pixels.type(torch.float16),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS)
+def test_a_network_that_casts_to_its_class_is_counted_like_one_that_does_not(cast):
+    policy = ForwardPolicy(precision="fp16")
+    found = []
+    for network in (CastsItself(CASTS[cast]), CastsItself(lambda pixels: pixels)):
+        with cast_as_counted(policy):
+            complexity = measure_complexity(
+                network.eval(), input_size=(32, 32), counters=COUNTERS, precision="fp16"
+            )
+        counts = {name: each.macs for name, each in complexity.counters.items()}
+        found.append((counts, [notice.code for notice in complexity.notices]))
+    assert found[1][0]["aten"] == 27 * 48 * 32 * 32
+    assert found[0] == found[1]
+
+
+def test_casts_to_another_type_than_the_class_has_are_left_alone():
+    with cast_as_counted(ForwardPolicy(precision="bf16")):
+        assert torch.ones(1).half().dtype == torch.float16
+        assert torch.ones(1).bfloat16().dtype == torch.float32
+    with cast_as_counted(FP32):
+        assert torch.ones(1).half().dtype == torch.float16
+    assert torch.ones(1).bfloat16().dtype == torch.bfloat16

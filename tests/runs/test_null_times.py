@@ -35,6 +35,7 @@ class Machine:
         self.events: list[str] = []
         self.forwards = 0
         self.fails_at = 0
+        self.protocols: list[Protocol] = []
 
     def worker(self, network, **_):
         self.events.append(f"start {network[0].color}")
@@ -55,7 +56,8 @@ class Worker:
     def __exit__(self, kind, *_):
         self.machine.events.append("stop" if kind is None else f"end by {kind.__name__}")
 
-    def load(self, *_, **__):
+    def load(self, *_, protocol, **__):
+        self.machine.protocols.append(protocol)
         self.machine.events.append("load")
         return Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256=None)
 
@@ -98,7 +100,7 @@ def seconds(found):
 def test_half_of_the_rounds_lie_on_either_side_of_an_entry(machine, null, entry):
     steps: list[str] = []
     with null:
-        found = null.around(entry(), machine.timed, steps.append)
+        found = null.around(entry(), PROTOCOL, machine.timed, steps.append)
     # The first at each size warms up. Three of five rounds each, and three again.
     first, second = ["16x16"], ["8x24"]
     assert machine.events == [
@@ -115,10 +117,10 @@ def test_half_of_the_rounds_lie_on_either_side_of_an_entry(machine, null, entry)
 
 def test_what_follows_one_entry_precedes_the_next_of_its_form(machine, null, entry):
     with null:
-        one = null.around(entry(), machine.timed, lambda _: None)
-        other = null.around(entry(), machine.timed, lambda _: None)
-        luma = null.around(entry(color="y"), machine.timed, lambda _: None)
-        again = null.around(entry(), machine.timed, lambda _: None)
+        one = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+        other = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+        luma = null.around(entry(color="y"), PROTOCOL, machine.timed, lambda _: None)
+        again = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
     for size in set(SIZES):
         assert seconds(one)[size][3:] == seconds(other)[size][:3]
         # After another form came between, they are timed anew.
@@ -135,7 +137,7 @@ def test_a_gpu_is_left_to_the_entry_alone(machine, entry):
     on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
     with NullTimes(Plan(on_gpu, DESIGN, launcher, 3), SIZES) as null:
         for _ in range(2):
-            null.around(entry(), machine.timed, lambda _: None)
+            null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
     assert [event for event in machine.events if event.startswith(("st", "end", "entry"))] == [
         *("start rgb", "stop", "entry"),
         *("start rgb", "stop", "entry"),
@@ -149,8 +151,8 @@ def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
 ):
     machine.fails_at = fails_at
     with null:
-        found = null.around(entry(), machine.timed, lambda _: None)
-        after = null.around(entry(), machine.timed, lambda _: None)
+        found = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+        after = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
     assert [len(each) for each in seconds(found).values()] == [3, 3]
     assert [len(each) for each in seconds(after).values()] == [6, 6]
     ends = [event for event in machine.events if event.startswith(("st", "end"))]
@@ -164,7 +166,7 @@ def test_a_null_network_that_never_works_leaves_no_times(entry):
 
     launcher: Any = SimpleNamespace(worker=worker)
     with NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES) as null:
-        found = null.around(entry(), lambda: PASS, lambda _: None)
+        found = null.around(entry(), PROTOCOL, lambda: PASS, lambda _: None)
     assert found.replicate.null == ()
 
 
@@ -173,14 +175,22 @@ def test_an_interruption_ends_the_worker_at_once(machine, null, entry):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), null:
-        null.around(entry(), interrupted, lambda _: None)
+        null.around(entry(), PROTOCOL, interrupted, lambda _: None)
     assert machine.events[-1] == "end by KeyboardInterrupt"
 
 
 def test_a_real_one_tells_what_surrounds_a_forward(entry):
     with NullTimes(Plan(PROTOCOL, DESIGN, open_launcher(), 3), SIZES) as null:
-        found = null.around(entry(), lambda: PASS, lambda _: None)
+        found = null.around(entry(), PROTOCOL, lambda: PASS, lambda _: None)
     assert {len(each) for each in seconds(found).values()} == {6}
     for each in seconds(found).values():
         # Without the work in it: median, as this machine is shared.
         assert 0 < np.median(each) < 1
+
+
+def test_another_arithmetic_is_another_form(machine, null, entry):
+    half = PROTOCOL.in_precision("fp16")
+    with null:
+        for protocol in (PROTOCOL, half, half, PROTOCOL):
+            null.around(entry(), protocol, machine.timed, lambda _: None)
+    assert machine.protocols == [PROTOCOL, half]

@@ -11,7 +11,8 @@ from esrbench.entries.registry import Registry
 from esrbench.errors import RecordError, RegistrationError, UsageError
 from esrbench.records import Absent, Latency, Quality, Value
 from esrbench.runs.documents import read_any
-from esrbench.runs.plan import plan_entries, plan_suite
+from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES
+from esrbench.runs.plan import TIMED_STEPS_BESIDE_IMAGES, plan_entries, plan_suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 from esrbench.worker.failure import WorkerError
@@ -56,6 +57,9 @@ def test_one_entry_s_failure_does_not_stop_the_suite(plan, store, registry, quic
     stored = {record.run_id for record in store.load()[0]}
     assert stored == {record.run_id for record in records.values()}
     on_nearest = [step for entry, step in steps if entry == "nearest"]
+    beside = UNTIMED_STEPS_BESIDE_IMAGES + TIMED_STEPS_BESIDE_IMAGES
+    assert len(on_nearest) == 2 + 2 + beside
+    assert suite.steps == 2 * len(on_nearest)
     assert on_nearest[-2:] == ["timing the null network", "comparing with untimed windows"]
 
 
@@ -197,3 +201,36 @@ def test_a_full_disk_loses_no_other_entry(trio, store, monkeypatch):
     # The one that could not be stored is tried again with the others.
     assert [record.entry.name for record in records if record.ranked] != []
     assert {record.entry.name for record in records} == {"one", "two", "three"}
+
+
+def test_each_entry_runs_in_the_precision_that_it_declares(
+    describe, registry, plan, store, quick, workers
+):
+    half = describe("Plain", name="half", precision="fp16")
+    registry.add([half], origin="tests")
+    latency = quick.latency.model_copy(update={"processes": 2})
+    protocol = quick.model_copy(update={"latency": latency})
+    suite = plan("nearest", "half", protocol=protocol, own_precision=True)
+    records = {record.entry.name: record for record in run_suite(suite, store)}
+    classes = {name: record.protocol.forward.label for name, record in records.items()}
+    assert classes == {"nearest": "fp32", "half": "fp16"}
+    assert records["nearest"].protocol == protocol
+    # The null network is timed in the arithmetic of each.
+    assert workers.started.count("null") == 2
+    # What is asked for goes before what is declared, and the record says so.
+    told = {each.entry.name: each.notices for each in run_suite(plan("half"), store)}
+    assert told == {"half": ()}
+    assert plan("half").digest() != plan("half", own_precision=True).digest()
+    assert plan("nearest").digest() == plan("nearest", own_precision=True).digest()
+
+
+def test_a_rejected_entry_is_in_its_class(describe, registry, plan, quick):
+    large = describe("Plain", name="large", min_lr_size=100, precision="bf16")
+    registry.add([large], origin="tests")
+    suite = plan("large", "nearest", own_precision=True)
+    protocol = suite.protocol_of("large")
+    assert protocol.forward.label == "bf16"
+    assert suite.protocol_of("nearest") == quick
+    (rejected,) = suite.rejected
+    record = rejected.record(suite.data[0][1], protocol, "subprocess")
+    assert record.protocol.forward.label == "bf16"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from builders import descriptor
 
 from esrbench.runs.validation import validate_entry
 
@@ -60,3 +61,28 @@ def test_sizes_below_the_declared_least_are_not_tried(
     sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
     assert sizes == ["upscales 60x60", "upscales 64x60"]
     assert report.passed
+
+
+HALF = """
+from torch import nn
+
+
+class Half(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))
+
+    def forward(self, pixels):
+        return self.body(pixels.half())
+"""
+
+
+def test_a_network_of_half_precision_keeps_its_promises_on_a_cpu(tmp_path):
+    (tmp_path / "half.py").write_text(HALF)
+    entry = descriptor("half", factory=f"{tmp_path / 'half.py'}:Half", precision="fp16")
+    report = validate(entry)
+    wrong = [check for check in report.checks if check.outcome != "passed"]
+    assert wrong == []
+    assert "counted by fvcore" in [check.name for check in report.checks]
+    as_float = validate(entry.model_copy(update={"precision": "fp32"}))
+    assert not as_float.passed

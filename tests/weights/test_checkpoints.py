@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import pickle
 import warnings
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from builders import checkpoint
@@ -14,7 +19,8 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from esrbench.errors import WeightsError
-from esrbench.weights.checkpoints import file_sha256, read_state_dict, stored_elements
+from esrbench.weights.checkpoints import file_sha256, holds_safetensors, stored_elements
+from esrbench.weights.layout import read_weights
 from esrbench.weights.loading import load_into
 
 
@@ -39,7 +45,7 @@ def test_tensors_come_back_as_saved(tmp_path, name):
         save_file(state(), path)
     else:
         checkpoint(tmp_path, state(), name)
-    found = read_state_dict(path)
+    found = read_weights(path).state
     assert found.keys() == state().keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in state().items())
 
@@ -48,7 +54,7 @@ def test_files_of_the_old_format_and_parameters_are_read(tmp_path):
     layer = nn.Linear(3, 2)
     content = {"w": layer.weight}
     path = checkpoint(tmp_path, content, zipped=False)
-    assert torch.equal(read_state_dict(path)["w"], layer.weight)
+    assert torch.equal(read_weights(path).state["w"], layer.weight)
 
 
 def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
@@ -68,7 +74,7 @@ def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
         ("c1", "distill"),
         ("c1.0", "conv3"),
     )
-    found = read_state_dict(path, key="params", prefix="module.", renames=renames)
+    found = read_weights(path, key="params", prefix="module.", renames=renames).state
     assert {name: tensor.item() for name, tensor in found.items()} == {
         "blocks.0.attention.refine.weight": 0.0,
         "blocks.0.esa.conv3_.weight": 1.0,  # conv3_ is another part than conv3
@@ -81,21 +87,57 @@ def test_declared_nesting_prefix_and_renames_are_undone(tmp_path):
 def test_clashing_renames_are_refused(tmp_path):
     path = checkpoint(tmp_path, {"a.w": torch.ones(1), "b.w": torch.ones(1)})
     with pytest.raises(WeightsError, match=r"several tensors one name: c\.w"):
-        read_state_dict(path, renames=(("a", "c"), ("b", "c")))
+        read_weights(path, renames=(("a", "c"), ("b", "c")))
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere\.pth: there is no such file") as caught:
-        read_state_dict(tmp_path / "nowhere.pth")
+        read_weights(tmp_path / "nowhere.pth")
     assert caught.value.advice is not None
     assert "esrbench fetch weights" in caught.value.advice
 
 
-def test_unknown_suffix(tmp_path):
+@pytest.mark.parametrize("name", ["w.bin", "w.pkl", "w.pth.tar", "w", "w.safetensors"])
+@pytest.mark.parametrize("kind", ["safetensors", "zipped", "old"])
+def test_a_file_is_read_by_what_it_holds(tmp_path, name, kind):
+    path = tmp_path / name
+    if kind == "safetensors":
+        save_file(state(), path)
+    else:
+        checkpoint(tmp_path, state(), name, zipped=kind == "zipped")
+    found = read_weights(path).state
+    assert all(torch.equal(found[name], tensor) for name, tensor in state().items())
+    assert holds_safetensors(path) is (kind == "safetensors")
+    assert stored_elements(path) == (8 if kind == "safetensors" else None)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}", bytes(9), b"<html></html>"])
+def test_a_file_that_holds_no_weights_is_named(tmp_path, content):
     path = tmp_path / "weights.bin"
-    path.write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"weights end in \.safetensors, .* not '\.bin'"):
-        read_state_dict(path)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights\.bin: truncated, altered, or no PyTorch"):
+        read_weights(path)
+
+
+SETTINGS = {
+    "namespace": argparse.Namespace(width=8, nested=argparse.Namespace(a=[1])),
+    "path": PurePosixPath("experiments/x4"),
+    "score": np.float64(29.01),
+    "losses": np.arange(3.0),
+    "date": datetime(2026, 1, 1, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_settings_of_a_trainer_are_left_out(tmp_path, kind, zipped):
+    content = {"state_dict": state(), "hyper_parameters": SETTINGS[kind], "epoch": 3}
+    read = read_weights(checkpoint(tmp_path, content, zipped=zipped))
+    assert all(torch.equal(read.state[name], tensor) for name, tensor in state().items())
+    assert read.left_out == ["hyper_parameters: Settings", "epoch: int"]
+    # Torch goes on refusing them everywhere else.
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "w.pth", weights_only=True)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -105,7 +147,7 @@ def test_truncated_checkpoint(tmp_path, zipped, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(WeightsError, match="truncated, altered, or no PyTorch checkpoint"):
-        read_state_dict(path)
+        read_weights(path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
@@ -115,7 +157,7 @@ def test_truncated_safetensors(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(WeightsError, match="truncated, altered, or no safetensors file"):
-        read_state_dict(path)
+        read_weights(path)
 
 
 def test_no_damaged_byte_escapes_as_another_error(tmp_path):
@@ -130,7 +172,7 @@ def test_no_damaged_byte_escapes_as_another_error(tmp_path):
             path = tmp_path / "damaged.pth"
             path.write_bytes(damaged)
             try:
-                read_state_dict(path)
+                read_weights(path)
             except WeightsError:
                 refused += 1
     assert refused > 50
@@ -141,7 +183,7 @@ def test_programs_are_refused_and_never_run(tmp_path, zipped):
     trace = tmp_path / "ran"
     path = checkpoint(tmp_path, {"w": Program(trace)}, zipped=zipped)
     with pytest.raises(WeightsError, match=r"pickled Python objects \(posix\.mkdir\)") as caught:
-        read_state_dict(path)
+        read_weights(path)
     assert not trace.exists()
     assert caught.value.advice is not None
     assert ".safetensors" in caught.value.advice
@@ -152,7 +194,7 @@ def test_programs_are_refused_and_never_run(tmp_path, zipped):
 def test_pickled_module(tmp_path):
     path = checkpoint(tmp_path, nn.Conv2d(3, 3, 1))
     with pytest.raises(WeightsError, match=r"pickled Python objects \(torch\.nn\..*Conv2d\)"):
-        read_state_dict(path)
+        read_weights(path)
 
 
 def test_torchscript(tmp_path):
@@ -162,7 +204,7 @@ def test_torchscript(tmp_path):
         traced = torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 2, 2))
         torch.jit.save(traced, str(path))
     with pytest.raises(WeightsError, match="holds a TorchScript program"):
-        read_state_dict(path)
+        read_weights(path)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +213,8 @@ def test_torchscript(tmp_path):
         ([1, 2], "holds a list, expected a state dict"),
         (torch.zeros(2), "holds a Tensor, expected a state dict"),
         ({}, "the state dict is empty"),
-        ({"a": torch.zeros(1), "step": 3}, "expected tensors by name, but step is a int"),
-        ({0: torch.zeros(1)}, "expected tensors by name, but 0 is a Tensor"),
+        ({"step": 3}, "neither a state dict nor a checkpoint with one under .*; it has step"),
+        ({0: torch.zeros(1)}, "neither a state dict nor a checkpoint with one under .*; it has 0"),
         ({"a": torch.eye(2).to_sparse()}, "sparse, quantised or without data: a"),
         ({"a": torch.empty(2, device="meta")}, "sparse, quantised or without data: a"),
         (
@@ -184,36 +226,40 @@ def test_torchscript(tmp_path):
 def test_contents_that_are_no_state_dict(tmp_path, content, said):
     path = checkpoint(tmp_path, content)
     with pytest.raises(WeightsError, match=said) as caught:
-        read_state_dict(path)
+        read_weights(path)
     assert caught.value.message.startswith(str(path))
     assert caught.value.advice
 
 
 @pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
-def test_undeclared_nesting_is_named_not_unwrapped(tmp_path, key):
+def test_nesting_is_found_and_told(tmp_path, key):
     path = checkpoint(tmp_path, {key: state(), "epoch": 3})
+    read = read_weights(path)
+    assert read.state.keys() == state().keys()
+    assert (read.key, read.notes) == (key, [f"took the state dict under {key!r}"])
     with pytest.raises(WeightsError, match="is a dict") as caught:
-        read_state_dict(path)
+        read_weights(path, key="")
     assert caught.value.advice == f"The state dict seems nested: declare key={key!r}."
 
 
 def test_declared_key_that_is_absent(tmp_path):
     path = checkpoint(tmp_path, {"params": state(), "epoch": 3})
     with pytest.raises(WeightsError, match=r"no key 'params_ema'; it has params, epoch") as caught:
-        read_state_dict(path, key="params_ema")
+        read_weights(path, key="params_ema")
     assert caught.value.advice == "Declare key='params'."
 
 
 def test_declared_key_that_holds_something_else(tmp_path):
     path = checkpoint(tmp_path, {"params": 3})
     with pytest.raises(WeightsError, match="'params' holds a int, expected a state dict"):
-        read_state_dict(path, key="params")
+        read_weights(path, key="params")
 
 
 def test_prefix_that_does_not_match(tmp_path):
     path = checkpoint(tmp_path, {f"net.{name}": tensor for name, tensor in state().items()})
-    with pytest.raises(WeightsError, match=r"2 of 2 keys .* prefix 'module\.'") as caught:
-        read_state_dict(path, prefix="module.")
+    said = r"no name starts with 'module\.'; it has net\.head"
+    with pytest.raises(WeightsError, match=said) as caught:
+        read_weights(path, prefix="module.")
     assert caught.value.advice == "All keys start with 'net.': declare that."
 
 
@@ -402,7 +448,7 @@ def test_what_torch_accepts_is_loaded(tmp_path, case):
     oracle = make()
     oracle.load_state_dict(torch.load(path, weights_only=True), strict=True)
     target = make()
-    load_into(target, read_state_dict(path), source="w")
+    load_into(target, read_weights(path).state, source="w")
     expected = {
         name: value for name, value in oracle.state_dict().items() if name != "_extra_state"
     }
@@ -414,24 +460,24 @@ def test_what_torch_accepts_is_loaded(tmp_path, case):
 def test_extra_state_reaches_its_module(tmp_path):
     path = checkpoint(tmp_path, Counting(3, 3, 1).state_dict())
     target = Counting(3, 3, 1)
-    load_into(target, read_state_dict(path), source="w")
+    load_into(target, read_weights(path).state, source="w")
     assert target.seen == {"steps": 7, "names": ["a", "b"]}
     with pytest.raises(WeightsError, match=r"1 unexpected \(_extra_state\)"):
-        load_into(nn.Conv2d(3, 3, 1), read_state_dict(path), source="w")
+        load_into(nn.Conv2d(3, 3, 1), read_weights(path).state, source="w")
 
 
 def test_the_version_of_a_module_is_told_to_it(tmp_path):
     trained = nn.ModuleDict({"part": Migrating()})
     path = checkpoint(tmp_path, trained.state_dict())
     target = nn.ModuleDict({"part": Migrating()})
-    load_into(target, read_state_dict(path), source="w")
+    load_into(target, read_weights(path).state, source="w")
     assert target.state_dict()["part.weight"].tolist() == [1, 1]
     plain = checkpoint(tmp_path, dict(trained.state_dict()), "old.pth")
-    load_into(target, read_state_dict(plain), source="w")
+    load_into(target, read_weights(plain).state, source="w")
     assert target.state_dict()["part.weight"].tolist() == [-1, -1]
     wrapped = nn.ModuleDict({"module": nn.ModuleDict({"theirs": Migrating()})})
     path = checkpoint(tmp_path, wrapped.state_dict(), "wrapped.pth")
-    found = read_state_dict(path, prefix="module.", renames=[("theirs", "part")])
+    found = read_weights(path, prefix="module.", renames=[("theirs", "part")]).state
     load_into(target, found, source="w")
     assert target.state_dict()["part.weight"].tolist() == [1, 1]
 
@@ -473,7 +519,7 @@ class Tied(nn.Module):
 def test_tied_weights_of_save_model_are_loaded(tmp_path):
     trained, path = Tied(), tmp_path / "tied.safetensors"
     save_model(trained, str(path))
-    found = read_state_dict(path)
+    found = read_weights(path).state
     assert len(found) == 2
     target = Tied()
     load_into(target, found, source="w")
@@ -505,14 +551,14 @@ def test_masks_may_be_infinite_and_parameters_may_not(tmp_path, name):
     save = save_file if name.endswith("safetensors") else torch.save
     save(state, path)
     target = masked()
-    load_into(target, read_state_dict(path), source="w")
+    load_into(target, read_weights(path).state, source="w")
     assert torch.equal(target.state_dict()["weight"], state["weight"])
     before = target.state_dict()["bias"].clone()
     for value in (float("nan"), float("inf"), float("-inf")):
         state["bias"][2] = value
         save(state, path)
         with pytest.raises(WeightsError, match="1 parameters hold NaN or infinity: bias"):
-            load_into(target, read_state_dict(path), source="w")
+            load_into(target, read_weights(path).state, source="w")
         assert torch.equal(target.state_dict()["bias"], before)
 
 

@@ -15,8 +15,8 @@ import torch
 from builders import checkpoint
 
 from esrbench.errors import WeightsError
-from esrbench.weights.checkpoints import read_state_dict
 from esrbench.weights.conversion import ConversionReport, convert, require_converted
+from esrbench.weights.layout import read_weights
 
 
 def state():
@@ -133,7 +133,7 @@ def test_averaged_weights_are_taken_and_the_others_named(tmp_path):
     path = checkpoint(tmp_path, {"params": plain, "params_ema": state()})
     report, content = convert(path)
     require_equal(content, state())
-    assert report.notes == ("took the state dict under 'params_ema'; --key params takes params",)
+    assert report.notes == ("took the state dict under 'params_ema'; key='params' takes params",)
     assert report.dropped_listed == ("params: dict of 2",)
     report, content = convert(path, key="params")
     require_equal(content, plain)
@@ -148,7 +148,7 @@ def test_several_state_dicts_must_be_told_apart(tmp_path, keys):
     with pytest.raises(WeightsError, match="holds several state dicts: ") as caught:
         convert(path)
     assert all(key in caught.value.message for key in keys)
-    assert caught.value.advice == "Name the one that is meant by --key."
+    assert (caught.value.advice or "").startswith("Name the one that is meant: key in [weights]")
 
 
 def test_other_keys_must_be_declared(tmp_path):
@@ -163,7 +163,7 @@ def test_other_keys_must_be_declared(tmp_path):
 def test_no_key_means_the_whole_file(tmp_path):
     path = checkpoint(tmp_path, {"params": state()})
     with pytest.raises(WeightsError, match="expected tensors by name, but params is a dict"):
-        convert(path, key=None)
+        convert(path, key="")
 
 
 @pytest.mark.parametrize("content", [[1], {}, {"a": 1}, 3, {"params": {}}, torch.ones(1)])
@@ -182,8 +182,8 @@ def test_what_torch_puts_before_names_is_removed(tmp_path, prefix):
     report, content = convert(path)
     require_equal(content, state())
     assert report.prefix == prefix
-    assert report.notes == (f"removed {prefix!r} from all names; --prefix '' keeps it",)
-    require_equal(convert(path, prefix=None).content, prefixed(prefix))
+    assert report.notes == (f"removed {prefix!r} from all names; prefix='' keeps it",)
+    require_equal(convert(path, prefix="").content, prefixed(prefix))
 
 
 def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_path):
@@ -194,7 +194,7 @@ def test_what_a_trainer_puts_before_names_is_removed_where_trainers_do_it(tmp_pa
         report, result = convert(checkpoint(tmp_path, content))
         require_equal(result, prefixed("model."))  # ESRGAN's network calls its own part so
         assert report.prefix == ""
-        assert "--prefix model. removes it" in report.notes[-1]
+        assert "prefix='model.' removes it" in report.notes[-1]
 
 
 def test_names_of_which_some_have_a_prefix(tmp_path):
@@ -203,7 +203,7 @@ def test_names_of_which_some_have_a_prefix(tmp_path):
     report, content = convert(path)
     require_equal(content, both)
     assert report.notes[-1] == (
-        "2 of 3 names start with 'generator.': --prefix generator. takes them alone"
+        "2 of 3 names start with 'generator.': prefix='generator.' takes them alone"
     )
     report, content = convert(path, prefix="generator.")
     require_equal(content, state())
@@ -326,7 +326,7 @@ def test_real_weights_load_and_convert_bit_by_bit(shared):
             other = found[name.removeprefix(report.prefix)]
             assert (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
             assert torch.equal(other.view(torch.int32), tensor.contiguous().view(torch.int32))
-        read = read_state_dict(path, key=report.key, prefix=report.prefix)
+        read = read_weights(path, key=report.key, prefix=report.prefix).state
         assert all(torch.equal(found[name], tensor) for name, tensor in read.items())
         require_converted(report, result)
 

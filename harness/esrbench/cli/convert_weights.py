@@ -19,24 +19,25 @@ if TYPE_CHECKING:
     from esrbench.weights.conversion import ConversionReport
 
 SUFFIX = ".safetensors"
+AUTO = "auto"
 
 
 def convert_weights_command(
-    file: Annotated[Path, typer.Argument(help="A .pth, .pt, .ckpt or .safetensors file.")],
+    file: Annotated[Path, typer.Argument(help="Any checkpoint, or a safetensors file.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where to.", show_default="beside FILE")
     ] = None,
     key: Annotated[
         str,
         typer.Option(help="Name under which the state dict is nested; '' for none, auto to look."),
-    ] = "auto",
+    ] = AUTO,
     prefix: Annotated[
         str,
         typer.Option(
             help="What to remove from the front of names, leaving out all other names; '' for "
             "nothing, auto for what torch and trainers add."
         ),
-    ] = "auto",
+    ] = AUTO,
     rename: Annotated[
         list[str] | None,
         typer.Option(metavar="THEIRS=OURS", help="Rename dotted parts of names. Repeatable."),
@@ -50,8 +51,8 @@ def convert_weights_command(
     target = _target(file, output, force=force)
     report, content = _convert(
         file,
-        key=key or None,
-        prefix=prefix or None,
+        key=None if key == AUTO else key,
+        prefix=None if prefix == AUTO else prefix,
         renames=[_pair(text) for text in rename or []],
         isolation=isolation,
         timeout_seconds=timeout,

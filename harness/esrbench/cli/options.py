@@ -29,8 +29,11 @@ ThreadsOption = Annotated[
 ]
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
 
-PrecisionOption = Annotated[
-    Literal["fp32", "tf32", "fp16", "bf16"], typer.Option(help="Arithmetic of forwards.")
+PrecisionName = Literal["fp32", "tf32", "fp16", "bf16"]
+PrecisionOption = Annotated[PrecisionName, typer.Option(help="Arithmetic of forwards.")]
+OwnPrecisionOption = Annotated[
+    PrecisionName | None,
+    typer.Option(help="Arithmetic of all forwards.", show_default="what each entry declares"),
 ]
 ChannelsLastOption = Annotated[
     bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")

@@ -23,9 +23,6 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "race": "Race two networks that you trust, pair by pair in one process, until it is decided.",
-    "score": (
-        "Score SR images that somebody else made, without their network, and store the record."
-    ),
     "leaderboard": "Print the challenge table of the newest comparable records.",
     "check": "Compare networks with a baseline: counts exactly, scores, memory, runtime by races.",
     "baseline": "Write what networks measure now into a baseline file, and print what changed.",

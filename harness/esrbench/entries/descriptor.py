@@ -5,18 +5,28 @@ Descriptors are data. The network's code is imported only where it runs, from th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.plaintext import visible
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
 OWN_NAME = "esrbench"
 """Origin of the networks of this distribution."""
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
 DataRange = Annotated[float, Field(ge=1e-3, le=1e6)]
@@ -25,6 +35,54 @@ MAX_LR_SIDE = 1024
 """Most that the smallest LR image of a network may have in height and width."""
 MAX_TILE_SIDE = 4096
 Precision = Literal["fp32", "fp16", "bf16"]
+MAX_TEXT_CHARACTERS = 300
+MAX_INTEGER = 2**63 - 1
+MAX_LEVELS = 8
+"""Most lists and tables within one another among a factory's arguments."""
+
+
+def printable(text: str) -> str:
+    """Refuse what could move a terminal's cursor or hide text in a table."""
+    if visible(text) != text:
+        message = "expected one line of printable characters"
+        raise ValueError(message)
+    return text
+
+
+def _argument(value: object, level: int = 0) -> Any:
+    """A value as TOML has it, copied; a tuple becomes a list, as it does on its way to a worker."""
+    if level > MAX_LEVELS:
+        message = f"expected lists and tables of at most {MAX_LEVELS} levels"
+        raise ValueError(message)
+    if isinstance(value, list | tuple):
+        return [_argument(each, level + 1) for each in value]
+    if isinstance(value, dict):
+        return {printable(str(key)): _argument(each, level + 1) for key, each in value.items()}
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, str | bool | int | float) or not finite:
+        message = "expected a string, a number, true or false, or lists and tables of them"
+        raise ValueError(message)
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        message = f"expected a number between -{MAX_INTEGER} and {MAX_INTEGER}"
+        raise ValueError(message)
+    if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+        message = f"expected at most {MAX_TEXT_CHARACTERS} characters"
+        raise ValueError(message)
+    return printable(value) if isinstance(value, str) else value
+
+
+def _arguments(value: object) -> Any:
+    if not isinstance(value, list | tuple | dict):
+        message = "expected a list, by position, or a table, by keyword"
+        raise ValueError(message)  # noqa: TRY004 - pydantic tells of ValueErrors
+    return _argument(value)
+
+
+Argument = Annotated[
+    Any,
+    AfterValidator(_argument),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array", "object"]}),
+]
 
 
 class Paper(Frozen):
@@ -62,6 +120,11 @@ class PublishedFigure(Frozen):
         return metric
 
 
+def _several(value: object) -> object:
+    """A single name stands for a list of one, and None for an empty one."""
+    return [value] if isinstance(value, str) else () if value is None else value
+
+
 class ReleasedWeights(Frozen):
     """A checkpoint that its authors published or submitted, and how to read it.
 
@@ -71,11 +134,14 @@ class ReleasedWeights(Frozen):
         url: official address, or None where the file lies in its submission's folder.
         bytes: exact size.
         sha256: hash of the file.
-        key: name under which the state dict is nested, or None.
-        prefix: prefix of every key, removed before loading (``module.``).
+        key: names under which the state dict may be nested, the first that is there; empty for the
+            file itself; none to look for it, as ``read_weights`` does.
+        prefix: of the keys that are loaded, without it (``module.``); empty for all keys; None
+            to look for one, as ``read_weights`` does.
         data_range: value of white in the network's input and output (1 or 255).
         renames: (theirs, ours) pairs of dotted key parts; wherever ``theirs`` stands as whole
             parts of a key it becomes ``ours``, in one pass from the left, longest pair first.
+        ignore: patterns, as of ``fnmatch``, of keys that may be surplus.
         licence: as stated by the publisher.
     """
 
@@ -84,8 +150,9 @@ class ReleasedWeights(Frozen):
     url: str | None
     bytes: Annotated[int, Field(gt=0)]
     sha256: Sha256
-    key: str | None = None
-    prefix: str = ""
+    key: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
     data_range: DataRange = 1.0
     renames: tuple[tuple[str, str], ...] = ()
     licence: str
@@ -98,14 +165,20 @@ class NetworkFacts(Frozen):
         name: lower-case identifier.
         summary: one line for lists.
         scales: upscaling factors it is defined for.
-        factory: ``module:attr`` or ``path/to/file.py:attr``; called as
-            ``factory(scale=..., **options)`` it returns an ``nn.Module`` that maps float32
-            (N, C, H, W) in [0, data_range] to (N, C, scale*H, scale*W); see ``color`` and
-            ``input`` for what C and H, W are.
+        factory: ``module:attr`` or ``path/to/file.py:attr``; called with ``arguments``, ``options``
+            and the scale it returns an ``nn.Module`` that maps float32 (N, C, H, W) in
+            [0, data_range] to (N, C, scale*H, scale*W); see ``color`` and ``input`` for what C
+            and H, W are. While it builds a submission, the working directory is its folder.
+        arguments: of the factory: a list by position, or a table by keyword.
         options: keyword arguments of the factory.
-        prepare: ``module:attr`` or ``path/to/file.py:attr`` of a hook that is given the network
+        scale_argument: keyword under which the factory takes the scale; where it is left out, the
+            factory's signature tells, see ``factories.arguments_of``.
+        prepare: target, like ``factory``, of a hook that is given the network
             with its weights, in eval mode on the CPU, and returns the network in the form in
             which it is deployed (re-parameterised, folded, pruned); it runs before every probe.
+        deploy: method of the network, or of its parts where it has none of that name, or target
+            of a function that is given the network; called once the weights are loaded, it brings
+            the network into the form in which it is deployed, in place.
         data_range: value of white for weights that declare nothing else.
         color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
             and multiplied by the data range.
@@ -124,8 +197,13 @@ class NetworkFacts(Frozen):
     summary: str
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
     factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
-    options: dict[str, str | bool | int | float] = {}
+    arguments: Annotated[
+        Any, AfterValidator(_arguments), WithJsonSchema({"type": ["array", "object"]})
+    ] = []
+    options: dict[str, Argument] = {}
+    scale_argument: Annotated[str, Field(pattern=IDENTIFIER_PATTERN)] | None = None
     prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
+    deploy: Annotated[str, Field(pattern=rf"{IDENTIFIER_PATTERN}|{TARGET_PATTERN}")] | None = None
     data_range: DataRange = 1.0
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"
@@ -147,6 +225,23 @@ class NetworkFacts(Frozen):
             message += f"{self.tile}"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _given_once(self) -> Self:
+        by_name = set(self.arguments) if isinstance(self.arguments, dict) else set()
+        if twice := sorted(by_name & set(self.options)):
+            message = f"arguments: kwargs has {', '.join(twice)} too"
+            raise ValueError(message)
+        if self.scale_argument in by_name | set(self.options):
+            message = f"scale_argument: {self.scale_argument} is given by arguments or kwargs"
+            raise ValueError(message)
+        return self
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """What is imported to build and deploy it, by field."""
+        named = {"factory": self.factory, "prepare": self.prepare, "deploy": self.deploy}
+        return {field: each for field, each in named.items() if each is not None and ":" in each}
 
 
 class ModelDescriptor(NetworkFacts):

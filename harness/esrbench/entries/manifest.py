@@ -7,7 +7,6 @@ in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Sc
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
 from pathlib import PurePosixPath
@@ -20,13 +19,18 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 
-from esrbench.entries.descriptor import NetworkFacts, Scale
+from esrbench.entries.descriptor import (
+    MAX_TEXT_CHARACTERS,
+    Argument,
+    NetworkFacts,
+    Scale,
+    printable,
+)
 from esrbench.errors import RegistrationError
-from esrbench.plaintext import line, visible
+from esrbench.plaintext import line
 from esrbench.protocol import CounterName, Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
@@ -38,29 +42,22 @@ MANIFEST_NAME: Final = "submission.toml"
 SCHEMA_VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 MAX_WEIGHTS_BYTES: Final = 512 * 2**20
-MAX_TEXT_CHARACTERS: Final = 300
-MAX_OPTION: Final = 2**63 - 1
 MAX_SR_SIDE: Final = 4096
 """Most that the SR image of an entry's smallest LR image may have in height and width."""
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._]*-[a-z0-9][a-z0-9._-]*$"
-WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt")
 
-_IDENTIFIERS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_IDENTIFIER = r"[A-Za-z_]\w*"
+_IDENTIFIERS = rf"{_IDENTIFIER}(\.{_IDENTIFIER})*"
+CODE_SUFFIXES: Final = (".py", ".so", ".pyd", ".toml")
+"""What identifies an entry cannot be its weights, which are hashed apart."""
 MAX_PROBLEMS: Final = 20
 """Most that are told of one manifest."""
 _SHOWN_CHARACTERS = 60
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
     "sha256": "expected 64 hexadecimal digits in lower case",
+    "scale_argument": "expected the name of a parameter, such as upscale",
 }
-
-
-def _printable(text: str) -> str:
-    """Refuse what could move a terminal's cursor or hide text in a table."""
-    if visible(text) != text:
-        message = "expected one line of printable characters"
-        raise ValueError(message)
-    return text
 
 
 def _target(text: str) -> str:
@@ -75,13 +72,21 @@ def _target(text: str) -> str:
     return text
 
 
+def _deploy(text: str) -> str:
+    if ":" not in text and not re.fullmatch(_IDENTIFIER, text, re.ASCII):
+        message = "expected the name of a method, or module:function"
+        raise ValueError(message)
+    return _target(text) if ":" in text else text
+
+
 def _inside(text: str) -> str:
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or "\\" in text or str(path) != text:
+    whole = str(path) == text and path.name and not path.is_absolute()
+    if not whole or ".." in path.parts or "\\" in text:
         message = "expected the path of a file in this folder, such as weights.safetensors"
         raise ValueError(message)
-    if path.suffix not in WEIGHTS_SUFFIXES:
-        message = f"expected a name that ends in {', '.join(WEIGHTS_SUFFIXES)}"
+    if path.suffix in CODE_SUFFIXES:
+        message = f"expected weights, not a {path.suffix} file"
         raise ValueError(message)
     return text
 
@@ -97,20 +102,6 @@ def _requirement(text: str) -> str:
     return text
 
 
-def _option(value: object) -> object:
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if not isinstance(value, str | bool | int | float) or not finite:
-        message = "expected a string, a number, true or false"
-        raise ValueError(message)
-    if isinstance(value, int) and abs(value) > MAX_OPTION:
-        message = f"expected a number between -{MAX_OPTION} and {MAX_OPTION}"
-        raise ValueError(message)
-    if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
-        message = f"expected at most {MAX_TEXT_CHARACTERS} characters"
-        raise ValueError(message)
-    return _printable(value) if isinstance(value, str) else value
-
-
 def _once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         message = "expected each value once"
@@ -119,19 +110,14 @@ def _once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _as_list(value: object) -> object:
-    return [value] if isinstance(value, dict) else value
+    return [value] if isinstance(value, dict | str) else value
 
 
-Line = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(printable)]
 Text = Annotated[Line, Field(min_length=1)]
 ClaimedCount = Annotated[float, Field(ge=0, le=1e18)]
 """Parameters, multiply-accumulates or activations; the largest networks there are have 1e15."""
 Target = Annotated[Line, AfterValidator(_target)]
-Option = Annotated[
-    Any,
-    AfterValidator(_option),
-    WithJsonSchema({"type": ["string", "number", "boolean"]}),
-]
 
 
 class ModelTable(NetworkFacts):
@@ -141,8 +127,9 @@ class ModelTable(NetworkFacts):
     summary: Line = ""
     scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_once_each)]
     factory: Target
-    options: Annotated[dict[Line, Option], Field(max_length=256, alias="kwargs")] = {}
+    options: Annotated[dict[Line, Argument], Field(max_length=256, alias="kwargs")] = {}
     prepare: Target | None = None
+    deploy: Annotated[Line, AfterValidator(_deploy)] | None = None
     requirements: Annotated[
         tuple[Annotated[Line, AfterValidator(_requirement)], ...],
         Field(max_length=64),
@@ -157,8 +144,9 @@ class WeightsTable(Frozen):
     file: Annotated[Text, AfterValidator(_inside)]
     bytes: Annotated[int, Field(gt=0, le=MAX_WEIGHTS_BYTES)]
     sha256: Sha256
-    key: Text | None = None
-    prefix: Line = ""
+    key: Annotated[tuple[Line, ...], BeforeValidator(_as_list), Field(max_length=16)] = ()
+    prefix: Line | None = None
+    ignore: Annotated[tuple[Text, ...], Field(max_length=256)] = ()
     renames: Annotated[dict[Text, Text], Field(max_length=1000)] = {}
 
 
@@ -257,8 +245,10 @@ def json_schema() -> dict[str, Any]:
     schema = Manifest.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     claims = schema["$defs"]["ClaimsTable"]
-    for fields, name in ((schema, "weights"), (schema, "claims"), (claims, "psnr")):
-        # A single table stands for a list of one.
+    weights = schema["$defs"]["WeightsTable"]
+    places = ((schema, "weights"), (schema, "claims"), (claims, "psnr"), (weights, "key"))
+    for fields, name in places:
+        # A single one stands for a list of one.
         several = fields["properties"][name]
         fields["properties"][name] = {"anyOf": [several["items"], several]}
     return schema
@@ -325,7 +315,7 @@ def _dotted(location: Sequence[int | str], content: object) -> str:
             if isinstance(content, list):
                 content = content[step] if step < len(content) else None
                 parts[-1] += f"[{step}]"
-            continue  # a single table stands for a list of one
+            continue  # a single one stands for a list of one
         if step == "[key]":  # pydantic's word for a key of a table of free names
             continue
         content = content.get(step) if isinstance(content, dict) else None

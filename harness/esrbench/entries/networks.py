@@ -11,10 +11,12 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.entries.factories import arguments_of, in_folder
 from esrbench.entries.registry import default_registry
 from esrbench.entries.submissions import requirements_notice
 from esrbench.entries.targets import resolve_factory, stable_module_name
@@ -27,12 +29,12 @@ from esrbench.entries.weight_files import (
     submitted_path,
 )
 from esrbench.errors import RegistrationError, WeightsError
-from esrbench.records import WeightsIdentity
-from esrbench.weights.checkpoints import file_sha256, read_state_dict
-from esrbench.weights.loading import load_into
+from esrbench.records import WeightsIdentity, WeightsLayout
+from esrbench.weights.checkpoints import file_sha256
+from esrbench.weights.loading import load_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import nn
 
@@ -69,11 +71,16 @@ class LoadedNetwork:
         data_range: value of white in its input and output.
         state_elements: of every parameter and buffer by name, as it was loaded and before it was
             deployed; what two names share counts twice, as in a file that holds it twice.
+        layout: of the weights file, where it is more than the network's state dict.
+        parameters_sha256: of all parameters that were loaded, whatever their names; None without a
+            file.
     """
 
     network: nn.Module
     data_range: float
     state_elements: int = 0
+    layout: WeightsLayout | None = None
+    parameters_sha256: str | None = None
 
 
 def resolve_weights(
@@ -81,8 +88,8 @@ def resolve_weights(
 ) -> ResolvedWeights:
     """Decide which weights run; a released or submitted file is checked by size and SHA-256.
 
-    A file whose hash is that of a declared one is read by that declaration; any other must be a
-    plain state dict with the network's own names.
+    A file whose hash is that of a declared one is read by that declaration; of any other the layout
+    is found, as ``read_weights`` does.
 
     Args:
         descriptor: the network.
@@ -126,6 +133,7 @@ def resolve_weights(
             advice += f", or leave it out and {_fetch(descriptor)}"
         raise WeightsError(message, advice=f"{advice}.")
     require_text(path)
+    require_text(path.resolve())
     sha256 = file_sha256(path)
     declared = (*descriptor.submitted, *descriptor.weights)
     matches = [known for known in declared if known.sha256 == sha256]
@@ -135,7 +143,8 @@ def resolve_weights(
         message = f"{path}: these are the weights released for x{made}, not x{scale}"
         raise WeightsError(message, advice=f"Use them at x{made}.")
     identity = identity_of(path, sha256, match, data_range=descriptor.data_range)
-    return ResolvedWeights(identity, path, match)
+    # A worker has another working directory, and sees what a link leads to.
+    return ResolvedWeights(identity, path.resolve(), match)
 
 
 def _demonstration(descriptor: ModelDescriptor, scale: int) -> ResolvedWeights | None:
@@ -167,38 +176,71 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
     import torch
 
     descriptor.require_scale(scale)
-    try:
-        factory = resolve_factory(descriptor.factory, folder=descriptor.folder)
-    except ModuleNotFoundError as error:
-        if (notice := requirements_notice(descriptor)) is None:
-            raise
-        raise RegistrationError(notice.message, advice=notice.advice) from error
-    # devices=(): networks are built on the CPU, and forking CUDA's state would initialise it.
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(seed)
-        network = factory(scale=scale, **descriptor.options)
+    with in_folder(descriptor):
+        try:
+            factory = resolve_factory(descriptor.factory, folder=descriptor.folder)
+        except ModuleNotFoundError as error:
+            if (notice := requirements_notice(descriptor)) is None:
+                raise
+            raise RegistrationError(notice.message, advice=notice.advice) from error
+        by_position, by_name = arguments_of(descriptor, factory, scale)
+        # devices=(): networks are built on the CPU; forking CUDA's state would initialise it.
+        with torch.random.fork_rng(devices=()):
+            torch.default_generator.manual_seed(seed)
+            network = factory(*by_position, **by_name)
     return _require_network(network, f"{descriptor.name}: {descriptor.factory}")
 
 
 def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
-    """The network in the form in which it is deployed, by its ``prepare`` hook.
+    """The network in the form in which it is deployed, by what ``deploy`` and ``prepare`` name.
 
     Args:
-        descriptor: names the hook; without one the network is returned as it is.
-        network: in eval mode, filled; the hook may change it.
+        descriptor: names them; without either the network is returned as it is.
+        network: in eval mode, filled; it may be changed.
 
     Raises:
-        RegistrationError: the hook does not exist or returns something else than a module.
-            Errors raised by the hook pass through.
+        RegistrationError: one of them does not exist, or returns something else than it should.
+            Errors raised by them pass through.
     """
     import torch
 
-    if descriptor.prepare is None:
-        return network
-    hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
-    with torch.no_grad():
+    with in_folder(descriptor), torch.no_grad():
+        if descriptor.deploy is not None:
+            _switch(descriptor, descriptor.deploy, network)
+        if descriptor.prepare is None:
+            return network if descriptor.deploy is None else network.eval()
+        hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
         deployed = hook(network)
     return _require_network(deployed, f"{descriptor.name}: the hook {descriptor.prepare}")
+
+
+def _switch(descriptor: ModelDescriptor, name: str, network: nn.Module) -> None:
+    """Deploy a network in place: by a function, by its own method, or by that of each part.
+
+    A part may drop its own parts when it is switched; those are then not switched any more.
+    """
+    from torch import nn
+
+    called: Iterable[Any]
+    if ":" in name:
+        called = [partial(resolve_factory(name, folder=descriptor.folder), network)]
+    elif callable(getattr(network, name, None)):
+        called = [getattr(network, name)]
+    else:
+        parts = (getattr(part, name, None) for part in network.modules())
+        called = filter(callable, parts)
+    switched = False
+    for call in called:
+        returned, switched = call(), True
+        if isinstance(returned, nn.Module) and ":" in name and returned is not network:
+            message = f"{descriptor.name}: {name} returned another network"
+            advice = "Declare it as prepare, which returns a network; deploy changes it in place."
+            raise RegistrationError(message, advice=advice)
+    if not switched:
+        message = f"{descriptor.name}: neither {type(network).__name__} nor a part of it has a "
+        message += f"method {name!r}"
+        advice = "Correct deploy: a method's name, or module:function that is given the network."
+        raise RegistrationError(message, advice=advice)
 
 
 def _require_network(made: Any, maker: str) -> nn.Module:
@@ -244,19 +286,21 @@ def load_network(
         RegistrationError: the factory or the hook does not exist or returns something else.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
-    from esrbench.entries.structure import state_elements
+    from esrbench.entries.structure import parameters_sha256, state_elements
 
     network = build_network(descriptor, scale, seed=seed)
-    data_range = descriptor.data_range
+    data_range, layout = descriptor.data_range, None
     if path is not None and released is None:
-        load_into(network, read_state_dict(path), source=str(path))
+        layout = load_file(network, path)
     elif path is not None and released is not None:
         require_intact(path, released, advice="It changed while the run began; run again.")
-        layout = released.model_dump(include={"key", "prefix", "renames"})
-        load_into(network, read_state_dict(path, **layout), source=str(path))
+        declared = released.model_dump(include={"key", "prefix", "renames", "ignore"})
+        layout = load_file(network, path, **declared)
         data_range = released.data_range
     held = state_elements(network)
-    return LoadedNetwork(_adapted(descriptor, network, scale), data_range, held)
+    values = None if path is None else parameters_sha256(network)
+    adapted = _adapted(descriptor, network, scale)
+    return LoadedNetwork(adapted, data_range, held, layout, values)
 
 
 def _adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
@@ -277,8 +321,8 @@ def load_model(
         weights: ``"auto"`` for the released weights if they are cached; without them the
             network has the demonstration weights that ship with esrbench, or seeded random ones,
             and a ``UserWarning`` says how to get them. None
-            for random weights without a warning; otherwise the path of a ``.safetensors``,
-            ``.pth``, ``.pt`` or ``.ckpt`` file.
+            for random weights without a warning; otherwise the path of a file, which is read as
+            ``esrbench convert-weights`` reads it.
 
     Returns:
         A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
@@ -309,14 +353,13 @@ def load_model(
 
 
 def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
-    """The functions that make a network: its factory, and its ``prepare`` hook if it has one.
+    """The functions that make a network: its factory, and those that deploy it.
 
     Raises:
         RegistrationError: one does not exist.
     """
-    yield resolve_factory(descriptor.factory, folder=descriptor.folder)
-    if descriptor.prepare is not None:
-        yield resolve_factory(descriptor.prepare, folder=descriptor.folder)
+    for target in descriptor.targets.values():
+        yield resolve_factory(target, folder=descriptor.folder)
 
 
 def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:

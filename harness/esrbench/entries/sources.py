@@ -84,7 +84,7 @@ def source_sha256(descriptor: ModelDescriptor) -> str:
 
     For a submission these are all files of its folder but its declared weights and tools' caches;
     a link counts by what it says. For a ``.py`` file it is that file. Otherwise they are the
-    sources of the top-level package or module of the factory and of the prepare hook, in all its
+    sources of the top-level packages or modules of its targets, in all their
     portions; a compiled module without a source counts by its bytes, a built-in one by Python's
     version.
 
@@ -154,9 +154,8 @@ def view_paths(descriptor: ModelDescriptor) -> tuple[tuple[Path, ...], tuple[Pat
 
 
 def _tops(descriptor: ModelDescriptor) -> Iterator[str]:
-    """Top-level modules and absolute ``.py`` files of the factory and the hook, each once."""
-    targets = [descriptor.factory, *([descriptor.prepare] if descriptor.prepare else [])]
-    locations = [target.rpartition(":")[0] for target in targets]
+    """Top-level modules and absolute ``.py`` files of a descriptor's targets, each once."""
+    locations = [target.rpartition(":")[0] for target in descriptor.targets.values()]
     yield from dict.fromkeys(
         str(Path(location).resolve()) if location.endswith(".py") else location.partition(".")[0]
         for location in locations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import sys
 import types
 from collections import OrderedDict, deque
@@ -123,6 +124,23 @@ def state_elements(network: nn.Module) -> int:
         for _, tensor in _group(module, kind)
         if isinstance(tensor, Tensor)
     )
+
+
+def parameters_sha256(network: nn.Module) -> str | None:
+    """SHA-256 (hex) of the shapes and values of all parameters, whatever their names and order.
+
+    None for a network without parameters, or where some have no values.
+    """
+    found = parameters(network)
+    if any(nn.parameter.is_lazy(tensor) or tensor.is_meta for tensor in found):
+        return None
+    digests = []
+    for tensor in found:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        digest = hashlib.sha256(f"{tuple(plain.shape)}\0".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+        digests.append(digest.hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest() if digests else None
 
 
 def elements(tensor: Tensor) -> int:

@@ -92,10 +92,8 @@ def read_submission(folder: Path) -> ModelDescriptor:
     if manifest.model.name != folder.name:
         message = f"{path}: model.name: {manifest.model.name!r} lies in a folder {folder.name!r}"
         raise RegistrationError(message, advice="Give both the same name, TEAM-NAME.")
-    for field in ("factory", "prepare"):
-        target = getattr(manifest.model, field)
-        if target is not None:
-            _require_module(path, f"model.{field}", target)
+    for field, target in manifest.model.targets.items():
+        _require_module(path, f"model.{field}", target)
     return _descriptor(manifest, folder.resolve())
 
 
@@ -134,19 +132,6 @@ def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
         code="missing-requirements",
         message=f"{descriptor.name}: {'; '.join(missing)}",
         advice=f"{install_advice(descriptor)}.",
-    )
-
-
-def module_advice(descriptor: ModelDescriptor, module: str) -> str:
-    """What to do where a module is missing that an entry's code imports."""
-    if missing_requirements(descriptor):
-        return f"{install_advice(descriptor)}."
-    top = module.partition(".")[0]
-    if descriptor.folder is None:
-        return f"Install what provides {top}."
-    return (
-        f"Put {top} into the folder, or name what provides it in {MANIFEST_NAME}, such as "
-        f'requirements = ["{top}"], and install that.'
     )
 
 

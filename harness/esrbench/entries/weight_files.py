@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from esrbench.entries.descriptor import OWN_NAME
 from esrbench.errors import WeightsError
 from esrbench.plaintext import visible
-from esrbench.records import WeightsIdentity
+from esrbench.records import Notice, WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
@@ -157,3 +157,29 @@ def identity_of(
         file_bytes=path.stat().st_size,
         data_range=data_range if declared is None else declared.data_range,
     )
+
+
+def same_weights(
+    hashes: Mapping[str, Iterable[str | None]], submitted: Collection[str]
+) -> list[Notice]:
+    """``same-weights`` for each group of entries with the same weights.
+
+    Args:
+        hashes: of the weights of each entry, by its name: of files, or of all parameters.
+        submitted: names of submissions; groups without one are variants of a built-in network.
+    """
+    holders: dict[str, dict[str, None]] = {}
+    for name, of_entry in hashes.items():
+        for sha256 in of_entry:
+            if sha256 is not None:
+                holders.setdefault(sha256, {})[name] = None
+    groups = {tuple(names) for names in holders.values() if len(names) > 1}
+    return [
+        Notice(
+            code="same-weights",
+            message=f"{' and '.join(names)} have the same weights",
+            advice="Ask their teams which of them is meant to be ranked.",
+        )
+        for names in sorted(groups)
+        if not set(names).isdisjoint(submitted)
+    ]

@@ -38,8 +38,8 @@ DECLARATION = "pyproject.toml"
 """Where a distribution declares its networks."""
 MEASURER = "esrbench"
 """Never aliased: one and the same esrbench measures both revisions."""
-SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "factory", "prepare", "name"}
-"""Fields of a descriptor that do not say what is built, or say it by the name of code."""
+SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "name"}
+"""Fields of a descriptor that do not say what is built."""
 DYNAMIC = frozenset({"import_module", "__import__", "exec", "eval", "find_spec", "open"})
 """Names by which a module may reach code, or data that shapes it, that no import shows."""
 
@@ -96,13 +96,13 @@ class Revision:
         if descriptor.name not in self.registry:
             return False
         old = self.registry.get(descriptor.name)
-        if old.model_dump(exclude=SHOWN_ONLY) != descriptor.model_dump(exclude=SHOWN_ONLY):
+        fields = SHOWN_ONLY | set(descriptor.targets)
+        if old.model_dump(exclude=fields) != descriptor.model_dump(exclude=fields):
             return False
-        targets = [descriptor.factory, *([descriptor.prepare] if descriptor.prepare else [])]
-        theirs = [old.factory, *([old.prepare] if old.prepare else [])]
-        if [self._rename(target) for target in targets] != theirs:
+        targets = {field: self._rename(each) for field, each in descriptor.targets.items()}
+        if targets != old.targets:
             return False
-        modules = [target.rpartition(":")[0] for target in targets]
+        modules = [target.rpartition(":")[0] for target in descriptor.targets.values()]
         if any(module.endswith(".py") for module in modules):
             return False
         now = code_digest(modules, _installed_source, self.aliases)
@@ -194,8 +194,8 @@ def _register(revision: Revision) -> None:
             renamed = [
                 each.model_copy(
                     update={
-                        "factory": revision._rename(each.factory),  # noqa: SLF001
-                        "prepare": revision._rename(each.prepare) if each.prepare else None,  # noqa: SLF001
+                        field: revision._rename(found)  # noqa: SLF001
+                        for field, found in each.targets.items()
                     }
                 )
                 for each in batch

@@ -8,12 +8,14 @@ Both are set here, the older first, so that whatever a network's code reads is c
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
@@ -21,6 +23,7 @@ from esrbench.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 DTYPES = {
@@ -164,6 +167,38 @@ def counted_form(policy: ForwardPolicy, tensor: torch.Tensor) -> torch.Tensor:
     if plain.is_floating_point() and DTYPES[policy.precision] != torch.float32:
         plain = plain.to(torch.float32)
     return plain.contiguous() if policy.channels_last else plain
+
+
+class _CastAsCounted(TorchFunctionMode):
+    """Turns casts to a type of lower precision into casts to float32."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.casts = {torch.float16: torch.Tensor.half, torch.bfloat16: torch.Tensor.bfloat16}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is self.casts[self.dtype]:
+            func = torch.Tensor.float
+        given = [torch.float32 if each is self.dtype else each for each in args]
+        named = {
+            name: torch.float32 if each is self.dtype else each
+            for name, each in (kwargs or {}).items()
+        }
+        return func(*given, **named)
+
+
+def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
+    """Lets a copy in ``counted_form`` run whose code casts to the type of its class by itself.
+
+    A network that is half precision may call ``x.half()`` in its forward, and its float32 copy
+    would then multiply two types.
+
+    Args:
+        policy: of the network.
+    """
+    dtype = DTYPES[policy.precision]
+    return nullcontext() if dtype == torch.float32 else _CastAsCounted(dtype)
 
 
 class CompiledNetwork(nn.Module):

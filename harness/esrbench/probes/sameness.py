@@ -12,8 +12,6 @@ from esrbench.probes.counters.shapes import ShapeMode, unfused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
     from esrbench.protocol import ForwardPolicy
 
     Forward = Callable[[], Any]
@@ -57,13 +55,13 @@ def changed(forward: Forward, scored: Tensor, share: float) -> str | None:
 
 
 def watched_otherwise(
-    forward: Forward, counted: nn.Module, pixels: Tensor, share: float
+    forward: Forward, counted: Callable[[Tensor], object], pixels: Tensor, share: float
 ) -> str | None:
     """Whether the copy that is counted computes something else while it is watched, in words.
 
     Args:
         forward: runs the measured network on an input.
-        counted: the copy, in eval mode on the CPU.
+        counted: runs the copy, in eval mode on the CPU.
         pixels: that input as the copy takes it, (1, C, H, W) float32 on the CPU.
         share: by which outputs may differ.
 

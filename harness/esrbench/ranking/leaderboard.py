@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Literal
 
+from esrbench.entries.weight_files import same_weights
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
@@ -33,7 +34,7 @@ from esrbench.ranking.stability import (
     rank_stability,
 )
 from esrbench.ranking.standings import Contestant, pareto_front, place_in_tracks, rank_metrics
-from esrbench.records import Absent, Latency, RunRecord, Value
+from esrbench.records import Absent, Latency, Notice, RunRecord, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,8 +110,17 @@ def build_leaderboard(
             *rule_notes(rule, newest),
             *notes_on(chosen),
         ),
-        notices=notices,
+        notices=(*notices, *_same_weights(chosen)),
     )
+
+
+def _same_weights(records: Sequence[RunRecord]) -> list[Notice]:
+    """Entries of a board that ran with the same weights."""
+    identities = [record.entry for record in records]
+    hashes = {
+        each.name: (each.weights.sha256, each.weights.parameters_sha256) for each in identities
+    }
+    return same_weights(hashes, [each.name for each in identities if each.submitted])
 
 
 def rank_rows(
@@ -362,10 +372,8 @@ def _rankable(
 
 
 def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
-    """Why no ranked record has a metric, or None where one has it; networks tell before images."""
-    ranked = [r for r in records if r.ranked and r.entry.role != "floor"]
-    networks = [r for r in ranked if r.entry.role == "network"]
-    values = [r.value(metric) for r in networks or ranked]
+    """Why no ranked record has a metric, or None where one has it."""
+    values = [r.value(metric) for r in records if r.ranked and r.entry.role != "floor"]
     absent = [value for value in values if isinstance(value, Absent)]
     return absent[0].reason if values and len(absent) == len(values) else None
 

@@ -23,6 +23,7 @@ from esrbench.records.race import (
     RaceVerdict as RaceVerdict,
 )
 from esrbench.records.run import (
+    MAX_LISTED as MAX_LISTED,
     RANKED_STATUSES as RANKED_STATUSES,
     SCHEMA_VERSION as SCHEMA_VERSION,
     DataIdentity as DataIdentity,
@@ -30,11 +31,11 @@ from esrbench.records.run import (
     Environment as Environment,
     ImageScore as ImageScore,
     Quality as Quality,
-    Role as Role,
     RunRecord as RunRecord,
     Status as Status,
     Tier as Tier,
     WeightsIdentity as WeightsIdentity,
+    WeightsLayout as WeightsLayout,
     first_failure as first_failure,
 )
 from esrbench.records.timing import (

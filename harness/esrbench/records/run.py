@@ -48,9 +48,6 @@ took too much of the machine while it was timed, so it has no runtimes and is to
 ``infra-error``: the harness or its machine failed, so the entry is to be run again.
 ``interrupted``: fewer replicates were timed than the protocol asks for."""
 
-Role = Literal["network", "floor", "images"]
-"""What an entry is; see ``EntryIdentity``."""
-
 RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
 """Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
 
@@ -71,6 +68,37 @@ class Quality(Frozen):
     images: Annotated[tuple[ImageScore, ...], Field(min_length=1)]
 
 
+MAX_LISTED: Final = 20
+"""Names of a weights file that a record lists; it counts all."""
+
+
+class WeightsLayout(Frozen):
+    """How a weights file was read that is not its network's state dict and nothing else.
+
+    Attributes:
+        key: name under which the state dict lies; None for the file itself.
+        prefix: what was removed from the front of every name, or empty.
+        ignored: surplus names that the entry's manifest permits, the first of them.
+        ignored_count: their number.
+    """
+
+    key: Annotated[str, Field(max_length=1000)] | None = None
+    prefix: Annotated[str, Field(max_length=1000)] = ""
+    ignored: Annotated[
+        tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=MAX_LISTED)
+    ] = ()
+    ignored_count: Count = 0
+
+    def describe(self) -> str:
+        """In words; empty where the layout says nothing."""
+        under = [f"under {self.key!r}"] if self.key else []
+        without = [f"without {self.prefix!r}"] if self.prefix else []
+        more = self.ignored_count - len(self.ignored)
+        listed = ", ".join([*self.ignored, *([f"and {more} more"] if more > 0 else [])])
+        ignored = [f"{self.ignored_count} surplus keys ignored ({listed})"]
+        return ", ".join([*under, *without, *(ignored if self.ignored else [])])
+
+
 class WeightsIdentity(Frozen):
     """The weights that ran: a file by its hash, or a seeded random initialisation.
 
@@ -78,6 +106,8 @@ class WeightsIdentity(Frozen):
         source: ``released`` by the authors; ``demo`` for those that ship with esrbench, which are
             not the authors'; ``submitted`` with an entry's folder; any other ``file``;
             ``random``; ``none`` where there are no parameters.
+        layout: how the file was read; None where it is the state dict itself, and in older records.
+        parameters_sha256: of all parameters as they were loaded, whatever their names and order.
     """
 
     source: Literal["released", "demo", "submitted", "file", "random", "none"]
@@ -85,6 +115,8 @@ class WeightsIdentity(Frozen):
     sha256: Sha256 | None = None
     file_bytes: Count | None = None
     data_range: float = 1.0
+    layout: WeightsLayout | None = None
+    parameters_sha256: Sha256 | None = None
 
 
 class EntryIdentity(Frozen):
@@ -97,9 +129,9 @@ class EntryIdentity(Frozen):
         origin: distribution that registered it.
         prepare: ``module:attr`` of the hook that gave the network the form in which it was
             counted and timed, or None for the form in which it is trained.
+        deploy: method, or ``module:attr`` of a function, that brought it into that form in place.
         code_sha256: hash of the source files that define the factory and its modules.
-        role: ``network``; ``floor`` for an interpolation baseline, which is never ranked;
-            ``images`` for SR images alone, whose network did not run.
+        role: ``network``, or ``floor`` for an interpolation baseline, which is never ranked.
     """
 
     name: str
@@ -107,9 +139,20 @@ class EntryIdentity(Frozen):
     factory: str
     origin: str
     prepare: str | None = None
+    deploy: str | None = None
     code_sha256: Sha256 | None
-    role: Role
+    role: Literal["network", "floor"]
     weights: WeightsIdentity
+
+    @property
+    def deployed_by(self) -> str:
+        """What gave the network its form, in words; empty for the form in which it is trained."""
+        return " and ".join(each for each in (self.deploy, self.prepare) if each)
+
+    @property
+    def submitted(self) -> bool:
+        """Whether it came as a submission's folder."""
+        return self.origin.startswith("submissions/")
 
 
 class DataIdentity(Frozen):
@@ -215,7 +258,7 @@ class RunRecord(Frozen):
     @property
     def timed(self) -> bool:
         """Whether leaderboards rank it and its runtimes mean something."""
-        return self.ranked and self.status != "busy-machine" and self.entry.role != "images"
+        return self.ranked and self.status != "busy-machine"
 
     def failure(self) -> Absent | None:
         """The first failed probe, in the order in which they are tried, or None."""

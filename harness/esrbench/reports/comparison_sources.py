@@ -69,8 +69,7 @@ class Choice:
 
     def newest(self, scale: int, data: str) -> RunRecord | None:
         """The newest chosen run on a data set at a scale; of all chosen ones where none is."""
-        networks = (run for run in self.runs.values() if run.entry.role != "images")
-        runs = sorted(networks, key=lambda run: run.created)
+        runs = sorted(self.runs.values(), key=lambda run: run.created)
         here = [run for run in runs if (run.entry.scale, run.data.name) == (scale, data)]
         return next(reversed(here or runs), None)
 
@@ -99,11 +98,7 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
     known = sorted(filter(wanted.names, records), key=lambda record: record.created)
     if wanted.forward_class is not None and known:
         label = wanted.forward_class
-        of_class = [
-            record
-            for record in known
-            if record.entry.role == "images" or record.protocol.forward.label == label
-        ]
+        of_class = [record for record in known if record.protocol.forward.label == label]
         if not of_class:
             message = f"no record is of class {label!r}"
             stored = sorted({record.protocol.forward.label for record in known})
@@ -146,7 +141,7 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
     alike = []
     expected = _newest(records).protocol if records else Protocol()
     for record in records:
-        differing = _meanings(record, expected)
+        differing = _meanings(record.protocol, expected)
         if differing:
             left_out[run_key(record)] = differing
         else:
@@ -154,11 +149,8 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
     return alike
 
 
-def _meanings(record: RunRecord, expected: Protocol) -> str:
+def _meanings(protocol: Protocol, expected: Protocol) -> str:
     """In what the meaning of figures differs, on any data set; empty for nothing."""
-    protocol = record.protocol
-    if record.entry.role == "images":
-        return "" if protocol.quality == expected.quality else "the definition of scores"
     forward = f"class ({protocol.forward.label}, not {expected.forward.label})"
     identities = {
         forward: protocol.forward != expected.forward,
@@ -179,7 +171,7 @@ def _of_one_network(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -
     for record in records:
         entry, expected = record.entry, newest[run_key(record)[:2]]
         differing = ""
-        if (entry.factory, entry.prepare) != (expected.factory, expected.prepare):
+        if (entry.factory, entry.deployed_by) != (expected.factory, expected.deployed_by):
             differing = "network"
         if (entry.weights.source, entry.weights.sha256) != (
             expected.weights.source,

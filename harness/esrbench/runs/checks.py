@@ -19,7 +19,7 @@ from esrbench.metrics import METRICS, Findings
 from esrbench.protocol import Frozen
 from esrbench.records import Absent
 from esrbench.runs.scan import scan_folder
-from esrbench.weights.checkpoints import file_sha256
+from esrbench.weights.checkpoints import file_sha256, holds_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
         yield broken(name, f"{error.message}.", fix)
         return
     yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
-    if path.suffix != ".safetensors":
+    if not holds_safetensors(path):
         yield Check(
             name="weights format",
             outcome="warning",
@@ -113,8 +113,7 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
 
 def _code_checks(descriptor: ModelDescriptor) -> Iterator[Check]:
     folder = Path(descriptor.folder or "")
-    targets = [each for each in (descriptor.factory, descriptor.prepare) if each is not None]
-    remarks = scan_folder(folder, list(folder_files(folder)), targets)
+    remarks = scan_folder(folder, list(folder_files(folder)), descriptor.targets.values())
     if not remarks:
         yield kept("code", "A look through it finds nothing unusual.")
     for remark in remarks:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
 
+UNTIMED_STEPS_BESIDE_IMAGES = 3
+"""Load, read memory, count."""
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
 
@@ -72,6 +74,7 @@ class Entry:
             factory=self.descriptor.factory,
             origin=self.descriptor.origin,
             prepare=self.descriptor.prepare,
+            deploy=self.descriptor.deploy,
             code_sha256=code_sha256,
             role=self.descriptor.role,
             weights=weights or self.weights.identity,
@@ -100,7 +103,7 @@ def measure_untimed(
         protocol: settings.
         launcher: starts the worker.
         sr_folder: where SR images are written as PNG, or None.
-        on_step: told the name of each step.
+        on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: that the worker may live.
 
@@ -198,9 +201,11 @@ def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass
 
 
 def effective_weights(weights: ResolvedWeights, ready: Ready) -> ResolvedWeights:
-    """The weights as found: a network without parameters has none, one without a file random."""
+    """The weights as found: how their file was read; without one, random or none at all."""
     if weights.path is not None:
-        return weights
+        told = ready.model_dump(include={"parameters_sha256"}) | {"layout": ready.layout}
+        found = weights.identity.model_copy(update=told)
+        return replace(weights, identity=found)
     source: Literal["none", "random"] = "random" if ready.parameters else "none"
     return replace(weights, identity=weights.identity.model_copy(update={"source": source}))
 

@@ -87,4 +87,5 @@ def _load(
     session: WorkerSession, descriptor: ModelDescriptor, scale: int, protocol: Protocol
 ) -> None:
     weights = resolve_weights(descriptor, scale, None)
-    session.load(descriptor, scale, weights=weights, protocol=protocol)
+    own = protocol.in_precision(descriptor.precision)
+    session.load(descriptor, scale, weights=weights, protocol=own)

@@ -105,7 +105,7 @@ class Maker:
             position=planned.position,
             on_step=on_step,
         )
-        found = null.around(planned.entry, timed_pass, on_step)
+        found = null.around(planned.entry, planned.protocol, timed_pass, on_step)
         left = plan.limit_seconds - (time.monotonic() - start)
         again = replace(plan, limit_seconds=max(0.0, left))
         found = compare_untimed(planned.entry, planned.pairs, again, found, on_step)

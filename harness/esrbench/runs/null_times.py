@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from esrbench.probes.telemetry import Monitor
+    from esrbench.protocol import Protocol
     from esrbench.records import Conditions
     from esrbench.runs.evaluator import Entry, Step
     from esrbench.runs.passes import TimedPass
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
     Size = tuple[int, int]
-    Form = tuple[str, str, float]
+    Form = tuple[str, str, float, str]
     Times = dict[Size, tuple[float, ...]]
 
 NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
@@ -39,7 +40,7 @@ NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
 
 @dataclass(slots=True)
 class _NullWorker:
-    """A worker that holds the null network of one form of input and output."""
+    """A worker that holds the null network of one form of input, output and arithmetic."""
 
     session: WorkerSession
     ending: ExitStack
@@ -95,7 +96,9 @@ class NullTimes:
             _, worker = self._workers.popitem()
             worker.ending.close()
 
-    def around(self, entry: Entry, timed: Callable[[], TimedPass], on_step: Step) -> TimedPass:
+    def around(
+        self, entry: Entry, protocol: Protocol, timed: Callable[[], TimedPass], on_step: Step
+    ) -> TimedPass:
         """Make a timed pass of an entry, with the null network's times from before and after it.
 
         Times after one entry serve as those before the next of the same form. If the null network
@@ -103,14 +106,15 @@ class NullTimes:
 
         Args:
             entry: gives the null network its form of input and output.
+            protocol: in whose arithmetic the entry runs, and the null network as well.
             timed: makes the pass.
             on_step: told the one step that is not the pass's own.
         """
-        before = self._times(entry, known=self._latest)
+        before = self._times(entry, protocol, known=self._latest)
         found = timed()
         on_step("timing the null network")
-        after = self._times(entry, known=None)
-        self._latest = (entry.form, after)
+        after = self._times(entry, protocol, known=None)
+        self._latest = (_form(entry, protocol), after)
         seconds = {
             size: before.seconds.get(size, ()) + after.seconds.get(size, ()) for size in self._sizes
         }
@@ -123,25 +127,27 @@ class NullTimes:
             tuple(side.conditions for side in (before, after) if side.conditions is not None),
         )
 
-    def _times(self, entry: Entry, known: tuple[Form, _Side] | None) -> _Side:
-        if known is not None and known[0] == entry.form and known[1].seconds:
+    def _times(self, entry: Entry, protocol: Protocol, known: tuple[Form, _Side] | None) -> _Side:
+        form = _form(entry, protocol)
+        if known is not None and known[0] == form and known[1].seconds:
             return known[1]
         try:
-            worker = self._worker(entry)
+            worker = self._worker(entry, protocol)
             begun = worker.monitor.read()
             seconds = {size: self._seconds(worker, size) for size in self._sizes}
             conditions = worker.monitor.conditions(begun, worker.monitor.read())
         except MeasurementError as failure:
-            broken = self._workers.pop(entry.form, None)
+            broken = self._workers.pop(form, None)
             if broken is not None:
                 broken.ending.__exit__(type(failure), failure, failure.__traceback__)
             return _Side()
         self._rest()
         return _Side(seconds, conditions)
 
-    def _worker(self, entry: Entry) -> _NullWorker:
-        if entry.form not in self._workers:
-            plan, protocol = self._plan, self._plan.protocol
+    def _worker(self, entry: Entry, protocol: Protocol) -> _NullWorker:
+        form = _form(entry, protocol)
+        if form not in self._workers:
+            plan = self._plan
             data_range = entry.weights.identity.data_range
             null = null_descriptor(entry.descriptor, entry.scale, data_range)
             with ExitStack() as ending:
@@ -152,8 +158,8 @@ class NullTimes:
                 )
                 ready = session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)
                 monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
-                self._workers[entry.form] = _NullWorker(session, ending.pop_all(), monitor)
-        return self._workers[entry.form]
+                self._workers[form] = _NullWorker(session, ending.pop_all(), monitor)
+        return self._workers[form]
 
     def _seconds(self, worker: _NullWorker, size: Size) -> tuple[float, ...]:
         def forward() -> float:
@@ -171,3 +177,8 @@ class NullTimes:
 def _own_seconds(session: WorkerSession) -> float:
     """CPU time of evaluator and null worker, which is no load of others."""
     return time.process_time() + (session.cpu_seconds() or 0.0)
+
+
+def _form(entry: Entry, protocol: Protocol) -> Form:
+    """What an entry's null network has to be like."""
+    return *entry.form, protocol.forward.precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,7 @@ from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import UsageError, WeightsError
-from esrbench.plaintext import relative
-from esrbench.runs.evaluator import Entry
+from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.worker.launcher import open_launcher
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.descriptor import Precision
     from esrbench.entries.networks import WeightsChoice
     from esrbench.entries.registry import Registry
     from esrbench.errors import EsrbenchError
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
 
 
+TIMED_STEPS_BESIDE_IMAGES = 4
+"""Load, fixed input, null network, untimed windows."""
 FIXED_INPUT = "the fixed input"
 
 
@@ -51,6 +53,7 @@ class Suite:
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, a folder for each data set and entry, or None.
         rejected: submissions that were asked for and cannot run.
+        precisions: arithmetic of entries that have one of their own, by name.
     """
 
     entries: tuple[Entry, ...]
@@ -61,15 +64,31 @@ class Suite:
     order_seed: int = 0
     sr_folder: Path | None = None
     rejected: tuple[RejectedEntry, ...] = ()
+    precisions: Mapping[str, Precision] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole suite, for progress."""
+        images = sum(len(pairs.pairs) for pairs, _ in self.data)
+        rounds = self.protocol.latency.processes if self.protocol.latency else 0
+        untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
+        timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
+        return len(self.entries) * (untimed + timed)
+
+    def protocol_of(self, name: str) -> Protocol:
+        """The settings under which an entry runs, by its name."""
+        own = self.precisions.get(name)
+        return self.protocol if own is None else self.protocol.in_precision(own)
 
     def digest(self) -> str:
         """SHA-256 (hex) of what is to be measured, whatever becomes of its files."""
         names = [entry.descriptor.name for entry in self.entries]
+        names += [rejected.name for rejected in self.rejected]
         parts = {
-            "entries": sorted([*names, *(rejected.name for rejected in self.rejected)]),
+            "entries": sorted(names),
             "scales": sorted({entry.scale for entry in self.entries}),
             "data": [data.digest for _, data in self.data],
-            "protocol": self.protocol.digest(),
+            "protocols": sorted({self.protocol_of(name).digest() for name in names}),
             "baseline": self.baseline,
             "order_seed": self.order_seed,
             "sr_folder": self.sr_folder and str(self.sr_folder.resolve()),
@@ -148,7 +167,7 @@ def plan_passes(
                 entry=entry,
                 pairs=pairs,
                 data=data,
-                protocol=suite.protocol,
+                protocol=suite.protocol_of(name),
                 environment=environment,
                 launcher=launcher.hiding(others),
                 fingerprint=fingerprints[name],
@@ -184,6 +203,7 @@ def plan_suite(
     baseline: str | None = None,
     order_seed: int = 0,
     sr_folder: Path | None = None,
+    own_precision: bool = False,
     on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
 ) -> Suite:
     """Resolve and check everything before any network runs.
@@ -200,6 +220,7 @@ def plan_suite(
             others whether named among them or not.
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, or None.
+        own_precision: each entry runs in the precision that it declares, not in the protocol's.
         on_image: told data set, images checked and images in all.
 
     Raises:
@@ -230,6 +251,11 @@ def plan_suite(
         identity = pairs.identity()
         if identity.verified or identity.digest not in opened:
             opened[identity.digest] = (pairs, identity)
+    precisions = {
+        name: registry.get(name).precision
+        for name in (*rejected, *named)
+        if own_precision and name in registry
+    }
     launcher = open_launcher(isolation)
     suite = Suite(
         entries,
@@ -240,6 +266,7 @@ def plan_suite(
         order_seed,
         sr_folder=sr_folder,
         rejected=tuple(rejected.values()),
+        precisions=precisions,
     )
     return _fitting(suite)
 
@@ -254,12 +281,8 @@ def broken_submission(
         return None
     try:
         resolve_weights(registry.get(name), scale)
-    except UsageError as error:
+    except (UsageError, WeightsError) as error:
         return error
-    except WeightsError as error:
-        # Records and tables show it to others, whom paths of this machine tell nothing.
-        folder = str(Path(registry.get(name).folder or "").parent)
-        return WeightsError(relative(error.message, [folder]), advice=error.advice)
     return None
 
 

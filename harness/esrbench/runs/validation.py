@@ -88,15 +88,17 @@ def validate_entry(
     launcher = open_launcher(isolation)
     with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
         try:
-            session.load(descriptor, scale, weights=resolved, protocol=Protocol())
+            ready = session.load(
+                descriptor, scale, weights=resolved, protocol=_protocol(descriptor)
+            )
         except WorkerError as error:
             checks.append(broken("builds and loads strictly", error.message, error.advice))
         else:
-            source = resolved.identity.source
-            checks.append(kept("builds and loads strictly", f"weights: {source}."))
+            told = [resolved.identity.source, *([ready.layout.describe()] if ready.layout else [])]
+            checks.append(kept("builds and loads strictly", f"weights: {', '.join(told)}."))
             try:
                 checks.extend(_loaded_checks(session, descriptor, scale))
-                if descriptor.prepare is not None:
+                if descriptor.prepare or descriptor.deploy:
                     with _worker(launcher, descriptor, resolved, timeout_seconds) as other:
                         checks.append(_prepare_check(session, other, descriptor, scale, resolved))
             except WorkerError as error:
@@ -111,8 +113,12 @@ def _worker(
     timeout_seconds: float,
 ) -> WorkerSession:
     return launcher.worker(
-        (descriptor, weights), protocol=Protocol(), timeout_seconds=timeout_seconds
+        (descriptor, weights), protocol=_protocol(descriptor), timeout_seconds=timeout_seconds
     )
+
+
+def _protocol(descriptor: ModelDescriptor) -> Protocol:
+    return Protocol().in_precision(descriptor.precision)
 
 
 def _is_tried(height: int, width: int, scale: int) -> bool:
@@ -186,19 +192,22 @@ def _prepare_check(
     scale: int,
     weights: ResolvedWeights,
 ) -> Check:
-    """Whether the hook keeps what the network computes, up to one level of rounding."""
+    """Whether deploying keeps what the network computes, up to one level of rounding."""
     name = "prepared form gives the same SR"
     side = max(descriptor.min_lr_size, REPEAT_SIDE)
     lr = _noise(side, side, seed=0)
-    without = descriptor.model_copy(update={"prepare": None})
-    trained.load(without, scale, weights=weights, protocol=Protocol())
+    without = descriptor.model_copy(update={"prepare": None, "deploy": None})
+    trained.load(without, scale, weights=weights, protocol=_protocol(descriptor))
     expected = trained.upscale(lr, name).astype(np.int16)
     apart = int(np.abs(prepared.upscale(lr, name) - expected).max())
+    by = " and ".join(each for each in (descriptor.deploy, descriptor.prepare) if each)
     if apart <= 1:
-        detail = f"{descriptor.prepare} changes no SR level by more than {apart} of 255."
+        detail = f"{by} changes no SR level by more than {apart} of 255."
         return kept(name, detail)
-    detail = f"{descriptor.prepare} changes SR levels by up to {apart} of 255."
-    return broken(name, detail, "A hook may merge and fold, not change what the network computes.")
+    detail = f"{by} changes SR levels by up to {apart} of 255."
+    return broken(
+        name, detail, "Deploying may merge and fold, not change what the network computes."
+    )
 
 
 def _count_checks(

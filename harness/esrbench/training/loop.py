@@ -23,8 +23,7 @@ from esrbench.training import output
 from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
-from esrbench.weights.checkpoints import read_state_dict
-from esrbench.weights.loading import load_into
+from esrbench.weights.loading import load_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +92,8 @@ class Training:
         self.identity = {
             "model": self.descriptor.name,
             "scale": str(self.patches.images.scale),
-            "options": str(sorted(self.descriptor.options.items())),
+            "options": str(sorted(self.descriptor.options.items()))
+            + str(self.descriptor.arguments or ""),
             "recipe": self.recipe.digest(),
             "data": self.patches.images.digest,
             "seed": str(self.patches.seed),
@@ -131,7 +131,7 @@ class Training:
             self.raw.load_state_dict(state["network"])
             self.resumed = state
         elif self.initial is not None:
-            load_into(self.raw, read_state_dict(self.initial), source=str(self.initial))
+            load_file(self.raw, self.initial)
         elif self.recipe.start == "least-squares":
             solve_last_convolution(self.raw, self._start_batches(), self.patches.images.scale)
         if self.recipe.channels_last:

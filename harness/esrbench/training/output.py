@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from esrbench.errors import RecordError, UsageError, WeightsError
 from esrbench.files import replace_file
-from esrbench.weights.checkpoints import file_sha256
+from esrbench.weights.checkpoints import file_sha256, holds_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,7 @@ def origin_of(path: Path) -> dict[str, Any]:
         WeightsError: it cannot be read.
     """
     origin: dict[str, Any] = {"sha256": file_sha256(path)}
-    if path.suffix == ".safetensors":
+    if holds_safetensors(path):
         try:
             with safe_open(path, "pt") as file:
                 said = file.metadata() or {}

@@ -1,7 +1,8 @@
-"""Reading weights files as data, never as programs."""
+"""Weights files as data, never as programs: what one holds, whatever it is called."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -10,24 +11,29 @@ import re
 import struct
 import warnings
 import zipfile
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from esrbench.errors import WeightsError
-from esrbench.weights.state_dicts import (
-    MAX_WEIGHTS_BYTES,
-    keep_versions,
-    rename_parts,
-    require_tensors,
-    select_level,
-    shown,
-    strip_prefix,
-)
+from esrbench.weights.state_dicts import MAX_WEIGHTS_BYTES, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+_CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9c")
+"""Of an archive, and of the older format of ``torch.save``."""
+SETTINGS = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    *(f"datetime.{kind}" for kind in ("datetime", "date", "timedelta", "timezone")),
+    *(f"pathlib.{kind}" for kind in ("PosixPath", "PurePosixPath", "WindowsPath")),
+    *("numpy.dtype", "numpy.ndarray"),
+    *(
+        f"numpy.{core}.multiarray.{name}"
+        for core in ("core", "_core")
+        for name in ("scalar", "_reconstruct")
+    ),
+)
+"""What trainers save beside weights: options, paths, dates and scores; see ``Settings``."""
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 """Of safetensors; a tensor takes some 100 bytes of it."""
 
@@ -48,39 +54,6 @@ def file_sha256(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def read_state_dict(
-    path: Path,
-    *,
-    key: str | None = None,
-    prefix: str = "",
-    renames: Iterable[tuple[str, str]] = (),
-) -> dict[str, Any]:
-    """Read a state dict onto the CPU without running anything in it.
-
-    ``.safetensors`` is read by safetensors; ``.pth``, ``.pt`` and ``.ckpt`` only by
-    ``torch.load(weights_only=True)``.
-
-    Args:
-        path: the file.
-        key: name under which the state dict is nested, or None if it is the whole file.
-        prefix: prefix of every key, removed.
-        renames: (theirs, ours) pairs as in ``ReleasedWeights.renames``, applied after the
-            prefix.
-
-    Returns:
-        Dense CPU tensors of any shape and dtype by name, extra state of modules as it was saved,
-        and, as in PyTorch's own state dicts, versions of modules in ``_metadata``.
-
-    Raises:
-        WeightsError: the file is missing, truncated, holds a program (TorchScript, a pickled
-            module), is not laid out as declared, or holds anything else.
-    """
-    renames = tuple(renames)
-    level = select_level(path, read_content(path), key)
-    state = strip_prefix(path, require_tensors(path, level, key), prefix)
-    return keep_versions(level, rename_parts(path, state, renames), prefix, renames)
-
-
 def read_content(path: Path) -> Any:
     """Everything in a weights file, on the CPU, without running anything in it.
 
@@ -94,11 +67,6 @@ def read_content(path: Path) -> Any:
     if not path.is_file():
         message = f"{path}: there is no such file"
         raise WeightsError(message, advice="Check the path, or fetch it: esrbench fetch weights.")
-    suffix = path.suffix.lower()
-    if suffix != ".safetensors" and suffix not in PICKLE_SUFFIXES:
-        expected = ", ".join((".safetensors", *PICKLE_SUFFIXES))
-        message = f"{path}: weights end in {expected}, not {path.suffix or 'nothing'!r}"
-        raise WeightsError(message, advice="Save the state dict as .safetensors.")
     try:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
@@ -106,12 +74,31 @@ def read_content(path: Path) -> Any:
             if size > MAX_WEIGHTS_BYTES:
                 message = f"{path}: {size} bytes, at most {MAX_WEIGHTS_BYTES} are read"
                 raise WeightsError(message, advice="Save network.state_dict() alone.")
-            if suffix == ".safetensors":
+            if _is_safetensors(file, path):
                 read_safetensors_header(file, str(path))
                 return _read_safetensors(path)
             return _read_torch(file, path)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def holds_safetensors(path: Path) -> bool:
+    """Whether a file is read as safetensors; no for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return _is_safetensors(file, path)
+    except OSError:
+        return False
+
+
+def _is_safetensors(file: BinaryIO, path: Path) -> bool:
+    """Whether a file begins as safetensors do, or is called so and begins as no checkpoint does."""
+    start = file.read(_HEADER_LENGTH.size + 1)
+    file.seek(0)
+    begins = len(start) > _HEADER_LENGTH.size and start.endswith(b"{")
+    if begins and _HEADER_LENGTH.unpack_from(start)[0] <= MAX_HEADER_BYTES:
+        return True
+    return path.suffix.lower() == ".safetensors" and not start.startswith(_CHECKPOINT_STARTS)
 
 
 def read_safetensors_header(file: BinaryIO, source: str) -> Any:
@@ -153,7 +140,7 @@ def stored_elements(path: Path) -> int | None:
         None for a file of another format, whose sizes cannot be known without unpickling it, and
         for one that cannot be read or whose header is no table of tensors, which loading tells.
     """
-    if path.suffix.lower() != ".safetensors":
+    if not holds_safetensors(path):
         return None
     try:
         with path.open("rb") as file:
@@ -179,6 +166,26 @@ def _read_safetensors(path: Path) -> Any:
         raise _no_safetensors(str(path), shown(str(error))) from error
 
 
+class Settings:
+    """Stands for an object of ``SETTINGS`` in a file: nothing is called, and nothing is kept."""
+
+    def __new__(cls, *_arguments: object, **_named: object) -> Self:
+        """Made of anything."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Keep none of it."""
+
+
+def _with_settings() -> contextlib.AbstractContextManager[Any]:
+    """Has torch read files with ``SETTINGS`` in them, where it can (2.5 and later)."""
+    import torch
+
+    allow = getattr(torch.serialization, "safe_globals", None)
+    stand_ins = [(Settings, name) for name in SETTINGS]
+    return contextlib.nullcontext() if allow is None else allow(stand_ins)
+
+
 def _read_torch(file: BinaryIO, path: Path) -> Any:
     import torch
 
@@ -186,7 +193,7 @@ def _read_torch(file: BinaryIO, path: Path) -> Any:
         problem = _zip_problem(file) if zipfile.is_zipfile(file) else None
         if problem is None:
             file.seek(0)
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _with_settings():
                 # Advice on pickle protocols; the file either loads as tensors or is refused.
                 warnings.simplefilter("ignore", UserWarning)
                 return torch.load(file, map_location="cpu", weights_only=True)

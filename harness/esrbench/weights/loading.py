@@ -1,21 +1,27 @@
-"""Loading a state dict into a network, strictly, as PyTorch itself does it."""
+"""Loading a weights file into a network, strictly, as PyTorch itself does it."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from esrbench.errors import WeightsError
 from esrbench.plaintext import line
-from esrbench.weights.state_dicts import common_prefix, is_finite, some
+from esrbench.records import MAX_LISTED, WeightsLayout
+from esrbench.weights.layout import read_weights
+from esrbench.weights.state_dicts import common_prefix, is_finite, shown, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
 
+_MOST_PATTERNS = 8
 _SIZE_MISMATCH = re.compile(
     r"size mismatch for ([^:\n]+): copying a param with shape (.+?) from checkpoint, "
     r"the shape in current model is (.+?)\.(?:\n|$)"
@@ -23,7 +29,51 @@ _SIZE_MISMATCH = re.compile(
 """How PyTorch tells of another shape."""
 
 
-def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> None:
+def load_file(
+    network: nn.Module,
+    path: Path,
+    *,
+    key: str | Sequence[str] | None = None,
+    prefix: str | None = None,
+    renames: Iterable[tuple[str, str]] = (),
+    ignore: Sequence[str] = (),
+) -> WeightsLayout | None:
+    """Load a weights file into a network, strictly.
+
+    Args:
+        network: the network to fill.
+        path: the file.
+        key: as of ``read_weights``, which is told the network's own names.
+        prefix: likewise.
+        renames: likewise.
+        ignore: as of ``load_into``.
+
+    Returns:
+        How the file was read; None where it is the network's state dict and nothing else.
+
+    Raises:
+        WeightsError: the file is unsafe, not laid out as declared, or does not fit.
+    """
+    expected = [*_state_of(network)]
+    read = read_weights(path, key=key, prefix=prefix, renames=renames, expected=expected)
+    try:
+        ignored = load_into(network, read.state, source=str(path), ignore=ignore)
+    except WeightsError as error:
+        advice = " ".join(
+            [error.advice or "", *(f"{note[0].upper()}{note[1:]}." for note in read.notes)]
+        )
+        raise WeightsError(error.message, advice=advice) from error
+    if read.key is None and not read.prefix and not ignored:
+        return None
+    listed = tuple(map(shown, ignored[:MAX_LISTED]))
+    return WeightsLayout(
+        key=read.key, prefix=read.prefix, ignored=listed, ignored_count=len(ignored)
+    )
+
+
+def load_into(
+    network: nn.Module, state: Mapping[str, Any], *, source: str, ignore: Sequence[str] = ()
+) -> list[str]:
     """Load a state dict as the network's own ``load_state_dict(strict=True)`` does.
 
     PyTorch decides what fits: hooks, renames of a module's own, extra state and lazy modules count
@@ -32,8 +82,12 @@ def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> N
 
     Args:
         network: the network to fill.
-        state: what ``read_state_dict`` returns; tensors are cast to the network's dtype.
+        state: of ``read_weights``; tensors are cast to the network's dtype.
         source: what the state came from, for messages (a file name).
+        ignore: patterns of names, as of ``fnmatch``, that may be surplus.
+
+    Returns:
+        Surplus names that these patterns match.
 
     Raises:
         WeightsError: keys are missing, unexpected or of another shape, PyTorch refuses the state
@@ -41,15 +95,27 @@ def load_into(network: nn.Module, state: Mapping[str, Any], *, source: str) -> N
     """
     import torch
 
+    own = _state_of(network) if ignore else {}
+    surplus = [
+        name
+        for name in state
+        if name not in own and any(fnmatchcase(name, pattern) for pattern in ignore)
+    ]
+    kept: Any = state
+    if surplus:
+        kept = copy.copy(state)  # with the versions of modules, which hooks read
+        for name in surplus:
+            del kept[name]
     before = [(tensor, tensor.detach().clone()) for tensor in _tensors(network).values()]
     try:
-        _load_strictly(network, state, source)
+        _load_strictly(network, kept, source)
         _require_finite(network, source)
     except WeightsError:
         with torch.no_grad(), contextlib.suppress(RuntimeError):
             for tensor, value in before:
                 tensor.copy_(value)
         raise
+    return surplus
 
 
 def _load_strictly(network: nn.Module, state: Mapping[str, Any], source: str) -> None:
@@ -135,12 +201,44 @@ def _misfit(
     if not problems:
         message = f"{source}: {title} did not accept its weights: {line(told, 300)}"
         return WeightsError(message, advice="Check that the file belongs to this network.")
-    try:
-        expected: Mapping[str, Any] = network.state_dict()
-    except Exception:  # noqa: BLE001 - a network's own method may raise anything
-        expected = tensors
+    expected = _state_of(network)
     message = f"{source} does not fit {title}, which has {len(expected)} keys: "
-    return WeightsError(message + "; ".join(problems), advice=_fit_advice(expected, state))
+    only_surplus = keys[1] and not keys[0] and not shapes
+    advice = _ignore_advice(expected, keys[1]) if only_surplus else _fit_advice(expected, state)
+    return WeightsError(message + "; ".join(problems), advice=advice)
+
+
+def _state_of(network: nn.Module) -> Mapping[str, Any]:
+    """The network's own state dict, or its tensors where it does not tell."""
+    try:
+        return network.state_dict()
+    except Exception:  # noqa: BLE001 - a network's own method may raise anything
+        return _tensors(network)
+
+
+def _ignore_advice(expected: Iterable[str], surplus: Iterable[str]) -> str:
+    """The line of a manifest that permits surplus names, and no name of the network's."""
+    starts = {name[: place.start()] for name in expected for place in re.finditer(r"\.|$", name)}
+    patterns = list(dict.fromkeys(_pattern(name, starts) for name in surplus))
+    listed = json.dumps(patterns[:_MOST_PATTERNS])
+    more = len(patterns) - _MOST_PATTERNS
+    rest = f" and {more} more patterns" if more > 0 else ""
+    return f"If they are no part of the network, add to [weights]: ignore = {listed}{rest}."
+
+
+def _pattern(name: str, starts: set[str]) -> str:
+    """The widest pattern of a name's first parts that no name of the network has.
+
+    Args:
+        name: surplus.
+        starts: first parts of all names of the network, joined by dots.
+    """
+    places = [place.start() for place in re.finditer(r"\.", name)]
+    end = next((place for place in places if name[:place] not in starts), None)
+    start = name if end is None else name[:end]
+    numbered = re.sub(r"(?<=\.)\d+(?=\.)", "*", start)
+    others = any(fnmatchcase(each, numbered) for each in starts)
+    return (start if others else numbered) + ("" if end is None else ".*")
 
 
 def _require_finite(network: nn.Module, source: str) -> None:

@@ -1,7 +1,6 @@
 """State dicts as they were read: their level in a checkpoint, their names and their tensors.
 
-How a file is laid out (nesting, prefix, renamed parts) is declared by the caller, never
-guessed: a layout that was not declared is an error that says what to declare.
+What is read here is declared by the caller; `layout` finds what was not declared.
 """
 
 from __future__ import annotations
@@ -29,9 +28,12 @@ NESTING_KEYS = (
     "params_ema",
     "params",
     "state_dict",
+    "state_dict_ema",
+    "ema_state_dict",
     "model_state_dict",
     "net",
     "model",
+    "model_ema",
     "network",
     "generator",
     "net_g",
@@ -66,7 +68,7 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
         raise WeightsError(message, advice="Save network.state_dict().")
     if key is None:
         return content
-    inner = _at(content, key)
+    inner = level_at(content, key)
     if inner is None:
         message = f"{path}: there is no key {key!r}; it has {some(content)}"
         nested = [name for name in NESTING_KEYS if isinstance(content.get(name), dict)]
@@ -82,13 +84,13 @@ def select_level(path: Path, content: Any, key: str | None) -> dict[Any, Any]:
     return inner
 
 
-def _at(content: Mapping[Any, Any], key: str) -> Any:
+def level_at(content: Mapping[Any, Any], key: str) -> Any:
     """What a checkpoint holds under a name, or under names joined by dots; None for nothing."""
     if key in content:
         return content[key]
     outer, _, rest = key.partition(".")
     inner = content.get(outer)
-    return _at(inner, rest) if rest and isinstance(inner, dict) else None
+    return level_at(inner, rest) if rest and isinstance(inner, dict) else None
 
 
 def is_state_dict(content: Any) -> bool:
@@ -205,24 +207,6 @@ def is_finite(tensor: Tensor) -> bool:
     if parts.element_size() == 1:
         parts = parts.float()  # of 8 bits, which has no minimum of its own
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(parts))
-
-
-def strip_prefix(path: Path, state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Remove the declared prefix of every name.
-
-    Raises:
-        WeightsError: a name does not start with it.
-    """
-    others = [name for name in state if not name.startswith(prefix)]
-    if others:
-        message = (
-            f"{path}: {len(others)} of {len(state)} keys do not start with the declared prefix "
-            f"{prefix!r}: {some(others)}"
-        )
-        common = common_prefix(state)
-        advice = f"All keys start with {common!r}: declare that." if common else "Declare none."
-        raise WeightsError(message, advice=advice)
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def rename_parts(

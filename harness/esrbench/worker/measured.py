@@ -15,7 +15,13 @@ from torch import nn
 from esrbench.entries.networks import code_sha256, load_network, makers
 from esrbench.entries.structure import copied, elements, parameters
 from esrbench.probes.forward import PixelConversion
-from esrbench.probes.precision import CompiledNetwork, adapt_input, adapt_network, counted_form
+from esrbench.probes.precision import (
+    CompiledNetwork,
+    adapt_input,
+    adapt_network,
+    cast_as_counted,
+    counted_form,
+)
 from esrbench.probes.sameness import changed, tolerance, watched_otherwise
 from esrbench.worker.messages import Ready
 
@@ -81,6 +87,8 @@ def open_network(request: Load | LoadSecond, device: ComputeDevice) -> OpenedNet
         gpu_uuid=device.gpu_uuid,
         code_sha256=code,
         state_elements=loaded.state_elements,
+        layout=loaded.layout,
+        parameters_sha256=loaded.parameters_sha256,
         deployed_elements=sum(map(elements, parameters(written(network)))),
     )
     return OpenedNetwork(request.descriptor.name, network, guard, conversion, ready)
@@ -140,7 +148,8 @@ class MeasuredNetwork:
         if small is None:
             return None
         pixels = self.conversion.to_input(small, torch.device("cpu"))
-        return watched_otherwise(partial(self._run, small), self.copy(), pixels, share)
+        watched = partial(self._run_copy, self.copy())
+        return watched_otherwise(partial(self._run, small), watched, pixels, share)
 
     def _small_image(self) -> Image | None:
         """An image that the network takes: cut from one that was scored, noise, or that one."""
@@ -159,6 +168,10 @@ class MeasuredNetwork:
 
     def _run(self, lr: Image) -> object:
         return self.network(self.input(lr))
+
+    def _run_copy(self, counted: nn.Module, pixels: torch.Tensor) -> object:
+        with cast_as_counted(self.protocol.forward):
+            return counted(pixels)
 
 
 def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:

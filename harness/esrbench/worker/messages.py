@@ -22,6 +22,7 @@ from esrbench.records import (
     RaceSide,
     Seconds,
     Sha256,
+    WeightsLayout,
 )
 from esrbench.weights.conversion import ConversionReport  # noqa: TC001 - pydantic reads it
 
@@ -114,8 +115,8 @@ class ConvertWeights(Frozen):
 
     Attributes:
         path: of the file.
-        key: name under which the state dict is nested, None for none, ``auto`` to find it.
-        prefix: of every key; None for none, ``auto`` to find it.
+        key: name under which the state dict is nested, empty for none, None to find it.
+        prefix: of every key; empty for none, None to find it.
         renames: as of ``ReleasedWeights``.
     """
 
@@ -149,6 +150,8 @@ class Ready(Frozen):
         gpu_uuid: of the GPU, without its kind in front; None on CPU.
         state_elements: numbers in its parameters and buffers by name, as it was loaded.
         deployed_elements: numbers in its distinct parameters in the form that is measured.
+        layout: of its weights file; None where that is the network's state dict and nothing else.
+        parameters_sha256: of the parameters that a file filled, whatever their names and order.
     """
 
     event: Literal["ready"] = "ready"
@@ -161,6 +164,8 @@ class Ready(Frozen):
     code_sha256: Sha256 | None
     state_elements: Count | None = None
     deployed_elements: Count | None = None
+    layout: WeightsLayout | None = None
+    parameters_sha256: Sha256 | None = None
 
 
 class Counted(Frozen):

@@ -7,24 +7,21 @@ this process and could forge it.
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import suppress
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from esrbench.entries.sources import view_paths
-from esrbench.entries.submissions import module_advice
 from esrbench.errors import EsrbenchError
-from esrbench.plaintext import relative
 from esrbench.probes.blocks import measure_blocks
 from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.devices import ComputeDevice, open_device
 from esrbench.probes.forward import InvalidOutputError
 from esrbench.probes.memory import unpredicted
+from esrbench.probes.precision import cast_as_counted
 from esrbench.probes.telemetry import watch
 from esrbench.records import ImageMemory
 from esrbench.worker.channel import Channel, ChannelClosedError
@@ -56,10 +53,9 @@ from esrbench.worker.messages import (
 )
 from esrbench.worker.paired import ContenderError, Pairing
 from esrbench.worker.pixels import PixelAreas
-from esrbench.worker.tracebacks import place_of, traceback_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -67,8 +63,6 @@ if TYPE_CHECKING:
     from esrbench.records import FailureKind
 
 MESSAGE_CHARACTERS = 2000
-PLACED_CHARACTERS = 800
-"""Of what an exception says; the place where it was raised follows."""
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
 
@@ -112,14 +106,15 @@ class Worker:
     def count(self) -> Counted:
         """Complexity of the network itself, as it is after its images, on copies of it."""
         differs = self.measured.differs()
-        complexity = measure_complexity(
-            self.measured.copy(),
-            input_size=self.conversion.input_size(self.protocol.counted_input),
-            memory_input=self.conversion.input_size(self.protocol.memory_input),
-            channels=self.conversion.channels,
-            counters=self.protocol.counters,
-            precision=self.policy.precision,
-        )
+        with cast_as_counted(self.policy):
+            complexity = measure_complexity(
+                self.measured.copy(),
+                input_size=self.conversion.input_size(self.protocol.counted_input),
+                memory_input=self.conversion.input_size(self.protocol.memory_input),
+                channels=self.conversion.channels,
+                counters=self.protocol.counters,
+                precision=self.policy.precision,
+            )
         absent = unpredicted(self.policy)
         if absent is not None:
             complexity = complexity.model_copy(update={"predicted_memory": absent})
@@ -130,11 +125,12 @@ class Worker:
     def measure_blocks(self, depth: int) -> bytes:
         """JSON of what each block of a copy costs at the protocol's counted input."""
         size = self.conversion.input_size(self.protocol.counted_input)
-        blocks = measure_blocks(
-            self.measured.copy(),
-            input_shape=(1, self.conversion.channels, *size),
-            depth=depth,
-        )
+        with cast_as_counted(self.policy):
+            blocks = measure_blocks(
+                self.measured.copy(),
+                input_shape=(1, self.conversion.channels, *size),
+                depth=depth,
+            )
         return BLOCKS.dump_json(blocks)
 
     def upscale(self, request: Upscale) -> Settled:
@@ -220,39 +216,17 @@ def classify(error: BaseException, default: FailureKind) -> FailureKind:
     return default
 
 
-def failure(
-    error: BaseException, default: FailureKind, loads: Sequence[Load | LoadSecond] = ()
-) -> Failed:
-    """An exception as an answer; its traceback goes to the log.
-
-    Args:
-        error: as it was caught.
-        default: kind of failure, unless the exception tells another.
-        loads: by which the networks were loaded whose code may have raised it.
-    """
+def failure(error: BaseException, default: FailureKind) -> Failed:
+    """An exception as an answer; its traceback goes to the log."""
     if isinstance(error, ContenderError):
-        told = failure(error.cause, default, loads)
+        told = failure(error.cause, default)
         text = f"{error.who}: {told.message}"[:MESSAGE_CHARACTERS]
         return told.model_copy(update={"message": text})
-    code = [folder for load in loads for folder in _code_folders(load)]
-    known = [*code, *(str(Path(load.weights_path).parent) for load in loads if load.weights_path)]
-    if isinstance(error, EsrbenchError):
-        text, advice = relative(error.message, known), error.advice
-    else:
-        print(traceback_of(error, code), file=sys.stderr)  # noqa: T201 - the log
-        place = place_of(error, code)
-        text = relative(f"{type(error).__name__}: {error}", known)[:PLACED_CHARACTERS]
-        text, advice = f"{text} ({place})" if place else text, None
-        if isinstance(error, ModuleNotFoundError) and loads:
-            advice = module_advice(loads[-1].descriptor, str(error.name))
+    if not isinstance(error, EsrbenchError):
+        traceback.print_exception(error)
+    text = error.message if isinstance(error, EsrbenchError) else f"{type(error).__name__}: {error}"
+    advice = error.advice if isinstance(error, EsrbenchError) else None
     return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
-
-
-def _code_folders(load: Load | LoadSecond) -> Iterator[str]:
-    """Where an entry's code lies, unless it is installed."""
-    with suppress(EsrbenchError):
-        for path in view_paths(load.descriptor)[0]:
-            yield str(path if path.is_dir() else path.parent)
 
 
 def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tuple[Reply, bytes]:
@@ -307,9 +281,7 @@ def serve(channel: Channel, areas: PixelAreas) -> None:
                 send(*answer(worker, request, send))
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
             loading = isinstance(request, Load | LoadSecond | ConvertWeights)
-            loads: list[Load | LoadSecond] = [worker.load] if worker else []
-            loads += [request] if isinstance(request, Load | LoadSecond) else []
-            send(failure(error, "load-error" if loading else "forward-error", loads))
+            send(failure(error, "load-error" if loading else "forward-error"))
 
 
 def _converted(request: ConvertWeights) -> tuple[Converted, bytes]:

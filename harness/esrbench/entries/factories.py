@@ -1,0 +1,124 @@
+"""How a factory is called: by its declared arguments, and with the scale where it takes one.
+
+Runs where the factory is imported, which for a submission is its worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from esrbench.errors import RegistrationError
+from esrbench.plaintext import line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from esrbench.entries.descriptor import ModelDescriptor
+
+SCALE_NAMES: Final = (
+    "scale",
+    "upscale",
+    "upscale_factor",
+    "upscaling_factor",
+    "scale_factor",
+    "sr_rate",
+)
+"""Under which networks of the field take their scale."""
+_SHOWN_CHARACTERS: Final = 300
+
+
+def in_folder(descriptor: ModelDescriptor) -> contextlib.AbstractContextManager[None]:
+    """The folder of a submission as working directory, while the block lasts.
+
+    Constructors open files such as ``model_zoo/x.pth`` relative to it.
+    """
+    folder = descriptor.folder
+    return contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
+
+
+def arguments_of(
+    descriptor: ModelDescriptor, factory: Callable[..., Any], scale: int
+) -> tuple[list[Any], dict[str, Any]]:
+    """What a factory is called with, by position and by keyword.
+
+    The scale is passed under ``scale_argument``, else under the one of ``SCALE_NAMES`` that is
+    among the factory's parameters, else as ``scale`` to a factory that takes any keyword. It is
+    not passed where the declared arguments have one of these names, and where the factory has
+    none of them and only one scale is declared. Of several of these names one is meant if it
+    alone has no default; if each has one and only one scale is declared, all keep it.
+
+    Args:
+        descriptor: declares arguments and scales.
+        factory: a class or function; one without a signature is given ``scale``.
+        scale: upscaling factor.
+
+    Raises:
+        RegistrationError: the factory does not take the declared arguments, or it does not tell
+            under which name it takes the scale.
+    """
+    declared = copy.deepcopy(descriptor.arguments)
+    by_position = [] if isinstance(declared, dict) else declared
+    by_name = copy.deepcopy(descriptor.options)
+    if isinstance(declared, dict):
+        by_name |= declared
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # written in C
+        return by_position, {"scale": scale, **by_name}
+    try:
+        given = signature.bind_partial(*by_position, **by_name).arguments
+    except TypeError as error:
+        problem = f"its arguments do not fit: {line(str(error), _SHOWN_CHARACTERS)}"
+        raise _unfit(descriptor, signature, problem, "arguments or kwargs") from error
+    name = _scale_name(descriptor, signature, {*given, *by_name})
+    return by_position, by_name if name is None else {**by_name, name: scale}
+
+
+def _scale_name(
+    descriptor: ModelDescriptor, signature: inspect.Signature, given: AbstractSet[str]
+) -> str | None:
+    """The keyword under which a factory takes the scale, or None where it is not passed."""
+    parameters = signature.parameters.values()
+    any_name = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    by_name = {
+        each.name: each
+        for each in parameters
+        if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}
+    }
+    declared = descriptor.scale_argument
+    if declared is not None:
+        if declared in given:
+            return None
+        if declared in by_name or any_name:
+            return declared
+        problem = f"it has no parameter {declared!r}"
+        raise _unfit(descriptor, signature, problem, "scale_argument")
+    if given.isdisjoint(SCALE_NAMES):
+        known = [name for name in SCALE_NAMES if name in by_name]
+        required = [name for name in known if by_name[name].default is inspect.Parameter.empty]
+        if not known and any_name:
+            return "scale"
+        if len(known) == 1 or len(required) == 1:
+            return (required or known)[0]
+        if required:
+            problem = f"{', '.join(required)} may each be the scale"
+            raise _unfit(descriptor, signature, problem, "scale_argument")
+    if len(descriptor.scales) > 1:
+        problem = f"no parameter tells it which of {len(descriptor.scales)} scales is meant"
+        raise _unfit(descriptor, signature, problem, "scale_argument")
+    return None
+
+
+def _unfit(
+    descriptor: ModelDescriptor, signature: inspect.Signature, problem: str, field: str
+) -> RegistrationError:
+    """A factory that cannot be called as it is declared."""
+    message = f"{descriptor.name}: {descriptor.factory} cannot be called: {problem}"
+    shown = line(str(signature), _SHOWN_CHARACTERS)
+    where = "of its descriptor" if descriptor.folder is None else "under [model]"
+    advice = f"Correct {field} {where}; the factory takes {shown}."
+    return RegistrationError(message, advice=advice)
