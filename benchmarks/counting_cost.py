@@ -23,11 +23,12 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
     from torch import nn
@@ -178,22 +179,23 @@ def measure(name: str, side: int) -> dict[str, float]:
     }
 
 
-def table(rows: dict[str, dict[str, float]], kinds: dict[str, str]) -> str:
-    """A line a network, and the medians of each kind."""
-    lines = [f"{'network':<24}{'three [s]':>10}{'ours [s]':>10}{'ratio':>8}{'MiB':>8}{'ratio':>8}"]
-    for name, row in rows.items():
-        shares = f"{_time(row):>8.2f}{row['memory']:>8.0f}{_memory(row):>8.2f}"
-        lines.append(f"{name:<24}{row['three']:>10.2f}{row['ours']:>10.2f}{shares}")
+def line(name: str, row: dict[str, float]) -> str:
+    """One network's line of the table."""
+    shares = f"{_time(row):>8.2f}{row['memory']:>8.0f}{_memory(row):>8.2f}"
+    return f"{name:<24}{row['three']:>10.2f}{row['ours']:>10.2f}{shares}"
+
+
+def medians(rows: dict[str, dict[str, float]], kinds: dict[str, str]) -> Iterator[str]:
+    """A line for each kind of network."""
     for kind in KINDS:
         chosen = [row for name, row in rows.items() if kinds[name] == kind]
         if chosen:
-            lines.append(
+            yield (
                 f"median of {len(chosen)} ({kind}): {statistics.median(map(_time, chosen)):.2f} "
                 f"times in time, at most {TIME_AIM:g} is aimed at; "
                 f"{statistics.median(map(_memory, chosen)):.2f} times the memory of a forward, at "
                 f"most {MEMORY_AIM:g}"
             )
-    return "\n".join(lines)
 
 
 def _time(row: dict[str, float]) -> float:
@@ -219,12 +221,16 @@ def main(arguments: Sequence[str]) -> None:
         return
     kinds = names()
     side = 64 if given.smoke else given.side
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
+    say = partial(print, flush=True)
+    say(f"{'network':<24}{'three [s]':>10}{'ours [s]':>10}{'ratio':>8}{'MiB':>8}{'ratio':>8}")
     for name in given.names or (SMOKE if given.smoke else kinds):
         command = [sys.executable, __file__, "--alone", name, "--side", str(side)]
         made = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         rows[name] = json.loads(made.stdout.splitlines()[-1])
-    print(table(rows, kinds))  # noqa: T201 - a script's output
+        say(line(name, rows[name]))
+    for median in medians(rows, kinds):
+        say(median)
 
 
 if __name__ == "__main__":

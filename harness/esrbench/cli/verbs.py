@@ -24,6 +24,7 @@ VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "race": "Race two networks that you trust, pair by pair in one process, until it is decided.",
     "leaderboard": "Print the challenge table of the newest comparable records.",
+    "report": "Write one HTML file to publish: leaderboard, charts, images, times, machine.",
     "check": "Compare networks with a baseline: counts exactly, scores, memory, runtime by races.",
     "baseline": "Write what networks measure now into a baseline file, and print what changed.",
     "rules": "List the editions' rules, or explain one: tracks, formula, gate, ties, source.",

@@ -24,6 +24,7 @@ from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from esrbench.data.crops import CropFolder
     from esrbench.data.datasets import ImagePairs
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
@@ -88,6 +89,7 @@ def measure_untimed(
     *,
     launcher: Launcher,
     sr_folder: Path | None = None,
+    crops: CropFolder | None = None,
     on_step: Step = lambda _: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     limit_seconds: float = math.inf,
@@ -103,6 +105,7 @@ def measure_untimed(
         protocol: settings.
         launcher: starts the worker.
         sr_folder: where SR images are written as PNG, or None.
+        crops: parts of SR images that are kept, or None.
         on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: that the worker may live.
@@ -132,7 +135,16 @@ def measure_untimed(
             found.quality = found.memory = found.complexity = failed(failure)
         else:
             with suppress(WorkerError):
-                _probe(session, entry, pairs, protocol, found, sr_folder=sr_folder, on_step=on_step)
+                _probe(
+                    session,
+                    entry,
+                    pairs,
+                    protocol,
+                    found,
+                    sr_folder=sr_folder,
+                    crops=crops,
+                    on_step=on_step,
+                )
     # Only when the worker has ended has all been read that it printed.
     found.log_tail = session.log_tail
     return found
@@ -146,6 +158,7 @@ def _probe(
     found: UntimedPass,
     *,
     sr_folder: Path | None,
+    crops: CropFolder | None,
     on_step: Step,
 ) -> None:
     """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
@@ -164,6 +177,7 @@ def _probe(
                 scale=entry.scale,
                 definition=protocol.quality,
                 sr_folder=sr_folder,
+                crops=crops,
                 on_image=on_step,
             )
         except MeasurementError as failure:

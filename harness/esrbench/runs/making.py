@@ -59,6 +59,7 @@ class Maker:
             planned.protocol,
             launcher=planned.launcher,
             sr_folder=planned.sr_folder,
+            crops=planned.crops,
             on_step=partial(self.on_step, name),
             timeout_seconds=self.timeout_seconds,
             limit_seconds=max(0.0, limit_seconds),

@@ -23,6 +23,7 @@ from esrbench.worker.launcher import open_launcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from esrbench.data.crops import CropFolder
     from esrbench.data.datasets import ImagePairs
     from esrbench.entries.descriptor import Precision
     from esrbench.entries.networks import WeightsChoice
@@ -112,6 +113,7 @@ class PlannedPass:
         index: of the round; None for the untimed pass.
         position: of the entry in its round.
         sr_folder: where SR images are written, or None.
+        crops: parts of SR images that are kept, or None.
     """
 
     entry: Entry
@@ -125,6 +127,7 @@ class PlannedPass:
     index: int | None = None
     position: int = 0
     sr_folder: Path | None = None
+    crops: CropFolder | None = None
 
     @property
     def name(self) -> str:

@@ -7,6 +7,8 @@ forward, which is another process's. Nothing here is ever timed: timing has a pa
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from esrbench.data.codecs import pixel_digest, write_png
@@ -19,11 +21,11 @@ from esrbench.worker.failure import WorkerError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
+    from esrbench.data.crops import CropFolder
     from esrbench.data.datasets import ImagePairs
     from esrbench.protocol import QualityDefinition
     from esrbench.records import ImageScore
@@ -46,6 +48,7 @@ def score_images(
     scale: int,
     definition: QualityDefinition,
     sr_folder: Path | None = None,
+    crops: CropFolder | None = None,
     on_image: Callable[[str], None] = lambda _: None,
 ) -> tuple[tuple[ImageScore, ...], dict[str, str]]:
     """Upscale every image of a data set and score it.
@@ -57,6 +60,7 @@ def score_images(
         scale: upscaling factor.
         definition: of the scores.
         sr_folder: receives every SR image as ``<image>x<scale>.png``; created if needed.
+        crops: parts of SR images that are kept.
         on_image: called with the name of each image before it is upscaled.
 
     Returns:
@@ -72,7 +76,9 @@ def score_images(
     def score(sr: Pixels, hr: Pixels, image: str) -> ImageScore:
         return score_image(sr, hr, scale=scale, definition=definition, image=image)
 
-    images = upscale_images(upscale, pairs, score=score, sr_folder=sr_folder, on_image=on_image)
+    images = upscale_images(
+        upscale, pairs, score=score, sr_folder=sr_folder, crops=crops, on_image=on_image
+    )
     return tuple(score for score, _ in images), {score.image: digest for score, digest in images}
 
 
@@ -82,6 +88,7 @@ def upscale_images(
     *,
     score: Callable[[Pixels, Pixels, str], T],
     sr_folder: Path | None = None,
+    crops: CropFolder | None = None,
     on_image: Callable[[str], None] = lambda _: None,
 ) -> list[tuple[T, str]]:
     """Upscale every image of a data set, with any score; see ``score_images``.
@@ -91,6 +98,7 @@ def upscale_images(
         pairs: as there.
         score: of (SR, HR, image name), called in other threads.
         sr_folder: as there.
+        crops: as there.
         on_image: as there.
 
     Returns:
@@ -119,7 +127,8 @@ def upscale_images(
             if len(behind) == most_behind:
                 done.append(behind.popleft().result())
             target = None if sr_folder is None else sr_folder / f"{pair.name}x{pairs.scale}.png"
-            behind.append(pool.submit(_finish, score, sr, hr, image=pair.name, target=target))
+            finish = partial(_finish, score, image=pair.name, target=target, crops=crops)
+            behind.append(pool.submit(finish, sr, hr))
         done += [last.result() for last in behind]
     return done
 
@@ -147,14 +156,17 @@ def _finish(
     *,
     image: str,
     target: Path | None,
+    crops: CropFolder | None,
 ) -> tuple[T, str]:
     """What is left to do with an SR image."""
     upscaled = (score(sr, hr, image), pixel_digest(sr))
-    if target is not None:
-        try:
+    try:
+        if target is not None:
             write_png(target, sr)
-        except OSError as error:
-            raise _unwritable(target, error) from None
+        if crops is not None:
+            crops.keep(image, sr)
+    except OSError as error:
+        raise _unwritable(target or Path(error.filename or "."), error) from None
     return upscaled
 
 

@@ -29,6 +29,7 @@ RecordT = TypeVar("RecordT", RunRecord, RaceRecord)
 
 DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
+_CROPS_NAME: Final = 20
 ASIDE: Final = ".corrupt-"
 """What the name of a file begins with that was set aside."""
 
@@ -48,7 +49,8 @@ def record_id(created: datetime, *parts: str) -> str:
 class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
-    Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far.
+    Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far, under
+    ``<folder>/crops/`` parts of SR images, a folder a run, and of HR and LR, a folder a data set.
 
     Readers take no lock. A writer takes one, for a ``with store.writing():`` block or else for
     each record that it puts.
@@ -63,14 +65,15 @@ class Store:
         self.runs = folder / "runs"
         self.races = folder / "races"
         self.passes = folder / "passes"
+        self.crops = folder / "crops"
         self._files = files or Files()
         self._lock = WriterLock(folder, self._files)
         self._unflushed: str | None = None
 
     @property
-    def folders(self) -> tuple[Path, Path, Path]:
+    def folders(self) -> tuple[Path, ...]:
         """Where results lie, which no worker may see."""
-        return self.runs, self.races, self.passes
+        return self.runs, self.races, self.passes, self.crops
 
     def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
@@ -92,6 +95,10 @@ class Store:
             except OSError as error:
                 self._discard(probe)
                 raise self._failure(folder, error) from error
+
+    def crops_of(self, sha256: str) -> Path:
+        """The folder of crops of a run, by its fingerprint, or of a data set, by its digest."""
+        return self.crops / sha256[:_CROPS_NAME]
 
     @contextmanager
     def writing(self) -> Iterator[None]:

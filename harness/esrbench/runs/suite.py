@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from esrbench.data.crops import CropFolder, crops_of
 from esrbench.errors import MeasurementError, RecordError
 from esrbench.runs.assembly import assemble
 from esrbench.runs.fingerprint import expected_environment, fingerprint
@@ -183,7 +184,7 @@ class _Session:
             entries=tuple(sorted(names)),
             baseline=suite.baseline,
         )
-        return plan_passes(
+        planned = plan_passes(
             replace(suite, entries=entries),
             pairs,
             data,
@@ -191,6 +192,18 @@ class _Session:
             environment=self.environment,
             fingerprints=fingerprints,
         )
+        if not data.verified:
+            return planned  # its images may be nobody's to show
+        try:
+            crops = crops_of(pairs, self.store.crops_of(data.digest))
+        except OSError as error:
+            message = f"{error.filename}: crops cannot be written: {error.strerror or error}"
+            advice = "Free space, or give --results a folder you can write to."
+            raise RecordError(message, advice=advice) from error
+        return [
+            replace(each, crops=CropFolder(self.store.crops_of(each.fingerprint), crops))
+            for each in planned
+        ]
 
     def _measured(self, on_data: _OnData, stored: Sequence[RunRecord]) -> Iterator[RunRecord]:
         before = {each.run_id: each for each in stored}

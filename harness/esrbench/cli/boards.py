@@ -1,0 +1,114 @@
+"""Which board a command is about: its options, and the records behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esrbench.cli.console import print_notices
+from esrbench.errors import UsageError
+from esrbench.runs.store import Store, default_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esrbench.ranking.board import Leaderboard
+    from esrbench.records import RunRecord
+
+RuleOption = Annotated[str, typer.Option(help="Edition whose rule ranks, or a rule in TOML.")]
+OfficialOption = Annotated[
+    str | None,
+    typer.Option(metavar="EDITION", help="Rank an edition's published entries anew."),
+]
+WithOfficialOption = Annotated[
+    bool,
+    typer.Option(
+        "--with-official", help="Set runs among the published entries of the rule's edition."
+    ),
+]
+DataOption = Annotated[
+    str | None, typer.Option(help="Data set name.", show_default="of the newest record")
+]
+BoardScaleOption = Annotated[
+    int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
+]
+RelativeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENTRY",
+        help="Entry whose runtime scores are relative to, or `published`.",
+        show_default="the edition's baseline",
+    ),
+]
+
+
+def chosen_board(
+    *,
+    rule: str,
+    official: str | None,
+    with_official: bool,
+    data: str | None,
+    scale: int | None,
+    forward_class: str | None,
+    relative_to: str | None,
+    folder: Path | None,
+) -> tuple[Leaderboard, list[RunRecord]]:
+    """The board that the options ask for, and the records that it was chosen from.
+
+    Raises:
+        UsageError: options that exclude each other, an unknown rule, or no such records.
+    """
+    from esrbench.ranking.rules import get_rule
+
+    if official is not None:
+        given = {
+            "--with-official": with_official,
+            "--data": data,
+            "--scale": scale,
+            "--class": forward_class,
+            "--relative-to": relative_to,
+        }
+        unused = [option for option, value in given.items() if value]
+        if unused:
+            message = f"--official shows published entries only: {', '.join(unused)} has no use"
+            raise UsageError(message, advice="Leave it out, or use --rule with --with-official.")
+        from esrbench.ranking.published import official_leaderboard
+
+        return official_leaderboard(get_rule(official)), []
+    if with_official and relative_to is not None:
+        message = "--relative-to has no use with --with-official, which leaves runtimes out"
+        raise UsageError(message, advice="Leave one of them out.")
+    edition = get_rule(rule)
+    records = _stored(Store(folder or default_results()), data, scale)
+    if with_official:
+        from esrbench.ranking.merged import merged_leaderboard
+
+        return merged_leaderboard(records, edition, forward_class=forward_class), records
+    from esrbench.ranking.leaderboard import build_leaderboard
+
+    board = build_leaderboard(
+        records, edition, forward_class=forward_class, relative_to=relative_to
+    )
+    return board, records
+
+
+def _stored(store: Store, data: str | None, scale: int | None) -> list[RunRecord]:
+    """Records of a data set and scale, or of all.
+
+    Raises:
+        UsageError: there are none.
+    """
+    records, notices = store.load()
+    print_notices(notices)
+    wanted = [
+        record
+        for record in records
+        if data in {None, record.data.name} and scale in {None, record.entry.scale}
+    ]
+    if not wanted:
+        known = sorted({f"{record.data.name} x{record.entry.scale}" for record in records})
+        advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
+        message = f"{store.runs}: no matching records"
+        raise UsageError(message, advice=advice)
+    return wanted

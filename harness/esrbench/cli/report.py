@@ -1,0 +1,99 @@
+"""``esrbench report``: a page to publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esrbench.cli.boards import (
+    BoardScaleOption,
+    DataOption,
+    OfficialOption,
+    RelativeOption,
+    RuleOption,
+    WithOfficialOption,
+    chosen_board,
+)
+from esrbench.cli.console import JsonOption, messages, open_registry, print_json
+from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.errors import UsageError
+from esrbench.runs.store import Store, default_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esrbench.reports.page.contents import Claims
+
+
+def report_command(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)
+    ] = Path("report.html"),
+    title: Annotated[
+        str | None, typer.Option(help="Of the page.", show_default="of the leaderboard")
+    ] = None,
+    rule: RuleOption = "ntire2022",
+    official: OfficialOption = None,
+    with_official: WithOfficialOption = False,
+    data: DataOption = None,
+    scale: BoardScaleOption = None,
+    forward_class: ClassOption = None,
+    relative_to: RelativeOption = None,
+    folder: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML file to publish: leaderboard, charts, images, times, machine.
+
+    It needs no server and loads nothing.
+    """
+    from esrbench.files import replace_file
+    from esrbench.reports.page import report_page
+
+    board, records = chosen_board(
+        rule=rule,
+        official=official,
+        with_official=with_official,
+        data=data,
+        scale=scale,
+        forward_class=forward_class,
+        relative_to=relative_to,
+        folder=folder,
+    )
+    shown = [row.entry for row in (*board.ranked, *board.unranked)]
+    scale = records[0].entry.scale if records else 0
+    page = report_page(
+        board,
+        records,
+        store=Store(folder or default_results()),
+        claims=_claims(shown, scale),
+        title=title,
+    )
+    content = page.encode()
+    try:
+        replace_file(output, content)
+    except OSError as error:
+        message = f"{output}: cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
+    if as_json:
+        print_json({"file": str(output), "bytes": len(content), "entries": len(shown)})
+    else:
+        size = f"{len(content) / 1e6:.2f} MB"
+        messages().print(f"{output}: {len(shown)} entries, {size}", markup=False)
+
+
+def _claims(names: Iterable[str], scale: int) -> Claims:
+    """What the registered networks of these names state of themselves alone, not of a device."""
+    from esrbench.metrics import METRICS
+
+    registry = open_registry()
+    return {
+        name: {
+            figure.metric: figure.value
+            for figure in registry.get(name).published
+            if figure.scale == scale and METRICS[figure.metric].scope == ()
+        }
+        for name in names
+        if name in registry
+    }

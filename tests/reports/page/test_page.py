@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.ranking.published import official_leaderboard
+from esrbench.ranking.rules import RULES
+from esrbench.records import ImageScore, Quality
+from esrbench.reports.page import report_page
+
+VALUES = {
+    "psnr_rgb": 29.0,
+    "runtime_images": 0.04775,
+    "params": 241_548,
+    "macs_ntire2022": 14_506_603_360,
+    "activations_ntire2022": 151_355_840,
+    "pass_peak_bytes": "GPU memory is not measured on CPU",
+    "conv_calls_ntire2022": 100,
+}
+HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\x1b[31m'\"&"
+
+
+class Elements(HTMLParser):
+    """Tags with their attributes, ids, and the text of scripts and style sheets."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.ids, self.raw = [], [], []
+        self._inside = None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self._inside = (tag, found.get("type")) if tag in {"script", "style"} else None
+
+    def handle_data(self, data):
+        if self._inside:
+            self.raw.append((*self._inside, data))
+
+    def handle_endtag(self, tag):
+        del tag
+        self._inside = None
+
+
+def scored(record, psnr):
+    images = tuple(
+        ImageScore(image=name, psnr_rgb=value, psnr_y=value, ssim_y=0.9)
+        for name, value in psnr.items()
+    )
+    return record.model_copy(update={"quality": Quality(definition="test", images=images)})
+
+
+@pytest.fixture
+def records(make_record):
+    return [
+        scored(make_record("rfdn", VALUES), {"baby": 30.0, "bird": 28.0}),
+        scored(
+            make_record("imdn", VALUES | {"params": 893_936, "psnr_rgb": 28.5}),
+            {"baby": 29.9, "bird": 26.0},
+        ),
+    ]
+
+
+@pytest.fixture
+def page(records):
+    return report_page(build_leaderboard(records, RULES["ntire2022"]), records)
+
+
+def test_nothing_is_loaded_and_only_our_script_and_style_run(page):
+    found = Elements(page)
+    policy = next(a["content"] for t, a in found.tags if t == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none';")
+    for tag, kind, text in found.raw:
+        if kind is None:
+            hashed = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"{tag}-src 'sha256-{hashed}'" in policy
+    loading = {"link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not loading & {tag for tag, _ in found.tags}
+    for _, attributes in found.tags:
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+        assert attributes.get("href", "#").startswith("#")
+        assert "src" not in attributes
+
+
+def test_every_link_leads_to_a_part_and_ids_are_unique(page):
+    found = Elements(page)
+    assert len(set(found.ids)) == len(found.ids)
+    targets = {a["href"][1:] for tag, a in found.tags if tag == "a"}
+    assert targets <= set(found.ids)
+
+
+def test_figures_are_those_of_the_leaderboard(page):
+    assert "0.242<sub>1</sub>" in page
+    assert "0.894<sub>2</sub>" in page
+    data = next(text for _, kind, text in Elements(page).raw if kind == "application/json")
+    chart = json.loads(data)["chart"]
+    params = [metric["heading"] for metric in chart["metrics"]].index("Params [M]")
+    by_name = {entry["name"]: entry["values"] for entry in chart["entries"]}
+    assert by_name["rfdn"][params] == [0.241548]
+
+
+def test_images_on_which_entries_differ_most_come_first(page):
+    images = page[page.index('id="images"') : page.index('id="cost"')]
+    assert images.index("bird") < images.index("baby")
+    assert re.search(r"bird</bdi></th><td class=\"right\"><bdi>2\.00<", images)
+
+
+def test_hostile_names_are_text(make_record):
+    records = [
+        scored(make_record("rfdn", VALUES), {HOSTILE: 30.0, "b": 28.0}),
+        make_record("imdn", VALUES, status="forward-error", cause=HOSTILE, advice=HOSTILE),
+    ]
+    rows = build_leaderboard(records, RULES["ntire2022"])
+    row = rows.ranked[0].model_copy(update={"entry": HOSTILE})
+    hostile = rows.model_copy(update={"ranked": (row,), "title": HOSTILE, "gate": HOSTILE})
+    page = report_page(hostile, records, title=HOSTILE)
+    found = Elements(page)
+    assert not any(tag == "img" for tag, _ in found.tags)
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    scripts = [kind for tag, kind, _ in found.raw if tag == "script"]
+    assert scripts == ["application/json", None]
+    data = next(text for _, kind, text in found.raw if kind == "application/json")
+    assert not {"<", ">", "&"} & set(data)
+    names = [entry["name"] for entry in json.loads(data)["chart"]["entries"]]
+    assert names[0].startswith("</script>")
+
+
+def test_a_run_that_is_left_out_is_shown_with_what_differs(make_record):
+    from esrbench.protocol import Protocol, digest_of
+
+    records = [make_record("rfdn", VALUES), make_record("imdn", VALUES)]
+    other = Protocol(seed=7)
+    stray = records[0].model_copy(
+        update={
+            "run_id": "stray",
+            "protocol": other,
+            "protocol_digest": digest_of(other),
+            "created": records[0].created.replace(year=2020),
+        }
+    )
+    board = build_leaderboard([stray, *records], RULES["ntire2022"])
+    page = report_page(board, [stray, *records])
+    part = page[page.index('id="left-out"') : page.index('id="machine"')]
+    assert re.findall(r"<bdi>(.*?)</bdi>", part) == ["rfdn", "stray", "protocol.seed", "0", "7"]
+
+
+def test_a_published_board_has_a_page_without_runs():
+    page = report_page(official_leaderboard(RULES["ntire2022"]), [])
+    found = Elements(page)
+    assert "machine" not in found.ids
+    assert "trade-off" in found.ids
+    assert sum(tag == "tr" for tag, _ in found.tags) > 2 * 43
+
+
+def test_the_command_measures_the_same_again(page):
+    assert "<code>esrbench run imdn rfdn --data demo --scale 4" in page
