@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed, load_model
-from esrbench.entries.registry import default_registry, register_model
+from esrbench.entries.registry import (
+    default_registry,
+    register_model,
+    resolve_name,
+    resolve_names,
+)
 from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
 from esrbench.protocol import COUNTERS, ForwardPolicy, PairDesign, Protocol, QualityDefinition
@@ -150,7 +155,7 @@ def run(
     """Measure registered networks, each in a worker process, and store the records.
 
     Args:
-        models: registered names.
+        models: registered names, or folders of submissions.
         data: data set names, folders, or ``NAME=PATH``.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
@@ -170,11 +175,13 @@ def run(
     from esrbench.runs.suite import run_suite
 
     _refuse_in_worker("run")
-    names = [models] if isinstance(models, str) else list(models)
+    registry = default_registry()
+    names = resolve_names(registry, [models] if isinstance(models, str) else models)
+    baseline = baseline and resolve_name(registry, baseline)
     specs = [data] if isinstance(data, str | os.PathLike) else list(data)
     store = Store(Path(results) if results else default_results())
     suite = plan_suite(
-        default_registry(),
+        registry,
         names,
         [spec if isinstance(spec, str) else str(Path(spec).absolute()) for spec in specs],
         scale,
@@ -224,8 +231,10 @@ def race(
     _refuse_in_worker("race")
     protocol = protocol or Protocol(counted_input=(64, 64), latency=None)
     store = Store(Path(results) if results else default_results())
+    registry = default_registry()
+    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     entries = races.plan_race(
-        default_registry(), candidate, baseline, scale, weights=weights or {}, protocol=protocol
+        registry, candidate, baseline, scale, weights=weights or {}, protocol=protocol
     )
     store.require_writable(RaceRecord)
     with store.writing():

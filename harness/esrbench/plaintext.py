@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MESSAGE_CHARACTERS = 1000
 """Most of a message, of advice and of any other text in an answer."""
@@ -70,3 +73,16 @@ def visible(text: str) -> str:
         if marks <= _MARKS:
             shown.append(character if character.isprintable() else _REPLACEMENT)
     return "".join(shown)
+
+
+def relative(text: str, folders: Iterable[str]) -> str:
+    """A text in which paths below some folders are as seen from these.
+
+    Args:
+        text: a path, or a message that holds paths.
+        folders: absolute paths; the deepest goes first.
+    """
+    for folder in sorted((str(each).rstrip("/") for each in folders), key=len, reverse=True):
+        if folder:
+            text = re.sub(rf"(?<![\w./-]){re.escape(folder)}/", "", text)
+    return text

@@ -11,6 +11,7 @@ from rich.text import Text
 from esrbench.cli.console import (
     ERROR_CHARACTERS,
     messages,
+    print_by_kind,
     print_json,
     print_notices,
     progress_bar,
@@ -89,3 +90,22 @@ def test_progress_of_an_image_with_an_odd_name(capsys):
         task = progress.add_task("begin", total=1)
         progress.update(task, description=f"a: [/red]{HOSTILE}", refresh=True)
     require_harmless(capsys.readouterr().err)
+
+
+def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
+    unsteady = [
+        (f"net{index}", Notice(code="not-steady", message=f"{index} ms apart", advice="Wait."))
+        for index in range(12)
+    ]
+    lone = ("net0", Notice(code="counter-spread", message="FLOPs differ", advice="Name one."))
+    print_by_kind([*unsteady, lone, unsteady[0]])
+    names = ", ".join(f"net{index}" for index in range(8))
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning (not-steady): 12 entries ({names}, ...). Wait.",
+        "warning (counter-spread): net0: FLOPs differ. Name one.",
+        "hint: --verbose prints each of these warnings",
+    ]
+    print_by_kind([*unsteady, lone], verbose=True)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 13
+    assert said[11] == "warning (not-steady): net11: 11 ms apart. Wait."

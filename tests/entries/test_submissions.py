@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,12 +17,19 @@ from esrbench.entries import submissions
 from esrbench.entries.adaptation import Adapted
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
-from esrbench.entries.registry import Registry, register_submissions
+from esrbench.entries.registry import (
+    Registry,
+    register_submissions,
+    resolve_name,
+    resolve_names,
+    submitted_names,
+)
 from esrbench.entries.submissions import (
     claim_tolerance,
     find_submissions,
     install_advice,
     missing_requirements,
+    module_advice,
     precision_notice,
     read_submission,
     requirements_notice,
@@ -354,6 +362,70 @@ def test_a_claim_is_as_good_as_its_last_digit_or_one_percent(claimed, tolerance)
 def test_the_default_folder_is_that_of_the_current_one(monkeypatch):
     monkeypatch.delenv("ESRBENCH_SUBMISSIONS", raising=False)
     assert submissions_folder() == submissions.DEFAULT_SUBMISSIONS
+
+
+def test_names_and_folders_are_resolved_alike(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("team-a", "team-b", "other-c"):
+        make(name)
+    broken = make("other-bad")
+    (broken / "submission.toml").write_text("schema = 1\n")
+    registry = Registry()
+    registry.add((descriptor("net"),), origin="tests")
+    given = ["net", "submissions/team-a", "submissions/team-b/", "unknown", "submissions/team-a"]
+    assert resolve_names(registry, given) == ["net", "team-a", "team-b", "unknown"]
+    assert registry.get("team-b").folder == str(tmp_path / "submissions" / "team-b")
+    assert resolve_names(registry, ["team-a", str(tmp_path / "submissions")]) == [
+        "team-a",
+        "other-bad",
+        "other-c",
+        "team-b",
+    ]
+    assert submitted_names(registry) == ["team-a", "team-b", "other-c", "other-bad"]
+    assert registry.broken["other-bad"].message.startswith("other-bad/submission.toml: ")
+    assert resolve_name(registry, "submissions/other-c") == "other-c"
+    monkeypatch.chdir(tmp_path / "submissions")
+    assert resolve_name(Registry(), "team-a") == "team-a"
+
+
+def test_a_folder_without_a_manifest_is_an_entry_that_lacks_it(make):
+    folder = make()
+    (folder / "submission.toml").unlink()
+    (folder / "models").mkdir()
+    registry = Registry()
+    assert resolve_names(registry, [str(folder)]) == ["team-net"]
+    with pytest.raises(RegistrationError, match=r"^team-net/submission\.toml: "):
+        registry.get("team-net")
+
+
+def test_what_cannot_be_resolved_says_why(make, root, tmp_path):
+    make("team-a")
+    registry = Registry()
+    with pytest.raises(UsageError, match="nowhere/team-a is not there"):
+        resolve_names(registry, ["nowhere/team-a"])
+    (root / "README.md").touch()
+    with pytest.raises(UsageError, match=r"README\.md is a file") as caught:
+        resolve_names(registry, [str(root / "README.md")])
+    assert "submissions/*/" in caught.value.advice
+    make("team-b")
+    with pytest.raises(UsageError, match="holds 2 submissions, expected one"):
+        resolve_name(registry, str(root))
+    shutil.copytree(root / "team-a", tmp_path / "elsewhere" / "team-a")
+    with pytest.raises(RegistrationError, match="another network is called 'team-a'"):
+        resolve_names(registry, [str(root / "team-a"), str(tmp_path / "elsewhere" / "team-a")])
+    with pytest.raises(UsageError, match="there are no submissions in"):
+        submitted_names(Registry())
+
+
+@pytest.mark.parametrize(
+    ("requirements", "advice"),
+    [
+        ("", 'name what provides it in submission.toml, such as requirements = ["esrtest_no"]'),
+        ('requirements = ["esrtest-no>=2"]', "pip install 'esrtest-no>=2'"),
+    ],
+)
+def test_a_missing_module_names_the_line_of_the_manifest(make, requirements, advice):
+    assert advice in module_advice(read_submission(make(model=requirements)), "esrtest_no.sub")
 
 
 def test_submissions_with_the_same_weights_are_named(make):

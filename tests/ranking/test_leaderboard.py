@@ -388,6 +388,66 @@ def test_a_record_that_is_older_than_a_metric_lacks_it(rank, make_record):
     assert row.values["macs_fvcore"].reason == "the run has no such metric"
 
 
+IMAGES = "only SR images were given, not their network"
+
+
+@pytest.fixture
+def images(make_record):
+    """SR images without their network: a PSNR, and nothing else."""
+
+    def build(name="images", psnr=29.5, **fields):
+        values = dict.fromkeys(METRICS, IMAGES) | {"psnr_rgb": psnr}
+        protocol = Protocol(latency=None, counters=())
+        return make_record(
+            name, values, role="images", protocol=protocol, threads=7, weights="none", **fields
+        )
+
+    return build
+
+
+def test_images_stand_beside_networks_and_are_not_ranked_by_what_nobody_measured(
+    rank, images, imdn, arfdn
+):
+    alone = rank(("imdn", imdn), ("arfdn", arfdn))
+    board = rank(("imdn", imdn), images(), ("arfdn", arfdn), images("newest"))
+    assert [row.entry for row in board.ranked] == [row.entry for row in alone.ranked]
+    assert [row.ranks for row in board.ranked] == [row.ranks for row in alone.ranked]
+    assert [(row.entry, row.unranked_because) for row in board.unranked] == [
+        (name, f"Runtime is missing: {IMAGES}") for name in ("images", "newest")
+    ]
+    assert board.unranked[0].values["psnr_rgb"].value == 29.5
+    assert (board.device, board.banner) == (alone.device, alone.banner)
+    assert board.notices == ()
+    assert "SR images that were made elsewhere, scored without their network: images, newest." in (
+        board.notes
+    )
+
+
+def test_images_are_of_every_class_but_not_of_other_data(rank, images, imdn):
+    fp16 = Protocol(forward=ForwardPolicy(precision="fp16"))
+    board = rank(images(), ("imdn", imdn, {"protocol": fp16}), forward_class="fp16")
+    assert [row.entry for row in (*board.ranked, *board.unranked)] == ["imdn", "images"]
+    with pytest.raises(UsageError, match="no record is of class 'bf16'"):
+        rank(images(), ("imdn", imdn), forward_class="bf16")
+    board = rank(("imdn", imdn), images(digest="1" * 64))
+    assert [row.entry for row in (*board.ranked, *board.unranked)] == ["imdn"]
+    assert "other images called demo" in board.notices[0].message
+
+
+def test_images_alone_make_a_table_of_scores(rank, images):
+    board = rank(images("a", 29.0), images("b", 30.0))
+    assert board.tracks == ()
+    assert board.device == "SR images that were made elsewhere"
+    assert any(f"Runtime: {IMAGES}" in note for note in board.notes)
+
+
+def test_a_network_takes_the_place_of_its_team_s_images(rank, images, imdn):
+    board = rank(images("imdn"), ("imdn", imdn), images("imdn"))
+    assert [row.entry for row in board.ranked] == ["imdn"]
+    assert board.unranked == ()
+    assert board.notices == ()
+
+
 def test_entries_that_ran_with_the_same_weights_are_named(make_record, rank, imdn):
     def entry(name, origin, **weights):
         record = make_record(name, imdn)

@@ -487,3 +487,26 @@ def test_places_are_decided_by_what_is_shown(metric, values, expected):
 def test_noisy_figures_within_each_other_s_intervals_share_a_place():
     assert places("runtime_images", figures(1.0, 1.05, 1.3, 1.9, width=0.03)) == [1, 1, 2, None]
     assert places("runtime_images", figures(1.0, 1.05, 1.3, 1.9)) == [1, 2, None, None]
+
+
+def test_images_without_a_network_have_scores_and_no_say_in_what_others_are_compared_by(make_run):
+    quality = {"psnr_y": 32.0, "ssim_y": 0.9}
+    counted = Protocol(counted_input=(64, 64))
+    run = make_run("imdn", quality | {"macs_ntire2022": 7e9}, protocol=counted)
+    images = make_run(
+        "team07",
+        quality | {"psnr_y": 33.0, "macs_ntire2022": "only SR images were given"},
+        role="images",
+        weights="none",
+        protocol=Protocol(latency=None, counters=()),
+    )
+    table = compare([run, images], columns=("macs_ntire2022", "psnr_y"), data=("set5", "set14"))
+    assert reason(cell(table, "team07", "macs_ntire2022")) == "only SR images were given"
+    assert place(table, "team07", "psnr_y", "set5") == 1
+    assert place(table, "imdn", "psnr_y", "set5") == 2
+    assert "Complexity at LR 3x64x64." in notes(table)
+    assert "scored without their network: team07 (x4)." in notes(table)
+    (command,) = table.commands
+    assert "imdn" in command
+    assert "--input-size 64x64" in command
+    assert "--no-latency" not in command

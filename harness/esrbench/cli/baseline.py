@@ -56,6 +56,7 @@ def baseline_command(
     Only the named networks are measured; everything else in the file stays. The file is written
     when all went well, or not at all.
     """
+    from esrbench.entries.registry import resolve_names
     from esrbench.gate.baseline import (
         Baseline,
         changes,
@@ -73,8 +74,9 @@ def baseline_command(
     before = read_baseline(path) if path.exists() else Baseline()
     left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()
+    names = resolve_names(registry, names or ())
     request = Request(
-        names=tuple(names or ()),
+        names=tuple(names),
         scales=tuple(scale or ()),
         metrics=frozenset(METRIC_NAMES) - left_out,
         data=parse_data(data or []),

@@ -49,7 +49,9 @@ WeightsOption = Annotated[
 def check_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Networks to check.", show_default="all of the baseline"),
+        typer.Argument(
+            help="Networks to check, by name or folder.", show_default="all of the baseline"
+        ),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -133,12 +135,15 @@ def check_command(
     if strict and lenient:
         message = "--strict and --lenient are opposites"
         raise UsageError(message, advice="Give one of them, or neither.")
+    from esrbench.entries.registry import resolve_name, resolve_names
     from esrbench.gate.bench import Request
     from esrbench.gate.gate import check
 
     registry = open_registry()
+    names = resolve_names(registry, names or ())
+    against = against and resolve_name(registry, against)
     request = Request(
-        names=tuple(names or ()),
+        names=tuple(names),
         scales=tuple(scale or ()),
         metrics=parse_metrics(metrics or [], runtime=runtime),
         data=parse_data(data or []),

@@ -21,7 +21,8 @@ def compare_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Entries, in the table's order.", show_default="all with records, by params"
+            help="Entries by name or folder, in the table's order.",
+            show_default="all with records, by params",
         ),
     ] = None,
     data: Annotated[
@@ -61,13 +62,15 @@ def compare_command(
     set. What was not run is a missing cell, with the commands that would measure it on stderr.
     """
     from esrbench.data.datasets import name_in_records
+    from esrbench.entries.registry import resolve_names
     from esrbench.reports.comparing import build_comparison
     from esrbench.reports.comparison import comparison_table
     from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted
 
     check_label(label)
+    registry = open_registry()
     wanted = Wanted(
-        entries=tuple(dict.fromkeys(names or ())),
+        entries=tuple(resolve_names(registry, names or ())),
         data=tuple(map(name_in_records, _listed("--data", data))),
         scales=tuple(map(_scale, _listed("--scale", scale))),
         columns=_listed("--columns", columns) or DEFAULT_COLUMNS,
@@ -76,7 +79,7 @@ def compare_command(
     )
     records, notices = Store(folder or default_results()).load()
     print_notices(notices)
-    comparison = build_comparison(records, wanted, open_registry())
+    comparison = build_comparison(records, wanted, registry)
     print_notices(comparison.notices)
     table = comparison_table(comparison)
     table = replace(table, caption=caption or table.caption)

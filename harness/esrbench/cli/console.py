@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 ERROR_CHARACTERS = 3000
 """Most of an error's message, which may list what is wrong with a manifest."""
+NAMED_ENTRIES = 8
+"""Entries that a warning of a kind names."""
+MOST_ADVICE = 2
+"""Pieces of advice that such a warning gives, where entries have different ones."""
 _LINE_COMMAND = re.compile(r"(?m)^(\s*)::")
 _RATIO = "\\1\N{RATIO}\N{RATIO}"
 """What stands for two colons where a CI runner would take them for a command."""
@@ -71,12 +75,13 @@ def results() -> Console:
     return _console()(highlight=False, width=wide)
 
 
-def progress_bar(*, quiet: bool = False) -> Progress:
+def progress_bar(*, quiet: bool = False, eta: bool = True) -> Progress:
     """A bar of counted steps with time left, on stderr, gone when done.
 
     Args:
         quiet: drawn only when asked to (``refresh``), not ten times a second beside what is
             being timed.
+        eta: steps take about the same time, so that the time left can be told from them.
     """
     from rich.progress import (
         BarColumn,
@@ -93,8 +98,7 @@ def progress_bar(*, quiet: bool = False) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        *((TextColumn("ETA"), TimeRemainingColumn()) if eta else ()),
         console=messages(),
         transient=True,
         auto_refresh=not quiet,
@@ -121,6 +125,32 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     for notice in notices:
         text = f"warning ({notice.code}): {of}{line(notice.message)}. {line(notice.advice)}"
         messages().print(text, style="yellow", markup=False)
+
+
+def print_by_kind(named: Iterable[tuple[str, Notice]], *, verbose: bool = False) -> None:
+    """Print typed warnings of many entries, one line a kind.
+
+    Args:
+        named: entries and warnings.
+        verbose: a line for each warning.
+    """
+    kinds: dict[str, dict[str, list[Notice]]] = {}
+    for name, notice in named:
+        kinds.setdefault(notice.code, {}).setdefault(name, []).append(notice)
+    grouped = False
+    for code, entries in kinds.items():
+        if verbose or len(entries) == 1:
+            for name, notices in entries.items():
+                print_notices(notices, subject=name)
+            continue
+        grouped = True
+        names = [*list(entries)[:NAMED_ENTRIES], *(["..."] if len(entries) > NAMED_ENTRIES else [])]
+        advice = dict.fromkeys(line(n.advice) for notices in entries.values() for n in notices)
+        text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}). "
+        text += " ".join([*advice][:MOST_ADVICE])
+        messages().print(text, style="yellow", markup=False)
+    if grouped:
+        messages().print("hint: --verbose prints each of these warnings", markup=False)
 
 
 def print_banner(sandbox: Sandbox) -> None:

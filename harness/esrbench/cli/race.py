@@ -38,7 +38,7 @@ DESIGN = PairDesign()
 
 
 def race_command(
-    candidate: Annotated[str, typer.Argument(help="Network in question.")],
+    candidate: Annotated[str, typer.Argument(help="Network in question, by name or folder.")],
     baseline: Annotated[str, typer.Argument(help="Network to compare with; may be the same.")],
     scale: ScaleOption = 4,
     input_size: Annotated[str, typer.Option(help="LR size of the input.")] = "64x64",
@@ -70,6 +70,7 @@ def race_command(
 
     Ends with 0 whatever is decided, and with 3 where nothing can be.
     """
+    from esrbench.entries.registry import resolve_name
     from esrbench.paired.race import plan_race, race
     from esrbench.reports.details import race_lines
 
@@ -86,10 +87,12 @@ def race_command(
         counted_input=parse_size(input_size),
         latency=None,
     )
+    registry = open_registry()
+    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     store = Store(results_folder or default_results())
     chosen = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
-        open_registry(), candidate, baseline, scale, weights=chosen, protocol=protocol
+        registry, candidate, baseline, scale, weights=chosen, protocol=protocol
     )
     store.require_writable(RaceRecord)
     # Nobody else may write there meanwhile, or the result could not be kept.

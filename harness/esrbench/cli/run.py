@@ -14,6 +14,7 @@ from esrbench.cli.console import (
     messages,
     open_registry,
     print_banner,
+    print_by_kind,
     print_json,
     print_notices,
     progress_bar,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from esrbench.records import RunRecord
     from esrbench.runs.plan import Suite
+    from esrbench.runs.progress import Progress
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
@@ -54,8 +56,13 @@ DESIGN = LatencyDesign()
 def run_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Networks to measure.", show_default=" ".join(DEFAULT_ENTRIES)),
+        typer.Argument(
+            help="Networks to measure, by name or folder.", show_default=" ".join(DEFAULT_ENTRIES)
+        ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Measure every submission too, or alone.")
+    ] = False,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,6 +158,9 @@ def run_command(
         ),
     ] = False,
     rule: Annotated[str, typer.Option(help="Leaderboard rule.")] = "ntire2022",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print every warning, not one line a kind.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure networks on data sets and print the challenge leaderboard.
@@ -158,6 +168,7 @@ def run_command(
     Every record is stored as it is made, and what else was measured when a suite is cut short, by
     Ctrl-C, a crash or a power loss: --resume goes on from there.
     """
+    from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
     from esrbench.ranking.rules import get_rule
     from esrbench.runs.plan import plan_suite
 
@@ -192,7 +203,10 @@ def run_command(
         latency=design if latency else None,
     )
     store = Store(results or default_results())
-    chosen = list(names or DEFAULT_ENTRIES)
+    registry = open_registry()
+    given = [*(names or ()), *(submitted_names(registry) if every else ())]
+    chosen = resolve_names(registry, given or DEFAULT_ENTRIES)
+    baseline = baseline and resolve_name(registry, baseline)
     with progress_bar() as progress:
         bars: dict[str, TaskID] = {}
 
@@ -202,7 +216,7 @@ def run_command(
             progress.update(bars[spec], completed=done)
 
         suite = plan_suite(
-            open_registry(),
+            registry,
             chosen,
             data or ["demo"],
             scale,
@@ -236,7 +250,7 @@ def run_command(
             for label in dict.fromkeys(record.protocol.forward.label for record in on_data):
                 board = build_leaderboard(on_data, chosen_rule, forward_class=label)
                 print_table(leaderboard_table(board))
-    report(records)
+    report(records, verbose=verbose)
     if interrupted:
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
         messages().print(said, markup=False)
@@ -246,12 +260,15 @@ def run_command(
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
 
-def report(records: Sequence[RunRecord]) -> None:
-    """Warnings of the runs, and what would complete them, once an entry."""
+def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
+    """Warnings of the runs, one line a kind unless all are wanted, and what would complete them."""
     several = len({record.data.digest for record in records}) > 1
-    for record in records:
-        name = record.entry.name
-        print_notices(record.notices, subject=f"{name} on {record.data.name}" if several else name)
+    named = [
+        (f"{r.entry.name} on {r.data.name}" if several else r.entry.name, notice)
+        for r in records
+        for notice in r.notices
+    ]
+    print_by_kind(named, verbose=verbose)
     for name, record in {record.entry.name: record for record in records}.items():
         if record.entry.weights.source == "demo":
             messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
@@ -262,8 +279,10 @@ def report(records: Sequence[RunRecord]) -> None:
 
 def demonstration_hint(name: str, scale: int) -> str:
     """What to say of an entry that ran with the weights that ship with esrbench."""
+    from esrbench.entries.registry import default_registry
+
     said = f"{name} ran with demonstration weights that esrbench trained, not the authors'"
-    if open_registry().get(name).released_weights(scale) is None:
+    if default_registry().get(name).released_weights(scale) is None:
         return f"{said}; its authors have released none. Give your own: --weights {name}=FILE."
     return f"{said}; `esrbench fetch weights {name}` replaces them with the authors'."
 
@@ -293,14 +312,20 @@ def execute(
     from esrbench.runs.suite import run_suite
 
     records: list[RunRecord] = []
-    with progress_bar(quiet=True) as progress:
-        task = progress.add_task("starting", total=suite.steps)
-        begun = 0
+    with progress_bar(quiet=True, eta=False) as progress:
+        task = progress.add_task("starting", total=None)
+        where = ""
+
+        def on_progress(now: Progress) -> None:
+            nonlocal where
+            where = now.describe()
+            done, total = now.passes
+            progress.update(task, completed=done, total=total)
+            if not progress.console.is_terminal:
+                progress.print(line(f"{where}: {now.entry}"), markup=False)
 
         def on_step(entry: str, step: str) -> None:
-            nonlocal begun
-            progress.update(task, completed=begun, description=f"{entry}: {step}", refresh=True)
-            begun += 1
+            progress.update(task, description=line(f"{where}: {entry}, {step}"), refresh=True)
 
         def on_known(record: RunRecord) -> None:
             known.append(record)
@@ -315,6 +340,7 @@ def execute(
                 on_step=on_step,
                 on_known=on_known,
                 on_notice=lambda notice: print_notices([notice]),
+                on_progress=on_progress,
                 timeout_seconds=timeout_seconds,
                 entry_seconds=entry_seconds,
             ):

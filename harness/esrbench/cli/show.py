@@ -47,9 +47,12 @@ def find(name: str, store: Store) -> BaseModel:
         UsageError: nothing has that name.
     """
     from esrbench.data.datasets import dataset_names, get_dataset
+    from esrbench.entries.registry import resolve_name
 
     registry = open_registry()
-    if name in registry:
+    if Path(name).is_dir():
+        name = resolve_name(registry, name)
+    if name in registry or name in registry.broken:
         return registry.get(name)
     if name in dataset_names():
         return get_dataset(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.entries.registry import Registry
     from esrbench.reports.table import Tone
     from esrbench.runs.validation import ValidationReport
 
@@ -44,14 +42,15 @@ def validate_command(
     Of a submission's folder also its manifest, requirements, weights, code and claims.
     """
     from esrbench.entries.networks import resolve_weights
+    from esrbench.entries.registry import resolve_names
     from esrbench.runs.validation import unreadable, validate_entry
 
     registry = open_registry()
     reports: list[ValidationReport] = []
     models: list[ModelDescriptor] = []
-    for name in names:
+    for name in resolve_names(registry, names):
         try:
-            models.append(_find(registry, name))
+            models.append(registry.get(name))
         except RegistrationError as error:
             reports.append(unreadable(name, error))
     chosen = parse_weights(weights or [], [model.name for model in models])
@@ -77,18 +76,6 @@ def validate_command(
     print_table(_table(reports), as_json=as_json)
     if not all(report.passed for report in reports):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
-
-
-def _find(registry: Registry, name: str) -> ModelDescriptor:
-    """The network of a name, or the submission in a folder that need not be among the others."""
-    from esrbench.entries.manifest import MANIFEST_NAME
-    from esrbench.entries.submissions import read_submission
-
-    folder = Path(name)
-    is_path = folder.is_dir() and (folder.name != name or (folder / MANIFEST_NAME).is_file())
-    if is_path and name not in registry:
-        return read_submission(folder)
-    return registry.get(name)
 
 
 def _table(reports: Sequence[ValidationReport]) -> Table:

@@ -23,6 +23,9 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "race": "Race two networks that you trust, pair by pair in one process, until it is decided.",
+    "score": (
+        "Score SR images that somebody else made, without their network, and store the record."
+    ),
     "leaderboard": "Print the challenge table of the newest comparable records.",
     "report": "Write one HTML file to publish: leaderboard, charts, images, times, machine.",
     "check": "Compare networks with a baseline: counts exactly, scores, memory, runtime by races.",

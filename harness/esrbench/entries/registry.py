@@ -11,15 +11,23 @@ import difflib
 import sys
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from esrbench.entries.descriptor import OWN_NAME, ModelDescriptor
-from esrbench.entries.submissions import find_submissions, submissions_folder
+from esrbench.entries.manifest import MANIFEST_NAME
+from esrbench.entries.submissions import (
+    SUBMISSIONS_VARIABLE,
+    find_submissions,
+    read_submission,
+    submissions_folder,
+)
 from esrbench.entries.targets import importable_location
 from esrbench.entries.weight_files import same_weights
 from esrbench.errors import RegistrationError, UsageError
+from esrbench.plaintext import relative
 from esrbench.records import Notice
 
 if TYPE_CHECKING:
@@ -142,7 +150,8 @@ def register_submissions(registry: Registry) -> None:
             if isinstance(found, RegistrationError):
                 raise found
             registry.add((found,), origin=found.origin)
-        except RegistrationError as error:
+        except RegistrationError as raised:
+            error = _seen_from(submissions_folder(), raised)
             registry.broken[name] = error
             registry.notices.append(
                 Notice(
@@ -157,6 +166,87 @@ def register_submissions(registry: Registry) -> None:
         for entry in registry
     }
     registry.notices.extend(same_weights(hashes, submitted))
+
+
+def resolve_names(registry: Registry, names: Iterable[str]) -> list[str]:
+    """Names of networks that are given as names or as paths; folders of submissions are registered.
+
+    A registered name goes before a folder of the same name; write ``./NAME`` for the folder. A
+    folder that holds folders with manifests stands for all of these. What cannot be registered is
+    in ``registry.broken`` afterwards. A name that is no path is left as it is, known or not.
+
+    Raises:
+        UsageError: a path that is not there, or no folder.
+        RegistrationError: a submission has the name of another network.
+    """
+    found: list[str] = []
+    for name in names:
+        folder = Path(name)
+        is_path = folder.name != name or (folder / MANIFEST_NAME).is_file()
+        if name in registry or name in registry.broken or not is_path:
+            found.append(name)
+        elif not folder.is_dir():
+            what = "is a file" if folder.exists() else "is not there"
+            message = f"{name} {what}, expected the folder of a submission"
+            raise UsageError(message, advice="Give folders, as in submissions/*/, or names.")
+        elif not (folder / MANIFEST_NAME).exists() and any(folder.glob(f"*/{MANIFEST_NAME}")):
+            found += [_take(registry, folder / each) for each, _ in find_submissions(folder)]
+        else:
+            found.append(_take(registry, folder))
+    return list(dict.fromkeys(found))
+
+
+def resolve_name(registry: Registry, name: str) -> str:
+    """The name of one network, as ``resolve_names`` gives it.
+
+    Raises:
+        UsageError: as there, or a folder of several submissions.
+        RegistrationError: as there.
+    """
+    found = resolve_names(registry, [name])
+    if len(found) > 1:
+        message = f"{name} holds {len(found)} submissions, expected one"
+        raise UsageError(message, advice=f"They are: {', '.join(found)}.")
+    return found[0]
+
+
+def submitted_names(registry: Registry) -> list[str]:
+    """Names of all submissions, those that cannot be registered included.
+
+    Raises:
+        UsageError: there are none.
+    """
+    names = [*(each.name for each in registry if each.folder is not None), *registry.broken]
+    if not names:
+        message = f"there are no submissions in {submissions_folder()}"
+        raise UsageError(message, advice=f"Name another folder by {SUBMISSIONS_VARIABLE}.")
+    return names
+
+
+def _take(registry: Registry, folder: Path) -> str:
+    """Register the submission in a folder; its name."""
+    whole = str(folder.resolve())
+    known = next((each.name for each in registry if each.folder == whole), None)
+    if known is not None:
+        return known
+    name = folder.absolute().name
+    try:
+        found = read_submission(folder)
+        registry.add((found,), origin=found.origin)
+    except RegistrationError as error:
+        if name in registry:
+            origin = registry.get(name).origin
+            message = f"{folder}: another network is called {name!r}, from {origin}"
+            advice = "Rename the folder and its model.name."
+            raise RegistrationError(message, advice=advice) from None
+        registry.broken[name] = _seen_from(folder.absolute().parent, error)
+    return name
+
+
+def _seen_from(folder: Path, error: RegistrationError) -> RegistrationError:
+    """An error whose paths begin in a folder: records and tables show it to others."""
+    places = [str(folder.absolute()), str(folder.resolve())]
+    return RegistrationError(relative(error.message, places), advice=error.advice)
 
 
 def register_model(

@@ -135,6 +135,19 @@ def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:
     )
 
 
+def module_advice(descriptor: ModelDescriptor, module: str) -> str:
+    """What to do where a module is missing that an entry's code imports."""
+    if missing_requirements(descriptor):
+        return f"{install_advice(descriptor)}."
+    top = module.partition(".")[0]
+    if descriptor.folder is None:
+        return f"Install what provides {top}."
+    return (
+        f"Put {top} into the folder, or name what provides it in {MANIFEST_NAME}, such as "
+        f'requirements = ["{top}"], and install that.'
+    )
+
+
 def precision_notice(descriptor: ModelDescriptor, precision: str) -> Notice | None:
     """``other-precision``, where a run is in another class than its authors declare.
 

@@ -128,7 +128,7 @@ def write_baseline(baseline: Baseline, path: Path) -> None:
 def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
     """A baseline from stored records: each entry's newest run on each data set, and newest race.
 
-    Runs that leaderboards would not rank are left out.
+    Runs that leaderboards would not rank are left out, and so are SR images without a network.
 
     Raises:
         UsageError: there are no such records.
@@ -137,7 +137,7 @@ def read_results(folder: Path) -> tuple[Baseline, list[Notice]]:
     records, notices = store.load()
     baseline = Baseline()
     for record in records:
-        if not record.ranked:
+        if not record.ranked or record.entry.role == "images":
             continue
         figures, terms = figures_of(record)
         key = entry_key(record.entry.name, record.entry.scale)

@@ -25,6 +25,8 @@ PROVISIONAL_MARK = "?"
 
 def device_statement(record: RunRecord) -> str:
     """What a record was measured on, in one line."""
+    if record.entry.role == "images":
+        return "SR images that were made elsewhere"
     environment = record.environment
     threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
     device = environment.accelerator or f"{environment.cpu}, {threads}"
@@ -36,7 +38,8 @@ def device_statement(record: RunRecord) -> str:
 def banner(records: Sequence[RunRecord]) -> str | None:
     """A warning where submissions ran in a weaker sandbox than bubblewrap, or None."""
     complete = {tier for tier, sandbox in SANDBOXES.items() if sandbox.weakness() is None}
-    tiers = {record.environment.isolation for record in records} - complete
+    ran = (record for record in records if record.entry.role != "images")
+    tiers = {record.environment.isolation for record in ran} - complete
     if not tiers:
         return None
     return (
@@ -153,6 +156,9 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"Predicted GPU memory is at LR 3x{size}, from tensor lifetimes and without "
                 "cuDNN's workspaces; nothing ran on a GPU."
             )
+    images = sorted(r.entry.name for r in records if r.entry.role == "images")
+    if images:
+        yield f"{IMAGES_NOTE}: {', '.join(images)}."
     for source, note in WEIGHTS_NOTES.items():
         names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
         if names:
@@ -164,6 +170,7 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
         yield f"Counted and timed in prepared form: {', '.join(prepared)}."
 
 
+IMAGES_NOTE = "SR images that were made elsewhere, scored without their network"
 WEIGHTS_NOTES = {
     "random": "Random weights, hence no PSNR",
     "demo": "Demonstration weights of esrbench, not the authors'",

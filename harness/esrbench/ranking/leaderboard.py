@@ -372,8 +372,10 @@ def _rankable(
 
 
 def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
-    """Why no ranked record has a metric, or None where one has it."""
-    values = [r.value(metric) for r in records if r.ranked and r.entry.role != "floor"]
+    """Why no ranked record has a metric, or None where one has it; networks tell before images."""
+    ranked = [r for r in records if r.ranked and r.entry.role != "floor"]
+    networks = [r for r in ranked if r.entry.role == "network"]
+    values = [r.value(metric) for r in networks or ranked]
     absent = [value for value in values if isinstance(value, Absent)]
     return absent[0].reason if values and len(absent) == len(values) else None
 

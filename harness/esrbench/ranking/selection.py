@@ -19,7 +19,9 @@ def select_comparable(
     Records on another data set or scale are another table's. Those of this one that differ in
     data, protocol or environment are left out with a notice that names what differs, unless a
     comparable record of the same entry on the same images replaces them. An unranked record's
-    environment is not held against it.
+    environment is not held against it. Of SR images without a network, which are of every class,
+    only data and definition of scores must be the same; a run of a network of that name replaces
+    them.
 
     Args:
         records: of any data set, scale and protocol.
@@ -35,24 +37,30 @@ def select_comparable(
         raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
     ordered = sorted(records, key=lambda record: record.created)
     if forward_class is not None:
-        of_class = [r for r in ordered if r.protocol.forward.label == forward_class]
-        if not of_class:
-            known = sorted({r.protocol.forward.label for r in ordered})
+        networks = [r for r in ordered if r.entry.role != "images"]
+        known = {r.protocol.forward.label for r in networks}
+        if forward_class not in known:
             message = f"no record is of class {forward_class!r}"
-            raise UsageError(message, advice=f"Stored are: {'; '.join(known)}.")
-        ordered = of_class
-    reference = next((r for r in reversed(ordered) if r.ranked), ordered[-1])
+            raise UsageError(message, advice=f"Stored are: {'; '.join(sorted(known))}.")
+        ordered = [
+            r
+            for r in ordered
+            if r.entry.role == "images" or r.protocol.forward.label == forward_class
+        ]
+    newest = next((r for r in reversed(ordered) if r.ranked), ordered[-1])
+    table = (newest.data.name, newest.entry.scale)
+    here = [r for r in ordered if (r.data.name, r.entry.scale) == table]
+    networks = [r for r in here if r.ranked and r.entry.role != "images"]
+    reference = networks[-1] if networks else newest
     chosen: dict[str, RunRecord] = {}
     left_out: list[tuple[str, str]] = []
     spoiled: list[tuple[str, str]] = []
-    table = (reference.data.name, reference.entry.scale)
-    for record in ordered:
-        if (record.data.name, record.entry.scale) != table:
-            continue
+    for record in here:
         differing = differences(record, reference)
         before = chosen.get(record.entry.name)
         if not differing and before is not None and _worth(before) > _worth(record):
-            spoiled.append((record.entry.name, record.status))
+            if record.entry.role != "images":
+                spoiled.append((record.entry.name, record.status))
         elif not differing:
             chosen[record.entry.name] = record
             spoiled = [each for each in spoiled if each[0] != record.entry.name]
@@ -89,6 +97,13 @@ def _worth(record: RunRecord) -> int:
 
 def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
     """Names of the identities in which two records differ, so that they are incomparable."""
+    if "images" in {record.entry.role, reference.entry.role}:
+        scores = record.protocol.quality != reference.protocol.quality
+        identities = [
+            ("data", record.data.digest != reference.data.digest),
+            ("the definition of scores", scores),
+        ]
+        return tuple(name for name, differs in identities if differs)
     forward, expected = record.protocol.forward, reference.protocol.forward
     other_class = forward != expected
     other_protocol = record.protocol_digest != reference.protocol_digest

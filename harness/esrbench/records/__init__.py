@@ -31,6 +31,7 @@ from esrbench.records.run import (
     Environment as Environment,
     ImageScore as ImageScore,
     Quality as Quality,
+    Role as Role,
     RunRecord as RunRecord,
     Status as Status,
     Tier as Tier,

@@ -48,6 +48,9 @@ took too much of the machine while it was timed, so it has no runtimes and is to
 ``infra-error``: the harness or its machine failed, so the entry is to be run again.
 ``interrupted``: fewer replicates were timed than the protocol asks for."""
 
+Role = Literal["network", "floor", "images"]
+"""What an entry is; see ``EntryIdentity``."""
+
 RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
 """Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
 
@@ -131,7 +134,8 @@ class EntryIdentity(Frozen):
             counted and timed, or None for the form in which it is trained.
         deploy: method, or ``module:attr`` of a function, that brought it into that form in place.
         code_sha256: hash of the source files that define the factory and its modules.
-        role: ``network``, or ``floor`` for an interpolation baseline, which is never ranked.
+        role: ``network``; ``floor`` for an interpolation baseline, which is never ranked;
+            ``images`` for SR images alone, whose network did not run.
     """
 
     name: str
@@ -141,7 +145,7 @@ class EntryIdentity(Frozen):
     prepare: str | None = None
     deploy: str | None = None
     code_sha256: Sha256 | None
-    role: Literal["network", "floor"]
+    role: Role
     weights: WeightsIdentity
 
     @property
@@ -258,7 +262,7 @@ class RunRecord(Frozen):
     @property
     def timed(self) -> bool:
         """Whether leaderboards rank it and its runtimes mean something."""
-        return self.ranked and self.status != "busy-machine"
+        return self.ranked and self.status != "busy-machine" and self.entry.role != "images"
 
     def failure(self) -> Absent | None:
         """The first failed probe, in the order in which they are tried, or None."""

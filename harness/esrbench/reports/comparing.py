@@ -7,13 +7,13 @@ import math
 import shlex
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from esrbench.data.declarations import DATASETS, dataset_names, get_dataset
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol
-from esrbench.ranking.footnotes import device_statement
+from esrbench.ranking.footnotes import IMAGES_NOTE, device_statement
 from esrbench.ranking.stability import (
     FEWEST_PROCESSES,
     PROVISIONAL,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import PublishedFigure
     from esrbench.entries.registry import Registry
-    from esrbench.records import RunRecord, Value
+    from esrbench.records import Role, RunRecord, Value
     from esrbench.reports.comparison_sources import Choice, PublishedKey, RunKey, Wanted
     from esrbench.reports.table import Mark
 
@@ -68,7 +68,7 @@ def build_comparison(
     scales = wanted.scales or tuple(sorted({run.entry.scale for run in runs})) or PAPER_SCALES
     columns = _columns(wanted.columns, data)
     entries = wanted.entries or _known_entries(runs, printed, columns, scales)
-    roles = {model.name: model.role for model in registry}
+    roles: dict[str, Role] = {model.name: model.role for model in registry}
     roles |= {run.entry.name: run.entry.role for run in reversed(runs)}
     ordered = sorted(entries, key=lambda name: roles.get(name, "network") != "floor")
     defined = {name: registry.get(name).scales for name in entries if name in registry}
@@ -188,7 +188,7 @@ class _Cells:
     choice: Choice
     printed: Mapping[PublishedKey, PublishedFigure]
 
-    def line(self, name: str, scale: int, role: Literal["network", "floor"]) -> Line:
+    def line(self, name: str, scale: int, role: Role) -> Line:
         """An entry's cells: measured if it was run on any of the data sets, else published."""
         ours = [(name, scale, each) for each in self.data]
         was_run = any(at in self.choice.runs or at in self.choice.incomparable for at in ours)
@@ -407,10 +407,14 @@ def notes_on(
         if scales:
             yield Note(f"{entry} is not defined at {_scales(scales)}.")
     runs = list(choice.runs.values())
+    measured = [run for run in runs if run.entry.role != "images"]
     if runs:
-        yield from _meaning(comparison, runs[0].protocol)
+        yield from _meaning(comparison, (measured or runs)[0].protocol)
     if not all(METRICS[column.metric].portable for column in comparison.columns):
-        yield from _devices(comparison, runs)
+        yield from _devices(comparison, measured)
+    images = [line for line in comparison.lines if line.role == "images" and _filled(line)]
+    if images:
+        yield Note(f"{IMAGES_NOTE}: {_named(images)}.")
     unproven = [run for run in runs if run.data.name in DATASETS and not run.data.verified]
     if unproven:
         where = dict.fromkeys(_where_run(run, comparison) for run in unproven)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
-from esrbench.records import Absent, Interval, Notice
+from esrbench.records import Absent, Interval, Notice, Role
 from esrbench.reports.table import (
     MISSING,
     Cell,
@@ -71,7 +71,7 @@ class Line(Frozen):
 
     entry: str
     scale: int
-    role: Literal["network", "floor"]
+    role: Role
     published: bool
     weights: str | None
     cells: tuple[CellValue | Absent, ...]

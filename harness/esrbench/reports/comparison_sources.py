@@ -69,7 +69,8 @@ class Choice:
 
     def newest(self, scale: int, data: str) -> RunRecord | None:
         """The newest chosen run on a data set at a scale; of all chosen ones where none is."""
-        runs = sorted(self.runs.values(), key=lambda run: run.created)
+        networks = (run for run in self.runs.values() if run.entry.role != "images")
+        runs = sorted(networks, key=lambda run: run.created)
         here = [run for run in runs if (run.entry.scale, run.data.name) == (scale, data)]
         return next(reversed(here or runs), None)
 
@@ -98,7 +99,11 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
     known = sorted(filter(wanted.names, records), key=lambda record: record.created)
     if wanted.forward_class is not None and known:
         label = wanted.forward_class
-        of_class = [record for record in known if record.protocol.forward.label == label]
+        of_class = [
+            record
+            for record in known
+            if record.entry.role == "images" or record.protocol.forward.label == label
+        ]
         if not of_class:
             message = f"no record is of class {label!r}"
             stored = sorted({record.protocol.forward.label for record in known})
@@ -141,7 +146,7 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
     alike = []
     expected = _newest(records).protocol if records else Protocol()
     for record in records:
-        differing = _meanings(record.protocol, expected)
+        differing = _meanings(record, expected)
         if differing:
             left_out[run_key(record)] = differing
         else:
@@ -149,8 +154,11 @@ def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> 
     return alike
 
 
-def _meanings(protocol: Protocol, expected: Protocol) -> str:
+def _meanings(record: RunRecord, expected: Protocol) -> str:
     """In what the meaning of figures differs, on any data set; empty for nothing."""
+    protocol = record.protocol
+    if record.entry.role == "images":
+        return "" if protocol.quality == expected.quality else "the definition of scores"
     forward = f"class ({protocol.forward.label}, not {expected.forward.label})"
     identities = {
         forward: protocol.forward != expected.forward,

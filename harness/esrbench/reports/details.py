@@ -9,8 +9,15 @@ from esrbench.entries.weight_files import cached_release
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, MIB
 from esrbench.ranking.stability import FEWEST_PROCESSES, processes_of
-from esrbench.records import Absent, Latency, LatencySamples, RaceRecord, RunRecord
-from esrbench.reports.table import Heading, Section, Table, pairs, plain
+from esrbench.records import (
+    Absent,
+    ImageScore,
+    Latency,
+    LatencySamples,
+    RaceRecord,
+    RunRecord,
+)
+from esrbench.reports.table import MISSING, Heading, Note, Section, Table, pairs, plain
 from esrbench.runtimes import times_by_size
 from esrbench.statistics import half_width
 
@@ -19,8 +26,12 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from esrbench.metrics import Metric
     from esrbench.records import PairedEstimate
     from esrbench.runs.store import Store
+
+LOG_LINES = 15
+"""Last lines of what a failed run printed that are shown."""
 
 
 def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[int, int]) -> Table:
@@ -72,6 +83,40 @@ def details(subject: BaseModel, store: Store) -> Table:
     return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
+def scores_table(record: RunRecord) -> Table:
+    """The scores of every image of a run, and their means below."""
+    scores = {key: METRICS[key] for key in ImageScore.model_fields if key in METRICS}
+    images = () if isinstance(record.quality, Absent) else record.quality.images
+    documents = [image.model_dump(mode="json") for image in images]
+    rows = [
+        (image["image"], *(_score(metric, image[key]) for key, metric in scores.items()))
+        for image in documents
+    ]
+    means = {key: record.measured(key) for key in scores}
+    mean = ("mean", *(MISSING if v is None else METRICS[k].format(v) for k, v in means.items()))
+    absent = {v.reason: None for key in scores if isinstance(v := record.value(key), Absent)}
+    notes = [] if isinstance(record.quality, Absent) else [f"{record.quality.definition}."]
+    return Table(
+        headings=(
+            Heading("image"),
+            *(Heading(metric.heading, align="right") for metric in scores.values()),
+        ),
+        sections=tuple(
+            Section(tuple(tuple(map(plain, row)) for row in part)) for part in (rows, [mean])
+        ),
+        caption=f"{record.entry.name} on {record.data.title} x{record.data.scale}",
+        notes=tuple(map(Note, [*notes, *(f"No mean: {reason}." for reason in absent)])),
+        records=[*documents, {"image": "mean", **means}],
+        document=record.model_dump(mode="json"),
+        label="tab:scores",
+    )
+
+
+def _score(metric: Metric, value: float | None) -> str:
+    """A score; only a PSNR of an image without error has no value."""
+    return "\N{INFINITY}" if value is None else metric.format(value)
+
+
 def _lines_of(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
     """Labels and texts to show for a network, data set or run."""
     left_out: set[str] = set()
@@ -82,10 +127,13 @@ def _lines_of(subject: BaseModel, store: Store) -> Iterator[tuple[str, str]]:
     if isinstance(subject, RunRecord):
         yield from _value_lines(subject)
         yield from _latency_lines(subject)
-        left_out = {"values", "latency", "quality"}
+        left_out = {"values", "latency", "quality", "log_tail"}
     elif isinstance(subject, RaceRecord):
         left_out = {"processes"}
     yield from flatten(subject.model_dump(mode="json", exclude=left_out))
+    if isinstance(subject, RunRecord) and subject.log_tail.strip():
+        log = subject.log_tail.strip().split("\n")[-LOG_LINES:]
+        yield from zip(["end of the log", *[""] * (len(log) - 1)], log, strict=True)
 
 
 def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:

@@ -223,7 +223,9 @@ def _unscored(board: Leaderboard) -> list[str]:
             value = row.values[metric]
             if METRICS[metric].better == "lower" or not isinstance(value, Absent):
                 continue
-            explained = row.weights == "random" or value.reason in (row.unranked_because or "")
+            explained = row.weights == "random" or value.reason.rstrip(".") in (
+                row.unranked_because or ""
+            )
             if not explained and row.run_id is not None:
                 said.setdefault((METRICS[metric].label, value.reason), {})[row.entry] = None
     return [

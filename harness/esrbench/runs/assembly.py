@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
+NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not their network")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
@@ -110,6 +111,8 @@ def _latency(
     timed: Sequence[Pass[TimedPass]],
     baseline: Sequence[Pass[TimedPass]],
 ) -> Latency | Absent:
+    if untimed.entry.role == "images":
+        return NO_NETWORK
     if untimed.protocol.latency is None:
         return NOT_TIMED
     if untimed.found.failed and isinstance(untimed.found.complexity, Absent):

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
 
-UNTIMED_STEPS_BESIDE_IMAGES = 3
-"""Load, read memory, count."""
 Step = Callable[[str], None]
 """Called with the name of each step as it begins."""
 
@@ -106,7 +104,7 @@ def measure_untimed(
         launcher: starts the worker.
         sr_folder: where SR images are written as PNG, or None.
         crops: parts of SR images that are kept, or None.
-        on_step: told the name of each step, ``len(pairs) + UNTIMED_STEPS_BESIDE_IMAGES`` in all.
+        on_step: told the name of each step.
         timeout_seconds: deadline of each request to the worker.
         limit_seconds: that the worker may live.
 

@@ -16,7 +16,8 @@ from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import UsageError, WeightsError
-from esrbench.runs.evaluator import UNTIMED_STEPS_BESIDE_IMAGES, Entry
+from esrbench.plaintext import relative
+from esrbench.runs.evaluator import Entry
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.worker.launcher import open_launcher
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from esrbench.worker.launcher import Launcher
 
 
-TIMED_STEPS_BESIDE_IMAGES = 4
-"""Load, fixed input, null network, untimed windows."""
 FIXED_INPUT = "the fixed input"
 
 
@@ -66,15 +65,6 @@ class Suite:
     sr_folder: Path | None = None
     rejected: tuple[RejectedEntry, ...] = ()
     precisions: Mapping[str, Precision] = field(default_factory=dict)
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole suite, for progress."""
-        images = sum(len(pairs.pairs) for pairs, _ in self.data)
-        rounds = self.protocol.latency.processes if self.protocol.latency else 0
-        untimed = images + len(self.data) * UNTIMED_STEPS_BESIDE_IMAGES
-        timed = rounds * (images + len(self.data) * TIMED_STEPS_BESIDE_IMAGES)
-        return len(self.entries) * (untimed + timed)
 
     def protocol_of(self, name: str) -> Protocol:
         """The settings under which an entry runs, by its name."""
@@ -284,8 +274,12 @@ def broken_submission(
         return None
     try:
         resolve_weights(registry.get(name), scale)
-    except (UsageError, WeightsError) as error:
+    except UsageError as error:
         return error
+    except WeightsError as error:
+        # Records and tables show it to others, whom paths of this machine tell nothing.
+        folder = str(Path(registry.get(name).folder or "").parent)
+        return WeightsError(relative(error.message, [folder]), advice=error.advice)
     return None
 
 

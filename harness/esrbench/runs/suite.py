@@ -14,6 +14,7 @@ from esrbench.runs.fingerprint import expected_environment, fingerprint
 from esrbench.runs.making import Maker
 from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
+from esrbench.runs.progress import Progress, seconds_left
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from esrbench.runs.evaluator import Entry
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.plan import PlannedPass, Suite
+    from esrbench.runs.progress import Key
     from esrbench.runs.store import Store
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
@@ -39,6 +41,7 @@ def run_suite(
     on_step: Callable[[str, str], None] = lambda _entry, _step: None,
     on_known: Callable[[RunRecord], None] = lambda _record: None,
     on_notice: Callable[[Notice], None] = lambda _notice: None,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     entry_seconds: float = DEFAULT_ENTRY_SECONDS,
 ) -> Iterator[RunRecord]:
@@ -63,6 +66,7 @@ def run_suite(
         on_step: told entry and step as each step begins.
         on_known: told the records that were there.
         on_notice: told what of an earlier suite could not be read; it is measured again.
+        on_progress: told how far the suite is as each pass begins.
         timeout_seconds: deadline of each request to a worker.
         entry_seconds: that all workers of an entry may take together, on each data set.
 
@@ -86,6 +90,7 @@ def run_suite(
             expected_environment(suite.protocol, suite.launcher.sandbox.tier),
             entry_seconds,
             on_known,
+            on_progress,
         )
         yield from session.run(resume=resume, on_notice=on_notice)
 
@@ -100,6 +105,7 @@ class _Session:
     environment: Environment
     entry_seconds: float
     on_known: Callable[[RunRecord], None]
+    on_progress: Callable[[Progress], None]
 
     def run(self, *, resume: bool, on_notice: Callable[[Notice], None]) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are passed to ``on_known``."""
@@ -125,6 +131,8 @@ class _Session:
             }
             known = set() if suite.sr_folder else ours & set(finished)
             folder = PassFolder.begin(suite.digest(), self.store, known, on_notice)
+        all_images = sum(len(pairs.pairs) for pairs, _ in suite.data)
+        images = 0
         for pairs, data in suite.data:
             yield from self._rejected(data, folder, finished)
             of_data = fingerprints[data.digest]
@@ -141,7 +149,17 @@ class _Session:
                 if name not in left:
                     self.on_known(record)
             plan = self._plan(pairs, data, left, of_data, folder)
-            yield from self._measured(_OnData(plan, folder, self.maker, self.entry_seconds), stored)
+            images += len(pairs.pairs)
+            on_data = _OnData(
+                plan,
+                folder,
+                self.maker,
+                self.entry_seconds,
+                self.on_progress,
+                finished=len(suite.rejected) + len(before.keys() - left),
+                later=(all_images - images) / len(pairs.pairs),
+            )
+            yield from self._measured(on_data, stored)
         folder.end()
 
     def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
@@ -241,6 +259,10 @@ class _Made:
         loaded = self.untimed is None or not self.untimed.found.failed
         return not loaded or any(each.found.failed for each in self.timed.values())
 
+    def has(self, index: int | None) -> bool:
+        """Whether the timed pass of a round is there, or for None the untimed one."""
+        return self.untimed is not None if index is None else index in self.timed
+
     @property
     def rounds(self) -> list[Pass[TimedPass]]:
         """Timed passes in the order of their rounds."""
@@ -256,6 +278,9 @@ class _OnData:
         folder: where they are kept.
         maker: makes what is missing.
         entry_seconds: that all workers of an entry may take together.
+        on_progress: told how far the suite is as each pass begins.
+        finished: entries of the suite that are not in the plan.
+        later: images of later data sets, as a multiple of this one's.
         made: passes that there are, by name of the entry; those in the folder are taken over.
         recorded: names of entries whose records are stored.
     """
@@ -264,6 +289,9 @@ class _OnData:
     folder: PassFolder
     maker: Maker
     entry_seconds: float
+    on_progress: Callable[[Progress], None]
+    finished: int = 0
+    later: float = 0.0
     made: dict[str, _Made] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
 
@@ -280,20 +308,48 @@ class _OnData:
         """Make what is missing; records in the order in which entries come to their end."""
         with ExitStack() as ending:
             null: NullTimes | None = None
-            for planned in self.plan:
+            for number, planned in enumerate(self.plan):
                 made = self.made[planned.entry.descriptor.name]
                 limit = self.entry_seconds - made.seconds
                 if planned.index is None:
                     if made.untimed is None:
+                        self.on_progress(self._progress(number))
                         made.untimed = self.maker.untimed(planned, limit)
                         self.folder.put(planned.name, made.untimed)
                 elif planned.index not in made.timed and not made.failed and made.untimed:
+                    self.on_progress(self._progress(number))
                     if null is None:
                         null = ending.enter_context(self.maker.null_times(planned))
                     timed = self.maker.timed(planned, made.untimed, null, limit)
                     made.timed[planned.index] = timed
                     self.folder.put(planned.name, timed)
                 yield from self._finished()
+
+    def _progress(self, number: int) -> Progress:
+        """How far the suite is as a pass of the plan begins."""
+        planned, entries = self.plan[number], len(self.made)
+        took: dict[Key, list[float]] = {}
+        for name, made in self.made.items():
+            took[name, False] = [made.untimed.seconds] if made.untimed else []
+            took[name, True] = [each.seconds for each in made.timed.values()]
+        left = [
+            (each.entry.descriptor.name, each.index is not None)
+            for each in self.plan[number:]
+            if not self.made[each.entry.descriptor.name].has(each.index)
+        ]
+        ended = [name for name, made in self.made.items() if made.failed]
+        seconds = seconds_left(left, took, ended)
+        if seconds is not None:
+            seconds += self.later * (seconds + sum(map(sum, took.values())))
+        return Progress(
+            entry=planned.entry.descriptor.name,
+            number=self.finished + number % entries + 1,
+            count=self.finished + entries,
+            round=0 if planned.index is None else planned.index + 1,
+            rounds=planned.protocol.latency.processes if planned.protocol.latency else 0,
+            seconds_left=seconds,
+            seconds_to_timing=seconds_left([key for key in left if not key[1]], took, ended),
+        )
 
     def unfinished(self) -> Iterator[RunRecord]:
         """Records of what is there when a run is cut short; nothing of entries not begun."""

@@ -7,15 +7,19 @@ this process and could forge it.
 
 from __future__ import annotations
 
+import sys
 import time
-import traceback
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from esrbench.entries.sources import view_paths
+from esrbench.entries.submissions import module_advice
 from esrbench.errors import EsrbenchError
+from esrbench.plaintext import relative
 from esrbench.probes.blocks import measure_blocks
 from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.devices import ComputeDevice, open_device
@@ -53,9 +57,10 @@ from esrbench.worker.messages import (
 )
 from esrbench.worker.paired import ContenderError, Pairing
 from esrbench.worker.pixels import PixelAreas
+from esrbench.worker.tracebacks import place_of, traceback_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -63,6 +68,8 @@ if TYPE_CHECKING:
     from esrbench.records import FailureKind
 
 MESSAGE_CHARACTERS = 2000
+PLACED_CHARACTERS = 800
+"""Of what an exception says; the place where it was raised follows."""
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
 
@@ -216,17 +223,39 @@ def classify(error: BaseException, default: FailureKind) -> FailureKind:
     return default
 
 
-def failure(error: BaseException, default: FailureKind) -> Failed:
-    """An exception as an answer; its traceback goes to the log."""
+def failure(
+    error: BaseException, default: FailureKind, loads: Sequence[Load | LoadSecond] = ()
+) -> Failed:
+    """An exception as an answer; its traceback goes to the log.
+
+    Args:
+        error: as it was caught.
+        default: kind of failure, unless the exception tells another.
+        loads: by which the networks were loaded whose code may have raised it.
+    """
     if isinstance(error, ContenderError):
-        told = failure(error.cause, default)
+        told = failure(error.cause, default, loads)
         text = f"{error.who}: {told.message}"[:MESSAGE_CHARACTERS]
         return told.model_copy(update={"message": text})
-    if not isinstance(error, EsrbenchError):
-        traceback.print_exception(error)
-    text = error.message if isinstance(error, EsrbenchError) else f"{type(error).__name__}: {error}"
-    advice = error.advice if isinstance(error, EsrbenchError) else None
+    code = [folder for load in loads for folder in _code_folders(load)]
+    known = [*code, *(str(Path(load.weights_path).parent) for load in loads if load.weights_path)]
+    if isinstance(error, EsrbenchError):
+        text, advice = relative(error.message, known), error.advice
+    else:
+        print(traceback_of(error, code), file=sys.stderr)  # noqa: T201 - the log
+        place = place_of(error, code)
+        text = relative(f"{type(error).__name__}: {error}", known)[:PLACED_CHARACTERS]
+        text, advice = f"{text} ({place})" if place else text, None
+        if isinstance(error, ModuleNotFoundError) and loads:
+            advice = module_advice(loads[-1].descriptor, str(error.name))
     return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
+
+
+def _code_folders(load: Load | LoadSecond) -> Iterator[str]:
+    """Where an entry's code lies, unless it is installed."""
+    with suppress(EsrbenchError):
+        for path in view_paths(load.descriptor)[0]:
+            yield str(path if path.is_dir() else path.parent)
 
 
 def answer(worker: Worker, request: object, send: Callable[[Reply], None]) -> tuple[Reply, bytes]:
@@ -281,7 +310,9 @@ def serve(channel: Channel, areas: PixelAreas) -> None:
                 send(*answer(worker, request, send))
         except Exception as error:  # noqa: BLE001 - a stranger's network may raise anything
             loading = isinstance(request, Load | LoadSecond | ConvertWeights)
-            send(failure(error, "load-error" if loading else "forward-error"))
+            loads: list[Load | LoadSecond] = [worker.load] if worker else []
+            loads += [request] if isinstance(request, Load | LoadSecond) else []
+            send(failure(error, "load-error" if loading else "forward-error", loads))
 
 
 def _converted(request: ConvertWeights) -> tuple[Converted, bytes]:

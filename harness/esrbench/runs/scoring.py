@@ -1,0 +1,149 @@
+"""Score SR images that somebody else made: a run without its network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from esrbench.data.codecs import decode_rgb, pixel_digest
+from esrbench.data.pairs import refused
+from esrbench.data.pool import for_each
+from esrbench.data.sr_images import match_images, open_sr_images
+from esrbench.environment import cpus_available, describe_environment
+from esrbench.errors import DataError, UsageError
+from esrbench.plaintext import line
+from esrbench.probes.quality import score_image
+from esrbench.protocol import Protocol
+from esrbench.records import EntryIdentity, Quality, WeightsIdentity
+from esrbench.runs.assembly import NO_NETWORK, assemble
+from esrbench.runs.passes import Pass, UntimedPass
+from esrbench.runs.quality_pass import images_behind
+from esrbench.runs.store import record_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from esrbench.data.pairs import ImagePairs
+    from esrbench.data.sr_images import SrFile
+    from esrbench.entries.registry import Registry
+    from esrbench.records import ImageScore, RunRecord
+
+NOTHING_RAN = "nothing-ran"
+"""In place of a sandbox: no network ran."""
+PROTOCOL = Protocol(counters=(), latency=None)
+"""Only its definition of scores counts."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def entry_name(path: Path, given: str | None, registry: Registry) -> str:
+    """The name of images in records and tables: the one given, or that of their folder or file.
+
+    Raises:
+        UsageError: it is no name of an entry, or a network has it, in whose place the images would
+            stand.
+    """
+    name = given or (path.resolve().name if path.is_dir() else path.stem)
+    if not _NAME.fullmatch(name):
+        message = f"{name!r} is no name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
+        raise UsageError(message, advice="Give --name, such as --name team07.")
+    if name in registry or name in registry.broken:
+        message = f"{name} is the name of a network; its images need another one"
+        raise UsageError(message, advice=f"Give --name, such as --name {name}-images.")
+    return name
+
+
+def score_sr_images(
+    path: Path,
+    pairs: ImagePairs,
+    *,
+    name: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunRecord:
+    """Score the SR images in a folder or zip file.
+
+    Args:
+        path: of the folder or zip file.
+        pairs: checked LR and HR images.
+        name: of the entry, as ``entry_name`` gives it.
+        progress: called with (images scored, images in all).
+
+    Returns:
+        The record of a run in which nothing but the scores was measured.
+
+    Raises:
+        UsageError: there is no such folder or zip file.
+        DataError: what is there cannot be scored; all problems of all images are listed.
+    """
+    created, start = datetime.now(UTC), time.monotonic()
+    data = pairs.identity()
+    problems: list[str] = []
+    with open_sr_images(path, problems) as files:
+        matched = match_images(files, [pair.name for pair in pairs.pairs], pairs.scale, problems)
+        indices = [index for index, pair in enumerate(pairs.pairs) if pair.name in matched]
+
+        def score(number: int) -> tuple[ImageScore, str]:
+            index = indices[number]
+            return _score(matched[pairs.pairs[index].name], pairs, index)
+
+        scored, unreadable = for_each(
+            score, len(indices), threads=images_behind(), progress=progress
+        )
+    if problems or unreadable:
+        raise refused(f"the SR images in {path}", pairs.scale, [*problems, *unreadable])
+    digests = {image.image: digest for image, digest in scored}
+    definition = PROTOCOL.quality.describe(pairs.scale)
+    entry = EntryIdentity(
+        name=name,
+        scale=pairs.scale,
+        factory="unknown",
+        origin=f"images in {line(path.resolve().name)}",
+        code_sha256=None,
+        role="images",
+        weights=WeightsIdentity(source="none"),
+    )
+    identity = [name, digests, data.digest, PROTOCOL.digest()]
+    return assemble(
+        Pass[UntimedPass](
+            run_id=record_id(created, f"{name}-x{pairs.scale}", data.name),
+            fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            entry=entry,
+            data=data,
+            protocol=PROTOCOL,
+            environment=describe_environment(
+                threads=cpus_available(), accelerator=None, tier=NOTHING_RAN
+            ),
+            session="",
+            created=created,
+            seconds=time.monotonic() - start,
+            found=UntimedPass(
+                weights=entry.weights,
+                quality=Quality(definition=definition, images=tuple(each for each, _ in scored)),
+                memory=NO_NETWORK,
+                complexity=NO_NETWORK,
+                output_sha256=digests,
+            ),
+        )
+    )
+
+
+def _score(file: SrFile, pairs: ImagePairs, index: int) -> tuple[ImageScore, str]:
+    """Scores of one image, and the digest of its pixels.
+
+    Raises:
+        DataError: it cannot be read, or has another size than its HR image.
+    """
+    pair = pairs.pairs[index]
+    sr = decode_rgb(file.read(), file.label, allow_grey=pair.allow_grey)
+    hr = pairs.read_hr(index)
+    if sr.shape != hr.shape:
+        found, expected = (f"{image.shape[1]}x{image.shape[0]}" for image in (sr, hr))
+        message = f"{file.label}: found {found} pixels, expected {expected} as in {pair.hr.name}"
+        raise DataError(message)
+    score = score_image(sr, hr, scale=pairs.scale, definition=PROTOCOL.quality, image=pair.name)
+    return score, pixel_digest(sr)
