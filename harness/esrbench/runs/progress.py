@@ -49,7 +49,7 @@ class Progress:
             parts.append(f"round {self.round} of {self.rounds}")
         if self.seconds_left is not None:
             parts.append(f"about {timedelta(seconds=round(self.seconds_left))} left")
-        elif self.seconds_to_timing is not None:
+        elif self.seconds_to_timing and not self.round:
             wait = timedelta(seconds=round(self.seconds_to_timing))
             parts.append(f"about {wait} until timing begins")
         return ", ".join(parts)

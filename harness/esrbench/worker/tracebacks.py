@@ -50,7 +50,7 @@ def traceback_of(error: BaseException, folders: Sequence[str]) -> str:
             _ = frame.line  # read while its file can be found
             frame.filename = relative(frame.filename, known)
         part = part.__cause__ or part.__context__
-    return relative("".join(told.format()), folders)
+    return relative("".join(told.format()).rstrip(), folders)
 
 
 def _within(path: str, folders: Sequence[str]) -> bool:
