@@ -36,7 +36,12 @@ def test_declared_dependencies_are_the_imported_ones():
     extras = project["optional-dependencies"]
     declared = {
         normalised(re.split(r"[<>=!~;\[ ]", line)[0]): line
-        for line in [*project["dependencies"], *extras["train"], *extras["cuda"]]
+        for line in [
+            *project["dependencies"],
+            *extras["train"],
+            *extras["cuda"],
+            *extras["figures"],
+        ]
     }
     # What only pytest brings along is there whenever its plugin is.
     pytests = {"pytest", "pytest_benchmark", "_pytest"}

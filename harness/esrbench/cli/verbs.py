@@ -32,6 +32,7 @@ VERBS = {
     "baseline": "Write what networks measure now into a baseline file, and print what changed.",
     "rules": "List the editions' rules, or explain one: tracks, formula, gate, ties, source.",
     "compare": "Print a paper's comparison table of stored records, best and second best marked.",
+    "figure": "Draw a figure for a paper from stored records and published figures.",
     "list": "List networks, data sets, metrics or rules.",
     "show": "Show what is known of one network, data set or run; --json leaves nothing out.",
     "paper-table": "Count every network of the AIDN paper's table and judge its printed figures.",

@@ -90,7 +90,7 @@ def shown(make_record, tmp_path):
             | {"psnr_rgb": 29 - number / 10, "params": 200_000 * (number + 1)}
             | {"runtime_images": 0.1 / (number + 1)},
             digest=identity.digest,
-            fingerprint=f"{number:064}",
+            fingerprint=f"{number}" * 64,
         )
         scores = tuple(
             ImageScore(image=pair.name, psnr_rgb=28.0 + number, psnr_y=29.0, ssim_y=0.8)
