@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from builders import descriptor
 from torch import nn
 
+from esrbench.api import complexity
 from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.networks import (
     build_deployed,
@@ -25,6 +28,7 @@ from esrbench.errors import RegistrationError, UsageError, WeightsError
 
 SOURCE = """
 import torch
+from builders import descriptor
 from torch import nn
 
 
@@ -329,3 +333,46 @@ def test_weights_whose_name_cannot_be_shown_are_refused(describe, tmp_path, name
     with pytest.raises(WeightsError, match="the path cannot be shown as text") as caught:
         resolve_weights(describe("Nearest"), 4, tmp_path / name)
     assert caught.value.message.isprintable()
+
+
+HALF = """
+import torch
+from builders import descriptor
+from torch import nn
+
+
+class Half(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 48, 1)
+
+    def forward(self, lr):
+        return nn.functional.pixel_shuffle(self.conv(lr.half()), 4)
+"""
+
+
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_a_network_of_half_precision_takes_and_gives_float32(tmp_path, data_range):
+    (tmp_path / "half.py").write_text(HALF)
+    half = descriptor(
+        factory=f"{tmp_path / 'half.py'}:Half", precision="fp16", data_range=data_range
+    )
+    with torch.inference_mode():
+        sr = load_model(half, weights=None)(torch.rand(1, 3, 4, 5))
+    assert (sr.shape, sr.dtype) == ((1, 3, 16, 20), torch.float32)
+    counted = complexity(half, input_size=(32, 32), counters=("fvcore", "aten"))
+    assert {each.macs for each in counted.counters.values()} == {3 * 48 * 32 * 32}
+
+
+def test_weights_lie_where_they_were_found_wherever_a_worker_is(entry, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    torch.save({"gain": torch.tensor([5.0])}, "elsewhere/mine.bin")
+    Path("link.pth").symlink_to("elsewhere/mine.bin")
+    for given in ("link.pth", "elsewhere/mine.bin", "./elsewhere/../link.pth"):
+        resolved = resolve_weights(entry, 2, given)
+        assert resolved.path == tmp_path / "elsewhere" / "mine.bin"
+        assert resolved.identity.filename == Path(given).name
+        monkeypatch.chdir("/")
+        assert gain(load_network(entry, 2, resolved.path).network) == 5.0
+        monkeypatch.chdir(tmp_path)

@@ -137,15 +137,16 @@ def starts(length: int, tile: int, overlap: int) -> Iterator[int]:
 
 
 class UnitRange(nn.Module):
-    """A network of another data range whose input and output are rescaled to [0, 1]."""
+    """A network of another data range or precision, given and giving float32 in [0, 1]."""
 
-    def __init__(self, network: nn.Module, data_range: float) -> None:
-        """Wrap ``network``, whose data range is [0, ``data_range``]."""
+    def __init__(self, network: nn.Module, data_range: float, dtype: torch.dtype) -> None:
+        """Wrap ``network``, whose data range is [0, ``data_range``], and cast it to ``dtype``."""
         super().__init__()
-        self.network = network
+        self.network = network.to(dtype)
         self.data_range = data_range
+        self.dtype = dtype
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map float32 (N, 3, H, W) in [0, 1] to (N, 3, s*H, s*W), unclipped."""
-        sr: Tensor = self.network(lr * self.data_range)
-        return sr / self.data_range
+        sr: Tensor = self.network((lr * self.data_range).to(self.dtype))
+        return sr.to(lr.dtype) / self.data_range

@@ -326,7 +326,8 @@ def load_model(
 
     Returns:
         A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
-        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for.
+        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for and whatever
+        precision it declares, in which it computes.
 
     Raises:
         UsageError: unknown name, or a scale the network is not defined for.
@@ -345,11 +346,14 @@ def load_model(
         kind = "Random" if resolved.path is None else "Demonstration"
         warnings.warn(f"{kind} weights: {missing}.", UserWarning, stacklevel=2)
     loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
-    if loaded.data_range == 1.0:
+    if loaded.data_range == 1.0 and descriptor.precision == "fp32":
         return loaded.network
+    import torch
+
     from esrbench.entries.adaptation import UnitRange
 
-    return UnitRange(loaded.network, loaded.data_range).eval()
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    return UnitRange(loaded.network, loaded.data_range, dtypes[descriptor.precision]).eval()
 
 
 def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
