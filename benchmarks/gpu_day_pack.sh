@@ -29,7 +29,7 @@ CARRIED=(
   annotated-doc annotated-types certifi charset-normalizer click hypothesis idna iniconfig kornia-rs
   lazy-loader markdown-it-py mdurl nvidia-ml-py packaging platformdirs pluggy portalocker
   ptflops pydantic pydantic_core Pygments pytest pytest-timeout PyYAML requests rich safetensors
-  shellingham sortedcontainers tabulate termcolor tqdm typer typing-inspection typing_extensions
+  shellingham sortedcontainers tabulate termcolor tomlkit tqdm typer typing-inspection typing_extensions
   urllib3 yacs
 )
 

@@ -210,3 +210,14 @@ class RaisesLater(Nearest):
             message = "enough is enough"
             raise RuntimeError(message)
         return super().forward(lr)
+
+
+class Windows(Nearest):
+    """Takes sides of 48, 64, 80 and so on, like a network of windows of 16."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale (N, 3, H, W)."""
+        count, channels, height, width = lr.shape
+        windows = lr.view(count, channels, height // 16, 16, width // 16, 16)
+        functional.conv2d(lr, lr.new_zeros(1, 3, 33, 33))
+        return super().forward(windows.view(lr.shape))

@@ -149,6 +149,7 @@ def run(
     baseline: str | None = None,
     order_seed: int = 0,
     isolation: IsolationChoice = "auto",
+    gpu: int = 0,
     resume: bool = False,
     results: str | os.PathLike[str] | None = None,
 ) -> list[RunRecord]:
@@ -163,6 +164,7 @@ def run(
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
         isolation: which sandbox workers must run in.
+        gpu: number of the GPU, where the protocol asks for one.
         resume: go on where the same suite was cut short, and measure nothing twice; see
             ``run_suite``.
         results: folder of run records; ``results`` if left out.
@@ -188,6 +190,7 @@ def run(
         weights=weights or {},
         protocol=protocol or Protocol(),
         isolation=isolation,
+        gpu=gpu,
         baseline=baseline,
         order_seed=order_seed,
         own_precision=protocol is None,
@@ -205,6 +208,7 @@ def race(
     weights: Mapping[str, WeightsChoice] | None = None,
     protocol: Protocol | None = None,
     design: PairDesign | None = None,
+    gpu: int = 0,
     results: str | os.PathLike[str] | None = None,
 ) -> RaceRecord:
     """Time two registered networks against each other, and store the record.
@@ -218,6 +222,7 @@ def race(
         weights: by name; networks left out take ``auto``.
         protocol: settings; an LR input of 64x64 on CPU if left out.
         design: of the pairs and the decision.
+        gpu: number of the GPU, where the protocol asks for one.
         results: folder of records; ``results`` if left out.
 
     Raises:
@@ -234,11 +239,17 @@ def race(
     registry = default_registry()
     candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     entries = races.plan_race(
-        registry, candidate, baseline, scale, weights=weights or {}, protocol=protocol
+        registry,
+        candidate,
+        baseline,
+        scale,
+        weights=weights or {},
+        protocol=protocol,
+        gpu=gpu,
     )
     store.require_writable(RaceRecord)
     with store.writing():
-        record = races.race(*entries, protocol, design)
+        record = races.race(*entries, protocol, design, gpu=gpu)
         store.put(record)
     return record
 

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from esrbench.errors import UsageError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from esrbench.protocol import Device
@@ -38,6 +42,7 @@ class DeviceTraits:
         written: files of ``/proc`` that its driver writes.
         device_files: patterns of names in ``/dev``.
         calls: kinds of system calls that its driver makes.
+        selector: variable that says which of these devices a process sees, by numbers or ids.
         overrides: variables that make its libraries ignore what a program sets of arithmetic, and
             the values that leave it in force.
     """
@@ -50,6 +55,7 @@ class DeviceTraits:
     written: tuple[str, ...] = ()
     device_files: tuple[str, ...] = ()
     calls: tuple[DeviceCall, ...] = ()
+    selector: str = ""
     overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -70,7 +76,7 @@ DEVICES: Final[dict[Device, DeviceTraits]] = {
         kernel=("/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/proc/filesystems"),
         # CUDA gives its threads names, and fails to start where it cannot.
         written=("/proc/self/task",),
-        # All of them: which one CUDA takes is said by a variable.
+        # All of them: which one CUDA takes is said by the selector.
         device_files=(
             "nvidia[0-9]*",
             "nvidiactl",
@@ -80,6 +86,7 @@ DEVICES: Final[dict[Device, DeviceTraits]] = {
             "nvidia-caps",
         ),
         calls=("listening", "uncounted"),
+        selector="CUDA_VISIBLE_DEVICES",
         overrides={"NVIDIA_TF32_OVERRIDE": ()},
     ),
 }
@@ -88,3 +95,46 @@ DEVICES: Final[dict[Device, DeviceTraits]] = {
 def traits_of(device: torch.device) -> DeviceTraits:
     """The traits of a device as PyTorch names it."""
     return next(traits for name, traits in DEVICES.items() if name == device.type)
+
+
+def parse_device(text: str) -> tuple[Device, int]:
+    """A device as users name it.
+
+    Args:
+        text: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        Its kind, and its number among those of its kind that PyTorch sees here.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    kind, separator, number = text.partition(":")
+    for name, traits in DEVICES.items():
+        if name == kind and not separator:
+            return name, 0
+        if name == kind and traits.gpu and number.isascii() and number.isdecimal():
+            return name, int(number)
+    message = f"--device {text!r}: expected cpu, cuda or cuda:N"
+    raise UsageError(message, advice="Write cuda:1 for the second GPU.")
+
+
+def selection(device: Device, number: int, variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables that let a process see one device of a kind, as its first, and no other GPU.
+
+    Args:
+        device: kind of the device.
+        number: of the device among those that a process with these variables sees.
+        variables: of the environment that the process inherits.
+    """
+    return {
+        traits.selector: _selected(number, variables.get(traits.selector)) if name == device else ""
+        for name, traits in DEVICES.items()
+        if traits.selector
+    }
+
+
+def _selected(number: int, visible: str | None) -> str:
+    """The name of a device in a selector, where another selector is in force already."""
+    names = [name.strip() for name in visible.split(",")] if visible else []
+    return names[number] if number < len(names) else str(number)

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
 from esrbench.cli.run import demonstration_hint
+from esrbench.errors import UsageError
 from esrbench.records import Absent, Latency, RunRecord
 from esrbench.runs.trust import net_seconds
 from esrbench.runtimes import claimed, images_seconds
+from esrbench.worker.launcher import Launcher
 
 PATIENCE_SECONDS = 120.0
 QUICK = ("--threads", "1", "--input-size", "16x16", "--rounds", "2", "--min-rounds", "2")
@@ -247,3 +250,30 @@ def test_a_first_run_has_psnr_and_says_whose_weights_ran(in_process, shared_pair
 )
 def test_the_hint_advises_only_what_can_help(name, said):
     assert said in demonstration_hint(name, 4)
+
+
+@pytest.mark.parametrize("command", [("run", "bicubic"), ("race", "bicubic", "bicubic")])
+def test_a_gpu_that_is_not_here_ends_with_2_before_any_worker(in_process, monkeypatch, command):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(Launcher, "worker", lambda *_, **__: pytest.fail("a worker was started"))
+    done = in_process(*command, "--device", "cuda")
+    assert done.returncode == 2
+    assert "sees no GPU here" in done.stderr
+    done = in_process(*command, "--device", "gpu")
+    assert done.returncode == 2
+    assert "expected cpu, cuda or cuda:N" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("run", "bicubic"), ("race", "bicubic", "bicubic")])
+def test_a_gpu_is_chosen_by_its_number(in_process, monkeypatch, command):
+    started = []
+
+    def worker(launcher, *_, protocol, **__):
+        started.append((launcher.gpu, protocol.device))
+        raise UsageError("no further")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(Launcher, "worker", worker)
+    in_process(*command, "--device", "cuda:1")
+    assert started == [(1, "cuda")]

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from esrbench.entries import manifest
-from esrbench.entries.manifest import MAX_MANIFEST_BYTES, Manifest, json_schema, read_manifest
+from esrbench.entries.manifest import (
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    json_schema,
+    read_manifest,
+    write_fields,
+)
 from esrbench.errors import RegistrationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -345,3 +351,38 @@ def test_how_weights_are_laid_out_is_declared(tmp_path, added, says):
         assert read(tmp_path, text).weights[0].key == (tomllib.loads(added)["key"],)
     else:
         assert says in refused(tmp_path, text)
+
+
+def test_fields_are_written_and_all_else_stays(tmp_path):
+    text = WHOLE.replace("[model]", "# ours\n[model]  # the network", 1)
+    text = text.replace("pad_multiple = 8", "pad_multiple = 8  # for the windows", 1)
+    path = tmp_path / "submission.toml"
+    path.write_text(text)
+    before = path.read_text()
+    write_fields(path, {"min_lr_size": 33, "pad_multiple": 16})
+    after = path.read_text()
+    assert "pad_multiple = 16  # for the windows" in after
+    assert [line for line in before.splitlines() if line not in after.splitlines()] == [
+        "pad_multiple = 8  # for the windows"
+    ]
+    assert set(after.splitlines()) - set(before.splitlines()) == {
+        "pad_multiple = 16  # for the windows",
+        "min_lr_size = 33",
+    }
+    model = read_manifest(path).model
+    assert (model.min_lr_size, model.pad_multiple) == (33, 16)
+
+
+def test_a_manifest_that_would_be_none_is_left_alone(tmp_path):
+    path = tmp_path / "submission.toml"
+    path.write_text(LEAST)
+    with pytest.raises(RegistrationError, match="was not changed") as caught:
+        write_fields(path, {"min_lr_size": 5000})
+    assert caught.value.advice == "Write it yourself: min_lr_size = 5000."
+    assert path.read_text() == LEAST
+    other = tmp_path / "other.toml"
+    path.rename(other)
+    path.symlink_to(other)
+    with pytest.raises(RegistrationError, match="it is a link"):
+        write_fields(path, {"min_lr_size": 5})
+    assert other.read_text() == LEAST

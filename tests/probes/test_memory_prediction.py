@@ -16,6 +16,7 @@ from esrbench.probes.memory import predict_memory, unpredicted
 from esrbench.probes.precision import adapt_network
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.records import Absent, PredictedMemory
+from esrbench.worker.cuda_requests import CudaRequests
 from esrbench.worker.measured import MeasuredNetwork
 from esrbench.worker.worker import Worker
 
@@ -87,7 +88,11 @@ def test_a_prediction_holds_for_one_class(policy, holds):
     )
     measured = MeasuredNetwork(adapted, protocol, conversion, torch.device("cpu"), 1)
     worker = SimpleNamespace(
-        protocol=protocol, policy=policy, conversion=conversion, measured=measured
+        protocol=protocol,
+        policy=policy,
+        conversion=conversion,
+        measured=measured,
+        requests=CudaRequests(torch.device("cpu")),
     )
     memory = Worker.count(worker).complexity.predicted_memory
     if holds:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from esrbench.records import Absent, ImageScore, Quality
-from esrbench.runs.assembly import _as_timed
+import pytest
+
+from esrbench.records import Absent, EntryIdentity, ImageScore, Quality, WeightsIdentity
+from esrbench.runs.assembly import _advice, _as_timed
 
 
 def score(image, psnr):
@@ -26,3 +28,31 @@ def test_what_was_timed_as_it_was_scored_keeps_its_scores():
     assert _as_timed(quality, []) is quality
     absent = Absent(kind="failed", reason="gone")
     assert _as_timed(absent, [score("a", 30.0)]) is absent
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind", "reason", "advised"),
+    [
+        ("submissions/team-net", "forward-error", "Kernel size can't be greater than 5x5", True),
+        ("submissions/team-net", "forward-error", "must match the size of tensor b (5)", True),
+        ("submissions/team-net", "invalid-output", "LR 37x53 gave shape (1, 3, 1, 1)", True),
+        ("submissions/team-net", "forward-error", "division by zero", False),
+        ("submissions/team-net", "crash", "the worker exited with code 1; size unknown", False),
+        ("esrbench", "forward-error", "Kernel size can't be greater than 5x5", False),
+    ],
+)
+def test_a_failure_on_a_size_names_the_command_that_finds_sizes(origin, kind, reason, advised):
+    identity = EntryIdentity(
+        name="team-net",
+        scale=4,
+        factory="model:Net",
+        origin=origin,
+        code_sha256=None,
+        role="network",
+        weights=WeightsIdentity(source="random"),
+    )
+    failure = Absent(kind="failed", reason=f"{kind}: {reason}", advice="Look.", failure=kind)
+    advice = _advice(failure, identity)
+    assert advice is not None
+    assert advice.startswith("Look.")
+    assert ("`esrbench validate team-net --fix`" in advice) == advised

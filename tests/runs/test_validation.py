@@ -86,3 +86,13 @@ def test_a_network_of_half_precision_keeps_its_promises_on_a_cpu(tmp_path):
     assert "counted by fvcore" in [check.name for check in report.checks]
     as_float = validate(entry.model_copy(update={"precision": "fp32"}))
     assert not as_float.passed
+
+
+def test_sizes_that_a_network_takes_are_found_and_how_to_declare_them(describe):
+    report = validate(describe("Windows"))
+    assert report.declare == {"min_lr_size": 33, "pad_multiple": 16}
+    (check,) = (each for each in report.checks if each.name == "LR sizes")
+    assert check.outcome == "failed"
+    assert "sides of 33 and more, once its input is padded to multiples of 16" in check.detail
+    assert "min_lr_size = 33, pad_multiple = 16" in check.fix
+    assert validate(describe("Windows", **report.declare)).passed

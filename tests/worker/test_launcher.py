@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,21 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(launch
     assert session.process.view.device == "cuda"
     # Compilers are processes.
     assert session.process.limits.processes
+
+
+def test_a_worker_sees_the_gpu_of_its_launcher_alone(launcher, describe, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    network = (describe("Nearest"), None)
+    second = replace(launcher, gpu=1)
+    for started_by, device, seen in (
+        (second, "cuda", "5"),
+        (launcher, "cuda", "3"),
+        (second, "cpu", ""),
+    ):
+        session = started_by.worker(network, protocol=Protocol(device=device))
+        assert session.process.variables == {"CUDA_VISIBLE_DEVICES": seen}
+    assert second.hiding([Path("/hr")]).gpu == 1
+    assert open_launcher("subprocess", gpu=1).gpu == 1
 
 
 def test_hiding_adds_to_what_is_hidden(launcher):

@@ -16,6 +16,7 @@ from esrbench.cli.options import (
     parse_size,
     parse_weights,
 )
+from esrbench.devices import parse_device
 from esrbench.runs.store import default_results
 
 
@@ -75,13 +76,15 @@ def baseline_command(
     left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()
     names = resolve_names(registry, names or ())
+    kind, gpu = parse_device(device)
     request = Request(
         names=tuple(names),
         scales=tuple(scale or ()),
         metrics=frozenset(METRIC_NAMES) - left_out,
         data=parse_data(data or []),
         weights=parse_weights(weights or [], names or [model.name for model in registry]),
-        device=device,
+        device=kind,
+        gpu=gpu,
         threads=threads,
         race_size=parse_size(race_size),
         timeout_seconds=timeout,

@@ -26,6 +26,7 @@ from esrbench.cli.options import (
     scales_option,
 )
 from esrbench.cli.tables import print_table
+from esrbench.devices import parse_device
 from esrbench.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
@@ -142,13 +143,15 @@ def check_command(
     registry = open_registry()
     names = resolve_names(registry, names or ())
     against = against and resolve_name(registry, against)
+    kind, gpu = parse_device(device)
     request = Request(
         names=tuple(names),
         scales=tuple(scale or ()),
         metrics=parse_metrics(metrics or [], runtime=runtime),
         data=parse_data(data or []),
         weights=parse_weights(weights or [], names or [model.name for model in registry]),
-        device=device,
+        device=kind,
+        gpu=gpu,
         threads=threads,
         race_size=parse_size(race_size),
         max_pairs=max_pairs,

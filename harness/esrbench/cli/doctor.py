@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from esrbench.cli.console import JsonOption, messages
-from esrbench.cli.options import ResultsOption
+from esrbench.cli.options import DeviceOption, ResultsOption
 from esrbench.cli.tables import print_table
+from esrbench.devices import parse_device
 from esrbench.errors import EXIT_MEASUREMENT_FAILED
-from esrbench.protocol import Device
 from esrbench.reports.table import Heading, Note, Section, Span, Table, plain
 from esrbench.runs.store import default_results
 
@@ -29,7 +29,7 @@ TONES: Final[dict[State, Tone]] = {
 
 
 def doctor_command(
-    device: Annotated[Device, typer.Option(help="Where forwards are to run.")] = "cpu",
+    device: DeviceOption = "cpu",
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out the race of a network against its copy.")
     ] = False,
@@ -40,7 +40,9 @@ def doctor_command(
     from esrbench.data.cache import cache_dir
     from esrbench.doctor import STATES, Machine, examine
 
-    machine = Machine(device=device, results=results_folder or default_results(), cache=cache_dir())
+    kind, gpu = parse_device(device)
+    results = results_folder or default_results()
+    machine = Machine(device=kind, gpu=gpu, results=results, cache=cache_dir())
     # A lively spinner would take CPU time from what is timed.
     with messages().status("looking at this machine", refresh_per_second=1):
         checks = list(examine(machine, quick=quick))

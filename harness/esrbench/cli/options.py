@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from esrbench.errors import UsageError
-from esrbench.protocol import Device
 from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
@@ -23,7 +22,9 @@ def scales_option(default: str) -> Any:
     return typer.Option(help="Upscaling factor. Repeatable.", show_default=default)
 
 
-DeviceOption = Annotated[Device, typer.Option(help="Where forwards run.")]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where forwards run: cpu, cuda, or cuda:N for the GPU of that number.")
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
 ]

@@ -29,6 +29,7 @@ from esrbench.cli.options import (
     parse_size,
     parse_weights,
 )
+from esrbench.devices import parse_device
 from esrbench.errors import EXIT_INCONCLUSIVE
 from esrbench.protocol import ForwardPolicy, PairDesign, Protocol
 from esrbench.records import RaceRecord
@@ -74,8 +75,9 @@ def race_command(
     from esrbench.paired.race import plan_race, race
     from esrbench.reports.details import race_lines
 
+    kind, gpu = parse_device(device)
     protocol = Protocol(
-        device=device,
+        device=kind,
         forward=ForwardPolicy(
             precision=precision,
             channels_last=channels_last,
@@ -92,7 +94,7 @@ def race_command(
     store = Store(results_folder or default_results())
     chosen = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
-        registry, candidate, baseline, scale, weights=chosen, protocol=protocol
+        registry, candidate, baseline, scale, weights=chosen, protocol=protocol, gpu=gpu
     )
     store.require_writable(RaceRecord)
     # Nobody else may write there meanwhile, or the result could not be kept.
@@ -106,6 +108,7 @@ def race_command(
                 protocol,
                 design,
                 isolation=isolation,
+                gpu=gpu,
                 on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
                 timeout_seconds=timeout,
             )

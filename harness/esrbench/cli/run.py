@@ -34,6 +34,7 @@ from esrbench.cli.options import (
     parse_weights,
 )
 from esrbench.cli.tables import print_table
+from esrbench.devices import parse_device
 from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from esrbench.plaintext import line
 from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
@@ -189,8 +190,9 @@ def run_command(
         budget_seconds=budget,
         processes=processes,
     )
+    kind, gpu = parse_device(device)
     protocol = Protocol(
-        device=device,
+        device=kind,
         forward=ForwardPolicy(
             precision=precision or "fp32",
             channels_last=channels_last,
@@ -227,6 +229,7 @@ def run_command(
             order_seed=order_seed,
             sr_folder=save_sr,
             own_precision=precision is None,
+            gpu=gpu,
             on_image=on_image,
         )
     print_banner(suite.launcher.sandbox)
@@ -270,6 +273,8 @@ def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
     ]
     print_by_kind(named, verbose=verbose)
     for name, record in {record.entry.name: record for record in records}.items():
+        if record.advice and not record.ranked:
+            messages().print(line(f"hint: {name}: {record.advice}"), markup=False)
         if record.entry.weights.source == "demo":
             messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
         psnr = record.values["psnr_rgb"]

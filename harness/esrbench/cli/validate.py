@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from esrbench.cli.console import JsonOption, open_registry, progress_bar
+from esrbench.cli.console import JsonOption, messages, open_registry, progress_bar
 from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights, scales_option
 from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 from esrbench.reports.table import Heading, Section, Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.reports.table import Tone
@@ -35,11 +37,18 @@ def validate_command(
     ] = None,
     timeout: TimeoutOption = 300,
     isolation: IsolationOption = "auto",
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Write min_lr_size and pad_multiple, as found, into submission.toml."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check that networks build, load strictly, upscale any size and are deterministic.
 
-    Of a submission's folder also its manifest, requirements, weights, code and claims.
+    Of a submission's folder also its manifest, requirements, weights, code and claims. Where a
+    network fails at some LR sizes, those that it takes are found by trying.
     """
     from esrbench.entries.networks import resolve_weights
     from esrbench.entries.registry import resolve_names
@@ -47,56 +56,116 @@ def validate_command(
 
     registry = open_registry()
     reports: list[ValidationReport] = []
+
+    def add(report: ValidationReport) -> None:
+        reports.append(report)
+        if not as_json:
+            print_table(_table([report]))
+
     models: list[ModelDescriptor] = []
     for name in resolve_names(registry, names):
         try:
             models.append(registry.get(name))
         except RegistrationError as error:
-            reports.append(unreadable(name, error))
+            add(unreadable(name, error))
     chosen = parse_weights(weights or [], [model.name for model in models])
     wanted = [(model, at) for model in models for at in scale or model.scales]
     for model, at in wanted:  # all that can be refused is refused before the first worker
         model.require_scale(at)
         if model.folder is None or model.name in chosen:
             resolve_weights(model, at, chosen.get(model.name, "auto"))
-    with progress_bar() as progress:
-        task = progress.add_task("validating", total=len(wanted))
-        for model, at in wanted:
-            progress.update(task, description=f"{model.name} x{at}")
-            reports.append(
-                validate_entry(
-                    model,
-                    at,
-                    weights=chosen.get(model.name, "auto"),
-                    timeout_seconds=timeout,
-                    isolation=isolation,
-                )
-            )
-            progress.advance(task)
-    print_table(_table(reports), as_json=as_json)
+    for index, (model, at) in enumerate(wanted):
+        validate = partial(
+            validate_entry,
+            scale=at,
+            weights=chosen.get(model.name, "auto"),
+            timeout_seconds=timeout,
+            isolation=isolation,
+        )
+        # Gone before the report is printed: a live bar would take what goes to stdout.
+        with progress_bar() as progress:
+            progress.add_task(f"{model.name} x{at}", total=len(wanted), completed=index)
+            report = _validated(model, validate, fix=fix)
+        add(report)
+    _conclude(reports, as_json=as_json)
+
+
+def _conclude(reports: Sequence[ValidationReport], *, as_json: bool) -> None:
+    """Print what sums all reports up, and end with 4 if a check failed."""
+    if as_json:
+        print_table(_table(reports), as_json=True)
+    elif len(reports) > 1:
+        print_table(_summary(reports))
     if not all(report.passed for report in reports):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
 
+def _validated(
+    model: ModelDescriptor, validate: Callable[[ModelDescriptor], ValidationReport], *, fix: bool
+) -> ValidationReport:
+    """The report of a network; of a submission after it was fixed, where that is asked for."""
+    if not fix:
+        return validate(model)
+    report = validate(_as_written(model))
+    if report.declare and _fixed(model, report.declare):
+        return validate(_as_written(model))
+    return report
+
+
+def _as_written(model: ModelDescriptor) -> ModelDescriptor:
+    """A submission as its manifest is now; an earlier scale may have changed it."""
+    from esrbench.entries.submissions import read_submission
+
+    return model if model.folder is None else read_submission(Path(model.folder))
+
+
+def _fixed(model: ModelDescriptor, fields: Mapping[str, int]) -> bool:
+    """Write fields into a submission's manifest; whether it has one."""
+    from esrbench.entries.manifest import MANIFEST_NAME, write_fields
+
+    if model.folder is None:
+        return False
+    path = Path(model.folder) / MANIFEST_NAME
+    write_fields(path, fields)
+    written = ", ".join(f"{name} = {value}" for name, value in fields.items())
+    messages().print(f"wrote {written} into {path}", markup=False)
+    return True
+
+
 def _table(reports: Sequence[ValidationReport]) -> Table:
     """A row a check, a section a network and scale."""
-    sections = []
-    for report in reports:
-        at = f" x{report.scale}" if report.scale is not None else ""
-        sections.append(
-            Section(
-                tuple(
-                    (
-                        plain(f"{report.entry}{at}"),
-                        plain(check.name),
-                        plain(check.outcome, TONES[check.outcome]),
-                        plain(f"{check.detail} {check.fix}".strip()),
-                    )
-                    for check in report.checks
+    sections = [
+        Section(
+            tuple(
+                (
+                    plain(_name(report)),
+                    plain(check.name),
+                    plain(check.outcome, TONES[check.outcome]),
+                    plain(f"{check.detail} {check.fix}".strip()),
                 )
+                for check in report.checks
             )
         )
+        for report in reports
+    ]
     names = ("network", "check", "result", "detail")
     headings = tuple(Heading(name, prose=name == "detail") for name in names)
     documents = [report.model_dump(mode="json") for report in reports]
     return Table(headings=headings, sections=tuple(sections), document=documents)
+
+
+def _summary(reports: Sequence[ValidationReport]) -> Table:
+    """A row a network and scale."""
+    rows = []
+    for report in reports:
+        failed = [check.name for check in report.checks if check.outcome == "failed"]
+        result = plain("failed", "wrong") if failed else plain("passed", "good")
+        rows.append((plain(_name(report)), result, plain(", ".join(failed))))
+    headings = (Heading("network"), Heading("result"), Heading("failed checks", prose=True))
+    passed = sum(report.passed for report in reports)
+    caption = f"{passed} of {len(reports)} pass"
+    return Table(headings=headings, sections=(Section(tuple(rows)),), caption=caption)
+
+
+def _name(report: ValidationReport) -> str:
+    return report.entry if report.scale is None else f"{report.entry} x{report.scale}"

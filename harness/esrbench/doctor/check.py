@@ -56,6 +56,7 @@ class Machine:
         device: that is to be measured on.
         results: folder for records.
         cache: folder for downloads.
+        gpu: number of the GPU, where the device is one.
         root: folder that holds ``proc`` and ``sys``.
         cpus: numbers of the CPUs this process may run on; empty where there is no such notion.
         variables: of the environment.
@@ -65,6 +66,7 @@ class Machine:
     device: Device
     results: Path
     cache: Path
+    gpu: int = 0
     root: Path = Path("/")
     cpus: tuple[int, ...] = field(default_factory=available_cpus)
     variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

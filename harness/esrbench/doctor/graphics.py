@@ -37,10 +37,15 @@ def check_gpu(machine: Machine) -> Iterator[Diagnosis]:
         )
         yield Diagnosis(name=NAME, state="problem", finding=finding, advice=advice)
         return
-    index = torch.cuda.current_device()
-    properties = torch.cuda.get_device_properties(index)
+    count = torch.cuda.device_count()
+    if machine.gpu >= count:
+        finding = f"there is no GPU {machine.gpu}: PyTorch sees {count}, numbered from 0"
+        advice = "Name another, or check CUDA_VISIBLE_DEVICES."
+        yield Diagnosis(name=NAME, state="problem", finding=finding, advice=advice)
+        return
+    properties = torch.cuda.get_device_properties(machine.gpu)
     finding = (
-        f"{properties.name}, number {index} of {torch.cuda.device_count()}, "
+        f"{properties.name}, number {machine.gpu} of {count}, "
         f"{properties.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}, "
         f"cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     )

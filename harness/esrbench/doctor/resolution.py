@@ -15,6 +15,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from esrbench.devices import selection
 from esrbench.doctor.check import Diagnosis, judged, percent
 from esrbench.environment import MALLOC_SETTINGS, WORKER_VARIABLE, own_packages
 from esrbench.protocol import PairDesign
@@ -54,6 +55,7 @@ def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECON
             timeout=timeout_seconds,
             env={
                 **machine.variables,
+                **selection(machine.device, machine.gpu, machine.variables),
                 **MALLOC_SETTINGS,
                 "PYTHONPATH": os.pathsep.join([own, *(path or "." for path in sys.path)]),
                 WORKER_VARIABLE: "1",

@@ -30,12 +30,13 @@ from esrbench.entries.descriptor import (
     printable,
 )
 from esrbench.errors import RegistrationError
+from esrbench.files import replace_file
 from esrbench.plaintext import line
 from esrbench.protocol import CounterName, Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 MANIFEST_NAME: Final = "submission.toml"
@@ -337,3 +338,29 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in getattr(annotation, "__args__", ()):
         yield from _models_in(inner)
+
+
+def write_fields(path: Path, fields: Mapping[str, int]) -> None:
+    """Set fields of ``[model]`` in a manifest; its comments and its order stay.
+
+    Args:
+        path: of a manifest that can be read.
+        fields: values by name.
+
+    Raises:
+        RegistrationError: the file is a link or cannot be written, or would be no manifest.
+    """
+    import tomlkit
+
+    advice = "Write it yourself: " + ", ".join(f"{name} = {v}" for name, v in fields.items()) + "."
+    if path.is_symlink():
+        raise RegistrationError(f"{path}: was not changed: it is a link", advice=advice)
+    document = tomlkit.parse(path.read_bytes().decode())
+    for name, value in fields.items():
+        document["model"][name] = value
+    try:
+        Manifest.model_validate(document.unwrap())
+        replace_file(path, tomlkit.dumps(document).encode())
+    except (OSError, ValidationError) as error:
+        message = f"{path}: was not changed: {line(str(error))}"
+        raise RegistrationError(message, advice=advice) from error

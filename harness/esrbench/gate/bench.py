@@ -63,6 +63,7 @@ class Request:
         data: where data sets are, by the name that the baseline knows them by.
         weights: by network; those left out take what the baseline says.
         device: where forwards run.
+        gpu: number of the GPU, where that is one.
         threads: CPU threads, or None for all CPUs.
         race_size: LR height and width of races whose input no baseline prescribes.
         max_pairs: after which a race is inconclusive.
@@ -75,6 +76,7 @@ class Request:
     data: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, WeightsChoice] = field(default_factory=dict)
     device: str = "cpu"
+    gpu: int = 0
     threads: int | None = None
     race_size: tuple[int, int] = (64, 64)
     max_pairs: int = PairDesign().max_pairs
@@ -206,7 +208,7 @@ class Bench:
             UsageError: this machine cannot follow it.
         """
         protocol = gate_protocol(input_size, self.request.device, threads or self.request.threads)
-        require_possible(protocol)
+        require_possible(protocol, self.request.gpu)
         return protocol
 
     def measure(
@@ -244,7 +246,7 @@ class Bench:
             data=tuple((pairs, pairs.identity()) for pairs in subject.data.values()),
             # What is counted needs no weights, so it was counted apart.
             protocol=protocol.model_copy(update={"counters": ()}),
-            launcher=open_launcher(),
+            launcher=open_launcher(gpu=self.request.gpu),
         )
         scores = {}
         absent = dict(counted.absent)
@@ -298,6 +300,7 @@ class Bench:
                 baseline,
                 protocol,
                 design,
+                gpu=self.request.gpu,
                 on_pairs=self.on_pairs,
                 timeout_seconds=self.request.timeout_seconds,
             )

@@ -52,6 +52,7 @@ def plan_race(
     *,
     weights: Mapping[str, WeightsChoice],
     protocol: Protocol,
+    gpu: int = 0,
 ) -> tuple[Entry, Entry]:
     """Resolve and check both networks before either runs; they may be the same.
 
@@ -60,7 +61,7 @@ def plan_race(
             protocol that this machine cannot follow.
         WeightsError: a weights file that is missing or altered.
     """
-    require_possible(protocol)
+    require_possible(protocol, gpu)
     entries = []
     for name in (candidate, baseline):
         descriptor = registry.get(name)
@@ -82,6 +83,7 @@ def race(
     design: PairDesign | None = None,
     *,
     isolation: IsolationChoice = "auto",
+    gpu: int = 0,
     on_pairs: OnPairs = lambda _done, _most: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> RaceRecord:
@@ -95,6 +97,7 @@ def race(
         protocol: settings; its latency design and counters are not used.
         design: settings of pairs and decision.
         isolation: which sandbox is asked for.
+        gpu: number of the GPU, where the protocol asks for one.
         on_pairs: called with the numbers of pairs timed so far and at most.
         timeout_seconds: deadline of each request to a worker.
 
@@ -102,7 +105,7 @@ def race(
         WorkerError: a network failed; the message says which.
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
-    launcher = open_launcher(isolation)
+    launcher = open_launcher(isolation, gpu=gpu)
     return _Race(candidate, baseline, protocol, design or PairDesign(), launcher, on_pairs).run(
         timeout_seconds
     )

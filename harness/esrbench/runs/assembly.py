@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.metrics import Account
-    from esrbench.protocol import Protocol, TrustDesign
-    from esrbench.records import ImageScore, Replicate
+    from esrbench.protocol import TrustDesign
+    from esrbench.records import EntryIdentity, ImageScore, Replicate
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
@@ -42,6 +43,8 @@ NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not t
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
+ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
+"""What messages say of a network that does not take the size of an image."""
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
 """Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
@@ -70,7 +73,7 @@ def assemble(
     trust = account(latency, protocol.trust)
     # Not what the worker says of its threads.
     threads = untimed.environment.threads
-    finding = _finding(found, latency, trust, protocol, threads=threads)
+    finding = _finding(untimed, latency, trust, threads=threads)
     failed = (each.found.log_tail for each in timed if each.found.failed)
     return RunRecord(
         run_id=untimed.run_id,
@@ -180,17 +183,14 @@ def _psnr(score: ImageScore) -> float:
 
 
 def _finding(
-    untimed: UntimedPass,
-    latency: Latency | Absent,
-    trust: Trust | Absent,
-    protocol: Protocol,
-    *,
-    threads: int,
+    untimed: Pass[UntimedPass], latency: Latency | Absent, trust: Trust | Absent, *, threads: int
 ) -> Suspicion | None:
     """Why a run is not simply ``ok``: a failure, an interruption, or a suspicion."""
-    failure = first_failure(untimed.quality, untimed.memory, untimed.complexity, latency)
+    found, protocol = untimed.found, untimed.protocol
+    failure = first_failure(found.quality, found.memory, found.complexity, latency)
     if failure is not None:
-        return Suspicion(failure.failure or "infra-error", failure.reason, failure.advice)
+        advice = _advice(failure, untimed.entry)
+        return Suspicion(failure.failure or "infra-error", failure.reason, advice)
     if protocol.latency is not None and (
         isinstance(latency, Absent) or len(latency.replicates) < protocol.latency.processes
     ):
@@ -203,15 +203,27 @@ def _finding(
         return Suspicion("infra-error", NO_NULL.reason, NO_NULL.advice)
     load = foreign_load(latency, protocol.trust)
     scattered = scatter(latency)
-    found = examine(trust, protocol.trust, threads=threads, loaded=load is not None)
-    disagrees = disagreement(untimed)
-    if disagrees is not None and (found is None or found.status in RANKED_STATUSES):
+    suspicion = examine(trust, protocol.trust, threads=threads, loaded=load is not None)
+    disagrees = disagreement(found)
+    if disagrees is not None and (suspicion is None or suspicion.status in RANKED_STATUSES):
         return Suspicion("counted-otherwise", *disagrees)
     # Load that no counter tells disputes an honest time as well.
-    if found is not None and not (scattered and found.status == "timing-disputed"):
-        return found
+    if suspicion is not None and not (scattered and suspicion.status == "timing-disputed"):
+        return suspicion
     cause = load or scattered
     return None if cause is None else Suspicion("busy-machine", cause, BUSY_ADVICE)
+
+
+def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
+    """What to do about a failed probe; which LR sizes a submission takes can be found."""
+    if failure.failure not in {"forward-error", "invalid-output"} or not (
+        entry.origin.startswith("submissions/") and ON_SIZE.search(failure.reason)
+    ):
+        return failure.advice
+    found = (
+        f"If that is for its LR size, `esrbench validate {entry.name} --fix` finds what it takes."
+    )
+    return f"{failure.advice} {found}" if failure.advice else found
 
 
 def _undisturbed(latency: Latency | Absent, finding: Suspicion | None) -> Latency | Absent:

@@ -30,7 +30,7 @@ def expected_environment(protocol: Protocol, tier: Tier) -> Environment:
 
 
 def fingerprint(
-    entry: Entry, data: DataIdentity, protocol: Protocol, environment: Environment
+    entry: Entry, data: DataIdentity, protocol: Protocol, environment: Environment, gpu: int = 0
 ) -> str:
     """SHA-256 (hex) over entry, source files, weights, data, protocol, harness and machine.
 
@@ -39,6 +39,7 @@ def fingerprint(
         data: images.
         protocol: settings.
         environment: machine and software.
+        gpu: number of the GPU, where the protocol asks for one.
     """
     parts = {
         "entry": entry.descriptor.model_dump(mode="json"),
@@ -49,6 +50,7 @@ def fingerprint(
         "protocol": protocol.digest(),
         "harness": harness_sha256(),
         "environment": digest_of(environment),
+        "gpu": gpu,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

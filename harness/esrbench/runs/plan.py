@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from esrbench.entries.networks import WeightsChoice
     from esrbench.entries.registry import Registry
     from esrbench.errors import EsrbenchError
-    from esrbench.protocol import Protocol
+    from esrbench.protocol import Device, Protocol
     from esrbench.records import DataIdentity, Environment
     from esrbench.runs.passes import SharedRounds
     from esrbench.sandbox.tiers import IsolationChoice
@@ -83,6 +83,7 @@ class Suite:
             "baseline": self.baseline,
             "order_seed": self.order_seed,
             "sr_folder": self.sr_folder and str(self.sr_folder.resolve()),
+            "gpu": self.launcher.gpu,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -197,6 +198,7 @@ def plan_suite(
     order_seed: int = 0,
     sr_folder: Path | None = None,
     own_precision: bool = False,
+    gpu: int = 0,
     on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
 ) -> Suite:
     """Resolve and check everything before any network runs.
@@ -214,6 +216,7 @@ def plan_suite(
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, or None.
         own_precision: each entry runs in the precision that it declares, not in the protocol's.
+        gpu: number of the GPU, where the protocol asks for one.
         on_image: told data set, images checked and images in all.
 
     Raises:
@@ -225,7 +228,7 @@ def plan_suite(
             image that is too small for one network of several.
         DataError: images that may not be measured on; all problems are listed.
     """
-    require_possible(protocol)
+    require_possible(protocol, gpu)
     rejected = {
         name: RejectedEntry(name, scale, error)
         for name in dict.fromkeys(names)
@@ -249,7 +252,7 @@ def plan_suite(
         for name in (*rejected, *named)
         if own_precision and name in registry
     }
-    launcher = open_launcher(isolation)
+    launcher = open_launcher(isolation, gpu=gpu)
     suite = Suite(
         entries,
         tuple(opened.values()),
@@ -283,11 +286,16 @@ def broken_submission(
     return None
 
 
-def require_possible(protocol: Protocol) -> None:
+def require_possible(protocol: Protocol, gpu: int = 0) -> None:
     """Refuse what no worker on this machine could do, before any is started.
 
+    Args:
+        protocol: settings.
+        gpu: number of the GPU, where the protocol asks for one.
+
     Raises:
-        UsageError: arithmetic that only GPUs have, or more threads than CPUs.
+        UsageError: a GPU that is not here, arithmetic that only GPUs have, or more threads than
+            CPUs.
     """
     forward, cpus = protocol.forward, cpus_available()
     for_gpus = [
@@ -297,9 +305,25 @@ def require_possible(protocol: Protocol) -> None:
     if for_gpus and not DEVICES[protocol.device].gpu:
         message = f"{' and '.join(for_gpus)}: only GPUs have that"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
+    if DEVICES[protocol.device].gpu:
+        _require_gpu(protocol.device, gpu)
     if protocol.threads is not None and protocol.threads > cpus:
         message = f"{protocol.threads} threads were asked for; this process may use {cpus} CPUs"
         raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
+
+
+def _require_gpu(device: Device, number: int) -> None:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number < count:
+        return
+    seen = f"{count} GPUs" if count > 1 else "one GPU" if count else "no GPU"
+    message = f"--device {device}:{number}: PyTorch {torch.__version__} sees {seen} here"
+    advice = "`esrbench doctor --device cuda` says why."
+    if count:
+        advice = f"They are numbered from 0: use --device {device}:{count - 1} or a lower number."
+    raise UsageError(message, advice=advice)
 
 
 def plan_entries(

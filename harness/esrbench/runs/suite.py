@@ -164,7 +164,8 @@ class _Session:
 
     def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
         protocol = self.suite.protocol_of(entry.descriptor.name)
-        return fingerprint(entry, data, protocol, self.environment)
+        gpu = self.suite.launcher.gpu
+        return fingerprint(entry, data, protocol, self.environment, gpu)
 
     def _rejected(
         self, data: DataIdentity, folder: PassFolder, finished: Mapping[str, RunRecord]

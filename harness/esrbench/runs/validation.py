@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from esrbench.entries.manifest import MANIFEST_NAME
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import RegistrationError, WeightsError
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
+from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
@@ -28,17 +31,26 @@ if TYPE_CHECKING:
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
 REPEAT_SIDE = 48
+UPSCALES = "upscales"
 MAX_SR_PIXELS = 2**24
 """Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
 PRINTED_PARAMS_TOLERANCE = 1000
 
 
 class ValidationReport(Frozen):
-    """All checks of one network at one scale; no scale where its manifest could not be read."""
+    """All checks of one network at one scale.
+
+    Attributes:
+        entry: registered name.
+        scale: None where its manifest could not be read.
+        checks: in the order in which they were made.
+        declare: fields of ``[model]`` that would mend a failed check, with the values found.
+    """
 
     entry: str
     scale: int | None
     checks: tuple[Check, ...]
+    declare: dict[str, int] = {}
 
     @property
     def passed(self) -> bool:
@@ -103,7 +115,15 @@ def validate_entry(
                         checks.append(_prepare_check(session, other, descriptor, scale, resolved))
             except WorkerError as error:
                 checks.append(broken("survives the checks", error.message, error.advice))
-    return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
+    declare: dict[str, int] = {}
+    if any(map(_failed_on_size, checks)):
+        with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
+            declare = _find_sizes(session, descriptor, scale, resolved)
+    if declare:
+        checks.append(_sizes_check(descriptor, declare))
+    return ValidationReport(
+        entry=descriptor.name, scale=scale, checks=tuple(checks), declare=declare
+    )
 
 
 def _worker(
@@ -145,7 +165,7 @@ def _loaded_checks(
 ) -> Iterator[Check]:
     upscaled = 0
     for height, width in dict.fromkeys(_sizes(descriptor, scale)):
-        name = f"upscales {height}x{width}"
+        name = f"{UPSCALES} {height}x{width}"
         if not _is_tried(height, width, scale):
             detail = f"SR would have more than {MAX_SR_PIXELS:,} pixels."
             yield Check(name=name, outcome="skipped", detail=detail)
@@ -165,6 +185,64 @@ def _loaded_checks(
         return
     yield from _repeat_checks(session, max(descriptor.min_lr_size, REPEAT_SIDE))
     yield from _count_checks(session, descriptor, scale)
+
+
+def _failed_on_size(check: Check) -> bool:
+    return check.outcome == "failed" and check.name.startswith(UPSCALES)
+
+
+def _find_sizes(
+    session: WorkerSession, descriptor: ModelDescriptor, scale: int, weights: ResolvedWeights
+) -> dict[str, int]:
+    """Fields to declare so that the network takes all sizes, found by trying; empty if none help.
+
+    A network in tiles is left alone: what its tiles must be is for its authors to say.
+    """
+    if descriptor.tile is not None:
+        return {}
+    bare = descriptor.model_copy(update={"min_lr_size": 1, "pad_multiple": 1})
+
+    def takes(height: int, width: int) -> bool:
+        if not _is_tried(height, width, scale):
+            return False
+        try:
+            session.upscale(_noise(height, width, seed=0), "size")
+        except WorkerError as error:
+            if error.fatal:
+                raise
+            return False
+        return True
+
+    try:
+        session.load(bare, scale, weights=weights, protocol=Protocol())
+        found = find_sizes(takes)
+    except WorkerError:  # its worker has ended, and the checks say why
+        return {}
+    if found is None:
+        return {}
+    multiple = found.multiple
+    if multiple > 1 and descriptor.input == "bicubic-hr":
+        multiple *= scale
+    if len(descriptor.scales) > 1:  # another scale may need another one
+        multiple = math.lcm(multiple, descriptor.pad_multiple)
+    wanted = {
+        "min_lr_size": max(found.least, descriptor.min_lr_size),
+        "pad_multiple": multiple,
+    }
+    return {name: value for name, value in wanted.items() if value != getattr(descriptor, name)}
+
+
+def _sizes_check(descriptor: ModelDescriptor, declare: dict[str, int]) -> Check:
+    least = declare.get("min_lr_size", descriptor.min_lr_size)
+    multiple = declare.get("pad_multiple", descriptor.pad_multiple)
+    detail = f"It takes LR sides of {least} and more"
+    if multiple > 1:
+        detail += f", once its input is padded to multiples of {multiple}"
+    lines = ", ".join(f"{name} = {value}" for name, value in declare.items())
+    fix = f"Declare {lines}."
+    if descriptor.folder is not None:
+        fix = f"Write into [model] of {MANIFEST_NAME}: {lines}; --fix does it."
+    return broken("LR sizes", f"{detail}.", fix)
 
 
 def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.devices import selection
 from esrbench.entries.sources import view_paths
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import IsolationChoice, open_sandbox
@@ -34,14 +36,16 @@ class Launcher:
     Attributes:
         sandbox: how workers are confined.
         hidden: files and folders that none may see.
+        gpu: number of the GPU that they see, where their protocol asks for one.
     """
 
     sandbox: Sandbox
     hidden: tuple[Path, ...]
+    gpu: int = 0
 
     def hiding(self, paths: Iterable[Path]) -> Launcher:
         """The same launcher with more files hidden."""
-        return Launcher(self.sandbox, tuple(dict.fromkeys((*self.hidden, *paths))))
+        return replace(self, hidden=tuple(dict.fromkeys((*self.hidden, *paths))))
 
     def worker(
         self,
@@ -81,17 +85,22 @@ class Launcher:
             Limits(processes=compiles),
             timeout_seconds=timeout_seconds,
             limit_seconds=limit_seconds,
+            variables=selection(view.device, self.gpu, os.environ),
         )
         return WorkerSession(process)
 
 
-def open_launcher(choice: IsolationChoice = "auto") -> Launcher:
+def open_launcher(choice: IsolationChoice = "auto", *, gpu: int = 0) -> Launcher:
     """A launcher with the strongest sandbox there is, or the one asked for.
+
+    Args:
+        choice: which sandbox is asked for.
+        gpu: number of the GPU that workers see, where their protocol asks for one.
 
     Raises:
         UsageError: it does not work on this machine; the message says why.
     """
-    return Launcher(open_sandbox(choice), tuple(_photographs()))
+    return Launcher(open_sandbox(choice), tuple(_photographs()), gpu)
 
 
 def _photographs() -> Iterable[Path]:

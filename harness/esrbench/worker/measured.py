@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -26,11 +27,14 @@ from esrbench.probes.sameness import changed, tolerance, watched_otherwise
 from esrbench.worker.messages import Ready
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from esrbench.probes.devices import ComputeDevice
     from esrbench.probes.precision import PolicyGuard
     from esrbench.protocol import Protocol
+    from esrbench.worker.cuda_requests import CudaRequests
     from esrbench.worker.messages import Load, LoadSecond
 
     Image = npt.NDArray[np.uint8]
@@ -58,20 +62,23 @@ class OpenedNetwork:
     ready: Ready
 
 
-def open_network(request: Load | LoadSecond, device: ComputeDevice) -> OpenedNetwork:
+def open_network(
+    request: Load | LoadSecond, device: ComputeDevice, requests: CudaRequests
+) -> OpenedNetwork:
     """Build a network, load its weights and bring it into its form on a device.
 
     Raises:
         EsrbenchError: its weights do not fit, or its form is not to be had.
         Exception: whatever the network's code raises.
     """
-    loaded = load_network(
-        request.descriptor,
-        request.scale,
-        Path(request.weights_path) if request.weights_path else None,
-        released=request.released,
-        seed=request.protocol.seed,
-    )
+    with requests.while_built():
+        loaded = load_network(
+            request.descriptor,
+            request.scale,
+            Path(request.weights_path) if request.weights_path else None,
+            released=request.released,
+            seed=request.protocol.seed,
+        )
     count = len(parameters(loaded.network))
     conversion = PixelConversion.of(request.descriptor, request.scale, loaded.data_range)
     code = code_sha256(loaded.network, *makers(request.descriptor))
@@ -109,6 +116,7 @@ class MeasuredNetwork:
         conversion: of its pixels.
         device: where it runs.
         min_lr_size: smallest side of the LR images that it takes.
+        running: runs a forward, and leads what it asks of CUDA to the device.
         scored: the smallest LR image that was scored, with the output on the CPU.
     """
 
@@ -117,6 +125,7 @@ class MeasuredNetwork:
     conversion: PixelConversion
     device: torch.device
     min_lr_size: int
+    running: Callable[[Callable[[], Any]], Any] = operator.call
     scored: tuple[Image, torch.Tensor] | None = field(default=None, init=False)
 
     def copy(self) -> nn.Module:
@@ -167,7 +176,7 @@ class MeasuredNetwork:
         return None
 
     def _run(self, lr: Image) -> object:
-        return self.network(self.input(lr))
+        return self.running(partial(self.network, self.input(lr)))
 
     def _run_copy(self, counted: nn.Module, pixels: torch.Tensor) -> object:
         with cast_as_counted(self.protocol.forward):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from esrbench.probes.forward import PixelConversion
     from esrbench.probes.precision import PolicyGuard
     from esrbench.probes.telemetry import Monitor
+    from esrbench.worker.cuda_requests import CudaRequests
     from esrbench.worker.measured import OpenedNetwork
     from esrbench.worker.messages import Load, LoadSecond, TimePairs
 
@@ -53,15 +54,22 @@ class Pairing:
         first_request: by which it was loaded.
         request: which network is loaded second, and which of the two is the baseline.
         device: of the worker, as its first network left it.
+        requests: leads what the networks ask of CUDA to that device.
 
     Attributes:
         ready: what the evaluator records of the second network.
     """
 
     def __init__(
-        self, first: OpenedNetwork, first_request: Load, request: LoadSecond, device: ComputeDevice
+        self,
+        first: OpenedNetwork,
+        first_request: Load,
+        request: LoadSecond,
+        device: ComputeDevice,
+        requests: CudaRequests,
     ) -> None:
         self.device = device
+        self.requests = requests
         self.protocol = request.protocol
         second = self._open(request)
         self.ready = second.ready
@@ -75,9 +83,10 @@ class Pairing:
 
     def _open(self, request: Load | LoadSecond) -> OpenedNetwork:
         """Open a network and run it once, so that errors are attributed to it."""
-        opened = open_network(request, self.device)
+        opened = open_network(request, self.device, self.requests)
         with torch.inference_mode():
-            output = opened.network(self._input(opened.conversion))
+            forward = partial(opened.network, self._input(opened.conversion))
+            output = self.requests.running(forward)
             opened.guard.verify()
             opened.conversion.validate(output, self.protocol.counted_input)
         return opened

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -36,6 +37,7 @@ from esrbench.worker.messages import (
 from esrbench.worker.pixels import PixelAreas
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -72,6 +74,7 @@ class WorkerProcess:
         limits: what it may take.
         timeout_seconds: of silence, after which a request has failed.
         limit_seconds: that it may live, whatever it does.
+        variables: of its environment, beside those of every worker.
 
     Attributes:
         areas: where its pixels lie, once it is started.
@@ -88,7 +91,9 @@ class WorkerProcess:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         limit_seconds: float = math.inf,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self.variables = variables
         self.sandbox = sandbox
         self.view = view
         self.limits = limits
@@ -111,7 +116,7 @@ class WorkerProcess:
                 self.limits,
                 pass_fds=theirs,
                 log_fd=log_write,
-                variables={**MALLOC_SETTINGS, WORKER_VARIABLE: "1"},
+                variables={**MALLOC_SETTINGS, WORKER_VARIABLE: "1", **self.variables},
             )
         except BaseException:
             areas.close()

@@ -27,8 +27,9 @@ from esrbench.probes.forward import InvalidOutputError
 from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import cast_as_counted
 from esrbench.probes.telemetry import watch
-from esrbench.records import ImageMemory
+from esrbench.records import ImageMemory, Notice
 from esrbench.worker.channel import Channel, ChannelClosedError
+from esrbench.worker.cuda_requests import CudaRequests, needs_cuda
 from esrbench.worker.measured import MeasuredNetwork, open_network
 from esrbench.worker.messages import (
     BLOCKS,
@@ -60,7 +61,7 @@ from esrbench.worker.pixels import PixelAreas
 from esrbench.worker.tracebacks import place_of, traceback_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 MESSAGE_CHARACTERS = 2000
 PLACED_CHARACTERS = 800
 """Of what an exception says; the place where it was raised follows."""
+MOST_NAMES = 5
+"""That a notice lists."""
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
 
@@ -96,7 +99,8 @@ class Worker:
             load.protocol.device, threads=load.protocol.threads, policy=self.policy
         )
         self.monitor = watch(self.device.cpus, self.device.gpu_uuid)
-        self.opened = open_network(load, self.device)
+        self.requests = CudaRequests(self.device.device)
+        self.opened = open_network(load, self.device, self.requests)
         self.network, self.conversion = self.opened.network, self.opened.conversion
         self.guard = self.opened.guard
         self.measured = MeasuredNetwork(
@@ -105,6 +109,7 @@ class Worker:
             self.conversion,
             self.device.device,
             load.descriptor.min_lr_size,
+            self.requests.running,
         )
         self.device.begin_memory_pass()
         self.images: list[ImageMemory] = []
@@ -127,16 +132,16 @@ class Worker:
             complexity = complexity.model_copy(update={"predicted_memory": absent})
         if differs is not None:
             complexity = found_to_differ(complexity, differs)
-        return Counted(complexity=complexity)
+        notices = (*complexity.notices, *request_notices(self.requests))
+        return Counted(complexity=complexity.model_copy(update={"notices": notices}))
 
     def measure_blocks(self, depth: int) -> bytes:
         """JSON of what each block of a copy costs at the protocol's counted input."""
         size = self.conversion.input_size(self.protocol.counted_input)
+        shape = (1, self.conversion.channels, *size)
         with cast_as_counted(self.policy):
-            blocks = measure_blocks(
-                self.measured.copy(),
-                input_shape=(1, self.conversion.channels, *size),
-                depth=depth,
+            blocks = self.requests.running(
+                lambda: measure_blocks(self.measured.copy(), input_shape=shape, depth=depth)
             )
         return BLOCKS.dump_json(blocks)
 
@@ -146,7 +151,8 @@ class Worker:
         with torch.inference_mode():
             enlarged = self._enlarged(request.lr_size)
             pixels = self.measured.input(lr, enlarged)
-            output, usage = self.device.measure_memory(partial(self.network, pixels))
+            forward = partial(self.device.measure_memory, partial(self.network, pixels))
+            output, usage = self.requests.running(forward)
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
             self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
@@ -175,7 +181,8 @@ class Worker:
         with torch.inference_mode():
             enlarged = self._enlarged(request.lr_size)
             pixels = self.measured.input(lr, enlarged)
-            output, seconds = self.device.time(partial(self.network, pixels))
+            forward = partial(self.device.time, partial(self.network, pixels))
+            output, seconds = self.requests.running(forward)
             try:
                 sr = self.conversion.to_pixels(output, lr, enlarged)
             except Exception:
@@ -197,7 +204,7 @@ class Worker:
 
     def load_second(self, request: LoadSecond) -> Ready:
         """Load a second network beside the first, and two copies of the baseline."""
-        self.pairing = Pairing(self.opened, self.load, request, self.device)
+        self.pairing = Pairing(self.opened, self.load, request, self.device, self.requests)
         return self.pairing.ready
 
     def time_pairs(self, request: TimePairs) -> PairsTimed | Failed:
@@ -209,6 +216,31 @@ class Worker:
     def _enlarged(self, lr_size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
         """The enlarged LR image, which the evaluator made, for networks that need it."""
         return self.areas.enlarged(lr_size, self.load.scale) if self.conversion.enlarges else None
+
+
+def request_notices(requests: CudaRequests) -> Iterator[Notice]:
+    """What became of an entry's requests for CUDA, and of forwards while it was built."""
+    device = "GPU" if requests.device.type == "cuda" else "CPU"
+    if requests.made:
+        asked = _listed(requests.made)
+        yield Notice(
+            code="cuda-requests",
+            message=f"its code asks for CUDA ({asked}); that led to the {device} of this run",
+            advice="Nothing needs to change; code that uses the device of its input runs anywhere.",
+        )
+    if requests.forwards:
+        ran = _listed(requests.forwards)
+        yield Notice(
+            code="warm-up",
+            message=f"modules ran while it was built ({ran}), on the {device} of this run",
+            advice="It is in no figure. It only makes loading longer.",
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    more = f" and {len(first) - MOST_NAMES} more" if len(first) > MOST_NAMES else ""
+    return ", ".join(first[:MOST_NAMES]) + more
 
 
 def classify(error: BaseException, default: FailureKind) -> FailureKind:
@@ -248,6 +280,9 @@ def failure(
         text, advice = f"{text} ({place})" if place else text, None
         if isinstance(error, ModuleNotFoundError) and loads:
             advice = module_advice(loads[-1].descriptor, str(error.name))
+        if (need := needs_cuda(error)) and not torch.cuda.is_available():
+            text = f"{need} needs CUDA, which a run on the CPU does not have ({text})"
+            advice = "Run it with --device cuda on a machine with an NVIDIA GPU."
     return Failed(kind=classify(error, default), message=text[:MESSAGE_CHARACTERS], advice=advice)
 
 

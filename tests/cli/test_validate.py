@@ -1,0 +1,102 @@
+"""``esrbench validate``: what is printed when, and what ``--fix`` writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders import write_files
+
+from esrbench.cli import validate as command
+from esrbench.runs import validation
+from esrbench.runs.checks import broken, kept
+from esrbench.runs.validation import ValidationReport
+
+MANIFEST = """# by hand
+schema = 1
+
+[model]
+name = "{name}"   # TEAM-NAME
+factory = "model:Net"
+scales = [4]
+
+[team]
+name = "Team"
+contact = "somebody"
+"""
+NEEDED = {"min_lr_size": 33, "pad_multiple": 16}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two submissions that nobody builds here."""
+    for name in ("team-one", "team-two"):
+        files = {"submission.toml": MANIFEST.format(name=name), "model.py": ""}
+        write_files(tmp_path / name, files)
+    return [tmp_path / "team-one", tmp_path / "team-two"]
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What happened, in order; the first entry passes once it declares what it needs."""
+    seen = []
+
+    def validate_entry(descriptor, scale, **_):
+        seen.append(f"validate {descriptor.name}")
+        declared = {field: getattr(descriptor, field) for field in NEEDED}
+        broke = descriptor.name == "team-one" and declared != NEEDED
+        check = broken("upscales 1x1", "too small") if broke else kept("upscales 1x1", "fine")
+        declare = NEEDED if broke else {}
+        return ValidationReport(
+            entry=descriptor.name, scale=scale, checks=(check,), declare=declare
+        )
+
+    printed = command.print_table
+
+    def print_table(table, **options):
+        seen.append("print")
+        printed(table, **options)
+
+    monkeypatch.setattr(validation, "validate_entry", validate_entry)
+    monkeypatch.setattr(command, "print_table", print_table)
+    return seen
+
+
+def test_each_report_is_printed_as_it_is_made_and_a_summary_at_the_end(in_process, folders, events):
+    done = in_process("validate", *folders)
+    assert done.returncode == 4
+    assert events == ["validate team-one", "print", "validate team-two", "print", "print"]
+    assert "1 of 2 pass" in done.stdout
+    last = done.stdout.strip().splitlines()[-2:]
+    assert [line.split()[:3] for line in last] == [
+        ["team-one", "x4", "failed"],
+        ["team-two", "x4", "passed"],
+    ]
+    assert (folders[0] / "submission.toml").read_text() == MANIFEST.format(name="team-one")
+
+
+def test_json_is_one_document(in_process, folders, events):
+    done = in_process("validate", *folders, "--json")
+    assert events == ["validate team-one", "validate team-two", "print"]
+    one, two = json.loads(done.stdout)
+    assert (one["declare"], two["declare"]) == (NEEDED, {})
+
+
+def test_fix_writes_what_was_found_and_validates_again(in_process, folders, events):
+    done = in_process("validate", *folders, "--fix")
+    assert done.returncode == 0, done.stdout
+    assert events[:3] == ["validate team-one", "validate team-one", "print"]
+    path = folders[0] / "submission.toml"
+    assert f"wrote min_lr_size = 33, pad_multiple = 16 into {path}" in done.stderr
+    lines = path.read_text().splitlines()
+    assert {"# by hand", 'name = "team-one"   # TEAM-NAME', "min_lr_size = 33"} <= set(lines)
+    assert lines.index("pad_multiple = 16") < lines.index("[team]")
+    unchanged = MANIFEST.format(name="team-two")
+    assert (folders[1] / "submission.toml").read_text() == unchanged
+
+
+def test_a_folder_that_cannot_be_read_is_printed_first(in_process, folders, events):
+    (folders[1] / "submission.toml").write_text("schema = 2")
+    done = in_process("validate", *folders)
+    assert events == ["print", "validate team-one", "print", "print"]
+    assert done.returncode == 4
