@@ -84,7 +84,7 @@ def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
 def test_the_python_interface_races_and_stores(monkeypatch, tmp_path):
     record = make_race(1.05)
     asked: list[Any] = []
-    monkeypatch.setattr(races, "race", lambda *given: asked.extend(given) or record)
+    monkeypatch.setattr(races, "race", lambda *given, **_: asked.extend(given) or record)
     assert esrbench.race("rfdn", "rfdn", results=tmp_path) == record
     assert (asked[0], asked[2].counted_input) == (asked[1], (64, 64))
     assert Store(tmp_path).load_races() == ([record], [])

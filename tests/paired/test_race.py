@@ -101,7 +101,7 @@ def session(monkeypatch):
     class Session(FakeSession):
         asked: list[dict[str, Any]] = []
 
-    monkeypatch.setattr(races, "open_launcher", lambda choice: FakeLauncher(choice, Session))
+    monkeypatch.setattr(races, "open_launcher", lambda choice, **_: FakeLauncher(choice, Session))
     return Session
 
 
