@@ -7,6 +7,7 @@ Building the options of all verbs imports the records and costs more than all el
 from __future__ import annotations
 
 import itertools
+import keyword
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -41,6 +42,7 @@ VERBS = {
     "new": (
         "Start a new entry in submissions/: a network that works, its manifest, weights and test."
     ),
+    "import": "Turn a challenge's repository into submission folders, without running its code.",
     "convert-weights": (
         "Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."
     ),
@@ -53,9 +55,8 @@ VERBS = {
 def load(verb: str) -> Callable[..., None]:
     """Import the function of a verb."""
     name = verb.replace("-", "_")
-    function: Callable[..., None] = getattr(
-        import_module(f"esrbench.cli.{name}"), f"{name}_command"
-    )
+    module = import_module(f"esrbench.cli.{name}{'_' * keyword.iskeyword(name)}")
+    function: Callable[..., None] = getattr(module, f"{name}_command")
     return function
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Final
 
+from esrbench.entries.reach import is_main, modules_of
 from esrbench.protocol import Frozen
-from esrbench.runs.reach import is_main, modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

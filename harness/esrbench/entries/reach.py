@@ -53,10 +53,10 @@ def modules_of(folder: Path, files: Iterable[Path], targets: Iterable[str]) -> s
             if path in reached:
                 continue
             reached.add(path)
-            tree = _parsed(path)
+            tree = parsed(path)
             if tree is None or _imports_by_name(tree):
                 return set(python)
-            waiting += _imported(tree, places[path], is_package=path.name == "__init__.py")
+            waiting += imported(tree, places[path], is_package=path.name == "__init__.py")
     return reached
 
 
@@ -109,14 +109,15 @@ def _ending(places: dict[Path, tuple[str, ...]], module: tuple[str, ...]) -> lis
     ]
 
 
-def _parsed(path: Path) -> ast.Module | None:
+def parsed(path: Path) -> ast.Module | None:
+    """The code of a file, or None where it is too long or no Python."""
     try:
         return ast.parse(path.read_bytes()) if path.stat().st_size <= _MAX_BYTES else None
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def _running(tree: ast.Module) -> Iterator[ast.AST]:
+def running(tree: ast.Module) -> Iterator[ast.AST]:
     """Nodes of a module but for blocks that run only where it is run itself."""
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -129,7 +130,7 @@ def _running(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _imports_by_name(tree: ast.Module) -> bool:
-    for node in _running(tree):
+    for node in running(tree):
         match node:
             case ast.Import(names=names):
                 imported = [alias.name for alias in names]
@@ -146,10 +147,17 @@ def _imports_by_name(tree: ast.Module) -> bool:
     return False
 
 
-def _imported(
+def imported(
     tree: ast.Module, place: tuple[str, ...], *, is_package: bool
 ) -> Iterator[tuple[str, ...]]:
-    for node in _running(tree):
+    """Names, in parts, of all that a module imports, and of what it takes from there.
+
+    Args:
+        tree: its code.
+        place: its own name.
+        is_package: it is an ``__init__.py``, of the package of that name.
+    """
+    for node in running(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield tuple(alias.name.split("."))
@@ -161,3 +169,13 @@ def _imported(
                 yield module
             for alias in node.names:
                 yield (*module, *alias.name.split("."))
+
+
+def module_file(root: Path, name: str) -> Path | None:
+    """The source of a module of a dotted name below a folder, if there is one."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    base = root.joinpath(*parts)
+    files = (base.with_name(f"{base.name}.py"), base / "__init__.py")
+    return next((file for file in files if file.is_file()), None)

@@ -1,0 +1,497 @@
+"""A challenge's repository as folders of submissions; none of its code is run.
+
+The official efficient-SR repositories keep a branch for each team in ``test_demo.py``, code in
+``models/`` and weights in ``model_zoo/``. An entry is the code that its branch imports, copied as
+it is, its weights, and a manifest that says what the branch does. What a manifest cannot say is
+copied from the branch into a module beside it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import posixpath
+import re
+import secrets
+import shutil
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from esrbench.entries.branches import UNKNOWN, read_branch
+from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
+from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
+from esrbench.entries.reach import imported, module_file, parsed, running
+from esrbench.entries.script import Question
+from esrbench.entries.sources import folder_files
+from esrbench.entries.submissions import read_submission
+from esrbench.errors import EsrbenchError, RegistrationError, UsageError
+from esrbench.plaintext import line
+from esrbench.weights.checkpoints import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from esrbench.entries.branches import Branch, Network
+    from esrbench.entries.script import Script
+
+Outcome = Literal["imported", "question", "withheld", "kept", "failed"]
+
+MAX_NAME_CHARACTERS: Final = 64
+MAX_VALUES: Final = 1000
+"""Most numbers and texts among the arguments of a factory; a list may stand in many places."""
+DEFAULT_SCALE: Final = 4
+WEIGHTS_FOLDER: Final = "model_zoo"
+
+SCALE_NAMES: Final = (
+    "scale",
+    "upscale",
+    "upscale_factor",
+    "upscaling_factor",
+    "scale_factor",
+    "sr_rate",
+)
+
+_PROVIDED: Final = frozenset({"numpy", "torch"})
+_DISTRIBUTIONS: Final = {"PIL": "Pillow", "cv2": "opencv-python", "skimage": "scikit-image"}
+_POINTER: Final = b"version https://git-lfs"
+_NO_NUMBERS: Final = (float("inf"), float("-inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedEntry:
+    """What became of a team's branch.
+
+    Attributes:
+        number: of the team.
+        entry: name of the entry and of its folder.
+        outcome: ``imported``, or with a ``question``; ``withheld`` where the branch is empty,
+            ``kept`` where a folder of that name is there, ``failed`` where nothing was written.
+        line: of the script, where the branch begins.
+        folder: what was written, or None.
+        factory: that builds the network.
+        weights: path of the file in the repository, or None.
+        requirements: distributions that its code imports.
+        questions: what reading did not tell.
+    """
+
+    number: int
+    entry: str
+    outcome: Outcome
+    line: int
+    folder: Path | None = None
+    factory: str | None = None
+    weights: str | None = None
+    requirements: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An entry before it is written."""
+
+    model: dict[str, Any]
+    weights: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    code: str = ""
+    questions: list[Question] = field(default_factory=list)
+
+
+def import_team(script: Script, number: int, into: Path, *, force: bool = False) -> ImportedEntry:
+    """Write the entry of one branch of a challenge's script.
+
+    Args:
+        script: of the repository.
+        number: of the team, one of the script's.
+        into: folder of submissions; nothing is written outside of it.
+        force: replace an entry of that name.
+
+    Raises:
+        UsageError: ``into`` cannot be written.
+    """
+    branch = read_branch(script, number)
+    name = _entry_name(branch)
+    if branch.withheld:
+        return ImportedEntry(number, name, "withheld", branch.line)
+    folder = into / name
+    if folder.exists() and not force:
+        question = Question(branch.line, f"{folder} is there already: --force replaces it")
+        return ImportedEntry(number, name, "kept", branch.line, questions=(question,))
+    try:
+        draft = _draft(script, branch, name)
+        _write(draft, folder)
+    except OSError as error:
+        message = f"{folder}: cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Choose another folder with --into.") from error
+    except EsrbenchError as error:
+        text = error.message.replace(f"{folder}/", "")
+        return ImportedEntry(
+            number, name, "failed", branch.line, questions=(Question(branch.line, text),)
+        )
+    return ImportedEntry(
+        number=number,
+        entry=name,
+        outcome="question" if draft.questions else "imported",
+        line=branch.line,
+        folder=folder,
+        factory=draft.model["factory"],
+        weights=draft.weights.get("file"),
+        requirements=tuple(draft.model.get("requirements", ())),
+        questions=tuple(draft.questions),
+    )
+
+
+def _entry_name(branch: Branch) -> str:
+    """``teamNN-name``, of the name that the branch gives."""
+    team = f"team{branch.number:02}"
+    given = branch.name or (branch.network.target.rpartition(".")[2] if branch.network else "")
+    bare = re.sub(rf"^\s*(?:team)?0*{branch.number}(?!\d)[\s_-]*", "", given, flags=re.IGNORECASE)
+    name = re.sub(r"[^a-z0-9._]+", "-", bare.lower()).strip("-._")
+    return f"{team}-{name or 'entry'}"[:MAX_NAME_CHARACTERS].rstrip("-._")
+
+
+def _draft(script: Script, branch: Branch, name: str) -> _Draft:
+    """All that is to be written.
+
+    Raises:
+        RegistrationError: the branch builds nothing that is in the repository.
+    """
+    network = branch.network
+    team = f"{branch.name or name} of {script.root.resolve().name}"
+    model: dict[str, Any] = {
+        "name": name,
+        "summary": line(f"{team.strip()}, {script.path.name} line {branch.line}", 200),
+        "factory": f"{EXCERPT_MODULE}:build",
+        "scales": [_scale(script)],
+        "data_range": branch.data_range or 1.0,
+    }
+    if branch.tile:
+        model["tile"] = branch.tile
+    if network is not None and network.precision != "fp32":
+        model["precision"] = network.precision
+    draft = _Draft(model, questions=list(branch.questions))
+    method = _deploy_method(network)
+    build: Sequence[ast.stmt] = ()
+    prepare: Sequence[ast.stmt] = ()
+    modules = [network.target] if network else []
+    if network is None or _is_whole(network):
+        build = branch.statements
+        at = network.steps[0].lineno if network and network.steps else branch.line
+        text = f"the branch builds and loads its network by its own lines, in {EXCERPT_MODULE}.py"
+        draft.questions.append(Question(at, text))
+    else:
+        model["factory"] = _target(script, network)
+        given = _arguments(script, network)
+        if given is None:
+            made = [each for each in branch.statements if network.statement in ast.walk(each)]
+            build = [*needed_before(branch.statements, made), *made]
+            model["factory"] = f"{EXCERPT_MODULE}:build"
+        else:
+            model |= given
+        if method is not None:
+            model["deploy"] = method
+        elif network.steps:
+            known = [network_name(script)]
+            before = needed_before(branch.statements, network.steps, known)
+            prepare = [*before, *network.steps]
+            model["prepare"] = f"{EXCERPT_MODULE}:prepare"
+        _add_weights(draft, script, network)
+    if build or prepare:
+        draft.code = excerpt(script, branch.number, build=build, prepare=prepare)
+        modules += branch.modules
+    _add_code(draft, script, modules)
+    for path in branch.files:
+        _add_file(draft, script, script.root / path, path)
+    _add_build(draft, script, branch)
+    return draft
+
+
+def _scale(script: Script) -> int:
+    """Upscaling factor of the challenge, which the scripts call ``sf`` or ``scale``."""
+    for node in ast.walk(script.tree):
+        match node:
+            case ast.Assign([ast.Name("sf" | "scale")], ast.Constant(int(scale))) if scale > 1:
+                return scale
+    return DEFAULT_SCALE
+
+
+def _is_whole(network: Network) -> bool:
+    """Whether the branch must build and load the network by its own lines."""
+    if network.loaded:
+        return network.early or network.weights is None
+    return bool(network.steps) and _deploy_method(network) is None
+
+
+def _deploy_method(network: Network | None) -> str | None:
+    """The method without arguments that alone brings a network into its deployed form."""
+    match network.steps if network else []:
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name(), method), [], []))]:
+            return str(method)
+    return None
+
+
+def _target(script: Script, network: Network) -> str:
+    """What is called, as ``module:attribute``."""
+    parts = network.target.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:end])
+        if module_file(script.root, module) is not None:
+            return f"{module}:{'.'.join(parts[end:])}"
+    message = f"{network.target}: its module is not in the repository"
+    raise RegistrationError(message)
+
+
+def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
+    """``arguments`` and ``kwargs`` of a manifest, or None where it cannot say them."""
+    defaults = _defaults(script, network)
+    keywords = {
+        name: value
+        for name, value in network.keywords.items()
+        if value is not None or defaults.get(name, UNKNOWN) is not None
+    }
+    by_position = list(network.arguments)
+    free = [*defaults][len(by_position) :]
+    scales = [name for name in free if name in SCALE_NAMES and name not in keywords]
+    default = defaults[scales[0]] if len(scales) == 1 else UNKNOWN
+    if isinstance(default, int) and default != _scale(script):
+        keywords[scales[0]] = default  # the branch leaves it at that
+    if not _is_toml([by_position, keywords]):
+        return None
+    given = {"arguments": by_position, "kwargs": keywords}
+    return {name: value for name, value in given.items() if value}
+
+
+def _defaults(script: Script, network: Network) -> dict[str, Any]:
+    """Parameters of a class or function in order, and their defaults where they are literals."""
+    module, _, attribute = _target(script, network).partition(":")
+    file = module_file(script.root, module)
+    tree = parsed(file) if file else None
+    for node in tree.body if tree else ():
+        match node:
+            case ast.ClassDef(name=name, body=body) if name == attribute:
+                for each in body:
+                    if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                        return _literals(each.args, skipped=1)
+            case ast.FunctionDef(name=name, args=given) if name == attribute:
+                return _literals(given)
+    return {}
+
+
+def _literals(given: ast.arguments, *, skipped: int = 0) -> dict[str, Any]:
+    """Parameters but the first ones, with defaults that are literals, else ``UNKNOWN``."""
+    names = [each.arg for each in (*given.posonlyargs, *given.args)][skipped:]
+    values = [*[None] * (len(names) - len(given.defaults)), *given.defaults][-len(names) :]
+    pairs = [*zip(names, values, strict=False)]
+    pairs += [(a.arg, value) for a, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    return {
+        name: value.value if isinstance(value, ast.Constant) else UNKNOWN for name, value in pairs
+    }
+
+
+def _is_toml(value: Any) -> bool:
+    """Whether TOML has a value, and it is not too long when written out."""
+    room = MAX_VALUES
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        room -= 1
+        if isinstance(each, list | tuple):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif not isinstance(each, str | int | float) or each in _NO_NUMBERS:
+            return False
+        if room < 0:
+            return False
+    return True
+
+
+def _add_weights(draft: _Draft, script: Script, network: Network) -> None:
+    """Declare the weights that a branch loads, or ask for the file."""
+    stored = network.weights
+    if stored is None:
+        return
+    file = script.root / stored.file
+    problem = None
+    if not _is_within(file, script.root) or not file.is_file():
+        problem = "is not in the repository"
+    elif file.stat().st_size > MAX_WEIGHTS_BYTES:
+        problem = f"has more than {MAX_WEIGHTS_BYTES:,} bytes"
+    else:
+        with file.open("rb") as opened:
+            if opened.read(len(_POINTER)) == _POINTER:
+                problem = "is a pointer of Git LFS"
+    if problem is not None:
+        text = f"{stored.file} {problem}: put the weights there and import again"
+        draft.questions.append(Question(stored.line, text))
+        return
+    size = file.stat().st_size
+    draft.weights = {"file": stored.file, "bytes": size, "sha256": file_sha256(file)}
+    if network.keys:
+        draft.weights["key"] = stored.key or [*network.keys, ""]
+    if not network.strict:
+        draft.weights["ignore"] = ["*"]
+    draft.files[stored.file] = file
+
+
+def _add_code(draft: _Draft, script: Script, modules: Sequence[str]) -> None:
+    """Add the files of modules and of all that they import, and name what is not there."""
+    code = ast.parse(draft.code)
+    reached = _reached(script, [*modules, *_imports(code, (EXCERPT_MODULE,))])
+    for file, tree in reached.items():
+        relative = file.relative_to(script.root)
+        files = [file]
+        if len(relative.parts) > 2:  # noqa: PLR2004 - a team's own package below models/
+            files += folder_files(script.root.joinpath(*relative.parts[:2]))
+        if tree is None:
+            text = f"{relative} cannot be read as Python, nor what it imports"
+            draft.questions.append(Question(1, text))
+        else:
+            files += _named_files(script, tree, relative.parent)
+        for each in files:
+            _add_file(draft, script, each, each.relative_to(script.root).as_posix())
+    trees = [code, *(tree for tree in reached.values() if tree is not None)]
+    required = {name for tree in trees for name in _requirements(script, tree)}
+    if required:
+        draft.model["requirements"] = sorted(required)
+
+
+def _reached(script: Script, modules: Sequence[str]) -> dict[Path, ast.Module | None]:
+    """The files of modules and of all that they import, and what is in them."""
+    reached: dict[Path, ast.Module | None] = {}
+    waiting = [*modules]
+    while waiting:
+        parts = waiting.pop().split(".")
+        for end in range(1, len(parts) + 1):
+            file = module_file(script.root, ".".join(parts[:end]))
+            if file is None or file in reached:
+                continue
+            tree = reached[file] = parsed(file)
+            if tree is not None:
+                is_package = file.name == "__init__.py"
+                waiting += _imports(tree, tuple(parts[:end]), is_package=is_package)
+    return reached
+
+
+def _imports(tree: ast.Module, place: tuple[str, ...], *, is_package: bool = False) -> list[str]:
+    return [".".join(each) for each in imported(tree, place, is_package=is_package)]
+
+
+def _named_files(script: Script, tree: ast.Module, folder: Path) -> list[Path]:
+    """Files of the repository that code names by a text, such as weights that it opens."""
+    texts = {
+        node.value
+        for node in running(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    paths = {
+        posixpath.normpath(posixpath.join(base, text))
+        for text in texts
+        if "." in text and text.isprintable() and not text.endswith(".py")
+        for base in ("", WEIGHTS_FOLDER, folder.as_posix())
+    }
+    inside = [script.root / path for path in paths if not path.startswith(("/", ".."))]
+    return sorted(path for path in inside if path.is_file())
+
+
+def _requirements(script: Script, tree: ast.Module) -> list[str]:
+    """Distributions of what a module imports when it is imported itself."""
+    names: list[str] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            names += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            names.append(statement.module or "")
+    tops = {name.partition(".")[0] for name in names} - _PROVIDED - sys.stdlib_module_names
+    outside = [
+        top
+        for top in tops
+        if not (script.root / top).is_dir() and module_file(script.root, top) is None
+    ]
+    installed = metadata.packages_distributions() if outside else {}
+    return [
+        installed.get(top, [_DISTRIBUTIONS.get(top, top.replace("_", "-"))])[0] for top in outside
+    ]
+
+
+def _add_build(draft: _Draft, script: Script, branch: Branch) -> None:
+    """Copy the sources of an extension beside the manifest, where its build leaves the result."""
+    build = branch.build
+    if build is None:
+        return
+    folder = script.root / build.folder
+    draft.model["build"] = build.command
+    for each in folder_files(folder) if build.folder != "." else [folder / "setup.py"]:
+        _add_file(draft, script, each, each.relative_to(folder).as_posix())
+
+
+def _add_file(draft: _Draft, script: Script, source: Path, path: str) -> None:
+    """Have a file copied, unless it is none or a link leads out of the repository."""
+    if not _is_within(source, script.root) or not source.is_file():
+        text = f"{path} is no file of the repository, and is left out"
+        draft.questions.append(Question(1, text))
+    else:
+        draft.files[path] = source
+
+
+def _is_within(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _write(draft: _Draft, folder: Path) -> None:
+    """Write an entry whole or not at all.
+
+    Raises:
+        RegistrationError: it is no entry.
+        OSError: it cannot be written.
+    """
+    mark = secrets.token_hex(4)
+    made = folder.parent / f".{folder.name}.{mark}" / folder.name
+    before = made.with_name("before")
+    made.mkdir(parents=True)
+    try:
+        for path, source in draft.files.items():
+            target = made / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        if draft.code:
+            (made / f"{EXCERPT_MODULE}.py").write_text(draft.code)
+        (made / MANIFEST_NAME).write_text(_manifest(draft))
+        read_submission(made)
+        if folder.exists():
+            folder.rename(before)
+        made.rename(folder)
+    except BaseException:
+        if before.exists():
+            before.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(made.parent)
+
+
+def _manifest(draft: _Draft) -> str:
+    """The text of ``submission.toml``."""
+    team = draft.model["name"].partition("-")[0]
+    tables = {
+        "model": draft.model,
+        "weights": draft.weights,
+        "team": {"name": team, "contact": "not stated in the repository"},
+    }
+    lines = ["schema = 1"]
+    for name, table in tables.items():
+        if table:
+            lines += ["", f"[{name}]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+    return "\n".join([*lines, ""])
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,94 @@
+"""Lines of a challenge's script as functions of a module, for what a manifest cannot say."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from esrbench.entries.script import given_names, source_of, used_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.entries.script import Script
+
+EXCERPT_MODULE: Final = "branch"
+"""The module that holds them, beside the manifest."""
+
+
+def excerpt(
+    script: Script, number: int, *, build: Sequence[ast.stmt], prepare: Sequence[ast.stmt]
+) -> str:
+    """The code of a module with a function ``build``, ``prepare``, or both.
+
+    Args:
+        script: of the repository.
+        number: of the team.
+        build: statements after which the network is there; empty for no such function.
+        prepare: statements that change a network with its weights, likewise.
+
+    Returns:
+        Statements as Python writes them, without comments, after those of the script's top level
+        that they need.
+    """
+    functions = ""
+    if build:
+        functions += _function(script, number, "build()", build)
+    if prepare:
+        model = network_name(script)
+        functions += _function(script, number, f"prepare({model})", prepare)
+    said = f'"""Lines of {script.path.name} for team {number}."""'
+    above = [ast.unparse(each) for each in source_of(script, [*build, *prepare])]
+    return "\n".join([said, *above, functions])
+
+
+def needed_before(
+    statements: Sequence[ast.stmt], used: Sequence[ast.stmt], known: Sequence[str] = ()
+) -> list[ast.stmt]:
+    """Those of some statements that give what others use, directly or not.
+
+    Args:
+        statements: in order, of which those before ``used`` count.
+        used: that come later.
+        known: names that need not be given.
+    """
+    wanted = {name for each in used for name in used_names(each)} - {*known}
+    kept: list[ast.stmt] = []
+    for statement in reversed(statements):
+        if statement not in used and wanted & given_names(statement):
+            kept.append(statement)
+            wanted |= used_names(statement) - {*known}
+    return kept[::-1]
+
+
+def network_name(script: Script) -> str:
+    """What the network is called where the script's function returns it."""
+    for node in ast.walk(script.function):
+        match node:
+            case ast.Return(ast.Tuple([ast.Name(name), *_]) | ast.Name(name)):
+                return name
+    return "model"
+
+
+def _function(script: Script, number: int, head: str, statements: Sequence[ast.stmt]) -> str:
+    """A function that binds the parameters of the script's function, as far as they are used."""
+    used = {name for each in statements for name in used_names(each)}
+    lines = []
+    for argument in script.function.args.args:
+        name = argument.arg
+        attributes = [each.removeprefix(f"{name}.") for each in script.sources if "." in each]
+        if name not in used:
+            continue
+        if name in script.sources:
+            lines.append(f"{name} = {number}")
+        elif name == "device":
+            lines.append(f"{name} = 'cpu'")
+        else:
+            given = ", ".join(f"{each}={number}" for each in sorted(attributes))
+            lines.append(f"from types import SimpleNamespace\n{name} = SimpleNamespace({given})")
+    if script.selector.isidentifier() and script.selector in used:
+        lines.append(f"{script.selector} = {number}")
+    lines += [ast.unparse(each) for each in statements]
+    body = textwrap.indent("\n".join([*lines, f"return {network_name(script)}"]), "    ")
+    return f"\n\ndef {head}:\n{body}\n"

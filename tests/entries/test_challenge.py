@@ -1,0 +1,636 @@
+"""Branches of a challenge's script become entries that compute what the script computes."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import runpy
+import sys
+import textwrap
+import tomllib
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from esrbench.entries.challenge import import_team
+from esrbench.entries.networks import load_network, resolve_weights
+from esrbench.entries.script import read_script
+from esrbench.entries.submissions import read_submission
+from esrbench.errors import UsageError
+
+SCRIPT = """
+import os
+import os.path
+import subprocess
+import sys
+
+import torch
+from utils import log
+
+
+def select_model(args, device):
+    # the number of a team
+    model_id = args.model_id
+    if model_id == 0:
+        # withheld
+        pass
+    elif model_id == 7:
+{branch}
+    else:
+        raise NotImplementedError(f"Model {{model_id}} is not implemented.")
+
+    model.eval()
+    tile = None
+    for k, v in model.named_parameters():
+        v.requires_grad = False
+    model = model.to(device)
+    return model, name, data_range, tile
+
+
+def forward(lr, model):
+    return model(lr)
+
+
+sf = 4
+if __name__ == "__main__":
+    raise SystemExit
+"""
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, nf=4, depths=(1,), upscale=4, act=None, teacher=None):
+        super().__init__()
+        act = act or nn.ReLU
+        layers = [nn.Conv2d(3, nf, 3, padding=1)]
+        for _ in range(sum(depths)):
+            layers += [act(), nn.Conv2d(nf, nf, 3, padding=1)]
+        self.body = nn.Sequential(*layers)
+        self.extra = nn.Conv2d(nf, nf, 1)
+        self.tail = nn.Conv2d(nf, 3 * upscale**2, 3, padding=1)
+        self.up = nn.PixelShuffle(upscale)
+
+    def fuse(self, times=1):
+        self.extra.weight.data[:] = 0
+        self.extra.bias.data[:] = 0
+
+    def load_weights(self, path):
+        self.load_state_dict(torch.load(path)["params"])
+
+    def forward(self, x):
+        f = self.body(x)
+        return self.up(self.tail(f + self.extra(f)))
+
+
+class SelfLoading(Net):
+    def __init__(self):
+        super().__init__()
+        self.load_state_dict(torch.load("model_zoo/plain.pth"))
+
+
+def build_net(channels, **others):
+    return Net(channels, **others)
+"""
+
+HEAD = """
+from models.team07_net import Net
+name, data_range = f"{model_id:02}_Net", 1.0
+model_path = os.path.join('model_zoo', 'plain.pth')
+"""
+
+
+def content(**arguments):
+    torch.manual_seed(1)
+    namespace = {}
+    exec(compile(NET, "net", "exec"), namespace)  # noqa: S102 - this test's own code
+    return namespace["Net"](**arguments).state_dict()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A challenge's repository of which team 7 has the branch that is given."""
+    root = tmp_path / "NTIRE2031_ESR"
+    (root / "models" / "team07_pkg").mkdir(parents=True)
+    (root / "model_zoo").mkdir()
+    (root / "models" / "team07_net.py").write_text(NET)
+    (root / "models" / "team12_other.py").write_text("raise SystemExit('another team')\n")
+    (root / "utils").mkdir()
+    (root / "utils" / "log.py").write_text("")
+    package = root / "models" / "team07_pkg"
+    (package / "__init__.py").write_text("")
+    (package / "net.py").write_text("from .parts import *\n\n\nclass Pkg(Net):\n    pass\n")
+    (package / "parts.py").write_text(NET)
+    (package / "notes.txt").write_text("read by nobody")
+
+    def write(branch, weights=None, **arguments):
+        code = textwrap.indent(branch.strip("\n"), "        ")
+        (root / "test_demo.py").write_text(SCRIPT.format(branch=code))
+        state = content(**arguments)
+        torch.save(state if weights is None else weights(state), root / "model_zoo" / "plain.pth")
+        return root
+
+    return write
+
+
+def imported(root, number=7, **options):
+    return import_team(
+        read_script(root / "test_demo.py"), number, root.parent / "submissions", **options
+    )
+
+
+def manifest(entry):
+    return tomllib.loads((entry.folder / "submission.toml").read_text())
+
+
+def reference(root, monkeypatch):
+    """What the script itself builds for team 7."""
+    with monkeypatch.context() as patch:
+        patch.chdir(root)
+        patch.syspath_prepend(str(root))
+        before = set(sys.modules)
+        select = runpy.run_path("test_demo.py")["select_model"]
+        network, _, data_range, _ = select(SimpleNamespace(model_id=7), "cpu")
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in {"models", "utils"}:
+                del sys.modules[name]
+    return network, data_range
+
+
+LOAD = "model.load_state_dict(torch.load(model_path), strict=True)\n"
+NESTED = """
+ckpt = torch.load(model_path, map_location=device)
+if isinstance(ckpt, dict) and ('params_ema' in ckpt or 'params' in ckpt):
+    state = ckpt.get('params_ema', ckpt.get('params'))
+else:
+    state = ckpt
+if any(k.startswith('module.') for k in state.keys()):
+    state = {k.replace('module.', '', 1): v for k, v in state.items()}
+model.load_state_dict(state, strict=True)
+"""
+LOOP = """
+state = torch.load(model_path, map_location='cpu')
+for key in ['model', 'state_dict', 'params', 'params_ema']:
+    if isinstance(state, dict) and key in state:
+        state = state[key]
+        break
+model.load_state_dict(state, strict=False)
+"""
+CHOICE = """
+loaded = torch.load(model_path)
+if 'params_ema' in loaded:
+    keyname = 'params_ema'
+else:
+    keyname = 'params'
+model.load_state_dict(loaded[keyname], strict=True)
+"""
+RENAMED = """
+from collections import OrderedDict
+stripped = OrderedDict()
+for k, v in torch.load(model_path)['params'].items():
+    stripped[k[7:]] = v
+model.load_state_dict(stripped)
+"""
+WARM = """
+inp = torch.randn(1, 3, 16, 16).to(device)
+with torch.no_grad():
+    for i in range(20):
+        out = model(inp)
+torch.cuda.synchronize() if torch.cuda.is_available() else None
+"""
+FUSED = """
+for module in model.modules():
+    if hasattr(module, 'fuse'):
+        module.fuse()
+"""
+
+
+def parallel(state):
+    return {"params": {f"module.{name}": value for name, value in state.items()}}
+
+
+def lightning(state):
+    inner = {f"net.{name}": value for name, value in state.items()}
+    return {"state_dict": inner, "epoch": 3, "hyper_parameters": argparse.Namespace(nf=4)}
+
+
+HABITS = {
+    "keywords": (
+        HEAD + "model = Net(nf=6, upscale=4).eval().to(device)\n" + LOAD,
+        {"nf": 6},
+        {"factory": "models.team07_net:Net", "kwargs": {"nf": 6, "upscale": 4}},
+        {"file": "model_zoo/plain.pth"},
+    ),
+    "importlib": (
+        "import importlib\n"
+        "module = importlib.import_module(f'models.team{model_id:02}_net')\n"
+        "name, data_range = f'{model_id:02}_Net', 1.0\n"
+        "model_path = './model_zoo/plain.pth'\n"
+        "model = getattr(module, f'Net')().eval().to(device)\n" + LOAD,
+        {},
+        {"factory": "models.team07_net:Net"},
+        {"file": "model_zoo/plain.pth"},
+    ),
+    "package": (
+        (
+            "from models.team07_pkg.net import Pkg\n"
+            "name, data_range = f'{model_id:03}_Pkg', 255.0\n"
+            "model = Pkg(6, [2, 1], 4)\n"
+            "model.load_state_dict(torch.load('model_zoo/plain.pth')['params'], strict=True)\n"
+        ),
+        {"nf": 6, "depths": [2, 1]},
+        {
+            "factory": "models.team07_pkg.net:Pkg",
+            "arguments": [6, [2, 1], 4],
+            "data_range": 255.0,
+            "name": "team07-pkg",
+        },
+        {"key": "params"},
+    ),
+    "lists": (
+        HEAD + "nf = 3 * 2\ndepths = [1] * 2\nmodel = Net(nf=nf, depths=depths)\n" + NESTED,
+        {"nf": 6, "depths": (1, 1)},
+        {"kwargs": {"nf": 6, "depths": [1, 1]}},
+        {"key": ["params_ema", "params", ""]},
+    ),
+    "loop over keys": (
+        HEAD + "model = Net()\n" + LOOP,
+        {},
+        {},
+        {"key": ["model", "state_dict", "params", "params_ema", ""], "ignore": ["*"]},
+    ),
+    "choice of a key": (
+        HEAD + "model = Net()\n" + CHOICE,
+        {},
+        {},
+        {"key": ["params_ema", "params", ""]},
+    ),
+    "renamed in a loop": (HEAD + "model = Net()\n" + RENAMED, {}, {}, {"key": "params"}),
+    "warm-up": (HEAD + "model = Net()\n" + LOAD + WARM, {}, {}, {}),
+    "constructor": (
+        (
+            "from models.team07_net import SelfLoading\n"
+            "name, data_range = f'{model_id}_Self', 1.0\n"
+            "model = SelfLoading()\n"
+        ),
+        {},
+        {"factory": "models.team07_net:SelfLoading", "name": "team07-self"},
+        None,
+    ),
+    "deploy": (HEAD + "model = Net()\n" + LOAD + "model.fuse()\n", {}, {"deploy": "fuse"}, {}),
+    "parts are deployed": (
+        HEAD + "model = Net()\n" + LOAD + FUSED,
+        {},
+        {"prepare": "branch:prepare"},
+        {},
+    ),
+    "deployed with arguments": (
+        HEAD + "times = 2\nmodel = Net()\n" + LOAD + "model.fuse(times)\n",
+        {},
+        {"prepare": "branch:prepare"},
+        {},
+    ),
+    "lightning": (
+        HEAD + "model = Net()\n"
+        "state = torch.load(model_path, map_location='cpu', weights_only=False)['state_dict']\n"
+        "model.load_state_dict({k[4:]: v for k, v in state.items()}, strict=True)\n",
+        {},
+        {},
+        {"key": "state_dict"},
+    ),
+    "a class among the arguments": (
+        HEAD + "from torch import nn\nmodel = Net(nf=6, act=nn.GELU)\n" + LOAD,
+        {"nf": 6},
+        {"factory": "branch:build"},
+        {},
+    ),
+    "none that is the default": (
+        HEAD + "model = Net(nf=6, act=None, teacher=None)\n" + LOAD,
+        {"nf": 6},
+        {"factory": "models.team07_net:Net", "kwargs": {"nf": 6}},
+        {},
+    ),
+    "a function that builds": (
+        HEAD.replace("import Net", "import build_net")
+        + "options = {'depths': [2]}\nmodel = build_net(6, **options)\n"
+        + LOAD,
+        {"nf": 6, "depths": [2]},
+        {
+            "factory": "models.team07_net:build_net",
+            "arguments": [6],
+            "kwargs": {"depths": [2]},
+        },
+        {},
+    ),
+    "everything imported": (
+        HEAD.replace("import Net", "import *") + "model = Net()\n" + LOAD,
+        {},
+        {"factory": "models.team07_net:Net"},
+        {},
+    ),
+}
+SAVED = {
+    "package": lambda state: {"params": state, "iter": 5},
+    "lists": lambda state: {"params_ema": parallel(state)["params"]},
+    "loop over keys": lambda state: {"state_dict": state | {"distill.weight": torch.ones(2)}},
+    "choice of a key": lambda state: {"params": state, "params_ema": state},
+    "renamed in a loop": parallel,
+    "lightning": lightning,
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_an_entry_computes_what_its_branch_computes(repository, monkeypatch, habit):
+    branch, arguments, model, weights = HABITS[habit]
+    root = repository(branch, SAVED.get(habit), **arguments)
+    entry = imported(root)
+    assert (entry.outcome, entry.questions) == ("imported", ())
+    declared = manifest(entry)
+    assert declared["model"].items() >= model.items()
+    deployed = {"deploy", "prepare", "arguments", "kwargs"} - model.keys()
+    assert not deployed & declared["model"].keys()
+    if weights is None:
+        assert "weights" not in declared
+    else:
+        assert declared["weights"].items() >= weights.items()
+        assert declared["weights"].keys() - {"file", "bytes", "sha256"} == {
+            key for key in weights if key != "file"
+        }
+    descriptor = read_submission(entry.folder)
+    resolved = resolve_weights(descriptor, 4)
+    loaded = load_network(descriptor, 4, resolved.path, released=resolved.released)
+    network, data_range = reference(root, monkeypatch)
+    assert loaded.data_range == data_range
+    lr = torch.rand(1, 3, 9, 11) * data_range
+    with torch.no_grad():
+        assert torch.equal(loaded.network(lr), network(lr))
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_a_branch_imports_is_copied_as_it_is_and_nothing_else(repository):
+    root = repository(HABITS["package"][0], SAVED["package"])
+    entry = imported(root)
+    assert files(entry.folder) == {
+        "submission.toml",
+        "model_zoo/plain.pth",
+        *(f"models/team07_pkg/{name}" for name in ("__init__.py", "net.py", "parts.py")),
+        "models/team07_pkg/notes.txt",
+    }
+    for name in files(entry.folder) - {"submission.toml"}:
+        assert (entry.folder / name).read_bytes() == (root / name).read_bytes()
+    entry = imported(repository(HABITS["constructor"][0]))
+    expected = {"submission.toml", "model_zoo/plain.pth", "models/team07_net.py"}
+    assert files(entry.folder) == expected
+    assert {path.name for path in root.parent.iterdir()} == {root.name, "submissions"}
+    assert files(root.parent / "submissions" / "team07-self") == expected
+
+
+def test_an_empty_branch_is_withheld(repository):
+    entry = imported(repository(HEAD + "model = Net()\n" + LOAD), 0)
+    assert (entry.outcome, entry.folder, entry.questions) == ("withheld", None, ())
+
+
+@pytest.mark.parametrize(
+    ("call", "precision"),
+    [
+        ("model = model.half()", "fp16"),
+        ("model.to(torch.float16)", "fp16"),
+        ("model = model.to(device, dtype=torch.bfloat16)", "bf16"),
+        ("model = model.float()", None),
+    ],
+)
+def test_a_converted_network_declares_its_precision(repository, call, precision):
+    entry = imported(repository(HEAD + "model = Net()\n" + LOAD + call))
+    assert manifest(entry)["model"].get("precision") == precision
+    assert entry.outcome == "imported"
+
+
+def test_a_scale_that_the_branch_leaves_at_its_default_stays_there(repository):
+    root = repository(HEAD.replace("Net", "Odd") + "model = Odd()\n")
+    code = "class Odd:\n    def __init__(self, nf=4, scale=1):\n        pass\n"
+    (root / "models" / "team07_net.py").write_text(code)
+    assert manifest(imported(root))["model"]["kwargs"] == {"scale": 1}
+
+
+def test_an_extension_is_declared_and_lies_beside_the_manifest(repository):
+    branch = HEAD + (
+        "op_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fast')\n"
+        "try:\n    import fast_op\nexcept ImportError:\n"
+        "    subprocess.run([sys.executable, 'setup.py', 'build_ext', '--inplace'], cwd=op_dir)\n"
+        "model = Net()\n"
+    )
+    root = repository(branch + LOAD)
+    (root / "fast").mkdir()
+    (root / "fast" / "setup.py").write_text("raise SystemExit('is not run')\n")
+    (root / "fast" / "fast_op.cpp").write_text("// code\n")
+    entry = imported(root)
+    assert entry.outcome == "imported"
+    assert manifest(entry)["model"]["build"] == "setup.py build_ext --inplace"
+    assert {"setup.py", "fast_op.cpp", "models/team07_net.py"} <= files(entry.folder)
+    root = repository(branch.replace("cwd=op_dir", "cwd=sys.argv[1]") + LOAD)
+    (question,) = imported(root, force=True).questions
+    assert question.text.startswith("runs a command: subprocess.run(")
+
+
+def line_of(root, text):
+    lines = (root / "test_demo.py").read_text().splitlines()
+    return next(number for number, each in enumerate(lines, 1) if text in each)
+
+
+def test_weights_that_are_not_there_are_a_question_of_their_line(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    (root / "model_zoo" / "plain.pth").unlink()
+    entry = imported(root)
+    (question,) = entry.questions
+    assert entry.outcome == "question"
+    assert question.line == line_of(root, "load_state_dict")
+    assert question.text.startswith("model_zoo/plain.pth is not in the repository")
+    assert "weights" not in manifest(entry)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+    (root / "model_zoo" / "plain.pth").write_text(pointer)
+    (question,) = imported(root, force=True).questions
+    assert "is a pointer of Git LFS" in question.text
+
+
+def test_a_team_s_own_loader_runs_as_it_is(repository, monkeypatch):
+    root = repository(
+        HEAD + "model = Net()\nmodel.load_weights(model_path)\n", lambda state: {"params": state}
+    )
+    entry = imported(root)
+    (question,) = entry.questions
+    assert (entry.outcome, question.line) == ("question", line_of(root, "load_weights"))
+    assert manifest(entry)["model"]["factory"] == "branch:build"
+    descriptor = read_submission(entry.folder)
+    network = load_network(descriptor, 4).network
+    expected, _ = reference(root, monkeypatch)
+    lr = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(network(lr), expected(lr))
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        HEAD + "model = Net()\nmodel.fuse()\n" + LOAD,
+        HEAD + "model = Net()\nmodel.load_state_dict(log.read(model_path))\n",
+        HEAD + "model = make(model_path)\n",
+    ],
+)
+def test_what_reading_does_not_tell_is_copied_with_what_it_needs(repository, branch):
+    root = repository(branch)
+    script = root / "test_demo.py"
+    maker = "\n\ndef make(path):\n    return torch.load(path)\n"
+    script.write_text(script.read_text() + maker)
+    entry = imported(root)
+    assert entry.outcome == "question"
+    code = (entry.folder / "branch.py").read_text()
+    assert ("def make(path)" in code) is ("make(" in branch)
+    names = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
+    assert "build" in names
+    assert "forward" not in names
+    assert "model_zoo/plain.pth" in files(entry.folder)
+
+
+def test_what_the_script_does_for_one_team_alone_is_a_question(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    script = root / "test_demo.py"
+    text = script.read_text().replace(
+        "    return model(lr)",
+        "    if args.model_id == 7:\n        return padded(lr, model)\n    return model(lr)",
+    )
+    script.write_text(text)
+    (question,) = imported(root).questions
+    assert question.line == line_of(root, "if args.model_id == 7")
+    assert "return padded(lr, model)" in question.text
+
+
+def test_what_its_code_imports_from_outside_is_required(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    code = root / "models" / "team07_net.py"
+    extra = (
+        "import os, numpy\nimport esrtest_missing as m\nfrom utils import log\n"
+        "try:\n    import esrtest_optional\nexcept ImportError:\n    pass\n"
+    )
+    main = "\nif __name__ == '__main__':\n    import esrtest_main\n    from models import team12\n"
+    code.write_text(extra + NET + main)
+    entry = imported(root)
+    assert entry.requirements == ("esrtest-missing",)
+    assert "utils/log.py" in files(entry.folder)
+    assert not any("team12" in name for name in files(entry.folder))
+
+
+def test_a_folder_that_is_there_is_kept_unless_told_otherwise(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    first = imported(root)
+    (first.folder / "mine.txt").write_text("edited")
+    assert imported(root).outcome == "kept"
+    assert (first.folder / "mine.txt").is_file()
+    assert imported(root, force=True).outcome == "imported"
+    assert not (first.folder / "mine.txt").exists()
+    assert [path.name for path in first.folder.parent.iterdir()] == ["team07-net"]
+
+
+def test_what_fails_leaves_what_was_there(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    first = imported(root)
+    before = files(first.folder)
+    (root / "models" / "team07_net.py").unlink()
+    entry = imported(root, force=True)
+    assert entry.outcome == "failed"
+    assert "models.team07_net.Net: its module is not in the repository" in entry.questions[0].text
+    assert files(first.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("f'{model_id:02}_[FEAN]'", "team07-fean"),
+        ("f'{model_id:11}_My Net++'", "team07-my-net"),
+        ("'Team07_RLFN'", "team07-rlfn"),
+        ("'7x7conv'", "team07-x7conv"),
+        ("'../../evil\\x1b[2J'", "team07-evil-2j"),
+        ("'x' * 90", "team07-" + "x" * 57),
+        ("unknown()", "team07-net"),
+        ("'__'", "team07-entry"),
+    ],
+)
+def test_names_are_made_fit_for_a_folder(repository, name, entry):
+    branch = HEAD.replace('f"{model_id:02}_Net"', name) + "model = Net()\n" + LOAD
+    assert imported(repository(branch)).entry == entry
+
+
+def test_no_code_of_a_repository_runs(repository, tmp_path):
+    trap = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    root = repository(HEAD + trap + "model = Net()\n" + LOAD)
+    for path in (root / "test_demo.py", root / "models" / "team07_net.py"):
+        path.write_text(path.read_text().replace("import torch\n", f"import torch\n{trap}", 1))
+    assert imported(root).outcome == "imported"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_nothing_from_outside_of_the_repository_is_copied(repository, tmp_path):
+    secret = tmp_path / "secret.pth"
+    secret.write_text("secret")
+    root = repository(HEAD.replace("'plain.pth'", "'..', '..', 'secret.pth'") + "model = Net()\n")
+    assert not any("secret" in name for name in files(imported(root).folder))
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    (root / "model_zoo" / "plain.pth").unlink()
+    (root / "model_zoo" / "plain.pth").symlink_to(secret)
+    entry = imported(root, force=True)
+    assert entry.outcome == "question"
+    assert not any("plain" in name for name in files(entry.folder))
+    (root / "models" / "team07_net.py").unlink()
+    (root / "models" / "team07_net.py").symlink_to(secret)
+    entry = imported(root, force=True)
+    assert "models/team07_net.py" not in files(entry.folder)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["[0] * 10 ** 9", "[0] * 1000000000", "'x' * 999999999", "f'{1:>99999999}'", "2 ** 99999"],
+)
+def test_an_expression_that_grows_is_not_computed(repository, expression):
+    entry = imported(repository(HEAD + f"model = Net(nf={expression})\n" + LOAD))
+    assert manifest(entry)["model"]["factory"] == "branch:build"
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        HEAD + "model = Net(depths=" + "[" * 90 + "]" * 90 + ")\n",
+        HEAD + "a = [1]\n" + "a = [a, a, a, a]\n" * 30 + "model = Net(depths=a)\n",
+        HEAD + "a = 1" + " + 1" * 3000 + "\nmodel = Net(a)\n",
+    ],
+)
+def test_what_is_too_long_or_too_deep_is_told(repository, branch):
+    entry = imported(repository(branch))
+    assert entry.outcome in {"imported", "question", "failed"}
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (None, "there is no such file"),
+        ("def f(:", "cannot be read as Python"),
+        ("def f(x):\n    return x == 'a'\n", "no function compares a team's number"),
+    ],
+)
+def test_a_script_that_has_no_branches_is_refused(tmp_path, code, says):
+    path = tmp_path / "test_demo.py"
+    if code is not None:
+        path.write_text(code)
+    with pytest.raises(UsageError, match=says):
+        read_script(path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    (root.parent / "submissions").write_text("a file")
+    with pytest.raises(UsageError, match="cannot be written"):
+        imported(root)
