@@ -31,13 +31,14 @@ def repository(tmp_path):
 
 
 def test_every_branch_is_listed_with_what_became_of_it(in_process, repository, work):
-    done = in_process("import", repository)
+    into = work / "submissions"
+    done = in_process("import", repository, "--into", into)
     assert done.returncode == 4  # team 3 has no code
     assert "3 teams: 1 imported, 1 withheld, 1 not imported" in done.stdout
     assert "models.gone.Net: its module is not in the repository" in done.stdout
     assert "\x1b" not in done.stdout
-    assert (work / "submissions" / "team01-one" / "submission.toml").is_file()
-    done = in_process("import", repository, "--only", "2,1")
+    assert (into / "team01-one" / "submission.toml").is_file()
+    done = in_process("import", repository, "--only", "2,1", "--into", into)
     assert done.returncode == 0
     assert "1 is there already" in done.stdout
 

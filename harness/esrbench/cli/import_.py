@@ -82,7 +82,7 @@ def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
         rows.append(
             (
                 plain(str(entry.number)),
-                plain(entry.entry),
+                plain(entry.entry or MISSING),
                 plain(said, tone),
                 plain(entry.factory or MISSING),
                 plain(line(entry.weights or MISSING)),

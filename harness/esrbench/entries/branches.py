@@ -315,6 +315,8 @@ class _Reader(ast.NodeVisitor):
         """What is not listed here: it may change networks, and is made of the weights it names."""
         names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
         values = [self._names.get(each.id) for each in names]
+        loops = [each for each in ast.walk(node) if isinstance(each, ast.For | ast.comprehension)]
+        values += [self.visit(each.iter) for each in loops]
         stored = next((each for each in values if isinstance(each, Stored)), None)
         if isinstance(node, ast.stmt):
             self._touch(values)
@@ -333,6 +335,8 @@ class _Reader(ast.NodeVisitor):
             case ast.For(iter=ast.List(elements) | ast.Tuple(elements)):
                 keys = [str(each.value) for each in elements if isinstance(each, ast.Constant)]
             case ast.Call(ast.Attribute(attr="get"), [ast.Constant(str(key)), *_]):
+                keys = [key]
+            case ast.Assign([ast.Name()], ast.Constant(str(key))):
                 keys = [key]
             case _:
                 return

@@ -31,7 +31,7 @@ from esrbench.plaintext import line
 from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from esrbench.entries.branches import Branch, Network
@@ -45,13 +45,8 @@ MAX_VALUES: Final = 1000
 DEFAULT_SCALE: Final = 4
 WEIGHTS_FOLDER: Final = "model_zoo"
 
-SCALE_NAMES: Final = (
-    "scale",
-    "upscale",
-    "upscale_factor",
-    "upscaling_factor",
-    "scale_factor",
-    "sr_rate",
+SCALE_NAMES: Final = frozenset(
+    {"scale", "upscale", "upscale_factor", "upscaling_factor", "scale_factor", "sr_rate"}
 )
 
 _PROVIDED: Final = frozenset({"numpy", "torch"})
@@ -66,7 +61,7 @@ class ImportedEntry:
 
     Attributes:
         number: of the team.
-        entry: name of the entry and of its folder.
+        entry: name of the entry and of its folder; empty for one that is withheld.
         outcome: ``imported``, or with a ``question``; ``withheld`` where the branch is empty,
             ``kept`` where a folder of that name is there, ``failed`` where nothing was written.
         line: of the script, where the branch begins.
@@ -114,7 +109,7 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
     branch = read_branch(script, number)
     name = _entry_name(branch)
     if branch.withheld:
-        return ImportedEntry(number, name, "withheld", branch.line)
+        return ImportedEntry(number, "", "withheld", branch.line)
     folder = into / name
     if folder.exists() and not force:
         question = Question(branch.line, f"{folder} is there already: --force replaces it")
@@ -125,8 +120,9 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
     except OSError as error:
         message = f"{folder}: cannot be written: {error.strerror or error}"
         raise UsageError(message, advice="Choose another folder with --into.") from error
-    except EsrbenchError as error:
-        text = error.message.replace(f"{folder}/", "")
+    except (EsrbenchError, RecursionError) as error:
+        told = error.message if isinstance(error, EsrbenchError) else "is nested too deeply"
+        text = told.replace(f"{folder}/", "")
         return ImportedEntry(
             number, name, "failed", branch.line, questions=(Question(branch.line, text),)
         )
@@ -257,7 +253,8 @@ def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
     default = defaults[scales[0]] if len(scales) == 1 else UNKNOWN
     if isinstance(default, int) and default != _scale(script):
         keywords[scales[0]] = default  # the branch leaves it at that
-    if not _is_toml([by_position, keywords]):
+    takes_any = "**" in defaults and SCALE_NAMES.isdisjoint({*defaults, *keywords})
+    if takes_any or not _is_toml([by_position, keywords]):
         return None
     given = {"arguments": by_position, "kwargs": keywords}
     return {name: value for name, value in given.items() if value}
@@ -280,11 +277,15 @@ def _defaults(script: Script, network: Network) -> dict[str, Any]:
 
 
 def _literals(given: ast.arguments, *, skipped: int = 0) -> dict[str, Any]:
-    """Parameters but the first ones, with defaults that are literals, else ``UNKNOWN``."""
+    """Parameters but the first ones, with defaults that are literals, else ``UNKNOWN``.
+
+    ``**`` stands for keywords of any name.
+    """
     names = [each.arg for each in (*given.posonlyargs, *given.args)][skipped:]
     values = [*[None] * (len(names) - len(given.defaults)), *given.defaults][-len(names) :]
     pairs = [*zip(names, values, strict=False)]
     pairs += [(a.arg, value) for a, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    pairs += [("**", None)] if given.kwarg else []
     return {
         name: value.value if isinstance(value, ast.Constant) else UNKNOWN for name, value in pairs
     }
@@ -422,7 +423,8 @@ def _add_build(draft: _Draft, script: Script, branch: Branch) -> None:
     if build is None:
         return
     folder = script.root / build.folder
-    draft.model["build"] = build.command
+    text = f"builds an extension by {build.command}: build it in the entry's folder if it is needed"
+    draft.questions.append(Question(branch.line, text))
     for each in folder_files(folder) if build.folder != "." else [folder / "setup.py"]:
         _add_file(draft, script, each, each.relative_to(folder).as_posix())
 

@@ -49,14 +49,15 @@ def needed_before(
     """Those of some statements that give what others use, directly or not.
 
     Args:
-        statements: in order, of which those before ``used`` count.
-        used: that come later.
+        statements: in order, of which those before the first of ``used`` count.
+        used: in order.
         known: names that need not be given.
     """
     wanted = {name for each in used for name in used_names(each)} - {*known}
     kept: list[ast.stmt] = []
-    for statement in reversed(statements):
-        if statement not in used and wanted & given_names(statement):
+    before = [each for each in statements if each.lineno < used[0].lineno]
+    for statement in reversed(before):
+        if wanted & given_names(statement):
             kept.append(statement)
             wanted |= used_names(statement) - {*known}
     return kept[::-1]

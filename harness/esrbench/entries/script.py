@@ -59,6 +59,17 @@ def read_script(path: Path) -> Script:
     if tree is None:
         message = f"{path}: there is no such file, or it cannot be read as Python"
         raise UsageError(message, advice="Name the repository's folder, or its script.")
+    try:
+        script = _found_script(path, tree)
+    except RecursionError:
+        script = None
+    if script is None:
+        message = f"{path}: no function compares a team's number, as `if model_id == 7:` does"
+        raise UsageError(message, advice="Name the script that has a branch for each team.")
+    return script
+
+
+def _found_script(path: Path, tree: ast.Module) -> Script | None:
     found: list[tuple[int, ast.FunctionDef, str, list[int]]] = []
     for function in tree.body:
         if isinstance(function, ast.FunctionDef):
@@ -67,8 +78,7 @@ def read_script(path: Path) -> Script:
                 numbers = [number for name, number in compared if name == selector]
                 found.append((times, function, selector, numbers))
     if not found:
-        message = f"{path}: no function compares a team's number, as `if model_id == 7:` does"
-        raise UsageError(message, advice="Name the script that has a branch for each team.")
+        return None
     _, function, selector, numbers = max(found, key=lambda each: each[0])
     sources = {selector}
     for node in ast.walk(function):
@@ -140,8 +150,9 @@ def given_names(statement: ast.stmt) -> set[str]:
 
 
 def used_names(statement: ast.stmt) -> set[str]:
-    """Names that a statement mentions."""
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    """Names whose values a statement uses."""
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return {name.id for name in names if not isinstance(name.ctx, ast.Store)}
 
 
 def targets_of(node: ast.AST) -> list[str]:
