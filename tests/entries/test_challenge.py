@@ -278,7 +278,7 @@ HABITS = {
         ),
         {},
         {"factory": "models.team07_net:SelfLoading", "name": "team07-self"},
-        None,
+        {"file": "model_zoo/plain.pth", "ignore": ["*"]},
     ),
     "deploy": (HEAD + "model = Net()\n" + LOAD + "model.fuse()\n", {}, {"deploy": "fuse"}, {}),
     "parts are deployed": (
@@ -342,13 +342,9 @@ def test_an_entry_computes_what_its_branch_computes(repository, monkeypatch, hab
     assert declared["model"].items() >= model.items()
     deployed = {"deploy", "prepare", "arguments", "kwargs"} - model.keys()
     assert not deployed & declared["model"].keys()
-    if weights is None:
-        assert "weights" not in declared
-    else:
-        assert declared["weights"].items() >= weights.items()
-        assert declared["weights"].keys() - {"file", "bytes", "sha256"} == {
-            key for key in weights if key != "file"
-        }
+    assert declared["weights"].items() >= weights.items()
+    layout = declared["weights"].keys() - {"file", "bytes", "sha256"}
+    assert layout == weights.keys() - {"file"}
     descriptor = read_submission(entry.folder)
     resolved = resolve_weights(descriptor, 4)
     loaded = load_network(descriptor, 4, resolved.path, released=resolved.released)
@@ -465,7 +461,9 @@ def test_a_team_s_own_loader_runs_as_it_is(repository, monkeypatch):
     assert (entry.outcome, question.line) == ("question", line_of(root, "load_weights"))
     assert manifest(entry)["model"]["factory"] == "branch:build"
     descriptor = read_submission(entry.folder)
-    network = load_network(descriptor, 4).network
+    resolved = resolve_weights(descriptor, 4)
+    assert resolved.identity.source == "submitted"
+    network = load_network(descriptor, 4, resolved.path, released=resolved.released).network
     expected, _ = reference(root, monkeypatch)
     lr = torch.rand(1, 3, 8, 8)
     with torch.no_grad():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCRIPT: Final = "test_demo.py"
 SAID: Final[Mapping[Outcome, tuple[str, Tone]]] = {
     "imported": ("imported", "good"),
-    "question": ("imported, with a question", "doubtful"),
+    "question": ("imported with a question", "doubtful"),
     "withheld": ("withheld", "faint"),
     "kept": ("is there already", "faint"),
     "failed": ("not imported", "wrong"),

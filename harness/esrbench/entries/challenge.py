@@ -44,6 +44,7 @@ MAX_VALUES: Final = 1000
 """Most numbers and texts among the arguments of a factory; a list may stand in many places."""
 DEFAULT_SCALE: Final = 4
 WEIGHTS_FOLDER: Final = "model_zoo"
+WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl", ".bin", ".pth.tar")
 
 SCALE_NAMES: Final = frozenset(
     {"scale", "upscale", "upscale_factor", "upscaling_factor", "scale_factor", "sr_rate"}
@@ -155,53 +156,70 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
         RegistrationError: the branch builds nothing that is in the repository.
     """
     network = branch.network
-    team = f"{branch.name or name} of {script.root.resolve().name}"
+    team = f"{branch.name or name} of {script.root.resolve().name}".strip()
     model: dict[str, Any] = {
         "name": name,
-        "summary": line(f"{team.strip()}, {script.path.name} line {branch.line}", 200),
+        "summary": line(f"{team}, {script.path.name} line {branch.line}", 200),
         "factory": f"{EXCERPT_MODULE}:build",
         "scales": [_scale(script)],
         "data_range": branch.data_range or 1.0,
     }
     if branch.tile:
         model["tile"] = branch.tile
-    if network is not None and network.precision != "fp32":
-        model["precision"] = network.precision
     draft = _Draft(model, questions=list(branch.questions))
-    method = _deploy_method(network)
-    build: Sequence[ast.stmt] = ()
-    prepare: Sequence[ast.stmt] = ()
-    modules = [network.target] if network else []
+    modules = [*branch.modules]
     if network is None or _is_whole(network):
-        build = branch.statements
         at = network.steps[0].lineno if network and network.steps else branch.line
         text = f"the branch builds and loads its network by its own lines, in {EXCERPT_MODULE}.py"
         draft.questions.append(Question(at, text))
+        draft.code = excerpt(script, branch.number, build=branch.statements, prepare=())
     else:
-        model["factory"] = _target(script, network)
-        given = _arguments(script, network)
-        if given is None:
-            made = [each for each in branch.statements if network.statement in ast.walk(each)]
-            build = [*needed_before(branch.statements, made), *made]
-            model["factory"] = f"{EXCERPT_MODULE}:build"
-        else:
-            model |= given
-        if method is not None:
-            model["deploy"] = method
-        elif network.steps:
-            known = [network_name(script)]
-            before = needed_before(branch.statements, network.steps, known)
-            prepare = [*before, *network.steps]
-            model["prepare"] = f"{EXCERPT_MODULE}:prepare"
-        _add_weights(draft, script, network)
-    if build or prepare:
-        draft.code = excerpt(script, branch.number, build=build, prepare=prepare)
-        modules += branch.modules
+        _describe(draft, script, branch, network)
+        modules = [network.target, *(modules if draft.code else ())]
     _add_code(draft, script, modules)
     for path in branch.files:
         _add_file(draft, script, script.root / path, path)
+    if network is None or not network.loaded:
+        # Its own code loads them. Declared, they are checked, and the entry counts as trained.
+        named = [path for path in draft.files if path.endswith(WEIGHTS_SUFFIXES)]
+        if len(named) == 1:
+            _add_weights(draft, script, named[0], branch.line, ignore=["*"])
     _add_build(draft, script, branch)
     return draft
+
+
+def _describe(draft: _Draft, script: Script, branch: Branch, network: Network) -> None:
+    """Say in a manifest how a network is built, loaded and deployed, or copy the lines that do.
+
+    Raises:
+        RegistrationError: its module is not in the repository.
+    """
+    model = draft.model
+    target = _target(script, network)
+    given = _arguments(script, network)
+    build: Sequence[ast.stmt] = ()
+    prepare: Sequence[ast.stmt] = ()
+    if given is None:
+        made = [each for each in branch.statements if network.statement in ast.walk(each)]
+        build = [*needed_before(branch.statements, made), *made]
+    else:
+        model |= {"factory": target} | given
+    method = _deploy_method(network)
+    if method is not None:
+        model["deploy"] = method
+    elif network.steps:
+        known = [network_name(script)]
+        prepare = [*needed_before(branch.statements, network.steps, known), *network.steps]
+        model["prepare"] = f"{EXCERPT_MODULE}:prepare"
+    if network.precision != "fp32":
+        model["precision"] = network.precision
+    if build or prepare:
+        draft.code = excerpt(script, branch.number, build=build, prepare=prepare)
+    if (stored := network.weights) is not None:
+        keys = [*network.keys, ""] if network.keys else None
+        ignore = [] if network.strict else ["*"]
+        key = stored.key or keys
+        _add_weights(draft, script, stored.file, stored.line, key=key, ignore=ignore)
 
 
 def _scale(script: Script) -> int:
@@ -309,32 +327,33 @@ def _is_toml(value: Any) -> bool:
     return True
 
 
-def _add_weights(draft: _Draft, script: Script, network: Network) -> None:
-    """Declare the weights that a branch loads, or ask for the file."""
-    stored = network.weights
-    if stored is None:
-        return
-    file = script.root / stored.file
+def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: Any) -> None:
+    """Declare a file of weights, or ask for it.
+
+    Args:
+        draft: of the entry.
+        script: of the repository.
+        file: path in it.
+        at: line of the script that reads the file.
+        layout: other fields of ``[weights]``; what is empty is left out.
+    """
+    path = script.root / file
     problem = None
-    if not _is_within(file, script.root) or not file.is_file():
+    if not _is_within(path, script.root) or not path.is_file():
         problem = "is not in the repository"
-    elif file.stat().st_size > MAX_WEIGHTS_BYTES:
+    elif path.stat().st_size > MAX_WEIGHTS_BYTES:
         problem = f"has more than {MAX_WEIGHTS_BYTES:,} bytes"
     else:
-        with file.open("rb") as opened:
+        with path.open("rb") as opened:
             if opened.read(len(_POINTER)) == _POINTER:
                 problem = "is a pointer of Git LFS"
     if problem is not None:
-        text = f"{stored.file} {problem}: put the weights there and import again"
-        draft.questions.append(Question(stored.line, text))
+        text = f"{file} {problem}: put the weights there and import again"
+        draft.questions.append(Question(at, text))
         return
-    size = file.stat().st_size
-    draft.weights = {"file": stored.file, "bytes": size, "sha256": file_sha256(file)}
-    if network.keys:
-        draft.weights["key"] = stored.key or [*network.keys, ""]
-    if not network.strict:
-        draft.weights["ignore"] = ["*"]
-    draft.files[stored.file] = file
+    draft.files[file] = path
+    draft.weights = {"file": file, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    draft.weights |= {name: value for name, value in layout.items() if value}
 
 
 def _add_code(draft: _Draft, script: Script, modules: Sequence[str]) -> None:
@@ -492,7 +511,9 @@ def _manifest(draft: _Draft) -> str:
 def _toml(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
+        keys = [key if key.isidentifier() and key.isascii() else json.dumps(key) for key in value]
+        pairs = zip(keys, map(_toml, value.values()), strict=True)
+        inner = ", ".join(f"{key} = {each}" for key, each in pairs)
         return f"{{ {inner} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
