@@ -53,6 +53,7 @@ SCALE_NAMES: Final = frozenset(
 _PROVIDED: Final = frozenset({"numpy", "torch"})
 _DISTRIBUTIONS: Final = {"PIL": "Pillow", "cv2": "opencv-python", "skimage": "scikit-image"}
 _POINTER: Final = b"version https://git-lfs"
+_COMPILING: Final = "torch.utils.cpp_extension"
 _NO_NUMBERS: Final = (float("inf"), float("-inf"))
 
 
@@ -166,6 +167,8 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
     }
     if branch.tile:
         model["tile"] = branch.tile
+    if network is not None and network.precision != "fp32":
+        model["precision"] = network.precision
     draft = _Draft(model, questions=list(branch.questions))
     modules = [*branch.modules]
     if network is None or _is_whole(network):
@@ -176,7 +179,7 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
     else:
         _describe(draft, script, branch, network)
         modules = [network.target, *(modules if draft.code else ())]
-    _add_code(draft, script, modules)
+    _add_code(draft, script, modules, branch.line)
     for path in branch.files:
         _add_file(draft, script, script.root / path, path)
     if network is None or not network.loaded:
@@ -211,8 +214,6 @@ def _describe(draft: _Draft, script: Script, branch: Branch, network: Network) -
         known = [network_name(script)]
         prepare = [*needed_before(branch.statements, network.steps, known), *network.steps]
         model["prepare"] = f"{EXCERPT_MODULE}:prepare"
-    if network.precision != "fp32":
-        model["precision"] = network.precision
     if build or prepare:
         draft.code = excerpt(script, branch.number, build=build, prepare=prepare)
     if (stored := network.weights) is not None:
@@ -356,7 +357,7 @@ def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: An
     draft.weights |= {name: value for name, value in layout.items() if value}
 
 
-def _add_code(draft: _Draft, script: Script, modules: Sequence[str]) -> None:
+def _add_code(draft: _Draft, script: Script, modules: Sequence[str], at: int) -> None:
     """Add the files of modules and of all that they import, and name what is not there."""
     code = ast.parse(draft.code)
     reached = _reached(script, [*modules, *_imports(code, (EXCERPT_MODULE,))])
@@ -367,9 +368,12 @@ def _add_code(draft: _Draft, script: Script, modules: Sequence[str]) -> None:
             files += folder_files(script.root.joinpath(*relative.parts[:2]))
         if tree is None:
             text = f"{relative} cannot be read as Python, nor what it imports"
-            draft.questions.append(Question(1, text))
+            draft.questions.append(Question(at, text))
         else:
             files += _named_files(script, tree, relative.parent)
+            if any(name.startswith(_COMPILING) for name in _imports(tree, ())):
+                text = f"{relative} compiles an extension while it runs, which the sandbox refuses"
+                draft.questions.append(Question(at, text))
         for each in files:
             _add_file(draft, script, each, each.relative_to(script.root).as_posix())
     trees = [code, *(tree for tree in reached.values() if tree is not None)]

@@ -86,9 +86,10 @@ def _function(script: Script, number: int, head: str, statements: Sequence[ast.s
         elif name == "device":
             lines.append(f"{name} = 'cpu'")
         else:
-            given = ", ".join(f"{each}={number}" for each in sorted(attributes))
-            lines.append(f"from types import SimpleNamespace\n{name} = SimpleNamespace({given})")
-    if script.selector.isidentifier() and script.selector in used:
+            known = ", ".join(f"{each}={number}" for each in sorted(attributes))
+            lines.append(f"from types import SimpleNamespace\n{name} = SimpleNamespace({known})")
+    given = {name for each in statements for name in given_names(each)}
+    if script.selector.isidentifier() and script.selector in used - given:
         lines.append(f"{script.selector} = {number}")
     lines += [ast.unparse(each) for each in statements]
     body = textwrap.indent("\n".join([*lines, f"return {network_name(script)}"]), "    ")
