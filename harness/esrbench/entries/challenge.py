@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.entries.branches import UNKNOWN, read_branch
 from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
+from esrbench.entries.factories import SCALE_NAMES
 from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
 from esrbench.entries.reach import imported, module_file, parsed, running
 from esrbench.entries.script import Question
@@ -45,10 +46,6 @@ MAX_VALUES: Final = 1000
 DEFAULT_SCALE: Final = 4
 WEIGHTS_FOLDER: Final = "model_zoo"
 WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl", ".bin", ".pth.tar")
-
-SCALE_NAMES: Final = frozenset(
-    {"scale", "upscale", "upscale_factor", "upscaling_factor", "scale_factor", "sr_rate"}
-)
 
 _PROVIDED: Final = frozenset({"numpy", "torch"})
 _DISTRIBUTIONS: Final = {"PIL": "Pillow", "cv2": "opencv-python", "skimage": "scikit-image"}
@@ -272,7 +269,7 @@ def _arguments(script: Script, network: Network) -> dict[str, Any] | None:
     default = defaults[scales[0]] if len(scales) == 1 else UNKNOWN
     if isinstance(default, int) and default != _scale(script):
         keywords[scales[0]] = default  # the branch leaves it at that
-    takes_any = "**" in defaults and SCALE_NAMES.isdisjoint({*defaults, *keywords})
+    takes_any = "**" in defaults and {*defaults, *keywords}.isdisjoint(SCALE_NAMES)
     if takes_any or not _is_toml([by_position, keywords]):
         return None
     given = {"arguments": by_position, "kwargs": keywords}
