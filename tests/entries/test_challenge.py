@@ -536,6 +536,17 @@ def test_code_that_compiles_itself_is_a_question(repository):
     assert question.text.startswith("models/team07_net.py compiles an extension while it runs")
 
 
+def test_half_precision_in_the_code_alone_is_a_question(repository):
+    branch = HEAD + "model = Net()\n" + LOAD
+    root = repository(branch)
+    code = root / "models" / "team07_net.py"
+    code.write_text(NET.replace("f = self.body(x)", "f = self.body(x.half())"))
+    (question,) = imported(root).questions
+    assert 'declare precision = "fp16"' in question.text
+    root = repository(branch + "model = model.half()\n")
+    assert imported(root, force=True).outcome == "imported"
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

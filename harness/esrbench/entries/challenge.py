@@ -368,15 +368,26 @@ def _add_code(draft: _Draft, script: Script, modules: Sequence[str], at: int) ->
             draft.questions.append(Question(at, text))
         else:
             files += _named_files(script, tree, relative.parent)
-            if any(name.startswith(_COMPILING) for name in _imports(tree, ())):
-                text = f"{relative} compiles an extension while it runs, which the sandbox refuses"
-                draft.questions.append(Question(at, text))
+            draft.questions += [Question(at, f"{relative} {text}") for text in _asked(draft, tree)]
         for each in files:
             _add_file(draft, script, each, each.relative_to(script.root).as_posix())
     trees = [code, *(tree for tree in reached.values() if tree is not None)]
     required = {name for tree in trees for name in _requirements(script, tree)}
     if required:
         draft.model["requirements"] = sorted(required)
+
+
+def _asked(draft: _Draft, tree: ast.Module) -> list[str]:
+    """What code does that the sandbox or the declared precision may not allow."""
+    asked = []
+    if any(name.startswith(_COMPILING) for name in _imports(tree, ())):
+        asked.append("compiles an extension while it runs, which the sandbox refuses")
+    halved = any(isinstance(each, ast.Attribute) and each.attr == "half" for each in running(tree))
+    if halved and "precision" not in draft.model:
+        asked.append(
+            'calls half(): declare precision = "fp16" if its weights are in half precision'
+        )
+    return asked
 
 
 def _reached(script: Script, modules: Sequence[str]) -> dict[Path, ast.Module | None]:
