@@ -6,6 +6,7 @@ import csv
 import math
 import shutil
 import zipfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from esrbench.data.codecs import read_rgb, write_png
+from esrbench.data.crops import read_crops
 from esrbench.data.datasets import open_dataset
 from esrbench.data.resize import upscale
 from esrbench.entries.networks import load_model
@@ -26,6 +28,7 @@ from esrbench.protocol import Protocol
 from esrbench.records import Absent
 from esrbench.runs.quality_pass import score_images
 from esrbench.runs.scoring import NOTHING_RAN, entry_name, score_sr_images
+from esrbench.runs.store import Store
 
 SCORES = ("psnr_rgb", "psnr_y", "ssim_y")
 
@@ -107,6 +110,20 @@ def test_all_but_scores_is_absent_and_says_why(folder, pairs):
         assert expected in value.reason
     assert record.failure() is None
     assert str(folder.parent) not in record.model_dump_json()
+
+
+def test_crops_are_kept_of_declared_data_alone(folder, pairs, tmp_path):
+    store = Store(tmp_path / "results")
+    score(folder, pairs, store=store)
+    assert not store.crops.exists()
+    record = score(folder, replace(pairs, verified=True), store=store)
+    crops = read_crops(store.crops_of(record.data.digest))
+    kept = store.crops_of(record.fingerprint)
+    assert sorted(path.name for path in kept.iterdir()) == sorted(c.filename for c in crops)
+    for crop in crops:
+        sr = read_rgb(folder / f"team07_{crop.image}x4.png")
+        shown = cv2.imread(str(kept / crop.filename))[:, :, ::-1]
+        assert np.array_equal(shown, crop.cut(sr))
 
 
 def test_every_problem_is_told_at_once(folder, pairs, tmp_path):

@@ -53,6 +53,7 @@ def score_command(
             images,
             pairs,
             name=entry,
+            store=store,
             progress=lambda done, total: bar.update(scoring, completed=done, total=total),
         )
     path = store.put(record)

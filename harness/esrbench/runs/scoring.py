@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from esrbench.data.codecs import decode_rgb, pixel_digest
+from esrbench.data.crops import crops_of, write_crop
 from esrbench.data.pairs import refused
 from esrbench.data.pool import for_each
 from esrbench.data.sr_images import match_images, open_sr_images
 from esrbench.environment import cpus_available, describe_environment
-from esrbench.errors import DataError, UsageError
+from esrbench.errors import DataError, RecordError, UsageError
 from esrbench.plaintext import line
 from esrbench.probes.quality import score_image
 from esrbench.protocol import Protocol
@@ -25,13 +27,20 @@ from esrbench.runs.quality_pass import images_behind
 from esrbench.runs.store import record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from esrbench.data.crops import Crop
     from esrbench.data.pairs import ImagePairs
     from esrbench.data.sr_images import SrFile
     from esrbench.entries.registry import Registry
-    from esrbench.records import ImageScore, RunRecord
+    from esrbench.records import DataIdentity, ImageScore, RunRecord
+    from esrbench.runs.store import Store
+
+    Scored = tuple[ImageScore, str, list[tuple[Crop, npt.NDArray[np.uint8]]]]
 
 NOTHING_RAN = "nothing-ran"
 """In place of a sandbox: no network ran."""
@@ -63,6 +72,7 @@ def score_sr_images(
     pairs: ImagePairs,
     *,
     name: str,
+    store: Store | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunRecord:
     """Score the SR images in a folder or zip file.
@@ -71,6 +81,7 @@ def score_sr_images(
         path: of the folder or zip file.
         pairs: checked LR and HR images.
         name: of the entry, as ``entry_name`` gives it.
+        store: where parts of the images are kept, if the data set is proven to be the declared one.
         progress: called with (images scored, images in all).
 
     Returns:
@@ -79,24 +90,26 @@ def score_sr_images(
     Raises:
         UsageError: there is no such folder or zip file.
         DataError: what is there cannot be scored; all problems of all images are listed.
+        RecordError: parts of the images cannot be written.
     """
     created, start = datetime.now(UTC), time.monotonic()
     data = pairs.identity()
     problems: list[str] = []
+    crops = _crops(pairs, data, store) if store is not None and data.verified else ()
     with open_sr_images(path, problems) as files:
         matched = match_images(files, [pair.name for pair in pairs.pairs], pairs.scale, problems)
         indices = [index for index, pair in enumerate(pairs.pairs) if pair.name in matched]
 
-        def score(number: int) -> tuple[ImageScore, str]:
+        def score(number: int) -> Scored:
             index = indices[number]
-            return _score(matched[pairs.pairs[index].name], pairs, index)
+            return _score(matched[pairs.pairs[index].name], pairs, index, crops)
 
         scored, unreadable = for_each(
             score, len(indices), threads=images_behind(), progress=progress
         )
     if problems or unreadable:
         raise refused(f"the SR images in {path}", pairs.scale, [*problems, *unreadable])
-    digests = {image.image: digest for image, digest in scored}
+    digests = {image.image: digest for image, digest, _ in scored}
     definition = PROTOCOL.quality.describe(pairs.scale)
     entry = EntryIdentity(
         name=name,
@@ -108,10 +121,15 @@ def score_sr_images(
         weights=WeightsIdentity(source="none"),
     )
     identity = [name, digests, data.digest, PROTOCOL.digest()]
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    if store is not None:
+        with _written(store.crops):
+            for crop, pixels in (each for _, _, cut in scored for each in cut):
+                write_crop(store.crops_of(fingerprint), crop, pixels)
     return assemble(
         Pass[UntimedPass](
             run_id=record_id(created, f"{name}-x{pairs.scale}", data.name),
-            fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            fingerprint=fingerprint,
             entry=entry,
             data=data,
             protocol=PROTOCOL,
@@ -123,7 +141,7 @@ def score_sr_images(
             seconds=time.monotonic() - start,
             found=UntimedPass(
                 weights=entry.weights,
-                quality=Quality(definition=definition, images=tuple(each for each, _ in scored)),
+                quality=Quality(definition=definition, images=tuple(each for each, _, _ in scored)),
                 memory=NO_NETWORK,
                 complexity=NO_NETWORK,
                 output_sha256=digests,
@@ -132,8 +150,24 @@ def score_sr_images(
     )
 
 
-def _score(file: SrFile, pairs: ImagePairs, index: int) -> tuple[ImageScore, str]:
-    """Scores of one image, and the digest of its pixels.
+def _crops(pairs: ImagePairs, data: DataIdentity, store: Store) -> tuple[Crop, ...]:
+    with _written(store.crops):
+        return crops_of(pairs, store.crops_of(data.digest))
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """A block that writes crops."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{folder}: crops cannot be written: {error.strerror or error}"
+        advice = "Free space, or give --results a folder you can write to."
+        raise RecordError(message, advice=advice) from error
+
+
+def _score(file: SrFile, pairs: ImagePairs, index: int, crops: Sequence[Crop]) -> Scored:
+    """Scores of one image, the digest of its pixels, and its crops.
 
     Raises:
         DataError: it cannot be read, or has another size than its HR image.
@@ -146,4 +180,5 @@ def _score(file: SrFile, pairs: ImagePairs, index: int) -> tuple[ImageScore, str
         message = f"{file.label}: found {found} pixels, expected {expected} as in {pair.hr.name}"
         raise DataError(message)
     score = score_image(sr, hr, scale=pairs.scale, definition=PROTOCOL.quality, image=pair.name)
-    return score, pixel_digest(sr)
+    cut = [(crop, crop.cut(sr).copy()) for crop in crops if crop.image == pair.name]
+    return score, pixel_digest(sr), cut

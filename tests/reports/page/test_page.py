@@ -163,3 +163,12 @@ def test_a_published_board_has_a_page_without_runs():
 
 def test_the_command_measures_the_same_again(page):
     assert "<code>esrbench run imdn rfdn --data demo --scale 4" in page
+
+
+def test_images_without_a_network_are_shown_and_cannot_be_measured_again(records, make_record):
+    values = {"psnr_rgb": "image baby is reproduced without error"}
+    images = make_record("team07", values, role="images", weights="none")
+    shown = [*records, scored(images, {"baby": None, "bird": 27.0})]
+    page = report_page(build_leaderboard(shown, RULES["ntire2022"]), shown)
+    assert "SR images that were made elsewhere, scored without their network: team07." in page
+    assert "esrbench run imdn rfdn --data" in page

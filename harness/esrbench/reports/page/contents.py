@@ -317,11 +317,16 @@ def crops(records: Sequence[RunRecord], store: Store) -> tuple[list[CropPictures
     return views, said
 
 
+def _psnr(value: float | None) -> str:
+    """A PSNR in dB; that of an image without error is infinite."""
+    return "\N{INFINITY}" if value is None else METRICS["psnr_rgb"].format(value)
+
+
 def _captions(record: RunRecord) -> dict[str, str]:
     if isinstance(record.quality, Absent):
         return {}
     return {
-        image.image: f"{METRICS['psnr_rgb'].format(image.psnr_rgb)} dB, SSIM {image.ssim_y:.4f}"
+        image.image: f"{_psnr(image.psnr_rgb)} dB, SSIM {image.ssim_y:.4f}"
         for image in record.quality.images
         if image.psnr_rgb is not None
     }
@@ -440,8 +445,11 @@ def machine(record: RunRecord) -> tuple[Table, Table]:
 
 def command(records: Sequence[RunRecord]) -> str:
     """The command that measures the same entries again, where options say all of it."""
-    first = records[0]
-    words = ["esrbench", "run", *(record.entry.name for record in records)]
+    ran = [record for record in records if record.entry.role != "images"]
+    if not ran:
+        return ""
+    first = ran[0]
+    words = ["esrbench", "run", *(record.entry.name for record in ran)]
     words += ["--data", first.data.name, "--scale", str(first.entry.scale)]
     ours, usual = (dict(flatten(p.model_dump(mode="json"))) for p in (first.protocol, Protocol()))
     if first.protocol.latency is None:
