@@ -25,9 +25,9 @@ import numpy as np
 
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.entries.registry import default_registry
-from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
+from esrbench.runs.null_times import null_descriptor
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import SANDBOXES, obstacle
 from esrbench.sandbox.view import View

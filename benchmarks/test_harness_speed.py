@@ -28,7 +28,8 @@ from esrbench.data.pairs import check
 from esrbench.data.seen import check_image, read_image
 from esrbench.entries.registry import default_registry
 from esrbench.probes.forward import PixelConversion
-from esrbench.probes.quality import luma, psnr, score_image, ssim
+from esrbench.probes.luma import luma
+from esrbench.probes.quality import psnr, score_image, ssim
 from esrbench.protocol import QualityDefinition
 from esrbench.worker.channel import Channel
 

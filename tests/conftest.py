@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import platform
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.environment import describe_environment
+from esrbench.environment import describe_environment, package_version
 from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol, digest_of
 from esrbench.records import (
@@ -27,6 +29,7 @@ from esrbench.records import (
     WeightsIdentity,
 )
 from esrbench.reports.leaderboard import leaderboard_table
+from esrbench.sandbox.interpreters import entry_interpreter, own_interpreter
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
@@ -78,6 +81,21 @@ def all_cpus():
 def pytest_collection_modifyitems(items):
     """Start with the README's commands, or one process would end with minutes of them alone."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
+@pytest.fixture(scope="session")
+def another_python():
+    """An interpreter as an entry has it: that of ``ESRBENCH_WORKER_PYTHON``, else this one.
+
+    This one then runs as another does: without packages until it is confined, and with weights
+    that are sent.
+    """
+    chosen = os.environ.get("ESRBENCH_WORKER_PYTHON")
+    if chosen:
+        return entry_interpreter(Path(chosen))
+    versions = {name: package_version(name) for name in ("torch", "numpy")}
+    versions = {"python": platform.python_version(), **versions}
+    return replace(own_interpreter(), versions=tuple(versions.items()))
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ import trivial_networks
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.entries.registry import default_registry
-from esrbench.probes.null import null_descriptor
 from esrbench.protocol import Protocol
 from esrbench.records import WeightsIdentity
+from esrbench.runs.null_times import null_descriptor
 from esrbench.runs.timing import noise
 from esrbench.worker.launcher import open_launcher
 from gpu_steps.day import SCALE

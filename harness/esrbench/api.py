@@ -112,7 +112,8 @@ def evaluate(
 
     from esrbench.data.datasets import open_dataset
     from esrbench.entries.networks import resolve_weights
-    from esrbench.probes.forward import PixelConversion, score_network
+    from esrbench.probes.forward import PixelConversion
+    from esrbench.probes.quality import score_network
     from esrbench.records import Quality
 
     if isinstance(model, nn.Module):

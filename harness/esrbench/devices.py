@@ -24,7 +24,7 @@ DeviceCall = Literal["listening", "uncounted"]
 """Kinds of system calls (``esrbench.sandbox.syscalls``) that a driver cannot do without."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeviceTraits:
     """One kind of device.
 

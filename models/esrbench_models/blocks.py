@@ -7,7 +7,7 @@ one per element of every ReLU or LeakyReLU *module* output and nothing for a fun
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     Layer: TypeAlias = Callable[[int, int], nn.Module]
     """A layer from numbers of channels in and out."""

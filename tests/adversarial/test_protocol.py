@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +26,41 @@ SHORT_SECONDS = 1.0
 WORKER_GOES_ON = {"invalid-output", "forward-error", "oom"}
 
 
+@pytest.fixture(scope="module", params=["own", pytest.param("another", marks=pytest.mark.slow)])
+def interpreter(request):
+    """The harness's own interpreter, whose workers do all, or one as entries have it."""
+    return request.getfixturevalue("another_python") if request.param == "another" else None
+
+
+@pytest.fixture(scope="module")
+def start(interpreter, small):
+    """Starts a worker in it that may load some entries."""
+
+    def build(*entries):
+        return open_launcher().worker(
+            *((entry, resolve_weights(entry, SCALE)) for entry in entries),
+            protocol=small,
+            interpreter=interpreter,
+            timeout_seconds=SILENCE_SECONDS,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def load(interpreter, small):
+    """Has a worker in it load an entry."""
+
+    def build(session, entry):
+        weights = resolve_weights(entry, SCALE)
+        state = None
+        if interpreter is not None:
+            state = b"" if weights.path is None else weights.path.read_bytes()
+        session.load(entry, SCALE, weights=weights, protocol=small, state=state)
+
+    return build
+
+
 @pytest.fixture(scope="module")
 def attacker(submissions, attack_table):
     """The submission of an attack."""
@@ -42,32 +78,27 @@ def attacker(submissions, attack_table):
 
 
 @pytest.fixture(scope="module")
-def shared_worker(attacker, attack_table, small):
+def shared_worker(attacker, attack_table, start):
     """One worker for all that does not end it."""
     names = [row["name"] for row in attack_table["session"] if row["status"] in WORKER_GOES_ON]
     entries = [attacker(name) for name in ("honest", *names)]
-    networks = [(entry, resolve_weights(entry, SCALE)) for entry in entries]
-    session = open_launcher().worker(*networks, protocol=small, timeout_seconds=SILENCE_SECONDS)
+    session = start(*entries)
     session.process.limits = replace(session.process.limits, memory_bytes=2 << 30)
     with session:
         yield session
 
 
-def load(session, entry, protocol):
-    session.load(entry, SCALE, weights=resolve_weights(entry, SCALE), protocol=protocol)
-
-
-def provoke(session, entry, protocol, attack):
+def provoke(session, load_entry, attack):
     """The error of the request that a row names, after all before it went well."""
     requests = {
-        "load": lambda: load(session, entry, protocol),
+        "load": load_entry,
         "count": session.count_complexity,
         "memory": lambda: (session.upscale(LR, "image"), session.read_memory()),
         "forward": lambda: [session.forward(LR) for _ in range(attack.get("forwards", 1))],
     }
     request = attack.get("request", "forward")
     if request != "load":
-        load(session, entry, protocol)
+        load_entry()
     if attack["status"] == "timeout" and "forwards" not in attack:
         session.process.timeout_seconds = SHORT_SECONDS
     with pytest.raises(WorkerError, match=attack["says"]) as caught:
@@ -75,20 +106,19 @@ def provoke(session, entry, protocol, attack):
     return caught.value
 
 
-def test_an_attack_has_its_status(session_attack, attacker, small, request):
+def test_an_attack_has_its_status(*, session_attack, attacker, interpreter, start, load, request):
+    if interpreter is not None and session_attack.get("request") == "count":
+        pytest.skip("nothing is counted in another interpreter")
     entry = attacker(session_attack["name"])
     if session_attack["status"] in WORKER_GOES_ON:
         session = request.getfixturevalue("shared_worker")
-        error = provoke(session, entry, small, session_attack)
+        error = provoke(session, partial(load, session, entry), session_attack)
         # Whoever comes next is measured as if nothing had been.
-        load(session, attacker("honest"), small)
+        load(session, attacker("honest"))
         assert session.forward(LR).sr.shape == (128, 192, 3)
     else:
-        networks = (entry, resolve_weights(entry, SCALE))
-        with open_launcher().worker(
-            networks, protocol=small, timeout_seconds=SILENCE_SECONDS
-        ) as own:
-            error = provoke(own, entry, small, session_attack)
+        with start(entry) as own:
+            error = provoke(own, partial(load, own, entry), session_attack)
             assert error.fatal
     assert error.kind == session_attack["status"]
     # What a worker says is quoted; it must not move the reader's cursor.
@@ -96,16 +126,13 @@ def test_an_attack_has_its_status(session_attack, attacker, small, request):
 
 
 def test_an_attack_changes_nothing_of_what_is_scored(
-    delivery_attack, attacker, shared_worker, small
+    *, delivery_attack, attacker, shared_worker, start, load
 ):
-    load(shared_worker, attacker("honest"), small)
+    load(shared_worker, attacker("honest"))
     honest = shared_worker.forward(LR).sr
     entry = attacker(delivery_attack["name"])
-    networks = (entry, resolve_weights(entry, SCALE))
-    with open_launcher().worker(
-        networks, protocol=small, timeout_seconds=SILENCE_SECONDS
-    ) as session:
-        load(session, entry, small)
+    with start(entry) as session:
+        load(session, entry)
         delivery = session.forward(LR)
         if delivery_attack.get("request_again"):
             delivery = session.forward(LR)
@@ -129,14 +156,15 @@ def strings(value):
             yield from strings(each)
 
 
-def test_words_of_an_entry_are_plain_short_lines(words_attack, attacker, small):
+def test_words_of_an_entry_are_plain_short_lines(
+    *, words_attack, attacker, interpreter, start, load
+):
+    if interpreter is not None and "request" in words_attack:
+        pytest.skip("nothing is counted in another interpreter")
     entry = attacker(words_attack["name"])
-    networks = (entry, resolve_weights(entry, SCALE))
     said = []
-    with open_launcher().worker(
-        networks, protocol=small, timeout_seconds=SILENCE_SECONDS
-    ) as session:
-        load(session, entry, small)
+    with start(entry) as session:
+        load(session, entry)
         try:
             if words_attack.get("request") == "count":
                 said += strings(session.count_complexity().model_dump(mode="json"))

@@ -12,12 +12,11 @@ from builders import descriptor
 from torch import nn
 
 from esrbench.api import complexity
+from esrbench.entries.building import code_sha256, deploy
 from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.networks import (
     build_deployed,
     build_network,
-    code_sha256,
-    deploy,
     load_model,
     load_network,
     resolve_weights,

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from esrbench.entries import submissions
 from esrbench.entries.adaptation import Adapted
+from esrbench.entries.building import code_sha256, makers
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
+from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.entries.registry import (
     Registry,
     register_submissions,

@@ -25,6 +25,7 @@ from esrbench.probes.devices import (
 from esrbench.probes.precision import set_flags
 from esrbench.protocol import ForwardPolicy
 from esrbench.records import Absent, ImageMemory, Memory
+from esrbench.worker.messages import MEMORY
 
 FP32 = ForwardPolicy()
 MIB = 1 << 20
@@ -138,7 +139,7 @@ def test_cpu_times_a_forward_and_has_no_gpu_memory():
     assert seconds >= 0.02
     device.begin_memory_pass()
     assert device.measure_memory(lambda: "done") == ("done", None)
-    memory = device.end_memory_pass([])
+    memory = MEMORY.validate_python(device.end_memory_pass([]))
     assert isinstance(memory, Absent)
     assert memory.kind == "unavailable"
     assert memory.reason == "GPU memory is not measured on CPU"
@@ -204,7 +205,7 @@ def image(use):
         output_bytes=40,
         peak_bytes=use.peak_bytes,
         peak_reserved_bytes=use.reserved_bytes,
-    )
+    ).model_dump()
 
 
 def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(monkeypatch):
@@ -224,7 +225,7 @@ def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(monkeyp
     assert second.peak_bytes == 300
     allocator.change(-50)
 
-    memory = device.end_memory_pass([image(first), image(second)])
+    memory = MEMORY.validate_python(device.end_memory_pass([image(first), image(second)]))
     assert isinstance(memory, Memory)
     assert memory.weights_bytes == 100
     assert memory.peak_bytes == 350
@@ -237,7 +238,7 @@ def test_a_conversion_after_the_last_forward_is_in_the_pass(monkeypatch):
     device.begin_memory_pass()
     _, use = device.measure_memory(lambda: allocator.change(70))
     allocator.change(50)
-    memory = device.end_memory_pass([image(use)])
+    memory = MEMORY.validate_python(device.end_memory_pass([image(use)]))
     assert isinstance(memory, Memory)
     assert (memory.peak_bytes, memory.pass_peak_bytes) == (70, 120)
 
@@ -246,7 +247,7 @@ def test_a_pass_without_images_has_no_memory(monkeypatch):
     FakeAllocator(monkeypatch)
     device = CudaDevice(None, FP32)
     device.begin_memory_pass()
-    assert device.end_memory_pass([]) == Absent(kind="skipped", reason="no image was upscaled")
+    assert device.end_memory_pass([]) == {"kind": "skipped", "reason": "no image was upscaled"}
 
 
 @pytest.mark.cuda
@@ -259,7 +260,7 @@ def test_cuda_peak_counts_the_forward_and_the_pass_what_surrounds_it():
     outside = torch.zeros(16 << 20, device=device.device)
     del outside
     _, use = device.measure_memory(lambda: torch.zeros(8 << 20, device=device.device).sum())
-    memory = device.end_memory_pass([image(use)])
+    memory = MEMORY.validate_python(device.end_memory_pass([image(use)]))
     assert isinstance(memory, Memory)
     assert memory.weights_bytes == before >= weights.numel() * 4
     # The forward's 32 MiB and its sum, but not the 64 MiB allocated and freed before it.

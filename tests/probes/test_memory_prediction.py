@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -16,9 +14,8 @@ from esrbench.probes.memory import predict_memory, unpredicted
 from esrbench.probes.precision import adapt_network
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.records import Absent, PredictedMemory
-from esrbench.worker.cuda_requests import CudaRequests
 from esrbench.worker.measured import MeasuredNetwork
-from esrbench.worker.worker import Worker
+from esrbench.worker.own import count
 
 FEATURES = 16 * 64 * 64 * 4
 
@@ -87,14 +84,7 @@ def test_a_prediction_holds_for_one_class(policy, holds):
         build_network(descriptor, 4), policy.model_copy(update={"compiled": False})
     )
     measured = MeasuredNetwork(adapted, protocol, conversion, torch.device("cpu"), 1)
-    worker = SimpleNamespace(
-        protocol=protocol,
-        policy=policy,
-        conversion=conversion,
-        measured=measured,
-        requests=CudaRequests(torch.device("cpu")),
-    )
-    memory = Worker.count(worker).complexity.predicted_memory
+    memory = count(measured).predicted_memory
     if holds:
         assert isinstance(memory, PredictedMemory)
     else:

@@ -14,9 +14,10 @@ from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed
 from esrbench.probes import null as nulls
 from esrbench.probes.forward import PixelConversion
-from esrbench.probes.null import Null, null_descriptor
+from esrbench.probes.null import Null
 from esrbench.probes.precision import adapt_input, adapt_network
 from esrbench.protocol import ForwardPolicy
+from esrbench.runs.null_times import null_descriptor
 
 LR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 

@@ -15,7 +15,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, modcrop, upscale
 from esrbench.errors import MeasurementError
-from esrbench.probes.quality import luma, psnr, score_image, ssim
+from esrbench.probes.luma import luma
+from esrbench.probes.quality import psnr, score_image, ssim
 from esrbench.protocol import QualityDefinition
 
 RNG = np.random.default_rng(3)

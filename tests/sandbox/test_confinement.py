@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from esrbench.environment import own_packages
+from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.sandbox.tiers import SANDBOXES
-from esrbench.sandbox.view import interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 TIERS = tuple(SANDBOXES)
@@ -135,7 +135,7 @@ def test_of_the_home_folder_only_the_interpreter_is_seen(tier, answers):
     if tier == "subprocess":
         pytest.skip("a plain process sees all of it")
     home = Path.home()
-    shown = (*interpreter(), *own_packages().values())
+    shown = (*own_interpreter().files(), *own_packages().values())
     ours = {path.relative_to(home).parts[0] for path in shown if path.is_relative_to(home)}
     assert set(answers[1]["listing", str(home)].get("value", ())) <= ours
 

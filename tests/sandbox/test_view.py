@@ -8,9 +8,10 @@ import pytest
 from esrbench.devices import DEVICES
 from esrbench.environment import own_packages
 from esrbench.errors import UsageError
+from esrbench.sandbox.interpreters import links
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import TEMP, bubblewrap_options, landlock_grants, mounts
-from esrbench.sandbox.view import View, Visible, executables, resolve_view, without
+from esrbench.sandbox.view import View, Visible, resolve_view, without
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_folder_without_what_is_hidden_is_its_other_parts(tree):
 
 def test_every_worker_sees_the_interpreter_and_this_program_but_no_checkout():
     visible = resolve_view(View(readable=()))
-    assert set(executables()) <= set(visible.programs)
+    assert set(links(Path(sys.executable))) <= set(visible.programs)
     assert visible.readable == tuple(own_packages().values())
     root = own_packages()["esrbench"].parent
     for path in (*visible.programs, *visible.readable):
@@ -85,13 +86,14 @@ def test_what_is_readable_must_be_there(tree):
         resolve_view(View(readable=(tree / "a/one",), hidden=(tree / "a",)))
 
 
-def test_the_interpreters_links_are_followed_one_by_one(tmp_path, monkeypatch):
+def test_the_interpreters_links_are_followed_one_by_one(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real/python3").write_text("")
     (tmp_path / "second").symlink_to("real/python3")
     (tmp_path / "first").symlink_to(tmp_path / "second")
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "first"))
-    assert list(executables()) == [tmp_path / name for name in ("first", "second", "real/python3")]
+    assert list(links(tmp_path / "first")) == [
+        tmp_path / name for name in ("first", "second", "real/python3")
+    ]
 
 
 def test_bubblewrap_binds_each_file_once_and_covers_what_is_hidden(tree):

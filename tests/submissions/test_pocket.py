@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from esrbench.entries.networks import build_network, deploy, resolve_weights
+from esrbench.entries.building import deploy
+from esrbench.entries.networks import build_network, resolve_weights
 from esrbench.entries.registry import Registry
 from esrbench.entries.submissions import read_submission
 from esrbench.protocol import LatencyDesign, Protocol

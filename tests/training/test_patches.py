@@ -9,7 +9,7 @@ import torch
 
 from esrbench.data.resize import downscale, upscale
 from esrbench.probes.forward import PixelConversion
-from esrbench.probes.quality import luma
+from esrbench.probes.luma import luma
 from esrbench.training.images import StoredImage, TrainingImages
 from esrbench.training.patches import SYMMETRIES, Patches, make_loader, transform
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.errors import RegistrationError
 from esrbench.plaintext import line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
     from esrbench.entries.descriptor import ModelDescriptor
@@ -37,7 +38,17 @@ def in_folder(descriptor: ModelDescriptor) -> contextlib.AbstractContextManager[
     Constructors open files such as ``model_zoo/x.pth`` relative to it.
     """
     folder = descriptor.folder
-    return contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
+    return contextlib.nullcontext() if folder is None else _working_in(folder)
+
+
+@contextlib.contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    before = os.getcwd()  # noqa: PTH109 - as os.chdir takes it
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def arguments_of(
@@ -64,7 +75,7 @@ def arguments_of(
     by_position = [] if isinstance(declared, dict) else declared
     by_name = copy.deepcopy(descriptor.options)
     if isinstance(declared, dict):
-        by_name |= declared
+        by_name.update(declared)
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # written in C

@@ -6,20 +6,15 @@ fills and prepares the network where it runs; ``load_model`` is both, for script
 
 from __future__ import annotations
 
-import hashlib
 import os
-import sys
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.entries.factories import arguments_of, in_folder
 from esrbench.entries.registry import default_registry
 from esrbench.entries.submissions import requirements_notice
-from esrbench.entries.targets import resolve_factory, stable_module_name
 from esrbench.entries.weight_files import (
     cache_path,
     demonstration_weights,
@@ -29,15 +24,14 @@ from esrbench.entries.weight_files import (
     submitted_path,
 )
 from esrbench.errors import RegistrationError, WeightsError
-from esrbench.records import WeightsIdentity, WeightsLayout
+from esrbench.records import WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
-from esrbench.weights.loading import load_file
+from esrbench.weights.layout import load_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from torch import nn
 
+    from esrbench.entries.building import LoadedNetwork
     from esrbench.entries.descriptor import ReleasedWeights
 
 WeightsChoice: TypeAlias = str | os.PathLike[str] | None
@@ -59,28 +53,6 @@ class ResolvedWeights:
     identity: WeightsIdentity
     path: Path | None = None
     released: ReleasedWeights | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A network ready to run.
-
-    Attributes:
-        network: in the form in which it is deployed, padding and tiling included, in eval mode
-            on the CPU; maps float32 (N, 3, H, W) in [0, data_range] to (N, 3, s*H, s*W).
-        data_range: value of white in its input and output.
-        state_elements: of every parameter and buffer by name, as it was loaded and before it was
-            deployed; what two names share counts twice, as in a file that holds it twice.
-        layout: of the weights file, where it is more than the network's state dict.
-        parameters_sha256: of all parameters that were loaded, whatever their names; None without a
-            file.
-    """
-
-    network: nn.Module
-    data_range: float
-    state_elements: int = 0
-    layout: WeightsLayout | None = None
-    parameters_sha256: str | None = None
 
 
 def resolve_weights(
@@ -173,83 +145,15 @@ def build_network(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> 
         RegistrationError: the factory does not exist or returns something else. Errors raised
             by the factory pass through.
     """
-    import torch
+    from esrbench.entries.building import build
 
     descriptor.require_scale(scale)
-    with in_folder(descriptor):
-        try:
-            factory = resolve_factory(descriptor.factory, folder=descriptor.folder)
-        except ModuleNotFoundError as error:
-            if (notice := requirements_notice(descriptor)) is None:
-                raise
-            raise RegistrationError(notice.message, advice=notice.advice) from error
-        by_position, by_name = arguments_of(descriptor, factory, scale)
-        # devices=(): networks are built on the CPU; forking CUDA's state would initialise it.
-        with torch.random.fork_rng(devices=()):
-            torch.default_generator.manual_seed(seed)
-            network = factory(*by_position, **by_name)
-    return _require_network(network, f"{descriptor.name}: {descriptor.factory}")
-
-
-def deploy(descriptor: ModelDescriptor, network: nn.Module) -> nn.Module:
-    """The network in the form in which it is deployed, by what ``deploy`` and ``prepare`` name.
-
-    Args:
-        descriptor: names them; without either the network is returned as it is.
-        network: in eval mode, filled; it may be changed.
-
-    Raises:
-        RegistrationError: one of them does not exist, or returns something else than it should.
-            Errors raised by them pass through.
-    """
-    import torch
-
-    with in_folder(descriptor), torch.no_grad():
-        if descriptor.deploy is not None:
-            _switch(descriptor, descriptor.deploy, network)
-        if descriptor.prepare is None:
-            return network if descriptor.deploy is None else network.eval()
-        hook = resolve_factory(descriptor.prepare, folder=descriptor.folder)
-        deployed = hook(network)
-    return _require_network(deployed, f"{descriptor.name}: the hook {descriptor.prepare}")
-
-
-def _switch(descriptor: ModelDescriptor, name: str, network: nn.Module) -> None:
-    """Deploy a network in place: by a function, by its own method, or by that of each part.
-
-    A part may drop its own parts when it is switched; those are then not switched any more.
-    """
-    from torch import nn
-
-    called: Iterable[Any]
-    if ":" in name:
-        called = [partial(resolve_factory(name, folder=descriptor.folder), network)]
-    elif callable(getattr(network, name, None)):
-        called = [getattr(network, name)]
-    else:
-        parts = (getattr(part, name, None) for part in network.modules())
-        called = filter(callable, parts)
-    switched = False
-    for call in called:
-        returned, switched = call(), True
-        if isinstance(returned, nn.Module) and ":" in name and returned is not network:
-            message = f"{descriptor.name}: {name} returned another network"
-            advice = "Declare it as prepare, which returns a network; deploy changes it in place."
-            raise RegistrationError(message, advice=advice)
-    if not switched:
-        message = f"{descriptor.name}: neither {type(network).__name__} nor a part of it has a "
-        message += f"method {name!r}"
-        advice = "Correct deploy: a method's name, or module:function that is given the network."
-        raise RegistrationError(message, advice=advice)
-
-
-def _require_network(made: Any, maker: str) -> nn.Module:
-    from torch import nn
-
-    if not isinstance(made, nn.Module):
-        message = f"{maker} returned a {type(made).__name__}, expected a torch.nn.Module"
-        raise RegistrationError(message, advice="Let it return the network.")
-    return made.eval()
+    try:
+        return build(descriptor, scale, seed=seed)
+    except ModuleNotFoundError as error:
+        if (notice := requirements_notice(descriptor)) is None:
+            raise
+        raise RegistrationError(notice.message, advice=notice.advice) from error
 
 
 def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) -> nn.Module:
@@ -260,7 +164,9 @@ def build_deployed(descriptor: ModelDescriptor, scale: int, *, seed: int = 0) ->
     Raises:
         UsageError, RegistrationError: see ``build_network`` and ``deploy``.
     """
-    return _adapted(descriptor, build_network(descriptor, scale, seed=seed), scale)
+    from esrbench.entries.building import deploy_adapted
+
+    return deploy_adapted(descriptor, build_network(descriptor, scale, seed=seed), scale)
 
 
 def load_network(
@@ -286,6 +192,7 @@ def load_network(
         RegistrationError: the factory or the hook does not exist or returns something else.
         WeightsError: the file is missing, altered, unsafe, or does not fit.
     """
+    from esrbench.entries.building import LoadedNetwork, deploy_adapted
     from esrbench.entries.structure import parameters_sha256, state_elements
 
     network = build_network(descriptor, scale, seed=seed)
@@ -299,15 +206,9 @@ def load_network(
         data_range = released.data_range
     held = state_elements(network)
     values = None if path is None else parameters_sha256(network)
-    adapted = _adapted(descriptor, network, scale)
-    return LoadedNetwork(adapted, data_range, held, layout, values)
-
-
-def _adapted(descriptor: ModelDescriptor, network: nn.Module, scale: int) -> nn.Module:
-    """A network deployed, behind the padding and tiling that its descriptor declares."""
-    from esrbench.entries.adaptation import adapt
-
-    return adapt(descriptor, deploy(descriptor, network), scale)
+    adapted = deploy_adapted(descriptor, network, scale)
+    told = None if layout is None else layout.model_dump(mode="json")
+    return LoadedNetwork(adapted, data_range, held, told, values)
 
 
 def load_model(
@@ -354,36 +255,6 @@ def load_model(
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     return UnitRange(loaded.network, loaded.data_range, dtypes[descriptor.precision]).eval()
-
-
-def makers(descriptor: ModelDescriptor) -> Iterator[Callable[..., Any]]:
-    """The functions that make a network: its factory, and those that deploy it.
-
-    Raises:
-        RegistrationError: one does not exist.
-    """
-    for target in descriptor.targets.values():
-        yield resolve_factory(target, folder=descriptor.folder)
-
-
-def code_sha256(network: nn.Module, *makers: Callable[..., Any]) -> str | None:
-    """SHA-256 (hex) of the source files that define a network.
-
-    Covers the modules that define its makers (factory, hook) and the class of every submodule,
-    except torch's, sorted by name; code that they only call is not followed. None if any of it has
-    no source file (code typed at a prompt).
-    """
-    names = {str(getattr(maker, "__module__", "")) for maker in makers}
-    names.update(type(module).__module__ for module in network.modules())
-    digest = hashlib.sha256()
-    for name in sorted(names, key=stable_module_name):
-        if name.partition(".")[0] == "torch":
-            continue
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None or not Path(file).is_file():
-            return None
-        digest.update(f"{stable_module_name(name)}\0{file_sha256(Path(file))}\0".encode())
-    return digest.hexdigest()
 
 
 def _fetch(descriptor: ModelDescriptor) -> str:

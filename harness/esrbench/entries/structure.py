@@ -193,7 +193,7 @@ def copied(
         # Copies of a scripted module's parameters would otherwise be computed ones.
         made: nn.Module = _copy(network, memo, attributes)
     _require_equal(network, made)
-    for ours, theirs in zip(parameters(made), parameters(network), strict=True):
+    for ours, theirs in zip(parameters(made), parameters(network)):
         if ours.requires_grad != theirs.requires_grad and ours.is_leaf:
             ours.requires_grad_(theirs.requires_grad)
     for _, module in named_modules(made):
@@ -335,14 +335,15 @@ def _copied_object(value: Any, memo: dict[int, Any], place: Place | None) -> Any
     return made
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def _is_plain_object(kind: type) -> bool:
     """Whether objects of a class are their attributes: written in Python, and not by others.
 
     Python's own classes and torch's know how they are copied.
     """
     owner = kind.__module__.partition(".")[0]
-    if owner == "torch" or owner in sys.stdlib_module_names:
+    # Python names its modules from 3.10 on; nothing is copied by an older one.
+    if owner == "torch" or owner in getattr(sys, "stdlib_module_names", ()):
         home = vars(sys.modules.get(kind.__module__, types.ModuleType(""))).get(kind.__name__)
         if home is kind:
             return False

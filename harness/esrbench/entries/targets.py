@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import operator
 import sys
-from functools import cache
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -163,7 +163,7 @@ def import_submitted(folder: Path, module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
-        missing = error.name.removeprefix(f"{package}.")
+        missing = error.name[len(package) + 1 :]
         message = f"{folder}: there is no module {missing!r} in this folder"
         raise RegistrationError(
             message, advice="Correct model.factory or model.prepare."
@@ -213,12 +213,12 @@ def _find(folder: str, name: str) -> ModuleSpec | None:
     return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), source).find_spec(name)
 
 
-@cache
+@lru_cache(maxsize=None)
 def _builtins_of(package: str) -> dict[str, Any]:
     """The builtins of a submission's modules, whose ``__import__`` looks beside them first."""
     (folder,) = sys.modules[package].__path__
 
-    @cache
+    @lru_cache(maxsize=None)
     def is_beside(top: str) -> bool:
         spec = _find(folder, top)
         if spec is None or spec.loader is not None:

@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
 from esrbench.devices import DEVICES
-from esrbench.environment import cpus_available
 from esrbench.errors import MeasurementError
 from esrbench.probes.precision import PolicyGuard, apply_policy, start_pool
-from esrbench.records import Absent, ImageMemory, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -35,11 +33,11 @@ T = TypeVar("T")
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 TASKS_FOLDER = Path("/proc/self/task")
-TF32_CAPABILITY = (8, 0)
-"""Compute capability of the first GPUs with TF32 (Ampere)."""
+AMPERE = (8, 0)
+"""Compute capability of the first GPUs with TF32 and bf16."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MemoryUse:
     """Device memory of one forward, in bytes as the caching allocator counts them.
 
@@ -135,8 +133,15 @@ class ComputeDevice(Clock):
         """
 
     @abstractmethod
-    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
-        """What the pass took whose images are given; nothing else may have run since it began."""
+    def end_memory_pass(self, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What the pass took whose images are given; nothing else may have run since it began.
+
+        Args:
+            images: fields of ``ImageMemory``, one an image.
+
+        Returns:
+            Fields of ``Memory``, or of ``Absent``.
+        """
 
 
 class CpuDevice(HostClock, ComputeDevice):
@@ -170,13 +175,13 @@ class CpuDevice(HostClock, ComputeDevice):
         """Run a forward; its result."""
         return forward(), None
 
-    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Absent:  # noqa: ARG002 - none has any
+    def end_memory_pass(self, images: Sequence[dict[str, Any]]) -> dict[str, Any]:  # noqa: ARG002 - none has any
         """Absent: the challenge's metric is GPU memory."""
-        return Absent(
-            kind="unavailable",
-            reason="GPU memory is not measured on CPU",
-            advice="Run with --device cuda on a machine with an NVIDIA GPU.",
-        )
+        return {
+            "kind": "unavailable",
+            "reason": "GPU memory is not measured on CPU",
+            "advice": "Run with --device cuda on a machine with an NVIDIA GPU.",
+        }
 
 
 class CudaDevice(ComputeDevice):
@@ -200,7 +205,8 @@ class CudaDevice(ComputeDevice):
             )
         super().__init__(torch.device("cuda", torch.cuda.current_device()), threads, policy)
         self.accelerator = torch.cuda.get_device_name(self.device)
-        self.gpu_uuid = str(torch.cuda.get_device_properties(self.device).uuid)
+        uuid = getattr(torch.cuda.get_device_properties(self.device), "uuid", None)
+        self.gpu_uuid = None if uuid is None else str(uuid)  # since torch 2.5
         self.libraries = {
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
@@ -210,19 +216,14 @@ class CudaDevice(ComputeDevice):
 
     def require(self, policy: ForwardPolicy) -> None:
         """Refuse types that the GPU does not compute in."""
-        if policy.precision == "tf32":
-            capability = torch.cuda.get_device_capability(self.device)
-            if capability < TF32_CAPABILITY:
-                raise MeasurementError(
-                    f"this GPU has compute capability {capability[0]}.{capability[1]}, TF32 needs "
-                    "8.0",
-                    advice="Measure in fp32.",
-                )
-        elif policy.precision == "bf16" and not torch.cuda.is_bf16_supported(
-            including_emulation=False
-        ):
+        if policy.precision not in {"tf32", "bf16"}:
+            return
+        capability = torch.cuda.get_device_capability(self.device)
+        if capability < AMPERE:
             raise MeasurementError(
-                "this GPU computes bf16 by emulation only", advice="Measure in fp16 or fp32."
+                f"this GPU has compute capability {capability[0]}.{capability[1]}, "
+                f"{policy.precision.upper()} needs 8.0",
+                advice="Measure in fp16 or fp32.",
             )
 
     @staticmethod
@@ -269,16 +270,16 @@ class CudaDevice(ComputeDevice):
         self._keep_pass_peak()
         return result, use
 
-    def end_memory_pass(self, images: Sequence[ImageMemory]) -> Memory | Absent:
+    def end_memory_pass(self, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Weights, images and the highest peak since the pass began."""
         self._keep_pass_peak()
         if not images:
-            return Absent(kind="skipped", reason="no image was upscaled")
-        return Memory(
-            weights_bytes=self._weights_bytes,
-            images=tuple(images),
-            pass_peak_bytes=self._pass_peak_bytes,
-        )
+            return {"kind": "skipped", "reason": "no image was upscaled"}
+        return {
+            "weights_bytes": self._weights_bytes,
+            "images": list(images),
+            "pass_peak_bytes": self._pass_peak_bytes,
+        }
 
     def _keep_pass_peak(self) -> None:
         peak = torch.cuda.max_memory_allocated(self.device)
@@ -353,7 +354,9 @@ def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
     Raises:
         MeasurementError: more threads than CPUs: two on one CPU would wait for each other.
     """
-    count = cpus_available()
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     wanted = threads or count
     if wanted > count:
         raise MeasurementError(
@@ -375,7 +378,7 @@ def hold_threads(threads: int, cpus: tuple[int, ...]) -> None:
         for task in tasks:
             try:
                 os.sched_setaffinity(task, cpus)
-            except ProcessLookupError:  # it ended meanwhile
+            except ProcessLookupError:  # noqa: PERF203 - it ended meanwhile
                 continue
             except PermissionError:
                 # A sandbox that cannot tell other threads from other processes. Those that are

@@ -5,22 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
 import torch
 
 from esrbench.data.resize import upscale
 from esrbench.errors import MeasurementError
-from esrbench.probes.quality import luma, score_image
+from esrbench.probes.luma import OPENCV, luma
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch import nn
 
-    from esrbench.data.pairs import ImagePairs
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.protocol import Protocol, QualityDefinition
-    from esrbench.records import ImageScore
+    from esrbench.protocol import Protocol
 
 _STRIP_ROWS = 128  # rows of an SR image worked on at once: what a strip needs stays in cache
 
@@ -32,7 +28,7 @@ class InvalidOutputError(MeasurementError):
     """The network returned something that is not an SR image."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PixelConversion:
     """How images enter and leave a network.
 
@@ -182,7 +178,8 @@ def _kind(sr: object) -> str:
 def _planes(image: npt.NDArray[np.uint8], divisor: float) -> torch.Tensor:
     """(H, W, 3) levels as a float32 tensor (1, 3, H, W), each over a divisor."""
     planes = torch.empty((1, 3, *image.shape[:2]), dtype=torch.float32, device="cpu")
-    for plane, channel in zip(planes[0].numpy(), cv2.split(image), strict=True):
+    channels = image.transpose(2, 0, 1) if OPENCV is None else OPENCV.split(image)
+    for plane, channel in zip(planes[0].numpy(), channels):
         np.divide(channel, np.float32(divisor), out=plane, dtype=np.float32)
     return planes
 
@@ -195,7 +192,8 @@ def _is_planar(sr: torch.Tensor) -> bool:
 def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
     """(3, H, W) values as (H, W, 3) levels: the general formula, strip by strip.
 
-    OpenCV multiplies in float32 and rounds half to even as torch does, and a division by 1
+    OpenCV, and numpy without it, multiply in float32 and round half to even as torch does, and a
+    division by 1
     changes nothing, so that every level is the same. In one thread: the strips are too small
     to be worth waking others for.
     """
@@ -210,33 +208,10 @@ def _levels(sr: torch.Tensor, data_range: float) -> npt.NDArray[np.uint8]:
             with np.errstate(over="ignore"):  # infinity is clipped like any other
                 strip = np.divide(strip, np.float32(data_range), out=into)
         np.clip(strip, np.float32(0), np.float32(1), out=into)
-        planes = [cv2.convertScaleAbs(plane, alpha=255) for plane in into]
-        cv2.merge(planes, dst=levels[first : first + _STRIP_ROWS])
+        if OPENCV is None:
+            np.rint(np.multiply(into, np.float32(255), out=into), out=into)
+            levels[first : first + _STRIP_ROWS] = into.transpose(1, 2, 0)
+            continue
+        planes = [OPENCV.convertScaleAbs(plane, alpha=255) for plane in into]
+        OPENCV.merge(planes, dst=levels[first : first + _STRIP_ROWS])
     return levels
-
-
-def score_network(
-    network: nn.Module,
-    conversion: PixelConversion,
-    pairs: ImagePairs,
-    definition: QualityDefinition,
-) -> tuple[ImageScore, ...]:
-    """Score a network that runs in this process on every image, on the device where it lies.
-
-    Raises:
-        DataError: an image changed since it was checked.
-        MeasurementError: an output that is no SR image.
-    """
-    first = next(network.parameters(), None)
-    device = torch.device("cpu") if first is None else first.device
-    scores = []
-    with torch.inference_mode():
-        for index, pair in enumerate(pairs.pairs):
-            lr = pairs.read_lr(index)
-            output = network(conversion.to_input(lr, device))
-            sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
-            pixels, hr = conversion.to_pixels(sr, lr), pairs.read_hr(index)
-            scores.append(
-                score_image(pixels, hr, scale=pairs.scale, definition=definition, image=pair.name)
-            )
-    return tuple(scores)

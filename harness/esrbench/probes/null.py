@@ -8,31 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esrbench.devices import traits_of
-from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.probes.devices import synchronize
-
-
-def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
-    """A null network that takes and gives images as another network does.
-
-    Args:
-        like: the other network.
-        scale: upscaling factor.
-        data_range: value of white that the other network's weights want.
-    """
-    return ModelDescriptor(
-        name="null",
-        summary="does nothing",
-        scales=(scale,),
-        factory="esrbench.probes.null:Null",
-        options={
-            "enlarged": like.input == "bicubic-hr",
-            "channels": 3 if like.color == "rgb" else 1,
-        },
-        data_range=data_range,
-        color=like.color,
-        input=like.input,
-    )
 
 
 class Null(nn.Module):

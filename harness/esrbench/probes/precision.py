@@ -19,11 +19,12 @@ from torch.overrides import TorchFunctionMode
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
-from esrbench.protocol import ForwardPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from esrbench.protocol import ForwardPolicy
 
 
 DTYPES = {
@@ -43,9 +44,9 @@ COMPILER_OVERRIDES = {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)}
 """Variables that make ``torch.compile`` ignore what a program sets, and values that do not."""
 
 
-def _flags(policy: ForwardPolicy) -> dict[str, object]:
+def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
     """Values of the flags that are attributes, by name, in the order in which they are set."""
-    tf32 = policy.precision == "tf32"
+    tf32 = precision == "tf32"
     on_gpu, on_cpu = "tf32" if tf32 else "ieee", "ieee"
     return {
         "torch.backends.fp32_precision": "none",
@@ -62,7 +63,7 @@ def _flags(policy: ForwardPolicy) -> dict[str, object]:
         "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": True,
         "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": True,
         "torch.backends.cuda.matmul.allow_fp16_accumulation": False,
-        "torch.backends.cudnn.benchmark": policy.cudnn_benchmark,
+        "torch.backends.cudnn.benchmark": cudnn_benchmark,
         "torch.backends.cudnn.deterministic": False,
         "torch.backends.cudnn.enabled": True,
         "torch.backends.mkldnn.deterministic": False,
@@ -72,7 +73,7 @@ def _flags(policy: ForwardPolicy) -> dict[str, object]:
 
 def _place(name: str) -> tuple[Any, str]:
     """The object that holds a flag, and the flag's name there."""
-    holder, _, attribute = name.removeprefix("torch.").rpartition(".")
+    holder, _, attribute = name[len("torch.") :].rpartition(".")
     return attrgetter(holder)(torch), attribute
 
 
@@ -100,7 +101,8 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
 
 def set_flags(policy: ForwardPolicy) -> None:
     """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
-    for name, value in _flags(policy).items():
+    flags = _flags(policy.precision, cudnn_benchmark=policy.cudnn_benchmark)
+    for name, value in flags.items():
         setattr(*_place(name), value)
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
@@ -130,7 +132,7 @@ def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
         for name, tensor in _tensors(network):
             if tensor.is_floating_point() and tensor.element_size() < FLOAT32_BYTES:
                 raise MeasurementError(
-                    f"{name} is {tensor.dtype} in a network that runs as {policy.label}",
+                    f"{name} is {tensor.dtype} in a network that runs as {policy.precision}",
                     advice="Keep the weights in float32, or measure it as fp16 or bf16.",
                 )
     else:
@@ -316,7 +318,7 @@ class PolicyGuard:
             return f"its number of weights from {len(self.dtypes)} to {len(now)}"
         return ", ".join(
             f"{name} from {before} to {dtype}"
-            for before, (name, dtype) in zip(self.dtypes, now, strict=True)
+            for before, (name, dtype) in zip(self.dtypes, now)
             if dtype != before
         )
 
@@ -359,7 +361,7 @@ def _keeps_denormals() -> bool:
 
 
 READERS: dict[str, Callable[[], object]] = {
-    **{name: partial(getattr, *_place(name)) for name in _flags(ForwardPolicy())},
+    **{name: partial(getattr, *_place(name)) for name in _flags("fp32", cudnn_benchmark=False)},
     "torch.float32_matmul_precision": torch.get_float32_matmul_precision,
     "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
     **{
@@ -381,14 +383,15 @@ def _read_flags() -> dict[str, object]:
     for name, read in READERS.items():
         try:
             found[name] = read()
-        except RuntimeError:
+        except RuntimeError:  # noqa: PERF203 - Python 3.11 tries at no cost
             found[name] = "contradicting values"
     return found
 
 
 def _require_in_force(policy: ForwardPolicy, device: torch.device) -> None:
     """Raise where a variable of the environment would override what is set here."""
-    overrides = traits_of(device).overrides | (COMPILER_OVERRIDES if policy.compiled else {})
+    compiling = COMPILER_OVERRIDES if policy.compiled else {}
+    overrides = {**traits_of(device).overrides, **compiling}
     for variable, harmless in overrides.items():
         value = os.environ.get(variable)
         if value is not None and value.upper() not in harmless:

@@ -9,17 +9,21 @@ Luma: ITU-R BT.601, studio range (MATLAB's ``rgb2ycbcr``).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from esrbench.errors import MeasurementError
+from esrbench.probes.luma import luma
 from esrbench.protocol import SSIM_WINDOW
 from esrbench.records import ImageScore
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import nn
 
+    from esrbench.data.pairs import ImagePairs
+    from esrbench.probes.forward import PixelConversion
     from esrbench.protocol import QualityDefinition
 
     Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float64]
@@ -30,9 +34,6 @@ _C1 = (0.01 * DATA_RANGE) ** 2
 _C2 = (0.03 * DATA_RANGE) ** 2
 _STRIP_ROWS = 64  # rows worked on at once: what a strip needs stays in cache
 _STRIP_MAPS = 6
-# Whole-number coefficients make sums exact, so that ties round alike on every machine.
-_LUMA_SUM = np.array([[65481.0, 128553.0, 24966.0]])
-_LUMA_UNIT = 255000.0
 
 
 def psnr(a: Pixels, b: Pixels, border: int) -> float | None:
@@ -93,38 +94,6 @@ def ssim(a: Pixels, b: Pixels, border: int) -> float:
     return mean
 
 
-def luma(
-    rgb: npt.NDArray[np.uint8], rounding: Literal["unrounded", "uint8"]
-) -> npt.NDArray[np.float64]:
-    """BT.601 luma, 16 for black and 235 for white.
-
-    Args:
-        rgb: uint8 array (H, W, 3), RGB order.
-        rounding: ``uint8`` rounds half up to whole levels, as MATLAB does for uint8 images.
-
-    Returns:
-        float64 array (H, W) in [16, 235].
-    """
-    import cv2
-
-    height, width = rgb.shape[:2]
-    levels = np.empty((height, width))
-    wide = np.empty((min(_STRIP_ROWS, height), width, 3))
-    for first in range(0, height, _STRIP_ROWS):
-        strip = levels[first : first + _STRIP_ROWS]
-        exact = wide[: len(strip)]
-        np.copyto(exact, rgb[first : first + _STRIP_ROWS])
-        cv2.transform(exact, _LUMA_SUM, dst=strip)
-        if rounding == "uint8":
-            strip += _LUMA_UNIT / 2
-            strip /= _LUMA_UNIT
-            np.floor(strip, out=strip)
-        else:
-            strip /= _LUMA_UNIT
-        strip += 16
-    return levels
-
-
 def score_image(
     sr: npt.NDArray[np.uint8],
     hr: npt.NDArray[np.uint8],
@@ -162,6 +131,35 @@ def score_image(
     except ValueError as error:
         message = f"{image}: cannot be scored: {error}"
         raise MeasurementError(message, advice="Use larger images or a smaller border.") from None
+
+
+def score_network(
+    network: nn.Module,
+    conversion: PixelConversion,
+    pairs: ImagePairs,
+    definition: QualityDefinition,
+) -> tuple[ImageScore, ...]:
+    """Score a network that runs in this process on every image, on the device where it lies.
+
+    Raises:
+        DataError: an image changed since it was checked.
+        MeasurementError: an output that is no SR image.
+    """
+    import torch
+
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    scores = []
+    with torch.inference_mode():
+        for index, pair in enumerate(pairs.pairs):
+            lr = pairs.read_lr(index)
+            output = network(conversion.to_input(lr, device))
+            sr = conversion.validate(output, (lr.shape[0], lr.shape[1]))
+            pixels, hr = conversion.to_pixels(sr, lr), pairs.read_hr(index)
+            scores.append(
+                score_image(pixels, hr, scale=pairs.scale, definition=definition, image=pair.name)
+            )
+    return tuple(scores)
 
 
 def _cropped_pair(a: Pixels, b: Pixels, border: int) -> tuple[Pixels, Pixels]:

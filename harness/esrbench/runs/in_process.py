@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from esrbench.entries.networks import code_sha256, load_network, makers, resolve_weights
+from esrbench.entries.building import code_sha256, makers
+from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.environment import describe_environment
 from esrbench.probes.forward import PixelConversion, fixed_lr
 from esrbench.protocol import Protocol, digest_of

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from esrbench.devices import DEVICES
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.errors import MeasurementError
 from esrbench.probes.latency import warm_up
-from esrbench.probes.null import null_descriptor
 from esrbench.probes.telemetry import watch
 from esrbench.records import NullSamples, WeightsIdentity
 from esrbench.runs.timing import noise
@@ -36,6 +36,29 @@ if TYPE_CHECKING:
     Times = dict[Size, tuple[float, ...]]
 
 NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
+
+
+def null_descriptor(like: ModelDescriptor, scale: int, data_range: float) -> ModelDescriptor:
+    """A null network that takes and gives images as another network does.
+
+    Args:
+        like: the other network.
+        scale: upscaling factor.
+        data_range: value of white that the other network's weights want.
+    """
+    return ModelDescriptor(
+        name="null",
+        summary="does nothing",
+        scales=(scale,),
+        factory="esrbench.probes.null:Null",
+        options={
+            "enlarged": like.input == "bicubic-hr",
+            "channels": 3 if like.color == "rgb" else 1,
+        },
+        data_range=data_range,
+        color=like.color,
+        input=like.input,
+    )
 
 
 @dataclass(slots=True)
@@ -153,7 +176,9 @@ class NullTimes:
             with ExitStack() as ending:
                 session = ending.enter_context(
                     plan.launcher.worker(
-                        (null, NO_WEIGHTS), protocol=protocol, timeout_seconds=plan.timeout_seconds
+                        (null, NO_WEIGHTS),
+                        protocol=protocol,
+                        timeout_seconds=plan.timeout_seconds,
                     )
                 )
                 ready = session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)

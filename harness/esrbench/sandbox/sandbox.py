@@ -13,7 +13,6 @@ import shutil
 import signal
 import site
 import subprocess
-import sys
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from esrbench.records import Tier
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.sandbox.landlock import Grant
     from esrbench.sandbox.view import Visible
 
@@ -43,6 +43,11 @@ INHERITED = re.compile(
 )
 """Variables of ours that a worker gets: what it speaks, and what changes how fast it is."""
 PROBE_SECONDS = 60.0
+BOOT = (
+    "import os, sys; sys.path += sys.argv.pop(1).split(os.pathsep); "
+    "from esrbench.sandbox.start import main; main(sys.argv[1:])"
+)
+"""Starts a worker in an interpreter that finds this program nowhere; it is told where it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +148,14 @@ class Sandbox(ABC):
         descriptors: list[int] = []
         try:
             descriptors.append(self._policy(visible, limits, temp).write())
-            command = [sys.executable, "-P", "-m", "esrbench.sandbox.start"]
-            command += [str(descriptors[0]), *arguments]
+            command = [*_program(visible.interpreter), str(descriptors[0]), *arguments]
             process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [*self.around(visible, limits, descriptors), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
                 pass_fds=(*pass_fds, *descriptors),
-                env=_environment(variables, temp),
+                env=_environment(variables, temp, visible.interpreter),
                 start_new_session=True,
                 cwd="/",
             )
@@ -238,6 +242,7 @@ class Sandbox(ABC):
             resources=limits.resources(capped_memory=not visible.device.gpu),
             processes=limits.processes,
             device_calls=list(visible.device.calls),
+            packages=not visible.interpreter.own,
         )
 
     def _try(self) -> str | None:
@@ -264,11 +269,23 @@ class Sandbox(ABC):
         return said.splitlines()[-1] if said else f"exit status {code}"
 
 
-def _environment(variables: Mapping[str, str], temp: str) -> dict[str, str]:
+def _program(interpreter: Interpreter) -> list[str]:
+    """What runs ``esrbench.sandbox.start`` in an interpreter."""
+    program = str(interpreter.executable)
+    if interpreter.own:
+        return [program, "-P", "-m", "esrbench.sandbox.start"]
+    # Without its packages, which may ask to run code at every start, until it is confined.
+    parents = dict.fromkeys(str(folder.parent) for folder in own_packages().values())
+    return [program, "-I", "-S", "-B", "-c", BOOT, os.pathsep.join(parents)]
+
+
+def _environment(
+    variables: Mapping[str, str], temp: str, interpreter: Interpreter
+) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if INHERITED.fullmatch(key)}
     installed = {*site.getsitepackages()}
     own = dict.fromkeys(str(folder.parent) for folder in own_packages().values())
-    programs = dict.fromkeys((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin"))
+    programs = dict.fromkeys((str(interpreter.executable.parent), "/usr/local/bin", "/usr/bin"))
     return {
         **inherited,
         "PATH": os.pathsep.join((*programs, "/bin")),

@@ -65,7 +65,7 @@ class Instruction(NamedTuple):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """What the filter depends on.
 
@@ -152,22 +152,22 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
         connected = _only_types((SOCK_STREAM, SOCK_SEQPACKET))
         blocks["socket"] = [*_load(0), *_unless(AF_UNIX), *_load(1), *connected]
     else:
-        blocks |= dict.fromkeys(_of_kind("listening"), denied)
+        blocks.update(dict.fromkeys(_of_kind("listening"), denied))
     blocks["prctl"] = [*_load(0), *_all_but(PRCTLS)]
     blocks["fcntl"] = [*_load(1), *_all_but(OWNERS)]
     blocks["ioctl"] = [*_load(1), *_all_but(TERMINAL)]
     blocks["prlimit64"] = [*_load(0), *_only((0, rules.own))]
     if not rules.processes:
-        blocks |= dict.fromkeys(_of_kind("starting"), denied)
+        blocks.update(dict.fromkeys(_of_kind("starting"), denied))
         blocks["clone"] = [*_deny_any_bit(NEW_NAMESPACES | CLONE_PARENT), *_only_threads()]
-        blocks |= {key: [*_load(0), *_only((rules.own,))] for key in SIGNALS}
+        blocks.update({key: [*_load(0), *_only((rules.own,))] for key in SIGNALS})
     elif rules.evaluator is not None:
         signals = [*_load(0), *_deny_from(GROUPS), *_all_but((rules.evaluator,))]
-        blocks |= dict.fromkeys(SIGNALS, signals)
+        blocks.update(dict.fromkeys(SIGNALS, signals))
     if "uncounted" not in rules.device_calls:
-        blocks |= dict.fromkeys(_of_kind("uncounted"), absent)
+        blocks.update(dict.fromkeys(_of_kind("uncounted"), absent))
     if rules.evaluator is not None:
-        blocks |= dict.fromkeys(_of_kind("shared"), denied)
+        blocks.update(dict.fromkeys(_of_kind("shared"), denied))
         # Other threads of its own have numbers like those of other processes.
         blocks["sched_setaffinity"] = [*_load(0), *_only((0, rules.own))]
     return blocks

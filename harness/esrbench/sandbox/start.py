@@ -1,6 +1,7 @@
 """A worker's first steps: it confines itself for good, and only then runs what it was started for.
 
-Run as ``python -P -m esrbench.sandbox.start POLICY_FD ARGUMENTS...``. Nothing here comes from
+Run as ``python -P -m esrbench.sandbox.start POLICY_FD ARGUMENTS...``, or by ``BOOT`` in another
+interpreter. Nothing here comes from
 outside the standard library, and no submission's code is imported before ``confine`` is done.
 """
 
@@ -13,6 +14,7 @@ import json
 import os
 import resource
 import signal
+import site
 import struct
 import sys
 import tempfile
@@ -39,7 +41,7 @@ CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = 63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """How a worker confines itself and what it then runs.
 
@@ -54,6 +56,8 @@ class Policy:
         resources: limits of the kernel by the name of their constant in ``resource``.
         processes: it may start processes.
         device_calls: kinds of system calls that the driver of its device makes.
+        packages: add the interpreter's installed packages to the path, once it is confined: what
+            they ask to be run at every start runs then.
     """
 
     entry: str
@@ -65,6 +69,7 @@ class Policy:
     resources: dict[str, int]
     processes: bool
     device_calls: list[DeviceCall]
+    packages: bool = False
 
     def write(self) -> int:
         """A descriptor of a nameless file that holds the policy."""
@@ -189,6 +194,8 @@ def main(arguments: Sequence[str]) -> None:
     module, _, function = policy.entry.partition(":")
     # Imports leave little behind, and looking for it takes a tenth of their time.
     gc.disable()
+    if policy.packages:
+        site.main()
     imported = importlib.import_module(module)
     gc.enable()
     getattr(imported, function)(arguments[1:])

@@ -7,15 +7,14 @@ under the name it was given.
 from __future__ import annotations
 
 import os
-import site
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.devices import DEVICES
 from esrbench.environment import own_packages
 from esrbench.errors import UsageError
+from esrbench.sandbox.interpreters import Interpreter, own_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,9 +43,6 @@ SYSTEM = tuple(
     )
 )
 """Programs and libraries, what finds them, the time zone, and what the CPUs are."""
-OF_PREFIX = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "nvvm", "targets")
-"""What belongs to an interpreter; a virtual environment may hold a checkout beside it."""
-PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +54,14 @@ class View:
         hidden: never visible, even where something readable covers them.
         python_path: folders that modules are imported from, first; readable too.
         device: where forwards run; what its driver needs is visible too.
+        interpreter: that the worker runs in.
     """
 
     readable: tuple[Path, ...]
     hidden: tuple[Path, ...] = ()
     python_path: tuple[Path, ...] = ()
     device: Device = "cpu"
+    interpreter: Interpreter = field(default_factory=own_interpreter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,8 @@ class Visible:
         readable: may be read and listed.
         modules: those of the readable that modules are imported from.
         hidden: real paths, none in another.
-        path: the worker's ``sys.path``.
+        path: the worker's ``sys.path``; of an entry's interpreter, without installed packages.
+        interpreter: that the worker runs in.
         device: where forwards run; its files are visible.
     """
 
@@ -85,6 +84,7 @@ class Visible:
     hidden: tuple[Path, ...]
     path: tuple[str, ...]
     device: DeviceTraits = DEVICES["cpu"]
+    interpreter: Interpreter = field(default_factory=own_interpreter)
 
 
 def resolve_view(view: View) -> Visible:
@@ -102,10 +102,11 @@ def resolve_view(view: View) -> Visible:
                 f"{path}, which the network needs, is not there",
                 advice="Check the entry's files and the path of its weights.",
             )
-    programs = [*interpreter(), *SYSTEM, *device.system]
+    interpreter = view.interpreter
+    programs = [*interpreter.files(), *SYSTEM, *device.system]
     programs = [path for path in programs if path.exists()]
     own = tuple(own_packages().values())
-    for path in (*wanted, *own, *interpreter()):
+    for path in (*wanted, *own, *interpreter.files()):
         cover = next((one for one in hidden if path.resolve().is_relative_to(one)), None)
         if cover is not None:
             raise UsageError(
@@ -114,7 +115,7 @@ def resolve_view(view: View) -> Visible:
                 "entries nor the Python environment in them.",
             )
     seen = [*programs, *own, *wanted]
-    entries = [_absolute(Path(entry)) for entry in sys.path if entry]
+    entries = [_absolute(Path(entry)) for entry in interpreter.path]
     inherited = [entry for entry in entries if _within(entry, seen)]
     modules = tuple(map(_absolute, view.python_path))
     return Visible(
@@ -123,28 +124,9 @@ def resolve_view(view: View) -> Visible:
         hidden=hidden,
         modules=modules,
         path=tuple(dict.fromkeys(str(entry) for entry in (*modules, *inherited))),
+        interpreter=interpreter,
         device=device,
     )
-
-
-def interpreter() -> tuple[Path, ...]:
-    """Files and folders of the running interpreter, its libraries and installed packages."""
-    prefixes = dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
-    found = [Path(prefix) / name for prefix in prefixes for name in OF_PREFIX]
-    found += [Path(entry) for entry in sys.path if Path(entry).name in PACKAGE_FOLDERS]
-    if site.ENABLE_USER_SITE:
-        found.append(Path(site.getusersitepackages()))
-    found += executables()
-    return tuple(dict.fromkeys(_absolute(path) for path in found if path.exists()))
-
-
-def executables() -> Iterator[Path]:
-    """The running interpreter under every name that links lead through."""
-    path = _absolute(Path(sys.executable))
-    while path.is_symlink():
-        yield path
-        path = Path(os.path.normpath(path.parent / path.readlink()))
-    yield path
 
 
 def without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:

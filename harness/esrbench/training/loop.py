@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from esrbench.entries.networks import build_network, code_sha256
+from esrbench.entries.building import code_sha256
+from esrbench.entries.networks import build_network
 from esrbench.entries.targets import resolve_factory
 from esrbench.environment import package_version
 from esrbench.errors import MeasurementError
@@ -23,7 +24,7 @@ from esrbench.training import output
 from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
-from esrbench.weights.loading import load_file
+from esrbench.weights.layout import load_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

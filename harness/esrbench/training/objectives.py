@@ -10,10 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from esrbench.entries.adaptation import UnitRange, adapt
-from esrbench.entries.networks import build_network, deploy, load_model, resolve_weights
+from esrbench.entries.building import deploy
+from esrbench.entries.networks import build_network, load_model, resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.probes.forward import PixelConversion, score_network
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.quality import score_network
 from esrbench.protocol import QualityDefinition
 
 if TYPE_CHECKING:

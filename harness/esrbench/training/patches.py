@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from esrbench.probes.quality import luma
+from esrbench.probes.luma import luma
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

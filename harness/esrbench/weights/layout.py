@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from esrbench.errors import WeightsError
+from esrbench.records import MAX_LISTED, WeightsLayout
 from esrbench.weights.checkpoints import read_content
+from esrbench.weights.loading import load_into, state_of
 from esrbench.weights.state_dicts import (
     NESTING_KEYS,
     common_prefix,
@@ -27,6 +29,8 @@ from esrbench.weights.state_dicts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from torch import nn
 
 WRAPPER_PREFIXES: Final = ("module.", "_orig_mod.")
 """What torch itself puts before every name: data parallelism, and ``torch.compile``."""
@@ -265,3 +269,45 @@ def _take_prefix(
         advice = f"All keys start with {common!r}: declare that." if common else "Declare none."
         raise WeightsError(message, advice=advice)
     return taken, listing({name: state[name] for name in state if not _follows(name, prefix)})
+
+
+def load_file(
+    network: nn.Module,
+    path: Path,
+    *,
+    key: str | Sequence[str] | None = None,
+    prefix: str | None = None,
+    renames: Iterable[tuple[str, str]] = (),
+    ignore: Sequence[str] = (),
+) -> WeightsLayout | None:
+    """Load a weights file into a network, strictly.
+
+    Args:
+        network: the network to fill.
+        path: the file.
+        key: as of ``read_weights``, which is told the network's own names.
+        prefix: likewise.
+        renames: likewise.
+        ignore: as of ``load_into``.
+
+    Returns:
+        How the file was read; None where it is the network's state dict and nothing else.
+
+    Raises:
+        WeightsError: the file is unsafe, not laid out as declared, or does not fit.
+    """
+    expected = [*state_of(network)]
+    read = read_weights(path, key=key, prefix=prefix, renames=renames, expected=expected)
+    try:
+        ignored = load_into(network, read.state, source=str(path), ignore=ignore)
+    except WeightsError as error:
+        advice = " ".join(
+            [error.advice or "", *(f"{note[0].upper()}{note[1:]}." for note in read.notes)]
+        )
+        raise WeightsError(error.message, advice=advice) from error
+    if read.key is None and not read.prefix and not ignored:
+        return None
+    listed = tuple(map(shown, ignored[:MAX_LISTED]))
+    return WeightsLayout(
+        key=read.key, prefix=read.prefix, ignored=listed, ignored_count=len(ignored)
+    )

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from esrbench.errors import WeightsError
 from esrbench.plaintext import line
-from esrbench.records import MAX_LISTED, WeightsLayout
-from esrbench.weights.layout import read_weights
-from esrbench.weights.state_dicts import common_prefix, is_finite, shown, some
+from esrbench.weights.state_dicts import common_prefix, is_finite, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -27,48 +24,6 @@ _SIZE_MISMATCH = re.compile(
     r"the shape in current model is (.+?)\.(?:\n|$)"
 )
 """How PyTorch tells of another shape."""
-
-
-def load_file(
-    network: nn.Module,
-    path: Path,
-    *,
-    key: str | Sequence[str] | None = None,
-    prefix: str | None = None,
-    renames: Iterable[tuple[str, str]] = (),
-    ignore: Sequence[str] = (),
-) -> WeightsLayout | None:
-    """Load a weights file into a network, strictly.
-
-    Args:
-        network: the network to fill.
-        path: the file.
-        key: as of ``read_weights``, which is told the network's own names.
-        prefix: likewise.
-        renames: likewise.
-        ignore: as of ``load_into``.
-
-    Returns:
-        How the file was read; None where it is the network's state dict and nothing else.
-
-    Raises:
-        WeightsError: the file is unsafe, not laid out as declared, or does not fit.
-    """
-    expected = [*_state_of(network)]
-    read = read_weights(path, key=key, prefix=prefix, renames=renames, expected=expected)
-    try:
-        ignored = load_into(network, read.state, source=str(path), ignore=ignore)
-    except WeightsError as error:
-        advice = " ".join(
-            [error.advice or "", *(f"{note[0].upper()}{note[1:]}." for note in read.notes)]
-        )
-        raise WeightsError(error.message, advice=advice) from error
-    if read.key is None and not read.prefix and not ignored:
-        return None
-    listed = tuple(map(shown, ignored[:MAX_LISTED]))
-    return WeightsLayout(
-        key=read.key, prefix=read.prefix, ignored=listed, ignored_count=len(ignored)
-    )
 
 
 def load_into(
@@ -95,7 +50,7 @@ def load_into(
     """
     import torch
 
-    own = _state_of(network) if ignore else {}
+    own = state_of(network) if ignore else {}
     surplus = [
         name
         for name in state
@@ -149,24 +104,33 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by every name that they have, without uninitialised ones."""
     from torch.nn.parameter import is_lazy
 
-    parameters = dict(network.named_parameters(remove_duplicate=False))
-    named: dict[str, Tensor] = {**parameters, **dict(network.named_buffers(remove_duplicate=False))}
-    return {name: tensor for name, tensor in named.items() if not is_lazy(tensor)}
+    return {
+        f"{path}.{name}" if path else name: tensor
+        for path, module in network.named_modules(remove_duplicate=False)
+        for group in (module._parameters, module._buffers)  # noqa: SLF001 - by every name
+        for name, tensor in group.items()
+        if tensor is not None and not is_lazy(tensor)
+    }
 
 
 def _loaded_elsewhere(network: nn.Module, missing: Iterable[str]) -> set[str]:
     """The missing names whose elements all lie in a tensor that is not missing."""
     tensors = _tensors(network)
     absent = set(missing)
-    plain = {name: tensor for name, tensor in tensors.items() if _is_plain(tensor)}
+    places = {name: _place(tensor) for name, tensor in tensors.items() if _is_plain(tensor)}
     whole = {
-        tensor.untyped_storage().data_ptr()
-        for name, tensor in plain.items()
-        if name not in absent and 0 < tensor.nbytes == tensor.untyped_storage().nbytes()
+        address
+        for name, (address, size) in places.items()
+        if name not in absent and 0 < tensors[name].numel() * tensors[name].element_size() == size
     }
-    return {
-        name for name in absent & set(plain) if plain[name].untyped_storage().data_ptr() in whole
-    }
+    return {name for name in absent & set(places) if places[name][0] in whole}
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    """Address and bytes of a tensor's storage, also where torch is older than 2.0."""
+    storage: Any = tensor
+    storage = getattr(storage, "untyped_storage", storage.storage)()  # the first since 2.0
+    return storage.data_ptr(), storage.nbytes()
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -193,22 +157,20 @@ def _misfit(
     ]
     problems = [
         f"{len(names)} {kind} ({some(names)})"
-        for kind, names in zip(
-            ("missing", "unexpected", "of the wrong shape"), (*keys, shapes), strict=True
-        )
+        for kind, names in zip(("missing", "unexpected", "of the wrong shape"), (*keys, shapes))
         if names
     ]
     if not problems:
         message = f"{source}: {title} did not accept its weights: {line(told, 300)}"
         return WeightsError(message, advice="Check that the file belongs to this network.")
-    expected = _state_of(network)
+    expected = state_of(network)
     message = f"{source} does not fit {title}, which has {len(expected)} keys: "
     only_surplus = keys[1] and not keys[0] and not shapes
     advice = _ignore_advice(expected, keys[1]) if only_surplus else _fit_advice(expected, state)
     return WeightsError(message + "; ".join(problems), advice=advice)
 
 
-def _state_of(network: nn.Module) -> Mapping[str, Any]:
+def state_of(network: nn.Module) -> Mapping[str, Any]:
     """The network's own state dict, or its tensors where it does not tell."""
     try:
         return network.state_dict()
@@ -265,6 +227,4 @@ def _fit_advice(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
 
 
 def _describe(tensor: Tensor) -> str:
-    return (
-        f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).removeprefix('torch.')}"
-    )
+    return f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).rpartition('.')[2]}"

@@ -251,7 +251,7 @@ def keep_versions(
     for module, facts in found.items():
         version = facts.get("version") if isinstance(facts, dict) else None
         if isinstance(module, str) and isinstance(version, int) and f"{module}.".startswith(prefix):
-            ours = f"{module}.".removeprefix(prefix).removesuffix(".")
+            ours = f"{module}."[len(prefix) :].rstrip(".")
             versions[_renamed(ours, pairs)] = {"version": version}
     versioned = OrderedDict(state)
     setattr(versioned, METADATA, versions)

@@ -11,7 +11,7 @@ import os
 import select
 import struct
 import time
-from typing import Any
+from typing import Any, Dict
 
 from esrbench.plaintext import plain
 
@@ -22,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 MAX_POLL_SECONDS = 1e6
 """The system's own limit is 2^31 milliseconds."""
 
-Message = dict[str, Any]
+Message = Dict[str, Any]
 
 
 class ChannelClosedError(Exception):

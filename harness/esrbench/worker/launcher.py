@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.devices import selection
 from esrbench.entries.sources import view_paths
+from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.sandbox.limits import Limits
 from esrbench.sandbox.tiers import IsolationChoice, open_sandbox
 from esrbench.sandbox.view import View
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.sandbox.sandbox import Sandbox
 
 PHOTOGRAPHS = "skimage"
@@ -51,6 +53,7 @@ class Launcher:
         self,
         *networks: tuple[ModelDescriptor, ResolvedWeights | None],
         protocol: Protocol | None = None,
+        interpreter: Interpreter | None = None,
         readable: Iterable[Path] = (),
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         limit_seconds: float = math.inf,
@@ -60,6 +63,7 @@ class Launcher:
         Args:
             networks: with their weights.
             protocol: says whether there is a GPU, and whether compiling needs processes.
+            interpreter: that it runs in; None for the running one.
             readable: other files that it needs.
             timeout_seconds: of silence, after which a request has failed.
             limit_seconds: that it may live.
@@ -70,13 +74,15 @@ class Launcher:
             needed, imported_from = view_paths(descriptor)
             files += needed
             python_path += imported_from
-            if weights is not None and weights.path is not None:
+            # An entry in an interpreter of its own is sent its weights.
+            if weights is not None and weights.path is not None and interpreter is None:
                 files.append(weights.path.resolve())
         view = View(
             readable=tuple(dict.fromkeys(files)),
             hidden=self.hidden,
             python_path=tuple(dict.fromkeys(python_path)),
             device=protocol.device if protocol else "cpu",
+            interpreter=interpreter or own_interpreter(),
         )
         compiles = protocol is not None and protocol.forward.compiled
         process = WorkerProcess(

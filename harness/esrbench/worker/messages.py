@@ -31,13 +31,18 @@ class _Loading(Frozen):
     """Which network is built, and how it is measured.
 
     Attributes:
+        code: folders of the entry's code, unless it is installed.
         released: declaration by which the weights file is read, or None for a plain one.
+        converted: the weights, if there are any, come along as safetensors under the network's own
+            names; else the file is read.
     """
 
     descriptor: ModelDescriptor
     scale: int
     weights_path: str | None
+    code: tuple[str, ...] = ()
     released: ReleasedWeights | None
+    converted: bool = False
     protocol: Protocol
 
 

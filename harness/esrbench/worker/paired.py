@@ -12,7 +12,7 @@ from esrbench.probes.forward import fixed_lr
 from esrbench.probes.pairs import time_pairs
 from esrbench.probes.precision import PrecisionError, adapt_input
 from esrbench.probes.telemetry import SHORTEST_SECONDS
-from esrbench.worker.measured import open_network
+from esrbench.worker.loaded import ContenderError, open_network
 from esrbench.worker.messages import PairsTimed
 
 if TYPE_CHECKING:
@@ -20,27 +20,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from esrbench.probes.devices import ComputeDevice
     from esrbench.probes.forward import PixelConversion
     from esrbench.probes.precision import PolicyGuard
     from esrbench.probes.telemetry import Monitor
-    from esrbench.worker.cuda_requests import CudaRequests
-    from esrbench.worker.measured import OpenedNetwork
-    from esrbench.worker.messages import Load, LoadSecond, TimePairs
-
-
-class ContenderError(Exception):
-    """One of two networks failed.
-
-    Attributes:
-        who: which one.
-        cause: what it raised.
-    """
-
-    def __init__(self, who: str, cause: Exception) -> None:
-        super().__init__(f"{who}: {cause}")
-        self.who = who
-        self.cause = cause
+    from esrbench.worker.loaded import Loader, OpenedNetwork, Request, Worker
+    from esrbench.worker.messages import TimePairs
 
 
 class Pairing:
@@ -50,26 +34,17 @@ class Pairing:
     a process that exchanges these exchanges the copies as well.
 
     Args:
-        first: the network that the worker loaded at its start.
-        first_request: by which it was loaded.
+        worker: which loaded one of the networks at its start.
         request: which network is loaded second, and which of the two is the baseline.
-        device: of the worker, as its first network left it.
-        requests: leads what the networks ask of CUDA to that device.
+        load: builds a network and loads its weights.
 
     Attributes:
         ready: what the evaluator records of the second network.
     """
 
-    def __init__(
-        self,
-        first: OpenedNetwork,
-        first_request: Load,
-        request: LoadSecond,
-        device: ComputeDevice,
-        requests: CudaRequests,
-    ) -> None:
-        self.device = device
-        self.requests = requests
+    def __init__(self, worker: Worker, request: Request, load: Loader) -> None:
+        self.device, first = worker.device, worker.opened
+        self._load, self.requests = load, worker.requests
         self.protocol = request.protocol
         second = self._open(request)
         self.ready = second.ready
@@ -79,11 +54,11 @@ class Pairing:
             self.twin, self.other = self._open(request), self._open(request)
         else:
             self.candidate, self.baseline = second, first
-            self.other, self.twin = self._open(first_request), self._open(first_request)
+            self.other, self.twin = self._open(worker.load), self._open(worker.load)
 
-    def _open(self, request: Load | LoadSecond) -> OpenedNetwork:
+    def _open(self, request: Request) -> OpenedNetwork:
         """Open a network and run it once, so that errors are attributed to it."""
-        opened = open_network(request, self.device, self.requests)
+        opened = open_network(request, self.device, self.requests, self._load)
         with torch.inference_mode():
             forward = partial(opened.network, self._input(opened.conversion))
             output = self.requests.running(forward)

@@ -28,6 +28,10 @@ SR_CAPACITY = 512 * 1024 * 1024
 LR_CAPACITY = 128 * 1024 * 1024 + SR_CAPACITY
 """Bytes; pages that were never written take no memory."""
 
+# linux/fcntl.h; Python names them from 3.9 on.
+ADD_SEALS = 1033
+SEAL_SEAL, SEAL_SHRINK, SEAL_GROW = 1, 2, 4
+
 POISON = 0xA5
 """What SR holds before a forward, so that an earlier image cannot pass for this one."""
 
@@ -36,7 +40,7 @@ class OversizeError(ValueError):
     """An image exceeds its area."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PixelAreas:
     """Both areas, on either side.
 
@@ -121,6 +125,5 @@ def _area(name: str, capacity: int) -> int:
         return descriptor
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, capacity)
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    fcntl.fcntl(descriptor, ADD_SEALS, SEAL_SEAL | SEAL_SHRINK | SEAL_GROW)
     return descriptor

@@ -168,15 +168,18 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
-    def ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
-        """Send a request; its first answer with the payload.
+    def ask(
+        self, request: Request, expected: type[ReplyT], content: bytes = b""
+    ) -> tuple[ReplyT, bytes]:
+        """Send a request with its payload; its first answer with that one's.
 
         Raises:
             WorkerError: it failed, there was no answer in time, or one of another kind.
         """
         try:
             wait = min(self.timeout_seconds, self._left())
-            self._channel.send(request.model_dump(mode="json"), timeout_seconds=wait)
+            message = request.model_dump(mode="json")
+            self._channel.send(message, content, timeout_seconds=wait)
         except ChannelTimeoutError:
             raise self._silent(request) from None
         except ChannelClosedError:

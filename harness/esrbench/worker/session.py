@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -11,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from esrbench.data.resize import upscale
 from esrbench.devices import DEVICES
+from esrbench.entries.sources import view_paths
 from esrbench.environment import available_cpus, cpus_available
-from esrbench.errors import MeasurementError
+from esrbench.errors import EsrbenchError, MeasurementError
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Memory
 from esrbench.worker.channel import FrameError, read_json
@@ -137,11 +139,24 @@ class WorkerSession:
         *,
         weights: ResolvedWeights,
         protocol: Protocol,
+        state: bytes | None = None,
     ) -> Ready:
-        """Build the network in the worker and load its weights."""
+        """Build the network in the worker and load its weights.
+
+        Args:
+            descriptor: of the network.
+            scale: upscaling factor.
+            weights: which weights.
+            protocol: settings.
+            state: those weights as safetensors, empty for random ones, where the worker cannot read
+                their file; None where it can.
+        """
         self._scale, self._input = scale, descriptor.input
         self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
-        return self._load(Load, descriptor, scale, weights, protocol)
+        request = partial(Load, converted=state is not None)
+        return self._load(
+            request, descriptor, scale, weights=weights, protocol=protocol, state=state or b""
+        )
 
     def load_second(
         self,
@@ -154,24 +169,27 @@ class WorkerSession:
     ) -> Ready:
         """Build a second network, then two copies of the baseline; each makes a forward."""
         request = partial(LoadSecond, side=side)
-        return self._load(request, descriptor, scale, weights, protocol)
+        return self._load(request, descriptor, scale, weights=weights, protocol=protocol)
 
     def _load(
         self,
         request: Callable[..., Load | LoadSecond],
         descriptor: ModelDescriptor,
         scale: int,
+        *,
         weights: ResolvedWeights,
         protocol: Protocol,
+        state: bytes = b"",
     ) -> Ready:
         asked = request(
             descriptor=descriptor,
             scale=scale,
             weights_path=str(weights.path) if weights.path else None,
+            code=_code_folders(descriptor),
             released=weights.released,
             protocol=protocol,
         )
-        ready = self._ask(asked, Ready)[0]
+        ready = self._ask(asked, Ready, state)[0]
         self._protocol = protocol
         untrue = impossible(ready, protocol)
         self._require_possible(untrue and f"its account of its {untrue} cannot be true")
@@ -307,10 +325,12 @@ class WorkerSession:
         """The LR image by bicubic in SR size, for networks that need it."""
         return upscale(lr, self._scale, border="mirror") if self._enlarges else None
 
-    def _ask(self, request: Request, expected: type[ReplyT]) -> tuple[ReplyT, bytes]:
-        reply, content = self.process.ask(request, expected)
+    def _ask(
+        self, request: Request, expected: type[ReplyT], content: bytes = b""
+    ) -> tuple[ReplyT, bytes]:
+        reply, answered = self.process.ask(request, expected, content)
         self._require_own_failures(reply, request)
-        return reply, content
+        return reply, answered
 
     def _account(self, request: Request, form: TypeAdapter[AccountT], otherwise: str) -> AccountT:
         """What an answer's payload tells, as JSON of a form."""
@@ -326,6 +346,14 @@ class WorkerSession:
         if blames_machine(told):
             said = f"its answer to {request.command} has a failure without a kind"
             raise self.process.gone("protocol", f"{said}, as only the harness may have")
+
+
+def _code_folders(descriptor: ModelDescriptor) -> tuple[str, ...]:
+    """Where an entry's code lies, unless it is installed."""
+    with suppress(EsrbenchError):
+        paths = view_paths(descriptor)[0]
+        return tuple(str(path if path.is_dir() else path.parent) for path in paths)
+    return ()
 
 
 def _size(lr: Pixels) -> tuple[int, int]:

@@ -54,7 +54,7 @@ class Cascade(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         seen = features
-        for unit, fusion in zip(self.units, self.fusions, strict=True):
+        for unit, fusion in zip(self.units, self.fusions):
             seen = torch.cat((seen, unit(features)), dim=1)
             features = fusion(seen)
         return features

@@ -52,7 +52,7 @@ class SAFM(nn.Module):
         size = features.shape[-2:]
         seen = []
         for level, (convolution, part) in enumerate(
-            zip(self.levels, features.chunk(LEVELS, dim=1), strict=True)
+            zip(self.levels, features.chunk(LEVELS, dim=1))
         ):
             if level == 0:
                 seen.append(convolution(part))

@@ -194,7 +194,7 @@ class SAN(nn.Module):
         source = self.non_local(shallow)
         features = source
         weights = (self.gamma + self.group_gammas).unbind()
-        for group, weight in zip(self.groups, weights, strict=True):
+        for group, weight in zip(self.groups, weights):
             features = group(features) + weight * source
         sr: Tensor = self.tail(self.upsampler(shallow + self.non_local(features)))
         return sr

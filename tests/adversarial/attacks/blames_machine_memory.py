@@ -1,6 +1,5 @@
 """Say that memory could not be read, and that it was nobody's fault."""
 
-import json
 from typing import Any
 
 from common import Honest, objects
@@ -17,4 +16,4 @@ class Net(Honest):
 
 
 def answer() -> Any:
-    return json.dumps(FAILED).encode()
+    return dict(FAILED)

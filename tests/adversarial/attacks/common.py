@@ -128,6 +128,6 @@ def asked() -> dict[str, Any]:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if "request" in frame.f_locals and hasattr(frame.f_locals["request"], "command"):
-            return dict(frame.f_locals["request"])
+            return dict(vars(frame.f_locals["request"]))
         frame = frame.f_back
     return {}

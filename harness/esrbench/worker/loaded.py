@@ -1,0 +1,275 @@
+"""A network that a worker has loaded, and how it upscales images, timed and untimed.
+
+Runs in every interpreter that a worker may have: Python 3.8, torch 1.13, numpy and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from esrbench.entries.building import LoadedNetwork, build, code_sha256, deploy_adapted, makers
+from esrbench.entries.structure import elements, parameters, parameters_sha256, state_elements
+from esrbench.errors import RegistrationError
+from esrbench.probes.devices import open_device
+from esrbench.probes.forward import PixelConversion
+from esrbench.probes.precision import CompiledNetwork, adapt_input, adapt_network
+from esrbench.weights.loading import load_into
+from esrbench.weights.plain import read_plain
+from esrbench.weights.state_dicts import shown
+from esrbench.worker.cuda_requests import CudaRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import SimpleNamespace
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+    from esrbench.probes.devices import ComputeDevice
+    from esrbench.probes.precision import PolicyGuard
+    from esrbench.worker.pixels import PixelAreas
+
+    Image = npt.NDArray[np.uint8]
+    Request = SimpleNamespace
+    """A request with its fields as attributes, as ``esrbench.worker.messages`` defines them."""
+    Loader = Callable[[Request], LoadedNetwork]
+
+
+MOST_LISTED = 20
+"""Names that ``WeightsLayout`` lists."""
+
+
+class ContenderError(Exception):
+    """One of two networks failed.
+
+    Attributes:
+        who: which one.
+        cause: what it raised.
+    """
+
+    def __init__(self, who: str, cause: Exception) -> None:
+        super().__init__(f"{who}: {cause}")
+        self.who = who
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class OpenedNetwork:
+    """A network that is ready to be measured.
+
+    Attributes:
+        name: registered name.
+        network: in the policy's form, as ``adapt_network`` returned it.
+        guard: watches what the protocol fixes.
+        conversion: between pixels and the network.
+        ready: the answer to its request: what the evaluator records of it.
+    """
+
+    name: str
+    network: nn.Module
+    guard: PolicyGuard
+    conversion: PixelConversion
+    ready: dict[str, Any]
+
+
+def open_network(
+    request: Request, device: ComputeDevice, requests: CudaRequests, load: Loader
+) -> OpenedNetwork:
+    """Load a network and bring it into its form on a device.
+
+    Args:
+        request: ``Load`` or ``LoadSecond``.
+        device: where it runs.
+        requests: leads what the network asks of CUDA to that device.
+        load: builds the network and loads its weights.
+
+    Raises:
+        EsrbenchError: its weights do not fit, or its form is not to be had.
+        Exception: whatever the network's code raises.
+    """
+    with requests.while_built():
+        loaded = load(request)
+    count = len(parameters(loaded.network))
+    conversion = PixelConversion.of(request.descriptor, request.scale, loaded.data_range)
+    code = code_sha256(loaded.network, *makers(request.descriptor))
+    network = adapt_network(loaded.network.to(device.device), request.protocol.forward)
+    # First, since loading may have changed the number of threads.
+    guard = device.guard(network)
+    ready = {
+        "event": "ready",
+        "parameters": count,
+        "threads": torch.get_num_threads(),
+        "cpus": list(device.cpus),
+        "accelerator": device.accelerator,
+        "libraries": dict(device.libraries),
+        "gpu_uuid": device.gpu_uuid,
+        "code_sha256": code,
+        "state_elements": loaded.state_elements,
+        "layout": loaded.layout,
+        "parameters_sha256": loaded.parameters_sha256,
+        "deployed_elements": sum(map(elements, parameters(written(network)))),
+    }
+    return OpenedNetwork(request.descriptor.name, network, guard, conversion, ready)
+
+
+def written(network: nn.Module) -> nn.Module:
+    """A network without the compiler around it."""
+    return cast("nn.Module", network.network) if isinstance(network, CompiledNetwork) else network
+
+
+def load_converted(request: Request, content: bytes) -> LoadedNetwork:
+    """Build a network and load weights that the harness has converted.
+
+    Args:
+        request: ``Load``.
+        content: a safetensors file under the network's own names; empty for random weights.
+
+    Raises:
+        RegistrationError: the factory or the hook does not exist or returns something else.
+        WeightsError: the weights do not fit.
+    """
+    descriptor = request.descriptor
+    _without_descriptors(descriptor.factory)
+    try:
+        network = build(descriptor, request.scale, seed=request.protocol.seed)
+    except ModuleNotFoundError as error:
+        if not descriptor.requirements:
+            raise
+        message = f"{descriptor.name}: {error}; it declares {', '.join(descriptor.requirements)}"
+        advice = "Install what it declares in the environment that it runs in, if you trust it."
+        raise RegistrationError(message, advice=advice) from error
+    values = layout = None
+    declared = request.released or {}
+    if content:
+        patterns = declared.get("ignore", ())
+        state = read_plain(content)
+        ignored = load_into(network, state, source=request.weights_path, ignore=patterns)
+        values = parameters_sha256(network)
+        if ignored:
+            listed = [shown(name) for name in ignored[:MOST_LISTED]]
+            layout = {"key": None, "prefix": "", "ignored": listed, "ignored_count": len(ignored)}
+    data_range = declared.get("data_range", descriptor.data_range)
+    held = state_elements(network)
+    adapted = deploy_adapted(descriptor, network, request.scale)
+    return LoadedNetwork(adapted, data_range, held, layout, values)
+
+
+def _without_descriptors(target: str) -> None:
+    """Let a network that comes with esrbench be imported without its package's descriptors.
+
+    Those need more than an entry's environment has.
+
+    Args:
+        target: of its factory.
+    """
+    package = target.rpartition(":")[0].rpartition(".")[0]
+    top, _, name = package.partition(".")
+    if top == "esrbench_models" and name and package not in sys.modules:
+        bare = ModuleType(package)
+        bare.__path__ = [str(Path(importlib.import_module(top).__path__[0], name))]
+        sys.modules[package] = bare
+
+
+class Worker:
+    """A loaded network, and answers to the requests that concern it.
+
+    Args:
+        load: which network, and how it is measured.
+        areas: where pixels come from and go to.
+        loader: builds the network and loads its weights.
+
+    Attributes:
+        scored: the smallest LR image that was scored, with the output on the CPU.
+    """
+
+    def __init__(self, load: Request, areas: PixelAreas, loader: Loader) -> None:
+        self.areas = areas
+        self.load = load
+        self.policy = load.protocol.forward
+        torch.manual_seed(load.protocol.seed)
+        self.device: ComputeDevice = open_device(
+            load.protocol.device, threads=load.protocol.threads, policy=self.policy
+        )
+        self.requests = CudaRequests(self.device.device)
+        self.opened = open_network(load, self.device, self.requests, loader)
+        self.network, self.conversion = self.opened.network, self.opened.conversion
+        self.guard = self.opened.guard
+        self.device.begin_memory_pass()
+        self.images: list[dict[str, Any]] = []
+        self.scored: tuple[Image, torch.Tensor] | None = None
+
+    def upscale(self, request: Request) -> dict[str, Any]:
+        """SR of one image by one forward, whose memory is measured."""
+        lr = self.areas.lr(request.lr_size)
+        with torch.inference_mode():
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self._input(lr, enlarged)
+            forward = partial(self.device.measure_memory, partial(self.network, pixels))
+            output, usage = self.requests.running(forward)
+            self.guard.verify()
+            sr = self.conversion.validate(output, request.lr_size)
+            self.areas.deliver(self.conversion.to_pixels(sr, lr, enlarged))
+            if self.scored is None or lr.size < self.scored[0].size:
+                self.scored = (lr.copy(), sr.detach().to("cpu", copy=True))
+        if usage is not None:
+            self.images.append(
+                {
+                    "image": request.input_name,
+                    "lr_size": request.lr_size,
+                    "input_bytes": pixels.numel() * pixels.element_size(),
+                    "output_bytes": sr.numel() * sr.element_size(),
+                    "peak_bytes": usage.peak_bytes,
+                    "peak_reserved_bytes": usage.reserved_bytes,
+                }
+            )
+        return {"event": "settled"}
+
+    def forward(self, request: Request, answer: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """SR of one image as fast as can be, and then a look at what the forward left behind.
+
+        Args:
+            request: which image.
+            answer: sends ``Done``.
+        """
+        lr = self.areas.lr(request.lr_size)
+        with torch.inference_mode():
+            enlarged = self._enlarged(request.lr_size)
+            pixels = self._input(lr, enlarged)
+            forward = partial(self.device.time, partial(self.network, pixels))
+            output, seconds = self.requests.running(forward)
+            try:
+                sr = self.conversion.to_pixels(output, lr, enlarged)
+            except Exception:
+                # What cannot become pixels is no SR image, and validation says why.
+                self.conversion.validate(output, request.lr_size)
+                raise
+            height, width = request.lr_size
+            if sr.shape != (height * self.load.scale, width * self.load.scale, 3):
+                self.conversion.validate(output, request.lr_size)
+            self.areas.deliver(sr)
+            answer({"event": "done", "sequence": request.sequence, "seconds": seconds})
+            self.guard.verify()
+            self.conversion.validate(output, request.lr_size)
+        return {"event": "settled"}
+
+    def read_memory(self) -> dict[str, Any]:
+        """What the images took that were upscaled."""
+        return self.device.end_memory_pass(self.images)
+
+    def _input(self, lr: Image, enlarged: Image | None) -> torch.Tensor:
+        """The network's input, in the policy's form; arguments as of ``to_input``."""
+        pixels = self.conversion.to_input(lr, self.device.device, enlarged)
+        return adapt_input(pixels, self.policy)
+
+    def _enlarged(self, lr_size: tuple[int, int]) -> Image | None:
+        """The enlarged LR image, which the evaluator made, for networks that need it."""
+        return self.areas.enlarged(lr_size, self.load.scale) if self.conversion.enlarges else None

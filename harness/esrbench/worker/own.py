@@ -1,0 +1,192 @@
+"""What a worker answers in the harness's own environment alone: counts, races, weights files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.entries.networks import load_network
+from esrbench.entries.submissions import module_advice
+from esrbench.probes.blocks import measure_blocks
+from esrbench.probes.complexity import found_to_differ, measure_complexity
+from esrbench.probes.memory import unpredicted
+from esrbench.probes.precision import cast_as_counted
+from esrbench.probes.telemetry import watch
+from esrbench.records import Notice
+from esrbench.worker.measured import MeasuredNetwork
+from esrbench.worker.messages import (
+    BLOCKS,
+    REQUEST,
+    Account,
+    Converted,
+    ConvertWeights,
+    CountComplexity,
+    Counted,
+    Failed,
+    Load,
+    LoadSecond,
+    MeasureBlocks,
+    TimePairs,
+)
+from esrbench.worker.paired import Pairing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import SimpleNamespace
+
+    from esrbench.entries.building import LoadedNetwork
+    from esrbench.records import Complexity
+    from esrbench.worker.cuda_requests import CudaRequests
+    from esrbench.worker.loaded import Worker
+    from esrbench.worker.messages import Reply
+
+
+MOST_NAMES = 5
+"""That a notice lists."""
+
+
+def load_declared(request: SimpleNamespace) -> LoadedNetwork:
+    """Build a network and load its weights file, which is read by its declaration.
+
+    Args:
+        request: ``Load`` or ``LoadSecond``.
+    """
+    kind = LoadSecond if request.command == "load-second" else Load
+    asked = kind.model_validate(request.message)
+    return load_network(
+        asked.descriptor,
+        asked.scale,
+        Path(asked.weights_path) if asked.weights_path else None,
+        released=asked.released,
+        seed=asked.protocol.seed,
+    )
+
+
+def convert_weights(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
+    """A weights file, read as data, as safetensors."""
+    from esrbench.weights.conversion import convert
+
+    asked = ConvertWeights.model_validate(request.message)
+    report, content = convert(
+        Path(asked.path), key=asked.key, prefix=asked.prefix, renames=asked.renames
+    )
+    return Converted(report=report).model_dump(mode="json"), content
+
+
+class OwnAnswers:
+    """Answers about a loaded network.
+
+    Args:
+        worker: that loaded it.
+        beat: called between forwards of a long request.
+    """
+
+    def __init__(self, worker: Worker, beat: Callable[[], None]) -> None:
+        self.worker = worker
+        self.beat = beat
+        self.load = Load.model_validate(worker.load.message)
+        self.monitor = watch(worker.device.cpus, worker.device.gpu_uuid)
+        self.pairing: Pairing | None = None
+
+    def answer(self, request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
+        """Answer a request; what is no request for a loaded network is a failure.
+
+        Args:
+            request: with its fields as attributes.
+
+        Returns:
+            The answer as JSON, and its payload.
+        """
+        reply: Reply
+        content = b""
+        match REQUEST.validate_python(request.message):
+            case CountComplexity():
+                complexity = count(self.measured())
+                notices = (*complexity.notices, *request_notices(self.worker.requests))
+                reply = Counted(complexity=complexity.model_copy(update={"notices": notices}))
+            case MeasureBlocks() as asked:
+                reply, content = Account(), self.blocks(asked.depth)
+            case LoadSecond():
+                self.pairing = Pairing(self.worker, request, load_declared)
+                return self.pairing.ready, content
+            case TimePairs() as asked if self.pairing is not None:
+                reply = self.pairing.time(asked, self.monitor, self.beat)
+            case TimePairs():
+                reply = Failed(kind="protocol", message="there is no second network to race")
+            case asked:
+                reply = Failed(kind="protocol", message=f"unexpected request {asked!r}"[:400])
+        return reply.model_dump(mode="json"), content
+
+    def measured(self) -> MeasuredNetwork:
+        """The network as it is after its images."""
+        worker = self.worker
+        return MeasuredNetwork(
+            worker.network,
+            self.load.protocol,
+            worker.conversion,
+            worker.device.device,
+            self.load.descriptor.min_lr_size,
+            worker.requests.running,
+            worker.scored,
+        )
+
+    def blocks(self, depth: int) -> bytes:
+        """JSON of what each block of a copy costs at the protocol's counted input."""
+        conversion = self.worker.conversion
+        size = conversion.input_size(self.load.protocol.counted_input)
+        shape = (1, conversion.channels, *size)
+        with cast_as_counted(self.load.protocol.forward):
+            blocks = self.worker.requests.running(
+                lambda: measure_blocks(self.measured().copy(), input_shape=shape, depth=depth)
+            )
+        return BLOCKS.dump_json(blocks)
+
+
+def count(measured: MeasuredNetwork) -> Complexity:
+    """Complexity of a network, as it is after its images, on copies of it."""
+    protocol, conversion = measured.protocol, measured.conversion
+    differs = measured.differs()
+    with cast_as_counted(protocol.forward):
+        complexity = measure_complexity(
+            measured.copy(),
+            input_size=conversion.input_size(protocol.counted_input),
+            memory_input=conversion.input_size(protocol.memory_input),
+            channels=conversion.channels,
+            counters=protocol.counters,
+            precision=protocol.forward.precision,
+        )
+    absent = unpredicted(protocol.forward)
+    if absent is not None:
+        complexity = complexity.model_copy(update={"predicted_memory": absent})
+    return complexity if differs is None else found_to_differ(complexity, differs)
+
+
+def request_notices(requests: CudaRequests) -> Iterator[Notice]:
+    """What became of an entry's requests for CUDA, and of forwards while it was built."""
+    device = "GPU" if requests.device.type == "cuda" else "CPU"
+    if requests.made:
+        asked = _listed(requests.made)
+        yield Notice(
+            code="cuda-requests",
+            message=f"its code asks for CUDA ({asked}); that led to the {device} of this run",
+            advice="Nothing needs to change; code that uses the device of its input runs anywhere.",
+        )
+    if requests.forwards:
+        ran = _listed(requests.forwards)
+        yield Notice(
+            code="warm-up",
+            message=f"modules ran while it was built ({ran}), on the {device} of this run",
+            advice="It is in no figure. It only makes loading longer.",
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    more = f" and {len(first) - MOST_NAMES} more" if len(first) > MOST_NAMES else ""
+    return ", ".join(first[:MOST_NAMES]) + more
+
+
+def advice_on(module: str, request: SimpleNamespace) -> str:
+    """What to do where a module is missing that an entry's code imports."""
+    return module_advice(ModelDescriptor.model_validate(request.message["descriptor"]), module)
