@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,34 @@ def test_what_cannot_be_imported_is_refused_in_words(in_process, repository, tmp
     done = in_process("import", tmp_path)
     assert done.returncode == 2
     assert "test_demo.py: there is no such file" in done.stderr
+
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))
+
+    def forward(self, x):
+        return self.body(x)
+"""
+
+
+@pytest.mark.slow
+def test_the_page_for_organisers_is_a_way_that_works(esrbench, repository, work):
+    page = Path(__file__).resolve().parents[2] / "docs" / "organising.md"
+    commands = re.findall(r"^\$ esrbench (.+)$", page.read_text(), re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["import", "validate", "run"]
+    repository.rename(work / "NTIRE2031_ESR")
+    script = work / "NTIRE2031_ESR" / "test_demo.py"
+    (script.parent / "models" / "net.py").write_text(NET)
+    script.write_text(SCRIPT.replace("model_id == 1", "model_id == 7").replace("_One", "_Net"))
+    quick = ["--data", "demo", "--rounds", "2", "--input-size", "16x16"]
+    for command in commands:
+        extra = quick if command.startswith("run") else []
+        own = {"ESRBENCH_SUBMISSIONS": os.fspath(work / "submissions")}
+        done = esrbench(*shlex.split(command), *extra, **own)
+        assert done.returncode == (4 if command.startswith("import") else 0), done.stderr

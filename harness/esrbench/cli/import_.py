@@ -74,7 +74,7 @@ def _numbers(only: str | None, script: Script) -> Sequence[int]:
 
 def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
     """A row a team."""
-    headings = ("team", "entry", "result", "factory", "weights", "requires", "question")
+    headings = ("team", "entry", "result", "weights", "requires", "question")
     rows = []
     for entry in entries:
         said, tone = SAID[entry.outcome]
@@ -84,7 +84,6 @@ def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
                 plain(str(entry.number)),
                 plain(entry.entry or MISSING),
                 plain(said, tone),
-                plain(entry.factory or MISSING),
                 plain(line(entry.weights or MISSING)),
                 plain(", ".join(entry.requirements) or MISSING),
                 plain("; ".join(questions) or MISSING),

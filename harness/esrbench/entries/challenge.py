@@ -25,7 +25,7 @@ from esrbench.entries.factories import SCALE_NAMES
 from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
 from esrbench.entries.reach import imported, module_file, parsed, running
 from esrbench.entries.script import Question
-from esrbench.entries.sources import folder_files
+from esrbench.entries.sources import folder_files, require_bounded
 from esrbench.entries.submissions import read_submission
 from esrbench.errors import EsrbenchError, RegistrationError, UsageError
 from esrbench.plaintext import line
@@ -355,14 +355,20 @@ def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: An
 
 
 def _add_code(draft: _Draft, script: Script, modules: Sequence[str], at: int) -> None:
-    """Add the files of modules and of all that they import, and name what is not there."""
+    """Add the files of modules and of all that they import, and name what is not there.
+
+    Raises:
+        RegistrationError: the package of a team is too large.
+    """
     code = ast.parse(draft.code)
     reached = _reached(script, [*modules, *_imports(code, (EXCERPT_MODULE,))])
     for file, tree in reached.items():
         relative = file.relative_to(script.root)
         files = [file]
         if len(relative.parts) > 2:  # noqa: PLR2004 - a team's own package below models/
-            files += folder_files(script.root.joinpath(*relative.parts[:2]))
+            package = script.root.joinpath(*relative.parts[:2])
+            require_bounded(package)
+            files += folder_files(package)
         if tree is None:
             text = f"{relative} cannot be read as Python, nor what it imports"
             draft.questions.append(Question(at, text))
