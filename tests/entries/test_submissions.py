@@ -453,3 +453,15 @@ def test_variants_of_a_built_in_network_accuse_nobody():
     (notice,) = same_weights(hashes, ["team-net"])
     assert notice.message == "team-net and imdn have the same weights"
     assert same_weights({"a": [None], "b": [None]}, ["a"]) == []
+
+
+def test_other_weights_of_an_entry_may_have_the_same_surplus_keys(make, tmp_path):
+    entry = read_submission(make(rest='ignore = ["distill.*"]'))
+    other = tmp_path / "other.safetensors"
+    surplus = {"distill.a": torch.ones(1)}
+    save_file({"weight": torch.tensor([5.0]), **surplus}, other)
+    resolved = resolve_weights(entry, 4, other)
+    assert resolved.released is None
+    loaded = load_network(entry, 4, resolved.path)
+    assert loaded.layout is not None
+    assert tuple(loaded.layout["ignored"]) == ("distill.a",)

@@ -198,11 +198,12 @@ def load_network(
     network = build_network(descriptor, scale, seed=seed)
     data_range, layout = descriptor.data_range, None
     if path is not None and released is None:
-        layout = load_file(network, path)
+        declared = descriptor.submitted_weights(scale)
+        layout = load_file(network, path, ignore=declared.ignore if declared else ())
     elif path is not None and released is not None:
         require_intact(path, released, advice="It changed while the run began; run again.")
-        declared = released.model_dump(include={"key", "prefix", "renames", "ignore"})
-        layout = load_file(network, path, **declared)
+        facts = released.model_dump(include={"key", "prefix", "renames", "ignore"})
+        layout = load_file(network, path, **facts)
         data_range = released.data_range
     held = state_elements(network)
     values = None if path is None else parameters_sha256(network)
