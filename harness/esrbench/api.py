@@ -146,6 +146,7 @@ def run(
     data: str | os.PathLike[str] | Sequence[str] = "demo",
     scale: int = 4,
     weights: Mapping[str, WeightsChoice] | None = None,
+    python: Mapping[str, str | os.PathLike[str]] | None = None,
     protocol: Protocol | None = None,
     baseline: str | None = None,
     order_seed: int = 0,
@@ -161,6 +162,7 @@ def run(
         data: data set names, folders, or ``NAME=PATH``.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
+        python: by name, paths of interpreters of networks that run in another one.
         protocol: settings; CPU defaults if left out, each model in the precision that it declares.
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
@@ -189,6 +191,7 @@ def run(
         [spec if isinstance(spec, str) else str(Path(spec).absolute()) for spec in specs],
         scale,
         weights=weights or {},
+        interpreters={name: str(where) for name, where in (python or {}).items()},
         protocol=protocol or Protocol(),
         isolation=isolation,
         gpu=gpu,

@@ -277,3 +277,22 @@ def test_a_gpu_is_chosen_by_its_number(in_process, monkeypatch, command):
     monkeypatch.setattr(Launcher, "worker", worker)
     in_process(*command, "--device", "cuda:1")
     assert started == [(1, "cuda")]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("rfdn", "--python rfdn: expected NAME=PATH"),
+        ("imdn=/usr/bin/python3", "imdn is not among the networks to run"),
+        ("rfdn=/no/such/python", "/no/such/python: this Python cannot be started"),
+        ("rfdn=/bin/cat", "/bin/cat: no Python 3.8 or newer"),
+    ],
+)
+def test_a_python_that_cannot_run_entries_is_told_before_measuring(
+    *, in_process, shared_pair_folder, tmp_path, given, says
+):
+    done = in_process(
+        "run", "rfdn", "--data", shared_pair_folder, "--python", given, "--results", tmp_path / "r"
+    )
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())

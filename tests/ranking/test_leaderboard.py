@@ -10,7 +10,7 @@ from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, Metric
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.ranking.rules import RULES
-from esrbench.records import Absent
+from esrbench.records import Absent, Software
 
 ON_DIV2K = {"data": "div2k-valid", "verified": True}
 
@@ -465,3 +465,60 @@ def test_entries_that_ran_with_the_same_weights_are_named(make_record, rank, imd
     ]
     (notice,) = rank(*records).notices
     assert (notice.code, notice.message) == ("same-weights", "a and b have the same weights")
+
+
+OLD = Software(python="3.9.18", torch="1.13.1", numpy="1.26.4")
+ENTRIES_OF_TWO = [
+    ("old-a", {"runtime_images": 0.010}, {"ran_with": OLD}),
+    ("old-b", {"runtime_images": 0.015}, {"ran_with": OLD}),
+    ("ours-a", {"runtime_images": 0.020}, {}),
+    ("ours-b", {"runtime_images": 0.012}, {}),
+]
+
+
+def of_two(imdn):
+    return [(name, imdn | values, fields) for name, values, fields in ENTRIES_OF_TWO]
+
+
+def test_entries_of_another_torch_are_marked_and_a_class_of_their_own(rank, imdn, columns):
+    board = rank(*of_two(imdn))
+    assert board.forward_class == "fp32"
+    assert {row.entry: row.ranks["runtime_images"] for row in board.ranked} == {
+        "ours-b": 1,
+        "ours-a": 2,
+    }
+    apart = "a class of its own: fp32, Python 3.9.18, torch 1.13.1"
+    assert reasons(board) == {"old-a": apart, "old-b": apart}
+    assert board.notices == ()
+    note = "\N{DOUBLE DAGGER} Ran with Python 3.9.18, torch 1.13.1: old-a, old-b."
+    assert note in board.notes
+    assert "old-a\N{DOUBLE DAGGER}" in columns(board)["Entry"]
+
+
+def test_their_class_has_a_table_of_its_own(rank, imdn):
+    label = "fp32, Python 3.9.18, torch 1.13.1"
+    board = rank(*of_two(imdn), forward_class=label)
+    assert board.forward_class == label
+    assert "Python 3.9.18, torch 1.13.1" in board.device
+    assert {row.entry: row.ranks["runtime_images"] for row in board.ranked} == {
+        "old-a": 1,
+        "old-b": 2,
+    }
+    assert reasons(board) == dict.fromkeys(("ours-a", "ours-b"), "a class of its own: fp32")
+
+
+def test_they_are_ranked_with_the_others_if_told_so(rank, imdn):
+    board = rank(*of_two(imdn), mixed=True)
+    assert {row.entry: row.ranks["runtime_images"] for row in board.ranked} == {
+        "old-a": 1,
+        "ours-b": 2,
+        "old-b": 3,
+        "ours-a": 4,
+    }
+    assert board.unranked == ()
+
+
+def test_an_entry_that_ran_in_both_is_shown_once(rank, imdn):
+    board = rank(("net", imdn, {"ran_with": OLD}), ("net", imdn))
+    assert names(board.ranked) == ["net"]
+    assert board.unranked == ()

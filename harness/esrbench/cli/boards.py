@@ -42,6 +42,13 @@ RelativeOption = Annotated[
     ),
 ]
 
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--mix-environments", help="Rank entries of another Python and torch with the others."
+    ),
+]
+
 
 def chosen_board(
     *,
@@ -52,6 +59,7 @@ def chosen_board(
     scale: int | None,
     forward_class: str | None,
     relative_to: str | None,
+    mixed: bool = False,
     folder: Path | None,
 ) -> tuple[Leaderboard, list[RunRecord]]:
     """The board that the options ask for, and the records that it was chosen from.
@@ -68,6 +76,7 @@ def chosen_board(
             "--scale": scale,
             "--class": forward_class,
             "--relative-to": relative_to,
+            "--mix-environments": mixed,
         }
         unused = [option for option, value in given.items() if value]
         if unused:
@@ -88,7 +97,7 @@ def chosen_board(
     from esrbench.ranking.leaderboard import build_leaderboard
 
     board = build_leaderboard(
-        records, edition, forward_class=forward_class, relative_to=relative_to
+        records, edition, forward_class=forward_class, relative_to=relative_to, mixed=mixed
     )
     return board, records
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from esrbench.cli.boards import (
     BoardScaleOption,
     DataOption,
+    MixedOption,
     OfficialOption,
     RelativeOption,
     RuleOption,
@@ -24,6 +25,7 @@ def leaderboard_command(
     scale: BoardScaleOption = None,
     forward_class: ClassOption = None,
     relative_to: RelativeOption = None,
+    mixed: MixedOption = False,
     table_format: FormatOption = "terminal",
     label: LabelOption = None,
     folder: ResultsOption = None,
@@ -41,6 +43,7 @@ def leaderboard_command(
         scale=scale,
         forward_class=forward_class,
         relative_to=relative_to,
+        mixed=mixed,
         folder=folder,
     )
     print_table(leaderboard_table(board), table_format, label=label, as_json=as_json)

@@ -109,3 +109,19 @@ def parse_weights(
             raise UsageError(message, advice=f"They are: {', '.join(names)}.")
         chosen[name] = None if value == "random" else Path(value)
     return chosen
+
+
+def parse_interpreters(specs: Sequence[str]) -> dict[str, str]:
+    """Interpreters by network name from ``NAME=PATH``.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    chosen: dict[str, str] = {}
+    for spec in specs:
+        name, separator, value = spec.partition("=")
+        if not separator or not name or not value:
+            message = f"--python {spec}: expected NAME=PATH"
+            raise UsageError(message, advice="For example team07-net=env39/bin/python.")
+        chosen[name] = value
+    return chosen

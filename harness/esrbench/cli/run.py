@@ -30,6 +30,7 @@ from esrbench.cli.options import (
     ScaleOption,
     ThreadsOption,
     TimeoutOption,
+    parse_interpreters,
     parse_size,
     parse_weights,
 )
@@ -79,6 +80,15 @@ def run_command(
                 "NAME=FILE, NAME=random, or FILE for a single network. Repeatable. Networks not "
                 "named take the released weights if fetched, else the demonstration weights "
                 "that ship for some, else random ones."
+            ),
+        ),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "NAME=PATH of an interpreter (Python 3.8 or newer, torch 1.13 or newer and numpy) "
+                "that a network runs in, or of the folder of its environment. Repeatable."
             ),
         ),
     ] = None,
@@ -223,6 +233,7 @@ def run_command(
             data or ["demo"],
             scale,
             weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
+            interpreters=parse_interpreters(python or []),
             protocol=protocol,
             isolation=isolation,
             baseline=baseline,
@@ -250,7 +261,7 @@ def run_command(
 
         for _, identity in suite.data:
             on_data = [record for record in records if record.data.digest == identity.digest]
-            for label in dict.fromkeys(record.protocol.forward.label for record in on_data):
+            for label in dict.fromkeys(record.class_label() for record in on_data):
                 board = build_leaderboard(on_data, chosen_rule, forward_class=label)
                 print_table(leaderboard_table(board))
     report(records, verbose=verbose)

@@ -77,6 +77,26 @@ def _place(name: str) -> tuple[Any, str]:
     return attrgetter(holder)(torch), attribute
 
 
+def _exists(name: str) -> bool:
+    """Whether this version of PyTorch has a flag."""
+    try:
+        getattr(*_place(name))
+    except (AttributeError, AssertionError):  # the latter of older versions
+        return False
+    except RuntimeError:  # its two interfaces contradict each other
+        return True
+    return True
+
+
+def _autocast(kind: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
+    """What reads and what sets autocast on a kind of device."""
+    if hasattr(torch, "get_autocast_dtype"):  # since 2.4
+        return partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind)
+    if kind == "cpu":
+        return torch.is_autocast_cpu_enabled, torch.set_autocast_cpu_enabled
+    return torch.is_autocast_enabled, torch.set_autocast_enabled
+
+
 class PrecisionError(MeasurementError):
     """A network's code changed what the protocol fixes."""
 
@@ -103,11 +123,12 @@ def set_flags(policy: ForwardPolicy) -> None:
     """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
     flags = _flags(policy.precision, cudnn_benchmark=policy.cudnn_benchmark)
     for name, value in flags.items():
-        setattr(*_place(name), value)
+        if _exists(name):
+            setattr(*_place(name), value)
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
     for kind in DEVICES:
-        torch.set_autocast_enabled(kind, False)
+        _autocast(kind)[1](False)
     torch.set_default_dtype(torch.float32)
     torch.set_flush_denormal(False)
 
@@ -215,6 +236,11 @@ class CompiledNetwork(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        if not hasattr(torch, "compiler"):
+            raise MeasurementError(
+                f"torch {torch.__version__} compiles no networks",
+                advice="Measure without --compile, or with torch 2.1 or newer.",
+            )
         torch.compiler.config.fail_on_recompile_limit_hit = True
         # Not network.compile(), which leaves a layer of PyTorch's own as it is.
         self.network = torch.compile(network)
@@ -361,13 +387,14 @@ def _keeps_denormals() -> bool:
 
 
 READERS: dict[str, Callable[[], object]] = {
-    **{name: partial(getattr, *_place(name)) for name in _flags("fp32", cudnn_benchmark=False)},
+    **{
+        name: partial(getattr, *_place(name))
+        for name in _flags("fp32", cudnn_benchmark=False)
+        if _exists(name)
+    },
     "torch.float32_matmul_precision": torch.get_float32_matmul_precision,
     "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
-    **{
-        f"torch.is_autocast_enabled('{kind}')": lambda kind=kind: torch.is_autocast_enabled(kind)  # type: ignore[misc]
-        for kind in DEVICES
-    },
+    **{f"torch.is_autocast_enabled('{kind}')": _autocast(kind)[0] for kind in DEVICES},
     "torch.get_default_dtype": torch.get_default_dtype,
     "torch.get_num_threads": torch.get_num_threads,
     "os.sched_getaffinity": _affinity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
-from esrbench.records import Absent, Notice, Value  # noqa: TC001 - pydantic reads it at runtime
+from esrbench.records import Absent, Notice, Software, Value  # noqa: TC001 - pydantic reads it
 
 
 class Place(Frozen):
@@ -36,6 +36,7 @@ class LeaderboardEntry(Frozen):
         run_id: of the record; None for published entries.
         weights: source of the weights; ``published`` for published entries.
         status: of the record; ``published`` likewise.
+        ran_with: of an entry in an interpreter of its own.
         values: the board's columns, measured or absent; intervals of runtimes hold for another
             process.
         ranks: per metric, for ranked entries and ranked metrics.
@@ -55,6 +56,7 @@ class LeaderboardEntry(Frozen):
     run_id: str | None
     weights: str
     status: str
+    ran_with: Software | None = None
     values: dict[str, Value | Absent]
     ranks: dict[str, int] = {}
     rank_stability: dict[str, Stability] = {}

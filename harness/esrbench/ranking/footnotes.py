@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DISPUTED = "\N{DAGGER}"
 """Marks entries whose worker's times the evaluator does not believe."""
+OTHER_SOFTWARE = "\N{DOUBLE DAGGER}"
+"""Marks entries that ran in an interpreter of their own."""
 PROVISIONAL_MARK = "?"
 """Marks ranks in runtime that fewer than three processes decided."""
 
@@ -30,9 +32,10 @@ def device_statement(record: RunRecord) -> str:
     environment = record.environment
     threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
     device = environment.accelerator or f"{environment.cpu}, {threads}"
-    torch_version = environment.packages.get("torch", "absent")
+    torch = environment.packages.get("torch", "absent")
+    software = f"torch {torch}" if record.ran_with is None else record.ran_with.describe()
     forward = record.protocol.forward.label
-    return f"{device}, torch {torch_version}, {forward}, {environment.isolation}"
+    return f"{device}, {software}, {forward}, {environment.isolation}"
 
 
 def banner(records: Sequence[RunRecord]) -> str | None:
@@ -136,6 +139,17 @@ def stability_notes(
             "A rank such as 1-2 is a tie that noise explains: the intervals of runtime overlap. "
             f"Ties are in {', '.join(tied)}. `esrbench race` tells two networks apart more finely."
         )
+
+
+def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Which entries ran in an interpreter of their own, and where they were counted."""
+    moved = [(r.ran_with.describe(), r.entry.name) for r in records if r.ran_with is not None]
+    for software in sorted({each for each, _ in moved}):
+        names = ", ".join(sorted({name for each, name in moved if each == software}))
+        yield f"{OTHER_SOFTWARE} Ran with {software}: {names}."
+    counted = {r.counted_with.describe() for r in records if r.counted_with is not None}
+    if counted:
+        yield f"Entries with {OTHER_SOFTWARE} are counted with {', '.join(sorted(counted))}."
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -7,6 +7,7 @@ Entries become rows with their gates and the reason why they are not ranked, if 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from esrbench.entries.weight_files import same_weights
@@ -21,10 +22,11 @@ from esrbench.ranking.footnotes import (
     notes_on,
     reference_notes,
     rule_notes,
+    software_notes,
     stability_notes,
 )
 from esrbench.ranking.formulas import RankSum, RealTime
-from esrbench.ranking.selection import select_comparable
+from esrbench.ranking.selection import of_other_software, select_comparable
 from esrbench.ranking.stability import (
     PROVISIONAL,
     Noise,
@@ -61,14 +63,17 @@ def build_leaderboard(
     *,
     forward_class: str | None = None,
     relative_to: str | None = None,
+    mixed: bool = False,
 ) -> Leaderboard:
     """Rank records by a rule.
 
     Args:
         records: of any data set, scale and protocol.
         rule: of the edition.
-        forward_class: label of a ``ForwardPolicy``, to rank that class instead of the newest.
+        forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
         relative_to: entry whose runtime takes the baseline's place in scores, or ``published``.
+        mixed: rank entries together whatever Python and torch they ran with; else those of another
+            than the newest are shown below the ranking.
 
     Raises:
         UsageError: no records, none of that class, no entry of that name, or one named for a rule
@@ -77,13 +82,17 @@ def build_leaderboard(
     if relative_to is not None and not _scored(rule.tracks):
         message = f"--relative-to {relative_to}: nothing in {rule.name} is relative to a baseline"
         raise UsageError(message, advice="Leave it out, or take a rule with exponential scores.")
-    newest, chosen, notices = select_comparable(records, forward_class=forward_class)
+    select = partial(select_comparable, forward_class=forward_class, mixed=mixed)
+    others = [] if mixed else of_other_software(records, select(records)[0])
+    set_apart = {record.run_id for record in others}
+    newest, chosen, notices = select([r for r in records if r.run_id not in set_apart])
     tracks, references, notes = _rankable(chosen, rule, relative_to)
     columns = _columns(rule, chosen)
     usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
     metrics = ranked_in_table(rule, tracks, usable)
     gates = applicable_gates(rule, newest, chosen)
     rows = [record_row(record, columns, metrics, gates) for record in chosen]
+    apart = _apart(others, rows, columns)
     reference = _reference_entry(rule, relative_to)
     rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
     ranked, stability = rank_rows(rows, metrics, tracks, references, noise=noise)
@@ -93,7 +102,7 @@ def build_leaderboard(
         title=rule.title,
         data=f"{newest.data.title} x{newest.data.scale} ({newest.data.images} images)",
         device=device_statement(newest),
-        forward_class=newest.protocol.forward.label,
+        forward_class=newest.class_label(mixed=mixed),
         banner=banner(chosen),
         gate=gate_statement(rule, newest, [gate for gate, _ in gates]),
         columns=columns,
@@ -101,13 +110,14 @@ def build_leaderboard(
         pareto_metrics=metrics if ranked else (),
         stability=unknown,
         ranked=ranked,
-        unranked=tuple(row for row in rows if row.unranked_because is not None),
+        unranked=(*(row for row in rows if row.unranked_because is not None), *apart),
         notes=(
             *notes,
             *stability_notes(ranked, tracks, unknown),
             *reference_notes(rule, tracks, relative_to),
             *rule.footnotes,
             *rule_notes(rule, newest),
+            *software_notes([*chosen, *others]),
             *notes_on(chosen),
         ),
         notices=(*notices, *_same_weights(chosen)),
@@ -255,10 +265,26 @@ def record_row(
         run_id=record.run_id,
         weights=record.entry.weights.source,
         status=record.status,
+        ran_with=record.ran_with,
         values={metric: record.value(metric) for metric in columns},
         gates=checks,
         unranked_because=_why_unranked(record, metrics, gates, checks),
     )
+
+
+def _apart(
+    records: Sequence[RunRecord], rows: Sequence[LeaderboardEntry], columns: Sequence[str]
+) -> list[LeaderboardEntry]:
+    """Rows of entries that ran with another Python and torch only, the newest of each."""
+    shown = {row.entry for row in rows}
+    newest = {each.entry.name: each for each in records if each.entry.name not in shown}
+    return [
+        row.model_copy(update={"unranked_because": row.unranked_because or why})
+        for row, why in (
+            (record_row(each, columns, (), ()), f"a class of its own: {each.class_label()}")
+            for each in newest.values()
+        )
+    ]
 
 
 def _why_unranked(

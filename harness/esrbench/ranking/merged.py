@@ -45,7 +45,7 @@ def merged_leaderboard(
         DataError: the published table is damaged.
     """
     entries = read_official(rule, folder)
-    newest, chosen, notices = select_comparable(records, forward_class=forward_class)
+    newest, chosen, notices = select_comparable(records, forward_class=forward_class, mixed=True)
     scale = newest.entry.scale
     if scale not in rule.scales:
         theirs = ", ".join(f"x{each}" for each in rule.scales)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
+from esrbench.protocol import digest_of
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def select_comparable(
-    records: Sequence[RunRecord], *, forward_class: str | None = None
+    records: Sequence[RunRecord], *, forward_class: str | None = None, mixed: bool = False
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
     """The newest record of each entry among those measured like the newest that is ranked.
 
@@ -25,7 +26,8 @@ def select_comparable(
 
     Args:
         records: of any data set, scale and protocol.
-        forward_class: label of a ``ForwardPolicy``, to rank that class instead of the newest.
+        forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
+        mixed: whatever Python and torch entries ran with.
 
     Returns:
         The record that decides, the chosen ones, and the notices.
@@ -38,14 +40,14 @@ def select_comparable(
     ordered = sorted(records, key=lambda record: record.created)
     if forward_class is not None:
         networks = [r for r in ordered if r.entry.role != "images"]
-        known = {r.protocol.forward.label for r in networks}
+        known = {r.class_label(mixed=mixed) for r in networks}
         if forward_class not in known:
             message = f"no record is of class {forward_class!r}"
             raise UsageError(message, advice=f"Stored are: {'; '.join(sorted(known))}.")
         ordered = [
             r
             for r in ordered
-            if r.entry.role == "images" or r.protocol.forward.label == forward_class
+            if r.entry.role == "images" or r.class_label(mixed=mixed) == forward_class
         ]
     newest = next((r for r in reversed(ordered) if r.ranked), ordered[-1])
     table = (newest.data.name, newest.entry.scale)
@@ -56,7 +58,7 @@ def select_comparable(
     left_out: list[tuple[str, str]] = []
     spoiled: list[tuple[str, str]] = []
     for record in here:
-        differing = differences(record, reference)
+        differing = differences(record, reference, mixed=mixed)
         before = chosen.get(record.entry.name)
         if not differing and before is not None and _worth(before) > _worth(record):
             if record.entry.role != "images":
@@ -95,8 +97,14 @@ def _worth(record: RunRecord) -> int:
     return record.ranked + record.timed
 
 
-def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
-    """Names of the identities in which two records differ, so that they are incomparable."""
+def differences(record: RunRecord, reference: RunRecord, *, mixed: bool = False) -> tuple[str, ...]:
+    """Names of the identities in which two records differ, so that they are incomparable.
+
+    Args:
+        record: any.
+        reference: with which it is compared.
+        mixed: whatever Python and torch they ran with.
+    """
     if "images" in {record.entry.role, reference.entry.role}:
         scores = record.protocol.quality != reference.protocol.quality
         identities = [
@@ -104,15 +112,35 @@ def differences(record: RunRecord, reference: RunRecord) -> tuple[str, ...]:
             ("the definition of scores", scores),
         ]
         return tuple(name for name, differs in identities if differs)
-    forward, expected = record.protocol.forward, reference.protocol.forward
-    other_class = forward != expected
+    label, expected = (each.class_label(mixed=mixed) for each in (record, reference))
+    other_class = label != expected
     other_protocol = record.protocol_digest != reference.protocol_digest
     identities = [
         ("data", record.data.digest != reference.data.digest),
-        (f"class ({forward.label}, not {expected.label})", other_class),
+        (f"class ({label}, not {expected})", other_class),
         ("protocol", other_protocol and not other_class),
     ]
     if record.ranked:
-        differs = record.environment_digest != reference.environment_digest
-        identities.append(("environment", differs))
+        ours, theirs = (_machine(each, mixed=mixed) for each in (record, reference))
+        identities.append(("environment", ours != theirs and not other_class))
     return tuple(name for name, differs in identities if differs)
+
+
+def _machine(record: RunRecord, *, mixed: bool) -> str:
+    """Digest of the machine and the software of a record, or of the machine alone."""
+    if not mixed:
+        return record.environment_digest
+    return digest_of(record.environment.model_copy(update={"python": "", "packages": {}}))
+
+
+def of_other_software(records: Sequence[RunRecord], reference: RunRecord) -> list[RunRecord]:
+    """Records that differ from a reference in nothing but the Python and torch they ran with."""
+    table = (reference.data.name, reference.entry.scale)
+    return [
+        record
+        for record in sorted(records, key=lambda record: record.created)
+        if "images" not in {record.entry.role, reference.entry.role}
+        and record.ran_with != reference.ran_with
+        and (record.data.name, record.entry.scale) == table
+        and not differences(record, reference, mixed=True)
+    ]

@@ -33,6 +33,7 @@ from esrbench.records.run import (
     Quality as Quality,
     Role as Role,
     RunRecord as RunRecord,
+    Software as Software,
     Status as Status,
     Tier as Tier,
     WeightsIdentity as WeightsIdentity,

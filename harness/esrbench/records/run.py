@@ -206,6 +206,24 @@ class Environment(Frozen):
     isolation: Tier
 
 
+class Software(Frozen):
+    """What a network runs with, or is counted with: an interpreter and its libraries.
+
+    Attributes:
+        python: version of Python.
+        torch: of torch.
+        numpy: of numpy.
+    """
+
+    python: str
+    torch: str
+    numpy: str
+
+    def describe(self) -> str:
+        """In words, for tables and messages."""
+        return f"Python {self.python}, torch {self.torch}"
+
+
 class RunRecord(Frozen):
     """One entry measured under one protocol on one device and data set.
 
@@ -219,6 +237,9 @@ class RunRecord(Frozen):
         trust: what the evaluator's clock and its tests for cheating say.
         values: every metric of ``esrbench.metrics.METRICS``, measured or absent with a reason.
         log_tail: last lines that the workers printed; kept for any status but ``ok``.
+        ran_with: of an entry in an interpreter of its own, what that is; None where it ran in the
+            harness's environment, which ``environment`` tells.
+        counted_with: where its counts, audit and predicted memory were made, if not there.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -243,6 +264,8 @@ class RunRecord(Frozen):
     values: dict[str, Value | Absent]
     notices: tuple[Notice, ...] = ()
     log_tail: str = ""
+    ran_with: Software | None = None
+    counted_with: Software | None = None
 
     def value(self, metric: str) -> Value | Absent:
         """A metric, measured or absent; a record is older than some metrics."""
@@ -253,6 +276,15 @@ class RunRecord(Frozen):
         """Value of a metric in base units, or None when it is absent."""
         value = self.value(metric)
         return value.value if isinstance(value, Value) else None
+
+    def class_label(self, *, mixed: bool = False) -> str:
+        """Its class in leaderboards: records of two classes are never ranked together.
+
+        Args:
+            mixed: whatever Python and torch it ran with.
+        """
+        label = self.protocol.forward.label
+        return label if mixed or self.ran_with is None else f"{label}, {self.ran_with.describe()}"
 
     @property
     def ranked(self) -> bool:

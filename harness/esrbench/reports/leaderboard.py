@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esrbench.metrics import METRICS
 from esrbench.ranking.board import Place
-from esrbench.ranking.footnotes import DISPUTED, PROVISIONAL_MARK
+from esrbench.ranking.footnotes import DISPUTED, OTHER_SOFTWARE, PROVISIONAL_MARK
 from esrbench.ranking.formulas import RankSum
 from esrbench.records import Absent
 from esrbench.reports.table import (
@@ -155,10 +155,11 @@ def _three_digits(number: float) -> str:
 
 
 def _name(row: LeaderboardEntry, *, mixed: bool) -> str:
-    """Marks runs among published entries, doubtful clocks and printed figures that disagree."""
+    """Marks runs among published ones, doubtful clocks, other software, figures that disagree."""
     yours = f"{YOURS} " if mixed and row.run_id is not None else ""
     disputed = DISPUTED if row.status == "timing-disputed" else ""
-    return f"{yours}{row.entry}{disputed}{'!' if row.disagreements else ''}"
+    moved = OTHER_SOFTWARE if row.ran_with is not None else ""
+    return f"{yours}{row.entry}{disputed}{moved}{'!' if row.disagreements else ''}"
 
 
 def _front(row: LeaderboardEntry) -> str:

@@ -106,6 +106,8 @@ def assemble(
         ),
         notices=(*_notices(untimed, latency), *_resumed(timed)),
         log_tail=next(failed, found.log_tail) if finding else "",
+        ran_with=found.ran_with,
+        counted_with=found.counted_with,
     )
 
 

@@ -7,14 +7,17 @@ fresh processes, are ``esrbench.runs.replicate``'s.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
-from esrbench.records import Absent, EntryIdentity, Quality
+from esrbench.records import Absent, EntryIdentity, Quality, Software
+from esrbench.runs.elsewhere import count_here, draw_samples, own_software
 from esrbench.runs.passes import UntimedPass
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.checkpoints import stored_elements
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
-    from esrbench.records import WeightsIdentity
+    from esrbench.records import Environment, WeightsIdentity
+    from esrbench.runs.elsewhere import Sample
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
     from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
@@ -46,17 +51,45 @@ class Entry:
         descriptor: of the network.
         scale: upscaling factor.
         weights: which weights, resolved and checked.
+        interpreter: that it runs in; None for the harness's own.
+        state: those weights as safetensors, empty for random ones, for another interpreter.
     """
 
     descriptor: ModelDescriptor
     scale: int
     weights: ResolvedWeights
+    interpreter: Interpreter | None = None
+    state: bytes | None = field(default=None, repr=False)
 
     @property
-    def form(self) -> tuple[str, str, float]:
-        """How images enter and leave it, which its null network does likewise."""
+    def form(self) -> tuple[str, str, float, Interpreter | None]:
+        """How images enter and leave it, and where, which its null network does likewise."""
         descriptor = self.descriptor
-        return descriptor.color, descriptor.input, self.weights.identity.data_range
+        data_range = self.weights.identity.data_range
+        return descriptor.color, descriptor.input, data_range, self.interpreter
+
+    @property
+    def software(self) -> Software | None:
+        """What it runs with, or None for the harness's own."""
+        return None if self.interpreter is None else Software(**dict(self.interpreter.versions))
+
+    def environment(self, own: Environment) -> Environment:
+        """The environment that it runs in; ``own`` is that of entries without an interpreter."""
+        if self.software is None:
+            return own
+        versions = self.software.model_dump()
+        python = versions.pop("python")
+        return own.model_copy(update={"python": python, "packages": {**own.packages, **versions}})
+
+    def load(self, session: WorkerSession, protocol: Protocol) -> Ready:
+        """Have a worker build the network and load its weights."""
+        return session.load(
+            self.descriptor,
+            self.scale,
+            weights=self.weights,
+            protocol=protocol,
+            state=self.state,
+        )
 
     def identify(
         self, code_sha256: str | None = None, weights: WeightsIdentity | None = None
@@ -116,18 +149,20 @@ def measure_untimed(
     found = UntimedPass(
         weights=entry.weights.identity,
         stored_elements=None if path is None else stored_elements(path),
+        ran_with=entry.software,
     )
-    with launcher.worker(
+    begun = time.monotonic()
+    worker = partial(
+        launcher.worker,
         (entry.descriptor, entry.weights),
         protocol=protocol,
         timeout_seconds=timeout_seconds,
-        limit_seconds=limit_seconds,
-    ) as session:
+    )
+    samples: list[Sample] = []
+    with worker(interpreter=entry.interpreter, limit_seconds=limit_seconds) as session:
         try:
             on_step("loading")
-            found.ready = session.load(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=protocol
-            )
+            found.ready = entry.load(session, protocol)
             found.weights = effective_weights(entry.weights, found.ready).identity
         except WorkerError as failure:
             found.quality = found.memory = found.complexity = failed(failure)
@@ -143,8 +178,21 @@ def measure_untimed(
                     crops=crops,
                     on_step=on_step,
                 )
+                samples = _count(session, entry, pairs, found, on_step=on_step)
     # Only when the worker has ended has all been read that it printed.
     found.log_tail = session.log_tail
+    if samples and found.ready is not None:
+        left = max(0.0, limit_seconds - (time.monotonic() - begun))
+        own = replace(entry, interpreter=None, state=None)
+        with worker(limit_seconds=left) as session:
+            found.complexity = count_here(
+                session,
+                partial(own.load, protocol=protocol),
+                ready=found.ready,
+                samples=samples,
+                pairs=pairs,
+            )
+        found.counted_with = own_software()
     return found
 
 
@@ -194,12 +242,29 @@ def _probe(
     except WorkerError as failure:
         found.memory = failed(failure)
         raise_if_fatal(failure)
-    # Counters import and patch much of torch, so they come last.
+
+
+def _count(
+    session: WorkerSession,
+    entry: Entry,
+    pairs: ImagePairs,
+    found: UntimedPass,
+    *,
+    on_step: Step,
+) -> list[Sample]:
+    """Fill in the counts; last, since counters import and patch much of torch.
+
+    Returns:
+        Images for counting in the harness's own environment an entry that does not run there.
+    """
     on_step("counting")
     try:
+        if entry.interpreter is not None:
+            return draw_samples(session.upscale, pairs)
         found.complexity = session.count_complexity()
     except WorkerError as failure:
         found.complexity = failed(failure)
+    return []
 
 
 def _require_image(session: WorkerSession, pairs: ImagePairs, found: UntimedPass) -> None:

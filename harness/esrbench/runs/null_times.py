@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from esrbench.runs.evaluator import Entry, Step
     from esrbench.runs.passes import TimedPass
     from esrbench.runs.timing import Plan
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.session import WorkerSession
 
     Size = tuple[int, int]
-    Form = tuple[str, str, float, str]
+    Form = tuple[str, str, float, Interpreter | None, str]
     Times = dict[Size, tuple[float, ...]]
 
 NO_WEIGHTS = ResolvedWeights(WeightsIdentity(source="none"))
@@ -178,10 +179,13 @@ class NullTimes:
                     plan.launcher.worker(
                         (null, NO_WEIGHTS),
                         protocol=protocol,
+                        interpreter=entry.interpreter,
                         timeout_seconds=plan.timeout_seconds,
                     )
                 )
-                ready = session.load(null, entry.scale, weights=NO_WEIGHTS, protocol=protocol)
+                state = None if entry.state is None else b""
+                twin = replace(entry, descriptor=null, weights=NO_WEIGHTS, state=state)
+                ready = twin.load(session, protocol)
                 monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
                 self._workers[form] = _NullWorker(session, ending.pop_all(), monitor)
         return self._workers[form]

@@ -32,6 +32,7 @@ from esrbench.records import (
     Replicate,
     Seconds,
     Sha256,
+    Software,
     WeightsIdentity,
     first_failure,
 )
@@ -59,6 +60,8 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         stored_elements: numbers in the weights file as the evaluator reads it, or None where
             there is no file or only unpickling would tell.
         output_sha256: of the SR pixels, by image.
+        ran_with: as in a record.
+        counted_with: likewise.
         log_tail: last of what the worker printed.
     """
 
@@ -69,6 +72,8 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
     memory: Memory | Absent = NOT_REACHED
     complexity: Complexity | Absent = NOT_REACHED
     output_sha256: dict[str, Sha256] = {}
+    ran_with: Software | None = None
+    counted_with: Software | None = None
     log_tail: str = ""
 
     @property

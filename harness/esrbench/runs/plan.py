@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from esrbench.data.codecs import read_size
@@ -17,8 +18,10 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import UsageError, WeightsError
 from esrbench.plaintext import relative
+from esrbench.runs.elsewhere import converted_state, find_interpreters
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.rejected import RejectedEntry
+from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from esrbench.protocol import Device, Protocol
     from esrbench.records import DataIdentity, Environment
     from esrbench.runs.passes import SharedRounds
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
 
@@ -84,6 +88,11 @@ class Suite:
             "order_seed": self.order_seed,
             "sr_folder": self.sr_folder and str(self.sr_folder.resolve()),
             "gpu": self.launcher.gpu,
+            "software": {
+                entry.descriptor.name: entry.software.describe()
+                for entry in self.entries
+                if entry.software is not None
+            },
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -162,7 +171,7 @@ def plan_passes(
                 pairs=pairs,
                 data=data,
                 protocol=suite.protocol_of(name),
-                environment=environment,
+                environment=entry.environment(environment),
                 launcher=launcher.hiding(others),
                 fingerprint=fingerprints[name],
                 rounds=rounds,
@@ -193,6 +202,7 @@ def plan_suite(
     *,
     weights: Mapping[str, WeightsChoice],
     protocol: Protocol,
+    interpreters: Mapping[str, str] = MappingProxyType({}),
     isolation: IsolationChoice = "auto",
     baseline: str | None = None,
     order_seed: int = 0,
@@ -209,6 +219,7 @@ def plan_suite(
         data: ``NAME``, ``PATH`` or ``NAME=PATH`` each; equal images count once.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
+        interpreters: of entries that run in another Python, as of ``find_interpreters``.
         protocol: settings.
         isolation: which sandbox is asked for.
         baseline: name of the entry to which runtimes are set in relation; it runs with the
@@ -241,6 +252,8 @@ def plan_suite(
     if baseline is not None:
         named.append(baseline)
     entries = plan_entries(registry, named, scale, weights)
+    chosen = {name: where for name, where in interpreters.items() if name not in rejected}
+    found = find_interpreters(chosen, {each.descriptor.name: each.descriptor for each in entries})
     opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
     for spec in data:
         pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
@@ -253,6 +266,7 @@ def plan_suite(
         if own_precision and name in registry
     }
     launcher = open_launcher(isolation, gpu=gpu)
+    entries, unread = _moved(entries, found, launcher, baseline)
     suite = Suite(
         entries,
         tuple(opened.values()),
@@ -261,10 +275,40 @@ def plan_suite(
         baseline,
         order_seed,
         sr_folder=sr_folder,
-        rejected=tuple(rejected.values()),
+        rejected=(*rejected.values(), *unread),
         precisions=precisions,
     )
     return _fitting(suite)
+
+
+def _moved(
+    entries: Sequence[Entry],
+    interpreters: Mapping[str, Interpreter],
+    launcher: Launcher,
+    baseline: str | None,
+) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
+    """The entries, those of other interpreters with their weights converted.
+
+    Returns:
+        Also those whose weights cannot be read; a baseline must be among the others.
+    """
+    moved: list[Entry] = []
+    unread: list[RejectedEntry] = []
+    for entry in entries:
+        name = entry.descriptor.name
+        interpreter = interpreters.get(name)
+        if interpreter is None:
+            moved.append(entry)
+            continue
+        try:
+            state = converted_state(entry.weights, launcher)
+        except (WeightsError, WorkerError) as error:
+            if name == baseline:
+                raise
+            unread.append(RejectedEntry(name, entry.scale, error, identity=entry.identify()))
+        else:
+            moved.append(replace(entry, interpreter=interpreter, state=state))
+    return tuple(moved), unread
 
 
 def broken_submission(

@@ -62,9 +62,7 @@ def time_replicate(
     with _worker(entry, plan) as session:
         try:
             on_step("loading to be timed")
-            ready = session.load(
-                entry.descriptor, entry.scale, weights=entry.weights, protocol=plan.protocol
-            )
+            ready = entry.load(session, plan.protocol)
             cpus = ready.cpus
             _require_same_code(ready, untimed)
         except MeasurementError as failure:
@@ -156,7 +154,7 @@ def _untimed(
     """PSNR of each window's SR, in a fresh process."""
     scores = []
     with _worker(entry, plan) as session:
-        session.load(entry.descriptor, entry.scale, weights=entry.weights, protocol=plan.protocol)
+        entry.load(session, plan.protocol)
         for window in windows:
             name = pairs.pairs[window.image].name
             lr, hr = pairs.read_lr(window.image), pairs.read_hr(window.image)
@@ -187,6 +185,7 @@ def _worker(entry: Entry, plan: Plan) -> AbstractContextManager[WorkerSession]:
     return plan.launcher.worker(
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
+        interpreter=entry.interpreter,
         timeout_seconds=plan.timeout_seconds,
         limit_seconds=plan.limit_seconds,
     )

@@ -165,7 +165,7 @@ class _Session:
     def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
         protocol = self.suite.protocol_of(entry.descriptor.name)
         gpu = self.suite.launcher.gpu
-        return fingerprint(entry, data, protocol, self.environment, gpu)
+        return fingerprint(entry, data, protocol, entry.environment(self.environment), gpu)
 
     def _rejected(
         self, data: DataIdentity, folder: PassFolder, finished: Mapping[str, RunRecord]

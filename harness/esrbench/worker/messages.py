@@ -120,14 +120,15 @@ class ConvertWeights(Frozen):
 
     Attributes:
         path: of the file.
-        key: name under which the state dict is nested, empty for none, None to find it.
+        key: name under which the state dict is nested, or names of which the first that is there
+            counts; empty for none, None to find it.
         prefix: of every key; empty for none, None to find it.
         renames: as of ``ReleasedWeights``.
     """
 
     command: Literal["convert-weights"] = "convert-weights"
     path: str
-    key: str | None
+    key: str | tuple[str, ...] | None
     prefix: str | None
     renames: tuple[tuple[str, str], ...]
 

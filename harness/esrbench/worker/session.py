@@ -295,7 +295,7 @@ class WorkerSession:
         self,
         path: Path,
         *,
-        key: str | None,
+        key: str | tuple[str, ...] | None,
         prefix: str | None,
         renames: Sequence[tuple[str, str]],
     ) -> tuple[ConversionReport, bytes]:

@@ -1,0 +1,177 @@
+"""Entries that run in an interpreter of their own: which one, with what, and their counts.
+
+Counts, audit and predicted memory need the harness's own environment. They are of such an entry
+where the network builds there too and gives the same images.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrbench.entries.weight_files import require_intact
+from esrbench.environment import package_version
+from esrbench.errors import UsageError, WeightsError
+from esrbench.records import Absent, Software
+from esrbench.sandbox.interpreters import entry_interpreter
+from esrbench.weights.conversion import require_converted
+from esrbench.worker.failure import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.entries.descriptor import ModelDescriptor
+    from esrbench.entries.networks import ResolvedWeights
+    from esrbench.records import Complexity
+    from esrbench.sandbox.interpreters import Interpreter
+    from esrbench.worker.launcher import Launcher
+    from esrbench.worker.messages import Ready
+    from esrbench.worker.session import WorkerSession
+
+    Pixels = npt.NDArray[np.uint8]
+    Sample = tuple[int, Pixels]
+    """An image by its number, and its SR, uint8 (scale*h, scale*w, 3) RGB."""
+
+COMPARED_IMAGES = 3
+"""On which both environments must agree; they are drawn, so that no entry can expect them."""
+MOST_LEVELS = 1
+"""By which pixels of both may differ: kernels of two versions of torch round differently."""
+
+
+def own_software() -> Software:
+    """The harness's own."""
+    return Software(
+        python=platform.python_version(),
+        torch=package_version("torch"),
+        numpy=package_version("numpy"),
+    )
+
+
+def find_interpreters(
+    chosen: Mapping[str, str], descriptors: Mapping[str, ModelDescriptor]
+) -> dict[str, Interpreter]:
+    """The interpreters of entries, by name of the entry.
+
+    Args:
+        chosen: path of a program or of an environment's folder, by name of the entry.
+        descriptors: of all entries, by name.
+
+    Raises:
+        UsageError: an entry that does not run, or that only the harness's own interpreter could
+            import; or one that cannot run entries.
+    """
+    found = {}
+    for name, where in chosen.items():
+        if name not in descriptors:
+            message = f"--python {name}={where}: {name} is not among the networks to run"
+            raise UsageError(message, advice=f"They are: {', '.join(descriptors)}.")
+        _require_movable(descriptors[name])
+        found[name] = entry_interpreter(Path(where))
+    return found
+
+
+def _require_movable(descriptor: ModelDescriptor) -> None:
+    """Refuse an entry whose code is installed in the harness's environment."""
+    module = descriptor.factory.rpartition(":")[0]
+    ours = module.partition(".")[0] == "esrbench_models"
+    if descriptor.folder is None and not module.endswith(".py") and not ours:
+        message = f"{descriptor.name}: {module} is installed beside esrbench and runs there alone"
+        raise UsageError(message, advice="Submit it as a folder to run it in another Python.")
+
+
+def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
+    """Weights as safetensors under the network's own names, empty for random ones.
+
+    A worker in another interpreter reads nothing else.
+
+    Raises:
+        WeightsError: the file is unsafe, damaged, altered, or not laid out as declared.
+        WorkerError: the worker that reads it ended, or took too long.
+    """
+    if weights.path is None:
+        return b""
+    declared = weights.released
+    try:
+        with launcher.worker(readable=[weights.path.resolve()]) as session:
+            report, content = session.convert_weights(
+                weights.path.resolve(),
+                key=declared.key if declared else None,
+                prefix=declared.prefix if declared else None,
+                renames=declared.renames if declared else (),
+            )
+    except WorkerError as error:
+        if error.fatal or error.kind != "load-error":
+            raise
+        raise WeightsError(error.said, advice=error.advice) from error
+    require_converted(report, content)
+    if declared is not None:
+        require_intact(weights.path, declared, advice="It changed while the run began; run again.")
+    return content
+
+
+def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) -> list[Sample]:
+    """SR of some images, drawn anew each time.
+
+    Args:
+        upscale: gives the SR image of an LR image and its name.
+        pairs: checked LR and HR images.
+    """
+    numbers = range(len(pairs))
+    drawn = secrets.SystemRandom().sample(numbers, min(COMPARED_IMAGES, len(numbers)))
+    return [(n, upscale(pairs.read_lr(n), pairs.pairs[n].name)) for n in sorted(drawn)]
+
+
+def count_here(
+    session: WorkerSession,
+    load: Callable[[WorkerSession], Ready],
+    *,
+    ready: Ready,
+    samples: Sequence[Sample],
+    pairs: ImagePairs,
+) -> Complexity | Absent:
+    """Counts of an entry in the harness's own environment, if it is the same network there.
+
+    Args:
+        session: a worker in that environment.
+        load: has it load the entry.
+        ready: what the entry's own worker said of the network.
+        samples: SR of that worker.
+        pairs: checked LR and HR images.
+
+    Returns:
+        Absent, with the reason, where the network does not build there or gives other images.
+    """
+    try:
+        here = load(session)
+        for fact, what in (
+            ("code_sha256", "its code is another one"),
+            ("state_elements", "it has other weights"),
+            ("deployed_elements", "it has another number of parameters"),
+        ):
+            if getattr(here, fact) != getattr(ready, fact):
+                return _uncounted(f"{what} there")
+        for number, sr in samples:
+            name = pairs.pairs[number].name
+            again = session.upscale(pairs.read_lr(number), name)
+            levels = int(np.abs(again.astype(np.int16) - sr).max())
+            if levels > MOST_LEVELS:
+                return _uncounted(f"image {name} differs by {levels} levels there")
+        return session.count_complexity()
+    except WorkerError as failure:
+        return _uncounted(failure.said)
+
+
+def _uncounted(why: str) -> Absent:
+    own = own_software()
+    return Absent(
+        kind="unavailable",
+        reason=f"counts are made in {own.describe()}, and {why}",
+        advice="Make the network the same in both environments, or count it by hand.",
+    )
