@@ -97,6 +97,12 @@ class SelfLoading(Net):
 
 def build_net(channels, **others):
     return Net(channels, **others)
+
+
+def load_net(path, device):
+    net = Net()
+    net.load_state_dict(torch.load(path, map_location=device))
+    return net
 """
 
 HEAD = """
@@ -325,6 +331,15 @@ HABITS = {
         {"nf": 6, "depths": [2]},
         {"factory": "branch:build"},  # it takes any keyword, and would be given the scale
         {},
+    ),
+    "a function that loads": (
+        HEAD.replace("import Net", "import load_net") + "model = load_net(model_path, device)\n",
+        {},
+        {
+            "factory": "models.team07_net:load_net",
+            "arguments": ["model_zoo/plain.pth", "cpu"],
+        },
+        {"file": "model_zoo/plain.pth", "ignore": ["*"]},
     ),
 }
 SAVED = {
@@ -659,6 +674,30 @@ def test_what_is_too_long_or_too_deep_is_told(repository, branch):
         assert "cannot be read as Python" in error.message  # noqa: PT017 - as Python's version is
     else:
         assert entry.outcome in {"imported", "question", "failed"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "model_path = os.path.dirname('a', 'b')",
+        "model_path = os.path.join()",
+        "model_path = 'x' * 900",
+        "model_path = '\\0'",
+        "model_path = '\\ud800.pth'",
+        "subprocess.run('setup.py \"')",
+        "subprocess.run(1, cwd=2)",
+        "model_path, data_range = [1]",
+        "name = f'{model_path:z}'",
+        "data_range = [1.0][7]",
+        "data_range = 1 / 0",
+        "model.load_state_dict()",
+        "model = torch.load(**model_path)",
+        "model = Net(act='\\ud800')",
+    ],
+)
+def test_nonsense_is_no_fault_of_the_reader(repository, statement):
+    root = repository(HEAD + "model = Net()\n" + statement + "\n" + LOAD)
+    assert imported(root).outcome in {"imported", "question", "failed"}
 
 
 @pytest.mark.parametrize(

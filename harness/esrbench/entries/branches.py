@@ -13,7 +13,6 @@ import math
 import operator
 import posixpath
 import re
-import shlex
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,7 +30,7 @@ MAX_STEPS: Final = 200_000
 """Most nodes of code that are looked at for one branch."""
 MAX_ITEMS: Final = 1000
 MAX_INTEGER: Final = 2**63 - 1
-MAX_CHARACTERS: Final = 1000
+MAX_PATH_CHARACTERS: Final = 250
 
 _OUTSIDE: Final = frozenset({*sys.stdlib_module_names, "builtins", "cv2", "numpy", "torch"})
 """Top-level modules that build no network of a team."""
@@ -302,11 +301,9 @@ class _Reader(ast.NodeVisitor):
         if self._steps < 0:
             raise _TooLongError
         value = super().visit(node)
-        if isinstance(value, str) and "." in value and len(value) < MAX_CHARACTERS:
+        if isinstance(value, str) and "." in value and is_path(value):
             path = posixpath.normpath(value)
-            is_below = (
-                path.isprintable() and not path.startswith(("/", "..")) and path[-3:] != ".py"
-            )
+            is_below = not path.startswith(("/", "..")) and not path.endswith(".py")
             if is_below and (self.script.root / path).is_file():
                 self.files[path] = None
         return value
@@ -596,10 +593,12 @@ class _Reader(ast.NodeVisitor):
         texts = all(isinstance(each, str) for each in call.arguments)
         if name in _CONSTANTS:
             value: Any = _CONSTANTS[name]
-        elif name in _WEIGHTS_READERS and isinstance(call.given[0], str):
+        elif name in _WEIGHTS_READERS and is_path(call.given[0]):
             value = Stored(posixpath.normpath(call.given[0]), line=call.node.lineno)
         elif name in _PATHS and texts:
-            value = _PATHS[name](*call.arguments)
+            value = UNKNOWN
+            with contextlib.suppress(TypeError):  # given too few arguments, or too many
+                value = _PATHS[name](*call.arguments)
         elif name in _COMMANDS:
             value = self._run_command(call)
         elif name.partition(".")[0] in _OUTSIDE or any(
@@ -634,15 +633,20 @@ class _Reader(ast.NodeVisitor):
     def _run_command(self, call: _Call) -> Any:
         """Note the extension that a command builds."""
         given = call.given[0]
-        words = shlex.split(given) if isinstance(given, str) else given
-        texts = [each for each in words if isinstance(each, str)] if words is not UNKNOWN else []
+        if isinstance(given, str):
+            given = given.split()
+        texts = (
+            [each for each in given if isinstance(each, str)]
+            if isinstance(given, list | tuple)
+            else []
+        )
         at = next((at for at, each in enumerate(texts) if each.endswith("setup.py")), None)
         folder = call.keywords.get("cwd", texts[1] if texts[:1] == ["cd"] else "")
         if at is None or not isinstance(folder, str):
             self.ask(f"runs a command: {ast.unparse(call.node)}", call.node)
         else:
             within = posixpath.normpath(posixpath.join(folder, posixpath.dirname(texts[at])))
-            self.build = Build(within, shlex.join(["setup.py", *texts[at + 1 :]]))
+            self.build = Build(within, " ".join(["setup.py", *texts[at + 1 :]]))
         return UNKNOWN
 
 
@@ -651,6 +655,11 @@ def _does_nothing(statement: ast.stmt) -> bool:
         case ast.Pass() | ast.Raise() | ast.Expr(ast.Constant()):
             return True
     return False
+
+
+def is_path(value: Any) -> bool:
+    """Whether a value may be asked for as a file."""
+    return isinstance(value, str) and value.isprintable() and len(value) <= MAX_PATH_CHARACTERS
 
 
 def _truth(value: Any) -> Any:

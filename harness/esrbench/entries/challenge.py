@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from esrbench.entries.branches import UNKNOWN, read_branch
+from esrbench.entries.branches import UNKNOWN, is_path, read_branch
 from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
 from esrbench.entries.factories import SCALE_NAMES
 from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
@@ -119,8 +119,8 @@ def import_team(script: Script, number: int, into: Path, *, force: bool = False)
     except OSError as error:
         message = f"{folder}: cannot be written: {error.strerror or error}"
         raise UsageError(message, advice="Choose another folder with --into.") from error
-    except (EsrbenchError, RecursionError) as error:
-        told = error.message if isinstance(error, EsrbenchError) else "is nested too deeply"
+    except (EsrbenchError, RecursionError, ValueError) as error:
+        told = error.message if isinstance(error, EsrbenchError) else f"cannot be said: {error}"
         text = told.replace(f"{folder}/", "")
         return ImportedEntry(
             number, name, "failed", branch.line, questions=(Question(branch.line, text),)
@@ -318,7 +318,11 @@ def _is_toml(value: Any) -> bool:
             waiting += each
         elif isinstance(each, dict):
             waiting += each.values()
-        elif not isinstance(each, str | int | float) or each in _NO_NUMBERS:
+        elif (
+            not isinstance(each, str | int | float)
+            or each in _NO_NUMBERS
+            or (isinstance(each, str) and not each.isprintable())
+        ):
             return False
         if room < 0:
             return False
@@ -427,7 +431,7 @@ def _named_files(script: Script, tree: ast.Module, folder: Path) -> list[Path]:
     paths = {
         posixpath.normpath(posixpath.join(base, text))
         for text in texts
-        if "." in text and text.isprintable() and not text.endswith(".py")
+        if "." in text and is_path(text) and not text.endswith(".py")
         for base in ("", WEIGHTS_FOLDER, folder.as_posix())
     }
     inside = [script.root / path for path in paths if not path.startswith(("/", ".."))]
