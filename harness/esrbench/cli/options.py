@@ -31,7 +31,6 @@ ThreadsOption = Annotated[
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
 
 PrecisionName = Literal["fp32", "tf32", "fp16", "bf16"]
-PrecisionOption = Annotated[PrecisionName, typer.Option(help="Arithmetic of forwards.")]
 OwnPrecisionOption = Annotated[
     PrecisionName | None,
     typer.Option(help="Arithmetic of all forwards.", show_default="what each entry declares"),

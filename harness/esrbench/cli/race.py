@@ -21,7 +21,7 @@ from esrbench.cli.options import (
     CudnnBenchmarkOption,
     DeviceOption,
     IsolationOption,
-    PrecisionOption,
+    PrecisionName,
     ResultsOption,
     ScaleOption,
     ThreadsOption,
@@ -54,7 +54,10 @@ def race_command(
     ] = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
-    precision: PrecisionOption = "fp32",
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option(help="Arithmetic of forwards.", show_default="what the candidate declares"),
+    ] = None,
     channels_last: ChannelsLastOption = False,
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
@@ -75,11 +78,13 @@ def race_command(
     from esrbench.paired.race import plan_race, race
     from esrbench.reports.details import race_lines
 
+    registry = open_registry()
+    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     kind, gpu = parse_device(device)
     protocol = Protocol(
         device=kind,
         forward=ForwardPolicy(
-            precision=precision,
+            precision=precision or registry.get(candidate).precision,
             channels_last=channels_last,
             compiled=compiled,
             cudnn_benchmark=cudnn_benchmark,
@@ -89,8 +94,6 @@ def race_command(
         counted_input=parse_size(input_size),
         latency=None,
     )
-    registry = open_registry()
-    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     store = Store(results_folder or default_results())
     chosen = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
