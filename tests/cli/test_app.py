@@ -106,7 +106,7 @@ def test_lists_as_json_are_one_document(in_process, what):
         (["fetch", "weights"], "which networks", "rfdn"),
         (["fetch", "weights", "aidn"], "no weights are released for aidn", "rfdn"),
         (["fetch", "weights", "rfdn", "--scale", "2"], "rfdn at x2", "rfdn"),
-        (["doctor", "--device", "tpu"], "tpu", "doctor --help"),
+        (["doctor", "--device", "tpu"], "tpu", "Write cuda:1 for the second GPU"),
         (["doctor", "--slow"], "--slow", "doctor --help"),
         (["race", "rfdn"], "Missing argument", "race --help"),
         (["race", "rfdn", "rfdm"], "'rfdm'", "rfdn"),

@@ -12,8 +12,7 @@ from torch import nn
 
 from esrbench.errors import WeightsError
 from esrbench.records import WeightsLayout
-from esrbench.weights.layout import read_weights
-from esrbench.weights.loading import load_file
+from esrbench.weights.layout import load_file, read_weights
 
 
 def network():
