@@ -38,9 +38,7 @@ def test_declared_dependencies_are_the_imported_ones():
         normalised(re.split(r"[<>=!~;\[ ]", line)[0]): line
         for line in [
             *project["dependencies"],
-            *extras["train"],
-            *extras["cuda"],
-            *extras["figures"],
+            *(line for extra in ("train", "cuda", "env", "figures") for line in extras[extra]),
         ]
     }
     # What only pytest brings along is there whenever its plugin is.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.entries.networks import build_deployed, load_model
+from esrbench.entries.networks import build_deployed
 from esrbench.entries.registry import (
     default_registry,
     register_model,
@@ -19,6 +19,7 @@ from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
 from esrbench.protocol import COUNTERS, ForwardPolicy, PairDesign, Protocol, QualityDefinition
 from esrbench.records import RaceRecord
+from esrbench.runs.in_process import load_model
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:

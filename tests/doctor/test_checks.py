@@ -193,10 +193,10 @@ def test_this_pytorch_is_told_and_an_older_one_warned_of(machine, monkeypatch):
     check = software.check_torch(machine())
     assert check.finding.startswith(f"{torch.__version__}, ")
     assert check.state == "ok"
-    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torch, "__version__", "1.13.1+cpu")
     old = software.check_torch(machine())
     assert old.state == "warning"
-    assert old.advice == "Install 2.13 or newer: figures were tested with it."
+    assert "or newer: figures were tested with it" in (old.advice or "")
 
 
 def test_a_pytorch_without_vector_units_is_warned_of(machine, monkeypatch):

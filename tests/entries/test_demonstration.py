@@ -11,9 +11,10 @@ import pytest
 from safetensors import safe_open
 
 from esrbench.api import evaluate
-from esrbench.entries.networks import load_model, load_network, resolve_weights
+from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.entries.weight_files import demonstration_weights
+from esrbench.runs.in_process import load_model
 
 SHIPPED = ("aidn", "imdn", "rfdn", "srresnet")
 FOLDER = Path(str(resources.files("esrbench_models")))

@@ -17,13 +17,13 @@ from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.entries.networks import (
     build_deployed,
     build_network,
-    load_model,
     load_network,
     resolve_weights,
 )
 from esrbench.entries.targets import resolve_factory
 from esrbench.entries.weight_files import cache_path, cached_release, fetch_release
 from esrbench.errors import RegistrationError, UsageError, WeightsError
+from esrbench.runs.in_process import load_model
 
 SOURCE = """
 import torch

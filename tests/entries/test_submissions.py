@@ -321,6 +321,7 @@ def test_a_module_that_is_missing_is_said_by_the_requirement(make):
         RegistrationError, match="team-net: esrtest-nowhere==2 is not installed"
     ) as e:
         load_network(entry, 4)
+    assert "esrbench env create team-net --requirements FILE" in (e.value.advice or "")
     assert "pip install esrtest-nowhere==2" in (e.value.advice or "")
     with pytest.raises(ModuleNotFoundError, match="esrtest_nowhere"):
         load_network(entry.model_copy(update={"requirements": ()}), 4)

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from operator import attrgetter
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from esrbench.probes.precision import (
     set_flags,
 )
 from esrbench.protocol import COUNTERS, ForwardPolicy
+from esrbench.torch_versions import VERSION, has_flag
 
 CPU = torch.device("cpu")
 BACKENDS = torch.backends
@@ -57,8 +60,9 @@ class Tampering(nn.Module):
         return features
 
 
-def assign(target, name, value):
-    return lambda: setattr(target, name, value)
+def assign(name, value):
+    holder, _, attribute = name.removeprefix("torch.").rpartition(".")
+    setattr(attrgetter(holder)(torch), attribute, value)
 
 
 def drop_a_cpu():
@@ -68,41 +72,35 @@ def drop_a_cpu():
     os.sched_setaffinity(0, cpus[1:])
 
 
-MATMUL = "torch.backends.cuda.matmul"
+ATTRIBUTES = {
+    "torch.backends.cudnn.conv.fp32_precision": "tf32",
+    "torch.backends.cudnn.rnn.fp32_precision": "tf32",
+    "torch.backends.cuda.matmul.fp32_precision": "tf32",
+    "torch.backends.mkldnn.conv.fp32_precision": "bf16",
+    "torch.backends.mkldnn.matmul.fp32_precision": "bf16",
+    "torch.backends.mkldnn.rnn.fp32_precision": "bf16",
+    "torch.backends.fp32_precision": "tf32",
+    "torch.backends.cudnn.fp32_precision": "tf32",
+    "torch.backends.cudnn.allow_tf32": True,
+    "torch.backends.cuda.matmul.allow_tf32": True,
+    "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": False,
+    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": False,
+    "torch.backends.cuda.matmul.allow_fp16_accumulation": True,
+    "torch.backends.cudnn.benchmark": True,
+    "torch.backends.cudnn.deterministic": True,
+    "torch.backends.cudnn.enabled": False,
+    "torch.backends.mkldnn.deterministic": True,
+    "torch.backends.mkldnn.enabled": False,
+}
+SINCE = {"fp32_precision": (2, 9), "allow_fp16_accumulation": (2, 7)}
+"""Of PyTorch, by the last part of a flag's name; all others are older than 2.4."""
 TAMPERINGS = {
-    "torch.backends.cudnn.conv.fp32_precision": assign(
-        BACKENDS.cudnn.conv, "fp32_precision", "tf32"
-    ),
-    "torch.backends.cudnn.rnn.fp32_precision": assign(BACKENDS.cudnn.rnn, "fp32_precision", "tf32"),
-    f"{MATMUL}.fp32_precision": assign(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
-    "torch.backends.mkldnn.conv.fp32_precision": assign(
-        BACKENDS.mkldnn.conv, "fp32_precision", "bf16"
-    ),
-    "torch.backends.mkldnn.matmul.fp32_precision": assign(
-        BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"
-    ),
-    "torch.backends.mkldnn.rnn.fp32_precision": assign(
-        BACKENDS.mkldnn.rnn, "fp32_precision", "bf16"
-    ),
-    "torch.backends.fp32_precision": assign(BACKENDS, "fp32_precision", "tf32"),
-    "torch.backends.cudnn.fp32_precision": assign(BACKENDS.cudnn, "fp32_precision", "tf32"),
-    "torch.backends.cudnn.allow_tf32": assign(BACKENDS.cudnn, "allow_tf32", True),
-    f"{MATMUL}.allow_tf32": assign(BACKENDS.cuda.matmul, "allow_tf32", True),
+    **{
+        name: partial(assign, name, value)
+        for name, value in ATTRIBUTES.items()
+        if SINCE.get(name.rpartition(".")[2], VERSION) <= VERSION
+    },
     "torch.float32_matmul_precision": lambda: torch.set_float32_matmul_precision("medium"),
-    f"{MATMUL}.allow_fp16_reduced_precision_reduction": assign(
-        BACKENDS.cuda.matmul, "allow_fp16_reduced_precision_reduction", False
-    ),
-    f"{MATMUL}.allow_bf16_reduced_precision_reduction": assign(
-        BACKENDS.cuda.matmul, "allow_bf16_reduced_precision_reduction", False
-    ),
-    f"{MATMUL}.allow_fp16_accumulation": assign(
-        BACKENDS.cuda.matmul, "allow_fp16_accumulation", True
-    ),
-    "torch.backends.cudnn.benchmark": assign(BACKENDS.cudnn, "benchmark", True),
-    "torch.backends.cudnn.deterministic": assign(BACKENDS.cudnn, "deterministic", True),
-    "torch.backends.cudnn.enabled": assign(BACKENDS.cudnn, "enabled", False),
-    "torch.backends.mkldnn.deterministic": assign(BACKENDS.mkldnn, "deterministic", True),
-    "torch.backends.mkldnn.enabled": assign(BACKENDS.mkldnn, "enabled", False),
     "torch.are_deterministic_algorithms_enabled": lambda: torch.use_deterministic_algorithms(
         mode=True
     ),
@@ -195,6 +193,8 @@ def test_both_interfaces_to_float32_precision_agree(precision):
     assert BACKENDS.cudnn.allow_tf32 is tf32
     assert BACKENDS.cuda.matmul.allow_tf32 is tf32
     assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    if not has_flag("torch.backends.fp32_precision"):
+        return
     for operator in (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul):
         assert operator.fp32_precision == ("tf32" if tf32 else "ieee")
     for operator in (BACKENDS.mkldnn.conv, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.rnn):

@@ -14,8 +14,6 @@ from esrbench.errors import UsageError, WeightsError
 from esrbench.files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from esrbench.weights.conversion import ConversionReport
 
 SUFFIX = ".safetensors"
@@ -48,13 +46,18 @@ def convert_weights_command(
     as_json: JsonOption = False,
 ) -> None:
     """Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."""
+    from esrbench.worker.launcher import open_launcher
+    from esrbench.worker.reading import convert_confined
+
     target = _target(file, output, force=force)
-    report, content = _convert(
+    launcher = open_launcher(isolation)
+    print_banner(launcher.sandbox)
+    report, content = convert_confined(
         file,
+        launcher,
         key=None if key == AUTO else key,
         prefix=None if prefix == AUTO else prefix,
         renames=[_pair(text) for text in rename or []],
-        isolation=isolation,
         timeout_seconds=timeout,
     )
     _write(target, content)
@@ -97,35 +100,6 @@ def _pair(text: str) -> tuple[str, str]:
         message = f"--rename {text!r}: expected THEIRS=OURS"
         raise UsageError(message, advice="For example --rename esa.conv3=attention.refine.")
     return theirs, ours
-
-
-def _convert(
-    file: Path,
-    *,
-    key: str | None,
-    prefix: str | None,
-    renames: Sequence[tuple[str, str]],
-    isolation: IsolationOption,
-    timeout_seconds: float,
-) -> tuple[ConversionReport, bytes]:
-    """Have a worker read the file, and check what it sends."""
-    from esrbench.weights.conversion import require_converted
-    from esrbench.worker.failure import WorkerError
-    from esrbench.worker.launcher import open_launcher
-
-    path = file.resolve()
-    launcher = open_launcher(isolation)
-    print_banner(launcher.sandbox)
-    worker = launcher.worker(readable=[path], timeout_seconds=timeout_seconds)
-    try:
-        with worker as session:
-            report, content = session.convert_weights(path, key=key, prefix=prefix, renames=renames)
-    except WorkerError as error:
-        if error.fatal or error.kind != "load-error":
-            raise error.said_of(str(file)) from error
-        raise WeightsError(error.said, advice=error.advice) from error
-    require_converted(report, content)
-    return report, content
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -37,10 +37,11 @@ def list_command(
     if long and what != "models":
         raise UsageError("--long is for models only", advice="Leave --long out.")
     records = _counted_models() if long else LISTINGS[what]()
-    print_table(_table(records), table_format, as_json=as_json)
+    print_table(listed(records), table_format, as_json=as_json)
 
 
-def _table(records: Sequence[Mapping[str, Any]]) -> Table:
+def listed(records: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of records, a column for each of their fields."""
     from esrbench.reports.table import Heading, Section, Table, plain
 
     # What no record has is no column: without submissions there are no teams.

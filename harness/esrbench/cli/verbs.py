@@ -46,6 +46,7 @@ VERBS = {
     "convert-weights": (
         "Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."
     ),
+    "env": "Create, list or remove Python environments for entries, made by uv from wheels alone.",
     "train": "Train by a recipe; what comes out runs as `esrbench run MODEL --weights FILE`.",
     "doctor": "Check this machine for what disturbs or forbids measuring, and say how to mend it.",
 }

@@ -1,19 +1,16 @@
 """From a descriptor to a network with its weights.
 
 ``resolve_weights`` decides which weights run without importing torch; ``load_network`` builds,
-fills and prepares the network where it runs; ``load_model`` is both, for scripts.
+fills and prepares the network where it runs.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.entries.registry import default_registry
 from esrbench.entries.submissions import requirements_notice
 from esrbench.entries.weight_files import (
     cache_path,
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from esrbench.entries.building import LoadedNetwork
-    from esrbench.entries.descriptor import ReleasedWeights
+    from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 
 WeightsChoice: TypeAlias = str | os.PathLike[str] | None
 """``"auto"``: the submitted file, or the released one if cached, else the shipped one, else
@@ -95,14 +92,14 @@ def resolve_weights(
         cached = None if released is None else cache_path(released)
         if released is None or cached is None or not cached.is_file():
             return _demonstration(descriptor, scale) or random
-        require_intact(cached, released, advice=f"Delete it, then {_fetch(descriptor)}.")
+        require_intact(cached, released, advice=f"Delete it, then {fetch_command(descriptor)}.")
         return ResolvedWeights(identity_of(cached, released.sha256, released), cached, released)
     path = Path(weights)
     if not path.is_file():
         message = f"{path}: there is no such weights file"
         advice = "Check the path"
         if descriptor.released_weights(scale) is not None:
-            advice += f", or leave it out and {_fetch(descriptor)}"
+            advice += f", or leave it out and {fetch_command(descriptor)}"
         raise WeightsError(message, advice=f"{advice}.")
     require_text(path)
     require_text(path.resolve())
@@ -212,51 +209,6 @@ def load_network(
     return LoadedNetwork(adapted, data_range, held, told, values)
 
 
-def load_model(
-    name: str | ModelDescriptor, scale: int = 4, weights: WeightsChoice = "auto"
-) -> nn.Module:
-    """Load a network for use in a script.
-
-    Args:
-        name: registered name, or a descriptor.
-        scale: upscaling factor s.
-        weights: ``"auto"`` for the released weights if they are cached; without them the
-            network has the demonstration weights that ship with esrbench, or seeded random ones,
-            and a ``UserWarning`` says how to get them. None
-            for random weights without a warning; otherwise the path of a file, which is read as
-            ``esrbench convert-weights`` reads it.
-
-    Returns:
-        A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
-        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for and whatever
-        precision it declares, in which it computes.
-
-    Raises:
-        UsageError: unknown name, or a scale the network is not defined for.
-        RegistrationError: the factory does not exist or returns something else.
-        WeightsError: the file is missing, altered, unsafe, or does not fit.
-    """
-    descriptor = name if isinstance(name, ModelDescriptor) else default_registry().get(name)
-    resolved = resolve_weights(descriptor, scale, weights)
-    if weights == "auto" and resolved.identity.source in {"demo", "random"}:
-        missing = (
-            f"no weights were released for {descriptor.name} x{scale}; pass the path of a file"
-            if descriptor.released_weights(scale) is None
-            else f"the weights released for {descriptor.name} x{scale} are not cached; "
-            + _fetch(descriptor)
-        )
-        kind = "Random" if resolved.path is None else "Demonstration"
-        warnings.warn(f"{kind} weights: {missing}.", UserWarning, stacklevel=2)
-    loaded = load_network(descriptor, scale, resolved.path, released=resolved.released)
-    if loaded.data_range == 1.0 and descriptor.precision == "fp32":
-        return loaded.network
-    import torch
-
-    from esrbench.entries.adaptation import UnitRange
-
-    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    return UnitRange(loaded.network, loaded.data_range, dtypes[descriptor.precision]).eval()
-
-
-def _fetch(descriptor: ModelDescriptor) -> str:
+def fetch_command(descriptor: ModelDescriptor) -> str:
+    """How to get the weights that were released for a network."""
     return f"run `esrbench fetch weights {descriptor.name}`"

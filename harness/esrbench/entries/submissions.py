@@ -120,7 +120,11 @@ def missing_requirements(descriptor: ModelDescriptor) -> tuple[str, ...]:
 def install_advice(descriptor: ModelDescriptor) -> str:
     """How to install what an entry requires."""
     quoted = " ".join(map(shlex.quote, descriptor.requirements))
-    return f"Install what it declares, if you trust it: pip install {quoted}"
+    return (
+        f"Give it an environment of its own: esrbench env create {descriptor.name} --requirements "
+        "FILE, with torch, numpy and what it declares in FILE. Or install that here, if you trust "
+        f"it: pip install {quoted}"
+    )
 
 
 def requirements_notice(descriptor: ModelDescriptor) -> Notice | None:

@@ -1,7 +1,7 @@
 """The arithmetic of every forward: set before the first, verified after each.
 
 PyTorch has two interfaces to the precision of float32 operators, ``allow_tf32`` and its kin
-and the newer ``fp32_precision``; where they contradict each other, reading the older raises.
+and, since 2.9, ``fp32_precision``; where they contradict each other, reading the older raises.
 Both are set here, the older first, so that whatever a network's code reads is consistent.
 """
 
@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
+from esrbench.torch_versions import has_flag, refuse_recompiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +46,13 @@ COMPILER_OVERRIDES = {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)}
 
 
 def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
-    """Values of the flags that are attributes, by name, in the order in which they are set."""
+    """Values of the flags that are attributes, by name, in the order in which they are set.
+
+    Those that this version of PyTorch lacks are left out.
+    """
     tf32 = precision == "tf32"
     on_gpu, on_cpu = "tf32" if tf32 else "ieee", "ieee"
-    return {
+    flags = {
         "torch.backends.fp32_precision": "none",
         "torch.backends.cudnn.fp32_precision": "none",
         "torch.backends.cudnn.allow_tf32": tf32,
@@ -69,6 +73,7 @@ def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
         "torch.backends.mkldnn.deterministic": False,
         "torch.backends.mkldnn.enabled": True,
     }
+    return {name: value for name, value in flags.items() if has_flag(name)}
 
 
 def _place(name: str) -> tuple[Any, str]:
@@ -241,7 +246,7 @@ class CompiledNetwork(nn.Module):
                 f"torch {torch.__version__} compiles no networks",
                 advice="Measure without --compile, or with torch 2.1 or newer.",
             )
-        torch.compiler.config.fail_on_recompile_limit_hit = True
+        refuse_recompiling()
         # Not network.compile(), which leaves a layer of PyTorch's own as it is.
         self.network = torch.compile(network)
         self.train(network.training)

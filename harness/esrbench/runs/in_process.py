@@ -1,21 +1,22 @@
-"""A network in this very process, to be timed by another tool: only for networks we trust."""
+"""A network in this very process, for scripts and for tools that time it: only what is trusted."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from esrbench.entries.building import code_sha256, makers
-from esrbench.entries.networks import load_network, resolve_weights
+from esrbench.entries.descriptor import ModelDescriptor
+from esrbench.entries.networks import fetch_command, load_network, resolve_weights
+from esrbench.entries.registry import default_registry
 from esrbench.environment import describe_environment
-from esrbench.probes.forward import PixelConversion, fixed_lr
 from esrbench.protocol import Protocol, digest_of
+from esrbench.worker.reading import without_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esrbench.entries.descriptor import ModelDescriptor
+    from torch import nn
+
     from esrbench.entries.networks import WeightsChoice
 
 
@@ -38,12 +39,16 @@ def prepare_forward(
         UsageError, RegistrationError, WeightsError: it cannot be built here.
         MeasurementError: its output is no SR image. What its own code raises passes through.
     """
+    import torch
+
+    from esrbench.entries.building import code_sha256, makers
+    from esrbench.probes.forward import PixelConversion, fixed_lr
+
     threads = torch.get_num_threads()
     protocol = Protocol(threads=threads, counted_input=input_size, latency=None)
     resolved = resolve_weights(descriptor, scale, weights)
-    loaded = load_network(
-        descriptor, scale, resolved.path, released=resolved.released, seed=protocol.seed
-    )
+    with without_pickle(resolved.path, resolved.released) as (path, released):
+        loaded = load_network(descriptor, scale, path, released=released, seed=protocol.seed)
     conversion = PixelConversion.of(descriptor, scale, loaded.data_range)
     pixels = conversion.to_input(fixed_lr(protocol), torch.device("cpu"))
 
@@ -63,3 +68,50 @@ def prepare_forward(
         "environment_digest": digest_of(environment),
         "environment": environment.model_dump(mode="json"),
     }
+
+
+def load_model(
+    name: str | ModelDescriptor, scale: int = 4, weights: WeightsChoice = "auto"
+) -> nn.Module:
+    """Load a network for use in a script.
+
+    Args:
+        name: registered name, or a descriptor.
+        scale: upscaling factor s.
+        weights: ``"auto"`` for the released weights if they are cached; without them the
+            network has the demonstration weights that ship with esrbench, or seeded random ones,
+            and a ``UserWarning`` says how to get them. None
+            for random weights without a warning; otherwise the path of a file, which is read as
+            ``esrbench convert-weights`` reads it.
+
+    Returns:
+        A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
+        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for and whatever
+        precision it declares, in which it computes.
+
+    Raises:
+        UsageError: unknown name, or a scale the network is not defined for.
+        RegistrationError: the factory does not exist or returns something else.
+        WeightsError: the file is missing, altered, unsafe, or does not fit.
+    """
+    descriptor = name if isinstance(name, ModelDescriptor) else default_registry().get(name)
+    resolved = resolve_weights(descriptor, scale, weights)
+    if weights == "auto" and resolved.identity.source in {"demo", "random"}:
+        missing = (
+            f"no weights were released for {descriptor.name} x{scale}; pass the path of a file"
+            if descriptor.released_weights(scale) is None
+            else f"the weights released for {descriptor.name} x{scale} are not cached; "
+            + fetch_command(descriptor)
+        )
+        kind = "Random" if resolved.path is None else "Demonstration"
+        warnings.warn(f"{kind} weights: {missing}.", UserWarning, stacklevel=2)
+    with without_pickle(resolved.path, resolved.released) as (path, released):
+        loaded = load_network(descriptor, scale, path, released=released)
+    if loaded.data_range == 1.0 and descriptor.precision == "fp32":
+        return loaded.network
+    import torch
+
+    from esrbench.entries.adaptation import UnitRange
+
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    return UnitRange(loaded.network, loaded.data_range, dtypes[descriptor.precision]).eval()

@@ -25,6 +25,7 @@ from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
 from esrbench.weights.layout import load_file
+from esrbench.worker.reading import without_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +133,8 @@ class Training:
             self.raw.load_state_dict(state["network"])
             self.resumed = state
         elif self.initial is not None:
-            load_file(self.raw, self.initial)
+            with without_pickle(self.initial) as (path, _):
+                load_file(self.raw, path or self.initial)
         elif self.recipe.start == "least-squares":
             solve_last_convolution(self.raw, self._start_batches(), self.patches.images.scale)
         if self.recipe.channels_last:

@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from esrbench.entries.adaptation import UnitRange, adapt
 from esrbench.entries.building import deploy
-from esrbench.entries.networks import build_network, load_model, resolve_weights
+from esrbench.entries.networks import build_network, resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.probes.forward import PixelConversion
 from esrbench.probes.quality import score_network
 from esrbench.protocol import QualityDefinition
+from esrbench.runs.in_process import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,6 +24,7 @@ from esrbench.entries.structure import copied, named_modules
 from esrbench.probes.counters.layouts import UNANSWERED
 from esrbench.probes.counters.operators import macs_of, out_of_place
 from esrbench.probes.counters.shape_rules import answer_by_shape
+from esrbench.torch_versions import forced_eager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -344,7 +345,7 @@ def eagerly() -> Iterator[None]:
     if "torch._dynamo" not in sys.modules:
         yield
         return
-    with torch.compiler.set_stance("force_eager"):
+    with forced_eager():
         yield
 
 

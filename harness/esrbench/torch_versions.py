@@ -1,0 +1,77 @@
+"""What PyTorch's versions do differently; nothing else asks which one is there.
+
+Where a version lacks something, the oldest that has it is named. This file needs no more than
+Python 3.8 and PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERSION: tuple[int, ...] = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
+"""Of PyTorch: 2.13.0+cpu is (2, 13)."""
+
+
+def reads_data_only() -> bool:
+    """Whether ``torch.load(weights_only=True)`` runs nothing, as far as anybody knows.
+
+    Earlier a file could run a program all the same: CVE-2025-32434 before 2.6, CVE-2026-24747
+    before 2.10.
+    """
+    return VERSION >= (2, 10)
+
+
+def has_flag(name: str) -> bool:
+    """Whether there is a flag.
+
+    2.7 brought fp16 accumulation, 2.9 ``fp32_precision``; earlier ones compute as if that were
+    ``ieee`` unless ``allow_tf32`` or ``set_float32_matmul_precision`` says otherwise.
+
+    Args:
+        name: such as ``torch.backends.cudnn.conv.fp32_precision``.
+    """
+    try:
+        attrgetter(name[len("torch.") :])(torch)
+    except AttributeError:
+        return False
+    except RuntimeError:  # both interfaces to the precision of float32 contradict each other
+        return True
+    return True
+
+
+def refuse_recompiling() -> None:
+    """Have ``torch.compile`` fail, not fall back to eager, at a shape too many."""
+    config = _compiler_config()
+    # 2.6 gave it another name.
+    for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):
+        if hasattr(config, name):
+            setattr(config, name, True)
+            return
+
+
+def _compiler_config() -> Any:
+    """Settings of ``torch.compile``, which 2.7 made public; importing them takes 1.4 s."""
+    return import_module("torch._dynamo").config
+
+
+@contextmanager
+def forced_eager() -> Iterator[None]:
+    """Let ``torch.compile`` compile nothing in this block; compiled parts run as Python.
+
+    2.6 brought a call for it; before, the compiler can be switched off.
+    """
+    if hasattr(torch.compiler, "set_stance"):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+        return
+    with _compiler_config().patch(disable=True):
+        yield

@@ -1,0 +1,63 @@
+"""Every torch from 2.4 on: what it lacks is known, and the figures are the same."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from esrbench.torch_versions import (
+    VERSION,
+    forced_eager,
+    has_flag,
+    reads_data_only,
+    refuse_recompiling,
+)
+
+
+def test_the_version_is_that_of_the_installed_torch():
+    assert ".".join(map(str, VERSION)) == torch.__version__.rpartition(".")[0]
+
+
+def test_a_reader_without_known_holes_came_with_2_10(monkeypatch):
+    for version, safe in (((2, 4), False), ((2, 9), False), ((2, 10), True), ((3, 0), True)):
+        monkeypatch.setattr("esrbench.torch_versions.VERSION", version)
+        assert reads_data_only() is safe
+
+
+def test_flags_that_are_not_there_are_found_out():
+    assert has_flag("torch.backends.cudnn.allow_tf32")
+    assert not has_flag("torch.backends.cudnn.allow_tf33")
+    assert not has_flag("torch.backends.no.such")
+    # Both came with 2.9.
+    assert has_flag("torch.backends.cudnn.conv.fp32_precision") is (VERSION >= (2, 9))
+    assert has_flag("torch.backends.mkldnn.conv.fp32_precision") is (VERSION >= (2, 9))
+
+
+def test_a_flag_that_contradicts_another_is_there(monkeypatch):
+    class Contradicting:
+        @property
+        def allow_tf32(self):
+            raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setattr("torch.backends.cudnn", Contradicting())
+    assert has_flag("torch.backends.cudnn.allow_tf32")
+
+
+@pytest.mark.slow
+def test_a_compiler_can_be_kept_out_and_kept_from_falling_back():
+    refuse_recompiling()
+    config = sys.modules["torch._dynamo"].config
+    assert getattr(config, "fail_on_recompile_limit_hit", None) or config.fail_on_cache_limit_hit
+    compiled = torch.compile(nn.Conv2d(3, 3, 1), backend=_refuse)
+    with forced_eager():
+        assert compiled(torch.zeros(1, 3, 2, 2)).shape == (1, 3, 2, 2)
+    with pytest.raises(Exception, match="nothing shall be compiled"):
+        compiled(torch.zeros(1, 3, 2, 2))
+
+
+def _refuse(_graph, _inputs):
+    message = "nothing shall be compiled"
+    raise AssertionError(message)
