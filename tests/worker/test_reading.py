@@ -14,7 +14,7 @@ from esrbench.entries.weight_files import require_intact
 from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import file_sha256, holds_safetensors
 from esrbench.weights.conversion import Conversion, convert
-from esrbench.weights.loading import load_file
+from esrbench.weights.layout import load_file
 from esrbench.worker import launcher
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.reading import without_pickle
