@@ -1,21 +1,28 @@
 """Valid records with plain values: a test states only the fields that it is about."""
 
-from __future__ import annotations
-
+import csv
+import io
+import itertools
+import os
 import subprocess
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from rich.console import Console
 
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import downscale
 from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
 from esrbench.environment import describe_environment
+from esrbench.gate.verdicts import Finding, GateReport
+from esrbench.metrics import METRICS
 from esrbench.paired.judging import judge
-from esrbench.protocol import PairDesign, Protocol, digest_of
+from esrbench.protocol import LatencyDesign, PairDesign, Protocol, TrustDesign, digest_of
 from esrbench.records import (
+    Absent,
+    DataIdentity,
     EntryIdentity,
+    Interval,
     Latency,
     LatencySamples,
     NullSamples,
@@ -23,18 +30,159 @@ from esrbench.records import (
     PairedProcess,
     RaceRecord,
     Replicate,
+    RunRecord,
+    Value,
     WeightsIdentity,
 )
+from esrbench.reports.formats import render
 
 SMALL, LARGE = (8, 8), (8, 16)
 NULL = {SMALL: (0.010, 0.012, 0.014), LARGE: (0.020, 0.021, 0.030)}
 """Delivery of the null network: medians 12 and 21 ms, median absolute deviations 2 and 1 ms."""
+TWO_ROUNDS = LatencyDesign(
+    warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
+)
+LENIENT = TrustDesign(
+    claim_tolerance=1e6,
+    noise_share=1e9,
+    caching_ratio=1e-9,
+    later_ratio=1e-9,
+    memorising_db=1e3,
+    scored_variants=0,
+    idle_cpus=1e6,
+    extra_cpus=1e6,
+    busy_share=1e6,
+)
+"""Of networks of microseconds on a busy machine no verdict holds; verdicts have their own tests."""
+_numbers = itertools.count()
+
+
+def run(*command, code=0, folder=None, words=None, **environment):
+    """Run a command, which must end with that code (None for any); what came of it.
+
+    Args:
+        folder: to run in.
+        words: that it reads.
+        environment: variables beside those of the tests; None takes one away.
+    """
+    known = {**os.environ, **environment}
+    done = subprocess.run(
+        [str(each) for each in command],
+        check=False,
+        capture_output=True,
+        text=True,
+        input=words,
+        cwd=folder,
+        env={name: value for name, value in known.items() if value is not None},
+    )
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def shown(table, form="terminal", *, width=200, styled=False):
+    """A table as a command prints it."""
+    text = render(table, form)
+    if isinstance(text, str):
+        return text
+    console = Console(width=width, file=io.StringIO(), record=True, force_terminal=styled)
+    console.print(text)
+    return console.export_text(styles=styled)
+
+
+def csv_rows(table):
+    """The rows that a table has as CSV, by column."""
+    return list(csv.DictReader(io.StringIO(render(table, "csv"))))
+
+
+def edit(path, old, new):
+    """Replace the first of a text in a file, which must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def entry(name, **fields):
+    """The identity of a network at x4."""
+    given = {
+        "name": name,
+        "scale": 4,
+        "factory": "somewhere:Net",
+        "origin": "tests",
+        "code_sha256": None,
+        "role": "network",
+        "weights": WeightsIdentity(source="random"),
+    }
+    return EntryIdentity(**(given | fields))
+
+
+def value(middle, low, high, method="student"):
+    """A noisy value with its interval."""
+    interval = Interval(low=low, high=high, confidence=0.95, method=method)
+    return Value(value=middle, interval=interval)
+
+
+def _value(given):
+    if isinstance(given, str):
+        return Absent(kind="unavailable", reason=given)
+    return given if isinstance(given, Value) else Value(value=float(given))
+
+
+def record(name, values=None, *, scale=4, threads=2, **fields):
+    """A run record; everything that is not given is plausible and constant.
+
+    Args:
+        values: by metric, numbers or values; a text is the reason why one is absent.
+        fields: ``weights`` is their source, ``prepare`` and ``role`` are the entry's, ``entry``
+            holds further ones; ``data`` is a name, ``title``, ``digest`` and ``verified`` are the
+            data's; others are the record's own.
+    """
+    given = values or {}
+    protocol = fields.pop("protocol", Protocol())
+    environment = describe_environment(threads=threads, accelerator=None)
+    of_entry = {"scale": scale, "weights": WeightsIdentity(source=fields.pop("weights", "file"))}
+    of_entry |= {key: fields.pop(key) for key in ("prepare", "role") if key in fields}
+    data = {"name": fields.pop("data", "demo"), "digest": fields.pop("digest", "0" * 64)}
+    title, verified = fields.pop("title", data["name"]), fields.pop("verified", False)
+    absent = Absent(kind="skipped", reason="not in this test")
+    known = {
+        "run_id": f"run-{name}-{next(_numbers)}",
+        "created": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_numbers)),
+        "duration_seconds": 1.0,
+        "fingerprint": "f" * 64,
+        "status": "ok",
+        "entry": entry(name, **(of_entry | fields.pop("entry", {}))),
+        "data": DataIdentity(scale=scale, title=title, images=5, verified=verified, **data),
+        "protocol": protocol,
+        "protocol_digest": protocol.digest(),
+        "environment": environment,
+        "environment_digest": digest_of(environment),
+        **dict.fromkeys(("complexity", "latency", "memory", "quality", "trust"), absent),
+        "values": {key: _value(given[key]) if key in given else absent for key in METRICS},
+    }
+    return RunRecord(**(known | fields))
+
+
+def finding(verdict="regressed", **fields):
+    """What the gate says of RFDN's parameters."""
+    given = {
+        "entry": "rfdn",
+        "scale": 4,
+        "metric": "params",
+        "before": 433_448,
+        "now": 433_449,
+        "reason": "433,448 then, 433,449 now: +1",
+    }
+    return Finding.model_validate(given | {"verdict": verdict} | fields)
+
+
+def gate_report(*findings, **fields):
+    return GateReport(baseline="baseline.json", findings=findings, **fields)
 
 
 def samples(name="fixed", size=SMALL, **fields):
     """Times of an honest network that takes 100 ms beyond the null network's time."""
     median = float(np.median(NULL.get(size, 0.0)))
-    given: dict[str, Any] = {
+    given = {
         "input_name": name,
         "lr_size": size,
         "clock": "monotonic",
@@ -50,7 +198,7 @@ def samples(name="fixed", size=SMALL, **fields):
 
 def replicate(*images, **fields):
     """A process that timed the fixed input and these images, or one of either size."""
-    given: dict[str, Any] = {
+    given = {
         "index": 0,
         "position": 0,
         "started": datetime(2026, 1, 1, tzinfo=UTC),
@@ -67,7 +215,7 @@ def replicate(*images, **fields):
 
 def latency(*replicates, **fields):
     """These processes of an entry, or one."""
-    given: dict[str, Any] = {
+    given = {
         "session": "one",
         "order_seed": 0,
         "entries": ("net",),
@@ -91,8 +239,7 @@ def git(folder, *arguments):
     settings = ("user.name=t", "user.email=t@example.org", "commit.gpgsign=false")
     settings += ("uploadpack.allowAnySHA1InWant=true",)
     options = [option for setting in settings for option in ("-c", setting)]
-    command = ["git", *options, "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return run("git", *options, "-C", folder, *arguments).stdout.strip()
 
 
 def race(
@@ -111,29 +258,16 @@ def race(
     twins = tuple((half if i % 2 else 1 / half, 1.0) for i in range(pairs // 2))
     design = PairDesign(first_look=pairs, look_every=pairs, max_pairs=pairs)
     judgement = judge((), (), design, set_aside=pairs) if set_aside else judge(times, twins, design)
-    assert judgement is not None
     described = describe_environment(threads=2, accelerator=None).model_copy(
         update={"cpu": "a processor", "packages": {"torch": "2.13.0"}, **environment}
-    )
-    candidate, baseline = (
-        EntryIdentity(
-            name=name,
-            scale=4,
-            factory="somewhere:Net",
-            origin="tests",
-            code_sha256=None,
-            role="network",
-            weights=WeightsIdentity(source="random"),
-        )
-        for name in names
     )
     batch = PairedBatch(pairs=times, self_pairs=twins, set_aside=set_aside)
     return RaceRecord(
         race_id=f"race-{names[0]}",
         created=datetime(2026, 1, 1, tzinfo=UTC),
         duration_seconds=12.4,
-        candidate=candidate,
-        baseline=baseline,
+        candidate=entry(names[0]),
+        baseline=entry(names[1]),
         protocol=Protocol(counted_input=input_size),
         design=design,
         environment=described,

@@ -1,39 +1,25 @@
 """Fixtures shared by all tests."""
 
-from __future__ import annotations
-
 import importlib.util
-import itertools
 import os
 import platform
 import signal
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import builders
 import cv2
 import numpy as np
 import pytest
 
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.environment import describe_environment, package_version
-from esrbench.metrics import METRICS
-from esrbench.protocol import Protocol, digest_of
-from esrbench.records import (
-    Absent,
-    DataIdentity,
-    EntryIdentity,
-    RunRecord,
-    Value,
-    WeightsIdentity,
-)
+from esrbench.environment import package_version
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.sandbox.interpreters import entry_interpreter, own_interpreter
 
 ROOT = Path(__file__).resolve().parent.parent
-_numbers = itertools.count()
-_all_cpus: set[int] = set()
+_all_cpus = set()
 
 
 def pytest_configure():
@@ -56,8 +42,6 @@ def load_benchmark():
 
     def load(name):
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
@@ -165,58 +149,7 @@ def shared_pair_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def make_record():
     """A run record with chosen values; everything else is plausible and constant."""
-
-    def build(name, values=None, **fields):
-        given = values or {}
-        protocol = fields.pop("protocol", Protocol())
-        environment = describe_environment(threads=fields.pop("threads", 2), accelerator=None)
-        data_name = fields.pop("data", "demo")
-        absent = Absent(kind="skipped", reason="not in this test")
-        return RunRecord(
-            run_id=f"run-{name}-{next(_numbers)}",
-            created=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_numbers)),
-            duration_seconds=1.0,
-            fingerprint=fields.pop("fingerprint", "f" * 64),
-            status=fields.pop("status", "ok"),
-            entry=EntryIdentity(
-                name=name,
-                scale=4,
-                factory="somewhere:Net",
-                origin="tests",
-                prepare=fields.pop("prepare", None),
-                code_sha256=None,
-                role=fields.pop("role", "network"),
-                weights=WeightsIdentity(source=fields.pop("weights", "file")),
-            ),
-            data=DataIdentity(
-                name=data_name,
-                title=data_name,
-                scale=4,
-                images=5,
-                digest=fields.pop("digest", "0" * 64),
-                verified=fields.pop("verified", False),
-            ),
-            protocol=protocol,
-            protocol_digest=protocol.digest(),
-            environment=environment,
-            environment_digest=digest_of(environment),
-            complexity=fields.pop("complexity", absent),
-            latency=fields.pop("latency", absent),
-            memory=absent,
-            quality=absent,
-            trust=absent,
-            values={
-                key: Absent(kind="unavailable", reason=str(given[key]))
-                if isinstance(given.get(key), str)
-                else Value(value=float(given[key]))
-                if key in given
-                else absent
-                for key in METRICS
-            },
-            **fields,
-        )
-
-    return build
+    return builders.record
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,15 @@
 """A disk whose operations fail, and what it holds after a power loss."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
 
 from esrbench.errors import RecordError
 from esrbench.files import Files, sync_folder, write_new
 from esrbench.runs.store import Store
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-
-Mode = Literal["ENOSPC", "EIO", "short write", "killed before", "killed after"]
-MODES: tuple[Mode, ...] = ("ENOSPC", "EIO", "short write", "killed before", "killed after")
-State = dict["Path", bytes | None]
-"""What a disk holds: bytes of files, None for folders."""
-
+MODES = ("ENOSPC", "EIO", "short write", "killed before", "killed after")
 
 _TOKEN = re.compile(r"[0-9a-f]{8}(?=\.tmp$)")
 
@@ -53,9 +41,6 @@ def opened(results):
     return Store(results, files=Hasty())
 
 
-Names = dict["Path", Inode | None]
-
-
 class FaultyFiles(Files):
     """Real operations, of which one fails; and an account of what is on the disk for certain.
 
@@ -69,13 +54,13 @@ class FaultyFiles(Files):
         self.mode = mode
         self.count = 0
         self.dead = False
-        self.open: dict[int, Inode] = {}
-        self.now: Names = {
+        self.open = {}
+        self.now = {
             path: Inode(path.read_bytes()) if path.is_file() else None
             for path in [root, *root.rglob("*")]
         }
         self.durable = dict(self.now)
-        self.pending: list[tuple[Path, Callable[[Names], None]]] = []
+        self.pending = []
 
     def _step(self, effect, partial=None):
         if self.dead:
@@ -267,7 +252,7 @@ class WriteOnce(FaultyFiles):
         return len(content)
 
 
-MUTANTS: dict[str, dict[str, Any]] = {
+MUTANTS = {
     # Of those who believe that a rename is enough, or that the bytes of a file are.
     "no file sync": {"files": type("NoFileSync", (FaultyFiles,), {"sync": Hasty.sync})},
     "no folder sync": {
@@ -279,15 +264,7 @@ MUTANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def sweep(
-    root,
-    *,
-    before,
-    act,
-    wrong,
-    files=FaultyFiles,
-    store=Store,
-):
+def sweep(root, *, before, act, wrong, files=FaultyFiles, store=Store):
     """Have each operation of ``act`` fail in each way, and look at what is there then.
 
     Args:
@@ -304,8 +281,8 @@ def sweep(
     root.mkdir()
     before(opened(root / "results"))
     start = state_of(root)
-    found: list[str] = []
-    seen: set[object] = set()
+    found = []
+    seen = set()
     operations = at = 0
     while at <= operations:
         for mode in MODES if at else MODES[:1]:

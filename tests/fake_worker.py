@@ -1,20 +1,11 @@
 """Workers that answer at once, without a process, so that much else can be tried in seconds."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING
 
 from esrbench.records import Absent
 from esrbench.worker.launcher import Launcher
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 SECONDS = 0.002
 DELIVERY_SECONDS = 0.0005
@@ -68,9 +59,9 @@ class Workers:
     """What was started, and at which start what is to happen."""
 
     def __init__(self):
-        self.started: list[str] = []
-        self.at: dict[int, BaseException] = {}
-        self.of: dict[str, BaseException] = {}
+        self.started = []
+        self.at = {}
+        self.of = {}
 
     def __call__(self, name):
         self.started.append(name)
@@ -91,4 +82,4 @@ def use_fake_workers(on_start=lambda _: None):
     def worker(_self, *networks, **_):
         return FakeWorker(networks[0][0].name, on_start)
 
-    Launcher.worker = worker  # type: ignore[assignment, method-assign]
+    Launcher.worker = worker

@@ -1,7 +1,5 @@
 """Tiny networks, honest and otherwise, that tests run in real workers."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys
@@ -72,7 +70,7 @@ class WrongShape(Nearest):
 class NotATensor(Nearest):
     """A list of tensors."""
 
-    def forward(self, lr: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, lr: Tensor) -> list[Tensor]:
         """Upscale, then wrap."""
         return [super().forward(lr)]
 

@@ -6,12 +6,9 @@ is told to install, ``esrbench`` is the present one, or, where only its exit cod
 that notes its arguments and ends with that.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
-from builders import git
+from builders import git, run
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -63,7 +60,7 @@ class Runner:
 
     checkout: Path
     temporary: Path
-    environment: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     log: str = ""
     installed: Path = ESRBENCH
@@ -117,25 +114,20 @@ class Runner:
         script.write_text(step["run"])
         said = self.temporary / "output"
         said.write_text("")
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self.checkout / self.resolve(step["working-directory"]),
-            env={
-                **self.environment,
-                **{name: self.resolve(text) for name, text in step.get("env", {}).items()},
-                "GITHUB_ACTION_PATH": str(ROOT),
-                "GITHUB_OUTPUT": str(said),
-                "GITHUB_STEP_SUMMARY": str(self.temporary / "summary.md"),
-                "GITHUB_ACTIONS": "true",
-                "RUNNER_TEMP": str(self.temporary),
-                "INSTALLED": str(self.installed),
-                "COLUMNS": "200",
-                "OMP_NUM_THREADS": "1",
-            },
-        )
+        given = {name: self.resolve(text) for name, text in step.get("env", {}).items()}
+        known = {
+            "GITHUB_ACTION_PATH": str(ROOT),
+            "GITHUB_OUTPUT": str(said),
+            "GITHUB_STEP_SUMMARY": str(self.temporary / "summary.md"),
+            "GITHUB_ACTIONS": "true",
+            "RUNNER_TEMP": str(self.temporary),
+            "INSTALLED": str(self.installed),
+            "COLUMNS": "200",
+            "OMP_NUM_THREADS": "1",
+        }
+        shell = ("bash", "--noprofile", "--norc", "-eo", "pipefail", script)
+        folder = self.checkout / self.resolve(step["working-directory"])
+        done = run(*shell, code=None, folder=folder, **(self.environment | given | known))
         self.log += done.stdout + done.stderr
         if "id" in step:
             lines = said.read_text().splitlines()
@@ -166,7 +158,7 @@ def runner(tmp_path):
     checkout, temporary = tmp_path / "checkout", tmp_path / "runner temp"
     checkout.mkdir()
     temporary.mkdir()
-    return Runner(checkout, temporary, dict(os.environ))
+    return Runner(checkout, temporary)
 
 
 def test_every_input_and_output_is_described_and_used():
@@ -267,7 +259,7 @@ def test_a_revision_is_fetched_into_a_shallow_checkout(runner, tmp_path):
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mynets\nVersion: 0\n")
     (installed / "entry_points.txt").write_text("[esrbench.models]\nmine = mynets:ENTRIES\n")
-    paths = [runner.checkout, installed.parent, runner.environment.get("PYTHONPATH", "")]
+    paths = [runner.checkout, installed.parent, os.environ.get("PYTHONPATH", "")]
     runner.environment["PYTHONPATH"] = os.pathsep.join(filter(None, map(str, paths)))
     assert runner.run(ref="origin/main", until="revision") == 0, runner.log
     assert runner.outputs["revision"]["commit"] == first

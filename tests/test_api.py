@@ -1,7 +1,5 @@
 """The Python interface, and every released checkpoint against the reference scores."""
 
-from __future__ import annotations
-
 import csv
 import importlib
 import shutil

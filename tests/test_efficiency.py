@@ -1,12 +1,9 @@
 """The fixture of the plugin in a repository of its own; pytest runs only as often as it has to."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -14,14 +11,13 @@ from xml.etree import ElementTree as ET
 import cv2
 import numpy as np
 import pytest
-from builders import write_files
+from builders import finding, gate_report, run, write_files
 
 import esrbench.efficiency
 from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, upscale
 from esrbench.efficiency import Efficiency
 from esrbench.gate.baseline import Baseline, write_baseline
-from esrbench.gate.verdicts import Finding, GateReport
 from esrbench.probes.quality import score_image
 from esrbench.protocol import Protocol
 
@@ -176,22 +172,12 @@ class Ran:
     said: dict[str, str]
 
 
-def run_pytest(repository, *arguments):
+def outcomes_of(repository, *arguments):
     ours = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "ESRBENCH_CACHE": f"{repository}/cache"}
     # The run under test is no process of the one that tests it.
-    outer = {key: value for key, value in os.environ.items() if "XDIST" not in key}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=repository,
-        env={**outer, **ours},
-    )
-
-
-def outcomes_of(repository, *arguments):
-    done = run_pytest(repository, *arguments, "--junit-xml=report.xml")
+    ours |= dict.fromkeys(key for key in os.environ if "XDIST" in key)
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=report.xml")
+    done = run(*command, *arguments, code=None, folder=repository, **ours)
     assert (repository / "report.xml").is_file(), done.stdout + done.stderr
     ran = Ran(done.stdout, {}, {})
     for case in ET.parse(repository / "report.xml").iter("testcase"):  # noqa: S314 - our own
@@ -330,17 +316,9 @@ def test_regressions_fail_also_with_other_options_of_pytest(ran, repository):
     ],
 )
 def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
-    request,
-    tmp_path,
-    monkeypatch,
-    verdict,
-    *,
-    strict,
-    raised,
+    request, tmp_path, monkeypatch, verdict, strict, raised
 ):
-    said = {"entry": "net", "scale": 4, "metric": "params", "reason": "so it is"}
-    findings = [Finding.model_validate({**said, "verdict": verdict})] if verdict else []
-    report = GateReport(baseline="canned", findings=tuple(findings))
+    report = gate_report(*([finding(verdict, entry="net", reason="so it is")] if verdict else []))
     monkeypatch.setattr(esrbench.efficiency, "check_baseline", lambda *_: report)
     write_baseline(Baseline(), tmp_path / "kept.json")
     efficiency = Efficiency(request, {})

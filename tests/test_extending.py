@@ -1,14 +1,12 @@
 """Every block of docs/extending.md runs as it stands."""
 
-from __future__ import annotations
-
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from builders import run
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -27,13 +25,4 @@ def test_blocks_run_in_order(title, tmp_path):
             (tmp_path / name).write_text(content)
             continue
         program = {"python": [sys.executable, "-"], "sh": ["bash", "-euo", "pipefail", "-s"]}[kind]
-        done = subprocess.run(
-            program,
-            input=content,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": search},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        run(*program, folder=tmp_path, words=content, PATH=search)

@@ -3,10 +3,6 @@
 An environment is new, and finds the libraries of the present one behind its own packages.
 """
 
-from __future__ import annotations
-
-import os
-import subprocess
 import sys
 import venv
 import zipfile
@@ -14,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders import write_files
+from builders import run, write_files
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = """
@@ -167,26 +163,14 @@ class Environment:
     def python(self, folder, *arguments, **variables):
         """Run its interpreter in a folder; what it said on stdout."""
         ours = {"ESRBENCH_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
-        outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(
-            [self.folder / "bin" / "python", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env={**outer, **ours, **variables},
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        known = {"PYTHONPATH": None, **ours, **variables}
+        return run(self.folder / "bin" / "python", *arguments, folder=folder, **known).stdout
 
     def pip(self, *arguments):
         """Have pip install or remove something, without any index."""
         python = self.folder / "bin" / "python"
-        command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*command, *map(str, arguments)], check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        command = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+        run(*command, *arguments)
 
     def install(self, *what):
         """Install a wheel or a project, whatever the present environment has of it."""
@@ -199,9 +183,8 @@ def wheel(tmp_path_factory):
     """The wheel of this checkout."""
     pytest.importorskip("hatchling", reason="the build backend is not installed")
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", folder]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    build = ("-m", "hatchling", "build", "--target", "wheel", "-d", folder)
+    run(sys.executable, *build, folder=ROOT)
     (built,) = folder.glob("*.whl")
     return built
 

@@ -1,7 +1,5 @@
 """The table of metrics: what a row says, and that counts fail closed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

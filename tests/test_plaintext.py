@@ -1,7 +1,5 @@
 """Strangers' text is one short line that commands nothing and hides nothing."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,17 +1,15 @@
 """The hook for pre-commit: its declaration, and its command in a repository."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from builders import run
 
 ROOT = Path(__file__).resolve().parent.parent
 (HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
@@ -19,17 +17,11 @@ BASELINE = ROOT / "results" / "baseline.json"
 NETWORK = "fsrcnn x4"
 
 
-def run(folder, *command):
-    """Run a command as pre-commit does: in the repository, with the hook's environment first."""
+def hook(folder, code):
+    """Run the command as pre-commit does: in the repository, the hook's environment first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PRE_COMMIT": "1", "COLUMNS": "200"},
-    )
+    known = {"PATH": path, "PRE_COMMIT": "1", "COLUMNS": "200"}
+    return run(*shlex.split(HOOK["entry"]), code=code, folder=folder, **known)
 
 
 def test_it_is_declared_as_pre_commit_asks():
@@ -70,16 +62,14 @@ def test_a_commit_fails_for_what_it_makes_worse_alone(tmp_path, fewer, code, sai
     kept["entries"] = {NETWORK: entry}
     (tmp_path / "esrbench-baseline.json").write_text(json.dumps(kept))
 
-    done = run(tmp_path, *shlex.split(HOOK["entry"]))
+    done = hook(tmp_path, code)
 
-    assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stdout
     # Counts only: neither images nor races.
     assert not any(word in done.stdout for word in ("inconclusive", "PSNR", "Runtime"))
 
 
 def test_without_a_baseline_it_says_what_to_do(tmp_path):
-    done = run(tmp_path, *shlex.split(HOOK["entry"]))
-    assert done.returncode == 2
-    assert "there is no baseline esrbench-baseline.json" in done.stderr
-    assert "esrbench baseline update" in done.stderr
+    said = hook(tmp_path, 2).stderr
+    assert "there is no baseline esrbench-baseline.json" in said
+    assert "esrbench baseline update" in said

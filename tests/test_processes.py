@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -96,7 +94,6 @@ def start():
             start_new_session=True,
         )
         started.append(child)
-        assert child.stdout is not None
         assert child.stdout.readline() == "burning\n"
         return child
 
@@ -127,8 +124,6 @@ def test_a_process_that_left_its_session_is_counted(start, code, processes):
     while counted(child.pid) < begun + 0.3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert child.stdin is not None
-    assert child.stdout is not None
     child.stdin.write("enough\n")
     child.stdin.flush()
     assert child.stdout.readline() == "burnt\n"

@@ -1,7 +1,5 @@
 """What the plugin does to a run of pytest; the fixture it brings is tested beside it."""
 
-from __future__ import annotations
-
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -13,9 +11,7 @@ print("heavy:", sorted(heavy), "code:", int(code))
 """
 
 
-def test_without_the_option_tests_that_measure_are_skipped_and_nothing_heavy_is_imported(
-    pytester,
-):
+def test_without_the_option_tests_that_measure_are_skipped_and_nothing_heavy_is_imported(pytester):
     pytester.makepyfile(
         test_efficiency="""
         import pytest

@@ -1,17 +1,14 @@
 """Every block of the README is run: two shell lines, commands, and Python."""
 
-from __future__ import annotations
-
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from builders import run
 from typer.testing import CliRunner
 
 from esrbench.cli.app import app
@@ -46,22 +43,10 @@ def commands(kind):
 
 @pytest.mark.slow
 def test_console_blocks_run_in_order(shared, tmp_path):
-    environment = {
-        **os.environ,
-        "ESRBENCH_MIRROR": str(shared),
-        "ESRBENCH_CACHE": str(tmp_path / "cache"),
-    }
+    private = {"ESRBENCH_MIRROR": str(shared), "ESRBENCH_CACHE": str(tmp_path / "cache")}
     for name, *arguments in commands("console"):
         command = Path(sys.executable).with_name(name)
-        done = subprocess.run(
-            [command, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert done.returncode == 0, (arguments, done.stderr)
+        done = run(command, *arguments, folder=tmp_path, **private)
         assert done.stdout + done.stderr
 
 
@@ -88,15 +73,8 @@ def test_the_main_job_runs_as_written(tmp_path):
     (content,) = blocks("sh")
     install = content.strip().splitlines()[0]
     _, *arguments = shlex.split(install.rpartition("&&")[2])
-    done = subprocess.run(
-        [Path(sys.executable).with_name("esrbench"), *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "ESRBENCH_CACHE": str(tmp_path / "cache")},
-    )
-    assert done.returncode == 0, done.stderr
+    command = Path(sys.executable).with_name("esrbench")
+    done = run(command, *arguments, folder=tmp_path, ESRBENCH_CACHE=str(tmp_path / "cache"))
     records = [json.loads(file.read_text()) for file in (tmp_path / "results/runs").iterdir()]
     values = {record["entry"]["name"]: record["values"] for record in records}
     assert set(values) == {"aidn", "rfdn", "imdn", "srresnet", "bicubic"}
@@ -118,8 +96,4 @@ def test_python_blocks_run(tmp_path):
     for number, content in enumerate(blocks("python")):
         script = tmp_path / f"block{number}.py"
         script.write_text(content)
-        done = subprocess.run(
-            [sys.executable, script], check=False, capture_output=True, text=True, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-        assert "psnr_rgb" in done.stdout
+        assert "psnr_rgb" in run(sys.executable, script, folder=tmp_path).stdout

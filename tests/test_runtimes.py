@@ -1,7 +1,5 @@
 """Runtimes from raw samples, against hand computation."""
 
-from __future__ import annotations
-
 import math
 
 import builders
@@ -93,7 +91,6 @@ def test_several_processes_give_a_geometric_mean_with_students_interval():
     logs = [math.log(3), math.log(5), math.log(3)]
     mean = sum(logs) / 3
     low, high = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(logs))
-    assert runtime.interval is not None
     assert runtime.interval.low == pytest.approx(math.exp(low))
     assert runtime.interval.high == pytest.approx(math.exp(high))
     assert value(values, "runtime_fixed").value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
@@ -130,7 +127,6 @@ def test_without_a_null_network_nothing_is_trusted():
     bare = ONE.model_copy(update={"null": ()})
     values = runtime_values(builders.latency(bare))
     assert value(values, "runtime_images").value == 3.0
-    assert isinstance(values["runtime_trusted"], Absent)
     assert values["runtime_trusted"].kind == "failed"
 
 
@@ -140,7 +136,6 @@ def test_a_time_no_longer_than_the_null_network_s_is_absent():
     values = runtime_values(builders.latency(fast.model_copy(update={"null": slow_null})))
     for metric in ("runtime_trusted", "runtime_images", "runtime_fixed"):
         found = values[metric]
-        assert isinstance(found, Absent)
         assert found.kind == "unavailable"
 
 
@@ -170,7 +165,6 @@ def test_a_baseline_that_failed_leaves_no_ratio():
         name="base", images_seconds=(None,), trusted_seconds=(None,), fixed_seconds=(None,)
     )
     ratio = runtime_values(builders.latency(ONE, baseline=baseline))["runtime_ratio"]
-    assert isinstance(ratio, Absent)
     assert "base" in ratio.reason
 
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +5,6 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from esrbench.errors import MeasurementError
-from esrbench.records import Absent
 from esrbench.statistics import (
     estimate_ratio,
     half_width,
@@ -29,7 +26,6 @@ def test_median_interval_has_the_coverage_it_states(values):
     if len(ordered) == 1:
         assert result.interval is None
         return
-    assert result.interval is not None
     # The bounds are order statistics k and n+1-k for some k, and the stated coverage is theirs.
     coverages = {
         k: 1 - 2 * binom.cdf(k - 1, len(ordered), 0.5) for k in range(1, len(ordered) // 2 + 1)
@@ -66,7 +62,6 @@ def test_median_of_nothing_is_an_error():
 def test_mean_of_medians_is_the_mean_of_each_image_s_median():
     result = mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
     assert result.value == 3.0
-    assert result.interval is not None
     # The first image's median lies in 1..9, the second's is 4.
     assert 2.5 <= result.interval.low <= 3.0 <= result.interval.high <= 6.5
     assert result == mean_of_medians([[1.0, 2.0, 9.0, 2.0, 2.0], [4.0] * 5])
@@ -75,7 +70,6 @@ def test_mean_of_medians_is_the_mean_of_each_image_s_median():
 def test_the_interval_stays_within_the_samples_whatever_the_outlier():
     image = [0.26, 0.25, 3.15, 0.26, 0.27, 0.25, 0.26]
     interval = mean_of_medians([image] * 4).interval
-    assert interval is not None
     # A t interval of these samples would reach below zero.
     assert 0.25 <= interval.low <= 0.26 <= interval.high < 3.15 / 2
 
@@ -131,7 +125,6 @@ def test_rank_interval_by_hand(n, z, rank):
 def test_too_few_pairs_have_no_rank_interval(n):
     assert rank_interval([1.0] * n, 2.6) is None
     estimate = estimate_ratio([(1.0, 1.0)] * n, 2.6)
-    assert isinstance(estimate, Absent)
     assert f"{n} pairs are too few" in estimate.reason
 
 

@@ -27,7 +27,7 @@ from esrbench.gate.gate import check_baseline
 from esrbench.gate.update import update
 from esrbench.gate.verdicts import ENTRY, RUNTIME
 from esrbench.protocol import Protocol
-from esrbench.records import Absent
+from esrbench.records import required
 from esrbench.reports.ci import gate_table
 from esrbench.reports.formats import render
 from esrbench.runs.in_process import prepare_forward
@@ -142,7 +142,7 @@ class Efficiency:
     @_in_words
     def predicted_memory(self, name: str, *, scale: int | None = None) -> int:
         """Bytes of GPU memory that one forward at LR 510x510 needs at its peak, as predicted."""
-        return _present(self._complexity(name, scale).predicted_memory).peak_bytes
+        return required(self._complexity(name, scale).predicted_memory).peak_bytes
 
     @_in_words
     def psnr(
@@ -307,7 +307,7 @@ class Efficiency:
             ("complexity", name, at, input_size),
             lambda: tuple(count_models([(descriptor, at)], input_size=input_size)),
         )
-        return _present(found)
+        return required(found)
 
     def _counted(
         self, name: str, counter: CounterName, input_size: tuple[int, int], scale: int | None
@@ -316,7 +316,7 @@ class Efficiency:
         if counter not in counters:
             message = f"there is no counter {counter!r}"
             raise UsageError(message, advice=f"Use one of {', '.join(counters)}.")
-        return _present(counters[counter])
+        return required(counters[counter])
 
     def _score(
         self,
@@ -333,7 +333,7 @@ class Efficiency:
             ("scores", name, at, spec, str(chosen)),
             lambda: _run(name, spec, at, chosen),
         )
-        return _present(record.values[metric]).value
+        return required(record.values[metric]).value
 
     def _weights(self, weights: WeightsChoice) -> WeightsChoice:
         return weights if weights in {"auto", None} else self._path(weights or "")
@@ -371,12 +371,6 @@ def _run(name: str, data: str, scale: int, weights: WeightsChoice) -> RunRecord:
     with tempfile.TemporaryDirectory(prefix="esrbench-pytest-") as folder:
         (record,) = run_suite(suite, Store(Path(folder)))
     return record
-
-
-def _present(found: FoundT | Absent) -> FoundT:
-    if isinstance(found, Absent):
-        raise MeasurementError(found.reason, advice=found.advice)
-    return found
 
 
 def _defined(found: int | None, counter: str, what: str) -> int:

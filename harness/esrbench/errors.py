@@ -6,10 +6,13 @@ next, and carries the exit code of the command it ends (documented in the README
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from pydantic import ValidationError
 
 EXIT_OK = 0
 EXIT_REGRESSION = 1
@@ -85,3 +88,25 @@ class MeasurementError(EsrbenchError):
     """A measurement that failed: the network, its process or the device."""
 
     exit_code = EXIT_MEASUREMENT_FAILED
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """The sentence that suggests known names near an unknown one, with a space behind; or none."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=most, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}? " if near else ""
+
+
+def field_problems(error: ValidationError, whole: str) -> list[str]:
+    """What pydantic refused, a line a field.
+
+    Args:
+        error: of a document.
+        whole: what stands in place of a field where the document as a whole is wrong.
+    """
+    problems = []
+    for item in error.errors(include_url=False):
+        where = ".".join(map(str, item["loc"])) or whole
+        said = item["msg"].removeprefix("Value error, ")
+        told = "no such field" if item["type"] == "extra_forbidden" else said
+        problems.append(f"{where}: {told}")
+    return problems

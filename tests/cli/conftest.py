@@ -4,15 +4,13 @@ Only a process shows that what is installed starts, ends and says what it should
 shown once, ``in_process`` spares another look at the same command its start.
 """
 
-from __future__ import annotations
-
-import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import builders
 import pytest
 
 from esrbench.cli.app import main
@@ -27,13 +25,7 @@ def esrbench_in(tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     private = {"ESRBENCH_CACHE": str(empty / "cache"), "ESRBENCH_SUBMISSIONS": str(empty)}
 
-    def in_folder(folder):
-        def run(*arguments, **environment):
-            return start(arguments, folder, {**private, **environment})
-
-        return run
-
-    return in_folder
+    return lambda folder: partial(start, folder, **private)
 
 
 @pytest.fixture
@@ -47,24 +39,18 @@ def work(tmp_path):
 @pytest.fixture
 def esrbench(work):
     """Run ``esrbench`` in an empty folder."""
-
-    def run(*arguments, **environment):
-        return start(arguments, work, environment)
-
-    return run
+    return partial(start, work)
 
 
 @pytest.fixture
 def in_process(work, monkeypatch, capsys):
     """Run ``esrbench`` in an empty folder and in this process, from its entry point on."""
 
-    def run(*arguments, **environment):
+    def run(*arguments, code=None, **environment):
         given = ["esrbench", *map(str, arguments)]
         # It handles signals; the process of the tests goes on with its own handlers.
-        handlers: dict[int, Any] = {
-            number: signal.getsignal(number)
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-        }
+        numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        handlers = {number: signal.getsignal(number) for number in numbers}
         capsys.readouterr()
         # What an earlier test found registered where it ran.
         default_registry.cache_clear()
@@ -80,19 +66,14 @@ def in_process(work, monkeypatch, capsys):
             default_registry.cache_clear()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        code = ended.value.code
-        assert isinstance(code, int)
-        return subprocess.CompletedProcess(given, code, *capsys.readouterr())
+        done = subprocess.CompletedProcess(given, ended.value.code, *capsys.readouterr())
+        assert isinstance(done.returncode, int)
+        assert code in {None, done.returncode}, done.stdout + done.stderr
+        return done
 
     return run
 
 
-def start(arguments, folder, environment):
-    return subprocess.run(
-        [Path(sys.executable).with_name("esrbench"), *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, **WIDE, **environment},
-    )
+def start(folder, *arguments, code=None, **environment):
+    command = Path(sys.executable).with_name("esrbench")
+    return builders.run(command, *arguments, code=code, folder=folder, **{**WIDE, **environment})

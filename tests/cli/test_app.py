@@ -1,11 +1,10 @@
-from __future__ import annotations
-
 import json
+import re
 import signal
-import subprocess
 import sys
 
 import pytest
+from builders import run
 
 from esrbench.cli.app import main
 from esrbench.cli.list import list_command
@@ -49,10 +48,7 @@ LOOKS = (
 
 
 def test_looking_around_imports_nothing_heavy():
-    done = subprocess.run(
-        [sys.executable, "-c", NO_TORCH, *LOOKS], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(sys.executable, "-c", NO_TORCH, *LOOKS)
     ends = json.loads(done.stdout)
     assert {look: code for look, (code, _) in ends.items()} == dict.fromkeys(LOOKS, 0), done.stderr
     assert all(said for _, said in ends.values())
@@ -69,6 +65,12 @@ def test_lists_as_json_are_one_document(in_process, what):
         "rules": {"ntire2022"},
     }[what]
     assert expected <= names
+
+
+def test_a_list_says_yes_and_no(in_process):
+    printed = in_process("list", "metrics", "--format", "markdown").stdout
+    assert "| params | Params \\[M\\] | lower | yes |" in re.sub(" +", " ", printed)
+    assert "| lower | no |" in re.sub(" +", " ", printed)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +118,7 @@ def test_lists_as_json_are_one_document(in_process, what):
     ],
 )
 def test_usage_errors_exit_2_and_say_what_to_do(in_process, arguments, says, advice):
-    done = in_process(*arguments)
-    assert done.returncode == 2
+    done = in_process(*arguments, code=2)
     assert says in done.stderr
     assert advice in done.stderr
     assert "Traceback" not in done.stderr
@@ -132,8 +133,7 @@ def test_usage_errors_exit_2_and_say_what_to_do(in_process, arguments, says, adv
     ],
 )
 def test_a_process_ends_by_a_usage_error_without_a_traceback(esrbench, arguments, says):
-    done = esrbench(*arguments)
-    assert done.returncode == 2
+    done = esrbench(*arguments, code=2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
@@ -156,8 +156,7 @@ def test_an_error_as_json_is_one_document(in_process, arguments, says):
 
 
 def test_no_command_shows_help(esrbench):
-    done = esrbench()
-    assert done.returncode == 2
+    done = esrbench(code=2)
     assert "leaderboard" in done.stdout + done.stderr
     assert "error" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -172,11 +171,7 @@ def test_show_depth_counts_blocks(in_process):
     ]
 
 
-def test_list_long_counts_every_network(
-    describe,
-    monkeypatch,
-    capsys,
-):
+def test_list_long_counts_every_network(describe, monkeypatch, capsys):
     registry = Registry()
     registry.add([describe("Nearest"), describe("FailsToBuild")], origin="tests")
     monkeypatch.setattr("esrbench.cli.list.open_registry", lambda: registry)
@@ -189,15 +184,13 @@ def test_list_long_counts_every_network(
 def test_validate_exits_4_on_a_broken_promise(in_process, tmp_path):
     file = tmp_path / "nan.safetensors"
     file.write_bytes(b"nonsense")
-    done = in_process("validate", "rfdn", "--scale", "4", "--weights", file)
-    assert done.returncode == 4
+    done = in_process("validate", "rfdn", "--scale", "4", "--weights", file, code=4)
     assert "builds and loads strictly" in done.stdout
     assert "failed" in done.stdout
 
 
 def test_validate_passes_interpolation(in_process):
-    done = in_process("validate", "bicubic", "--scale", "4", "--json")
-    assert done.returncode == 0, done.stdout
+    done = in_process("validate", "bicubic", "--scale", "4", "--json", code=0)
     (report,) = json.loads(done.stdout)
     assert {check["outcome"] for check in report["checks"]} == {"passed"}
 
@@ -226,8 +219,7 @@ def test_a_bug_is_no_regression(monkeypatch, capsys):
     ],
 )
 def test_an_empty_path_is_no_folder(in_process, work, arguments):
-    done = in_process(*arguments)
-    assert done.returncode == 2
+    done = in_process(*arguments, code=2)
     option = next(each for each in arguments if each.startswith("--")).rstrip("=")
     assert f"error: {option}: expected a path, not an empty text" in done.stderr
     assert not list(work.iterdir())
@@ -238,7 +230,6 @@ def test_a_bug_s_words_are_no_commands(in_process, monkeypatch):
         raise RuntimeError("\x1b[2J\n::stop-commands::a")
 
     monkeypatch.setattr("esrbench.cli.list.open_registry", fail)
-    done = in_process("list")
-    assert done.returncode == 70
+    done = in_process("list", code=70)
     assert "RuntimeError: \ufffd[2J" in done.stderr
     assert not any(each.lstrip().startswith("::") for each in done.stderr.splitlines())

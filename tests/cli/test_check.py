@@ -1,16 +1,14 @@
-from __future__ import annotations
-
 import json
 from xml.etree import ElementTree as ET
 
 import pytest
 import typer
+from builders import finding, gate_report
 from typer.testing import CliRunner
 
 from esrbench.cli.baseline import baseline_command
 from esrbench.cli.check import check_command, parse_metrics
 from esrbench.errors import UsageError
-from esrbench.gate.verdicts import Finding, GateReport
 from esrbench.metrics import METRICS
 
 app = typer.Typer()
@@ -23,17 +21,7 @@ def invoke(*arguments):
 
 
 def report(verdict="regressed"):
-    finding = Finding(
-        entry="rfdn",
-        scale=4,
-        metric="params",
-        verdict=verdict,
-        before=1,
-        now=2,
-        reason="1 then, 2 now",
-        advice="Mend it.",
-    )
-    return GateReport(baseline="baseline.json", findings=(finding,))
+    return gate_report(finding(verdict, before=1, now=2, reason="1 then, 2 now", advice="Mend it."))
 
 
 @pytest.fixture
@@ -170,6 +158,7 @@ def test_metrics_and_groups():
         (("--baseline", "no-such-ref"), "no-such-ref: "),
         (("--baseline", "empty"), "no whole runs"),
         (("--against", "rfdn"), "needs the names"),
+        (("rfdn", "--against", "imdn", "--metrics", "params"), "compares runtime, which"),
         (("--strict", "--lenient"), "are opposites"),
         (("rfnd", "--against", "rfdn"), "no network is registered as 'rfnd'"),
     ],

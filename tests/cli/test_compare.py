@@ -1,12 +1,9 @@
-from __future__ import annotations
-
 import csv
-import io
 import json
-import subprocess
 import sys
 
 import pytest
+from builders import run
 
 from esrbench.cli.compare import compare_command
 from esrbench.errors import UsageError
@@ -60,7 +57,7 @@ def test_captions_and_labels(folder, capsys):
 
 def test_csv_and_json_are_documents(folder, capsys):
     compare_command(columns=["params,psnr_y", "ssim_y"], table_format="csv", folder=folder)
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [(row["entry"], row["params"]) for row in rows] == [
         ("rfdn", "433448"),
         ("imdn", "715176"),
@@ -99,15 +96,10 @@ def test_a_terminal_that_can_gets_bold_and_underlined(folder, capsys, monkeypatc
 def test_tables_need_no_torch():
     text = "import sys; import esrbench.reports.comparison, esrbench.reports.formats, "
     text += "esrbench.cli.compare; print(sorted({'torch', 'cv2', 'pandas'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert run(sys.executable, "-c", text).stdout.strip() == "[]"
 
 
-def test_a_folder_is_told_as_run_takes_it(
-    make_record,
-    tmp_path,
-    capsys,
-):
+def test_a_folder_is_told_as_run_takes_it(make_record, tmp_path, capsys):
     """Records know a folder by its name, and one called like a declared set by another."""
     store = Store(tmp_path / "results")
     for data in ("mine", "set5-folder"):

@@ -1,7 +1,5 @@
 """Nothing that a command prints obeys a stranger, wherever his words came from."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """``esrbench convert-weights`` reads in a worker, checks the answer, and writes all or nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

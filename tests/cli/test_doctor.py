@@ -1,11 +1,8 @@
-from __future__ import annotations
-
 import json
 
 
 def test_a_quick_look_prints_a_table_then_advice(esrbench):
-    done = esrbench("doctor", "--quick", KMP_AFFINITY="none")
-    assert done.returncode == 0, done.stderr
+    done = esrbench("doctor", "--quick", KMP_AFFINITY="none", code=0)
     table, _, advice = done.stdout.partition("\n- ")
     assert "memory allocator" in table
     assert "resolution" not in table
@@ -27,8 +24,7 @@ def test_as_json_it_is_one_document(in_process):
 def test_what_forbids_measuring_is_told_first_and_exits_4(in_process, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    done = in_process("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none")
-    assert done.returncode == 4
+    done = in_process("doctor", "--quick", "--results", blocked / "in", KMP_AFFINITY="none", code=4)
     advice = done.stdout.partition("\n- ")[2]
     assert advice.index("problem results folder") < advice.index("warning variables")
     assert "Nothing can be measured here" in advice

@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import json
 from functools import partial
-from typing import Any
 
 import builders
 import pytest
@@ -60,7 +57,7 @@ def test_a_race_against_itself_tells_the_two_apart():
 @pytest.mark.parametrize("as_json", [False, True])
 def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
     record = make_race(ratio)
-    asked: list[tuple[Any, ...]] = []
+    asked = []
 
     def fake(*arguments, **_):
         asked.append(arguments)
@@ -83,7 +80,7 @@ def test_exit_codes(monkeypatch, tmp_path, ratio, code, as_json):
 
 def test_the_python_interface_races_and_stores(monkeypatch, tmp_path):
     record = make_race(1.05)
-    asked: list[Any] = []
+    asked = []
     monkeypatch.setattr(races, "race", lambda *given, **_: asked.extend(given) or record)
     assert esrbench.race("rfdn", "rfdn", results=tmp_path) == record
     assert (asked[0], asked[2].counted_input) == (asked[1], (64, 64))

@@ -1,12 +1,11 @@
 """``new``, ``validate``, ``list`` and ``show`` on folders of submissions."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pytest
 import typer
+from builders import edit
 from typer.testing import CliRunner
 
 from esrbench.cli.new import new_command
@@ -28,12 +27,6 @@ def root(work, monkeypatch):
     """Where an ``esrbench`` looks for submissions that is not told."""
     monkeypatch.delenv("ESRBENCH_SUBMISSIONS")
     return work / "submissions"
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def test_new_writes_an_entry_and_says_what_is_next(new, tmp_path, monkeypatch):
@@ -102,10 +95,8 @@ def test_a_folder_is_listed_shown_and_validated_by_name_and_by_path(esrbench, ro
     assert "claimed x4 Params [M]" in shown
     assert "not measured yet" in shown
 
-    broken = esrbench("show", "team-bad", "--json")
-    assert broken.returncode == 2
-    done = esrbench("validate", "team-bad", str(root / "team-net"), "--json")
-    assert done.returncode == 4, done.stderr
+    esrbench("show", "team-bad", "--json", code=2)
+    done = esrbench("validate", "team-bad", str(root / "team-net"), "--json", code=4)
     reports = {report["entry"]: report for report in json.loads(done.stdout)}
     assert reports["team-bad"]["checks"][0]["outcome"] == "failed"
     assert "did you mean scales?" in reports["team-bad"]["checks"][0]["detail"]
@@ -123,14 +114,11 @@ def test_a_list_without_submissions_has_no_column_of_teams(in_process):
 
 def test_a_folder_anywhere_is_validated(in_process, tmp_path):
     folder = scaffold("team-net", tmp_path / "elsewhere", scale=2)
-    done = in_process("validate", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = in_process("validate", folder, code=0)
     assert "claimed Params" in done.stdout
     weights = folder / "team-net_x2.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    done = in_process("validate", f"{folder}/")
-    assert done.returncode == 4
+    done = in_process("validate", f"{folder}/", code=4)
     assert "write into [weights]: bytes = " in done.stdout
-    done = in_process("validate", folder, "--scale", "3")
-    assert done.returncode == 2
+    done = in_process("validate", folder, "--scale", "3", code=2)
     assert "not defined at x3" in done.stderr

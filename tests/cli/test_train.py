@@ -1,9 +1,5 @@
-from __future__ import annotations
-
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +8,6 @@ from safetensors.numpy import load_file
 
 from esrbench.api import evaluate
 from esrbench.data.codecs import write_png
-
-if TYPE_CHECKING:
-    import subprocess
-    from pathlib import Path
-
 
 RECIPE = """
 name = "brief"
@@ -45,46 +36,27 @@ def place(tmp_path_factory):
     return folder
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What came of training on one device without being told where to, by which command."""
-
-    done: subprocess.CompletedProcess[str]
-    command: tuple[object, ...]
-    folder: Path
-
-    @property
-    def said(self):
-        """The document on stdout."""
-        document: dict[str, Any] = json.loads(self.done.stdout)
-        return document
-
-
 @pytest.fixture(scope="module")
-def trained(
-    esrbench_in,
-    place,
-    shared_pair_folder,
-    tmp_path_factory,
-):
+def trained(esrbench_in, place, shared_pair_folder, tmp_path_factory):
     pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
     recipe = ("--recipe", place / "brief.toml", "--data", f"photos={place / 'data'}")
     options = ("--validate", shared_pair_folder, "--workers", "0", "--device", "cpu")
     command = ("train", "fsrcnn", *recipe, *options)
     folder = tmp_path_factory.mktemp("trained")
-    return Trained(esrbench_in(folder)(*command, "--json"), command, folder)
+    done = esrbench_in(folder)(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    return SimpleNamespace(done=done, said=said, command=command, folder=folder)
 
 
 BRIEF = "trained/fsrcnn-x4-brief"
 
 
 def test_without_an_output_the_folder_is_named_after_what_is_trained(trained):
-    assert trained.done.returncode == 0, trained.done.stderr
     assert (trained.folder / BRIEF / "last.safetensors").is_file()
 
 
 def test_what_is_trained_goes_straight_on(trained, in_process, shared_pair_folder):
-    assert trained.done.returncode == 0, trained.done.stderr
     said = trained.said
     assert said["iterations"] == 4
     assert said["best"] == f"{BRIEF}/best.safetensors"
@@ -96,11 +68,9 @@ def test_what_is_trained_goes_straight_on(trained, in_process, shared_pair_folde
     mean = sum(score.psnr_rgb or 100.0 for score in scores) / len(scores)
     assert said["psnr_rgb"] == pytest.approx(mean, abs=1e-9)
     output = ("--output", trained.folder / BRIEF)
-    again = in_process(*trained.command, *output)
-    assert again.returncode == 2
+    again = in_process(*trained.command, *output, code=2)
     assert "Add --resume" in again.stderr
-    resumed = in_process(*trained.command, *output, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = in_process(*trained.command, *output, "--resume", code=0)
     assert f"esrbench run fsrcnn --weights {best}" in resumed.stderr
 
 
@@ -136,7 +106,7 @@ def test_two_devices_train_as_one_does(trained, esrbench, tmp_path):
 def test_what_cannot_be_trained_is_refused(in_process, place, tmp_path, changed, said):
     if changed.keys() & {"--resume", "--device"}:
         pytest.importorskip("lightning_fabric", reason="the train extra is not installed")
-    options: dict[str, str | None] = {
+    options = {
         "--recipe": str(place / "brief.toml"),
         "--data": str(place / "data"),
         "--output": str(tmp_path / "out"),
@@ -144,15 +114,13 @@ def test_what_cannot_be_trained_is_refused(in_process, place, tmp_path, changed,
         "--device": "cpu",
     }
     given = [part for pair in (options | changed).items() for part in pair if part is not None]
-    done = in_process("train", "fsrcnn", *given, ESRBENCH_TRAINING_DATA="")
-    assert done.returncode == 2
+    done = in_process("train", "fsrcnn", *given, ESRBENCH_TRAINING_DATA="", code=2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_help_imports_nothing_heavy(esrbench):
-    done = esrbench("train", "--help", PYTHONPROFILEIMPORTTIME="1")
-    assert done.returncode == 0
+    done = esrbench("train", "--help", PYTHONPROFILEIMPORTTIME="1", code=0)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"torch", "cv2", "lightning_fabric"}
     assert "typer" in imported

@@ -1,9 +1,7 @@
-from __future__ import annotations
-
-import subprocess
 import sys
 
 import pytest
+from builders import run
 
 from esrbench.cli.verbs import VERBS, load
 
@@ -26,9 +24,7 @@ def test_a_summary_is_the_first_line_of_its_command(name):
 
 
 def test_help_lists_every_verb_and_imports_none():
-    done = subprocess.run(
-        [sys.executable, "-c", LISTED], check=True, capture_output=True, text=True
-    )
+    done = run(sys.executable, "-c", LISTED)
     assert done.stdout.splitlines()[-1] == "loaded:"
     for name in VERBS:
         assert f" {name} " in done.stdout
@@ -36,7 +32,6 @@ def test_help_lists_every_verb_and_imports_none():
 
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_s_own_help_has_its_options(in_process, name):
-    done = in_process(name, "-h")
-    assert done.returncode == 0
+    done = in_process(name, "-h", code=0)
     assert f"Usage: esrbench {name} " in done.stdout
     assert "--json" in done.stdout

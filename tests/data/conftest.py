@@ -1,7 +1,5 @@
 """Small data sets on disk for the catalog's tests."""
 
-from __future__ import annotations
-
 import resource
 from contextlib import contextmanager
 

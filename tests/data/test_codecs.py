@@ -1,12 +1,9 @@
 """Strict reading of images: what is accepted, and every way of not being an 8-bit RGB image."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,9 +11,6 @@ from PIL import Image
 
 from esrbench.data import codecs
 from esrbench.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RNG = np.random.default_rng(20)
 RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -28,20 +22,25 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def header(width, height, depth=8, kind=2):
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
+def header(width, height, depth=8, kind=2, interlace=0):
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlace))
 
 
-def png(extra=b""):
-    """The 5x7 image ``RGB`` as PNG with filter type 0 in every row."""
-    rows = b"".join(b"\0" + row.tobytes() for row in RGB)
-    body = extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return SIGNATURE + header(5, 7) + body
+def rows(pixels):
+    """Pixels as they are compressed: rows of filter type 0."""
+    return b"".join(b"\0" + row.tobytes() for row in pixels)
+
+
+def png(stream=None, *, head=None, extra=b""):
+    """A PNG of compressed rows; by default the 5x7 image ``RGB``."""
+    stream = zlib.compress(rows(RGB)) if stream is None else stream
+    body = extra + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    return SIGNATURE + (head or header(5, 7)) + body
 
 
 def saved(image, kind="PNG", **options):
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -93,7 +92,7 @@ def test_exif_orientation_is_ignored():
 
 
 def test_gamma_and_profiles_do_not_change_pixels():
-    data = png(chunk(b"gAMA", struct.pack(">I", 220_000)) + chunk(b"sRGB", b"\0"))
+    data = png(extra=chunk(b"gAMA", struct.pack(">I", 220_000)) + chunk(b"sRGB", b"\0"))
     assert np.array_equal(codecs.decode_rgb(data, "gamma.png"), RGB)
 
 
@@ -105,7 +104,7 @@ def test_a_grey_png_needs_an_exception_and_is_repeated_in_three_channels():
     assert np.array_equal(pixels, np.repeat(np.asarray(grey)[:, :, None], 3, axis=2))
 
 
-FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
+FOREIGN = {
     "empty": (lambda: b"", "an empty file"),
     "text": (lambda: b"<html>Not found</html>", "unknown content"),
     "jpeg": (lambda: saved(photo(), "JPEG"), "a JPEG file"),
@@ -118,8 +117,8 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "one-bit": (lambda: saved(photo("1")), "1-bit grey"),
     "16-bit-grey": (lambda: saved(Image.fromarray(RGB[:, :, 0].astype(np.uint16))), "16-bit grey"),
     "16-bit-rgb": (lambda: SIGNATURE + header(5, 7, depth=16), "16-bit RGB"),
-    "transparent-colour": (lambda: png(chunk(b"tRNS", b"\0\1\0\1\0\1")), "tRNS"),
-    "animated": (lambda: png(chunk(b"acTL", struct.pack(">II", 1, 0))), "acTL"),
+    "transparent-colour": (lambda: png(extra=chunk(b"tRNS", b"\0\1\0\1\0\1")), "tRNS"),
+    "animated": (lambda: png(extra=chunk(b"acTL", struct.pack(">II", 1, 0))), "acTL"),
     "bmp-32": (lambda: saved(photo("RGBA"), "BMP"), "32-bit"),
     "bmp-palette": (lambda: saved(photo("P"), "BMP"), "8-bit"),
     "bmp-truncated": (lambda: saved(photo(), "BMP")[:-1], "a truncated BMP"),
@@ -154,12 +153,9 @@ def test_an_absent_file_and_a_folder_are_data_errors(tmp_path):
 
 def damaged(damage, *, grey=False):
     """A PNG whose compressed pixels were damaged before its chunks got their CRCs."""
-    pixels = RGB[:, :, 0] if grey else RGB
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    stream = bytearray(zlib.compress(rows))
+    stream = bytearray(zlib.compress(rows(RGB[:, :, 0] if grey else RGB)))
     damage(stream)
-    chunks = header(5, 7, kind=0 if grey else 2) + chunk(b"IDAT", bytes(stream))
-    return SIGNATURE + chunks + chunk(b"IEND", b"")
+    return png(bytes(stream), head=header(5, 7, kind=0 if grey else 2))
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -184,7 +180,7 @@ def test_damaged_streams_never_decode_to_other_pixels(image_bytes):
     for _ in range(600):
         found = bytearray(stream)
         found[rng.integers(2, len(found))] ^= 1 << int(rng.integers(8))
-        data = image_bytes[:33] + chunk(b"IDAT", bytes(found)) + chunk(b"IEND", b"")
+        data = png(bytes(found), head=header(64, 48))
         try:
             pixels = codecs.decode_rgb(data, "damaged.png")
         except DataError:
@@ -195,12 +191,10 @@ def test_damaged_streams_never_decode_to_other_pixels(image_bytes):
 @pytest.fixture
 def image_bytes():
     """A smooth 64x48 image as PNG of one IDAT chunk, whose Huffman codes tell little of damage."""
-    rows, columns = np.mgrid[:48, :64]
-    rgb = np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
+    down, right = np.mgrid[:48, :64]
+    rgb = np.stack([down, right, down + right], axis=2).astype(np.uint8)
     noise = RNG.integers(0, 8, rgb.shape, dtype=np.uint8)
-    content = b"".join(b"\0" + row.tobytes() for row in rgb + noise)
-    body = chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
-    return SIGNATURE + header(64, 48) + body
+    return png(zlib.compress(rows(rgb + noise)), head=header(64, 48))
 
 
 def test_proven_bytes_are_not_verified_again(monkeypatch):
@@ -209,21 +203,18 @@ def test_proven_bytes_are_not_verified_again(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rows", "found"),
+    ("data", "found"),
     [
-        (b"\0" * 7 * 16 + b"\0", "more pixels, its header means 112 bytes"),
-        (b"\0" * 7 * 15, "105 bytes of pixels, its header means 112 bytes"),
+        (png(zlib.compress(b"\0" * 113)), "more pixels, its header means 112 bytes"),
+        (png(zlib.compress(b"\0" * 105)), "105 bytes of pixels, its header means 112 bytes"),
+        # One row is short.
+        (png(zlib.compress(rows(RGB[:-1]))), "do not decode"),
+        (png(zlib.compress(rows(RGB))[:-4]), "112 bytes of pixels without an end"),
     ],
 )
-def test_a_stream_of_another_length_is_found(rows, found):
-    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def test_a_stream_that_contradicts_the_header_or_has_no_end_is_found(data, found):
     with pytest.raises(DataError, match=found):
-        codecs.decode_rgb(SIGNATURE + header(5, 7) + body, "long.png")
-
-
-def test_a_stream_without_its_end_is_found():
-    with pytest.raises(DataError, match="112 bytes of pixels without an end"):
-        codecs.decode_rgb(damaged(lambda stream: stream.__delitem__(slice(-4, None))), "a.png")
+        codecs.decode_rgb(data, "other.png")
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 1), (9, 3), (16, 16)])
@@ -237,11 +228,10 @@ def test_an_interlaced_png_is_read_as_its_pixels(shape):
         for row in range(shape[0]):
             line = [x for x in range(shape[1]) if drawn[row % 8][x % 8] == number]
             stream += b"\0" + pixels[row, line].tobytes() if line else b""
-    ihdr = struct.pack(">IIBBBBB", shape[1], shape[0], 8, 2, 0, 0, 1)
-    body = chunk(b"IHDR", ihdr) + chunk(b"IDAT", zlib.compress(stream)) + chunk(b"IEND", b"")
-    with Image.open(io.BytesIO(SIGNATURE + body)) as image:
+    data = png(zlib.compress(stream), head=header(shape[1], shape[0], interlace=1))
+    with Image.open(io.BytesIO(data)) as image:
         assert np.array_equal(np.asarray(image), pixels)
-    assert np.array_equal(codecs.decode_rgb(SIGNATURE + body, "passes.png"), pixels)
+    assert np.array_equal(codecs.decode_rgb(data, "passes.png"), pixels)
 
 
 def test_every_truncation_is_found():
@@ -252,19 +242,12 @@ def test_every_truncation_is_found():
 
 
 def test_every_flipped_bit_is_found():
-    data = png(chunk(b"tEXt", b"Title\0photo"))
+    data = png(extra=chunk(b"tEXt", b"Title\0photo"))
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DataError):
             codecs.decode_rgb(bytes(flipped), "flipped.png")
-
-
-def test_pixel_data_that_contradicts_the_header_is_found():
-    rows = b"".join(b"\0" + row.tobytes() for row in RGB[:-1])  # one row short, all CRCs right
-    data = SIGNATURE + header(5, 7) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    with pytest.raises(DataError, match="do not decode"):
-        codecs.decode_rgb(data, "short.png")
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch):

@@ -1,7 +1,5 @@
 """Data sets by name and folder: specs, layouts, declared exceptions."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from pathlib import Path
@@ -107,7 +105,7 @@ def test_identity_checks_pairs_that_nobody_checked(tmp_path, make_set):
 
 
 def test_progress_counts_images(tmp_path, make_set):
-    told: list[tuple[int, int]] = []
+    told = []
     open_dataset(make_set(tmp_path), 4, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
 

@@ -1,7 +1,5 @@
 """The declared data sets against what their publishers distribute."""
 
-from __future__ import annotations
-
 import pytest
 
 from esrbench.data import declarations

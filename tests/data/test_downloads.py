@@ -1,7 +1,5 @@
 """Downloads against a server on this machine: resuming, wrong contents, mirrors, two at once."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -16,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from builders import run
 
 from esrbench.data import downloads
 from esrbench.data.cache import cache_dir
@@ -40,7 +39,7 @@ class Server(ThreadingHTTPServer):
         self.says_length = True
         self.cuts: deque[int] = deque()  # bytes after which the next replies break off
         self.statuses: deque[int] = deque()  # statuses of the next replies
-        self.requests: list[tuple[str, str | None]] = []
+        self.requests = []
 
     @property
     def url(self):
@@ -331,5 +330,4 @@ def test_importing_loads_no_network_library():
         "import sys, esrbench.data.downloads, esrbench.data.datasets;"
         "print([m for m in ('requests', 'numpy', 'cv2', 'torch') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run(sys.executable, "-c", code).stdout.strip() == "[]"

@@ -1,7 +1,5 @@
 """Fetching through mirrors, the demo set, and a cache that holds whole folders only."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

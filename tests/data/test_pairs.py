@@ -1,7 +1,5 @@
 """Every fault of an image file or of a pair, all of them reported at once."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

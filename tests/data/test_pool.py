@@ -1,7 +1,5 @@
 """Images are read ahead, in order, and a signal ends the process whatever is being read."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -70,7 +68,6 @@ def test_a_signal_ends_a_process_whose_reads_never_return(number):
         [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
-            assert process.stdout is not None
             assert [process.stdout.readline() for _ in range(2)] == ["reading\n"] * 2
             process.send_signal(number)
             code = process.wait(60)

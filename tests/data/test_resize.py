@@ -1,9 +1,6 @@
 """MATLAB's bicubic: hand computation, an independent antialiased bicubic, and distributed LR."""
 
-from __future__ import annotations
-
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ from torch.nn.functional import interpolate
 from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, imresize_matlab, modcrop, upscale
 
-BORDERS: tuple[Literal["mirror", "replicate"], ...] = ("mirror", "replicate")
+BORDERS = ("mirror", "replicate")
 NOISE = np.random.default_rng(7).integers(0, 256, (96, 120, 3), dtype=np.uint8)
 
 

@@ -1,7 +1,5 @@
 """What is read again is the image that was checked, whatever happened to its file."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 

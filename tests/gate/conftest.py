@@ -1,9 +1,5 @@
 """Figures and races made by hand."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import builders
 import pytest
 
@@ -41,15 +37,8 @@ def figures(terms):
 def measured(terms, figures):
     """What was just measured: the figures above but for what is given."""
 
-    def build(
-        name="net",
-        *,
-        counts=None,
-        scores=None,
-        weights=None,
-        **fields,
-    ):
-        update: dict[str, Any] = {"counts": {**COUNTS, **(counts or {})}}
+    def build(name="net", *, counts=None, scores=None, weights=None, **fields):
+        update = {"counts": {**COUNTS, **(counts or {})}}
         if scores is not None:
             update["scores"] = {"demo": Scores(digest="d" * 64, values={**SCORES, **scores})}
         if weights is not None:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from esrbench.entries.registry import Registry, default_registry

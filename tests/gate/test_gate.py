@@ -1,7 +1,5 @@
 """What is measured and raced for a check; measuring itself is canned."""
 
-from __future__ import annotations
-
 import pytest
 
 import esrbench.gate.gate as gates
@@ -71,6 +69,10 @@ def make_bench(**request):
     return Bench(registry, Request(**{"metrics": ONLY_COUNTS, **request}))
 
 
+def checked(baseline, *, against=None, **request):
+    return check_baseline(make_bench(**request), baseline, "file", against=against)
+
+
 @pytest.fixture
 def baseline(canned, terms, make_race):
     """Of a network, with its runtime, and of the reference."""
@@ -81,7 +83,7 @@ def baseline(canned, terms, make_race):
 
 
 def test_everything_in_the_baseline_is_checked(canned, baseline):
-    report = check_baseline(make_bench(), baseline, "file")
+    report = checked(baseline)
 
     assert {each.verdict for each in report.findings} == {"unchanged"}
     assert canned.measured == ["net", "reference"]
@@ -91,19 +93,13 @@ def test_everything_in_the_baseline_is_checked(canned, baseline):
 
 
 def test_runtime_alone_still_counts_the_reference(canned, baseline):
-    bench = make_bench(names=("net",), metrics=frozenset({RUNTIME}))
-
-    report = check_baseline(bench, baseline, "file")
-
+    report = checked(baseline, names=("net",), metrics=frozenset({RUNTIME}))
     assert [(each.metric, each.verdict) for each in report.findings] == [(RUNTIME, "unchanged")]
     assert canned.measured == ["reference"]
 
 
 def test_runtime_alone_of_an_entry_without_a_ratio_says_what_to_race(canned, baseline):
-    bench = make_bench(names=("reference",), metrics=frozenset({RUNTIME}))
-
-    report = check_baseline(bench, baseline, "file")
-
+    report = checked(baseline, names=("reference",), metrics=frozenset({RUNTIME}))
     found = report.findings[0]
     said = (found.verdict, found.reason)
     assert said == ("incomparable", "the baseline keeps no ratio of its runtime")
@@ -117,7 +113,7 @@ def test_another_reference_makes_ratios_incomparable(canned, baseline):
     counts = {**bare.counts, "macs_aten": 1}
     canned.figures["reference"] = bare.model_copy(update={"counts": counts})
 
-    report = check_baseline(make_bench(names=("net",)), baseline, "file")
+    report = checked(baseline, names=("net",))
 
     found = next(each for each in report.findings if each.metric == RUNTIME)
     assert (found.verdict, found.exit_code) == ("incomparable", 3)
@@ -144,10 +140,12 @@ def test_a_ratio_of_another_machine_is_not_raced_but_incomparable(
     here = kept.model_copy(update=update)
     monkeypatch.setattr(gates, "terms_here", lambda _kept, _threads: here)
     device = update.get("device", "cpu")
-    bench = make_bench(names=("net",), metrics=frozenset({RUNTIME}), device=device)
-
-    report = check_baseline(bench, baseline.model_copy(update={"entries": entries}), "file")
-
+    report = checked(
+        baseline.model_copy(update={"entries": entries}),
+        names=("net",),
+        metrics=frozenset({RUNTIME}),
+        device=device,
+    )
     found = report.findings[0]
     assert (found.metric, found.verdict, found.now) == (RUNTIME, "incomparable", None)
     assert said in found.reason
@@ -158,7 +156,7 @@ def test_a_ratio_of_another_machine_is_not_raced_but_incomparable(
 
 
 def test_no_race_without_runtime(canned, baseline):
-    report = check_baseline(make_bench(metrics=frozenset({"params"})), baseline, "file")
+    report = checked(baseline, metrics=frozenset({"params"}))
 
     assert canned.raced == []
     assert {each.metric for each in report.findings} == {"params"}
@@ -173,7 +171,7 @@ def test_what_one_side_alone_has_is_not_measured(canned, baseline, name, code, a
     entries = {**baseline.entries, "lost x4": baseline.entries["reference x4"]}
     more = baseline.model_copy(update={"entries": entries})
 
-    report = check_baseline(make_bench(names=(name,)), more, "file")
+    report = checked(more, names=(name,))
 
     found = [(each.metric, each.verdict, each.advice) for each in report.findings]
     assert found == [("entry", "missing", advice)]
@@ -182,11 +180,11 @@ def test_what_one_side_alone_has_is_not_measured(canned, baseline, name, code, a
 
 def test_unknown_names_and_empty_baselines(baseline):
     with pytest.raises(UsageError, match="no network is registered as 'nte'"):
-        check_baseline(make_bench(names=("nte",)), baseline, "file")
+        checked(baseline, names=("nte",))
     with pytest.raises(UsageError, match="has no entries at these scales"):
-        check_baseline(make_bench(scales=(3,)), baseline, "file")
+        checked(baseline, scales=(3,))
     with pytest.raises(UsageError, match="has no entries"):
-        check_baseline(make_bench(), Baseline(), "file")
+        checked(Baseline())
     with pytest.raises(UsageError, match="needs the names"):
         check_against(make_bench(), "net")
 
@@ -194,7 +192,7 @@ def test_unknown_names_and_empty_baselines(baseline):
 def test_a_failed_entry_is_not_raced(canned, baseline):
     canned.figures["net"] = Absent(kind="failed", reason="load-error: no")
 
-    report = check_baseline(make_bench(names=("net",)), baseline, "file")
+    report = checked(baseline, names=("net",))
 
     assert report.exit_code == 4
     assert report.findings[0].reason == "load-error: no"
@@ -216,7 +214,7 @@ def test_against_another_network(canned, make_race, ratio, verdict, code):
 
 
 def test_against_takes_the_place_of_kept_ratios(canned, baseline):
-    check_baseline(make_bench(names=("net",)), baseline, "file", against="reference")
+    checked(baseline, names=("net",), against="reference")
 
     assert canned.raced == [("net", "reference", (64, 64), 600)]
 

@@ -1,15 +1,12 @@
 """Mutants of one of this program's own networks, in a copy of it, against its own baseline."""
 
-from __future__ import annotations
-
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from builders import run
 from safetensors.torch import load_file, save_file
 
 import esrbench
@@ -23,7 +20,7 @@ SCORED = {"psnr_rgb", "psnr_y", "ssim_y"}
 ATTENTION = "        self.attention = attention\n"
 EXTRA = "        self.extra = conv(channels, channels, 3)\n"
 REFINE = "        r3 = self.refine(self.residual3, r2)\n"
-MUTANTS: dict[str, list[tuple[str, str]]] = {
+MUTANTS = {
     "words": [
         ('"""Map (N, C, H, W) to the same shape."""', '"""Map features to features."""'),
         ("SLOPE = 0.05", "# Of every activation.\nSLOPE = 0.05"),
@@ -83,20 +80,16 @@ def report(tmp_path_factory):
     }
     file = folder / "baseline.json"
     file.write_text(json.dumps(baseline))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", "from esrbench.cli.app import main; main()"),
-            *("check", "--baseline", str(file), "--threads=1", "--json"),
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "ESRBENCH_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
+    command = (sys.executable, "-c", "from esrbench.cli.app import main; main()", "check")
+    done = run(
+        *(*command, "--baseline", file, "--threads=1", "--json"),
+        code=1,
+        folder=folder,
+        PYTHONPATH=str(folder),
+        ESRBENCH_CACHE=str(folder / "cache"),
     )
-    assert done.stdout, done.stderr
     document = json.loads(done.stdout)
-    assert (document.pop("exit_code"), done.returncode) == (1, 1), document
+    assert document.pop("exit_code") == 1, document
     return GateReport.model_validate({key: document[key] for key in ("baseline", "findings")})
 
 
@@ -146,7 +139,6 @@ def test_one_more_convolution_is_a_regression(report):
     assert found["weights"].verdict == "unchanged"
     # Four blocks, each with 50 x 50 x 9 weights and 50 biases more.
     before, now = found["params"].before, found["params"].now
-    assert isinstance(before, int)
     assert now == before + 4 * (50 * 50 * 9 + 50)
 
 

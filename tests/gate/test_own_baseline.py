@@ -1,7 +1,5 @@
 """The baseline that gates this program's own networks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,28 +1,11 @@
-from __future__ import annotations
-
 import pytest
+from builders import finding, gate_report
 
-from esrbench.gate.verdicts import VERDICTS, Finding, GateReport
-
-
-def finding(verdict, **fields):
-    return Finding.model_validate(
-        {
-            "entry": "net",
-            "scale": 4,
-            "metric": "params",
-            "verdict": verdict,
-            "before": 1,
-            "now": 1,
-            "reason": "so it is",
-            **fields,
-        }
-    )
+from esrbench.gate.verdicts import VERDICTS
 
 
 def report(*verdicts, **fields):
-    findings = tuple(finding(each) for each in verdicts)
-    return GateReport(baseline="file", findings=findings).model_copy(update=fields)
+    return gate_report(*map(finding, verdicts), **fields)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +42,12 @@ def test_counts_name_the_worst_first():
 
 
 def test_the_outcome_says_why_the_code_is_another():
-    assert report("unchanged").outcome == "No regression: file; 1 unchanged."
+    assert report("unchanged").outcome == "No regression: baseline.json; 1 unchanged."
     said = report("incomparable", strict=True).outcome
-    assert said == "Not judged in full, which --strict refuses: file; 1 incomparable."
+    assert said == "Not judged in full, which --strict refuses: baseline.json; 1 incomparable."
     said = report("inconclusive", lenient=True).outcome
-    assert said == "Not judged in full, which --lenient lets pass: file; 1 inconclusive."
-    assert report("regressed", lenient=True).outcome.startswith("Regression: file")
+    assert said == "Not judged in full, which --lenient lets pass: baseline.json; 1 inconclusive."
+    assert report("regressed", lenient=True).outcome.startswith("Regression: baseline.json")
     assert report().outcome.endswith("nothing was compared.")
 
 

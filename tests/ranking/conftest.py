@@ -1,7 +1,5 @@
 """A leaderboard of made-up records."""
 
-from __future__ import annotations
-
 import pytest
 
 from esrbench.ranking.leaderboard import build_leaderboard

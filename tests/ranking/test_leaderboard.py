@@ -1,9 +1,8 @@
 """Boards of records: gates, ranks, tracks, and who is not ranked for which reason."""
 
-from __future__ import annotations
-
 import math
 
+import builders
 import pytest
 
 from esrbench.errors import UsageError
@@ -214,7 +213,7 @@ def test_prediction_and_ratio_stand_beside_what_they_belong_to(rank, imdn):
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
-        ({"weights": "random"}, "Random weights, hence no PSNR: a."),
+        ({"weights": "random"}, "Random weights, hence no scores: a."),
         (
             {"prepare": "esrbench_models.rfdn:fold"},
             "Counted and timed in prepared form: a by esrbench_models.rfdn:fold.",
@@ -226,6 +225,23 @@ def test_what_a_reader_must_know_of_a_ranked_entry_is_noted(rank, imdn, arfdn, f
     board = rank(("a", arfdn | {"psnr_rgb": "not scored"}, fields), ("b", imdn))
     assert names(board.ranked) == ["a", "b"]
     assert any(said.endswith(note) for said in board.notes)
+
+
+def test_notes_are_on_the_figures_that_are_shown(rank, arfdn):
+    rule = RULES["ntire2022"]
+    values = arfdn | {"predicted_peak_bytes": 2.0**20}
+    lacking = {key: each for key, each in values.items() if key != "pass_peak_bytes"}
+    untimed = {"columns": ("params", "macs_ntire2022"), "tracks": (rule.tracks[1],)}
+    untimed = rule.model_copy(update=untimed | {"ranked_alone": ()})
+    fields = {"latency": builders.latency()}
+    for given, of_rule, timing, prediction in (
+        (values, rule, True, False),
+        (lacking, rule, True, True),
+        (lacking, untimed, False, False),
+    ):
+        said = "\n".join(rank(("a", given, fields), rule=of_rule).notes)
+        assert ("Runtimes are of one process each" in said) is timing
+        assert ("Predicted GPU memory is at LR" in said) is prediction
 
 
 @pytest.mark.parametrize(("tier", "weak"), [("landlock", True), ("bubblewrap", False)])
@@ -262,18 +278,17 @@ def test_an_edition_without_a_total_orders_by_runtime(rank, imdn, arfdn):
     assert board.notes[0].startswith("There is no total")
 
 
-def test_real_time_scores_take_bicubic_on_the_same_images(rank, make_record):
+def test_real_time_scores_take_bicubic_on_the_same_images(rank):
     # ALONG's printed figures: 34.63 dB and 1.91 ms over 33.92 dB, recomputed 23.67.
-    records = [
-        record.model_copy(update={"entry": record.entry.model_copy(update={"scale": 2})})
-        for record in (
-            make_record("along", {"psnr_rgb": 34.63, "runtime_images": 1.91e-3, "params": 1}),
-            make_record("low", {"psnr_rgb": 33.9, "runtime_images": 1e-3, "params": 1}),
-            make_record("equal", {"psnr_rgb": 33.924, "runtime_images": 1e-3, "params": 1}),
-            make_record("bicubic", {"psnr_rgb": 33.92}, role="floor", weights="none"),
-        )
-    ]
-    board = rank(*records, rule="rtsr2023")
+    at_x2 = {"scale": 2}
+    along = ("along", {"psnr_rgb": 34.63, "runtime_images": 1.91e-3, "params": 1}, at_x2)
+    board = rank(
+        along,
+        ("low", {"psnr_rgb": 33.9, "runtime_images": 1e-3, "params": 1}, at_x2),
+        ("equal", {"psnr_rgb": 33.924, "runtime_images": 1e-3, "params": 1}, at_x2),
+        ("bicubic", {"psnr_rgb": 33.92}, at_x2 | {"role": "floor", "weights": "none"}),
+        rule="rtsr2023",
+    )
     (row,) = board.ranked
     assert row.places["main"].score == pytest.approx(23.67, abs=0.005)
     said = reasons(board)
@@ -282,7 +297,7 @@ def test_real_time_scores_take_bicubic_on_the_same_images(rank, make_record):
         "PSNR 33.9240 dB is not above the 33.92 dB of bicubic, as both are rounded"
     )
     assert any("The edition runs in fp16; this table is fp32." in note for note in board.notes)
-    alone = rank(records[0], rule="rtsr2023")
+    alone = rank(along, rule="rtsr2023")
     assert alone.tracks == ()
     assert "bicubic, and no interpolation of that name" in alone.gate
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import math
 
@@ -135,13 +133,8 @@ def test_2026_eligibility_depends_on_rounding():
     by_rounding = {
         row.entry for row in board.ranked if any(g.rounded and not g.strict for g in row.gates)
     }
-    assert by_rounding == {
-        "01_PDS",
-        "04_ZenoSR",
-        "11_VSCINet",
-        "17_AMCANet",
-        "15_DSCF_Fused",
-    }
+    passing = {"01_PDS", "04_ZenoSR", "11_VSCINet", "17_AMCANet", "15_DSCF_Fused"}
+    assert by_rounding == passing
     assert any(note.startswith("5 of 13 eligible entries pass by") for note in board.notes)
     reasons = {row.entry: row.unranked_because for row in board.unranked}
     assert set(reasons) == {"00_SPAN", "009_RFDN_SPAN", "21_SAFMN"}
@@ -156,14 +149,7 @@ def test_a_lone_baseline_is_shown_with_its_score(name):
 
 
 def test_every_edition_s_printed_figures_are_those_transcribed(shared):
-    assert official_names() == (
-        "ntire2022",
-        "ntire2023",
-        "ntire2024",
-        "ntire2025",
-        "ntire2026",
-        "rtsr2023",
-    )
+    assert official_names() == (*(f"ntire{year}" for year in range(2022, 2027)), "rtsr2023")
     for name in ("ntire2022", "ntire2023"):
         entries = {entry.name: entry for entry in read_official(RULES[name])}
         for team, row in transcribed(shared, f"{name}.csv").items():
@@ -187,7 +173,6 @@ def test_printed_figures_keep_their_last_digit():
 def test_an_edition_without_a_table_says_which_have_one():
     with pytest.raises(UsageError, match="no published table of aim2020") as caught:
         official_leaderboard(RULES["aim2020"])
-    assert caught.value.advice is not None
     assert "ntire2022, ntire2023" in caught.value.advice
 
 

@@ -1,7 +1,5 @@
 """Rules in TOML: those of the editions and those that users write."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -53,15 +51,8 @@ def test_tracks_are_those_of_the_edition():
 
 
 def test_every_edition_of_the_challenges_is_here():
-    assert list(RULES) == [
-        "ntire2022",
-        "ntire2023",
-        "ntire2024",
-        "ntire2025",
-        "ntire2026",
-        "aim2020",
-        "rtsr2023",
-    ]
+    years = [f"ntire{year}" for year in range(2022, 2027)]
+    assert list(RULES) == [*years, "aim2020", "rtsr2023"]
 
 
 def test_every_rule_speaks_of_known_metrics():
@@ -102,7 +93,6 @@ def test_weights_are_those_of_the_editions():
 def test_an_unknown_rule_answers_with_suggestions():
     with pytest.raises(UsageError, match="ntire2202") as caught:
         get_rule("ntire2202")
-    assert caught.value.advice is not None
     assert caught.value.advice.startswith("Did you mean ntire202")
     assert "Known: ntire2022, ntire2023" in caught.value.advice
 
@@ -114,10 +104,12 @@ def test_the_template_is_a_rule(tmp_path):
     assert rule.name == "custom"
     assert rule.gates[0].minimum == 29.0
     first, second = (track.formula for track in rule.tracks)
-    assert isinstance(first, Exponential)
     assert first.weights == {"runtime_images": 0.7, "macs_fvcore": 0.15, "params": 0.15}
     assert isinstance(second, RankSum)
     assert rule.tracks[1].ties_by == "main"
+
+
+RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
 
 
 @pytest.mark.parametrize(
@@ -147,12 +139,12 @@ def test_the_template_is_a_rule(tmp_path):
         ('label = "Size"', 'label = "Main score"', "two columns would be headed Main score"),
         ('label = "Size"', 'label = "Params [M]"', "two columns would be headed Params [M]"),
         (
-            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            RANK_SUM,
             'kind = "real-time", quality = "params"',
             "real-time: quality is a metric in dB, which params is not",
         ),
         (
-            'kind = "rank-sum", metrics = ["params", "macs_fvcore"]',
+            RANK_SUM,
             'kind = "real-time", runtime = "macs_fvcore"',
             "real-time: runtime is a metric in ms, which macs_fvcore is not",
         ),

@@ -1,9 +1,5 @@
 """Which ranks noise explains."""
 
-from __future__ import annotations
-
-import csv
-import io
 import json
 import re
 
@@ -15,7 +11,6 @@ from scipy import stats
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import across_processes
-from esrbench.records import Interval, Value
 from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.statistics import geometric_mean
@@ -42,9 +37,8 @@ def timed(make_record):
             builders.replicate(builders.samples("image", seconds=(seconds,)), index=index)
             for index, seconds in enumerate(processes)
         )
-        record = make_record(name, COUNTS | values, latency=builders.latency(*replicates))
-        runtime = {"runtime_images": geometric_mean(processes)}
-        return record.model_copy(update={"values": record.values | runtime})
+        found = COUNTS | {"runtime_images": geometric_mean(processes)} | values
+        return make_record(name, found, latency=builders.latency(*replicates))
 
     return build
 
@@ -139,13 +133,10 @@ def test_processes_that_agree_by_chance_are_not_believed(timed_board):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_with_fewer_than_three_processes_ranks_are_provisional(rank, timed, columns, processes):
     # Two copies of one network, as they were once ranked 1 and 2.
-    first, second = (
-        timed(name, [seconds] * processes) for name, seconds in (("a", 0.04012), ("b", 0.1414))
-    )
     # A process alone knows its rounds.
-    interval = Interval(low=0.0206, high=0.121, confidence=0.95, method="bootstrap")
-    rounds = {"runtime_images": Value(value=0.04012, interval=interval)}
-    board = rank(first.model_copy(update={"values": first.values | rounds}), second)
+    rounds = {"runtime_images": builders.value(0.04012, 0.0206, 0.121, "bootstrap")}
+    first = timed("a", [0.04012] * processes, **rounds)
+    board = rank(first, timed("b", [0.1414] * processes))
     assert [row.provisional_ranks for row in board.ranked] == [("runtime_images",)] * 2
     assert place(board, "a").provisional
     assert place(board, "a").stability is None
@@ -157,7 +148,7 @@ def test_with_fewer_than_three_processes_ranks_are_provisional(rank, timed, colu
     assert shown["Params [M]"] == ["0.300₁", "0.300₁"]
     assert shown["Pareto"] == ["\N{BULLET}?", ""]
     assert "| 1? | " in re.sub(" +", " ", str(render(leaderboard_table(board), "markdown")))
-    rows = list(csv.DictReader(io.StringIO(str(render(leaderboard_table(board), "csv")))))
+    rows = builders.csv_rows(leaderboard_table(board))
     assert [row["main_rank_provisional"] for row in rows] == ["True", "True"]
     assert [row["runtime_images_rank_provisional"] for row in rows] == ["True", "True"]
     assert [row["runtime_images_low"] for row in rows] == ["", ""]
@@ -234,9 +225,8 @@ def test_a_rank_in_another_runtime_is_a_tie_likewise(rank, timed):
     )
     records = []
     for name in "ab":
-        record = timed(name, OVERLAPPING[name])
-        fixed = {"runtime_fixed": record.values["runtime_images"]}
-        records.append(record.model_copy(update={"values": record.values | fixed}))
+        fixed = {"runtime_fixed": geometric_mean(OVERLAPPING[name])}
+        records.append(timed(name, OVERLAPPING[name], **fixed))
     assert possible(rank(*records, rule=rule)) == {"a": (1, 2), "b": (1, 2)}
 
 

@@ -1,7 +1,5 @@
 """Formulas, ranks, places and the Pareto front, by hand."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

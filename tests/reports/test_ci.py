@@ -1,13 +1,12 @@
-from __future__ import annotations
-
-import io
 import re
 from xml.etree import ElementTree as ET
 
 import pytest
-from rich.console import Console
+from builders import finding
+from builders import gate_report as report
+from builders import shown as printed
 
-from esrbench.gate.verdicts import VERDICTS, Finding, GateReport
+from esrbench.gate.verdicts import VERDICTS
 from esrbench.records import Notice
 from esrbench.reports.ci import (
     SUMMARY_BYTES,
@@ -16,27 +15,7 @@ from esrbench.reports.ci import (
     gate_summary,
     gate_table,
 )
-from esrbench.reports.formats import render
-
-
-def finding(verdict="regressed", **fields):
-    return Finding.model_validate(
-        {
-            "entry": "rfdn",
-            "scale": 4,
-            "metric": "params",
-            "verdict": verdict,
-            "before": 433_448,
-            "now": 433_449,
-            "reason": "433,448 then, 433,449 now: +1",
-            **fields,
-        }
-    )
-
-
-def report(*findings, **fields):
-    return GateReport(baseline="baseline.json", findings=findings, **fields)
-
+from esrbench.reports.table import MISSING
 
 EVERY = report(
     *(
@@ -71,7 +50,6 @@ def test_junit_counts_what_it_holds():
         assert len(case) <= 1
     assert cases[0].attrib["classname"] == "rfdn x4"
     failure = cases[0].find("failure")
-    assert failure is not None
     assert failure.attrib["type"] == "regressed"
     assert "baseline: 433,448\nnow: 433,449" in (failure.text or "")
 
@@ -88,10 +66,8 @@ def test_junit_survives_any_text():
     text = gate_junit(report(finding(reason=nasty, data="set<5>", metric="psnr_y")))
 
     case = ET.fromstring(text.encode()).find("testsuite/testcase")  # noqa: S314 - our own
-    assert case is not None
     assert case.attrib["name"] == "psnr_y[set<5>]"
     failure = case.find("failure")
-    assert failure is not None
     assert 'a < b & "c" \ufffd\ufffd[31m\ufffd ]]> é' in failure.attrib["message"]
 
 
@@ -123,10 +99,28 @@ def test_markdown_shows_the_worst_first_and_folds_the_rest():
 
     rows = [line for line in text.splitlines() if line.startswith("| rfdn")]
     assert [row.split(" | ")[2].strip() for row in rows] == list(VERDICTS)
-    assert "| rfdn x4 | Params | regressed | 433,448 | 433,449 |" in re.sub(" +", " ", text)
+    assert "| rfdn x4 | Params | regressed | 0.433448 M | 0.433449 M |" in re.sub(" +", " ", text)
     assert text.index("<details><summary>1 unchanged</summary>") > text.index("improved")
     assert "- **unreadable-record**: x.json. Move it." in text
     assert "left out" not in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "now", "shown"),
+    [
+        ("macs_aten", 27_096_670_208, 28_000_000_000, "27.10 G | 28.00 G"),
+        # More digits than other tables have where those are equal.
+        ("macs_aten", 27_096_670_208, 27_096_670_209, "27.096670208 G | 27.096670209 G"),
+        ("psnr_y", 28.1234, 28.1234, "28.12 dB | 28.12 dB"),
+        ("psnr_y", None, 28.1234, f"{MISSING} | 28.12 dB"),
+        ("runtime", 1.0, 1.25, "1 | 1.25"),
+        ("weights", "a" * 64, None, "aaaaaaaaaaaa | " + MISSING),
+    ],
+)
+def test_markdown_shows_figures_as_other_tables_do(metric, before, now, shown):
+    text = gate_summary(report(finding(metric=metric, before=before, now=now)))
+
+    assert f"| regressed | {shown} |" in re.sub(" +", " ", text)
 
 
 def test_markdown_cells_stay_cells():
@@ -155,9 +149,7 @@ def test_markdown_never_exceeds_its_limit_and_says_what_was_cut(limit):
 
 
 def shown(report, *, everything=True):
-    console = Console(width=160, file=io.StringIO())
-    console.print(render(gate_table(report, brief=True, everything=everything), "terminal"))
-    return console.file.getvalue().splitlines()
+    return printed(gate_table(report, brief=True, everything=everything), width=160).splitlines()
 
 
 def test_the_terminal_hides_what_is_unchanged():

@@ -1,14 +1,11 @@
-from __future__ import annotations
-
-import io
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from rich.console import Console
+from builders import run
+from builders import shown as printed
 
 from esrbench.reports.formats import render
 from esrbench.reports.formats.html import html_text
@@ -48,10 +45,8 @@ def test_rows_must_be_as_wide_as_the_headings():
         Table(headings=tuple(map(Heading, "abc")), sections=(Section(((plain("x"),),), "s"),))
 
 
-def shown(grid, *, styled, width=100):
-    console = Console(width=width, file=io.StringIO(), record=True, force_terminal=styled)
-    console.print(render(grid, "terminal"))
-    return console.export_text(styles=styled)
+def shown(grid, *, styled):
+    return printed(grid, width=100, styled=styled)
 
 
 def test_a_terminal_shows_places_by_style_and_a_pipe_by_superscripts():
@@ -121,7 +116,6 @@ def latex_problems(text):
         problems.append(f"{depth} braces stay open")
     problems += environment_problems(body)
     found = re.search(r"\\begin\{tabular\}\{([lcr]+)\}(.*?)\\end\{tabular\}", body, re.DOTALL)
-    assert found is not None
     width, rows = len(found[1]), found[2].split(r"\\" + "\n")
     for row in rows[:-1]:
         wide = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", row))
@@ -208,24 +202,19 @@ ENGINE = next((name for name in ENGINES if shutil.which(name)), None)
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
 @pytest.mark.parametrize("grid", [table(), ALL])
 def test_latex_compiles(grid, tmp_path):
-    assert ENGINE is not None
     document = (
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
         f"{render(grid, 'latex')}\\end{{document}}\n"
     )
     (tmp_path / "table.tex").write_text(document)
     options = [] if ENGINE == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run(
-        [ENGINE, *options, "table.tex"], check=False, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
+    run(ENGINE, *options, "table.tex", folder=tmp_path)
     assert (tmp_path / "table.pdf").stat().st_size > 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
 def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
-    assert ENGINE is not None
     pair = Cell((Span("38.27", "best"), Span("0.9614", "second")), "published")
     row = (plain("rfdn-paper"), plain("15.629"), plain("1005.81"), pair, pair, pair, pair)
     groups = ("Set5", "Set14", "BSD100", "Urban100")
@@ -241,10 +230,7 @@ def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
         "\\documentclass[twocolumn]{article}\\setlength{\\textwidth}{496pt}\n"
         f"\\usepackage{{booktabs}}\\begin{{document}}\n{text}\\end{{document}}\n"
     )
-    done = subprocess.run(
-        [ENGINE, "table.tex"], check=False, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
+    done = run(ENGINE, "table.tex", folder=tmp_path)
     assert "Overfull" not in done.stdout + done.stderr
 
 
@@ -256,11 +242,11 @@ class Page(HTMLParser):
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.widths: list[int] = []
-        self._hanging: list[list[int]] = []  # [columns, rows still to fill]
+        self.open = []
+        self.tags = []
+        self.texts = []
+        self.widths = []
+        self._hanging = []  # [columns, rows still to fill]
 
     def handle_starttag(self, tag, attrs):
         self.open.append(tag)

@@ -1,11 +1,7 @@
-from __future__ import annotations
-
-import csv
-import io
 import math
 
 import pytest
-from rich.console import Console
+from builders import csv_rows, shown, value
 
 from esrbench.metrics import MIB
 from esrbench.ranking.board import LeaderboardEntry
@@ -13,8 +9,6 @@ from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
 from esrbench.ranking.stability import Stability
-from esrbench.records import Interval, Value
-from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table, metric_cell
 from esrbench.reports.table import MISSING
 
@@ -31,27 +25,23 @@ def board(make_record):
         "conv_calls_ntire2022": 100,
     }
     imdn = {**arfdn, "params": 893_936, "runtime_images": 0.05086, "psnr_rgb": "random_weights"}
-    return build_leaderboard(
-        [
-            make_record("aidn-challenge", arfdn),
-            make_record("imdn-challenge", imdn),
-            make_record("bicubic", arfdn, role="floor"),
-        ],
-        RULES["ntire2022"],
+    return board_of(
+        make_record("aidn-challenge", arfdn),
+        make_record("imdn-challenge", imdn),
+        make_record("bicubic", arfdn, role="floor"),
     )
 
 
-def rendered(board, form="terminal", width=200):
-    text = render(leaderboard_table(board), form)
-    if isinstance(text, str):
-        return text
-    console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(text)
-    return console.export_text()
+def board_of(*records, rule="ntire2022"):
+    return build_leaderboard(records, RULES[rule])
+
+
+def rendered(board, form="terminal", **options):
+    return shown(leaderboard_table(board), form, **options)
 
 
 def fields(board):
-    return list(csv.DictReader(io.StringIO(rendered(board, "csv"))))
+    return csv_rows(leaderboard_table(board))
 
 
 def test_terminal_shows_values_with_rank_subscripts(board):
@@ -105,17 +95,14 @@ def test_csv_keeps_full_precision_and_leaves_absent_cells_empty(board):
 
 
 def test_markup_in_names_is_shown_not_obeyed(make_record):
-    record = make_record("a", {"params": "see [bold]this[/bold]"}, status="ok")
-    text = rendered(build_leaderboard([record], RULES["ntire2022"]))
+    text = rendered(board_of(make_record("a", {"params": "see [bold]this[/bold]"})))
     assert "[bold]this[/bold]" in text
 
 
-def test_markdown_shows_the_text_of_strangers_as_it_is(
-    make_record,
-):
+def test_markdown_shows_the_text_of_strangers_as_it_is(make_record):
     cause = "<img src=x> [link](http://a.b) | `x` @all"
     broken = make_record("net_*a*", {}, status="crash", cause=cause)
-    text = rendered(build_leaderboard([broken], RULES["ntire2022"]), "markdown")
+    text = rendered(board_of(broken), "markdown")
     assert "<img" not in text
     assert r"&lt;img src=x&gt; \[link\](http:<!-- -->//a.b) \| \`x\` @<!-- -->all" in text
     (row,) = [each for each in text.splitlines() if each.startswith("| net")]
@@ -126,7 +113,7 @@ def test_a_kind_of_failure_is_told_once(make_record):
     """The cause of a failure begins by its kind, which is the status that stands beside it."""
     for cause in ("crash: it ended", "it ended"):
         record = make_record("a", {}, status="crash", cause=cause)
-        text = rendered(build_leaderboard([record], RULES["ntire2022"]))
+        text = rendered(board_of(record))
         assert "a is not ranked: crash: it ended." in text
 
 
@@ -136,16 +123,16 @@ def test_a_missing_score_is_explained(make_record):
         make_record(name, {"psnr_rgb": reason}, status="ok", role="floor", weights="none")
         for name in ("a", "b")
     ]
-    text = rendered(build_leaderboard(records, RULES["ntire2022"]))
+    text = rendered(board_of(*records))
     assert f"PSNR of a, b is missing: {reason}." in text
     random = make_record("c", {"psnr_rgb": reason}, status="ok", role="floor", weights="random")
-    assert "is missing" not in rendered(build_leaderboard([random], RULES["ntire2022"]))
+    assert "is missing" not in rendered(board_of(random))
 
 
 def test_csv_holds_no_formulas(make_record):
     cause = '=HYPERLINK("http://127.0.0.1/")\n,next'
     broken = make_record("@a", {}, status="crash", cause=cause)
-    board = build_leaderboard([broken], RULES["ntire2022"])
+    board = board_of(broken)
     row = board.unranked[0].model_copy(update={"unranked_because": cause})
     changed = board.model_copy(update={"unranked": (row,)})
     (found,) = fields(changed)
@@ -153,32 +140,28 @@ def test_csv_holds_no_formulas(make_record):
     assert found["unranked_because"] == '\'=HYPERLINK("http://127.0.0.1/") ,next'
 
 
-def test_intervals_have_three_digits():
-    value = Value(
-        value=0.0477512,
-        interval=Interval(low=0.0471, high=1.23456, confidence=0.95, method="bootstrap"),
-    )
+@pytest.mark.parametrize(
+    ("found", "ranks", "text"),
+    [
+        (value(0.0477512, 0.0471, 1.23456), {"runtime_images": 2}, "47.75₂ [47.1, 1235]"),
+        (value(0.0, 0.0, 0.00001), {}, "0.00 [0, 0.0100]"),
+    ],
+)
+def test_intervals_have_three_digits(found, ranks, text):
+    values = {"runtime_images": found}
     row = LeaderboardEntry(
-        entry="a", run_id=None, weights="", status="", values={"runtime_images": value}
+        entry="a", run_id=None, weights="", status="", values=values, ranks=ranks
     )
-    ranked = row.model_copy(update={"ranks": {"runtime_images": 2}})
-    assert str(metric_cell(ranked, "runtime_images")) == "47.75₂ [47.1, 1235]"
-    exact = Value(
-        value=0.0, interval=Interval(low=0.0, high=0.00001, confidence=0.95, method="bootstrap")
-    )
-    row = row.model_copy(update={"values": {"runtime_images": exact}})
-    assert str(metric_cell(row, "runtime_images")) == "0.00 [0, 0.0100]"
+    assert str(metric_cell(row, "runtime_images")) == text
 
 
 def test_scores_stand_beside_their_logarithms(make_record, columns):
     rlfn = {"runtime_images": 0.5, "params": 317_000, "macs_fvcore": 19.67e9}
-    board = build_leaderboard(
-        [
-            make_record("rlfn", rlfn),
-            make_record("slow", {**rlfn, "runtime_images": 1000.0}),
-            make_record("odd", {**rlfn, "runtime_images": 1.0}, status="timing-disputed"),
-        ],
-        RULES["ntire2024"],
+    board = board_of(
+        make_record("rlfn", rlfn),
+        make_record("slow", {**rlfn, "runtime_images": 1000.0}),
+        make_record("odd", {**rlfn, "runtime_images": 1.0}, status="timing-disputed"),
+        rule="ntire2024",
     )
     frame = columns(board)
     assert frame["Entry"] == ["rlfn", "odd\N{DAGGER}", "slow"]

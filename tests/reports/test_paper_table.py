@@ -1,9 +1,5 @@
-from __future__ import annotations
-
-import csv
-import io
-
 import pytest
+from builders import csv_rows
 
 from esrbench import api
 from esrbench.entries.registry import default_registry
@@ -69,9 +65,7 @@ def test_every_system_has_three_scales():
 
 
 @pytest.mark.slow
-def test_what_workers_count_and_audit_is_the_same(
-    compared,
-):
+def test_what_workers_count_and_audit_is_the_same(compared):
     systems = {"AIDN", "FSRCNN", "IMDN", "LapSRN"}
     rows = [row for row in printed_rows() if row.system in systems]
     found = list(compare_rows(rows, default_registry()))
@@ -80,9 +74,7 @@ def test_what_workers_count_and_audit_is_the_same(
 
 
 @pytest.mark.slow
-def test_the_paper_s_own_network_is_exact(
-    compared,
-):
+def test_the_paper_s_own_network_is_exact(compared):
     for scale, params, flops in (
         (2, 323_262, 19.2073),
         (3, 330_027, 19.6496),
@@ -95,9 +87,7 @@ def test_the_paper_s_own_network_is_exact(
 
 
 @pytest.mark.slow
-def test_verdicts_are_those_worked_out_by_hand(
-    compared,
-):
+def test_verdicts_are_those_worked_out_by_hand(compared):
     params = {key: row.params_verdict for key, row in compared.items()}
     odd = {key: verdict for key, verdict in params.items() if verdict != "exact"}
     assert odd == {
@@ -135,9 +125,7 @@ def test_verdicts_are_those_worked_out_by_hand(
 
 
 @pytest.mark.slow
-def test_remarks_name_the_other_network(
-    compared,
-):
+def test_remarks_name_the_other_network(compared):
     assert compared["IMDN", 4].remark == "FLOPs are of imdn-challenge, parameters of imdn"
     assert compared["RFDN", 2].remark == "FLOPs are of rfdn-5, parameters of rfdn-paper"
     assert "CARN prints 29.9" in compared["LapSRN", 2].remark
@@ -186,5 +174,5 @@ def test_it_takes_the_forms_of_every_table():
     assert "- rule ntire2022: the challenge's counter" in text
     assert "best" not in text
     assert r"\multicolumn{5}{c}{FLOPs [G]}" in render(table, "latex")
-    (record,) = csv.DictReader(io.StringIO(render(table, "csv")))
+    (record,) = csv_rows(table)
     assert (record["system"], record["params_k"], record["params"]) == ("IMDN", "715", "715176")

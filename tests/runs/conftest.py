@@ -1,15 +1,13 @@
 """What whole runs of tiny networks share."""
 
-from __future__ import annotations
-
 import pytest
+from builders import LENIENT, TWO_ROUNDS, descriptor, write_files
 from disks import Hasty
 from fake_worker import Workers, use_fake_workers
 
 from esrbench.data.datasets import open_dataset
-from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
-from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
+from esrbench.protocol import Protocol
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
@@ -24,26 +22,8 @@ def quick():
         counted_input=(16, 16),
         memory_input=(16, 16),
         counters=("ntire2022", "aten"),
-        latency=LatencyDesign(
-            warmup_rounds=1,
-            max_warmup_rounds=1,
-            min_rounds=2,
-            max_rounds=2,
-            target_half_width=0,
-        ),
-        # Of networks of microseconds on a busy machine no verdict holds; verdicts have tests of
-        # their own.
-        trust=TrustDesign(
-            claim_tolerance=1e6,
-            noise_share=1e9,
-            caching_ratio=1e-9,
-            later_ratio=1e-9,
-            memorising_db=1e3,
-            scored_variants=0,
-            idle_cpus=1e6,
-            extra_cpus=1e6,
-            busy_share=1e6,
-        ),
+        latency=TWO_ROUNDS,
+        trust=LENIENT,
     )
 
 
@@ -57,7 +37,7 @@ def make_suite(shared_pair_folder, quick):
             Entry(descriptor, 4, resolve_weights(descriptor, 4)) for descriptor in descriptors
         )
         data = ((pairs, pairs.identity()),)
-        return Suite(entries, data, protocol, open_launcher(), **fields)  # type: ignore[arg-type]
+        return Suite(entries, data, protocol, open_launcher(), **fields)
 
     return build
 
@@ -65,11 +45,9 @@ def make_suite(shared_pair_folder, quick):
 @pytest.fixture
 def sources(tmp_path):
     """A file of its own for each of three entries."""
-    files = {name: tmp_path / "code" / f"{name}.py" for name in ("one", "two", "three")}
-    for file in files.values():
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("class Net: ...\n")
-    return files
+    names = ("one", "two", "three")
+    write_files(tmp_path, dict.fromkeys((f"code/{name}.py" for name in names), "class Net: ...\n"))
+    return {name: tmp_path / f"code/{name}.py" for name in names}
 
 
 @pytest.fixture
@@ -80,10 +58,7 @@ def trio(make_suite, quick, sources):
         latency = quick.latency.model_copy(update={"processes": processes})
         trust = quick.trust.model_copy(update={"repeated_rounds": 0})
         protocol = quick.model_copy(update={"latency": latency, "trust": trust})
-        descriptors = [
-            ModelDescriptor(name=name, summary="test network", scales=(4,), factory=f"{file}:Net")
-            for name, file in sources.items()
-        ]
+        descriptors = [descriptor(name, factory=f"{file}:Net") for name, file in sources.items()]
         return make_suite(*descriptors, protocol=protocol, **fields)
 
     return build

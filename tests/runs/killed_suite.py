@@ -6,8 +6,6 @@ a log of what was begun and what was safe. Without signals it is killed; with si
 the command's.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -16,13 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+from builders import LENIENT, TWO_ROUNDS, descriptor
 from fake_worker import use_fake_workers
 
 from esrbench.cli import app
 from esrbench.data.datasets import open_dataset
-from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import resolve_weights
-from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
+from esrbench.protocol import Protocol
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import harness_sha256
 from esrbench.runs.plan import Suite
@@ -44,20 +42,8 @@ PROTOCOL = Protocol(
     threads=1,
     counted_input=(16, 16),
     memory_input=(16, 16),
-    latency=LatencyDesign(
-        warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, processes=ROUNDS
-    ),
-    # A machine that is killing workers all the time is no place for verdicts on time.
-    trust=TrustDesign(
-        claim_tolerance=1e6,
-        noise_share=1e9,
-        memorising_db=1e3,
-        scored_variants=0,
-        repeated_rounds=0,
-        idle_cpus=1e6,
-        extra_cpus=1e6,
-        busy_share=1e6,
-    ),
+    latency=TWO_ROUNDS.model_copy(update={"processes": ROUNDS}),
+    trust=LENIENT.model_copy(update={"repeated_rounds": 0}),
 )
 
 
@@ -66,7 +52,7 @@ class LoggingStore(Store):
 
     def put(self, record):
         path = super().put(record)
-        if "sha256" in path.read_text() and record.status == "ok":  # type: ignore[union-attr]
+        if "sha256" in path.read_text() and record.status == "ok":
             say("record", path.stem)
         return path
 
@@ -88,13 +74,8 @@ def plan():
     pairs = open_dataset(sys.argv[1], 4)
     entries = []
     for number in range(ENTRIES):
-        descriptor = ModelDescriptor(
-            name=f"net{number:02}",
-            summary="test network",
-            scales=(4,),
-            factory=f"{NETWORKS}:Nearest",
-        )
-        entries.append(Entry(descriptor, 4, resolve_weights(descriptor, 4)))
+        network = descriptor(f"net{number:02}", factory=f"{NETWORKS}:Nearest")
+        entries.append(Entry(network, 4, resolve_weights(network, 4)))
     data = ((pairs, pairs.identity()),)
     return Suite(tuple(entries), data, PROTOCOL, open_launcher("subprocess"), baseline="net05")
 
@@ -124,7 +105,7 @@ def main():
     use_fake_workers(lambda name: say("start", name))
     most = int(sys.argv[4])
     chance = random.Random(int(sys.argv[3]))  # noqa: S311 - times, not secrets
-    ends: list[tuple[int, int]] = []
+    ends = []
     while not ends or ends[-1][0] or ends[-1][1] not in FINISHED:
         sent = signals[len(ends) % len(signals)] if signals else signal.SIGKILL
         child = os.fork()

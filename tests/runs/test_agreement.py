@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from esrbench.records import RANKED_STATUSES, Absent, Complexity, Notice, WeightsIdentity

@@ -1,16 +1,12 @@
 """Whole runs beside foreign load, with workers that answer at once."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.metrics import METRICS
 from esrbench.probes.telemetry import Monitor
 from esrbench.protocol import TrustDesign
-from esrbench.records import Absent, Conditions, Quality
+from esrbench.records import Conditions
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 
@@ -46,17 +42,14 @@ def test_a_run_beside_load_has_no_runtime_and_is_repeated(suite, workers, taken,
     assert workers.networks() == ["one", "one"]
     assert record.status == "busy-machine"
     assert record.cause == "others took 70% of the CPUs while it was timed"
-    assert record.advice is not None
     assert "--resume" in record.advice
     for metric in (key for key, metric in METRICS.items() if metric.noisy):
         value = record.values[metric]
-        assert isinstance(value, Absent)
         assert value.reason == f"busy-machine: {record.cause}"
-    assert isinstance(record.quality, Quality)
     assert record.measured("psnr_rgb") is not None
 
     taken(0.0)
-    known: list[Any] = []
+    known = []
     (again,) = run_suite(suite, store, resume=True, on_known=known.append)
     assert (again.status, known) == ("ok", [])
     assert again.measured("runtime_images") is not None

@@ -1,9 +1,8 @@
 """``validate`` on folders of submissions: each broken promise is named, with the mend."""
 
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import edit
 
 from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.entries.scaffold import scaffold
@@ -16,12 +15,6 @@ from esrbench.runs.validation import unreadable, validate_entry
 @pytest.fixture
 def folder(tmp_path):
     return scaffold("team-net", tmp_path / "submissions", scale=4)
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def validate(folder):

@@ -1,14 +1,12 @@
-from __future__ import annotations
-
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
+from builders import run
 
 from esrbench.errors import RecordError
-from esrbench.records import Latency, LatencySamples, Quality, RunRecord
+from esrbench.records import RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode, read_any
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,8 +24,8 @@ def test_the_file_is_json_whose_other_lines_have_the_sha256_of_the_first(record,
     document = json.loads(path.read_text())
     said = document.pop("sha256")
     assert document == record.model_dump(mode="json")
-    rest = subprocess.run(["tail", "-n", "+2", path], check=True, capture_output=True).stdout
-    assert hashlib.sha256(rest).hexdigest() == said
+    rest = run("tail", "-n", "+2", path).stdout
+    assert hashlib.sha256(rest.encode()).hexdigest() == said
 
 
 def test_a_flipped_bit_anywhere_is_found(record):
@@ -83,7 +81,7 @@ def test_an_intact_document_of_other_fields_is_refused_by_name(record):
         surprise: int = 1
 
     content = encode(Wider.model_validate(record.model_dump()))
-    with pytest.raises(RecordError, match="field surprise: Extra inputs") as caught:
+    with pytest.raises(RecordError, match="field surprise: no such field") as caught:
         decode(HERE, content, RunRecord)
     assert not isinstance(caught.value, DamagedError)
 
@@ -97,11 +95,8 @@ def test_a_record_of_version_1_is_refused_with_what_to_do():
 def test_a_record_of_version_2_reads():
     record = read_any(GOLDEN / "run-2.json")
     assert (record.entry.name, record.status) == ("bicubic", "ok")
-    assert isinstance(record.quality, Quality)
     assert record.quality.images[0].psnr_rgb == 47.68876698375857
-    assert isinstance(record.latency, Latency)
     (replicate,) = record.latency.replicates
-    assert isinstance(replicate.fixed, LatencySamples)
     assert len(replicate.fixed.delivered_seconds) == 2
     assert record.measured("params") == 0
     again = decode(HERE, encode(record), RunRecord)

@@ -1,7 +1,5 @@
 """Whole runs of tiny networks on a folder of two pairs, one network each."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fake_worker import FakeWorker
@@ -15,8 +13,6 @@ from esrbench.records import (
     Latency,
     LatencySamples,
     Quality,
-    Trust,
-    Value,
 )
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
@@ -51,7 +47,6 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(records):
     assert set(record.values) == set(METRICS)
     assert record.measured("params") == 12
     assert record.measured("macs_ntire2022") == 16 * 16 * 9
-    assert isinstance(record.quality, Absent)
     assert record.quality.reason.startswith("random weights: none are released")
     assert isinstance(record.values["macs_fvcore"], Absent)
     assert record.environment.threads == 1
@@ -59,24 +54,19 @@ def test_an_untrained_network_is_timed_and_counted_but_not_scored(records):
 
 def test_times_are_those_of_one_fresh_process(records):
     record = records["nearest"]
-    assert isinstance(record.latency, Latency)
     assert record.latency.regime == "fresh-processes"
     (replicate,) = record.latency.replicates
-    assert isinstance(replicate.images, tuple)
     assert [sample.input_name for sample in replicate.images] == ["image0", "image1"]
     assert [sample.lr_size for sample in replicate.images] == [(16, 16), (16, 24)]
     runtime = record.values["runtime_images"]
     medians = [np.median(sample.seconds) for sample in replicate.images]
     trusted = images_seconds(replicate, net_seconds)
-    assert trusted is not None
     # Of a network of microseconds the evaluator may see nothing, and then there is no runtime.
     if trusted > 0:
-        assert isinstance(runtime, Value)
         assert runtime.value == pytest.approx(max(np.mean(medians), trusted))
     else:
         assert isinstance(runtime, Absent)
     # The first forward of the process is at the fixed input, and is a warm-up.
-    assert isinstance(replicate.fixed, LatencySamples)
     assert replicate.cold_start_seconds == replicate.fixed.warmup_seconds[0]
     assert replicate.conditions is not None
     assert record.measured("cold_start") == replicate.cold_start_seconds
@@ -87,7 +77,6 @@ def test_scores_are_those_of_an_independent_library(records, shared_pair_folder)
     # A network without parameters needs no weights, so it is scored.
     record = records["plain"]
     assert record.entry.weights.source == "none"
-    assert isinstance(record.quality, Quality)
     for score in record.quality.images:
         hr = read_rgb(shared_pair_folder / "HR" / f"{score.image}.png")
         lr = read_rgb(shared_pair_folder / "LR_bicubic" / "X4" / f"{score.image}x4.png")
@@ -96,9 +85,8 @@ def test_scores_are_those_of_an_independent_library(records, shared_pair_folder)
         expected = peak_signal_noise_ratio(hr[inner], sr[inner], data_range=255)
         assert score.psnr_rgb == pytest.approx(expected, abs=1e-9)
     scores = [score.psnr_rgb for score in record.quality.images]
-    assert record.measured("psnr_rgb") == pytest.approx(np.mean(scores))  # type: ignore[arg-type]
+    assert record.measured("psnr_rgb") == pytest.approx(np.mean(scores))
     # Nearest neighbours do with every variant what they do with the image.
-    assert isinstance(record.trust, Trust)
     assert record.trust.variant_images == 2
     assert record.trust.variant_psnr_rgb == record.trust.clean_psnr_rgb
     assert record.trust.repeated_ratio is None or record.trust.repeated_ratio > 0
@@ -112,7 +100,6 @@ def test_what_was_timed_must_be_what_was_scored(records):
     # Another run's noise: no two scores of it are alike, and those of the timed pass count.
     assert isinstance(record.quality, Quality)
     assert isinstance(record.latency, Latency)
-    assert isinstance(record.trust, Trust)
     assert record.trust.variant_images == 2
     assert record.trust.clean_psnr_rgb != record.trust.variant_psnr_rgb
 
@@ -123,14 +110,11 @@ def test_a_failure_on_one_image_is_named_and_the_other_probes_go_on(records):
     said = "forward-error: image image1: RuntimeError: too wide for me (misbehaving.py, line "
     assert record.cause.startswith(said)
     assert isinstance(record.complexity, Complexity)
-    assert isinstance(record.latency, Latency)
     (replicate,) = record.latency.replicates
     assert isinstance(replicate.fixed, LatencySamples)
-    assert isinstance(replicate.images, Absent)
     assert "image image1: RuntimeError: too wide for me" in replicate.images.reason
     assert "too wide for me" in record.log_tail
     runtime = record.values["runtime_images"]
-    assert isinstance(runtime, Absent)
     assert runtime.kind == "failed"
 
 
@@ -140,8 +124,6 @@ def test_a_dead_worker_leaves_a_record_of_what_was_reached(records):
     # A real forward is needed by the counter, and by the timer, each in its own worker.
     assert record.cause == "crash: the worker exited with code 0 during count-complexity"
     assert record.advice == "Last line of its log: so long"
-    assert isinstance(record.latency, Latency)
-    assert isinstance(record.latency.replicates[0].images, Absent)
     assert record.latency.replicates[0].images.reason == "an earlier step ended the worker"
     assert record.latency.replicates[0].cold_start_seconds is None
 
@@ -154,7 +136,6 @@ def test_without_latency_nothing_is_timed_and_sr_images_are_written_as_they_were
     assert isinstance(record.quality, Quality)
     for metric in ("runtime_images", "runtime_fixed", "cold_start"):
         value = record.values[metric]
-        assert isinstance(value, Absent)
         assert value.kind == "skipped"
     assert record.status == "ok"
     written = sorted(tmp_path.rglob("*.png"))
@@ -188,7 +169,6 @@ def test_an_entry_without_scores_and_times_must_still_give_an_image_and_be_count
     names = ("Nearest", "WrongShape", "RaisesOnSquares", "ChangesThreads")
     found = measure(*map(describe, names), protocol=untimed)
     assert found["nearest"].status == "ok", found["nearest"].cause
-    assert isinstance(found["nearest"].quality, Absent)
     assert found["nearest"].quality.kind == "unavailable"
     broken = found["wrongshape"]
     assert broken.entry.weights.source == "random"

@@ -1,19 +1,10 @@
 """Every operation on the disk fails in turn; a record is as it was before or as it is after."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import pytest
 from disks import MUTANTS, sweep
 
 from esrbench.errors import RecordError
 from esrbench.runs.documents import encode, read_any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Case = dict[str, Callable[..., Any]]
 
 
 def holds(store, *expected):

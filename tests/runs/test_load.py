@@ -1,9 +1,5 @@
 """A busy machine: what others took, from conditions made by hand."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import builders
 import numpy as np
 import pytest
@@ -65,7 +61,7 @@ def test_shares_are_means_over_time_and_the_hypervisor_counts():
 
 
 def test_inputs_that_are_too_short_are_judged_by_their_process():
-    short: dict[str, Any] = {"fixed": samples(), "images": (samples(took(None, 0.1)),)}
+    short = {"fixed": samples(), "images": (samples(took(None, 0.1)),)}
     assert load(**short) is None
     assert load(**short, conditions=took(0.6, 3.0)) is not None
     # Scoring between inputs is no load of others, and known inputs are known better.

@@ -1,7 +1,5 @@
 """Two writers as processes of their own."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -32,7 +30,6 @@ def other(tmp_path):
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path
@@ -183,9 +181,7 @@ def test_a_trend_that_hardly_moves_the_runtime_is_not_told():
 
 
 @pytest.mark.parametrize("warming", [(2.0, 1.8, 1.6, 1.5), (1.0, 0.9, 0.31)])
-def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(
-    warming,
-):
+def test_a_warm_up_at_its_bound_is_no_matter_where_rounds_are_steady(warming):
     assert messages(one_image(steady=False, warmup_seconds=warming)) == {}
 
 
@@ -272,7 +268,7 @@ def honest_samples(rng, name, seconds):
 def test_quiet_honest_runs_get_each_notice_in_less_than_one_in_twenty(seconds, processes):
     runs = 150
     rng = np.random.default_rng(int(1e4 * seconds) + processes)
-    seen: Counter[str] = Counter()
+    seen = Counter()
     for _ in range(runs):
         replicates = []
         for _ in range(processes):

@@ -1,16 +1,13 @@
 """The null network around entries: with scripted workers, and once with a real one."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from builders import replicate
+from builders import TWO_ROUNDS, replicate
 
 from esrbench.entries.networks import resolve_weights
-from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
+from esrbench.protocol import Protocol, TrustDesign
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.passes import NOT_REACHED, TimedPass
@@ -20,10 +17,7 @@ from esrbench.worker.launcher import open_launcher
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
 
-DESIGN = LatencyDesign(
-    warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
-)
-PROTOCOL = Protocol(threads=1, latency=DESIGN, trust=TrustDesign(null_rounds=5))
+PROTOCOL = Protocol(threads=1, latency=TWO_ROUNDS, trust=TrustDesign(null_rounds=5))
 SIZES = ((16, 16), (8, 24), (16, 16))
 PASS = TimedPass(replicate=replicate(fixed=NOT_REACHED, images=NOT_REACHED, null=()), log_tail="")
 
@@ -32,10 +26,10 @@ class Machine:
     """Workers whose n-th forward of all takes n seconds, of which they claim a quarter."""
 
     def __init__(self):
-        self.events: list[str] = []
+        self.events = []
         self.forwards = 0
         self.fails_at = 0
-        self.protocols: list[Protocol] = []
+        self.protocols = []
 
     def worker(self, network, **_):
         self.events.append(f"start {network[0].color}")
@@ -73,6 +67,10 @@ class Worker:
         return Delivery(lr, seconds, seconds / 4, None)
 
 
+def ignore(_step):
+    """Told what is done."""
+
+
 @pytest.fixture
 def machine():
     return Machine()
@@ -80,8 +78,7 @@ def machine():
 
 @pytest.fixture
 def null(machine):
-    launcher: Any = machine
-    return NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES)
+    return NullTimes(Plan(PROTOCOL, TWO_ROUNDS, machine, 3), SIZES)
 
 
 @pytest.fixture
@@ -98,7 +95,7 @@ def seconds(found):
 
 
 def test_half_of_the_rounds_lie_on_either_side_of_an_entry(machine, null, entry):
-    steps: list[str] = []
+    steps = []
     with null:
         found = null.around(entry(), PROTOCOL, machine.timed, steps.append)
     # The first at each size warms up. Three of five rounds each, and three again.
@@ -117,10 +114,10 @@ def test_half_of_the_rounds_lie_on_either_side_of_an_entry(machine, null, entry)
 
 def test_what_follows_one_entry_precedes_the_next_of_its_form(machine, null, entry):
     with null:
-        one = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
-        other = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
-        luma = null.around(entry(color="y"), PROTOCOL, machine.timed, lambda _: None)
-        again = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+        one = null.around(entry(), PROTOCOL, machine.timed, ignore)
+        other = null.around(entry(), PROTOCOL, machine.timed, ignore)
+        luma = null.around(entry(color="y"), PROTOCOL, machine.timed, ignore)
+        again = null.around(entry(), PROTOCOL, machine.timed, ignore)
     for size in set(SIZES):
         assert seconds(one)[size][3:] == seconds(other)[size][:3]
         # After another form came between, they are timed anew.
@@ -133,11 +130,10 @@ def test_what_follows_one_entry_precedes_the_next_of_its_form(machine, null, ent
 
 
 def test_a_gpu_is_left_to_the_entry_alone(machine, entry):
-    launcher: Any = machine
     on_gpu = PROTOCOL.model_copy(update={"device": "cuda"})
-    with NullTimes(Plan(on_gpu, DESIGN, launcher, 3), SIZES) as null:
+    with NullTimes(Plan(on_gpu, TWO_ROUNDS, machine, 3), SIZES) as null:
         for _ in range(2):
-            null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+            null.around(entry(), PROTOCOL, machine.timed, ignore)
     assert [event for event in machine.events if event.startswith(("st", "end", "entry"))] == [
         *("start rgb", "stop", "entry"),
         *("start rgb", "stop", "entry"),
@@ -151,8 +147,8 @@ def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
 ):
     machine.fails_at = fails_at
     with null:
-        found = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
-        after = null.around(entry(), PROTOCOL, machine.timed, lambda _: None)
+        found = null.around(entry(), PROTOCOL, machine.timed, ignore)
+        after = null.around(entry(), PROTOCOL, machine.timed, ignore)
     assert [len(each) for each in seconds(found).values()] == [3, 3]
     assert [len(each) for each in seconds(after).values()] == [6, 6]
     ends = [event for event in machine.events if event.startswith(("st", "end"))]
@@ -161,12 +157,11 @@ def test_a_null_network_that_fails_on_one_side_is_started_again_for_the_other(
 
 def test_a_null_network_that_never_works_leaves_no_times(entry):
     def worker(*_, **__):
-        message = "crash"
-        raise WorkerError("crash", message, fatal=True)
+        raise WorkerError("crash", "crash", fatal=True)
 
-    launcher: Any = SimpleNamespace(worker=worker)
-    with NullTimes(Plan(PROTOCOL, DESIGN, launcher, 3), SIZES) as null:
-        found = null.around(entry(), PROTOCOL, lambda: PASS, lambda _: None)
+    launcher = SimpleNamespace(worker=worker)
+    with NullTimes(Plan(PROTOCOL, TWO_ROUNDS, launcher, 3), SIZES) as null:
+        found = null.around(entry(), PROTOCOL, lambda: PASS, ignore)
     assert found.replicate.null == ()
 
 
@@ -175,13 +170,13 @@ def test_an_interruption_ends_the_worker_at_once(machine, null, entry):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), null:
-        null.around(entry(), PROTOCOL, interrupted, lambda _: None)
+        null.around(entry(), PROTOCOL, interrupted, ignore)
     assert machine.events[-1] == "end by KeyboardInterrupt"
 
 
 def test_a_real_one_tells_what_surrounds_a_forward(entry):
-    with NullTimes(Plan(PROTOCOL, DESIGN, open_launcher(), 3), SIZES) as null:
-        found = null.around(entry(), PROTOCOL, lambda: PASS, lambda _: None)
+    with NullTimes(Plan(PROTOCOL, TWO_ROUNDS, open_launcher(), 3), SIZES) as null:
+        found = null.around(entry(), PROTOCOL, lambda: PASS, ignore)
     assert {len(each) for each in seconds(found).values()} == {6}
     for each in seconds(found).values():
         # Without the work in it: median, as this machine is shared.
@@ -192,5 +187,5 @@ def test_another_arithmetic_is_another_form(machine, null, entry):
     half = PROTOCOL.in_precision("fp16")
     with null:
         for protocol in (PROTOCOL, half, half, PROTOCOL):
-            null.around(entry(), protocol, machine.timed, lambda _: None)
+            null.around(entry(), protocol, machine.timed, ignore)
     assert machine.protocols == [PROTOCOL, half]

@@ -1,11 +1,8 @@
 """The pipelined pass against the same steps done one after another."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,11 +16,6 @@ from esrbench.protocol import QualityDefinition
 from esrbench.runs import quality_pass
 from esrbench.runs.quality_pass import score_images, upscale_images
 from esrbench.worker.failure import WorkerError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Pixels = npt.NDArray[np.uint8]
 
 NAMES = tuple(f"080{number}" for number in range(1, 8))
 DEFINITION = QualityDefinition()
@@ -52,7 +44,7 @@ def no_thread_is_left():
 
 
 def test_scores_are_those_of_one_image_after_another(pairs, tmp_path):
-    seen: list[str] = []
+    seen = []
     folder = tmp_path / "sr" / "rfdn"
     scores, digests = score_images(
         bicubic, pairs, scale=4, definition=DEFINITION, sr_folder=folder, on_image=seen.append
@@ -155,7 +147,7 @@ def test_a_worker_that_fails_on_an_image_says_on_which(pairs):
 def test_an_image_that_vanished_is_named(pairs):
     gone = replace(pairs.pairs[5], hr=pairs.pairs[5].hr.with_name("gone.png"))
     changed = replace(pairs, pairs=(*pairs.pairs[:5], gone, *pairs.pairs[6:]))
-    seen: list[str] = []
+    seen = []
     with pytest.raises(DataError, match=r"gone\.png: found no readable file"):
         score_images(bicubic, changed, scale=4, definition=DEFINITION, on_image=seen.append)
     assert seen == list(NAMES[:6])

@@ -1,11 +1,8 @@
 """One timed replicate of an entry, with workers in this process."""
 
-from __future__ import annotations
-
 import random
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
 
 import builders
 import numpy as np
@@ -16,8 +13,8 @@ from esrbench.data.resize import upscale
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import MeasurementError
 from esrbench.probes.quality import psnr
-from esrbench.protocol import LatencyDesign, Protocol, TrustDesign
-from esrbench.records import Absent, LatencySamples, VariantScores
+from esrbench.protocol import Protocol, TrustDesign
+from esrbench.records import LatencySamples, VariantScores
 from esrbench.runs.evaluator import Entry, effective_weights
 from esrbench.runs.passes import TimedPass, UntimedPass
 from esrbench.runs.replicate import compare_untimed, time_replicate
@@ -27,13 +24,10 @@ from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
 
-DESIGN = LatencyDesign(
-    warmup_rounds=1, max_warmup_rounds=1, min_rounds=2, max_rounds=2, target_half_width=0
-)
 PROTOCOL = Protocol(
     threads=1,
     counted_input=(16, 16),
-    latency=DESIGN,
+    latency=builders.TWO_ROUNDS,
     trust=TrustDesign(repeated_rounds=0, scored_variants=1),
 )
 READY = Ready(parameters=0, threads=1, cpus=(), accelerator=None, code_sha256="0" * 64)
@@ -77,10 +71,10 @@ def replicate(describe, pair_folder):
     as_found = effective_weights(entry.weights, READY).identity
 
     def run(session, *, index=0, **fields):
-        launcher: Any = SimpleNamespace(worker=lambda *_, **__: session)
+        launcher = SimpleNamespace(worker=lambda *_, **__: session)
         untimed = UntimedPass(weights=as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
-        plan = Plan(PROTOCOL, DESIGN, launcher, 3)
+        plan = Plan(PROTOCOL, builders.TWO_ROUNDS, launcher, 3)
         return time_replicate(entry, pairs, plan, untimed=untimed, index=index, position=5)
 
     return run
@@ -93,7 +87,6 @@ def test_variants_are_scored_in_every_process(replicate, index):
     assert not timed.failed
     assert timed.log_tail == "its last words"
     assert (timed.replicate.index, timed.replicate.position) == (index, 5)
-    assert isinstance(timed.replicate.images, tuple)
     for samples in timed.replicate.images:
         assert samples.variants.rounds == 1
     assert [score.image for score in timed.rescored] == ["image0", "image1"]
@@ -112,26 +105,21 @@ def test_variants_are_scored_in_every_process(replicate, index):
 def test_a_failure_ends_its_entry_alone(replicate, failure, kind):
     timed = replicate(Session(failure))
     assert timed.failed
-    assert isinstance(timed.replicate.fixed, Absent)
     assert timed.replicate.fixed.kind == "failed"
     assert timed.replicate.fixed.failure == kind
     assert timed.replicate.cold_start_seconds is None
     # The fixed input takes three forwards; then the images fail.
     later = replicate(Session(failure, on=3))
     assert isinstance(later.replicate.fixed, LatencySamples)
-    assert isinstance(later.replicate.images, Absent)
     assert later.replicate.images.failure == kind
     assert later.replicate.cold_start_seconds == 0.4
 
 
-def test_code_that_changed_since_it_was_scored_is_not_timed(
-    replicate,
-):
+def test_code_that_changed_since_it_was_scored_is_not_timed(replicate):
     session = Session()
     session.ready = READY.model_copy(update={"code_sha256": "1" * 64})
     timed = replicate(session)
     assert timed.failed
-    assert isinstance(timed.replicate.fixed, Absent)
     assert "the network's code changed during the run" in timed.replicate.fixed.reason
     # The hash is the worker's own: a run that the machine failed would be repeated for ever.
     assert timed.replicate.fixed.failure == "load-error"
@@ -139,7 +127,7 @@ def test_code_that_changed_since_it_was_scored_is_not_timed(
 
 
 SCALE = 4
-ENTRY: Any = SimpleNamespace(descriptor=None, weights=None, scale=SCALE)
+ENTRY = SimpleNamespace(descriptor=None, weights=None, scale=SCALE)
 
 
 @pytest.fixture
@@ -208,14 +196,12 @@ def test_a_failure_is_the_entry_s_own(pairs):
         raise WorkerError("crash", f"gone at {name}", fatal=True)
 
     found = compare_untimed(ENTRY, pairs, plan(fails), timed(pairs, bicubic))
-    assert isinstance(found.replicate.images, Absent)
     assert found.replicate.images.failure == "crash"
     assert pairs.pairs[0].name in found.replicate.images.reason
 
 
 def test_without_windows_no_process_is_started(pairs):
     bare = TimedPass(replicate=timed(pairs, bicubic).replicate, log_tail="")
-    nothing: Any = None
-    steps: list[str] = []
-    assert compare_untimed(ENTRY, pairs, nothing, bare, steps.append) is bare
+    steps = []
+    assert compare_untimed(ENTRY, pairs, None, bare, steps.append) is bare
     assert len(steps) == 1

@@ -1,7 +1,5 @@
 """Suites that are cut short and resumed, with workers that answer at once."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from esrbench.entries.sources import folder_files
@@ -118,7 +116,7 @@ def reached(folder, target="model:Net", **modules):
     return {each.place.partition(".py")[0] for each in remarks if each.what == "imports gc"}
 
 
-IMPORTS: dict[str, tuple[dict[str, str], set[str]]] = {
+IMPORTS = {
     "alone": ({"model": "", "train": ""}, {"model"}),
     "one": ({"model": "import blocks", "blocks": "", "train": ""}, {"model", "blocks"}),
     "one by another": (

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -128,7 +126,6 @@ def test_processes_differ_where_that_is_unusual_and_their_intervals_are_far_apar
 def test_the_usual_spread_is_that_of_nineteen_in_twenty_quiet_machines(processes):
     times = [value(1.0 + index / 100, 0.001) for index in range(processes)]
     seen = spread(times)
-    assert seen is not None
     # By the range of normal variates; Bonferroni's bound is a little wider.
     exact = np.expm1(0.2 * stats.studentized_range.ppf(0.95, processes, np.inf))
     assert exact <= seen.usual * 1.001

@@ -1,19 +1,16 @@
-from __future__ import annotations
-
 import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from builders import race as made_race
+from builders import run
 
 from esrbench.errors import RecordError
-from esrbench.protocol import PairDesign, Protocol, digest_of
-from esrbench.records import Absent, Notice, PairedBatch, PairedProcess, RaceRecord, RunRecord
+from esrbench.records import RaceRecord, RunRecord
 from esrbench.runs.documents import decode, read_any
 from esrbench.runs.store import Store, default_results
-from esrbench.statistics import estimate_ratio
 
 
 @pytest.fixture
@@ -22,30 +19,14 @@ def record(make_record):
 
 
 @pytest.fixture
-def race(record):
-    pairs = tuple((1.05 + 0.001 * i, 1.0) for i in range(20))
-    return RaceRecord(
-        race_id="race-1",
-        created=record.created,
-        duration_seconds=1.5,
-        candidate=record.entry,
-        baseline=record.entry,
-        protocol=Protocol(),
-        design=PairDesign(),
-        environment=record.environment,
-        environment_digest=digest_of(record.environment),
-        processes=(PairedProcess(cpus=(0,), batches=(PairedBatch(pairs=pairs, self_pairs=()),)),),
-        estimate=estimate_ratio(pairs, 2.6),
-        self_check=Absent(kind="failed", reason="0 pairs are too few for an interval"),
-        verdict="inconclusive",
-        reason="the self-check has no interval",
-    )
+def race():
+    return made_race(1.02, set_aside="others took 40 %")
 
 
 def test_a_race_comes_back_equal_and_beside_the_runs(race, record, tmp_path):
     store = Store(tmp_path)
     path = store.put(race)
-    assert path == tmp_path / "races" / "race-1.json"
+    assert path == tmp_path / "races" / "race-net.json"
     assert read_any(path) == race
     assert store.load_races() == ([race], [])
     assert store.load() == ([], [])
@@ -63,8 +44,8 @@ def test_a_broken_race_is_set_aside_and_named(race, tmp_path):
     races, (notice,) = store.load_races()
     assert races == []
     assert (notice.code, path.exists()) == ("corrupt-record", False)
-    assert notice.message.endswith(f"set aside as {store.races / '.corrupt-race-1.json'}")
-    assert (store.races / ".corrupt-race-1.json").read_bytes() == content
+    assert notice.message.endswith(f"set aside as {store.races / '.corrupt-race-net.json'}")
+    assert (store.races / ".corrupt-race-net.json").read_bytes() == content
 
 
 @pytest.mark.parametrize(("kind", "folder"), [(RaceRecord, "races"), (None, "runs")])
@@ -158,7 +139,6 @@ def test_passes_of_a_suite_come_back_until_they_are_dropped(record, tmp_path):
     assert store.suites() == ["b"]
     (store.passes / "b" / "one.json").write_bytes(b"torn")
     notice = store.load_pass("b", "one", RunRecord)
-    assert isinstance(notice, Notice)
     assert notice.code == "corrupt-record"
     assert [path.name for path in (store.passes / "b").iterdir()] == [".corrupt-one.json"]
     store.drop_suite("b")
@@ -227,10 +207,10 @@ print(notices, sorted(path.name for path in store.runs.iterdir() if path.suffix 
 
 def in_bubblewrap(*options):
     """Command line of bubblewrap; skips the test where it does not work."""
-    command: list[str | Path] = ["bwrap", "--dev-bind", "/", "/", *options]
+    command = ["bwrap", "--dev-bind", "/", "/", *options]
     try:
-        subprocess.run([*command, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        run(*command, "true")
+    except (OSError, AssertionError) as error:
         pytest.skip(f"bubblewrap does not work on this machine: {error}")
     return command
 
@@ -240,12 +220,7 @@ def test_a_full_disk_is_an_error_and_all_that_was_stored_before_is_whole(record,
     source.write_text(record.model_dump_json())
     disk.mkdir()
     command = in_bubblewrap("--size", str(64 * 1024), "--tmpfs", disk)
-    done = subprocess.run(
-        [*command, sys.executable, "-c", SMALL_DISK, source, disk],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run(*command, sys.executable, "-c", SMALL_DISK, source, disk)
     assert done.stderr == ""
     error, stored, litter = done.stdout.splitlines()
     assert "No space left on device" in error
@@ -265,12 +240,7 @@ def test_a_corrupt_record_in_a_read_only_folder_is_named_and_stays(record, tmp_p
         "print(len(records), *[notice.message for notice in notices], sep='|')"
     )
     command = in_bubblewrap("--ro-bind", store.folder, store.folder)
-    done = subprocess.run(
-        [*command, sys.executable, "-c", script, store.folder],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = run(*command, sys.executable, "-c", script, store.folder)
     count, message = done.stdout.strip().split("|")
     assert count == "1"
     assert "x.json: corrupt: " in message
@@ -290,12 +260,7 @@ def test_a_real_file_size_limit_is_an_error_that_names_the_record(record, tmp_pa
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100));"
         "Store(Path(sys.argv[2])).put(record)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, source, tmp_path / "out"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run(sys.executable, "-c", script, source, tmp_path / "out", code=1)
     assert "RecordError" in done.stderr
     assert record.run_id in done.stderr
     assert list((tmp_path / "out" / "runs").iterdir()) == []

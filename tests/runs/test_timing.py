@@ -1,12 +1,9 @@
 """Rounds of inputs against a worker that does as the test says."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from itertools import product
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,11 +20,6 @@ from esrbench.runs.trust import account
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
 from esrbench.worker.session import Delivery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Upscale = Callable[[np.ndarray], np.ndarray]
 
 SCALE = 4
 DESIGN = LatencyDesign(
@@ -53,8 +45,8 @@ class Session:
     def __init__(self, upscale=nearest, *, cpu=None):
         self.upscale = upscale
         self.cpu = cpu
-        self.shown: list[np.ndarray] = []
-        self.held: list[Delivery] = []
+        self.shown = []
+        self.held = []
 
     def forward(self, lr):
         self.shown.append(lr)
@@ -79,21 +71,13 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(timings, "IDLE_SECONDS", 0.0)
 
 
-def timer(
-    session,
-    *,
-    index=0,
-    known=None,
-    seed=7,
-    design=DESIGN,
-    **trust,
-):
+def timer(session, *, index=0, known=None, seed=7, design=DESIGN, **trust):
     protocol = Protocol(
         counted_input=(8, 12), latency=design, trust=TrustDesign(**({"repeated_rounds": 2} | trust))
     )
-    launcher: Any = None
+    launcher = None
     plan = Plan(protocol, design, launcher, seed)
-    return InputTimer(session, READY, plan, index, known)  # type: ignore[arg-type]
+    return InputTimer(session, READY, plan, index, known)
 
 
 def images(made, pairs):
@@ -124,9 +108,7 @@ def test_every_input_is_new_but_those_shown_twice(pairs):
     assert [lr.shape[:2] for lr in session.shown] == sizes
 
 
-def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_cold_start(
-    pairs,
-):
+def test_the_fixed_input_shows_windows_of_images_and_its_first_forward_is_the_cold_start(pairs):
     session = Session()
     fixed = timer(session).fixed(pairs)
     known = {tuple(pixel) for n in range(2) for pixel in pairs.read_lr(n).reshape(-1, 3)}
@@ -276,8 +258,8 @@ def found(shown, lr, hr):
 
 def test_any_round_may_be_scored_and_only_those_are_kept(pairs, monkeypatch):
     """Otherwise a worker would work in the rounds that are, and in no others."""
-    scored: Counter[int] = Counter()
-    kept: list[int] = []
+    scored = Counter()
+    kept = []
 
     def compare(_sr, _hr, variants, *, scale):
         assert scale == SCALE
@@ -304,7 +286,7 @@ def test_a_throttled_showing_is_begun_anew(pairs):
         read=lambda: None,
         conditions=lambda *_, repeats=0: next(states).model_copy(update={"repeats": repeats}),
     )
-    made.monitor = monitor  # type: ignore[assignment]
+    made.monitor = monitor
     small, _ = images(made, pairs)
     # Warm-up once, and three showings of nine rounds, each with the image in it.
     assert small.warmup_seconds == (1.0, 2.0, 3.0)
@@ -368,9 +350,7 @@ def test_memory_holds_no_more_than_what_is_scored():
     assert all(showing.deliveries[n].sr[0, 0, 0] == n for n in held)
 
 
-def test_an_image_without_error_is_impossible_where_its_lr_does_not_hold_it(
-    pairs,
-):
+def test_an_image_without_error_is_impossible_where_its_lr_does_not_hold_it(pairs):
     truth = {content(pairs.read_lr(n)): pairs.read_hr(n) for n in range(2)}
 
     def memorised(lr):
@@ -416,7 +396,7 @@ def suspected(seed, kind, spared=lambda _lr, _before: False):
         spared: whether it spares an input, given those before it.
     """
     phases = PHASES[kind]
-    shown: list[np.ndarray] = []
+    shown = []
 
     def forward(lr):
         seconds = 0.1 * phases[len(shown) % len(phases)] * (0.3 if spared(lr, shown) else 1.0)

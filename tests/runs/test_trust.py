@@ -1,7 +1,5 @@
 """The evaluator's account of an entry's time, from samples made by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from builders import LARGE, NULL, SMALL, latency, replicate, samples
@@ -66,7 +64,6 @@ def test_what_excuses_a_claim_is_a_share_of_trusted_time_at_most():
     null = (0.010, 0.012, 0.060, 0.110, 0.112)
     wide = tuple(NullSamples(lr_size=size, delivered_seconds=null) for size in NULL)
     found = trust_of(replicate(null=wide))
-    assert found.trusted_seconds is not None
     # Three deviations are 222 ms.
     expected = max(0, DESIGN.noise_share * found.trusted_seconds)
     assert found.tolerance_seconds == pytest.approx(expected)
@@ -276,9 +273,7 @@ def test_a_few_slow_repeated_rounds_clear_nobody(faster, slower, *, told):
         ((0.014, 0.010),) * 8,
     ],
 )
-def test_what_was_not_tried_or_cannot_be_told_has_no_ratio(
-    pairs,
-):
+def test_what_was_not_tried_or_cannot_be_told_has_no_ratio(pairs):
     assert trust_of(replicate(samples("a", repeated_seconds=pairs))).repeated_ratio is None
 
 

@@ -1,11 +1,9 @@
 """What the evaluator finds in its account of an entry's time, threshold by threshold."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -18,7 +16,7 @@ DESIGN = TrustDesign()
 
 def trust(**fields):
     """An honest entry's account."""
-    given: dict[str, Any] = {
+    given = {
         "claimed_seconds": 0.1,
         "trusted_seconds": 0.1,
         "tolerance_seconds": 0.003,
@@ -61,7 +59,7 @@ def test_a_time_within_the_null_network_s_noise_is_no_time(trusted, noise, *, me
 
 def test_an_honest_entry_is_left_alone():
     assert status() is None
-    bare: dict[str, Any] = dict.fromkeys(
+    bare = dict.fromkeys(
         ("repeated_ratio", "clean_psnr_rgb", "variant_psnr_rgb", "idle_cpus", "forward_cpus")
     )
     assert status(**bare) is None
@@ -106,7 +104,7 @@ def test_threads_are_the_evaluator_s_to_give():
 
 
 def test_the_gravest_finding_comes_first():
-    everything: dict[str, Any] = {
+    everything = {
         "clean_psnr_rgb": 99.0,
         "repeated_ratio": 0.0,
         "idle_cpus": 4.0,

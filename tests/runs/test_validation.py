@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from builders import descriptor
 
@@ -54,9 +52,7 @@ def test_images_too_large_to_be_made_are_not_tried(describe, monkeypatch):
     assert skipped == ["upscales 48x48", "upscales 64x31"]
 
 
-def test_sizes_below_the_declared_least_are_not_tried(
-    describe,
-):
+def test_sizes_below_the_declared_least_are_not_tried(describe):
     report = validate(describe("Nearest", min_lr_size=60))
     sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
     assert sizes == ["upscales 60x60", "upscales 64x60"]

@@ -1,7 +1,5 @@
 """Variants against MATLAB's bicubic of the whole mirrored image."""
 
-from __future__ import annotations
-
 import itertools
 import random
 
@@ -81,9 +79,7 @@ def test_the_clean_variant_is_the_image():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (16, 24), (339, 510), (40, 9)])
-def test_hundreds_of_variants_are_all_different_and_none_is_the_image(
-    size,
-):
+def test_hundreds_of_variants_are_all_different_and_none_is_the_image(size):
     drawn = draw(3, size, 320)
     reach = [min(MOST_OFFSET, side // 4) for side in size]
     possible = 4 * (2 * reach[0] + 1) * (2 * reach[1] + 1) - 1

@@ -60,9 +60,9 @@ def test_the_digest_covers_what_decides_the_result(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"head": "patience = 3\n"}, "patience: Extra inputs"),
-        ({"stage": "optimizer = 'adam'"}, r"stages\.0\.optimizer: Extra inputs"),
-        ({"rate": ", gamma = 0.5"}, r"learning_rate\.gamma: Extra inputs"),
+        ({"head": "patience = 3\n"}, "patience: no such field"),
+        ({"stage": "optimizer = 'adam'"}, r"stages\.0\.optimizer: no such field"),
+        ({"rate": ", gamma = 0.5"}, r"learning_rate\.gamma: no such field"),
         ({"stage": "epochs = 3"}, "either epochs or iterations"),
         ({"stage": "loss = 'l3'"}, r"stages\.0\.loss"),
         ({"stage": "ema_decay = 1.0"}, "less than 1"),

@@ -52,7 +52,7 @@ def listed(records: Sequence[Mapping[str, Any]]) -> Table:
     ]
     headings = tuple(
         Heading(column.replace("_", " "), align="right")
-        if isinstance(records[0][column], int)
+        if type(records[0][column]) is int
         else Heading(column.replace("_", " "), prose=column != "name")
         for column in columns
     )
@@ -180,6 +180,8 @@ def _text(value: object) -> str:
 
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}"
     return MISSING if value is None else str(value)

@@ -7,14 +7,13 @@ pixels too.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from esrbench.errors import UsageError
+from esrbench.errors import UsageError, did_you_mean
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
 
@@ -151,8 +150,7 @@ def get_dataset(name: str) -> Dataset:
     try:
         return DATASETS[name]
     except KeyError:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        hint = did_you_mean(name, DATASETS)
         message = f"no data set is declared as {name!r} and no such folder exists"
         advice = f"{hint}Known: {', '.join(DATASETS)}; or give a folder, or NAME=FOLDER."
         raise UsageError(message, advice=advice) from None

@@ -7,7 +7,6 @@ or an iterable of them); a script uses ``register_model``; a submission is a fol
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 from functools import cache
 from importlib import metadata
@@ -26,7 +25,7 @@ from esrbench.entries.submissions import (
 )
 from esrbench.entries.targets import importable_location
 from esrbench.entries.weight_files import same_weights
-from esrbench.errors import RegistrationError, UsageError
+from esrbench.errors import RegistrationError, UsageError, did_you_mean, field_problems
 from esrbench.plaintext import relative
 from esrbench.records import Notice
 
@@ -97,12 +96,10 @@ class Registry:
         except KeyError:
             if broken := self.broken.get(name):
                 raise RegistrationError(broken.message, advice=broken.advice) from None
-            near = difflib.get_close_matches(name.lower(), self._descriptors, n=3, cutoff=0.5)
             origins = sorted({descriptor.origin for descriptor in self})
-            hint = f"Did you mean {' or '.join(near)}? " if near else ""
-            advice = (
-                f"{hint}Known from {', '.join(origins)}: {', '.join(sorted(self._descriptors))}."
-            )
+            names = ", ".join(sorted(self._descriptors))
+            hint = did_you_mean(name, self._descriptors)
+            advice = f"{hint}Known from {', '.join(origins)}: {names}."
             message = f"no network is registered as {name!r}"
             raise UsageError(message, advice=advice) from None
 
@@ -283,10 +280,7 @@ def register_model(
                 **fields,
             )
         except ValidationError as error:
-            wrong = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-                for item in error.errors()
-            )
+            wrong = "; ".join(field_problems(error, "the descriptor"))
             message = f"{name!r} from {location} cannot be registered: {wrong}"
             raise RegistrationError(message, advice="See ModelDescriptor.") from None
         default_registry().add((descriptor,), origin=location)

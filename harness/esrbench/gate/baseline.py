@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from esrbench.errors import RecordError, UsageError
+from esrbench.errors import RecordError, UsageError, field_problems
 from esrbench.files import replace_file
 from esrbench.gate.figures import (
     EntryFigures,
@@ -96,9 +96,7 @@ def read_baseline(path: Path) -> Baseline:
     try:
         return Baseline.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{path}: {where + ': ' if where else ''}{first['msg']}"
+        message = f"{path}: {field_problems(error, 'the baseline')[0]}"
         raise RecordError(message, advice="Take it from version control again.") from error
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from esrbench.environment import package_version
 from esrbench.gate.verdicts import RUNTIME, WEIGHTS
 from esrbench.metrics import METRICS
-from esrbench.protocol import Device, Frozen, digest_of
+from esrbench.protocol import Device, Frozen, digest_of, size_text
 from esrbench.records import Absent, Count, Sha256, Tier
 
 if TYPE_CHECKING:
@@ -203,8 +203,8 @@ def terms_of(protocol: Protocol, software: Mapping[str, str] | None = None) -> T
     return Terms(
         protocol={
             "version": str(protocol.version),
-            "counted_input": _size(protocol.counted_input),
-            "memory_input": _size(protocol.memory_input),
+            "counted_input": size_text(protocol.counted_input),
+            "memory_input": size_text(protocol.memory_input),
             "forward": protocol.forward.label,
             "seed": str(protocol.seed),
             **{f"quality.{key}": str(value) for key, value in quality.items()},
@@ -308,10 +308,6 @@ def figures_of(record: RunRecord) -> tuple[EntryFigures, Terms]:
         scores={record.data.name: scores} if scores.values else {},
     )
     return figures, terms
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _differing(

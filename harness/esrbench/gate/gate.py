@@ -118,9 +118,13 @@ def check_against(bench: Bench, against: str) -> GateReport:
     """Race candidates against another network, without a baseline.
 
     Raises:
-        UsageError: an unknown name or scale, or no names.
+        UsageError: an unknown name or scale, no names, or no runtime to compare.
         WeightsError: a weights file that is missing or altered.
     """
+    if RUNTIME not in bench.request.metrics:
+        message = "--against without --baseline compares runtime, which these metrics leave out"
+        advice = "Let it compare runtime too, or name the figures of a baseline: --baseline."
+        raise UsageError(message, advice=advice)
     if not bench.request.names:
         message = "--against without --baseline needs the names of networks"
         raise UsageError(message, advice=f"Such as `esrbench check NAME --against {against}`.")

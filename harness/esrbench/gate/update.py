@@ -11,7 +11,7 @@ from esrbench.gate.figures import differing_ratio_terms, entry_key, parse_key
 from esrbench.gate.runtime import compare_ratio
 from esrbench.gate.verdicts import RUNTIME
 from esrbench.paired.judging import doubt_of
-from esrbench.records import Absent
+from esrbench.records import required
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,9 +110,7 @@ def _figures(bench: Bench, old: EntryFigures | None, found: Measured) -> EntryFi
         UsageError: the scores that were there are of other weights or terms.
     """
     at = f"{found.name} x{found.scale}"
-    now = found.figures
-    if isinstance(now, Absent):
-        raise MeasurementError(f"{at}: {now.reason}", advice=now.advice)
+    now = required(found.figures, f"{at}: ")
     for (data, metric), why in found.absent.items():
         had = data is not None or (old is not None and metric in old.counts)
         if why.kind == "failed" and had:
@@ -139,14 +137,13 @@ def _runtime(
     if over is None or over == name:
         return None
     kept = old if old is not None and old.reference == over else None
-    record = bench.race_ratio(
+    raced = bench.race_ratio(
         bench.entry(name, scale),
         over,
         bench.request.race_size if kept is None else kept.input_size,
         bench.request.threads or (None if kept is None else kept.threads),
     )
-    if isinstance(record, Absent):
-        raise MeasurementError(f"{name} x{scale} runtime: {record.reason}", advice=record.advice)
+    record = required(raced, f"{name} x{scale} runtime: ")
     now = ratio_of(record)
     # Of the race as it was designed: what is kept has to be better known than what is checked.
     reason = record.reason if now is None else doubt_of(record.self_check, record.design)

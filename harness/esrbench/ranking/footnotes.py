@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
-from esrbench.records import Complexity, Latency, PredictedMemory
+from esrbench.records import Latency
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 
@@ -152,8 +152,8 @@ def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
         yield f"Entries with {OTHER_SOFTWARE} are counted with {', '.join(sorted(counted))}."
 
 
-def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
-    """How the figures of a table's records were taken."""
+def notes_on(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[str]:
+    """How the figures of these columns were taken of a table's records."""
     disputed = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if disputed:
         yield (
@@ -161,15 +161,15 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
             f"larger of both: {', '.join(disputed)}."
         )
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
-    if latencies:
+    if latencies and any(METRICS[metric].noisy for metric in columns):
         yield from _timing_notes(latencies)
-        counts = [r.complexity for r in records if isinstance(r.complexity, Complexity)]
-        if any(isinstance(each.predicted_memory, PredictedMemory) for each in counts):
-            size = size_text(records[0].protocol.memory_input)
-            yield (
-                f"Predicted GPU memory is at LR 3x{size}, from tensor lifetimes and without "
-                "cuDNN's workspaces; nothing ran on a GPU."
-            )
+    predicted = "predicted_peak_bytes"
+    if predicted in columns and any(r.measured(predicted) is not None for r in records):
+        size = size_text(records[0].protocol.memory_input)
+        yield (
+            f"Predicted GPU memory is at LR 3x{size}, from tensor lifetimes and without "
+            "cuDNN's workspaces; nothing ran on a GPU."
+        )
     images = sorted(r.entry.name for r in records if r.entry.role == "images")
     if images:
         yield f"{IMAGES_NOTE}: {', '.join(images)}."
@@ -177,18 +177,22 @@ def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
         names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
         if names:
             yield f"{note}: {', '.join(names)}."
-    prepared = sorted(
-        f"{r.entry.name} by {r.entry.deployed_by}" for r in records if r.entry.deployed_by
-    )
-    if prepared:
-        yield f"Counted and timed in prepared form: {', '.join(prepared)}."
+    yield from prepared_notes(records)
 
 
 IMAGES_NOTE = "SR images that were made elsewhere, scored without their network"
-WEIGHTS_NOTES = {
-    "random": "Random weights, hence no PSNR",
+WEIGHTS_NOTES: Final[dict[Literal["demo", "random"], str]] = {
     "demo": "Demonstration weights of esrbench, not the authors'",
+    "random": "Random weights, hence no scores",
 }
+"""What is said of weights, by their source."""
+
+
+def prepared_notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Which entries were measured in a form that their hook made."""
+    hooks = {f"{r.entry.name} by {r.entry.deployed_by}" for r in records if r.entry.deployed_by}
+    if hooks:
+        yield f"Counted and timed in prepared form: {', '.join(sorted(hooks))}."
 
 
 def _timing_notes(latencies: Sequence[Latency]) -> Iterator[str]:

@@ -118,7 +118,7 @@ def build_leaderboard(
             *rule.footnotes,
             *rule_notes(rule, newest),
             *software_notes([*chosen, *others]),
-            *notes_on(chosen),
+            *notes_on(chosen, columns),
         ),
         notices=(*notices, *_same_weights(chosen)),
     )

@@ -107,7 +107,7 @@ def merged_leaderboard(
                 "equal figures share the rank."
             ),
             *rule.footnotes[:1],
-            *notes_on(chosen),
+            *notes_on(chosen, columns),
         ),
         notices=notices,
     )

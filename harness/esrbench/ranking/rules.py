@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic import ValidationError
 
-from esrbench.errors import DataError, UsageError
+from esrbench.errors import DataError, UsageError, did_you_mean, field_problems
 from esrbench.ranking.rule import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FOLDER: Final = Path(__file__).parent
 TEMPLATE: Final = (FOLDER / "template.toml").read_text(encoding="utf-8")
@@ -54,10 +50,7 @@ def parse_rule(text: str, named: str) -> Rule:
         message = f"{named}: no TOML"
         raise DataError(message, [str(error)], advice=ADVICE) from error
     except ValidationError as error:
-        problems = [
-            f"{_place(problem['loc'])}: {_said(problem['msg'])}"
-            for problem in error.errors(include_url=False)
-        ]
+        problems = field_problems(error, "the whole rule")
         message = f"{named}: this is no rule"
         raise DataError(message, problems, advice=ADVICE) from error
 
@@ -79,23 +72,13 @@ def get_rule(name: str) -> Rule:
             message = f"{path}: this is no rule"
             raise DataError(message, [problem], advice="Choose another name, such as custom.")
         return rule
-    near = difflib.get_close_matches(name, RULES, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
     message = f"no rule is called {name!r}"
+    hint = did_you_mean(name, RULES, 1)
     advice = (
         f"{hint}Known: {', '.join(RULES)}; or the path of a rule in TOML, as "
         "`esrbench rules --template` prints one."
     )
     raise UsageError(message, advice=advice)
-
-
-def _place(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location) or "the whole rule"
-
-
-def _said(message: str) -> str:
-    plain = message.removeprefix("Value error, ")
-    return "no such field" if plain == "Extra inputs are not permitted" else plain
 
 
 def _ntire_first(rule: Rule) -> tuple[bool, str]:

@@ -39,16 +39,7 @@ def select_comparable(
         raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
     ordered = sorted(records, key=lambda record: record.created)
     if forward_class is not None:
-        networks = [r for r in ordered if r.entry.role != "images"]
-        known = {r.class_label(mixed=mixed) for r in networks}
-        if forward_class not in known:
-            message = f"no record is of class {forward_class!r}"
-            raise UsageError(message, advice=f"Stored are: {'; '.join(sorted(known))}.")
-        ordered = [
-            r
-            for r in ordered
-            if r.entry.role == "images" or r.class_label(mixed=mixed) == forward_class
-        ]
+        ordered = of_class(ordered, forward_class, mixed=mixed)
     newest = next((r for r in reversed(ordered) if r.ranked), ordered[-1])
     table = (newest.data.name, newest.entry.scale)
     here = [r for r in ordered if (r.data.name, r.entry.scale) == table]
@@ -60,7 +51,7 @@ def select_comparable(
     for record in here:
         differing = differences(record, reference, mixed=mixed)
         before = chosen.get(record.entry.name)
-        if not differing and before is not None and _worth(before) > _worth(record):
+        if not differing and before is not None and worth(before) > worth(record):
             if record.entry.role != "images":
                 spoiled.append((record.entry.name, record.status))
         elif not differing:
@@ -92,7 +83,25 @@ def select_comparable(
     return reference, list(chosen.values()), notices
 
 
-def _worth(record: RunRecord) -> int:
+def of_class(records: Sequence[RunRecord], label: str, *, mixed: bool = False) -> list[RunRecord]:
+    """Records of a forward class, and SR images, which have none.
+
+    Args:
+        records: of any class.
+        label: of the class.
+        mixed: as for ``select_comparable``.
+
+    Raises:
+        UsageError: no network is of that class.
+    """
+    known = {r.class_label(mixed=mixed) for r in records if r.entry.role != "images"}
+    if label not in known:
+        message = f"no record is of class {label!r}"
+        raise UsageError(message, advice=f"Stored are: {'; '.join(sorted(known))}.")
+    return [r for r in records if r.entry.role == "images" or r.class_label(mixed=mixed) == label]
+
+
+def worth(record: RunRecord) -> int:
     """How much of a ranking a run can take part in: all, all but its runtime, nothing."""
     return record.ranked + record.timed
 

@@ -61,4 +61,5 @@ from esrbench.records.values import (
     Seconds as Seconds,
     Sha256 as Sha256,
     Value as Value,
+    required as required,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from esrbench.protocol import CounterName, Frozen
+from esrbench.protocol import CounterName, Frozen, size_text
 from esrbench.records.values import Absent, Count, Notice
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Recount(Frozen):
     def describe(self) -> str:
         """Both figures of a recount that does not agree, in words."""
         free, valued = self.without_values, self.with_values
-        size = f"{free.input_size[0]}x{free.input_size[1]}"
+        size = size_text(free.input_size)
         if isinstance(valued, Absent):
             return (
                 f"{free.macs:,} multiply-accumulates at {size} without pixel values and none with "

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
+from esrbench.errors import MeasurementError
 from esrbench.protocol import Frozen
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
+FoundT = TypeVar("FoundT")
 
 
 FailureKind = Literal[
@@ -37,6 +39,17 @@ class Absent(Frozen):
     reason: str
     advice: str | None = None
     failure: FailureKind | None = None
+
+
+def required(found: FoundT | Absent, of: str = "") -> FoundT:
+    """What was measured, of what is named in front of the reason if nothing was.
+
+    Raises:
+        MeasurementError: nothing was.
+    """
+    if isinstance(found, Absent):
+        raise MeasurementError(f"{of}{found.reason}", advice=found.advice)
+    return found
 
 
 class Notice(Frozen):

@@ -34,6 +34,8 @@ TONES: Final[dict[Verdict, Tone]] = {
 }
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HASH_DIGITS = 12
+_MOST_DIGITS = 17
+"""Behind the point: all that a float has."""
 _HEADINGS = {WEIGHTS: "Weights (SHA-256)", RUNTIME: "Runtime ratio", ENTRY: "Entry"}
 
 
@@ -78,7 +80,7 @@ def _rows(findings: Sequence[Finding], *, brief: bool) -> Iterator[tuple[Cell, .
             plain(f"{each.entry} x{each.scale}"),
             plain(each.verdict, TONES[each.verdict]),
         )
-        figures = () if brief else (plain(_figure(each.before)), plain(_figure(each.now)))
+        figures = () if brief else map(plain, _as_shown(each))
         yield entry, plain(metrics), verdict, *figures, plain(each.reason)
 
 
@@ -221,6 +223,23 @@ def _figure(value: Figure) -> str:
             return str(value)
         case _:
             return f"{int(value):,}"
+
+
+def _as_shown(finding: Finding) -> tuple[str, str]:
+    """Both figures as other tables show their metric, with more digits where these differ alone."""
+    figures = (finding.before, finding.now)
+    shown = METRICS.get(finding.metric)
+    numbers = {each for each in figures if isinstance(each, int | float)}
+    if shown is None or not numbers:
+        return _figure(finding.before), _figure(finding.now)
+    finer = (replace(shown, digits=digits) for digits in range(shown.digits, _MOST_DIGITS))
+    shown = next(
+        (each for each in finer if len(set(map(each.show, numbers))) == len(numbers)), shown
+    )
+    before, now = (
+        shown.show(each) if isinstance(each, int | float) else _figure(each) for each in figures
+    )
+    return before, now
 
 
 def _account(finding: Finding) -> str:

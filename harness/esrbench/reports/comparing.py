@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import shlex
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from esrbench.data.declarations import DATASETS, dataset_names, get_dataset
-from esrbench.errors import UsageError
+from esrbench.errors import UsageError, did_you_mean
 from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol
-from esrbench.ranking.footnotes import IMAGES_NOTE, device_statement
+from esrbench.ranking.footnotes import IMAGES_NOTE, WEIGHTS_NOTES, device_statement, prepared_notes
 from esrbench.ranking.stability import (
     FEWEST_PROCESSES,
     PROVISIONAL,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.records import Role, RunRecord, Value
     from esrbench.reports.comparison_sources import Choice, PublishedKey, RunKey, Wanted
-    from esrbench.reports.table import Mark
 
 PAPER_DATA = ("set5", "set14", "bsd100", "urban100")
 PAPER_SCALES = (2, 3, 4)
@@ -78,10 +76,12 @@ def build_comparison(
         at_scale = (name for name in ordered if scale in defined.get(name, scales))
         rows = [cells.line(name, scale, roles.get(name, "network")) for name in at_scale]
         lines += _placed([row for row in rows if wanted.entries or _filled(row)], columns)
+    titles = {name: _title(name, runs) for name in data}
+    *others, last = titles.values()
     comparison = Comparison(
-        title="",
+        title=f"Comparison on {', '.join(others)}{' and ' if others else ''}{last}",
         columns=columns,
-        data={name: _title(name, runs) for name in data},
+        data=titles,
         lines=tuple(lines),
         notes=(),
         notices=choice.notices,
@@ -89,14 +89,9 @@ def build_comparison(
     )
     if not any(map(_filled, lines)):
         raise _empty(comparison)
-    *others, last = comparison.data.values()
     undefined = {name: [each for each in scales if each not in at] for name, at in defined.items()}
-    return comparison.model_copy(
-        update={
-            "title": f"Comparison on {', '.join(others)}{' and ' if others else ''}{last}",
-            "notes": tuple(notes_on(comparison, choice, undefined)),
-        }
-    )
+    notes = tuple(notes_on(comparison, choice, undefined))
+    return comparison.model_copy(update={"notes": notes})
 
 
 def _filled(line: Line) -> bool:
@@ -117,9 +112,8 @@ def _empty(comparison: Comparison) -> UsageError:
 def _check_names(records: Sequence[RunRecord], wanted: Wanted, registry: Registry) -> None:
     for metric in wanted.columns:
         if metric not in METRICS:
-            near = difflib.get_close_matches(metric, METRICS, n=3, cutoff=0.5)
-            hint = f"Did you mean {' or '.join(near)}? " if near else ""
             message = f"there is no column {metric!r}"
+            hint = did_you_mean(metric, METRICS)
             raise UsageError(message, advice=f"{hint}Known: {', '.join(METRICS)}.")
     stored = {record.entry.name for record in records}
     measured_on = {record.data.name for record in records}
@@ -233,8 +227,7 @@ class _Cells:
         if not run.ranked:
             cause = (run.cause or "no cause is recorded").removeprefix(f"{run.status}: ")
             return Absent(kind="failed", reason=f"{run.status}: {cause}")
-        missing = Absent(kind="unavailable", reason="the run has no such metric")
-        value = run.values.get(metric, missing)
+        value = run.value(metric)
         if isinstance(value, Absent):
             return value
         noisy = METRICS[metric].noisy
@@ -380,13 +373,6 @@ def protocol_options(protocol: Protocol) -> list[str]:
     return options
 
 
-WEIGHTS: Final[dict[Mark, str]] = {
-    "demo": "Demonstration weights of esrbench, not the authors'",
-    "random": "Random weights, hence no scores",
-}
-"""What is said of weights, by their source, which is also their mark."""
-
-
 def notes_on(
     comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
 ) -> Iterator[Note]:
@@ -398,7 +384,7 @@ def notes_on(
         undefined: scales by the entries that are not defined at them.
     """
     yield from _published_notes(comparison)
-    for source, said in WEIGHTS.items():
+    for source, said in WEIGHTS_NOTES.items():
         lines = [line for line in comparison.lines if line.weights == source]
         if lines:
             yield Note(f"{said}: {_named(lines)}.", source)
@@ -419,10 +405,7 @@ def notes_on(
     if unproven:
         where = dict.fromkeys(_where_run(run, comparison) for run in unproven)
         yield Note(f"Images not proven to be the declared ones: {', '.join(where)}.")
-    prepared = {run.entry.name: run.entry.deployed_by for run in runs if run.entry.deployed_by}
-    if prepared:
-        named = ", ".join(f"{entry} by {hook}" for entry, hook in sorted(prepared.items()))
-        yield Note(f"Counted and timed in prepared form: {named}.")
+    yield from map(Note, prepared_notes(runs))
 
 
 def _scales(scales: Sequence[int]) -> str:

@@ -8,9 +8,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import PublishedFigure
-from esrbench.errors import UsageError
 from esrbench.protocol import Protocol
-from esrbench.ranking.selection import select_comparable
+from esrbench.ranking.selection import of_class, select_comparable, worth
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
@@ -98,17 +97,7 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
     """
     known = sorted(filter(wanted.names, records), key=lambda record: record.created)
     if wanted.forward_class is not None and known:
-        label = wanted.forward_class
-        of_class = [
-            record
-            for record in known
-            if record.entry.role == "images" or record.protocol.forward.label == label
-        ]
-        if not of_class:
-            message = f"no record is of class {label!r}"
-            stored = sorted({record.protocol.forward.label for record in known})
-            raise UsageError(message, advice=f"Stored are: {'; '.join(stored)}.")
-        known = of_class
+        known = of_class(known, wanted.forward_class, mixed=True)
     left_out: dict[RunKey, str] = {}
     alike = _of_one_network(_scored_alike(known, left_out), left_out)
     runs: dict[RunKey, RunRecord] = {}
@@ -138,7 +127,7 @@ def choose_runs(records: Sequence[RunRecord], wanted: Wanted) -> Choice:
 
 def _newest(records: Sequence[RunRecord]) -> RunRecord:
     """The newest of those that leaderboards would rank, with a runtime if there is one."""
-    return max(reversed(records), key=lambda record: record.ranked + record.timed)
+    return max(reversed(records), key=worth)
 
 
 def _scored_alike(records: Sequence[RunRecord], left_out: dict[RunKey, str]) -> list[RunRecord]:

@@ -6,12 +6,11 @@ import csv
 import math
 from importlib import resources
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-from esrbench.errors import MeasurementError
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
-from esrbench.records import Absent, Complexity
+from esrbench.records import Complexity, required
 from esrbench.reports.table import MISSING, Heading, Note, Section, Table, plain
 from esrbench.runs.inspection import count_models
 
@@ -37,8 +36,6 @@ CONVENTIONS = (
     "exact: the printed digits; rounded: truncated, or one off in the last digit.",
 )
 """What the columns mean, stated once."""
-
-FoundT = TypeVar("FoundT")
 
 LR_SIDE = 256
 CARN_PIXELS = 1280 * 720
@@ -111,7 +108,7 @@ def compare_rows(rows: Sequence[PrintedRow], registry: Registry) -> Iterator[Com
     models = [(registry.get(name), scale) for name, scale in wanted]
     counted = count_models(models, counters=("ntire2022", "aten"))
     found = {
-        (name, scale): _present(complexity, f"{name} x{scale}: ")
+        (name, scale): required(complexity, f"{name} x{scale}: ")
         for (name, scale), complexity in zip(wanted, counted, strict=True)
     }
     for row in rows:
@@ -119,15 +116,9 @@ def compare_rows(rows: Sequence[PrintedRow], registry: Registry) -> Iterator[Com
         yield _compare(row, own, other)
 
 
-def _present(found: FoundT | Absent, of: str = "") -> FoundT:
-    if isinstance(found, Absent):
-        raise MeasurementError(f"{of}{found.reason}", advice=found.advice)
-    return found
-
-
 def _compare(row: PrintedRow, own: Complexity, other: Complexity) -> ComparedRow:
     params_verdict, params_remark = _judge_params(row, own)
-    by_rule = _present(other.counters["ntire2022"])
+    by_rule = required(other.counters["ntire2022"])
     ntire = by_rule.macs / 1e9
     convolutions = by_rule.macs - (by_rule.elementwise or 0)
     pixels = (LR_SIDE * row.scale) ** 2
@@ -142,7 +133,7 @@ def _compare(row: PrintedRow, own: Complexity, other: Complexity) -> ComparedRow
         flops_origin=origin,
         flops_by_paper=(carn if origin == "carn" else ntire) * 1e9,
         flops_verdict=flops_verdict,
-        macs=_present(own.counters["aten"]).macs,
+        macs=required(own.counters["aten"]).macs,
         remark="; ".join(filter(None, (params_remark, flops_remark))),
     )
 

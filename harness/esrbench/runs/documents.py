@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from esrbench.errors import RecordError
+from esrbench.errors import RecordError, field_problems
 from esrbench.records import SCHEMA_VERSION, RaceRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{path}: field {where}: {first['msg']}"
+        message = f"{path}: field {field_problems(error, '(document)')[0]}"
         raise RecordError(message, advice="Move the file away and measure again.") from error
 
 

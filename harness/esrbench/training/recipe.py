@@ -5,7 +5,6 @@ A recipe is a TOML file. Those that ship with esrbench lie in ``harness/esrbench
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from importlib import resources
@@ -14,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from esrbench.errors import UsageError
+from esrbench.errors import UsageError, did_you_mean, field_problems
 from esrbench.protocol import Frozen, digest_of
 
 Loss = Literal["l1", "l2", "charbonnier"]
@@ -261,8 +260,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         path = Path(text).expanduser()
         if path.suffix != ".toml" and not path.is_file():
             known = ", ".join(recipe_names())
-            near = difflib.get_close_matches(text, recipe_names(), n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
+            hint = did_you_mean(text, recipe_names(), 1)
             message = f"there is no recipe {text!r}"
             raise UsageError(message, advice=f"{hint}Known: {known}; or give a TOML file.")
         try:
@@ -276,9 +274,5 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         message = f"recipe {text}: no TOML: {error}"
         raise UsageError(message, advice="See the shipped recipes for the layout.") from error
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
-            for item in error.errors()
-        )
-        message = f"recipe {text}: {wrong}"
+        message = f"recipe {text}: {'; '.join(field_problems(error, 'recipe'))}"
         raise UsageError(message, advice="See docs/training.md for every key.") from error
