@@ -123,7 +123,9 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
     """Print typed warnings, of a subject if there is one."""
     of = f"{subject}: " if subject else ""
     for notice in notices:
-        text = f"warning ({notice.code}): {of}{line(notice.message)}. {line(notice.advice)}"
+        said = line(notice.message)
+        end = "" if said.endswith((".", "?")) else "."
+        text = f"warning ({notice.code}): {of}{said}{end} {line(notice.advice)}"
         messages().print(text, style="yellow", markup=False)
 
 
