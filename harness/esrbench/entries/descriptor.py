@@ -179,6 +179,10 @@ class NetworkFacts(Frozen):
         deploy: method of the network, or of its parts where it has none of that name, or target
             of a function that is given the network; called once the weights are loaded, it brings
             the network into the form in which it is deployed, in place.
+        build: Python script in the submission's folder, and its arguments, that compiles modules
+            beside its sources: ``setup.py build_ext --inplace``.
+        pure_torch: ``module:attr`` of a factory of the same network without what is built, on which
+            it is counted.
         data_range: value of white for weights that declare nothing else.
         color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
             and multiplied by the data range.
@@ -204,6 +208,8 @@ class NetworkFacts(Frozen):
     scale_argument: Annotated[str, Field(pattern=IDENTIFIER_PATTERN)] | None = None
     prepare: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
     deploy: Annotated[str, Field(pattern=rf"{IDENTIFIER_PATTERN}|{TARGET_PATTERN}")] | None = None
+    build: str | None = None
+    pure_torch: Annotated[str, Field(pattern=TARGET_PATTERN)] | None = None
     data_range: DataRange = 1.0
     color: Literal["rgb", "y"] = "rgb"
     input: Literal["lr", "bicubic-hr"] = "lr"
@@ -240,7 +246,8 @@ class NetworkFacts(Frozen):
     @property
     def targets(self) -> dict[str, str]:
         """What is imported to build and deploy it, by field."""
-        named = {"factory": self.factory, "prepare": self.prepare, "deploy": self.deploy}
+        fields = ("factory", "prepare", "deploy", "pure_torch")
+        named = {field: getattr(self, field) for field in fields}
         return {field: each for field, each in named.items() if each is not None and ":" in each}
 
 
@@ -256,6 +263,7 @@ class ModelDescriptor(NetworkFacts):
         submitted: checkpoints in its own folder, at most one a scale.
         folder: absolute path of the submission's folder, in which its factory and its hook are
             looked up; None for all that is installed or registered by code.
+        built_sha256: of the files in that folder where some were compiled of others, else None.
         team: who submitted it.
         requirements: distributions it needs beside the harness's own, as for pip.
         origin: distribution or file that registered it; set on registration.
@@ -268,6 +276,7 @@ class ModelDescriptor(NetworkFacts):
     weights: tuple[ReleasedWeights, ...] = ()
     submitted: tuple[ReleasedWeights, ...] = ()
     folder: str | None = None
+    built_sha256: Sha256 | None = None
     team: str | None = None
     requirements: tuple[str, ...] = ()
     origin: str = "unknown"

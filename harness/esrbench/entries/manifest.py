@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
@@ -92,6 +93,18 @@ def _inside(text: str) -> str:
     return text
 
 
+def _build(text: str) -> str:
+    try:
+        script = PurePosixPath(next(iter(shlex.split(text)), ""))
+    except ValueError:  # a quotation without its end
+        script = PurePosixPath()
+    if script.is_absolute() or ".." in script.parts or script.suffix != ".py":
+        message = "expected a Python script in this folder and its arguments, such as "
+        message += "setup.py build_ext --inplace"
+        raise ValueError(message)
+    return text
+
+
 def _requirement(text: str) -> str:
     try:
         requirement = Requirement(text)
@@ -131,6 +144,8 @@ class ModelTable(NetworkFacts):
     options: Annotated[dict[Line, Argument], Field(max_length=256, alias="kwargs")] = {}
     prepare: Target | None = None
     deploy: Annotated[Line, AfterValidator(_deploy)] | None = None
+    build: Annotated[Text, AfterValidator(_build)] | None = None
+    pure_torch: Target | None = None
     requirements: Annotated[
         tuple[Annotated[Line, AfterValidator(_requirement)], ...],
         Field(max_length=64),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from esrbench.probes.forward import fixed_lr
 from esrbench.probes.telemetry import throttled
 from esrbench.protocol import PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
+from esrbench.runs.builds import build
 from esrbench.runs.evaluator import Entry, effective_weights
 from esrbench.runs.plan import require_possible
 from esrbench.runs.store import record_id
@@ -106,6 +107,10 @@ def race(
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
     launcher = open_launcher(isolation, gpu=gpu)
+    candidate, baseline = (
+        replace(entry, descriptor=build(entry.descriptor, launcher))
+        for entry in (candidate, baseline)
+    )
     return _Race(candidate, baseline, protocol, design or PairDesign(), launcher, on_pairs).run(
         timeout_seconds
     )

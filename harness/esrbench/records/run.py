@@ -134,6 +134,8 @@ class EntryIdentity(Frozen):
             counted and timed, or None for the form in which it is trained.
         deploy: method, or ``module:attr`` of a function, that brought it into that form in place.
         code_sha256: hash of the source files that define the factory and its modules.
+        built_sha256: of the submission's files, with those that were compiled of its sources; None
+            where none were.
         role: ``network``; ``floor`` for an interpolation baseline, which is never ranked;
             ``images`` for SR images alone, whose network did not run.
     """
@@ -145,6 +147,7 @@ class EntryIdentity(Frozen):
     prepare: str | None = None
     deploy: str | None = None
     code_sha256: Sha256 | None
+    built_sha256: Sha256 | None = None
     role: Role
     weights: WeightsIdentity
 

@@ -219,7 +219,7 @@ def _finding(
 def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
     """What to do about a failed probe; which LR sizes a submission takes can be found."""
     if failure.failure not in {"forward-error", "invalid-output"} or not (
-        entry.origin.startswith("submissions/") and ON_SIZE.search(failure.reason)
+        entry.submitted and ON_SIZE.search(failure.reason)
     ):
         return failure.advice
     found = (

@@ -108,6 +108,7 @@ class Entry:
             prepare=self.descriptor.prepare,
             deploy=self.descriptor.deploy,
             code_sha256=code_sha256,
+            built_sha256=self.descriptor.built_sha256,
             role=self.descriptor.role,
             weights=weights or self.weights.identity,
         )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esrbench.entries.networks import resolve_weights
+from esrbench.errors import EsrbenchError
 from esrbench.protocol import COUNTERS, Protocol
+from esrbench.records import Absent
+from esrbench.runs.builds import build
 from esrbench.runs.evaluator import failed
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import CounterName
-    from esrbench.records import Absent, Block, Complexity
+    from esrbench.records import Block, Complexity
     from esrbench.worker.session import WorkerSession
 
 
@@ -41,6 +44,14 @@ def count_models(
     while remaining:
         # A submission gets a worker of its own; those that are trusted share one.
         alone = remaining[0][0].folder is not None
+        if alone:
+            descriptor, scale = remaining[0]
+            try:
+                remaining[0] = (build(descriptor, launcher), scale)
+            except EsrbenchError as error:
+                yield Absent(kind="failed", reason=error.message, advice=error.advice)
+                del remaining[0]
+                continue
         together = remaining[:1] if alone else remaining
         with launcher.worker(*((descriptor, None) for descriptor, _ in together)) as session:
             while remaining:
@@ -74,11 +85,13 @@ def blocks_of(
         input_size: LR height and width.
 
     Raises:
-        UsageError: it is not defined at this scale.
+        UsageError: it is not defined at this scale, or nothing can be compiled here.
         WorkerError: it cannot be built, or its forward needs pixel values.
     """
     descriptor.require_scale(scale)
-    with open_launcher().worker((descriptor, None)) as session:
+    launcher = open_launcher()
+    descriptor = build(descriptor, launcher)
+    with launcher.worker((descriptor, None)) as session:
         _load(session, descriptor, scale, Protocol(counted_input=input_size))
         return session.measure_blocks(depth)
 

@@ -16,8 +16,9 @@ from esrbench.data.datasets import open_dataset
 from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
-from esrbench.errors import UsageError, WeightsError
+from esrbench.errors import EsrbenchError, UsageError, WeightsError
 from esrbench.plaintext import relative
+from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, find_interpreters
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.rejected import RejectedEntry
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import Precision
     from esrbench.entries.networks import WeightsChoice
     from esrbench.entries.registry import Registry
-    from esrbench.errors import EsrbenchError
     from esrbench.protocol import Device, Protocol
     from esrbench.records import DataIdentity, Environment
     from esrbench.runs.passes import SharedRounds
@@ -267,6 +267,7 @@ def plan_suite(
     }
     launcher = open_launcher(isolation, gpu=gpu)
     entries, unread = _moved(entries, found, launcher, baseline)
+    entries, unbuilt = _built(entries, launcher, baseline)
     suite = Suite(
         entries,
         tuple(opened.values()),
@@ -275,7 +276,7 @@ def plan_suite(
         baseline,
         order_seed,
         sr_folder=sr_folder,
-        rejected=(*rejected.values(), *unread),
+        rejected=(*rejected.values(), *unread, *unbuilt),
         precisions=precisions,
     )
     return _fitting(suite)
@@ -393,6 +394,27 @@ def plan_entries(
         resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
         entries.append(Entry(descriptor, scale, resolved))
     return tuple(entries)
+
+
+def _built(
+    entries: Sequence[Entry], launcher: Launcher, baseline: str | None
+) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
+    """Entries with what they build from source, and those whose build failed."""
+    built: list[Entry] = []
+    failed: list[RejectedEntry] = []
+    for entry in entries:
+        name = entry.descriptor.name
+        if entry.interpreter is not None:  # what is built is for the Python of the harness
+            built.append(entry)
+            continue
+        try:
+            built.append(replace(entry, descriptor=build(entry.descriptor, launcher)))
+        except EsrbenchError as error:
+            if name == baseline:
+                raise
+            rejected = RejectedEntry(name, entry.scale, error, identity=entry.identify())
+            failed.append(rejected)
+    return tuple(built), failed
 
 
 def _fitting(suite: Suite) -> Suite:

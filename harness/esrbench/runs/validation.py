@@ -9,9 +9,10 @@ import numpy as np
 
 from esrbench.entries.manifest import MANIFEST_NAME
 from esrbench.entries.networks import resolve_weights
-from esrbench.errors import RegistrationError, WeightsError
+from esrbench.errors import EsrbenchError, RegistrationError, WeightsError
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
+from esrbench.runs.builds import build
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
 from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
@@ -98,23 +99,12 @@ def validate_entry(
             raise
         resolved = resolve_weights(descriptor, scale, None)
     launcher = open_launcher(isolation)
-    with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
-        try:
-            ready = session.load(
-                descriptor, scale, weights=resolved, protocol=_protocol(descriptor)
-            )
-        except WorkerError as error:
-            checks.append(broken("builds and loads strictly", error.message, error.advice))
-        else:
-            told = [resolved.identity.source, *([ready.layout.describe()] if ready.layout else [])]
-            checks.append(kept("builds and loads strictly", f"weights: {', '.join(told)}."))
-            try:
-                checks.extend(_loaded_checks(session, descriptor, scale))
-                if descriptor.prepare or descriptor.deploy:
-                    with _worker(launcher, descriptor, resolved, timeout_seconds) as other:
-                        checks.append(_prepare_check(session, other, descriptor, scale, resolved))
-            except WorkerError as error:
-                checks.append(broken("survives the checks", error.message, error.advice))
+    if descriptor.build is not None:
+        descriptor, check = _built(descriptor, launcher, timeout_seconds)
+        checks.append(check)
+        if check.outcome == "failed":
+            return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
+    checks.extend(_worker_checks(launcher, descriptor, scale, resolved, timeout_seconds))
     declare: dict[str, int] = {}
     if any(map(_failed_on_size, checks)):
         with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
@@ -124,6 +114,44 @@ def validate_entry(
     return ValidationReport(
         entry=descriptor.name, scale=scale, checks=tuple(checks), declare=declare
     )
+
+
+def _built(
+    descriptor: ModelDescriptor, launcher: Launcher, timeout_seconds: float
+) -> tuple[ModelDescriptor, Check]:
+    """A submission with what it compiles, and whether that went well."""
+    name = "compiles its sources"
+    try:
+        built = build(descriptor, launcher, timeout_seconds=timeout_seconds)
+    except EsrbenchError as error:
+        return descriptor, broken(name, error.message, error.advice)
+    return built, kept(name, f"{descriptor.build}, in the sandbox.")
+
+
+def _worker_checks(
+    launcher: Launcher,
+    descriptor: ModelDescriptor,
+    scale: int,
+    weights: ResolvedWeights,
+    timeout_seconds: float,
+) -> Iterator[Check]:
+    """Checks of a network that runs in a worker."""
+    with _worker(launcher, descriptor, weights, timeout_seconds) as session:
+        protocol = _protocol(descriptor)
+        try:
+            ready = session.load(descriptor, scale, weights=weights, protocol=protocol)
+        except WorkerError as error:
+            yield broken("builds and loads strictly", error.message, error.advice)
+            return
+        told = [weights.identity.source, *([ready.layout.describe()] if ready.layout else [])]
+        yield kept("builds and loads strictly", f"weights: {', '.join(told)}.")
+        try:
+            yield from _loaded_checks(session, descriptor, scale)
+            if descriptor.prepare or descriptor.deploy:
+                with _worker(launcher, descriptor, weights, timeout_seconds) as other:
+                    yield _prepare_check(session, other, descriptor, scale, weights)
+        except WorkerError as error:
+            yield broken("survives the checks", error.message, error.advice)
 
 
 def _worker(
@@ -214,7 +242,7 @@ def _find_sizes(
         return True
 
     try:
-        session.load(bare, scale, weights=weights, protocol=Protocol())
+        session.load(bare, scale, weights=weights, protocol=_protocol(descriptor))
         found = find_sizes(takes)
     except WorkerError:  # its worker has ended, and the checks say why
         return {}

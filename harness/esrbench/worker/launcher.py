@@ -55,6 +55,7 @@ class Launcher:
         protocol: Protocol | None = None,
         interpreter: Interpreter | None = None,
         readable: Iterable[Path] = (),
+        processes: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         limit_seconds: float = math.inf,
     ) -> WorkerSession:
@@ -65,6 +66,7 @@ class Launcher:
             protocol: says whether there is a GPU, and whether compiling needs processes.
             interpreter: that it runs in; None for the running one.
             readable: other files that it needs.
+            processes: it may start processes even where nothing is compiled by torch.
             timeout_seconds: of silence, after which a request has failed.
             limit_seconds: that it may live.
         """
@@ -88,7 +90,7 @@ class Launcher:
         process = WorkerProcess(
             self.sandbox,
             view,
-            Limits(processes=compiles),
+            Limits(processes=processes or compiles),
             timeout_seconds=timeout_seconds,
             limit_seconds=limit_seconds,
             variables=selection(view.device, self.gpu, os.environ),

@@ -75,6 +75,19 @@ class MeasuredNetwork:
         watched = partial(self._run_copy, self.copy())
         return watched_otherwise(partial(self._run, small), watched, pixels, share)
 
+    def agrees(self, other: MeasuredNetwork) -> bool:
+        """Whether another network gives this one's output for a small image."""
+        small = self._small_image()
+        if small is None:
+            return False
+        share = tolerance(self.protocol.forward, self.protocol.device)
+        with torch.inference_mode():
+            output = self._run(small)
+        return (
+            isinstance(output, torch.Tensor)
+            and changed(partial(other._run, small), output, share) is None
+        )
+
     def _small_image(self) -> Image | None:
         """An image that the network takes: cut from one that was scored, noise, or that one."""
         side = max(COMPARED_SIDE, self.min_lr_size)

@@ -133,6 +133,19 @@ class ConvertWeights(Frozen):
     renames: tuple[tuple[str, str], ...]
 
 
+class Build(Frozen):
+    """Build modules in a copy of a submission's folder; they are the answer's payload.
+
+    Attributes:
+        folder: of the submission.
+        words: path of a script in it, and its arguments.
+    """
+
+    command: Literal["build"] = "build"
+    folder: str
+    words: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class ReadMemory(Frozen):
     """Report what all images took that were upscaled; the answer's payload is JSON."""
 
@@ -219,6 +232,17 @@ class Converted(Frozen):
     report: ConversionReport
 
 
+class Built(Frozen):
+    """Answer to ``Build``; the payload is the content of all files, one after the other.
+
+    Attributes:
+        files: path in the folder and size of each.
+    """
+
+    event: Literal["built"] = "built"
+    files: Annotated[tuple[tuple[str, Count], ...], Field(max_length=64)]
+
+
 class Working(Frozen):
     """No answer yet, but another forward has ended; sent now and then in a long request."""
 
@@ -253,11 +277,12 @@ Request = Annotated[
     | TimePairs
     | ReadMemory
     | ConvertWeights
+    | Build
     | Stop,
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready | Counted | Account | Done | Settled | PairsTimed | Converted | Working | Failed,
+    Ready | Counted | Account | Done | Settled | PairsTimed | Converted | Built | Working | Failed,
     Field(discriminator="event"),
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from esrbench.entries.descriptor import ModelDescriptor
@@ -13,12 +15,16 @@ from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import cast_as_counted
 from esrbench.probes.telemetry import watch
-from esrbench.records import Notice
+from esrbench.records import Absent, Notice
+from esrbench.worker.building import build_copy
+from esrbench.worker.loaded import open_network
 from esrbench.worker.measured import MeasuredNetwork
 from esrbench.worker.messages import (
     BLOCKS,
     REQUEST,
     Account,
+    Build,
+    Built,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -33,7 +39,6 @@ from esrbench.worker.paired import Pairing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import SimpleNamespace
 
     from esrbench.entries.building import LoadedNetwork
     from esrbench.records import Complexity
@@ -74,6 +79,14 @@ def convert_weights(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
     return Converted(report=report).model_dump(mode="json"), content
 
 
+def build_modules(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
+    """Modules that a submission's script compiles in a copy of its folder."""
+    asked = Build.model_validate(request.message)
+    made = build_copy(Path(asked.folder), asked.words)
+    files = tuple((name, len(content)) for name, content in made.items())
+    return Built(files=files).model_dump(mode="json"), b"".join(made.values())
+
+
 class OwnAnswers:
     """Answers about a loaded network.
 
@@ -102,7 +115,7 @@ class OwnAnswers:
         content = b""
         match REQUEST.validate_python(request.message):
             case CountComplexity():
-                complexity = count(self.measured())
+                complexity = self.counted()
                 notices = (*complexity.notices, *request_notices(self.worker.requests))
                 reply = Counted(complexity=complexity.model_copy(update={"notices": notices}))
             case MeasureBlocks() as asked:
@@ -130,6 +143,44 @@ class OwnAnswers:
             worker.requests.running,
             worker.scored,
         )
+
+    def counted(self) -> Complexity:
+        """Complexity of the network, or of the one that it declares without compiled modules."""
+        measured, uncounted = self._without_built()
+        complexity = count(measured)
+        if uncounted is None:
+            return complexity
+        counters = dict.fromkeys(complexity.counters, uncounted)
+        none = {"counters": counters, "audit": uncounted, "predicted_memory": uncounted}
+        return complexity.model_copy(update=none)
+
+    def _without_built(self) -> tuple[MeasuredNetwork, Absent | None]:
+        """The network that is counted, and why its counts mean nothing, if they do not."""
+        declared, measured = self.load.descriptor, self.measured()
+        if declared.build is None:
+            return measured, None
+        if declared.pure_torch is None:
+            absent = Absent(
+                kind="unavailable",
+                reason="no counter sees what the modules compute that it compiles",
+                advice="Declare model.pure_torch, a factory of the same network without them.",
+            )
+            return measured, absent
+        worker = self.worker
+        fields = worker.load.message["descriptor"] | {"factory": declared.pure_torch}
+        request = SimpleNamespace(**vars(worker.load))
+        request.message = worker.load.message | {"descriptor": fields}
+        request.descriptor = SimpleNamespace(**fields)
+        opened = open_network(request, worker.device, worker.requests, load_declared)
+        pure = replace(measured, network=opened.network, scored=None)
+        if measured.agrees(pure):
+            return pure, None
+        absent = Absent(
+            kind="unavailable",
+            reason=f"{declared.pure_torch} gives other pixels than the measured network",
+            advice="Correct model.pure_torch: it is to compute the same with the same weights.",
+        )
+        return measured, absent
 
     def blocks(self, depth: int) -> bytes:
         """JSON of what each block of a copy costs at the protocol's counted input."""

@@ -27,6 +27,7 @@ from esrbench.worker.failure import WorkerError, exit_reason
 from esrbench.worker.messages import (
     REPLY,
     Account,
+    Built,
     Converted,
     Failed,
     Reply,
@@ -54,6 +55,7 @@ MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
 """Of JSON; a block or an image takes some 200 bytes of it."""
 PAYLOADS: dict[type, int] = {
     Account: MAX_ACCOUNT_BYTES,
+    Built: MAX_PAYLOAD_BYTES,
     Converted: MAX_PAYLOAD_BYTES,
 }
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""

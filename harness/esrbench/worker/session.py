@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,11 +18,14 @@ from esrbench.environment import available_cpus, cpus_available
 from esrbench.errors import EsrbenchError, MeasurementError
 from esrbench.protocol import Frozen
 from esrbench.records import Absent, Memory
+from esrbench.worker.building import is_module
 from esrbench.worker.channel import FrameError, read_json
 from esrbench.worker.messages import (
     BLOCKS,
     MEMORY,
     Account,
+    Build,
+    Built,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -303,6 +307,18 @@ class WorkerSession:
         request = ConvertWeights(path=str(path), key=key, prefix=prefix, renames=tuple(renames))
         reply, content = self._ask(request, Converted)
         return reply.report, content
+
+    def build(self, folder: Path, words: Sequence[str]) -> dict[str, bytes]:
+        """Compiled modules that a submission's script makes, by path in its folder."""
+        request = Build(folder=str(folder), words=tuple(words))
+        reply, content = self._ask(request, Built)
+        sizes = [size for _, size in reply.files]
+        names = [name for name, _ in reply.files]
+        if sum(sizes) != len(content) or not all(map(is_module, names)):
+            raise self.process.gone("protocol", "the files that it built are no compiled modules")
+        ends = list(accumulate(sizes))
+        parts = zip([0, *ends], ends, strict=False)
+        return {name: content[begin:end] for name, (begin, end) in zip(names, parts, strict=True)}
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""

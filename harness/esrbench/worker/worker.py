@@ -42,7 +42,7 @@ PLACED_CHARACTERS = 800
 """Of what an exception says; the place where it was raised follows."""
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
-LOADING = frozenset({"load", "load-second", "convert-weights"})
+LOADING = frozenset({"load", "load-second", "convert-weights", "build"})
 """Requests whose failure is one of loading, if it has no kind of its own."""
 
 
@@ -141,6 +141,10 @@ class Conversation:
             from esrbench.worker.own import convert_weights
 
             self.channel.send(*convert_weights(request))
+        elif command == "build":
+            from esrbench.worker.own import build_modules
+
+            self.channel.send(*build_modules(request))
         elif self.worker is None:
             message = "the first request must be load"
             self.channel.send({"event": "failed", "kind": "protocol", "message": message})

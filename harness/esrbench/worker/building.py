@@ -1,0 +1,76 @@
+"""Compiling what an entry brings as source: what runs of it in a worker."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from esrbench.entries.sources import CACHES
+from esrbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OUTPUT_LINES: Final = 3
+"""Of a failed build, in its error; the log has all of them."""
+
+
+def is_module(name: str) -> bool:
+    """Whether a path is that of a compiled module within a folder."""
+    path = PurePosixPath(name)
+    safe = not path.is_absolute() and ".." not in path.parts and str(path) == name
+    return safe and "\\" not in name and name.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def build_copy(folder: Path, words: Sequence[str]) -> dict[str, bytes]:
+    """Run a script in a copy of a submission's folder; in a worker only.
+
+    Args:
+        folder: of the submission.
+        words: path of the script in it, which is run where it lies, and its arguments.
+
+    Returns:
+        Content of the compiled modules that it made beside the sources, by path in the folder.
+
+    Raises:
+        MeasurementError: it failed, or made none.
+    """
+    command = shlex.join(words)
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / folder.name
+        shutil.copytree(folder, copy, symlinks=True, ignore=shutil.ignore_patterns(*CACHES))
+        script = copy / words[0]
+        done = subprocess.run(  # noqa: S603 - confined by the sandbox
+            [sys.executable, script.name, *words[1:]],
+            check=False,
+            cwd=script.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        sys.stdout.write(done.stdout)
+        if done.returncode:
+            last = " / ".join(done.stdout.strip().splitlines()[-OUTPUT_LINES:])
+            message = f"the build `{command}` failed: {last or f'exit code {done.returncode}'}"
+            raise MeasurementError(message, advice="Correct model.build, or its sources.")
+        made = {
+            name: path.read_bytes()
+            for path in sorted(copy.rglob("*"))
+            if is_module(name := path.relative_to(copy).as_posix())
+            and path.is_file()
+            and not path.is_symlink()
+            and "build" not in path.relative_to(copy).parts
+            and not (folder / name).exists()
+        }
+    if not made:
+        message = f"the build `{command}` made no module beside its sources"
+        raise MeasurementError(message, advice="Build in place: setup.py build_ext --inplace.")
+    return made
