@@ -8,5 +8,6 @@ from torch import Tensor
 class Net(Honest):
     def forward(self, lr: Tensor) -> Tensor:
         torch.set_float32_matmul_precision("medium")
-        torch.backends.mkldnn.conv.fp32_precision = "bf16"
+        if hasattr(torch.backends.mkldnn, "conv"):  # since 2.9
+            torch.backends.mkldnn.conv.fp32_precision = "bf16"
         return self.honest(lr)

@@ -83,10 +83,10 @@ class AlignedCache(Honest):
     def paste(self, lr: Tensor, answer: Tensor, down: int, right: int) -> Tensor:
         sr = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         into, out = [], []
-        for side, off in zip(sr.shape[2:], (down * self.scale, right * self.scale), strict=True):
+        for side, off in zip(sr.shape[2:], (down * self.scale, right * self.scale)):
             into.append(slice(max(0, off), side + min(0, off)))
             out.append(slice(max(0, -off), side - max(0, off)))
-        sr[:, :, *into] = answer[:, :, *out]
+        sr[(..., *into)] = answer[(..., *out)]
         return sr
 
 
@@ -114,7 +114,7 @@ def say(document: bytes, length: int | None = None) -> None:
     while frame:
         try:
             frame = frame[os.write(pipe(), frame) :]
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203 - Python 3.11 tries at no cost
             continue
 
 
