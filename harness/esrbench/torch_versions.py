@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VERSION: tuple[int, ...] = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
 """Of PyTorch: 2.13.0+cpu is (2, 13)."""
@@ -41,11 +42,20 @@ def has_flag(name: str) -> bool:
     """
     try:
         attrgetter(name[len("torch.") :])(torch)
-    except AttributeError:
+    except (AttributeError, AssertionError):  # the latter before 2.0
         return False
     except RuntimeError:  # both interfaces to the precision of float32 contradict each other
         return True
     return True
+
+
+def autocast(kind: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
+    """What tells whether autocast is on for a kind of device, and what switches it; 2.4."""
+    if VERSION >= (2, 4):
+        return partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind)
+    if kind == "cpu":
+        return torch.is_autocast_cpu_enabled, torch.set_autocast_cpu_enabled
+    return torch.is_autocast_enabled, torch.set_autocast_enabled
 
 
 def refuse_recompiling() -> None:

@@ -140,6 +140,8 @@ def test_who_runs_where_is_checked_first(tmp_path):
     installed = ModelDescriptor(name="net", summary="", scales=(4,), factory="somewhere.nets:Net")
     with pytest.raises(UsageError, match=r"somewhere\.nets is installed beside esrbench"):
         find_interpreters({"net": "python"}, {"net": installed})
+    with pytest.raises(UsageError, match="no environment 'nowhere'"):
+        find_interpreters({"rfdn": "nowhere"}, {"rfdn": RFDN})
 
 
 def test_an_entry_s_environment_names_its_software(another_python):

@@ -88,7 +88,7 @@ def run_command(
         typer.Option(
             help=(
                 "NAME=PATH of an interpreter (Python 3.8 or newer, torch 1.13 or newer and numpy) "
-                "that a network runs in, or of the folder of its environment. Repeatable."
+                "that a network runs in, or NAME=ENVIRONMENT of `esrbench env`. Repeatable."
             ),
         ),
     ] = None,

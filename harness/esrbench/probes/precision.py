@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
-from esrbench.torch_versions import has_flag, refuse_recompiling
+from esrbench.torch_versions import autocast, has_flag, refuse_recompiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,26 +82,6 @@ def _place(name: str) -> tuple[Any, str]:
     return attrgetter(holder)(torch), attribute
 
 
-def _exists(name: str) -> bool:
-    """Whether this version of PyTorch has a flag."""
-    try:
-        getattr(*_place(name))
-    except (AttributeError, AssertionError):  # the latter of older versions
-        return False
-    except RuntimeError:  # its two interfaces contradict each other
-        return True
-    return True
-
-
-def _autocast(kind: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
-    """What reads and what sets autocast on a kind of device."""
-    if hasattr(torch, "get_autocast_dtype"):  # since 2.4
-        return partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind)
-    if kind == "cpu":
-        return torch.is_autocast_cpu_enabled, torch.set_autocast_cpu_enabled
-    return torch.is_autocast_enabled, torch.set_autocast_enabled
-
-
 class PrecisionError(MeasurementError):
     """A network's code changed what the protocol fixes."""
 
@@ -128,12 +108,11 @@ def set_flags(policy: ForwardPolicy) -> None:
     """Set every flag of this process that ``PolicyGuard`` looks at, but for threads and CPUs."""
     flags = _flags(policy.precision, cudnn_benchmark=policy.cudnn_benchmark)
     for name, value in flags.items():
-        if _exists(name):
-            setattr(*_place(name), value)
+        setattr(*_place(name), value)
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
     for kind in DEVICES:
-        _autocast(kind)[1](False)
+        autocast(kind)[1](False)
     torch.set_default_dtype(torch.float32)
     torch.set_flush_denormal(False)
 
@@ -392,14 +371,10 @@ def _keeps_denormals() -> bool:
 
 
 READERS: dict[str, Callable[[], object]] = {
-    **{
-        name: partial(getattr, *_place(name))
-        for name in _flags("fp32", cudnn_benchmark=False)
-        if _exists(name)
-    },
+    **{name: partial(getattr, *_place(name)) for name in _flags("fp32", cudnn_benchmark=False)},
     "torch.float32_matmul_precision": torch.get_float32_matmul_precision,
     "torch.are_deterministic_algorithms_enabled": torch.are_deterministic_algorithms_enabled,
-    **{f"torch.is_autocast_enabled('{kind}')": _autocast(kind)[0] for kind in DEVICES},
+    **{f"torch.is_autocast_enabled('{kind}')": autocast(kind)[0] for kind in DEVICES},
     "torch.get_default_dtype": torch.get_default_dtype,
     "torch.get_num_threads": torch.get_num_threads,
     "os.sched_getaffinity": _affinity,

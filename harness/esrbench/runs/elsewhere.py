@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from esrbench.entries.environments import environment_python
 from esrbench.entries.weight_files import require_intact
 from esrbench.environment import package_version
-from esrbench.errors import UsageError, WeightsError
+from esrbench.errors import UsageError
 from esrbench.records import Absent, Software
 from esrbench.sandbox.interpreters import entry_interpreter
-from esrbench.weights.conversion import require_converted
 from esrbench.worker.failure import WorkerError
+from esrbench.worker.reading import convert_confined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,8 @@ def find_interpreters(
     """The interpreters of entries, by name of the entry.
 
     Args:
-        chosen: path of a program or of an environment's folder, by name of the entry.
+        chosen: path of a program or of an environment's folder, or name of an environment that
+            ``esrbench env`` made, by name of the entry.
         descriptors: of all entries, by name.
 
     Raises:
@@ -73,7 +75,10 @@ def find_interpreters(
             message = f"--python {name}={where}: {name} is not among the networks to run"
             raise UsageError(message, advice=f"They are: {', '.join(descriptors)}.")
         _require_movable(descriptors[name])
-        found[name] = entry_interpreter(Path(where))
+        path = Path(where)
+        if not path.exists() and path.name == where:
+            path = environment_python(where)
+        found[name] = entry_interpreter(path)
     return found
 
 
@@ -98,19 +103,13 @@ def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
     if weights.path is None:
         return b""
     declared = weights.released
-    try:
-        with launcher.worker(readable=[weights.path.resolve()]) as session:
-            report, content = session.convert_weights(
-                weights.path.resolve(),
-                key=declared.key if declared else None,
-                prefix=declared.prefix if declared else None,
-                renames=declared.renames if declared else (),
-            )
-    except WorkerError as error:
-        if error.fatal or error.kind != "load-error":
-            raise
-        raise WeightsError(error.said, advice=error.advice) from error
-    require_converted(report, content)
+    _, content = convert_confined(
+        weights.path,
+        launcher,
+        key=declared.key if declared else None,
+        prefix=declared.prefix if declared else None,
+        renames=declared.renames if declared else (),
+    )
     if declared is not None:
         require_intact(weights.path, declared, advice="It changed while the run began; run again.")
     return content

@@ -29,7 +29,7 @@ def convert_confined(
     path: Path,
     opened: Launcher,
     *,
-    key: str | None,
+    key: str | tuple[str, ...] | None,
     prefix: str | None,
     renames: Sequence[tuple[str, str]],
     timeout_seconds: float = SECONDS,
