@@ -106,7 +106,7 @@ def field_problems(error: ValidationError, whole: str) -> list[str]:
     problems = []
     for item in error.errors(include_url=False):
         where = ".".join(map(str, item["loc"])) or whole
-        said = item["msg"].removeprefix("Value error, ")
+        said = item["msg"].replace("Value error, ", "", 1)
         told = "no such field" if item["type"] == "extra_forbidden" else said
         problems.append(f"{where}: {told}")
     return problems
