@@ -16,11 +16,11 @@ from builders import noise, write_set
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
+from esrbench import load_model
 from esrbench.data.codecs import read_rgb, write_png
 from esrbench.data.crops import read_crops
 from esrbench.data.datasets import open_dataset
 from esrbench.data.resize import upscale
-from esrbench.entries.networks import load_model
 from esrbench.entries.registry import Registry
 from esrbench.errors import DataError, RegistrationError, UsageError
 from esrbench.metrics import METRICS
