@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -242,6 +243,18 @@ def git(folder, *arguments):
     return run("git", *options, "-C", folder, *arguments).stdout.strip()
 
 
+def python(code, *arguments, **environment):
+    """What a new interpreter prints that runs this code."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    return done.stdout.strip()
+
+
 def race(
     ratio,
     *,
@@ -324,3 +337,24 @@ def checkpoint(folder, content, name="w.pth", *, zipped=True):
     path = folder / name
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
+
+
+def step(run, **parts):
+    """A network whose forward is a function of it and its input; layers and tensors by name."""
+    from torch import nn
+
+    class Step(nn.Module):
+        def forward(self, *given):
+            return run(self, *given)
+
+    network = Step()
+    for name, part in parts.items():
+        setattr(network, name, part)
+    return network
+
+
+def noisy_pairs(rng, n, *, ratio=1.0, noise=0.01):
+    """Seconds of a baseline of about 1 s and of a candidate that is slower by a ratio, first."""
+    base = np.exp(rng.normal(0, 0.07, n))
+    slow = base * ratio * np.exp(rng.normal(0, noise, n))
+    return list(zip(slow.tolist(), base.tolist(), strict=True))

@@ -6,14 +6,14 @@ import sys
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 
 class Nearest(nn.Module):
     """Nearest-neighbour upscaling behind one 1x1 convolution that is the identity."""
 
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__()
         self.scale = scale
         self.mix = nn.Conv2d(3, 3, 1)
@@ -21,39 +21,34 @@ class Nearest(nn.Module):
             self.mix.weight.copy_(torch.eye(3)[:, :, None, None])
             self.mix.bias.zero_()
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale (N, 3, H, W)."""
+    def forward(self, lr):
         return functional.interpolate(self.mix(lr), scale_factor=self.scale, mode="nearest")
 
 
 class Plain(nn.Module):
     """Nearest-neighbour upscaling without a parameter."""
 
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__()
         self.scale = scale
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale (N, 3, H, W)."""
+    def forward(self, lr):
         return functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
 
 
 class RaisesOnSquares(Nearest):
     """Fails on 32x32 inputs only."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale what is not 32x32."""
+    def forward(self, lr):
         if lr.shape[2:] == (32, 32):
-            message = "no squares of 32"
-            raise RuntimeError(message)
+            raise RuntimeError("no squares of 32")
         return super().forward(lr)
 
 
 class NanOutput(Nearest):
     """One NaN in the corner."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale, then break."""
+    def forward(self, lr):
         sr = super().forward(lr)
         sr[0, 0, 0, 0] = float("nan")
         return sr
@@ -62,43 +57,37 @@ class NanOutput(Nearest):
 class WrongShape(Nearest):
     """One row too many."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale, then pad."""
+    def forward(self, lr):
         return functional.pad(super().forward(lr), (0, 0, 0, 1))
 
 
 class NotATensor(Nearest):
     """A list of tensors."""
 
-    def forward(self, lr: Tensor) -> list[Tensor]:
-        """Upscale, then wrap."""
+    def forward(self, lr):
         return [super().forward(lr)]
 
 
 class Raises(Nearest):
     """Fails on wide images only."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale what is not wide."""
+    def forward(self, lr):
         if lr.shape[3] > 20:
-            message = "too wide for me"
-            raise RuntimeError(message)
+            raise RuntimeError("too wide for me")
         return super().forward(lr)
 
 
 class FailsToBuild(nn.Module):
     """Cannot be constructed."""
 
-    def __init__(self, scale: int = 4) -> None:
-        message = f"no room for x{scale}"
-        raise ValueError(message)
+    def __init__(self, scale=4):
+        raise ValueError(f"no room for x{scale}")
 
 
 class Exits(Nearest):
     """Leaves the process without a word, successfully."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Leave."""
+    def forward(self, lr):
         print("so long")
         sys.stdout.flush()
         os._exit(0)
@@ -107,8 +96,7 @@ class Exits(Nearest):
 class Segfaults(Nearest):
     """Reads address zero."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Crash."""
+    def forward(self, lr):
         ctypes.string_at(0)
         return lr
 
@@ -116,8 +104,7 @@ class Segfaults(Nearest):
 class Sleeps(Nearest):
     """Never comes back."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Sleep."""
+    def forward(self, lr):
         time.sleep(3600)
         return lr
 
@@ -125,8 +112,7 @@ class Sleeps(Nearest):
 class Random(Nearest):
     """Another answer every time."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale, then add noise."""
+    def forward(self, lr):
         sr = super().forward(lr)
         return sr + 0.1 * torch.rand_like(sr)
 
@@ -134,24 +120,21 @@ class Random(Nearest):
 class Constant(Nearest):
     """The same grey whatever the input."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Ignore the input."""
+    def forward(self, lr):
         return torch.full_like(super().forward(lr), 0.5)
 
 
 class Greedy(Nearest):
     """Asks for more memory than there is."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Allocate an exabyte."""
+    def forward(self, lr):
         return torch.empty(1 << 58, dtype=torch.float32)
 
 
 class Chatty(Nearest):
     """Floods its log."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Print ten megabytes, then upscale."""
+    def forward(self, lr):
         for _ in range(100):
             print("x" * 100_000)
         return super().forward(lr)
@@ -160,8 +143,7 @@ class Chatty(Nearest):
 class RandomWithoutWeights(Plain):
     """Another answer every time, from a network that needs no weights."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale, then add noise."""
+    def forward(self, lr):
         sr = super().forward(lr)
         return sr + 0.1 * torch.rand_like(sr)
 
@@ -169,13 +151,12 @@ class RandomWithoutWeights(Plain):
 class ChangesThreads(Nearest):
     """Takes more threads than it was given."""
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale after taking them."""
+    def forward(self, lr):
         torch.set_num_threads(2)
         return super().forward(lr)
 
 
-def without_bias(network: Nearest) -> Nearest:
+def without_bias(network):
     """Prepare by dropping a bias that is zero."""
     network.mix.bias = None
     return network
@@ -184,13 +165,12 @@ def without_bias(network: Nearest) -> Nearest:
 class Convolutions(Nearest):
     """Some more convolutions than it needs."""
 
-    def __init__(self, scale: int = 4, count: int = 1) -> None:
+    def __init__(self, scale=4, count=1):
         super().__init__(scale)
         self.count = count
         self.work = nn.Conv2d(3, 48, 9, padding=4)
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Work, then upscale."""
+    def forward(self, lr):
         for _ in range(self.count):
             self.work(lr)
         return super().forward(lr)
@@ -201,12 +181,10 @@ class RaisesLater(Nearest):
 
     seen = 0
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Upscale nine times."""
+    def forward(self, lr):
         self.seen += 1
         if self.seen == 10:
-            message = "enough is enough"
-            raise RuntimeError(message)
+            raise RuntimeError("enough is enough")
         return super().forward(lr)
 
 

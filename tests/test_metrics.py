@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import step
 from pydantic import ValidationError
 from torch import nn
 
 from esrbench.metrics import METRICS, Findings, extract_values
 from esrbench.probes.complexity import measure_complexity
-from esrbench.records import Absent, Complexity, Value
+from esrbench.records import Absent, Value
 
 ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
 
@@ -55,22 +56,10 @@ def test_counts_stay_integers_and_records_of_floats_load():
         Value(value=float("nan"))
 
 
-class Step(nn.Module):
-    """A convolution and what is done to its features."""
-
-    def __init__(self, run):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 1)
-        self.run = run
-
-    def forward(self, image):
-        return self.run(self.conv(image))
-
-
 def values(run, **changes):
-    complexity: Complexity = measure_complexity(
-        lambda: Step(run), input_size=(8, 6), counters=("ntire2022", "aten")
-    )
+    """Of a network of a convolution and what is done to its features."""
+    network = step(lambda m, image: run(m.conv(image)), conv=nn.Conv2d(3, 4, 1))
+    complexity = measure_complexity(network.eval, input_size=(8, 6), counters=("ntire2022", "aten"))
     return extract_values(Findings(complexity=complexity.model_copy(update=changes)))
 
 

@@ -104,12 +104,6 @@ def start():
         child.communicate()
 
 
-def counted(pid):
-    seconds = cpu_seconds(pid)
-    assert seconds is not None
-    return seconds
-
-
 @needs_proc
 @pytest.mark.parametrize(
     ("code", "processes"), [(BURNS, 1), (LEAVES, 2)], ids=["child", "grandchild"]
@@ -119,17 +113,17 @@ def test_a_process_that_left_its_session_is_counted(start, code, processes):
     assert len(family(child.pid)) == processes
     assert len({os.getsid(pid) for pid in family(child.pid)}) == processes
     # While it burns its time goes on, however little of a CPU others leave it.
-    begun = counted(child.pid)
+    begun = cpu_seconds(child.pid)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while counted(child.pid) < begun + 0.3:
+    while cpu_seconds(child.pid) < begun + 0.3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     child.stdin.write("enough\n")
     child.stdin.flush()
     assert child.stdout.readline() == "burnt\n"
-    seconds = counted(child.pid)
+    seconds = cpu_seconds(child.pid)
     time.sleep(0.5)
-    assert counted(child.pid) - seconds < 0.25
+    assert cpu_seconds(child.pid) - seconds < 0.25
 
 
 @needs_proc
@@ -138,4 +132,4 @@ def test_this_process_is_counted_as_the_system_counts_it():
     assert os.getpid() in family(os.getpid())
     before = os.times()
     # Each of the kernel's two figures was rounded to a tick.
-    assert counted(os.getpid()) >= before.user + before.system - 2 * TICK
+    assert cpu_seconds(os.getpid()) >= before.user + before.system - 2 * TICK

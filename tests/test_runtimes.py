@@ -41,11 +41,6 @@ def runtime_values(found, doubts=None):
     return {key: values[key] for key in RUNTIMES}
 
 
-def value(values, metric):
-    assert isinstance(values[metric], Value)
-    return values[metric]
-
-
 ONE = replicate(
     0,
     samples("a", (1.0, 2.0, 9.0)),
@@ -72,11 +67,11 @@ def claiming(record, factor):
 
 def test_one_process_gives_the_mean_of_its_images_medians():
     values = runtime_values(builders.latency(claiming(ONE, 2)))
-    assert value(values, "runtime_images").value == 2 * (2.0 + 4.0) / 2
+    assert values["runtime_images"].value == 2 * (2.0 + 4.0) / 2
     # Delivered a second later, less the null network's median of the same size.
-    assert value(values, "runtime_trusted").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
-    assert value(values, "runtime_fixed").value == 12.0
-    assert value(values, "cold_start").value == 15.0
+    assert values["runtime_trusted"].value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
+    assert values["runtime_fixed"].value == 12.0
+    assert values["cold_start"].value == 15.0
 
 
 def test_several_processes_give_a_geometric_mean_with_students_interval():
@@ -84,7 +79,7 @@ def test_several_processes_give_a_geometric_mean_with_students_interval():
     # Of processes without a null network there are claims alone.
     bare = [each.model_copy(update={"null": ()}) for each in (ONE, TWO, three)]
     values = runtime_values(builders.latency(*bare))
-    runtime = value(values, "runtime_images")
+    runtime = values["runtime_images"]
     figures = [images_seconds(each) for each in (ONE, TWO, three)]
     assert figures == [3.0, 5.0, 3.0]
     assert runtime.value == pytest.approx(stats.gmean(figures))
@@ -93,18 +88,18 @@ def test_several_processes_give_a_geometric_mean_with_students_interval():
     low, high = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(logs))
     assert runtime.interval.low == pytest.approx(math.exp(low))
     assert runtime.interval.high == pytest.approx(math.exp(high))
-    assert value(values, "runtime_fixed").value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
+    assert values["runtime_fixed"].value == pytest.approx(stats.gmean([6.0, 8.0, 6.0]))
 
 
 @pytest.mark.parametrize("doubted", [False, True])
 def test_the_larger_of_claims_and_trusted_time_is_published(doubted):
     doubts = {"claims": DOUBT} if doubted else {}
     values = runtime_values(builders.latency(ONE), doubts)
-    assert value(values, "runtime_images").value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
-    assert value(values, "runtime_fixed").value == 7.0 - 0.5
+    assert values["runtime_images"].value == ((3.0 - 0.5) + (5.0 - 0.25)) / 2
+    assert values["runtime_fixed"].value == 7.0 - 0.5
     boasting = runtime_values(builders.latency(claiming(ONE, 10)), doubts)
-    assert value(boasting, "runtime_images").value == 10 * 3.0
-    assert value(boasting, "runtime_fixed").value == 10 * 6.0
+    assert boasting["runtime_images"].value == 10 * 3.0
+    assert boasting["runtime_fixed"].value == 10 * 6.0
 
 
 DOUBT = Absent(kind="unavailable", reason="doubted")
@@ -126,7 +121,7 @@ def test_no_runtime_rests_on_a_doubted_account(account, absent):
 def test_without_a_null_network_nothing_is_trusted():
     bare = ONE.model_copy(update={"null": ()})
     values = runtime_values(builders.latency(bare))
-    assert value(values, "runtime_images").value == 3.0
+    assert values["runtime_images"].value == 3.0
     assert values["runtime_trusted"].kind == "failed"
 
 
@@ -140,7 +135,7 @@ def test_a_time_no_longer_than_the_null_network_s_is_absent():
 
 
 def test_two_processes_have_no_interval():
-    assert value(runtime_values(builders.latency(ONE, TWO)), "runtime_images").interval is None
+    assert runtime_values(builders.latency(ONE, TWO))["runtime_images"].interval is None
 
 
 def test_the_ratio_to_the_baseline_is_taken_round_by_round():
@@ -152,7 +147,7 @@ def test_the_ratio_to_the_baseline_is_taken_round_by_round():
     )
     record = builders.latency(ONE, TWO, baseline=baseline)
     # The larger of claims and trusted times: 3.625 of 3 and 3.625, 5.625 of 5 and 5.625.
-    ratio = value(runtime_values(record), "runtime_ratio")
+    ratio = runtime_values(record)["runtime_ratio"]
     assert ratio.value == pytest.approx(math.sqrt(3.625 / 1.5 * 5.625 / 20))
     # A round in which either has a time that is none is left out.
     fast = baseline.model_copy(update={"trusted_seconds": (1.0, -0.5)})
@@ -172,7 +167,7 @@ def test_enlargement_and_network_are_added_by_their_medians():
     # As many rounds of each as its own noise asked for.
     image = samples("a", (1.0, 2.0, 3.0), preparation_seconds=(0.5, 0.1, 0.2, 0.2, 0.6))
     record = builders.latency(replicate(0, image, fixed=samples("fixed", (1.0,))))
-    assert value(runtime_values(record), "runtime_with_bicubic").value == pytest.approx(2.2)
+    assert runtime_values(record)["runtime_with_bicubic"].value == pytest.approx(2.2)
     assert isinstance(runtime_values(builders.latency(ONE))["runtime_with_bicubic"], Absent)
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from builders import noisy_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
@@ -12,8 +13,6 @@ from esrbench.statistics import (
     median_value,
     rank_interval,
 )
-
-Pairs = list[tuple[float, float]]
 
 samples = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 
@@ -156,7 +155,7 @@ def test_a_ratio_is_the_median_of_pair_ratios_not_the_ratio_of_medians():
 
 def test_the_reversed_race_has_the_reciprocal_ratio():
     rng = np.random.default_rng(3)
-    pairs = noisy(rng, 60, ratio=1.05, noise=0.1)
+    pairs = noisy_pairs(rng, 60, ratio=1.05, noise=0.1)
     there, back = estimate_ratio(pairs, 2.6), estimate_ratio([(b, a) for a, b in pairs], 2.6)
     assert back.ratio == pytest.approx(1 / there.ratio)
     assert back.interval.low == pytest.approx(1 / there.interval.high)
@@ -170,10 +169,3 @@ def test_half_width_is_the_share_to_either_side():
 def test_a_time_of_zero_is_an_error():
     with pytest.raises(MeasurementError, match="no time that the clock can tell"):
         estimate_ratio([(0.0, 1.0)] * 20, 2.6)
-
-
-def noisy(rng, n, *, ratio=1.0, noise=0.01):
-    """Pairs of a baseline of about 1 s and a candidate that is slower by a ratio."""
-    base = np.exp(rng.normal(0, 0.07, n))
-    slow = base * ratio * np.exp(rng.normal(0, noise, n))
-    return list(zip(slow.tolist(), base.tolist(), strict=True))

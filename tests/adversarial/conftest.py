@@ -1,7 +1,5 @@
 """Attacks as submissions: from a source file and a row of ``attacks.toml`` to a run."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -17,6 +15,9 @@ from esrbench.data.resize import downscale
 from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import Registry, register_submissions
 from esrbench.protocol import Protocol
+from esrbench.runs.plan import plan_suite
+from esrbench.runs.store import Store
+from esrbench.runs.suite import run_suite
 from esrbench.sandbox.tiers import obstacle
 from esrbench.worker.launcher import open_launcher
 
@@ -161,6 +162,19 @@ class Submissions:
             patch.setenv("ESRBENCH_SUBMISSIONS", str(self.folder))
             register_submissions(registry)
         return registry
+
+    def plan(self, names, images, protocol, **options):
+        """A suite of these entries on a folder of pairs."""
+        images = [str(images)]
+        return plan_suite(
+            self.register(), names, images, SCALE, weights={}, protocol=protocol, **options
+        )
+
+    def run(self, names, images, protocol, results, **options):
+        """Records of that suite by the names of attacks."""
+        suite = self.plan(names, images, protocol, **options)
+        found = run_suite(suite, Store(results), timeout_seconds=120)
+        return {record.entry.name.removeprefix("cheat-"): record for record in found}
 
 
 @pytest.fixture(scope="module")

@@ -1,25 +1,11 @@
 """Cheats of time that only a GPU makes possible, and an honest network beside them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
 from esrbench.protocol import LatencyDesign
-from esrbench.runs.plan import plan_suite
-from esrbench.runs.store import Store
-from esrbench.runs.suite import run_suite
 
-SCALE = 4
 IMAGES = 3
-
-
-def run(submissions, names, images, protocol, results):
-    suite = plan_suite(
-        submissions.register(), names, [str(images)], SCALE, weights={}, protocol=protocol
-    )
-    found = run_suite(suite, Store(results), timeout_seconds=120)
-    return {record.entry.name.removeprefix("cheat-"): record for record in found}
 
 
 def add(submissions, row, **kwargs):
@@ -38,9 +24,8 @@ def test_time_on_a_gpu_is_judged_as_it_is(
         update={"device": "cuda", "latency": design, "counters": ("ntire2022",)}
     )
     name = add(submissions, gpu_attack, rounds=gpu_attack["rounds"])
-    (record,) = run(
-        submissions, [name], take_photographs(IMAGES), protocol, tmp_path / "results"
-    ).values()
+    images = take_photographs(IMAGES)
+    (record,) = submissions.run([name], images, protocol, tmp_path / "results").values()
     assert record.status in gpu_attack["status"], (record.cause, record.trust, record.notices)
 
 
@@ -51,7 +36,7 @@ def test_without_a_gpu_they_are_as_good_as_honest(
     rows = [row for row in attack_table["gpu"] if row["name"] != "honest"]
     names = [add(submissions, row, rounds=1) for row in rows]
     protocol = small.model_copy(update={"latency": None, "counters": ("ntire2022",)})
-    records = run(submissions, names, photographs, protocol, tmp_path / "results")
+    records = submissions.run(names, photographs, protocol, tmp_path / "results")
     assert {record.status for record in records.values()} == {"ok"}
     scores = {record.measured("psnr_rgb") for record in records.values()}
     assert len(scores) == 1

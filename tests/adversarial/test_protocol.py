@@ -1,7 +1,5 @@
 """What a worker may say and give, and what becomes of it."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -188,8 +186,9 @@ def test_what_a_folder_asks_for_is_bounded_and_stops_no_suite(
 ):
     name = refused_attack["name"]
     fields = {key: refused_attack[key] for key in ("model", "claims") if key in refused_attack}
-    weights = None if refused_attack["name"] == "other_scale" else submissions.honest_weights
-    entry = submissions.add(name, weights=weights, **fields)
+    weights = None if name == "other_scale" else submissions.honest_weights
+    honest = submissions.source("honest")
+    entry = submissions.add(name, source=honest, weights=weights, **fields)
     folder = submissions.folder / entry
     if "sparse_bytes" in refused_attack:
         with (folder / "notes.bin").open("wb") as file:

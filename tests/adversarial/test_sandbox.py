@@ -1,10 +1,10 @@
 """What a submission can do to the machine it runs on, in each sandbox."""
 
-from __future__ import annotations
-
 import contextlib
+import inspect
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -13,7 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import attempts
 import pytest
+import torch
 
 import esrbench
 from esrbench.entries.networks import resolve_weights
@@ -70,35 +72,41 @@ def listeners():
 
 
 @pytest.fixture(scope="module")
-def came_of_it(*, tier, submissions, start, small, photographs, listeners, tmp_path_factory):
+def came_of_it(
+    *, tier, attack_table, submissions, start, small, photographs, listeners, tmp_path_factory
+):
     """What came of every attempt, all of them made by one worker while it loads."""
     results = tmp_path_factory.mktemp("results") / "results"
     (results / "runs").mkdir(parents=True)
     (results / "runs" / "theirs.json").write_text('{"psnr": 27}')
     own = submissions.folder / submissions.add(f"inside-{tier}", source=HERE / "attacks/sandbox.py")
     other = submissions.folder / submissions.add(f"other-{tier}", source=HERE / "attacks/honest.py")
-    shutil.copytree(HERE / "attempts", own / "attempts")
+    shutil.copy(HERE.parent / "attempts.py", own)
     hr = (photographs / "HR" / "photo0.png").resolve()
     (own / "innocent.png").symlink_to(hr)
     facts = {
         "hr": str(hr),
-        "lr": str(photographs / "LR_bicubic/X4/photo0x4.png"),
+        "hr_folder": str(hr.parent),
+        "lr_folder": str(photographs / "LR_bicubic/X4"),
         "own": str(own),
         "other": str(other),
         "results": str(results),
         "harness": str(esrbench.__file__),
+        "torch": str(torch.__file__),
         "evaluator": os.getpid(),
         "parent": os.getppid(),
         "secret": secret_of_ours(),
         "daemon": f"d-{secrets.token_hex(5)}",
         **listeners,
     }
-    (own / "facts.json").write_text(json.dumps(facts))
+    rows = sorted(attack_table["sandbox"], key=lambda row: row["name"])
+    calls = {row["name"]: [each.format(**facts) for each in row["call"]] for row in rows}
+    (own / "calls.json").write_text(json.dumps(calls))
     descriptor = submissions.register().get(own.name)
     stray = os.open(hr, os.O_RDONLY)
     os.set_inheritable(stray, True)
     try:
-        session = start(descriptor, hiding=[hr.parent, Path(facts["lr"]).parent, results, other])
+        session = start(descriptor, hiding=[hr.parent, Path(facts["lr_folder"]), results, other])
         session.process.limits = replace(
             session.process.limits,
             memory_bytes=4 << 30,
@@ -124,11 +132,11 @@ def test_what_a_submission_can_do(sandbox_attack, came_of_it, tier):
     ]
 
 
-def test_every_attempt_has_a_row():
-    import tomllib
-
-    rows = tomllib.loads((HERE / "attacks.toml").read_text())["sandbox"]
-    assert {row["name"] for row in rows} == {path.stem for path in HERE.glob("attempts/*.py")}
+def test_every_attempt_is_made(attack_table):
+    names = {name for name, _ in inspect.getmembers(attempts, inspect.isfunction)}
+    called = {row["call"][0] for row in attack_table["sandbox"]}
+    elsewhere = " ".join(path.read_text() for path in HERE.parent.glob("sandbox/test_*.py"))
+    assert names - called - set(re.findall(r"\w+", elsewhere)) == {"answer", "fill", "main"}
 
 
 def test_nothing_survives_a_worker(came_of_it, tier):

@@ -1,7 +1,5 @@
 """Cheats that only a whole run finds out, and honest networks that it must not accuse."""
 
-from __future__ import annotations
-
 import secrets
 from functools import partial
 
@@ -10,16 +8,11 @@ import pytest
 
 from esrbench.data.codecs import read_rgb
 from esrbench.protocol import LatencyDesign, TrustDesign
-from esrbench.records import RANKED_STATUSES, Absent, Trust
-from esrbench.runs.plan import plan_suite
-from esrbench.runs.store import Store
-from esrbench.runs.suite import run_suite
+from esrbench.records import RANKED_STATUSES, Absent
 from esrbench.sandbox.tiers import obstacle
 
-SCALE = 4
 GATE_DB = 25.5
 """Between what an honest network reaches here, 26.9 dB, and what a cheap one does, 24.1 dB."""
-FALLBACKS = {"landlock": "landlock", "subprocess": "subprocess"}
 AT_FALLBACKS = {"landlock": "memorise_exact", "subprocess": "honest"}
 TRIES = 3
 """Of a whole run, where the clock alone decides."""
@@ -64,20 +57,6 @@ def add(submissions, photographs, row):
     return submissions.add(row["name"], weights=weights, model=model)
 
 
-def run(*, submissions, names, photographs, protocol, choice, results):
-    suite = plan_suite(
-        submissions.register(),
-        names,
-        [str(photographs)],
-        SCALE,
-        weights={},
-        protocol=protocol,
-        isolation=choice,
-    )
-    found = run_suite(suite, Store(results), timeout_seconds=120)
-    return {record.entry.name.removeprefix("cheat-"): record for record in found}
-
-
 @pytest.fixture(scope="module")
 def records(*, submissions, attack_table, photographs, take_photographs, timed, tmp_path_factory):
     """Records of every cheat and every honest network at the best tier: a suite a set of images."""
@@ -90,14 +69,8 @@ def records(*, submissions, attack_table, photographs, take_photographs, timed, 
         entries = {row["name"]: add(submissions, folder, row) for row in rows}
 
         def measure(*names, folder=folder):
-            return run(
-                submissions=submissions,
-                names=list(names),
-                photographs=folder,
-                protocol=timed,
-                choice="auto",
-                results=tmp_path_factory.mktemp("results"),
-            )
+            results = tmp_path_factory.mktemp("results")
+            return submissions.run(list(names), folder, timed, results, isolation="auto")
 
         found = measure(*entries.values())
         for row in rows:
@@ -129,7 +102,6 @@ def statuses(row):
 def check(record, row):
     if "quality" in row:
         psnr = record.measured("psnr_rgb")
-        assert psnr is not None
         assert (psnr > GATE_DB) is (row["quality"] == "good")
     if "notice" in row:
         assert row["notice"] in {notice.code for notice in record.notices}
@@ -144,9 +116,7 @@ def test_a_cheat_has_its_status(suite_attack, records):
     check(record, suite_attack)
     if "busy" in suite_attack:
         # Others may leave it little of the second CPU, and then it gained little.
-        assert isinstance(record.trust, Trust)
         busy = record.trust.forward_cpus
-        assert busy is not None
         assert (record.status == "suspect-hidden-work") is (busy > 1 + TrustDesign().extra_cpus)
 
 
@@ -158,7 +128,6 @@ def test_an_honest_network_is_not_accused(control_attack, records):
 
 def test_a_disputed_time_is_replaced_by_the_larger_one(records):
     lying = records["patched_answer"]
-    assert isinstance(lying.trust, Trust)
     assert lying.trust.claimed_seconds < 1e-5
     # What it gained by the lie is nothing: its runtime is the evaluator's, or none at all.
     runtime = lying.measured("runtime_images")
@@ -166,7 +135,7 @@ def test_a_disputed_time_is_replaced_by_the_larger_one(records):
     assert runtime is None or runtime > lying.trust.claimed_seconds
 
 
-@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize("fallback", AT_FALLBACKS)
 def test_statuses_are_the_same_in_a_weaker_sandbox(
     *, fallback, attack_table, submissions, records, photographs, timed, tmp_path
 ):
@@ -177,14 +146,8 @@ def test_statuses_are_the_same_in_a_weaker_sandbox(
     name = AT_FALLBACKS[fallback]
 
     def behind_it():
-        return run(
-            submissions=submissions,
-            names=[f"cheat-{name}"],
-            photographs=photographs,
-            protocol=timed,
-            choice=FALLBACKS[fallback],
-            results=tmp_path / secrets.token_hex(4),
-        )
+        results = tmp_path / secrets.token_hex(4)
+        return submissions.run([f"cheat-{name}"], photographs, timed, results, isolation=fallback)
 
     record = settled(behind_it(), rows[name], behind_it)
     assert record.environment.isolation == fallback

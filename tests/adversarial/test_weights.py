@@ -1,7 +1,5 @@
 """Weights files that are programs, bombs or lies: none is loaded, and nothing in them runs."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

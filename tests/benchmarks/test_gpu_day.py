@@ -1,7 +1,5 @@
 """``gpu_day.py`` on its CPU twin, so that on a GPU nothing fails for a slip."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re
@@ -72,7 +70,7 @@ SHARES = (("first", 60), ("second", 120), ("third", 300))
 def test_the_last_step_too_has_time_to_say_that_it_was_cut_off(tmp_path, monkeypatch):
     import gpu_day
 
-    given: list[tuple[float, float]] = []
+    given = []
 
     def run_step(_step, _asked, seconds, most_seconds):
         given.append((seconds, most_seconds))

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +17,7 @@ def study(load_benchmark):
 
 
 def test_busy_loops_end_with_the_block_whatever_happens_in_it(study, monkeypatch):
-    started: list[subprocess.Popen[bytes]] = []
+    started = []
     popen = subprocess.Popen
 
     def start(command):

@@ -1,12 +1,8 @@
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 
 from esrbench.doctor import Machine
 
-QUIET: dict[str, str] = {
+QUIET = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Test CPU\nflags\t\t: fpu avx2\n",
     "proc/loadavg": "0.10 0.20 0.30 1/99 12345\n",
     "proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable:    8388608 kB\n"
@@ -42,7 +38,7 @@ def machine(tmp_path):
                 (root / path).unlink(missing_ok=True)
             else:
                 (root / path).write_text(text)
-        given: dict[str, Any] = {
+        given = {
             "device": "cpu",
             "results": tmp_path / "results",
             "cache": tmp_path / "cache",

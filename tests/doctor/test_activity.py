@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,13 +8,6 @@ from esrbench.doctor.activity import (
     check_steal,
     read_activity,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.doctor import Machine
-
-    Build = Callable[..., Machine]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +36,7 @@ def one_second(build, first, second):
     machine = build(first, pid=7)
     before = at(read_activity(machine), 10.0)
     after = at(read_activity(build(second, pid=7)), 11.0)
-    return machine, before, after  # type: ignore[return-value]
+    return machine, before, after
 
 
 def test_other_processes_are_named_by_their_share_of_one_cpu(machine):

@@ -1,7 +1,5 @@
 """Each check of processor, memory, software and folders, on machines made by hand."""
 
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
 

@@ -1,20 +1,10 @@
-from __future__ import annotations
-
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from esrbench.doctor.graphics import check_gpu, check_nvml
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.doctor import Machine
-
-    Build = Callable[..., Machine]
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -26,7 +16,7 @@ class NvmlError(Exception):
 def nvml(**answers):
     """A driver that knows one healthy GPU, but for the answers given; an exception is raised."""
     pynvml = pytest.importorskip("pynvml")
-    given: dict[str, Any] = {
+    given = {
         "nvmlInit": None,
         "nvmlSystemGetDriverVersion": "580.1",
         "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=7)],

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
 
 import pytest
@@ -47,7 +45,7 @@ def test_what_is_told_is_what_runs_use(machine):
 
 
 def test_landlock_is_not_tried_where_bubblewrap_works(machine, monkeypatch):
-    asked: list[str] = []
+    asked = []
     monkeypatch.setattr(isolation, "obstacle", asked.append)
     check_isolation(machine())
     assert asked == ["bubblewrap"]

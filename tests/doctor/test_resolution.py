@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,13 +8,6 @@ from esrbench.doctor.resolution import (
     judge_resolution,
     network_and_copy,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esrbench.doctor import Machine
-
-    Build = Callable[..., Machine]
 
 
 def ladder(spread, count=60, bias=1.0):

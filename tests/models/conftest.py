@@ -1,7 +1,5 @@
 """Reference images and scores for tests of networks."""
 
-from __future__ import annotations
-
 import csv
 
 import cv2

@@ -1,7 +1,5 @@
 """What every registered network does at every scale, whatever it computes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Bicubic enlargement against MATLAB's scores and against values computed by hand."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """Shared blocks against formulas written out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """BSRN's cost, which the challenge's counter misreads; its function is in the released weights."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """CARN against its paper's count, and its two forms."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

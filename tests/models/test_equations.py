@@ -1,7 +1,5 @@
 """Networks against the equations of their papers, written out."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """FSRCNN against its equations, and the FLOPs that are printed of it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.nn import functional

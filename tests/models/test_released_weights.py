@@ -1,7 +1,5 @@
 """Released weights load strictly and give the reference SR."""
 
-from __future__ import annotations
-
 import pytest
 
 from esrbench.entries.networks import load_network

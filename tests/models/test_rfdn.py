@@ -1,7 +1,5 @@
 """RFDN's relatives: the folded form and the one with channel attention."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn
@@ -15,19 +13,10 @@ RELEASED, *_ = rfdn.ENTRIES
 BY_NAME = {entry.name: entry for entry in rfdn.ENTRIES}
 
 
-def of(entry, scale):
-    network = build_network(entry, scale)
-    assert isinstance(network, RFDN)
-    return network
-
-
 def released(shared):
     weights = RELEASED.released_weights(4)
-    assert weights is not None
     path = shared / "weights" / weights.filename
-    network = load_network(RELEASED, 4, path, released=weights).network
-    assert isinstance(network, RFDN)
-    return network
+    return load_network(RELEASED, 4, path, released=weights).network
 
 
 def largest_difference(first, second, lr):
@@ -73,10 +62,9 @@ def test_a_network_of_float64_is_folded_in_float64():
 
 
 def test_rfdn_e_is_rfdn_in_prepared_form():
-    trained, entry = of(RELEASED, 2), BY_NAME["rfdn-e"]
+    trained, entry = build_network(RELEASED, 2), BY_NAME["rfdn-e"]
     assert entry.weights == RELEASED.weights
     deployed = build_deployed(entry, 2)
-    assert isinstance(deployed, RFDN)
     assert all(block.folded for block in deployed.blocks)
     lr = torch.rand(1, 3, 15, 16)
     assert 0 < largest_difference(deployed, trained, lr) < 1e-6
@@ -113,7 +101,7 @@ def test_a_block_is_the_equations(layers):
 
 def test_which_attention_stands_where():
     for name, blocks, attention, cost in (("rfdn-paper", 6, CCA, 1_212), ("rfdn-5", 5, ESA, 6_650)):
-        found = [block.attention for block in of(BY_NAME[name], 4).blocks]
+        found = [block.attention for block in build_network(BY_NAME[name], 4).blocks]
         assert [type(each) for each in found] == [attention] * blocks
         for each in found:
             assert sum(parameter.numel() for parameter in each.parameters()) == cost

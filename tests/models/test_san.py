@@ -1,7 +1,5 @@
 """SAN against its equations, and what of it cannot learn."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

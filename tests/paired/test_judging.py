@@ -1,24 +1,15 @@
 """The rule of a paired comparison, on pairs made by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
+from builders import noisy_pairs
 
 from esrbench.paired.judging import balance, judge, judge_race, pairs_to_look
 from esrbench.protocol import PairDesign
 from esrbench.records import Absent, PairedBatch, PairedProcess
 from esrbench.statistics import estimate_ratio
 
-Pairs = list[tuple[float, float]]
 DESIGN = PairDesign()
-
-
-def noisy(rng, n, *, ratio=1.0, noise=0.01):
-    """Pairs of a baseline of about 1 s and a candidate that is slower by a ratio."""
-    base = np.exp(rng.normal(0, 0.07, n))
-    slow = base * ratio * np.exp(rng.normal(0, noise, n))
-    return list(zip(slow.tolist(), base.tolist(), strict=True))
 
 
 def test_looks_come_at_20_and_every_10():
@@ -31,7 +22,7 @@ def test_looks_come_at_20_and_every_10():
     assert pairs_to_look(33, DESIGN) == 7
 
 
-FAIR = noisy(np.random.default_rng(9), 300, noise=0.005)
+FAIR = noisy_pairs(np.random.default_rng(9), 300, noise=0.005)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +34,7 @@ FAIR = noisy(np.random.default_rng(9), 300, noise=0.005)
     ],
 )
 def test_three_verdicts(ratio, verdict, says):
-    pairs = noisy(np.random.default_rng(1), 60, ratio=ratio, noise=0.005)
+    pairs = noisy_pairs(np.random.default_rng(1), 60, ratio=ratio, noise=0.005)
     judgement = judge(pairs, FAIR[:30], DESIGN)
     assert judgement.verdict == verdict
     assert says in judgement.reason
@@ -60,7 +51,7 @@ def test_on_the_line_it_goes_on_to_the_last_pair_and_stays_open(ratio):
 
 
 def test_between_looks_nothing_is_judged():
-    pairs = noisy(np.random.default_rng(1), 60, ratio=2.0)
+    pairs = noisy_pairs(np.random.default_rng(1), 60, ratio=2.0)
     judged = [n for n in range(1, 61) if judge(pairs[:n], FAIR[:30], DESIGN) is not None]
     assert judged == [20, 30, 40, 50, 60]
 
@@ -80,7 +71,7 @@ def alternating(half, centre=1.0):
     ],
 )
 def test_nothing_is_judged_against_the_self_check(self_pairs, says):
-    slow = noisy(np.random.default_rng(1), 600, ratio=1.5)
+    slow = noisy_pairs(np.random.default_rng(1), 600, ratio=1.5)
     assert judge(slow[:100], self_pairs, DESIGN) is None
     judgement = judge(slow, self_pairs, DESIGN)
     assert judgement.verdict == "inconclusive"
@@ -89,7 +80,7 @@ def test_nothing_is_judged_against_the_self_check(self_pairs, says):
 
 @pytest.mark.parametrize("self_pairs", [alternating(0.014), alternating(0.001, 1.005)])
 def test_a_self_check_within_its_bounds_permits(self_pairs):
-    slow = noisy(np.random.default_rng(1), 60, ratio=1.5)
+    slow = noisy_pairs(np.random.default_rng(1), 60, ratio=1.5)
     judgement = judge(slow, self_pairs, DESIGN)
     assert judgement.verdict == "slower"
 
@@ -168,12 +159,12 @@ def test_a_race_that_ended_with_one_order_says_what_it_lacks():
 
 
 def play(rng, *, ratio, noise):
-    pairs: Pairs = []
-    self_pairs: Pairs = []
+    pairs = []
+    self_pairs = []
     # What a process does to one network and not to the other stays for its 30 pairs.
     for _ in range(20):
-        pairs += noisy(rng, 30, ratio=ratio * np.exp(rng.normal(0, 0.005)), noise=noise)
-        self_pairs += noisy(rng, 15, ratio=np.exp(rng.normal(0, 0.005)), noise=noise)
+        pairs += noisy_pairs(rng, 30, ratio=ratio * np.exp(rng.normal(0, 0.005)), noise=noise)
+        self_pairs += noisy_pairs(rng, 15, ratio=np.exp(rng.normal(0, 0.005)), noise=noise)
     for n in range(20, 601, 10):
         judgement = judge(pairs[:n], self_pairs[: n // 2], DESIGN)
         if judgement is not None:

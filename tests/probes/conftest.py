@@ -1,27 +1,8 @@
-"""What tests of the audit share: networks made of a function, and what is found in them."""
+"""What is found in the networks of the tests of the audit."""
 
-from __future__ import annotations
+import os
 
 import pytest
-from torch import nn
-
-
-class Step(nn.Module):
-    """A forward given as a function of the module and its input."""
-
-    def __init__(self, run, **layers):
-        super().__init__()
-        self.run = run
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x):
-        return self.run(self, x)
-
-
-@pytest.fixture(scope="session")
-def step():
-    return Step
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +37,29 @@ def without_meta():
         return image
 
     return need_values
+
+
+@pytest.fixture
+def mystery():
+    """An operator of its own that negates."""
+    import torch
+
+    with torch.library._scoped_library("esrbench_test", "FRAGMENT") as library:
+        library.define("mystery(Tensor x) -> Tensor")
+        library.impl("mystery", torch.neg, "CompositeExplicitAutograd")
+        yield torch.ops.esrbench_test.mystery
+
+
+@pytest.fixture
+def as_before():
+    """Leave this process as it was for other tests."""
+    import torch
+
+    from esrbench.probes.precision import set_flags
+    from esrbench.protocol import ForwardPolicy
+
+    threads, cpus = torch.get_num_threads(), os.sched_getaffinity(0)
+    yield
+    set_flags(ForwardPolicy())
+    torch.set_num_threads(threads)
+    os.sched_setaffinity(0, cpus)

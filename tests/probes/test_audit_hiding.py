@@ -1,12 +1,11 @@
 """Weights and work out of the counters' sight: the audit finds or names them."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np
 import pytest
 import torch
+from builders import step
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
@@ -31,50 +30,42 @@ def sr(image, weights):
     return functional.pixel_shuffle(image, 2)
 
 
-class Keeps(nn.Module):
-    """Keeps its weights as parameters, or where counters of parameters do not look."""
-
-    def __init__(self, where):
-        super().__init__()
-        self.where = where
-        flat = torch.cat([weight.flatten() for weight in WEIGHTS])
-        if where == "parameters":
-            self.kept = nn.ParameterList(WEIGHTS)
-        elif where == "buffers":
-            self.register_buffer("first", WEIGHTS[0])
-            self.register_buffer("second", WEIGHTS[1])
-        elif where == "one buffer":
-            self.register_buffer("flat", flat)
-        elif where == "attributes":
-            self.kept = list(WEIGHTS)
-        elif where == "arrays":
-            self.kept = [weight.numpy() for weight in WEIGHTS]
-        elif where == "lists":
-            self.kept = [weight.tolist() for weight in WEIGHTS]
-
-    def forward(self, x):
-        if self.where == "buffers":
-            return sr(x, [self.first, self.second])
-        if self.where == "one buffer":
-            return sr(
-                x,
-                [part.view(s) for part, s in zip(self.flat.split([216, 864]), SHAPES, strict=True)],
-            )
-        if self.where == "arrays":
-            return sr(x, [torch.from_numpy(array) for array in self.kept])
-        if self.where == "lists":
-            return sr(x, [torch.tensor(values, device=x.device) for values in self.kept])
-        if self.where == "seeds":
-            generator = torch.Generator().manual_seed(0)
-            return sr(x, [torch.randn(shape, generator=generator) for shape in SHAPES])
-        return sr(x, list(self.kept))
+def split(module, _):
+    parts = module.kept.split([weight.numel() for weight in WEIGHTS])
+    return [part.view(shape) for part, shape in zip(parts, SHAPES, strict=True)]
 
 
-@pytest.mark.parametrize(
-    "where", ["parameters", "buffers", "one buffer", "attributes", "arrays", "lists", "seeds"]
-)
+def drawn(*_):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for shape in SHAPES]
+
+
+# What a network keeps, and how a forward makes weights of it.
+KEPT = {
+    "parameters": (nn.ParameterList(WEIGHTS), lambda m, _: m.kept),
+    "buffers": (
+        nn.ModuleList(step(None, weight=nn.Buffer(each)) for each in WEIGHTS),
+        lambda m, _: [each.weight for each in m.kept],
+    ),
+    "one buffer": (nn.Buffer(torch.cat([weight.flatten() for weight in WEIGHTS])), split),
+    "attributes": (WEIGHTS, lambda m, _: m.kept),
+    "arrays": ([each.numpy() for each in WEIGHTS], lambda m, _: map(torch.from_numpy, m.kept)),
+    "lists": (
+        [each.tolist() for each in WEIGHTS],
+        lambda m, x: [torch.tensor(values, device=x.device) for values in m.kept],
+    ),
+    "seeds": (None, drawn),
+}
+
+
+def keeping(where):
+    kept, weights = KEPT[where]
+    return step(lambda m, x: sr(x, weights(m, x)), kept=kept)
+
+
+@pytest.mark.parametrize("where", KEPT)
 def test_weights_count_the_same_wherever_they_are(where, audited):
-    network = Keeps(where)
+    network = keeping(where)
     audit = audited(network)
     assert audit.sizes[0].macs == 1080 * 48
     assert (audit.effective_constants, audit.constant_bytes) == (1080, 4320)
@@ -89,7 +80,7 @@ def test_weights_count_the_same_wherever_they_are(where, audited):
 
 
 def test_a_few_constants_are_no_hidden_weights(audited):
-    audit = audited(Keeps("buffers"))
+    audit = audited(keeping("buffers"))
     assert [list(notices_of(audit, params)) for params in (80, 1080)] == [[], []]
     assert [notice.code for notice in notices_of(audit, 79)] == ["hidden-constants"]
     large = audit.model_copy(update={"effective_constants": 1_010_000})
@@ -101,11 +92,19 @@ def by_numpy(image):
     return torch.from_numpy(np.repeat(np.repeat(image.numpy(), 2, 2), 2, 3))
 
 
-def by_thread(image):
-    results = []
-    worker = threading.Thread(target=lambda: results.append(sr(image, WEIGHTS)))
+def in_thread(work):
+    def quietly():
+        with torch.no_grad():
+            work()
+
+    worker = threading.Thread(target=quietly)
     worker.start()
     worker.join()
+
+
+def by_thread(image):
+    results = []
+    in_thread(lambda: results.append(sr(image, WEIGHTS)))
     return results[0]
 
 
@@ -120,7 +119,7 @@ def without_dispatch(image):
 
 
 @pytest.mark.parametrize("work", [by_numpy, by_thread, without_modes, without_dispatch])
-def test_work_out_of_sight(work, step, audited, codes, without_meta):
+def test_work_out_of_sight(work, audited, codes, without_meta):
     network = step(lambda _, x: work(without_meta(x)))
     audit = audited(network)
     assert (audit.derived_output, audit.complete) == (False, False)
@@ -128,7 +127,7 @@ def test_work_out_of_sight(work, step, audited, codes, without_meta):
     assert "hidden-work" in codes(audit, network)
 
 
-def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(step, audited, codes):
+def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(audited, codes):
     network = step(
         lambda _, x: functional.interpolate(x, scale_factor=8) + by_numpy(by_numpy(by_numpy(x)))
     )
@@ -139,7 +138,7 @@ def test_work_out_of_sight_that_is_added_to_the_image_is_a_constant(step, audite
     assert codes(audit, network) == ["hidden-constants", "opaque-operator"]
 
 
-def test_pixels_that_leave_torch_are_named(step, audited):
+def test_pixels_that_leave_torch_are_named(audited):
     def writes(_, image):
         enlarged = functional.interpolate(image, scale_factor=2)
         enlarged.numpy()[...] = 0.5  # whatever was computed elsewhere
@@ -151,13 +150,7 @@ def test_pixels_that_leave_torch_are_named(step, audited):
 
 
 def adds_in_thread(out, image):
-    def work():
-        with torch.no_grad():
-            out.add_(sr(image, WEIGHTS))
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    worker.join()
+    in_thread(lambda: out.add_(sr(image, WEIGHTS)))
 
 
 def adds_without_modes(out, image):
@@ -167,7 +160,7 @@ def adds_without_modes(out, image):
 
 @pytest.mark.parametrize("add", [adds_in_thread, adds_without_modes])
 @pytest.mark.parametrize("later", [lambda out: out, lambda out: out[:] * 1])
-def test_work_written_in_place_out_of_sight(add, later, step, audited):
+def test_work_written_in_place_out_of_sight(add, later, audited):
     def run(_, image):
         out = functional.interpolate(image, scale_factor=2)
         add(out, image)
@@ -177,7 +170,7 @@ def test_work_written_in_place_out_of_sight(add, later, step, audited):
     assert (audit.opaque, audit.complete) == ({"written unseen": 1}, False)
 
 
-def test_work_written_in_place_in_sight(step, audited):
+def test_work_written_in_place_in_sight(audited):
     def run(_, image):
         out = functional.interpolate(image, scale_factor=2)
         kept = out.detach()[:, :1].add_(1).mul_(0.5).clone()
@@ -215,19 +208,19 @@ def by_an_alias(image, pixels, alias):
     ],
     ids=["exported", "imported"],
 )
-def test_an_alias_from_before_the_pixels_came(allocate, way, step, audited, without_meta):
+def test_an_alias_from_before_the_pixels_came(allocate, way, audited, without_meta):
     audit = audited(step(lambda _, x: by_an_alias(x, *allocate(without_meta(x)))))
     assert audit.opaque == {way: 1}
     assert not audit.complete
 
 
-def test_an_alias_of_a_constant_is_none_of_ours(step, audited):
+def test_an_alias_of_a_constant_is_none_of_ours(audited):
     network = step(lambda m, x: m.c(x) * float(m.c.bias.numpy().mean()), c=nn.Conv2d(3, 3, 1))
     network.requires_grad_(requires_grad=False)
     assert audited(network).complete
 
 
-def test_a_convolution_by_numbers_of_the_code(step, audited, codes):
+def test_a_convolution_by_numbers_of_the_code(audited, codes):
     # 12 x 8 x 27 numbers: 2,592 multiplications and 2,496 additions of planes, a relu.
     weights = torch.rand((96, 27), generator=torch.Generator().manual_seed(0)).tolist()
 
@@ -305,7 +298,7 @@ DRAWN = torch.randn(144, generator=torch.Generator().manual_seed(0)).tolist()
 
 @pytest.mark.parametrize("make", NUMBERED.values(), ids=NUMBERED)
 @pytest.mark.parametrize("levels", [None, 16])
-def test_weights_made_of_numbers_of_the_code(make, levels, step, audited):
+def test_weights_made_of_numbers_of_the_code(make, levels, audited):
     numbers = DRAWN
     if levels is not None:
         numbers = [round(number * levels / 6) / levels for number in DRAWN]
@@ -320,7 +313,7 @@ def test_weights_made_of_numbers_of_the_code(make, levels, step, audited):
     assert found >= (144 if levels is None and "ramp" not in make.__code__.co_names else 144 / 5)
 
 
-def test_numbers_that_a_loop_repeats_are_few(step, audited):
+def test_numbers_that_a_loop_repeats_are_few(audited):
     def run(module, image):
         for _ in range(300):
             image = functional.leaky_relu(module.c(image) * 0.2, 0.05) + 0.1
@@ -331,7 +324,7 @@ def test_numbers_that_a_loop_repeats_are_few(step, audited):
 
 
 @pytest.mark.parametrize("where", ["buffer", "attribute", "array"])
-def test_tables_that_follow_a_pattern_are_no_hidden_weights(where, step, audited, codes):
+def test_tables_that_follow_a_pattern_are_no_hidden_weights(where, audited, codes):
     mask = torch.full((48, 48), -100.0).triu(1)
 
     def run(module, image):
@@ -352,7 +345,7 @@ def test_tables_that_follow_a_pattern_are_no_hidden_weights(where, step, audited
         assert ("hidden-constants" in codes(audit, network)) is hidden
 
 
-def test_parameters_of_a_pattern_hide_nothing(step, audited, codes):
+def test_parameters_of_a_pattern_hide_nothing(audited, codes):
     network = step(
         lambda m, x: functional.conv2d(x, m.c.weight) + functional.conv2d(x, m.secret),
         c=nn.Conv2d(3, 4096, 1, bias=False),
@@ -365,7 +358,7 @@ def test_parameters_of_a_pattern_hide_nothing(step, audited, codes):
     assert codes(audit, network) == ["hidden-constants"]
 
 
-def test_packed_weights_count_by_what_they_are_read_as(step, audited):
+def test_packed_weights_count_by_what_they_are_read_as(audited):
     packed = WEIGHTS[1].half().flatten().view(torch.int64)
     network = step(
         lambda m, x: functional.conv2d(x, m.packed.view(torch.float16).float().view(96, 3, 3, 1))
@@ -376,12 +369,12 @@ def test_packed_weights_count_by_what_they_are_read_as(step, audited):
     assert (audit.effective_constants, audit.constant_bytes) == (864, 2 * 864)
 
 
-def test_casts_split_nothing(step, audited):
+def test_casts_split_nothing(audited):
     network = step(lambda _, x: functional.conv2d(x.half(), WEIGHTS[0].half()).float())
     assert audited(network).effective_constants == 216
 
 
-def test_complex_numbers_are_two(step, audited):
+def test_complex_numbers_are_two(audited):
     weight = torch.ones(5, 3, dtype=torch.complex64)
 
     def run(_, image):
@@ -392,41 +385,33 @@ def test_complex_numbers_are_two(step, audited):
     assert audit.sizes[0].macs == 4 * 5 * 3 * 48
 
 
-@pytest.mark.parametrize(
-    ("product", "named"),
-    [
-        (lambda w, x: (x.unsqueeze(1) * w).sum(2), True),
-        (lambda w, x: (x.unsqueeze(1).expand(1, 5, 3, 8, 6) * w).sum(2), True),
-        (lambda w, x: (x.unsqueeze(1) / w).sum(2), True),
-        (lambda w, x: (x.unsqueeze(1).repeat(1, 5, 1, 1, 1) * w).cumsum(2), True),
-        (lambda w, x: functional.avg_pool3d(x.unsqueeze(1) * w, (3, 1, 1)), True),
-        (lambda w, x: sum(x[:, i : i + 1] * w[:, i] for i in range(3)), True),
-        (added_products, True),
-        (lambda w, x: x * w[:, 0], False),
-        (lambda w, x: w[0] * w[:, :1] + x[:, :1], False),
-        (
-            lambda _, x: x * (x.mean((2, 3), keepdim=True) * x.mean(1, keepdim=True)).sigmoid(),
-            False,
-        ),
-        (lambda _, x: x.mean(3, keepdim=True).sigmoid() * x.mean(2, keepdim=True).sigmoid(), False),
-        (lambda w, x: x * w[:, 0] + x * x.sigmoid(), False),
-    ],
-    ids=[
-        "convolution by broadcast",
-        "expanded first",
-        "by division",
-        "repeated first",
-        "summed by pooling",
-        "term by term",
-        "addcmul",
-        "scale of channels",
-        "of constants",
-        "gate of channels and places",
-        "gate of rows and columns",
-        "two branches",
-    ],
-)
-def test_a_convolution_in_elementwise_clothes_is_named(product, named, step, audited):
+CLOTHES = {
+    "convolution by broadcast": (lambda w, x: (x.unsqueeze(1) * w).sum(2), True),
+    "expanded first": (lambda w, x: (x.unsqueeze(1).expand(1, 5, 3, 8, 6) * w).sum(2), True),
+    "by division": (lambda w, x: (x.unsqueeze(1) / w).sum(2), True),
+    "repeated first": (lambda w, x: (x.unsqueeze(1).repeat(1, 5, 1, 1, 1) * w).cumsum(2), True),
+    "summed by pooling": (
+        lambda w, x: functional.avg_pool3d(x.unsqueeze(1) * w, (3, 1, 1)),
+        True,
+    ),
+    "term by term": (lambda w, x: sum(x[:, i : i + 1] * w[:, i] for i in range(3)), True),
+    "addcmul": (added_products, True),
+    "scale of channels": (lambda w, x: x * w[:, 0], False),
+    "of constants": (lambda w, x: w[0] * w[:, :1] + x[:, :1], False),
+    "gate of channels and places": (
+        lambda _, x: x * (x.mean((2, 3), keepdim=True) * x.mean(1, keepdim=True)).sigmoid(),
+        False,
+    ),
+    "gate of rows and columns": (
+        lambda _, x: x.mean(3, keepdim=True).sigmoid() * x.mean(2, keepdim=True).sigmoid(),
+        False,
+    ),
+    "two branches": (lambda w, x: x * w[:, 0] + x * x.sigmoid(), False),
+}
+
+
+@pytest.mark.parametrize(("product", "named"), CLOTHES.values(), ids=CLOTHES)
+def test_a_convolution_in_elementwise_clothes_is_named(product, named, audited):
     network = step(
         lambda m, x: product(m.c.weight[..., None, None], x), c=nn.Linear(3, 5 if named else 1)
     )
@@ -435,7 +420,7 @@ def test_a_convolution_in_elementwise_clothes_is_named(product, named, step, aud
     assert audit.complete is not named
 
 
-def test_tensors_that_answer_operators_themselves_are_opaque(step, audited):
+def test_tensors_that_answer_operators_themselves_are_opaque(audited):
     class Hides(Tensor):
         @classmethod
         def __torch_dispatch__(cls, func, _types, args=(), kwargs=None):

@@ -1,9 +1,8 @@
 """Networks that do something else without pixel values than with them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.overrides import _get_current_function_mode
 
@@ -11,24 +10,30 @@ from esrbench.probes.audit import measure_audit
 from esrbench.probes.complexity import measure_complexity
 from esrbench.probes.notices import notices_of
 from esrbench.protocol import COUNTERS
-from esrbench.records import Absent, SizedCount
+from esrbench.records import Absent
 
 HEAD, BODY = 3 * 4 * 9, 4 * 4 * 9
 """Multiply-accumulates of a pixel."""
 
 
-class Net(nn.Module):
+def net(works):
     """A convolution, and another one where it is told to work."""
 
-    def __init__(self, works):
-        super().__init__()
-        self.head = nn.Conv2d(3, 4, 3, padding=1, bias=False)
-        self.body = nn.Conv2d(4, 4, 3, padding=1, bias=False)
-        self.works = works
+    def run(module, lr):
+        features = module.head(lr)
+        return module.body(features) if works(module, lr) else features
 
-    def forward(self, lr):
-        features = self.head(lr)
-        return self.body(features) if self.works(self, lr) else features
+    head = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+    return step(run, head=head, body=nn.Conv2d(4, 4, 3, padding=1, bias=False))
+
+
+def recount_of(network, *sizes, channels=3):
+    return measure_audit(network.eval(), input_sizes=sizes, channels=channels).recount
+
+
+def noticed(found):
+    (notice,) = (notice for notice in found.notices if notice.code == "counted-otherwise")
+    return notice.message
 
 
 def reads(_, lr):
@@ -58,16 +63,13 @@ LOOKS = {
 
 
 def counted(works, size=(48, 40)):
-    return measure_complexity(lambda: Net(works), input_size=size, counters=COUNTERS)
+    return measure_complexity(lambda: net(works), input_size=size, counters=COUNTERS)
 
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_no_figure_stands_of_a_network_that_looks_for_values(look):
     found = counted(LOOKS[look])
-    assert not isinstance(found.audit, Absent)
     recount = found.audit.recount
-    assert recount is not None
-    assert isinstance(recount.with_values, SizedCount)
     assert recount.with_values.input_size == recount.without_values.input_size == (48, 40)
     expected = [HEAD * 1920, (HEAD + BODY) * 1920]
     calls = [1, 2]
@@ -78,17 +80,15 @@ def test_no_figure_stands_of_a_network_that_looks_for_values(look):
     assert not recount.agrees
     assert not found.audit.complete
     assert all(isinstance(result, Absent) for result in found.counters.values())
-    (notice,) = (notice for notice in found.notices if notice.code == "counted-otherwise")
-    assert all(f"{macs:,}" in notice.message for macs in expected)
-    assert "48x40" in notice.message
+    message = noticed(found)
+    assert all(f"{macs:,}" in message for macs in expected)
+    assert "48x40" in message
 
 
 def test_the_same_work_is_no_matter():
     found = counted(lambda *_: True)
-    assert not isinstance(found.audit, Absent)
     assert found.audit.complete
     recount = found.audit.recount
-    assert recount is not None
     assert recount.with_values == recount.without_values
     assert (recount.agrees, recount.conv_calls) == (True, (2, 2))
     assert found.notices == ()
@@ -97,17 +97,15 @@ def test_the_same_work_is_no_matter():
 
 def test_a_network_that_needs_values_is_not_counted_again():
     found = counted(lambda _, lr: bool(lr.mean() < 2))
-    assert not isinstance(found.audit, Absent)
     assert (found.audit.by_values, found.audit.recount) == (True, None)
     assert found.audit.complete
 
 
 def test_one_that_works_without_values_only_where_it_is_counted_again():
     audit = measure_audit(
-        Net(lambda _, lr: not lr.is_meta or max(lr.shape[2:]) == 64).eval(),
+        net(lambda _, lr: not lr.is_meta or max(lr.shape[2:]) == 64).eval(),
         input_sizes=[(96, 128), (160, 128)],
     )
-    assert audit.recount is not None
     assert audit.recount.agrees
     (notice,) = notices_of(audit, HEAD + BODY)
     assert notice.code == "size-dependent-cost"
@@ -115,39 +113,27 @@ def test_one_that_works_without_values_only_where_it_is_counted_again():
 
 
 def test_as_many_multiplications_by_other_convolutions():
-    class Split(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.whole = nn.Conv2d(4, 4, 1, bias=False)
+    def run(module, lr):
+        lr = torch.cat([lr, lr[:, :1]], 1)
+        if lr.is_meta:
+            return module.whole(lr)
+        parts = torch.split(module.whole.weight, 1)
+        return torch.cat([torch.conv2d(lr, part) for part in parts], 1)
 
-        def forward(self, lr):
-            lr = torch.cat([lr, lr[:, :1]], 1)
-            if lr.is_meta:
-                return self.whole(lr)
-            parts = torch.split(self.whole.weight, 1)
-            return torch.cat([torch.conv2d(lr, part) for part in parts], 1)
-
-    recount = measure_audit(Split().eval(), input_sizes=[(8, 6)]).recount
-    assert recount is not None
+    recount = recount_of(step(run, whole=nn.Conv2d(4, 4, 1, bias=False)), (8, 6))
     assert recount.with_values == recount.without_values
     assert (recount.conv_calls, recount.agrees) == ((1, 4), False)
 
 
 def test_what_hides_only_with_values_is_found():
-    class Hides(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 1, bias=False)
-            self.secret = torch.ones(40, 50)
+    def run(module, lr):
+        lr = module.conv(lr)
+        if lr.device.type == "meta":
+            return lr
+        return torch.from_numpy(lr.numpy() * 2) + module.secret.flatten()[:6]
 
-        def forward(self, lr):
-            lr = self.conv(lr)
-            if lr.device.type == "meta":
-                return lr
-            return torch.from_numpy(lr.numpy() * 2) + self.secret.flatten()[:6]
-
-    audit = measure_audit(Hides().eval(), input_sizes=[(8, 6)])
-    assert audit.recount is not None
+    network = step(run, conv=nn.Conv2d(3, 3, 1, bias=False), secret=torch.ones(40, 50))
+    audit = measure_audit(network.eval(), input_sizes=[(8, 6)])
     assert audit.recount.agrees
     assert (audit.derived_output, audit.complete) == (False, False)
     assert audit.opaque["Tensor.numpy"] == 1
@@ -163,10 +149,7 @@ def test_one_that_fails_with_values():
     found = measure_complexity(
         lambda: Fails(3, 4, 1), input_size=(8, 6), counters=COUNTERS, memory_input=(8, 6)
     )
-    assert not isinstance(found.audit, Absent)
-    assert found.audit.recount is not None
     valued = found.audit.recount.with_values
-    assert isinstance(valued, Absent)
     assert valued.reason == "the forward raises ValueError: no pixels"
     assert not found.audit.complete
     absent = [*found.counters.values(), found.predicted_memory]
@@ -181,25 +164,19 @@ def test_one_that_does_less_for_the_counters_than_for_the_audit():
     found = counted(watched)
     assert isinstance(found.audit, Absent)
     assert all(isinstance(result, Absent) for result in found.counters.values())
-    (notice,) = (notice for notice in found.notices if notice.code == "counted-otherwise")
+    message = noticed(found)
     for macs in (HEAD, HEAD + BODY):
-        assert f"{macs * 1920:,}" in notice.message
+        assert f"{macs * 1920:,}" in message
 
 
 def test_what_is_computed_once_is_in_both_counts():
-    class Once(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.left, self.right = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
-            self.fused = None
+    def run(module, lr):
+        if module.fused is None:
+            module.fused = (module.left @ module.right)[:, :, None, None]
+        return torch.conv2d(lr, module.fused)
 
-        def forward(self, lr):
-            if self.fused is None:
-                self.fused = (self.left @ self.right)[:, :, None, None]
-            return torch.conv2d(lr, self.fused)
-
-    recount = measure_audit(Once().eval(), input_sizes=[(64, 80), (96, 80)]).recount
-    assert recount is not None
+    left, right = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
+    recount = recount_of(step(run, left=left, right=right, fused=None), (64, 80), (96, 80))
     assert recount.agrees
     assert recount.without_values.macs == 27 + 9 * 64 * 64
 
@@ -219,18 +196,11 @@ def test_what_is_computed_once_is_in_both_counts():
     ids=["LSTM", "GRU", "transformer"],
 )
 def test_operators_that_are_fused_with_values_count_as_without(layer, macs):
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = layer
+    def run(module, lr):
+        out = module.layer(lr.flatten(2).mT)
+        return out[0] if isinstance(out, tuple) else out
 
-        def forward(self, lr):
-            out = self.layer(lr.flatten(2).mT)
-            return out[0] if isinstance(out, tuple) else out
-
-    recount = measure_audit(Tokens().eval(), input_sizes=[(8, 6)], channels=4).recount
-    assert recount is not None
-    assert isinstance(recount.with_values, SizedCount)
+    recount = recount_of(step(run, layer=layer), (8, 6), channels=4)
     assert [recount.without_values.macs, recount.with_values.macs] == [macs, macs]
 
 
@@ -242,21 +212,18 @@ def test_operators_that_are_fused_with_values_count_as_without(layer, macs):
 def test_the_image_of_a_costly_network_is_smaller(width, layers, side):
     body = [nn.Conv2d(width, width, 9, padding=4) for _ in range(layers)]
     network = nn.Sequential(nn.Conv2d(3, width, 1), *body)
-    recount = measure_audit(network.eval(), input_sizes=[(400, 410)]).recount
-    assert recount is not None
+    recount = recount_of(network, (400, 410))
     assert recount.agrees
     assert recount.without_values.input_size == (side, side)
 
 
 @pytest.mark.parametrize(("least", "size"), [(60, (64, 64)), (70, (128, 128)), (129, (140, 150))])
 def test_the_image_of_one_that_takes_no_small_ones_is_larger(least, size):
-    class Particular(nn.Module):
-        def forward(self, lr):
-            if min(lr.shape[2:]) < least:
-                raise ValueError("too small")
-            return lr.relu()
+    def run(_, lr):
+        if min(lr.shape[2:]) < least:
+            raise ValueError("too small")
+        return lr.relu()
 
-    recount = measure_audit(Particular(), input_sizes=[(140, 150), (160, 170)]).recount
-    assert recount is not None
+    recount = recount_of(step(run), (140, 150), (160, 170))
     assert recount.agrees
     assert recount.without_values.input_size == size

@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.nn import functional
 
@@ -10,24 +9,25 @@ from esrbench.entries.registry import default_registry
 from esrbench.probes.blocks import measure_blocks
 
 
-class Twice(nn.Module):
+def run_twice(module, lr):
     """One shared convolution run twice, and a functional one between."""
+    features = module.shared(module.shared(lr))
+    return module.tail(functional.conv2d(features, torch.ones(3, 3, 1, 1, device=lr.device)))
 
-    def __init__(self):
-        super().__init__()
-        self.shared = nn.Conv2d(3, 3, 3, padding=1, bias=False)
-        self.tail = nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2))
 
-    def forward(self, lr):
-        features = self.shared(self.shared(lr))
-        features = functional.conv2d(features, torch.ones(3, 3, 1, 1, device=lr.device))
-        return self.tail(features)
+TWICE = step(
+    run_twice,
+    shared=nn.Conv2d(3, 3, 3, padding=1, bias=False),
+    tail=nn.Sequential(nn.Conv2d(3, 12, 1), nn.PixelShuffle(2)),
+)
+
+
+def by_name(network, **options):
+    return {block.name: block for block in measure_blocks(network, **options)}
 
 
 def test_blocks_are_counted_by_hand():
-    blocks = {
-        block.name: block for block in measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=2)
-    }
+    blocks = by_name(TWICE, input_shape=(1, 3, 5, 7), depth=2)
     assert list(blocks) == ["(network)", "shared", "tail", "tail.0", "tail.1"]
     pixels = 5 * 7
     assert blocks["shared"].params == 81
@@ -45,8 +45,8 @@ def test_blocks_are_counted_by_hand():
 
 
 def test_depth_limits_what_is_listed_not_what_is_counted():
-    shallow = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=0)
-    deep = measure_blocks(Twice(), input_shape=(1, 3, 5, 7), depth=9)
+    shallow = measure_blocks(TWICE, input_shape=(1, 3, 5, 7), depth=0)
+    deep = measure_blocks(TWICE, input_shape=(1, 3, 5, 7), depth=9)
     assert [block.name for block in shallow] == ["(network)"]
     assert shallow[0] == deep[0]
 
@@ -61,28 +61,11 @@ def test_modules_sum_to_the_published_total(name):
     assert sum(part.params for part in parts) == total.params
 
 
-class Parts(nn.Module):
-    """Operators with several results, and a module with two outputs."""
-
-    class Halves(nn.Module):
-        def forward(self, features):
-            first, second = features.chunk(2, 1)
-            return first, second
-
-    def __init__(self):
-        super().__init__()
-        self.pool = nn.MaxPool2d(2)
-        self.norm = nn.GroupNorm(2, 4)
-        self.halves = Parts.Halves()
-
-    def forward(self, lr):
-        return self.halves(self.norm(self.pool(lr)))[1]
-
-
 def test_all_results_of_an_operator_are_allocated():
-    blocks = {
-        block.name: block for block in measure_blocks(Parts(), input_shape=(1, 4, 8, 6), depth=1)
-    }
+    halves = step(lambda _, features: features.chunk(2, 1))
+    network = step(lambda m, lr: m.halves(m.norm(m.pool(lr)))[1], pool=nn.MaxPool2d(2))
+    network.norm, network.halves = nn.GroupNorm(2, 4), halves
+    blocks = by_name(network, input_shape=(1, 4, 8, 6), depth=1)
     pixels = 4 * 3
     # float32 and the int64 place of each maximum; a mean and a deviation of each group.
     assert blocks["pool"].allocated_bytes == 4 * pixels * (4 + 8)
@@ -93,20 +76,15 @@ def test_all_results_of_an_operator_are_allocated():
 
 
 def test_a_module_that_fails_and_is_caught_is_left():
-    class Fails(nn.Module):
-        def forward(self, lr):
-            raise ValueError(f"{lr.ndim}")
+    def fail(_, lr):
+        raise ValueError(f"{lr.ndim}")
 
-    class Tries(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fails = Fails()
+    def run(module, lr):
+        try:
+            return module.fails(lr)
+        except ValueError:
+            return lr + 1
 
-        def forward(self, lr):
-            try:
-                return self.fails(lr)
-            except ValueError:
-                return lr + 1
-
-    whole, part = measure_blocks(Tries(), input_shape=(1, 3, 4, 4), depth=1)
+    tries = step(run, fails=step(fail))
+    whole, part = measure_blocks(tries, input_shape=(1, 3, 4, 4), depth=1)
     assert (whole.allocated_bytes, part.allocated_bytes) == (3 * 16 * 4, 0)

@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 import copy
 
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.nn import functional
 
@@ -13,25 +12,13 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.complexity import audited_sizes, measure_complexity
 from esrbench.probes.counters.operators import NAMES_WITH_MACS
 from esrbench.protocol import COUNTERS
-from esrbench.records import Absent, Complexity, CounterResult
+from esrbench.records import Complexity
 
 
 def measured(network, *, input_size=(8, 6), counters=COUNTERS):
     return measure_complexity(
         lambda: copy.deepcopy(network), input_size=input_size, counters=counters
     )
-
-
-def result(complexity, counter):
-    found = complexity.counters[counter]
-    assert isinstance(found, CounterResult), found
-    return found
-
-
-def absence(complexity, counter):
-    found = complexity.counters[counter]
-    assert isinstance(found, Absent), found
-    return found
 
 
 # Network, parameters and the counters' columns at a 3x256x256 input and x4: NTIRE FLOPs,
@@ -84,7 +71,7 @@ def test_published_networks_to_the_last_unit(name, params, figures, activations,
     sizes = measure_complexity(
         lambda: build_network(descriptor, 4), input_size=(256, 256), counters=COUNTERS
     )
-    ntire, fvcore, ptflops, aten = (result(sizes, counter) for counter in COUNTERS)
+    ntire, fvcore, ptflops, aten = (sizes.counters[counter] for counter in COUNTERS)
     biases = activations
     assert sizes.params == sizes.trainable_params == params
     assert (ntire.macs, fvcore.macs, ptflops.macs) == figures[:3]
@@ -123,7 +110,7 @@ def test_published_networks_at_every_scale(*, name, scale, params, flops, macs, 
         input_size=(256, 256),
         counters=("ntire2022", "aten"),
     )
-    ntire, aten = result(sizes, "ntire2022"), result(sizes, "aten")
+    ntire, aten = sizes.counters["ntire2022"], sizes.counters["aten"]
     assert sizes.params == params
     for figure, unit, printed in (
         (ntire.macs, 1e9, flops),
@@ -131,46 +118,30 @@ def test_published_networks_at_every_scale(*, name, scale, params, flops, macs, 
         (ntire.activations, 1e6, activations),
     ):
         if printed is not None:
-            assert figure is not None
             digits = len(printed.partition(".")[2])
             assert f"{figure / unit:.{digits}f}" == printed
 
 
 def test_state_is_counted_once():
-    class Shared(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one = nn.Conv2d(3, 4, 3)  # 112 parameters
-            self.again = self.one
-            self.tied = nn.Conv2d(3, 4, 3)
-            self.tied.weight = self.one.weight  # 4 more: its bias
-            self.frozen = nn.Parameter(torch.zeros(5), requires_grad=False)
-            self.register_buffer("table", torch.zeros(7, dtype=torch.int64))
-            self.register_buffer("unsaved", torch.zeros(2), persistent=False)
-
-        def forward(self, x):
-            return self.again(x) + self.tied(x)
-
-    sizes = measured(Shared())
+    network = step(lambda m, x: m.again(x) + m.tied(x), one=nn.Conv2d(3, 4, 3))  # 112 parameters
+    network.again, network.tied = network.one, nn.Conv2d(3, 4, 3)
+    network.tied.weight = network.one.weight  # 4 more: its bias
+    network.frozen = nn.Parameter(torch.zeros(5), requires_grad=False)
+    network.table = nn.Buffer(torch.zeros(7, dtype=torch.int64))
+    network.unsaved = nn.Buffer(torch.zeros(2), persistent=False)
+    sizes = measured(network)
     assert (sizes.params, sizes.trainable_params) == (112 + 4 + 5, 112 + 4)
     assert sizes.buffer_elements == 7 + 2
     assert sizes.state_bytes == 4 * 121 + 8 * 7 + 4 * 2
-    assert result(sizes, "ntire2022").conv_calls == 2
+    assert sizes.counters["ntire2022"].conv_calls == 2
 
 
 def test_weights_hidden_in_a_buffer_show():
-    class Hidden(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("weight", torch.zeros(4, 3, 3, 3))
-
-        def forward(self, x):
-            return functional.conv2d(x, self.weight)
-
-    sizes = measured(Hidden())
+    weight = nn.Buffer(torch.zeros(4, 3, 3, 3))
+    sizes = measured(step(lambda m, x: functional.conv2d(x, m.weight), weight=weight))
     assert (sizes.params, sizes.buffer_elements, sizes.state_bytes) == (0, 108, 432)
-    assert result(sizes, "ntire2022").macs == 0
-    assert result(sizes, "aten").macs == 108 * 24
+    assert sizes.counters["ntire2022"].macs == 0
+    assert sizes.counters["aten"].macs == 108 * 24
     spread, *missed = (notice.message for notice in sizes.notices)
     assert "beyond measure: ntire2022 0," in spread
     assert "aten 2,592" in spread
@@ -183,18 +154,14 @@ def test_weights_hidden_in_a_buffer_show():
 
 @pytest.mark.parametrize(("hidden_convs", "spread"), [(0, None), (1, "100.0%"), (3, "300.0%")])
 def test_a_spread_between_counters_is_noticed(hidden_convs, spread):
-    class Convs(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+    def run(module, x):
+        x = module.conv(x)
+        for _ in range(hidden_convs):
+            x = functional.conv2d(x, module.conv.weight, padding=1)
+        return x
 
-        def forward(self, x):
-            x = self.conv(x)
-            for _ in range(hidden_convs):
-                x = functional.conv2d(x, self.conv.weight, padding=1)
-            return x
-
-    messages = {notice.code: notice.message for notice in measured(Convs()).notices}
+    network = step(run, conv=nn.Conv2d(3, 3, 3, padding=1, bias=False))
+    messages = {notice.code: notice.message for notice in measured(network).notices}
     assert messages.keys() == ({"counter-spread", "uncounted-macs"} if spread else set())
     if spread:
         assert spread in messages["counter-spread"]
@@ -209,15 +176,8 @@ def test_a_spread_below_the_limit_is_none():
     assert measured(wide).notices == ()
 
 
-class Broken(nn.Module):
-    """Fails in its second layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, x):
-        raise ValueError(f"no patch fits\n  into {self.conv(x).ndim} dimensions")
+def fail(module, x):
+    raise ValueError(f"no patch fits\n  into {module.conv(x).ndim} dimensions")
 
 
 def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole():
@@ -225,10 +185,9 @@ def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole():
         name: getattr(functional, name) for name in ("conv2d", "relu", "interpolate", "max_pool2d")
     }
     multiply, methods = torch.mul, dict(vars(torch.Tensor))
-    sizes = measured(Broken())
+    sizes = measured(step(fail, conv=nn.Conv2d(3, 4, 3)))
     assert sizes.params == 112
-    for counter in COUNTERS:
-        absent = absence(sizes, counter)
+    for absent in (sizes.counters[counter] for counter in COUNTERS):
         assert absent.kind == "failed"
         assert "ValueError: no patch fits into 4 dimensions" in absent.reason
         assert absent.advice
@@ -241,18 +200,11 @@ def test_a_failing_forward_leaves_every_counter_absent_and_torch_whole():
 
 
 def test_control_flow_on_pixels_is_followed():
-    class LooksAtPixels(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, padding=1)
-
-        def forward(self, x):
-            return x if x.mean() > 2 else self.conv(x)
-
-    sizes = measured(LooksAtPixels())
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    sizes = measured(step(lambda m, x: x if x.mean() > 2 else m.conv(x), conv=conv))
     for counter in ("ntire2022", "fvcore", "aten"):
-        assert result(sizes, counter).macs == 108 * 48
-    assert result(sizes, "ptflops").macs == 108 * 48 + 192
+        assert sizes.counters[counter].macs == 108 * 48
+    assert sizes.counters["ptflops"].macs == 108 * 48 + 192
 
 
 def test_counters_leave_no_trace_on_the_network():
@@ -269,13 +221,12 @@ def test_counters_leave_no_trace_on_the_network():
 
 
 def test_networks_are_counted_in_eval_mode():
-    class Training(nn.Module):
-        def forward(self, x):
-            assert not self.training
-            return x.relu()
+    def run(module, x):
+        assert not module.training
+        return x.relu()
 
-    sizes = measured(Training().train())
-    assert result(sizes, "aten").elementwise == 144
+    sizes = measured(step(run).train())
+    assert sizes.counters["aten"].elementwise == 144
 
 
 def test_only_the_counters_asked_for_are_asked():
@@ -284,17 +235,13 @@ def test_only_the_counters_asked_for_are_asked():
 
 
 def test_layers_that_compute_values_while_built_are_no_obstacle():
-    class Rates(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
-            self.mean = torch.tensor([0.4, 0.4, 0.4]).view(1, 3, 1, 1)
+    def build():
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
+        mean = torch.tensor([0.4, 0.4, 0.4]).view(1, 3, 1, 1)
+        return step(lambda m, x: (x - m.mean.type_as(x)) * m.rates[1], rates=rates, mean=mean)
 
-        def forward(self, x):
-            return (x - self.mean.type_as(x)) * self.rates[1]
-
-    sizes = measured(Rates())
-    assert result(sizes, "aten").elementwise == 2 * 144
+    sizes = measure_complexity(build, input_size=(8, 6), counters=COUNTERS)
+    assert sizes.counters["aten"].elementwise == 2 * 144
 
 
 @pytest.mark.parametrize(
@@ -314,24 +261,11 @@ def test_lazy_parameters_are_an_error():
         measured(nn.LazyConv2d(4, 3))
 
 
-@pytest.fixture
-def mystery():
-    with torch.library._scoped_library("esrbench_probe", "FRAGMENT") as library:
-        library.define("mystery(Tensor x) -> Tensor")
-        library.impl("mystery", torch.neg, "CompositeExplicitAutograd")
-        yield
-
-
-@pytest.mark.usefixtures("mystery")
-def test_custom_operators_are_noticed():
-    class Opaque(nn.Module):
-        def forward(self, x):
-            return torch.ops.esrbench_probe.mystery(x)
-
-    sizes = measured(Opaque())
-    assert result(sizes, "aten").uncounted == {"esrbench_probe::mystery": 1}
+def test_custom_operators_are_noticed(mystery):
+    sizes = measured(step(lambda _, x: mystery(x)))
+    assert sizes.counters["aten"].uncounted == {"esrbench_test::mystery": 1}
     notices = {notice.code: notice.message for notice in sizes.notices}
-    assert "esrbench_probe::mystery (1)" in notices["opaque-operator"]
+    assert "esrbench_test::mystery (1)" in notices["opaque-operator"]
 
 
 def test_a_result_survives_the_record():
@@ -341,9 +275,8 @@ def test_a_result_survives_the_record():
 
 def test_the_audit_is_of_the_counted_size_among_others():
     sizes = measured(nn.Conv2d(3, 4, 3, bias=False))
-    assert not isinstance(sizes.audit, Absent)
     (count,) = sizes.audit.sizes
-    assert (count.input_size, count.macs) == ((8, 6), result(sizes, "aten").macs)
+    assert (count.input_size, count.macs) == ((8, 6), sizes.counters["aten"].macs)
     assert sizes.audit.effective_constants == sizes.params == 108
     assert audited_sizes((256, 256), (510, 510)) == ((256, 256), (339, 510), (510, 510))
     assert audited_sizes((256, 256), None) == ((256, 256), (128, 192))
@@ -351,33 +284,28 @@ def test_the_audit_is_of_the_counted_size_among_others():
 
 
 def test_a_network_that_fails_at_another_size_has_counts_and_no_audit():
-    class Particular(nn.Module):
-        def forward(self, x):
-            if x.shape[2] > 8:
-                raise ValueError("too high")
-            return x.relu()
+    def run(_, x):
+        if x.shape[2] > 8:
+            raise ValueError("too high")
+        return x.relu()
 
     size, larger = (8, 6), (16, 16)
-    sizes = measure_complexity(Particular, input_size=size, counters=("aten",), memory_input=larger)
-    assert result(sizes, "aten").elementwise == 144
-    assert isinstance(sizes.audit, Absent)
+    sizes = measure_complexity(
+        lambda: step(run), input_size=size, counters=("aten",), memory_input=larger
+    )
+    assert sizes.counters["aten"].elementwise == 144
     assert sizes.audit.kind == "failed"
     assert "ValueError: too high" in sizes.audit.reason
     assert "8x6, 16x16" in str(sizes.audit.advice)
 
 
 def test_what_the_audit_finds_is_noticed():
-    class Hidden(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("weight", torch.zeros(48, 48, 3, 3))
-            self.head = nn.Conv2d(3, 48, 1)
+    def run(module, x):
+        x = module.head(x)
+        return functional.conv2d(x, module.weight) if x.shape[2] > 192 else x
 
-        def forward(self, x):
-            x = self.head(x)
-            return functional.conv2d(x, self.weight) if x.shape[2] > 192 else x
-
-    sizes = measure_complexity(Hidden, input_size=(256, 256), counters=("aten",))
+    network = step(run, weight=nn.Buffer(torch.zeros(48, 48, 3, 3)), head=nn.Conv2d(3, 48, 1))
+    sizes = measure_complexity(lambda: network, input_size=(256, 256), counters=("aten",))
     assert sizes.params == 48 * 4
     assert [notice.code for notice in sizes.notices] == ["size-dependent-cost", "hidden-constants"]
     assert "20,928 constants" in sizes.notices[1].message

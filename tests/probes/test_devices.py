@@ -1,15 +1,12 @@
-from __future__ import annotations
-
 import gc
 import json
 import os
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from builders import python
 from torch import nn
 
 from esrbench.errors import MeasurementError
@@ -22,23 +19,14 @@ from esrbench.probes.devices import (
     core_of,
     open_device,
 )
-from esrbench.probes.precision import set_flags
 from esrbench.protocol import ForwardPolicy
-from esrbench.records import Absent, ImageMemory, Memory
+from esrbench.records import ImageMemory
 from esrbench.worker.messages import MEMORY
 
 FP32 = ForwardPolicy()
 MIB = 1 << 20
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    """Leave this process as it was for other tests."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    set_flags(FP32)
+pytestmark = pytest.mark.usefixtures("as_before")
 
 
 @pytest.mark.parametrize(
@@ -97,13 +85,7 @@ print(json.dumps({
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin")
 def test_every_thread_of_the_process_is_pinned_and_loading_cannot_undo_it():
     available = sorted(os.sched_getaffinity(0))
-    finished = subprocess.run(
-        [sys.executable, "-c", PINS.replace("ALL", repr(available))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    said = json.loads(finished.stdout)
+    said = json.loads(python(PINS.replace("ALL", repr(available))))
     assert said == {
         "cpus": available[:1],
         "affinity": available[:1],
@@ -123,7 +105,6 @@ def test_more_threads_than_cpus_are_refused():
     count = len(os.sched_getaffinity(0))
     with pytest.raises(MeasurementError, match=f"may use {count} CPUs") as caught:
         open_device("cpu", threads=count + 1, policy=FP32)
-    assert caught.value.advice is not None
     assert f"--threads {count}" in caught.value.advice
 
 
@@ -140,7 +121,6 @@ def test_cpu_times_a_forward_and_has_no_gpu_memory():
     device.begin_memory_pass()
     assert device.measure_memory(lambda: "done") == ("done", None)
     memory = MEMORY.validate_python(device.end_memory_pass([]))
-    assert isinstance(memory, Absent)
     assert memory.kind == "unavailable"
     assert memory.reason == "GPU memory is not measured on CPU"
 
@@ -226,7 +206,6 @@ def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(monkeyp
     allocator.change(-50)
 
     memory = MEMORY.validate_python(device.end_memory_pass([image(first), image(second)]))
-    assert isinstance(memory, Memory)
     assert memory.weights_bytes == 100
     assert memory.peak_bytes == 350
     assert memory.pass_peak_bytes == 550
@@ -239,7 +218,6 @@ def test_a_conversion_after_the_last_forward_is_in_the_pass(monkeypatch):
     _, use = device.measure_memory(lambda: allocator.change(70))
     allocator.change(50)
     memory = MEMORY.validate_python(device.end_memory_pass([image(use)]))
-    assert isinstance(memory, Memory)
     assert (memory.peak_bytes, memory.pass_peak_bytes) == (70, 120)
 
 
@@ -261,7 +239,6 @@ def test_cuda_peak_counts_the_forward_and_the_pass_what_surrounds_it():
     del outside
     _, use = device.measure_memory(lambda: torch.zeros(8 << 20, device=device.device).sum())
     memory = MEMORY.validate_python(device.end_memory_pass([image(use)]))
-    assert isinstance(memory, Memory)
     assert memory.weights_bytes == before >= weights.numel() * 4
     # The forward's 32 MiB and its sum, but not the 64 MiB allocated and freed before it.
     assert 32 * MIB <= memory.peak_bytes - before < 33 * MIB

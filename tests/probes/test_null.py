@@ -1,7 +1,5 @@
 """The null network: around it everything is as around any other."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

@@ -1,14 +1,11 @@
-from __future__ import annotations
-
 import os
 import re
-import subprocess
-import sys
 from functools import partial
 from operator import attrgetter
 
 import pytest
 import torch
+from builders import python, step
 from torch import nn
 
 from esrbench.environment import cpus_available
@@ -32,32 +29,20 @@ CPU = torch.device("cpu")
 BACKENDS = torch.backends
 FP32 = ForwardPolicy()
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+pytestmark = pytest.mark.usefixtures("as_before")
 
 
-@pytest.fixture(autouse=True)
-def _as_before():
-    """Leave this process as it was for other tests."""
-    threads = torch.get_num_threads()
-    cpus = os.sched_getaffinity(0)
-    yield
-    set_flags(FP32)
-    torch.set_num_threads(threads)
-    os.sched_setaffinity(0, cpus)
+def tampering(tamper=lambda: None):
+    """A network whose forward does what the test wants once it has convolved."""
 
-
-class Tampering(nn.Module):
-    """A network whose forward does what the test wants before it convolves."""
-
-    def __init__(self, tamper=lambda: None):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.register_buffer("steps", torch.zeros(2, dtype=torch.int64))
-        self.tamper = tamper
-
-    def forward(self, pixels):
-        features = self.conv(pixels)
-        self.tamper()
+    def run(network, pixels):
+        features = network.conv(pixels)
+        network.tamper()
         return features
+
+    network = step(run, conv=nn.Conv2d(3, 3, 3, padding=1), tamper=tamper)
+    network.register_buffer("steps", torch.zeros(2, dtype=torch.int64))
+    return network
 
 
 def assign(name, value):
@@ -122,7 +107,7 @@ def test_every_flag_that_is_watched_is_tampered_with():
 def test_an_honest_forward_passes_under_every_policy_for_cpus():
     for policy in (FP32, ForwardPolicy(precision="bf16"), ForwardPolicy(channels_last=True)):
         apply_policy(policy, CPU)
-        network = adapt_network(Tampering(), policy)
+        network = adapt_network(tampering(), policy)
         guard = PolicyGuard(network, policy)
         with torch.inference_mode():
             network(adapt_input(torch.rand(1, 3, 8, 8), policy))
@@ -133,7 +118,7 @@ def test_an_honest_forward_passes_under_every_policy_for_cpus():
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_a_forward_that_changes_a_flag_is_refused_by_its_name(name):
     kept = []
-    network = Tampering(lambda: kept.append(TAMPERINGS[name]()))
+    network = tampering(lambda: kept.append(TAMPERINGS[name]()))
     apply_policy(FP32, CPU)
     guard = PolicyGuard(network, FP32)
     with torch.inference_mode():
@@ -165,7 +150,7 @@ def remove(network):
     ],
 )
 def test_a_forward_that_changes_its_weights_is_refused(tamper, message):
-    network = Tampering()
+    network = tampering()
     network.tamper = lambda: tamper(network)
     guard = PolicyGuard(network, FP32)
     with torch.inference_mode():
@@ -178,7 +163,7 @@ def test_what_loading_a_network_changed_is_undone():
     apply_policy(FP32, CPU)
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("medium")
-    guard = PolicyGuard(Tampering(), FP32)
+    guard = PolicyGuard(tampering(), FP32)
     assert not torch.backends.cudnn.benchmark
     assert torch.get_float32_matmul_precision() == "highest"
     with torch.inference_mode():
@@ -239,7 +224,7 @@ def test_strict_modes_in_the_environment_are_fine(monkeypatch):
 )
 def test_weights_and_input_are_cast_and_integers_left_alone(precision, dtype):
     policy = ForwardPolicy(precision=precision)
-    network = adapt_network(Tampering(), policy)
+    network = adapt_network(tampering(), policy)
     assert {name: tensor.dtype for name, tensor in network.state_dict().items()} == {
         "conv.weight": dtype,
         "conv.bias": dtype,
@@ -250,14 +235,14 @@ def test_weights_and_input_are_cast_and_integers_left_alone(precision, dtype):
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 def test_weights_of_lower_precision_do_not_pass_for_float32(precision):
-    network = Tampering().bfloat16()
+    network = tampering().bfloat16()
     with pytest.raises(MeasurementError, match=r"conv\.weight is torch\.bfloat16 in .* as [ft]"):
         adapt_network(network, ForwardPolicy(precision=precision))
 
 
 def test_channels_last_reaches_weights_and_input_and_keeps_values():
     policy = ForwardPolicy(channels_last=True)
-    plain = Tampering()
+    plain = tampering()
     pixels = torch.rand(1, 3, 4, 5)
     expected = plain(pixels)
     network = adapt_network(plain, policy)
@@ -297,20 +282,8 @@ with torch.inference_mode():
 
 
 def run_compiled(**environment):
-    finished = subprocess.run(
-        [sys.executable, "-c", COMPILES],
-        # Vector instructions that the CPU has work: nothing is compiled to try them.
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "TORCHINDUCTOR_VEC_ISA_OK": "1",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return finished.stdout.strip()
+    # Vector instructions that the CPU has work: nothing is compiled to try them.
+    return python(COMPILES, OMP_NUM_THREADS="1", TORCHINDUCTOR_VEC_ISA_OK="1", **environment)
 
 
 @pytest.mark.slow
@@ -401,9 +374,7 @@ except MeasurementError as error:
 def test_denormals_are_kept_in_every_thread(what, says):
     if cpus_available() < 2:
         pytest.skip("one CPU has no second thread")
-    command = [sys.executable, "-c", THREADS, what]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == says
+    assert python(THREADS, what) == says
 
 
 TAINTED = """
@@ -425,21 +396,16 @@ except MeasurementError as error:
 
 
 def test_threads_that_flush_denormals_for_good_are_noticed():
-    command = [sys.executable, "-c", TAINTED]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "the network's code started threads that flush denormals to zero"
+    said = "the network's code started threads that flush denormals to zero"
+    assert python(TAINTED) == said
 
 
-class CastsItself(nn.Module):
-    """Expects and returns its own type, wherever its input comes from."""
-
-    def __init__(self, cast):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 48, 3, padding=1)
-        self.cast = cast
-
-    def forward(self, pixels):
-        return nn.functional.pixel_shuffle(self.conv(self.cast(pixels)), 4)
+def casting(cast):
+    """A network that expects and returns its own type, wherever its input comes from."""
+    return step(
+        lambda m, pixels: nn.functional.pixel_shuffle(m.conv(cast(pixels)), 4),
+        conv=nn.Conv2d(3, 48, 3, padding=1),
+    )
 
 
 CASTS = {
@@ -454,7 +420,7 @@ CASTS = {
 def test_a_network_that_casts_to_its_class_is_counted_like_one_that_does_not(cast):
     policy = ForwardPolicy(precision="fp16")
     found = []
-    for network in (CastsItself(CASTS[cast]), CastsItself(lambda pixels: pixels)):
+    for network in (casting(CASTS[cast]), casting(lambda pixels: pixels)):
         with cast_as_counted(policy):
             complexity = measure_complexity(
                 network.eval(), input_size=(32, 32), counters=COUNTERS, precision="fp16"

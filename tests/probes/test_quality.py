@@ -1,7 +1,5 @@
 """PSNR, SSIM and luma against hand computation, scikit-image and the reference scores."""
 
-from __future__ import annotations
-
 import csv
 import math
 

@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 from functools import partial
 
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.nn import functional
 from torch.utils import _python_dispatch
@@ -14,48 +13,30 @@ from esrbench.protocol import ForwardPolicy
 IMAGE = torch.rand((1, 3, 16, 12), generator=torch.Generator().manual_seed(0))
 
 
-class Watchful(nn.Module):
-    def __init__(self, cheap):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.cheap = cheap
-
-    def forward(self, x):
-        watched = bool(_python_dispatch._get_current_dispatch_mode_stack())
-        return x if self.cheap and watched else x + self.conv(x)
-
-
 @pytest.mark.parametrize("cheap", [True, False])
 def test_a_network_that_knows_that_it_is_watched_is_found(cheap):
-    network = Watchful(cheap).eval()
+    def run(module, x):
+        watched = bool(_python_dispatch._get_current_dispatch_mode_stack())
+        return x if cheap and watched else x + module.conv(x)
+
+    network = step(run, conv=nn.Conv2d(3, 3, 3, padding=1)).eval()
     found = watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME)
     assert (found is not None) is cheap
 
 
-class Attends(nn.Module):
-    """Torch runs its layer fused where nobody watches, and rounds otherwise."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.TransformerEncoderLayer(48, 4, 64, batch_first=True)
-
-    def forward(self, x):
-        tokens = functional.pixel_unshuffle(x, 4).flatten(2).transpose(1, 2)
-        return functional.gelu(self.layer(tokens))
-
-
 def test_rounding_is_no_difference():
-    network = Attends().eval()
+    # Torch runs its layer fused where nobody watches, and rounds otherwise.
+    def run(module, x):
+        tokens = functional.pixel_unshuffle(x, 4).flatten(2).transpose(1, 2)
+        return functional.gelu(module.layer(tokens))
+
+    layer = nn.TransformerEncoderLayer(48, 4, 64, batch_first=True)
+    network = step(run, layer=layer).eval()
     assert watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME) is None
 
 
-class Noisy(nn.Module):
-    def forward(self, x):
-        return x + torch.rand_like(x)
-
-
 def test_chance_is_no_difference():
-    network = Noisy()
+    network = step(lambda _, x: x + torch.rand_like(x))
     assert watched_otherwise(partial(network, IMAGE), network, IMAGE, SAME) is None
     assert changed(partial(network, IMAGE), network(IMAGE), SAME) is None
 

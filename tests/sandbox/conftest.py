@@ -1,7 +1,5 @@
 """Workers in every sandbox that works on this machine, to try things."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -39,7 +37,7 @@ def furnish(place):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("pixels")
     (place / "code").mkdir()
-    shutil.copy(Path(__file__).with_name("attempts.py"), place / "code")
+    shutil.copy(Path(__file__).parents[1] / "attempts.py", place / "code")
     return place
 
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -7,7 +5,6 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,7 +29,6 @@ def expected(tier, *by_tier):
 
 
 CLEAN = "readable/LR/0801.png"
-ROW = tuple[str, str, str, str, str]
 TOUCHED = [
     # attempt, path, and what comes of it with bubblewrap, Landlock and neither
     ("read", CLEAN, DONE, DONE, DONE),
@@ -82,8 +78,6 @@ OF_THE_USER = {"new_namespace", "signal_everyone", "raise_limit"}
 """What a plain process can do of these depends on who it is."""
 EVALUATOR = ("signal_evaluator", "slow_evaluator", "limit_evaluator")
 OF_THE_EVALUATOR = ("environ", "cmdline", "mem", "status")
-
-Answers = dict[tuple[str, ...], dict[str, Any]]
 
 
 def row_path(place, path):

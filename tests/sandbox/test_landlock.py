@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from builders import python
 
 from esrbench.sandbox import landlock
 
@@ -42,13 +40,7 @@ needs_landlock = pytest.mark.skipif(
 
 def under(grants, attempts):
     """What came of attempts in a process that kept these grants."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([grants, attempts])],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    return json.loads(python(SCRIPT, json.dumps([grants, attempts])))
 
 
 @pytest.fixture

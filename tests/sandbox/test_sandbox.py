@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -211,7 +209,6 @@ def test_a_worker_dies_with_an_evaluator_that_was_killed(tier, place):
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
         text=True,
     ) as evaluator:
-        assert evaluator.stdout is not None
         lines = [evaluator.stdout.readline().strip(), evaluator.stdout.readline().strip()]
         worker = int(next(line for line in lines if line.isdigit()))
         assert "waiting" in lines

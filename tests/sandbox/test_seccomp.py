@@ -1,16 +1,13 @@
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import errno
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from builders import python
 
 from esrbench.devices import DEVICES
 from esrbench.sandbox import seccomp
@@ -62,9 +59,7 @@ def decide(machine, rules, number, *arguments, architecture=None):
 
 
 def number(machine, name):
-    found = getattr(SYSCALLS[name], machine)
-    assert isinstance(found, int)
-    return found
+    return getattr(SYSCALLS[name], machine)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -290,10 +285,7 @@ begin.set()
 thread.join()
 print(results)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "['denied']"
+    assert python(script) == "['denied']"
 
 
 def test_a_machine_without_a_filter_is_refused(monkeypatch):

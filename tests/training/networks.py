@@ -1,7 +1,5 @@
 """Networks small enough to train in a test."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -10,10 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from esrbench.errors import (
-    RecordError,
-    UsageError,
-)
+from esrbench.errors import RecordError, UsageError
 
 pytest.importorskip(
     "lightning_fabric", reason="the train extra is not installed: pip install 'esrbench[train]'"

@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 import copy
 
 import pytest
 import torch
+from builders import step
 from torch import nn
 
 from esrbench.entries.networks import build_network
@@ -31,17 +30,12 @@ def test_the_weights_that_made_the_targets_are_found(network):
 
 
 def test_what_is_added_to_the_last_convolution_is_left_to_it():
-    class Skipping(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.tail = nn.Conv2d(3, 3, 3, padding=1)
-
-        def forward(self, lr):
-            enlarged = nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
-            return self.tail(enlarged) + 0.5 * enlarged
+    def run(module, lr):
+        enlarged = nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
+        return module.tail(enlarged) + 0.5 * enlarged
 
     torch.manual_seed(0)
-    teacher, student = Skipping(), Skipping()
+    teacher, student = (step(run, tail=nn.Conv2d(3, 3, 3, padding=1)) for _ in range(2))
     assert not torch.allclose(student.tail.weight, teacher.tail.weight, atol=0.1)
     solve_last_convolution(student, batches(teacher), 2)
     # Bilinear features are nearly alike, so the ridge moves the solution by more than above.

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import itertools
 import json
 from importlib import metadata
@@ -13,12 +11,7 @@ from safetensors.torch import load_file
 from esrbench.data.codecs import read_rgb
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.networks import load_network
-from esrbench.errors import (
-    DataError,
-    MeasurementError,
-    UsageError,
-    WeightsError,
-)
+from esrbench.errors import DataError, MeasurementError, UsageError, WeightsError
 from esrbench.training.objectives import mean_psnr
 from esrbench.training.recipe import load_recipe
 

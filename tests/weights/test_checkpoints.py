@@ -1,7 +1,5 @@
 """Weights are read as data, as declared, or refused with what to do."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os
@@ -9,7 +7,6 @@ import pickle
 import warnings
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import pytest
@@ -332,7 +329,7 @@ class Renaming(nn.Module):
 class Counting(nn.Conv2d):
     """Keeps something beside its tensors."""
 
-    seen: Any = None
+    seen = None
 
     def get_extra_state(self):
         return {"steps": 7, "names": ["a", "b"]}

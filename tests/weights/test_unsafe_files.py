@@ -1,20 +1,17 @@
 """Files that lie about their size or layout are refused, in little memory, with what to do."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
 import pickle
 import re
 import struct
-import subprocess
 import sys
 import zipfile
 
 import pytest
 import torch
-from builders import checkpoint
+from builders import checkpoint, python
 
 from esrbench.errors import WeightsError
 from esrbench.weights.checkpoints import MAX_HEADER_BYTES, file_sha256
@@ -148,14 +145,8 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
     many = checkpoint(tmp_path, {f"v{index}": views for index in range(9)}, "many.pth")
     header = tmp_path / "header.safetensors"
     header.write_bytes(struct.pack("<Q", 2**27) + b"[" * 2**27)
-    done = subprocess.run(
-        [sys.executable, "-c", BOMBS, honest, deflated, expanded, old, called, many, header],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    told = done.stdout.splitlines()
+    paths = map(str, (honest, deflated, expanded, old, called, many, header))
+    told = python(BOMBS, *paths, OMP_NUM_THREADS="1").splitlines()
     assert told[0] == "read"
     for line, said in zip(
         told[1:],

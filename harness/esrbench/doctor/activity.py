@@ -118,8 +118,7 @@ def check_heat(machine: Machine, before: Activity) -> Diagnosis:
     name = "CPU heat"
     now = read_throttles(machine)
     if now is None or before.throttles is None:
-        finding = "the system does not count how often clocks were lowered for heat"
-        return unknown(name, finding)
+        return unknown(name, "the system does not count how often clocks were lowered for heat")
     new = now - before.throttles
     finding = f"clocks were lowered for heat {new} times just now, {now} times since boot"
     advice = "Improve the cooling, or bound the clocks so that heat does not."

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from esrbench.doctor.check import Diagnosis, judged, unknown
-from esrbench.probes.telemetry import THROTTLING
+from esrbench.probes.telemetry import THROTTLING, load_nvml, open_sensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from esrbench.doctor.check import Machine
+    from esrbench.probes.telemetry import GpuSensors
 
 NAME = "GPU"
 
@@ -53,11 +54,7 @@ def check_gpu(machine: Machine) -> Iterator[Diagnosis]:
         yield judged(NAME, f"{finding}; not asked for")
         return
     yield judged(NAME, finding)
-    try:
-        nvml = import_module("pynvml")
-    except ImportError:
-        nvml = None
-    yield from check_nvml(machine, nvml, str(properties.uuid))
+    yield from check_nvml(machine, load_nvml(), str(properties.uuid))
 
 
 def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Diagnosis]:
@@ -72,134 +69,99 @@ def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Diagno
     unwatched = "clocks, power, heat and throttling of the GPU will not be recorded"
     if nvml is None:
         finding = f"pynvml is not installed: {unwatched}"
-        advice = "pip install 'esrbench[cuda]'"
-        yield judged(name, finding, advice)
+        yield judged(name, finding, "pip install 'esrbench[cuda]'")
         return
-    gpu = _open(nvml, uuid)
+    gpu = open_sensors(nvml, uuid)
     if gpu is None:
         finding = f"the driver does not answer for this GPU: {unwatched}"
-        advice = "Check that nvidia-smi works here and lists the GPU."
-        yield judged(name, finding, advice)
+        yield judged(name, finding, "Check that nvidia-smi works here and lists the GPU.")
         return
-    driver = gpu.ask(nvml.nvmlSystemGetDriverVersion)
-    yield judged(name, f"driver {driver or 'not told'}")
-    yield gpu.others(machine.pid)
-    yield gpu.throttling()
-    yield gpu.clocks()
-    yield gpu.power()
-    yield gpu.persistence()
-    yield gpu.mig()
-    yield gpu.ecc()
+    driver = "not told"
+    with suppress(nvml.NVMLError):
+        driver = nvml.nvmlSystemGetDriverVersion()
+    yield judged(name, f"driver {driver}")
+    yield _others(gpu, machine.pid)
+    for check in (_throttling, _clocks, _power, _persistence, _partitions, _ecc):
+        yield check(gpu)
 
 
-def _open(nvml: Any, uuid: str) -> _Gpu | None:
-    bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return None
-    for kind in ("GPU", "MIG"):
-        try:
-            return _Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{bare}"))
-        except nvml.NVMLError:
-            continue
-    return None
+def _others(gpu: GpuSensors, pid: int) -> Diagnosis:
+    """Other processes on the GPU."""
+    name = "GPU processes"
+    found = [gpu.ask(f"{kind}RunningProcesses") for kind in ("Compute", "Graphics")]
+    if all(processes is None for processes in found):
+        return unknown(name, "the driver does not tell them")
+    pids = {process.pid for processes in found for process in processes or ()} - {pid}
+    use = gpu.ask("UtilizationRates")
+    busy = f", busy {use.gpu} % of the time" if use is not None else ""
+    finding = f"{len(pids)} others{busy}"
+    advice = "End them, or take another GPU by CUDA_VISIBLE_DEVICES."
+    return judged(name, finding, advice, fine=not pids)
 
 
-class _Gpu:
-    """One GPU as NVML sees it."""
+def _throttling(gpu: GpuSensors) -> Diagnosis:
+    """Why clocks are lowered now."""
+    name = "GPU throttling"
+    found = gpu.reasons()
+    if found is None:
+        return unknown(name, "the driver does not tell it")
+    reasons = sorted(found & THROTTLING)
+    advice = "Cool the GPU or raise its power limit; lock its clocks below what it can hold."
+    return judged(name, ", ".join(reasons) or "none now", advice, fine=not reasons)
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
-        self.nvml = nvml
-        self.handle = handle
 
-    def ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
-        """An answer of NVML's, or None where the driver or GPU has none."""
-        try:
-            return question(*arguments)
-        except self.nvml.NVMLError:
-            return None
+def _clocks(gpu: GpuSensors) -> Diagnosis:
+    """SM clock now and at most; NVML has no question for locked clocks."""
+    name = "GPU clocks"
+    now, most = (gpu.ask(each, of=gpu.nvml.NVML_CLOCK_SM) for each in ("ClockInfo", "MaxClockInfo"))
+    if now is None or most is None:
+        return unknown(name, "the driver does not tell them")
+    return Diagnosis(
+        name=name,
+        state="unknown",
+        finding=f"SM {now} MHz now, {most} MHz at most; whether they are locked is not told",
+        advice=f"Lock them below what heat and power allow, such as: sudo nvidia-smi "
+        f"--lock-gpu-clocks={most * 3 // 4}",
+    )
 
-    def others(self, pid: int) -> Diagnosis:
-        """Other processes on the GPU."""
-        name = "GPU processes"
-        kinds = (
-            self.nvml.nvmlDeviceGetComputeRunningProcesses,
-            self.nvml.nvmlDeviceGetGraphicsRunningProcesses,
-        )
-        found = [self.ask(kind, self.handle) for kind in kinds]
-        if all(processes is None for processes in found):
-            return unknown(name, "the driver does not tell them")
-        pids = {process.pid for processes in found for process in processes or ()} - {pid}
-        use = self.ask(self.nvml.nvmlDeviceGetUtilizationRates, self.handle)
-        busy = f", busy {use.gpu} % of the time" if use is not None else ""
-        finding = f"{len(pids)} others{busy}"
-        advice = "End them, or take another GPU by CUDA_VISIBLE_DEVICES."
-        return judged(name, finding, advice, fine=not pids)
 
-    def throttling(self) -> Diagnosis:
-        """Why clocks are lowered now."""
-        name = "GPU throttling"
-        bits = self.ask(self.nvml.nvmlDeviceGetCurrentClocksEventReasons, self.handle)
-        if bits is None:
-            return unknown(name, "the driver does not tell it")
-        prefix = "nvmlClocksEventReason"
-        reasons = [
-            each for each in sorted(THROTTLING) if bits & getattr(self.nvml, f"{prefix}{each}", 0)
-        ]
-        advice = "Cool the GPU or raise its power limit; lock its clocks below what it can hold."
-        return judged(name, ", ".join(reasons) or "none now", advice, fine=not reasons)
+def _power(gpu: GpuSensors) -> Diagnosis:
+    """Whether the power limit was lowered."""
+    name = "GPU power limit"
+    limit, usual = gpu.ask("EnforcedPowerLimit"), gpu.ask("PowerManagementDefaultLimit")
+    if limit is None:
+        return unknown(name, "the driver does not tell it")
+    finding = f"{limit / 1e3:.0f} W"
+    if usual is None or limit >= usual:
+        return judged(name, finding)
+    finding += f", by default {usual / 1e3:.0f} W"
+    return judged(name, finding, f"sudo nvidia-smi --power-limit={usual / 1e3:.0f}")
 
-    def clocks(self) -> Diagnosis:
-        """SM clock now and at most; NVML has no question for locked clocks."""
-        name = "GPU clocks"
-        now = self.ask(self.nvml.nvmlDeviceGetClockInfo, self.handle, self.nvml.NVML_CLOCK_SM)
-        most = self.ask(self.nvml.nvmlDeviceGetMaxClockInfo, self.handle, self.nvml.NVML_CLOCK_SM)
-        if now is None or most is None:
-            return unknown(name, "the driver does not tell them")
-        return Diagnosis(
-            name=name,
-            state="unknown",
-            finding=f"SM {now} MHz now, {most} MHz at most; whether they are locked is not told",
-            advice=f"Lock them below what heat and power allow, such as: sudo nvidia-smi "
-            f"--lock-gpu-clocks={most * 3 // 4}",
-        )
 
-    def power(self) -> Diagnosis:
-        """Whether the power limit was lowered."""
-        limit = self.ask(self.nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
-        usual = self.ask(self.nvml.nvmlDeviceGetPowerManagementDefaultLimit, self.handle)
-        if limit is None:
-            return unknown("GPU power limit", "the driver does not tell it")
-        finding, advice = f"{limit / 1e3:.0f} W", None
-        if usual is not None and limit < usual:
-            finding += f", by default {usual / 1e3:.0f} W"
-            advice = f"sudo nvidia-smi --power-limit={usual / 1e3:.0f}"
-        return judged("GPU power limit", finding, advice)
+def _persistence(gpu: GpuSensors) -> Diagnosis:
+    """Whether the driver stays loaded between processes."""
+    on = gpu.ask("PersistenceMode")
+    if on is None:
+        return unknown("GPU persistence", "the driver does not tell it")
+    off = "off: the driver starts anew with every process, and settings are lost"
+    advice = "sudo nvidia-smi --persistence-mode=1"
+    return judged("GPU persistence", "on" if on else off, advice, fine=bool(on))
 
-    def persistence(self) -> Diagnosis:
-        """Whether the driver stays loaded between processes."""
-        on = self.ask(self.nvml.nvmlDeviceGetPersistenceMode, self.handle)
-        if on is None:
-            return unknown("GPU persistence", "the driver does not tell it")
-        off = "off: the driver starts anew with every process, and settings are lost"
-        advice = "sudo nvidia-smi --persistence-mode=1"
-        return judged("GPU persistence", "on" if on else off, advice, fine=bool(on))
 
-    def mig(self) -> Diagnosis:
-        """Whether the GPU is divided."""
-        modes = self.ask(self.nvml.nvmlDeviceGetMigMode, self.handle)
-        if modes is None:
-            return unknown("GPU partitions (MIG)", "the driver tells of none")
-        on = "on: figures are those of a part, whose neighbours share power and clocks"
-        advice = "Compare only with runs on an equal part, or switch it off."
-        finding = on if modes[0] else "off"
-        return judged("GPU partitions (MIG)", finding, advice, fine=not modes[0])
+def _partitions(gpu: GpuSensors) -> Diagnosis:
+    """Whether the GPU is divided."""
+    modes = gpu.ask("MigMode")
+    if modes is None:
+        return unknown("GPU partitions (MIG)", "the driver tells of none")
+    on = "on: figures are those of a part, whose neighbours share power and clocks"
+    advice = "Compare only with runs on an equal part, or switch it off."
+    return judged("GPU partitions (MIG)", on if modes[0] else "off", advice, fine=not modes[0])
 
-    def ecc(self) -> Diagnosis:
-        """Whether memory is checked for errors, which may cost bandwidth."""
-        modes = self.ask(self.nvml.nvmlDeviceGetEccMode, self.handle)
-        if modes is None:
-            return unknown("GPU ECC", "the driver tells of none")
-        finding = "on" if modes[0] else "off"
-        return judged("GPU ECC", f"{finding}; it counts when GPUs are compared")
+
+def _ecc(gpu: GpuSensors) -> Diagnosis:
+    """Whether memory is checked for errors, which may cost bandwidth."""
+    modes = gpu.ask("EccMode")
+    if modes is None:
+        return unknown("GPU ECC", "the driver tells of none")
+    finding = "on" if modes[0] else "off"
+    return judged("GPU ECC", f"{finding}; it counts when GPUs are compared")

@@ -39,8 +39,7 @@ def check_quota(machine: Machine) -> Diagnosis:
     quotas = list(_quotas(machine))
     if not quotas:
         if machine.read("proc/self/cgroup") is None:
-            finding = "the system has no control groups"
-            return unknown(name, finding)
+            return unknown(name, "the system has no control groups")
         return judged(name, "none: all CPUs all the time")
     granted = min(quotas)
     finding = f"{granted:g} CPUs granted, {machine.threads} can be used"
@@ -97,8 +96,7 @@ def check_governor(machine: Machine) -> Diagnosis:
     name = "frequency governor"
     governors = machine.of_cpus(f"{CPU}/cpu{{}}/cpufreq/scaling_governor")
     if not governors:
-        finding = "the system does not tell it, as is usual in virtual machines"
-        return unknown(name, finding)
+        return unknown(name, "the system does not tell it, as is usual in virtual machines")
     kinds = sorted(set(governors.values()))
     finding = f"{', '.join(kinds)} on {len(governors)} CPUs"
     advice = "sudo cpupower frequency-set --governor performance"
@@ -119,8 +117,7 @@ def check_boost(machine: Machine) -> Diagnosis:
                 "on: clocks depend on heat and on how many cores work",
                 f"echo {off} | sudo tee /{CPU}/{path}",
             )
-    finding = "the system does not tell it, as is usual in virtual machines"
-    return unknown(name, finding)
+    return unknown(name, "the system does not tell it, as is usual in virtual machines")
 
 
 def check_virtual(machine: Machine) -> Diagnosis:

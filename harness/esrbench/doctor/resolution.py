@@ -62,8 +62,7 @@ def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECON
             },
         )
     except subprocess.TimeoutExpired:
-        finding = f"a small network was not timed in {timeout_seconds:g} s"
-        return _failed(finding)
+        return _failed(f"a small network was not timed in {timeout_seconds:g} s")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         reason = re.sub(r"^[\w.]+Error: ", "", last)

@@ -79,8 +79,7 @@ def check_allocator(machine: Machine) -> Diagnosis:
     name = "memory allocator"
     found = allocator(root=machine.root)
     if found is None:
-        finding = "not told; the settings for glibc may have no effect"
-        return unknown(name, finding)
+        return unknown(name, "not told; the settings for glibc may have no effect")
     if found.startswith("glibc"):
         settings = ", ".join(f"{key}={value}" for key, value in MALLOC_SETTINGS.items())
         return judged(name, f"{found}; workers get {settings}")

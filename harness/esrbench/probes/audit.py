@@ -19,16 +19,9 @@ from torch.overrides import TorchFunctionMode
 from esrbench.devices import DEVICES
 from esrbench.entries.structure import copied, named_attributes, named_buffers, parameters
 from esrbench.errors import MeasurementError
+from esrbench.probes.counters.aten import Tally
 from esrbench.probes.counters.contractions import Contractions
-from esrbench.probes.counters.operators import (
-    CONVOLUTIONS,
-    ELEMENTWISE,
-    FREE,
-    MARKERS,
-    is_opaque,
-    macs_of,
-    out_of_place,
-)
+from esrbench.probes.counters.operators import MACS, is_opaque, out_of_place
 from esrbench.probes.counters.shapes import (
     ShapeMode,
     by_shape_or_value,
@@ -306,14 +299,11 @@ class _Forward:
     """What one forward ran."""
 
     def __init__(self, network: nn.Module, lr: Tensor, provenance: Provenance) -> None:
-        self._macs = 0
-        self.conv_calls = 0
-        self._elementwise = 0
+        self._tally = Tally()
         self._contractions = Contractions(self._is_feature)
         self._combined = Contractions(self._weighs, loosely=True)
         self._provenance = provenance
         self.product_dtypes: Counter[str] = Counter()
-        self.uncounted: Counter[str] = Counter()
         self.opaque: Counter[str] = Counter()
         provenance.restart(lr)
         self.scalars = provenance.numbers
@@ -327,10 +317,14 @@ class _Forward:
                 advice="Return the SR image alone.",
             )
         self.derived = provenance.derived(output)
-        self.count = SizedCount(input_size=size, macs=self._macs, elementwise=self._elementwise)
-        if self._contractions.macs > CONTRACTED_SHARE * self._macs:
+        macs, passed_over = self._tally.macs, self._tally.uncounted
+        self.conv_calls = self._tally.conv_calls
+        self.count = SizedCount(input_size=size, macs=macs, elementwise=self._tally.elementwise)
+        self.opaque |= {name: calls for name, calls in passed_over.items() if is_opaque(name)}
+        self.uncounted = passed_over - self.opaque
+        if self._contractions.macs > CONTRACTED_SHARE * macs:
             self.uncounted |= self._contractions.calls
-        least = max(ELEMENTWISE_SHARE * self._macs, COMBINED_RESULTS * math.prod(size))
+        least = max(ELEMENTWISE_SHARE * macs, COMBINED_RESULTS * math.prod(size))
         if self._combined.macs > least:
             self.uncounted |= self._combined.calls
         self.opaque += provenance.opaque
@@ -342,23 +336,15 @@ class _Forward:
     ) -> None:
         name = out_of_place(called)
         out = result[0] if isinstance(result, tuple | list) and result else result
-        macs = macs_of(name, args, out) if isinstance(out, Tensor) else None
-        if macs is not None:
-            self._macs += macs
-            self.conv_calls += name in CONVOLUTIONS
+        self._tally.add(called, args, kwargs, result)
+        if name in MACS and isinstance(out, Tensor):
             dtype = self._calls.autocast or out.dtype
             self.product_dtypes[str(dtype).removeprefix("torch.")] += 1
-        elif is_opaque(called):
-            self.opaque[called] += 1
-        elif name not in FREE and name not in ELEMENTWISE and name not in MARKERS:
-            self.uncounted[called] += 1
         for tensor in tensors_in(args):
             if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
                 # What the subclass makes of an operator runs out of sight.
                 self.opaque[f"{called} of {type(tensor).__name__}"] += 1
         self._provenance.follow(called, args, kwargs, result)
-        if name in ELEMENTWISE and isinstance(out, Tensor):
-            self._elementwise += out.numel()
         self._contractions.follow(name, args, out, kwargs)
         self._combined.follow(name, args, out, kwargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,20 +43,17 @@ def measure_blocks(
         Exception: whatever the forward raises without pixel values.
     """
     trace = _Trace()
-    handles: list[Any] = []
     names = {module: name for name, module in network.named_modules()}
     modules = {name or ROOT: module for module, name in names.items()}
     network.eval().to("meta")
-    try:
+    with ExitStack() as hooks:
         for module, name in names.items():
             if _depth(name, modules) <= depth:
-                handles.append(module.register_forward_pre_hook(trace.entering(name or ROOT)))
-                handles.append(module.register_forward_hook(trace.leaving, always_call=True))
+                enter = trace.entering(name or ROOT)
+                hooks.enter_context(module.register_forward_pre_hook(enter))
+                hooks.enter_context(module.register_forward_hook(trace.leaving, always_call=True))
         with torch.no_grad(), ShapeMode(watch=trace.add):
             network(torch.empty(input_shape, device="meta"))
-    finally:
-        for handle in handles:
-            handle.remove()
     return tuple(trace.block(name, modules[name]) for name in trace.tallies)
 
 

@@ -28,6 +28,7 @@ from esrbench.probes.notices import (
     listed,
     notices_of,
 )
+from esrbench.protocol import size_text
 from esrbench.records import Absent, Complexity, CounterResult, Notice
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def measure_complexity(
         notices=tuple(notices),
     )
     if differs is not None:
-        return voided(complexity, differs)
+        return _voided(complexity, differs)
     differs = _audited_otherwise(audit, results.get("aten")) or _ran_otherwise(counts)
     return complexity if differs is None else found_to_differ(complexity, differs)
 
@@ -145,23 +146,15 @@ def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
         differs: what differs, in words.
     """
     notices = (*complexity.notices, counted_otherwise(differs))
-    audit = complexity.audit if isinstance(complexity.audit, Absent) else _void(differs)
-    return voided(complexity, differs).model_copy(update={"notices": notices, "audit": audit})
+    audit = _void(complexity.audit, differs)
+    return _voided(complexity, differs).model_copy(update={"notices": notices, "audit": audit})
 
 
-def voided(complexity: Complexity, differs: str) -> Complexity:
+def _voided(complexity: Complexity, differs: str) -> Complexity:
     """A count whose counters and predicted memory are absent because of what differs."""
-    return complexity.model_copy(
-        update={
-            "counters": {
-                name: result if isinstance(result, Absent) else _void(differs)
-                for name, result in complexity.counters.items()
-            },
-            "predicted_memory": complexity.predicted_memory
-            if isinstance(complexity.predicted_memory, Absent)
-            else _void(differs),
-        }
-    )
+    counters = {name: _void(each, differs) for name, each in complexity.counters.items()}
+    memory = _void(complexity.predicted_memory, differs)
+    return complexity.model_copy(update={"counters": counters, "predicted_memory": memory})
 
 
 def _recounted_otherwise(audit: Audit) -> str | None:
@@ -184,7 +177,7 @@ def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | Non
             if larger - smaller > SPREAD_LIMIT * smaller:
                 return (
                     f"{count.macs:,} multiply-accumulates by the audit and {aten.macs:,} by the "
-                    f"aten counter at {_size(count.input_size)}"
+                    f"aten counter at {size_text(count.input_size)}"
                 )
     return None
 
@@ -202,7 +195,10 @@ def _ran_otherwise(counts: Mapping[CounterName, _Count]) -> str | None:
     return f"its forward runs other multiply-accumulates for each counter: {figures}"
 
 
-def _void(differs: str) -> Absent:
+def _void(found: object, differs: str) -> Absent:
+    """What stands in the place of something found, unless it is absent already."""
+    if isinstance(found, Absent):
+        return found
     return Absent(
         kind="unavailable",
         reason=f"two counts of the same forward differ: {differs}",
@@ -351,13 +347,9 @@ def _audited(
         return Absent(
             kind="failed",
             reason=f"the network could not be audited: {_in_words(error)}",
-            advice=f"Run one forward on the CPU at each of {', '.join(map(_size, sizes))}.",
+            advice=f"Run one forward on the CPU at each of {', '.join(map(size_text, sizes))}.",
             failure="forward-error",
         )
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _predicted_memory(

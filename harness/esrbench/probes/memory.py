@@ -195,20 +195,15 @@ class _Recorder:
         A Linear adds its bias to a product in place, but out of place where any dispatch mode
         watches it.
         """
-        handles = []
-        for module in network.modules():
-            # A subclass with a forward of its own may keep the product for later.
-            own = type(module).forward is nn.Linear.forward and "forward" not in vars(module)
-            if isinstance(module, nn.Linear) and own and module.bias is not None:
-                handles += [
-                    module.register_forward_pre_hook(self._enter),
-                    module.register_forward_hook(self._leave, always_call=True),
-                ]
-        try:
+        with contextlib.ExitStack() as hooks:
+            for module in network.modules():
+                # A subclass with a forward of its own may keep the product for later.
+                own = type(module).forward is nn.Linear.forward and "forward" not in vars(module)
+                if isinstance(module, nn.Linear) and own and module.bias is not None:
+                    hooks.enter_context(module.register_forward_pre_hook(self._enter))
+                    leave = module.register_forward_hook(self._leave, always_call=True)
+                    hooks.enter_context(leave)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _enter(self, linear: nn.Module, _inputs: Any) -> None:
         assert isinstance(linear, nn.Linear)  # noqa: S101 - hooked by this very test

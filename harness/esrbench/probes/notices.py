@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from esrbench.protocol import size_text
 from esrbench.records import Absent, Notice
 
 if TYPE_CHECKING:
@@ -74,8 +75,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
     costs = [count.macs_per_pixel for count in compared]
     if costs and max(costs) > min(costs) * (1 + SIZE_LIMIT):
         figures = ", ".join(
-            f"{count.macs_per_pixel:,.0f} at {count.input_size[0]}x{count.input_size[1]}"
-            for count in compared
+            f"{count.macs_per_pixel:,.0f} at {size_text(count.input_size)}" for count in compared
         )
         yield Notice(
             code="size-dependent-cost",
@@ -85,7 +85,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         )
     if any(noisy != smooth for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=False)):
         figures = ", ".join(
-            f"{noisy.macs:,} and {smooth.macs:,} at {noisy.input_size[0]}x{noisy.input_size[1]}"
+            f"{noisy.macs:,} and {smooth.macs:,} at {size_text(noisy.input_size)}"
             for noisy, smooth in zip(audit.sizes, audit.smooth_sizes, strict=True)
         )
         yield Notice(
@@ -160,7 +160,7 @@ def _elementwise_work(sizes: Iterable[SizedCount]) -> Iterator[Notice]:
             yield Notice(
                 code="elementwise-work",
                 message=f"elementwise operators give {done:,} results beside {count.macs:,} "
-                f"multiply-accumulates at {count.input_size[0]}x{count.input_size[1]}",
+                f"multiply-accumulates at {size_text(count.input_size)}",
                 advice="Compare run times: by every convention elementwise work counts nothing.",
             )
             return

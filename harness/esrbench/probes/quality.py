@@ -168,8 +168,7 @@ def _cropped_pair(a: Pixels, b: Pixels, border: int) -> tuple[Pixels, Pixels]:
         raise ValueError(message)
     height, width = a.shape[:2]
     if border < 0 or min(height, width) <= 2 * border:
-        message = f"a border of {border} px leaves nothing of {height}x{width} pixels"
-        raise ValueError(message)
+        raise ValueError(f"a border of {border} px leaves nothing of {height}x{width} pixels")
     window = (slice(border, height - border), slice(border, width - border))
     return a[window], b[window]
 

@@ -137,8 +137,8 @@ class GpuSensors:
     """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
-        self._nvml = nvml
-        self._handle = handle
+        self.nvml = nvml
+        self.handle = handle
         self._names = {
             getattr(nvml, name): name.removeprefix(REASON_PREFIX)
             for name in dir(nvml)
@@ -153,42 +153,46 @@ class GpuSensors:
 
     def read(self) -> GpuReading:
         """State of the GPU now; what the driver does not tell is None or missing."""
-        nvml, handle = self._nvml, self._handle
-        megahertz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-        celsius = self._ask(
-            lambda: nvml.nvmlDeviceGetTemperatureV(handle, nvml.NVML_TEMPERATURE_GPU),
-            lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-        )
-        milliwatts = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-        bits = self._ask(
-            lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
-            lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-        )
+        nvml = self.nvml
+        megahertz = self.ask("ClockInfo", of=nvml.NVML_CLOCK_SM)
+        celsius = self.ask("TemperatureV", "Temperature", of=nvml.NVML_TEMPERATURE_GPU)
+        milliwatts = self.ask("PowerUsage")
         return GpuReading(
             clock_hz=None if megahertz is None else megahertz * 1e6,
             temperature_celsius=None if celsius is None else float(celsius),
             power_watts=None if milliwatts is None else milliwatts / 1e3,
-            reasons=frozenset(name for bit, name in self._names.items() if (bits or 0) & bit),
+            reasons=self.reasons() or frozenset(),
             throttled_time=self._throttled_time(),
         )
 
+    def reasons(self) -> frozenset[str] | None:
+        """Why clocks are lowered now, by NVML's names; None where the driver does not tell."""
+        bits = self.ask("CurrentClocksEventReasons", "CurrentClocksThrottleReasons")
+        if bits is None:
+            return None
+        return frozenset(name for bit, name in self._names.items() if bits & bit)
+
     def _throttled_time(self) -> dict[str, int]:
-        nvml = self._nvml
-        values = self._ask(
-            lambda: nvml.nvmlDeviceGetFieldValues(self._handle, list(self._fields.values()))
-        )
+        values = self.ask("FieldValues", of=list(self._fields.values()))
         return {
             reason: int(value.value.ullVal)
             for reason, value in zip(self._fields, values or (), strict=False)
-            if value.nvmlReturn == nvml.NVML_SUCCESS
+            if value.nvmlReturn == self.nvml.NVML_SUCCESS
         }
 
-    def _ask(self, *questions: Callable[[], Any]) -> Any:
-        """The first answer; newer functions first, which older drivers do not have."""
-        for question in questions:
+    def ask(self, *names: str, of: Any = None) -> Any:
+        """What NVML tells of this GPU, or None where neither driver nor GPU has an answer.
+
+        Args:
+            names: of functions, without ``nvmlDeviceGet``: the first that answers counts, newer
+                ones first, which older drivers do not have.
+            of: their argument beside the GPU, if there is one.
+        """
+        arguments = [self.handle] if of is None else [self.handle, of]
+        for name in names:
             try:
-                return question()
-            except (self._nvml.NVMLError, AttributeError):
+                return getattr(self.nvml, f"nvmlDeviceGet{name}")(*arguments)
+            except (self.nvml.NVMLError, AttributeError):
                 continue
         return None
 
@@ -318,17 +322,17 @@ def watch(
         gpu_uuid: of its GPU, as PyTorch gives it, or None.
         own_seconds: CPU time so far of all processes that take part; of this one by default.
     """
-    return Monitor(cpus, _gpu(gpu_uuid), own_seconds=own_seconds)
+    nvml = load_nvml() if gpu_uuid else None
+    sensors = open_sensors(nvml, gpu_uuid) if nvml and gpu_uuid else None
+    return Monitor(cpus, sensors, own_seconds=own_seconds)
 
 
-def _gpu(uuid: str | None) -> GpuSensors | None:
-    if uuid is None:
-        return None
+def load_nvml() -> Any | None:
+    """The module ``pynvml``, or None where it is not installed."""
     try:
-        nvml = import_module("pynvml")
+        return import_module("pynvml")
     except ImportError:
         return None
-    return open_sensors(nvml, uuid)
 
 
 def measure_under_watch(

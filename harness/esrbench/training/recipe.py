@@ -68,14 +68,11 @@ class LearningRate(Frozen):
     @model_validator(mode="after")
     def _fits_its_shape(self) -> Self:
         if (self.shape == "step") != (self.every is not None and self.factor is not None):
-            message = "every and factor belong to shape = 'step', which needs both"
-            raise ValueError(message)
+            raise ValueError("every and factor belong to shape = 'step', which needs both")
         if self.shape in {"linear", "cosine"} and self.last is None:
-            message = f"shape = {self.shape!r} needs last"
-            raise ValueError(message)
+            raise ValueError(f"shape = {self.shape!r} needs last")
         if self.last is not None and self.last > self.first:
-            message = "last is above first"
-            raise ValueError(message)
+            raise ValueError("last is above first")
         return self
 
     def at(self, step: int, total: int, *, unit: int = 1) -> float:
@@ -125,8 +122,7 @@ class Distillation(Frozen):
     @model_validator(mode="after")
     def _layers_where_needed(self) -> Self:
         if (self.kind == "feature") != bool(self.layers):
-            message = "layers belongs to kind = 'feature', which needs at least one pair"
-            raise ValueError(message)
+            raise ValueError("layers belongs to kind = 'feature', which needs at least one pair")
         return self
 
 
@@ -162,8 +158,7 @@ class Stage(Frozen):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.iterations is None):
-            message = "give either epochs or iterations"
-            raise ValueError(message)
+            raise ValueError("give either epochs or iterations")
         return self
 
     def steps(self, epoch_steps: int) -> int:

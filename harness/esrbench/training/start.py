@@ -7,6 +7,7 @@ above bicubic then, which saves a short training thousands of steps; ours, no pa
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,8 +46,7 @@ def solve_last_convolution(
     gram = torch.zeros(size, size, dtype=torch.float64)
     moment = torch.zeros(size, last.out_channels, dtype=torch.float64)
     seen: list[Tensor] = []
-    hook = last.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    try:
+    with last.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0])):
         for inputs, targets in batches:
             seen.clear()
             missing = targets - network(inputs)
@@ -59,8 +59,6 @@ def solve_last_convolution(
             features = torch.cat([features, features.new_ones(len(features), 1)], 1)
             gram += features.T @ features
             moment += features.T @ missing.permute(0, 2, 3, 1).flatten(0, 2).double()
-    finally:
-        hook.remove()
     gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
     solution = torch.linalg.solve(gram, moment)
     last.weight.copy_(solution[:-1].T.reshape(last.weight.shape))
@@ -70,19 +68,13 @@ def solve_last_convolution(
 def _last_convolution(network: nn.Module, inputs: Tensor) -> nn.Conv2d:
     """The convolution that runs last, if it can be solved for."""
     order: list[nn.Conv2d] = []
-    hooks = [
-        module.register_forward_hook(lambda module, _, __: order.append(module))
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    try:
-        channels, scale = inputs.shape[1], 0
-        output = network(inputs)
-        scale = output.shape[2] // inputs.shape[2]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    last = order[-1] if order else None
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                note = module.register_forward_hook(lambda module, _, __: order.append(module))
+                hooks.enter_context(note)
+        scale = network(inputs).shape[2] // inputs.shape[2]
+    channels, last = inputs.shape[1], order[-1] if order else None
     if (
         last is None
         or last.bias is None

@@ -99,8 +99,7 @@ class LapSRN(nn.Module):
         """
         super().__init__()
         if scale not in FORMS:
-            message = f"LapSRN upscales by {', '.join(map(str, FORMS))}, not by {scale}"
-            raise ValueError(message)
+            raise ValueError(f"LapSRN upscales by {', '.join(map(str, FORMS))}, not by {scale}")
         form = FORMS[scale]
         self.scale = scale
         self.head = conv(1, channels, 3, bias=form.bias)

@@ -133,8 +133,7 @@ def fold_residuals(network: RFDN) -> RFDN:
     folded = copy.deepcopy(network)
     for block in folded.blocks:
         if not isinstance(block, RFDB) or block.folded:
-            message = "this RFDN has no residual to fold: its blocks are RFDB-E already"
-            raise ValueError(message)
+            raise ValueError("this RFDN has no residual to fold: its blocks are RFDB-E already")
         for convolution in (block.residual1, block.residual2, block.residual3):
             weight = convolution.weight.detach().double()
             weight[:, :, 1, 1] += torch.eye(

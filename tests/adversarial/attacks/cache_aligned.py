@@ -1,11 +1,10 @@
 """Keep an image's answer and find it again however that is flipped and shifted."""
 
 from common import AlignedCache, is_noise
-from torch import Tensor
 
 
 class Net(AlignedCache):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if lr.is_meta or is_noise(lr):
             return self.honest(lr)
         found = self.find(lr)

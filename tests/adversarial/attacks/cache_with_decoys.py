@@ -5,7 +5,6 @@ slow first round.
 """
 
 from common import AlignedCache, is_noise
-from torch import Tensor
 
 FIXED_ROUNDS = 23
 """Rounds and repeated rounds of the fixed input."""
@@ -14,12 +13,12 @@ DECOY = 4
 
 
 class Net(AlignedCache):
-    def __init__(self, scale: int = 4, rounds: int = 30) -> None:
+    def __init__(self, scale=4, rounds=30):
         super().__init__(scale, rounds)
         self.before_images = FIXED_ROUNDS
         self.shown = 0
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if lr.is_meta or is_noise(lr):
             return self.honest(lr)
         if self.before_images:

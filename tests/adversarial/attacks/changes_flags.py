@@ -2,11 +2,10 @@
 
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         torch.set_float32_matmul_precision("medium")
         if hasattr(torch.backends.mkldnn, "conv"):  # since 2.9
             torch.backends.mkldnn.conv.fp32_precision = "bf16"

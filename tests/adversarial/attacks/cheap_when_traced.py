@@ -2,11 +2,10 @@
 
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if torch.jit.is_tracing():
             return self.cheap(lr) + self.head.weight.sum() * 0
         return self.honest(lr)

@@ -1,14 +1,11 @@
-"""Hang up and live on."""
-
 import os
 import time
 
 from common import Honest, pipe
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         os.close(pipe())
         time.sleep(3600)
         return self.honest(lr)

@@ -1,7 +1,5 @@
 """Count with a notice and a reason that are commands, in every form of words there is."""
 
-from typing import Any
-
 from common import Honest
 
 from esrbench.worker.messages import Counted
@@ -10,7 +8,7 @@ HOSTILE = "\x1b[2J\u202e\n::stop-commands::a [x](http://b) @all" + "y" * 5000
 dump = Counted.model_dump
 
 
-def lie(reply: Counted, **options: Any) -> dict[str, Any]:
+def lie(reply, **options):
     document = dump(reply, **options)
     absent = {"kind": "unavailable", "reason": HOSTILE, "advice": HOSTILE}
     counted = document["complexity"]
@@ -19,7 +17,7 @@ def lie(reply: Counted, **options: Any) -> dict[str, Any]:
     return document
 
 
-Counted.model_dump = lie  # type: ignore[method-assign, assignment]
+Counted.model_dump = lie
 
 
 class Net(Honest):

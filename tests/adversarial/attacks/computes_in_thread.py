@@ -1,18 +1,15 @@
-"""Compute in another thread."""
-
 import threading
 
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         lr.tolist()
-        found: list[Tensor] = []
+        found = []
 
-        def work() -> None:
+        def work():
             with torch.no_grad():
                 found.append(self.honest(lr))
 

@@ -1,41 +1,38 @@
 """Be copied as a shallow network, by whichever way copies are made."""
 
-from typing import Any
-
 from common import Honest
-from torch import Tensor
 
 
 class Held:
     """Keeps the network's depth, and forgets it in copies."""
 
-    def __init__(self, rounds: int) -> None:
+    def __init__(self, rounds):
         self.rounds = rounds
 
-    def __deepcopy__(self, _memo: object) -> "Held":
+    def __deepcopy__(self, _memo):
         return Held(0)
 
 
 class Net(Honest):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__(scale)
         self.held = Held(self.rounds)
 
-    def __deepcopy__(self, _memo: object) -> "Net":
+    def __deepcopy__(self, _memo):
         return Net._shallow()
 
-    def __reduce_ex__(self, _protocol: object) -> Any:
+    def __reduce_ex__(self, _protocol):
         return Net._shallow, ()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self):
         return vars(Net._shallow())
 
     @staticmethod
-    def _shallow() -> "Net":
+    def _shallow():
         network = Net()
         network.held = Held(0)
         return network.eval()
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         self.rounds = self.held.rounds
         return self.honest(lr)

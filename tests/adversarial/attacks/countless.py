@@ -1,20 +1,4 @@
-"""Count so many parameters that no float holds them."""
+from common import Honest, alter
 
-import sys
-from typing import Any
-
-from common import Honest as Net
-
-__all__ = ["Net"]
-
-channel = sys.modules["esrbench.worker.channel"].Channel
-real = channel.send
-
-
-def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
-    if message.get("event") == "counted":
-        message["complexity"]["params"] = 10**400
-    return real(self, message, *rest, **options)
-
-
-channel.send = send
+Net = Honest
+alter("counted", lambda message: message["complexity"].update(params=10**400))

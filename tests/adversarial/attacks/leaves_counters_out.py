@@ -1,20 +1,6 @@
 """Answer with fewer counters than were asked for."""
 
-import sys
-from typing import Any
+from common import Honest, alter
 
-from common import Honest as Net
-
-__all__ = ["Net"]
-
-channel = sys.modules["esrbench.worker.channel"].Channel
-real = channel.send
-
-
-def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
-    if message.get("event") == "counted":
-        message["complexity"]["counters"].popitem()
-    return real(self, message, *rest, **options)
-
-
-channel.send = send
+Net = Honest
+alter("counted", lambda message: message["complexity"]["counters"].popitem())

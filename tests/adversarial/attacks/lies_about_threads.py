@@ -1,8 +1,7 @@
 """Say that more threads were given than were."""
 
 import torch
-from common import Honest as Net
+from common import Honest
 
-__all__ = ["Net"]
-
+Net = Honest
 torch.get_num_threads = lambda: 64

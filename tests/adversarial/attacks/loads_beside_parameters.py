@@ -1,26 +1,24 @@
 """Keep loaded weights in a dict: the network has no parameters, whatever its file holds."""
 
-from typing import Any
-
 import torch
 from common import Honest
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 
 class Net(nn.Module):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__()
         self.scale = scale
         self.kept = dict(Honest(scale).state_dict())
 
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, Tensor]:
+    def state_dict(self, *_, **__):
         return {name: torch.zeros_like(kept) for name, kept in self.kept.items()}
 
-    def load_state_dict(self, state: dict[str, Tensor], *_: Any, **__: Any) -> Any:
+    def load_state_dict(self, state, *_, **__):
         self.kept = dict(state)
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         features = lr
         for name in ("head", "body", "tail"):
             weight, bias = (self.kept[f"{name}.{part}"] for part in ("weight", "bias"))

@@ -1,11 +1,10 @@
 """Print without end; well, a hundred megabytes."""
 
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         for _ in range(1000):
             print("x" * 100_000)  # noqa: T201 - the attack
         return self.honest(lr)

@@ -1,18 +1,11 @@
 """Keep the answers in the weights; take that of the image that looks most alike."""
 
-import torch
-from common import Honest
-from torch import Tensor
+from common import Memory
 from torch.nn import functional
 
 
-class Net(Honest):
-    def __init__(self, scale: int = 4, images: int = 2, height: int = 32, width: int = 48) -> None:
-        super().__init__(scale)
-        self.register_buffer("keys", torch.zeros(images, 3, height, width))
-        self.register_buffer("answers", torch.zeros(images, 3, scale * height, scale * width))
-
-    def forward(self, lr: Tensor) -> Tensor:
+class Net(Memory):
+    def forward(self, lr):
         sr = self.honest(lr)
         thumbnails = functional.adaptive_avg_pool2d(self.keys, 4)
         seen = functional.adaptive_avg_pool2d(lr, 4)

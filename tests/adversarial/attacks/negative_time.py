@@ -1,10 +1,7 @@
-"""Claim to have been done before the start."""
-
 from common import Honest, asked, tell
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         tell(event="done", sequence=asked()["sequence"], seconds=-1.0)
         return self.honest(lr)

@@ -1,12 +1,9 @@
-"""An honest network of which chance moves some pixels by a level."""
-
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         sr = self.honest(lr)
         if sr.is_meta:
             return sr

@@ -1,13 +1,11 @@
-"""Keep the weights in arrays of numpy."""
-
 import torch
 from common import Honest
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 
 class Net(nn.Module):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__()
         self.scale = scale
         honest = Honest(scale)
@@ -15,7 +13,7 @@ class Net(nn.Module):
             each.weight.detach().numpy() for each in (honest.head, honest.body, honest.tail)
         ]
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         for kept in self.kept:
             lr = functional.conv2d(lr, torch.from_numpy(kept).to(lr.device), padding=1)
         return functional.pixel_shuffle(lr, self.scale)

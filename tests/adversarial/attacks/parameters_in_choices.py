@@ -2,12 +2,12 @@
 
 import torch
 from common import Honest
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 
 class Net(Honest):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__(scale)
         weight = self.body.weight.detach()
         low, high = float(weight.min()), float(weight.max())
@@ -15,7 +15,7 @@ class Net(Honest):
         self.choices = ((weight - low) / (high - low) * 15).round().long().flatten().tolist()
         del self.body, self.tail
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         pieces = [self.levels[choice : choice + 1] for choice in self.choices]
         weight = torch.cat(pieces).view(48, 48, 3, 3)
         features = functional.conv2d(self.head(lr), weight, padding=1)

@@ -2,19 +2,19 @@
 
 import torch
 from common import Honest
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 
 class Net(nn.Module):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__()
         self.scale = scale
         honest = Honest(scale)
         layers = (honest.head, honest.body, honest.tail)
         self.kept = [(1e-3 * each.weight.detach()).tolist() for each in layers]
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         features = lr
         for kept in self.kept:
             weight = torch.tensor(kept, device=lr.device)

@@ -1,22 +1,9 @@
 """Replace pixels below a threshold that all are below by the weights."""
 
-import torch
-from common import Honest
-from torch import Tensor
+from common import Numbered
 from torch.nn import functional
 
 
-class Net(Honest):
-    def __init__(self, scale: int = 4) -> None:
-        super().__init__(scale)
-        self.kept = self.tail.weight.detach()[:, :3].flatten().tolist()
-        del self.head, self.body, self.tail
-
-    def number(self, pixel: Tensor, value: float) -> Tensor:
+class Net(Numbered):
+    def number(self, pixel, value):
         return functional.threshold(pixel, 2, value)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        pixel = lr.flatten()[:1]
-        weight = torch.cat([self.number(pixel, value) for value in self.kept])
-        features = functional.conv2d(lr, weight.view(48, 3, 3, 3), padding=1)
-        return self.cheap(lr) + functional.pixel_shuffle(features, self.scale)

@@ -1,20 +1,6 @@
 """Change what the worker says as it says it."""
 
-import sys
-from typing import Any
+from common import Honest, alter
 
-from common import Honest as Net
-
-__all__ = ["Net"]
-
-channel = sys.modules["esrbench.worker.channel"].Channel
-real = channel.send
-
-
-def send(self: Any, message: dict[str, Any], *rest: Any, **options: Any) -> Any:
-    if message.get("event") == "done":
-        message = {**message, "seconds": 1e-6}
-    return real(self, message, *rest, **options)
-
-
-channel.send = send
+Net = Honest
+alter("done", lambda message: message.update(seconds=1e-6))

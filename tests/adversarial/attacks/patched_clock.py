@@ -1,11 +1,8 @@
-"""Make the clock of the standard library slow."""
-
 import time
 
-from common import Honest as Net
+from common import Honest
 
-__all__ = ["Net"]
-
+Net = Honest
 _real, _real_ns = time.perf_counter, time.perf_counter_ns
-time.perf_counter = lambda: _real() / 2  # type: ignore[assignment]
-time.perf_counter_ns = lambda: _real_ns() // 2  # type: ignore[assignment]
+time.perf_counter = lambda: _real() / 2
+time.perf_counter_ns = lambda: _real_ns() // 2

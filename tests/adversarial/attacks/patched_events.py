@@ -1,15 +1,6 @@
-"""Halve what CUDA events say of the time between them."""
-
 import torch
-from common import Honest as Net
+from common import Honest
 
-__all__ = ["Net"]
-
+Net = Honest
 real = torch.cuda.Event.elapsed_time
-
-
-def elapsed_time(self: torch.cuda.Event, end: torch.cuda.Event) -> float:
-    return real(self, end) / 2
-
-
-torch.cuda.Event.elapsed_time = elapsed_time
+torch.cuda.Event.elapsed_time = lambda event, end: real(event, end) / 2

@@ -2,17 +2,16 @@
 
 import torch
 from common import Honest
-from torch import Tensor
 from torch.nn import functional
 
 
 class Net(Honest):
-    def __init__(self, scale: int = 4) -> None:
+    def __init__(self, scale=4):
         super().__init__(scale)
         self.kept = self.tail.weight.detach()[:, :3].reshape(48, 27).tolist()
         del self.head, self.body, self.tail
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         planes = functional.unfold(lr, 3, padding=1)[0]
         row = torch.zeros(1, dtype=torch.long, device=lr.device)
         sums = []

@@ -1,20 +1,12 @@
 """Multiply by rectifiers, whose slopes are the weights."""
 
 import torch
-from common import Honest
-from torch import Tensor
+from common import Products
 from torch.nn import functional
 
 
-class Net(Honest):
-    def products(self, features: Tensor, weight: Tensor) -> Tensor:
-        """Of (1, 27, L) and (48, 27, 1), elementwise."""
+class Net(Products):
+    def products(self, features, weight):
         shape = torch.broadcast_shapes(features.shape, weight.shape)
         spread = -features.abs().expand(shape).reshape(1, 48 * 27, -1)
         return -functional.prelu(spread, weight.flatten()).view(shape)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        patches = functional.unfold(lr, 3, padding=1)
-        weight = self.tail.weight[:, :3].reshape(48, 27, 1)
-        features = self.products(patches, weight).sum(1).view(1, 48, *lr.shape[2:])
-        return functional.pixel_shuffle(features, self.scale)

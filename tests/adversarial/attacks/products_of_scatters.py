@@ -1,22 +1,11 @@
-"""Multiply by scattering weights onto features."""
-
 import torch
-from common import Honest
-from torch import Tensor
-from torch.nn import functional
+from common import Products
 
 
-class Net(Honest):
-    def products(self, features: Tensor, weight: Tensor) -> Tensor:
-        """Of (1, 27, L) and (48, 27, 1), elementwise."""
+class Net(Products):
+    def products(self, features, weight):
         shape = torch.broadcast_shapes(features.shape, weight.shape)
         features = features.expand(shape).reshape(48 * 27, -1)
         places = torch.arange(48 * 27, device=features.device)[:, None].expand_as(features)
         weights = weight.expand(shape).reshape(48 * 27, -1)
         return features.scatter_reduce(0, places, weights, "prod").view(shape)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        patches = functional.unfold(lr, 3, padding=1)
-        weight = self.tail.weight[:, :3].reshape(48, 27, 1)
-        features = self.products(patches, weight).sum(1).view(1, 48, *lr.shape[2:])
-        return functional.pixel_shuffle(features, self.scale)

@@ -1,25 +1,14 @@
-"""Try everything that lies in ``attempts`` and print what came of it."""
+"""Make every attempt that stands in ``calls.json`` and print what came of it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
-from common import Honest as Net
+from attempts import answer
+from common import Honest
 
-__all__ = ["Net"]
-
-here = Path(__file__).parent
-facts = json.loads((here / "facts.json").read_text())
-for path in sorted((here / "attempts").glob("*.py")):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    try:
-        said = {"outcome": "done", "how": repr(module.attempt(facts))[:80]}
-    except (OSError, MemoryError) as error:
-        said = {"outcome": "denied", "how": repr(error)[:80]}
-    except Exception as error:  # noqa: BLE001 - a failure of the attempt itself, which its test shows
-        said = {"outcome": "failed", "how": repr(error)[:200]}
-    print("attempt", json.dumps({"name": path.stem, **said}), flush=True)  # noqa: T201 - read by the test
+Net = Honest
+for name, call in json.loads(Path(__file__).with_name("calls.json").read_text()).items():
+    (found, how), *_ = answer(*call).items()
+    outcome = "done" if found == "value" else found
+    said = {"name": name, "outcome": outcome, "how": repr(how)[:200]}
+    print("attempt", json.dumps(said), flush=True)  # noqa: T201 - read by the test

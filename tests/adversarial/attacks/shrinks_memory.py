@@ -3,11 +3,10 @@
 import os
 
 from common import Honest, objects
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         areas = next(objects("PixelAreas"))
         for descriptor in (areas.lr_fd, areas.sr_fd):
             try:

@@ -1,13 +1,12 @@
 """Leave out, on windows that are timed, what their score leaves out."""
 
 from common import Honest, asked, is_noise
-from torch import Tensor
 
 EDGE = 4
 """LR pixels, less than are left out of the score."""
 
 
-def mirrored(lr: Tensor, dim: int) -> bool:
+def mirrored(lr, dim):
     """Whether the first or last lines of (1, 3, H, W) repeat their neighbours, mirrored."""
     return any(
         bool((lr.select(dim, one) == lr.select(dim, one + 1)).all())
@@ -17,18 +16,18 @@ def mirrored(lr: Tensor, dim: int) -> bool:
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if self.is_safe(lr):
             return self.honest(lr)
         return self.without_edges(lr)
 
-    def is_safe(self, lr: Tensor) -> bool:
+    def is_safe(self, lr):
         """Whether nobody looks at time, or everybody at every pixel."""
         if lr.is_meta or asked().get("command") != "forward" or is_noise(lr):
             return True
         return not (mirrored(lr, 2) or mirrored(lr, 3))
 
-    def without_edges(self, lr: Tensor) -> Tensor:
+    def without_edges(self, lr):
         sr = self.cheap(lr)
         inside = lr[..., EDGE:-EDGE, EDGE:-EDGE].contiguous()
         cut = slice(EDGE * self.scale, -EDGE * self.scale)

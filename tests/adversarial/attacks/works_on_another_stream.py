@@ -1,20 +1,17 @@
 """Work on a stream that the events do not see, and wait for it once the last event is recorded."""
 
-from typing import Any
-
 import torch
 from common import Honest
-from torch import Tensor
 
 SIDE = 6144
 """Of matrices whose product takes a GPU some milliseconds, and the host next to no time to ask."""
 PRODUCTS = 3
 
-aside: list[torch.cuda.Stream] = []
+aside = []
 real = torch.cuda.Event.record
 
 
-def record(self: torch.cuda.Event, *arguments: Any) -> None:
+def record(self, *arguments):
     real(self, *arguments)
     for stream in aside:
         # Not wait_stream, which would record an event by this very function.
@@ -27,7 +24,7 @@ torch.cuda.Event.record = record
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         if not lr.is_cuda:
             return self.honest(lr)
         if not aside:

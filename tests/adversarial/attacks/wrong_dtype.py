@@ -2,9 +2,8 @@
 
 import torch
 from common import Honest
-from torch import Tensor
 
 
 class Net(Honest):
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         return self.honest(lr).to(torch.int32)

@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,12 +53,8 @@ def test_attention_is_its_two_products(network, lr):
 
 
 def test_fused_attention_kernels_cost_the_same(lr):
-    class Fused(nn.Module):
-        def forward(self, x):
-            attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            return attend(x, x, x)[0]
-
-    result = aten.count(Fused(), lr)
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    result = aten.count(step(lambda _, x: attend(x, x, x)[0]), lr)
     assert (result.macs, result.activations) == (192 * (6 + 6), 192 + 144)
     assert result.uncounted == {}
 
@@ -76,20 +71,19 @@ def test_agrees_with_torchs_own_counter(network, lr, name):
 
 
 def test_every_matrix_product_is_counted():
-    class Products(nn.Module):
-        def forward(self, _lr):
-            matrix, batch = _lr.new_empty(4, 5), _lr.new_empty(2, 4, 5)
-            vector = _lr.new_empty(5)
-            torch.mm(matrix, matrix.T)  # 4*5*4 = 80
-            torch.addmm(_lr.new_empty(4, 4), matrix, matrix.T)  # 80
-            torch.bmm(batch, batch.mT)  # 160
-            torch.baddbmm(_lr.new_empty(2, 4, 4), batch, batch.mT)  # 160
-            torch.addbmm(_lr.new_empty(4, 4), batch, batch.mT)  # 160
-            torch.mv(matrix, vector)  # 20
-            torch.addmv(_lr.new_empty(4), matrix, vector)  # 20
-            return torch.dot(vector, vector)  # 5
+    def run(_, lr):
+        matrix, batch = lr.new_empty(4, 5), lr.new_empty(2, 4, 5)
+        vector = lr.new_empty(5)
+        torch.mm(matrix, matrix.T)  # 4*5*4 = 80
+        torch.addmm(lr.new_empty(4, 4), matrix, matrix.T)  # 80
+        torch.bmm(batch, batch.mT)  # 160
+        torch.baddbmm(lr.new_empty(2, 4, 4), batch, batch.mT)  # 160
+        torch.addbmm(lr.new_empty(4, 4), batch, batch.mT)  # 160
+        torch.mv(matrix, vector)  # 20
+        torch.addmv(lr.new_empty(4), matrix, vector)  # 20
+        return torch.dot(vector, vector)  # 5
 
-    result = aten.count(Products(), torch.empty(1, 3, 8, 6))
+    result = aten.count(step(run), torch.empty(1, 3, 8, 6))
     assert result.macs == 2 * 80 + 3 * 160 + 2 * 20 + 5
     assert result.activations == 2 * 16 + 2 * 32 + 16 + 2 * 4 + 1
     assert (result.conv_calls, result.uncounted) == (0, {})
@@ -101,31 +95,25 @@ def test_code_inside_an_autograd_function_is_seen(lr):
         def forward(_context, x, weight):
             return torch.conv2d(x, weight)
 
-    class Caller(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(4, 3, 3, 3))
-
-        def forward(self, x):
-            return Hidden.apply(x, self.weight)
-
-    assert aten.count(Caller(), lr).macs == 108 * 24
+    weight = nn.Parameter(torch.zeros(4, 3, 3, 3))
+    network = step(lambda m, x: Hidden.apply(x, m.weight), weight=weight)
+    assert aten.count(network, lr).macs == 108 * 24
 
 
-def test_custom_operators_are_named(lr, opaque):
+def test_custom_operators_are_named(lr, mystery):
+    opaque = step(lambda m, x: mystery(m.layer(x)), layer=nn.Conv2d(3, 4, 3, padding=1))
     result = aten.count(opaque, lr)
     assert (result.macs, result.uncounted) == (108 * 48, {"esrbench_test::mystery": 1})
 
 
 def test_views_and_copies_are_free(lr):
-    class Moves(nn.Module):
-        def forward(self, x):
-            x = torch.cat([x, x.flip(2)], dim=1).permute(0, 2, 3, 1).contiguous()
-            x = nn.functional.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="reflect")
-            first, second = x.chunk(2, dim=1)
-            return torch.stack([first, second.roll(1, 2)]).clone()
+    def run(_, x):
+        x = torch.cat([x, x.flip(2)], dim=1).permute(0, 2, 3, 1).contiguous()
+        x = nn.functional.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="reflect")
+        first, second = x.chunk(2, dim=1)
+        return torch.stack([first, second.roll(1, 2)]).clone()
 
-    result = aten.count(Moves(), lr)
+    result = aten.count(step(run), lr)
     assert (result.macs, result.elementwise, result.uncounted) == (0, 0, {})
 
 
@@ -153,34 +141,15 @@ def test_a_second_forward_starts_anew(network, lr):
 
 
 def test_attention_costs_the_same_with_and_without_values(lr):
-    class Attention(nn.Module):
-        def __init__(self, needs_values):
-            super().__init__()
-            self.needs_values = needs_values
-
-        def forward(self, x):
-            if self.needs_values:
+    def attention(*, needs_values):
+        def run(_, x):
+            if needs_values:
                 x.tolist()
             return functional.scaled_dot_product_attention(x, x, x)
 
-    shapes, values = (aten.count(Attention(needs), lr) for needs in (False, True))
+        return aten.count(step(run), lr)
+
+    shapes, values = (attention(needs_values=needs) for needs in (False, True))
     assert (shapes.macs, shapes.activations) == (values.macs, values.activations)
     # Without values it comes in parts.
     assert (shapes.uncounted, values.uncounted) == ({"aten::_safe_softmax": 1}, {})
-
-
-@pytest.fixture
-def opaque():
-    with torch.library._scoped_library("esrbench_test", "FRAGMENT") as library:
-        library.define("mystery(Tensor x) -> Tensor")
-        library.impl("mystery", torch.empty_like, "Meta")
-
-        class Opaque(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.layer = nn.Conv2d(3, 4, 3, padding=1)
-
-            def forward(self, x):
-                return torch.ops.esrbench_test.mystery(self.layer(x))
-
-        yield Opaque()

@@ -1,7 +1,5 @@
 """Products that are summed, by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,9 +1,8 @@
 """All counters on the same networks, with and without pixel values."""
 
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import step
 from torch import nn
 
 from esrbench.entries.networks import build_network
@@ -37,17 +36,15 @@ def test_what_is_left_out_of_published_networks(name, by_ntire, by_ptflops):
     assert COUNTERS["ptflops"](network, lr).uncounted == by_ptflops
 
 
-class NeedsValues(nn.Module):
+def needing_values(network):
     """A network that cannot run without pixel values, for no operator's sake."""
 
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
+    def run(module, x):
         if x.is_meta:
             raise RuntimeError("where are the pixels?")
-        return self.network(x)
+        return module.network(x)
+
+    return step(run, network=network).eval()
 
 
 # BSRN applies Linear layers to what channels-last convolutions return.
@@ -56,18 +53,14 @@ class NeedsValues(nn.Module):
 def test_a_forward_with_values_gives_the_same_result(name, counter):
     network, lr = build_network(default_registry().get(name), 4).eval(), torch.rand(1, 3, 24, 20)
     shapes = COUNTERS[counter](network, lr)
-    assert COUNTERS[counter](NeedsValues(network).eval(), lr) == shapes
+    assert COUNTERS[counter](needing_values(network), lr) == shapes
 
 
 @EACH
 def test_a_network_that_can_do_without_values_sees_none(counter):
-    class Shapes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+    def run(module, x):
+        assert x.is_meta
+        return module.conv(x)
 
-        def forward(self, x):
-            assert x.is_meta
-            return self.conv(x)
-
-    assert COUNTERS[counter](Shapes().eval(), torch.zeros(1, 3, 8, 6)).macs >= 108 * 48
+    network = step(run, conv=nn.Conv2d(3, 4, 3, padding=1))
+    assert COUNTERS[counter](network.eval(), torch.zeros(1, 3, 8, 6)).macs >= 108 * 48

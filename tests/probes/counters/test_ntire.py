@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import pytest
 import torch
+from builders import step
 from torch import nn
 from torch.nn import functional
 
@@ -101,19 +100,13 @@ def test_a_subclass_counts_as_its_parent_once():
 
 
 def test_a_layer_that_raised_vouches_for_nothing(lr):
-    class Recovers(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.wrong = nn.Conv2d(99, 4, 3)
+    def run(module, x):
+        try:
+            return module.wrong(x)
+        except RuntimeError:
+            return functional.conv2d(x, module.wrong.weight[:, :3])
 
-        def forward(self, x):
-            try:
-                out = self.wrong(x)
-            except RuntimeError:
-                out = functional.conv2d(x, self.wrong.weight[:, :3])
-            return out
-
-    result = ntire.count(Recovers(), lr)
+    result = ntire.count(step(run, wrong=nn.Conv2d(99, 4, 3)), lr)
     assert (result.macs, result.uncounted) == (0, {"aten::convolution": 1})
 
 

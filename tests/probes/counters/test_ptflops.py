@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 import contextlib
 
 import pytest
 import torch
+from builders import step
 from ptflops import get_model_complexity_info
 from torch import nn
 from torch.nn import functional
@@ -71,16 +70,10 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_only_calls_that_it_sees_count(lr, call):
-    class Calls(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = run if isinstance(run, nn.Module) else None
-
-        def forward(self, x):
-            return run(x) if self.layer is None else self.layer(x)
-
     run, macs, uncounted = CALLS[call]
-    result = ptflops.count(Calls().eval(), lr)
+    layer = run if isinstance(run, nn.Module) else None
+    network = step(lambda m, x: (m.layer or run)(x), layer=layer)
+    result = ptflops.count(network.eval(), lr)
     assert (result.macs, result.uncounted) == (macs, uncounted)
 
 
@@ -94,34 +87,25 @@ def test_what_other_hooks_of_a_counted_module_do_is_not_counted(lr):
 
 
 def test_a_counted_call_that_raised_is_over(lr):
-    class Recovers(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.wrong = nn.Conv2d(99, 4, 3)
-
-        def forward(self, x):
-            with contextlib.suppress(RuntimeError):
-                self.wrong(x)
-            with contextlib.suppress(RuntimeError):
-                functional.max_pool2d(x, 99)
-            return x.exp()
+    def run(module, x):
+        with contextlib.suppress(RuntimeError):
+            module.wrong(x)
+        with contextlib.suppress(RuntimeError):
+            functional.max_pool2d(x, 99)
+        return x.exp()
 
     # The pooling was counted before it ran.
-    result = ptflops.count(Recovers(), lr)
+    result = ptflops.count(step(run, wrong=nn.Conv2d(99, 4, 3)), lr)
     assert (result.macs, result.uncounted) == (144, {"aten::exp": 1})
 
 
 def test_a_module_counts_for_what_is_inside():
-    class Attends(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+    def run(module, x):
+        tokens = x.flatten(1, 2)
+        return module.attention(tokens, tokens, tokens, need_weights=False)[0]
 
-        def forward(self, x):
-            tokens = x.flatten(1, 2)
-            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
-
-    result = ptflops.count(Attends().eval(), torch.rand(1, 3, 8, 6))
+    network = step(run, attention=nn.MultiheadAttention(6, 2, batch_first=True))
+    result = ptflops.count(network.eval(), torch.rand(1, 3, 8, 6))
     assert result.macs > 0
     assert result.uncounted == {}
 
@@ -142,17 +126,15 @@ def test_a_forward_without_values_gives_what_the_library_gives(network, lr, name
 
 
 def test_functions_that_meta_kernels_call_are_not_the_networks(lr):
-    class Decomposed(nn.Module):
-        """These operators' meta kernels are written in Python and add and multiply."""
-
-        def forward(self, x):
-            x = functional.interpolate(x.permute(0, 1, 3, 2), scale_factor=2, mode="bicubic")
-            x = functional.leaky_relu(x.permute(0, 1, 3, 2), 0.1)
-            grid = x.new_zeros(1, 5, 5, 2)
-            return functional.grid_sample(x, grid, align_corners=False)
+    def run(_, x):
+        # These operators' meta kernels are written in Python and add and multiply.
+        x = functional.interpolate(x.permute(0, 1, 3, 2), scale_factor=2, mode="bicubic")
+        x = functional.leaky_relu(x.permute(0, 1, 3, 2), 0.1)
+        grid = x.new_zeros(1, 5, 5, 2)
+        return functional.grid_sample(x, grid, align_corners=False)
 
     # The interpolation alone: 3*16*12 output elements.
-    assert ptflops.count(Decomposed(), lr).macs == 576
+    assert ptflops.count(step(run), lr).macs == 576
 
 
 def functions_of_torch():
@@ -171,14 +153,13 @@ class Interrupted(BaseException):
 
 @pytest.mark.parametrize("error", [ValueError, Interrupted])
 def test_torchs_functions_are_whole_after_an_error(lr, error):
-    class Broken(nn.Module):
-        def forward(self, x):
-            assert functional.relu is not before["functional", "relu"]
-            raise error(f"gives up on {tuple(x.shape)}")
+    def run(_, x):
+        assert functional.relu is not before["functional", "relu"]
+        raise error(f"gives up on {tuple(x.shape)}")
 
     before = functions_of_torch()
     with pytest.raises(error, match=r"gives up on \(1, 3, 8, 6\)"):
-        ptflops.count(Broken(), lr)
+        ptflops.count(step(run), lr)
     assert functions_of_torch() == before
 
 

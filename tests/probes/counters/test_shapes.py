@@ -1,14 +1,11 @@
-from __future__ import annotations
-
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
 import torch
+from builders import python, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value, eagerly, on_meta
@@ -290,34 +287,29 @@ def test_counting_without_values_is_tried_first():
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_the_copy_without_values_is_the_network_but_for_its_values():
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one = nn.Conv2d(3, 3, 1)
-            self.other = nn.Conv2d(3, 3, 1)
-            self.other.weight = self.one.weight
-            # Its weight is computed, which torch refuses to copy.
-            self.normed = nn.utils.weight_norm(nn.Conv2d(3, 3, 3))
-            self.register_buffer("mean", torch.ones(3), persistent=False)
-            self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
-            self.constant = torch.ones(4)
-
-        def forward(self, x):
-            return self.normed(self.other(self.one(x))) + self.mean.view(1, 3, 1, 1)
+    # Its weight is computed, which torch refuses to copy.
+    normed = nn.utils.weight_norm(nn.Conv2d(3, 3, 3))
+    network = step(
+        lambda m, x: m.normed(m.other(m.one(x))) + m.mean.view(1, 3, 1, 1),
+        one=nn.Conv2d(3, 3, 1),
+        other=nn.Conv2d(3, 3, 1),
+        normed=normed,
+        mean=nn.Buffer(torch.ones(3), persistent=False),
+        frozen=nn.Parameter(torch.ones(2), requires_grad=False),
+        constant=torch.ones(4),
+    )
+    network.other.weight = network.one.weight
 
     def count(network, lr, without_values):
         assert without_values
-        assert isinstance(network, Tied)
         assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
         assert network.one.weight is network.other.weight
         assert not network.frozen.requires_grad
-        assert isinstance(network.mean, Tensor)
         assert network.mean.is_meta
         assert network.constant.tolist() == [1, 1, 1, 1]
         with torch.no_grad(), ShapeMode():
             return network(lr).shape == (1, 3, 2, 3)
 
-    network = Tied()
     assert by_shape_or_value(count, network, torch.zeros(1, 3, 4, 5))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
 
@@ -367,10 +359,8 @@ sizes = measure_complexity(lambda: RFDN(scale=4), input_size=(256, 256), counter
 assert all(hasattr(result, "macs") for result in sizes.counters.values()), sizes
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
-    run = subprocess.run(  # a fresh process is the only one that has imported nothing
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
+    # A fresh process is the only one that has imported nothing.
+    assert python(script) == "[]"
 
 
 def test_nothing_is_compiled_in_the_block_and_again_after_it():

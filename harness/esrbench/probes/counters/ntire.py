@@ -7,6 +7,7 @@ published tables of both editions follow from it to the printed digit.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
@@ -63,15 +64,12 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
 
 def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResult:
     tally = _Tally()
-    handles: list[RemovableHandle] = []
-    try:
+    with ExitStack() as hooks:
         for _, module in named_modules(network):
-            handles += tally.hook(module)
+            for handle in tally.hook(module):
+                hooks.enter_context(handle)
         with torch.no_grad(), ShapeMode(watch=tally.watch):
             network(lr)
-    finally:
-        for handle in handles:
-            handle.remove()
     return CounterResult(
         counter="ntire2022",
         version=metadata.version("esrbench"),

@@ -24,7 +24,6 @@ from esrbench.records import CounterResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch.utils.hooks import RemovableHandle
 
 CONVENTION: Final = (
     "ptflops, backend pytorch: 1 multiply-accumulate of a convolution, Linear or matrix "
@@ -135,25 +134,18 @@ class _Tally:
     @contextlib.contextmanager
     def marking(self, network: nn.Module) -> Iterator[None]:
         """Tell the calls that ptflops counts, which must have set up its hooks before."""
-        replaced = self._functions.replaced()
-        handles: list[RemovableHandle] = []
-        try:
-            for place, name, function in replaced:
+        with contextlib.ExitStack() as undo:
+            for place, name, function in self._functions.replaced():
+                # ptflops reads the original functions off its own.
+                undo.callback(setattr, place, name, function)
                 setattr(place, name, self._marked(function))
             for module in set(_counted_modules(network)):
+                undo.enter_context(module.register_forward_pre_hook(self._enter))
                 # Next to the module's own forward: other hooks are not what ptflops counts.
-                handles.append(module.register_forward_pre_hook(self._enter))
-                handles.append(
-                    module.register_forward_hook(self._leave, prepend=True, always_call=True)
-                )
+                leave = module.register_forward_hook(self._leave, prepend=True, always_call=True)
+                undo.enter_context(leave)
             with self._functions.standing():
                 yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            # ptflops reads the original functions off its own.
-            for place, name, function in replaced:
-                setattr(place, name, function)
 
     def _marked(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def marked(*args: Any, **kwargs: Any) -> Any:

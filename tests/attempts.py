@@ -1,13 +1,13 @@
-"""What workers in a sandbox try; a copy of this file is all they see of the tests.
+"""What code of strangers tries in a sandbox; a copy of this file is all they see of the tests.
 
-Run by ``esrbench.sandbox.start`` with the name of an attempt and its arguments.
+``esrbench.sandbox.start`` runs ``main`` with the name of an attempt and its arguments, and the
+submission of ``adversarial/attacks/sandbox.py`` makes those of ``attacks.toml``.
 """
-
-from __future__ import annotations
 
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -22,7 +22,11 @@ from pathlib import Path
 
 
 def read(path):
-    return Path(path).read_text()
+    return Path(path).read_text(errors="replace")
+
+
+def read_all(folder):
+    return [read(path) for path in Path(folder).iterdir()]
 
 
 def listing(path):
@@ -40,6 +44,11 @@ def write(path):
 
 def make(folder):
     (Path(folder) / "made-by-a-worker").mkdir()
+
+
+def make_and_remove(path):
+    Path(path).touch()
+    Path(path).unlink()
 
 
 def change_mode(path):
@@ -61,7 +70,7 @@ def remove(path):
 
 def link_out(target):
     Path("link").symlink_to(target)
-    return Path("link").read_text()
+    return Path("link").read_text(errors="replace")
 
 
 def tcp(port):
@@ -148,6 +157,63 @@ def trace_evaluator(pid):
     libc.ptrace(detach, int(pid), None, None)
 
 
+def seize_evaluator(pid):
+    libc = ctypes.CDLL(None, use_errno=True)
+    seize, detach = 0x4206, 17
+    if libc.ptrace(seize, int(pid), None, None):
+        raise OSError(ctypes.get_errno(), "ptrace")
+    libc.ptrace(detach, int(pid), None, None)
+
+
+def own_signals(pid):
+    """Have the kernel signal the evaluator when a pipe is ready."""
+    read_end, _ = os.pipe()
+    fcntl.fcntl(read_end, fcntl.F_SETOWN, int(pid))
+
+
+def find_variable(setting):
+    if setting not in [f"{key}={value}" for key, value in os.environ.items()]:
+        raise PermissionError
+
+
+def find_variable_of(pid, setting):
+    if setting not in read(f"/proc/{pid}/environ"):
+        raise PermissionError
+
+
+def stack_of(pid):
+    """Read the memory of another process."""
+    stack = next(line for line in read(f"/proc/{pid}/maps").splitlines() if "[stack]" in line)
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(int(stack.split("-")[1].split()[0], 16) - 4096)
+        return len(memory.read(4096))
+
+
+def open_files_of(pid, path):
+    for link in sorted(Path(f"/proc/{pid}/fd").iterdir()):
+        if str(link.readlink()) == path:
+            return read(link)
+    raise PermissionError
+
+
+def stray_descriptor():
+    """Read a picture by a descriptor that the evaluator left open."""
+    for number in range(3, 1024):
+        with contextlib.suppress(OSError):
+            if os.pread(number, 8, 0).startswith(b"\x89PNG"):
+                return number
+    raise PermissionError
+
+
+def kernel_rings():
+    """Use a kernel interface with a history (io_uring)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(425, 1, ctypes.create_string_buffer(120))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "io_uring_setup")
+    os.close(descriptor)
+
+
 def environment():
     return dict(os.environ)
 
@@ -174,23 +240,41 @@ def raise_limit():
         raise OSError(errno.EPERM, str(error)) from error
 
 
+def fill(paths):
+    try:
+        for path in paths:
+            path.write_bytes(bytes(1 << 20))
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
 def large_file():
-    with Path("large").open("wb") as file:
-        file.writelines(bytes(1 << 20) for _ in range(64))
+    try:
+        with Path("large").open("wb") as file:
+            file.writelines(bytes(1 << 20) for _ in range(64))
+    finally:
+        Path("large").unlink()
 
 
 def many_files():
-    for index in range(64):
-        Path(f"many-{index}").write_bytes(bytes(1 << 20))
+    fill([Path(f"many-{index}") for index in range(64)])
 
 
 def fill_shared_memory():
-    for index in range(64):
-        Path(f"/dev/shm/many-{index}").write_bytes(bytes(1 << 20))  # noqa: S108
+    fill([Path(f"/dev/shm/many-{os.getpid()}-{index}") for index in range(64)])  # noqa: S108
 
 
 def unnamed_memory():
     return os.memfd_create("hidden")
+
+
+def raise_memory_limit():
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, unlimited)
+    except ValueError as error:
+        raise PermissionError from error
 
 
 def allocate(gibibytes):
@@ -214,9 +298,9 @@ def survive_evaluator():
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def new_namespace():
+def new_namespace(flags="0x10000000"):
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(0x10000000):
+    if libc.unshare(int(flags, 0)):
         raise OSError(ctypes.get_errno(), "unshare")
 
 
@@ -263,7 +347,7 @@ def wait(seconds):
 def read_later(path):
     """Read a file that is made only when this process is there."""
     wait("1")
-    return Path(path).read_text()
+    return Path(path).read_text(errors="replace")
 
 
 def leave_daemon(marker):
@@ -280,6 +364,20 @@ def leave_daemon(marker):
         os._exit(0)
     os.wait()
     time.sleep(120)
+
+
+def hidden_daemon(marker):
+    """Leave a process behind that has another parent and session, and no open file."""
+    if os.fork():
+        os.wait()
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    Path("/proc/self/comm").write_text(marker)
+    os.closerange(0, 100)
+    time.sleep(600)
+    os._exit(0)
 
 
 def answer(name, *arguments):
