@@ -298,14 +298,7 @@ def noise(seed, height=48, width=36):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def write_set(
-    root,
-    images,
-    *,
-    scales=(4,),
-    prefix="",
-    border="mirror",
-):
+def write_set(root, images, *, scales=(4,), prefix="", border="mirror"):
     """Write a data set of these HR images and their LR images: HR/ and LR_bicubic/X<scale>/."""
     for name, hr in images.items():
         files = {root / f"{prefix}HR" / f"{name}.png": hr}

@@ -136,7 +136,7 @@ def test_every_attempt_is_made(attack_table):
     names = {name for name, _ in inspect.getmembers(attempts, inspect.isfunction)}
     called = {row["call"][0] for row in attack_table["sandbox"]}
     elsewhere = " ".join(path.read_text() for path in HERE.parent.glob("sandbox/test_*.py"))
-    assert names - called - set(re.findall(r"\w+", elsewhere)) == {"answer", "fill", "main"}
+    assert names - called - set(re.findall(r"\w+", elsewhere)) <= {"answer", "fill", "main"}
 
 
 def test_nothing_survives_a_worker(came_of_it, tier):

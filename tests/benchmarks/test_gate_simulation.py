@@ -51,9 +51,7 @@ def test_a_machine_taken_by_others_never_gets_a_verdict(study):
     assert {(each.verdict, each.pairs) for each in outcomes} == {("inconclusive", 60)}
 
 
-def test_processes_are_drawn_whole_and_by_the_order_that_they_began_with(
-    study,
-):
+def test_processes_are_drawn_whole_and_by_the_order_that_they_began_with(study):
     session = study.read()[0]
     workers = study.RecordedWorkers(session, 0.5, np.random.default_rng(3))
     for number in range(4):

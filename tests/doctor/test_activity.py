@@ -2,12 +2,7 @@ import dataclasses
 
 import pytest
 
-from esrbench.doctor.activity import (
-    check_heat,
-    check_other_load,
-    check_steal,
-    read_activity,
-)
+from esrbench.doctor.activity import check_heat, check_other_load, check_steal, read_activity
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,7 @@ import os
 import pytest
 import torch
 
-from esrbench.doctor.resolution import (
-    check_resolution,
-    judge_resolution,
-    network_and_copy,
-)
+from esrbench.doctor.resolution import check_resolution, judge_resolution, network_and_copy
 
 
 def ladder(spread, count=60, bias=1.0):

@@ -246,9 +246,7 @@ def test_code_that_changes_meanwhile_ends_the_race(session, pair):
         race(*pair, SMALL)
 
 
-def test_a_network_races_itself_in_a_real_worker(
-    describe,
-):
+def test_a_network_races_itself_in_a_real_worker(describe):
     same = entry(describe("Nearest"))
     design = PairDesign(pairs_per_process=15, self_pairs_per_process=15, max_pairs=30)
     record = race(same, same, SMALL, design)
@@ -264,9 +262,7 @@ def test_a_network_races_itself_in_a_real_worker(
             assert all(seconds > 0 for pair in batch.pairs for seconds in pair)
 
 
-def test_twice_the_work_is_found_slower_if_anything(
-    describe,
-):
+def test_twice_the_work_is_found_slower_if_anything(describe):
     many, one = describe("Convolutions", options={"count": 8}), describe("Convolutions")
     record = race(entry(many), entry(one), SMALL, PairDesign(max_pairs=20))
     assert record.verdict in {"slower", "inconclusive"}

@@ -7,7 +7,6 @@ import re
 import secrets
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -113,7 +112,7 @@ def measure_complexity(
     with given if needs_values else nullcontext():
         counts = {name: _counted(name, source, pixels) for name in counters}
         memory = _predicted_memory(source, memory_input, channels)
-    results = _told_apart(source, pixels, {name: count.result for name, count in counts.items()})
+    results = _told_apart(source, pixels, {name: found for name, (found, _) in counts.items()})
     params = sum(map(elements, parts))
     found = [] if isinstance(audit, Absent) else list(notices_of(audit, params, precision))
     told = {notice.code for notice in found}
@@ -134,7 +133,9 @@ def measure_complexity(
     )
     if differs is not None:
         return _voided(complexity, differs)
-    differs = _audited_otherwise(audit, results.get("aten")) or _ran_otherwise(counts)
+    differs = _audited_otherwise(audit, results.get("aten")) or _ran_otherwise(
+        {name: macs for name, (_, macs) in counts.items() if macs is not None}
+    )
     return complexity if differs is None else found_to_differ(complexity, differs)
 
 
@@ -182,13 +183,12 @@ def _audited_otherwise(audit: Audit | Absent, aten: CounterResult | Absent | Non
     return None
 
 
-def _ran_otherwise(counts: Mapping[CounterName, _Count]) -> str | None:
+def _ran_otherwise(ran: Mapping[CounterName, int]) -> str | None:
     """What forwards under different counters ran, where that is not the same.
 
     A counter's own rule may leave out much; what its forward multiplies and accumulates by the
     ``aten`` rule is the same for all, unless the network looks who is counting.
     """
-    ran = {name: count.ran for name, count in counts.items() if count.ran is not None}
     if not ran or max(ran.values()) - min(ran.values()) <= SPREAD_LIMIT * min(ran.values()):
         return None
     figures = ", ".join(f"{macs:,} under {name}" for name, macs in ran.items())
@@ -271,20 +271,13 @@ def on_cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """What a counter found.
+def _counted(
+    name: CounterName, network: nn.Module, pixels: Tensor
+) -> tuple[CounterResult | Absent, int | None]:
+    """What a counter found by its rule, and multiply-accumulates of its forward by ``aten``'s.
 
-    Attributes:
-        result: by its rule.
-        ran: multiply-accumulates of its forward by the ``aten`` rule; None where nobody watched.
+    The latter are None where nobody watched.
     """
-
-    result: CounterResult | Absent
-    ran: int | None
-
-
-def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> _Count:
     try:
         with watching() as ran:
             result = COUNTERS[name](network, pixels)
@@ -295,8 +288,8 @@ def _counted(name: CounterName, network: nn.Module, pixels: Tensor) -> _Count:
             advice=_ADVICE,
             failure="forward-error",
         )
-        return _Count(absent, None)
-    return _Count(result, ran.macs if ran.seen else None)
+        return absent, None
+    return result, ran.macs if ran.seen else None
 
 
 def _told_apart(

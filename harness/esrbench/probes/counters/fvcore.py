@@ -189,7 +189,8 @@ class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's ow
         _exclude_from_dispatch("Tracer", False)
         try:
             with self:
-                recorded: Tensor = _aten_convolution(*args, *backend_flags)
+                convolution = torch.ops.aten._convolution.default  # noqa: SLF001
+                recorded: Tensor = convolution(*args, *backend_flags)
                 return recorded
         finally:
             _exclude_from_dispatch("Tracer", True)
@@ -207,7 +208,3 @@ def _tracing_state() -> object:
 
 def _exclude_from_dispatch(key: str, excluded: bool) -> None:
     torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)  # noqa: SLF001
-
-
-def _aten_convolution(*args: Any) -> Any:
-    return torch.ops.aten._convolution.default(*args)  # noqa: SLF001
