@@ -191,7 +191,7 @@ class RaisesLater(Nearest):
 class Windows(Nearest):
     """Takes sides of 48, 64, 80 and so on, like a network of windows of 16."""
 
-    def forward(self, lr: Tensor) -> Tensor:
+    def forward(self, lr):
         """Upscale (N, 3, H, W)."""
         count, channels, height, width = lr.shape
         windows = lr.view(count, channels, height // 16, 16, width // 16, 16)
