@@ -223,7 +223,7 @@ def _advice(failure: Absent, entry: EntryIdentity) -> str | None:
     ):
         return failure.advice
     found = (
-        f"If that is for its LR size, `esrbench validate {entry.name} --fix` finds what it takes."
+        f"If its LR size is the cause, `esrbench validate {entry.name} --fix` finds what it takes."
     )
     return f"{failure.advice} {found}" if failure.advice else found
 
