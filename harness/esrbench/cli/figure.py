@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import messages, open_registry, print_notices
+from esrbench.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_json,
+    print_notices,
+)
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store, default_results
@@ -64,6 +70,7 @@ def figure_command(
     title: Annotated[str, typer.Option(help="Above the figure.", show_default="none")] = "",
     forward_class: ClassOption = None,
     folder: ResultsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw a figure for a paper from stored records and published figures.
 
@@ -108,7 +115,10 @@ def figure_command(
     else:
         drawn = _crops(records, store, names or [], data, scale, crop, column)
     figures.save(drawn, output)
-    messages().print(f"{output}: written", markup=False)
+    if as_json:
+        print_json({"file": str(output), "kind": kind})
+    else:
+        messages().print(f"{output}: written", markup=False)
 
 
 def _crops(
