@@ -77,7 +77,7 @@ def _compiler_config() -> Any:
 def forced_eager() -> Iterator[None]:
     """Let ``torch.compile`` compile nothing in this block; compiled parts run as Python.
 
-    2.6 brought a call for it; before, the compiler can be switched off.
+    2.6 brought a call for it; before, switching the compiler off may not reach all of them.
     """
     if hasattr(torch.compiler, "set_stance"):
         with torch.compiler.set_stance("force_eager"):

@@ -78,12 +78,12 @@ ATTRIBUTES = {
     "torch.backends.mkldnn.enabled": False,
 }
 SINCE = {"fp32_precision": (2, 9), "allow_fp16_accumulation": (2, 7)}
-"""Of PyTorch, by the last part of a flag's name; all others are older than 2.4."""
+"""Of PyTorch, by the last part of a flag's name."""
 TAMPERINGS = {
     **{
         name: partial(assign, name, value)
         for name, value in ATTRIBUTES.items()
-        if SINCE.get(name.rpartition(".")[2], VERSION) <= VERSION
+        if SINCE.get(name.rpartition(".")[2], VERSION) <= VERSION and has_flag(name)
     },
     "torch.float32_matmul_precision": lambda: torch.set_float32_matmul_precision("medium"),
     "torch.are_deterministic_algorithms_enabled": lambda: torch.use_deterministic_algorithms(
