@@ -127,7 +127,7 @@ def test_code_that_changed_since_it_was_scored_is_not_timed(replicate):
 
 
 SCALE = 4
-ENTRY = SimpleNamespace(descriptor=None, weights=None, scale=SCALE)
+ENTRY = Entry(None, SCALE, None)
 
 
 @pytest.fixture
