@@ -453,7 +453,7 @@ def test_an_extension_is_declared_and_lies_beside_the_manifest(repository):
     (root / "fast" / "fast_op.cpp").write_text("// code\n")
     entry = imported(root)
     (question,) = entry.questions
-    assert question.text.startswith("builds an extension by setup.py build_ext --inplace")
+    assert question.text.endswith('declare build = "setup.py build_ext --inplace"')
     assert {"setup.py", "fast_op.cpp", "models/team07_net.py"} <= files(entry.folder)
     root = repository(branch.replace("cwd=op_dir", "cwd=sys.argv[1]") + LOAD)
     (question,) = imported(root, force=True).questions

@@ -459,12 +459,15 @@ def _requirements(script: Script, tree: ast.Module) -> list[str]:
 
 
 def _add_build(draft: _Draft, script: Script, branch: Branch) -> None:
-    """Copy the sources of an extension beside the manifest, where its build leaves the result."""
+    """Copy the sources of an extension beside the manifest, where ``build`` would compile them.
+
+    It is not declared: most entries have a path without it, which counters understand.
+    """
     build = branch.build
     if build is None:
         return
     folder = script.root / build.folder
-    text = f"builds an extension by {build.command}: build it in the entry's folder if it is needed"
+    text = f'builds an extension: if it does not run without, declare build = "{build.command}"'
     draft.questions.append(Question(branch.line, text))
     for each in folder_files(folder) if build.folder != "." else [folder / "setup.py"]:
         _add_file(draft, script, each, each.relative_to(folder).as_posix())
