@@ -212,6 +212,7 @@ def test_an_operator_in_cpp_is_built_and_counted_on_its_pure_torch_path(tmp_path
         assert any(says in detail for detail in failed)
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_pure_path(tmp_path, confined):
     # Needs no compiler: what is built here is never imported.
     model = MODEL.replace(

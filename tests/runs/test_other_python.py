@@ -86,6 +86,7 @@ def measured(descriptor, pairs, python, protocol=SMALL):
     return measure_untimed(entry, pairs, protocol, launcher=open_launcher())
 
 
+@pytest.mark.slow
 def test_its_counts_are_of_the_harness_where_images_are_the_same(
     submit, pairs, another_python, software
 ):
@@ -101,6 +102,7 @@ def test_its_counts_are_of_the_harness_where_images_are_the_same(
     assert counter.macs == 48 * 64 * 3 * 48 * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "tail", "says"),
     [
