@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -251,7 +252,7 @@ def large_file():
 
 
 def many_files():
-    fill([Path(f"many-{index}") for index in range(64)])
+    fill([Path(tempfile.gettempdir(), f"many-{index}") for index in range(64)])
 
 
 def fill_shared_memory():
