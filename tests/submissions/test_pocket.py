@@ -72,7 +72,10 @@ def test_it_is_measured_as_claimed(tmp_path):
     assert record.failure() is None
     # On a busy machine the clocks may not agree; whatever else is wrong is wrong.
     assert record.status in {"ok", "timing-disputed", "busy-machine"}
-    assert record.entry.weights == resolve_weights(entry, 4).identity
+    ran = record.entry.weights
+    loaded = {"parameters_sha256": ran.parameters_sha256}
+    assert ran == resolve_weights(entry, 4).identity.model_copy(update=loaded)
+    assert ran.parameters_sha256 is not None
     assert record.entry.weights.source == "submitted"
     assert isinstance(record.complexity, Complexity)
     assert record.complexity.params == PARAMS
