@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from esrbench.entries.branches import UNKNOWN, is_path, read_branch
+from esrbench.entries.branch_reader import is_path, read_branch
+from esrbench.entries.branches import UNKNOWN
 from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
 from esrbench.entries.factories import SCALE_NAMES
 from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
