@@ -96,6 +96,20 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
+def unknown_key(where: str, key: str, known: Sequence[str]) -> str:
+    """What to say of a key that a table does not have.
+
+    Args:
+        where: the table, as its author would write it; empty for the document itself.
+        key: that stands there.
+        known: that may.
+    """
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    dotted = f"{where}.{key}" if where else key
+    return f"{dotted}: unknown key{f' in [{where}]' if where else ''}; {hint}"
+
+
 def field_problems(error: ValidationError, whole: str) -> list[str]:
     """What pydantic refused, a line a field.
 

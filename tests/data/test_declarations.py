@@ -11,6 +11,8 @@ def test_the_declared_sets():
     counts = {name: get_dataset(name).count for name in dataset_names()}
     assert counts == {
         "div2k-valid": 100,
+        "div2k-lsdir-valid": 200,
+        "div2k-lsdir-test": 200,
         "set5": 5,
         "set14": 14,
         "bsd100": 100,

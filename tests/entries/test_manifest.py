@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from esrbench.entries import manifest
 from esrbench.entries.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
@@ -16,6 +15,7 @@ from esrbench.entries.manifest import (
     write_fields,
 )
 from esrbench.errors import RegistrationError
+from esrbench.fields import models_in
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -299,7 +299,7 @@ def _fields(table, prefix):
     found = set()
     for name, field in table.model_fields.items():
         whole = f"{prefix}{field.alias or name}"
-        inner = next(iter(manifest._models_in(field.annotation)), None)
+        inner = next(iter(models_in(field.annotation)), None)
         if inner is None:
             found.add(whole)
         elif inner.__name__ in {"ModelTable", "WeightsTable", "TeamTable", "ClaimsTable"}:

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from esrbench.cli.console import report_error
+from esrbench.cli.defaults import origin_of
 from esrbench.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
 from esrbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 from esrbench.plaintext import line
@@ -80,7 +81,8 @@ def main() -> NoReturn:
             sys.exit(UsageError.exit_code)
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
-        report_error(UsageError(error.format_message(), advice=advice), as_json=as_json)
+        said = f"{origin_of(error)}{error.format_message()}"
+        report_error(UsageError(said, advice=advice), as_json=as_json)
         sys.exit(UsageError.exit_code)
     except Exception:  # noqa: BLE001 - Python's own exit code for these is that of a regression
         _print_traceback()

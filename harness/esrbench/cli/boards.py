@@ -89,7 +89,7 @@ def chosen_board(
         message = "--relative-to has no use with --with-official, which leaves runtimes out"
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
-    records = _stored(Store(folder or default_results()), data, scale)
+    records, elsewhere = _stored(Store(folder or default_results()), data, scale)
     if with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
@@ -97,27 +97,34 @@ def chosen_board(
     from esrbench.ranking.leaderboard import build_leaderboard
 
     board = build_leaderboard(
-        records, edition, forward_class=forward_class, relative_to=relative_to, mixed=mixed
+        records,
+        edition,
+        forward_class=forward_class,
+        relative_to=relative_to,
+        mixed=mixed,
+        elsewhere=elsewhere,
     )
     return board, records
 
 
-def _stored(store: Store, data: str | None, scale: int | None) -> list[RunRecord]:
-    """Records of a data set and scale, or of all.
+def _stored(
+    store: Store, data: str | None, scale: int | None
+) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Records of a data set and scale, or of all, and the others.
 
     Raises:
         UsageError: there are none.
     """
     records, notices = store.load()
     print_notices(notices)
-    wanted = [
-        record
-        for record in records
-        if data in {None, record.data.name} and scale in {None, record.entry.scale}
-    ]
+    wanted: list[RunRecord] = []
+    others: list[RunRecord] = []
+    for record in records:
+        fits = data in {None, record.data.name} and scale in {None, record.entry.scale}
+        (wanted if fits else others).append(record)
     if not wanted:
         known = sorted({f"{record.data.name} x{record.entry.scale}" for record in records})
         advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
         message = f"{store.runs}: no matching records"
         raise UsageError(message, advice=advice)
-    return wanted
+    return wanted, others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,11 +20,6 @@ from esrbench.cli.console import JsonOption, messages, open_registry, print_json
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store, default_results
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from esrbench.reports.page.contents import Claims
 
 
 def report_command(
@@ -50,6 +45,7 @@ def report_command(
     """
     from esrbench.files import replace_file
     from esrbench.reports.page import report_page
+    from esrbench.reports.page.contents import claims_of
 
     board, records = chosen_board(
         rule=rule,
@@ -67,7 +63,7 @@ def report_command(
         board,
         records,
         store=Store(folder or default_results()),
-        claims=_claims(shown, scale),
+        claims=claims_of(open_registry(), shown, scale),
         title=title,
     )
     content = page.encode()
@@ -81,19 +77,3 @@ def report_command(
     else:
         size = f"{len(content) / 1e6:.2f} MB"
         messages().print(f"{output}: {len(shown)} entries, {size}", markup=False)
-
-
-def _claims(names: Iterable[str], scale: int) -> Claims:
-    """What the registered networks of these names state of themselves alone, not of a device."""
-    from esrbench.metrics import METRICS
-
-    registry = open_registry()
-    return {
-        name: {
-            figure.metric: figure.value
-            for figure in registry.get(name).published
-            if figure.scale == scale and METRICS[figure.metric].scope == ()
-        }
-        for name in names
-        if name in registry
-    }

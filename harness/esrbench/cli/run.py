@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,23 +44,30 @@ from esrbench.records import Absent
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.progress import TaskID
 
+    from esrbench.ranking.board import Leaderboard
     from esrbench.records import RunRecord
     from esrbench.runs.plan import Suite
     from esrbench.runs.progress import Progress
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
+BESIDE_A_CHALLENGE = frozenset(
+    {"names", "plan", "results", "timeout", "entry_timeout", "resume", "verbose", "as_json"}
+)
+"""Parameters that may be given beside a challenge's file."""
 
 
 def run_command(
+    ctx: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks to measure, by name or folder.", show_default=" ".join(DEFAULT_ENTRIES)
+            help="Networks to measure, by name or folder; or a challenge.toml, which says all.",
+            show_default=" ".join(DEFAULT_ENTRIES),
         ),
     ] = None,
     every: Annotated[
@@ -169,6 +177,10 @@ def run_command(
         ),
     ] = False,
     rule: Annotated[str, typer.Option(help="Leaderboard rule.")] = "ntire2022",
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print what would run, where and how long, and run nothing."),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print every warning, not one line a kind.")
     ] = False,
@@ -180,9 +192,21 @@ def run_command(
     Ctrl-C, a crash or a power loss: --resume goes on from there.
     """
     from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
+    from esrbench.ranking.leaderboard import build_leaderboard
     from esrbench.ranking.rules import get_rule
     from esrbench.runs.plan import plan_suite
 
+    if (file := challenge_file(ctx, names or ())) is not None:
+        run_challenge(
+            file,
+            results=results if _given(ctx, "results") else None,
+            plan=plan,
+            timeout_seconds=timeout,
+            entry_seconds=entry_timeout,
+            verbose=verbose,
+            as_json=as_json,
+        )
+        return
     chosen_rule = get_rule(rule)
     if not math.isfinite(budget):
         message = f"--budget {budget}: expected seconds"
@@ -219,14 +243,7 @@ def run_command(
     given = [*(names or ()), *(submitted_names(registry) if every else ())]
     chosen = resolve_names(registry, given or DEFAULT_ENTRIES)
     baseline = baseline and resolve_name(registry, baseline)
-    with progress_bar() as progress:
-        bars: dict[str, TaskID] = {}
-
-        def on_image(spec: str, done: int, total: int) -> None:
-            if spec not in bars:
-                bars[spec] = progress.add_task(f"checking {spec}", total=total)
-            progress.update(bars[spec], completed=done)
-
+    with images_bar() as on_image:
         suite = plan_suite(
             registry,
             chosen,
@@ -243,12 +260,165 @@ def run_command(
             gpu=gpu,
             on_image=on_image,
         )
+    if plan:
+        print_plan(suite, store, "What would run", resume=resume, as_json=as_json)
+        return
     print_banner(suite.launcher.sandbox)
     known: list[RunRecord] = []
     new, interrupted = execute(
         suite, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
     )
     records = [*known, *new]
+    boards = []
+    for _, identity in suite.data if not as_json else ():
+        on_data = [record for record in records if record.data.digest == identity.digest]
+        boards += [
+            build_leaderboard(on_data, chosen_rule, forward_class=label, elsewhere=records)
+            for label in dict.fromkeys(record.class_label() for record in on_data)
+        ]
+    conclude(
+        records,
+        boards,
+        store,
+        interrupted=interrupted,
+        count=len(new),
+        verbose=verbose,
+        as_json=as_json,
+    )
+
+
+def _given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def challenge_file(ctx: typer.Context, names: Sequence[str]) -> Path | None:
+    """The challenge that is to be run, or None where options say what is.
+
+    Raises:
+        UsageError: a challenge with other names or with options that it says itself.
+    """
+    file = next((name for name in names if name.endswith(".toml")), None)
+    if file is None:
+        return None
+    said = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in BESIDE_A_CHALLENGE and _given(ctx, parameter.name or "")
+    ]
+    said += [name for name in names if name != file]
+    if said:
+        message = f"{file} says what is run and how: {', '.join(said)} cannot be given beside it"
+        raise UsageError(message, advice="Write it into the file.")
+    return Path(file)
+
+
+def run_challenge(
+    path: Path,
+    *,
+    results: Path | None,
+    plan: bool,
+    timeout_seconds: float,
+    entry_seconds: float,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Measure what a challenge lacks, and write what it publishes."""
+    from esrbench.challenge.file import read_challenge
+    from esrbench.challenge.outputs import challenge_boards, write_outputs
+    from esrbench.challenge.plan import log_challenge, plan_challenge
+    from esrbench.runs.decisions import decide_replaced
+    from esrbench.runs.standing import Standings
+    from esrbench.runs.suite import UNFINISHED
+
+    challenge = read_challenge(path)
+    store = Store(results or path.parent / challenge.results)
+    registry = open_registry()
+    standings = Standings.after(store.load_decisions()[0])
+    with images_bar() as on_image:
+        planned = plan_challenge(path, challenge, registry, standings, on_image=on_image)
+    print_notices(planned.notices)
+    suite = planned.suite
+    if plan:
+        print_plan(suite, store, challenge.title, resume=True, as_json=as_json)
+        return
+    print_banner(suite.launcher.sandbox)
+    store.require_writable()
+    for said in log_challenge(path, challenge, planned, store):
+        messages().print(line(said), markup=False)
+    known: list[RunRecord] = []
+    new, interrupted = execute(
+        suite,
+        store,
+        known,
+        resume=True,
+        timeout_seconds=timeout_seconds,
+        entry_seconds=entry_seconds,
+    )
+    decide_replaced(store, [record for record in new if record.status not in UNFINISHED])
+    stored, notices = store.load()
+    print_notices(notices)
+    boards = list(challenge_boards(challenge, stored, [data for _, data in suite.data]))
+    folder = path.parent / challenge.outputs.folder
+    for file in write_outputs(folder, challenge, boards, store=store, registry=registry):
+        messages().print(f"wrote {file}", markup=False, soft_wrap=True)
+    conclude(
+        [*known, *new],
+        [each.board for each in boards],
+        store,
+        interrupted=interrupted,
+        count=len(new),
+        verbose=verbose,
+        as_json=as_json,
+    )
+
+
+@contextmanager
+def images_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each data set while its images are checked, to be told name, done and all."""
+    with progress_bar() as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_image(spec: str, done: int, total: int) -> None:
+            if spec not in bars:
+                bars[spec] = progress.add_task(f"checking {spec}", total=total)
+            progress.update(bars[spec], completed=done)
+
+        yield on_image
+
+
+def print_plan(suite: Suite, store: Store, caption: str, *, resume: bool, as_json: bool) -> None:
+    """Print what a suite would run."""
+    from esrbench.reports.forecast import forecast_table
+    from esrbench.runs.forecast import forecast
+
+    print_table(forecast_table(forecast(suite, store, resume=resume), caption), as_json=as_json)
+
+
+def conclude(
+    records: Sequence[RunRecord],
+    boards: Sequence[Leaderboard],
+    store: Store,
+    *,
+    interrupted: bool,
+    count: int,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Print what came of a suite, and end with the code that says how it went.
+
+    Args:
+        records: of the suite, those that were there included.
+        boards: to print.
+        store: of the records.
+        interrupted: it was cut short.
+        count: of new records.
+        verbose: print every warning.
+        as_json: print the records as one document instead of the boards.
+    """
+    from esrbench.reports.leaderboard import leaderboard_table
+
     if as_json:
         document = {
             "interrupted": interrupted,
@@ -256,20 +426,14 @@ def run_command(
         }
         print_json(document)
     else:
-        from esrbench.ranking.leaderboard import build_leaderboard
-        from esrbench.reports.leaderboard import leaderboard_table
-
-        for _, identity in suite.data:
-            on_data = [record for record in records if record.data.digest == identity.digest]
-            for label in dict.fromkeys(record.class_label() for record in on_data):
-                board = build_leaderboard(on_data, chosen_rule, forward_class=label)
-                print_table(leaderboard_table(board))
+        for board in boards:
+            print_table(leaderboard_table(board))
     report(records, verbose=verbose)
     if interrupted:
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
-    messages().print(f"{len(new)} new records are in {store.runs}", markup=False)
+    messages().print(f"{count} new records are in {store.runs}", markup=False)
     if any(record.status != "ok" and not record.ranked for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 

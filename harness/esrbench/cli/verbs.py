@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import keyword
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -15,17 +16,22 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from esrbench.cli.defaults import defaults_of
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "race": "Race two networks that you trust, pair by pair in one process, until it is decided.",
+    "runs": "List, withdraw, disqualify, restore, rename, export or merge stored runs.",
     "score": (
         "Score SR images that somebody else made, without their network, and store the record."
+    ),
+    "init-challenge": (
+        "Start a challenge: one file that says what runs, how it ranks and what is published."
     ),
     "leaderboard": "Print the challenge table of the newest comparable records.",
     "report": "Write one HTML file to publish: leaderboard, charts, images, times, machine.",
@@ -73,17 +79,22 @@ class Verbs(TyperGroup):
         function = load(name)
         alone.command(name)(function)
         command = typer.main.get_command(alone)
-        _require_paths(function, command, rest)
+        kinds = get_type_hints(function)
+        paths = {each for each, kind in kinds.items() if kind in {Path, Path | None}}
+        _require_paths(paths, command, rest)
+        found, file = defaults_of(name, command.params, paths, VERBS)
+        ctx.default_map = {name: found}
+        if file is not None and not {"--help", "-h"} & set(rest):
+            print(f"defaults of {file}: {', '.join(found)}", file=sys.stderr)  # noqa: T201
         return name, command, rest
 
 
-def _require_paths(function: Callable[..., Any], command: Any, words: list[str]) -> None:
+def _require_paths(names: Collection[str], command: Any, words: list[str]) -> None:
     """Refuse an empty path, as of a variable that is not set: it would mean the current folder."""
-    kinds = get_type_hints(function)
     paths = {
         option
         for parameter in command.params
-        if kinds.get(parameter.name) in {Path, Path | None}
+        if parameter.name in names
         for option in parameter.opts
     }
     for word, following in itertools.pairwise([*words, "."]):

@@ -148,6 +148,7 @@ def _open_declared(
     """Open a declared data set in the folder given, or in the cache."""
     root = given or cached_folder(dataset, scale)
     known_hr = {archive.folder for archive in dataset.archives if archive.scale is None}
+    known_hr |= {f"{dataset.folder}_HR"} if dataset.folder else set()
     lr_needed = dataset.lr_border is None
     folders = find_folders(root, scale, known_hr=known_hr, lr_needed=lr_needed)
     own_lr = folders.lr is not None
@@ -163,7 +164,9 @@ def _open_declared(
         for image in dataset.images
         if not any((folders.hr / f"{image}{suffix}").is_file() for suffix in SUFFIXES)
     ]
-    pairs = ImagePairs(dataset.name, dataset.title, scale, matched, dataset.modcrop)
+    pairs = ImagePairs(
+        dataset.name, dataset.title, scale, matched, dataset.modcrop, hidden=dataset.hidden
+    )
     bicubic = own_lr and given is not None and dataset.lr_border is not None
     digest = check(pairs, found=problems, bicubic=bicubic, progress=progress)
     expected = dataset.digests.get(scale) or recorded_digest(dataset, scale)

@@ -98,6 +98,9 @@ class Dataset(Frozen):
         remote_images: single files it is fetched from.
         packaged_images: files that are already installed.
         digests: ``DataIdentity.digest`` at each scale; archives prove theirs by their own hash.
+        folder: how the publisher's folders are called: HR images lie in ``<folder>_HR``, LR images
+            in ``<folder>_LR``; None for other layouts.
+        hidden: names and scores of its images are never published.
         origin: publisher, for messages.
     """
 
@@ -114,6 +117,8 @@ class Dataset(Frozen):
     remote_images: tuple[RemoteImage, ...] = ()
     packaged_images: tuple[PackagedImage, ...] = ()
     digests: dict[int, Sha256] = {}
+    folder: str | None = None
+    hidden: bool = False
     origin: str
 
     @property

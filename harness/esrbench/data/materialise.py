@@ -207,10 +207,12 @@ def require_scale(dataset: Dataset, scale: int) -> None:
 def _not_fetchable(dataset: Dataset) -> DataError:
     """The error for a data set that the user has to bring."""
     message = f"{dataset.title} cannot be fetched: no archive of it with a known hash is published"
-    advice = (
-        f"Put its {dataset.count} HR images as PNG in a folder and give it as "
-        f"`--data {dataset.name}=FOLDER`; LR images are made from them where LR_bicubic/ is absent."
-    )
+    what, lr = f"its {dataset.count} HR images as PNG", ""
+    if dataset.folder is not None:
+        what = f"its folders {dataset.folder}_HR and {dataset.folder}_LR"
+    elif dataset.lr_border is not None:
+        lr = "; LR images are made from them where LR_bicubic/ is absent"
+    advice = f"Put {what} in a folder and give it as `--data {dataset.name}=FOLDER`{lr}."
     return DataError(message, advice=advice)
 
 

@@ -60,6 +60,7 @@ class ImagePairs:
         modcrop: HR is cropped at the bottom and right to multiples of the scale on reading.
         digest: SHA-256 over names and pixels as read, set by ``open_dataset``; empty before.
         verified: ``digest`` is that of the declared data set, set by ``open_dataset``.
+        hidden: names and scores of the images are never published.
         seen: what ``check`` found in the LR and HR file of each image; filled by it, and shared
             with what ``dataclasses.replace`` makes of these images.
     """
@@ -71,6 +72,7 @@ class ImagePairs:
     modcrop: bool = False
     digest: str = ""
     verified: bool = False
+    hidden: bool = False
     seen: dict[ImagePair, tuple[Seen, Seen]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -126,6 +128,7 @@ class ImagePairs:
             images=len(self.pairs),
             digest=self.digest or check(self),
             verified=self.verified,
+            hidden=self.hidden,
         )
 
 

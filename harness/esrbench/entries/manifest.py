@@ -6,7 +6,6 @@ in ``docs/submitting.md``; ``submissions/submission.schema.json`` is the JSON Sc
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import tomllib
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     ValidationError,
@@ -31,13 +29,14 @@ from esrbench.entries.descriptor import (
     printable,
 )
 from esrbench.errors import RegistrationError
+from esrbench.fields import written_problems
 from esrbench.files import replace_file
 from esrbench.plaintext import line
 from esrbench.protocol import CounterName, Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 MANIFEST_NAME: Final = "submission.toml"
@@ -52,9 +51,6 @@ _IDENTIFIER = r"[A-Za-z_]\w*"
 _IDENTIFIERS = rf"{_IDENTIFIER}(\.{_IDENTIFIER})*"
 CODE_SUFFIXES: Final = (".py", ".so", ".pyd", ".toml")
 """What identifies an entry cannot be its weights, which are hashed apart."""
-MAX_PROBLEMS: Final = 20
-"""Most that are told of one manifest."""
-_SHOWN_CHARACTERS = 60
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
     "sha256": "expected 64 hexadecimal digits in lower case",
@@ -293,66 +289,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        found = [_problem(item, content) for item in error.errors()[:MAX_PROBLEMS]]
-        more = error.error_count() - len(found)
-        problems = "; ".join([*found, *([f"and {more} more"] if more else [])])
+        problems = "; ".join(written_problems(error, content, Manifest, expected=_PATTERNS))
         advice = f"Correct {MANIFEST_NAME}: docs/submitting.md explains every field."
         raise RegistrationError(f"{path}: {problems}", advice=advice) from None
-
-
-def _problem(item: Any, content: dict[str, Any]) -> str:
-    """A field and what is wrong with it, in one line."""
-    field = _dotted(item["loc"], content)
-    told = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "missing":
-        told = "required, but missing"
-    elif item["type"] == "extra_forbidden":
-        parent, _, key = field.rpartition(".")
-        known = _fields_at(item["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"{field}: unknown key{f' in [{parent}]' if parent else ''}; {hint}"
-    elif re.split("[:.]", told)[0] in _fields_at(item["loc"]):  # of a whole table
-        return f"{field}.{told}".removeprefix(".")
-    elif item["type"] == "string_pattern_mismatch":
-        told = _PATTERNS.get(field.rpartition(".")[2], told)
-    if item["type"] != "missing" and not isinstance(item["input"], dict | list):
-        shown = repr(item["input"])
-        shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
-        told += f", not {shown}"
-    return f"{field}: {told}"
-
-
-def _dotted(location: Sequence[int | str], content: object) -> str:
-    """A place in the manifest as its author would write it."""
-    parts: list[str] = []
-    for step in location:
-        if isinstance(step, int):
-            if isinstance(content, list):
-                content = content[step] if step < len(content) else None
-                parts[-1] += f"[{step}]"
-            continue  # a single one stands for a list of one
-        if step == "[key]":  # pydantic's word for a key of a table of free names
-            continue
-        content = content.get(step) if isinstance(content, dict) else None
-        parts.append(line(step, _SHOWN_CHARACTERS))
-    return ".".join(parts)
-
-
-def _fields_at(location: Sequence[int | str]) -> list[str]:
-    """Keys that the table at a place may have."""
-    table: type[BaseModel] = Manifest
-    for step in location:
-        if isinstance(step, str) and step in table.model_fields:
-            table = next(_models_in(table.model_fields[step].annotation), table)
-    return [field.alias or name for name, field in table.model_fields.items()]
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models_in(inner)
 
 
 def write_fields(path: Path, fields: Mapping[str, int]) -> None:

@@ -60,7 +60,13 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
         gates: those that are claimed.
     """
     if gates:
-        return f"Gate: {'; '.join(gate.describe() for gate in gates)}."
+        said = f"Gate: {'; '.join(gate.describe() for gate in gates)}."
+        others = ", ".join(gate.title for gate in rule.gates if gate not in gates)
+        said += f" No gate is claimed on {others}: nothing proven was measured there." * bool(
+            others
+        )
+        pinned = " No official hash is known of these images: the organiser pinned them."
+        return said + pinned * record.data.pinned
     if not rule.gates:
         return "The rule has no gate."
     data, scale = record.data.name, record.entry.scale

@@ -26,7 +26,7 @@ from esrbench.ranking.footnotes import (
     stability_notes,
 )
 from esrbench.ranking.formulas import RankSum, RealTime
-from esrbench.ranking.selection import of_other_software, select_comparable
+from esrbench.ranking.selection import of_other_software, select_comparable, worth
 from esrbench.ranking.stability import (
     PROVISIONAL,
     Noise,
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     """Gates, with the PSNR of the interpolation that they ask to beat, if any."""
     References = Mapping[str, Mapping[str, float]]
     """By track, what its formula sets figures in relation to, by metric."""
+    Elsewhere = Mapping[str, Mapping[str, RunRecord]]
+    """Records on other data sets, by its name and then by entry."""
 
 PUBLISHED: Literal["published"] = "published"
 OVERFLOW = Absent(
@@ -64,6 +66,7 @@ def build_leaderboard(
     forward_class: str | None = None,
     relative_to: str | None = None,
     mixed: bool = False,
+    elsewhere: Sequence[RunRecord] = (),
 ) -> Leaderboard:
     """Rank records by a rule.
 
@@ -74,6 +77,7 @@ def build_leaderboard(
         relative_to: entry whose runtime takes the baseline's place in scores, or ``published``.
         mixed: rank entries together whatever Python and torch they ran with; else those of another
             than the newest are shown below the ranking.
+        elsewhere: further records, on other data sets, for gates that hold there.
 
     Raises:
         UsageError: no records, none of that class, no entry of that name, or one named for a rule
@@ -90,8 +94,9 @@ def build_leaderboard(
     columns = _columns(rule, chosen)
     usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
     metrics = ranked_in_table(rule, tracks, usable)
-    gates = applicable_gates(rule, newest, chosen)
-    rows = [record_row(record, columns, metrics, gates) for record in chosen]
+    there = scored_elsewhere([*records, *elsewhere], rule, newest)
+    gates = applicable_gates(rule, newest, chosen, there)
+    rows = [record_row(record, columns, metrics, gates, there) for record in chosen]
     apart = _apart(others, rows, columns)
     reference = _reference_entry(rule, relative_to)
     rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
@@ -229,23 +234,66 @@ def ranked_in_table(rule: Rule, tracks: Sequence[Track], usable: Sequence[str]) 
     return tuple(metric for metric in rule.columns if metric in used)
 
 
-def applicable_gates(rule: Rule, newest: RunRecord, records: Sequence[RunRecord]) -> Bounds:
-    """Gates that may be claimed of a table."""
+def scored_elsewhere(records: Sequence[RunRecord], rule: Rule, newest: RunRecord) -> Elsewhere:
+    """The newest records on the data sets of gates that a table is not about.
+
+    Only of images that are proven or pinned, and of the table's scale, class and definition of
+    scores.
+    """
+    found: dict[str, dict[str, RunRecord]] = {}
+    for name in {gate.data for gate in rule.gates} - {None, newest.data.name}:
+        there = [
+            each
+            for each in sorted(records, key=lambda each: each.created)
+            if each.data.name == name
+            and (each.data.verified or each.data.pinned)
+            and each.entry.scale == newest.entry.scale
+            and each.protocol.quality == newest.protocol.quality
+            and (each.entry.role == "images" or each.protocol.forward == newest.protocol.forward)
+        ]
+        for record in there:
+            if record.data.digest == there[-1].data.digest:
+                by_entry = found.setdefault(record.data.name, {})
+                before = by_entry.get(record.entry.name)
+                if before is None or worth(before) <= worth(record):
+                    by_entry[record.entry.name] = record
+    return found
+
+
+def applicable_gates(
+    rule: Rule, newest: RunRecord, records: Sequence[RunRecord], elsewhere: Elsewhere
+) -> Bounds:
+    """Gates that may be claimed of a table.
+
+    Args:
+        rule: holds the gates.
+        newest: record of the table.
+        records: of the table.
+        elsewhere: as of ``scored_elsewhere``.
+    """
     if newest.entry.scale not in rule.scales:
         return []
     found: list[tuple[Gate, float | None]] = []
     for gate in rule.gates:
-        on_data = gate.data == newest.data.name and newest.data.verified
-        if gate.data is not None and not on_data:
+        held = records
+        if gate.data is not None and gate.data != newest.data.name:
+            held = tuple(elsewhere.get(gate.data, {}).values())
+            if not held:
+                continue
+        elif gate.data is not None and not (newest.data.verified or newest.data.pinned):
             continue
-        psnr = _interpolated_psnr(records, gate.beats, gate.metric) if gate.beats else None
+        psnr = _interpolated_psnr(held, gate.beats, gate.metric) if gate.beats else None
         if gate.beats is None or psnr is not None:
             found.append((gate, psnr))
     return found
 
 
 def record_row(
-    record: RunRecord, columns: Sequence[str], metrics: Sequence[str], gates: Bounds
+    record: RunRecord,
+    columns: Sequence[str],
+    metrics: Sequence[str],
+    gates: Bounds,
+    elsewhere: Elsewhere,
 ) -> LeaderboardEntry:
     """A record's row without ranks.
 
@@ -254,12 +302,13 @@ def record_row(
         columns: to show.
         metrics: without which it is not ranked.
         gates: against which it is held.
+        elsewhere: as of ``scored_elsewhere``.
     """
-    checks = tuple(
-        gate.check(value, interpolated)
+    checks = [
+        gate.check(found.value, interpolated) if isinstance(found, Value) else found
         for gate, interpolated in gates
-        if (value := record.measured(gate.metric)) is not None
-    )
+        for found in (_gated(record, gate, elsewhere),)
+    ]
     return LeaderboardEntry(
         entry=record.entry.name,
         run_id=record.run_id,
@@ -267,9 +316,28 @@ def record_row(
         status=record.status,
         ran_with=record.ran_with,
         values={metric: record.value(metric) for metric in columns},
-        gates=checks,
+        gates=tuple(check for check in checks if not isinstance(check, Absent)),
         unranked_because=_why_unranked(record, metrics, gates, checks),
     )
+
+
+def _gated(record: RunRecord, gate: Gate, elsewhere: Elsewhere) -> Value | Absent:
+    """What an entry is held against a gate with, maybe from its run on another data set."""
+    if gate.data in {None, record.data.name}:
+        return record.value(gate.metric)
+    other = elsewhere.get(gate.data or "", {}).get(record.entry.name)
+    if other is None:
+        reason = f"it was not measured on {gate.title}"
+    elif not other.ranked:
+        reason = f"its run on {gate.title} ended as {other.status}"
+    elif (other.entry.code_sha256, other.entry.weights.sha256) != (
+        record.entry.code_sha256,
+        record.entry.weights.sha256,
+    ):
+        reason = f"its run on {gate.title} was of other code or weights"
+    else:
+        return other.value(gate.metric)
+    return Absent(kind="unavailable", reason=reason)
 
 
 def _apart(
@@ -281,14 +349,14 @@ def _apart(
     return [
         row.model_copy(update={"unranked_because": row.unranked_because or why})
         for row, why in (
-            (record_row(each, columns, (), ()), f"a class of its own: {each.class_label()}")
+            (record_row(each, columns, (), (), {}), f"a class of its own: {each.class_label()}")
             for each in newest.values()
         )
     ]
 
 
 def _why_unranked(
-    record: RunRecord, metrics: Sequence[str], gates: Bounds, checks: Sequence[GateCheck]
+    record: RunRecord, metrics: Sequence[str], gates: Bounds, checks: Sequence[GateCheck | Absent]
 ) -> str | None:
     """Why a record is shown below the ranking, or None."""
     if record.entry.role == "floor":
@@ -301,19 +369,28 @@ def _why_unranked(
         # The cause of a failure begins by its kind, which is the status.
         cause = (cause or "no cause was recorded").removeprefix(f"{record.status}: ")
         return f"{record.status}: {cause.rstrip('.')}"
-    for metric in (*metrics, *(gate.metric for gate, _ in gates)):
+    for metric in metrics:
         value = record.value(metric)
         if isinstance(value, Absent):
             return f"{METRICS[metric].label} is missing: {value.reason}"
-    for (gate, _), check in zip(gates, checks, strict=True):
-        if not check.rounded:
-            found = f"{METRICS[gate.metric].label} {check.value:.4f} dB is"
-            bound = f"{check.needed:.{gate.decimals}f} dB"
-            if gate.beats is None:
-                return f"{found} below {bound}"
-            rounded = ", as both are rounded" if check.strict else ""
-            return f"{found} not above the {bound} of {gate.beats}{rounded}"
-    return None
+    failed = (_missed(gate, check, record) for (gate, _), check in zip(gates, checks, strict=True))
+    return next((why for why in failed if why is not None), None)
+
+
+def _missed(gate: Gate, check: GateCheck | Absent, record: RunRecord) -> str | None:
+    """Why a record does not pass a gate, or None."""
+    label = METRICS[gate.metric].label
+    if isinstance(check, Absent):
+        return f"{label} is missing: {check.reason}"
+    if check.rounded:
+        return None
+    on = "" if gate.data in {None, record.data.name} else f" on {gate.title}"
+    found = f"{label}{on} {check.value:.4f} dB is"
+    bound = f"{check.needed:.{gate.decimals}f} dB"
+    if gate.beats is None:
+        return f"{found} below {bound}"
+    rounded = ", as both are rounded" if check.strict else ""
+    return f"{found} not above the {bound} of {gate.beats}{rounded}"
 
 
 def _with_noise(

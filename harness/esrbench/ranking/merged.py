@@ -69,10 +69,10 @@ def merged_leaderboard(
         for track in rule.tracks
         if track.formula.reference == "none" and set(track.metrics) <= set(metrics)
     ]
-    gates = applicable_gates(rule, newest, chosen)
+    gates = applicable_gates(rule, newest, chosen, {})
     rows = [
         row.model_copy(update={"values": row.values | incomparable})
-        for row in (record_row(record, columns, metrics, gates) for record in chosen)
+        for row in (record_row(record, columns, metrics, gates, {}) for record in chosen)
     ]
     taken = {row.entry for row in rows}
     for entry in entries:

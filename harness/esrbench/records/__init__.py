@@ -14,6 +14,10 @@ from esrbench.records.counts import (
     SizedCount as SizedCount,
     unknown_cost as unknown_cost,
 )
+from esrbench.records.decision import (
+    Action as Action,
+    Decision as Decision,
+)
 from esrbench.records.race import (
     PairedBatch as PairedBatch,
     PairedEstimate as PairedEstimate,

@@ -33,6 +33,7 @@ Status = (
         "suspect-memorising",
         "suspect-hidden-work",
         "counted-otherwise",
+        "disqualified",
         "timing-disputed",
         "busy-machine",
         "infra-error",
@@ -45,7 +46,8 @@ were faster, that images scored better than variants of them, that work went on 
 timed rounds, or that the worker's own times disagree with the evaluator's. ``counted-otherwise``:
 what was counted is not what was measured, so that no count of it stands. ``busy-machine``: others
 took too much of the machine while it was timed, so it has no runtimes and is to be run again.
-``infra-error``: the harness or its machine failed, so the entry is to be run again.
+``disqualified``: so decided by the organiser; no stored record says so, but records do as boards
+see them. ``infra-error``: the harness or its machine failed, so the entry is to be run again.
 ``interrupted``: fewer replicates were timed than the protocol asks for."""
 
 Role = Literal["network", "floor", "images"]
@@ -172,6 +174,9 @@ class DataIdentity(Frozen):
         images: number of LR/HR pairs.
         digest: covers every LR and HR pixel and their names.
         verified: the images are those of the declared data set, proven by hash.
+        pinned: they are those that the organiser of a challenge pinned by this digest, as no
+            official hash is known.
+        hidden: names and scores of the images are never published.
     """
 
     name: str
@@ -180,6 +185,8 @@ class DataIdentity(Frozen):
     images: Count
     digest: Sha256
     verified: bool = False
+    pinned: bool = False
+    hidden: bool = False
 
 
 class Environment(Frozen):

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 
 FIXED_INPUT = "the fixed input"
+Opened = tuple["ImagePairs", "DataIdentity"]
+"""A data set that was checked, and what records say of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ def hidden_images(pairs: ImagePairs) -> Iterator[Path]:
 def plan_suite(
     registry: Registry,
     names: Sequence[str],
-    data: Sequence[str],
+    data: Sequence[str | Opened],
     scale: int,
     *,
     weights: Mapping[str, WeightsChoice],
@@ -216,7 +218,8 @@ def plan_suite(
     Args:
         registry: where names are looked up.
         names: of networks; a repeated one counts once.
-        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each; equal images count once.
+        data: ``NAME``, ``PATH`` or ``NAME=PATH`` each, or what is opened already; equal images
+            count once.
         scale: upscaling factor.
         weights: by name; networks left out take ``auto``.
         interpreters: of entries that run in another Python, as of ``find_interpreters``.
@@ -256,10 +259,17 @@ def plan_suite(
     found = find_interpreters(chosen, {each.descriptor.name: each.descriptor for each in entries})
     opened: dict[str, tuple[ImagePairs, DataIdentity]] = {}
     for spec in data:
-        pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
-        identity = pairs.identity()
+        if isinstance(spec, str):
+            pairs = open_dataset(spec, scale, progress=partial(on_image, spec))
+            identity = pairs.identity()
+        else:
+            pairs, identity = spec
         if identity.verified or identity.digest not in opened:
             opened[identity.digest] = (pairs, identity)
+    hidden = [identity.name for _, identity in opened.values() if identity.hidden]
+    if hidden and sr_folder is not None:
+        message = f"{', '.join(hidden)}: SR images of a hidden test set are not written"
+        raise UsageError(message, advice="Leave --save-sr out.")
     precisions = {
         name: registry.get(name).precision
         for name in (*rejected, *named)

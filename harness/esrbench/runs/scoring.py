@@ -22,6 +22,7 @@ from esrbench.probes.quality import score_image
 from esrbench.protocol import Protocol
 from esrbench.records import EntryIdentity, Quality, WeightsIdentity
 from esrbench.runs.assembly import NO_NETWORK, assemble
+from esrbench.runs.decisions import ENTRY_NAME
 from esrbench.runs.passes import Pass, UntimedPass
 from esrbench.runs.quality_pass import images_behind
 from esrbench.runs.store import record_id
@@ -47,8 +48,6 @@ NOTHING_RAN = "nothing-ran"
 PROTOCOL = Protocol(counters=(), latency=None)
 """Only its definition of scores counts."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
 
 def entry_name(path: Path, given: str | None, registry: Registry) -> str:
     """The name of images in records and tables: the one given, or that of their folder or file.
@@ -58,7 +57,7 @@ def entry_name(path: Path, given: str | None, registry: Registry) -> str:
             stand.
     """
     name = given or (path.resolve().name if path.is_dir() else path.stem)
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(ENTRY_NAME, name):
         message = f"{name!r} is no name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
         raise UsageError(message, advice="Give --name, such as --name team07.")
     if name in registry or name in registry.broken:

@@ -9,23 +9,26 @@ import os
 import re
 import secrets
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from esrbench.errors import RecordError
 from esrbench.files import TEMPORARY, Files, FlushError, replace_file, sync_folder, write_new
-from esrbench.records import Notice, RaceRecord, RunRecord
+from esrbench.records import Decision, Notice, RaceRecord, RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode
 from esrbench.runs.lock import WriterLock
+from esrbench.runs.standing import Standings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from pydantic import BaseModel
 
+    from esrbench.records import Action
+
 DocumentT = TypeVar("DocumentT", bound="BaseModel")
-RecordT = TypeVar("RecordT", RunRecord, RaceRecord)
+RecordT = TypeVar("RecordT", RunRecord, RaceRecord, Decision)
 
 DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
@@ -49,6 +52,8 @@ def record_id(created: datetime, *parts: str) -> str:
 class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
+    What an organiser decided about runs lies under ``<folder>/decisions/``, a file an event.
+
     Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far, under
     ``<folder>/crops/`` parts of SR images, a folder a run, and of HR and LR, a folder a data set.
 
@@ -66,6 +71,7 @@ class Store:
         self.races = folder / "races"
         self.passes = folder / "passes"
         self.crops = folder / "crops"
+        self.decisions = folder / "decisions"
         self._files = files or Files()
         self._lock = WriterLock(folder, self._files)
         self._unflushed: str | None = None
@@ -73,7 +79,7 @@ class Store:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Where results lie, which no worker may see."""
-        return self.runs, self.races, self.passes, self.crops
+        return self.runs, self.races, self.passes, self.crops, self.decisions
 
     def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
@@ -95,6 +101,13 @@ class Store:
             except OSError as error:
                 self._discard(probe)
                 raise self._failure(folder, error) from error
+
+    def size_of(self, record: RunRecord) -> int:
+        """Bytes of a stored record; 0 where it is gone."""
+        try:
+            return (self.runs / f"{record.run_id}{SUFFIX}").stat().st_size
+        except OSError:
+            return 0
 
     def crops_of(self, sha256: str) -> Path:
         """The folder of crops of a run, by its fingerprint, or of a data set, by its digest."""
@@ -121,7 +134,7 @@ class Store:
         finally:
             self._lock.release()
 
-    def put(self, record: RunRecord | RaceRecord) -> Path:
+    def put(self, record: RunRecord | RaceRecord | Decision) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
         One of the same name is replaced.
@@ -132,17 +145,51 @@ class Store:
         """
         if isinstance(record, RaceRecord):
             target = self.races / f"{record.race_id}{SUFFIX}"
+        elif isinstance(record, Decision):
+            target = self.decisions / f"{record.decision_id}{SUFFIX}"
         else:
             target = self.runs / f"{record.run_id}{SUFFIX}"
         self._put(target, record)
         return target
 
     def load(self) -> tuple[list[RunRecord], list[Notice]]:
-        """All readable run records, oldest first, and a notice for every file that is not.
+        """Run records as boards see them, oldest first, and a notice for every unreadable file.
+
+        Those of withdrawn entries are left out; see ``Standings``.
+        """
+        records, notices = self.load_measured()
+        decisions, unread = self.load_decisions()
+        return Standings.after(decisions).apply(records), [*notices, *unread]
+
+    def load_measured(self) -> tuple[list[RunRecord], list[Notice]]:
+        """All readable run records as they were made, likewise.
 
         A corrupt one is set aside, where this process may do so.
         """
         return self._load_all(self.runs, RunRecord)
+
+    def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
+        """The log of decisions, oldest first, likewise."""
+        return self._load_all(self.decisions, Decision)
+
+    def decide(self, action: Action, subject: str, **fields: str | None) -> Decision:
+        """Add an event to the log of decisions.
+
+        Args:
+            action: as of ``Decision``.
+            subject: likewise.
+            fields: others of ``Decision``.
+
+        Raises:
+            RecordError: as of ``put``.
+        """
+        created = datetime.now(UTC)
+        known = {"decision_id": record_id(created, action, subject), "created": created}
+        decision = Decision.model_validate(
+            {**known, "action": action, "subject": subject, **fields}
+        )
+        self.put(decision)
+        return decision
 
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
         """All readable records of races, likewise."""

@@ -117,7 +117,7 @@ class _Session:
             }
             for _, data in suite.data
         }
-        stored, notices = self.store.load() if resume else ([], [])
+        stored, notices = self.store.load_measured() if resume else ([], [])
         for notice in notices:
             on_notice(notice)
         finished = {each.fingerprint: each for each in stored if each.status not in UNFINISHED}
@@ -211,7 +211,7 @@ class _Session:
             environment=self.environment,
             fingerprints=fingerprints,
         )
-        if not data.verified:
+        if not data.verified or data.hidden:
             return planned  # its images may be nobody's to show
         try:
             crops = crops_of(pairs, self.store.crops_of(data.digest))

@@ -18,8 +18,9 @@ from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plai
 from esrbench.runtimes import times_by_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from esrbench.entries.registry import Registry
     from esrbench.metrics import Metric
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.records import RunRecord
@@ -460,3 +461,16 @@ def command(records: Sequence[RunRecord]) -> str:
     if first.protocol.counted_input != Protocol().counted_input:
         words += ["--input-size", "x".join(map(str, first.protocol.counted_input))]
     return shlex.join(words)
+
+
+def claims_of(registry: Registry, names: Iterable[str], scale: int) -> Claims:
+    """What registered networks of these names state of themselves alone, not of a device."""
+    return {
+        name: {
+            figure.metric: figure.value
+            for figure in registry.get(name).published
+            if figure.scale == scale and METRICS[figure.metric].scope == ()
+        }
+        for name in names
+        if name in registry
+    }

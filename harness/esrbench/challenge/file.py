@@ -1,0 +1,249 @@
+"""``challenge.toml``: all that a challenge is, in one file.
+
+Unknown keys are errors. ``docs/organising.md`` explains every field, and ``json_schema`` is for
+editors and other tools.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from esrbench.data.declarations import DATASETS
+from esrbench.entries.descriptor import Precision  # noqa: TC001 - pydantic reads it at runtime
+from esrbench.errors import DataError, EsrbenchError
+from esrbench.fields import written_problems
+from esrbench.files import replace_file
+from esrbench.protocol import Frozen, Protocol
+from esrbench.ranking.rule import Name, Rule  # noqa: TC001 - likewise
+from esrbench.ranking.rules import RULES, get_rule
+from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
+from esrbench.reports.formats import format_names
+from esrbench.sandbox.tiers import isolation_choices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME: Final = "challenge.toml"
+MAX_FILE_BYTES: Final = 2**20
+ADVICE: Final = "docs/organising.md explains every field; `esrbench init-challenge` writes a file."
+OWN_RULE: Final = "custom"
+"""Name of a rule that stands in the file itself and has none."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class DataTable(Frozen):
+    """One of ``[[data]]``: a data set.
+
+    Attributes:
+        name: of a declared data set, or any other name for images of one's own.
+        folder: of its images, as seen from the file; a declared data set may lie in the cache.
+        digest: SHA-256 over all pixels, as records have it; written at first use where neither
+            this nor the declaration says which images are meant.
+        hidden: names and scores of its images are never published.
+    """
+
+    name: Name
+    folder: Text | None = None
+    digest: Sha256 | None = None
+    hidden: bool = False
+
+    @model_validator(mode="after")
+    def _found(self) -> Self:
+        if self.folder is None and self.name not in DATASETS:
+            message = f"folder: required, as no data set is declared as {self.name!r}"
+            raise ValueError(message)
+        return self
+
+
+class OutputsTable(Frozen):
+    """``[outputs]``: what is written after every run.
+
+    Attributes:
+        folder: as seen from the file.
+        page: one HTML file a board.
+        tables: formats of tables, one file each a board.
+    """
+
+    folder: Text = "board"
+    page: bool = True
+    tables: tuple[str, ...] = ("markdown", "csv")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = [name for name in format_names() if name != "terminal"]
+        unknown = [name for name in self.tables if name not in known]
+        if unknown:
+            message = f"tables: no format is called {', '.join(unknown)}; known are "
+            raise ValueError(message + ", ".join(known))
+        return self
+
+
+class Challenge(Frozen):
+    """The whole of ``challenge.toml``. Paths in it are as seen from its folder.
+
+    Attributes:
+        title: of the challenge, for its pages.
+        rule: an edition by name, a rule in TOML by its path, or a table: a rule of one's own, which
+            takes from the edition named by ``like`` what it does not say itself.
+        scale: upscaling factor.
+        data: in the order of the boards.
+        entries: registered names, and paths or globs of submissions' folders.
+        baseline: entry that runs in every round and that scores are relative to; the rule's if
+            left out.
+        replicates: fresh processes that time each entry.
+        classes: precisions that entries may declare; all if left out.
+        environments: interpreter, or environment of ``esrbench env``, by name of the entry.
+        isolation: sandbox of entries, as of ``esrbench run --isolation``.
+        order_seed: of the random order of entries in each round.
+        results: folder of records.
+        protocol: how everything is measured.
+        outputs: what is written after every run.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    title: Text
+    rule: Rule
+    scale: Annotated[int, Field(gt=0, le=16)] = 4
+    data: Annotated[tuple[DataTable, ...], Field(min_length=1)]
+    entries: Annotated[tuple[Text, ...], Field(min_length=1)]
+    baseline: Text | None = None
+    replicates: Annotated[int, Field(gt=0)] = 5
+    classes: tuple[Precision, ...] = ()
+    environments: dict[Text, Text] = {}
+    isolation: Text = "auto"
+    order_seed: Annotated[int, Field(ge=0)] = 0
+    results: Text = "results"
+    protocol: Protocol = Protocol()
+    outputs: OutputsTable = OutputsTable()
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        names = [each.name for each in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError("data: expected each name once")
+        if self.isolation not in isolation_choices():
+            message = f"isolation: expected one of {', '.join(isolation_choices())}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def measured_by(self) -> Protocol:
+        """The protocol with its replicates."""
+        latency = self.protocol.latency
+        if latency is None:
+            return self.protocol
+        timed = latency.model_copy(update={"processes": self.replicates})
+        return self.protocol.model_copy(update={"latency": timed})
+
+    @property
+    def relative_to(self) -> str | None:
+        """Entry whose runtime takes that of the rule's baseline in scores; None for its own."""
+        scored = any(track.formula.reference == "baseline" for track in self.rule.tracks)
+        own = self.rule.baseline.entry if self.rule.baseline else None
+        return self.baseline if scored and self.baseline != own else None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of ``challenge.toml``."""
+    schema = Challenge.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    own = schema["$defs"]["Rule"]
+    own["properties"]["like"] = {"type": "string", "enum": list(RULES)}
+    own["required"] = []  # an edition may say it
+    schema["properties"]["rule"] = {"anyOf": [{"type": "string"}, schema["properties"]["rule"]]}
+    return schema
+
+
+def read_challenge(path: Path) -> Challenge:
+    """Read and check a challenge.
+
+    Raises:
+        DataError: it is missing, too large, no TOML, or some of its fields are wrong; all of them
+            are named, with what was expected.
+    """
+    try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            message = f"{path}: {size} bytes, expected {MAX_FILE_BYTES} or fewer"
+            raise DataError(message, advice=ADVICE)
+        content = tomllib.loads(path.read_bytes().decode())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
+        raise DataError(f"{path}: {reason}", advice=ADVICE) from error
+    problems: list[str] = []
+    latency = _at(content, "protocol", "latency")
+    if isinstance(latency, dict) and "processes" in latency:
+        problems.append("protocol.latency.processes: write replicates = N at the top instead")
+    try:
+        whole = content | ({"rule": _rule(content, path)} if "rule" in content else {})
+        # By way of JSON, as strict reading of Python objects would refuse lists for tuples.
+        challenge = Challenge.model_validate_json(json.dumps(whole, default=str), strict=True)
+    except ValidationError as error:
+        problems += written_problems(error, whole, Challenge)
+    except EsrbenchError as error:
+        told = error.problems if isinstance(error, DataError) else ()
+        problems.append(f"rule: {'; '.join([error.message, *told])}. {error.advice or ''}".strip())
+    else:
+        if not problems:
+            return challenge
+    raise DataError(f"{path}: this is no challenge", problems, advice=ADVICE)
+
+
+def _at(content: object, *keys: str) -> object:
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _rule(content: Mapping[str, Any], path: Path) -> object:
+    """A rule as a document, whichever way it is given; what is no rule is left as it is.
+
+    Raises:
+        EsrbenchError: no such edition or file, or the file is no rule.
+    """
+    given = content["rule"]
+    if isinstance(given, str):
+        file = path.parent / given
+        is_file = given not in RULES and (given.endswith(".toml") or file.is_file())
+        return get_rule(str(file) if is_file else given).model_dump(mode="json")
+    if not isinstance(given, dict):
+        return given
+    own = {key: value for key, value in given.items() if key != "like"}
+    if own.get("name") in RULES:
+        message = f"rule.name: {own['name']} is an edition's"
+        raise DataError(message, advice="Choose another name, or leave it out.")
+    like: dict[str, Any] = {}
+    if "like" in given:
+        like = get_rule(str(given["like"])).model_dump(mode="json")
+    return like | {"name": OWN_RULE, "title": content.get("title")} | own
+
+
+def pin(path: Path, digests: Mapping[str, str]) -> None:
+    """Write which images are meant into the file, whose comments and order stay.
+
+    Args:
+        path: of a challenge that can be read.
+        digests: by name of the data set, ``DataIdentity.digest``.
+
+    Raises:
+        DataError: the file cannot be written; the advice says what to write.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(path.read_bytes().decode())
+    said = f"pinned at first use, {datetime.now(UTC):%Y-%m-%d}: no official hash is known"
+    for table in document["data"]:
+        if table["name"] in digests:
+            table["digest"] = tomlkit.string(digests[table["name"]]).comment(said)
+    try:
+        replace_file(path, tomlkit.dumps(document).encode())
+    except OSError as error:
+        lines = ", ".join(f'digest = "{each}" ({name})' for name, each in digests.items())
+        message = f"{path}: cannot be written: {error.strerror or error}"
+        raise DataError(message, advice=f"Write it yourself into [[data]]: {lines}.") from error

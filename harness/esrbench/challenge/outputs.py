@@ -1,0 +1,128 @@
+"""What a challenge publishes: its boards as tables and pages, without what is hidden."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from esrbench.errors import RecordError
+from esrbench.files import replace_file
+from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.reports.formats import render
+from esrbench.reports.leaderboard import leaderboard_table
+from esrbench.reports.page import report_page
+from esrbench.reports.page.contents import claims_of
+from esrbench.runs.publication import public_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from esrbench.challenge.file import Challenge
+    from esrbench.entries.registry import Registry
+    from esrbench.ranking.board import Leaderboard
+    from esrbench.records import DataIdentity, RunRecord
+    from esrbench.runs.store import Store
+
+SUFFIXES: Final[Mapping[str, str]] = {"markdown": "md", "latex": "tex"}
+"""Of files by format, where it is not the format's own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeBoard:
+    """A board of a challenge: one data set, one class.
+
+    Attributes:
+        name: of its files.
+        board: the ranking.
+        records: those on its data set, as they may be published.
+    """
+
+    name: str
+    board: Leaderboard
+    records: tuple[RunRecord, ...]
+
+
+def challenge_boards(
+    challenge: Challenge, records: Sequence[RunRecord], data: Sequence[DataIdentity]
+) -> Iterator[ChallengeBoard]:
+    """The boards of a challenge: for each data set one of each class that was measured.
+
+    Args:
+        challenge: with its rule.
+        records: as boards see them, on whatever data.
+        data: of the challenge, in order.
+    """
+    digests = {each.digest for each in data}
+    ours = [
+        public_record(each)
+        for each in records
+        if each.data.digest in digests and each.entry.scale == challenge.scale
+    ]
+    for identity in data:
+        here = [each for each in ours if each.data.digest == identity.digest]
+        elsewhere = [each for each in ours if each.data.digest != identity.digest]
+        labels = dict.fromkeys(e.class_label() for e in here if e.entry.role != "images")
+        for label in labels or ([None] if here else []):
+            board = build_leaderboard(
+                here,
+                challenge.rule,
+                forward_class=label,
+                relative_to=challenge.relative_to,
+                elsewhere=elsewhere,
+            )
+            name = re.sub(r"[^a-z0-9._]+", "-", f"{identity.name}-{label or 'images'}".lower())
+            yield ChallengeBoard(name, board, tuple(here))
+
+
+def write_outputs(
+    folder: Path,
+    challenge: Challenge,
+    boards: Sequence[ChallengeBoard],
+    *,
+    store: Store,
+    registry: Registry,
+) -> list[Path]:
+    """Write pages and tables; files of those names are replaced.
+
+    Args:
+        folder: where they go; made if it is missing.
+        challenge: says which are wanted.
+        boards: to write.
+        store: holds crops of SR images.
+        registry: of networks, whose authors may state figures.
+
+    Returns:
+        The files.
+
+    Raises:
+        RecordError: a file cannot be written.
+    """
+    written: list[Path] = []
+
+    def write(name: str, text: str) -> None:
+        replace_file(folder / name, text.encode())
+        written.append(folder / name)
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in boards:
+            table = leaderboard_table(each.board)
+            for form in challenge.outputs.tables:
+                write(f"{each.name}.{SUFFIXES.get(form, form)}", str(render(table, form)))
+            if challenge.outputs.page:
+                names = [row.entry for row in (*each.board.ranked, *each.board.unranked)]
+                page = report_page(
+                    each.board,
+                    each.records,
+                    store=store,
+                    claims=claims_of(registry, names, challenge.scale),
+                    title=f"{challenge.title}: {each.board.data}, {each.board.forward_class}",
+                )
+                write(f"{each.name}.html", page)
+    except OSError as error:
+        message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
+        advice = "Free space, or name another folder in [outputs] of the challenge."
+        raise RecordError(message, advice=advice) from error
+    return written

@@ -1,0 +1,110 @@
+"""What an organiser may decide about stored entries and runs, checked before it is logged."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from esrbench.errors import UsageError, did_you_mean
+from esrbench.runs.standing import Standings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from esrbench.records import Action, Decision, RunRecord
+    from esrbench.runs.store import Store
+
+ENTRY_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
+
+
+def decide(
+    store: Store, action: Action, names: Sequence[str], reason: str | None = None
+) -> list[Decision]:
+    """Add decisions to the log of a folder of results.
+
+    Args:
+        store: of the records.
+        action: ``withdraw``, ``disqualify``, ``restore`` or ``rename``.
+        names: entries as they are shown, or ids of runs; of a rename the old and the new name.
+        reason: in words; a disqualification needs one.
+
+    Raises:
+        UsageError: no names, an unknown one, no reason where one is needed, or nothing to undo.
+        RecordError: the log cannot be written.
+    """
+    records, _ = store.load_measured()
+    standings = Standings.after(store.load_decisions()[0])
+    entries = {standings.of(each.entry.name).name for each in records}
+    known = sorted(entries | {each.run_id for each in records})
+    if not names:
+        message = f"runs {action}: which entry or run?"
+        raise UsageError(message, advice="`esrbench runs list` lists them.")
+    if action == "rename":
+        return [_rename(store, names, entries, reason)]
+    for name in names:
+        if name not in known:
+            message = f"{store.folder}: no entry and no run is called {name!r}"
+            hint = did_you_mean(name, known, 1)
+            raise UsageError(message, advice=f"{hint}`esrbench runs list` lists all.")
+        if action == "restore" and not standings.decided(name):
+            message = f"{name} is neither withdrawn nor disqualified"
+            raise UsageError(message, advice="`esrbench runs log` lists what was decided.")
+    if action == "disqualify" and not (reason or "").strip():
+        message = f"runs disqualify {' '.join(names)}: for what reason?"
+        raise UsageError(message, advice="Give --reason, which the board shows.")
+    return [store.decide(action, name, reason=reason or "") for name in names]
+
+
+def _rename(
+    store: Store, names: Sequence[str], entries: Collection[str], reason: str | None
+) -> Decision:
+    if len(names) != 2:  # noqa: PLR2004 - the old and the new
+        message = f"runs rename {' '.join(names)}: expected the old and the new name"
+        raise UsageError(message, advice="For example `esrbench runs rename team07-a team07-b`.")
+    old, new = names
+    if old not in entries:
+        message = f"{store.folder}: no entry is called {old!r}"
+        raise UsageError(
+            message, advice=f"{did_you_mean(old, entries, 1)}See `esrbench runs list`."
+        )
+    if new in entries:
+        message = f"{store.folder}: there is an entry {new!r} already"
+        raise UsageError(message, advice="Choose another name.")
+    if not re.fullmatch(ENTRY_NAME, new):
+        message = f"{new!r} is no name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
+        raise UsageError(message, advice="For example team07-fastsr.")
+    return store.decide("rename", old, new_name=new, reason=reason or "")
+
+
+def decide_replaced(store: Store, made: Sequence[RunRecord]) -> list[Decision]:
+    """Withdraw earlier runs of submissions whose code or weights are others now.
+
+    Without that, a board would show an older run of a submission whose new one failed.
+
+    Args:
+        store: of the records.
+        made: finished runs that are stored now.
+
+    Raises:
+        RecordError: the log cannot be written.
+    """
+    measured, _ = store.load_measured()
+    standings = Standings.after(store.load_decisions()[0])
+    return [
+        store.decide("withdraw", old.run_id, reason=f"replaced by {new.run_id}")
+        for new in made
+        for old in measured
+        if new.entry.submitted
+        and old.created < new.created
+        and _place(old) == _place(new)
+        and _content(old) != _content(new)
+        and standings.of(old.entry.name, old.run_id).state == "counted"
+    ]
+
+
+def _place(record: RunRecord) -> tuple[str, int, str]:
+    return record.entry.name, record.entry.scale, record.data.digest
+
+
+def _content(record: RunRecord) -> tuple[str | None, str | None]:
+    return record.entry.code_sha256, record.entry.weights.sha256

@@ -1,0 +1,125 @@
+"""What a suite would run, how long it would take, and how much it would write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from esrbench.records import Latency
+from esrbench.runs.fingerprint import expected_environment, fingerprint
+from esrbench.runs.suite import UNFINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.records import DataIdentity, RunRecord
+    from esrbench.runs.evaluator import Entry
+    from esrbench.runs.plan import Suite
+    from esrbench.runs.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """An entry on a data set, before it runs.
+
+    Attributes:
+        entry: name.
+        data: name of the data set.
+        forward_class: precision, layout and compilation.
+        where: device, and interpreter if it is another one.
+        passes: to be made; 0 where a finished record is there, or nothing can run.
+        seconds: that they will take, by what was measured; None where nothing tells.
+        size: of the record in bytes, likewise; of the passes until then about as much again.
+        basis: what the figures are taken from, or why nothing will run.
+    """
+
+    entry: str
+    data: str
+    forward_class: str
+    where: str
+    passes: int
+    seconds: float | None
+    size: int | None
+    basis: str
+
+
+def forecast(suite: Suite, store: Store, *, resume: bool) -> list[PlannedRun]:
+    """What a suite would run, in order.
+
+    Args:
+        suite: the plan.
+        store: of earlier records, by which time and room are told.
+        resume: what has a finished record of the same fingerprint is left out.
+    """
+    records, _ = store.load_measured()
+    environment = expected_environment(suite.protocol, suite.launcher.sandbox.tier)
+    finished = {each.fingerprint for each in records if resume and each.status not in UNFINISHED}
+    planned: list[PlannedRun] = []
+    for _, data in suite.data:
+        for rejected in suite.rejected:
+            label = suite.protocol_of(rejected.name).forward.label
+            why = f"cannot run: {rejected.error.message}"
+            planned.append(PlannedRun(rejected.name, data.name, label, "", 0, 0.0, None, why))
+        known = {
+            entry.descriptor.name: fingerprint(
+                entry,
+                data,
+                suite.protocol_of(entry.descriptor.name),
+                entry.environment(environment),
+                suite.launcher.gpu,
+            )
+            in finished
+            for entry in suite.entries
+        }
+        if not all(known.values()) and suite.baseline is not None:
+            known[suite.baseline] = False  # it runs beside whatever runs
+        planned += [
+            _planned(suite, entry, data, store, records, known=known[entry.descriptor.name])
+            for entry in suite.entries
+        ]
+    return planned
+
+
+def _planned(
+    suite: Suite,
+    entry: Entry,
+    data: DataIdentity,
+    store: Store,
+    records: Sequence[RunRecord],
+    *,
+    known: bool,
+) -> PlannedRun:
+    name = entry.descriptor.name
+    protocol = suite.protocol_of(name)
+    where = protocol.device + (f":{suite.launcher.gpu}" if protocol.device == "cuda" else "")
+    if entry.software is not None:
+        where += f", {entry.software.describe()}"
+    said = (name, data.name, protocol.forward.label, where)
+    if known:
+        return PlannedRun(*said, 0, 0.0, 0, "measured before")
+    passes = 1 + (protocol.latency.processes if protocol.latency else 0)
+    alike = [
+        each
+        for each in records
+        if each.protocol.device == protocol.device and each.status in {"ok", "timing-disputed"}
+    ]
+    own = [each for each in alike if each.entry.name == name]
+    for basis, found in (
+        ("its own run on these images", [r for r in own if r.data.digest == data.digest]),
+        ("its own run on other images", own),
+        ("other entries on these images", [r for r in alike if r.data.digest == data.digest]),
+        ("other entries on other images", alike),
+    ):
+        if found:
+            units = passes * data.images
+            seconds = fmean(each.duration_seconds / _units(each) for each in found) * units
+            size = fmean(store.size_of(each) / _units(each) for each in found) * units
+            return PlannedRun(*said, passes, seconds, round(size), basis)
+    return PlannedRun(*said, passes, None, None, "nothing alike was measured yet")
+
+
+def _units(record: RunRecord) -> int:
+    """Passes times images of a record."""
+    timed = len(record.latency.replicates) if isinstance(record.latency, Latency) else 0
+    return (1 + timed) * max(record.data.images, 1)

@@ -1,0 +1,67 @@
+"""Records as others may have them: of a hidden test set, without names and scores of images."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from esrbench.records import Absent, Quality, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HIDDEN_SCORES: Final = Absent(
+    kind="unavailable", reason="scores of a hidden test set's images are not published"
+)
+WITH_NAMES: Final = frozenset({"advice", "cause", "image", "input_name", "message", "reason"})
+"""Fields of a record that name images, or may."""
+
+
+def public_record(record: RunRecord) -> RunRecord:
+    """A record on a hidden test set without its images' names and scores; others as they are.
+
+    Means over all images stay. Numbers stand for the names, in the order of the names. What workers
+    printed is left out: they were given the images.
+    """
+    if not record.data.hidden:
+        return record
+    numbers = {name: f"image {n}" for n, name in enumerate(sorted(_names(record)), 1)}
+    document = _numbered(record.model_dump(mode="json"), numbers) | {"log_tail": ""}
+    if isinstance(record.quality, Quality):
+        document["quality"] = HIDDEN_SCORES.model_dump(mode="json")
+    for replicate in document["latency"].get("replicates", ()):
+        images = replicate["images"]
+        for image in images if isinstance(images, list) else ():
+            image["variants"] = None
+    return RunRecord.model_validate(document)
+
+
+def _names(record: RunRecord) -> set[str]:
+    """Of all images in a record."""
+    names: set[str] = set()
+    if isinstance(record.quality, Quality):
+        names |= {each.image for each in record.quality.images}
+    if not isinstance(record.memory, Absent):
+        names |= {each.image for each in record.memory.images}
+    if not isinstance(record.latency, Absent):
+        timed = [image for each in record.latency.replicates for image in each.timed_images]
+        names |= {image.input_name for image in timed}
+    return names
+
+
+def _numbered(document: dict[str, Any], numbers: Mapping[str, str]) -> dict[str, Any]:
+    """A record with numbers in place of names where names may stand, as whole words."""
+    longest_first = sorted(map(re.escape, numbers), key=len, reverse=True)
+    word = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first) or '(?!)'})(?!\w)")
+
+    def numbered(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: numbered(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [numbered(inner, key) for inner in value]
+        if isinstance(value, str) and key in WITH_NAMES:
+            return word.sub(lambda found: numbers[found[0]], value)
+        return value
+
+    found: dict[str, Any] = numbered(document)
+    return found

@@ -1,0 +1,93 @@
+"""What became of entries and runs by an organiser's decisions; no record is ever altered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esrbench.records import Decision, RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What became of an entry or a run.
+
+    Attributes:
+        name: under which the entry is shown.
+        state: ``counted``, or what was decided last.
+        reason: of that decision.
+    """
+
+    name: str
+    state: Literal["counted", "withdrawn", "disqualified"] = "counted"
+    reason: str = ""
+
+    def of(self, record: RunRecord) -> RunRecord | None:
+        """The record as boards see it; None where it is withdrawn."""
+        if self.state == "withdrawn":
+            return None
+        changes: dict[str, object] = {}
+        if self.name != record.entry.name:
+            changes["entry"] = record.entry.model_copy(update={"name": self.name})
+        if self.state == "disqualified":
+            changes |= {"status": "disqualified", "cause": self.reason, "advice": None}
+        return record.model_copy(update=changes) if changes else record
+
+
+@dataclass(slots=True)
+class Standings:
+    """Decisions, replayed in the order in which they were made.
+
+    A decision about an entry also holds for its later runs; one about a run for that run alone.
+    """
+
+    _shown: dict[str, str] = field(default_factory=dict)
+    _decided: dict[str, Decision] = field(default_factory=dict)
+
+    @classmethod
+    def after(cls, decisions: Iterable[Decision]) -> Standings:
+        """What holds after these decisions."""
+        standings = cls()
+        for decision in sorted(decisions, key=lambda each: (each.created, each.decision_id)):
+            if decision.action == "rename":
+                standings._rename(decision.subject, decision.new_name or decision.subject)
+            elif decision.action == "restore":
+                standings._decided.pop(decision.subject, None)
+            elif decision.action in {"withdraw", "disqualify"}:
+                standings._decided[decision.subject] = decision
+        return standings
+
+    def _rename(self, shown: str, new: str) -> None:
+        measured = [name for name, other in self._shown.items() if other == shown]
+        measured += [shown] if shown not in self._shown else []
+        self._shown |= dict.fromkeys(measured, new)
+        if shown in self._decided:
+            self._decided[new] = self._decided.pop(shown)
+
+    def of(self, entry: str, run_id: str = "") -> Standing:
+        """What became of a run.
+
+        Args:
+            entry: its name, as it was measured.
+            run_id: of the run; empty for what became of the entry.
+        """
+        name = self._shown.get(entry, entry)
+        decided = [self._decided[key] for key in (name, run_id) if key in self._decided]
+        if not decided:
+            return Standing(name)
+        decision = next((each for each in decided if each.action == "withdraw"), decided[-1])
+        if decision.action == "withdraw":
+            return Standing(name, "withdrawn", decision.reason)
+        return Standing(name, "disqualified", decision.reason)
+
+    def apply(self, records: Iterable[RunRecord]) -> list[RunRecord]:
+        """Records as boards see them, without those that are withdrawn."""
+        seen = (self.of(each.entry.name, each.run_id).of(each) for each in records)
+        return [each for each in seen if each is not None]
+
+    def decided(self, subject: str) -> bool:
+        """Whether something was decided about an entry, as it is shown, or about a run."""
+        return subject in self._decided
