@@ -100,6 +100,28 @@ def images_seconds(replicate: Replicate, times: Times = claimed) -> float | None
     return _mean_of_medians(rounds) if rounds and all(rounds) else None
 
 
+PROCESS_METRICS: Final = ("runtime_images", "runtime_fixed")
+"""Runtimes that ``process_seconds`` knows."""
+
+
+def process_seconds(replicate: Replicate, metric: str) -> float | None:
+    """A runtime of one process: the larger account of the images, or of the fixed input.
+
+    Args:
+        replicate: the process.
+        metric: key of a runtime.
+
+    Returns:
+        None where nothing was timed, and for metrics that are not in ``PROCESS_METRICS``.
+    """
+    if metric in replicate.figures or metric not in PROCESS_METRICS:
+        return replicate.figures.get(metric)
+    inputs = replicate.timed_images if metric == "runtime_images" else replicate.timed_fixed
+    accounts = ([times(replicate, each) for each in inputs] for times in (claimed, net_seconds))
+    known = (_mean_of_medians(rounds) for rounds in accounts if rounds and all(rounds))
+    return max(known, default=None)
+
+
 def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
     """Spread of the forwards at each size of the data set's images, smallest first."""
     seconds: dict[tuple[int, int], list[float]] = {}

@@ -138,7 +138,7 @@ def test_an_older_run_that_is_worth_more_is_shown_with_a_notice(
     ("fields", "named"),
     [
         ({"protocol": Protocol(seed=5)}, "protocol"),
-        ({"threads": 64}, "environment"),
+        ({"threads": 64}, "environment (threads 64, not 2)"),
         ({"digest": "1" * 64}, "other images called demo"),
     ],
 )

@@ -183,3 +183,61 @@ def test_a_damaged_table_names_its_lines(tmp_path):
     with pytest.raises(DataError) as caught:
         official_leaderboard(RULES["ntire2022"], tmp_path)
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["line 2", "line 4"]
+
+
+def test_2026_ranks_are_as_firm_as_the_logged_times_of_the_images_allow():
+    board = official_leaderboard(RULES["ntire2026"])
+    assert board.stability is None
+    held = {row.entry: row.places["main"].stability for row in board.ranked}
+    # 5.24 ms and few FLOPs: ahead by far. 6.51 to 6.80 ms: a draw of other images may swap them.
+    assert (held["22_SPANV2_ESR_C2"].low, held["22_SPANV2_ESR_C2"].high) == (1, 1)
+    assert held["22_SPANV2_ESR_C2"].held == 1.0
+    for row in board.ranked:
+        assert held[row.entry].low <= row.places["main"].rank <= held[row.entry].high
+    assert not any("not known" in note for note in board.notes)
+
+
+def test_2026_marks_cold_starts_as_its_log_shows_them(shared):
+    with (shared / "facts" / "ntire2026_first_image.csv").open() as file:
+        said = {row["entry"]: row for row in csv.DictReader(file)}
+    slow = {name for name, row in said.items() if float(row["valid_first_ms"]) > 100}
+    board = official_leaderboard(RULES["ntire2026"])
+    marked = {r.entry: r.cold_start for r in (*board.ranked, *board.unranked) if r.cold_start}
+    assert len(slow) == 11
+    assert marked.keys() == slow
+    for name, seconds in marked.items():
+        assert 1e3 * seconds == pytest.approx(float(said[name]["valid_first_ms"]))
+    (note,) = [note for note in board.notes if note.startswith("* ")]
+    assert "took 102 to 348 ms for 11 of 16 entries" in note
+
+
+def test_2026_without_first_images_two_entries_change_places():
+    (note,) = [
+        each
+        for each in official_leaderboard(RULES["ntire2026"]).notes
+        if each.startswith("Without the first image")
+    ]
+    assert "15_DSCF_Fused is ahead of 00_SPAN in runtime" in note
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("7.2026 ", "fast ", "line 2: ValueError"),
+        ("7.2026 ", "7.2026 1.0 ", "numbers of images are not the same"),
+        (
+            "7.2026 ",
+            "72.026 ",
+            "00_SPAN: the times have a mean of 7.898 ms, published are 7.736 ms",
+        ),
+        ("21_SAFMN,valid", "22_SAFMN,valid", "entries, splits or numbers of images"),
+    ],
+)
+def test_damaged_times_are_refused(tmp_path, old, new, problem):
+    for name in ("ntire2026.csv", "times/ntire2026.csv"):
+        text = (official_folder() / name).read_text(encoding="utf-8")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match="the published times are damaged") as caught:
+        official_leaderboard(RULES["ntire2026"], tmp_path)
+    assert any(problem in each for each in caught.value.problems)

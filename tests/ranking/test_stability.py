@@ -6,11 +6,13 @@ import re
 import builders
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES, parse_rule
-from esrbench.ranking.stability import across_processes
+from esrbench.ranking.stability import _chained, _possible, across_processes
 from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.statistics import geometric_mean
@@ -238,3 +240,36 @@ def test_scores_are_tied_where_runtimes_are(timed_board):
     light = {"params": 1e4, "macs_fvcore": 1e8}
     board = timed_board({"rlfn": rlfn, "b": b}, rule="ntire2024", b=light)
     assert possible(board) == {"b": (1, 1), "rlfn": (2, 2)}
+
+
+NAMES = "abcde"
+ENDS = st.tuples(st.integers(0, 3), st.integers(0, 2))
+CASES = st.lists(st.fixed_dictionaries(dict.fromkeys(NAMES, ENDS)), min_size=1, max_size=3)
+
+
+def ends_of(case):
+    return {name: ((best,), (best + more,)) for name, (best, more) in case.items()}
+
+
+@given(CASES, CASES, st.permutations(range(1, 6)))
+def test_possible_ranks_are_those_of_comparing_all_pairs(cases, earlier, ranks):
+    """Against the definition: pair by pair, where equal totals are separated by another track."""
+    own, before = ([ends_of(case) for case in each] for each in (cases, earlier))
+
+    def ahead(one, other, tracks):
+        if not tracks:
+            return False
+        first, *rest = tracks
+        return all(
+            case[one][1] < case[other][0]
+            or (case[one][1] == case[other][0] and ahead(one, other, rest))
+            for case in first
+        )
+
+    for tracks, ends in (([own], own), ([own, before], _chained(own, before))):
+        printed = dict(zip(NAMES, ranks, strict=True))
+        for name, held in _possible(ends, printed).items():
+            better = sum(ahead(other, name, tracks) for other in NAMES)
+            worse = sum(ahead(name, other, tracks) for other in NAMES)
+            assert held.low == min(1 + better, printed[name])
+            assert held.high == max(len(NAMES) - worse, printed[name])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
+from esrbench.ranking import standings
 from esrbench.ranking.formulas import Exponential, RankSum, RealTime
 from esrbench.ranking.rule import Track
 from esrbench.ranking.standings import (
@@ -120,3 +121,25 @@ def test_real_time_by_hand(psnr, seconds, score):
     assert total.value == pytest.approx(score)
     assert total.log == (pytest.approx(math.log(score)) if score else None)
     assert total.order == (pytest.approx(-math.log(score)) if score else math.inf)
+
+
+POINT = st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 5))
+
+
+@given(st.lists(POINT, min_size=1, max_size=12), st.integers(1, 5))
+def test_the_front_is_that_of_comparing_all_pairs(points, rivals):
+    """Runtimes, with intervals, in the first coordinate."""
+    contestants = [
+        Contestant(str(index), {"runtime_images": time, "psnr_rgb": psnr})
+        for index, (time, _, psnr) in enumerate(points)
+    ]
+    spans = {str(i): (time - half, time + half) for i, (time, half, _) in enumerate(points)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standings, "RIVALS", rivals)
+        front = pareto_front(contestants, ["runtime_images", "psnr_rgb"], {"runtime_images": spans})
+    for index, (time, half, psnr) in enumerate(points):
+        beaten = any(
+            t - h <= time + half and p >= psnr and (t + h < time - half or p > psnr)
+            for t, h, p in points
+        )
+        assert (str(index) in front) is not beaten

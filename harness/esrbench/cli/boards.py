@@ -61,8 +61,11 @@ def chosen_board(
     relative_to: str | None,
     mixed: bool = False,
     folder: Path | None,
+    samples: bool = False,
 ) -> tuple[Leaderboard, list[RunRecord]]:
     """The board that the options ask for, and the records that it was chosen from.
+
+    ``samples``: the records are wanted with their raw samples.
 
     Raises:
         UsageError: options that exclude each other, an unknown rule, or no such records.
@@ -89,7 +92,8 @@ def chosen_board(
         message = "--relative-to has no use with --with-official, which leaves runtimes out"
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
-    records, elsewhere = _stored(Store(folder or default_results()), data, scale)
+    store = Store(folder or default_results())
+    records, elsewhere = _stored(store, data, scale, samples=samples)
     if with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
@@ -108,14 +112,14 @@ def chosen_board(
 
 
 def _stored(
-    store: Store, data: str | None, scale: int | None
+    store: Store, data: str | None, scale: int | None, *, samples: bool
 ) -> tuple[list[RunRecord], list[RunRecord]]:
     """Records of a data set and scale, or of all, and the others.
 
     Raises:
         UsageError: there are none.
     """
-    records, notices = store.load()
+    records, notices = store.load(samples=samples)
     print_notices(notices)
     wanted: list[RunRecord] = []
     others: list[RunRecord] = []

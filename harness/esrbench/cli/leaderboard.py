@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from esrbench.cli.boards import (
     BoardScaleOption,
     DataOption,
@@ -26,6 +30,13 @@ def leaderboard_command(
     forward_class: ClassOption = None,
     relative_to: RelativeOption = None,
     mixed: MixedOption = False,
+    main: Annotated[
+        bool,
+        typer.Option(
+            "--main-table",
+            help="As the main table of a challenge's report: PSNR and runtime of each split.",
+        ),
+    ] = False,
     table_format: FormatOption = "terminal",
     label: LabelOption = None,
     folder: ResultsOption = None,
@@ -33,6 +44,7 @@ def leaderboard_command(
 ) -> None:
     """Print the challenge table of the newest comparable records."""
     from esrbench.reports.leaderboard import leaderboard_table
+    from esrbench.reports.main_table import main_table
 
     check_label(label)
     board, _ = chosen_board(
@@ -46,4 +58,5 @@ def leaderboard_command(
         mixed=mixed,
         folder=folder,
     )
-    print_table(leaderboard_table(board), table_format, label=label, as_json=as_json)
+    table = main_table(board) if main else leaderboard_table(board)
+    print_table(table, table_format, label=label, as_json=as_json)

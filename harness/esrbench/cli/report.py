@@ -56,6 +56,7 @@ def report_command(
         forward_class=forward_class,
         relative_to=relative_to,
         folder=folder,
+        samples=True,
     )
     shown = [row.entry for row in (*board.ranked, *board.unranked)]
     scale = records[0].entry.scale if records else 0

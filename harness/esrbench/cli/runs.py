@@ -93,7 +93,7 @@ def _print_runs(
     from esrbench.reports.table import Note
     from esrbench.runs.standing import Standings
 
-    records, notices = store.load_measured()
+    records, notices = store.load_measured(samples=False)
     decisions, unread = store.load_decisions()
     print_notices([*notices, *unread])
     standings = Standings.after(decisions)

@@ -46,6 +46,8 @@ class LeaderboardEntry(Frozen):
         places: per track, likewise.
         gates: the entry held against every gate that applies.
         other_scores: PSNR in dB on further data, by title.
+        other_runtimes: seconds on single splits or further data, by title.
+        cold_start: seconds of a cold start that the published runtime holds, if it holds one.
         pareto: it lies on the Pareto front of the board's metrics, provisionally where a rank is
             provisional; None for unranked entries.
         disagreements: where the publication departs from its own rule.
@@ -64,6 +66,8 @@ class LeaderboardEntry(Frozen):
     places: dict[str, Place] = {}
     gates: tuple[GateCheck, ...] = ()
     other_scores: dict[str, float] = {}
+    other_runtimes: dict[str, float] = {}
+    cold_start: float | None = None
     pareto: bool | None = None
     disagreements: tuple[str, ...] = ()
     unranked_because: str | None = None
@@ -81,6 +85,7 @@ class Leaderboard(Frozen):
         rule: name of the edition's rule.
         title: of the table.
         data: title of the data set.
+        split: short title of the data that the column of PSNR is of.
         device: what it was measured on.
         forward_class: precision, layout and compilation that all entries share; None for
             published ones.
@@ -100,6 +105,7 @@ class Leaderboard(Frozen):
     rule: str
     title: str
     data: str
+    split: str = ""
     device: str
     forward_class: str | None
     banner: str | None = None

@@ -21,6 +21,8 @@ DISPUTED = "\N{DAGGER}"
 """Marks entries whose worker's times the evaluator does not believe."""
 OTHER_SOFTWARE = "\N{DOUBLE DAGGER}"
 """Marks entries that ran in an interpreter of their own."""
+COLD_START = "*"
+"""Marks published entries whose runtime holds a cold start."""
 PROVISIONAL_MARK = "?"
 """Marks ranks in runtime that fewer than three processes decided."""
 
@@ -216,6 +218,12 @@ def _timing_notes(latencies: Sequence[Latency]) -> Iterator[str]:
         yield (
             f"{said}; brackets give the 95 % interval over processes: Student's of the entry's "
             "own, or that of the spread of all ranked entries where it is wider."
+        )
+    devices = {each.device for latency in latencies for each in latency.replicates}
+    if len(devices) > 1 and None not in devices:
+        yield (
+            f"Runtimes are of {len(devices)} devices of one kind; what differs between them is "
+            "taken out of the intervals."
         )
     sessions = len({latency.session for latency in latencies})
     if sessions > 1:

@@ -14,6 +14,7 @@ from esrbench.entries.weight_files import same_weights
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
+from esrbench.ranking.blocks import met_other_devices
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
     banner,
@@ -96,7 +97,9 @@ def build_leaderboard(
     metrics = ranked_in_table(rule, tracks, usable)
     there = scored_elsewhere([*records, *elsewhere], rule, newest)
     gates = applicable_gates(rule, newest, chosen, there)
-    rows = [record_row(record, columns, metrics, gates, there) for record in chosen]
+    rows = _of_equal_devices(
+        [record_row(record, columns, metrics, gates, there) for record in chosen], chosen, metrics
+    )
     apart = _apart(others, rows, columns)
     reference = _reference_entry(rule, relative_to)
     rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
@@ -106,11 +109,13 @@ def build_leaderboard(
         rule=rule.name,
         title=rule.title,
         data=f"{newest.data.title} x{newest.data.scale} ({newest.data.images} images)",
+        split=newest.data.title,
         device=device_statement(newest),
         forward_class=newest.class_label(mixed=mixed),
         banner=banner(chosen),
         gate=gate_statement(rule, newest, [gate for gate, _ in gates]),
         columns=columns,
+        other_columns=tuple(dict.fromkeys(title for row in rows for title in row.other_scores)),
         tracks=tuple(tracks),
         pareto_metrics=metrics if ranked else (),
         stability=unknown,
@@ -317,8 +322,17 @@ def record_row(
         ran_with=record.ran_with,
         values={metric: record.value(metric) for metric in columns},
         gates=tuple(check for check in checks if not isinstance(check, Absent)),
+        other_scores=_on_other_data(record, elsewhere, "psnr_rgb"),
+        other_runtimes=_on_other_data(record, elsewhere, "runtime_images"),
         unranked_because=_why_unranked(record, metrics, gates, checks),
     )
+
+
+def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict[str, float]:
+    """What an entry reaches on other data sets, by their titles."""
+    others = (by_entry.get(record.entry.name) for by_entry in elsewhere.values())
+    known = ((each.data.title, each.measured(metric)) for each in others if each is not None)
+    return {title: value for title, value in known if value is not None}
 
 
 def _gated(record: RunRecord, gate: Gate, elsewhere: Elsewhere) -> Value | Absent:
@@ -338,6 +352,22 @@ def _gated(record: RunRecord, gate: Gate, elsewhere: Elsewhere) -> Value | Absen
     else:
         return other.value(gate.metric)
     return Absent(kind="unavailable", reason=reason)
+
+
+def _of_equal_devices(
+    rows: Sequence[LeaderboardEntry], records: Sequence[RunRecord], metrics: Sequence[str]
+) -> list[LeaderboardEntry]:
+    """Rows, those below the ranking whose runtimes are of other devices than the others'."""
+    if not any(METRICS[metric].noisy for metric in metrics):
+        return list(rows)
+    ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
+    others = met_other_devices(ranked)
+    return [
+        row.model_copy(update={"unranked_because": others[row.run_id]})
+        if row.run_id in others
+        else row
+        for row in rows
+    ]
 
 
 def _apart(

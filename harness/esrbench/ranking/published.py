@@ -14,6 +14,13 @@ from esrbench.metrics import METRICS
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry
 from esrbench.ranking.formulas import RealTime
 from esrbench.ranking.leaderboard import INTERPOLATION, place_of, rank_rows, ranked_in_table
+from esrbench.ranking.published_times import (
+    RUNTIME,
+    cold_starts,
+    log_notes,
+    read_times,
+    resampled_stability,
+)
 from esrbench.records import Absent, Value
 
 if TYPE_CHECKING:
@@ -29,7 +36,8 @@ PublishedStatus = Literal["ranked", "unranked_psnr", "measured", "baseline", "fl
 
 NOT_PUBLISHED = Absent(kind="unavailable", reason="not published")
 UNSAMPLED = Absent(kind="unavailable", reason="no samples of the published runtimes are known")
-TEST = "test"
+VALID, TEST = "valid", "test"
+"""Splits of an edition's images, in columns of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class PublishedEntry:
         status: what the publication says of it.
         figures: by metric.
         psnr: RGB PSNR in dB by column, such as ``psnr_test``.
+        runtimes: of the splits of which ``runtime_images`` is the mean, in seconds.
         ranks: printed, by metric.
         places: printed, by track.
         note: remark of the publication or on it.
@@ -83,6 +92,7 @@ class PublishedEntry:
     status: PublishedStatus
     figures: Mapping[str, PrintedFigure]
     psnr: Mapping[str, float]
+    runtimes: Mapping[str, float]
     ranks: Mapping[str, int]
     places: Mapping[str, PrintedPlace]
     note: str
@@ -151,6 +161,11 @@ def _entry(row: Mapping[str, str], rule: Rule) -> PublishedEntry:
             column: float(given[column])
             for column in ("psnr_valid", "psnr_test", "psnr_rgb")
             if column in given
+        },
+        runtimes={
+            split: float(given[column]) * METRICS[RUNTIME].divisor
+            for split in (VALID, TEST)
+            if (column := f"runtime_{split}_ms") in given
         },
         ranks={
             metric: int(given[f"{metric}_rank"])
@@ -227,6 +242,7 @@ def published_row(
         },
         gates=checks,
         other_scores={TEST: entry.psnr["psnr_test"]} if "psnr_test" in entry.psnr else {},
+        other_runtimes=dict(entry.runtimes),
         unranked_because=_why_unranked(entry.status, checks),
     )
 
@@ -275,15 +291,28 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
         for entry, row in zip(entries, rows, strict=True)
         if row.unranked_because is not None
     ]
+    times = read_times(
+        (folder or official_folder()) / "times" / f"{rule.name}.csv",
+        {each.name: each.figures[RUNTIME].value for each in entries if RUNTIME in each.figures},
+    )
+    if times:
+        ranked = tuple(resampled_stability(ranked, times, tracks, references))
+    cold = cold_starts(times)
     by_name = {entry.name: entry for entry in entries}
     ranked, unranked = (
-        tuple(_compared(row, by_name[row.entry], tracks, references) for row in each)
+        tuple(
+            _compared(row, by_name[row.entry], tracks, references).model_copy(
+                update={"cold_start": cold.get(row.entry)}
+            )
+            for row in each
+        )
         for each in (ranked, aside)
     )
     return Leaderboard(
         rule=rule.name,
         title=f"{rule.title}: published entries",
         data=", ".join(rule.baseline.psnr if rule.baseline else ()) or "the edition's data",
+        split=VALID,
         device=f"Published figures, from {rule.device}",
         forward_class=None,
         gate=_verdicts(rule, entries),
@@ -291,12 +320,16 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
         other_columns=(TEST,) if any("psnr_test" in entry.psnr for entry in entries) else (),
         tracks=tuple(tracks),
         pareto_metrics=metrics if ranked else (),
-        stability=UNSAMPLED,
+        stability=None if times else UNSAMPLED,
         ranked=ranked,
         unranked=unranked,
         notes=(
             *_findings([*ranked, *unranked], entries, tracks),
-            f"The stability of ranks is not known: {UNSAMPLED.reason}.",
+            *(
+                log_notes([*ranked, *unranked], times, tracks, references)
+                if times
+                else [f"The stability of ranks is not known: {UNSAMPLED.reason}."]
+            ),
             *rule.inferred,
             *rule.unverified,
             *(f"{entry.name}: {entry.note}." for entry in entries if entry.note),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.errors import UsageError
-from esrbench.protocol import digest_of
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+SOFTWARE: Final = frozenset({"python", "packages"})
+"""Fields of an environment that do not count where Python and torch may differ."""
 
 
 def select_comparable(
@@ -47,16 +49,16 @@ def select_comparable(
     reference = networks[-1] if networks else newest
     chosen: dict[str, RunRecord] = {}
     left_out: list[tuple[str, str]] = []
-    spoiled: list[tuple[str, str]] = []
+    spoiled: dict[str, dict[str, None]] = {}
     for record in here:
         differing = differences(record, reference, mixed=mixed)
         before = chosen.get(record.entry.name)
         if not differing and before is not None and worth(before) > worth(record):
             if record.entry.role != "images":
-                spoiled.append((record.entry.name, record.status))
+                spoiled.setdefault(record.entry.name, {})[record.status] = None
         elif not differing:
             chosen[record.entry.name] = record
-            spoiled = [each for each in spoiled if each[0] != record.entry.name]
+            spoiled.pop(record.entry.name, None)
         elif "data" in differing:
             images = f"other images called {record.data.name}"
             left_out.append((record.entry.name, images))
@@ -78,7 +80,8 @@ def select_comparable(
             message=f"{name}: a newer run ended as {status}, so an older one is shown",
             advice="See the newest by `esrbench show`, and run it again.",
         )
-        for name, status in dict.fromkeys(spoiled)
+        for name, statuses in spoiled.items()
+        for status in statuses
     )
     return reference, list(chosen.values()), notices
 
@@ -130,16 +133,33 @@ def differences(record: RunRecord, reference: RunRecord, *, mixed: bool = False)
         ("protocol", other_protocol and not other_class),
     ]
     if record.ranked:
-        ours, theirs = (_machine(each, mixed=mixed) for each in (record, reference))
-        identities.append(("environment", ours != theirs and not other_class))
+        other = "" if other_class else _other_environment(record, reference, mixed=mixed)
+        identities.append((other, bool(other)))
     return tuple(name for name, differs in identities if differs)
 
 
-def _machine(record: RunRecord, *, mixed: bool) -> str:
-    """Digest of the machine and the software of a record, or of the machine alone."""
-    if not mixed:
-        return record.environment_digest
-    return digest_of(record.environment.model_copy(update={"python": "", "packages": {}}))
+def _other_environment(record: RunRecord, reference: RunRecord, *, mixed: bool) -> str:
+    """What differs between the machines and software of two records, in words; empty for nothing.
+
+    Args:
+        record: any.
+        reference: with which it is compared.
+        mixed: whatever Python and torch they ran with.
+    """
+    if record.environment_digest == reference.environment_digest:
+        return ""
+    ours, theirs = (
+        {name: found for name, found in each.environment if not (mixed and name in SOFTWARE)}
+        for each in (record, reference)
+    )
+    told = [
+        f"{name} {found}, not {theirs[name]}" if isinstance(found, int | str) else name
+        for name, found in ours.items()
+        if found != theirs[name]
+    ]
+    if told:
+        return f"environment ({'; '.join(told)})"
+    return "" if mixed else "environment"
 
 
 def of_other_software(records: Sequence[RunRecord], reference: RunRecord) -> list[RunRecord]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import permutations, product
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
+from esrbench.ranking.blocks import spread_within_devices
 from esrbench.ranking.standings import place_in_tracks
 from esrbench.records import Absent, Interval, Latency, Value
 from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     from esrbench.records import RunRecord
 
     Span = tuple[float, float]
-    Pairs = set[tuple[str, str]]
-    """Who is ahead of whom beyond noise, by name."""
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
+    End = tuple[float, ...]
+    """What an entry is placed by, smaller first; the second decides where the first are equal."""
+    Ends = dict[str, tuple[End, End]]
+    """By entry, at its best and at its worst."""
 
 FEWEST_PROCESSES = STUDENT_SAMPLES
 """Fewer processes do not tell how far the next one may be off."""
@@ -41,10 +47,12 @@ class Stability(Frozen):
     Attributes:
         low: best of them: 1 more than the entries that are ahead beyond noise.
         high: worst of them: all entries less those that are behind beyond noise.
+        held: share of resamples that gave the printed rank; None where none were made.
     """
 
     low: int
     high: int
+    held: float | None = None
 
     @property
     def tied(self) -> bool:
@@ -85,7 +93,8 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
     record's own processes. The other takes the standard deviation of the logarithms from the
     processes of all records together, and is wide enough that any two intervals of copies of one
     network overlap with 95 %: half of the Bonferroni bound for all pairs. A few processes agree
-    by chance, and those of the other entries show it.
+    by chance, and those of the other entries show it. Where all records met the same devices of one
+    kind, the second alone holds, without what differs between devices.
 
     Args:
         records: measured alike, one an entry.
@@ -100,14 +109,19 @@ def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | 
         for index, (record, value) in enumerate(zip(records, values, strict=True))
         if isinstance(value, Value) and processes_of(record) >= FEWEST_PROCESSES
     }
-    square = sum((n - 1) * _deviation(value, n) ** 2 for value, n in known.values())
-    freedom = sum(n - 1 for _, n in known.values())
+    within = spread_within_devices([records[index] for index in known], metric)
+    if within is None:
+        square = sum((n - 1) * _deviation(value, n) ** 2 for value, n in known.values())
+        freedom = sum(n - 1 for _, n in known.values())
+    else:
+        square, freedom = within
     quantile = _simultaneous_quantile(len(known), freedom) if known else 0.0
     found: list[Value | Absent] = []
     for index, value in enumerate(values):
         if index in known:
             half = quantile * math.sqrt(square / freedom / known[index][1])
-            found.append(_widened(known[index][0], half))
+            own, _ = known[index]
+            found.append(_widened(own if within is None else Value(value=own.value), half))
         elif isinstance(value, Value):
             of_processes = value.interval is not None and value.interval.method == "student"
             found.append(value if of_processes else Value(value=value.value))
@@ -201,50 +215,64 @@ def rank_stability(
     }
     held = {
         metric: _possible(
-            {
-                (one, other)
-                for one, other in permutations(ranks[metric], 2)
-                if spans[metric][one][1] < spans[metric][other][0]
-            },
+            [{name: ((low,), (high,)) for name, (low, high) in spans[metric].items()}],
             ranks[metric],
         )
         for metric in noisy
     }
     spread = _Spread(ranks, spans, held, noise.baseline)
-    apart: dict[str, Pairs] = {}
+    noisy_ends: dict[str, list[Ends]] = {}
     tracks_held: dict[str, dict[str, Stability]] = {}
     for track in tracks:
         printed = {name: standing.rank for name, standing in places[track.key].items()}
-        if not set(track.metrics) & set(spans) and track.ties_by not in apart:
+        before = noisy_ends.get(track.ties_by or "")
+        if before is None and not set(track.metrics) & set(spans):
             tracks_held[track.key] = {n: Stability(low=r, high=r) for n, r in printed.items()}
             continue
-        before = apart.get(track.ties_by or "", set())
-        corners = [
-            {each.name: spread.ends(each, track, corner) for each in contestants}
-            for corner in spread.corners(references.get(track.key, {}))
-        ]
-        apart[track.key] = {
-            pair
-            for pair in permutations(printed, 2)
-            if all(
-                ends[pair[0]][1] < ends[pair[1]][0]
-                or (ends[pair[0]][1] == ends[pair[1]][0] and pair in before)
-                for ends in corners
-            )
-        }
-        tracks_held[track.key] = _possible(apart[track.key], printed)
+        corners = spread.corners(references.get(track.key, {}))
+        ends = [{each.name: spread.ends(each, track, at) for each in contestants} for at in corners]
+        noisy_ends[track.key] = ends if before is None else _chained(ends, before)
+        tracks_held[track.key] = _possible(noisy_ends[track.key], printed)
     return RankStability(metrics=held, tracks=tracks_held, spans=spans)
 
 
-def _possible(apart: Pairs, printed: Mapping[str, int]) -> dict[str, Stability]:
-    """Ranks that are left to each entry, the printed one always among them."""
+def _chained(ends: Sequence[Ends], before: Sequence[Ends]) -> list[Ends]:
+    """Ends in a track, followed by those in the track that separates its equal totals."""
+    return [
+        {name: (best + first[name][0], worst + first[name][1]) for name, (best, worst) in o.items()}
+        for o, first in product(ends, before)
+    ]
+
+
+def _possible(cases: Sequence[Ends], printed: Mapping[str, int]) -> dict[str, Stability]:
+    """Ranks that are left to each entry, the printed one always among them.
+
+    Args:
+        cases: an entry is ahead of another beyond noise if its worst is better than the other's
+            best in all of them.
+        printed: rank of each entry.
+    """
+    best, worst = (np.empty((len(printed), len(cases)), dtype=np.int64) for _ in range(2))
+    for column, ends in enumerate(cases):
+        known = sorted({end for name in printed for end in ends[name]})
+        order = {end: index for index, end in enumerate(known)}
+        for row, name in enumerate(printed):
+            best[row, column], worst[row, column] = (order[end] for end in ends[name])
+    ahead, behind = _points_below(worst, best), _points_below(-best, -worst)
     return {
-        name: Stability(
-            low=min(1 + sum(behind == name for _, behind in apart), rank),
-            high=max(len(printed) - sum(ahead == name for ahead, _ in apart), rank),
-        )
-        for name, rank in printed.items()
+        name: Stability(low=min(1 + before, rank), high=max(len(printed) - after, rank))
+        for (name, rank), before, after in zip(printed.items(), ahead, behind, strict=True)
     }
+
+
+def _points_below(points: Ints, bounds: Ints) -> list[int]:
+    """How many points lie below each bound in all columns; both are int64 (N, columns)."""
+    points = points[points[:, 0].argsort()]
+    counts: list[int] = np.searchsorted(points[:, 0], bounds[:, 0]).tolist()
+    if points.shape[1] == 1:
+        return counts
+    below = (points[:count, 1:] < bound[1:] for count, bound in zip(counts, bounds, strict=True))
+    return [int(each.all(axis=1).sum()) for each in below]
 
 
 def _provisional(
@@ -285,7 +313,7 @@ class _Spread:
 
     def ends(
         self, entry: Contestant, track: Track, reference: Mapping[str, float]
-    ) -> tuple[float, float]:
+    ) -> tuple[End, End]:
         """Order of an entry with its runtimes at the better and at the worse end of intervals."""
         orders = []
         for end in (0, 1):
@@ -299,4 +327,4 @@ class _Spread:
                 held = self.held[metric][entry.name]
                 ranks[metric] = held.high if end else held.low
             orders.append(track.formula.total(values, ranks, reference).order)
-        return orders[0], orders[1]
+        return (orders[0],), (orders[1],)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from esrbench.metrics import METRICS
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from esrbench.ranking.rule import Track
 
 _SIGN = {"lower": 1, "higher": -1}
+RIVALS: Final = 64
+"""Entries that are compared at a time with all that are left on the front."""
 
 Ranks = dict[str, dict[str, int]]
 """By metric, then by entry."""
@@ -126,13 +130,16 @@ def pareto_front(
         low, high = (spans or {}).get(metric, {}).get(each.name, (value, value))
         return (low, high) if METRICS[metric].better == "lower" else (-high, -low)
 
-    points = {each.name: [bounds(each, metric) for metric in metrics] for each in contestants}
-
-    def dominated(point: list[tuple[float, float]]) -> bool:
-        return any(
-            all(theirs[0] <= ours[1] for theirs, ours in zip(other, point, strict=True))
-            and any(theirs[1] < ours[0] for theirs, ours in zip(other, point, strict=True))
-            for other in points.values()
-        )
-
-    return frozenset(name for name, point in points.items() if not dominated(point))
+    if not contestants:
+        return frozenset()
+    # Float64 (entries, metrics). Who is good in most metrics comes first, since it beats many.
+    spread = np.array([[bounds(each, metric) for metric in metrics] for each in contestants])
+    best, worst = spread[:, :, 0], spread[:, :, 1]
+    order = best.argsort(axis=0).argsort(axis=0).sum(axis=1).argsort()
+    front: Any = np.arange(len(contestants))
+    for start in range(0, len(order), RIVALS):
+        rivals = order[start : start + RIVALS]
+        never_worse = (best[rivals, None] <= worst[front]).all(axis=2)
+        once_better = (worst[rivals, None] < best[front]).any(axis=2)
+        front = front[~(never_worse & once_better).any(axis=0)]
+    return frozenset(contestants[index].name for index in front)

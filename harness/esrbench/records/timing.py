@@ -148,12 +148,15 @@ class Replicate(Frozen):
             has no such notion.
         cold_start_seconds: its first forward of all, at the fixed input, by the clock of the
             samples; None where that forward failed.
+        device: the one that ran it: UUID of a GPU, or a name that tells machines of one kind apart;
+            None where that is not known.
         fixed: at the protocol's fixed input.
         images: at the images of the data set.
         conditions: of the machine from loading to the last timed input; they tell what inputs
             too short to have load and steal of their own do not.
         null: from right before and right after, for every size of these inputs.
         null_conditions: of the machine meanwhile, before and after.
+        figures: runtimes in seconds by metric, in a copy of the record without samples.
     """
 
     index: Count
@@ -161,11 +164,13 @@ class Replicate(Frozen):
     started: datetime
     cpus: tuple[Count, ...]
     cold_start_seconds: Seconds | None
+    device: str | None = None
     fixed: LatencySamples | Absent
     images: Annotated[tuple[LatencySamples, ...], Field(min_length=1)] | Absent
     conditions: Conditions | None = None
     null: tuple[NullSamples, ...] = ()
     null_conditions: tuple[Conditions, ...] = ()
+    figures: dict[str, Seconds] = {}
 
     @property
     def timed_images(self) -> tuple[LatencySamples, ...]:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from esrbench.metrics import METRICS
 from esrbench.ranking.board import Place
-from esrbench.ranking.footnotes import DISPUTED, OTHER_SOFTWARE, PROVISIONAL_MARK
+from esrbench.ranking.footnotes import (
+    COLD_START,
+    DISPUTED,
+    OTHER_SOFTWARE,
+    PROVISIONAL_MARK,
+)
 from esrbench.ranking.formulas import RankSum
 from esrbench.records import Absent
 from esrbench.reports.table import (
@@ -70,7 +75,7 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
         lambda row: plain(_margin(row, digits)),
     )
     last_psnr = next((m for m in reversed(board.columns) if METRICS[m].unit == "dB"), None)
-    yield Heading("Entry"), lambda row: plain(_name(row, mixed=mixed))
+    yield Heading("Entry"), lambda row: plain(marked_name(row, mixed=mixed))
     for track in board.tracks:
         yield from _track_columns(track)
     if board.pareto_metrics:
@@ -93,7 +98,7 @@ def _track_columns(track: Track) -> Iterator[Column]:
     def rank(place: Place) -> str:
         if place.rank is None:
             return MISSING
-        shown = _shown_rank(place.rank, place.stability, provisional=place.provisional)
+        shown = shown_rank(place.rank, place.stability, provisional=place.provisional)
         return f"{shown} ({place.rank_sum})" if summed and place.rank_sum is not None else shown
 
     def log_score(place: Place) -> str:
@@ -110,10 +115,15 @@ def _track_columns(track: Track) -> Iterator[Column]:
 
 
 def _metric_column(metric: str, board: Leaderboard) -> Column:
-    # A lone peak of memory has the challenge's word; footnotes say which peak it is.
+    return Heading(metric_heading(metric, board), align="right"), lambda row: metric_cell(
+        row, metric
+    )
+
+
+def metric_heading(metric: str, board: Leaderboard) -> str:
+    """Of a metric's column; a lone peak of memory has the challenge's word."""
     lone = metric == "pass_peak_bytes" and "peak_bytes" not in board.columns
-    heading = METRICS["peak_bytes" if lone else metric].heading
-    return Heading(heading, align="right"), lambda row: metric_cell(row, metric)
+    return METRICS["peak_bytes" if lone else metric].heading
 
 
 def _other_column(title: str) -> Column:
@@ -134,14 +144,14 @@ def metric_cell(row: LeaderboardEntry, metric: str) -> Cell:
     rank = row.ranks.get(metric)
     if rank is not None:
         held, provisional = row.rank_stability.get(metric), metric in row.provisional_ranks
-        below = _shown_rank(rank, held, provisional=provisional)
+        below = shown_rank(rank, held, provisional=provisional)
     if value.interval is not None:
         low, high = value.interval.low / known.divisor, value.interval.high / known.divisor
         aside = f"[{_three_digits(low)}, {_three_digits(high)}]"
     return Cell((Span(known.format(value.value), below=below),), aside=aside)
 
 
-def _shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
+def shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:
     """A rank, marked if it is provisional; or those between which noise may move it."""
     if provisional:
         return f"{rank}{PROVISIONAL_MARK}"
@@ -154,12 +164,13 @@ def _three_digits(number: float) -> str:
     return f"{number:.{decimals}f}"
 
 
-def _name(row: LeaderboardEntry, *, mixed: bool) -> str:
+def marked_name(row: LeaderboardEntry, *, mixed: bool) -> str:
     """Marks runs among published ones, doubtful clocks, other software, figures that disagree."""
     yours = f"{YOURS} " if mixed and row.run_id is not None else ""
     disputed = DISPUTED if row.status == "timing-disputed" else ""
     moved = OTHER_SOFTWARE if row.ran_with is not None else ""
-    return f"{yours}{row.entry}{disputed}{moved}{'!' if row.disagreements else ''}"
+    cold = "" if row.cold_start is None else COLD_START
+    return f"{yours}{row.entry}{disputed}{moved}{cold}{'!' if row.disagreements else ''}"
 
 
 def _front(row: LeaderboardEntry) -> str:
@@ -189,14 +200,18 @@ def _margin(row: LeaderboardEntry, digits: int) -> str:
 
 def _remarks(board: Leaderboard) -> list[str]:
     """What signs mean, why entries are not ranked, then what a reader must know."""
+    return [*_legend(board), *why_unranked(board), *_unscored(board), *board.notes]
+
+
+def why_unranked(board: Leaderboard) -> list[str]:
+    """Why entries are below the line, a sentence a reason."""
     said: dict[str, list[str]] = {}
     for row in board.unranked:
         said.setdefault(row.unranked_because or "", []).append(row.entry)
-    reasons = [
+    return [
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not ranked: {reason}."
         for reason, names in said.items()
     ]
-    return [*_legend(board), *reasons, *_unscored(board), *board.notes]
 
 
 def _legend(board: Leaderboard) -> Iterator[str]:

@@ -130,6 +130,7 @@ class Table:
         records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
         document: what JSON holds instead of the records.
         label: for references in LaTeX.
+        wide: LaTeX sets it across both columns of a page.
     """
 
     headings: tuple[Heading, ...]
@@ -142,6 +143,7 @@ class Table:
     records: Sequence[Mapping[str, Any]] = ()
     document: Any = None
     label: str = "tab:esrbench"
+    wide: bool = False
 
     def __post_init__(self) -> None:
         """Refuse rows of another length than the headings.

@@ -31,7 +31,12 @@ class DamagedError(RecordError):
 
 def encode(document: BaseModel) -> bytes:
     """The bytes of a document's file; it has one field or more, ``schema_version`` among them."""
-    rest = document.model_dump_json(indent=1).removeprefix("{\n").encode() + b"\n"
+    return with_checksum(document.model_dump_json(indent=1).encode() + b"\n")
+
+
+def with_checksum(body: bytes) -> bytes:
+    """A JSON object with its checksum in a first line of its own."""
+    rest = body.removeprefix(b"{").removeprefix(b"\n")
     return b'{"sha256": "%s",\n' % hashlib.sha256(rest).hexdigest().encode() + rest
 
 
@@ -47,7 +52,7 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
         DamagedError: it was altered, cut short, or has lost its checksum.
         RecordError: it is of another schema version, or no such document.
     """
-    body, checked = _checked(path, content)
+    body, checked = without_checksum(path, content)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -68,8 +73,12 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
         raise RecordError(message, advice="Move the file away and measure again.") from error
 
 
-def _checked(path: Path, content: bytes) -> tuple[bytes, bool]:
-    """JSON without the checksum, and whether there was one."""
+def without_checksum(path: Path, content: bytes) -> tuple[bytes, bool]:
+    """JSON without the checksum, and whether there was one.
+
+    Raises:
+        DamagedError: what follows the checksum is not what was stored.
+    """
     first = _FIRST_LINE.match(content)
     if first is None:
         return content, False

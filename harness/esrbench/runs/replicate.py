@@ -54,6 +54,7 @@ def time_replicate(
     """
     started = datetime.now(UTC)
     cpus: tuple[int, ...] = ()
+    device: str | None = None
     conditions: Conditions | None = None
     fixed: LatencySamples | Absent = NOT_REACHED
     images: tuple[LatencySamples, ...] | Absent = NOT_REACHED
@@ -63,7 +64,7 @@ def time_replicate(
         try:
             on_step("loading to be timed")
             ready = entry.load(session, plan.protocol)
-            cpus = ready.cpus
+            cpus, device = ready.cpus, ready.gpu_uuid
             _require_same_code(ready, untimed)
         except MeasurementError as failure:
             fixed = images = failed(failure)
@@ -94,6 +95,7 @@ def time_replicate(
             fixed=fixed,
             images=images,
             conditions=conditions,
+            device=device,
         ),
         log_tail=session.log_tail,
         rescored=rescored,

@@ -17,15 +17,24 @@ from esrbench.errors import RecordError
 from esrbench.files import TEMPORARY, Files, FlushError, replace_file, sync_folder, write_new
 from esrbench.records import Decision, Notice, RaceRecord, RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode
+from esrbench.runs.index import (
+    FEWEST,
+    INDEX_NAME,
+    decode_index,
+    encode_index,
+    settled,
+    without_samples,
+)
 from esrbench.runs.lock import WriterLock
 from esrbench.runs.standing import Standings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
 
     from esrbench.records import Action
+    from esrbench.runs.index import Rows
 
 DocumentT = TypeVar("DocumentT", bound="BaseModel")
 RecordT = TypeVar("RecordT", RunRecord, RaceRecord, Decision)
@@ -152,25 +161,35 @@ class Store:
         self._put(target, record)
         return target
 
-    def load(self) -> tuple[list[RunRecord], list[Notice]]:
+    def load(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
         """Run records as boards see them, oldest first, and a notice for every unreadable file.
 
         Those of withdrawn entries are left out; see ``Standings``.
+
+        Args:
+            samples: as of ``load_measured``.
         """
-        records, notices = self.load_measured()
+        records, notices = self.load_measured(samples=samples)
         decisions, unread = self.load_decisions()
         return Standings.after(decisions).apply(records), [*notices, *unread]
 
-    def load_measured(self) -> tuple[list[RunRecord], list[Notice]]:
+    def load_measured(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
         """All readable run records as they were made, likewise.
 
         A corrupt one is set aside, where this process may do so.
+
+        Args:
+            samples: with raw times, scores of images and counts of blocks. What ranks and lists
+                runs needs none: without them the index is read in place of all files, and renewed
+                where a file was changed.
         """
-        return self._load_all(self.runs, RunRecord)
+        if samples:
+            return self._load_all(self.runs, lambda path: self._load(path, RunRecord))
+        return self._load_indexed()
 
     def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
         """The log of decisions, oldest first, likewise."""
-        return self._load_all(self.decisions, Decision)
+        return self._load_all(self.decisions, lambda path: self._load(path, Decision))
 
     def decide(self, action: Action, subject: str, **fields: str | None) -> Decision:
         """Add an event to the log of decisions.
@@ -193,7 +212,7 @@ class Store:
 
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
         """All readable records of races, likewise."""
-        return self._load_all(self.races, RaceRecord)
+        return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
 
     def put_pass(self, suite: str, name: str, document: BaseModel) -> None:
         """Write a document of a suite under way, as safely as a record.
@@ -305,7 +324,40 @@ class Store:
                 self._files.unlink(path / name)
             self._files.remove_folder(path)
 
-    def _load_all(self, folder: Path, kind: type[RecordT]) -> tuple[list[RecordT], list[Notice]]:
+    def _load_indexed(self) -> tuple[list[RunRecord], list[Notice]]:
+        """Run records without their samples, from the index where it knows their files."""
+        index = self.runs / INDEX_NAME
+        try:
+            known = decode_index(index, self._files.read(index))
+        except OSError:
+            known = {}
+        rows: Rows = {}
+
+        def load(path: Path) -> RunRecord | Notice | None:
+            try:
+                stamp = self._files.stamp(path)
+            except OSError:
+                return self._load(path, RunRecord)
+            row = known.get(path.name)
+            if row is None or row[0] != stamp:
+                found = self._load(path, RunRecord)
+                if not isinstance(found, RunRecord):
+                    return found
+                row = stamp, without_samples(found)
+                if not settled(stamp):
+                    return row[1]
+            rows[path.name] = row
+            return row[1]
+
+        records, notices = self._load_all(self.runs, load)
+        if rows != known and len(rows) >= FEWEST:
+            with suppress(OSError):
+                replace_file(index, encode_index(rows), flush=False, files=self._files)
+        return records, notices
+
+    def _load_all(
+        self, folder: Path, load: Callable[[Path], RecordT | Notice | None]
+    ) -> tuple[list[RecordT], list[Notice]]:
         try:
             names = self._files.names(folder)
         except FileNotFoundError:
@@ -318,7 +370,7 @@ class Store:
         for name in names:
             if name.startswith(".") or not name.endswith(SUFFIX):
                 continue
-            found = self._load(folder / name, kind)
+            found = load(folder / name)
             if isinstance(found, Notice):
                 notices.append(found)
             elif found is not None:

@@ -49,10 +49,11 @@ def render(table: Table) -> str:
     Best figures are ``\textbf``, second best ``\underline``; the lead and the notes stand below in
     footnotesize.
     """
+    float_ = "table*" if table.wide else "table"
     columns = "".join(_ALIGN[heading.align] for heading in table.headings)
     lines = [
         "% needs \\usepackage{booktabs}",
-        r"\begin{table}[t]",
+        rf"\begin{{{float_}}}[t]",
         r"\centering",
         rf"\caption{{{latex_text(table.caption)}}}",
         rf"\label{{{table.label}}}",
@@ -76,7 +77,7 @@ def render(table: Table) -> str:
             *(rf"{note}\par" for note in notes),
             r"\end{minipage}",
         ]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    return "\n".join([*lines, rf"\end{{{float_}}}"]) + "\n"
 
 
 def _headings(table: Table) -> list[str]:

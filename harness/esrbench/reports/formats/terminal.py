@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import line
 from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.segment import Segment
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from esrbench.reports.table import Cell, Heading, Table, Tone
+    from esrbench.reports.table import Align, Cell, Heading, Table, Tone
+
+    Pieces = list[tuple[str, str]]
+    """Texts of a line, each with its style."""
+    Lines = list[Pieces]
+    """What stands in a cell."""
 
 STYLES: Final[dict[Tone, str]] = {
     "plain": "",
@@ -51,7 +58,7 @@ class _Rendered:
             yield Text(_line(table.caption), style="bold")
         yield from (Text(_line(each.text), style=STYLES[each.tone]) for each in table.lead)
         if any(section.rows for section in table.sections):
-            yield from _tables(table, options.max_width, styled=styled)
+            yield from _tables(table, console, options.max_width, styled=styled)
         notes = [f"{DAGGERS[note.mark]} {note.text}".lstrip() for note in table.notes]
         if table.ranked:
             places = ("bold", "underlined") if styled else (PLACES["best"], PLACES["second"])
@@ -68,23 +75,41 @@ def _line(text: str) -> str:
     return line(text, CELL_CHARACTERS)
 
 
-def _tables(table: Table, width: int, *, styled: bool) -> list[RichTable]:
-    """In as few parts as the width asks for, closer together where that spares one."""
+def _tables(
+    table: Table, console: Console, width: int, *, styled: bool
+) -> Iterator[RenderableType | Segment]:
+    """In as few parts as the width asks for, closer together where that spares one.
+
+    rich breaks sentences into lines. It takes seconds for a thousand rows, so what needs no
+    breaking is set here, as rich would set it.
+    """
     sections = [
         [[_cell(cell, styled=styled) for cell in row] for row in table.rows(section)]
         for section in table.sections
     ]
-    rows = [row for section in sections for row in section]
-    widths = [
-        max(len(each) for cell in (_heading(heading), *cells) for each in cell.plain.split("\n"))
-        for heading, *cells in zip(table.headings, *rows, strict=True)
-    ]
+    headings = [_heading(heading) for heading in table.headings]
+    columns = zip(headings, *(row for section in sections for row in section), strict=True)
+    widths = [max(_width(each) for cell in column for each in cell) for column in columns]
+    prose = any(heading.prose for heading in table.headings)
     # Sentences are broken instead, and no column has to make way.
-    room = width if not any(heading.prose for heading in table.headings) else sum(widths) * 2
+    room = sum(widths) * 2 if prose else width
     names = 1 + table.labelled
     airy, tight = (_parts(widths, names, room, gap) for gap in (2, 1))
     gap, parts = (2, airy) if len(airy) <= len(tight) else (1, tight)
-    return [_table(table, sections, part, names, gap) for part in parts]
+    for part in parts:
+        grid = _Grid(
+            [headings[index] for index in part],
+            [[[row[index] for index in part] for row in rows] for rows in sections],
+            [table.headings[index].align for index in part],
+            [widths[index] for index in part],
+            [STYLES[section.tone] for section in table.sections],
+            gap,
+            any(len(section.rows) > 1 or not section.label for section in table.sections),
+        )
+        if prose or not grid.headed or grid.width > width:
+            yield _broken(grid, names)
+        else:
+            yield from grid.segments(console, styled=styled)
 
 
 def _parts(widths: Sequence[int], names: int, room: int, gap: int) -> list[list[int]]:
@@ -101,58 +126,131 @@ def _parts(widths: Sequence[int], names: int, room: int, gap: int) -> list[list[
     return parts
 
 
-def _table(
-    table: Table,
-    sections: Sequence[Sequence[Sequence[Text]]],
-    part: list[int],
-    names: int,
-    gap: int,
-) -> RichTable:
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Columns that stand beside one another, under a head or without one.
+
+    Attributes:
+        headings: a cell a column; empty ones for a table without a head.
+        sections: rows of cells.
+        aligns: of the columns.
+        widths: likewise, in characters.
+        styles: of the sections.
+        gap: spaces between columns.
+        apart: an empty line stands between sections.
+    """
+
+    headings: list[Lines]
+    sections: list[list[list[Lines]]]
+    aligns: list[Align]
+    widths: list[int]
+    styles: list[str]
+    gap: int
+    apart: bool
+
+    @property
+    def headed(self) -> bool:
+        """Whether there is a head; the box that draws its rule has an edge of one space."""
+        return any(text for cell in self.headings for each in cell for text, _ in each)
+
+    @property
+    def width(self) -> int:
+        """Of a line under a head, in characters."""
+        return 2 + sum(self.widths) + self.gap * (len(self.widths) - 1)
+
+    def segments(self, console: Console, *, styled: bool) -> Iterator[Segment]:
+        """A grid with a head, line by line."""
+        from rich.segment import Segment
+
+        def shown(pieces: Pieces, style: str) -> Iterator[Segment]:
+            if styled:
+                row = console.get_style(style)
+                yield from (Segment(text, console.get_style(s) + row) for text, s in pieces)
+            else:
+                yield Segment("".join(text for text, _ in pieces))
+            yield Segment.line()
+
+        empty: Pieces = [(" " * self.width, "")]
+        yield from shown(empty, "")
+        bold = [[[(text, "bold") for text, _ in each] for each in cell] for cell in self.headings]
+        for pieces in self._row(bold, bottom=True):
+            yield from shown(pieces, "")
+        yield from shown([(" ", ""), ("─" * (self.width - 2), ""), (" ", "")], "")
+        filled = [
+            (rows, style) for rows, style in zip(self.sections, self.styles, strict=True) if rows
+        ]
+        for number, (rows, style) in enumerate(filled):
+            if number and self.apart:
+                yield from shown(empty, "")
+            for row in rows:
+                for pieces in self._row(row):
+                    yield from shown(pieces, style)
+        yield from shown(empty, "")
+
+    def _row(self, cells: Sequence[Lines], *, bottom: bool = False) -> Iterator[Pieces]:
+        """The lines of a row; cells with fewer lines stand at its top or bottom."""
+        height = max(map(len, cells))
+        for number in range(height):
+            pieces: Pieces = [(" ", "")]
+            for cell, align, width in zip(cells, self.aligns, self.widths, strict=True):
+                at = number - (height - len(cell) if bottom else 0)
+                held = cell[at] if 0 <= at < len(cell) else []
+                spare = width - _width(held)
+                before = {"left": 0, "center": spare // 2, "right": spare}[align]
+                pieces += [(" " * before, ""), *held, (" " * (spare - before + self.gap), "")]
+            pieces[-1] = (pieces[-1][0][self.gap :] + " ", "")
+            yield pieces
+
+
+def _broken(grid: _Grid, names: int) -> RichTable:
+    """A grid of which rich breaks the cells that do not fit."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 
-    headings = [table.headings[index] for index in part]
-    headed = any(heading.text for heading in headings)
     made = RichTable(
-        box=SIMPLE_HEAD if headed else None,
-        show_header=headed,
+        box=SIMPLE_HEAD if grid.headed else None,
+        show_header=grid.headed,
         pad_edge=False,
-        padding=(0, gap - headed, 0, 0),  # and the box's divider
+        padding=(0, grid.gap - grid.headed, 0, 0),  # and the box's divider
     )
-    for index, heading in zip(part, headings, strict=True):
-        style = "bold" if not headed and index < names else ""
+    for index, (heading, align) in enumerate(zip(grid.headings, grid.aligns, strict=True)):
+        style = "bold" if not grid.headed and index < names else ""
         made.add_column(
-            _heading(heading),
-            justify=heading.align,
-            overflow="fold",
-            no_wrap=index < names,
-            style=style,
+            _text(heading), justify=align, overflow="fold", no_wrap=index < names, style=style
         )
-    apart = any(len(section.rows) > 1 or not section.label for section in table.sections)
-    for section, rows in zip(table.sections, sections, strict=True):
+    for rows, style in zip(grid.sections, grid.styles, strict=True):
         for row in rows:
-            cells = [row[index] for index in part]
-            ended = apart and row is rows[-1]
-            made.add_row(*cells, style=STYLES[section.tone] or None, end_section=ended)
+            ended = grid.apart and row is rows[-1]
+            made.add_row(*map(_text, row), style=style or None, end_section=ended)
     return made
 
 
-def _heading(heading: Heading) -> Text:
+def _text(lines: Lines) -> Text:
+    from rich.text import Text
+
+    return Text("\n").join(Text.assemble(*pieces) for pieces in lines)
+
+
+def _width(pieces: Pieces) -> int:
+    """In characters of a terminal, of which some letters take two."""
+    from rich.cells import cell_len
+
+    return sum(cell_len(text) for text, _ in pieces)
+
+
+def _heading(heading: Heading) -> Lines:
     """Words over figures stand below one another, so that the figures decide the width."""
-    from rich.text import Text
-
     shown = heading.text if heading.align == "left" else heading.text.replace(" ", "\n")
-    return Text((f"{heading.group}\n{shown}" if heading.group else shown).replace(" [", "\n["))
+    text = (f"{heading.group}\n{shown}" if heading.group else shown).replace(" [", "\n[")
+    return [[(each, "")] for each in text.split("\n")]
 
 
-def _cell(cell: Cell, *, styled: bool) -> Text:
-    from rich.text import Text
-
-    text = Text()
+def _cell(cell: Cell, *, styled: bool) -> Lines:
+    pieces: Pieces = []
     for index, span in enumerate(cell.spans):
-        text.append("/" if index else "")
-        text.append(_line(span.text), style=STYLES[span.tone])
-        text.append("" if styled else PLACES.get(span.tone, ""))
-        text.append(span.below.translate(SUBSCRIPTS))
-    text.append(DAGGERS[cell.mark])
-    return text.append(f"\n{cell.aside}" if cell.aside else "")
+        pieces.append(("/" * bool(index), ""))
+        pieces.append((_line(span.text), STYLES[span.tone]))
+        place = "" if styled else PLACES.get(span.tone, "")
+        pieces.append((place + span.below.translate(SUBSCRIPTS), ""))
+    pieces.append((DAGGERS[cell.mark], ""))
+    return [pieces, [(cell.aside, "")]] if cell.aside else [pieces]

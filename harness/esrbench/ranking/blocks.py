@@ -1,0 +1,98 @@
+"""Records from several physical devices of one kind: every entry must have met each equally often.
+
+Devices of one kind differ by a few percent. Where all entries met the same devices, their order
+stays, and what differs between devices is no noise: it is taken out of the spread of processes. An
+entry that met other devices than most is not ranked by runtime.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrbench.records import Latency
+from esrbench.runtimes import process_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esrbench.records import RunRecord
+
+    Devices = tuple[tuple[str, int], ...]
+    """Names of devices, each with the number of processes that ran on it."""
+
+
+def devices_of(record: RunRecord) -> Devices:
+    """The devices that timed a record; nothing where they are not known."""
+    if not isinstance(record.latency, Latency):
+        return ()
+    names = [each.device for each in record.latency.replicates]
+    counts = Counter(name for name in names if name is not None)
+    return tuple(sorted(counts.items())) if None not in names else ()
+
+
+def met_other_devices(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Why records cannot be ranked by runtime with the others, by run id.
+
+    Args:
+        records: measured alike, one an entry. Those whose devices are not known are taken as they
+            are.
+    """
+    met = {record.run_id: devices_of(record) for record in records}
+    counts = Counter(devices for devices in met.values() if devices)
+    if len(counts) < 2:  # noqa: PLR2004 - all met the same
+        return {}
+    usual, _ = counts.most_common(1)[0]
+    return {
+        run_id: f"timed on {_told(devices)}, most others on {_told(usual)}; devices of one kind "
+        "differ, so every entry must meet the same ones equally often"
+        for run_id, devices in met.items()
+        if devices and devices != usual
+    }
+
+
+def _told(devices: Devices) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in devices)
+
+
+def spread_within_devices(records: Sequence[RunRecord], metric: str) -> tuple[float, int] | None:
+    """Sum of squares of the logarithms of runtimes that neither entry nor device explains.
+
+    Args:
+        records: of ranked entries.
+        metric: key of a runtime.
+
+    Returns:
+        The sum and its degrees of freedom, by analysis of variance in two ways without interaction;
+        None where there are no two devices, not all records met the same, or times of processes are
+        not known.
+    """
+    met = {devices_of(record) for record in records}
+    names = [name for name, _ in met.pop()] if len(met) == 1 else []
+    if len(names) < 2:  # noqa: PLR2004 - nothing differs on one device
+        return None
+    left: dict[str, list[float]] = {name: [] for name in names}
+    for record in records:
+        seconds = _seconds(record, metric)
+        if seconds is None:
+            return None
+        logs = np.log(list(seconds.values()))
+        for (name, _), log in zip(seconds, logs - logs.mean(), strict=True):
+            left[name].append(float(log))
+    square = sum(float(np.square(np.subtract(each, np.mean(each))).sum()) for each in left.values())
+    freedom = sum(map(len, left.values())) - len(records) - (len(names) - 1)
+    return (square, freedom) if freedom > 0 else None
+
+
+def _seconds(record: RunRecord, metric: str) -> Mapping[tuple[str, int], float] | None:
+    """Runtime of each process by its device and number; None where one is not known."""
+    if not isinstance(record.latency, Latency):
+        return None
+    found = {
+        (each.device or "", each.index): process_seconds(each, metric)
+        for each in record.latency.replicates
+    }
+    known = {key: seconds for key, seconds in found.items() if seconds is not None}
+    return known if len(known) == len(found) else None

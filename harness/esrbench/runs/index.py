@@ -1,0 +1,139 @@
+"""An index beside the run records, so that leaderboards and listings read one file instead of all.
+
+It holds each record without its raw samples, and the stamp of the record's file: inode, size, times
+of the last change of its bytes and of its name. A record whose stamp differs is read again, so the
+records stay the truth. The index may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from esrbench.errors import RecordError
+from esrbench.records import Absent, Latency, RunRecord
+from esrbench.runs.documents import with_checksum, without_checksum
+from esrbench.runtimes import PROCESS_METRICS, process_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esrbench.records import Replicate
+
+    Stamp = tuple[int, int, int, int]
+    Rows = dict[str, tuple[Stamp, RunRecord]]
+    """Records without samples and the stamps of their files, by file name."""
+
+INDEX_NAME: Final = ".index.json"
+FEWEST: Final = 100
+"""Records from which on an index is written."""
+SETTLED_NS: Final = 2_000_000_000
+"""Age from which on a file is indexed. Two changes of a younger one may have the same stamp."""
+LEFT_OUT: Final = Absent(
+    kind="skipped",
+    reason="raw samples are not in the index of records",
+    advice="`esrbench show RUN` reads the record itself.",
+)
+_VERSION: Final = 1
+_SAMPLES: Final = ("complexity", "memory", "quality", "trust")
+_SHARED: Final = ("protocol", "environment", "data", *_SAMPLES)
+"""Fields that many records have in common; each content stands in the index once."""
+_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
+    field: TypeAdapter(RunRecord.model_fields[field].annotation or Any) for field in _SHARED
+}
+
+
+def without_samples(record: RunRecord) -> RunRecord:
+    """What ranks and describes a run: no raw times, scores of images, counts of blocks or log."""
+    latency = record.latency
+    if isinstance(latency, Latency):
+        # What devices have to do with a spread is told by the processes.
+        several = len({each.device for each in latency.replicates}) > 1
+        replicates = tuple(
+            each.model_copy(
+                update={
+                    "figures": _figures(each) if several else {},
+                    "fixed": _left_out(each.fixed),
+                    "images": _left_out(each.images),
+                    "conditions": None,
+                    "null": (),
+                    "null_conditions": (),
+                }
+            )
+            for each in latency.replicates
+        )
+        latency = latency.model_copy(update={"replicates": replicates, "entries": ()})
+    parts = {field: _left_out(getattr(record, field)) for field in _SAMPLES}
+    return record.model_copy(update={"latency": latency, "log_tail": "", **parts})
+
+
+def _left_out(part: object) -> Absent:
+    return part if isinstance(part, Absent) else LEFT_OUT
+
+
+def _figures(replicate: Replicate) -> dict[str, float]:
+    found = {metric: process_seconds(replicate, metric) for metric in PROCESS_METRICS}
+    return {metric: seconds for metric, seconds in found.items() if seconds is not None}
+
+
+def settled(stamp: Stamp) -> bool:
+    """Whether a file that is read now shows by its stamp that it was changed later."""
+    return max(stamp[2:]) < time.time_ns() - SETTLED_NS
+
+
+def encode_index(rows: Rows) -> bytes:
+    """The bytes of the index."""
+    parts: dict[str, dict[str, Any]] = {field: {} for field in (*_SHARED, "values")}
+    runs = {name: [stamp, _flattened(record, parts)] for name, (stamp, record) in rows.items()}
+    document = {"version": _VERSION, "parts": parts, "runs": runs}
+    return with_checksum(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+
+
+def _flattened(record: RunRecord, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A record's JSON in which shared parts are replaced by their keys."""
+    document = record.model_dump(mode="json")
+    for field in _SHARED:
+        document[field] = _key(document[field], parts[field])
+    document["values"] = {
+        metric: value if "value" in value else _key(value, parts["values"])
+        for metric, value in document["values"].items()
+    }
+    return document
+
+
+def _key(part: object, known: dict[str, Any]) -> str:
+    key = hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16]
+    known[key] = part
+    return key
+
+
+def decode_index(path: Path, content: bytes) -> Rows:
+    """The records of an index; none where it is damaged or of another version."""
+    try:
+        body, intact = without_checksum(path, content)
+        document = from_json(body)
+        if not intact or document["version"] != _VERSION:
+            return {}
+        parts = {
+            field: {key: adapter.validate_python(part) for key, part in known.items()}
+            for field, adapter in _ADAPTERS.items()
+            if (known := document["parts"][field]) is not None
+        }
+        absent = {k: Absent.model_validate(part) for k, part in document["parts"]["values"].items()}
+        rows: Rows = {}
+        for name, (stamp, run) in document["runs"].items():
+            shared = {field: parts[field][run[field]] for field in _SHARED}
+            values = {
+                metric: absent[value] if isinstance(value, str) else value
+                for metric, value in run["values"].items()
+            }
+            record = RunRecord.model_validate({**run, **shared, "values": values})
+            rows[name] = (tuple(stamp), record)
+    except (RecordError, ValidationError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return rows
