@@ -30,6 +30,17 @@ def test_the_terminal_shows_the_table_and_the_commands_apart(folder, capsys):
     assert "esrbench run rfdn imdn --data set14 --scale 4" in err
 
 
+def test_a_table_says_what_it_needs_and_the_rest_for_the_asking(folder, capsys):
+    compare_command(folder=folder)
+    out, err = capsys.readouterr()
+    assert out.count("\n- ") == 2, "what the marks mean, and the input of complexity"
+    assert "hint: --notes shows 2 more notes" in err
+    compare_command(folder=folder, notes=True)
+    out, err = capsys.readouterr()
+    assert "- PSNR-Y and SSIM-Y: BT.601 Y" in out
+    assert "--notes" not in err
+
+
 @pytest.mark.parametrize(
     ("form", "opening"),
     [

@@ -49,7 +49,7 @@ def test_what_differs_between_devices_is_no_noise(rank, timed):
         "b": (2, 2),
         "c": (3, 3),
     }
-    assert any(note.startswith("Runtimes are of 2 devices of one kind") for note in board.notes)
+    assert any(note.startswith("Runtimes are of 2 devices of one kind") for note in board.details)
     # Without knowing the devices, 20 % between processes hide 2 % between entries.
     unknown = [timed(name, seconds_on(ON_TWO, s, rng), [None] * 6) for name, s in entries.items()]
     held = [row.places["main"].stability for row in rank(*unknown).ranked]

@@ -224,7 +224,7 @@ def test_prediction_and_ratio_stand_beside_what_they_belong_to(rank, imdn):
 def test_what_a_reader_must_know_of_a_ranked_entry_is_noted(rank, imdn, arfdn, fields, note):
     board = rank(("a", arfdn | {"psnr_rgb": "not scored"}, fields), ("b", imdn))
     assert names(board.ranked) == ["a", "b"]
-    assert any(said.endswith(note) for said in board.notes)
+    assert any(said.endswith(note) for said in (*board.notes, *board.details))
 
 
 def test_notes_are_on_the_figures_that_are_shown(rank, arfdn):
@@ -239,7 +239,7 @@ def test_notes_are_on_the_figures_that_are_shown(rank, arfdn):
         (lacking, rule, True, True),
         (lacking, untimed, False, False),
     ):
-        said = "\n".join(rank(("a", given, fields), rule=of_rule).notes)
+        said = "\n".join(rank(("a", given, fields), rule=of_rule).details)
         assert ("Runtimes are of one process each" in said) is timing
         assert ("Predicted GPU memory is at LR" in said) is prediction
 

@@ -40,7 +40,7 @@ def place(table, entry, metric, data=None):
 
 
 def notes(table):
-    return "\n".join(note.text for note in table.notes)
+    return "\n".join(note.text for note in (*table.notes, *table.details))
 
 
 # The published digits ---------------------------------------------------------------------------

@@ -9,7 +9,13 @@ import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry, print_notices
 from esrbench.cli.options import ClassOption, ResultsOption
-from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
+from esrbench.cli.tables import (
+    FormatOption,
+    LabelOption,
+    NotesOption,
+    check_label,
+    print_table,
+)
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store, default_results
 
@@ -53,6 +59,7 @@ def compare_command(
     table_format: FormatOption = "terminal",
     caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
     label: LabelOption = None,
+    notes: NotesOption = False,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,13 +84,13 @@ def compare_command(
         forward_class=forward_class,
         published=published,
     )
-    records, notices = Store(folder or default_results()).load()
-    print_notices(notices)
+    records, warnings = Store(folder or default_results()).load()
+    print_notices(warnings)
     comparison = build_comparison(records, wanted, registry)
     print_notices(comparison.notices)
     table = comparison_table(comparison)
     table = replace(table, caption=caption or table.caption)
-    print_table(table, table_format, label=label, as_json=as_json)
+    print_table(table, table_format, label=label, notes=notes, as_json=as_json)
     if comparison.commands:
         messages().print("hint: to fill the table, run:", markup=False)
         for command in comparison.commands:

@@ -18,7 +18,13 @@ from esrbench.cli.boards import (
 )
 from esrbench.cli.console import JsonOption
 from esrbench.cli.options import ClassOption, ResultsOption
-from esrbench.cli.tables import FormatOption, LabelOption, check_label, print_table
+from esrbench.cli.tables import (
+    FormatOption,
+    LabelOption,
+    NotesOption,
+    check_label,
+    print_table,
+)
 
 
 def leaderboard_command(
@@ -39,6 +45,7 @@ def leaderboard_command(
     ] = False,
     table_format: FormatOption = "terminal",
     label: LabelOption = None,
+    notes: NotesOption = False,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,4 +66,4 @@ def leaderboard_command(
         folder=folder,
     )
     table = main_table(board) if main else leaderboard_table(board)
-    print_table(table, table_format, label=label, as_json=as_json)
+    print_table(table, table_format, label=label, notes=notes, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import results
+from esrbench.cli.console import messages, results
 from esrbench.errors import UsageError
 from esrbench.reports.formats import format_names, render
 
@@ -20,6 +20,9 @@ else:
     Form = Literal[format_names()]  # whatever forms there are
 
 FormatOption = Annotated[Form, typer.Option("--format", help="Form of the table.")]
+NotesOption = Annotated[
+    bool, typer.Option("--notes", help="All notes below the table, not only what it needs.")
+]
 LabelOption = Annotated[
     str | None, typer.Option(help="For references in LaTeX.", show_default="of the table")
 ]
@@ -33,7 +36,12 @@ def check_label(label: str | None) -> None:
 
 
 def print_table(
-    table: Table, form: str = "terminal", *, label: str | None = None, as_json: bool = False
+    table: Table,
+    form: str = "terminal",
+    *,
+    label: str | None = None,
+    notes: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Print a table on stdout.
 
@@ -41,10 +49,16 @@ def print_table(
         table: any.
         form: one of ``format_names()``.
         label: for references in LaTeX, instead of the table's own.
+        notes: a wish for the table's details below it.
         as_json: a wish for JSON, which goes before the form.
     """
+    hidden = 0 if notes else len(table.details)
+    table = table.detailed() if notes else table
     rendered = render(replace(table, label=label or table.label), "json" if as_json else form)
     if isinstance(rendered, str):
         print(rendered, end="")  # noqa: T201
     else:
         results().print(rendered)
+    if hidden and not as_json and form == "terminal":
+        more = f"{hidden} more note{'s' if hidden > 1 else ''}"
+        messages().print(f"hint: --notes shows {more} on what was measured", markup=False)

@@ -99,6 +99,7 @@ class Leaderboard(Frozen):
         ranked: ordered by the first ranked track.
         unranked: with their reasons.
         notes: what a reader must know.
+        details: how the figures were taken.
         notices: typed warnings, for instance records left out as incomparable.
     """
 
@@ -118,4 +119,5 @@ class Leaderboard(Frozen):
     ranked: tuple[LeaderboardEntry, ...]
     unranked: tuple[LeaderboardEntry, ...]
     notes: tuple[str, ...]
+    details: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()

@@ -99,7 +99,6 @@ def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
     ours, theirs = size_text(record.protocol.counted_input), size_text(rule.counted_input)
     differs = f"; the edition counts at 3x{theirs}, so its printed figures do not compare"
     yield f"Complexity at LR 3x{ours}{differs if ours != theirs else ''}."
-    yield f"{record.protocol.quality.describe(record.entry.scale)}."
 
 
 def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> Iterator[str]:
@@ -160,14 +159,27 @@ def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
         yield f"Entries with {OTHER_SOFTWARE} are counted with {', '.join(sorted(counted))}."
 
 
-def notes_on(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[str]:
-    """How the figures of these columns were taken of a table's records."""
+def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What a table's records are, where one could take them for something else."""
     disputed = sorted(r.entry.name for r in records if r.status == "timing-disputed")
     if disputed:
         yield (
             f"{DISPUTED} The worker's own times disagree with the evaluator's; the runtime is the "
             f"larger of both: {', '.join(disputed)}."
         )
+    images = sorted(r.entry.name for r in records if r.entry.role == "images")
+    if images:
+        yield f"{IMAGES_NOTE}: {', '.join(images)}."
+    for source, note in WEIGHTS_NOTES.items():
+        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
+        if names:
+            yield f"{note}: {', '.join(names)}."
+
+
+def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[str]:
+    """How the figures of these columns were taken of a table's records."""
+    if records:
+        yield f"{records[0].protocol.quality.describe(records[0].entry.scale)}."
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
     if latencies and any(METRICS[metric].noisy for metric in columns):
         yield from _timing_notes(latencies)
@@ -178,13 +190,6 @@ def notes_on(records: Sequence[RunRecord], columns: Sequence[str]) -> Iterator[s
             f"Predicted GPU memory is at LR 3x{size}, from tensor lifetimes and without "
             "cuDNN's workspaces; nothing ran on a GPU."
         )
-    images = sorted(r.entry.name for r in records if r.entry.role == "images")
-    if images:
-        yield f"{IMAGES_NOTE}: {', '.join(images)}."
-    for source, note in WEIGHTS_NOTES.items():
-        names = sorted(r.entry.name for r in records if r.entry.weights.source == source)
-        if names:
-            yield f"{note}: {', '.join(names)}."
     yield from prepared_notes(records)
 
 

@@ -20,6 +20,7 @@ from esrbench.ranking.footnotes import (
     banner,
     device_statement,
     gate_statement,
+    measuring_notes,
     notes_on,
     reference_notes,
     rule_notes,
@@ -125,11 +126,11 @@ def build_leaderboard(
             *notes,
             *stability_notes(ranked, tracks, unknown),
             *reference_notes(rule, tracks, relative_to),
-            *rule.footnotes,
             *rule_notes(rule, newest),
             *software_notes([*chosen, *others]),
-            *notes_on(chosen, columns),
+            *notes_on(chosen),
         ),
+        details=(*rule.footnotes, *measuring_notes(chosen, columns)),
         notices=(*notices, *_same_weights(chosen)),
     )
 

@@ -8,7 +8,13 @@ from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard
-from esrbench.ranking.footnotes import banner, device_statement, gate_statement, notes_on
+from esrbench.ranking.footnotes import (
+    banner,
+    device_statement,
+    gate_statement,
+    measuring_notes,
+    notes_on,
+)
 from esrbench.ranking.leaderboard import applicable_gates, rank_rows, record_row
 from esrbench.ranking.published import printed_step, published_row, read_official
 from esrbench.ranking.selection import select_comparable
@@ -106,9 +112,9 @@ def merged_leaderboard(
                 "Figures are ranked as printed: runs are rounded to the published digits, and "
                 "equal figures share the rank."
             ),
-            *rule.footnotes[:1],
-            *notes_on(chosen, columns),
+            *notes_on(chosen),
         ),
+        details=(*rule.footnotes[:1], *measuring_notes(chosen, columns)),
         notices=notices,
     )
 

@@ -330,8 +330,10 @@ def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
                 if times
                 else [f"The stability of ranks is not known: {UNSAMPLED.reason}."]
             ),
-            *rule.inferred,
             *rule.unverified,
+        ),
+        details=(
+            *rule.inferred,
             *(f"{entry.name}: {entry.note}." for entry in entries if entry.note),
         ),
     )

@@ -90,8 +90,9 @@ def build_comparison(
     if not any(map(_filled, lines)):
         raise _empty(comparison)
     undefined = {name: [each for each in scales if each not in at] for name, at in defined.items()}
-    notes = tuple(notes_on(comparison, choice, undefined))
-    return comparison.model_copy(update={"notes": notes})
+    notes = tuple(notes_on(comparison, choice))
+    details = tuple(details_on(comparison, choice, undefined))
+    return comparison.model_copy(update={"notes": notes, "details": details})
 
 
 def _filled(line: Line) -> bool:
@@ -373,29 +374,29 @@ def protocol_options(protocol: Protocol) -> list[str]:
     return options
 
 
-def notes_on(
-    comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
-) -> Iterator[Note]:
-    """Notes of a table, those that explain marks first.
+def notes_on(comparison: Comparison, choice: Choice) -> Iterator[Note]:
+    """What a table needs: its marks, its inputs and device, what failed or could mislead.
 
     Args:
         comparison: the table, without notes.
         choice: the runs behind it.
-        undefined: scales by the entries that are not defined at them.
     """
-    yield from _published_notes(comparison)
+    if any(line.published and _filled(line) for line in comparison.lines):
+        said = "Published figures of networks that were not run; conditions may differ."
+        yield Note(said, "published")
     for source, said in WEIGHTS_NOTES.items():
         lines = [line for line in comparison.lines if line.weights == source]
         if lines:
             yield Note(f"{said}: {_named(lines)}.", source)
-    yield from _missing(comparison)
-    for entry, scales in undefined.items():
-        if scales:
-            yield Note(f"{entry} is not defined at {_scales(scales)}.")
+    yield from _missing(comparison, failed=True)
     runs = list(choice.runs.values())
     measured = [run for run in runs if run.entry.role != "images"]
-    if runs:
-        yield from _meaning(comparison, (measured or runs)[0].protocol)
+    counted = any(
+        "counted_input" in METRICS[column.metric].settings for column in comparison.columns
+    )
+    if runs and counted:
+        height, width = (measured or runs)[0].protocol.counted_input
+        yield Note(f"Complexity at LR 3x{height}x{width}.")
     if not all(METRICS[column.metric].portable for column in comparison.columns):
         yield from _devices(comparison, measured)
     images = [line for line in comparison.lines if line.role == "images" and _filled(line)]
@@ -405,6 +406,28 @@ def notes_on(
     if unproven:
         where = dict.fromkeys(_where_run(run, comparison) for run in unproven)
         yield Note(f"Images not proven to be the declared ones: {', '.join(where)}.")
+
+
+def details_on(
+    comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
+) -> Iterator[Note]:
+    """Where published figures come from, why cells are empty, how scores were taken.
+
+    Args:
+        comparison: the table, without notes.
+        choice: the runs behind it.
+        undefined: scales by the entries that are not defined at them.
+    """
+    yield from _sources(comparison)
+    yield from _missing(comparison, failed=False)
+    for entry, scales in undefined.items():
+        if scales:
+            yield Note(f"{entry} is not defined at {_scales(scales)}.")
+    runs = list(choice.runs.values())
+    if runs:
+        yield from _meaning(comparison, runs[0].protocol)
+    if _apart_in_time(comparison, runs):
+        yield Note("Entries of different runs were not interleaved with one another when timed.")
     yield from map(Note, prepared_notes(runs))
 
 
@@ -422,7 +445,7 @@ def _where_run(run: RunRecord, comparison: Comparison) -> str:
     return f"{comparison.data.get(run.data.name, run.data.name)} x{run.entry.scale}"
 
 
-def _published_notes(comparison: Comparison) -> Iterator[Note]:
+def _sources(comparison: Comparison) -> Iterator[Note]:
     """Sources of published figures: which network's, and what of it."""
     sources: dict[str, dict[str, dict[str, None]]] = {}
     for line in comparison.lines:
@@ -430,21 +453,22 @@ def _published_notes(comparison: Comparison) -> Iterator[Note]:
             if line.published and isinstance(cell, CellValue):
                 labels = sources.setdefault(cell.source, {}).setdefault(line.entry, {})
                 labels[METRICS[column.metric].label] = None
-    if sources:
-        said = "Published figures of networks that were not run; conditions may differ."
-        yield Note(said, "published")
     for source, entries in sources.items():
         by_labels = _grouped((", ".join(labels), entry) for entry, labels in entries.items())
         said = "; ".join(f"{labels} of {', '.join(names)}" for labels, names in by_labels.items())
         yield Note(f"{source}: {said}.", "published")
 
 
-def _missing(comparison: Comparison) -> Iterator[Note]:
-    """Why cells are empty: a note a reason."""
+def _missing(comparison: Comparison, *, failed: bool) -> Iterator[Note]:
+    """Why cells are empty: a note a reason; of runs that failed, or of all others."""
     lines_by_reason: list[tuple[str, tuple[str, Line]]] = []
     for line in comparison.lines:
         cells = zip(comparison.columns, line.cells, strict=True)
-        absent = _grouped((cell.reason, c) for c, cell in cells if isinstance(cell, Absent))
+        absent = _grouped(
+            (cell.reason, c)
+            for c, cell in cells
+            if isinstance(cell, Absent) and (cell.kind == "failed") is failed
+        )
         for reason, empty in absent.items():
             lines_by_reason.append((reason, (_where(empty, comparison), line)))
     for reason, found in _grouped(lines_by_reason).items():
@@ -476,7 +500,7 @@ def _where(absent: Sequence[Column], comparison: Comparison) -> str:
 
 
 def _meaning(comparison: Comparison, protocol: Protocol) -> Iterator[Note]:
-    """How scores and counts were taken; equal for all cells."""
+    """How scores were taken; equal for all cells."""
     metrics = {column.metric for column in comparison.columns}
     quality = protocol.quality
     y_border, rgb_border = (
@@ -488,9 +512,15 @@ def _meaning(comparison: Comparison, protocol: Protocol) -> Iterator[Note]:
         yield Note(f"PSNR-Y and SSIM-Y: BT.601 Y, {luma}, border {y_border}, mean over images.")
     if "psnr_rgb" in metrics:
         yield Note(f"PSNR: uint8 RGB, border {rgb_border}, mean over images.")
-    if any("counted_input" in METRICS[metric].settings for metric in metrics):
-        height, width = protocol.counted_input
-        yield Note(f"Complexity at LR 3x{height}x{width}.")
+
+
+def _apart_in_time(comparison: Comparison, runs: Sequence[RunRecord]) -> bool:
+    """Whether runtimes of one scale and data set come from several runs."""
+    sessions = _grouped(
+        (run_key(run)[1:], run.latency.session) for run in runs if isinstance(run.latency, Latency)
+    )
+    timed = any(METRICS[column.metric].noisy for column in comparison.columns)
+    return timed and any(len(set(each)) > 1 for each in sessions.values())
 
 
 def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note]:
@@ -502,11 +532,6 @@ def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note
     cells = (cell for line in comparison.lines for cell in line.cells)
     if any(isinstance(cell, CellValue) and cell.provisional for cell in cells):
         yield Note(f"No runtime is marked as best: {PROVISIONAL.reason}. {PROVISIONAL.advice}")
-    sessions = _grouped(
-        (run_key(run)[1:], run.latency.session) for run in runs if isinstance(run.latency, Latency)
-    )
-    if any(len(set(each)) > 1 for each in sessions.values()):
-        yield Note("Entries of different runs were not interleaved with one another when timed.")
     disputed = sorted(
         f"{run.entry.name} x{run.entry.scale} on "
         f"{comparison.data.get(run.data.name, run.data.name)}"

@@ -86,6 +86,7 @@ class Comparison(Frozen):
         data: titles by name, in order.
         lines: by scale, then in order.
         notes: what a reader must know, some led by the mark that they explain.
+        details: where figures come from, how they were taken, and why cells are empty.
         notices: typed warnings, for instance of runs left out as incomparable.
         commands: would measure what is missing.
     """
@@ -95,6 +96,7 @@ class Comparison(Frozen):
     data: dict[str, str]
     lines: tuple[Line, ...]
     notes: tuple[Note, ...]
+    details: tuple[Note, ...] = ()
     notices: tuple[Notice, ...]
     commands: tuple[str, ...]
 
@@ -153,6 +155,7 @@ def comparison_table(comparison: Comparison) -> Table:
         sections=tuple(sections),
         caption=comparison.title,
         notes=comparison.notes,
+        details=comparison.details,
         records=[
             _record(line, comparison, d) for line in comparison.lines for d in comparison.data
         ],

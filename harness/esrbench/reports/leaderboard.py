@@ -57,6 +57,7 @@ def leaderboard_table(board: Leaderboard) -> Table:
         caption=board.title,
         lead=tuple(lead),
         notes=tuple(map(Note, _remarks(board))),
+        details=tuple(map(Note, board.details)),
         notices=board.notices,
         records=[_record(row, board) for row in (*board.ranked, *board.unranked)],
         document=board.model_dump(mode="json"),

@@ -6,7 +6,7 @@ Leaderboards, comparisons, gate reports and listings are built as a ``Table``; e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.metrics import METRICS
@@ -125,7 +125,8 @@ class Table:
         caption: what it shows.
         outcome: the one sentence that sums it up: first in documents, last in a terminal.
         lead: between the caption and the table.
-        notes: below it.
+        notes: below it, what this table needs.
+        details: further remarks, which are shown where somebody asks for them.
         notices: typed warnings, below the notes.
         records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
         document: what JSON holds instead of the records.
@@ -139,6 +140,7 @@ class Table:
     outcome: Span | None = None
     lead: tuple[Span, ...] = ()
     notes: tuple[Note, ...] = ()
+    details: tuple[Note, ...] = ()
     notices: tuple[Notice, ...] = ()
     records: Sequence[Mapping[str, Any]] = ()
     document: Any = None
@@ -168,6 +170,10 @@ class Table:
         """Whether any text is marked as best or second best."""
         cells = (cell for section in self.sections for row in section.rows for cell in row)
         return any(span.tone in {"best", "second"} for cell in cells for span in cell.spans)
+
+    def detailed(self) -> Table:
+        """The table with its details among its notes."""
+        return replace(self, notes=(*self.notes, *self.details), details=())
 
     def to_dataframe(self) -> pd.DataFrame:
         """The records as a data frame: a row a record, plain values in base units.
