@@ -17,6 +17,7 @@ class FakeWorker:
     """Enlarges by repeating pixels, and says the same of its time in every forward."""
 
     log_tail = "fake"
+    code_sha256 = None
     parameters = 0
 
     def __init__(self, name, on_start):
@@ -36,7 +37,11 @@ class FakeWorker:
         self.on_start(self.name)
         self.scale = scale
         return Ready(
-            parameters=self.parameters, threads=1, cpus=(0,), accelerator=None, code_sha256=None
+            parameters=self.parameters,
+            threads=1,
+            cpus=(0,),
+            accelerator=None,
+            code_sha256=self.code_sha256,
         )
 
     def upscale(self, lr, _name):

@@ -21,7 +21,7 @@ SECURITY: Final = frozenset({"isolation"})
 
 def defaults_of(
     verb: str, parameters: Iterable[Any], paths: Collection[str], verbs: Iterable[str]
-) -> tuple[dict[str, Any], Path | None]:
+) -> tuple[dict[str, Any], str]:
     """Defaults of a command's options, as the nearest ``pyproject.toml`` with a table says.
 
     A path is as seen from the file.
@@ -33,14 +33,14 @@ def defaults_of(
         verbs: names of all commands.
 
     Returns:
-        Values by name of the parameter, and the file if one says something.
+        Values by name of the parameter, and which options have one by which file, in words.
 
     Raises:
         UsageError: the file is no TOML, has an unknown key, or a value that no option takes.
     """
     file, table = _nearest()
     if file is None:
-        return {}, None
+        return {}, ""
     options = {
         option.removeprefix("--"): each
         for each in parameters
@@ -70,7 +70,7 @@ def defaults_of(
     for key, (place, value) in given.items():
         option = options[_option(key)]
         found[option.name] = _value(file, f"{place}.{key}", option, value, paths)
-    return found, file if found else None
+    return found, f"defaults of {file}: {', '.join(given)}" if found else ""
 
 
 def _option(key: str) -> str:

@@ -82,10 +82,10 @@ class Verbs(TyperGroup):
         kinds = get_type_hints(function)
         paths = {each for each, kind in kinds.items() if kind in {Path, Path | None}}
         _require_paths(paths, command, rest)
-        found, file = defaults_of(name, command.params, paths, VERBS)
+        found, said = defaults_of(name, command.params, paths, VERBS)
         ctx.default_map = {name: found}
-        if file is not None and not {"--help", "-h"} & set(rest):
-            print(f"defaults of {file}: {', '.join(found)}", file=sys.stderr)  # noqa: T201
+        if said and not {"--help", "-h"} & set(rest):
+            print(said, file=sys.stderr)  # noqa: T201
         return name, command, rest
 
 
