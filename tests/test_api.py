@@ -215,3 +215,53 @@ def test_loaded_networks_take_and_give_unit_range():
     with torch.inference_mode():
         sr = network(grey)
     assert abs(float(sr[..., 8:-8, 8:-8].mean()) - 0.5) < 0.01
+
+
+class Cell(nn.Sequential):
+    """A network as one types it at a prompt."""
+
+    def __init__(self, scale=4):
+        super().__init__(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+
+def test_a_network_of_a_notebook_is_counted_scored_and_timed_here():
+    network = Cell().train()
+    assert esrbench.complexity(network, input_size=(16, 16)).params == 28 * 48
+    assert len(esrbench.evaluate(network).images) == 4
+    design = esrbench.LatencyDesign(
+        warmup_rounds=1, max_warmup_rounds=2, min_rounds=4, max_rounds=4, target_half_width=0
+    )
+    timed = esrbench.latency(network, input_size=(8, 12), design=design)
+    assert timed.lr_size == (8, 12)
+    assert len(timed.seconds) == 4
+    assert min(timed.seconds) > 0
+    assert network.training
+    assert len(esrbench.latency("fsrcnn", 2, input_size=(8, 8), design=design).seconds) == 4
+
+
+def test_a_wrong_output_is_not_timed():
+    with pytest.raises(esrbench.MeasurementError, match=r"gave shape \(1, 3, 16, 16\), expected"):
+        esrbench.latency(nn.Upsample(scale_factor=2), 4, input_size=(8, 8))
+
+
+def test_a_network_of_a_notebook_is_run_from_a_file(monkeypatch):
+    for given in (Cell(), Cell, [Cell()]):
+        with pytest.raises(
+            UsageError, match="run: got Cell itself; a worker process needs"
+        ) as told:
+            esrbench.run(given)
+        assert "%%writefile mynet.py" in told.value.advice
+    with pytest.raises(UsageError, match="race: got Cell itself"):
+        esrbench.race("bicubic", Cell())
+    monkeypatch.setattr(Cell, "__module__", "__main__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    with pytest.raises(esrbench.RegistrationError, match="a worker process cannot import") as told:
+        esrbench.register_model("cell", scales=(4,))(Cell)
+    assert "%%writefile mynet.py" in told.value.advice
+    assert "esrbench.complexity, evaluate or latency" in told.value.advice
+
+
+@pytest.mark.parametrize("take", [esrbench.complexity, esrbench.evaluate, esrbench.latency])
+def test_a_class_is_no_network(take):
+    with pytest.raises(UsageError, match="got the class Cell, expected the name of a network"):
+        take(Cell)

@@ -10,7 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrbench.api import complexity, evaluate, leaderboard, load_model, race, run
+    from esrbench.api import (
+        compare,
+        complexity,
+        evaluate,
+        latency,
+        leaderboard,
+        load_model,
+        race,
+        run,
+    )
     from esrbench.data.datasets import open_dataset
     from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure, ReleasedWeights
     from esrbench.entries.registry import register_model
@@ -68,8 +77,10 @@ __all__ = [
     "UsageError",
     "Value",
     "WeightsError",
+    "compare",
     "complexity",
     "evaluate",
+    "latency",
     "leaderboard",
     "load_model",
     "open_dataset",
@@ -95,6 +106,8 @@ _SOURCES = (
 
 def __getattr__(name: str) -> Any:
     """Load a public name from where it is defined."""
+    if name == "figures":  # it needs matplotlib, so that nothing else must find names in it
+        return importlib.import_module("esrbench.figures")
     if name in __all__:
         for source in _SOURCES:
             found = getattr(importlib.import_module(f"esrbench.{source}"), name, None)
@@ -105,4 +118,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names, loaded or not."""
-    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+    return [*__all__, "figures", *(name for name in globals() if name.startswith("__"))]

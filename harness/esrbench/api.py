@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_deployed
 from esrbench.entries.registry import (
+    FROM_A_FILE,
     default_registry,
     register_model,
     resolve_name,
@@ -17,23 +19,41 @@ from esrbench.entries.registry import (
 )
 from esrbench.environment import WORKER_VARIABLE
 from esrbench.errors import UsageError
-from esrbench.protocol import COUNTERS, ForwardPolicy, PairDesign, Protocol, QualityDefinition
+from esrbench.protocol import (
+    COUNTERS,
+    ForwardPolicy,
+    LatencyDesign,
+    PairDesign,
+    Protocol,
+    QualityDefinition,
+)
 from esrbench.records import RaceRecord
 from esrbench.runs.in_process import load_model
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import nn
 
     from esrbench.entries.networks import WeightsChoice
     from esrbench.protocol import CounterName
     from esrbench.ranking.board import Leaderboard
-    from esrbench.records import Complexity, Quality, RunRecord
+    from esrbench.records import Complexity, LatencySamples, Quality, RunRecord
+    from esrbench.reports.comparison import Comparison
     from esrbench.sandbox.tiers import IsolationChoice
 
-__all__ = ["complexity", "evaluate", "leaderboard", "load_model", "race", "register_model", "run"]
+__all__ = [
+    "compare",
+    "complexity",
+    "evaluate",
+    "latency",
+    "leaderboard",
+    "load_model",
+    "race",
+    "register_model",
+    "run",
+]
 
 
 def complexity(
@@ -69,7 +89,7 @@ def complexity(
 
     if isinstance(model, nn.Module):
         return measure_complexity(model, input_size=input_size, counters=counters)
-    descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+    descriptor = _descriptor(model)
     descriptor.require_scale(scale)
     conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
     with cast_as_counted(ForwardPolicy(precision=descriptor.precision)):
@@ -116,11 +136,12 @@ def evaluate(
     from esrbench.probes.forward import PixelConversion
     from esrbench.probes.quality import score_network
     from esrbench.records import Quality
+    from esrbench.runs.in_process import evaluating
 
     if isinstance(model, nn.Module):
         network, conversion = model, PixelConversion(scale)
     else:
-        descriptor = model if isinstance(model, ModelDescriptor) else default_registry().get(model)
+        descriptor = _descriptor(model)
         untrained = resolve_weights(descriptor, scale, weights).path is None
         network = load_model(descriptor, scale, None if untrained else weights)
         if untrained and any(True for _ in network.parameters()):
@@ -132,13 +153,50 @@ def evaluate(
         conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
     definition = definition or QualityDefinition()
     pairs = open_dataset(data if isinstance(data, str) else Path(data), scale)
-    was_training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         scores = score_network(network, conversion, pairs, definition)
-    finally:
-        network.train(was_training)
     return Quality(definition=definition.describe(scale), images=scores)
+
+
+def latency(
+    model: str | ModelDescriptor | nn.Module,
+    scale: int = 4,
+    *,
+    input_size: tuple[int, int] = (256, 256),
+    design: LatencyDesign | None = None,
+) -> LatencySamples:
+    """Time forwards of a network in this process, on the network's own device.
+
+    Nothing keeps this process apart from others, and nobody checks its clock: compare such times
+    with each other only, on one machine. Leaderboards need ``run``.
+
+    Args:
+        model: registered name, descriptor, or a module that maps float32 (1, 3, H, W) in [0, 1]
+            to (1, 3, scale*H, scale*W). Names have random weights, which take the same time.
+        scale: upscaling factor.
+        input_size: LR height and width.
+        design: warm-up and rounds; by default rounds end when half of the median's interval is
+            at most 2 % of it, or after 3 s.
+
+    Returns:
+        Seconds of every round, each with new noise as input. Its interval holds for this process.
+
+    Raises:
+        UsageError: unknown name or scale.
+        MeasurementError: an output that is not an SR image.
+    """
+    from torch import nn
+
+    from esrbench.probes.forward import PixelConversion
+    from esrbench.runs.in_process import time_network
+
+    design = design or LatencyDesign()
+    if isinstance(model, nn.Module):
+        return time_network(model, PixelConversion(scale), input_size, design)
+    descriptor = _descriptor(model)
+    network = load_model(descriptor, scale, None)
+    conversion = PixelConversion.of(descriptor, scale, data_range=1.0)
+    return time_network(network, conversion, input_size, design)
 
 
 def run(
@@ -182,7 +240,8 @@ def run(
 
     _refuse_in_worker("run")
     registry = default_registry()
-    names = resolve_names(registry, [models] if isinstance(models, str) else models)
+    single = isinstance(models, str) or not isinstance(models, Sequence)
+    names = resolve_names(registry, _named("run", *([models] if single else models)))
     baseline = baseline and resolve_name(registry, baseline)
     specs = [data] if isinstance(data, str | os.PathLike) else list(data)
     store = Store(Path(results) if results else default_results())
@@ -242,7 +301,8 @@ def race(
     protocol = protocol or Protocol(counted_input=(64, 64), latency=None)
     store = Store(Path(results) if results else default_results())
     registry = default_registry()
-    candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
+    both = _named("race", candidate, baseline)
+    candidate, baseline = (resolve_name(registry, each) for each in both)
     entries = races.plan_race(
         registry,
         candidate,
@@ -284,6 +344,76 @@ def leaderboard(
     if records is None:
         records, _ = Store(Path(results) if results else default_results()).load()
     return build_leaderboard(records, chosen)
+
+
+def compare(
+    records: Sequence[RunRecord] | None = None,
+    *,
+    models: Sequence[str] = (),
+    data: Sequence[str] = (),
+    scales: Sequence[int] = (),
+    columns: Sequence[str] = (),
+    published: bool = False,
+    results: str | os.PathLike[str] | None = None,
+) -> Comparison:
+    """Compare records as a paper's table does, entries by scale, scores by data set.
+
+    Args:
+        records: what to compare; those stored under ``results`` if left out.
+        models: names in the table's order; all if left out, by parameters.
+        data: names of data sets; all that were measured on if left out.
+        scales: upscaling factors, likewise.
+        columns: keys of metrics; parameters, FLOPs, PSNR and SSIM on Y if left out.
+        published: show published figures of networks that were not run.
+        results: folder of run records; ``results`` if left out.
+
+    Raises:
+        UsageError: unknown names, or no figure for the table.
+    """
+    from esrbench.reports.comparing import build_comparison
+    from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted
+
+    wanted = Wanted(
+        entries=tuple(models),
+        data=tuple(data),
+        scales=tuple(scales),
+        columns=tuple(columns) or DEFAULT_COLUMNS,
+        published=published,
+    )
+    if records is None:
+        records, _ = Store(Path(results) if results else default_results()).load()
+    return build_comparison(records, wanted, default_registry())
+
+
+def _descriptor(model: object) -> ModelDescriptor:
+    """What is registered under a name, or the descriptor itself.
+
+    Raises:
+        UsageError: unknown name, or something else.
+    """
+    if isinstance(model, ModelDescriptor):
+        return model
+    if isinstance(model, str):
+        return default_registry().get(model)
+    what = f"the class {model.__name__}" if isinstance(model, type) else repr(model)[:80]
+    message = f"got {what}, expected the name of a network or a torch.nn.Module"
+    raise UsageError(message, advice="Give an instance of a class: its name with () behind it.")
+
+
+def _named(what: str, *models: object) -> list[str]:
+    """Names and folders of networks that run in workers.
+
+    Raises:
+        UsageError: a module, a class, or something else that a worker cannot be told.
+    """
+    names = []
+    for model in models:
+        if not isinstance(model, str | os.PathLike):
+            kind = model.__name__ if isinstance(model, type) else type(model).__name__
+            message = f"{what}: got {kind} itself; a worker process needs the name of a network"
+            raise UsageError(message, advice=FROM_A_FILE)
+        names.append(str(model))
+    return names
 
 
 def _refuse_in_worker(name: str) -> None:

@@ -22,6 +22,9 @@ EXIT_MEASUREMENT_FAILED = 4
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
+MOST_NOTES = 20
+"""Problems that a traceback shows."""
+
 
 class EsrbenchError(Exception):
     """Base of all errors that are the user's to mend.
@@ -37,6 +40,12 @@ class EsrbenchError(Exception):
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self._note(advice)
+
+    def _note(self, *texts: str | None) -> None:
+        """Let tracebacks of Python 3.11 and later show these below the message."""
+        known: list[str] = getattr(self, "__notes__", [])
+        self.__notes__ = [*filter(None, texts), *known]
 
 
 class UsageError(EsrbenchError):
@@ -67,6 +76,8 @@ class DataError(EsrbenchError):
     ) -> None:
         super().__init__(message, advice=advice)
         self.problems = tuple(problems)
+        more = len(self.problems) - MOST_NOTES
+        self._note(*self.problems[:MOST_NOTES], f"and {more} more" if more > 0 else None)
 
     @property
     def listed(self) -> tuple[str, ...]:

@@ -169,14 +169,12 @@ def _file_bytes(weights: WeightsIdentity) -> Reading:
 
 def _mean(score: str) -> Callable[[Quality], Reading]:
     def read(quality: Quality) -> Reading:
-        scores: list[float] = []
-        for image in quality.images:
-            of_image: float | None = getattr(image, score)
-            if of_image is None:
-                reason = f"image {image.image} is reproduced without error: its PSNR is infinite"
-                return Absent(kind="unavailable", reason=reason)
-            scores.append(of_image)
-        return sum(scores) / len(scores)
+        mean: float | None = getattr(quality.mean, score)
+        if mean is not None:
+            return mean
+        exact = next(each.image for each in quality.images if getattr(each, score) is None)
+        reason = f"image {exact} is reproduced without error: its PSNR is infinite"
+        return Absent(kind="unavailable", reason=reason)
 
     return read
 

@@ -125,7 +125,7 @@ def test_decorator_registers_and_returns_its_argument(registry):
     assert entry.origin in {__name__, __file__}
     assert entry.factory == f"{entry.origin}:build"
     with pytest.raises(RegistrationError, match="'mine' is already registered"):
-        register(build)
+        register(loaded)
 
 
 def test_decorator_refuses_what_cannot_be_imported_again(registry):
@@ -389,3 +389,12 @@ def test_submitted_weights_are_at_most_one_a_scale_and_no_release():
     assert once.submitted_weights(4) == released(4)
     assert once.submitted_weights(2) is None
     assert once.released_weights(4) is None
+
+
+def test_a_module_that_is_loaded_again_registers_again(registry):
+    for summary in ("first", "second"):
+        register_model("mine", scales=[2], summary=summary)(build)
+    assert registry.get("mine").summary == "second"
+    twice = descriptor("new", factory="here:Net")
+    with pytest.raises(RegistrationError, match="'new' is already registered by here"):
+        registry.add((twice, twice), origin="here")

@@ -84,6 +84,7 @@ def figure_command(
     if kind == "pareto":
         from esrbench.entries.registry import resolve_names
         from esrbench.reports.comparing import build_comparison
+        from esrbench.reports.comparison import with_columns
         from esrbench.reports.comparison_sources import Wanted
 
         registry = open_registry()
@@ -99,18 +100,7 @@ def figure_command(
         )
         comparison = build_comparison(records, wanted, registry)
         print_notices(comparison.notices)
-        chosen = comparison.columns
-        order = {metric: place for place, metric in enumerate((x, y, area))}
-        by_wish = sorted(range(len(chosen)), key=lambda index: order[chosen[index].metric])
-        comparison = comparison.model_copy(
-            update={
-                "columns": tuple(chosen[index] for index in by_wish),
-                "lines": tuple(
-                    line.model_copy(update={"cells": tuple(line.cells[i] for i in by_wish)})
-                    for line in comparison.lines
-                ),
-            }
-        )
+        comparison = with_columns(comparison, wanted.columns)
         drawn = figures.pareto(comparison, own=own or (), columns=column, title=title)
     else:
         drawn = _crops(records, store, names or [], data, scale, crop, column)

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ENTRY_POINT_GROUP = "esrbench.models"
+FROM_A_FILE = (
+    "Save its class in a file, in a notebook by `%%writefile mynet.py` as the first line of its "
+    'cell, with @esrbench.register_model("mynet", scales=(4,)) above it. Then `import mynet` and '
+    'run "mynet".'
+)
+"""How a network gets a name under which a worker finds it."""
 FactoryT = TypeVar("FactoryT", bound="Callable[..., Any]")
 
 
@@ -71,7 +77,8 @@ class Registry:
                 raise RegistrationError(message)
             name = descriptor.name
             holder = self._descriptors.get(name) or batch.get(name)
-            if holder is not None:
+            known = name in self._descriptors
+            if holder is not None and not (known and _same(holder, descriptor, origin)):
                 holder_origin = origin if name in batch else holder.origin
                 message = f"{origin}: the name {name!r} is already registered by {holder_origin}"
                 raise RegistrationError(message, advice="Choose another name.")
@@ -102,6 +109,11 @@ class Registry:
             advice = f"{hint}Known from {', '.join(origins)}: {names}."
             message = f"no network is registered as {name!r}"
             raise UsageError(message, advice=advice) from None
+
+
+def _same(known: ModelDescriptor, new: ModelDescriptor, origin: str) -> bool:
+    """Whether a module registers its own network again, as it does when a notebook reloads it."""
+    return new.folder is None and (known.origin, known.factory) == (origin, new.factory)
 
 
 @cache
@@ -269,6 +281,11 @@ def register_model(
         if "<locals>" in factory.__qualname__ or location is None:
             message = f"{name!r} is defined where a worker process cannot import it"
             advice = "Define it at the top level of a file: workers import that file."
+            if location is None:
+                advice = (
+                    f"{FROM_A_FILE} To count, score or time it here, leave the decorator out and "
+                    "give a module to esrbench.complexity, evaluate or latency."
+                )
             raise RegistrationError(message, advice=advice)
         doc = (factory.__doc__ or "").strip().splitlines()
         try:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
-from esrbench.records import Absent, Notice, Software, Value  # noqa: TC001 - pydantic reads it
+from esrbench.records import Absent, Notice, Software, Tabular, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Place(Frozen):
@@ -78,7 +83,7 @@ class LeaderboardEntry(Frozen):
         return min(self.gates, key=lambda gate: gate.margin, default=None)
 
 
-class Leaderboard(Frozen):
+class Leaderboard(Tabular):
     """A ranking of entries measured alike, or of published ones.
 
     Attributes:
@@ -121,3 +126,10 @@ class Leaderboard(Frozen):
     notes: tuple[str, ...]
     details: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """What it ranks, and who leads."""
+        yield "title", self.title
+        yield "data", self.data
+        yield "ranked", tuple(row.entry for row in self.ranked)
+        yield "unranked", len(self.unranked)

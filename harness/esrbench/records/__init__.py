@@ -44,6 +44,7 @@ from esrbench.records.run import (
     WeightsLayout as WeightsLayout,
     first_failure as first_failure,
 )
+from esrbench.records.tabular import Tabular as Tabular
 from esrbench.records.timing import (
     BaselineTimes as BaselineTimes,
     Conditions as Conditions,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
 from esrbench.protocol import CounterName, Frozen, size_text
+from esrbench.records.tabular import Tabular
 from esrbench.records.values import Absent, Count, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Side = Annotated[Count, Field(gt=0)]
 """Pixels of an image's side; something may be divided by it."""
@@ -219,7 +220,7 @@ class PredictedMemory(Frozen):
     peak_operator: str
 
 
-class Complexity(Frozen):
+class Complexity(Tabular):
     """Size of a network and the cost of one forward.
 
     Attributes:
@@ -246,6 +247,12 @@ class Complexity(Frozen):
     audit_seed: Count | None = None
     predicted_memory: PredictedMemory | Absent
     notices: tuple[Notice, ...] = ()
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Parameters, and multiply-accumulates by each counter."""
+        yield "params", self.params
+        for name, result in self.counters.items():
+            yield f"macs_{name}", None if isinstance(result, Absent) else result.macs
 
 
 class Block(Frozen):

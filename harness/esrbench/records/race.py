@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from esrbench.protocol import Frozen, PairDesign, Protocol
 from esrbench.records.run import SCHEMA_VERSION, EntryIdentity, Environment
+from esrbench.records.tabular import Tabular
 from esrbench.records.timing import Conditions
 from esrbench.records.values import Absent, Count, Interval, Notice, Seconds, Sha256
 
@@ -66,7 +68,7 @@ class PairedEstimate(Frozen):
     pairs: Count
 
 
-class RaceRecord(Frozen):
+class RaceRecord(Tabular):
     """Two networks that we trust, timed in one process in interleaved pairs.
 
     Attributes:
@@ -97,6 +99,13 @@ class RaceRecord(Frozen):
     verdict: RaceVerdict
     reason: str
     notices: tuple[Notice, ...] = ()
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Who raced, and the verdict."""
+        yield "candidate", self.candidate.name
+        yield "baseline", self.baseline.name
+        yield "verdict", self.verdict
+        yield "race_id", self.race_id
 
     @property
     def timed_pairs(self) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records.counts import Complexity
+from esrbench.records.tabular import Tabular
 from esrbench.records.timing import Latency, Memory, Trust
 from esrbench.records.values import (
     Absent,
@@ -66,11 +68,31 @@ class ImageScore(Frozen):
     ssim_y: float
 
 
-class Quality(Frozen):
+class Quality(Tabular):
     """Scores of every image and how they were computed."""
 
     definition: str
     images: Annotated[tuple[ImageScore, ...], Field(min_length=1)]
+
+    @property
+    def mean(self) -> ImageScore:
+        """Mean over the images; a PSNR of None means that an image has none."""
+
+        def over_images(scores: Iterable[float | None]) -> float | None:
+            known = [score for score in scores if score is not None]
+            return sum(known) / len(known) if len(known) == len(self.images) else None
+
+        return ImageScore(
+            image="mean",
+            psnr_rgb=over_images(image.psnr_rgb for image in self.images),
+            psnr_y=over_images(image.psnr_y for image in self.images),
+            ssim_y=sum(image.ssim_y for image in self.images) / len(self.images),
+        )
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Its size and means."""
+        yield "images", len(self.images)
+        yield "mean", self.mean
 
 
 MAX_LISTED: Final = 20
@@ -234,7 +256,7 @@ class Software(Frozen):
         return f"Python {self.python}, torch {self.torch}"
 
 
-class RunRecord(Frozen):
+class RunRecord(Tabular):
     """One entry measured under one protocol on one device and data set.
 
     Attributes:
@@ -276,6 +298,14 @@ class RunRecord(Frozen):
     log_tail: str = ""
     ran_with: Software | None = None
     counted_with: Software | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """What was run, on what, and how it ended."""
+        yield "entry", self.entry.name
+        yield "scale", self.entry.scale
+        yield "data", self.data.name
+        yield "status", self.status
+        yield "run_id", self.run_id
 
     def value(self, metric: str) -> Value | Absent:
         """A metric, measured or absent; a record is older than some metrics."""

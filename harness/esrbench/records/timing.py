@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from statistics import median
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from esrbench.protocol import Frozen
+from esrbench.records.tabular import Tabular
 from esrbench.records.values import Absent, Count, Seconds, Sha256
 
 Share = Annotated[float, Field(ge=0)]
@@ -67,7 +70,7 @@ class VariantScores(Frozen):
     untimed_psnr_rgb: float | None = None
 
 
-class LatencySamples(Frozen):
+class LatencySamples(Tabular):
     """Raw forward times at one input size, each round with an input that was never seen before.
 
     Attributes:
@@ -123,6 +126,12 @@ class LatencySamples(Frozen):
     clean_round: tuple[Count, Count] | None = None
     forward_cpus: Share | None = None
     idle_cpus: Share | None = None
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """What was timed, and the median of how many rounds."""
+        yield "lr_size", self.lr_size
+        yield "rounds", len(self.seconds)
+        yield "median_seconds", median(self.seconds)
 
 
 class NullSamples(Frozen):

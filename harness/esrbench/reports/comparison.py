@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
-from esrbench.records import Absent, Interval, Notice, Role
+from esrbench.records import Absent, Interval, Notice, Role, Tabular
 from esrbench.reports.table import (
     MISSING,
     Cell,
@@ -26,7 +26,7 @@ from esrbench.reports.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from esrbench.reports.table import Tone
 
@@ -77,7 +77,7 @@ class Line(Frozen):
     cells: tuple[CellValue | Absent, ...]
 
 
-class Comparison(Frozen):
+class Comparison(Tabular):
     """A comparison table.
 
     Attributes:
@@ -99,6 +99,26 @@ class Comparison(Frozen):
     details: tuple[Note, ...] = ()
     notices: tuple[Notice, ...]
     commands: tuple[str, ...]
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """What it compares."""
+        yield "title", self.title
+        yield "entries", tuple(dict.fromkeys(line.entry for line in self.lines))
+
+
+def with_columns(comparison: Comparison, metrics: Iterable[str]) -> Comparison:
+    """The comparison on one data set with the columns of these metrics alone, in this order."""
+    place = {column.metric: index for index, column in enumerate(comparison.columns)}
+    order = [place[metric] for metric in metrics]
+    return comparison.model_copy(
+        update={
+            "columns": tuple(comparison.columns[index] for index in order),
+            "lines": tuple(
+                line.model_copy(update={"cells": tuple(line.cells[index] for index in order)})
+                for line in comparison.lines
+            ),
+        }
+    )
 
 
 def places(metric: str, figures: Sequence[CellValue]) -> list[Literal[1, 2] | None]:

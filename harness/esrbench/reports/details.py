@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.weight_files import cached_release
 from esrbench.errors import UsageError
-from esrbench.metrics import METRICS, MIB
+from esrbench.metrics import METRICS, MIB, Findings
 from esrbench.ranking.stability import FEWEST_PROCESSES, processes_of
 from esrbench.records import (
     Absent,
     ImageScore,
     Latency,
     LatencySamples,
+    Quality,
     RaceRecord,
     RunRecord,
 )
@@ -22,12 +24,12 @@ from esrbench.runtimes import times_by_size
 from esrbench.statistics import half_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import BaseModel
 
     from esrbench.metrics import Metric
-    from esrbench.records import PairedEstimate
+    from esrbench.records import PairedEstimate, Value
     from esrbench.runs.store import Store
 
 LOG_LINES = 15
@@ -83,31 +85,55 @@ def details(subject: BaseModel, store: Store) -> Table:
     return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
+SCORES: Final = {key: METRICS[key] for key in ImageScore.model_fields if key in METRICS}
+"""Metrics that every image has."""
+
+
 def scores_table(record: RunRecord) -> Table:
     """The scores of every image of a run, and their means below."""
-    scores = {key: METRICS[key] for key in ImageScore.model_fields if key in METRICS}
-    images = () if isinstance(record.quality, Absent) else record.quality.images
+    means = {key: record.value(key) for key in SCORES}
+    table = _scores(record.quality, means)
+    measured = {key: record.measured(key) for key in SCORES}
+    return replace(
+        table,
+        caption=f"{record.entry.name} on {record.data.title} x{record.data.scale}",
+        records=[*table.records, {"image": "mean", **measured}],
+        document=record.model_dump(mode="json"),
+    )
+
+
+def quality_table(quality: Quality) -> Table:
+    """The scores of every image, and their means below; the records are of images alone."""
+    findings = Findings(quality=quality)
+    return _scores(quality, {key: metric.extract(findings) for key, metric in SCORES.items()})
+
+
+def _scores(quality: Quality | Absent, means: Mapping[str, Value | Absent]) -> Table:
+    images = () if isinstance(quality, Absent) else quality.images
     documents = [image.model_dump(mode="json") for image in images]
     rows = [
-        (image["image"], *(_score(metric, image[key]) for key, metric in scores.items()))
+        (image["image"], *(_score(metric, image[key]) for key, metric in SCORES.items()))
         for image in documents
     ]
-    means = {key: record.measured(key) for key in scores}
-    mean = ("mean", *(MISSING if v is None else METRICS[k].format(v) for k, v in means.items()))
-    absent = {v.reason: None for key in scores if isinstance(v := record.value(key), Absent)}
-    notes = [] if isinstance(record.quality, Absent) else [f"{record.quality.definition}."]
+    mean = (
+        "mean",
+        *(
+            MISSING if isinstance(value, Absent) else METRICS[key].format(value.value)
+            for key, value in means.items()
+        ),
+    )
+    absent = {value.reason: None for value in means.values() if isinstance(value, Absent)}
+    notes = [] if isinstance(quality, Absent) else [f"{quality.definition}."]
     return Table(
         headings=(
             Heading("image"),
-            *(Heading(metric.heading, align="right") for metric in scores.values()),
+            *(Heading(metric.heading, align="right") for metric in SCORES.values()),
         ),
         sections=tuple(
             Section(tuple(tuple(map(plain, row)) for row in part)) for part in (rows, [mean])
         ),
-        caption=f"{record.entry.name} on {record.data.title} x{record.data.scale}",
         notes=tuple(map(Note, [*notes, *(f"No mean: {reason}." for reason in absent)])),
-        records=[*documents, {"image": "mean", **means}],
-        document=record.model_dump(mode="json"),
+        records=documents,
         label="tab:scores",
     )
 

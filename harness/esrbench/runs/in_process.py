@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from esrbench.entries.descriptor import ModelDescriptor
@@ -10,14 +11,17 @@ from esrbench.entries.networks import fetch_command, load_network, resolve_weigh
 from esrbench.entries.registry import default_registry
 from esrbench.environment import describe_environment
 from esrbench.protocol import Protocol, digest_of
+from esrbench.records import LatencySamples
 from esrbench.worker.reading import without_pickle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
     from esrbench.entries.networks import WeightsChoice
+    from esrbench.probes.forward import PixelConversion
+    from esrbench.protocol import LatencyDesign
 
 
 def prepare_forward(
@@ -115,3 +119,74 @@ def load_model(
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     return UnitRange(loaded.network, loaded.data_range, dtypes[descriptor.precision]).eval()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """A network in eval mode while the block lasts, and as it was behind it."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+def time_network(
+    network: nn.Module,
+    conversion: PixelConversion,
+    input_size: tuple[int, int],
+    design: LatencyDesign,
+) -> LatencySamples:
+    """Time forwards of a network where it is, each of new noise.
+
+    Args:
+        network: takes and gives what the conversion says.
+        conversion: of its pixels.
+        input_size: LR height and width.
+        design: of warm-up and rounds; ``processes`` means nothing here.
+
+    Raises:
+        MeasurementError: its first output is no SR image.
+    """
+    import numpy as np
+    import torch
+
+    from esrbench.probes.devices import HostClock, synchronize
+    from esrbench.probes.latency import time_rounds, warm_up
+
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    clock = HostClock()
+    noise = np.random.default_rng(0)
+
+    def forward(_round: int = 0) -> float:
+        lr = noise.integers(0, 256, (*input_size, 3), np.uint8)
+        pixels = conversion.to_input(lr, device)
+        synchronize(device)
+
+        def to_the_end() -> object:
+            output = network(pixels)
+            synchronize(device)
+            return output
+
+        sr, seconds = clock.time(to_the_end)
+        if not times:
+            conversion.validate(sr, input_size)
+        times.append(seconds)
+        return seconds
+
+    times: list[float] = []
+    with evaluating(network), torch.inference_mode():
+        warmed = warm_up(forward, design)
+        timed = time_rounds(forward, design)
+    return LatencySamples(
+        input_name="fixed",
+        lr_size=input_size,
+        clock="monotonic",
+        first_seconds=times[0],
+        warmup_seconds=warmed.seconds,
+        steady=warmed.steady,
+        seconds=timed.seconds,
+        stopped_by=timed.stopped_by,
+    )
