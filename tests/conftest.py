@@ -96,7 +96,8 @@ def shared():
 
 @pytest.fixture(autouse=True)
 def _private_cache(tmp_path_factory, monkeypatch):
-    """Keep tests away from the user's cache, mirror and submissions."""
+    """Keep tests away from the user's cache, mirror, submissions and locks of devices."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     submissions = tmp_path_factory.getbasetemp() / "submissions"
     submissions.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """A disk whose operations fail, and what it holds after a power loss."""
 
 import errno
+import math
 import os
 import re
 from contextlib import suppress
@@ -115,13 +116,6 @@ class FaultyFiles(Files):
     def open_lock(self, path):
         return self._step(lambda: self._opened(path, Files.open_lock(self, path)))
 
-    def describe_owner(self, descriptor, content):
-        def effect():
-            Files.describe_owner(self, descriptor, content)
-            self.open[descriptor].content = content
-
-        self._step(effect)
-
     def write(self, descriptor, content):
         def effect(content=content):
             written = Files.write(self, descriptor, content)
@@ -161,6 +155,17 @@ class FaultyFiles(Files):
 
         self._step(effect)
 
+    def link(self, source, target):
+        def effect():
+            Files.link(self, source, target)
+            inode = self.now[source]
+            self._change(target.parent, lambda names: names.__setitem__(target, inode))
+
+        self._step(effect)
+
+    def lock(self, descriptor, *, shared):
+        self._step(lambda: Files.lock(self, descriptor, shared=shared))
+
     def sync_folder(self, path):
         def effect():
             for folder, change in self.pending:
@@ -189,7 +194,7 @@ def _changing(name, change):
     return operation
 
 
-for _name in ("is_folder", "names", "read", "lock"):
+for _name in ("is_folder", "names", "read", "stamp"):
     setattr(FaultyFiles, _name, _reading(_name))
 FaultyFiles.make_folder = _changing(
     "make_folder", lambda names, path: names.__setitem__(path, None)
@@ -315,6 +320,5 @@ def _told_apart(state):
 
 def litter(store):
     """What the next writer leaves lying."""
-    with store.writing():
-        pass
+    store.remove_stale(math.inf)
     yield from (f"{path} is left" for path in store.folder.rglob("*.tmp"))

@@ -29,6 +29,7 @@ from esrbench.protocol import (
 )
 from esrbench.records import RaceRecord
 from esrbench.runs.in_process import load_model
+from esrbench.runs.lock import device_lock
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -313,9 +314,9 @@ def race(
         gpu=gpu,
     )
     store.require_writable(RaceRecord)
-    with store.writing():
+    with device_lock(protocol.device, gpu):
         record = races.race(*entries, protocol, design, gpu=gpu)
-        store.put(record)
+    store.put(record)
     return record
 
 

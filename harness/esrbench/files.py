@@ -2,7 +2,9 @@
 
 A file is replaced in four steps: write a file of another name, flush it to the disk, rename it,
 flush its folder. Whatever ends a process, or its machine, between any two of them, a reader finds
-the file as it was before or as it is now.
+the file as it was before or as it is now. A file that is written once gets a second name (a hard
+link) instead of another one, which fails where that name is taken: of several writers on several
+machines the first wins.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import errno
 import fcntl
 import os
 import secrets
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 
 TEMPORARY: Final = ".tmp"
 """How the names of files end that are not complete; they begin with a dot."""
+PAUSES: Final = (0.05, 0.2, 0.5)
+"""Seconds between tries where a network file system answers by what it knew of a moment ago."""
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems without hard links answer."""
+
+T = TypeVar("T")
 
 
 class FlushError(OSError):
@@ -73,6 +82,10 @@ class Files:
         """Give a file or folder another name, at once; a file of that name is replaced."""
         source.rename(target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; FileExistsError if something has that name."""
+        os.link(source, target)
+
     def unlink(self, path: Path) -> None:
         """Remove a file."""
         path.unlink()
@@ -93,14 +106,10 @@ class Files:
         """Descriptor of a file to lock, made if it is not there."""
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
-    def lock(self, descriptor: int) -> None:
-        """Take a file for this process alone; BlockingIOError if another has it."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def describe_owner(self, descriptor: int, content: bytes) -> None:
-        """Replace what a lock's file says."""
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
+    def lock(self, descriptor: int, *, shared: bool) -> None:
+        """Take a file, alone or with others that share it; BlockingIOError if it is taken."""
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
 
 
 def write_new(path: Path, content: bytes | memoryview, *, flush: bool, files: Files) -> None:
@@ -156,6 +165,68 @@ def replace_file(
         raise
     if flush:
         sync_folder(target.parent, files)
+
+
+def write_once(target: Path, content: bytes, *, files: Files) -> bool:
+    """Write a file unless there is one of its name: of several writers the first wins.
+
+    Args:
+        target: of which the folder exists.
+        content: all of it; no other writer has the same.
+        files: operations on the disk.
+
+    Returns:
+        Whether this is the content of the file now, and on the disk.
+
+    Raises:
+        FlushError: it may not be on the disk.
+        OSError: it cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        write_new(temporary, content, flush=True, files=files)
+        won = _linked(temporary, target, content, files)
+    finally:
+        with suppress(OSError):
+            files.unlink(temporary)
+    if won:
+        sync_folder(target.parent, files)
+    return won
+
+
+def _linked(source: Path, target: Path, content: bytes, files: Files) -> bool:
+    try:
+        files.link(source, target)
+    except FileExistsError:
+        # A network file system repeats a request whose answer was lost, and finds its own work.
+        return files.read(target) == content
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.name in files.names(target.parent):
+            return False
+        files.rename(source, target)
+    return True
+
+
+def patiently(act: Callable[[], T], *again: int) -> T:
+    """Do something again where a network file system answers by what it knew of a moment ago.
+
+    Args:
+        act: what can be done twice.
+        again: numbers of errors beside ``ESTALE`` after which it is.
+
+    Raises:
+        OSError: the last one.
+    """
+    for pause in PAUSES:
+        try:
+            return act()
+        except OSError as error:
+            if isinstance(error, FlushError) or error.errno not in {errno.ESTALE, *again}:
+                raise
+        time.sleep(pause)
+    return act()
 
 
 def sync_folder(folder: Path, files: Files) -> None:

@@ -57,8 +57,9 @@ class LoggingStore(Store):
         return path
 
     def put_pass(self, suite, name, document):
-        super().put_pass(suite, name, document)
-        say("part", name)
+        first = super().put_pass(suite, name, document)
+        say("part" if first else "late", name)
+        return first
 
 
 def say(*words):

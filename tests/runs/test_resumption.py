@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from disks import Hasty
 
-from esrbench.errors import MeasurementError, RecordError, RegistrationError
+from esrbench.errors import MeasurementError, RegistrationError
 from esrbench.records import WeightsIdentity
 from esrbench.runs.assembly import assemble
 from esrbench.runs.documents import decode
@@ -243,11 +244,82 @@ def test_sr_images_are_not_left_out_because_a_record_is_there(trio, store, worke
     assert len(list((tmp_path / "sr").rglob("*.png"))) == 3 * 2
 
 
-def test_nothing_is_measured_while_another_process_writes(trio, store, workers, monkeypatch):
-    monkeypatch.setattr("esrbench.runs.lock.WAIT_SECONDS", 0.0)
-    with Store(store.folder).writing(), pytest.raises(RecordError, match="is in use by process"):
-        list(run_suite(trio(), store))
-    assert workers.started == []
+def test_two_suites_of_one_plan_share_their_passes_and_make_each_record_once(trio, store, workers):
+    planned = trio(order_seed=3, baseline="two")
+    cut_short(planned, store, workers, 1)
+    other_known, ours_known = [], []
+    ours = run_suite(planned, store, resume=True, on_known=ours_known.append)
+    workers.networks()
+    made = [next(ours)]
+    # The other suite finds the passes of the first, and comes to the end before it.
+    other = Store(store.folder, files=Hasty())
+    theirs = list(run_suite(planned, other, resume=True, on_known=other_known.append))
+    made += ours
+    assert len(workers.networks()) == 3 * PASSES
+    assert statuses(store) == ALL_OK
+    ids = {record.run_id for record in store.load()[0]}
+    assert {each.run_id for each in (*made, *ours_known)} == ids
+    assert {each.run_id for each in (*theirs, *other_known)} == ids
+    assert store.suites() == []
+
+
+def test_of_a_pass_that_was_made_twice_the_first_counts_and_the_record_says_so(
+    trio, store, workers, monkeypatch, tmp_path
+):
+    planned = trio()
+    cut_short(planned, store, workers, 1)
+    late = []
+
+    def on_step(entry, step):
+        """While one suite measures, another makes the same pass on another machine."""
+        if (entry, step) == ("two", "loading") and not late:
+            late.append(entry)
+            monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+            cut_short(planned, Store(store.folder, files=Hasty()), workers, 2, resume=True)
+
+    (untimed,) = (
+        record.created
+        for record in run_suite(planned, store, resume=True, on_step=on_step)
+        if record.entry.name == "two"
+    )
+    assert statuses(store) == ALL_OK
+    newest = {record.entry.name: record for record in store.load()[0]}
+    notices = {name: [n.code for n in each.notices] for name, each in newest.items()}
+    assert "made-again" in notices["two"]
+    assert "made-again" not in notices["one"]
+    assert untimed == newest["two"].created
+
+
+def test_a_suite_that_another_process_ended_makes_nothing_more(trio, store, workers):
+    planned = trio()
+    cut_short(planned, store, workers, 1)
+    known = []
+    records = run_suite(planned, store, resume=True, on_known=known.append, on_step=drop(store, 4))
+    assert list(records) == []
+    assert (known, workers.networks()[:4]) == ([], ["one", "two", "three", "one"])
+
+
+def drop(store, at):
+    """End the suite as another process would, at a step."""
+    steps = iter(range(1, 1000))
+
+    def on_step(_entry, step):
+        if step.startswith("loading") and next(steps) == at:
+            for name in store.suites():
+                store.drop_suite(name)
+
+    return on_step
+
+
+def test_the_end_of_a_suite_leaves_one_of_the_same_plan_that_is_under_way(trio, store, workers):
+    older = run_suite(trio(baseline="two"), store)
+    next(older)
+    list(run_suite(trio(baseline="two"), store))
+    assert len(store.suites()) == 1
+    assert workers.networks()
+    list(older)
+    assert store.suites() == []
+    assert len({record.latency.session for record in store.load()[0]}) == 2
 
 
 def test_a_pass_is_on_the_disk_before_the_next_begins(trio, store, workers):

@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
 def test_passes_of_a_suite_come_back_until_they_are_dropped(record, tmp_path):
     store = Store(tmp_path)
     for suite in ("b", "a"):
-        store.put_pass(suite, "one", record)
+        store.begin_suite(suite, "one", record)
     assert store.suites() == ["a", "b"]
     assert store.load_pass("a", "one", RunRecord) == record
     assert store.load_pass("a", "other", RunRecord) is None

@@ -33,6 +33,7 @@ from esrbench.devices import parse_device
 from esrbench.errors import EXIT_INCONCLUSIVE
 from esrbench.protocol import ForwardPolicy, PairDesign, Protocol
 from esrbench.records import RaceRecord
+from esrbench.runs.lock import device_lock
 from esrbench.runs.store import Store, default_results
 
 DESIGN = PairDesign()
@@ -100,8 +101,11 @@ def race_command(
         registry, candidate, baseline, scale, weights=chosen, protocol=protocol, gpu=gpu
     )
     store.require_writable(RaceRecord)
-    # Nobody else may write there meanwhile, or the result could not be kept.
-    with store.writing():
+
+    def on_wait(who: str) -> None:
+        messages().print(f"waiting for {who}", markup=False)
+
+    with device_lock(kind, gpu, on_wait=on_wait):
         design = DESIGN.model_copy(update={"max_pairs": max_pairs})
         with progress_bar(quiet=True) as progress:
             task = progress.add_task(f"{candidate} against {baseline}", total=max_pairs)
@@ -115,7 +119,7 @@ def race_command(
                 on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
                 timeout_seconds=timeout,
             )
-        path = store.put(record)
+    path = store.put(record)
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:

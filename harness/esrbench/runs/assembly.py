@@ -54,6 +54,8 @@ def assemble(
     untimed: Pass[UntimedPass],
     timed: Sequence[Pass[TimedPass]] = (),
     baseline: Sequence[Pass[TimedPass]] = (),
+    *,
+    attempts: int = 0,
 ) -> RunRecord:
     """The record of an entry on a data set: a pure function of its passes.
 
@@ -62,6 +64,7 @@ def assemble(
         timed: those that there are, in the order of their rounds; fewer than the protocol asks
             for where the run was interrupted or the entry failed.
         baseline: timed passes of the entry to which runtimes are set in relation.
+        attempts: at passes of this entry, beside those that are given and sound.
     """
     found, protocol = untimed.found, untimed.protocol
     latency = _latency(untimed, timed, baseline)
@@ -104,7 +107,11 @@ def assemble(
                 doubts=_doubts(trust, finding, protocol.trust),
             )
         ),
-        notices=(*_notices(untimed, latency), *_resumed(timed)),
+        notices=(
+            *_notices(untimed, latency),
+            *_resumed(timed),
+            *_made_again(attempts - found.spoilt - sum(each.found.spoilt for each in timed)),
+        ),
         log_tail=next(failed, found.log_tail) if finding else "",
         ran_with=found.ran_with,
         counted_with=found.counted_with,
@@ -165,9 +172,19 @@ def _resumed(timed: Sequence[Pass[TimedPass]]) -> Iterator[Notice]:
     if sessions > 1:
         yield Notice(
             code="resumed",
-            message=f"its {len(timed)} timed processes ran in {sessions} sessions, since the suite "
-            "was cut short and resumed",
+            message=f"its {len(timed)} timed processes ran in {sessions} sessions: the suite was "
+            "resumed, or several processes ran it",
             advice="Compare their times; where they differ, measure again without --resume.",
+        )
+
+
+def _made_again(attempts: int) -> Iterator[Notice]:
+    if attempts > 0:
+        yield Notice(
+            code="made-again",
+            message=f"{attempts} more passes of it were made, which do not count: the machine "
+            "spoilt them, or another process had made the same before",
+            advice="Nothing is lost: of the same pass the first sound one counts.",
         )
 
 

@@ -66,14 +66,13 @@ def copy_runs(
     ]
     there = {each.run_id for each in target.load_measured()[0]}
     decided = {each.decision_id for each in target.load_decisions()[0]}
-    with target.writing():
-        new = [record for record in chosen if record.run_id not in there]
-        for record in new:
-            target.put(record)
-        events: list[Decision] = [each for each in about if each.decision_id not in decided]
-        for event in events:
-            target.put(event)
-        _copy_crops(source, target, new)
+    new = [record for record in chosen if record.run_id not in there]
+    for record in new:
+        target.put(record)
+    events: list[Decision] = [each for each in about if each.decision_id not in decided]
+    for event in events:
+        target.put(event)
+    _copy_crops(source, target, new)
     return Copied(len(new), len(events), (*notices, *unread))
 
 

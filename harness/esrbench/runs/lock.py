@@ -1,101 +1,98 @@
-"""One writer at a time: a lock that the system takes back however its owner ends."""
+"""One process at a time measures on a device: a lock that ends with its owner in any case."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
+import re
+import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from esrbench.errors import RecordError
+from esrbench.devices import selection
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from esrbench.files import Files
+    from esrbench.protocol import Device
 
-LOCK: Final = ".lock"
-WAIT_SECONDS: Final = 1.0
-"""A reader holds the lock for as long as it sets a record aside; a writer waits so long for it."""
-_POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.2
 
 
-class WriterLock:
-    """``flock`` on ``<folder>/.lock``. The file stays: removing it could give two owners.
+@contextmanager
+def device_lock(
+    device: Device, number: int = 0, *, on_wait: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Be the only process of this user that measures on a device of this machine.
 
-    Its owner is named in it for others to read; only the lock itself counts.
+    Where no lock can be made, the block runs without one: other load still shows in the record.
+    Within a job of Slurm, GPUs are numbered anew, and are the job's own.
 
     Args:
-        folder: that is locked.
-        files: operations on the disk.
+        device: kind of the device; all CPUs are one.
+        number: of the GPU.
+        on_wait: told once who measures there, if somebody does.
     """
+    job = os.environ.get("SLURM_JOB_ID", "")
+    seen = "-".join(filter(None, selection(device, number, os.environ).values()))
+    name = re.sub(r"[^A-Za-z0-9-]", "-", f"{device}-{seen}-{job}" if seen else device)
+    try:
+        descriptor = os.open(_folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        _take(descriptor, on_wait)
+        yield
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, folder: Path, files: Files) -> None:
-        self._path = folder / LOCK
-        self._files = files
-        self._descriptor: int | None = None
 
-    @property
-    def held(self) -> bool:
-        """Whether this object holds it."""
-        return self._descriptor is not None
-
-    def acquire(self) -> None:
-        """Take the lock.
-
-        Raises:
-            RecordError: another process has it, or this file system knows no locks.
-            OSError: its file cannot be opened.
-        """
-        descriptor = self._files.open_lock(self._path)
-        try:
-            self._lock(descriptor)
-        except BaseException:
-            with suppress(OSError):
-                self._files.close(descriptor)
-            raise
-        self._descriptor = descriptor
-        owner = {
-            "process": os.getpid(),
-            "host": platform.node(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        # It only makes another's error message better: a full disk is found by what is written.
+def _folder() -> Path:
+    """A folder of this user, on this machine."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
+        if not parent:
+            continue
+        folder = Path(parent) / f"esrbench-{os.getuid()}"
         with suppress(OSError):
-            self._files.describe_owner(descriptor, json.dumps(owner).encode())
+            folder.mkdir(mode=0o700, exist_ok=True)
+            return folder
+    return Path(tempfile.gettempdir())
 
-    def release(self) -> None:
-        """Give the lock back."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with suppress(OSError):
-                self._files.close(descriptor)
 
-    def _lock(self, descriptor: int) -> None:
-        latest = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                self._files.lock(descriptor)
-            except BlockingIOError:
-                if time.monotonic() >= latest:
-                    message = f"{self._path.parent} is in use by {self._owner()}"
-                    advice = "Wait until it is done, or give --results another folder."
-                    raise RecordError(message, advice=advice) from None
-                time.sleep(_POLL_SECONDS)
-            except OSError as error:
-                message = f"{self._path}: files cannot be locked here: {error.strerror or error}"
-                advice = "Give --results a folder on a local disk."
-                raise RecordError(message, advice=advice) from error
-            else:
-                return
-
-    def _owner(self) -> str:
+def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
+    waiting = False
+    while True:
         try:
-            owner = json.loads(self._files.read(self._path))
-            process, host, started = owner["process"], owner["host"], owner["started"]
-        except (OSError, ValueError, TypeError, KeyError):
-            return "another process"
-        return f"process {process} on {host}, started at {started}"
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not waiting:
+                on_wait(_owner(descriptor))
+            waiting = True
+            time.sleep(POLL_SECONDS)
+        except OSError:
+            return  # this file system knows no locks
+        else:
+            break
+    owner = {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    # It only tells others whom they wait for.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+
+
+def _owner(descriptor: int) -> str:
+    try:
+        owner = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {owner['process']}, which measures since {owner['since']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process that measures"

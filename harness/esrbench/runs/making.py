@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +14,7 @@ from esrbench.data.codecs import read_size
 from esrbench.entries.submissions import precision_notice
 from esrbench.errors import UsageError
 from esrbench.runs.evaluator import measure_untimed
+from esrbench.runs.lock import device_lock
 from esrbench.runs.null_times import NullTimes
 from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 from esrbench.runs.replicate import compare_untimed, time_replicate
@@ -21,14 +23,14 @@ from esrbench.runs.timing import Plan
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from esrbench.runs.plan import PlannedPass
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes passes in one session.
+    """Makes passes in one session, each while no other process measures on the same device.
 
     Attributes:
         session: in which passes are made; a suite that is resumed is in another.
@@ -51,6 +53,10 @@ class Maker:
             DataError: an image changed since it was checked.
             RecordError: an SR image cannot be written.
         """
+        with self._alone(planned):
+            return self._untimed(planned, limit_seconds)
+
+    def _untimed(self, planned: PlannedPass, limit_seconds: float) -> Pass[UntimedPass]:
         created, start = datetime.now(UTC), time.monotonic()
         entry, name = planned.entry, planned.entry.descriptor.name
         found = measure_untimed(
@@ -93,6 +99,16 @@ class Maker:
         Raises:
             DataError: an image changed since it was checked.
         """
+        with self._alone(planned):
+            return self._timed(planned, untimed, null, limit_seconds)
+
+    def _timed(
+        self,
+        planned: PlannedPass,
+        untimed: Pass[UntimedPass],
+        null: NullTimes,
+        limit_seconds: float,
+    ) -> Pass[TimedPass]:
         created, start = datetime.now(UTC), time.monotonic()
         on_step = partial(self.on_step, planned.entry.descriptor.name)
         plan = self._plan(planned, limit_seconds)
@@ -118,6 +134,14 @@ class Maker:
             found=found,
             **self._header(planned),
         )
+
+    @contextmanager
+    def _alone(self, planned: PlannedPass) -> Iterator[None]:
+        def on_wait(who: str) -> None:
+            self.on_step(planned.entry.descriptor.name, f"waiting for {who}")
+
+        with device_lock(planned.protocol.device, planned.launcher.gpu, on_wait=on_wait):
+            yield
 
     def _header(self, planned: PlannedPass) -> dict[str, Any]:
         """What the file of a pass takes over from its plan entry."""

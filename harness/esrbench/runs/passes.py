@@ -1,7 +1,8 @@
 """Passes: one thing measured of one entry each, written once, as it was made.
 
 The passes of a suite under way lie in one folder of the store. A suite that was cut short is
-resumed by making the passes whose files are missing.
+resumed by making the passes whose files are missing, and several processes may do so at the same
+time. A pass that infrastructure spoilt, or that another process made first, is kept as an attempt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from esrbench.records import (
     WeightsIdentity,
     first_failure,
 )
-from esrbench.runs.store import record_id
+from esrbench.runs.store import ATTEMPT, SuiteGoneError, record_id
 from esrbench.runs.variants import TimedWindow  # noqa: TC001 - pydantic reads it
 from esrbench.worker.messages import Ready  # noqa: TC001 - likewise
 
@@ -234,7 +235,7 @@ class PassFolder:
             plan=plan, created=created, secret=secrets.token_hex(16), known=tuple(sorted(known))
         )
         name = f"{plan[:_PLAN_LENGTH]}-{record_id(created)}"
-        store.put_pass(name, _BEGINNING, beginning)
+        store.begin_suite(name, _BEGINNING, beginning)
         return cls(store, name, beginning, on_notice)
 
     @classmethod
@@ -256,22 +257,43 @@ class PassFolder:
             return None
         return None if kept is None or kept.found.spoilt else kept
 
-    def put(self, name: str, made: Pass[UntimedPass] | Pass[TimedPass]) -> None:
+    def put(self, name: str, made: Pass[FoundT]) -> Pass[FoundT]:
         """Store a pass.
 
+        Returns:
+            The pass that counts: another one where somebody was faster.
+
         Raises:
+            SuiteGoneError: somebody has ended this suite.
             RecordError: it cannot be stored.
         """
-        self.store.put_pass(self.name, name, made)
+        if made.found.spoilt:
+            self.store.put_attempt(self.name, name, made)
+        elif not self.store.put_pass(self.name, name, made):
+            return self.load(name, type(made)) or made
+        return made
+
+    def attempts(self, fingerprint: str) -> int:
+        """How many passes of a run were made that do not count."""
+        names = self.store.names_of(self.name)
+        return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in names)
+
+    def require(self) -> None:
+        """Raise ``SuiteGoneError`` where another process has ended this suite."""
+        if self.store.load_pass(self.name, _BEGINNING, Beginning) is None:
+            message = f"{self.store.passes / self.name}: another process has ended this suite"
+            raise SuiteGoneError(message)
 
     def end(self) -> None:
-        """Remove it, and those of earlier suites of its plan: all is in records now.
+        """Remove it, and those of earlier suites of its plan that nobody works on.
+
+        All is in records now.
 
         Raises:
             RecordError: it cannot be removed.
         """
         for name in _names(self.store, self.beginning.plan):
-            if name <= self.name:
+            if name == self.name or (name < self.name and not self.store.in_use(name)):
                 self.store.drop_suite(name)
 
 

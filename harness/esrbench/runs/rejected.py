@@ -43,7 +43,11 @@ class RejectedEntry:
         return hashlib.sha256(said.encode()).hexdigest()
 
     def record(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> RunRecord:
-        """The record of the entry on a data set: nothing was measured, and why.
+        """The record of the entry on a data set; arguments as of ``untimed``."""
+        return assemble(self.untimed(data, protocol, tier))
+
+    def untimed(self, data: DataIdentity, protocol: Protocol, tier: Tier) -> Pass[UntimedPass]:
+        """The pass of the entry on a data set: nothing was measured, and why.
 
         Args:
             data: images it would have run on.
@@ -69,17 +73,15 @@ class RejectedEntry:
         untimed = UntimedPass(
             weights=identity.weights, quality=absent, memory=absent, complexity=absent
         )
-        return assemble(
-            Pass[UntimedPass](
-                run_id=record_id(created, f"{self.name}-x{self.scale}", data.name),
-                fingerprint=self.fingerprint(data, protocol),
-                entry=identity,
-                data=data,
-                protocol=protocol,
-                environment=expected_environment(protocol, tier),
-                session="",
-                created=created,
-                seconds=0.0,
-                found=untimed,
-            )
+        return Pass[UntimedPass](
+            run_id=record_id(created, f"{self.name}-x{self.scale}", data.name),
+            fingerprint=self.fingerprint(data, protocol),
+            entry=identity,
+            data=data,
+            protocol=protocol,
+            environment=expected_environment(protocol, tier),
+            session="",
+            created=created,
+            seconds=0.0,
+            found=untimed,
         )

@@ -5,16 +5,27 @@ Beside them lie the passes of suites under way.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from esrbench.errors import RecordError
-from esrbench.files import TEMPORARY, Files, FlushError, replace_file, sync_folder, write_new
+from esrbench.files import (
+    TEMPORARY,
+    Files,
+    FlushError,
+    patiently,
+    replace_file,
+    sync_folder,
+    write_new,
+    write_once,
+)
 from esrbench.records import Decision, Notice, RaceRecord, RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode
 from esrbench.runs.index import (
@@ -25,7 +36,6 @@ from esrbench.runs.index import (
     settled,
     without_samples,
 )
-from esrbench.runs.lock import WriterLock
 from esrbench.runs.standing import Standings
 
 if TYPE_CHECKING:
@@ -44,6 +54,15 @@ SUFFIX: Final = ".json"
 _CROPS_NAME: Final = 20
 ASIDE: Final = ".corrupt-"
 """What the name of a file begins with that was set aside."""
+ATTEMPT: Final = ".attempt-"
+"""What parts the name of a pass from the number of an attempt at it that does not count."""
+LOCK: Final = ".lock"
+STALE_NS: Final = 3600 * 10**9
+"""Age of incomplete files that no writer needs any more: one is complete within seconds."""
+
+
+class SuiteGoneError(RecordError):
+    """Another process has made all records of this suite and removed its passes."""
 
 
 def default_results() -> Path:
@@ -66,8 +85,8 @@ class Store:
     Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far, under
     ``<folder>/crops/`` parts of SR images, a folder a run, and of HR and LR, a folder a data set.
 
-    Readers take no lock. A writer takes one, for a ``with store.writing():`` block or else for
-    each record that it puts.
+    Several processes on several machines may read and write at the same time, without a lock.
+    A record is replaced as a whole; a pass is written once, and of two writers the first wins.
 
     Args:
         folder: of results.
@@ -82,7 +101,6 @@ class Store:
         self.crops = folder / "crops"
         self.decisions = folder / "decisions"
         self._files = files or Files()
-        self._lock = WriterLock(folder, self._files)
         self._unflushed: str | None = None
 
     @property
@@ -93,23 +111,26 @@ class Store:
     def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
 
+        Also removes what writers left that were cut short.
+
         Args:
             kind: of the records that will be put.
 
         Raises:
-            RecordError: records could not be written, or another process writes here.
+            RecordError: records could not be written.
         """
         folder = self.races if kind is RaceRecord else self.runs
         probe = folder / f".probe.{secrets.token_hex(4)}{TEMPORARY}"
-        with self.writing():
-            try:
-                self._make_folder(folder)
-                write_new(probe, b"\n", flush=True, files=self._files)
-                self._files.unlink(probe)
-                sync_folder(folder, self._files)
-            except OSError as error:
-                self._discard(probe)
-                raise self._failure(folder, error) from error
+        try:
+            self._make_folder(folder)
+            write_new(probe, b"\n", flush=True, files=self._files)
+            now = self._files.stamp(probe)[2]
+            self._files.unlink(probe)
+            sync_folder(folder, self._files)
+        except OSError as error:
+            self._discard(probe)
+            raise self._failure(folder, error) from error
+        self.remove_stale(now - STALE_NS)
 
     def size_of(self, record: RunRecord) -> int:
         """Bytes of a stored record; 0 where it is gone."""
@@ -122,35 +143,13 @@ class Store:
         """The folder of crops of a run, by its fingerprint, or of a data set, by its digest."""
         return self.crops / sha256[:_CROPS_NAME]
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Be the only writer for the time of a block; blocks of one store may be nested.
-
-        Raises:
-            RecordError: another process writes here, or nobody can.
-        """
-        if self._lock.held:
-            yield
-            return
-        try:
-            self._make_folder(self.folder)
-            self._lock.acquire()
-        except OSError as error:
-            raise self._failure(self.folder, error) from error
-        try:
-            self._remove_stale()
-            yield
-        finally:
-            self._lock.release()
-
     def put(self, record: RunRecord | RaceRecord | Decision) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
         One of the same name is replaced.
 
         Raises:
-            RecordError: the record cannot be written, or not be flushed to the disk, or another
-                process writes here.
+            RecordError: the record cannot be written, or not be flushed to the disk.
         """
         if isinstance(record, RaceRecord):
             target = self.races / f"{record.race_id}{SUFFIX}"
@@ -214,8 +213,8 @@ class Store:
         """All readable records of races, likewise."""
         return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
 
-    def put_pass(self, suite: str, name: str, document: BaseModel) -> None:
-        """Write a document of a suite under way, as safely as a record.
+    def begin_suite(self, suite: str, name: str, document: BaseModel) -> None:
+        """Make the folder of a suite, with its first document.
 
         Args:
             suite: name of the suite, fit for a folder.
@@ -225,7 +224,79 @@ class Store:
         Raises:
             RecordError: as of ``put``.
         """
-        self._put(self.passes / suite / f"{name}{SUFFIX}", document)
+        try:
+            self._make_folder(self.passes / suite)
+        except OSError as error:
+            raise self._failure(self.passes / suite, error) from error
+        self.put_pass(suite, name, document)
+
+    def put_pass(self, suite: str, name: str, document: BaseModel) -> bool:
+        """Write a document of a suite under way, unless there is one of its name.
+
+        What comes too late is kept as an attempt.
+
+        Args:
+            suite: name of the suite.
+            name: of the document, fit for a file.
+            document: that has a ``schema_version``.
+
+        Returns:
+            Whether it was the first.
+
+        Raises:
+            SuiteGoneError: the suite has ended meanwhile.
+            RecordError: as of ``put``.
+        """
+        target = self.passes / suite / f"{name}{SUFFIX}"
+        first = self._put(target, document, once=True)
+        if not first:
+            self.put_attempt(suite, name, document)
+        return first
+
+    def put_attempt(self, suite: str, name: str, document: BaseModel) -> None:
+        """Keep a document that does not count beside the one that does, or will.
+
+        Raises:
+            SuiteGoneError, RecordError: as of ``put_pass``.
+        """
+        attempt = f"{name}{ATTEMPT}{secrets.token_hex(4)}{SUFFIX}"
+        self._put(self.passes / suite / attempt, document, once=True)
+
+    def names_of(self, suite: str) -> list[str]:
+        """Names of all documents of a suite under way, those of attempts among them."""
+        try:
+            names = patiently(lambda: self._files.names(self.passes / suite))
+        except OSError:
+            return []
+        return [name.removesuffix(SUFFIX) for name in names if not name.startswith(".")]
+
+    @contextmanager
+    def working_on(self, suite: str) -> Iterator[None]:
+        """Say for the time of a block that a suite is under way, for ``in_use`` of others."""
+        with ExitStack() as ending:
+            with suppress(OSError):
+                ending.enter_context(self._locked(suite, shared=True))
+            yield
+
+    def in_use(self, suite: str) -> bool:
+        """Whether somebody works on a suite, or may do so where files cannot be locked."""
+        try:
+            with self._locked(suite, shared=False):
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    @contextmanager
+    def _locked(self, suite: str, *, shared: bool) -> Iterator[None]:
+        descriptor = self._files.open_lock(self.passes / suite / LOCK)
+        try:
+            self._files.lock(descriptor, shared=shared)
+            yield
+        finally:
+            with suppress(OSError):
+                self._files.close(descriptor)
 
     def load_pass(self, suite: str, name: str, kind: type[DocumentT]) -> DocumentT | Notice | None:
         """A document of a suite under way; None if there is none, a notice if it is unreadable."""
@@ -245,29 +316,39 @@ class Store:
         Raises:
             RecordError: they cannot be removed.
         """
-        with self.writing():
-            gone = self.passes / f".{suite}.{secrets.token_hex(4)}{TEMPORARY}"
-            try:
-                self._files.rename(self.passes / suite, gone)
-                sync_folder(self.passes, self._files)
-            except FileNotFoundError:
-                return
-            except FlushError as error:
-                raise self._failure(self.passes, error) from error
-            except OSError as error:
-                message = f"{self.passes / suite}: cannot be removed: {error.strerror or error}"
-                raise RecordError(message, advice="Remove the folder by hand.") from error
-            self._discard(gone)
+        gone = self.passes / f".{suite}.{secrets.token_hex(4)}{TEMPORARY}"
+        try:
+            self._files.rename(self.passes / suite, gone)
+            sync_folder(self.passes, self._files)
+        except FileNotFoundError:
+            return
+        except FlushError as error:
+            raise self._failure(self.passes, error) from error
+        except OSError as error:
+            message = f"{self.passes / suite}: cannot be removed: {error.strerror or error}"
+            raise RecordError(message, advice="Remove the folder by hand.") from error
+        self._discard(gone)
 
-    def _put(self, target: Path, document: BaseModel) -> None:
+    def _put(self, target: Path, document: BaseModel, *, once: bool = False) -> bool:
+        """Write a document; once: unless there is one of its name, in a folder that is there."""
         if self._unflushed is not None:
             raise self._distrust()
-        with self.writing():
-            try:
-                self._make_folder(target.parent)
-                self._replace(target, encode(document))
-            except OSError as error:
-                raise self._failure(target, error) from error
+        content = encode(document)
+        try:
+            if once:
+                write = partial(write_once, target, content, files=self._files)
+                return patiently(write, errno.ENOENT)
+            self._make_folder(target.parent)
+            patiently(partial(self._replace, target, content), errno.ENOENT)
+        except FileNotFoundError as error:
+            if once and not self._files.is_folder(target.parent):
+                message = f"{target.parent}: another process has brought this suite to its end"
+                advice = "Its records are in the results; `esrbench leaderboard` prints them."
+                raise SuiteGoneError(message, advice=advice) from error
+            raise self._failure(target, error) from error
+        except OSError as error:
+            raise self._failure(target, error) from error
+        return True
 
     def _replace(self, target: Path, content: bytes) -> None:
         replace_file(target, content, files=self._files)
@@ -302,8 +383,12 @@ class Store:
                 self._files.make_folder(new)
             sync_folder(new.parent, self._files)
 
-    def _remove_stale(self) -> None:
-        """Remove what writers left that were cut short; only the lock's owner knows they were."""
+    def remove_stale(self, before: float) -> None:
+        """Remove what writers left that were cut short.
+
+        Args:
+            before: time in nanoseconds since 1970; a file that is older is no longer being written.
+        """
         for folder in (*self.folders, *(self.passes / name for name in self.suites())):
             try:
                 names = self._files.names(folder)
@@ -312,7 +397,9 @@ class Store:
             for name in names:
                 if not (name.startswith(".") and name.endswith(TEMPORARY)):
                     continue
-                self._discard(folder / name)
+                with suppress(OSError):
+                    if self._files.stamp(folder / name)[2] <= before:
+                        self._discard(folder / name)
 
     def _discard(self, path: Path) -> None:
         """Remove a file or folder that nobody reads; one that stays does no harm."""
@@ -389,7 +476,7 @@ class Store:
     def _load(self, path: Path, kind: type[DocumentT]) -> DocumentT | Notice | None:
         """A document; None where there is no file; a notice where it is not readable."""
         try:
-            return decode(path, self._files.read(path), kind)
+            return decode(path, patiently(lambda: self._files.read(path)), kind)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -401,26 +488,27 @@ class Store:
             return _unreadable(error.message, error.advice)
 
     def _set_aside(
-        self, path: Path, kind: type[DocumentT], error: DamagedError
+        self, path: Path, kind: type[DocumentT], damage: DamagedError
     ) -> DocumentT | Notice | None:
-        """Rename a corrupt file; as a writer, since another might just be replacing it."""
+        """Rename a corrupt file; another process may just be replacing it."""
         try:
-            with self.writing():
-                try:
-                    return decode(path, self._files.read(path), kind)
-                except FileNotFoundError:
-                    return None
-                except DamagedError:
-                    target = self._free_name(path)
-                    self._files.rename(path, target)
-                    sync_folder(path.parent, self._files)
-        except (OSError, RecordError) as hindrance:
-            if isinstance(hindrance, FlushError):
-                hindrance = self._failure(path, hindrance)
+            target = self._free_name(path)
+            self._files.rename(path, target)
+            moved = self._files.read(target)
+            with suppress(DamagedError):
+                sound = decode(path, moved, kind)
+                write_once(path, moved, files=self._files)
+                self._files.unlink(target)
+                return sound
+            sync_folder(path.parent, self._files)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            hindrance = self._failure(path, error) if isinstance(error, FlushError) else error
             why = hindrance.message if isinstance(hindrance, RecordError) else str(hindrance)
-            message = f"{error.message}. It stays where it is: {why}"
+            message = f"{damage.message}. It stays where it is: {why}"
             return _corrupt(message, "Move it away, and measure again.")
-        message = f"{error.message}. It was set aside as {target}"
+        message = f"{damage.message}. It was set aside as {target}"
         return _corrupt(message, "Measure again; delete it when it is of no more use.")
 
     def _free_name(self, path: Path) -> Path:

@@ -16,6 +16,7 @@ from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, Unti
 from esrbench.runs.plan import plan_passes
 from esrbench.runs.progress import Progress, seconds_left
 from esrbench.runs.rejected import RejectedEntry
+from esrbench.runs.store import SuiteGoneError
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def run_suite(
 
     Args:
         suite: the plan.
-        store: where each record goes as soon as it is made; nobody else may write there meanwhile.
+        store: where each record goes as soon as it is made. Other suites may write there too; those
+            of the same plan that resume share one another's passes.
         resume: measure only what is not there yet. With an ``sr_folder``, only a suite that did
             not end can be resumed, since records hold no SR images.
         on_step: told entry and step as each step begins.
@@ -75,24 +77,22 @@ def run_suite(
         records of what was timed so far, with the status ``interrupted``, in the store.
 
     Raises:
-        RecordError: a record cannot be stored, those before it are; or another process writes
-            into the store.
+        RecordError: a record cannot be stored, those before it are.
     """
     store.require_writable()
-    with store.writing():
-        suite = replace(
-            suite, launcher=suite.launcher.hiding(folder.resolve() for folder in store.folders)
-        )
-        session = _Session(
-            suite,
-            store,
-            Maker(secrets.token_hex(8), on_step, timeout_seconds),
-            expected_environment(suite.protocol, suite.launcher.sandbox.tier),
-            entry_seconds,
-            on_known,
-            on_progress,
-        )
-        yield from session.run(resume=resume, on_notice=on_notice)
+    suite = replace(
+        suite, launcher=suite.launcher.hiding(folder.resolve() for folder in store.folders)
+    )
+    session = _Session(
+        suite,
+        store,
+        Maker(secrets.token_hex(8), on_step, timeout_seconds),
+        expected_environment(suite.protocol, suite.launcher.sandbox.tier),
+        entry_seconds,
+        on_known,
+        on_progress,
+    )
+    yield from session.run(resume=resume, on_notice=on_notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +121,47 @@ class _Session:
         for notice in notices:
             on_notice(notice)
         finished = {each.fingerprint: each for each in stored if each.status not in UNFINISHED}
+        before = {each.run_id: each for each in stored}
+        ours = {one for of_data in fingerprints.values() for one in of_data.values()}
+        ours |= {
+            each.fingerprint(data, suite.protocol_of(each.name))
+            for each in suite.rejected
+            for _, data in suite.data
+        }
         folder = PassFolder.find(suite.digest(), self.store, on_notice) if resume else None
         if folder is None:
-            ours = {one for of_data in fingerprints.values() for one in of_data.values()}
-            ours |= {
-                each.fingerprint(data, suite.protocol_of(each.name))
-                for each in suite.rejected
-                for _, data in suite.data
-            }
             known = set() if suite.sr_folder else ours & set(finished)
             folder = PassFolder.begin(suite.digest(), self.store, known, on_notice)
+        told: set[str] = set()
+        try:
+            with self.store.working_on(folder.name):
+                for record in self._records(folder, fingerprints, before, finished):
+                    told.add(record.run_id)
+                    if before.get(record.run_id) == record:
+                        self.on_known(record)
+                    else:
+                        yield record
+                folder.end()
+        except SuiteGoneError:
+            # Another process was faster, and has made the records that are left.
+            for record in self.store.load()[0]:
+                newer = record.created >= folder.beginning.created
+                if record.fingerprint in ours and newer and record.run_id not in told:
+                    self.on_known(record)
+
+    def _records(
+        self,
+        folder: PassFolder,
+        fingerprints: Mapping[str, Mapping[str, str]],
+        stored: Mapping[str, RunRecord],
+        finished: Mapping[str, RunRecord],
+    ) -> Iterator[RunRecord]:
+        """All records of the suite, once they are stored; those that were there among them."""
+        suite = self.suite
         all_images = sum(len(pairs.pairs) for pairs, _ in suite.data)
         images = 0
         for pairs, data in suite.data:
-            yield from self._rejected(data, folder, finished)
+            yield from self._rejected(data, folder, stored, finished)
             of_data = fingerprints[data.digest]
             before = {
                 name: finished[one]
@@ -145,9 +172,7 @@ class _Session:
             if left and suite.baseline is not None:
                 # Runtimes are set in relation to the baseline's of the same rounds.
                 left.add(suite.baseline)
-            for name, record in before.items():
-                if name not in left:
-                    self.on_known(record)
+            yield from (record for name, record in before.items() if name not in left)
             plan = self._plan(pairs, data, left, of_data, folder)
             images += len(pairs.pairs)
             on_data = _OnData(
@@ -160,7 +185,6 @@ class _Session:
                 later=(all_images - images) / len(pairs.pairs),
             )
             yield from self._measured(on_data, stored)
-        folder.end()
 
     def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
         protocol = self.suite.protocol_of(entry.descriptor.name)
@@ -168,21 +192,31 @@ class _Session:
         return fingerprint(entry, data, protocol, entry.environment(self.environment), gpu)
 
     def _rejected(
-        self, data: DataIdentity, folder: PassFolder, finished: Mapping[str, RunRecord]
+        self,
+        data: DataIdentity,
+        folder: PassFolder,
+        stored: Mapping[str, RunRecord],
+        finished: Mapping[str, RunRecord],
     ) -> Iterator[RunRecord]:
         suite = self.suite
         for rejected in suite.rejected:
             protocol = suite.protocol_of(rejected.name)
-            before = finished.get(rejected.fingerprint(data, protocol))
-            if before is not None and (
-                before.fingerprint in folder.beginning.known
-                or before.created >= folder.beginning.created
-            ):
-                self.on_known(before)
+            fingerprint = rejected.fingerprint(data, protocol)
+            if fingerprint in folder.beginning.known and fingerprint in finished:
+                yield finished[fingerprint]
                 continue
-            record = rejected.record(data, protocol, suite.launcher.sandbox.tier)
+            name = f"{fingerprint}.untimed"
+            untimed = folder.load(name, Pass[UntimedPass])
+            if untimed is None:
+                tier = suite.launcher.sandbox.tier
+                untimed = folder.put(name, rejected.untimed(data, protocol, tier))
+            yield self._stored(assemble(untimed), stored)
+
+    def _stored(self, record: RunRecord, stored: Mapping[str, RunRecord]) -> RunRecord:
+        """A record, once it is stored."""
+        if stored.get(record.run_id) != record:
             self.store.put(record)
-            yield record
+        return record
 
     def _plan(
         self,
@@ -224,15 +258,12 @@ class _Session:
             for each in planned
         ]
 
-    def _measured(self, on_data: _OnData, stored: Sequence[RunRecord]) -> Iterator[RunRecord]:
-        before = {each.run_id: each for each in stored}
+    def _measured(self, on_data: _OnData, stored: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
         try:
             for record in on_data.records():
-                if before.get(record.run_id) == record:
-                    self.on_known(record)
-                    continue
-                self.store.put(record)
-                yield record
+                yield self._stored(record, stored)
+        except SuiteGoneError:
+            raise
         except BaseException:
             # Ctrl-C, a full disk or an image that changed: hours of other entries are kept.
             for record in on_data.unfinished():
@@ -299,11 +330,18 @@ class _OnData:
     def __post_init__(self) -> None:
         """Take over what is kept."""
         for planned in self.plan:
-            made = self.made.setdefault(planned.entry.descriptor.name, _Made())
-            if planned.index is None:
-                made.untimed = self.folder.load(planned.name, Pass[UntimedPass])
-            elif made.untimed and (timed := self.folder.load(planned.name, Pass[TimedPass])):
-                made.timed[planned.index] = timed
+            self._take_over(planned)
+
+    def _take_over(self, planned: PlannedPass) -> bool:
+        """Look for a pass, which another process may have made; whether it is there."""
+        made = self.made.setdefault(planned.entry.descriptor.name, _Made())
+        if made.has(planned.index):
+            return True
+        if planned.index is None:
+            made.untimed = self.folder.load(planned.name, Pass[UntimedPass])
+        elif made.untimed and (timed := self.folder.load(planned.name, Pass[TimedPass])):
+            made.timed[planned.index] = timed
+        return made.has(planned.index)
 
     def records(self) -> Iterator[RunRecord]:
         """Make what is missing; records in the order in which entries come to their end."""
@@ -311,19 +349,19 @@ class _OnData:
             null: NullTimes | None = None
             for number, planned in enumerate(self.plan):
                 made = self.made[planned.entry.descriptor.name]
-                limit = self.entry_seconds - made.seconds
-                if planned.index is None:
-                    if made.untimed is None:
-                        self.on_progress(self._progress(number))
-                        made.untimed = self.maker.untimed(planned, limit)
-                        self.folder.put(planned.name, made.untimed)
-                elif planned.index not in made.timed and not made.failed and made.untimed:
+                wanted = planned.index is None or (made.untimed is not None and not made.failed)
+                if wanted and not self._take_over(planned):
+                    self.folder.require()
                     self.on_progress(self._progress(number))
-                    if null is None:
-                        null = ending.enter_context(self.maker.null_times(planned))
-                    timed = self.maker.timed(planned, made.untimed, null, limit)
-                    made.timed[planned.index] = timed
-                    self.folder.put(planned.name, timed)
+                    limit = self.entry_seconds - made.seconds
+                    if planned.index is None:
+                        untimed = self.maker.untimed(planned, limit)
+                        made.untimed = self.folder.put(planned.name, untimed)
+                    elif made.untimed is not None:
+                        if null is None:
+                            null = ending.enter_context(self.maker.null_times(planned))
+                        timed = self.maker.timed(planned, made.untimed, null, limit)
+                        made.timed[planned.index] = self.folder.put(planned.name, timed)
                 yield from self._finished()
 
     def _progress(self, number: int) -> Progress:
@@ -353,7 +391,17 @@ class _OnData:
         )
 
     def unfinished(self) -> Iterator[RunRecord]:
-        """Records of what is there when a run is cut short; nothing of entries not begun."""
+        """Records of what is there when a run is cut short; nothing of entries not begun.
+
+        Nothing either where another process has ended the suite, whose records are complete.
+        """
+        with suppress(SuiteGoneError):
+            self.folder.require()
+            for planned in self.plan:
+                self._take_over(planned)
+            yield from self._unfinished()
+
+    def _unfinished(self) -> Iterator[RunRecord]:
         for name, made in self.made.items():
             if name not in self.recorded and made.untimed is not None:
                 yield self._record(made, made.untimed)
@@ -378,10 +426,13 @@ class _OnData:
         baseline = self.plan[0].rounds.baseline
         beside = [] if baseline is None else self.made[baseline].rounds
         try:
-            return assemble(untimed, made.rounds, beside)
+            attempts = self.folder.attempts(untimed.fingerprint)
+            return assemble(untimed, made.rounds, beside, attempts=attempts)
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             # A stranger's worker may answer what no network can: that is its failure alone.
             said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
             entry, tier = untimed.entry, untimed.environment.isolation
             rejected = RejectedEntry(entry.name, entry.scale, said, "protocol")
-            return rejected.record(untimed.data, untimed.protocol, tier)
+            failed = rejected.untimed(untimed.data, untimed.protocol, tier)
+            same = {"run_id": untimed.run_id, "created": untimed.created}
+            return assemble(failed.model_copy(update=same))
