@@ -4,6 +4,7 @@ import pytest
 from builders import latency, replicate, samples
 
 from esrbench.records import (
+    Absent,
     ImageMemory,
     ImageScore,
     Memory,
@@ -12,7 +13,7 @@ from esrbench.records import (
     RunRecord,
     VariantScores,
 )
-from esrbench.runs.publication import public_record
+from esrbench.runs.publication import public_records
 
 SECRETS = ("night-sky", "cpu", "0811")
 SCORE = 31.415926
@@ -46,7 +47,7 @@ def hidden(make_record):
 
 
 def test_names_and_scores_of_images_are_left_out_and_means_stay(hidden):
-    public = public_record(hidden)
+    (public,) = public_records([hidden])
     text = public.model_dump_json()
     assert not [name for name in ("night-sky", "0811 ", str(SCORE), "0.98765") if name in text]
     assert public.measured("psnr_rgb") == 30.5
@@ -61,4 +62,21 @@ def test_names_and_scores_of_images_are_left_out_and_means_stay(hidden):
 
 def test_a_public_set_stays_as_it_is(hidden):
     public = hidden.model_copy(update={"data": hidden.data.model_copy(update={"hidden": False})})
-    assert public_record(public) is public
+    assert public_records([public]) == [public]
+
+
+def test_what_an_entry_says_as_it_fails_is_left_out(hidden):
+    # It has seen an image, and could say what is in it.
+    said = Absent(kind="failed", reason="image 0811: 255, 0, 12", failure="forward-error")
+    failed = hidden.model_copy(
+        update={
+            "run_id": "failed",
+            "status": "forward-error",
+            "cause": "forward-error: image 0811: 255, 0, 12",
+            "values": hidden.values | {"psnr_rgb": said},
+            **dict.fromkeys(("quality", "memory", "latency"), said),
+        }
+    )
+    failed, _ = public_records([failed, hidden])
+    assert "255" not in failed.model_dump_json()
+    assert failed.cause == "forward-error: what was said of a hidden test set is not published"

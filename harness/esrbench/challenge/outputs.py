@@ -13,7 +13,7 @@ from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.reports.page import report_page
 from esrbench.reports.page.contents import claims_of
-from esrbench.runs.publication import public_record
+from esrbench.runs.publication import public_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,11 +55,11 @@ def challenge_boards(
         data: of the challenge, in order.
     """
     digests = {each.digest for each in data}
-    ours = [
-        public_record(each)
+    ours = public_records(
+        each
         for each in records
         if each.data.digest in digests and each.entry.scale == challenge.scale
-    ]
+    )
     for identity in data:
         here = [each for each in ours if each.data.digest == identity.digest]
         elsewhere = [each for each in ours if each.data.digest != identity.digest]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esrbench.errors import RecordError
-from esrbench.runs.publication import public_record
+from esrbench.runs.publication import public_records
 from esrbench.runs.standing import Standings
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def copy_runs(
         standing = standings.of(record.entry.name, record.run_id)
         wanted = not entries or standing.name in entries
         if wanted and not (public and standing.state == "withdrawn"):
-            chosen.append(public_record(record) if public else record)
+            chosen.append(record)
+    if public:
+        chosen = public_records(chosen)
     known = {record.run_id for record in chosen}
     known |= {record.entry.name for record in chosen}
     known |= {standings.of(record.entry.name).name for record in chosen}

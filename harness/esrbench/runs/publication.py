@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from esrbench.records import Absent, Quality, RunRecord
+from esrbench.records import Absent, FailureKind, Quality, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 HIDDEN_SCORES: Final = Absent(
     kind="unavailable", reason="scores of a hidden test set's images are not published"
 )
+UNSAID: Final = "what was said of a hidden test set is not published"
 WITH_NAMES: Final = frozenset({"advice", "cause", "image", "input_name", "message", "reason"})
 """Fields of a record that name images, or may."""
 
 
-def public_record(record: RunRecord) -> RunRecord:
-    """A record on a hidden test set without its images' names and scores; others as they are.
+def public_records(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Records; those on hidden test sets without names and scores of images.
 
-    Means over all images stay. Numbers stand for the names, in the order of the names. What workers
-    printed is left out: they were given the images.
+    Means over all images stay. Numbers stand for the names, in the order of the names. What an
+    entry printed or said as it failed is left out, since it had seen the images.
+
+    Args:
+        records: any; all those on a hidden set, since some tell names that others hold.
     """
-    if not record.data.hidden:
-        return record
-    numbers = {name: f"image {n}" for n, name in enumerate(sorted(_names(record)), 1)}
+    kept = list(records)
+    names: dict[str, set[str]] = {}
+    for record in kept:
+        names.setdefault(record.data.digest, set()).update(_names(record))
+    return [
+        _public(record, sorted(names[record.data.digest])) if record.data.hidden else record
+        for record in kept
+    ]
+
+
+def _public(record: RunRecord, names: Sequence[str]) -> RunRecord:
+    numbers = {name: f"image {number}" for number, name in enumerate(names, 1)}
     document = _numbered(record.model_dump(mode="json"), numbers) | {"log_tail": ""}
+    if record.status in get_args(FailureKind):
+        document |= {"cause": f"{record.status}: {UNSAID}", "advice": None}
     if isinstance(record.quality, Quality):
         document["quality"] = HIDDEN_SCORES.model_dump(mode="json")
     for replicate in document["latency"].get("replicates", ()):
@@ -56,6 +71,8 @@ def _numbered(document: dict[str, Any], numbers: Mapping[str, str]) -> dict[str,
 
     def numbered(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
+            if value.get("failure") is not None:  # of what failed, and told by the entry
+                value = value | {"reason": UNSAID, "advice": None}
             return {name: numbered(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [numbered(inner, key) for inner in value]
