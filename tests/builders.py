@@ -21,6 +21,8 @@ from esrbench.paired.judging import judge
 from esrbench.protocol import LatencyDesign, PairDesign, Protocol, TrustDesign, digest_of
 from esrbench.records import (
     Absent,
+    Block,
+    Complexity,
     DataIdentity,
     EntryIdentity,
     Interval,
@@ -29,6 +31,7 @@ from esrbench.records import (
     NullSamples,
     PairedBatch,
     PairedProcess,
+    PredictedMemory,
     RaceRecord,
     Replicate,
     RunRecord,
@@ -161,6 +164,39 @@ def record(name, values=None, *, scale=4, threads=2, **fields):
         "values": {key: _value(given[key]) if key in given else absent for key in METRICS},
     }
     return RunRecord(**(known | fields))
+
+
+BLOCKS = tuple(
+    Block(
+        name=name,
+        kind="Conv2d",
+        output_shape=(1, 3, 8, 8),
+        params=1,
+        macs=macs,
+        activations=macs,
+        allocated_bytes=1,
+    )
+    for name, macs in (("(network)", 400), ("body", 300), ("body.0", 200), ("tail", 100))
+)
+
+
+def counted(record, **fields):
+    """The record of a network of two blocks, one of which holds a third, that needs 3 MiB."""
+    absent = Absent(kind="skipped", reason="not in this test")
+    memory = PredictedMemory(
+        input_size=(510, 510),
+        weights_bytes=2**20,
+        input_bytes=0,
+        output_bytes=0,
+        peak_bytes=3 * 2**20,
+        allocator_bytes=(0, 0),
+        peak_operator="aten::relu",
+        timeline=(2**20, 3 * 2**20, 2**20),
+    )
+    sizes = ("params", "trainable_params", "weight_params", "buffer_elements", "state_bytes")
+    given = {"counters": {}, "audit": absent, "predicted_memory": memory, "blocks": BLOCKS}
+    complexity = Complexity(**dict.fromkeys(sizes, 0), **(given | fields))
+    return record.model_copy(update={"complexity": complexity})
 
 
 def finding(verdict="regressed", **fields):

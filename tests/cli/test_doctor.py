@@ -1,4 +1,8 @@
 import json
+from pathlib import Path
+
+from esrbench.environment import describe_environment
+from esrbench.runs.store import Store
 
 
 def test_a_quick_look_prints_a_table_then_advice(esrbench):
@@ -36,3 +40,12 @@ def test_an_absent_gpu_that_is_asked_for_exits_4(in_process):
     assert done.returncode == 4
     gpu = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "GPU")
     assert gpu["state"] == "problem"
+
+
+def test_findings_are_kept_for_the_page(in_process, work):
+    done = in_process("doctor", "--quick", "--save", "--results", "kept", code=0)
+    (found,), notices = Store(work / "kept").load_examinations()
+    assert notices == []
+    assert {check.name for check in found.checks} >= {"results folder", "isolation"}
+    assert found.is_of(describe_environment(threads=1, accelerator=None))
+    assert f"The findings are in {Path('kept') / 'doctor'}" in done.stderr

@@ -1,6 +1,7 @@
 import pytest
 
-from esrbench.doctor import STATES, examination, examine
+from esrbench.doctor import examination, examine
+from esrbench.records import STATES
 
 NAMES = [
     "results folder",

@@ -88,3 +88,21 @@ def test_a_module_that_fails_and_is_caught_is_left():
     tries = step(run, fails=step(fail))
     whole, part = measure_blocks(tries, input_shape=(1, 3, 4, 4), depth=1)
     assert (whole.allocated_bytes, part.allocated_bytes) == (3 * 16 * 4, 0)
+
+
+def test_the_deepest_levels_are_left_out_until_the_blocks_fit():
+    names = [
+        [block.name for block in measure_blocks(TWICE, input_shape=(1, 3, 5, 7), depth=9, most=n)]
+        for n in (5, 4, 2, 1)
+    ]
+    assert list(map(len, names)) == [5, 3, 1, 1]
+    assert names[1] == ["(network)", "shared", "tail"]
+
+
+def test_a_network_that_reads_pixels_has_blocks():
+    def run(module, lr):
+        return module.part(lr) if lr.mean() > 0 else lr
+
+    network = step(run, part=nn.Conv2d(3, 3, 1, bias=False))
+    whole, part = measure_blocks(network, input_shape=(1, 3, 4, 4), depth=1)
+    assert whole.macs == part.macs == 9 * 16

@@ -12,7 +12,7 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.complexity import audited_sizes, measure_complexity
 from esrbench.probes.counters.operators import NAMES_WITH_MACS
 from esrbench.protocol import COUNTERS
-from esrbench.records import Complexity
+from esrbench.records import Complexity, CounterResult
 
 
 def measured(network, *, input_size=(8, 6), counters=COUNTERS):
@@ -227,6 +227,28 @@ def test_networks_are_counted_in_eval_mode():
 
     sizes = measured(step(run).train())
     assert sizes.counters["aten"].elementwise == 144
+
+
+def test_blocks_sum_to_the_audited_count():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
+    sizes = measured(network)
+    whole, *parts = sizes.blocks
+    assert whole.macs == sum(part.macs for part in parts) == sizes.counters["aten"].macs
+    assert [part.name for part in parts] == ["0", "1"]
+
+
+def test_blocks_that_do_not_sum_to_the_count_are_absent():
+    """Whoever is watched module by module and does less has no blocks."""
+
+    def run(module, x):
+        watched = len(module.conv._forward_hooks)
+        return module.conv(x) if watched else module.conv(module.conv(x))
+
+    network = step(run, conv=nn.Conv2d(3, 3, 3, padding=1))
+    sizes = measured(network, counters=("aten",))
+    assert isinstance(sizes.counters["aten"], CounterResult)
+    assert sizes.blocks.kind == "unavailable"
+    assert f"{81 * 48:,} multiply-accumulates" in sizes.blocks.reason
 
 
 def test_only_the_counters_asked_for_are_asked():

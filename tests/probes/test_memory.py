@@ -1,4 +1,5 @@
 import csv
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ def test_a_chain_of_convolutions_step_by_step():
     assert memory.peak_bytes == weights + LR + 2 * 4 * CHANNEL
     assert memory.peak_operator == "aten::relu"
     assert memory.input_size == (16, 32)
+    steps = steps_of(chain, input_size=(16, 32))
+    assert memory.timeline == tuple(accumulate(steps, initial=weights))
+    assert max(memory.timeline) == memory.peak_bytes
     # All of it lies in the small pool, which leaves no rests.
     assert memory.allocator_bytes == (memory.peak_bytes, memory.peak_bytes)
 

@@ -16,7 +16,13 @@ from esrbench.cli.boards import (
     WithOfficialOption,
     chosen_board,
 )
-from esrbench.cli.console import JsonOption, messages, open_registry, print_json
+from esrbench.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_json,
+    print_notices,
+)
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.errors import UsageError
 from esrbench.runs.store import Store, default_results
@@ -26,6 +32,17 @@ def report_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)
     ] = Path("report.html"),
+    assets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `esrbench run --save-sr`; whole SR images go beside the page.",
+            file_okay=False,
+        ),
+    ] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EDITION", help="Show an edition's board below. Repeatable."),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="Of the page.", show_default="of the leaderboard")
     ] = None,
@@ -44,7 +61,9 @@ def report_command(
     It needs no server and loads nothing.
     """
     from esrbench.files import replace_file
-    from esrbench.reports.page import report_page
+    from esrbench.ranking.published import official_leaderboard
+    from esrbench.ranking.rules import get_rule
+    from esrbench.reports.page import copy_images, own_records, report_page
     from esrbench.reports.page.contents import claims_of
 
     board, records = chosen_board(
@@ -58,14 +77,21 @@ def report_command(
         folder=folder,
         samples=True,
     )
+    store = Store(folder or default_results())
     shown = [row.entry for row in (*board.ranked, *board.unranked)]
-    scale = records[0].entry.scale if records else 0
+    examinations, notices = store.load_examinations()
+    print_notices(notices)
+    beside = output.with_name(f"{output.stem}_files")
+    own = [*own_records(board, records).values()]
     page = report_page(
         board,
         records,
-        store=Store(folder or default_results()),
-        claims=claims_of(open_registry(), shown, scale),
+        store=store,
+        claims=claims_of(open_registry(), shown, records[0].entry.scale if records else 0),
         title=title,
+        published=[official_leaderboard(get_rule(name)) for name in published or ()],
+        examinations=examinations,
+        images=copy_images(own, assets, beside) if assets else ((), ()),
     )
     content = page.encode()
     try:

@@ -4,7 +4,7 @@ Each check is a small function that reads what the system tells and returns a ``
 the system does not tell, as in containers or on macOS, it says ``unknown``.
 """
 
-from esrbench.doctor.check import STATES, Diagnosis, Machine, State
+from esrbench.doctor.check import Machine
 from esrbench.doctor.examination import examine
 
-__all__ = ["STATES", "Diagnosis", "Machine", "State", "examine"]
+__all__ = ["Machine", "examine"]

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Diagnosis, judged, percent, unknown
+from esrbench.doctor.check import judged, percent, unknown
 from esrbench.probes.telemetry import Monitor
 from esrbench.runs.noise import TAKEN_SHARE
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from esrbench.doctor.check import Machine
     from esrbench.probes.telemetry import Reading
-    from esrbench.records import Conditions
+    from esrbench.records import Conditions, Diagnosis
 
 STEAL_SHARE = 0.01
 """Of our CPUs, from which on the hypervisor's gifts to others are worth a warning beforehand."""

@@ -6,34 +6,15 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from esrbench.environment import available_cpus, read_system
-from esrbench.protocol import Device, Frozen
+from esrbench.records import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-State = Literal["problem", "warning", "unknown", "ok"]
-
-STATES: Final[tuple[State, ...]] = ("problem", "warning", "unknown", "ok")
-"""In order of weight: forbids measuring, disturbs it, cannot be told, fine."""
-
-
-class Diagnosis(Frozen):
-    """One thing that matters for measuring.
-
-    Attributes:
-        name: what was looked at.
-        state: of ``STATES``.
-        finding: what was seen, with figures.
-        advice: how to mend it; None where it is fine or nothing can be done.
-    """
-
-    name: str
-    state: State
-    finding: str
-    advice: str | None = None
+    from esrbench.protocol import Device
 
 
 def unknown(name: str, finding: str = "the system does not tell it") -> Diagnosis:

@@ -19,7 +19,8 @@ from esrbench.doctor.resolution import check_resolution
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from esrbench.doctor.check import Diagnosis, Machine
+    from esrbench.doctor.check import Machine
+    from esrbench.records import Diagnosis
 
 SAMPLE_SECONDS = 1.0
 QUICK_SAMPLE_SECONDS = 0.5

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from esrbench.doctor.check import Diagnosis, judged, unknown
+from esrbench.doctor.check import judged, unknown
 from esrbench.probes.telemetry import THROTTLING, load_nvml, open_sensors
+from esrbench.records import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Diagnosis, judged
+from esrbench.doctor.check import judged
 from esrbench.sandbox.tiers import SANDBOXES, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from esrbench.doctor.check import Machine
+    from esrbench.records import Diagnosis
     from esrbench.sandbox.sandbox import Obstacle, Sandbox
 
 NAME = "isolation"

@@ -7,13 +7,14 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from esrbench.doctor.check import Diagnosis, judged, parse_cpus, unknown
+from esrbench.doctor.check import judged, parse_cpus, unknown
 from esrbench.environment import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esrbench.doctor.check import Machine
+    from esrbench.records import Diagnosis
 
 CPU = "sys/devices/system/cpu"
 LOADED = 0.5

@@ -16,10 +16,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from esrbench.devices import selection
-from esrbench.doctor.check import Diagnosis, judged, percent
+from esrbench.doctor.check import judged, percent
 from esrbench.environment import MALLOC_SETTINGS, WORKER_VARIABLE, own_packages
 from esrbench.protocol import PairDesign
-from esrbench.records import Absent
+from esrbench.records import Absent, Diagnosis
 from esrbench.statistics import estimate_ratio, half_width
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from esrbench.devices import DEVICES
-from esrbench.doctor.check import Diagnosis, judged, mebibytes, unknown
+from esrbench.doctor.check import judged, mebibytes, unknown
 from esrbench.environment import (
     DISTURBING_VARIABLES,
     MALLOC_SETTINGS,
     OVERRIDDEN_VARIABLES,
     allocator,
 )
+from esrbench.records import Diagnosis
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,17 @@
-"""What each block of a network costs: one forward without pixel values, block by block."""
+"""What each block of a network costs: one forward, block by block."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
+from esrbench.probes.audit import noise
 from esrbench.probes.counters.aten import Tally
-from esrbench.probes.counters.shapes import ShapeMode
+from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value
 from esrbench.probes.provenance import tensors_in
 from esrbench.records import Block
 
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ROOT = "(network)"
+ROOT: Final = "(network)"
+NAME_CHARACTERS: Final = 100
+"""Most of a name; many blocks must fit into one answer of a worker."""
 
 
 def measure_blocks(
-    network: nn.Module, *, input_shape: tuple[int, int, int, int], depth: int
+    network: nn.Module,
+    *,
+    input_shape: tuple[int, int, int, int],
+    depth: int,
+    most: int | None = None,
 ) -> tuple[Block, ...]:
     """Cost of every module down to a depth, in the order in which they first run.
 
@@ -31,30 +39,43 @@ def measure_blocks(
     modules are counted in the module whose forward calls them.
 
     Args:
-        network: moved to ``meta`` and left there; pass a fresh one.
+        network: in eval mode, on CPU; only copies of it run, without pixel values where it can do
+            without them.
         input_shape: (1, C, H, W) of its input.
         depth: of the deepest modules shown; 0 is the network itself. A ``ModuleList`` is no
             level of its own.
+        most: blocks that are listed at most; the deepest levels are left out until they fit.
 
     Returns:
         The network first, then its modules; MACs and activations by the ``aten`` counter.
 
     Raises:
-        Exception: whatever the forward raises without pixel values.
+        Exception: whatever the forward raises.
     """
+    measure = partial(_measure, depth=depth, most=most)
+    return by_shape_or_value(measure, network, noise(input_shape))
+
+
+def _measure(
+    network: nn.Module, lr: Tensor, _without_values: bool, *, depth: int, most: int | None
+) -> tuple[Block, ...]:
     trace = _Trace()
     names = {module: name for name, module in network.named_modules()}
     modules = {name or ROOT: module for module, name in names.items()}
-    network.eval().to("meta")
+    depths = {name or ROOT: _depth(name, modules) for name in names.values()}
     with ExitStack() as hooks:
         for module, name in names.items():
-            if _depth(name, modules) <= depth:
+            if depths[name or ROOT] <= depth:
                 enter = trace.entering(name or ROOT)
                 hooks.enter_context(module.register_forward_pre_hook(enter))
                 hooks.enter_context(module.register_forward_hook(trace.leaving, always_call=True))
         with torch.no_grad(), ShapeMode(watch=trace.add):
-            network(torch.empty(input_shape, device="meta"))
-    return tuple(trace.block(name, modules[name]) for name in trace.tallies)
+            network(lr)
+    ran = list(trace.tallies)
+    while most is not None and len(ran) > max(most, 1):
+        deepest = max(depths[name] for name in ran)
+        ran = [name for name in ran if depths[name] < deepest]
+    return tuple(trace.block(name, modules[name]) for name in ran)
 
 
 def _depth(name: str, modules: Mapping[str, nn.Module]) -> int:
@@ -95,8 +116,8 @@ class _Trace:
     def block(self, name: str, module: nn.Module) -> Block:
         tally = self.tallies[name]
         return Block(
-            name=name,
-            kind=type(module).__name__,
+            name=name[:NAME_CHARACTERS],
+            kind=type(module).__name__[:NAME_CHARACTERS],
             output_shape=self.shapes.get(name, ()),
             params=sum(parameter.numel() for parameter in module.parameters()),
             macs=tally.macs,

@@ -16,6 +16,7 @@ from torch import nn
 from esrbench.entries.structure import buffers, copied, elements, parameters
 from esrbench.errors import MeasurementError
 from esrbench.probes.audit import measure_audit, noise
+from esrbench.probes.blocks import measure_blocks
 from esrbench.probes.counters import COUNTERS
 from esrbench.probes.counters.operators import is_opaque, multiplies, out_of_place
 from esrbench.probes.counters.shapes import eagerly, watching, with_values
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from esrbench.protocol import CounterName
-    from esrbench.records import Audit, PredictedMemory
+    from esrbench.records import Audit, Block, PredictedMemory
+
+BLOCK_DEPTH: Final = 3
+MOST_BLOCKS: Final = 64
+"""Modules of these levels are counted by themselves, and no deeper ones than so many."""
 
 SPREAD_LIMIT: Final = 0.02
 """Counters that differ by more than this share of the smallest are worth a notice."""
@@ -112,6 +117,7 @@ def measure_complexity(
     with given if needs_values else nullcontext():
         counts = {name: _counted(name, source, pixels) for name in counters}
         memory = _predicted_memory(source, memory_input, channels)
+        blocks = _blocks(source, (1, channels, *input_size))
     results = _told_apart(source, pixels, {name: found for name, (found, _) in counts.items()})
     params = sum(map(elements, parts))
     found = [] if isinstance(audit, Absent) else list(notices_of(audit, params, precision))
@@ -129,6 +135,7 @@ def measure_complexity(
         audit=audit,
         audit_seed=seed if drawn else None,
         predicted_memory=memory,
+        blocks=_as_counted(blocks, results.get("aten")),
         notices=tuple(notices),
     )
     if differs is not None:
@@ -137,6 +144,33 @@ def measure_complexity(
         {name: macs for name, (_, macs) in counts.items() if macs is not None}
     )
     return complexity if differs is None else found_to_differ(complexity, differs)
+
+
+def _blocks(
+    network: nn.Module, input_shape: tuple[int, int, int, int]
+) -> tuple[Block, ...] | Absent:
+    try:
+        return measure_blocks(network, input_shape=input_shape, depth=BLOCK_DEPTH, most=MOST_BLOCKS)
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        return Absent(
+            kind="unavailable", reason=f"its modules could not be counted: {_in_words(error)}"
+        )
+
+
+def _as_counted(
+    blocks: tuple[Block, ...] | Absent, aten: CounterResult | Absent | None
+) -> tuple[Block, ...] | Absent:
+    """Blocks, unless the whole network costs another sum than by the counter of the same rule."""
+    if isinstance(blocks, Absent) or not isinstance(aten, CounterResult):
+        return blocks
+    smaller, larger = sorted((blocks[0].macs, aten.macs))
+    if larger - smaller <= SPREAD_LIMIT * smaller:
+        return blocks
+    return Absent(
+        kind="unavailable",
+        reason=f"module by module the network has {blocks[0].macs:,} multiply-accumulates, and "
+        f"{aten.macs:,} by the aten counter",
+    )
 
 
 def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
@@ -154,8 +188,12 @@ def found_to_differ(complexity: Complexity, differs: str) -> Complexity:
 def _voided(complexity: Complexity, differs: str) -> Complexity:
     """A count whose counters and predicted memory are absent because of what differs."""
     counters = {name: _void(each, differs) for name, each in complexity.counters.items()}
-    memory = _void(complexity.predicted_memory, differs)
-    return complexity.model_copy(update={"counters": counters, "predicted_memory": memory})
+    voided = {
+        "counters": counters,
+        "predicted_memory": _void(complexity.predicted_memory, differs),
+        "blocks": _void(complexity.blocks, differs),
+    }
+    return complexity.model_copy(update=voided)
 
 
 def _recounted_otherwise(audit: Audit) -> str | None:

@@ -16,9 +16,11 @@ what the caching allocator reserves without using it.
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE: Final = 510
 """Longest side of a DIV2K validation image at x4 in pixels; the largest one is 510x510."""
+
+TIMELINE_POINTS: Final = 120
+"""Most points of the memory over a forward that a prediction keeps."""
 
 USUAL_SIDE: Final = 339
 """Height in pixels of most of them, which are 510 wide."""
@@ -99,6 +104,7 @@ def predict_memory(
         peak_bytes=sum(weights) + largest.peak_bytes,
         allocator_bytes=(min(reported), max(reported)),
         peak_operator=largest.peak_operator,
+        timeline=_timeline(sum(weights), largest.events),
     )
 
 
@@ -280,6 +286,13 @@ class _Recorder:
             number, size, _ = released
             self.lifetimes.events.append((number, -size))
             self.lifetimes.alive_bytes -= size
+
+
+def _timeline(weights_bytes: int, events: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Bytes alive over a forward, the most of each of ``TIMELINE_POINTS`` shares of its events."""
+    alive = list(accumulate((size for _, size in events), initial=weights_bytes))
+    step = math.ceil(len(alive) / TIMELINE_POINTS)
+    return tuple(max(alive[start : start + step]) for start in range(0, len(alive), step))
 
 
 def _allocated(weights: Sequence[int], images: Sequence[Lifetimes]) -> int:

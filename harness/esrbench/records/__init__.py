@@ -18,6 +18,13 @@ from esrbench.records.decision import (
     Action as Action,
     Decision as Decision,
 )
+from esrbench.records.machine import (
+    MACHINE as MACHINE,
+    STATES as STATES,
+    Diagnosis as Diagnosis,
+    Examination as Examination,
+    State as State,
+)
 from esrbench.records.race import (
     PairedBatch as PairedBatch,
     PairedEstimate as PairedEstimate,

@@ -193,68 +193,6 @@ class Audit(Frozen):
         return unknown_cost(self.uncounted)
 
 
-class PredictedMemory(Frozen):
-    """Peak GPU memory of one forward, predicted from tensor lifetimes; nothing ran on a GPU.
-
-    Weights, input, features and output in blocks of 512 bytes as the CUDA caching allocator
-    rounds them, under ``inference_mode``. Workspaces of cuDNN and cuBLAS are not in it.
-
-    Attributes:
-        input_size: height and width of the network's input in pixels.
-        weights_bytes: parameters and buffers.
-        input_bytes: the input.
-        output_bytes: the output.
-        peak_bytes: highest sum of all tensors alive: below what the allocator reports, which
-            also counts unsplit rests of blocks.
-        allocator_bytes: the same with a model of those rests, whose size depends on what was
-            allocated before: lowest and highest over plausible orders of images.
-        peak_operator: operator that ran when the peak was reached.
-    """
-
-    input_size: tuple[Count, Count]
-    weights_bytes: Count
-    input_bytes: Count
-    output_bytes: Count
-    peak_bytes: Count
-    allocator_bytes: tuple[Count, Count]
-    peak_operator: str
-
-
-class Complexity(Tabular):
-    """Size of a network and the cost of one forward.
-
-    Attributes:
-        params: elements of all distinct parameters; a complex one is two.
-        trainable_params: those that require a gradient.
-        weight_params: those of two dimensions or more, which is what papers count that leave
-            biases and PReLU slopes out.
-        buffer_elements: elements of all distinct buffers.
-        state_bytes: bytes of parameters and buffers as held in memory.
-        counters: one result a counter, or why there is none.
-        audit: what ran at several sizes, by operator.
-        audit_seed: from which one of those sizes was drawn, or None if none was.
-        predicted_memory: that one forward needs on a GPU.
-        notices: typed warnings, for instance a spread between counters.
-    """
-
-    params: Count
-    trainable_params: Count
-    weight_params: Count
-    buffer_elements: Count
-    state_bytes: Count
-    counters: dict[CounterName, CounterResult | Absent]
-    audit: Audit | Absent
-    audit_seed: Count | None = None
-    predicted_memory: PredictedMemory | Absent
-    notices: tuple[Notice, ...] = ()
-
-    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """Parameters, and multiply-accumulates by each counter."""
-        yield "params", self.params
-        for name, result in self.counters.items():
-            yield f"macs_{name}", None if isinstance(result, Absent) else result.macs
-
-
 class Block(Frozen):
     """Cost of one module of a network, all its runs in one forward together.
 
@@ -275,3 +213,77 @@ class Block(Frozen):
     macs: Count
     activations: Count
     allocated_bytes: Count
+
+
+class PredictedMemory(Frozen):
+    """Peak GPU memory of one forward, predicted from tensor lifetimes; nothing ran on a GPU.
+
+    Weights, input, features and output in blocks of 512 bytes as the CUDA caching allocator
+    rounds them, under ``inference_mode``. Workspaces of cuDNN and cuBLAS are not in it.
+
+    Attributes:
+        input_size: height and width of the network's input in pixels.
+        weights_bytes: parameters and buffers.
+        input_bytes: the input.
+        output_bytes: the output.
+        peak_bytes: highest sum of all tensors alive: below what the allocator reports, which
+            also counts unsplit rests of blocks.
+        allocator_bytes: the same with a model of those rests, whose size depends on what was
+            allocated before: lowest and highest over plausible orders of images.
+        peak_operator: operator that ran when the peak was reached.
+        timeline: bytes of all tensors alive from the first operator to the last, the most of each
+            of equal shares of the forward; empty in records that do not tell.
+    """
+
+    input_size: tuple[Count, Count]
+    weights_bytes: Count
+    input_bytes: Count
+    output_bytes: Count
+    peak_bytes: Count
+    allocator_bytes: tuple[Count, Count]
+    peak_operator: str
+    timeline: tuple[Count, ...] = ()
+
+
+NO_BLOCKS: Final = Absent(
+    kind="unavailable",
+    reason="the run does not tell what its blocks cost",
+    advice="Run it again.",
+)
+
+
+class Complexity(Tabular):
+    """Size of a network and the cost of one forward.
+
+    Attributes:
+        params: elements of all distinct parameters; a complex one is two.
+        trainable_params: those that require a gradient.
+        weight_params: those of two dimensions or more, which is what papers count that leave
+            biases and PReLU slopes out.
+        buffer_elements: elements of all distinct buffers.
+        state_bytes: bytes of parameters and buffers as held in memory.
+        counters: one result a counter, or why there is none.
+        audit: what ran at several sizes, by operator.
+        audit_seed: from which one of those sizes was drawn, or None if none was.
+        predicted_memory: that one forward needs on a GPU.
+        blocks: cost of the network, then of its modules, down to where they are too many to list.
+        notices: typed warnings, for instance a spread between counters.
+    """
+
+    params: Count
+    trainable_params: Count
+    weight_params: Count
+    buffer_elements: Count
+    state_bytes: Count
+    counters: dict[CounterName, CounterResult | Absent]
+    audit: Audit | Absent
+    audit_seed: Count | None = None
+    predicted_memory: PredictedMemory | Absent
+    blocks: tuple[Block, ...] | Absent = NO_BLOCKS
+    notices: tuple[Notice, ...] = ()
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Parameters, and multiply-accumulates by each counter."""
+        yield "params", self.params
+        for name, result in self.counters.items():
+            yield f"macs_{name}", None if isinstance(result, Absent) else result.macs

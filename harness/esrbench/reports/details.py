@@ -24,12 +24,12 @@ from esrbench.runtimes import times_by_size
 from esrbench.statistics import half_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
     from esrbench.metrics import Metric
-    from esrbench.records import PairedEstimate, Value
+    from esrbench.records import Block, PairedEstimate, Value
     from esrbench.runs.store import Store
 
 LOG_LINES = 15
@@ -55,6 +55,11 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
     scale = max(subject.scales) if scale is None else scale
     found = blocks_of(subject, scale, depth=depth, input_size=input_size)
     height, width = input_size
+    return blocks_table(found, f"{subject.name} x{scale} at LR {height}x{width}")
+
+
+def blocks_table(found: Sequence[Block], caption: str) -> Table:
+    """Blocks of a network, a row each, counted with those within it."""
     figures = ("output", "params", "MACs [G]", "acts [M]", "allocated [MiB]")
     rows = (
         (
@@ -75,7 +80,7 @@ def blocks(subject: BaseModel, scale: int | None, depth: int, input_size: tuple[
             *(Heading(text, align="right") for text in figures),
         ),
         sections=(Section(tuple(tuple(map(plain, row)) for row in rows)),),
-        caption=f"{subject.name} x{scale} at LR {height}x{width}",
+        caption=caption,
         records=[block.model_dump(mode="json") for block in found],
     )
 

@@ -26,7 +26,7 @@ from esrbench.files import (
     write_new,
     write_once,
 )
-from esrbench.records import Decision, Notice, RaceRecord, RunRecord
+from esrbench.records import Decision, Examination, Notice, RaceRecord, RunRecord
 from esrbench.runs.documents import DamagedError, decode, encode
 from esrbench.runs.index import (
     FEWEST,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from esrbench.runs.index import Rows
 
 DocumentT = TypeVar("DocumentT", bound="BaseModel")
-RecordT = TypeVar("RecordT", RunRecord, RaceRecord, Decision)
+RecordT = TypeVar("RecordT", RunRecord, RaceRecord, Decision, Examination)
 
 DEFAULT_RESULTS = Path("results")
 SUFFIX: Final = ".json"
@@ -81,6 +81,7 @@ class Store:
     """Run records under ``<folder>/runs/``, records of races under ``<folder>/races/``.
 
     What an organiser decided about runs lies under ``<folder>/decisions/``, a file an event.
+    What ``esrbench doctor`` found of machines lies under ``<folder>/doctor/``.
 
     Under ``<folder>/passes/<suite>/`` lies what a suite under way has measured so far, under
     ``<folder>/crops/`` parts of SR images, a folder a run, and of HR and LR, a folder a data set.
@@ -97,6 +98,7 @@ class Store:
         self.folder = folder
         self.runs = folder / "runs"
         self.races = folder / "races"
+        self.examinations = folder / "doctor"
         self.passes = folder / "passes"
         self.crops = folder / "crops"
         self.decisions = folder / "decisions"
@@ -106,7 +108,14 @@ class Store:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Where results lie, which no worker may see."""
-        return self.runs, self.races, self.passes, self.crops, self.decisions
+        return (
+            self.runs,
+            self.races,
+            self.passes,
+            self.crops,
+            self.decisions,
+            self.examinations,
+        )
 
     def require_writable(self, kind: type[RunRecord | RaceRecord] = RunRecord) -> None:
         """Create the folder and try it, so that nothing is measured in vain.
@@ -143,7 +152,7 @@ class Store:
         """The folder of crops of a run, by its fingerprint, or of a data set, by its digest."""
         return self.crops / sha256[:_CROPS_NAME]
 
-    def put(self, record: RunRecord | RaceRecord | Decision) -> Path:
+    def put(self, record: RunRecord | RaceRecord | Decision | Examination) -> Path:
         """Write a record so that a reader sees all of it or nothing, even after power loss.
 
         One of the same name is replaced.
@@ -155,6 +164,8 @@ class Store:
             target = self.races / f"{record.race_id}{SUFFIX}"
         elif isinstance(record, Decision):
             target = self.decisions / f"{record.decision_id}{SUFFIX}"
+        elif isinstance(record, Examination):
+            target = self.examinations / f"{record_id(record.created)}{SUFFIX}"
         else:
             target = self.runs / f"{record.run_id}{SUFFIX}"
         self._put(target, record)
@@ -212,6 +223,10 @@ class Store:
     def load_races(self) -> tuple[list[RaceRecord], list[Notice]]:
         """All readable records of races, likewise."""
         return self._load_all(self.races, lambda path: self._load(path, RaceRecord))
+
+    def load_examinations(self) -> tuple[list[Examination], list[Notice]]:
+        """All that was found of machines, likewise."""
+        return self._load_all(self.examinations, lambda path: self._load(path, Examination))
 
     def begin_suite(self, suite: str, name: str, document: BaseModel) -> None:
         """Make the folder of a suite, with its first document.

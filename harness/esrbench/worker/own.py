@@ -151,8 +151,8 @@ class OwnAnswers:
         if uncounted is None:
             return complexity
         counters = dict.fromkeys(complexity.counters, uncounted)
-        none = {"counters": counters, "audit": uncounted, "predicted_memory": uncounted}
-        return complexity.model_copy(update=none)
+        none = dict.fromkeys(("audit", "predicted_memory", "blocks"), uncounted)
+        return complexity.model_copy(update={"counters": counters, **none})
 
     def _without_built(self) -> tuple[MeasuredNetwork, Absent | None]:
         """The network that is counted, and why its counts mean nothing, if they do not."""

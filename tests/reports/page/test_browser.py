@@ -8,13 +8,21 @@ import string
 
 import numpy as np
 import pytest
+from builders import LARGE, counted, latency, noise, replicate, samples
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from esrbench.data.codecs import write_png
 from esrbench.data.crops import CropFolder, crops_of
 from esrbench.data.datasets import open_dataset
+from esrbench.protocol import Protocol
+from esrbench.ranking.board import Place
 from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES
-from esrbench.records import ImageScore, Quality
-from esrbench.reports.page import report_page
+from esrbench.ranking.stability import Stability
+from esrbench.records import MACHINE, Diagnosis, Examination, ImageScore, Quality
+from esrbench.reports.page import copy_images, report_page
 from esrbench.runs.store import Store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -104,7 +112,51 @@ def shown(make_record, tmp_path):
             hr = pairs.read_hr(index).astype(np.int16)
             folder.keep(pair.name, (hr + number * 8).clip(0, 255).astype(np.uint8))
     board = build_leaderboard(records, RULES["ntire2022"])
-    return report_page(board, records, store=store)
+    return report_page(
+        board, records, store=store, published=[official_leaderboard(RULES["ntire2022"])]
+    )
+
+
+@pytest.fixture
+def full(make_record, tmp_path):
+    """A page with every part: ranks, whole images, blocks, times, runs left out, findings."""
+    timed = [
+        replicate(samples("a"), samples("b", LARGE), index=n, cold_start_seconds=0.2)
+        for n in range(3)
+    ]
+    scores = (ImageScore(image="a", psnr_rgb=28.0, psnr_y=29.0, ssim_y=0.8),)
+    records = [
+        counted(make_record(name, VALUES | {"params": 2e5 * n}, latency=latency(*timed), quality=q))
+        for n, name in enumerate(("rfdn", "imdn", "x" * 300, "مرحبا"), start=1)
+        for q in [Quality(definition="d", images=scores)]
+    ]
+    other = Protocol(seed=7)
+    stray = make_record("imdn", VALUES, protocol=other, protocol_digest=other.digest())
+    stray = stray.model_copy(update={"created": stray.created.replace(year=2020)})
+    for number, name in enumerate(("rfdn", "imdn")):
+        path = tmp_path / "sr" / "demo" / name / "ax4.png"
+        path.parent.mkdir(parents=True)
+        write_png(path, noise(number))
+    images = copy_images(records, tmp_path / "sr", tmp_path / "report_files")
+    fields = {name: getattr(records[0].environment, name) for name in MACHINE}
+    checks = (Diagnosis(name="governor", state="warning", finding="powersave", advice="Set it."),)
+    found = Examination(created=records[0].created, device="cpu", checks=checks, **fields)
+    board = build_leaderboard([stray, *records], RULES["ntire2022"])
+    rows = tuple(
+        row.model_copy(
+            update={"places": {"main": Place(rank=n, stability=Stability(low=1, high=4))}}
+        )
+        for n, row in enumerate(board.ranked, start=1)
+    )
+    track = board.tracks[0].model_copy(update={"key": "main"})
+    board = board.model_copy(update={"ranked": rows, "tracks": (track,)})
+    return report_page(
+        board,
+        [stray, *records],
+        examinations=[found],
+        images=images,
+        published=[official_leaderboard(RULES["ntire2022"])],
+    )
 
 
 def names(page):
@@ -132,8 +184,8 @@ def test_filtering_and_hiding_columns(show, shown):
     page.get_by_label("Filter entries").fill("imd")
     assert names(page) == ["imdn"]
     assert page.locator("#said").inner_text() == "1 entries match"
-    page.locator("#tools summary").click()
-    page.locator("#tools label", has_text="Params [M]").locator("input").uncheck()
+    page.locator("#board-tools summary").click()
+    page.locator("#board-tools label", has_text="Params [M]").locator("input").uncheck()
     assert page.locator("#board thead th", has_text="Params").is_hidden()
     page.reload()
     assert page.locator("#board thead th", has_text="Params").is_hidden()
@@ -146,6 +198,54 @@ def test_selecting_a_point_marks_its_row(show, shown):
     point.press("Enter")
     assert page.locator("#board tr.selected th").inner_text() == "imdn"
     assert page.locator("#chart a.selected").count() == 1
+
+
+def test_an_entry_is_selected_everywhere(show, full):
+    page = show(full)
+    page.locator("#entries a", has_text="imdn").press("Enter")
+    for marked in ("#board tr", "#entries tr", "#counts tr", "#cost details", "#times details"):
+        assert page.locator(f"{marked}.selected").count() == 1, marked
+    assert page.get_by_label("Right").locator("option:checked").inner_text() == "imdn"
+    page.reload()
+    assert page.locator("#board tr.selected th").inner_text() == "imdn"
+
+
+def test_folded_parts_open_by_keyboard(show, full):
+    page = show(full)
+    summary = page.locator("#cost details summary").first
+    summary.press("Enter")
+    assert page.locator("#cost details").first.locator("table").is_visible()
+    assert page.locator("#cost details").first.locator("svg.timeline").is_visible()
+
+
+def test_images_beside_the_page_are_shown_from_a_file(show, full):
+    page = show(full)
+    page.wait_for_function("[...document.querySelectorAll('.stage img')].every(i => i.complete)")
+    widths = page.locator(".stage img").evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert widths == [36, 36]
+    page.get_by_label("Map of their difference").check()
+    page.wait_for_selector(".stage canvas, .stage p")
+
+
+def test_any_two_metrics_are_drawn_as_python_draws_them(show, shown):
+    """The script moves what is drawn; back at the first axes all stands where it stood."""
+    page = show(shown)
+    circles = (
+        "all => Object.fromEntries(all.map(a => [a.dataset.entry, ['cx', 'cy', 'r']"
+        ".map(k => Number(a.querySelector('circle').getAttribute(k)))]))"
+    )
+    first = page.locator("#chart a").evaluate_all(circles)
+    chosen = page.locator("#axes select").evaluate_all("all => all.map(s => s.value)")
+    count = page.locator("#axes select").first.locator("option").count()
+    for index in range(count):
+        choose(page, "Across", index=index)
+        choose(page, "Up", index=(index + 1) % count)
+    for axis, value in zip(("Across", "Up", "Area"), chosen, strict=True):
+        choose(page, axis, value=value)
+    again = page.locator("#chart a").evaluate_all(circles)
+    assert again.keys() == first.keys()
+    for entry, place in first.items():
+        assert again[entry] == pytest.approx(place, abs=0.15)
 
 
 def test_other_axes_draw_another_chart(show, shown):
@@ -188,7 +288,7 @@ def test_without_scripts_tables_charts_and_crops_are_there(show, shown):
     assert sorted(names(page)) == ["aidn", "imdn", "rfdn"]
     assert page.locator("#chart circle").count() == 3
     assert page.locator(".crops").first.locator("img").count() == 5
-    assert page.locator("#tools").is_hidden()
+    assert page.locator("#board-tools").is_hidden()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +301,41 @@ def test_nothing_is_wider_than_the_screen(options, show, shown):
 
 def test_it_prints(show, shown):
     page = show(shown)
+    page.emulate_media(media="print")
+    assert page.locator("nav").is_hidden()
+    assert page.locator("#board-tools").is_hidden()
     assert page.pdf()[:5] == b"%PDF-"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(scheme, show, full):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
+    page = show(full, color_scheme=scheme)
+    for summary in page.locator("details:not([open]) > summary").all():
+        summary.click()
+    found = axe.Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in {"serious", "critical"}]
+    assert [(each["id"], [n["html"][:200] for n in each["nodes"][:2]]) for each in serious] == []
+
+
+def test_made_up_names_do_nothing(show, make_record):
+    record = make_record("net", VALUES)
+    board = build_leaderboard([record], RULES["ntire2022"])
+    page = show(report_page(board, [record]))
+
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.text(max_size=40) | st.sampled_from(HOSTILE), min_size=1, max_size=30))
+    def check(made):
+        rows = tuple(board.ranked[0].model_copy(update={"entry": name}) for name in made)
+        hostile = board.model_copy(update={"ranked": rows, "title": made[0]})
+        page.set_content(report_page(hostile, [record]))
+        assert page.locator("#board tbody tr").count() == len(rows)
+        tags = "all => [...new Set(all.map(e => e.tagName.toLowerCase()))]"
+        inside = page.locator("#board tbody *, #entries tbody *").evaluate_all(tags)
+        assert set(inside) <= {"tr", "th", "td", "bdi", "sub", "a", "button"}
+        assert page.evaluate("document.querySelectorAll('script').length") == 2
+
+    check()
 
 
 def test_hostile_names_do_nothing(show, make_record):
@@ -217,4 +351,4 @@ def test_hostile_names_do_nothing(show, make_record):
     assert page.locator("#board img, #board script, #chart script").count() == 0
     choose(page, "Across", index=1)
     data = json.loads(page.locator("#data").text_content())
-    assert len(data["chart"]["entries"]) == len(rows)
+    assert len(data["names"]) == len(rows)

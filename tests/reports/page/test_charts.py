@@ -3,11 +3,31 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esrbench.metrics import METRICS
-from esrbench.reports.page.charts import Point, axis, bars, front, rounds, scatter
+from esrbench.records import PredictedMemory
+from esrbench.reports.page.charts import (
+    Point,
+    Scale,
+    axis,
+    bars,
+    chart_data,
+    dots,
+    front,
+    front_of,
+    ranks,
+    scatter,
+    shares,
+    timeline,
+)
 
 RUNTIME, PSNR, PARAMS = METRICS["runtime_images"], METRICS["psnr_rgb"], METRICS["params"]
+
+
+def drawn(svg):
+    return ET.fromstring(svg)  # noqa: S314 - our own
 
 
 def test_an_axis_of_multiples_is_logarithmic_from_a_ratio_of_three():
@@ -47,32 +67,110 @@ def test_the_front_is_what_nothing_beats():
     assert [p.entry for p in front(points, x_higher=True, y_higher=True)] == [1, 3, 2]
 
 
+SMALL = st.integers(0, 4).map(float)
+
+
+@given(st.lists(st.tuples(SMALL, SMALL, st.booleans()), max_size=9), st.booleans(), st.booleans())
+def test_the_front_is_that_of_the_definition(values, x_higher, y_higher):
+    points = [Point(n, "", x, y, ranked=ranked) for n, (x, y, ranked) in enumerate(values)]
+
+    def gains(one, other):
+        return (
+            (one.x - other.x) * (1 if x_higher else -1),
+            (one.y - other.y) * (1 if y_higher else -1),
+        )
+
+    ranked = [point for point in points if point.ranked]
+    unbeaten = {
+        point.entry
+        for point in ranked
+        if not any(min(g := gains(other, point)) >= 0 and max(g) > 0 for other in ranked)
+    }
+    kept = front(points, x_higher=x_higher, y_higher=y_higher)
+    assert {point.entry for point in kept} == unbeaten
+    assert [point.x for point in kept] == sorted(point.x for point in kept)
+
+
+ACROSS = Scale.of(RUNTIME, [(10.0, 9.0, 12.0), (100.0,), None])
+UP = Scale.of(PSNR, [(29.0,), (28.0,), (27.0,)])
+AREA = Scale.of(PARAMS, [(0.4,), (1.6,), (0.1,)])
+NAMES, RANKED = ["rfdn", "<script>", "untimed"], [True, True, True]
+
+
 def test_a_scatter_chart_links_every_entry_to_its_row():
-    points = [
-        Point(0, "rfdn", 10.0, 29.0, 0.4, x_interval=(9.0, 12.0)),
-        Point(1, "<script>", 100.0, 28.0, 1.6),
-    ]
-    svg = ET.fromstring(scatter(points, RUNTIME, PSNR, PARAMS))  # noqa: S314 - our own
-    space = {"s": "http://www.w3.org/2000/svg"} if "}" in svg.tag else {}
-    links = svg.findall(".//s:a" if space else ".//a", space)
-    assert {link.get("href") for link in links} == {"#entry-0", "#entry-1"}
-    titles = {link[0].text for link in links}
-    assert titles == {
+    svg = drawn(scatter(NAMES, RANKED, ACROSS, UP, AREA))
+    links = {link.get("href"): link for link in svg.findall("a")}
+    assert links.keys() == {"#entry-0", "#entry-1", "#entry-2"}
+    assert [links[f"#entry-{n}"].find("title").text for n in range(3)] == [
         "rfdn: Runtime 10.00 ms, PSNR 29.00 dB, Params 0.400 M",
         "<script>: Runtime 100.00 ms, PSNR 28.00 dB, Params 1.600 M",
-    }
-    radii = {link.get("href"): float(link.find("circle").get("r")) for link in links}
-    assert radii["#entry-1"] / radii["#entry-0"] == pytest.approx(2, rel=0.01)  # area 4 to 1
+        None,
+    ]
+    # Who has no place in this chart is there for the script to move.
+    assert "absent" in links["#entry-2"].get("class")
+    radii = [float(links[f"#entry-{n}"].find("circle").get("r")) for n in range(2)]
+    assert radii[1] / radii[0] == pytest.approx(2, rel=0.01)  # area 4 to 1
+    assert links["#entry-0"].find("path").get("d").startswith("M")
+    assert links["#entry-1"].find("path").get("d") == ""
 
 
-def test_no_entry_makes_no_chart():
-    assert scatter([], RUNTIME, PSNR, None) == ""
-    assert rounds([], "none") == ""
-    assert rounds([()], "none") == ""
+def test_the_script_is_given_what_the_first_chart_is_drawn_from():
+    data = chart_data([ACROSS, UP], RANKED)
+    left, right, bottom, top = data["frame"]
+    across, up = data["metrics"]
+    svg = drawn(scatter(NAMES, RANKED, ACROSS, UP, None))
+    for entry in (0, 1):
+        circle = svg.find(f"a[@data-entry='{entry}']/circle")
+        x, y = across["shares"][entry][0], up["shares"][entry][0]
+        assert float(circle.get("cx")) == pytest.approx(left + x * (right - left), abs=0.1)
+        assert float(circle.get("cy")) == pytest.approx(bottom + y * (top - bottom), abs=0.1)
+    assert across["shares"][2] is None
+    assert [text for _, text in across["ticks"]] == ["10", "20", "50", "100"]
+    assert data["fronts"] == [[], [[0]]]
+    assert front_of(UP, ACROSS, [False, True, True]) == [1]
 
 
-def test_bars_and_rounds_are_valid_svg():
-    ET.fromstring(bars([("a & b", 1e6), ("c", 0.0)], PARAMS))  # noqa: S314
-    drawing = ET.fromstring(rounds([(0.01, 0.02), (0.01,)], "rounds"))  # noqa: S314
-    dots = [path.get("d") for path in drawing.iter("path") if "dots" in path.get("class", "")]
-    assert [each.count("h0") for each in dots] == [2, 1]
+def test_nothing_makes_no_chart():
+    assert dots([], "none") == ""
+    assert dots([()], "none") == ""
+    assert dots([[()]], "none") == ""
+
+
+def test_bars_and_dots_are_valid_svg():
+    drawn(bars([("a & b", 1e6), ("c", 0.0)], PARAMS))
+    # Two figures of one thing at the same pixel are one dot.
+    svg = drawn(dots([[(10.0, 10.0, 20.0), (15.0,)], [(10.0,)]], "rounds"))
+    paths = [path for path in svg.iter("path") if "dots" in path.get("class", "")]
+    assert [path.get("d").count("h0") for path in paths] == [3, 1]
+    medians = [path.get("d") for path in svg.iter("path") if "medians" in path.get("class", "")]
+    assert medians[0].count("L") == 1
+
+
+def test_shares_and_ranks_are_drawn_in_proportion():
+    svg = drawn(shares([("head", (0.25, 0.5)), ("body", (0.75, 0.5))], ["MACs", "Acts"], "net"))
+    widths = [float(bar.get("width")) for bar in svg.iter("rect")][2:]
+    assert widths[2] / widths[0] == pytest.approx(3)
+    assert "25.0%" in {text.text for text in svg.iter("text")}
+    svg = drawn(ranks([(7, "a", 1, 1, 3), (4, "b", 2, 2, 2)], "Main"))
+    titles = [link.find("title").text for link in svg.findall("a")]
+    assert titles == ["a: rank 1, 1 to 3 are possible", "b: rank 2"]
+    assert [link.get("data-entry") for link in svg.findall("a")] == ["7", "4"]
+
+
+def test_memory_over_a_forward_is_drawn_up_to_its_peak():
+    memory = PredictedMemory(
+        input_size=(8, 8),
+        weights_bytes=2**20,
+        input_bytes=0,
+        output_bytes=0,
+        peak_bytes=4 * 2**20,
+        allocator_bytes=(0, 0),
+        peak_operator="aten::<b>",
+        timeline=(2**20, 3 * 2**20, 4 * 2**20, 2**20),
+    )
+    svg = drawn(timeline(memory))
+    assert "4.0 MiB at aten::<b>" in svg.get("aria-label")
+    points = svg.find("path[@class='area']").get("d").split("L")[1:]
+    heights = [170 - float(point.split()[1].split("V")[0]) for point in points]
+    assert heights == pytest.approx([heights[0] * n for n in (1, 3, 4, 1)], abs=0.2)
+    assert timeline(memory.model_copy(update={"timeline": ()})) == ""

@@ -7,11 +7,22 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from builders import counted, latency, replicate, samples
 
+from esrbench.ranking.board import Place
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.rules import RULES
-from esrbench.records import ImageScore, Quality
+from esrbench.ranking.stability import Stability
+from esrbench.records import (
+    MACHINE,
+    Conditions,
+    Diagnosis,
+    Examination,
+    ImageScore,
+    Quality,
+)
+from esrbench.records.counts import NO_BLOCKS
 from esrbench.reports.page import report_page
 
 VALUES = {
@@ -97,20 +108,119 @@ def test_every_link_leads_to_a_part_and_ids_are_unique(page):
     assert targets <= set(found.ids)
 
 
+def data_of(page):
+    return next(text for _, kind, text in Elements(page).raw if kind == "application/json")
+
+
+def part(page, name, end):
+    return page[page.index(f'id="{name}"') : page.index(f'id="{end}"')]
+
+
 def test_figures_are_those_of_the_leaderboard(page):
     assert "0.242<sub>1</sub>" in page
     assert "0.894<sub>2</sub>" in page
-    data = next(text for _, kind, text in Elements(page).raw if kind == "application/json")
-    chart = json.loads(data)["chart"]
-    params = [metric["heading"] for metric in chart["metrics"]].index("Params [M]")
-    by_name = {entry["name"]: entry["values"] for entry in chart["entries"]}
-    assert by_name["rfdn"][params] == [0.241548]
+    data = json.loads(data_of(page))
+    says = {metric["heading"]: metric["says"] for metric in data["chart"]["metrics"]}
+    assert says["Params [M]"][data["names"].index("rfdn")] == "Params 0.242 M"
 
 
 def test_images_on_which_entries_differ_most_come_first(page):
-    images = page[page.index('id="images"') : page.index('id="cost"')]
+    images = part(page, "images", "cost")
     assert images.index("bird") < images.index("baby")
     assert re.search(r"bird</bdi></th><td class=\"right\"><bdi>2\.00<", images)
+    assert "<bdi>28.00 / 0.9000</bdi>" in images
+
+
+def test_images_of_more_entries_than_there_is_room_for_are_counted(records, monkeypatch):
+    monkeypatch.setattr("esrbench.reports.page.contents.MOST_SCORES", 2)
+    page = report_page(build_leaderboard(records, RULES["ntire2022"]), records)
+    assert "1 more entries are left out" in part(page, "images", "cost")
+
+
+def test_blocks_right_below_the_network_are_drawn_and_all_are_listed(records):
+    first, second = records
+    unknown = counted(second, blocks=NO_BLOCKS, predicted_memory=NO_BLOCKS)
+    shown = [counted(first), unknown]
+    page = report_page(build_leaderboard(shown, RULES["ntire2022"]), shown)
+    cost = part(page, "cost", "machine")
+    assert "75.0%" in cost
+    assert "25.0%" in cost
+    assert "50.0%" not in cost
+    assert "<bdi>body.0</bdi>" in cost
+    assert "peak 3.0 MiB at aten::relu" in cost
+    assert cost.count("<details") == 1
+
+
+def test_every_round_of_every_process_is_drawn(records):
+    first, second = records
+    timed = [
+        replicate(
+            samples("a", seconds=(0.1, 0.2, 0.3 + index)),
+            index=index,
+            conditions=Conditions(seconds=1.0, other_load=0.02, steal=0.1),
+        )
+        for index in range(2)
+    ]
+    shown = [first.model_copy(update={"latency": latency(*timed)}), second]
+    page = report_page(build_leaderboard(shown, RULES["ntire2022"]), shown)
+    times = part(page, "times", "machine")
+    assert "cold start 300.0 ms; CPUs 0; other processes took 2.0% of the CPU time" in times
+    assert "the hypervisor took 10.0%" in times
+    labels = re.findall(r'<svg class="rounds"[^>]*aria-label="([^"]*)"', times)
+    assert [label.split(":")[0].split(" [")[0] for label in labels] == [
+        "Rounds at the fixed input, in order",
+        "Warm-up before them",
+        "Rounds of each image, smallest image first",
+        "Drift within an image",
+        "Drift between images",
+    ]
+    drawing = times[times.index("Rounds of each image") :].split("</svg>")[0]
+    assert [d.count("h0") for d in re.findall(r'class="dots[^"]*" d="([^"]*)"', drawing)] == [3, 3]
+
+
+def test_what_the_doctor_found_on_this_machine_is_shown(records):
+    board = build_leaderboard(records, RULES["ntire2022"])
+    environment = records[0].environment
+    fields = {name: getattr(environment, name) for name in MACHINE}
+    checks = (Diagnosis(name="governor", state="warning", finding="powersave", advice="Set it."),)
+    found = Examination(created=records[0].created, device="cpu", checks=checks, **fields)
+    elsewhere = found.model_copy(update={"cpu": "another", "checks": ()})
+    page = report_page(board, records, examinations=[elsewhere, found])
+    machine = page[page.index('id="machine"') :]
+    assert "What esrbench doctor found on 2026-01-01 00:00 UTC" in machine
+    assert "powersave" in machine
+    assert "warning governor: Set it." in machine
+    page = report_page(board, records, examinations=[elsewhere])
+    assert "<code>esrbench doctor --save</code> keeps it" in page
+
+
+def test_possible_ranks_are_drawn(records):
+    board = build_leaderboard(records, RULES["ntire2022"])
+    track = board.tracks[0]
+    rows = [
+        row.model_copy(
+            update={"places": {track.key: Place(rank=rank, stability=Stability(low=1, high=2))}}
+        )
+        for rank, row in enumerate(board.ranked, start=1)
+    ]
+    page = report_page(board.model_copy(update={"ranked": tuple(rows)}), records)
+    assert "rank 1, 1 to 2 are possible" in page
+    assert 'class="ranks"' not in report_page(board, records)
+
+
+def test_published_boards_stand_below(records):
+    board = build_leaderboard(records, RULES["ntire2022"])
+    editions = [official_leaderboard(RULES[name]) for name in ("ntire2023", "ntire2026")]
+    found = Elements(report_page(board, records, published=editions))
+    assert {"published-1", "published-2"} <= set(found.ids)
+    assert len(set(found.ids)) == len(found.ids)
+
+
+def test_one_entry_and_none(records):
+    board = build_leaderboard(records[:1], RULES["ntire2022"])
+    assert "trade-off" not in Elements(report_page(board, records[:1])).ids
+    empty = board.model_copy(update={"ranked": (), "unranked": ()})
+    assert "board" in Elements(report_page(empty, [])).ids
 
 
 def test_hostile_names_are_text(make_record):
@@ -128,10 +238,9 @@ def test_hostile_names_are_text(make_record):
     assert "\x1b" not in page
     scripts = [kind for tag, kind, _ in found.raw if tag == "script"]
     assert scripts == ["application/json", None]
-    data = next(text for _, kind, text in found.raw if kind == "application/json")
+    data = data_of(page)
     assert not {"<", ">", "&"} & set(data)
-    names = [entry["name"] for entry in json.loads(data)["chart"]["entries"]]
-    assert names[0].startswith("</script>")
+    assert json.loads(data)["names"][0].startswith("</script>")
 
 
 def test_a_run_that_is_left_out_is_shown_with_what_differs(make_record):

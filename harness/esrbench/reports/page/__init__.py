@@ -1,3 +1,5 @@
 """The page to publish: one HTML file that needs nothing else."""
 
+from esrbench.reports.page.assets import copy_images as copy_images
+from esrbench.reports.page.contents import own_records as own_records
 from esrbench.reports.page.page import report_page as report_page

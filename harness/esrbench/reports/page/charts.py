@@ -1,21 +1,26 @@
 """Charts as SVG: what a browser without scripts, a printer and a screen reader get.
 
-Colours, fonts and dark mode are the style sheet's; elements carry classes only.
+Colours, fonts and dark mode are the style sheet's; elements carry classes only. For other axes the
+script moves what is drawn here. It computes no scale, tick, area or front: ``Scale`` and ``front``
+have them for every metric.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
+from esrbench.metrics import MIB
+from esrbench.plaintext import line
 from esrbench.reports.formats.html import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from esrbench.metrics import Metric
-    from esrbench.records import Interval
+    from esrbench.records import Interval, PredictedMemory
 
 WIDTH: Final = 760
 HEIGHT: Final = 440
@@ -26,13 +31,14 @@ MOST_RADIUS: Final = 18.0
 LOG_RATIO: Final = 3.0
 """An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
 LABEL_HEIGHT: Final = 14
+LABEL_LETTERS: Final = 22
 LETTER_WIDTH: Final = 7
 """About what a letter takes at the labels' size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """From values in base units to pixels.
+    """From values to pixels.
 
     Attributes:
         low: value at the start.
@@ -71,7 +77,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An entry in a scatter chart, in shown units.
+    """An entry by two metrics and perhaps a third, in shown units.
 
     Attributes:
         entry: its number on the page.
@@ -94,6 +100,56 @@ class Point:
     ranked: bool = True
 
 
+Reading = tuple[float, ...] | None
+"""A value with the ends of its interval, if it has one, in shown units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One metric of all entries, to be drawn across, up or as area.
+
+    Attributes:
+        metric: which one.
+        readings: of each entry; None where it has none.
+        axis: from 0 to 1.
+    """
+
+    metric: Metric
+    readings: tuple[Reading, ...]
+    axis: Axis
+
+    @classmethod
+    def of(cls, metric: Metric, readings: Iterable[Reading]) -> Scale:
+        """The scale on which all readings have room; at least one is not None."""
+        kept = tuple(readings)
+        ends = [end for reading in kept if reading for end in reading]
+        return cls(metric, kept, axis(ends, 0, 1, multiples=metric.better == "lower"))
+
+    def shares(self, entry: int) -> tuple[float, ...] | None:
+        """Where an entry and the ends of its interval lie on the axis, 0 to 1."""
+        reading = self.readings[entry]
+        return None if reading is None else tuple(map(self.axis.place, reading))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Places on the axis, 0 to 1, and what is written there."""
+        return [(self.axis.place(tick), f"{tick:.6g}") for tick in self.axis.ticks()]
+
+    def radius(self, entry: int) -> float:
+        """Pixels of a circle whose area is in proportion to the metric."""
+        reading = self.readings[entry]
+        largest = max(each[0] for each in self.readings if each)
+        if reading is None or largest <= 0 or reading[0] <= 0:
+            return LEAST_RADIUS
+        return max(LEAST_RADIUS, MOST_RADIUS * math.sqrt(reading[0] / largest))
+
+    def says(self, entry: int) -> str:
+        """An entry's value in words; empty where it has none."""
+        reading, metric = self.readings[entry], self.metric
+        if reading is None:
+            return ""
+        return f"{metric.label} {reading[0]:.{metric.digits}f} {metric.unit}".rstrip()
+
+
 def axis(values: Iterable[float], start: float, end: float, *, multiples: bool) -> Axis:
     """An axis on which all values have room.
 
@@ -111,51 +167,98 @@ def axis(values: Iterable[float], start: float, end: float, *, multiples: bool) 
     return Axis(low - margin, high + margin, log=False, start=start, end=end)
 
 
-def front(points: Sequence[Point], *, x_higher: bool, y_higher: bool) -> list[Point]:
+def front(points: Iterable[Point], *, x_higher: bool, y_higher: bool) -> list[Point]:
     """Ranked points that no other one equals in both values and beats in one, left to right."""
 
-    def beats(one: Point, other: Point) -> bool:
-        x, y = (
-            (one.x - other.x) * (1 if x_higher else -1),
-            (one.y - other.y) * (1 if y_higher else -1),
-        )
-        return x >= 0 and y >= 0 and (x > 0 or y > 0)
+    def cost(point: Point) -> tuple[float, float]:
+        return (-point.x if x_higher else point.x, -point.y if y_higher else point.y)
 
-    ranked = [point for point in points if point.ranked]
-    kept = [each for each in ranked if not any(beats(other, each) for other in ranked)]
+    kept: list[Point] = []
+    for point in sorted((each for each in points if each.ranked), key=cost):
+        # Those before it cost no more across, so that only a better one up is not beaten.
+        if not kept or cost(point)[1] < cost(kept[-1])[1] or cost(point) == cost(kept[-1]):
+            kept.append(point)
     return sorted(kept, key=lambda point: (point.x, point.y))
 
 
-def scatter(points: Sequence[Point], x: Metric, y: Metric, area: Metric | None) -> str:
-    """Entries by two metrics, a third as area, intervals as bars, the Pareto front as a line."""
-    if not points:
-        return ""
-    across = axis(_ends(points, "x"), LEFT, WIDTH - RIGHT, multiples=x.better == "lower")
-    up = axis(_ends(points, "y"), HEIGHT - BOTTOM, TOP, multiples=y.better == "lower")
-    best = front(points, x_higher=x.better == "higher", y_higher=y.better == "higher")
-    title = f"{y.heading} against {x.heading}"
+def front_of(x: Scale, y: Scale, ranked: Sequence[bool]) -> list[int]:
+    """Numbers of the entries on the Pareto front of two metrics, left to right."""
+    points = [
+        Point(entry, "", across[0], up[0], ranked=ranked[entry])
+        for entry, (across, up) in enumerate(zip(x.readings, y.readings, strict=True))
+        if across and up
+    ]
+    higher = {"x_higher": x.metric.better == "higher", "y_higher": y.metric.better == "higher"}
+    return [point.entry for point in front(points, **higher)]
+
+
+def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any]:
+    """What the script needs to draw any two metrics and a third one as area."""
+    entries = range(len(ranked))
+    return {
+        "frame": [LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, TOP],
+        "radius": LEAST_RADIUS,
+        "metrics": [
+            {
+                "heading": scale.metric.heading,
+                "ticks": [(round(at, 4), text) for at, text in scale.ticks()],
+                "shares": [
+                    [round(at, 4) for at in placed] if (placed := scale.shares(n)) else None
+                    for n in entries
+                ],
+                "radii": [round(scale.radius(n), 1) for n in entries],
+                "says": [scale.says(n) for n in entries],
+            }
+            for scale in scales
+        ],
+        # The front of two metrics is the same whichever of them goes across.
+        "fronts": [
+            [front_of(scales[one], scales[other], ranked) for other in range(one)]
+            for one in range(len(scales))
+        ],
+    }
+
+
+def scatter(
+    names: Sequence[str], ranked: Sequence[bool], x: Scale, y: Scale, area: Scale | None
+) -> str:
+    """Entries by two metrics, a third as area, intervals as bars, the Pareto front as a line.
+
+    Entries that lack one of the metrics are in it without a place, for the script to move.
+    """
+    best = front_of(x, y, ranked)
+    title = f"{y.metric.heading} against {x.metric.heading}"
     if area is not None:
-        title += f", area in proportion to {area.heading}"
+        title += f", area in proportion to {area.metric.heading}"
+    line_of_best = "".join(
+        f"{'L' if index else 'M'}{_pixel(x, entry)[0]:.1f} {_pixel(y, entry, up=True)[0]:.1f}"
+        for index, entry in enumerate(best)
+    )
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{html_text(title)}">',
-        *_frame(across, up, x, y),
-        f'<path class="front" d="{_path((across.place(p.x), up.place(p.y)) for p in best)}"/>',
+        *_frame(x, y),
+        f'<path class="front" d="{line_of_best}"/>',
     ]
-    areas = [point.area for point in points if point.area is not None]
-    largest = max(areas, default=0.0)
     taken: list[tuple[float, float, float, float]] = []
-    for point in sorted(points, key=lambda point: -(point.area or 0)):
-        centre = across.place(point.x), up.place(point.y)
-        size = LEAST_RADIUS
-        if point.area is not None and largest > 0:
-            size = max(LEAST_RADIUS, MOST_RADIUS * math.sqrt(point.area / largest))
-        kind = "point" if point in best else "point dominated"
+    sizes = {n: LEAST_RADIUS if area is None else area.radius(n) for n in range(len(names))}
+    for entry in sorted(sizes, key=lambda entry: -sizes[entry]):
+        figures = [scale.says(entry) for scale in (x, y, area) if scale and scale.says(entry)]
+        across, up = _pixel(x, entry), _pixel(y, entry, up=True)
+        kind = "point" if entry in best else "point dominated"
+        says, bars_of, text = "", "", "<text></text>"
+        centre = 0.0, 0.0
+        if across and up:
+            centre = across[0], up[0]
+            says = f"{names[entry]}: {', '.join(figures)}"
+            bars_of = _bars(across, up)
+            text = _label(names[entry], centre, sizes[entry], taken)
+        else:
+            kind += " absent"
         parts.append(
-            f'<a href="#entry-{point.entry}" data-entry="{point.entry}" class="{kind}">'
-            f"<title>{html_text(_says(point, x, y, area))}</title>"
-            f"{''.join(_bars(point, across, up))}"
-            f'<circle cx="{centre[0]:.1f}" cy="{centre[1]:.1f}" r="{size:.1f}"/>'
-            f"{_label(point.name, centre, size, taken)}</a>"
+            f'<a href="#entry-{entry}" data-entry="{entry}" class="{kind}">'
+            f"<title>{html_text(says)}</title>"
+            f'<path class="interval" d="{bars_of}"/>'
+            f'<circle cx="{centre[0]:.1f}" cy="{centre[1]:.1f}" r="{sizes[entry]:.1f}"/>{text}</a>'
         )
     return "\n".join([*parts, "</svg>"])
 
@@ -163,116 +266,209 @@ def scatter(points: Sequence[Point], x: Metric, y: Metric, area: Metric | None) 
 def bars(values: Sequence[tuple[str, float]], metric: Metric) -> str:
     """Entries' values of one metric as horizontal bars, in the given order."""
     largest = max((value for _, value in values), default=0.0) or 1.0
-    height = 24 * len(values)
-    parts = [
-        (
-            f'<svg class="bars" viewBox="0 0 {WIDTH} {height}" role="img" '
-            f'aria-label="{html_text(metric.heading)}">'
-        )
-    ]
+    parts = [_open("bars", 24 * len(values), metric.heading)]
     for index, (name, value) in enumerate(values):
         middle = 24 * index + 12
         length = (WIDTH - 340) * value / largest
         parts.append(
-            f'<text class="name" x="196" y="{middle + 4}" text-anchor="end">'
-            f"{html_text(_short(name, 26))}</text>"
+            f"{_row_name(name, middle)}"
             f'<rect x="204" y="{middle - 8}" width="{length:.1f}" height="16"/>'
             f'<text x="{210 + length:.1f}" y="{middle + 4}">{metric.format(value)}</text>'
         )
     return "\n".join([*parts, "</svg>"])
 
 
-def rounds(series: Sequence[Sequence[float]], label: str) -> str:
-    """Times in the order in which they were taken, a line of points a process, milliseconds up.
+def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], title: str) -> str:
+    """Parts of a whole by several measures, as bars side by side.
 
     Args:
-        series: seconds of the forwards, a process each.
-        label: what was timed.
+        rows: name of each part and its shares, 0 to 1, one a measure.
+        labels: of the measures, in the same order.
+        title: what the whole is.
     """
-    longest = max(map(len, series), default=0)
-    shown = [[second * 1e3 for second in each] for each in series]
-    if not longest:
-        return ""
-    up = axis([value for each in shown for value in each], 120, 8, multiples=True)
-    step = (WIDTH - LEFT - RIGHT) / max(longest - 1, 1)
-    parts = [
-        (
-            f'<svg class="rounds" viewBox="0 0 {WIDTH} 136" role="img" '
-            f'aria-label="{html_text(label)}">'
+    height = 9 * len(labels) + 9
+    parts = [_open("shares", height * len(rows) + 24, f"{title}: {', '.join(labels)}")]
+    for number, label in enumerate(labels):
+        parts.append(
+            f'<rect class="process-{number}" x="{204 + 170 * number}" y="4" width="12" '
+            'height="12"/>'
+            f'<text x="{222 + 170 * number}" y="15">{html_text(label)}</text>'
         )
-    ]
+    for index, (name, each) in enumerate(rows):
+        top = 24 + height * index
+        parts.append(_row_name(name, top + height / 2 - 5))
+        for number, share in enumerate(each):
+            at, length = top + 9 * number, (WIDTH - 270) * share
+            parts.append(
+                f'<rect class="process-{number}" x="204" y="{at}" width="{length:.1f}" height="8"/>'
+                f'<text class="small" x="{208 + length:.1f}" y="{at + 8}">{share:.1%}</text>'
+            )
+    return "\n".join([*parts, "</svg>"])
+
+
+def ranks(rows: Sequence[tuple[int, str, int, int, int]], title: str) -> str:
+    """Ranks and those that noise leaves possible, an entry a line.
+
+    Args:
+        rows: number of each entry on the page, its name, its rank, and the best and the worst one
+            that are possible.
+        title: what is ranked.
+    """
+    worst = max((high for *_, high in rows), default=1)
+    step = (WIDTH - 240) / max(worst - 1, 1)
+    parts = [_open("ranks", 22 * len(rows) + 20, title, role="group")]
+    every = max(1, math.ceil(worst / 12))
+    for rank in range(1, worst + 1, every):
+        at = 212 + step * (rank - 1)
+        parts.append(
+            f'<path class="grid" d="M{at:.1f} 16V{22 * len(rows) + 16}"/>'
+            f'<text x="{at:.1f}" y="12" text-anchor="middle">{rank}</text>'
+        )
+    for index, (entry, name, rank, low, high) in enumerate(rows):
+        y = 22 * index + 28
+        first, last, at = (212 + step * (each - 1) for each in (low, high, rank))
+        said = f"rank {rank}" if low == high else f"rank {rank}, {low} to {high} are possible"
+        parts.append(
+            f'<a href="#entry-{entry}" data-entry="{entry}" class="point">'
+            f"<title>{html_text(name)}: {said}</title>{_row_name(name, y)}"
+            f'<path class="interval" d="M{first:.1f} {y}H{last:.1f}"/>'
+            f'<circle cx="{at:.1f}" cy="{y}" r="5"/></a>'
+        )
+    return "\n".join([*parts, "</svg>"])
+
+
+def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
+    """Repeated figures of one thing after the other, a colour a process; medians are joined.
+
+    Args:
+        processes: of each the things in order, and of each thing its figures, in shown units.
+        label: what it shows.
+    """
+    longest = max(map(len, processes), default=0)
+    values = [value for each in processes for figures in each for value in figures]
+    if not values:
+        return ""
+    up = axis(values, 120, 8, multiples=True)
+    step = (WIDTH - LEFT - RIGHT) / max(longest - 1, 1)
+    parts = [_open("rounds", 136, label)]
     for tick in up.ticks():
         y = up.place(tick)
         parts.append(
             f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         )
-    for index, each in enumerate(shown):
-        # A line of no length with round ends is a dot, in few bytes.
-        dots = "".join(
-            f"M{LEFT + step * at:.0f} {up.place(value):.0f}h0" for at, value in enumerate(each)
+    for index, each in enumerate(processes):
+        joined, points = "", []
+        for at, figures in enumerate(each):
+            x = f"{LEFT + step * at:.0f}"
+            # A line of no length with round ends is a dot, in few bytes; equal ones are one.
+            places = dict.fromkeys(f"{up.place(value):.0f}" for value in figures)
+            points += [f"M{x} {y}h0" for y in places]
+            if figures:
+                joined += f"{'L' if joined else 'M'}{x} {up.place(median(figures)):.1f}"
+        colour = f"process-{index % 5}"
+        parts.append(
+            f'<path class="dots {colour}" d="{"".join(points)}"/>'
+            f'<path class="medians {colour}" d="{joined}"/>'
         )
-        parts.append(f'<path class="dots process-{index % 5}" d="{dots}"/>')
     return "\n".join([*parts, "</svg>"])
 
 
-def interval_of(interval: Interval | None, divisor: float) -> tuple[float, float] | None:
-    """The ends of an interval in shown units."""
-    return None if interval is None else (interval.low / divisor, interval.high / divisor)
-
-
-def _ends(points: Sequence[Point], name: str) -> Iterator[float]:
-    for point in points:
-        yield getattr(point, name)
-        yield from getattr(point, f"{name}_interval") or ()
-
-
-def _frame(across: Axis, up: Axis, x: Metric, y: Metric) -> Iterator[str]:
-    bottom = HEIGHT - BOTTOM
-    for tick in across.ticks():
-        at = across.place(tick)
-        yield f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>'
-        yield f'<text x="{at:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:.4g}</text>'
+def timeline(memory: PredictedMemory) -> str:
+    """Predicted GPU memory over one forward, weights included; empty where it is not told."""
+    if not memory.timeline:
+        return ""
+    height, bottom = 200, 170
+    values = [each / MIB for each in memory.timeline]
+    up = Axis(0, max(values) * 1.1 or 1.0, log=False, start=bottom, end=10)
+    step = (WIDTH - LEFT - RIGHT) / max(len(values) - 1, 1)
+    places = [(LEFT + step * index, up.place(value)) for index, value in enumerate(values)]
+    joined = "".join(f"L{x:.0f} {y:.1f}" for x, y in places)
+    peak = min(places, key=lambda place: place[1])
+    said = f"peak {memory.peak_bytes / MIB:.1f} MiB at {line(memory.peak_operator, 40)}"
+    anchor = "start" if peak[0] < WIDTH / 2 else "end"
+    parts = [_open("timeline", height, f"GPU memory over a forward, {said}")]
     for tick in up.ticks():
-        at = up.place(tick)
-        yield f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
-        yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
-    yield f'<path class="frame" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>'
-    centre = (LEFT + WIDTH - RIGHT) / 2
+        y = up.place(tick)
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
+        )
+    parts += [
+        f'<path class="area" d="M{LEFT} {bottom}{joined}V{bottom}Z"/>',
+        (
+            f'<path class="front" d="M{LEFT} {up.place(memory.weights_bytes / MIB):.1f}'
+            f'H{WIDTH - RIGHT}"/>'
+        ),
+        f'<circle cx="{peak[0]:.0f}" cy="{peak[1]:.1f}" r="4"/>',
+        (
+            f'<text x="{peak[0]:.0f}" y="{peak[1] - 7:.1f}" text-anchor="{anchor}">'
+            f"{html_text(said)}</text>"
+        ),
+        (
+            f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 10}" '
+            'text-anchor="middle">from the first operator to the last; dashed: weights</text>'
+        ),
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def interval_of(interval: Interval | None, divisor: float) -> tuple[float, ...]:
+    """The ends of an interval in shown units; nothing where there is none."""
+    return () if interval is None else (interval.low / divisor, interval.high / divisor)
+
+
+def _open(kind: str, height: float, title: str, *, role: str = "img") -> str:
+    return (
+        f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height:.0f}" role="{role}" '
+        f'aria-label="{html_text(title)}">'
+    )
+
+
+def _row_name(name: str, middle: float) -> str:
+    return (
+        f'<text class="name" x="196" y="{middle + 4:.0f}" text-anchor="end">'
+        f"{html_text(_short(name, 26))}</text>"
+    )
+
+
+def _pixel(scale: Scale, entry: int, *, up: bool = False) -> tuple[float, ...]:
+    """Pixels of an entry and of the ends of its interval; nothing where it has no value."""
+    start, end = (HEIGHT - BOTTOM, TOP) if up else (LEFT, WIDTH - RIGHT)
+    return tuple(start + share * (end - start) for share in scale.shares(entry) or ())
+
+
+def _frame(x: Scale, y: Scale) -> Iterator[str]:
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    yield '<g class="ticks">'
+    for share, text in x.ticks():
+        at = LEFT + share * (right - LEFT)
+        yield f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>'
+        yield f'<text x="{at:.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
+    for share, text in y.ticks():
+        at = bottom + share * (TOP - bottom)
+        yield f'<path class="grid" d="M{LEFT} {at:.1f}H{right}"/>'
+        yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{text}</text>'
+    yield f'</g><path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>'
     yield (
-        f'<text class="title" x="{centre}" y="{HEIGHT - 10}" text-anchor="middle">'
-        f"{html_text(x.heading)}</text>"
+        f'<text class="title across" x="{(LEFT + right) / 2}" y="{HEIGHT - 10}" '
+        f'text-anchor="middle">{html_text(x.metric.heading)}</text>'
     )
     yield (
-        f'<text class="title" transform="translate(14 {(TOP + bottom) / 2}) rotate(-90)" '
-        f'text-anchor="middle">{html_text(y.heading)}</text>'
+        f'<text class="title up" transform="translate(14 {(TOP + bottom) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{html_text(y.metric.heading)}</text>'
     )
 
 
-def _path(places: Iterable[tuple[float, float]]) -> str:
-    """Straight lines from point to point."""
-    return "".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(places))
-
-
-def _bars(point: Point, across: Axis, up: Axis) -> Iterator[str]:
-    x, y = across.place(point.x), up.place(point.y)
-    if point.x_interval is not None:
-        low, high = map(across.place, point.x_interval)
-        yield f'<path class="interval" d="M{low:.1f} {y:.1f}H{high:.1f}"/>'
-    if point.y_interval is not None:
-        low, high = map(up.place, point.y_interval)
-        yield f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
-
-
-def _says(point: Point, x: Metric, y: Metric, area: Metric | None) -> str:
-    shown = [(x, point.x), (y, point.y)]
-    if area is not None and point.area is not None:
-        shown.append((area, point.area))
-    figures = ", ".join(
-        f"{metric.label} {value:.{metric.digits}f} {metric.unit}".rstrip()
-        for metric, value in shown
-    )
-    return f"{point.name}: {figures}"
+def _bars(across: Sequence[float], up: Sequence[float]) -> str:
+    """The intervals of a point."""
+    parts = []
+    if len(across) > 1:
+        parts.append(f"M{across[1]:.1f} {up[0]:.1f}H{across[2]:.1f}")
+    if len(up) > 1:
+        parts.append(f"M{across[0]:.1f} {up[1]:.1f}V{up[2]:.1f}")
+    return "".join(parts)
 
 
 def _label(
@@ -282,7 +478,7 @@ def _label(
     taken: list[tuple[float, float, float, float]],
 ) -> str:
     """The name beside its point where there is room; it is in the point's title anyhow."""
-    text = _short(name, 22)
+    text = _short(name, LABEL_LETTERS)
     width = LETTER_WIDTH * len(text)
     x, y = centre
     places = (
@@ -299,7 +495,7 @@ def _label(
             return (
                 f'<text x="{at:.1f}" y="{base:.1f}" text-anchor="{anchor}">{html_text(text)}</text>'
             )
-    return ""
+    return f'<text class="crowded">{html_text(text)}</text>'
 
 
 def _overlap(

@@ -1,7 +1,6 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const table = document.getElementById("board");
   const said = document.getElementById("said");
   const state = new URLSearchParams(location.hash.startsWith("#?") ? location.hash.slice(2) : "");
 
@@ -18,94 +17,112 @@
     history.replaceState(null, "", `#?${state}`);
   }
 
-  /* One selected entry, the same in the table and in the chart. */
+  /* One selected entry, the same everywhere. */
   function select(entry) {
     for (const each of document.querySelectorAll("[data-entry]")) {
       each.classList.toggle("selected", each.dataset.entry === entry);
     }
     keep("entry", entry);
     const row = document.getElementById(`entry-${entry}`);
-    if (row) said.textContent = `Selected: ${row.cells[0].textContent}`;
+    if (!row) return;
+    said.textContent = `Selected: ${row.cells[0].textContent}`;
+    if (viewed) viewed(data.names[entry]);
   }
 
   document.addEventListener("click", (event) => {
     const found = event.target.closest("[data-entry]");
     if (!found || getSelection().toString()) return;
-    event.preventDefault();
+    if (event.target.closest("a")) event.preventDefault();
     select(found.dataset.entry);
   });
 
   /* Sorting: the number a cell begins with, or its text; cells without a value come last. */
   function value(cell) {
     const text = cell.textContent.trim();
-    const shown = cell.firstElementChild.firstChild;
-    const number = parseFloat(shown ? shown.textContent : "");
     if (text === "" || text === "–") return null;
+    if (text.startsWith("∞")) return Infinity;
+    const shown = cell.querySelector("bdi").firstChild;
+    const number = parseFloat(shown ? shown.textContent : "");
     return Number.isNaN(number) ? text : number;
   }
 
   function compare(a, b, sign) {
     if (a === null || b === null) return (a === null) - (b === null);
-    if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+    if (typeof a === "number" && typeof b === "number") return a === b ? 0 : sign * (a < b ? -1 : 1);
     return sign * String(a).localeCompare(String(b), "en", { numeric: true });
   }
 
-  function sort(column, direction) {
-    const sign = direction === "descending" ? -1 : 1;
-    for (const body of table.tBodies) {
-      const rows = [...body.rows];
-      const keys = new Map(rows.map((row) => [row, value(row.cells[column])]));
-      rows.sort((one, other) => compare(keys.get(one), keys.get(other), sign));
-      body.append(...rows);
+  /* Sort a table by its headings; filter it and hide columns, where there is room for that. */
+  function handle(table) {
+    const headings = [...table.tHead.rows[0].cells];
+    const key = (what) => (table.id === "board" ? what : `${table.id}.${what}`);
+
+    function sort(column, direction) {
+      const sign = direction === "descending" ? -1 : 1;
+      for (const body of table.tBodies) {
+        const rows = [...body.rows];
+        const keys = new Map(rows.map((row) => [row, value(row.cells[column])]));
+        rows.sort((one, other) => compare(keys.get(one), keys.get(other), sign));
+        body.append(...rows);
+      }
+      headings.forEach((heading, index) => {
+        if (index === column) heading.setAttribute("aria-sort", direction);
+        else heading.removeAttribute("aria-sort");
+      });
+      keep(key("sort"), `${column}.${direction}`);
     }
-    [...table.tHead.rows[0].cells].forEach((heading, index) => {
-      if (index === column) heading.setAttribute("aria-sort", direction);
-      else heading.removeAttribute("aria-sort");
+
+    headings.forEach((heading, column) => {
+      const button = make("button", { type: "button" }, heading.textContent);
+      button.addEventListener("click", () => {
+        const up = heading.getAttribute("aria-sort") === "ascending";
+        sort(column, up ? "descending" : "ascending");
+      });
+      heading.replaceChildren(button);
     });
-    keep("sort", `${column}.${direction}`);
-  }
+    const [column, direction] = (state.get(key("sort")) || "").split(".");
+    if (headings[column]) sort(Number(column), direction === "descending" ? direction : "ascending");
 
-  const headings = [...table.tHead.rows[0].cells];
-  headings.forEach((heading, column) => {
-    const button = make("button", { type: "button" }, heading.textContent);
-    button.addEventListener("click", () => {
-      const up = heading.getAttribute("aria-sort") === "ascending";
-      sort(column, up ? "descending" : "ascending");
+    const tools = document.getElementById(`${table.id}-tools`);
+    if (!tools) return;
+    const what = table.id === "board" ? "entries" : "images";
+    const filter = make("input", { type: "search", placeholder: `Filter ${what}`, "aria-label": `Filter ${what}` });
+    filter.addEventListener("input", () => {
+      const wanted = filter.value.toLowerCase();
+      let shown = 0;
+      for (const row of table.querySelectorAll("tbody tr")) {
+        row.hidden = !row.textContent.toLowerCase().includes(wanted);
+        shown += !row.hidden;
+      }
+      said.textContent = wanted ? `${shown} ${what} match` : "";
+      keep(key("filter"), filter.value);
     });
-    heading.replaceChildren(button);
-  });
 
-  /* Filter, columns, copies. */
-  const tools = document.getElementById("tools");
-  const filter = make("input", { type: "search", placeholder: "Filter entries", "aria-label": "Filter entries" });
-
-  function apply() {
-    const wanted = filter.value.toLowerCase();
-    let shown = 0;
-    for (const row of table.querySelectorAll("tbody tr")) {
-      row.hidden = !row.textContent.toLowerCase().includes(wanted);
-      shown += !row.hidden;
+    const choices = make("fieldset", { "aria-label": "Columns" });
+    const hidden = new Set((state.get(key("hidden")) || "").split(".").filter(Boolean).map(Number));
+    function showColumn(index) {
+      for (const row of table.rows) row.cells[index].hidden = hidden.has(index);
     }
-    said.textContent = wanted ? `${shown} entries match` : "";
-    keep("filter", filter.value);
-  }
-  filter.addEventListener("input", apply);
-
-  const choices = make("fieldset", { "aria-label": "Columns" });
-  function showColumn(column, visible) {
-    for (const row of table.rows) row.cells[column].hidden = !visible;
-  }
-  headings.slice(1).forEach((heading, index) => {
-    const box = make("input", { type: "checkbox" });
-    box.checked = true;
-    box.addEventListener("change", () => {
-      showColumn(index + 1, box.checked);
-      const hidden = [...choices.querySelectorAll("input")].flatMap((each, at) => (each.checked ? [] : [at + 1]));
-      keep("hidden", hidden.join("."));
+    headings.slice(1).forEach((heading, at) => {
+      const box = make("input", { type: "checkbox" });
+      box.checked = !hidden.has(at + 1);
+      showColumn(at + 1);
+      box.addEventListener("change", () => {
+        if (box.checked) hidden.delete(at + 1);
+        else hidden.add(at + 1);
+        showColumn(at + 1);
+        keep(key("hidden"), [...hidden].join("."));
+      });
+      choices.append(make("label", {}, box, ` ${heading.textContent}`));
     });
-    choices.append(make("label", {}, box, ` ${heading.textContent}`));
-  });
-  tools.append(filter, make("details", {}, make("summary", {}, "Columns"), choices));
+    tools.append(filter, make("details", {}, make("summary", {}, "Columns"), choices));
+    tools.hidden = false;
+    if (state.get(key("filter"))) {
+      filter.value = state.get(key("filter"));
+      filter.dispatchEvent(new Event("input"));
+    }
+  }
+  for (const table of document.querySelectorAll("table[id]")) handle(table);
 
   async function copy(text, what) {
     try {
@@ -123,10 +140,8 @@
   for (const [form, text] of Object.entries(data.copies)) {
     const button = make("button", { type: "button" }, `Copy as ${form}`);
     button.addEventListener("click", () => copy(text, form));
-    tools.append(button);
+    document.getElementById("board-tools").append(button);
   }
-  tools.hidden = false;
-
   const command = document.getElementById("command");
   if (command) {
     const button = make("button", { type: "button" }, "Copy command");
@@ -134,9 +149,8 @@
     command.after(button);
   }
 
-  /* The chart for other axes; the first one is in the page already. */
+  /* The chart by other axes: what is drawn already is moved. */
   const chart = document.getElementById("chart");
-  const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [760, 440, 64, 24, 16, 52];
 
   function svg(name, attributes, ...children) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -145,87 +159,64 @@
     return element;
   }
 
-  function axis(values, start, end, multiples) {
-    let [low, high] = [Math.min(...values), Math.max(...values)];
-    const log = multiples && low > 0 && high / low >= 3;
-    if (log) [low, high] = [low / 1.25, high * 1.25];
-    else {
-      const margin = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
-      [low, high] = [low - margin, high + margin];
-    }
-    const at = log ? Math.log : (number) => number;
-    const place = (number) => start + ((at(number) - at(low)) / (at(high) - at(low))) * (end - start);
-    const ticks = [];
-    if (log) {
-      for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-        for (const factor of [1, 2, 5]) ticks.push(factor * 10 ** power);
-      }
-    } else {
-      const rough = (high - low) / 5;
-      const power = 10 ** Math.floor(Math.log10(rough));
-      const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
-      for (let k = Math.ceil(low / step); k <= Math.floor(high / step); k++) ticks.push(step * k);
-    }
-    return { place, ticks: ticks.filter((tick) => low <= tick && tick <= high) };
-  }
-
   function draw(x, y, area) {
+    const [left, right, bottom, top] = data.chart.frame;
     const [across, up, size] = [x, y, area].map((index) => data.chart.metrics[index]);
-    const points = data.chart.entries.flatMap(({ name, ranked, values }, entry) =>
-      values[x] && values[y] ? [{ entry, name, ranked, x: values[x], y: values[y], area: area < 0 ? null : values[area] }] : []);
-    if (!points.length) {
-      chart.replaceChildren(make("p", {}, "No entry has both."));
-      return;
-    }
-    const xs = axis(points.flatMap((point) => point.x), LEFT, WIDTH - RIGHT, !across.higher);
-    const ys = axis(points.flatMap((point) => point.y), HEIGHT - BOTTOM, TOP, !up.higher);
-    const label = `${up.heading} against ${across.heading}` + (size ? `, area in proportion to ${size.heading}` : "");
-    const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": label });
-    const text = (content, attributes) => drawing.append(svg("text", attributes, content));
-    for (const tick of xs.ticks) {
-      drawing.append(svg("path", { class: "grid", d: `M${xs.place(tick)} ${TOP}V${HEIGHT - BOTTOM}` }));
-      text(String(+tick.toPrecision(4)), { x: xs.place(tick), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" });
-    }
-    for (const tick of ys.ticks) {
-      drawing.append(svg("path", { class: "grid", d: `M${LEFT} ${ys.place(tick)}H${WIDTH - RIGHT}` }));
-      text(String(+tick.toPrecision(6)), { x: LEFT - 8, y: ys.place(tick) + 4, "text-anchor": "end" });
-    }
-    drawing.append(svg("path", { class: "frame", d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}` }));
-    text(across.heading, { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 10, "text-anchor": "middle" });
-    text(up.heading, { class: "title", transform: `translate(14 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" });
+    const px = (share) => left + share * (right - left);
+    const py = (share) => bottom + share * (top - bottom);
+    const drawing = chart.querySelector("svg");
+    drawing.setAttribute("aria-label", `${up.heading} against ${across.heading}` + (size ? `, area in proportion to ${size.heading}` : ""));
+    drawing.querySelector(".title.across").textContent = across.heading;
+    drawing.querySelector(".title.up").textContent = up.heading;
+    drawing.querySelector(".ticks").replaceChildren(
+      ...across.ticks.flatMap(([share, text]) => [
+        svg("path", { class: "grid", d: `M${px(share)} ${top}V${bottom}` }),
+        svg("text", { x: px(share), y: bottom + 18, "text-anchor": "middle" }, text)]),
+      ...up.ticks.flatMap(([share, text]) => [
+        svg("path", { class: "grid", d: `M${left} ${py(share)}H${right}` }),
+        svg("text", { x: left - 8, y: py(share) + 4, "text-anchor": "end" }, text)]));
+    const front = x === y ? [] : [...data.chart.fronts[Math.max(x, y)][Math.min(x, y)]];
+    front.sort((one, other) => across.shares[one][0] - across.shares[other][0]);
+    const path = front.map((entry, index) => `${index ? "L" : "M"}${px(across.shares[entry][0])} ${py(up.shares[entry][0])}`);
+    drawing.querySelector(".front").setAttribute("d", path.join(""));
 
-    const gain = (one, other, metric) => (metric.higher ? one - other : other - one);
-    const beats = (one, other) => {
-      const [dx, dy] = [gain(one.x[0], other.x[0], across), gain(one.y[0], other.y[0], up)];
-      return dx >= 0 && dy >= 0 && (dx > 0 || dy > 0);
-    };
-    const ranked = points.filter((point) => point.ranked);
-    const front = ranked.filter((point) => !ranked.some((other) => beats(other, point)));
-    front.sort((one, other) => one.x[0] - other.x[0]);
-    const line = front.map((point, index) => `${index ? "L" : "M"}${xs.place(point.x[0])} ${ys.place(point.y[0])}`);
-    drawing.append(svg("path", { class: "front", d: line.join("") }));
-
-    const largest = Math.max(0, ...points.map((point) => (point.area ? point.area[0] : 0)));
-    points.sort((one, other) => (other.area ? other.area[0] : 0) - (one.area ? one.area[0] : 0));
-    for (const point of points) {
-      const [px, py] = [xs.place(point.x[0]), ys.place(point.y[0])];
-      const radius = point.area && largest > 0 ? Math.max(5, 18 * Math.sqrt(point.area[0] / largest)) : 5;
-      const says = `${point.name}: ${across.heading} ${point.x[0].toFixed(across.digits)}, ${up.heading} ${point.y[0].toFixed(up.digits)}`;
-      const link = svg("a", {
-        href: `#entry-${point.entry}`,
-        "data-entry": point.entry,
-        class: front.includes(point) ? "point" : "point dominated",
-      }, svg("title", {}, says));
-      if (point.x.length > 1) link.append(svg("path", { class: "interval", d: `M${xs.place(point.x[1])} ${py}H${xs.place(point.x[2])}` }));
-      if (point.y.length > 1) link.append(svg("path", { class: "interval", d: `M${px} ${ys.place(point.y[1])}V${ys.place(point.y[2])}` }));
-      link.append(svg("circle", { cx: px, cy: py, r: radius }));
-      const right = px + radius + 4 + 7 * point.name.length < WIDTH;
-      const name = point.name.length > 22 ? `${point.name.slice(0, 21)}…` : point.name;
-      link.append(svg("text", { x: right ? px + radius + 4 : px - radius - 4, y: py + 4, "text-anchor": right ? "start" : "end" }, name));
+    const links = [...drawing.querySelectorAll("a")];
+    const radius = (link) => (size ? size.radii[link.dataset.entry] : data.chart.radius);
+    links.sort((one, other) => radius(other) - radius(one));
+    const labels = [];
+    for (const link of links) {
+      const entry = Number(link.dataset.entry);
+      const [xs, ys] = [across.shares[entry], up.shares[entry]];
       drawing.append(link);
+      link.classList.toggle("absent", !xs || !ys);
+      link.classList.toggle("dominated", !front.includes(entry));
+      if (!xs || !ys) continue;
+      const [cx, cy, r] = [px(xs[0]), py(ys[0]), radius(link)];
+      const says = [across, up, size].filter(Boolean).map((metric) => metric.says[entry]).filter(Boolean);
+      link.querySelector("title").textContent = `${data.names[entry]}: ${says.join(", ")}`;
+      const bars = (xs.length > 1 ? `M${px(xs[1])} ${cy}H${px(xs[2])}` : "") + (ys.length > 1 ? `M${cx} ${py(ys[1])}V${py(ys[2])}` : "");
+      link.querySelector(".interval").setAttribute("d", bars);
+      const circle = link.querySelector("circle");
+      circle.setAttribute("cx", cx);
+      circle.setAttribute("cy", cy);
+      circle.setAttribute("r", r);
+      /* Beside the point on the side where there is room; not at all where another name is. */
+      const label = link.querySelector("text");
+      label.classList.remove("crowded");
+      label.setAttribute("y", cy + 4);
+      for (const [at, anchor] of [[cx + r + 4, "start"], [cx - r - 4, "end"]]) {
+        label.setAttribute("x", at);
+        label.setAttribute("text-anchor", anchor);
+        const box = label.getBBox();
+        const clashes = labels.some((other) => box.x < other.x + other.width && other.x < box.x + box.width && box.y < other.y + other.height && other.y < box.y + box.height);
+        const free = !clashes && box.x >= left && box.x + box.width <= right + 20;
+        label.classList.toggle("crowded", !free);
+        if (free) {
+          labels.push(box);
+          break;
+        }
+      }
     }
-    chart.replaceChildren(drawing);
-    if (state.get("entry")) select(state.get("entry"));
   }
 
   if (chart && data.axes.length) {
@@ -235,15 +226,14 @@
       if (label === "Area") list.append(make("option", { value: -1 }, "none"));
       data.chart.metrics.forEach((metric, at) => list.append(make("option", { value: at }, metric.heading)));
       list.value = data.axes[index];
-      list.addEventListener("change", redraw);
+      list.addEventListener("change", () => {
+        const chosen = selects.map((each) => Number(each.value));
+        keep("axes", chosen.join("."));
+        draw(...chosen);
+      });
       axes.append(make("label", {}, `${label} `, list));
       return list;
     });
-    function redraw() {
-      const chosen = selects.map((list) => Number(list.value));
-      keep("axes", chosen.join("."));
-      draw(...chosen);
-    }
     axes.hidden = false;
     const kept = (state.get("axes") || "").split(".").map(Number);
     if (kept.length === 3 && kept.every((each, at) => data.chart.metrics[each] || (at === 2 && each === -1))) {
@@ -252,11 +242,11 @@
     }
   }
 
-  /* Two pictures of one crop, a slider between them, and where they differ. */
-  const viewer = document.getElementById("viewer");
+  /* Two pictures of one image, a slider between them, and where they differ. */
   const groups = [...document.querySelectorAll(".crops")];
+  const viewed = groups.length ? view(document.getElementById("viewer")) : null;
 
-  function viewed() {
+  function view(viewer) {
     const list = (label, options) => {
       const element = make("select");
       options.forEach((option, index) => element.append(make("option", { value: index }, option)));
@@ -265,7 +255,7 @@
     };
     const titles = groups.map((group) => group.querySelector("summary").textContent);
     const names = [...new Set(groups.flatMap((group) => [...group.querySelectorAll("img")].map(nameOf)))];
-    const [crop, cropLabel] = list("Crop", titles);
+    const [crop, cropLabel] = list("Image", titles);
     const [left, leftLabel] = list("Left", names);
     const [right, rightLabel] = list("Right", names);
     right.value = Math.min(2, names.length - 1);
@@ -285,27 +275,35 @@
       stage.querySelector(".divider").style.left = `${range.value}%`;
     }
 
-    function show() {
+    async function show() {
       const images = [...groups[crop.value].querySelectorAll("img")];
       const pair = [left, right].map((each) => images.find((image) => nameOf(image) === names[each.value]));
+      range.hidden = heat.checked;
       if (pair.includes(undefined)) {
-        stage.replaceChildren(make("p", {}, "This crop is missing."));
+        stage.replaceChildren(make("p", {}, "One of them does not have this image."));
         return;
       }
-      range.hidden = heat.checked;
-      if (heat.checked) stage.replaceChildren(difference(...pair));
-      else {
-        const copies = pair.map((image) => {
-          const copy = image.cloneNode();
-          copy.className = "";
-          return copy;
-        });
+      const copies = pair.map((image) => make("img", { src: image.src, alt: image.alt, width: image.getAttribute("width"), height: image.getAttribute("height") }));
+      if (!heat.checked) {
         stage.replaceChildren(...copies, make("div", { class: "divider" }));
         divide();
+        return;
+      }
+      await Promise.all(copies.map((image) => image.decode()));
+      try {
+        stage.replaceChildren(difference(...copies));
+      } catch {
+        stage.replaceChildren(make("p", {}, "A browser compares images beside a page only where a server sends both."));
       }
     }
     viewer.hidden = false;
     show();
+    return (name) => {
+      const index = names.indexOf(name);
+      if (index < 0) return;
+      right.value = index;
+      show();
+    };
   }
 
   function nameOf(image) {
@@ -338,17 +336,10 @@
     return canvas;
   }
 
-  if (viewer && groups.length) viewed();
-
-  /* What the link says: the state of whoever copied it. */
-  if (state.get("sort")) {
-    const [column, direction] = state.get("sort").split(".");
-    if (headings[column]) sort(Number(column), direction === "descending" ? direction : "ascending");
-  }
-  for (const column of (state.get("hidden") || "").split(".").filter(Boolean)) {
-    const box = choices.querySelectorAll("input")[column - 1];
-    if (box) { box.checked = false; showColumn(Number(column), false); }
-  }
-  if (state.get("filter")) { filter.value = state.get("filter"); apply(); }
   if (state.get("entry")) select(state.get("entry"));
+
+  /* Paper has no summaries to unfold. */
+  addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("#machine details, .published")) each.open = true;
+  });
 })();

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -24,16 +24,20 @@ from esrbench.reports.page import charts, contents
 from esrbench.reports.table import CELL_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from esrbench.ranking.board import Leaderboard
-    from esrbench.records import RunRecord
-    from esrbench.reports.page.contents import Claims
+    from esrbench.records import Examination, RunRecord
+    from esrbench.reports.page.contents import Claims, Pictures
     from esrbench.reports.table import Cell
     from esrbench.runs.store import Store
 
+MOST_BYTES: Final = 10_000_000
+"""Of a page; crops of SR images take what is left by all else."""
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 """What a JSON document within HTML must not hold as it is: it could end the element around it."""
+CROPS_HERE: Final = "<!--crops-->"
+"""Where crops go; no text on the page holds it, since all is escaped."""
 
 
 def report_page(
@@ -43,6 +47,9 @@ def report_page(
     store: Store | None = None,
     claims: Claims | None = None,
     title: str | None = None,
+    published: Sequence[Leaderboard] = (),
+    examinations: Sequence[Examination] = (),
+    images: tuple[Sequence[Pictures], Sequence[str]] = ((), ()),
 ) -> str:
     """A self-contained HTML document.
 
@@ -52,52 +59,68 @@ def report_page(
         store: holds the crops of SR images; without one there are none.
         claims: figures that authors state, in base units, by entry and metric.
         title: of the document; that of the board if None.
+        published: boards that are shown below the board.
+        examinations: of the machines on which runs may have been made.
+        images: whole SR images that lie beside the page, and what is missing of them, in words.
     """
-    shown = contents.own_records(board, records)
+    own = contents.own_records(board, records)
+    shown = list(own.values())
     table = leaderboard_table(board)
-    metrics = contents.chart_metrics(board)
-    axes = contents.chart_axes(metrics)
-    cost_table, drawn = contents.costs(board, shown)
-    crops, missing = contents.crops(shown, store) if store else ([], [])
+    rows = contents.rows_of(board)
+    names, ranked = [row.entry for row in rows], [row.unranked_because is None for row in rows]
+    scales = contents.scales(board)
+    axes = contents.chart_axes(scales)
+    cost_table, drawn = contents.costs_table(board, shown)
+    held = contents.stability(board)
     style, script = _asset("page.css"), _asset("page.js")
     data = {
-        "chart": contents.chart_data(board, metrics),
-        "axes": [metrics.index(each) if each else -1 for each in axes] if axes else [],
+        "chart": charts.chart_data(scales, ranked),
+        "axes": [scales.index(each) if each else -1 for each in axes] if axes else [],
+        "names": [line(name, CELL_CHARACTERS) for name in names],
         "copies": {
             "LaTeX": latex.render(table),
             "Markdown": markdown.render(table),
             "CSV": csv.render(table),
         },
     }
-    page: str = _template().render(
+    page: str = _template("page.html").render(
         title=title or board.title,
-        board=board,
         table=table,
-        rows=contents.rows_of(board),
-        scatter=_svg(charts.scatter(contents.points(board, *axes), *axes)) if axes else "",
-        entries=contents.entries_table(board, shown, claims or {}),
-        images=contents.images_table(board, shown),
-        crops=crops,
-        crop_rule=RULE,
-        missing=missing,
+        numbers=range(len(rows)),
+        own_numbers=list(own),
+        scatter=_markup(charts.scatter(names, ranked, *axes)) if axes else "",
+        ranks=held and (held[0], _markup(charts.ranks(held[1], held[0]))),
+        published=[leaderboard_table(each) for each in published],
+        entries=contents.entries_table(board, own, claims or {}),
+        scores=contents.images_table(board, shown),
+        crops=_markup(CROPS_HERE),
         costs=cost_table if shown else None,
         cost_bars=[
-            (metric.heading, _svg(charts.bars(_values(shown, metric.key), metric)))
+            (metric.heading, _markup(charts.bars(_values(shown, metric.key), metric)))
             for metric in drawn
         ],
-        times=[_drawn(each) for each in contents.times(shown)],
+        blocks=[_drawn_cost(each) for each in contents.costs(own)],
+        times=[_drawn_times(each) for each in contents.times(own)],
+        detailed=contents.MOST_DETAILED if len(own) > contents.MOST_DETAILED else 0,
         left_out=contents.left_out(board, records),
-        machine=contents.machine(shown[0]) if shown else (),
+        machine=contents.machine(shown[0], examinations) if shown else (),
+        examined=any(each.is_of(shown[0].environment) for each in examinations) if shown else False,
         command=contents.command(shown) if shown else "",
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         hashes={"style": _sha256(style), "script": _sha256(script)},
-        data=Markup(json.dumps(data).translate(UNSAFE)),  # noqa: S704 - escaped here
+        beside=bool(images[0]),
+        data=Markup(json.dumps(data, separators=(",", ":")).translate(UNSAFE)),  # noqa: S704 - escaped here
     )
-    return page
+    room = MOST_BYTES - len(page.encode())
+    crops, missing = contents.crops(shown, store, room) if store else ([], [])
+    drawn_crops = _template("crops.html").render(
+        views=[*crops, *images[0]], said=[*missing, *images[1]], rule=RULE if crops else ""
+    )
+    return page.replace(CROPS_HERE, drawn_crops, 1)
 
 
-def _template() -> Any:
+def _template(name: str) -> Any:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -106,7 +129,7 @@ def _template() -> Any:
         finalize=_shown,
     )
     environment.filters["cell"] = _cell
-    return environment.from_string(_asset("page.html"))
+    return environment.from_string(_asset(name))
 
 
 def _shown(value: object) -> object:
@@ -120,26 +143,35 @@ def _cell(cell: Cell) -> Markup:
     return Markup(MARKUP.cell(cell))  # noqa: S704 - escapes what it is given
 
 
-def _svg(drawing: str) -> Markup:
-    return Markup(drawing)  # noqa: S704 - the charts escape their texts
+def _markup(text: str) -> Markup:
+    return Markup(text)  # noqa: S704 - made here, with all texts escaped
 
 
-def _drawn(times: contents.Times) -> dict[str, Any]:
-    """Charts of an entry's times."""
-    series = {
-        "Rounds at the fixed input, in order [ms]": times.fixed,
-        "Warm-up before them [ms]": times.warmup,
-        "Median of each image, smallest image first [ms]": times.images,
-    }
-    drawings = {label: charts.rounds(each, label) for label, each in series.items()}
+def _drawn_cost(cost: contents.Cost) -> dict[str, Any]:
+    """Charts and table of the blocks of an entry."""
+    labels = ("MACs", "Activations", "Memory of all results")
     return {
+        "entry": cost.entry,
+        "name": cost.name,
+        "blocks": cost.blocks,
+        "shares": _markup(charts.shares(cost.shares, labels, cost.name)) if cost.shares else "",
+        "timeline": _markup(charts.timeline(cost.memory)) if cost.memory else "",
+        "size": "x".join(map(str, cost.memory.input_size)) if cost.memory else "",
+    }
+
+
+def _drawn_times(times: contents.Times) -> dict[str, Any]:
+    """Charts of an entry's times."""
+    drawings = ((label, charts.dots(each, label)) for label, each in times.series.items())
+    return {
+        "entry": times.entry,
         "name": times.name,
         "facts": times.facts,
-        "charts": [(label, _svg(drawing)) for label, drawing in drawings.items() if drawing],
+        "charts": [(label, _markup(drawing)) for label, drawing in drawings if drawing],
     }
 
 
-def _values(records: Sequence[RunRecord], key: str) -> list[tuple[str, float]]:
+def _values(records: Iterable[RunRecord], key: str) -> list[tuple[str, float]]:
     found = ((record.entry.name, record.measured(key)) for record in records)
     return [(name, value) for name, value in found if value is not None]
 
