@@ -311,8 +311,7 @@ def test_it_prints(show, shown):
 def test_axe_finds_nothing_serious(scheme, show, full):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
     page = show(full, color_scheme=scheme)
-    for summary in page.locator("details:not([open]) > summary").all():
-        summary.click()
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     found = axe.Axe().run(page).response["violations"]
     serious = [each for each in found if each["impact"] in {"serious", "critical"}]
     assert [(each["id"], [n["html"][:200] for n in each["nodes"][:2]]) for each in serious] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -71,7 +72,8 @@ def _files(record: RunRecord, sr_folder: Path) -> dict[str, Path]:
         return {}
     folder = sr_folder / record.data.name / name
     files = {each.image: folder / f"{each.image}x{scale}.png" for each in record.quality.images}
-    return {image: file for image, file in files.items() if file.is_file()}
+    # Where a name is too long for a file, a path of its own would raise.
+    return {image: file for image, file in files.items() if os.path.isfile(file)}  # noqa: PTH113
 
 
 def _copied(

@@ -287,6 +287,7 @@ def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], t
         title: what the whole is.
     """
     height = 9 * len(labels) + 9
+    largest = max((share for _, each in rows for share in each), default=0.0) or 1.0
     parts = [_open("shares", height * len(rows) + 24, f"{title}: {', '.join(labels)}")]
     for number, label in enumerate(labels):
         parts.append(
@@ -298,7 +299,7 @@ def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], t
         top = 24 + height * index
         parts.append(_row_name(name, top + height / 2 - 5))
         for number, share in enumerate(each):
-            at, length = top + 9 * number, (WIDTH - 270) * share
+            at, length = top + 9 * number, (WIDTH - 270) * share / largest
             parts.append(
                 f'<rect class="process-{number}" x="204" y="{at}" width="{length:.1f}" height="8"/>'
                 f'<text class="small" x="{208 + length:.1f}" y="{at + 8}">{share:.1%}</text>'
