@@ -92,11 +92,10 @@ def fill(store: Store, template: RunRecord, count: int, images: int) -> None:
     kept = CropFolder(first, crops)
     for index, pair in enumerate(pairs.pairs):
         kept.keep(pair.name, pairs.read_hr(index))
-    with store.writing():
-        for number in range(count):
-            record = entry(template, number, images)
-            store.put(record)
-            shutil.copytree(first, store.crops_of(record.fingerprint))
+    for number in range(count):
+        record = entry(template, number, images)
+        store.put(record)
+        shutil.copytree(first, store.crops_of(record.fingerprint))
 
 
 def report(folder: Path) -> tuple[float, float, int]:
