@@ -1,11 +1,13 @@
 """``challenge.toml``: what may stand in it, and what is said of what may not."""
 
 import json
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from esrbench.challenge.file import Challenge, json_schema, pin, read_challenge
+from esrbench.challenge.file import Challenge, DataTable, json_schema, pin, read_challenge
 from esrbench.challenge.scaffold import scaffold_challenge
 from esrbench.errors import DataError, UsageError
 from esrbench.ranking.rules import RULES, TEMPLATE
@@ -172,3 +174,11 @@ def test_the_schema_knows_every_field():
     assert set(schema["properties"]) == known
     assert {"like", "gates"} <= set(schema["$defs"]["Rule"]["properties"])
     json.dumps(schema)
+
+
+def test_the_guide_explains_every_field():
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "organising.md").read_text()
+    fields = {field.alias or name for name, field in Challenge.model_fields.items()}
+    rows = set(re.findall(r"^\| `\[*([a-z_]+)\]*` \|", guide, re.MULTILINE))
+    assert fields - {"schema"} <= rows
+    assert all(f"`{name}`" in guide for name in (*DataTable.model_fields, "page", "tables"))
