@@ -80,6 +80,21 @@ def test_csv_and_json_are_documents(folder, capsys):
     assert document["commands"] == []
 
 
+def test_latex_cites_and_writes_what_it_cites(folder, capsys, tmp_path):
+    bib = tmp_path / "networks.bib"
+    compare_command(table_format="latex", bibliography=bib, folder=folder)
+    assert r"RFDN~\cite{liu2020rfdn} & " in capsys.readouterr().out
+    assert "@inproceedings{liu2020rfdn," in bib.read_text()
+    compare_command(table_format="markdown", bibliography=bib, folder=folder)
+    assert "| RFDN " in capsys.readouterr().out
+    bib.write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        compare_command(bibliography=bib, folder=folder)
+    assert bib.read_text() == "mine"
+    with pytest.raises(UsageError, match="cannot be written"):
+        compare_command(bibliography=tmp_path / "no" / "a.bib", folder=folder)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [

@@ -26,6 +26,7 @@ schema = 1
 [model]
 name = "team07-fastsr"
 summary = "fast"
+display_name = "FastSR"
 factory = "model:Net"
 arguments = [3, [16, 24]]
 kwargs = { channels = 32, slope = 0.05, act = "relu", bias = true }
@@ -64,6 +65,7 @@ contact = "someone@example.org"
 title = "Fast"
 venue = "CVPRW"
 year = 2025
+key = "seven2025fast"
 
 [[claims]]
 scale = 4
@@ -146,6 +148,11 @@ def test_a_single_table_is_for_the_only_scale(tmp_path):
         ("model:Net", "model.py:Net", "model.factory: name the module, not the file: model:Net"),
         ("model:Net", "Net", "model.factory: expected module:attribute"),
         ("model:Net", "a/b:Net", "model.factory: expected module:attribute"),
+        (
+            "[team]",
+            '[team]\npaper = { title = "t", venue = "v", year = 2025, key = "a}b" }',
+            "team.paper.key: expected letters, digits",
+        ),
         ("[4]", "[]", "model.scales: "),
         ("[4]", "[4, 4, 4]", "model.scales: expected each value once"),
         ("[4]", "[4, 17]", "model.scales[1]: "),
@@ -153,6 +160,8 @@ def test_a_single_table_is_for_the_only_scale(tmp_path):
         *(
             ("[4]", f"[4]\n{added}", f"model.{says}")
             for added, says in (
+                (f'display_name = "{"x" * 300}"', "display_name: String should have at most 40"),
+                ('display_name = "a\\u202eb"', "display_name: expected one line of printable"),
                 ("tile = 100\npad_multiple = 8", "tile: 100 is no mul"),
                 ("tile = 16\ntile_overlap = 9", "tile_overlap: 9 is mo"),
                 ("tile_overlap = 1", "tile_overlap: 1 is more"),

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shlex
 
 import pytest
@@ -17,7 +18,7 @@ from esrbench.reports.comparison import (
     comparison_table,
     places,
 )
-from esrbench.reports.comparison_sources import Wanted
+from esrbench.reports.comparison_sources import Wanted, references
 from esrbench.reports.formats import render
 
 
@@ -124,6 +125,39 @@ def test_every_form_is_deterministic_and_ignores_the_order_of_records(reference)
     assert forms(reference) == forms(reference[::-1])
 
 
+# Names ------------------------------------------------------------------------------------------
+
+
+def test_entries_of_one_display_name_have_both_names(make_run):
+    records = [make_run(name, {"psnr_y": 30.0}) for name in ("rfdn", "rfdn-paper", "imdn", "mine")]
+    shown = {each.entry: each.display_name for each in compare(records).lines}
+    assert shown == {
+        "rfdn": "RFDN (rfdn)",
+        "rfdn-paper": "RFDN (rfdn-paper)",
+        "imdn": "IMDN",
+        "mine": "mine",
+    }
+    (alone,) = compare(records, "rfdn").lines
+    assert (alone.display_name, alone.citation, alone.year) == ("RFDN", "liu2020rfdn", 2020)
+    rows = {row["entry"]: row for row in csv_rows(comparison_table(compare(records)))}
+    row = rows["imdn"]
+    assert (row["display_name"], row["citation"], row["year"]) == ("IMDN", "hui2019imdn", "2019")
+
+
+def test_the_shipped_references_are_those_of_the_built_in_networks():
+    text = references()
+    entries = {
+        key: re.sub(r"[{}\s]+", " ", body).lower()
+        for key, body in re.findall(r"^@\w+\{(\w+),(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    }
+    papers = {model.paper.key: model.paper for model in default_registry() if model.paper}
+    assert entries.keys() == papers.keys()
+    for key, paper in papers.items():
+        assert f"year = {paper.year} " in entries[key]
+        assert paper.title.lower() in re.sub(" :", ":", entries[key])
+        assert "author = " in entries[key]
+
+
 # What is missing --------------------------------------------------------------------------------
 
 
@@ -136,7 +170,7 @@ def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run):
     ]
     table = compare(records, "imdn", "rfdn", data=("set5", "set14", "bsd100"), scales=(4,))
     assert cell(table, "rfdn", "psnr_y", "set14").reason == "not run"
-    assert "– not run: imdn (x4) on BSD100; rfdn (x4) on Set14, BSD100." in notes(table)  # noqa: RUF001
+    assert "– not run: IMDN (x4) on BSD100; RFDN (x4) on Set14, BSD100." in notes(table)  # noqa: RUF001
     assert table.commands == (
         "esrbench run imdn --data bsd100=FOLDER --scale 4",
         "esrbench run rfdn --data set14 --data bsd100=FOLDER --scale 4 --weights rfdn=random",
@@ -148,7 +182,7 @@ def test_a_metric_without_a_value_says_why(make_run):
     records = [make_run("aidn", {"psnr_y": "random weights", "params": 5.0}, weights="random")]
     table = compare(records, columns=("params", "psnr_y"))
     assert cell(table, "aidn", "psnr_y", "set5").reason == "random weights"
-    assert "– random weights: aidn (x4) on Set5." in notes(table)  # noqa: RUF001
+    assert "– random weights: AIDN (x4) on Set5." in notes(table)  # noqa: RUF001
 
 
 def test_failed_and_suspect_runs_show_no_figure(make_run):
@@ -243,8 +277,9 @@ def test_published_figures_are_marked_and_sourced_in_every_form(make_run):
     assert r"\textbf{32.24}/\textbf{0.8952}$^{\dagger}$" in render(grid, "latex")
     assert '0.8952</strong><sup class="published">&#8224;</sup>' in render(grid, "html")
     assert "<ins>32.21</ins>/<ins>0.8948</ins> |" in render(grid, "markdown")
-    assert "RFDN paper (AIM workshop, ECCV 2020), table 3: PSNR-Y, SSIM-Y of rfdn-paper" in notes(
-        table
+    assert (
+        "RFDN paper (AIM workshop, ECCV 2020), table 3: PSNR-Y, SSIM-Y of RFDN (rfdn-paper)"
+        in notes(table)
     )
     rows = csv_rows(comparison_table(table))
     assert [row["origin"] for row in rows] == ["measured", "measured", "published"]
@@ -278,10 +313,10 @@ def test_demonstration_and_random_weights_are_marked_and_told(make_run):
     ]
     table = compare(records)
     text = render(comparison_table(table), "markdown")
-    assert "aidn‡" in text
-    assert "span§" in text
-    assert "- ‡ Demonstration weights of esrbench, not the authors': aidn (x4)." in text
-    assert "- § Random weights, hence no scores: span (x4)." in text
+    assert "AIDN‡" in text
+    assert "SPAN§" in text
+    assert "- ‡ Demonstration weights of esrbench, not the authors': AIDN (x4)." in text
+    assert "- § Random weights, hence no scores: SPAN (x4)." in text
 
 
 def test_without_names_entries_go_by_parameters(make_run):

@@ -88,8 +88,9 @@ def test_the_harness_and_the_machine_count(given, monkeypatch):
 
 def test_what_decides_nothing_does_not_count(given, tmp_path):
     before = of(given)
-    # Where the weights lie, a data set's title, other files and other variables.
+    # Where the weights lie, names in tables, other files and other variables.
     given |= entry(given, weights=ResolvedWeights(FILE, tmp_path / "x.pth"))
+    given |= entry(given, descriptor=descriptor(given, display_name="Net"))
     given["data"] = DATA.model_copy(update={"title": "another title", "name": "another"})
     (tmp_path / "notes.txt").write_text("nothing")
     assert of(given) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,12 @@ def compare_command(
     caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
     label: LabelOption = None,
     notes: NotesOption = False,
+    bibliography: Annotated[
+        Path | None,
+        typer.Option(
+            "--references", help="New .bib file for the publications that LaTeX tables cite."
+        ),
+    ] = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,9 +79,11 @@ def compare_command(
     from esrbench.entries.registry import resolve_names
     from esrbench.reports.comparing import build_comparison
     from esrbench.reports.comparison import comparison_table
-    from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted
+    from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted, write_references
 
     check_label(label)
+    if bibliography is not None:
+        write_references(bibliography)
     registry = open_registry()
     wanted = Wanted(
         entries=tuple(resolve_names(registry, names or ())),

@@ -26,6 +26,10 @@ from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations 
 OWN_NAME = "esrbench"
 """Origin of the networks of this distribution."""
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
+MAX_DISPLAY_NAME = 40
+"""Most characters of a name in tables and figures of papers."""
+CITATION_KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9:._+-]{0,63}$"
+"""What ``\\cite`` of LaTeX takes and nothing that it reads as something else."""
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 
 Scale = Annotated[int, Field(ge=1, le=16)]
@@ -85,13 +89,17 @@ Argument = Annotated[
 ]
 
 
+CitationKey = Annotated[str, Field(pattern=CITATION_KEY_PATTERN)]
+
+
 class Paper(Frozen):
-    """Where a network was published."""
+    """Where a network was published; ``key`` is what LaTeX cites it by."""
 
     title: str
     venue: str
     year: int
     url: str | None = None
+    key: CitationKey | None = None
 
 
 class PublishedFigure(Frozen):
@@ -164,6 +172,7 @@ class NetworkFacts(Frozen):
     Attributes:
         name: lower-case identifier.
         summary: one line for lists.
+        display_name: in tables and figures of papers; None for ``name``.
         scales: upscaling factors it is defined for.
         factory: ``module:attr`` or ``path/to/file.py:attr``; called with ``arguments``, ``options``
             and the scale it returns an ``nn.Module`` that maps float32 (N, C, H, W) in
@@ -199,6 +208,10 @@ class NetworkFacts(Frozen):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     summary: str
+    display_name: (
+        Annotated[str, Field(min_length=1, max_length=MAX_DISPLAY_NAME), AfterValidator(printable)]
+        | None
+    ) = None
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
     factory: Annotated[str, Field(pattern=TARGET_PATTERN)]
     arguments: Annotated[

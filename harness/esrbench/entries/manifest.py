@@ -24,6 +24,7 @@ from pydantic import (
 from esrbench.entries.descriptor import (
     MAX_TEXT_CHARACTERS,
     Argument,
+    CitationKey,
     NetworkFacts,
     Scale,
     printable,
@@ -54,6 +55,7 @@ CODE_SUFFIXES: Final = (".py", ".so", ".pyd", ".toml")
 _PATTERNS = {
     "name": "expected TEAM-NAME in lower case, such as team07-fastsr",
     "sha256": "expected 64 hexadecimal digits in lower case",
+    "key": "expected letters, digits and :._+- as in liu2020rfdn",
     "scale_argument": "expected the name of a parameter, such as upscale",
 }
 
@@ -169,6 +171,7 @@ class PaperTable(Frozen):
     venue: Text
     year: Annotated[int, Field(ge=1960, le=2100)]
     url: Text | None = None
+    key: CitationKey | None = None
 
 
 class TeamTable(Frozen):

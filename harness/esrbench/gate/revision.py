@@ -38,7 +38,7 @@ DECLARATION = "pyproject.toml"
 """Where a distribution declares its networks."""
 MEASURER = "esrbench"
 """Never aliased: one and the same esrbench measures both revisions."""
-SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "name"}
+SHOWN_ONLY = {"origin", "summary", "published", "paper", "licence", "name", "display_name"}
 """Fields of a descriptor that do not say what is built."""
 DYNAMIC = frozenset({"import_module", "__import__", "exec", "eval", "find_spec", "open"})
 """Names by which a module may reach code, or data that shapes it, that no import shows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,7 +28,7 @@ from esrbench.reports.table import MISSING, Note
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from esrbench.entries.descriptor import PublishedFigure
+    from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure
     from esrbench.entries.registry import Registry
     from esrbench.records import Role, RunRecord, Value
     from esrbench.reports.comparison_sources import Choice, PublishedKey, RunKey, Wanted
@@ -70,7 +71,8 @@ def build_comparison(
     roles |= {run.entry.name: run.entry.role for run in reversed(runs)}
     ordered = sorted(entries, key=lambda name: roles.get(name, "network") != "floor")
     defined = {name: registry.get(name).scales for name in entries if name in registry}
-    cells = _Cells(columns, data, choice, printed)
+    known = {name: registry.get(name) for name in entries if name in registry}
+    cells = _Cells(columns, data, choice, printed, known, display_names(entries, known))
     lines: list[Line] = []
     for scale in scales:
         at_scale = (name for name in ordered if scale in defined.get(name, scales))
@@ -93,6 +95,21 @@ def build_comparison(
     notes = tuple(notes_on(comparison, choice))
     details = tuple(details_on(comparison, choice, undefined))
     return comparison.model_copy(update={"notes": notes, "details": details})
+
+
+def display_names(entries: Sequence[str], known: Mapping[str, ModelDescriptor]) -> dict[str, str]:
+    """What a table calls its entries: entries that share a display name have both names.
+
+    Args:
+        entries: of the table.
+        known: descriptors of those that are registered.
+    """
+    wished = {name: (known[name].display_name if name in known else None) for name in entries}
+    taken = Counter(each.casefold() for each in wished.values() if each is not None)
+    return {
+        name: name if wish is None else wish if taken[wish.casefold()] == 1 else f"{wish} ({name})"
+        for name, wish in wished.items()
+    }
 
 
 def _filled(line: Line) -> bool:
@@ -182,6 +199,8 @@ class _Cells:
     data: tuple[str, ...]
     choice: Choice
     printed: Mapping[PublishedKey, PublishedFigure]
+    known: Mapping[str, ModelDescriptor]
+    shown: Mapping[str, str]
 
     def line(self, name: str, scale: int, role: Role) -> Line:
         """An entry's cells: measured if it was run on any of the data sets, else published."""
@@ -190,8 +209,12 @@ class _Cells:
         figures = [self.printed.get((name, c.metric, scale, c.data)) for c in self.columns]
         published = not was_run and any(figures)
         runs = [self.choice.runs[at] for at in ours if at in self.choice.runs]
+        paper = self.known[name].paper if name in self.known else None
         return Line(
             entry=name,
+            display_name=self.shown[name],
+            citation=paper.key if paper else None,
+            year=paper.year if paper else None,
             scale=scale,
             role=role,
             published=published,
@@ -437,7 +460,7 @@ def _scales(scales: Sequence[int]) -> str:
 
 def _named(lines: Sequence[Line]) -> str:
     """Entries with the scales of their lines."""
-    scales = _grouped((line.entry, line.scale) for line in lines)
+    scales = _grouped((line.display_name, line.scale) for line in lines)
     return ", ".join(f"{entry} ({_scales(each)})" for entry, each in scales.items())
 
 
@@ -451,7 +474,7 @@ def _sources(comparison: Comparison) -> Iterator[Note]:
     for line in comparison.lines:
         for column, cell in zip(comparison.columns, line.cells, strict=True):
             if line.published and isinstance(cell, CellValue):
-                labels = sources.setdefault(cell.source, {}).setdefault(line.entry, {})
+                labels = sources.setdefault(cell.source, {}).setdefault(line.display_name, {})
                 labels[METRICS[column.metric].label] = None
     for source, entries in sources.items():
         by_labels = _grouped((", ".join(labels), entry) for entry, labels in entries.items())

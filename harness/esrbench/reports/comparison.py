@@ -63,6 +63,10 @@ class Line(Frozen):
     """One entry at one scale.
 
     Attributes:
+        entry: registered name.
+        display_name: what the table and figures call it.
+        citation: key of its publication.
+        year: of its publication.
         role: a ``floor`` stands first and is never best.
         published: no figure was measured here; all are from publications.
         weights: source of the weights that ran; None where nothing ran.
@@ -70,6 +74,9 @@ class Line(Frozen):
     """
 
     entry: str
+    display_name: str
+    citation: str | None = None
+    year: int | None = None
     scale: int
     role: Role
     published: bool
@@ -197,7 +204,8 @@ def _printed_columns(columns: Sequence[Column]) -> list[tuple[int, ...]]:
 
 
 def _row(line: Line, printed: Sequence[Sequence[int]]) -> tuple[Cell, ...]:
-    cells = [plain(line.entry, mark=MARKS.get(line.weights, ""))]
+    name = Span(line.display_name, cite=line.citation or "")
+    cells = [Cell((name,), MARKS.get(line.weights, ""))]
     for indices in printed:
         held = [line.cells[index] for index in indices]
         if all(isinstance(cell, Absent) for cell in held):
@@ -224,6 +232,9 @@ def _record(line: Line, comparison: Comparison, data: str) -> dict[str, Any]:
     record: dict[str, Any] = {
         "scale": line.scale,
         "entry": line.entry,
+        "display_name": line.display_name,
+        "citation": line.citation,
+        "year": line.year,
         "data": data,
         "origin": None,
         "weights": line.weights,

@@ -8,12 +8,15 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from esrbench.entries.descriptor import PublishedFigure
+from esrbench.errors import UsageError
+from esrbench.files import replace_file
 from esrbench.protocol import Protocol
 from esrbench.ranking.selection import of_class, select_comparable, worth
 from esrbench.records import Notice, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from esrbench.entries.registry import Registry
 
@@ -196,6 +199,28 @@ def _code_notices(runs: dict[RunKey, RunRecord]) -> list[Notice]:
         for (entry, scale), hashes in rows.items()
         if len(hashes) > 1
     ]
+
+
+def references() -> str:
+    """BibTeX of the publications of the networks that esrbench ships, by their citation keys."""
+    return resources.files("esrbench_models").joinpath("references.bib").read_text("utf-8")
+
+
+def write_references(path: Path) -> None:
+    """Write ``references`` to a new file.
+
+    Raises:
+        UsageError: the file holds something else, or cannot be written.
+    """
+    text = references().encode()
+    try:
+        if path.exists() and path.read_bytes() != text:
+            message = f"{path}: is there already, with other content"
+            raise UsageError(message, advice="Name a new file, and let LaTeX read both.")
+        replace_file(path, text)
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Name a file in a folder that is there.") from error
 
 
 PublishedKey = tuple[str, str, int, str | None]

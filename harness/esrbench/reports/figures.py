@@ -222,7 +222,7 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         points.append(
             Point(
                 number,
-                line.entry,
+                line.display_name,
                 across.value / x.divisor,
                 up.value / y.divisor,
                 size.value / area.divisor if area and isinstance(size, CellValue) else None,

@@ -22,16 +22,20 @@ class Markup:
         tones: templates with a ``%s`` for the text; ``strong``, ``best`` and ``second``.
         below: likewise, for what stands below the line.
         marks: where they are not printed as they are.
+        cite: template with a ``%s`` for the key of a publication; empty where none is cited.
     """
 
     text: Callable[[str], str]
     tones: Mapping[Tone, str]
     below: str
     marks: Mapping[Mark, str]
+    cite: str = ""
 
     def span(self, span: Span) -> str:
         """A text with its tone and what stands below the line."""
         text = self.tones.get(span.tone, "%s").replace("%s", self.text(span.text))
+        if span.cite:
+            text += self.cite.replace("%s", span.cite)
         return text + (self.below.replace("%s", self.text(span.below)) if span.below else "")
 
     def cell(self, cell: Cell) -> str:

@@ -44,11 +44,15 @@ SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A text, its tone, and what stands below the line behind it, such as a rank."""
+    """A text, its tone, and what stands below the line behind it, such as a rank.
+
+    LaTeX cites the publication of key ``cite`` behind it.
+    """
 
     text: str
     tone: Tone = "plain"
     below: str = ""
+    cite: str = ""
 
 
 @dataclass(frozen=True, slots=True)

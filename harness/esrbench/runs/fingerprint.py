@@ -42,7 +42,10 @@ def fingerprint(
         gpu: number of the GPU, where the protocol asks for one.
     """
     parts = {
-        "entry": entry.descriptor.model_dump(mode="json"),
+        # What tables and figures call it does not change what is measured.
+        "entry": entry.descriptor.model_dump(
+            mode="json", exclude={"display_name": True, "paper": {"key"}}
+        ),
         "scale": entry.scale,
         "source": source_sha256(entry.descriptor),
         "weights": entry.weights.identity.sha256 or entry.weights.identity.source,

@@ -24,6 +24,7 @@ _PAPER = Paper(
     title="Asymmetric Information Distillation Network for Lightweight Super Resolution",
     venue="NTIRE workshop, CVPR",
     year=2022,
+    key="zong2022aidn",
 )
 
 _RENAMES = (
@@ -57,6 +58,7 @@ _aidn = partial(
 ENTRIES = (
     _aidn(
         name="aidn",
+        display_name="AIDN",
         summary="AIDN, six blocks as in the paper's tables; no released weights",
         options={"blocks": 6},
         published=(
@@ -66,6 +68,7 @@ ENTRIES = (
     ),
     _aidn(
         name="aidn-challenge",
+        display_name="AIDN",
         summary="ARFDN, AIDN's four-block entry in NTIRE 2022 (team 14, HiImageTeam)",
         options={"blocks": 4},
         published=ntire2022(29.00, (47.75, 0.242, 14.51, 151.36, 861.84, 100)),
@@ -81,16 +84,19 @@ ENTRIES = (
     ),
     _aidn(
         name="aidn-a0",
+        display_name="AIDN-A0",
         summary="our ablation of AIDN, A0: plain 3x3 for AIEB, no re-use",
         options={"blocks": 6, "reuse": False, "extraction": "plain"},
     ),
     _aidn(
         name="aidn-a1",
+        display_name="AIDN-A1",
         summary="our ablation of AIDN, A1: AIEB without its activation, no re-use",
         options={"blocks": 6, "reuse": False, "extraction": "linear"},
     ),
     _aidn(
         name="aidn-a2",
+        display_name="AIDN-A2",
         summary="our ablation of AIDN, A2: AIEB, no re-use; A3, with re-use, is aidn",
         options={"blocks": 6, "reuse": False},
     ),

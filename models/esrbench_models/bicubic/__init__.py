@@ -7,6 +7,7 @@ from esrbench.entries.descriptor import ModelDescriptor, Paper
 ENTRIES = (
     ModelDescriptor(
         name="bicubic",
+        display_name="Bicubic",
         summary="MATLAB's imresize, bicubic; the interpolation baseline, never ranked",
         scales=(2, 3, 4),
         factory="esrbench_models.bicubic.network:Bicubic",
@@ -15,6 +16,7 @@ ENTRIES = (
             title="Cubic convolution interpolation for digital image processing",
             venue="IEEE Transactions on Acoustics, Speech, and Signal Processing",
             year=1981,
+            key="keys1981cubic",
         ),
         licence="MIT",
     ),

@@ -30,6 +30,7 @@ _RENAMES = (
 ENTRIES = (
     ModelDescriptor(
         name="bsrn",
+        display_name="BSRN",
         summary="BSRN, model complexity winner of NTIRE 2022 (team 18, XPixel)",
         scales=(4,),
         factory="esrbench_models.bsrn.network:BSRN",
@@ -38,6 +39,7 @@ ENTRIES = (
             title="Blueprint Separable Residual Network for Efficient Image Super-Resolution",
             venue="NTIRE workshop, CVPR",
             year=2022,
+            key="li2022bsrn",
         ),
         licence="MIT",
         # The table's 9.50 G are left out: the challenge's counter gives 2.02 G, because it

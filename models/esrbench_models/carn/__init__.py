@@ -11,6 +11,7 @@ _PAPER = Paper(
     title=("Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network"),
     venue="ECCV",
     year=2018,
+    key="ahn2018carn",
 )
 
 _carn = partial(
@@ -26,10 +27,12 @@ _carn = partial(
 ENTRIES = (
     _carn(
         name="carn",
+        display_name="CARN",
         summary="CARN with the upsampling head of its scale only, as deployed",
     ),
     _carn(
         name="carn-multi",
+        display_name="CARN",
         summary="CARN with the upsampling heads of all scales, as its parameters are printed",
         options={"all_heads": True},
         published=params_k({2: 1592, 3: 1592, 4: 1592}, AIDN_TABLE),

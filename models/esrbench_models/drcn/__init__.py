@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="drcn",
+        display_name="DRCN",
         summary="DRCN on luma enlarged by bicubic, without biases; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.drcn.network:DRCN",
@@ -17,6 +18,7 @@ ENTRIES = (
             title="Deeply-Recursive Convolutional Network for Image Super-Resolution",
             venue="CVPR",
             year=2016,
+            key="kim2016drcn",
         ),
         licence="MIT",
         # FLOPs: see srcnn/__init__.py.

@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="drrn",
+        display_name="DRRN",
         summary="DRRN (B1U25) on luma enlarged by bicubic; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.drrn.network:DRRN",
@@ -17,6 +18,7 @@ ENTRIES = (
             title="Image Super-Resolution via Deep Recursive Residual Network",
             venue="CVPR",
             year=2017,
+            key="tai2017drrn",
         ),
         licence="MIT",
         # The 297K printed at x4 leave out the biases. FLOPs: see srcnn/__init__.py.

@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="fsrcnn",
+        display_name="FSRCNN",
         summary="FSRCNN (56, 12, 4) on luma; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.fsrcnn.network:FSRCNN",
@@ -16,6 +17,7 @@ ENTRIES = (
             title="Accelerating the Super-Resolution Convolutional Neural Network",
             venue="ECCV",
             year=2016,
+            key="dong2016fsrcnn",
         ),
         licence="MIT",
         # The 12K printed at x4 leave out biases and slopes. FLOPs: see srcnn/__init__.py.

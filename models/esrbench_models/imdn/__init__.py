@@ -18,6 +18,7 @@ _PAPER = Paper(
     title=("Lightweight Image Super-Resolution with Information Multi-distillation Network"),
     venue="ACM Multimedia",
     year=2019,
+    key="hui2019imdn",
 )
 _PAPER_TABLE = "IMDN paper (ACM MM 2019), benchmark table"
 
@@ -75,6 +76,7 @@ _imdn = partial(
 ENTRIES = (
     _imdn(
         name="imdn",
+        display_name="IMDN",
         summary="IMDN, six blocks as in its paper",
         scales=(2, 3, 4),
         # The AIDN paper's 58.53 G at x4 belong to imdn-challenge; its 45.23 G at x2 are not
@@ -108,6 +110,7 @@ ENTRIES = (
     ),
     _imdn(
         name="imdn-challenge",
+        display_name="IMDN",
         summary="IMDN baseline of AIM 2020 and NTIRE 2022: eight blocks, no CCA, no fusion",
         scales=(4,),
         options={"blocks": 8, "attention": False, "fusion": False},

@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="lapsrn",
+        display_name="LapSRN",
         summary="LapSRN on luma, in the form printed for each scale; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.lapsrn.network:LapSRN",
@@ -16,6 +17,7 @@ ENTRIES = (
             title="Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution",
             venue="CVPR",
             year=2017,
+            key="lai2017lapsrn",
         ),
         licence="MIT",
         # FLOPs: see srcnn/__init__.py; at x2 and x3 they are not even of these networks.

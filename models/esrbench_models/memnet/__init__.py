@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="memnet",
+        display_name="MemNet",
         summary="MemNet (M6R6) on luma enlarged by bicubic; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.memnet.network:MemNet",
@@ -17,6 +18,7 @@ ENTRIES = (
             title="MemNet: A Persistent Memory Network for Image Restoration",
             venue="ICCV",
             year=2017,
+            key="tai2017memnet",
         ),
         licence="MIT",
         # The 677K printed at x4 leave out the biases. FLOPs: see srcnn/__init__.py.

@@ -19,6 +19,7 @@ _PAPER = Paper(
     title="Residual Feature Distillation Network for Lightweight Image Super-Resolution",
     venue="AIM workshop, ECCV",
     year=2020,
+    key="liu2020rfdn",
 )
 
 _RENAMES = (
@@ -48,6 +49,7 @@ _rfdn = partial(
 ENTRIES = (
     _rfdn(
         name="rfdn",
+        display_name="RFDN",
         summary="RFDN, winner of AIM 2020 and baseline of NTIRE 2022/2023",
         min_lr_size=15,
         paper=_PAPER,
@@ -56,6 +58,7 @@ ENTRIES = (
     ),
     _rfdn(
         name="rfdn-paper",
+        display_name="RFDN",
         summary="RFDN of its paper's tables: six blocks of 48, channel attention (a guess: CCA)",
         options={"blocks": 6, "channels": 48, "attention": "cca"},
         paper=_PAPER,
@@ -64,6 +67,7 @@ ENTRIES = (
     ),
     _rfdn(
         name="rfdn-5",
+        display_name="RFDN",
         summary="RFDN of five blocks with ESA, whose FLOPs the AIDN paper prints",
         options={"blocks": 5},
         min_lr_size=15,
@@ -72,6 +76,7 @@ ENTRIES = (
     ),
     _rfdn(
         name="rfdn-e",
+        display_name="RFDN-E",
         summary="RFDN deployed with RFDB-E blocks: residuals folded into the 3x3 convolutions",
         prepare="esrbench_models.rfdn.network:fold_residuals",
         min_lr_size=15,
@@ -79,6 +84,7 @@ ENTRIES = (
             title=("Asymmetric Information Distillation Network for Lightweight Super Resolution"),
             venue="NTIRE workshop, CVPR",
             year=2022,
+            key="zong2022aidn",
         ),
         weights=(_RELEASED,),
     ),

@@ -22,6 +22,7 @@ _RENAMES = (
 ENTRIES = (
     ModelDescriptor(
         name="rlfn",
+        display_name="RLFN",
         summary="RLFN, winner of NTIRE 2022 (team 4, ByteESR) and baseline of NTIRE 2024",
         scales=(4,),
         factory="esrbench_models.rlfn.network:RLFN",
@@ -30,6 +31,7 @@ ENTRIES = (
             title="Residual Local Feature Network for Efficient Super-Resolution",
             venue="NTIRE workshop, CVPR",
             year=2022,
+            key="kong2022rlfn",
         ),
         licence="MIT",
         published=(

@@ -8,6 +8,7 @@ from esrbench_models.published import ntire2026
 ENTRIES = (
     ModelDescriptor(
         name="safmn",
+        display_name="SAFMN",
         summary="SAFMN of 15 blocks, entered in NTIRE 2026 (team 21); no weights here",
         scales=(4,),
         factory="esrbench_models.safmn.network:SAFMN",
@@ -15,6 +16,7 @@ ENTRIES = (
             title="Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution",
             venue="ICCV",
             year=2023,
+            key="sun2023safmn",
         ),
         licence="MIT",
         published=ntire2026((129.695454, 0.149248, 9.620355, 176.109568, 322.373535, 107)),

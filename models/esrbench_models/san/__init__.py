@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="san",
+        display_name="SAN",
         summary="SAN, 20 groups of 10 residual blocks, second-order attention, non-local",
         scales=(2, 3, 4),
         factory="esrbench_models.san.network:SAN",
@@ -16,6 +17,7 @@ ENTRIES = (
             title="Second-order Attention Network for Single Image Super-Resolution",
             venue="CVPR",
             year=2019,
+            key="dai2019san",
         ),
         licence="MIT",
         # 15,674 K at x2 are left out: 15,674,752 were cut off, not rounded.

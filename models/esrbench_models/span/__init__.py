@@ -8,6 +8,7 @@ from esrbench_models.published import ntire2026
 ENTRIES = (
     ModelDescriptor(
         name="span",
+        display_name="SPAN",
         summary="SPAN, baseline of NTIRE 2026, in its re-parameterised form; no weights here",
         scales=(4,),
         factory="esrbench_models.span.network:SPAN",
@@ -16,6 +17,7 @@ ENTRIES = (
             title=("Swift Parameter-free Attention Network for Efficient Super-Resolution"),
             venue="NTIRE workshop, CVPR",
             year=2024,
+            key="wan2024span",
         ),
         licence="MIT",
         published=ntire2026((7.736398, 0.150688, 9.833808, 41.680896, 705.236816, 22)),

@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="srcnn",
+        display_name="SRCNN",
         summary="SRCNN 9-5-5 on luma enlarged by bicubic; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.srcnn.network:SRCNN",
@@ -17,6 +18,7 @@ ENTRIES = (
             title="Image Super-Resolution Using Deep Convolutional Networks",
             venue="IEEE Transactions on Pattern Analysis and Machine Intelligence",
             year=2016,
+            key="dong2016srcnn",
         ),
         licence="MIT",
         # Here and in the other entries of luma the paper's FLOPs are left out: they are counts

@@ -11,6 +11,7 @@ _AIM2020 = "AIM 2020 efficient SR challenge, baseline, as quoted by an entrant"
 ENTRIES = (
     ModelDescriptor(
         name="srresnet",
+        display_name="SRResNet",
         summary="MSRResNet, baseline of AIM 2019/2020; no released weights",
         scales=(2, 3, 4),
         factory="esrbench_models.srresnet.network:SRResNet",
@@ -21,6 +22,7 @@ ENTRIES = (
             ),
             venue="CVPR",
             year=2017,
+            key="ledig2017srresnet",
         ),
         licence="MIT",
         # The AIDN paper's 101.44 G and 121.43 G at x2 and x3 are left out: the counter that

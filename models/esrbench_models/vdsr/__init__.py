@@ -8,6 +8,7 @@ from esrbench_models.published import AIDN_TABLE, params_k
 ENTRIES = (
     ModelDescriptor(
         name="vdsr",
+        display_name="VDSR",
         summary="VDSR on luma enlarged by bicubic; no released weights here",
         scales=(2, 3, 4),
         factory="esrbench_models.vdsr.network:VDSR",
@@ -17,6 +18,7 @@ ENTRIES = (
             title="Accurate Image Super-Resolution Using Very Deep Convolutional Networks",
             venue="CVPR",
             year=2016,
+            key="kim2016vdsr",
         ),
         licence="MIT",
         # The 665K printed at x4 leave out the biases. FLOPs: see srcnn/__init__.py.

@@ -110,4 +110,5 @@ MARKUP: Final = Markup(
     tones={"best": r"\textbf{%s}", "strong": r"\textbf{%s}", "second": r"\underline{%s}"},
     below=r"\textsubscript{%s}",
     marks={"": "", "published": r"$^{\dagger}$", "demo": r"$^{\ddagger}$", "random": r"$^{\S}$"},
+    cite=r"~\cite{%s}",
 )
