@@ -69,7 +69,11 @@ def test_everything_in_the_file_reaches_what_measures(write):
     assert challenge.measured_by.latency.processes == 3
     assert challenge.measured_by.latency.max_rounds == 8
     assert challenge.measured_by.threads == 1
-    assert challenge.relative_to == "rfdn"  # the edition's own is span
+    # The edition's own baseline is span.
+    assert challenge.ranked_by("span", ()) == (RULES["ntire2026"], None)
+    assert challenge.ranked_by("rfdn", {"rfdn"}) == (RULES["ntire2026"], "rfdn")
+    rule, relative_to = challenge.ranked_by("rfdn", {"in-another-class"})
+    assert (rule.baseline.entry, relative_to) == ("rfdn", None)
     assert challenge.data[0].hidden
 
 

@@ -26,7 +26,7 @@ from esrbench.reports.formats import format_names
 from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 FILE_NAME: Final = "challenge.toml"
@@ -142,12 +142,25 @@ class Challenge(Frozen):
         timed = latency.model_copy(update={"processes": self.replicates})
         return self.protocol.model_copy(update={"latency": timed})
 
-    @property
-    def relative_to(self) -> str | None:
-        """Entry whose runtime takes that of the rule's baseline in scores; None for its own."""
-        scored = any(track.formula.reference == "baseline" for track in self.rule.tracks)
-        own = self.rule.baseline.entry if self.rule.baseline else None
-        return self.baseline if scored and self.baseline != own else None
+    def ranked_by(self, baseline: str | None, entries: Collection[str]) -> tuple[Rule, str | None]:
+        """The rule of a board, and the entry whose runtime takes that of the rule's baseline.
+
+        Args:
+            baseline: name of the entry that ran in every round.
+            entries: names on the board.
+
+        Returns:
+            None in place of an entry where the rule's own baseline serves. Where the challenge's
+            is not on the board, as in another class, it stands in the rule, and no score is made.
+        """
+        rule, own = self.rule, self.rule.baseline
+        scored = any(track.formula.reference == "baseline" for track in rule.tracks)
+        if not scored or own is None or baseline in {None, own.entry}:
+            return rule, None
+        if baseline in entries:
+            return rule, baseline
+        moved = own.model_copy(update={"entry": baseline})
+        return rule.model_copy(update={"baseline": moved}), None
 
 
 def json_schema() -> dict[str, Any]:

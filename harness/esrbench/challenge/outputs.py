@@ -45,7 +45,10 @@ class ChallengeBoard:
 
 
 def challenge_boards(
-    challenge: Challenge, records: Sequence[RunRecord], data: Sequence[DataIdentity]
+    challenge: Challenge,
+    records: Sequence[RunRecord],
+    data: Sequence[DataIdentity],
+    baseline: str | None,
 ) -> Iterator[ChallengeBoard]:
     """The boards of a challenge: for each data set one of each class that was measured.
 
@@ -53,6 +56,7 @@ def challenge_boards(
         challenge: with its rule.
         records: as boards see them, on whatever data.
         data: of the challenge, in order.
+        baseline: name of the entry that ran in every round.
     """
     digests = {each.digest for each in data}
     ours = public_records(
@@ -65,11 +69,13 @@ def challenge_boards(
         elsewhere = [each for each in ours if each.data.digest != identity.digest]
         labels = dict.fromkeys(e.class_label() for e in here if e.entry.role != "images")
         for label in labels or ([None] if here else []):
+            entries = {each.entry.name for each in here if each.class_label() == label}
+            rule, relative_to = challenge.ranked_by(baseline, entries)
             board = build_leaderboard(
                 here,
-                challenge.rule,
+                rule,
                 forward_class=label,
-                relative_to=challenge.relative_to,
+                relative_to=relative_to,
                 elsewhere=elsewhere,
             )
             name = re.sub(r"[^a-z0-9._]+", "-", f"{identity.name}-{label or 'images'}".lower())

@@ -359,7 +359,9 @@ def run_challenge(
     decide_replaced(store, [record for record in new if record.status not in UNFINISHED])
     stored, notices = store.load()
     print_notices(notices)
-    boards = list(challenge_boards(challenge, stored, [data for _, data in suite.data]))
+    baseline = suite.baseline and standings.of(suite.baseline).name
+    data = [identity for _, identity in suite.data]
+    boards = list(challenge_boards(challenge, stored, data, baseline))
     folder = path.parent / challenge.outputs.folder
     for file in write_outputs(folder, challenge, boards, store=store, registry=registry):
         messages().print(f"wrote {file}", markup=False, soft_wrap=True)
