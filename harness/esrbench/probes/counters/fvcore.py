@@ -91,8 +91,9 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
 
 def _analysed(network: nn.Module, lr: Tensor) -> CounterResult:
     with warnings.catch_warnings():
-        # fvcore scripts a loss function on import, which torch deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # fvcore scripts a loss function on import. torch deprecates that: since 2.14 by a
+        # FutureWarning, earlier by a DeprecationWarning.
+        warnings.simplefilter("ignore")
         from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     analysis = FlopCountAnalysis(network, lr)
