@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -368,6 +369,13 @@ def checkpoint(folder, content, name="w.pth", *, zipped=True):
     return path
 
 
+class Buffer(NamedTuple):
+    """A tensor that ``step`` registers as a buffer, as ``nn.Buffer`` is since torch 2.5."""
+
+    tensor: Any
+    persistent: bool = True
+
+
 def step(run, **parts):
     """A network whose forward is a function of it and its input; layers and tensors by name."""
     from torch import nn
@@ -378,7 +386,10 @@ def step(run, **parts):
 
     network = Step()
     for name, part in parts.items():
-        setattr(network, name, part)
+        if isinstance(part, Buffer):
+            network.register_buffer(name, *part)
+        else:
+            setattr(network, name, part)
     return network
 
 

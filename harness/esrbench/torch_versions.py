@@ -6,6 +6,7 @@ Python 3.8 and PyTorch.
 
 from __future__ import annotations
 
+import codecs
 import re
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 VERSION: tuple[int, ...] = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
 """Of PyTorch: 2.13.0+cpu is (2, 13)."""
@@ -47,6 +48,27 @@ def has_flag(name: str) -> bool:
     except RuntimeError:  # both interfaces to the precision of float32 contradict each other
         return True
     return True
+
+
+@contextmanager
+def allowed_in_files(classes: Sequence[type]) -> Iterator[None]:
+    """Let ``torch.load(weights_only=True)`` make these classes in this block, by their own names.
+
+    2.5 brought a context for it, and reads bytes without being told; 2.4 can add what a file may
+    call, and forget all of it.
+    """
+    names = torch.serialization
+    if hasattr(names, "safe_globals"):
+        with names.safe_globals([*classes]):
+            yield
+        return
+    before = [*names.get_safe_globals()]
+    names.add_safe_globals([*classes, codecs.encode])  # by which pickles make bytes
+    try:
+        yield
+    finally:
+        names.clear_safe_globals()
+        names.add_safe_globals(before)
 
 
 def autocast(kind: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:

@@ -226,7 +226,7 @@ def test_code_inside_an_autograd_function_is_seen(audited):
     assert audit.complete
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_code_inside_torchscript_is_seen(audited):
     network = torch.jit.script(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders import step
+from builders import Buffer, step
 from torch import nn
 
 from esrbench.probes.notices import notices_of
@@ -42,7 +42,7 @@ def windows(*tables):
             x = x + bias[table.view(-1)].view(8, 6, 3).permute(2, 0, 1)
         return x
 
-    named = {f"table{index}": nn.Buffer(table) for index, table in enumerate(tables)}
+    named = {f"table{index}": Buffer(table) for index, table in enumerate(tables)}
     biases = nn.ParameterList(torch.rand(9, 3) for _ in tables)
     return step(run, head=nn.Conv2d(3, 3, 1), biases=biases, **named)
 

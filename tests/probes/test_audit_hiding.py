@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from builders import step
+from builders import Buffer, step
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
@@ -44,10 +44,10 @@ def drawn(*_):
 KEPT = {
     "parameters": (nn.ParameterList(WEIGHTS), lambda m, _: m.kept),
     "buffers": (
-        nn.ModuleList(step(None, weight=nn.Buffer(each)) for each in WEIGHTS),
+        nn.ModuleList(step(None, weight=Buffer(each)) for each in WEIGHTS),
         lambda m, _: [each.weight for each in m.kept],
     ),
-    "one buffer": (nn.Buffer(torch.cat([weight.flatten() for weight in WEIGHTS])), split),
+    "one buffer": (Buffer(torch.cat([weight.flatten() for weight in WEIGHTS])), split),
     "attributes": (WEIGHTS, lambda m, _: m.kept),
     "arrays": ([each.numpy() for each in WEIGHTS], lambda m, _: map(torch.from_numpy, m.kept)),
     "lists": (

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from builders import step
+from builders import Buffer, step
 from torch import nn
 from torch.nn import functional
 
@@ -123,12 +123,15 @@ def test_published_networks_at_every_scale(*, name, scale, params, flops, macs, 
 
 
 def test_state_is_counted_once():
-    network = step(lambda m, x: m.again(x) + m.tied(x), one=nn.Conv2d(3, 4, 3))  # 112 parameters
+    network = step(
+        lambda m, x: m.again(x) + m.tied(x),
+        one=nn.Conv2d(3, 4, 3),  # 112 parameters
+        table=Buffer(torch.zeros(7, dtype=torch.int64)),
+        unsaved=Buffer(torch.zeros(2), persistent=False),
+    )
     network.again, network.tied = network.one, nn.Conv2d(3, 4, 3)
     network.tied.weight = network.one.weight  # 4 more: its bias
     network.frozen = nn.Parameter(torch.zeros(5), requires_grad=False)
-    network.table = nn.Buffer(torch.zeros(7, dtype=torch.int64))
-    network.unsaved = nn.Buffer(torch.zeros(2), persistent=False)
     sizes = measured(network)
     assert (sizes.params, sizes.trainable_params) == (112 + 4 + 5, 112 + 4)
     assert sizes.buffer_elements == 7 + 2
@@ -137,7 +140,7 @@ def test_state_is_counted_once():
 
 
 def test_weights_hidden_in_a_buffer_show():
-    weight = nn.Buffer(torch.zeros(4, 3, 3, 3))
+    weight = Buffer(torch.zeros(4, 3, 3, 3))
     sizes = measured(step(lambda m, x: functional.conv2d(x, m.weight), weight=weight))
     assert (sizes.params, sizes.buffer_elements, sizes.state_bytes) == (0, 108, 432)
     assert sizes.counters["ntire2022"].macs == 0
@@ -326,7 +329,7 @@ def test_what_the_audit_finds_is_noticed():
         x = module.head(x)
         return functional.conv2d(x, module.weight) if x.shape[2] > 192 else x
 
-    network = step(run, weight=nn.Buffer(torch.zeros(48, 48, 3, 3)), head=nn.Conv2d(3, 48, 1))
+    network = step(run, weight=Buffer(torch.zeros(48, 48, 3, 3)), head=nn.Conv2d(3, 48, 1))
     sizes = measure_complexity(lambda: network, input_size=(256, 256), counters=("aten",))
     assert sizes.params == 48 * 4
     assert [notice.code for notice in sizes.notices] == ["size-dependent-cost", "hidden-constants"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from builders import step
+from builders import Buffer, step
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
@@ -220,7 +220,7 @@ def encoder():
 
 
 def sobel():
-    return nn.Buffer(torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]).repeat(WIDTH, 1, 1, 1))
+    return Buffer(torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]).repeat(WIDTH, 1, 1, 1))
 
 
 CONV = 9 * WIDTH**2 * PIXELS
@@ -235,7 +235,7 @@ HABITS = {
     "padding to windows": (lambda: around(ShiftedWindows(mask="none", pads=True)), attention(8)),
     "coordinates in a buffer": (
         lambda: around(
-            step(located, conv=nn.Conv2d(26, WIDTH, 1), grid=nn.Buffer(coordinates(64, 64)))
+            step(located, conv=nn.Conv2d(26, WIDTH, 1), grid=Buffer(coordinates(64, 64)))
         ),
         26 * WIDTH * PIXELS,
     ),

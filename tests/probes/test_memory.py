@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import step
+from builders import Buffer, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -128,8 +128,12 @@ def test_a_sum_in_plain_sight_is_written_anew():
 
 
 def test_shared_weights_and_buffers_count_once():
-    network = step(lambda m, x: m.other(m.one(x)[:, :3]), one=nn.Conv2d(3, 4, 3))
-    network.other, network.table = network.one, nn.Buffer(torch.zeros(1000))
+    network = step(
+        lambda m, x: m.other(m.one(x)[:, :3]),
+        one=nn.Conv2d(3, 4, 3),
+        table=Buffer(torch.zeros(1000)),
+    )
+    network.other = network.one
     memory = predict_memory(network.eval(), input_size=(16, 32))
     assert memory.weights_bytes == 512 + 512 + 4096
 

@@ -130,7 +130,7 @@ def test_settings_of_a_trainer_are_left_out(tmp_path, kind, zipped):
     content = {"state_dict": state(), "hyper_parameters": SETTINGS[kind], "epoch": 3}
     read = read_weights(checkpoint(tmp_path, content, zipped=zipped))
     assert all(torch.equal(read.state[name], tensor) for name, tensor in state().items())
-    assert read.left_out == ["hyper_parameters: Settings", "epoch: int"]
+    assert read.left_out == ["hyper_parameters: settings", "epoch: int"]
     # Torch goes on refusing them everywhere else.
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "w.pth", weights_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -25,7 +24,11 @@ SETTINGS = (
     "argparse.Namespace",
     "types.SimpleNamespace",
     *(f"datetime.{kind}" for kind in ("datetime", "date", "timedelta", "timezone")),
-    *(f"pathlib.{kind}" for kind in ("PosixPath", "PurePosixPath", "WindowsPath")),
+    *(
+        f"pathlib{within}.{kind}"
+        for within in ("", "._local")  # where Python 3.13 has them
+        for kind in ("PosixPath", "PurePosixPath", "WindowsPath")
+    ),
     *("numpy.dtype", "numpy.ndarray"),
     *(
         f"numpy.{core}.multiarray.{name}"
@@ -177,23 +180,25 @@ class Settings:
         """Keep none of it."""
 
 
-def _with_settings() -> contextlib.AbstractContextManager[Any]:
-    """Has torch read files with ``SETTINGS`` in them, where it can (2.5 and later)."""
-    import torch
+def _stand_in(name: str) -> type[Settings]:
+    """A class that is called as an object of a file, for which torch takes it."""
+    module, _, called = name.rpartition(".")
+    return type(called, (Settings,), {"__module__": module})
 
-    allow = getattr(torch.serialization, "safe_globals", None)
-    stand_ins = [(Settings, name) for name in SETTINGS]
-    return contextlib.nullcontext() if allow is None else allow(stand_ins)
+
+STAND_INS = tuple(map(_stand_in, SETTINGS))
 
 
 def _read_torch(file: BinaryIO, path: Path) -> Any:
     import torch
 
+    from esrbench.torch_versions import allowed_in_files
+
     try:
         problem = _zip_problem(file) if zipfile.is_zipfile(file) else None
         if problem is None:
             file.seek(0)
-            with warnings.catch_warnings(), _with_settings():
+            with warnings.catch_warnings(), allowed_in_files(STAND_INS):
                 # Advice on pickle protocols; the file either loads as tensors or is refused.
                 warnings.simplefilter("ignore", UserWarning)
                 return torch.load(file, map_location="cpu", weights_only=True)

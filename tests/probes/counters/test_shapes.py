@@ -2,7 +2,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from builders import python, step
+from builders import Buffer, python, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -294,7 +294,7 @@ def test_the_copy_without_values_is_the_network_but_for_its_values():
         one=nn.Conv2d(3, 3, 1),
         other=nn.Conv2d(3, 3, 1),
         normed=normed,
-        mean=nn.Buffer(torch.ones(3), persistent=False),
+        mean=Buffer(torch.ones(3), persistent=False),
         frozen=nn.Parameter(torch.ones(2), requires_grad=False),
         constant=torch.ones(4),
     )
