@@ -34,16 +34,18 @@ def test_values_are_shown_as_the_challenge_prints_them(key, value, shown):
 def test_keys_and_directions():
     assert all(key == metric.key for key, metric in METRICS.items())
     higher = {key for key, metric in METRICS.items() if metric.better == "higher"}
-    assert higher == {"psnr_rgb", "psnr_y", "ssim_y"}
+    assert higher == {"psnr_rgb", "psnr_y", "ssim_y", "psnr_difference"}
     of_device = {key for key, metric in METRICS.items() if not metric.portable}
     assert of_device == {
         *("runtime_images", "runtime_with_bicubic", "runtime_fixed", "runtime_ratio"),
         *("runtime_trusted", "cold_start", "peak_bytes", "pass_peak_bytes"),
+        *("build_seconds", "load_seconds"),
     }
-    memory = {"peak_bytes", "pass_peak_bytes"}
-    assert {key for key, metric in METRICS.items() if metric.noisy} == of_device - memory
+    once = {"peak_bytes", "pass_peak_bytes", "build_seconds", "load_seconds"}
+    assert {key for key, metric in METRICS.items() if metric.noisy} == of_device - once
     per_data = {key for key, metric in METRICS.items() if metric.per_data}
-    assert per_data == higher | of_device - {"runtime_fixed", "cold_start"}
+    of_entry = {"runtime_fixed", "cold_start", "build_seconds", "load_seconds"}
+    assert per_data == higher | of_device - of_entry
 
 
 def test_counts_stay_integers_and_records_of_floats_load():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from esrbench.backends import Setting, get_backend
 from esrbench.entries.networks import load_network
 from esrbench.entries.registry import default_registry
 from esrbench.probes.devices import open_device
@@ -16,9 +17,11 @@ from esrbench.probes.precision import adapt_input, adapt_network
 from gpu_steps.day import SCALE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from esrbench.probes.devices import ComputeDevice
     from esrbench.protocol import ForwardPolicy
@@ -41,7 +44,7 @@ class OpenedNetwork:
         weights: where its weights are from: ``released``, ``demo``, ``random`` or ``none``.
     """
 
-    network: nn.Module
+    network: Callable[[Tensor], Tensor]
     conversion: PixelConversion
     device: ComputeDevice
     policy: ForwardPolicy
@@ -84,6 +87,8 @@ def open_network(day: Day, name: str, device: str, policy: ForwardPolicy) -> Ope
     weights = day.weights_of(name)
     loaded = load_network(descriptor, SCALE, weights.path, released=weights.released)
     network = adapt_network(loaded.network.to(opened.device), policy)
+    setting = Setting(opened.device, opened.threads)
+    run = get_backend(policy.backend).open(network, setting).run
     conversion = PixelConversion.of(descriptor, SCALE, loaded.data_range)
     source = weights.identity.source
-    return OpenedNetwork(network, conversion, opened, policy, source)
+    return OpenedNetwork(run, conversion, opened, policy, source)

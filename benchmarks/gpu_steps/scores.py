@@ -32,7 +32,7 @@ CLASSES = (
     ForwardPolicy(precision="fp16", channels_last=True),
     ForwardPolicy(cudnn_benchmark=True),
 )
-COMPILED = ForwardPolicy(compiled=True)
+COMPILED = ForwardPolicy(backend="torch-compile")
 GRAPH_LABEL = "fp32, CUDA graph"
 TIMED_SIDE = 256
 TIMED_ROUNDS = 30

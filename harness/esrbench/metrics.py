@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from esrbench.records import (
         Audit,
         Complexity,
+        Deployment,
+        Graph,
         Memory,
         PredictedMemory,
         Quality,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 MIB = 1024.0**2
 
-Source = Literal["weights", "complexity", "quality", "latency", "memory"]
+Source = Literal["weights", "complexity", "quality", "latency", "memory", "deployment"]
 """What was measured of an entry, as fields of a record are called."""
 
 Scope = Literal["data", "device"]
@@ -53,6 +55,7 @@ class Findings:
         quality: scores of the images.
         latency: raw times.
         memory: of a GPU.
+        deployment: by a backend other than eager torch.
         doubts: accounts of time on which no runtime may rest, and why.
     """
 
@@ -61,6 +64,7 @@ class Findings:
     quality: Quality | Absent = NOT_MEASURED
     latency: Latency | Absent = NOT_MEASURED
     memory: Memory | Absent = NOT_MEASURED
+    deployment: Deployment | Absent = NOT_MEASURED
     doubts: Mapping[Account, Absent] = field(default_factory=dict)
 
 
@@ -240,6 +244,27 @@ def _predicted(complexity: Complexity) -> Reading:
     return memory if isinstance(memory, Absent) else memory.peak_bytes
 
 
+def _of_graph(attribute: str) -> Callable[[Deployment], Reading]:
+    def read(deployment: Deployment) -> Reading:
+        graph: Graph | None = deployment.graph
+        if graph is None:
+            reason = f"{deployment.backend} runs the network's code, and no graph of it"
+            return Absent(kind="unavailable", reason=reason)
+        found: float = getattr(graph, attribute)
+        return found
+
+    return read
+
+
+def _psnr_difference(deployment: Deployment) -> Reading:
+    equality = deployment.equality
+    if isinstance(equality, Absent):
+        return equality
+    if equality.psnr_difference is None:
+        return Absent(kind="unavailable", reason="an image is reproduced without error")
+    return equality.psnr_difference
+
+
 _SCORE: Final[dict[str, Any]] = {
     "unit": "dB",
     "better": "higher",
@@ -279,6 +304,17 @@ _MEMORY: Final[dict[str, Any]] = _BYTES | {
     "scope": ("data", "device"),
     "settings": ("version", "forward"),
     "software": ("torch",),
+}
+
+_DEPLOYMENT: Final[dict[str, Any]] = {
+    "source": "deployment",
+    "settings": ("version", "forward"),
+    "software": ("torch",),
+}
+_OPENING: Final[dict[str, Any]] = _DEPLOYMENT | {
+    "unit": "s",
+    "digits": 1,
+    "scope": ("device",),
 }
 
 _ROWS: Final = (
@@ -353,6 +389,15 @@ _ROWS: Final = (
         read=lambda memory: memory.pass_peak_bytes,
         **_MEMORY,
     ),
+    Metric(
+        "psnr_difference",
+        "PSNR - eager torch's",
+        read=_psnr_difference,
+        **_SCORE | _DEPLOYMENT | {"digits": 4},
+    ),
+    Metric("graph_bytes", "Graph file", read=_of_graph("file_bytes"), **_BYTES | _DEPLOYMENT),
+    Metric("build_seconds", "Build", read=_of_graph("build_seconds"), **_OPENING),
+    Metric("load_seconds", "Load", read=lambda d: d.load_seconds, **_OPENING | {"digits": 2}),
 )
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _ROWS}

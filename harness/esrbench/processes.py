@@ -1,8 +1,10 @@
-"""CPU time of a process and of all that descend from it, as Linux tells it."""
+"""CPU time and memory of a process and of all that descend from it, as Linux tells them."""
 
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -76,3 +78,17 @@ def _process_seconds(folder: Path) -> float | None:
 
 def _tasks(folder: Path) -> list[Path]:
     return list((folder / "task").iterdir())
+
+
+def peak_bytes(root: int, *, proc: Path = PROC) -> int | None:
+    """Most memory that the largest of a process and its descendants held at a time, resident.
+
+    Returns:
+        None where the system does not tell.
+    """
+    found = []
+    for pid in family(root, proc=proc):
+        with suppress(OSError):  # it ended meanwhile
+            status = (proc / str(pid) / "status").read_text(errors="replace")
+            found += re.findall(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return 1024 * max(map(int, found)) if found else None

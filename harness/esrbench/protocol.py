@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,9 @@ PROTOCOL_VERSION: Final = 2
 Device = Literal["cpu", "cuda"]
 CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
 COUNTERS: tuple[CounterName, ...] = ("ntire2022", "fvcore", "ptflops", "aten")
+
+EAGER: Final = "torch"
+"""The backend that runs a network as it is written."""
 
 MAX_ROUNDS: Final = 300
 """Samples of one input must fit into one frame of the worker's channel."""
@@ -69,21 +72,30 @@ class ForwardPolicy(Frozen):
         precision: of convolutions and matrix products. ``fp32`` has TF32 off, ``tf32`` on (CUDA
             only); ``fp16`` and ``bf16`` cast weights and input.
         channels_last: weights and input lie channels-last in memory.
-        compiled: the network is compiled by ``torch.compile`` in its default mode.
+        backend: what runs it: a module of ``esrbench.backends``.
         cudnn_benchmark: cuDNN tries its algorithms at each new shape (CUDA only).
     """
 
     precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
     channels_last: bool = False
-    compiled: bool = False
+    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = EAGER
     cudnn_benchmark: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, given: Any) -> Any:
+        """Records from before there were backends say whether torch compiled."""
+        if not isinstance(given, dict) or "compiled" not in given:
+            return given
+        others = {name: value for name, value in given.items() if name != "compiled"}
+        return {"backend": "torch-compile", **others} if given["compiled"] else others
 
     @property
     def label(self) -> str:
         """Its class in leaderboards: entries of two classes are never ranked together."""
         named = {
             "channels_last": self.channels_last,
-            "compiled": self.compiled,
+            self.backend: self.backend != EAGER,
             "cudnn.benchmark": self.cudnn_benchmark,
         }
         return ", ".join([self.precision, *(name for name, on in named.items() if on)])
@@ -250,6 +262,16 @@ class Protocol(Frozen):
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON of this protocol."""
         return digest_of(self)
+
+    @property
+    def eager(self) -> Protocol:
+        """The same protocol by eager torch."""
+        return self.by(EAGER)
+
+    def by(self, backend: str) -> Protocol:
+        """The same protocol by another backend."""
+        forward = self.forward.model_copy(update={"backend": backend})
+        return self.model_copy(update={"forward": forward})
 
     def in_precision(self, precision: Literal["fp32", "tf32", "fp16", "bf16"]) -> Protocol:
         """The same protocol in another arithmetic."""

@@ -100,3 +100,12 @@ def test_a_real_race(esrbench, tmp_path):
     assert record.verdict in {"slower", "inconclusive"}
     assert done.returncode == (0 if record.verdict == "slower" else 3)
     assert read_any(next((tmp_path / "races").iterdir())) == record
+
+
+def test_a_race_of_two_backends_names_both():
+    record = make_race(1 / 1.1, names=("mine", "mine"))
+    record = record.model_copy(
+        update={"protocol": record.protocol.by("openvino"), "baseline_backend": "torch"}
+    )
+    said = race_sentence(record)
+    assert said.startswith("Faster: mine by openvino is 9.1% faster than mine by torch")

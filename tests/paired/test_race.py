@@ -85,8 +85,9 @@ class FakeLauncher:
         self.sandbox = SimpleNamespace(tier="landlock")
         self.session = session
 
-    def worker(self, *networks, protocol, timeout_seconds):
+    def worker(self, *networks, protocol, readable, timeout_seconds):
         assert len(networks) == 2
+        assert readable == ()
         assert protocol == SMALL
         assert timeout_seconds > 0
         return self.session()

@@ -59,7 +59,7 @@ def test_sums_of_a_linear(linear, alive):
         (ForwardPolicy(precision="fp16"), False),
         (ForwardPolicy(precision="bf16"), False),
         (ForwardPolicy(channels_last=True), False),
-        (ForwardPolicy(compiled=True), False),
+        (ForwardPolicy(backend="torch-compile"), False),
     ],
     ids=lambda value: value.label if isinstance(value, ForwardPolicy) else "",
 )
@@ -69,11 +69,8 @@ def test_a_prediction_holds_for_one_class(policy, holds):
     descriptor = default_registry().get("fsrcnn")
     protocol = Protocol(counters=(), forward=policy, counted_input=(64, 64), memory_input=(66, 66))
     conversion = PixelConversion.of(descriptor, 4, 1.0)
-    # A compiled network is counted as it is written.
-    adapted = adapt_network(
-        build_network(descriptor, 4), policy.model_copy(update={"compiled": False})
-    )
-    measured = MeasuredNetwork(adapted, protocol, conversion, torch.device("cpu"), 1)
+    adapted = adapt_network(build_network(descriptor, 4), policy)
+    measured = MeasuredNetwork(adapted, adapted, protocol, conversion, torch.device("cpu"), 1)
     memory = count(measured).predicted_memory
     if holds:
         assert isinstance(memory, PredictedMemory)

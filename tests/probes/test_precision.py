@@ -201,7 +201,6 @@ def test_a_cpu_refuses_what_only_gpus_have(policy):
         ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16", FP32, "cpu"),
         ("DNNL_DEFAULT_FPMATH_MODE", "any", FP32, "cpu"),
         ("NVIDIA_TF32_OVERRIDE", "1", FP32, "cuda"),
-        ("TORCHDYNAMO_SUPPRESS_ERRORS", "1", ForwardPolicy(compiled=True), "cpu"),
     ],
 )
 def test_an_environment_that_overrides_the_policy_is_refused(
@@ -255,56 +254,6 @@ def test_channels_last_reaches_weights_and_input_and_keeps_values():
 def test_an_input_in_form_already_is_not_copied():
     pixels = torch.rand(1, 3, 4, 5)
     assert adapt_input(pixels, FP32).data_ptr() == pixels.data_ptr()
-
-
-COMPILES = """
-import torch
-from esrbench.errors import MeasurementError
-from esrbench.probes.precision import PolicyGuard, adapt_input, adapt_network, apply_policy
-from esrbench.protocol import COUNTERS, ForwardPolicy
-policy = ForwardPolicy(compiled=True)
-apply_policy(policy, torch.device("cpu"))
-plain = torch.nn.Conv2d(3, 4, 3).eval()
-pixels = torch.rand(1, 3, 9, 8)
-with torch.inference_mode():
-    expected = plain(pixels)
-    network = adapt_network(plain, policy)
-    guard = PolicyGuard(network, policy)
-    try:
-        output = network(adapt_input(pixels, policy))
-    except MeasurementError as error:
-        print(f"{error.message}|{error.advice}")
-    else:
-        guard.verify()
-        torch.testing.assert_close(output, expected)
-        print("same")
-"""
-
-
-def run_compiled(**environment):
-    # Vector instructions that the CPU has work: nothing is compiled to try them.
-    return python(COMPILES, OMP_NUM_THREADS="1", TORCHINDUCTOR_VEC_ISA_OK="1", **environment)
-
-
-@pytest.mark.slow
-def test_a_compiled_network_gives_the_same_output(tmp_path):
-    assert run_compiled(TORCHINDUCTOR_CACHE_DIR=str(tmp_path)) == "same"
-
-
-@pytest.mark.slow
-def test_a_missing_compiler_is_named_at_the_first_forward(tmp_path):
-    message, advice = run_compiled(
-        TORCHINDUCTOR_CACHE_DIR=str(tmp_path), CXX="/nowhere/g++", PATH=str(tmp_path)
-    ).split("|")
-    assert "No working C++ compiler found" in message
-    assert advice == "Install a C++ compiler (g++ or clang) and name it in CXX."
-
-
-def test_a_compiler_that_is_switched_off_does_not_pass_for_compiled(tmp_path):
-    message, _ = run_compiled(
-        TORCHINDUCTOR_CACHE_DIR=str(tmp_path), TORCH_COMPILE_DISABLE="1"
-    ).split("|")
-    assert message == "torch.compile compiled nothing of this network"
 
 
 @pytest.mark.cuda

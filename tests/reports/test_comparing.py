@@ -381,7 +381,7 @@ def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(make_r
 OTHER = Protocol(
     device="cuda",
     forward=ForwardPolicy(
-        precision="bf16", channels_last=True, compiled=True, cudnn_benchmark=True
+        precision="bf16", channels_last=True, backend="torch-compile", cudnn_benchmark=True
     ),
     threads=3,
     seed=5,
@@ -401,7 +401,7 @@ PARSED = {
     "device": "cuda",
     "precision": "bf16",
     "channels_last": True,
-    "compiled": True,
+    "backend": ["torch-compile"],
     "cudnn_benchmark": True,
     "threads": 3,
     "seed": 5,

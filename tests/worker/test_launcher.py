@@ -65,7 +65,7 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(launch
         factory="model:Net",
         folder=str(tmp_path),
     )
-    protocol = Protocol(device="cuda", forward=ForwardPolicy(compiled=True))
+    protocol = Protocol(device="cuda", forward=ForwardPolicy(backend="torch-compile"))
     session = launcher.worker((descriptor, None), protocol=protocol)
     assert session.process.view.readable == (tmp_path,)
     assert session.process.view.device == "cuda"

@@ -67,6 +67,8 @@ def reached():
 
 
 REACHED = reached()
+BACKENDS = sorted((HARNESS / "backends").glob("*.py"))
+"""Found by name; each imports its library where it is opened."""
 NETWORKS = [MODELS / "__init__.py", MODELS / "blocks.py", *sorted(MODELS.glob("*/network.py"))]
 
 
@@ -83,7 +85,12 @@ def test_they_import_the_standard_library_numpy_torch_and_each_other():
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(REACHED, id="worker"), pytest.param(NETWORKS, id="networks")]
+    "what",
+    [
+        pytest.param(REACHED, id="worker"),
+        pytest.param(NETWORKS, id="networks"),
+        pytest.param(BACKENDS, id="backends"),
+    ],
 )
 def test_they_run_with_python_3_8(what, tmp_path):
     for number, path in enumerate(what):

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, open_registry, print_notices
-from esrbench.cli.options import ClassOption, ResultsOption
+from esrbench.cli.console import (
+    JsonOption,
+    messages,
+    open_registry,
+    print_notices,
+    progress_bar,
+)
+from esrbench.cli.options import ClassOption, ResultsOption, parse_size
 from esrbench.cli.tables import (
     FormatOption,
     LabelOption,
@@ -22,6 +28,12 @@ from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from esrbench.data.datasets import ImagePairs
+    from esrbench.paired.backends import BackendFigures
+    from esrbench.protocol import Protocol
+    from esrbench.reports.table import Table
+    from esrbench.runs.evaluator import Entry
 
 
 def compare_command(
@@ -52,6 +64,19 @@ def compare_command(
             show_default="params,macs_ntire2022,psnr_y,ssim_y",
         ),
     ] = None,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help="Run the entries by these backends beside eager torch, instead: all, or names "
+            "separated by commas."
+        ),
+    ] = None,
+    input_size: Annotated[
+        str, typer.Option(help="LR size that is timed, with --backends.")
+    ] = "128x128",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads, with --backends.")
+    ] = None,
     forward_class: ClassOption = None,
     published: Annotated[
         bool,
@@ -75,16 +100,30 @@ def compare_command(
     Rows are grouped by scale; the columns are complexity, then PSNR and SSIM on Y of each data
     set. What was not run is a missing cell, with the commands that would measure it on stderr.
     """
-    from esrbench.data.datasets import name_in_records
+    from esrbench.data.datasets import name_in_records, open_dataset
     from esrbench.entries.registry import resolve_names
+    from esrbench.paired.backends import named_backends
+    from esrbench.protocol import Protocol
     from esrbench.reports.comparing import build_comparison
     from esrbench.reports.comparison import comparison_table
     from esrbench.reports.comparison_sources import DEFAULT_COLUMNS, Wanted, write_references
+    from esrbench.runs.plan import plan_entries
 
     check_label(label)
     if bibliography is not None:
         write_references(bibliography)
     registry = open_registry()
+    if backends is not None:
+        protocol = Protocol(threads=threads, counted_input=parse_size(input_size), latency=None)
+        only = _scale(_one("--scale", scale, "4"))
+        table = _by_backends(
+            plan_entries(registry, resolve_names(registry, names or ()), only, {}),
+            named_backends(_listed("--backends", [backends])),
+            open_dataset(_one("--data", data, "demo"), only),
+            protocol,
+        )
+        print_table(table, table_format, label=label, as_json=as_json)
+        return
     wanted = Wanted(
         entries=tuple(resolve_names(registry, names or ())),
         data=tuple(map(name_in_records, _listed("--data", data))),
@@ -104,6 +143,43 @@ def compare_command(
         messages().print("hint: to fill the table, run:", markup=False)
         for command in comparison.commands:
             messages().print(f"  {command}", markup=False)
+
+
+def _by_backends(
+    entries: Sequence[Entry], backends: Sequence[str], pairs: ImagePairs, protocol: Protocol
+) -> Table:
+    """Entries by each backend, under a progress bar."""
+    from esrbench.environment import cpus_available, describe_environment
+    from esrbench.paired.backends import compare_backends
+    from esrbench.reports.backends import backends_table
+
+    figures: list[BackendFigures] = []
+    with progress_bar(quiet=True, eta=False) as progress:
+        task = progress.add_task("starting", total=len(entries) * len(backends))
+        for entry in entries:
+            name = entry.descriptor.name
+
+            def on_step(step: str, name: str = name) -> None:
+                progress.update(task, description=f"{name}: {step}", refresh=True)
+
+            for each in compare_backends(entry, backends, pairs, protocol, on_step=on_step):
+                figures.append(each)
+                progress.update(task, completed=len(figures), refresh=True)
+    threads = protocol.threads or cpus_available()
+    environment = describe_environment(threads=threads, accelerator=None)
+    return backends_table(figures, protocol, environment, pairs.identity().title)
+
+
+def _one(option: str, given: Sequence[str] | None, default: str) -> str:
+    """The one value of an option that takes several elsewhere.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if given and len(given) > 1:
+        message = f"{option}: --backends takes one of them"
+        raise UsageError(message, advice="Compare one after the other.")
+    return given[0] if given else default
 
 
 def _listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:

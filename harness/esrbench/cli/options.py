@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from esrbench.backends import backend_names, get_backend
 from esrbench.errors import UsageError
+from esrbench.protocol import EAGER
 from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
@@ -39,7 +41,15 @@ ChannelsLastOption = Annotated[
     bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
 ]
 CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Compile networks by torch.compile.")
+    bool, typer.Option("--compile", help="Short for --backend torch-compile.")
+]
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        help=f"What runs forwards: {', '.join(backend_names())}. Repeatable.",
+        show_default=EAGER,
+    ),
 ]
 CudnnBenchmarkOption = Annotated[
     bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
@@ -85,6 +95,20 @@ def parse_size(text: str) -> tuple[int, int]:
         return int(parts[0]), int(parts[-1])
     message = f"--input-size {text!r}: expected HxW in LR pixels"
     raise UsageError(message, advice="For example 256x256.")
+
+
+def parse_backends(names: Sequence[str] | None, *, compiled: bool) -> tuple[str, ...]:
+    """Backends in their order, each once; eager torch if none is named.
+
+    Args:
+        names: as ``--backend`` gives them.
+        compiled: ``--compile`` was given.
+
+    Raises:
+        UsageError: an unknown name; the message names the known ones.
+    """
+    chosen = [*(names or ()), *(["torch-compile"] if compiled else [])] or [EAGER]
+    return tuple(get_backend(name).name for name in dict.fromkeys(chosen))
 
 
 def parse_weights(

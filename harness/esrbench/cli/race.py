@@ -26,6 +26,7 @@ from esrbench.cli.options import (
     ScaleOption,
     ThreadsOption,
     TimeoutOption,
+    parse_backends,
     parse_size,
     parse_weights,
 )
@@ -60,6 +61,14 @@ def race_command(
         typer.Option(help="Arithmetic of forwards.", show_default="what the candidate declares"),
     ] = None,
     channels_last: ChannelsLastOption = False,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the candidate and, if not named, the baseline."),
+    ] = None,
+    baseline_backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the baseline.", show_default="as the candidate"),
+    ] = None,
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
     max_pairs: Annotated[
@@ -82,12 +91,13 @@ def race_command(
     registry = open_registry()
     candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
     kind, gpu = parse_device(device)
+    (chosen,) = parse_backends([backend] if backend else None, compiled=compiled and not backend)
     protocol = Protocol(
         device=kind,
         forward=ForwardPolicy(
             precision=precision or registry.get(candidate).precision,
             channels_last=channels_last,
-            compiled=compiled,
+            backend=chosen,
             cudnn_benchmark=cudnn_benchmark,
         ),
         threads=threads,
@@ -96,9 +106,9 @@ def race_command(
         latency=None,
     )
     store = Store(results_folder or default_results())
-    chosen = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
+    named = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
-        registry, candidate, baseline, scale, weights=chosen, protocol=protocol, gpu=gpu
+        registry, candidate, baseline, scale, weights=named, protocol=protocol, gpu=gpu
     )
     store.require_writable(RaceRecord)
 
@@ -116,6 +126,7 @@ def race_command(
                 design,
                 isolation=isolation,
                 gpu=gpu,
+                baseline_backend=baseline_backend,
                 on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
                 timeout_seconds=timeout,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ from esrbench.cli.console import (
     progress_bar,
 )
 from esrbench.cli.options import (
+    BackendOption,
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
@@ -31,6 +34,7 @@ from esrbench.cli.options import (
     ScaleOption,
     ThreadsOption,
     TimeoutOption,
+    parse_backends,
     parse_interpreters,
     parse_size,
     parse_weights,
@@ -149,6 +153,7 @@ def run_command(
     ] = 0,
     precision: OwnPrecisionOption = None,
     channels_last: ChannelsLastOption = False,
+    backend: BackendOption = None,
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
     latency: Annotated[
@@ -224,13 +229,13 @@ def run_command(
         budget_seconds=budget,
         processes=processes,
     )
+    backends = parse_backends(backend, compiled=compiled)
     kind, gpu = parse_device(device)
     protocol = Protocol(
         device=kind,
         forward=ForwardPolicy(
             precision=precision or "fp32",
             channels_last=channels_last,
-            compiled=compiled,
             cudnn_benchmark=cudnn_benchmark,
         ),
         threads=threads,
@@ -244,33 +249,36 @@ def run_command(
     chosen = resolve_names(registry, given or DEFAULT_ENTRIES)
     baseline = baseline and resolve_name(registry, baseline)
     with images_bar() as on_image:
-        suite = plan_suite(
-            registry,
-            chosen,
-            data or ["demo"],
-            scale,
-            weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
-            interpreters=parse_interpreters(python or []),
-            protocol=protocol,
-            isolation=isolation,
-            baseline=baseline,
-            order_seed=order_seed,
-            sr_folder=save_sr,
-            own_precision=precision is None,
-            gpu=gpu,
-            on_image=on_image,
-        )
+        suites = [
+            plan_suite(
+                registry,
+                chosen,
+                data or ["demo"],
+                scale,
+                weights=parse_weights(weights or [], [*chosen, *([baseline] if baseline else [])]),
+                interpreters=parse_interpreters(python or []),
+                protocol=protocol.by(name),
+                isolation=isolation,
+                baseline=baseline,
+                order_seed=order_seed,
+                sr_folder=save_sr / name if save_sr and len(backends) > 1 else save_sr,
+                own_precision=precision is None,
+                gpu=gpu,
+                on_image=on_image,
+            )
+            for name in backends
+        ]
     if plan:
-        print_plan(suite, store, "What would run", resume=resume, as_json=as_json)
+        print_plan(suites, store, "What would run", resume=resume, as_json=as_json)
         return
-    print_banner(suite.launcher.sandbox)
+    print_banner(suites[0].launcher.sandbox)
     known: list[RunRecord] = []
     new, interrupted = execute(
-        suite, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
+        suites, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
     )
     records = [*known, *new]
     boards = []
-    for _, identity in suite.data if not as_json else ():
+    for _, identity in suites[0].data if not as_json else ():
         on_data = [record for record in records if record.data.digest == identity.digest]
         boards += [
             build_leaderboard(on_data, chosen_rule, forward_class=label, elsewhere=records)
@@ -341,7 +349,7 @@ def run_challenge(
     print_notices(planned.notices)
     suite = planned.suite
     if plan:
-        print_plan(suite, store, challenge.title, resume=True, as_json=as_json)
+        print_plan([suite], store, challenge.title, resume=True, as_json=as_json)
         return
     print_banner(suite.launcher.sandbox)
     store.require_writable()
@@ -349,7 +357,7 @@ def run_challenge(
         messages().print(line(said), markup=False)
     known: list[RunRecord] = []
     new, interrupted = execute(
-        suite,
+        [suite],
         store,
         known,
         resume=True,
@@ -390,12 +398,23 @@ def images_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield on_image
 
 
-def print_plan(suite: Suite, store: Store, caption: str, *, resume: bool, as_json: bool) -> None:
-    """Print what a suite would run."""
+def print_plan(
+    suites: Sequence[Suite], store: Store, caption: str, *, resume: bool, as_json: bool
+) -> None:
+    """Print what suites would run.
+
+    Raises:
+        UsageError: JSON of several.
+    """
     from esrbench.reports.forecast import forecast_table
     from esrbench.runs.forecast import forecast
 
-    print_table(forecast_table(forecast(suite, store, resume=resume), caption), as_json=as_json)
+    if as_json and len(suites) > 1:
+        message = "--plan --json: one document holds the plan of one backend"
+        raise UsageError(message, advice="Name one by --backend.")
+    for suite in suites:
+        found = forecast(suite, store, resume=resume)
+        print_table(forecast_table(found, caption), as_json=as_json)
 
 
 def conclude(
@@ -470,7 +489,7 @@ def demonstration_hint(name: str, scale: int) -> str:
 
 
 def execute(
-    suite: Suite,
+    suites: Sequence[Suite],
     store: Store,
     known: list[RunRecord],
     *,
@@ -478,10 +497,10 @@ def execute(
     timeout_seconds: float,
     entry_seconds: float,
 ) -> tuple[list[RunRecord], bool]:
-    """Run the suite under a progress bar.
+    """Run suites one after the other, under a progress bar.
 
     Args:
-        suite: the plan.
+        suites: the plans, one a backend.
         store: of the records.
         known: receives records that were there.
         resume: as of ``run_suite``.
@@ -489,7 +508,7 @@ def execute(
         entry_seconds: likewise.
 
     Returns:
-        The records made, and whether it was interrupted.
+        The records made, and whether they were interrupted.
     """
     from esrbench.runs.suite import run_suite
 
@@ -515,9 +534,9 @@ def execute(
             progress.print(line(said), markup=False)
 
         try:
-            for record in run_suite(
-                suite,
-                store,
+            run = partial(
+                run_suite,
+                store=store,
                 resume=resume,
                 on_step=on_step,
                 on_known=on_known,
@@ -525,7 +544,8 @@ def execute(
                 on_progress=on_progress,
                 timeout_seconds=timeout_seconds,
                 entry_seconds=entry_seconds,
-            ):
+            )
+            for record in chain.from_iterable(map(run, suites)):
                 records.append(record)
                 said = f"{record.entry.name} on {record.data.name}: {record.status}"
                 said += f" in {record.duration_seconds:.0f} s"

@@ -52,6 +52,9 @@ VERBS = {
     "convert-weights": (
         "Convert a weights file to safetensors in the sandbox, and print its lines of a manifest."
     ),
+    "export": (
+        "Export a network for images of any size, in the sandbox, and check it by its own runtime."
+    ),
     "env": "Create, list or remove Python environments for entries, made by uv from wheels alone.",
     "train": "Train by a recipe; what comes out runs as `esrbench run MODEL --weights FILE`.",
     "doctor": "Check this machine for what disturbs or forbids measuring, and say how to mend it.",

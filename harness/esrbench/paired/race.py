@@ -19,6 +19,7 @@ from esrbench.protocol import PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
 from esrbench.runs.builds import build
 from esrbench.runs.evaluator import Entry, effective_weights
+from esrbench.runs.exports import export, require_backend
 from esrbench.runs.plan import require_possible
 from esrbench.runs.store import record_id
 from esrbench.worker.failure import WorkerError
@@ -85,6 +86,7 @@ def race(
     *,
     isolation: IsolationChoice = "auto",
     gpu: int = 0,
+    baseline_backend: str | None = None,
     on_pairs: OnPairs = lambda _done, _most: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> RaceRecord:
@@ -99,6 +101,7 @@ def race(
         design: settings of pairs and decision.
         isolation: which sandbox is asked for.
         gpu: number of the GPU, where the protocol asks for one.
+        baseline_backend: runs the baseline; None for the protocol's, which runs the candidate.
         on_pairs: called with the numbers of pairs timed so far and at most.
         timeout_seconds: deadline of each request to a worker.
 
@@ -111,7 +114,14 @@ def race(
         replace(entry, descriptor=build(entry.descriptor, launcher))
         for entry in (candidate, baseline)
     )
-    return _Race(candidate, baseline, protocol, design or PairDesign(), launcher, on_pairs).run(
+    theirs = protocol.by(baseline_backend) if baseline_backend else protocol
+    protocols: dict[RaceSide, Protocol] = {"candidate": protocol, "baseline": theirs}
+    require_backend(theirs)
+    candidate, baseline = (
+        export(entry, each, launcher, timeout_seconds=timeout_seconds)
+        for entry, each in ((candidate, protocol), (baseline, theirs))
+    )
+    return _Race(candidate, baseline, protocols, design or PairDesign(), launcher, on_pairs).run(
         timeout_seconds
     )
 
@@ -141,12 +151,13 @@ class _Race:
         judged: number of pairs that were not set aside, by the side that was loaded first.
         timed: number of pairs timed.
         first: side that is loaded first in the current process.
+        protocols: of both sides.
         ready: the worker's answers when candidate and baseline were first loaded.
     """
 
     candidate: Entry
     baseline: Entry
-    protocol: Protocol
+    protocols: Mapping[RaceSide, Protocol]
     design: PairDesign
     launcher: Launcher
     on_pairs: OnPairs
@@ -156,6 +167,11 @@ class _Race:
     first: RaceSide = "baseline"
     ready: tuple[Ready, Ready] | None = None
 
+    @property
+    def protocol(self) -> Protocol:
+        """Of the candidate; the baseline's differs from it by no more than the backend."""
+        return self.protocols["candidate"]
+
     def run(self, timeout_seconds: float) -> RaceRecord:
         created, start = datetime.now(UTC), time.monotonic()
         judgement: Judgement | None = None
@@ -163,6 +179,7 @@ class _Race:
             with self.launcher.worker(
                 *((entry.descriptor, entry.weights) for entry in (self.candidate, self.baseline)),
                 protocol=self.protocol,
+                readable=(*self.candidate.readable, *self.baseline.readable),
                 timeout_seconds=timeout_seconds,
             ) as session:
                 judgement = self._run_process(session)
@@ -207,7 +224,11 @@ class _Race:
             load = partial(session.load_second, side=side) if side == second else session.load
             try:
                 found[side] = load(
-                    entry.descriptor, entry.scale, weights=entry.weights, protocol=self.protocol
+                    entry.descriptor,
+                    entry.scale,
+                    weights=entry.weights,
+                    protocol=self.protocols[side],
+                    graph=entry.graph_folder,
                 )
                 if side == self.first:
                     session.upscale(fixed_lr(self.protocol), "fixed")
@@ -270,6 +291,7 @@ class _Race:
             duration_seconds=seconds,
             candidate=candidate,
             baseline=baseline,
+            baseline_backend=self.protocols["baseline"].forward.backend,
             protocol=self.protocol,
             design=self.design,
             environment=environment,

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from esrbench.errors import MeasurementError
 from esrbench.probes.allocator import CachingAllocator, Chunk, rounded
 from esrbench.probes.counters.shapes import ShapeMode, on_meta
+from esrbench.protocol import EAGER
 from esrbench.records import Absent, PredictedMemory
 
 if TYPE_CHECKING:
@@ -114,11 +115,13 @@ def unpredicted(policy: ForwardPolicy) -> Absent | None:
     What is predicted are tensors of float32 in their plain layout, by the operators of the
     network as it is written.
     """
-    if policy.precision in ("fp32", "tf32") and not (policy.channels_last or policy.compiled):
+    eager = policy.backend == EAGER and not policy.channels_last
+    if policy.precision in ("fp32", "tf32") and eager:
         return None
     return Absent(
         kind="unavailable",
-        reason=f"the prediction is of float32, contiguous and not compiled; this is {policy.label}",
+        reason="the prediction is of float32, contiguous and run by eager torch; this is "
+        f"{policy.label}",
         advice="Measure it on a GPU.",
     )
 

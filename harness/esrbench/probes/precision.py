@@ -14,16 +14,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from esrbench.devices import DEVICES, traits_of
 from esrbench.errors import MeasurementError
-from esrbench.torch_versions import autocast, has_flag, refuse_recompiling
+from esrbench.torch_versions import autocast, has_flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from torch import nn
 
     from esrbench.protocol import ForwardPolicy
 
@@ -41,8 +42,6 @@ DENORMAL = 1e-40
 """Below the smallest normal float32, 1.2e-38."""
 PARALLEL_ELEMENTS = 2**15
 """Of an elementwise operator, for each thread that takes part in it."""
-COMPILER_OVERRIDES = {"TORCHDYNAMO_SUPPRESS_ERRORS": ("",)}
-"""Variables that make ``torch.compile`` ignore what a program sets, and values that do not."""
 
 
 def _flags(precision: str, *, cudnn_benchmark: bool) -> dict[str, object]:
@@ -100,7 +99,7 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
     Raises:
         MeasurementError: the environment overrides it.
     """
-    _require_in_force(policy, device)
+    _require_in_force(device)
     set_flags(policy)
 
 
@@ -125,9 +124,7 @@ def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
         policy: what is wanted.
 
     Returns:
-        The network with floating weights and buffers of ``DTYPES``, channels-last if asked for;
-        a ``CompiledNetwork`` around it if it is to be compiled, which happens at its first
-        forward of each shape that it has not been compiled for.
+        The network with floating weights and buffers of ``DTYPES``, channels-last if asked for.
 
     Raises:
         MeasurementError: ``fp32`` or ``tf32`` with weights of lower precision.
@@ -145,7 +142,7 @@ def adapt_network(network: nn.Module, policy: ForwardPolicy) -> nn.Module:
     if policy.channels_last:
         # nn.Module.to has no overload for it in PyTorch's own types.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return CompiledNetwork(network) if policy.compiled else network
+    return network
 
 
 def adapt_input(tensor: torch.Tensor, policy: ForwardPolicy) -> torch.Tensor:
@@ -206,65 +203,6 @@ def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
     """
     dtype = DTYPES[policy.precision]
     return nullcontext() if dtype == torch.float32 else _CastAsCounted(dtype)
-
-
-class CompiledNetwork(nn.Module):
-    """A network compiled by ``torch.compile`` in its default mode.
-
-    It never falls back to eager: a shape too many for the compiler and a compiler that is
-    switched off fail like one that is missing.
-
-    Raises:
-        MeasurementError: from a forward, where it could not be compiled.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        if not hasattr(torch, "compiler"):
-            raise MeasurementError(
-                f"torch {torch.__version__} compiles no networks",
-                advice="Measure without --compile, or with torch 2.1 or newer.",
-            )
-        refuse_recompiling()
-        # Not network.compile(), which leaves a layer of PyTorch's own as it is.
-        self.network = torch.compile(network)
-        self.train(network.training)
-        self._proven = False
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The compiled network's output.
-
-        Args:
-            pixels: the network's input, (1, C, H, W).
-        """
-        from torch._dynamo.exc import TorchDynamoException
-
-        try:
-            output: torch.Tensor = self.network(pixels)
-        except TorchDynamoException as error:
-            cause = str(error).strip().splitlines()[0]
-            missing = "compiler" in cause.lower()
-            raise MeasurementError(
-                f"torch.compile failed: {cause}",
-                advice="Install a C++ compiler (g++ or clang) and name it in CXX."
-                if missing
-                else "Measure this network without compiling it.",
-            ) from error
-        if not self._proven:
-            self._require_graphs()
-        return output
-
-    def _require_graphs(self) -> None:
-        from torch._dynamo.utils import counters
-
-        # Counted for the whole process: a copy of a network reuses the graphs of the first.
-        if not counters["stats"]["unique_graphs"]:
-            raise MeasurementError(
-                "torch.compile compiled nothing of this network",
-                advice="Its code forbids compiling, or holds no tensor operators: measure it "
-                "without compiling.",
-            )
-        self._proven = True
 
 
 class PolicyGuard:
@@ -395,11 +333,9 @@ def _read_flags() -> dict[str, object]:
     return found
 
 
-def _require_in_force(policy: ForwardPolicy, device: torch.device) -> None:
+def _require_in_force(device: torch.device) -> None:
     """Raise where a variable of the environment would override what is set here."""
-    compiling = COMPILER_OVERRIDES if policy.compiled else {}
-    overrides = {**traits_of(device).overrides, **compiling}
-    for variable, harmless in overrides.items():
+    for variable, harmless in traits_of(device).overrides.items():
         value = os.environ.get(variable)
         if value is not None and value.upper() not in harmless:
             raise MeasurementError(

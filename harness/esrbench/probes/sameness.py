@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from esrbench.probes.counters.shapes import ShapeMode, unfused
+from esrbench.protocol import EAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ CPU are the same: a hundred times what another order of summation changes."""
 
 SAME_ON_GPU: Final = 1e-3
 SAME_WHEN_ROUNDED: Final = 0.05
-"""The same for a GPU's kernels, and for fp16, bf16 and TF32."""
+"""The same for a GPU's kernels and other backends, and for fp16, bf16 and TF32."""
 
 
 def tolerance(policy: ForwardPolicy, device: str) -> float:
@@ -34,7 +35,7 @@ def tolerance(policy: ForwardPolicy, device: str) -> float:
     """
     if policy.precision != "fp32":
         return SAME_WHEN_ROUNDED
-    return SAME if device == "cpu" and not policy.compiled else SAME_ON_GPU
+    return SAME if device == "cpu" and policy.backend == EAGER else SAME_ON_GPU
 
 
 def changed(forward: Forward, scored: Tensor, share: float) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
-from esrbench.records import Latency
+from esrbench.records import Equality, Latency
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 
@@ -157,6 +157,21 @@ def software_notes(records: Sequence[RunRecord]) -> Iterator[str]:
     counted = {r.counted_with.describe() for r in records if r.counted_with is not None}
     if counted:
         yield f"Entries with {OTHER_SOFTWARE} are counted with {', '.join(sorted(counted))}."
+
+
+def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What ran the entries in place of eager torch, and how far their SR is from its own."""
+    deployed = [(r.entry.name, r.deployment) for r in records if r.deployment is not None]
+    if not deployed:
+        return
+    software = {
+        f"{each.backend} {', '.join(each.versions.values())}".strip() for _, each in deployed
+    }
+    said = "; ".join(
+        f"{name} {each.equality.describe() if isinstance(each.equality, Equality) else each.doubt}"
+        for name, each in sorted(deployed, key=lambda pair: pair[0])
+    )
+    yield f"Run by {', '.join(sorted(software))}. SR against eager torch's: {said}."
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from esrbench.protocol import size_text
 from esrbench.ranking.blocks import met_other_devices
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
+    backend_notes,
     banner,
     device_statement,
     gate_statement,
@@ -128,6 +129,7 @@ def build_leaderboard(
             *reference_notes(rule, tracks, relative_to),
             *rule_notes(rule, newest),
             *software_notes([*chosen, *others]),
+            *backend_notes(chosen),
             *notes_on(chosen),
         ),
         details=(*rule.footnotes, *measuring_notes(chosen, columns)),

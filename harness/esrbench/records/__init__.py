@@ -18,6 +18,11 @@ from esrbench.records.decision import (
     Action as Action,
     Decision as Decision,
 )
+from esrbench.records.deployment import (
+    Deployment as Deployment,
+    Equality as Equality,
+    Graph as Graph,
+)
 from esrbench.records.machine import (
     MACHINE as MACHINE,
     STATES as STATES,

@@ -76,6 +76,8 @@ class RaceRecord(Tabular):
         estimate: candidate over baseline, of the judged pairs, free of the order of loading as
             ``esrbench.statistics.balance`` says; absent where they are too few for an interval.
         self_check: one copy of the baseline over another, from the same batches, likewise.
+        baseline_backend: that ran the baseline; None in records that do not say, where it was the
+            protocol's.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.
         reason: why this verdict, in words with figures.
@@ -89,6 +91,7 @@ class RaceRecord(Tabular):
     duration_seconds: Seconds
     candidate: EntryIdentity
     baseline: EntryIdentity
+    baseline_backend: str | None = None
     protocol: Protocol
     design: PairDesign
     environment: Environment

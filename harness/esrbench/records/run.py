@@ -10,6 +10,7 @@ from pydantic import Field
 
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records.counts import Complexity
+from esrbench.records.deployment import Deployment
 from esrbench.records.tabular import Tabular
 from esrbench.records.timing import Latency, Memory, Trust
 from esrbench.records.values import (
@@ -272,6 +273,7 @@ class RunRecord(Tabular):
         ran_with: of an entry in an interpreter of its own, what that is; None where it ran in the
             harness's environment, which ``environment`` tells.
         counted_with: where its counts, audit and predicted memory were made, if not there.
+        deployment: by what it was run; None for eager torch.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -298,6 +300,7 @@ class RunRecord(Tabular):
     log_tail: str = ""
     ran_with: Software | None = None
     counted_with: Software | None = None
+    deployment: Deployment | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         """What was run, on what, and how it ended."""
@@ -324,6 +327,9 @@ class RunRecord(Tabular):
             mixed: whatever Python and torch it ran with.
         """
         label = self.protocol.forward.label
+        doubt = self.deployment and self.deployment.doubt
+        if doubt and self.protocol.forward.precision == "fp32":
+            label = f"{label}, {doubt}"
         return label if mixed or self.ran_with is None else f"{label}, {self.ran_with.describe()}"
 
     @property

@@ -363,7 +363,7 @@ def _weights_options(entry: str, scale: int, choice: Choice) -> list[str]:
 
 _OPTIONS: Final = {
     "--channels-last": "forward.channels_last",
-    "--compile": "forward.compiled",
+    "--backend": "forward.backend",
     "--cudnn-benchmark": "forward.cudnn_benchmark",
     "--device": "device",
     "--precision": "forward.precision",

@@ -254,6 +254,12 @@ def _latency_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"latency at LR {height}x{width}", text
 
 
+def flat_table(record: BaseModel) -> Table:
+    """A record, a line each field that is not empty."""
+    document = record.model_dump(mode="json")
+    return pairs([*flatten(document)], document=document)
+
+
 def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted keys and rendered leaves of a JSON document, empty ones left out."""
     if isinstance(document, dict):
@@ -299,6 +305,9 @@ def race_sentence(record: RaceRecord) -> str:
 
 def _names(record: RaceRecord) -> tuple[str, str]:
     ours, theirs = record.candidate.name, record.baseline.name
+    mine, other = record.protocol.forward.backend, record.baseline_backend
+    if other is not None and other != mine:
+        return f"{ours} by {mine}", f"{theirs} by {other}"
     return (ours, theirs) if ours != theirs else (f"{ours} (candidate)", f"{theirs} (baseline)")
 
 

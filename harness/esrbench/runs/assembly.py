@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 
     from esrbench.metrics import Account
     from esrbench.protocol import TrustDesign
-    from esrbench.records import EntryIdentity, ImageScore, Replicate
+    from esrbench.records import Deployment, EntryIdentity, ImageScore, Replicate
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not their network")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
+NO_BACKEND = Absent(kind="skipped", reason="eager torch ran it, or nothing did")
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
 """What messages say of a network that does not take the size of an image."""
@@ -104,6 +105,7 @@ def assemble(
                 quality=quality,
                 latency=_undisturbed(latency, finding),
                 memory=found.memory,
+                deployment=found.deployment or NO_BACKEND,
                 doubts=_doubts(trust, finding, protocol.trust),
             )
         ),
@@ -115,6 +117,7 @@ def assemble(
         log_tail=next(failed, found.log_tail) if finding else "",
         ran_with=found.ran_with,
         counted_with=found.counted_with,
+        deployment=found.deployment,
     )
 
 
@@ -272,6 +275,8 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     if isinstance(found.complexity, Complexity):
         yield from found.complexity.notices
     yield from untimed.notices
+    if found.deployment is not None:
+        yield from _graph_notices(found.deployment, found.complexity)
     if isinstance(latency, Absent) or design is None:
         return
     yield from noise_notices(latency, target_half_width=design.target_half_width)
@@ -294,6 +299,25 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
             advice="Look for random or state-keeping operators; a GPU's may also differ by order "
             "of summation.",
         )
+
+
+def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> Iterator[Notice]:
+    """What of a backend is not what torch shows or counts."""
+    equality, graph = deployment.equality, deployment.graph
+    if not isinstance(equality, Absent) and equality.step == "different":
+        yield Notice(
+            code="backend-differs",
+            message=f"SR of {deployment.backend} is not eager torch's: {equality.describe()}",
+            advice="It has a class of its own; compare its PSNR before its runtime.",
+        )
+    if graph is None or isinstance(complexity, Absent) or graph.parameters == complexity.params:
+        return
+    yield Notice(
+        code="graph-parameters",
+        message=f"the graph of {deployment.backend} holds {graph.parameters:,} numbers, and torch "
+        f"counts {complexity.params:,} parameters",
+        advice="Parameters in tables are torch's; a graph may fold or repeat some.",
+    )
 
 
 def _slow_to_settle(latency: Latency) -> Notice | None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
-from esrbench.records import Absent, EntryIdentity, Quality, Software
+from esrbench.protocol import EAGER
+from esrbench.records import Absent, Deployment, EntryIdentity, Quality, Software
 from esrbench.runs.elsewhere import count_here, draw_samples, own_software
+from esrbench.runs.equality import Beside
 from esrbench.runs.passes import UntimedPass
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.checkpoints import stored_elements
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import Protocol
-    from esrbench.records import Environment, WeightsIdentity
+    from esrbench.records import Environment, Graph, WeightsIdentity
     from esrbench.runs.elsewhere import Sample
     from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
@@ -53,6 +55,8 @@ class Entry:
         weights: which weights, resolved and checked.
         interpreter: that it runs in; None for the harness's own.
         state: those weights as safetensors, empty for random ones, for another interpreter.
+        graph: what the protocol's backend runs in place of the network's code, if it does.
+        graph_folder: where that lies.
     """
 
     descriptor: ModelDescriptor
@@ -60,6 +64,8 @@ class Entry:
     weights: ResolvedWeights
     interpreter: Interpreter | None = None
     state: bytes | None = field(default=None, repr=False)
+    graph: Graph | None = None
+    graph_folder: Path | None = None
 
     @property
     def form(self) -> tuple[str, str, float, Interpreter | None]:
@@ -75,11 +81,23 @@ class Entry:
 
     def environment(self, own: Environment) -> Environment:
         """The environment that it runs in; ``own`` is that of entries without an interpreter."""
+        if self.graph is not None:
+            own = own.model_copy(update={"packages": {**own.packages, **self.graph.versions}})
         if self.software is None:
             return own
         versions = self.software.model_dump()
         python = versions.pop("python")
         return own.model_copy(update={"python": python, "packages": {**own.packages, **versions}})
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """What its worker must see beside code and weights."""
+        return () if self.graph_folder is None else (self.graph_folder,)
+
+    @property
+    def eager(self) -> Self:
+        """The same as eager torch runs it."""
+        return replace(self, graph=None, graph_folder=None)
 
     def load(self, session: WorkerSession, protocol: Protocol) -> Ready:
         """Have a worker build the network and load its weights."""
@@ -89,6 +107,7 @@ class Entry:
             weights=self.weights,
             protocol=protocol,
             state=self.state,
+            graph=self.graph_folder,
         )
 
     def identify(
@@ -160,11 +179,24 @@ def measure_untimed(
         timeout_seconds=timeout_seconds,
     )
     samples: list[Sample] = []
-    with worker(interpreter=entry.interpreter, limit_seconds=limit_seconds) as session:
+    start = partial(
+        worker,
+        interpreter=entry.interpreter,
+        readable=entry.readable,
+        limit_seconds=limit_seconds,
+    )
+    with ExitStack() as ending, start() as session:
         try:
             on_step("loading")
             found.ready = entry.load(session, protocol)
             found.weights = effective_weights(entry.weights, found.ready).identity
+            beside = None
+            if protocol.forward.backend != EAGER:
+                eager = protocol.eager
+                torch = ending.enter_context(start(protocol=eager))
+                entry.eager.load(torch, eager)
+                border = protocol.quality.border_pixels("rgb", entry.scale)
+                beside = Beside(torch.upscale, border)
         except WorkerError as failure:
             found.quality = found.memory = found.complexity = failed(failure)
         else:
@@ -177,14 +209,22 @@ def measure_untimed(
                     found,
                     sr_folder=sr_folder,
                     crops=crops,
+                    beside=beside,
                     on_step=on_step,
                 )
                 samples = _count(session, entry, pairs, found, on_step=on_step)
+            if beside is not None and found.ready.opening:
+                found.deployment = Deployment(
+                    backend=protocol.forward.backend,
+                    **found.ready.opening.model_dump(),
+                    graph=entry.graph,
+                    equality=beside.equality(),
+                )
     # Only when the worker has ended has all been read that it printed.
     found.log_tail = session.log_tail
     if samples and found.ready is not None:
         left = max(0.0, limit_seconds - (time.monotonic() - begun))
-        own = replace(entry, interpreter=None, state=None)
+        own = replace(entry.eager, interpreter=None, state=None)
         with worker(limit_seconds=left) as session:
             found.complexity = count_here(
                 session,
@@ -206,10 +246,12 @@ def _probe(
     *,
     sr_folder: Path | None,
     crops: CropFolder | None,
+    beside: Beside | None,
     on_step: Step,
 ) -> None:
     """Fill in what is found; a failed probe is noted, a dead worker ends the rest."""
-    if not found.scored and not DEVICES[protocol.device].gpu and sr_folder is None:
+    unseen = not found.scored and sr_folder is None and beside is None
+    if unseen and not DEVICES[protocol.device].gpu:
         for pair in pairs.pairs:
             on_step(pair.name)
         found.quality = _unscored(entry)
@@ -219,12 +261,13 @@ def _probe(
     else:
         try:
             scores, digests = score_images(
-                session.upscale,
+                session.upscale if beside is None else partial(beside.upscale, session.upscale),
                 pairs,
                 scale=entry.scale,
                 definition=protocol.quality,
                 sr_folder=sr_folder,
                 crops=crops,
+                look=None if beside is None else beside.compare,
                 on_image=on_step,
             )
         except MeasurementError as failure:

@@ -174,18 +174,19 @@ class NullTimes:
             plan = self._plan
             data_range = entry.weights.identity.data_range
             null = null_descriptor(entry.descriptor, entry.scale, data_range)
+            eager = protocol.eager
             with ExitStack() as ending:
                 session = ending.enter_context(
                     plan.launcher.worker(
                         (null, NO_WEIGHTS),
-                        protocol=protocol,
+                        protocol=eager,
                         interpreter=entry.interpreter,
                         timeout_seconds=plan.timeout_seconds,
                     )
                 )
                 state = None if entry.state is None else b""
-                twin = replace(entry, descriptor=null, weights=NO_WEIGHTS, state=state)
-                ready = twin.load(session, protocol)
+                twin = replace(entry.eager, descriptor=null, weights=NO_WEIGHTS, state=state)
+                ready = twin.load(session, eager)
                 monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
                 self._workers[form] = _NullWorker(session, ending.pop_all(), monitor)
         return self._workers[form]

@@ -23,6 +23,7 @@ from esrbench.records import (
     Conditions,
     Count,
     DataIdentity,
+    Deployment,
     EntryIdentity,
     Environment,
     ImageScore,
@@ -64,6 +65,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         ran_with: as in a record.
         counted_with: likewise.
         log_tail: last of what the worker printed.
+        deployment: as in a record.
     """
 
     weights: WeightsIdentity
@@ -76,6 +78,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
     ran_with: Software | None = None
     counted_with: Software | None = None
     log_tail: str = ""
+    deployment: Deployment | None = None
 
     @property
     def scored(self) -> bool:

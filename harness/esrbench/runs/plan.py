@@ -21,6 +21,7 @@ from esrbench.plaintext import relative
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, find_interpreters
 from esrbench.runs.evaluator import Entry
+from esrbench.runs.exports import export, require_backend
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -278,6 +279,7 @@ def plan_suite(
     launcher = open_launcher(isolation, gpu=gpu)
     entries, unread = _moved(entries, found, launcher, baseline)
     entries, unbuilt = _built(entries, launcher, baseline)
+    entries, unexported = _exported(entries, launcher, baseline, protocol, precisions)
     suite = Suite(
         entries,
         tuple(opened.values()),
@@ -286,7 +288,7 @@ def plan_suite(
         baseline,
         order_seed,
         sr_folder=sr_folder,
-        rejected=(*rejected.values(), *unread, *unbuilt),
+        rejected=(*rejected.values(), *unread, *unbuilt, *unexported),
         precisions=precisions,
     )
     return _fitting(suite)
@@ -349,8 +351,8 @@ def require_possible(protocol: Protocol, gpu: int = 0) -> None:
         gpu: number of the GPU, where the protocol asks for one.
 
     Raises:
-        UsageError: a GPU that is not here, arithmetic that only GPUs have, or more threads than
-            CPUs.
+        UsageError: a GPU that is not here, arithmetic that only GPUs have, a backend that is not
+            installed or cannot do what is asked, or more threads than CPUs.
     """
     forward, cpus = protocol.forward, cpus_available()
     for_gpus = [
@@ -360,6 +362,7 @@ def require_possible(protocol: Protocol, gpu: int = 0) -> None:
     if for_gpus and not DEVICES[protocol.device].gpu:
         message = f"{' and '.join(for_gpus)}: only GPUs have that"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
+    require_backend(protocol)
     if DEVICES[protocol.device].gpu:
         _require_gpu(protocol.device, gpu)
     if protocol.threads is not None and protocol.threads > cpus:
@@ -425,6 +428,29 @@ def _built(
             rejected = RejectedEntry(name, entry.scale, error, identity=entry.identify())
             failed.append(rejected)
     return tuple(built), failed
+
+
+def _exported(
+    entries: Sequence[Entry],
+    launcher: Launcher,
+    baseline: str | None,
+    protocol: Protocol,
+    precisions: Mapping[str, Precision],
+) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
+    """Entries with the graphs that the protocol's backend runs, and those that it cannot take."""
+    taken: list[Entry] = []
+    failed: list[RejectedEntry] = []
+    for entry in entries:
+        name = entry.descriptor.name
+        own = protocol.in_precision(precisions[name]) if name in precisions else protocol
+        try:
+            require_backend(own)
+            taken.append(export(entry, own, launcher))
+        except EsrbenchError as error:
+            if name == baseline:
+                raise
+            failed.append(RejectedEntry(name, entry.scale, error, identity=entry.identify()))
+    return tuple(taken), failed
 
 
 def _fitting(suite: Suite) -> Suite:

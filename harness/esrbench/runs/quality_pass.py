@@ -49,6 +49,7 @@ def score_images(
     definition: QualityDefinition,
     sr_folder: Path | None = None,
     crops: CropFolder | None = None,
+    look: Callable[[Pixels, Pixels, str], None] | None = None,
     on_image: Callable[[str], None] = lambda _: None,
 ) -> tuple[tuple[ImageScore, ...], dict[str, str]]:
     """Upscale every image of a data set and score it.
@@ -61,6 +62,7 @@ def score_images(
         definition: of the scores.
         sr_folder: receives every SR image as ``<image>x<scale>.png``; created if needed.
         crops: parts of SR images that are kept.
+        look: called with SR, HR and the name of each image, in other threads.
         on_image: called with the name of each image before it is upscaled.
 
     Returns:
@@ -74,6 +76,8 @@ def score_images(
     """
 
     def score(sr: Pixels, hr: Pixels, image: str) -> ImageScore:
+        if look is not None:
+            look(sr, hr, image)
         return score_image(sr, hr, scale=scale, definition=definition, image=image)
 
     images = upscale_images(

@@ -188,6 +188,7 @@ def _worker(entry: Entry, plan: Plan) -> AbstractContextManager[WorkerSession]:
         (entry.descriptor, entry.weights),
         protocol=plan.protocol,
         interpreter=entry.interpreter,
+        readable=entry.readable,
         timeout_seconds=plan.timeout_seconds,
         limit_seconds=plan.limit_seconds,
     )

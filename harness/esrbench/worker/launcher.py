@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.backends import get_backend
 from esrbench.devices import selection
 from esrbench.entries.sources import view_paths
 from esrbench.sandbox.interpreters import own_interpreter
@@ -86,7 +87,7 @@ class Launcher:
             device=protocol.device if protocol else "cpu",
             interpreter=interpreter or own_interpreter(),
         )
-        compiles = protocol is not None and protocol.forward.compiled
+        compiles = protocol is not None and get_backend(protocol.forward.backend).processes
         process = WorkerProcess(
             self.sandbox,
             view,

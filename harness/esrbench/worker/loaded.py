@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from esrbench.backends import Setting, get_backend
 from esrbench.entries.building import LoadedNetwork, build, code_sha256, deploy_adapted, makers
 from esrbench.entries.structure import elements, parameters, parameters_sha256, state_elements
-from esrbench.errors import RegistrationError
+from esrbench.errors import MeasurementError, RegistrationError
 from esrbench.probes.devices import open_device
 from esrbench.probes.forward import PixelConversion
-from esrbench.probes.precision import CompiledNetwork, adapt_input, adapt_network
+from esrbench.probes.precision import adapt_input, adapt_network
 from esrbench.weights.loading import load_into
 from esrbench.weights.plain import read_plain
 from esrbench.weights.state_dicts import shown
@@ -69,6 +71,7 @@ class OpenedNetwork:
     Attributes:
         name: registered name.
         network: in the policy's form, as ``adapt_network`` returned it.
+        run: runs it by the policy's backend; takes and gives what the network does.
         guard: watches what the protocol fixes.
         conversion: between pixels and the network.
         ready: the answer to its request: what the evaluator records of it.
@@ -76,6 +79,7 @@ class OpenedNetwork:
 
     name: str
     network: nn.Module
+    run: Callable[[torch.Tensor], Any]
     guard: PolicyGuard
     conversion: PixelConversion
     ready: dict[str, Any]
@@ -101,7 +105,27 @@ def open_network(
     count = len(parameters(loaded.network))
     conversion = PixelConversion.of(request.descriptor, request.scale, loaded.data_range)
     code = code_sha256(loaded.network, *makers(request.descriptor))
-    network = adapt_network(loaded.network.to(device.device), request.protocol.forward)
+    policy = request.protocol.forward
+    network = adapt_network(loaded.network.to(device.device), policy)
+    backend = get_backend(policy.backend)
+    lacks = backend.missing()
+    if lacks:
+        raise MeasurementError(lacks, advice=backend.install)
+    start = time.perf_counter()
+    opened = backend.open(
+        network,
+        Setting(
+            device=device.device,
+            threads=device.threads,
+            scale=conversion.scale if conversion.input == "lr" else 1,
+            graph=Path(request.graph) if request.graph else None,
+        ),
+    )
+    opening = {
+        "versions": dict(opened.versions),
+        "options": dict(opened.options),
+        "load_seconds": time.perf_counter() - start,
+    }
     # First, since loading may have changed the number of threads.
     guard = device.guard(network)
     ready = {
@@ -116,14 +140,10 @@ def open_network(
         "state_elements": loaded.state_elements,
         "layout": loaded.layout,
         "parameters_sha256": loaded.parameters_sha256,
-        "deployed_elements": sum(map(elements, parameters(written(network)))),
+        "deployed_elements": sum(map(elements, parameters(network))),
+        "opening": opening,
     }
-    return OpenedNetwork(request.descriptor.name, network, guard, conversion, ready)
-
-
-def written(network: nn.Module) -> nn.Module:
-    """A network without the compiler around it."""
-    return cast("nn.Module", network.network) if isinstance(network, CompiledNetwork) else network
+    return OpenedNetwork(request.descriptor.name, network, opened.run, guard, conversion, ready)
 
 
 def load_converted(request: Request, content: bytes) -> LoadedNetwork:
@@ -201,7 +221,7 @@ class Worker:
         )
         self.requests = CudaRequests(self.device.device)
         self.opened = open_network(load, self.device, self.requests, loader)
-        self.network, self.conversion = self.opened.network, self.opened.conversion
+        self.run, self.conversion = self.opened.run, self.opened.conversion
         self.guard = self.opened.guard
         self.device.begin_memory_pass()
         self.images: list[dict[str, Any]] = []
@@ -213,7 +233,7 @@ class Worker:
         with torch.inference_mode():
             enlarged = self._enlarged(request.lr_size)
             pixels = self._input(lr, enlarged)
-            forward = partial(self.device.measure_memory, partial(self.network, pixels))
+            forward = partial(self.device.measure_memory, partial(self.run, pixels))
             output, usage = self.requests.running(forward)
             self.guard.verify()
             sr = self.conversion.validate(output, request.lr_size)
@@ -244,7 +264,7 @@ class Worker:
         with torch.inference_mode():
             enlarged = self._enlarged(request.lr_size)
             pixels = self._input(lr, enlarged)
-            forward = partial(self.device.time, partial(self.network, pixels))
+            forward = partial(self.device.time, partial(self.run, pixels))
             output, seconds = self.requests.running(forward)
             try:
                 sr = self.conversion.to_pixels(output, lr, enlarged)

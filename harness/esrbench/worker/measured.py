@@ -14,7 +14,6 @@ import torch
 from esrbench.entries.structure import copied
 from esrbench.probes.precision import adapt_input, cast_as_counted, counted_form
 from esrbench.probes.sameness import changed, tolerance, watched_otherwise
-from esrbench.worker.loaded import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ class MeasuredNetwork:
 
     Attributes:
         network: as ``adapt_network`` returned it.
+        run: runs it by the protocol's backend.
         protocol: settings.
         conversion: of its pixels.
         device: where it runs.
@@ -46,6 +46,7 @@ class MeasuredNetwork:
     """
 
     network: nn.Module
+    run: Callable[[torch.Tensor], Any]
     protocol: Protocol
     conversion: PixelConversion
     device: torch.device
@@ -58,7 +59,7 @@ class MeasuredNetwork:
         # A forward may have kept tensors on the GPU, such as masks of its attention.
         attributes = None if self.device.type == "cpu" else _on_cpu
         form = partial(counted_form, self.protocol.forward)
-        return copied(written(self.network), form, attributes=attributes)
+        return copied(self.network, form, attributes=attributes)
 
     def differs(self) -> str | None:
         """What the network, or its copy, does otherwise than when it was scored, in words."""
@@ -106,7 +107,7 @@ class MeasuredNetwork:
     def _run(self, lr: Image) -> object:
         pixels = self.conversion.to_input(lr, self.device)
         adapted = adapt_input(pixels, self.protocol.forward)
-        return self.running(partial(self.network, adapted))
+        return self.running(partial(self.run, adapted))
 
     def _run_copy(self, counted: nn.Module, pixels: torch.Tensor) -> object:
         with cast_as_counted(self.protocol.forward):

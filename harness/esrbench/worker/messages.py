@@ -24,7 +24,10 @@ from esrbench.records import (
     Sha256,
     WeightsLayout,
 )
+from esrbench.records.deployment import Text
 from esrbench.weights.conversion import ConversionReport  # noqa: TC001 - pydantic reads it
+
+Texts = Annotated[dict[Text, Text], Field(max_length=50)]
 
 
 class _Loading(Frozen):
@@ -33,6 +36,7 @@ class _Loading(Frozen):
     Attributes:
         code: folders of the entry's code, unless it is installed.
         released: declaration by which the weights file is read, or None for a plain one.
+        graph: folder of what the backend runs in place of the network's code, if it does.
         converted: the weights, if there are any, come along as safetensors under the network's own
             names; else the file is read.
     """
@@ -43,6 +47,7 @@ class _Loading(Frozen):
     code: tuple[str, ...] = ()
     released: ReleasedWeights | None
     converted: bool = False
+    graph: str | None = None
     protocol: Protocol
 
 
@@ -146,6 +151,17 @@ class Build(Frozen):
     words: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class Export(Frozen):
+    """Write the graph of the loaded network for a backend; its files are the answer's payload.
+
+    Attributes:
+        backend: its name.
+    """
+
+    command: Literal["export"] = "export"
+    backend: str
+
+
 class ReadMemory(Frozen):
     """Report what all images took that were upscaled; the answer's payload is JSON."""
 
@@ -156,6 +172,14 @@ class Stop(Frozen):
     """End the worker."""
 
     command: Literal["stop"] = "stop"
+
+
+class Opening(Frozen):
+    """What a worker says of the backend that runs its network; fields as of ``Deployment``."""
+
+    versions: Texts = {}
+    options: Texts = {}
+    load_seconds: Seconds
 
 
 class Ready(Frozen):
@@ -171,6 +195,7 @@ class Ready(Frozen):
         deployed_elements: numbers in its distinct parameters in the form that is measured.
         layout: of its weights file; None where that is the network's state dict and nothing else.
         parameters_sha256: of the parameters that a file filled, whatever their names and order.
+        opening: of the backend that runs it.
     """
 
     event: Literal["ready"] = "ready"
@@ -185,6 +210,7 @@ class Ready(Frozen):
     deployed_elements: Count | None = None
     layout: WeightsLayout | None = None
     parameters_sha256: Sha256 | None = None
+    opening: Opening | None = None
 
 
 class Counted(Frozen):
@@ -243,6 +269,21 @@ class Built(Frozen):
     files: Annotated[tuple[tuple[str, Count], ...], Field(max_length=64)]
 
 
+class Exported(Frozen):
+    """Answer to ``Export``; the payload is the content of all files, one after the other.
+
+    Attributes:
+        files: name and size of each.
+        parameters: numbers of floating type in the graph.
+        operators: how often each occurs, by name.
+    """
+
+    event: Literal["exported"] = "exported"
+    files: Annotated[tuple[tuple[str, Count], ...], Field(max_length=8)]
+    parameters: Count
+    operators: Annotated[dict[Text, Count], Field(max_length=500)]
+
+
 class Working(Frozen):
     """No answer yet, but another forward has ended; sent now and then in a long request."""
 
@@ -278,11 +319,22 @@ Request = Annotated[
     | ReadMemory
     | ConvertWeights
     | Build
+    | Export
     | Stop,
     Field(discriminator="command"),
 ]
 Reply = Annotated[
-    Ready | Counted | Account | Done | Settled | PairsTimed | Converted | Built | Working | Failed,
+    Ready
+    | Counted
+    | Account
+    | Done
+    | Settled
+    | PairsTimed
+    | Converted
+    | Built
+    | Exported
+    | Working
+    | Failed,
     Field(discriminator="event"),
 ]
 

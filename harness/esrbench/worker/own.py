@@ -15,8 +15,10 @@ from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import cast_as_counted
 from esrbench.probes.telemetry import watch
+from esrbench.protocol import EAGER
 from esrbench.records import Absent, Notice
 from esrbench.worker.building import build_copy
+from esrbench.worker.exporting import export_graph
 from esrbench.worker.loaded import open_network
 from esrbench.worker.measured import MeasuredNetwork
 from esrbench.worker.messages import (
@@ -29,6 +31,7 @@ from esrbench.worker.messages import (
     ConvertWeights,
     CountComplexity,
     Counted,
+    Export,
     Failed,
     Load,
     LoadSecond,
@@ -118,6 +121,8 @@ class OwnAnswers:
                 complexity = self.counted()
                 notices = (*complexity.notices, *request_notices(self.worker.requests))
                 reply = Counted(complexity=complexity.model_copy(update={"notices": notices}))
+            case Export() as asked:
+                reply, content = export_graph(self.worker, self.load, asked.backend)
             case MeasureBlocks() as asked:
                 reply, content = Account(), self.blocks(asked.depth)
             case LoadSecond():
@@ -135,7 +140,8 @@ class OwnAnswers:
         """The network as it is after its images."""
         worker = self.worker
         return MeasuredNetwork(
-            worker.network,
+            worker.opened.network,
+            worker.run,
             self.load.protocol,
             worker.conversion,
             worker.device.device,
@@ -171,8 +177,11 @@ class OwnAnswers:
         request = SimpleNamespace(**vars(worker.load))
         request.message = worker.load.message | {"descriptor": fields}
         request.descriptor = SimpleNamespace(**fields)
+        eager = vars(worker.load.protocol.forward) | {"backend": EAGER}
+        request.protocol = SimpleNamespace(**vars(worker.load.protocol))
+        request.protocol.forward = SimpleNamespace(**eager)
         opened = open_network(request, worker.device, worker.requests, load_declared)
-        pure = replace(measured, network=opened.network, scored=None)
+        pure = replace(measured, network=opened.network, run=opened.run, scored=None)
         if measured.agrees(pure):
             return pure, None
         absent = Absent(

@@ -60,7 +60,7 @@ class Pairing:
         """Open a network and run it once, so that errors are attributed to it."""
         opened = open_network(request, self.device, self.requests, self._load)
         with torch.inference_mode():
-            forward = partial(opened.network, self._input(opened.conversion))
+            forward = partial(opened.run, self._input(opened.conversion))
             output = self.requests.running(forward)
             opened.guard.verify()
             opened.conversion.validate(output, self.protocol.counted_input)
@@ -91,10 +91,10 @@ class Pairing:
             if self.candidate.conversion != self.baseline.conversion:
                 ours_input = self._input(self.candidate.conversion)
             us, them = f"candidate {self.candidate.name}", f"baseline {self.baseline.name}"
-            ours = _named(us, partial(self.candidate.network, ours_input))
-            theirs = _named(them, partial(self.baseline.network, theirs_input))
-            twin = _named(them, partial(self.twin.network, theirs_input))
-            other = _named(them, partial(self.other.network, theirs_input))
+            ours = _named(us, partial(self.candidate.run, ours_input))
+            theirs = _named(them, partial(self.baseline.run, theirs_input))
+            twin = _named(them, partial(self.twin.run, theirs_input))
+            other = _named(them, partial(self.other.run, theirs_input))
             guards: dict[Callable[[], object], PolicyGuard] = {
                 ours: self.candidate.guard,
                 theirs: self.baseline.guard,

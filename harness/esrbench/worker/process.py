@@ -29,6 +29,7 @@ from esrbench.worker.messages import (
     Account,
     Built,
     Converted,
+    Exported,
     Failed,
     Reply,
     Stop,
@@ -56,6 +57,7 @@ MAX_ACCOUNT_BYTES = 16 * 1024 * 1024
 PAYLOADS: dict[type, int] = {
     Account: MAX_ACCOUNT_BYTES,
     Built: MAX_PAYLOAD_BYTES,
+    Exported: MAX_PAYLOAD_BYTES,
     Converted: MAX_PAYLOAD_BYTES,
 }
 """Answers that bring bytes along, and how many at most; any other that does is no answer."""

@@ -6,17 +6,18 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from esrbench.backends import get_backend
 from esrbench.data.resize import upscale
 from esrbench.devices import DEVICES
 from esrbench.entries.sources import view_paths
 from esrbench.environment import available_cpus, cpus_available
 from esrbench.errors import EsrbenchError, MeasurementError
-from esrbench.protocol import Frozen
+from esrbench.protocol import EAGER, Frozen
 from esrbench.records import Absent, Memory
 from esrbench.worker.building import is_module
 from esrbench.worker.channel import FrameError, read_json
@@ -31,6 +32,8 @@ from esrbench.worker.messages import (
     CountComplexity,
     Counted,
     Done,
+    Export,
+    Exported,
     Forward,
     Load,
     LoadSecond,
@@ -144,6 +147,7 @@ class WorkerSession:
         weights: ResolvedWeights,
         protocol: Protocol,
         state: bytes | None = None,
+        graph: Path | None = None,
     ) -> Ready:
         """Build the network in the worker and load its weights.
 
@@ -152,12 +156,14 @@ class WorkerSession:
             scale: upscaling factor.
             weights: which weights.
             protocol: settings.
+            graph: folder of what the protocol's backend runs in place of the network's code.
             state: those weights as safetensors, empty for random ones, where the worker cannot read
                 their file; None where it can.
         """
         self._scale, self._input = scale, descriptor.input
         self._enlarges = descriptor.input == "bicubic-hr" or descriptor.color == "y"
-        request = partial(Load, converted=state is not None)
+        named = None if graph is None else str(graph)
+        request = partial(Load, converted=state is not None, graph=named)
         return self._load(
             request, descriptor, scale, weights=weights, protocol=protocol, state=state or b""
         )
@@ -170,9 +176,11 @@ class WorkerSession:
         weights: ResolvedWeights,
         protocol: Protocol,
         side: RaceSide,
+        graph: Path | None = None,
     ) -> Ready:
         """Build a second network, then two copies of the baseline; each makes a forward."""
-        request = partial(LoadSecond, side=side)
+        named = None if graph is None else str(graph)
+        request = partial(LoadSecond, side=side, graph=named)
         return self._load(request, descriptor, scale, weights=weights, protocol=protocol)
 
     def _load(
@@ -312,13 +320,28 @@ class WorkerSession:
         """Compiled modules that a submission's script makes, by path in its folder."""
         request = Build(folder=str(folder), words=tuple(words))
         reply, content = self._ask(request, Built)
-        sizes = [size for _, size in reply.files]
-        names = [name for name, _ in reply.files]
-        if sum(sizes) != len(content) or not all(map(is_module, names)):
+        made = self._files(reply.files, content)
+        if not all(map(is_module, made)):
             raise self.process.gone("protocol", "the files that it built are no compiled modules")
-        ends = list(accumulate(sizes))
-        parts = zip([0, *ends], ends, strict=False)
-        return {name: content[begin:end] for name, (begin, end) in zip(names, parts, strict=True)}
+        return made
+
+    def export(self, backend: str) -> tuple[Exported, dict[str, bytes]]:
+        """What the graph of the loaded network holds for a backend, and its files by name."""
+        reply, content = self._ask(Export(backend=backend), Exported)
+        made = self._files(reply.files, content)
+        if set(made) != set(get_backend(backend).files):
+            raise self.process.gone("protocol", f"what it wrote is no graph of {backend}")
+        return reply, made
+
+    def _files(self, listed: Sequence[tuple[str, int]], content: bytes) -> dict[str, bytes]:
+        """The files of a payload, by name."""
+        if sum(size for _, size in listed) != len(content):
+            raise self.process.gone("protocol", "its files are not as long as it says")
+        ends = list(accumulate((size for _, size in listed), initial=0))
+        return {
+            name: content[begin:end]
+            for (name, _), (begin, end) in zip(listed, pairwise(ends), strict=True)
+        }
 
     def read_memory(self) -> Memory | Absent:
         """Device memory of all images upscaled since loading."""
@@ -389,6 +412,8 @@ def impossible(ready: Ready, protocol: Protocol) -> str | None:
         return "threads"
     if ready.cpus and (len(set(ready.cpus)) != threads or (known and not set(ready.cpus) <= known)):
         return "CPUs"
+    if ready.opening is None and protocol.forward.backend != EAGER:
+        return "backend"
     told = ready.accelerator or ready.gpu_uuid or ready.libraries
     if told and not DEVICES[protocol.device].gpu:
         return "GPU"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -11,6 +12,9 @@ from esrbench.plaintext import relative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+CALL = re.compile(r'File "(.+?)", line (\d+)')
+"""A line of a traceback."""
 
 
 def place_of(error: BaseException, folders: Sequence[str]) -> str | None:
@@ -58,3 +62,14 @@ def _within(path: str, folders: Sequence[str]) -> bool:
     if any(f"/{name}/" in path for name in ("site-packages", "dist-packages")):
         return False
     return any(path.startswith(f"{folder}/") for folder in folders)
+
+
+def place_in(stack: str, folders: Sequence[str]) -> str | None:
+    """The last line of an entry's code in the text of a stack, as ``place_of`` tells it.
+
+    Args:
+        stack: lines as of a traceback, ``File "...", line 12, in forward`` among them.
+        folders: absolute paths of the entry's code.
+    """
+    found = [(path, line) for path, line in CALL.findall(stack) if _within(path, folders)]
+    return f"{relative(found[-1][0], folders)}, line {found[-1][1]}" if found else None

@@ -42,7 +42,7 @@ PLACED_CHARACTERS = 800
 """Of what an exception says; the place where it was raised follows."""
 BEAT_SECONDS = 10.0
 """A worker in a long request tells that it works this often, between two forwards."""
-LOADING = frozenset({"load", "load-second", "convert-weights", "build"})
+LOADING = frozenset({"load", "load-second", "convert-weights", "build", "export"})
 """Requests whose failure is one of loading, if it has no kind of its own."""
 
 

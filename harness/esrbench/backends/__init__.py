@@ -1,0 +1,271 @@
+"""What runs a forward, one module each: a module that stands here is a backend.
+
+A module is named as its backend, with ``_`` for ``-``, and holds it as ``BACKEND``. Its library is
+imported only where a network is built or opened, in a worker: knowing a backend takes no torch.
+A worker may be Python 3.8 with torch 1.13 and numpy, so backends need no more.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+
+from esrbench.errors import MeasurementError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from esrbench.protocol import ForwardPolicy
+
+OPERATOR = re.compile(r"(?:torch\.ops\.)?\b([a-z_]\w*\.[a-z_]\w*\.\w+)\b")
+"""As torch names an overload of an operator: ``aten.relu.default``."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """For what a network is opened.
+
+    Attributes:
+        device: where forwards run.
+        threads: CPU threads of a forward.
+        scale: pixels of the output's side for one of the input's.
+        graph: folder of the files that ``Backend.build`` wrote; None for backends without.
+    """
+
+    device: torch.device
+    threads: int
+    scale: int = 1
+    graph: Path | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network as a backend runs it.
+
+    Attributes:
+        run: takes the network's input (1, C, H, W) in the policy's form, and gives its output
+            (1, C, scale*H, scale*W) of a floating type.
+        versions: of the libraries beside PyTorch that compute it, by name.
+        options: that were set, by name, as the library gives them back.
+    """
+
+    run: Callable[[torch.Tensor], Any]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the graph of a backend holds.
+
+    Attributes:
+        parameters: numbers of floating type in it.
+        operators: how often each occurs, by name.
+    """
+
+    parameters: int
+    operators: dict[str, int]
+
+
+class Backend:
+    """One way to run a forward.
+
+    Attributes:
+        name: by which it is chosen.
+        title: its name in tables.
+        devices: on which it runs.
+        precisions: in which it computes.
+        channels_last: it can keep weights and input channels-last.
+        packages: modules that it needs beside torch.
+        extra: of esrbench that installs them.
+        files: of the graph that it runs in place of the network's code, by name in their folder;
+            none where it runs that code.
+        processes: building or running it starts a compiler.
+        form: of these files, where others can use them; empty for none.
+    """
+
+    name: str
+    title: str
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("fp32",)
+    channels_last = False
+    packages: tuple[str, ...] = ()
+    extra = ""
+    files: tuple[str, ...] = ()
+    processes = False
+    form = ""
+
+    def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
+        """Write the graph of a network, in a worker.
+
+        Args:
+            network: in eval mode, on the CPU.
+            example: an input, (1, C, H, W); height and width of others may differ.
+            folder: receives ``files``.
+
+        Raises:
+            MeasurementError: what of the network it cannot take.
+        """
+        raise NotImplementedError
+
+    def open(self, network: nn.Module, setting: Setting) -> Opened:
+        """Make a network ready to run, in a worker.
+
+        Args:
+            network: in eval mode, on the device, in the policy's form.
+            setting: for what.
+
+        Raises:
+            MeasurementError: it cannot be had as it is set.
+        """
+        raise NotImplementedError
+
+    def missing(self) -> str | None:
+        """Which of its packages are not installed in this environment, in words, or None."""
+        absent = [name for name in self.packages if find_spec(name) is None]
+        return f"{self.name} needs {' and '.join(absent)}" if absent else None
+
+    def refuses(self, policy: ForwardPolicy, device: str) -> str | None:
+        """What of a policy it cannot follow, in words, or None."""
+        if device not in self.devices:
+            return f"{self.name} does not run on {device}"
+        if policy.precision not in self.precisions:
+            return f"{self.name} computes in {' or '.join(self.precisions)}, not {policy.precision}"
+        if policy.channels_last and not self.channels_last:
+            return f"{self.name} chooses the layout in memory itself"
+        return None
+
+    @property
+    def install(self) -> str:
+        """What to do where its packages are missing."""
+        return f"Install them: pip install 'esrbench[{self.extra}]'."
+
+
+def backend_names() -> tuple[str, ...]:
+    """Names of all backends; none is imported."""
+    return tuple(module.name.replace("_", "-") for module in iter_modules(__path__))
+
+
+def get_backend(name: str) -> Backend:
+    """A backend by name.
+
+    Raises:
+        UsageError: unknown name; the message names the known ones.
+    """
+    known = backend_names()
+    if name not in known:
+        message = f"there is no backend {name!r}"
+        raise UsageError(message, advice=f"{did_you_mean(name, known)}Known: {', '.join(known)}.")
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    backend: Backend = module.BACKEND
+    return backend
+
+
+def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Refuse options that a library did not take over.
+
+    Args:
+        name: of the backend.
+        asked: values by option.
+        found: the same options as the library gives them back.
+
+    Raises:
+        MeasurementError: names each.
+    """
+    wrong = [
+        f"{option} is {found.get(option, 'unknown')}, not {value}"
+        for option, value in asked.items()
+        if found.get(option) != value
+    ]
+    if wrong:
+        raise MeasurementError(
+            f"{name} did not take over what was set: {'; '.join(wrong)}",
+            advice="Unset variables of the environment that configure it.",
+        )
+
+
+class UntranslatedError(MeasurementError):
+    """A graph cannot be written because of an operator.
+
+    Attributes:
+        stack: the lines of code that called it, as PyTorch tells them.
+    """
+
+    def __init__(self, message: str, *, stack: str) -> None:
+        super().__init__(message, advice="Replace that operator, or measure by another backend.")
+        self.stack = stack
+
+
+def traced(network: nn.Module, example: torch.Tensor) -> Any:
+    """The operators of a network for inputs of any height and width.
+
+    Args:
+        network: in eval mode, on the CPU.
+        example: an input, (1, C, H, W), whose height and width differ.
+
+    Returns:
+        A ``torch.export.ExportedProgram``.
+
+    Raises:
+        MeasurementError: this torch cannot do it.
+        Exception: what the network's code or torch raises where the code needs values or a size.
+    """
+    import torch
+
+    if not hasattr(torch, "export"):
+        raise MeasurementError(
+            f"torch {torch.__version__} exports no networks", advice="Use torch 2.4 or newer."
+        )
+    sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    with torch.no_grad():
+        return torch.export.export(network, (example,), dynamic_shapes=(sizes,), strict=False)
+
+
+@contextmanager
+def naming_operators(program: Any, into: str) -> Iterator[None]:
+    """Name the operator that a translation of a program fails at, and where it was called.
+
+    Args:
+        program: of ``traced``.
+        into: what it is translated into, for the message.
+
+    Raises:
+        UntranslatedError: in place of whatever was raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        said, cause = str(error), error.__cause__
+        while cause is not None:
+            said, cause = f"{said}\n{cause}", cause.__cause__
+        # Told first by those who list several.
+        lacking = "\n".join(re.findall("No conversion rule found.*", said))
+        named = OPERATOR.findall(f"{lacking}\n{said}")
+        calls = _calls(program)
+        operator = next((name for name in named if name in calls), None)
+        if operator is None:
+            first = next((line for line in str(error).splitlines() if line.strip()), "")
+            message = f"{into} cannot be written: {type(error).__name__}: {first.strip()}"
+            raise UntranslatedError(message, stack="") from error
+        message = f"{into} has no operator for {operator}"
+        raise UntranslatedError(message, stack=calls[operator]) from error
+
+
+def _calls(program: Any) -> dict[str, str]:
+    """Where each operator of a program, and of what it is decomposed into, was called."""
+    graphs = [program.graph]
+    with suppress(Exception):  # what cannot be decomposed has operators of its own
+        graphs.insert(0, program.run_decompositions().graph)
+    return {
+        str(node.target): node.meta.get("stack_trace") or ""
+        for graph in graphs
+        for node in graph.nodes
+    }

@@ -1,0 +1,159 @@
+"""ONNX Runtime on the CPU, of a graph that torch exports with any height and width."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from esrbench.backends import Backend, Held, Opened, naming_operators, require_set, traced
+from esrbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from esrbench.backends import Setting
+
+GRAPH = "network.onnx"
+ENTRIES = {
+    # Threads that spin when idle slow others down and look like hidden work.
+    "session.intra_op.allow_spinning": "0",
+    "session.inter_op.allow_spinning": "0",
+    "session.set_denormal_as_zero": "0",
+}
+"""Of the session's configuration."""
+
+
+class OnnxRuntime(Backend):
+    """ONNX Runtime's CPU provider; input and output are bound, so that nothing is copied."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+    packages = ("onnxruntime", "onnx", "onnxscript")
+    extra = "onnx"
+    files = (GRAPH,)
+    form = "onnx"
+
+    def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
+        """Write an ONNX file that holds its weights; errors as of ``export``."""
+        return held(export(network, example, folder / GRAPH))
+
+    def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
+        """A session of as many threads as the protocol has."""
+        import numpy as np
+        import onnxruntime
+        import torch
+
+        if setting.graph is None:
+            raise AssertionError("onnxruntime runs a graph")
+        options = onnxruntime.SessionOptions()
+        # Given a number, it leaves the CPUs of threads alone: they inherit this process's.
+        options.intra_op_num_threads = setting.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        for name, value in ENTRIES.items():
+            options.add_session_config_entry(name, value)
+        path = str(setting.graph / GRAPH)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        asked = {
+            "intra_op_num_threads": str(setting.threads),
+            "inter_op_num_threads": "1",
+            "execution_mode": "ORT_SEQUENTIAL",
+            "graph_optimization_level": "ORT_ENABLE_ALL",
+            "provider": "CPUExecutionProvider",
+            **ENTRIES,
+        }
+        found = _options(session)
+        require_set(self.name, asked, found)
+        (source,), (target,) = session.get_inputs(), session.get_outputs()
+        binding = session.io_binding()
+
+        def run(pixels: torch.Tensor) -> torch.Tensor:
+            channels, height, width = pixels.shape[1:]
+            shape = (1, channels, height * setting.scale, width * setting.scale)
+            output = torch.empty(shape, dtype=torch.float32)
+            binding.bind_input(
+                source.name, "cpu", 0, np.float32, tuple(pixels.shape), pixels.data_ptr()
+            )
+            binding.bind_output(target.name, "cpu", 0, np.float32, shape, output.data_ptr())
+            session.run_with_iobinding(binding)
+            return output
+
+        return Opened(run, {"onnxruntime": onnxruntime.__version__}, {**found, "bound": "yes"})
+
+
+def _options(session: Any) -> dict[str, str]:
+    """What a session was made with, by its own account."""
+    taken = session.get_session_options()
+    return {
+        "intra_op_num_threads": str(taken.intra_op_num_threads),
+        "inter_op_num_threads": str(taken.inter_op_num_threads),
+        "execution_mode": taken.execution_mode.name,
+        "graph_optimization_level": taken.graph_optimization_level.name,
+        "provider": session.get_providers()[0],
+        **{name: taken.get_session_config_entry(name) for name in ENTRIES},
+    }
+
+
+def export(network: nn.Module, example: torch.Tensor, path: Path) -> Any:
+    """Write a network as ONNX, float32, any height and width.
+
+    Args:
+        network: in eval mode, on the CPU.
+        example: an input, (1, C, H, W).
+        path: of the file.
+
+    Returns:
+        The ``onnx.ModelProto`` that was written.
+
+    Raises:
+        UntranslatedError: ONNX lacks an operator.
+        Exception: as of ``traced``.
+    """
+    import onnx
+    import torch
+
+    program = traced(network, example)
+    with naming_operators(program, "ONNX"):
+        torch.onnx.export(
+            program,
+            (),
+            str(path),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=["lr"],
+            output_names=["sr"],
+        )
+    model = onnx.load(str(path))
+    for value in (*model.graph.input, *model.graph.output):
+        sides = value.type.tensor_type.shape.dim[2:]
+        if any(side.HasField("dim_value") for side in sides):
+            raise MeasurementError(
+                "its ONNX graph holds for one size of image alone",
+                advice="Take height and width from the input's shape in the network's code.",
+            )
+    return model
+
+
+def held(model: Any) -> Held:
+    """What an ONNX model holds."""
+    import onnx
+
+    operators = Counter(node.op_type for node in model.graph.node)
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    sizes = (_size(each) for each in model.graph.initializer if each.data_type in floats)
+    return Held(parameters=sum(sizes), operators=dict(operators.most_common()))
+
+
+def _size(tensor: Any) -> int:
+    size = 1
+    for side in tensor.dims:
+        size *= side
+    return size
+
+
+BACKEND = OnnxRuntime()

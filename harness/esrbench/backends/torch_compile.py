@@ -1,0 +1,111 @@
+"""PyTorch's compiler in its default mode."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from esrbench.backends import Backend, Opened
+from esrbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from esrbench.backends import Setting
+
+OVERRIDE = "TORCHDYNAMO_SUPPRESS_ERRORS"
+"""The variable that makes the compiler ignore what a program sets."""
+
+
+class Compile(Backend):
+    """``torch.compile``: a network is compiled at its first forward of each new shape."""
+
+    name = "torch-compile"
+    title = "torch.compile"
+    devices = ("cpu", "cuda")
+    precisions = ("fp32", "tf32", "fp16", "bf16")
+    channels_last = True
+    processes = True
+
+    def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - as every backend
+        """The network within the compiler.
+
+        Raises:
+            MeasurementError: this torch has none, or a variable overrides what is set here; and
+                from a forward, where it could not be compiled.
+        """
+        if os.environ.get(OVERRIDE):
+            raise MeasurementError(
+                f"the environment's {OVERRIDE}={os.environ[OVERRIDE]} overrides what the protocol "
+                "sets",
+                advice=f"Unset {OVERRIDE}.",
+            )
+        return Opened(run=CompiledNetwork(network))
+
+
+class CompiledNetwork:
+    """A network compiled by ``torch.compile`` in its default mode.
+
+    It never falls back to eager: a shape too many for the compiler and a compiler that is
+    switched off fail like one that is missing.
+
+    Raises:
+        MeasurementError: torch compiles no networks.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        import torch
+
+        from esrbench.torch_versions import refuse_recompiling
+
+        if not hasattr(torch, "compiler"):
+            raise MeasurementError(
+                f"torch {torch.__version__} compiles no networks",
+                advice="Measure by another backend, or with torch 2.1 or newer.",
+            )
+        refuse_recompiling()
+        # Not network.compile(), which leaves a layer of PyTorch's own as it is.
+        self._network = torch.compile(network)
+        self._proven = False
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The compiled network's output.
+
+        Args:
+            pixels: the network's input, (1, C, H, W).
+
+        Raises:
+            MeasurementError: it could not be compiled.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            output: torch.Tensor = self._network(pixels)
+        except TorchDynamoException as error:
+            cause = str(error).strip().splitlines()[0]
+            missing = "compiler" in cause.lower()
+            raise MeasurementError(
+                f"torch.compile failed: {cause}",
+                advice="Install a C++ compiler (g++ or clang) and name it in CXX."
+                if missing
+                else "Measure this network by another backend.",
+            ) from error
+        if not self._proven:
+            self._require_graphs()
+        return output
+
+    def _require_graphs(self) -> None:
+        from torch._dynamo.utils import counters
+
+        # Counted for the whole process: a copy of a network reuses the graphs of the first.
+        if not counters["stats"]["unique_graphs"]:
+            raise MeasurementError(
+                "torch.compile compiled nothing of this network",
+                advice="Its code forbids compiling, or holds no tensor operators: measure it "
+                "by another backend.",
+            )
+        self._proven = True
+
+
+BACKEND = Compile()

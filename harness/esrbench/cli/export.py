@@ -1,0 +1,58 @@
+"""``esrbench export``: write a network as the file that a backend runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from esrbench.cli.console import JsonOption, open_registry, print_banner
+from esrbench.cli.options import IsolationOption, ScaleOption, TimeoutOption, parse_weights
+from esrbench.cli.tables import FormatOption, print_table
+
+
+def export_command(
+    name: Annotated[str, typer.Argument(help="Network, by name or folder.")],
+    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="Format of the file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder that receives NAME_xSCALE.onnx, or .xml and .bin.",
+            show_default="this folder",
+            file_okay=False,
+        ),
+    ] = None,
+    scale: ScaleOption = 4,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE or random; else released, demonstration or random weights."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,
+    isolation: IsolationOption = "auto",
+    timeout: TimeoutOption = 900,
+    table_format: FormatOption = "terminal",
+    as_json: JsonOption = False,
+) -> None:
+    """Export a network for images of any size, in the sandbox, and check it by its own runtime.
+
+    The check upscales the demo images by the file and by torch. What cannot be exported is named
+    with its place in the network's code.
+    """
+    from esrbench.entries.registry import resolve_name
+    from esrbench.reports.details import flat_table
+    from esrbench.runs.exports import export_files
+    from esrbench.runs.plan import plan_entries
+    from esrbench.worker.launcher import open_launcher
+
+    registry = open_registry()
+    name = resolve_name(registry, name)
+    (entry,) = plan_entries(registry, [name], scale, parse_weights(weights or [], [name]))
+    launcher = open_launcher(isolation)
+    print_banner(launcher.sandbox)
+    exported = export_files(
+        entry, to, output or Path(), launcher, replacing=force, timeout_seconds=timeout
+    )
+    print_table(flat_table(exported), table_format, as_json=as_json)

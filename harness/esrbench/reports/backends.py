@@ -1,0 +1,124 @@
+"""One network by several backends, as a table."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from esrbench.metrics import MIB
+from esrbench.protocol import size_text
+from esrbench.records import Absent, Equality
+from esrbench.records.deployment import EQUAL_DB, ONE_LEVEL_SHARE
+from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Table, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from esrbench.paired.backends import BackendFigures
+    from esrbench.protocol import Protocol
+    from esrbench.records import Environment
+
+
+def backends_table(
+    figures: Sequence[BackendFigures], protocol: Protocol, environment: Environment, data: str
+) -> Table:
+    """What each backend makes of each network.
+
+    Args:
+        figures: of networks one after the other.
+        protocol: that they have in common.
+        environment: in which they ran.
+        data: title of the images on which SR was compared.
+    """
+    headings = ("SR", "PSNR - torch's [dB]", "Time / torch", "Memory [MiB]", "File [MiB]")
+    sections = [
+        Section(tuple(_row(each) for each in group), name)
+        for name, group in groupby(figures, key=lambda each: each.network)
+    ]
+    return Table(
+        headings=(
+            Heading("Network"),
+            Heading("Backend"),
+            *(Heading(text, align="right") for text in (*headings, "Build [s]", "Load [s]")),
+        ),
+        sections=tuple(sections),
+        caption="Backends against eager torch",
+        notes=tuple(map(Note, _notes(figures, protocol, environment, data))),
+        document=[each.model_dump(mode="json") for each in figures],
+        records=[_record(each) for each in figures],
+        label="tab:backends",
+    )
+
+
+def _row(figures: BackendFigures) -> tuple[Cell, ...]:
+    deployment = figures.deployment
+    if isinstance(deployment, Absent):
+        return (plain(figures.backend), *(plain(MISSING, "faint") for _ in range(7)))
+    graph, ratio = deployment.graph, figures.ratio
+    equality = deployment.equality if isinstance(deployment.equality, Equality) else None
+    difference = equality and equality.psnr_difference
+    texts = (
+        equality.step if equality else MISSING,
+        MISSING if difference is None else f"{difference:+.4f}",
+        MISSING
+        if isinstance(ratio, Absent)
+        else f"{ratio.ratio:.3f} [{ratio.interval.low:.3f}, {ratio.interval.high:.3f}]",
+        MISSING if figures.peak_bytes is None else f"{figures.peak_bytes / MIB:.0f}",
+        MISSING if graph is None else f"{graph.file_bytes / MIB:.2f}",
+        MISSING if graph is None else f"{graph.build_seconds:.1f}",
+        f"{deployment.load_seconds:.2f}",
+    )
+    return (plain(figures.backend), *map(plain, texts))
+
+
+def _record(figures: BackendFigures) -> dict[str, object]:
+    """Unrounded figures in base units; ``missing`` says why there are none."""
+    deployment, ratio = figures.deployment, figures.ratio
+    record: dict[str, object] = {"network": figures.network, "backend": figures.backend}
+    if isinstance(deployment, Absent):
+        return record | {"missing": deployment.reason}
+    graph = deployment.graph
+    equality = deployment.equality if isinstance(deployment.equality, Equality) else None
+    timed = None if isinstance(ratio, Absent) else ratio
+    parts = (deployment.equality, ratio)
+    return record | {
+        "equality": equality and equality.step,
+        "psnr_difference": equality and equality.psnr_difference,
+        "ratio": timed and timed.ratio,
+        "ratio_low": timed and timed.interval.low,
+        "ratio_high": timed and timed.interval.high,
+        "peak_bytes": figures.peak_bytes,
+        "graph_bytes": graph and graph.file_bytes,
+        "build_seconds": graph and graph.build_seconds,
+        "load_seconds": deployment.load_seconds,
+        "missing": "; ".join(each.reason for each in parts if isinstance(each, Absent)),
+    }
+
+
+def _notes(
+    figures: Sequence[BackendFigures], protocol: Protocol, environment: Environment, data: str
+) -> Iterator[str]:
+    """How the figures were taken, and why some are not there."""
+    ran = [each.deployment for each in figures if not isinstance(each.deployment, Absent)]
+    size = size_text(protocol.counted_input)
+    versions = {name: version for each in ran for name, version in each.versions.items()}
+    software = {"torch": environment.packages.get("torch", "absent"), **versions}
+    listed = ", ".join(f"{name} {version}" for name, version in software.items())
+    yield (
+        f"On {environment.cpu}, {environment.threads} threads, fp32; {listed}. SR is compared on "
+        f"{data}."
+    )
+    yield (
+        f"SR is exact; off by one level on at most {ONE_LEVEL_SHARE:.2%} of the values; of equal "
+        f"PSNR within {EQUAL_DB} dB; or different, and then of another class than eager torch."
+    )
+    yield (
+        f"Time is the median ratio of pairs of forwards at LR 3x{size} "
+        "in one process, with its interval. Memory is the most that the worker's process held, "
+        "PyTorch included."
+    )
+    for each in figures:
+        if isinstance(each.deployment, Absent):
+            yield f"{each.network} by {each.backend}: {each.deployment.reason}."
+        elif isinstance(each.ratio, Absent):
+            yield f"{each.network} by {each.backend} has no ratio: {each.ratio.reason}."

@@ -1,0 +1,219 @@
+"""What a backend runs in place of an entry's code: written once, in the sandbox, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from esrbench.backends import backend_names, get_backend
+from esrbench.data.cache import cache_dir, complete_folder, usable
+from esrbench.data.datasets import open_dataset
+from esrbench.entries.sources import source_sha256
+from esrbench.environment import package_version
+from esrbench.errors import UsageError
+from esrbench.files import replace_file
+from esrbench.protocol import ForwardPolicy, Frozen, Protocol
+from esrbench.records import Deployment, Graph, required
+from esrbench.runs.builds import build
+from esrbench.runs.evaluator import measure_untimed
+from esrbench.runs.fingerprint import harness_sha256
+from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from esrbench.backends import Backend
+    from esrbench.runs.evaluator import Entry
+    from esrbench.worker.launcher import Launcher
+
+RECORD = "graph.json"
+"""What is known of a kept graph, in its folder."""
+
+
+class ExportedFiles(Frozen):
+    """What ``export_files`` wrote and found.
+
+    Attributes:
+        network: registered name.
+        scale: upscaling factor.
+        files: that were written.
+        deployment: the graph, and its SR of the demo images against torch's.
+    """
+
+    network: str
+    scale: int
+    files: tuple[str, ...]
+    deployment: Deployment
+
+
+def require_backend(protocol: Protocol) -> None:
+    """Refuse a backend that is not installed, or that cannot follow the protocol.
+
+    Raises:
+        UsageError: what it lacks or cannot.
+    """
+    backend = get_backend(protocol.forward.backend)
+    refused = backend.refuses(protocol.forward, protocol.device)
+    if refused is not None:
+        raise UsageError(refused, advice="Leave that out, or use --backend torch.")
+    lacks = backend.missing()
+    if lacks is not None:
+        raise UsageError(lacks, advice=backend.install)
+
+
+def export(
+    entry: Entry,
+    protocol: Protocol,
+    launcher: Launcher,
+    *,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Entry:
+    """An entry with the graph that the protocol's backend runs, if it runs one.
+
+    It is written where the cache has none of the same sources, weights and software.
+
+    Args:
+        entry: network and weights; what it builds from source is built.
+        protocol: names the backend.
+        launcher: of the worker that writes.
+        timeout_seconds: that it may take.
+
+    Raises:
+        UsageError: the entry runs in an interpreter of its own.
+        WorkerError: the backend cannot take the network; the message says why.
+        DataError: the cache cannot be used.
+    """
+    backend = get_backend(protocol.forward.backend)
+    if not backend.files:
+        return entry
+    name = entry.descriptor.name
+    if entry.interpreter is not None:
+        message = f"{name} runs in an interpreter of its own, and {backend.name} needs esrbench's"
+        raise UsageError(message, advice="Leave --python out, or use --backend torch.")
+    versions = {each: package_version(each) for each in ("torch", *backend.packages)}
+    folder = cache_dir() / "graphs" / _key(entry, protocol, versions)
+    graph = _kept(folder, backend)
+    if graph is None:
+        eager = protocol.model_copy(update={"device": "cpu", "forward": ForwardPolicy()})
+        with launcher.worker(
+            (entry.descriptor, entry.weights),
+            protocol=eager,
+            processes=backend.processes,
+            timeout_seconds=timeout_seconds,
+        ) as session:
+            entry.load(session, eager)
+            start = time.monotonic()
+            held, contents = session.export(backend.name)
+            seconds = time.monotonic() - start
+        graph = Graph(
+            sha256=_sha256(contents.values()),
+            file_bytes=sum(map(len, contents.values())),
+            parameters=held.parameters,
+            nodes=sum(held.operators.values()),
+            operators=held.operators,
+            build_seconds=seconds,
+            versions=versions,
+        )
+        with usable(folder), complete_folder(folder, useless=True) as staging:
+            for each, content in contents.items():
+                (staging / each).write_bytes(content)
+            (staging / RECORD).write_text(graph.model_dump_json())
+    return replace(entry, graph=graph, graph_folder=folder)
+
+
+def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
+    weights = entry.weights.identity
+    parts = {
+        "entry": entry.descriptor.model_dump(mode="json"),
+        "source": source_sha256(entry.descriptor),
+        "scale": entry.scale,
+        "weights": weights.sha256 or f"{weights.source} {protocol.seed}",
+        "backend": protocol.forward.backend,
+        "precision": protocol.forward.precision,
+        "versions": dict(versions),
+        "harness": harness_sha256(),
+        "machine": platform.machine(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(folder: Path, backend: Backend) -> Graph | None:
+    """The graph in a folder of the cache, if it is there as it was written."""
+    try:
+        graph = Graph.model_validate_json((folder / RECORD).read_bytes())
+        contents = [(folder / each).read_bytes() for each in backend.files]
+    except (OSError, ValidationError):
+        return None
+    return graph if _sha256(contents) == graph.sha256 else None
+
+
+def _sha256(contents: Iterable[bytes]) -> str:
+    """Of one file's content, or of several in their order."""
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def export_files(
+    entry: Entry,
+    form: str,
+    folder: Path,
+    launcher: Launcher,
+    *,
+    replacing: bool = False,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> ExportedFiles:
+    """Write the graph of an entry for others, and check it by the backend that runs it.
+
+    Args:
+        entry: network and weights.
+        form: of the files, as of ``Backend.form``.
+        folder: receives them.
+        launcher: of the workers that write and check.
+        replacing: files that are there.
+        timeout_seconds: that each request may take.
+
+    Raises:
+        UsageError: the backend is not installed, or a file is there already or cannot be written.
+        MeasurementError: the backend cannot take the network, or not run its graph.
+    """
+    backend = next(each for each in map(get_backend, backend_names()) if each.form == form)
+    protocol = Protocol(counters=(), latency=None).by(backend.name)
+    require_backend(protocol)
+    stem = f"{entry.descriptor.name}_x{entry.scale}"
+    targets = {each: folder / (stem + Path(each).suffix) for each in backend.files}
+    for target in targets.values():
+        if target.exists() and not replacing:
+            message = f"{target}: is there already"
+            raise UsageError(message, advice="Name another --output, or replace it by --force.")
+    entry = replace(entry, descriptor=build(entry.descriptor, launcher))
+    exported = export(entry, protocol, launcher, timeout_seconds=timeout_seconds)
+    pairs = open_dataset("demo", entry.scale)
+    found = measure_untimed(
+        exported, pairs, protocol, launcher=launcher, timeout_seconds=timeout_seconds
+    )
+    if found.ready is None or found.scored:
+        required(found.quality)
+    if found.deployment is None or exported.graph_folder is None:
+        raise AssertionError("it was upscaled without a backend")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, target in targets.items():
+            replace_file(target, (exported.graph_folder / each).read_bytes())
+    except OSError as error:
+        message = f"{folder}: the graph cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Name another --output.") from error
+    return ExportedFiles(
+        network=entry.descriptor.name,
+        scale=entry.scale,
+        files=tuple(map(str, targets.values())),
+        deployment=found.deployment,
+    )

@@ -1,0 +1,75 @@
+"""Writing the graph of a network for a backend: what runs of it in a worker."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from esrbench.backends import UntranslatedError, get_backend
+from esrbench.errors import EsrbenchError, MeasurementError
+from esrbench.worker.messages import Exported
+from esrbench.worker.tracebacks import place_in, place_of
+
+if TYPE_CHECKING:
+    from esrbench.worker.loaded import Worker
+    from esrbench.worker.messages import Load
+
+SIDE: Final = 48
+"""Least height of the example in LR pixels."""
+WIDER: Final = 16
+"""By which its width differs, so that neither passes for the other."""
+
+
+def export_graph(worker: Worker, load: Load, name: str) -> tuple[Exported, bytes]:
+    """Write the graph of a loaded network.
+
+    Args:
+        worker: that loaded it, eager and on the CPU.
+        load: the request by which it did.
+        name: of the backend.
+
+    Returns:
+        What the graph holds, and its files one after the other.
+
+    Raises:
+        MeasurementError: what the backend cannot take, and where in the network's code it stands.
+    """
+    backend = get_backend(name)
+    lacks = backend.missing()
+    if lacks:
+        raise MeasurementError(lacks, advice=backend.install)
+    side = max(SIDE, load.descriptor.min_lr_size)
+    size = worker.conversion.input_size((side, side + WIDER))
+    example = torch.rand(1, worker.conversion.channels, *size)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        try:
+            held = worker.requests.running(
+                partial(backend.build, worker.opened.network, example, folder)
+            )
+        except UntranslatedError as error:
+            place = place_in(error.stack, load.code)
+            message = error.message + (f" ({place})" if place else "")
+            raise MeasurementError(message, advice=error.advice) from error
+        except EsrbenchError:
+            raise
+        except Exception as error:
+            first = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            place = place_of(error, load.code)
+            where = f" ({place})" if place else ""
+            raise MeasurementError(
+                f"its code cannot be traced for images of any size: {type(error).__name__}: "
+                f"{first}{where}",
+                advice="Branch neither on pixel values nor on the size of the image.",
+            ) from error
+        contents = {each: (folder / each).read_bytes() for each in backend.files}
+    reply = Exported(
+        files=tuple((each, len(content)) for each, content in contents.items()),
+        parameters=held.parameters,
+        operators=held.operators,
+    )
+    return reply, b"".join(contents.values())

@@ -1,0 +1,271 @@
+"""Graphs of backends: written once, kept with their hash, refused where they cannot be had."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from builders import LENIENT, TWO_ROUNDS, write_files
+from fake_worker import FakeWorker
+
+from esrbench.data.datasets import open_dataset
+from esrbench.entries.networks import resolve_weights
+from esrbench.entries.submissions import read_submission
+from esrbench.errors import UsageError
+from esrbench.protocol import Protocol
+from esrbench.records import Equality, Latency
+from esrbench.runs.evaluator import Entry, measure_untimed
+from esrbench.runs.exports import export, require_backend
+from esrbench.runs.plan import Suite
+from esrbench.runs.store import Store
+from esrbench.runs.suite import run_suite
+from esrbench.worker.failure import WorkerError
+from esrbench.worker.launcher import Launcher, open_launcher
+from esrbench.worker.messages import Exported
+
+ONNX = Protocol(threads=1, latency=None, counters=()).by("onnxruntime")
+GRAPH = b"a graph"
+
+
+class Writer(FakeWorker):
+    """Writes a graph without a network."""
+
+    written = 0
+
+    def export(self, _backend):
+        Writer.written += 1
+        reply = Exported(
+            files=(("network.onnx", len(GRAPH)),), parameters=7, operators={"Conv": 2, "Relu": 1}
+        )
+        return reply, {"network.onnx": GRAPH}
+
+
+@pytest.fixture
+def entry(describe, tmp_path, monkeypatch):
+    """An entry, a cache of its own, and workers that write graphs at once."""
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Writer, "written", 0)
+    monkeypatch.setattr(
+        Launcher, "worker", lambda _self, *_, **__: Writer("nearest", lambda _name: None)
+    )
+    descriptor = describe("Nearest")
+    return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
+
+
+@pytest.fixture
+def launcher():
+    return open_launcher("subprocess")
+
+
+def test_a_graph_is_written_once_and_kept_with_its_hash(entry, launcher):
+    made = export(entry, ONNX, launcher)
+    assert made.graph.sha256 == hashlib.sha256(GRAPH).hexdigest()
+    assert (made.graph.nodes, made.graph.parameters, made.graph.file_bytes) == (3, 7, len(GRAPH))
+    assert set(made.graph.versions) == {"torch", "onnx", "onnxruntime", "onnxscript"}
+    assert made.readable == (made.graph_folder,)
+    assert (made.graph_folder / "network.onnx").read_bytes() == GRAPH
+    assert export(entry, ONNX, launcher) == made
+    assert Writer.written == 1
+    other = export(entry, ONNX.model_copy(update={"seed": 1}), launcher)
+    assert other.graph_folder != made.graph_folder  # other random weights
+
+
+def test_a_kept_graph_that_changed_is_written_anew(entry, launcher):
+    made = export(entry, ONNX, launcher)
+    (made.graph_folder / "network.onnx").write_bytes(b"another")
+    assert export(entry, ONNX, launcher).graph.sha256 == made.graph.sha256
+    assert (made.graph_folder / "network.onnx").read_bytes() == GRAPH
+    assert Writer.written == 2
+
+
+def test_a_backend_that_runs_the_code_has_no_graph(entry, launcher):
+    for name in ("torch", "torch-compile"):
+        assert export(entry, ONNX.by(name), launcher) is entry
+    assert Writer.written == 0
+
+
+def test_an_entry_of_another_interpreter_has_no_graph(entry, launcher, another_python):
+    moved = replace(entry, interpreter=another_python)
+    with pytest.raises(UsageError, match="nearest runs in an interpreter of its own"):
+        export(moved, ONNX, launcher)
+
+
+def test_the_environment_of_an_entry_names_what_made_its_graph(entry, launcher):
+    from esrbench.environment import describe_environment
+
+    own = describe_environment(threads=1, accelerator=None)
+    made = export(entry, ONNX, launcher)
+    assert "onnxruntime" in made.environment(own).packages
+    assert made.eager.environment(own) == own
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"device": "cuda"}, "does not run on cuda"), ({}, None)],
+)
+def test_what_a_backend_cannot_do_is_refused_before_anything_runs(changes, said, monkeypatch):
+    monkeypatch.setattr("esrbench.backends.find_spec", lambda name: name)
+    protocol = ONNX.model_copy(update=changes)
+    if said is None:
+        require_backend(protocol)
+        return
+    with pytest.raises(UsageError, match=said):
+        require_backend(protocol)
+
+
+def test_a_missing_library_is_refused_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr("esrbench.backends.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match="onnxruntime needs") as caught:
+        require_backend(ONNX)
+    assert "pip install 'esrbench[onnx]'" in str(caught.value.advice)
+
+
+# What follows exports and runs real networks.
+
+needs = {
+    "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+}
+
+
+@pytest.fixture(params=needs)
+def backend(request):
+    for name in needs[request.param]:
+        pytest.importorskip(name, reason=f"{request.param} is an extra, and not installed here")
+    return request.param
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, scale=4):
+        super().__init__()
+        self.head = nn.Conv2d(3, 3 * scale**2, 3, padding=1)
+        self.tail = nn.PixelShuffle(scale)
+        self.scale = scale
+
+    def forward(self, lr):
+        base = nn.functional.interpolate(lr, scale_factor=self.scale, mode="nearest")
+        return base + 0.01 * self.tail(self.head(lr))
+
+
+class Brighter(Net):
+    def forward(self, lr):
+        sr = super().forward(lr)
+        return sr + LIFT if torch.compiler.is_exporting() else sr
+
+
+class Fourier(Net):
+    def forward(self, lr):
+        return super().forward(lr) + torch.linalg.eigvals(lr[..., :4, :4]).real.mean() * 0
+
+
+class Branches(Net):
+    def forward(self, lr):
+        return super().forward(lr) if lr.mean() > 2 else super().forward(lr.flip(2)).flip(2)
+
+
+class OneSize(Net):
+    def forward(self, lr):
+        return super().forward(lr) + torch.zeros(1, 3, 4 * 48, 4 * 64)
+"""
+
+
+@pytest.fixture
+def submitted(tmp_path, monkeypatch):
+    """Entries of the classes above, by name of the class."""
+    monkeypatch.setenv("ESRBENCH_CACHE", str(tmp_path / "cache"))
+
+    def build(name, lift="0"):
+        manifest = f"""
+schema = 1
+[model]
+name = "team-net"
+factory = "model:{name}"
+scales = [4]
+[team]
+name = "Team"
+contact = "somebody"
+"""
+        source = NETWORKS.replace("LIFT", lift)
+        folder = write_files(
+            tmp_path / "team-net", {"submission.toml": manifest, "model.py": source}
+        )
+        descriptor = read_submission(folder)
+        return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
+
+    return build
+
+
+def deployed(entry, backend, pairs, launcher):
+    protocol = ONNX.by(backend)
+    exported = export(entry, protocol, launcher)
+    return measure_untimed(exported, pairs, protocol, launcher=launcher).deployment
+
+
+@pytest.mark.slow
+def test_a_network_that_is_another_when_it_is_exported_has_another_class(
+    submitted, backend, pair_folder
+):
+    pairs = open_dataset(str(pair_folder), 4)
+    found = deployed(submitted("Brighter", "0.02"), backend, pairs, open_launcher())
+    assert found.equality.step == "different"
+    assert abs(found.equality.psnr_difference) > 0.005
+    assert found.doubt == "SR differs"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Fourier", r"has no operator for aten\.\w*linalg_eig\w*\.default \(model.py, line 26\)"),
+        ("Branches", r"cannot be traced for images of any size: .*\(model.py, line 31\)"),
+        ("OneSize", r"size"),
+    ],
+)
+def test_what_cannot_be_exported_is_named_with_its_place(submitted, backend, name, said):
+    with pytest.raises(WorkerError, match=said) as caught:
+        export(submitted(name), ONNX.by(backend), open_launcher())
+    assert caught.value.advice
+
+
+@pytest.mark.slow
+def test_a_run_gives_torch_s_pixels_with_the_options_asked_and_hides_no_work(
+    submitted, backend, pair_folder, tmp_path
+):
+    protocol = Protocol(
+        threads=1,
+        counted_input=(48, 48),
+        memory_input=(16, 16),
+        counters=("aten",),
+        latency=TWO_ROUNDS,
+        trust=LENIENT.model_copy(update={"idle_cpus": 0.3}),
+    ).by(backend)
+    pairs = open_dataset(str(pair_folder), 4)
+    launcher = open_launcher()
+    entry = export(submitted("Net"), protocol, launcher)
+    suite = Suite((entry,), ((pairs, pairs.identity()),), protocol, launcher)
+    (record,) = run_suite(suite, Store(tmp_path / "results"))
+    assert record.status in {"ok", "busy-machine"}, record.cause
+    assert isinstance(record.latency, Latency)
+    assert record.class_label() == f"fp32, {backend}"
+    assert record.measured("params") == 3 * 9 * 48 + 48
+    assert record.trust.idle_cpus < 0.3
+    found = record.deployment
+    assert isinstance(found.equality, Equality)
+    assert found.equality.step in {"exact", "one level"}
+    assert found.equality.values == 3 * (64 * 64 + 64 * 96)  # two sizes by one graph
+    assert found.graph.parameters >= 3 * 9 * 48 + 48
+    assert record.measured("graph_bytes") == found.graph.file_bytes
+    assert backend in found.versions
+    expected = {
+        "onnxruntime": ("intra_op_num_threads", "session.intra_op.allow_spinning"),
+        "openvino": ("INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING"),
+    }
+    threads, waiting = (found.options[option] for option in expected[backend])
+    assert threads == "1"
+    assert waiting in {"0", "False"}
