@@ -182,13 +182,18 @@ def test_what_the_doctor_found_on_this_machine_is_shown(records):
     board = build_leaderboard(records, RULES["ntire2022"])
     environment = records[0].environment
     fields = {name: getattr(environment, name) for name in MACHINE}
-    checks = (Diagnosis(name="governor", state="warning", finding="powersave", advice="Set it."),)
+    checks = (
+        Diagnosis(name="results folder", state="ok", finding="/home/somebody: 1 GiB free"),
+        Diagnosis(name="governor", state="warning", finding="powersave", advice="Set it."),
+    )
     found = Examination(created=records[0].created, device="cpu", checks=checks, **fields)
     elsewhere = found.model_copy(update={"cpu": "another", "checks": ()})
     page = report_page(board, records, examinations=[elsewhere, found])
     machine = page[page.index('id="machine"') :]
     assert "What esrbench doctor found on 2026-01-01 00:00 UTC" in machine
     assert "powersave" in machine
+    assert "somebody" not in machine
+    assert '<td class="left prose">' in machine
     assert "warning governor: Set it." in machine
     page = report_page(board, records, examinations=[elsewhere])
     assert "<code>esrbench doctor --save</code> keeps it" in page

@@ -41,6 +41,8 @@ MOST_SCORES: Final = 10_000
 """In the table of images; what they take is about a megabyte."""
 MOST_DETAILED: Final = 60
 """Entries whose blocks and raw times are shown."""
+FOLDERS: Final = frozenset({"results folder", "cache folder"})
+"""Checks of which a page says nothing: paths of a machine are nobody else's business."""
 MOST_RATIO: Final = 100.0
 """Of a time to a median that is drawn; whoever says more is drawn there."""
 COSTS: Final = (
@@ -568,7 +570,8 @@ def machine(record: RunRecord, examinations: Sequence[Examination]) -> list[Tabl
     if found:
         nearest = min(found, key=lambda each: abs(each.created - record.created))
         when = f"{nearest.created:%Y-%m-%d %H:%M} UTC"
-        table = examination_table(nearest.checks, nearest.device)
+        checks = [check for check in nearest.checks if check.name not in FOLDERS]
+        table = examination_table(checks, nearest.device)
         tables.insert(0, replace(table, caption=f"What esrbench doctor found on {when}"))
     return tables
 
