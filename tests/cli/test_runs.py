@@ -27,6 +27,12 @@ def test_a_withdrawn_entry_leaves_the_board_and_comes_back(in_process):
     done = in_process("runs", "restore", "one", "--json", code=0)
     assert json.loads(done.stdout)[0]["action"] == "restore"
     assert '"one"' in in_process("leaderboard", "--rule", "aim2020", "--json").stdout
+    log = json.loads(in_process("runs", "log", "--json", code=0).stdout)
+    board = ("leaderboard", "--rule", "aim2020", "--json", "--as-of")
+    earlier = in_process(*board, "2026-01-02").stdout
+    assert '"one"' in earlier
+    assert in_process(*board, log[-1]["when"]).stdout == in_process(*board[:-1]).stdout
+    in_process(*board, "yesterday", code=2)
     shown = json.loads(in_process("runs", "show", "run-one", "--json", code=0).stdout)
     assert [each["action"] for each in shown["decisions"]] == ["withdraw", "restore"]
     log = in_process("runs", "log", "--format", "csv", code=0).stdout

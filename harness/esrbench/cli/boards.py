@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from esrbench.cli.console import print_notices
 from esrbench.errors import UsageError
+from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -50,6 +52,19 @@ MixedOption = Annotated[
 ]
 
 
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"],
+        help="Runs that had begun and decisions that were made by then, in UTC as `esrbench runs "
+        "log` prints it.",
+        show_default="now",
+    ),
+]
+
+
 def chosen_board(
     *,
     rule: str,
@@ -62,10 +77,13 @@ def chosen_board(
     mixed: bool = False,
     folder: Path | None,
     samples: bool = False,
+    as_of: datetime | None = None,
 ) -> tuple[Leaderboard, list[RunRecord]]:
     """The board that the options ask for, and the records that it was chosen from.
 
     ``samples``: the records are wanted with their raw samples.
+
+    Of hidden test sets, records and board are without names and scores of images.
 
     Raises:
         UsageError: options that exclude each other, an unknown rule, or no such records.
@@ -80,6 +98,7 @@ def chosen_board(
             "--class": forward_class,
             "--relative-to": relative_to,
             "--mix-environments": mixed,
+            "--as-of": as_of is not None,
         }
         unused = [option for option, value in given.items() if value]
         if unused:
@@ -93,7 +112,7 @@ def chosen_board(
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
     store = Store(folder or default_results())
-    records, elsewhere = _stored(store, data, scale, samples=samples)
+    records, elsewhere = _stored(store, data, scale, samples=samples, as_of=as_of)
     if with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
@@ -112,14 +131,22 @@ def chosen_board(
 
 
 def _stored(
-    store: Store, data: str | None, scale: int | None, *, samples: bool
+    store: Store,
+    data: str | None,
+    scale: int | None,
+    *,
+    samples: bool,
+    as_of: datetime | None,
 ) -> tuple[list[RunRecord], list[RunRecord]]:
     """Records of a data set and scale, or of all, and the others.
 
     Raises:
         UsageError: there are none.
     """
-    records, notices = store.load(samples=samples)
+    # The log has whole seconds.
+    until = as_of and as_of.replace(microsecond=999_999, tzinfo=UTC)
+    records, notices = store.load(samples=samples, until=until)
+    records = public_records(records)
     print_notices(notices)
     wanted: list[RunRecord] = []
     others: list[RunRecord] = []

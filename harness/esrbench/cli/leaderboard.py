@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from esrbench.cli.boards import (
+    AsOfOption,
     BoardScaleOption,
     DataOption,
     MixedOption,
@@ -35,6 +36,7 @@ def leaderboard_command(
     scale: BoardScaleOption = None,
     forward_class: ClassOption = None,
     relative_to: RelativeOption = None,
+    as_of: AsOfOption = None,
     mixed: MixedOption = False,
     main: Annotated[
         bool,
@@ -64,6 +66,7 @@ def leaderboard_command(
         relative_to=relative_to,
         mixed=mixed,
         folder=folder,
+        as_of=as_of,
     )
     table = main_table(board) if main else leaderboard_table(board)
     print_table(table, table_format, label=label, notes=notes, as_json=as_json)

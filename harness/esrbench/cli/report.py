@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from esrbench.cli.boards import (
+    AsOfOption,
     BoardScaleOption,
     DataOption,
     OfficialOption,
@@ -53,6 +54,7 @@ def report_command(
     scale: BoardScaleOption = None,
     forward_class: ClassOption = None,
     relative_to: RelativeOption = None,
+    as_of: AsOfOption = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,6 +77,7 @@ def report_command(
         forward_class=forward_class,
         relative_to=relative_to,
         folder=folder,
+        as_of=as_of,
         samples=True,
     )
     store = Store(folder or default_results())

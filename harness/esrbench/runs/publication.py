@@ -29,7 +29,7 @@ def public_records(records: Iterable[RunRecord]) -> list[RunRecord]:
     """
     kept = list(records)
     names: dict[str, set[str]] = {}
-    for record in kept:
+    for record in (each for each in kept if each.data.hidden):
         names.setdefault(record.data.digest, set()).update(_names(record))
     return [
         _public(record, sorted(names[record.data.digest])) if record.data.hidden else record
@@ -38,6 +38,8 @@ def public_records(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def _public(record: RunRecord, names: Sequence[str]) -> RunRecord:
+    if not names and record.status not in get_args(FailureKind):  # as the index of records has it
+        return record.model_copy(update={"log_tail": ""})
     numbers = {name: f"image {number}" for number, name in enumerate(names, 1)}
     document = _numbered(record.model_dump(mode="json"), numbers) | {"log_tail": ""}
     if record.status in get_args(FailureKind):

@@ -171,16 +171,22 @@ class Store:
         self._put(target, record)
         return target
 
-    def load(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
+    def load(
+        self, *, samples: bool = True, until: datetime | None = None
+    ) -> tuple[list[RunRecord], list[Notice]]:
         """Run records as boards see them, oldest first, and a notice for every unreadable file.
 
         Those of withdrawn entries are left out; see ``Standings``.
 
         Args:
             samples: as of ``load_measured``.
+            until: leave out runs that began later and what was decided later.
         """
         records, notices = self.load_measured(samples=samples)
         decisions, unread = self.load_decisions()
+        if until is not None:
+            records = [each for each in records if each.created <= until]
+            decisions = [each for each in decisions if each.created <= until]
         return Standings.after(decisions).apply(records), [*notices, *unread]
 
     def load_measured(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
