@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import noise
 from PIL import Image
 
 from esrbench.data.cache import cache_dir
@@ -18,6 +19,7 @@ from esrbench.data.datasets import (
     open_dataset,
     parse_data_spec,
 )
+from esrbench.data.declarations import DATASETS
 from esrbench.data.pairs import check
 from esrbench.data.resize import downscale
 from esrbench.errors import DataError, UsageError
@@ -240,3 +242,29 @@ def test_the_proxy_crops_open_as_a_plain_folder(shared):
     identity = open_dataset(shared / "data" / "DIV2K_valid_c256", 4).identity()
     assert (identity.name, identity.images) == ("DIV2K_valid_c256", 100)
     assert not identity.verified
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_the_sets_of_the_latest_editions_lie_as_their_organisers_lay_them(
+    tmp_path, monkeypatch, split
+):
+    # Both splits in one folder; LR files as in the editions' scripts.
+    for each, seed in (("valid", 1), ("test", 2)):
+        for name in ("0801", "0000001"):
+            hr = noise(seed, 24, 32)
+            for folder, image in (("HR", f"{name}.png"), ("LR", f"{name}x4.png")):
+                path = tmp_path / f"DIV2K_LSDIR_{each}_{folder}" / image
+                path.parent.mkdir(exist_ok=True)
+                write_png(path, hr if folder == "HR" else downscale(hr, 4, border="mirror"))
+    name = f"div2k-lsdir-{split}"
+    with pytest.raises(DataError) as caught:
+        open_dataset(name, 4, root=tmp_path)
+    assert "found 2 pairs of images, expected 200" in caught.value.problems[0]
+    few = DATASETS[name].model_copy(update={"count": 2})
+    monkeypatch.setitem(DATASETS, name, few)
+    pairs = open_dataset(f"{name}={tmp_path}", 4)
+    assert {pair.hr.parent.name for pair in pairs.pairs} == {f"DIV2K_LSDIR_{split}_HR"}
+    assert (pairs.name, pairs.verified, pairs.hidden) == (name, False, split == "test")
+    with pytest.raises(DataError, match="cannot be fetched") as caught:
+        open_dataset(name, 4)
+    assert f"DIV2K_LSDIR_{split}_HR and DIV2K_LSDIR_{split}_LR" in caught.value.advice
