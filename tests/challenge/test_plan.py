@@ -71,6 +71,7 @@ def test_withdrawn_ones_and_those_of_other_classes_are_left_out(challenge):
     planned, _ = challenge(
         ('baseline = "nearest"', 'baseline = "nearest"\nclasses = ["fp32"]'),
         ('["submissions/*"]', '["submissions/*", "nearest"]'),
+        ("[protocol]", '[environments]\nteam2-b = "no-such-environment"\n[protocol]'),
         standings=Standings.after([withdrawn]),
     )
     assert names(planned) == {"nearest"}

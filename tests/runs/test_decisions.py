@@ -127,6 +127,21 @@ def test_a_replaced_entry_does_not_hide_behind_its_older_run(make_record, store)
     assert decide_replaced(store, [record]) == []
 
 
+def test_a_submission_that_is_put_back_has_its_earlier_run_back(make_record, store):
+    runs = [make_record("team-net", COSTS) for _ in "ab"]
+    first, second = (
+        run.model_copy(update={"entry": submitted(digit)})
+        for run, digit in zip(runs, "ab", strict=True)
+    )
+    store.put(first)
+    store.put(second)
+    decide_replaced(store, [second])
+    assert [each.run_id for each in store.load()[0]] == [second.run_id]
+    decided = decide_replaced(store, [first])
+    assert [each.action for each in decided] == ["restore", "withdraw"]
+    assert [each.run_id for each in store.load()[0]] == [first.run_id]
+
+
 def test_runs_are_merged_and_exported_with_their_decisions(make_record, store, tmp_path):
     for name in ("one", "two", "three"):
         store.put(make_record(name))

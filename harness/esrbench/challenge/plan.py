@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from esrbench.runs.standing import Standings
     from esrbench.runs.store import Store
 
-WITHDRAWN = "withdrawn-entry"
-OTHER_CLASS = "class-not-admitted"
-NO_ENTRIES = "no-entries"
-
 
 @dataclass(frozen=True, slots=True)
 class ChallengePlan:
@@ -70,11 +66,13 @@ def plan_challenge(
         DataError: images that may not be measured on, or that are not the pinned ones.
         WeightsError: as of ``plan_suite``.
     """
-    names, notices = _names(path, challenge, registry, standings)
+    named, notices = _named(path, challenge, registry)
+    why = {name: _left_out(name, challenge, registry, standings) for name in named}
+    names = [name for name in named if why[name] is None]
+    notices += [notice for notice in why.values() if notice is not None]
     if not names:
         message = f"{path}: entries: there is none to run"
-        advice = "; ".join(f"{each.message}" for each in notices)
-        raise UsageError(message, advice=f"{advice}." if advice else None)
+        raise UsageError(message, advice="; ".join(each.message for each in notices))
     data = [
         _opened(path, number, table, challenge.scale, on_image)
         for number, table in enumerate(challenge.data)
@@ -91,7 +89,9 @@ def plan_challenge(
         challenge.scale,
         weights={},
         interpreters={
-            name: _environment(path, where) for name, where in challenge.environments.items()
+            name: _environment(path, where)
+            for name, where in challenge.environments.items()
+            if why.get(name) is None
         },
         protocol=challenge.measured_by,
         isolation=challenge.isolation,
@@ -102,46 +102,42 @@ def plan_challenge(
     return ChallengePlan(suite, tuple(notices), unpinned)
 
 
-def _names(
-    path: Path, challenge: Challenge, registry: Registry, standings: Standings
-) -> tuple[list[str], list[Notice]]:
-    """Names of the entries that run, and why others do not."""
+def _named(path: Path, challenge: Challenge, registry: Registry) -> tuple[list[str], list[Notice]]:
+    """Names of all entries of a challenge, each once, and which globs match none."""
     notices: list[Notice] = []
     found: list[str] = []
     for number, written in enumerate(challenge.entries):
-        where = f"entries[{number}]: {written!r}"
         if glob.has_magic(written):
             folders = list(_folders(path.parent, written))
             found += resolve_names(registry, folders)
             if not folders:
-                notices.append(
-                    Notice(
-                        code=NO_ENTRIES,
-                        message=f"{where} matches no folder with a {MANIFEST_NAME}",
-                        advice="`esrbench new TEAM-NAME` starts one.",
-                    )
-                )
+                said = f"entries[{number}]: {written!r} matches no folder with a {MANIFEST_NAME}"
+                advice = "`esrbench new TEAM-NAME` starts one."
+                notices.append(Notice(code="no-entries", message=said, advice=advice))
         elif written in registry or written in registry.broken:
             found.append(written)
         else:
             folder = path.parent / written
             found += resolve_names(registry, [str(folder) if folder.exists() else written])
-    names: list[str] = []
-    for name in dict.fromkeys(found):
-        standing = standings.of(name)
-        precision = registry.get(name).precision if name in registry else None
-        if standing.state == "withdrawn":
-            said = f"{standing.name} is withdrawn: {standing.reason or 'no reason was given'}"
-            advice = f"`esrbench runs restore {standing.name}` undoes that."
-            notices.append(Notice(code=WITHDRAWN, message=said, advice=advice))
-        elif challenge.classes and precision is not None and precision not in challenge.classes:
-            said = f"{name} declares {precision} and is left out: the challenge admits "
-            said += ", ".join(challenge.classes)
-            advice = f"Add {precision} to classes in {path.name}, or ask the team."
-            notices.append(Notice(code=OTHER_CLASS, message=said, advice=advice))
-        else:
-            names.append(name)
-    return names, notices
+    return list(dict.fromkeys(found)), notices
+
+
+def _left_out(
+    name: str, challenge: Challenge, registry: Registry, standings: Standings
+) -> Notice | None:
+    """Why an entry does not run, or None."""
+    standing = standings.of(name)
+    precision = registry.get(name).precision if name in registry else None
+    if standing.state == "withdrawn":
+        said = f"{standing.name} is withdrawn: {standing.reason or 'no reason was given'}"
+        advice = f"`esrbench runs restore {standing.name}` undoes that."
+        return Notice(code="withdrawn-entry", message=said, advice=advice)
+    if challenge.classes and precision is not None and precision not in challenge.classes:
+        said = f"{name} declares {precision} and is left out: the challenge admits "
+        said += ", ".join(challenge.classes)
+        advice = f"Add {precision} to classes of the challenge, or ask the team."
+        return Notice(code="class-not-admitted", message=said, advice=advice)
+    return None
 
 
 def _folders(root: Path, pattern: str) -> Iterator[str]:

@@ -364,7 +364,7 @@ def run_challenge(
         timeout_seconds=timeout_seconds,
         entry_seconds=entry_seconds,
     )
-    decide_replaced(store, [record for record in new if record.status not in UNFINISHED])
+    decide_replaced(store, [each for each in (*known, *new) if each.status not in UNFINISHED])
     stored, notices = store.load()
     print_notices(notices)
     baseline = suite.baseline and standings.of(suite.baseline).name

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 ENTRY_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
+REPLACED: Final = "replaced by"
+"""How the reason begins for which a run of an earlier submission is withdrawn."""
 
 
 def decide(
@@ -76,35 +78,39 @@ def _rename(
     return store.decide("rename", old, new_name=new, reason=reason or "")
 
 
-def decide_replaced(store: Store, made: Sequence[RunRecord]) -> list[Decision]:
-    """Withdraw earlier runs of submissions whose code or weights are others now.
+def decide_replaced(store: Store, current: Sequence[RunRecord]) -> list[Decision]:
+    """Withdraw runs of submissions whose code, weights or precision are others now.
 
-    Without that, a board would show an older run of a submission whose new one failed.
+    Without that, a board would show an older run of a submission whose new one failed. A run that
+    was withdrawn so is restored where its submission is again what it was.
 
     Args:
         store: of the records.
-        made: finished runs that are stored now.
+        current: finished runs of submissions as they are now.
 
     Raises:
         RecordError: the log cannot be written.
     """
     measured, _ = store.load_measured()
     standings = Standings.after(store.load_decisions()[0])
-    return [
-        store.decide("withdraw", old.run_id, reason=f"replaced by {new.run_id}")
-        for new in made
-        for old in measured
-        if new.entry.submitted
-        and old.created < new.created
-        and _place(old) == _place(new)
-        and _content(old) != _content(new)
-        and standings.of(old.entry.name, old.run_id).state == "counted"
-    ]
+    decided: list[Decision] = []
+    for now in (each for each in current if each.entry.submitted):
+        if standings.of("", now.run_id).reason.startswith(REPLACED):
+            decided.append(store.decide("restore", now.run_id, reason="it is current again"))
+        decided += [
+            store.decide("withdraw", old.run_id, reason=f"{REPLACED} {now.run_id}")
+            for old in measured
+            if _place(old) == _place(now)
+            and _content(old) != _content(now)
+            and standings.of(old.entry.name, old.run_id).state == "counted"
+        ]
+    return decided
 
 
 def _place(record: RunRecord) -> tuple[str, int, str]:
     return record.entry.name, record.entry.scale, record.data.digest
 
 
-def _content(record: RunRecord) -> tuple[str | None, str | None]:
-    return record.entry.code_sha256, record.entry.weights.sha256
+def _content(record: RunRecord) -> tuple[str | None, str | None, str]:
+    entry = record.entry
+    return entry.code_sha256, entry.weights.sha256, record.protocol.forward.precision
