@@ -27,8 +27,8 @@ _INVISIBLE = re.compile(
     "\U000e0100-\U000e01ef]"
 )
 """Characters that Python calls printable and that nobody sees."""
-_PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080-\u208e]*")
-"""Text of letters and signs that are all seen; most text is."""
+PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080-\u208e]*")
+"""Text of letters and signs that are all seen, each as wide as any other; most text is."""
 _COMMAND = re.compile(r"(?<!\w):{2,}|#{2,}(?=\w*\[)")
 """What begins a command of a CI runner.
 
@@ -66,7 +66,7 @@ def plain(value: Any) -> Any:
 
 def visible(text: str) -> str:
     """A text with a replacement character for each that is not seen, and for piled-up marks."""
-    if _PLAIN.fullmatch(text):
+    if PLAIN.fullmatch(text):
         return text
     shown: list[str] = []
     marks = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ from esrbench.plaintext import line, visible
 from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
@@ -62,6 +64,21 @@ def _shown(text: str) -> str:
     """A piece of text for a terminal; line breaks stay."""
     cleaned = "\n".join(map(visible, text.split("\n")))
     return _LINE_COMMAND.sub(_RATIO, cleaned)
+
+
+@contextmanager
+def many_objects() -> Iterator[None]:
+    """Make thousands of records and rows without looking for cycles among them.
+
+    There are none, and to look for them takes as long as all else.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def messages() -> Console:

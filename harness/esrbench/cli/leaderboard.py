@@ -17,7 +17,7 @@ from esrbench.cli.boards import (
     WithOfficialOption,
     chosen_board,
 )
-from esrbench.cli.console import JsonOption
+from esrbench.cli.console import JsonOption, many_objects
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.cli.tables import (
     FormatOption,
@@ -56,17 +56,18 @@ def leaderboard_command(
     from esrbench.reports.main_table import main_table
 
     check_label(label)
-    board, _ = chosen_board(
-        rule=rule,
-        official=official,
-        with_official=with_official,
-        data=data,
-        scale=scale,
-        forward_class=forward_class,
-        relative_to=relative_to,
-        mixed=mixed,
-        folder=folder,
-        as_of=as_of,
-    )
-    table = main_table(board) if main else leaderboard_table(board)
-    print_table(table, table_format, label=label, notes=notes, as_json=as_json)
+    with many_objects():
+        board, _ = chosen_board(
+            rule=rule,
+            official=official,
+            with_official=with_official,
+            data=data,
+            scale=scale,
+            forward_class=forward_class,
+            relative_to=relative_to,
+            mixed=mixed,
+            folder=folder,
+            as_of=as_of,
+        )
+        table = main_table(board) if main else leaderboard_table(board)
+        print_table(table, table_format, label=label, notes=notes, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from esrbench.cli.console import JsonOption, messages, print_json, print_notices
+from esrbench.cli.console import JsonOption, many_objects, messages, print_json, print_notices
 from esrbench.cli.list import listed
 from esrbench.cli.options import ResultsOption
 from esrbench.cli.tables import FormatOption, print_table
@@ -67,7 +67,8 @@ def runs_command(
     if public and action != "export":
         raise UsageError(f"--public has no use with {action}", advice="Leave it out.")
     if action in {"list", "show"}:
-        _print_runs(store, given, table_format, whole=action == "show", as_json=as_json)
+        with many_objects():
+            _print_runs(store, given, table_format, whole=action == "show", as_json=as_json)
     elif action == "log":
         decisions, notices = store.load_decisions()
         print_notices(notices)

@@ -90,9 +90,11 @@ def build_leaderboard(
         message = f"--relative-to {relative_to}: nothing in {rule.name} is relative to a baseline"
         raise UsageError(message, advice="Leave it out, or take a rule with exponential scores.")
     select = partial(select_comparable, forward_class=forward_class, mixed=mixed)
-    others = [] if mixed else of_other_software(records, select(records)[0])
-    set_apart = {record.run_id for record in others}
-    newest, chosen, notices = select([r for r in records if r.run_id not in set_apart])
+    newest, chosen, notices = select(records)
+    others = [] if mixed else of_other_software(records, newest)
+    if others:
+        set_apart = {record.run_id for record in others}
+        newest, chosen, notices = select([r for r in records if r.run_id not in set_apart])
     tracks, references, notes = _rankable(chosen, rule, relative_to)
     columns = _columns(rule, chosen)
     usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
@@ -180,7 +182,7 @@ def rank_rows(
     places = place_in_tracks(contestants, ranks, tracks, references)
     held = RankStability()
     if contestants and noise is not None:
-        held = rank_stability(contestants, ranks, tracks, references, noise)
+        held = rank_stability(contestants, ranks, places, tracks, references, noise=noise)
     front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
     ranked = [
         row.model_copy(
@@ -453,7 +455,7 @@ def _with_noise(
     ]
     if not any(METRICS[metric].noisy for metric in metrics):
         return rows, None
-    compared = [record for record in records if record.entry.name in {*names, reference}]
+    compared = [r for r in records if r.entry.name in names or r.entry.name == reference]
     return rows, Noise(
         {record.entry.name: runtimes[record.entry.name] for record in compared},
         min(map(processes_of, compared), default=0),
@@ -509,11 +511,16 @@ def _rankable(
 
 def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
     """Why no ranked record has a metric, or None where one has it; networks tell before images."""
-    ranked = [r for r in records if r.ranked and r.entry.role != "floor"]
-    networks = [r for r in ranked if r.entry.role == "network"]
-    values = [r.value(metric) for r in networks or ranked]
-    absent = [value for value in values if isinstance(value, Absent)]
-    return absent[0].reason if values and len(absent) == len(values) else None
+    for role in ("network", "images"):
+        values = (r.value(metric) for r in records if r.entry.role == role and r.ranked)
+        reasons = []
+        for value in values:
+            if isinstance(value, Value):
+                return None
+            reasons.append(value.reason)
+        if reasons:
+            return reasons[0]
+    return None
 
 
 def _references(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ import numpy as np
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.ranking.blocks import spread_within_devices
-from esrbench.ranking.standings import place_in_tracks
 from esrbench.records import Absent, Interval, Latency, Value
 from esrbench.statistics import CONFIDENCE, STUDENT_SAMPLES
 
@@ -134,11 +134,17 @@ def _deviation(value: Value, processes: int) -> float:
     """Standard deviation of the logarithms over processes, from Student's interval; 0 if none."""
     if value.interval is None or value.interval.method != "student":
         return 0.0
+    half = math.log(value.interval.high / value.interval.low) / 2
+    quantile = _student_quantile(processes - 1, value.interval.confidence)
+    return half / quantile * math.sqrt(processes)
+
+
+@cache
+def _student_quantile(freedom: int, confidence: float) -> float:
+    """Half-width of a two-sided interval, in standard errors."""
     from scipy.special import stdtrit
 
-    half = math.log(value.interval.high / value.interval.low) / 2
-    quantile = float(stdtrit(processes - 1, (1 + value.interval.confidence) / 2))
-    return half / quantile * math.sqrt(processes)
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def _simultaneous_quantile(entries: int, freedom: int) -> float:
@@ -147,7 +153,7 @@ def _simultaneous_quantile(entries: int, freedom: int) -> float:
 
     pairs = max(entries * (entries - 1) // 2, 1)
     of_pairs = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / pairs)) / math.sqrt(2)
-    return max(of_pairs, float(stdtrit(freedom, (1 + CONFIDENCE) / 2)))
+    return max(of_pairs, _student_quantile(freedom, CONFIDENCE))
 
 
 def _widened(value: Value, half: float) -> Value:
@@ -183,8 +189,10 @@ class Noise:
 def rank_stability(
     contestants: Sequence[Contestant],
     ranks: Ranks,
+    places: Mapping[str, Mapping[str, Standing]],
     tracks: Sequence[Track],
     references: Mapping[str, Mapping[str, float]],
+    *,
     noise: Noise,
 ) -> RankStability:
     """Ranks in runtime and in tracks that noise leaves possible.
@@ -196,12 +204,12 @@ def rank_stability(
     Args:
         contestants: as they were ranked.
         ranks: of their metrics.
+        places: in the tracks.
         tracks: as they were ranked.
         references: by track.
         noise: of the runtimes.
     """
     noisy = [metric for metric in ranks if METRICS[metric].noisy]
-    places = place_in_tracks(contestants, ranks, tracks, references)
     few = noise.processes < FEWEST_PROCESSES
     if few or len(contestants) < 2:  # noqa: PLR2004 - one has no rival
         return _provisional(noisy if few else [], tracks, places)

@@ -56,6 +56,7 @@ see them. ``infra-error``: the harness or its machine failed, so the entry is to
 Role = Literal["network", "floor", "images"]
 """What an entry is; see ``EntryIdentity``."""
 
+NO_SUCH_METRIC: Final = Absent(kind="unavailable", reason="the run has no such metric")
 RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
 """Of runs that leaderboards rank; those of a busy machine have no runtime to be ranked by."""
 
@@ -312,8 +313,7 @@ class RunRecord(Tabular):
 
     def value(self, metric: str) -> Value | Absent:
         """A metric, measured or absent; a record is older than some metrics."""
-        missing = Absent(kind="unavailable", reason="the run has no such metric")
-        return self.values.get(metric, missing)
+        return self.values.get(metric, NO_SUCH_METRIC)
 
     def measured(self, metric: str) -> float | None:
         """Value of a metric in base units, or None when it is absent."""

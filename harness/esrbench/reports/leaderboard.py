@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esrbench.metrics import METRICS
@@ -28,7 +29,7 @@ from esrbench.reports.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.ranking.rule import Track
@@ -51,6 +52,7 @@ def leaderboard_table(board: Leaderboard) -> Table:
     lead = [Span(board.data), Span(board.device), Span(board.gate, "doubtful")]
     if board.banner:
         lead.insert(0, Span(board.banner, "strong"))
+    ranked_metrics = {metric for row in board.ranked for metric in row.ranks}
     return Table(
         headings=tuple(heading for heading, _ in columns),
         sections=(Section(ranked), Section(unranked, tone="faint")),
@@ -59,8 +61,8 @@ def leaderboard_table(board: Leaderboard) -> Table:
         notes=tuple(map(Note, _remarks(board))),
         details=tuple(map(Note, board.details)),
         notices=board.notices,
-        records=[_record(row, board) for row in (*board.ranked, *board.unranked)],
-        document=board.model_dump(mode="json"),
+        records=[_record(row, board, ranked_metrics) for row in (*board.ranked, *board.unranked)],
+        document=partial(board.model_dump, mode="json"),
         label="tab:leaderboard",
     )
 
@@ -251,12 +253,11 @@ def _unscored(board: Leaderboard) -> list[str]:
     ]
 
 
-def _record(row: LeaderboardEntry, board: Leaderboard) -> dict[str, Any]:
-    """Unrounded values in base units, with ranks in fields of their own."""
+def _record(row: LeaderboardEntry, board: Leaderboard, ranked: Container[str]) -> dict[str, Any]:
+    """Unrounded values in base units, with ranks in ``ranked`` metrics in fields of their own."""
     record: dict[str, Any] = {"entry": row.entry, "weights": row.weights, "status": row.status}
     for track in board.tracks:
         record |= _track_record(row.places.get(track.key), track)
-    ranked = {metric for each in board.ranked for metric in each.ranks}
     for metric in board.columns:
         value = row.values[metric]
         held = None if isinstance(value, Absent) else value

@@ -133,7 +133,7 @@ class Table:
         details: further remarks, which are shown where somebody asks for them.
         notices: typed warnings, below the notes.
         records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
-        document: what JSON holds instead of the records.
+        document: what JSON holds instead of the records; a function makes it where it is large.
         label: for references in LaTeX.
         wide: LaTeX sets it across both columns of a page.
     """

@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from esrbench.errors import RecordError
-from esrbench.records import Absent, Latency, RunRecord
+from esrbench.records import Absent, Latency, Replicate, RunRecord
 from esrbench.runs.documents import with_checksum, without_checksum
 from esrbench.runtimes import PROCESS_METRICS, process_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from esrbench.records import Replicate
 
     Stamp = tuple[int, int, int, int]
     Rows = dict[str, tuple[Stamp, RunRecord]]
@@ -39,9 +38,11 @@ LEFT_OUT: Final = Absent(
     reason="raw samples are not in the index of records",
     advice="`esrbench show RUN` reads the record itself.",
 )
+UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
+"""In place of the start of a process, which is not kept."""
 _VERSION: Final = 1
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
-_SHARED: Final = ("protocol", "environment", "data", *_SAMPLES)
+_SHARED: Final = ("protocol", "environment", "data", "latency", *_SAMPLES)
 """Fields that many records have in common; each content stands in the index once."""
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
     field: TypeAdapter(RunRecord.model_fields[field].annotation or Any) for field in _SHARED
@@ -52,18 +53,19 @@ def without_samples(record: RunRecord) -> RunRecord:
     """What ranks and describes a run: no raw times, scores of images, counts of blocks or log."""
     latency = record.latency
     if isinstance(latency, Latency):
-        # What devices have to do with a spread is told by the processes.
+        # Alike for all entries of a suite, but for figures on several devices, and so kept once.
         several = len({each.device for each in latency.replicates}) > 1
         replicates = tuple(
-            each.model_copy(
-                update={
-                    "figures": _figures(each) if several else {},
-                    "fixed": _left_out(each.fixed),
-                    "images": _left_out(each.images),
-                    "conditions": None,
-                    "null": (),
-                    "null_conditions": (),
-                }
+            Replicate(
+                index=each.index,
+                position=0,
+                started=UNTOLD,
+                cpus=(),
+                cold_start_seconds=None,
+                device=each.device,
+                fixed=_left_out(each.fixed),
+                images=_left_out(each.images),
+                figures=_figures(each) if several else {},
             )
             for each in latency.replicates
         )
@@ -88,7 +90,7 @@ def settled(stamp: Stamp) -> bool:
 
 def encode_index(rows: Rows) -> bytes:
     """The bytes of the index."""
-    parts: dict[str, dict[str, Any]] = {field: {} for field in (*_SHARED, "values")}
+    parts: dict[str, dict[str, Any]] = {field: {} for field in (*_SHARED, "absent")}
     runs = {name: [stamp, _flattened(record, parts)] for name, (stamp, record) in rows.items()}
     document = {"version": _VERSION, "parts": parts, "runs": runs}
     return with_checksum(json.dumps(document, separators=(",", ":")).encode() + b"\n")
@@ -96,11 +98,11 @@ def encode_index(rows: Rows) -> bytes:
 
 def _flattened(record: RunRecord, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A record's JSON in which shared parts are replaced by their keys."""
-    document = record.model_dump(mode="json")
+    document = record.model_dump(mode="json", exclude_defaults=True)
     for field in _SHARED:
         document[field] = _key(document[field], parts[field])
     document["values"] = {
-        metric: value if "value" in value else _key(value, parts["values"])
+        metric: _key(value, parts["absent"]) if "kind" in value else value
         for metric, value in document["values"].items()
     }
     return document
@@ -124,7 +126,7 @@ def decode_index(path: Path, content: bytes) -> Rows:
             for field, adapter in _ADAPTERS.items()
             if (known := document["parts"][field]) is not None
         }
-        absent = {k: Absent.model_validate(part) for k, part in document["parts"]["values"].items()}
+        absent = {k: Absent.model_validate(part) for k, part in document["parts"]["absent"].items()}
         rows: Rows = {}
         for name, (stamp, run) in document["runs"].items():
             shared = {field: parts[field][run[field]] for field in _SHARED}

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 def render(table: Table) -> str:
     """The table's document, or its records where it has none."""
-    return json_text(table.records if table.document is None else table.document)
+    document = table.document() if callable(table.document) else table.document
+    return json_text(table.records if document is None else document)
 
 
 def json_text(document: Any) -> str:

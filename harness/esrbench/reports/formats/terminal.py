@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from esrbench.plaintext import line
+from esrbench.plaintext import PLAIN, line
 from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Pieces = list[tuple[str, str]]
     """Texts of a line, each with its style."""
-    Lines = list[Pieces]
-    """What stands in a cell."""
+    Lines = list[tuple[int, Pieces]]
+    """What stands in a cell: its lines, each with its width in characters."""
 
 STYLES: Final[dict[Tone, str]] = {
     "plain": "",
@@ -89,7 +89,7 @@ def _tables(
     ]
     headings = [_heading(heading) for heading in table.headings]
     columns = zip(headings, *(row for section in sections for row in section), strict=True)
-    widths = [max(_width(each) for cell in column for each in cell) for column in columns]
+    widths = [max(width for cell in column for width, _ in cell) for column in columns]
     prose = any(heading.prose for heading in table.headings)
     # Sentences are broken instead, and no column has to make way.
     room = sum(widths) * 2 if prose else width
@@ -106,7 +106,7 @@ def _tables(
             gap,
             any(len(section.rows) > 1 or not section.label for section in table.sections),
         )
-        if prose or not grid.headed or grid.width > width:
+        if not grid.headed or grid.width > width:
             yield _broken(grid, names)
         else:
             yield from grid.segments(console, styled=styled)
@@ -151,7 +151,7 @@ class _Grid:
     @property
     def headed(self) -> bool:
         """Whether there is a head; the box that draws its rule has an edge of one space."""
-        return any(text for cell in self.headings for each in cell for text, _ in each)
+        return any(width for cell in self.headings for width, _ in cell)
 
     @property
     def width(self) -> int:
@@ -172,8 +172,7 @@ class _Grid:
 
         empty: Pieces = [(" " * self.width, "")]
         yield from shown(empty, "")
-        bold = [[[(text, "bold") for text, _ in each] for each in cell] for cell in self.headings]
-        for pieces in self._row(bold, bottom=True):
+        for pieces in self._row(self.headings, bottom=True):
             yield from shown(pieces, "")
         yield from shown([(" ", ""), ("─" * (self.width - 2), ""), (" ", "")], "")
         filled = [
@@ -194,8 +193,8 @@ class _Grid:
             pieces: Pieces = [(" ", "")]
             for cell, align, width in zip(cells, self.aligns, self.widths, strict=True):
                 at = number - (height - len(cell) if bottom else 0)
-                held = cell[at] if 0 <= at < len(cell) else []
-                spare = width - _width(held)
+                taken, held = cell[at] if 0 <= at < len(cell) else (0, [])
+                spare = width - taken
                 before = {"left": 0, "center": spare // 2, "right": spare}[align]
                 pieces += [(" " * before, ""), *held, (" " * (spare - before + self.gap), "")]
             pieces[-1] = (pieces[-1][0][self.gap :] + " ", "")
@@ -228,21 +227,22 @@ def _broken(grid: _Grid, names: int) -> RichTable:
 def _text(lines: Lines) -> Text:
     from rich.text import Text
 
-    return Text("\n").join(Text.assemble(*pieces) for pieces in lines)
+    return Text("\n").join(Text.assemble(*pieces) for _, pieces in lines)
 
 
-def _width(pieces: Pieces) -> int:
-    """In characters of a terminal, of which some letters take two."""
+def _set(pieces: Pieces) -> tuple[int, Pieces]:
+    """Texts of a line with their width, of which some letters take two characters."""
     from rich.cells import cell_len
 
-    return sum(cell_len(text) for text, _ in pieces)
+    width = sum(len(text) if PLAIN.fullmatch(text) else cell_len(text) for text, _ in pieces)
+    return width, pieces
 
 
 def _heading(heading: Heading) -> Lines:
     """Words over figures stand below one another, so that the figures decide the width."""
     shown = heading.text if heading.align == "left" else heading.text.replace(" ", "\n")
     text = (f"{heading.group}\n{shown}" if heading.group else shown).replace(" [", "\n[")
-    return [[(each, "")] for each in text.split("\n")]
+    return [_set([(each, "bold")]) for each in text.split("\n")]
 
 
 def _cell(cell: Cell, *, styled: bool) -> Lines:
@@ -253,4 +253,6 @@ def _cell(cell: Cell, *, styled: bool) -> Lines:
         place = "" if styled else PLACES.get(span.tone, "")
         pieces.append((place + span.below.translate(SUBSCRIPTS), ""))
     pieces.append((DAGGERS[cell.mark], ""))
-    return [pieces, [(cell.aside, "")]] if cell.aside else [pieces]
+    if not styled:
+        pieces = [("".join(text for text, _ in pieces), "")]
+    return [_set(pieces), _set([(cell.aside, "")])] if cell.aside else [_set(pieces)]
