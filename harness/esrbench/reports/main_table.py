@@ -72,7 +72,9 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
                 yield Heading(split, group, "right"), partial(_runtime, split=split)
             yield Heading(MEAN if board.split in timed else board.split, group, "right"), own
         else:
-            yield Heading(metric_heading(metric, board), align="right"), own
+            # The unit stands below, so that the figures decide the width.
+            label, _, unit = metric_heading(metric, board).partition(" [")
+            yield Heading(f"[{unit}" if unit else "", label, "right"), own
 
 
 def _rank(row: LeaderboardEntry, key: str) -> Cell:
@@ -103,5 +105,5 @@ def _notes(board: Leaderboard) -> Iterator[str]:
     if ranked:
         labels = ", ".join(METRICS[metric].label for metric in board.columns if metric in ranked)
         yield f"Small digits are ranks in {labels}; 1-2 is a tie within noise."
-    yield from (note for note in board.notes if note.startswith(MARKS))
+    yield from (note for note in (*board.notes, *board.details) if note.startswith(MARKS))
     yield from why_unranked(board)

@@ -15,6 +15,7 @@ WIDE: Final = 6
 """Columns beyond which a table is set smaller and closer, to fit the width of two columns."""
 
 _TIGHT: Final = (r"\small", r"\setlength{\tabcolsep}{4pt}")
+_TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 _LETTERS: Final = {
     "\\": r"\textbackslash{}",
@@ -57,7 +58,7 @@ def render(table: Table) -> str:
         r"\centering",
         rf"\caption{{{latex_text(table.caption)}}}",
         rf"\label{{{table.label}}}",
-        *(_TIGHT if len(table.headings) > WIDE else []),
+        *(_TIGHTEST if table.wide else _TIGHT if len(table.headings) > WIDE else ()),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_headings(table),
