@@ -77,6 +77,11 @@ def test_everything_in_the_file_reaches_what_measures(write):
     assert challenge.data[0].hidden
 
 
+def test_without_replicates_no_runtime_is_measured(write):
+    challenge = read_challenge(write(WHOLE.replace("replicates = 3", "replicates = 0")))
+    assert challenge.measured_by.latency is None
+
+
 def test_a_rule_of_one_s_own_takes_the_rest_from_an_edition(write):
     rule = read_challenge(write(OWN_RULE)).rule
     assert (rule.name, rule.title) == ("custom", "Ours")
@@ -97,7 +102,7 @@ def test_a_rule_in_a_file_lies_where_the_challenge_says(write, tmp_path):
     [
         ("title =", "titel =", "titel: unknown key; did you mean title?"),
         ("title =", "titel =", "title: required, but missing"),
-        ("replicates = 3", "replicates = 0", "replicates: Input should be greater than 0, not 0"),
+        ("replicates = 3", "replicates = -1", "replicates: Input should be greater than or equal"),
         ("replicates = 3", 'replicates = "3"', "replicates: Input should be a valid integer"),
         ("max_rounds", "max_round", "protocol.latency.max_round: unknown key in [protocol.latenc"),
         ("max_rounds = 8", "processes = 8", "protocol.latency.processes: write replicates"),

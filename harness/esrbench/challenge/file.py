@@ -97,7 +97,7 @@ class Challenge(Frozen):
         entries: registered names, and paths or globs of submissions' folders.
         baseline: entry that runs in every round and that scores are relative to; the rule's if
             left out.
-        replicates: fresh processes that time each entry.
+        replicates: fresh processes that time each entry; 0 for no runtimes.
         classes: precisions that entries may declare; all if left out.
         environments: interpreter, or environment of ``esrbench env``, by name of the entry.
         isolation: sandbox of entries, as of ``esrbench run --isolation``.
@@ -114,7 +114,7 @@ class Challenge(Frozen):
     data: Annotated[tuple[DataTable, ...], Field(min_length=1)]
     entries: Annotated[tuple[Text, ...], Field(min_length=1)]
     baseline: Text | None = None
-    replicates: Annotated[int, Field(gt=0)] = 5
+    replicates: Annotated[int, Field(ge=0)] = 5
     classes: tuple[Precision, ...] = ()
     environments: dict[Text, Text] = {}
     isolation: Text = "auto"
@@ -137,10 +137,9 @@ class Challenge(Frozen):
     def measured_by(self) -> Protocol:
         """The protocol with its replicates."""
         latency = self.protocol.latency
-        if latency is None:
-            return self.protocol
-        timed = latency.model_copy(update={"processes": self.replicates})
-        return self.protocol.model_copy(update={"latency": timed})
+        if latency is not None and self.replicates:
+            latency = latency.model_copy(update={"processes": self.replicates})
+        return self.protocol.model_copy(update={"latency": latency if self.replicates else None})
 
     def ranked_by(self, baseline: str | None, entries: Collection[str]) -> tuple[Rule, str | None]:
         """The rule of a board, and the entry whose runtime takes that of the rule's baseline.
