@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["denied", "listening", "starting", "uncounted", "shared", "judged"]
+Kind = Literal["denied", "listening", "starting", "uncounted", "shared", "pretended", "judged"]
 """``denied`` to every worker; ``listening`` on sockets, which CUDA does when it starts;
 ``starting`` processes; ``uncounted`` memory, which no limit holds;
-``shared``: changes files or processes of the host in ways that Landlock has no say in; ``judged``
-by its arguments."""
+``shared``: changes files or processes of the host in ways that Landlock has no say in;
+``pretended``: the same, but compilers and copies do it as a matter of course, so it does nothing and
+succeeds; ``judged`` by its arguments."""
 
 
 class Syscall(NamedTuple):
@@ -117,17 +118,17 @@ SYSCALLS: Final = {
     "vfork": Syscall("starting", 58, None),
     "memfd_create": Syscall("uncounted", 319, 279),
     "memfd_secret": Syscall("uncounted", 447, 447),
-    "chmod": Syscall("shared", 90, None),
+    "chmod": Syscall("pretended", 90, None),
     "chown": Syscall("shared", 92, None),
-    "fchmod": Syscall("shared", 91, 52),
-    "fchmodat": Syscall("shared", 268, 53),
-    "fchmodat2": Syscall("shared", 452, 452),
+    "fchmod": Syscall("pretended", 91, 52),
+    "fchmodat": Syscall("pretended", 268, 53),
+    "fchmodat2": Syscall("pretended", 452, 452),
     "fchown": Syscall("shared", 93, 55),
     "fchownat": Syscall("shared", 260, 54),
     "file_setattr": Syscall("shared", 469, 469),
     "fremovexattr": Syscall("shared", 199, 16),
     "fsetxattr": Syscall("shared", 190, 7),
-    "futimesat": Syscall("shared", 261, None),
+    "futimesat": Syscall("pretended", 261, None),
     "ioprio_set": Syscall("shared", 251, 30),
     "lchown": Syscall("shared", 94, None),
     "lremovexattr": Syscall("shared", 198, 15),
@@ -141,9 +142,9 @@ SYSCALLS: Final = {
     "setxattr": Syscall("shared", 188, 5),
     "setxattrat": Syscall("shared", 463, 463),
     "truncate": Syscall("shared", 76, 45),
-    "utime": Syscall("shared", 132, None),
-    "utimensat": Syscall("shared", 280, 88),
-    "utimes": Syscall("shared", 235, None),
+    "utime": Syscall("pretended", 132, None),
+    "utimensat": Syscall("pretended", 280, 88),
+    "utimes": Syscall("pretended", 235, None),
     "clone": Syscall("judged", 56, 220),
     "clone3": Syscall("judged", 435, 435),
     "fcntl": Syscall("judged", 72, 25),

@@ -151,6 +151,7 @@ def train(
 def _launch(device: str, devices: int, precision: Precision) -> Fabric:
     try:
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import LightningEnvironment
     except ModuleNotFoundError as error:
         message = "training needs Lightning Fabric, which is not installed"
         raise UsageError(message, advice="Install it: pip install 'esrbench[train]'.") from error
@@ -163,6 +164,8 @@ def _launch(device: str, devices: int, precision: Precision) -> Fabric:
             devices=devices,
             strategy="ddp" if devices > 1 else "auto",
             precision=precision,
+            # The devices are this machine's: whatever cluster it belongs to is not asked.
+            plugins=LightningEnvironment(),
         )
     except (MisconfigurationException, RuntimeError) as error:
         message = f"cannot train on {devices} x {device}: {error}"
