@@ -151,7 +151,7 @@ def train(
 def _launch(device: str, devices: int, precision: Precision) -> Fabric:
     try:
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import LightningEnvironment
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     except ModuleNotFoundError as error:
         message = "training needs Lightning Fabric, which is not installed"
         raise UsageError(message, advice="Install it: pip install 'esrbench[train]'.") from error
