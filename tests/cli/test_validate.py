@@ -62,6 +62,14 @@ def events(monkeypatch):
     return seen
 
 
+def test_an_interpreter_is_given_by_network_as_for_run(in_process, folders, events):
+    for given, says in (("team-one", "expected NAME=PATH"), ("imdn=env", "not among the networks")):
+        done = in_process("validate", *folders, "--python", given)
+        assert done.returncode == 2
+        assert says in done.stderr
+    assert events == []
+
+
 def test_each_report_is_printed_as_it_is_made_and_a_summary_at_the_end(in_process, folders, events):
     done = in_process("validate", *folders)
     assert done.returncode == 4

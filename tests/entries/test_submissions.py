@@ -344,6 +344,15 @@ def test_requirements_are_looked_up_not_imported(make):
     assert requirements_notice(entry.model_copy(update={"requirements": ("numpy",)})) is None
 
 
+def test_requirements_are_looked_up_in_the_environment_of_the_entry(make, tmp_path):
+    entry = read_submission(make(model="requirements = ['esrtest-there>=2', 'numpy']"))
+    metadata = tmp_path / "packages/esrtest_there-2.1.dist-info/METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: esrtest-there\nVersion: 2.1\n")
+    assert missing_requirements(entry) == ("esrtest-there>=2 is not installed",)
+    assert missing_requirements(entry, [tmp_path / "packages"]) == ("numpy is not installed",)
+
+
 def test_another_precision_than_declared_is_said(make):
     entry = read_submission(make(model='precision = "fp16"'))
     notice = precision_notice(entry, "fp32")

@@ -77,7 +77,7 @@ def pairs(shared_pair_folder):
 
 def counted(pairs, *, here=READY, **fields):
     samples = draw_samples(Session().upscale, pairs)
-    return count_here(Session(**fields), lambda _: here, ready=READY, samples=samples, pairs=pairs)
+    return count_here(Session(**fields), lambda _: here, ready=READY, samples=samples)
 
 
 @pytest.mark.parametrize("off", [0, 1, -1])
@@ -107,8 +107,8 @@ def test_otherwise_they_are_absent_with_the_reason(pairs, fields, says):
 
 def test_samples_are_drawn_and_few(pairs):
     drawn = draw_samples(Session().upscale, pairs)
-    assert [number for number, _ in drawn] == [0, 1]
-    seen = {tuple(n for n, _ in draw_samples(Session().upscale, Many())) for _ in range(20)}
+    assert [name for name, _, _ in drawn] == [pair.name for pair in pairs.pairs]
+    seen = {tuple(n for n, *_ in draw_samples(Session().upscale, Many())) for _ in range(20)}
     assert all(len(each) == COMPARED_IMAGES for each in seen)
     assert len(seen) > 1
 

@@ -22,6 +22,7 @@ from esrbench.runs.evaluator import Entry, measure_untimed
 from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
+from esrbench.runs.validation import validate_entry
 from esrbench.worker.launcher import open_launcher
 
 SMALL = Protocol(
@@ -129,6 +130,28 @@ def test_a_missing_module_is_said_by_what_the_entry_declares(submit, pairs, anot
     assert "No module named 'esrtest_nowhere'; it declares esrtest-nowhere==2" in (
         found.complexity.reason
     )
+
+
+@pytest.mark.slow
+def test_it_is_validated_there_and_counted_here(submit, another_python, software):
+    def validated(**code):
+        return validate_entry(
+            submit(**code),
+            SCALE,
+            weights=None,
+            timeout_seconds=120,
+            interpreter=another_python,
+        )
+
+    report = validated()
+    assert report.passed
+    details = {check.name: check.detail for check in report.checks}
+    assert f"in {software.describe()}" in details["builds and loads strictly"]
+    assert "counted by aten" in details
+    elsewhere_only = validated(head=f"assert not {IN_HARNESS}, 'an old library'", name="old-net")
+    assert elsewhere_only.passed
+    (counted,) = (check for check in elsewhere_only.checks if check.outcome == "skipped")
+    assert (counted.name, "an old library" in counted.detail) == ("counted", True)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,16 @@ ThreadsOption = Annotated[
 ]
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
 
+PythonOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=(
+            "NAME=PATH of an interpreter (Python 3.8 or newer, torch 1.13 or newer and numpy) that "
+            "a network runs in, or NAME=ENVIRONMENT of `esrbench env`. Repeatable."
+        ),
+    ),
+]
+
 PrecisionName = Literal["fp32", "tf32", "fp16", "bf16"]
 OwnPrecisionOption = Annotated[
     PrecisionName | None,

@@ -30,6 +30,7 @@ from esrbench.cli.options import (
     DeviceOption,
     IsolationOption,
     OwnPrecisionOption,
+    PythonOption,
     ResultsOption,
     ScaleOption,
     ThreadsOption,
@@ -95,15 +96,7 @@ def run_command(
             ),
         ),
     ] = None,
-    python: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "NAME=PATH of an interpreter (Python 3.8 or newer, torch 1.13 or newer and numpy) "
-                "that a network runs in, or NAME=ENVIRONMENT of `esrbench env`. Repeatable."
-            ),
-        ),
-    ] = None,
+    python: PythonOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     input_size: Annotated[

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry, progress_bar
-from esrbench.cli.options import IsolationOption, TimeoutOption, parse_weights, scales_option
+from esrbench.cli.options import (
+    IsolationOption,
+    PythonOption,
+    TimeoutOption,
+    parse_interpreters,
+    parse_weights,
+    scales_option,
+)
 from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, RegistrationError
 from esrbench.reports.table import Heading, Section, Table, plain
@@ -35,6 +42,7 @@ def validate_command(
     weights: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE, NAME=random, or FILE for one network.")
     ] = None,
+    python: PythonOption = None,
     timeout: TimeoutOption = 300,
     isolation: IsolationOption = "auto",
     fix: Annotated[
@@ -52,6 +60,7 @@ def validate_command(
     """
     from esrbench.entries.networks import resolve_weights
     from esrbench.entries.registry import resolve_names
+    from esrbench.runs.elsewhere import find_interpreters
     from esrbench.runs.validation import unreadable, validate_entry
 
     registry = open_registry()
@@ -69,6 +78,9 @@ def validate_command(
         except RegistrationError as error:
             add(unreadable(name, error))
     chosen = parse_weights(weights or [], [model.name for model in models])
+    interpreters = find_interpreters(
+        parse_interpreters(python or []), {model.name: model for model in models}
+    )
     wanted = [(model, at) for model in models for at in scale or model.scales]
     for model, at in wanted:  # all that can be refused is refused before the first worker
         model.require_scale(at)
@@ -81,6 +93,7 @@ def validate_command(
             weights=chosen.get(model.name, "auto"),
             timeout_seconds=timeout,
             isolation=isolation,
+            interpreter=interpreters.get(model.name),
         )
         # Gone before the report is printed: a live bar would take what goes to stdout.
         with progress_bar() as progress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from decimal import Decimal
 from functools import partial
 from importlib import metadata
@@ -24,7 +25,7 @@ from esrbench.errors import RegistrationError
 from esrbench.records import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from esrbench.entries.manifest import ClaimsTable, Manifest
 
@@ -97,23 +98,28 @@ def read_submission(folder: Path) -> ModelDescriptor:
     return _descriptor(manifest, folder.resolve())
 
 
-def missing_requirements(descriptor: ModelDescriptor) -> tuple[str, ...]:
-    """Declared requirements that are not installed here, each with what is there instead.
+def missing_requirements(
+    descriptor: ModelDescriptor, packages: Sequence[Path] | None = None
+) -> tuple[str, ...]:
+    """Declared requirements that are not installed, each with what is there instead.
 
     Only the metadata of installed distributions is read.
+
+    Args:
+        descriptor: of an entry.
+        packages: folders of installed packages; None for those of the harness.
     """
+    path = sys.path if packages is None else [str(folder) for folder in packages]
     missing: list[str] = []
     for text in descriptor.requirements:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
-        try:
-            version = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
+        found = next(iter(metadata.distributions(name=requirement.name, path=path)), None)
+        if found is None:
             missing.append(f"{text} is not installed")
-        else:
-            if not requirement.specifier.contains(version, prereleases=True):
-                missing.append(f"{text} is not met by the installed {version}")
+        elif not requirement.specifier.contains(found.version, prereleases=True):
+            missing.append(f"{text} is not met by the installed {found.version}")
     return tuple(missing)
 
 

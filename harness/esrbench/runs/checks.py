@@ -22,7 +22,7 @@ from esrbench.runs.scan import scan_folder
 from esrbench.weights.checkpoints import file_sha256, holds_safetensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor, ReleasedWeights
     from esrbench.records import Complexity
@@ -47,15 +47,18 @@ def broken(name: str, detail: str, fix: str | None = "") -> Check:
     return Check(name=name, outcome="failed", detail=detail, fix=fix or "")
 
 
-def folder_checks(descriptor: ModelDescriptor, scale: int) -> Iterator[Check]:
+def folder_checks(
+    descriptor: ModelDescriptor, scale: int, packages: Sequence[Path] | None = None
+) -> Iterator[Check]:
     """Checks of a submission's folder; nothing in it is imported.
 
     Args:
         descriptor: of a submission.
         scale: whose weights are looked at.
+        packages: folders of installed packages that it runs with; None for the harness's own.
     """
     yield kept("manifest", f"{MANIFEST_NAME} of {descriptor.team} is valid.")
-    missing = missing_requirements(descriptor)
+    missing = missing_requirements(descriptor, packages)
     if missing:
         yield broken("requirements", f"{'; '.join(missing)}.", f"{install_advice(descriptor)}.")
     elif descriptor.requirements:

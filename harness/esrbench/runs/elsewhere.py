@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from esrbench.worker.session import WorkerSession
 
     Pixels = npt.NDArray[np.uint8]
-    Sample = tuple[int, Pixels]
-    """An image by its number, and its SR, uint8 (scale*h, scale*w, 3) RGB."""
+    Sample = tuple[str, Pixels, Pixels]
+    """An image by its name: LR and SR, uint8 (h, w, 3) and (scale*h, scale*w, 3) RGB."""
 
 COMPARED_IMAGES = 3
 """On which both environments must agree; they are drawn, so that no entry can expect them."""
@@ -124,7 +124,8 @@ def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) ->
     """
     numbers = range(len(pairs))
     drawn = secrets.SystemRandom().sample(numbers, min(COMPARED_IMAGES, len(numbers)))
-    return [(n, upscale(pairs.read_lr(n), pairs.pairs[n].name)) for n in sorted(drawn)]
+    images = [(pairs.pairs[number].name, pairs.read_lr(number)) for number in sorted(drawn)]
+    return [(name, lr, upscale(lr, name)) for name, lr in images]
 
 
 def count_here(
@@ -133,7 +134,6 @@ def count_here(
     *,
     ready: Ready,
     samples: Sequence[Sample],
-    pairs: ImagePairs,
 ) -> Complexity | Absent:
     """Counts of an entry in the harness's own environment, if it is the same network there.
 
@@ -141,8 +141,7 @@ def count_here(
         session: a worker in that environment.
         load: has it load the entry.
         ready: what the entry's own worker said of the network.
-        samples: SR of that worker.
-        pairs: checked LR and HR images.
+        samples: images that it upscaled.
 
     Returns:
         Absent, with the reason, where the network does not build there or gives other images.
@@ -156,9 +155,8 @@ def count_here(
         ):
             if getattr(here, fact) != getattr(ready, fact):
                 return _uncounted(f"{what} there")
-        for number, sr in samples:
-            name = pairs.pairs[number].name
-            again = session.upscale(pairs.read_lr(number), name)
+        for name, lr, sr in samples:
+            again = session.upscale(lr, name)
             levels = int(np.abs(again.astype(np.int16) - sr).max())
             if levels > MOST_LEVELS:
                 return _uncounted(f"image {name} differs by {levels} levels there")

@@ -231,7 +231,6 @@ def measure_untimed(
                 partial(own.load, protocol=protocol),
                 ready=found.ready,
                 samples=samples,
-                pairs=pairs,
             )
         found.counted_with = own_software()
     return found

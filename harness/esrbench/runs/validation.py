@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import secrets
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +17,8 @@ from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
 from esrbench.runs.builds import build
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
+from esrbench.runs.elsewhere import converted_state, count_here
+from esrbench.runs.evaluator import Entry
 from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -24,14 +29,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from esrbench.entries.descriptor import ModelDescriptor
-    from esrbench.entries.networks import ResolvedWeights, WeightsChoice
+    from esrbench.entries.networks import WeightsChoice
+    from esrbench.records import Complexity
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.sandbox.tiers import IsolationChoice
     from esrbench.worker.launcher import Launcher
+    from esrbench.worker.messages import Ready
     from esrbench.worker.session import WorkerSession
 
 ODD_SIZES = ((48, 48), (37, 53), (64, 31))
 """LR sizes beside the smallest one: even, odd in both directions, wide and tall."""
 REPEAT_SIDE = 48
+LOADS = "builds and loads strictly"
 UPSCALES = "upscales"
 MAX_SR_PIXELS = 2**24
 """Of an image that is made to try a network: 50 MB, some of which lie in memory at once."""
@@ -72,6 +81,7 @@ def validate_entry(
     weights: WeightsChoice,
     timeout_seconds: float,
     isolation: IsolationChoice = "auto",
+    interpreter: Interpreter | None = None,
 ) -> ValidationReport:
     """Check a network in a worker of its own, and a submission's folder before.
 
@@ -81,6 +91,7 @@ def validate_entry(
         weights: ``auto``, None for random ones, or a file.
         timeout_seconds: deadline of each request.
         isolation: which sandbox is asked for.
+        interpreter: that it runs in; None for the harness's own.
 
     Raises:
         UsageError: it is not defined at this scale, or that sandbox does not work here.
@@ -91,7 +102,8 @@ def validate_entry(
     checks: list[Check] = []
     submitted = descriptor.folder is not None
     if submitted:
-        checks.extend(folder_checks(descriptor, scale))
+        packages = None if interpreter is None else interpreter.packages
+        checks.extend(folder_checks(descriptor, scale, packages))
     try:
         resolved = resolve_weights(descriptor, scale, weights)
     except WeightsError:
@@ -99,16 +111,24 @@ def validate_entry(
             raise
         resolved = resolve_weights(descriptor, scale, None)
     launcher = open_launcher(isolation)
-    if descriptor.build is not None:
+    if descriptor.build is not None and interpreter is None:
         descriptor, check = _built(descriptor, launcher, timeout_seconds)
         checks.append(check)
         if check.outcome == "failed":
             return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
-    checks.extend(_worker_checks(launcher, descriptor, scale, resolved, timeout_seconds))
+    entry = Entry(descriptor, scale, resolved)
+    if interpreter is not None:
+        try:
+            state = converted_state(resolved, launcher)
+        except (WeightsError, WorkerError) as error:
+            checks.append(broken(LOADS, error.message, error.advice))
+            return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
+        entry = replace(entry, interpreter=interpreter, state=state)
+    checks.extend(_worker_checks(launcher, entry, timeout_seconds))
     declare: dict[str, int] = {}
     if any(map(_failed_on_size, checks)):
-        with _worker(launcher, descriptor, resolved, timeout_seconds) as session:
-            declare = _find_sizes(session, descriptor, scale, resolved)
+        with _worker(launcher, entry, timeout_seconds) as session:
+            declare = _find_sizes(session, entry)
     if declare:
         checks.append(_sizes_check(descriptor, declare))
     return ValidationReport(
@@ -128,41 +148,71 @@ def _built(
     return built, kept(name, f"{descriptor.build}, in the sandbox.")
 
 
-def _worker_checks(
-    launcher: Launcher,
-    descriptor: ModelDescriptor,
-    scale: int,
-    weights: ResolvedWeights,
-    timeout_seconds: float,
-) -> Iterator[Check]:
+def _worker_checks(launcher: Launcher, entry: Entry, timeout_seconds: float) -> Iterator[Check]:
     """Checks of a network that runs in a worker."""
-    with _worker(launcher, descriptor, weights, timeout_seconds) as session:
-        protocol = _protocol(descriptor)
+    descriptor = entry.descriptor
+    with _worker(launcher, entry, timeout_seconds) as session:
         try:
-            ready = session.load(descriptor, scale, weights=weights, protocol=protocol)
+            ready = entry.load(session, _protocol(descriptor))
         except WorkerError as error:
-            yield broken("builds and loads strictly", error.message, error.advice)
+            yield broken(LOADS, error.message, error.advice)
             return
-        told = [weights.identity.source, *([ready.layout.describe()] if ready.layout else [])]
-        yield kept("builds and loads strictly", f"weights: {', '.join(told)}.")
+        told = [
+            f"weights: {', '.join(_weights_told(entry, ready))}",
+            *([f"in {entry.software.describe()}"] if entry.software else []),
+        ]
+        yield kept(LOADS, f"{'; '.join(told)}.")
         try:
-            yield from _loaded_checks(session, descriptor, scale)
+            upscales = False
+            for check in _size_checks(session, entry):
+                upscales |= check.outcome == "passed"
+                yield check
+            if not upscales:
+                detail = "It does not upscale yet."
+                yield Check(name="deterministic", outcome="skipped", detail=detail)
+            else:
+                yield from _repeat_checks(session, _repeat_side(descriptor))
+                counts = _counted(session, ready, launcher, entry, timeout_seconds)
+                yield from _count_checks(counts, entry)
             if descriptor.prepare or descriptor.deploy:
-                with _worker(launcher, descriptor, weights, timeout_seconds) as other:
-                    yield _prepare_check(session, other, descriptor, scale, weights)
+                with _worker(launcher, entry, timeout_seconds) as other:
+                    yield _prepare_check(session, other, entry)
         except WorkerError as error:
             yield broken("survives the checks", error.message, error.advice)
 
 
-def _worker(
-    launcher: Launcher,
-    descriptor: ModelDescriptor,
-    weights: ResolvedWeights,
-    timeout_seconds: float,
-) -> WorkerSession:
+def _weights_told(entry: Entry, ready: Ready) -> Iterator[str]:
+    yield entry.weights.identity.source
+    if ready.layout:
+        yield ready.layout.describe()
+
+
+def _worker(launcher: Launcher, entry: Entry, timeout_seconds: float) -> WorkerSession:
     return launcher.worker(
-        (descriptor, weights), protocol=_protocol(descriptor), timeout_seconds=timeout_seconds
+        (entry.descriptor, entry.weights),
+        protocol=_protocol(entry.descriptor),
+        interpreter=entry.interpreter,
+        timeout_seconds=timeout_seconds,
     )
+
+
+def _counted(
+    session: WorkerSession,
+    ready: Ready,
+    launcher: Launcher,
+    entry: Entry,
+    timeout_seconds: float,
+) -> Complexity | Absent:
+    """Counts, made in the harness's environment, as ``esrbench run`` makes them."""
+    if entry.interpreter is None:
+        return session.count_complexity()
+    side = _repeat_side(entry.descriptor)
+    lr = _noise(side, side, seed=secrets.randbits(32))
+    samples = [("noise", lr, session.upscale(lr, "noise"))]
+    own = replace(entry, interpreter=None, state=None)
+    load = partial(own.load, protocol=_protocol(entry.descriptor))
+    with _worker(launcher, own, timeout_seconds) as here:
+        return count_here(here, load, ready=ready, samples=samples)
 
 
 def _protocol(descriptor: ModelDescriptor) -> Protocol:
@@ -188,11 +238,10 @@ def _sizes(descriptor: ModelDescriptor, scale: int) -> Iterator[tuple[int, int]]
         yield descriptor.tile // factor + 1, max(least, REPEAT_SIDE)
 
 
-def _loaded_checks(
-    session: WorkerSession, descriptor: ModelDescriptor, scale: int
-) -> Iterator[Check]:
-    upscaled = 0
-    for height, width in dict.fromkeys(_sizes(descriptor, scale)):
+def _size_checks(session: WorkerSession, entry: Entry) -> Iterator[Check]:
+    """Whether the network upscales images of several sizes."""
+    scale = entry.scale
+    for height, width in dict.fromkeys(_sizes(entry.descriptor, scale)):
         name = f"{UPSCALES} {height}x{width}"
         if not _is_tried(height, width, scale):
             detail = f"SR would have more than {MAX_SR_PIXELS:,} pixels."
@@ -206,26 +255,19 @@ def _loaded_checks(
                 raise
             yield broken(name, error.message, error.advice)
         else:
-            upscaled += 1
             yield kept(name, f"SR is {height * scale}x{width * scale}, finite.")
-    if not upscaled:
-        yield Check(name="deterministic", outcome="skipped", detail="It does not upscale yet.")
-        return
-    yield from _repeat_checks(session, max(descriptor.min_lr_size, REPEAT_SIDE))
-    yield from _count_checks(session, descriptor, scale)
 
 
 def _failed_on_size(check: Check) -> bool:
     return check.outcome == "failed" and check.name.startswith(UPSCALES)
 
 
-def _find_sizes(
-    session: WorkerSession, descriptor: ModelDescriptor, scale: int, weights: ResolvedWeights
-) -> dict[str, int]:
+def _find_sizes(session: WorkerSession, entry: Entry) -> dict[str, int]:
     """Fields to declare so that the network takes all sizes, found by trying; empty if none help.
 
     A network in tiles is left alone: what its tiles must be is for its authors to say.
     """
+    descriptor, scale = entry.descriptor, entry.scale
     if descriptor.tile is not None:
         return {}
     bare = descriptor.model_copy(update={"min_lr_size": 1, "pad_multiple": 1})
@@ -242,7 +284,7 @@ def _find_sizes(
         return True
 
     try:
-        session.load(bare, scale, weights=weights, protocol=_protocol(descriptor))
+        replace(entry, descriptor=bare).load(session, _protocol(descriptor))
         found = find_sizes(takes)
     except WorkerError:  # its worker has ended, and the checks say why
         return {}
@@ -273,6 +315,10 @@ def _sizes_check(descriptor: ModelDescriptor, declare: dict[str, int]) -> Check:
     return broken("LR sizes", f"{detail}.", fix)
 
 
+def _repeat_side(descriptor: ModelDescriptor) -> int:
+    return max(descriptor.min_lr_size, REPEAT_SIDE)
+
+
 def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
     first, again, other = (
         session.upscale(_noise(side, side, seed=seed), "repeat") for seed in (0, 0, 1)
@@ -291,19 +337,14 @@ def _repeat_checks(session: WorkerSession, side: int) -> Iterator[Check]:
         yield kept("depends on its input", "Different inputs give different SR.")
 
 
-def _prepare_check(
-    prepared: WorkerSession,
-    trained: WorkerSession,
-    descriptor: ModelDescriptor,
-    scale: int,
-    weights: ResolvedWeights,
-) -> Check:
+def _prepare_check(prepared: WorkerSession, trained: WorkerSession, entry: Entry) -> Check:
     """Whether deploying keeps what the network computes, up to one level of rounding."""
     name = "prepared form gives the same SR"
-    side = max(descriptor.min_lr_size, REPEAT_SIDE)
+    descriptor = entry.descriptor
+    side = _repeat_side(descriptor)
     lr = _noise(side, side, seed=0)
     without = descriptor.model_copy(update={"prepare": None, "deploy": None})
-    trained.load(without, scale, weights=weights, protocol=_protocol(descriptor))
+    replace(entry, descriptor=without).load(trained, _protocol(descriptor))
     expected = trained.upscale(lr, name).astype(np.int16)
     apart = int(np.abs(prepared.upscale(lr, name) - expected).max())
     by = " and ".join(each for each in (descriptor.deploy, descriptor.prepare) if each)
@@ -316,10 +357,12 @@ def _prepare_check(
     )
 
 
-def _count_checks(
-    session: WorkerSession, descriptor: ModelDescriptor, scale: int
-) -> Iterator[Check]:
-    complexity = session.count_complexity()
+def _count_checks(complexity: Complexity | Absent, entry: Entry) -> Iterator[Check]:
+    descriptor, scale = entry.descriptor, entry.scale
+    if isinstance(complexity, Absent):
+        fix = complexity.advice or ""
+        yield Check(name="counted", outcome="skipped", detail=f"{complexity.reason}.", fix=fix)
+        return
     for counter, result in complexity.counters.items():
         name = f"counted by {counter}"
         if isinstance(result, Absent):
