@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from esrbench.metrics import METRICS
 from esrbench.records import PredictedMemory
 from esrbench.reports.page.charts import (
+    HeldRank,
     Point,
     Scale,
     axis,
@@ -151,9 +152,10 @@ def test_shares_and_ranks_are_drawn_in_proportion():
     widths = [float(bar.get("width")) for bar in svg.iter("rect")][2:]
     assert widths[2] / widths[0] == pytest.approx(3, rel=0.01)
     assert "25.0%" in {text.text for text in svg.iter("text")}
-    svg = drawn(ranks([(7, "a", 1, 1, 3), (4, "b", 2, 2, 2)], "Main"))
+    rows = [HeldRank(7, "a", 1, 1, 3, held=0.85), HeldRank(4, "b", 2, 2, 2)]
+    svg = drawn(ranks(rows, "Main"))
     titles = [link.find("title").text for link in svg.findall("a")]
-    assert titles == ["a: rank 1, 1 to 3 are possible", "b: rank 2"]
+    assert titles == ["a: rank 1, 1 to 3 are possible, holds in 85% of resamples", "b: rank 2"]
     assert [link.get("data-entry") for link in svg.findall("a")] == ["7", "4"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from esrbench.metrics import MIB
 from esrbench.plaintext import line
@@ -32,7 +32,7 @@ LOG_RATIO: Final = 3.0
 """An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
 LABEL_HEIGHT: Final = 14
 LABEL_LETTERS: Final = 22
-LETTER_WIDTH: Final = 7
+LETTER_WIDTH: Final = 8
 """About what a letter takes at the labels' size."""
 
 
@@ -98,6 +98,26 @@ class Point:
     x_interval: tuple[float, float] | None = None
     y_interval: tuple[float, float] | None = None
     ranked: bool = True
+
+
+class HeldRank(NamedTuple):
+    """A rank of an entry and what noise leaves of it.
+
+    Attributes:
+        entry: its number on the page.
+        name: shown beside it.
+        rank: as printed.
+        low: best one that is possible.
+        high: worst one.
+        held: share of resamples that gave the printed rank, or None.
+    """
+
+    entry: int
+    name: str
+    rank: int
+    low: int
+    high: int
+    held: float | None = None
 
 
 Reading = tuple[float, ...] | None
@@ -239,26 +259,36 @@ def scatter(
         *_frame(x, y),
         f'<path class="front" d="{line_of_best}"/>',
     ]
-    taken: list[tuple[float, float, float, float]] = []
     sizes = {n: LEAST_RADIUS if area is None else area.radius(n) for n in range(len(names))}
+    centres = {
+        n: (across[0], up[0])
+        for n in sizes
+        if (across := _pixel(x, n)) and (up := _pixel(y, n, up=True))
+    }
+    # Names stand clear of all points; those on the front choose first.
+    taken = [
+        (cx - r, cy - r, cx + r, cy + r) for n, (cx, cy) in centres.items() for r in [sizes[n]]
+    ]
+    labels = {
+        n: _label(names[n], centres[n], sizes[n], taken)
+        for n in sorted(centres, key=lambda n: (n not in best, -sizes[n]))
+    }
     for entry in sorted(sizes, key=lambda entry: -sizes[entry]):
-        figures = [scale.says(entry) for scale in (x, y, area) if scale and scale.says(entry)]
-        across, up = _pixel(x, entry), _pixel(y, entry, up=True)
         kind = "point" if entry in best else "point dominated"
-        says, bars_of, text = "", "", "<text></text>"
-        centre = 0.0, 0.0
-        if across and up:
-            centre = across[0], up[0]
+        says, intervals, centre = "", "", (0.0, 0.0)
+        if entry in centres:
+            centre = centres[entry]
+            figures = [scale.says(entry) for scale in (x, y, area) if scale and scale.says(entry)]
             says = f"{names[entry]}: {', '.join(figures)}"
-            bars_of = _bars(across, up)
-            text = _label(names[entry], centre, sizes[entry], taken)
+            intervals = _bars(_pixel(x, entry), _pixel(y, entry, up=True))
         else:
             kind += " absent"
         parts.append(
             f'<a href="#entry-{entry}" data-entry="{entry}" class="{kind}">'
             f"<title>{html_text(says)}</title>"
-            f'<path class="interval" d="{bars_of}"/>'
-            f'<circle cx="{centre[0]:.1f}" cy="{centre[1]:.1f}" r="{sizes[entry]:.1f}"/>{text}</a>'
+            f'<path class="interval" d="{intervals}"/>'
+            f'<circle cx="{centre[0]:.1f}" cy="{centre[1]:.1f}" r="{sizes[entry]:.1f}"/>'
+            f"{labels.get(entry) or _hidden_label(names[entry])}</a>"
         )
     return "\n".join([*parts, "</svg>"])
 
@@ -307,16 +337,10 @@ def shares(rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], t
     return "\n".join([*parts, "</svg>"])
 
 
-def ranks(rows: Sequence[tuple[int, str, int, int, int]], title: str) -> str:
-    """Ranks and those that noise leaves possible, an entry a line.
-
-    Args:
-        rows: number of each entry on the page, its name, its rank, and the best and the worst one
-            that are possible.
-        title: what is ranked.
-    """
-    worst = max((high for *_, high in rows), default=1)
-    step = (WIDTH - 240) / max(worst - 1, 1)
+def ranks(rows: Sequence[HeldRank], title: str) -> str:
+    """Ranks, those that noise leaves possible, and how often each holds, an entry a line."""
+    worst = max((row.high for row in rows), default=1)
+    step = (WIDTH - 300) / max(worst - 1, 1)
     parts = [_open("ranks", 22 * len(rows) + 20, title, role="group")]
     every = max(1, math.ceil(worst / 12))
     for rank in range(1, worst + 1, every):
@@ -325,15 +349,19 @@ def ranks(rows: Sequence[tuple[int, str, int, int, int]], title: str) -> str:
             f'<path class="grid" d="M{at:.1f} 16V{22 * len(rows) + 16}"/>'
             f'<text x="{at:.1f}" y="12" text-anchor="middle">{rank}</text>'
         )
-    for index, (entry, name, rank, low, high) in enumerate(rows):
+    for index, row in enumerate(rows):
         y = 22 * index + 28
-        first, last, at = (212 + step * (each - 1) for each in (low, high, rank))
-        said = f"rank {rank}" if low == high else f"rank {rank}, {low} to {high} are possible"
+        first, last, at = (212 + step * (rank - 1) for rank in (row.low, row.high, row.rank))
+        said = f"rank {row.rank}"
+        said += f", {row.low} to {row.high} are possible" if row.low < row.high else ""
+        held = "" if row.held is None else f"{row.held:.0%}"
+        said += f", holds in {held} of resamples" if held else ""
         parts.append(
-            f'<a href="#entry-{entry}" data-entry="{entry}" class="point">'
-            f"<title>{html_text(name)}: {said}</title>{_row_name(name, y)}"
+            f'<a href="#entry-{row.entry}" data-entry="{row.entry}" class="point">'
+            f"<title>{html_text(row.name)}: {said}</title>{_row_name(row.name, y)}"
             f'<path class="interval" d="M{first:.1f} {y}H{last:.1f}"/>'
-            f'<circle cx="{at:.1f}" cy="{y}" r="5"/></a>'
+            f'<circle cx="{at:.1f}" cy="{y}" r="5"/>'
+            f'<text x="{WIDTH - 8}" y="{y + 4}" text-anchor="end">{held}</text></a>'
         )
     return "\n".join([*parts, "</svg>"])
 
@@ -430,7 +458,7 @@ def _open(kind: str, height: float, title: str, *, role: str = "img") -> str:
 def _row_name(name: str, middle: float) -> str:
     return (
         f'<text class="name" x="196" y="{middle + 4:.0f}" text-anchor="end">'
-        f"{html_text(_short(name, 26))}</text>"
+        f"{html_text(_short(name, LABEL_LETTERS))}</text>"
     )
 
 
@@ -496,7 +524,12 @@ def _label(
             return (
                 f'<text x="{at:.1f}" y="{base:.1f}" text-anchor="{anchor}">{html_text(text)}</text>'
             )
-    return f'<text class="crowded">{html_text(text)}</text>'
+    return ""
+
+
+def _hidden_label(name: str) -> str:
+    """A name without a place, for the script to move."""
+    return f'<text class="crowded">{html_text(_short(name, LABEL_LETTERS))}</text>'
 
 
 def _overlap(

@@ -15,7 +15,7 @@ from esrbench.ranking.selection import differences
 from esrbench.records import Absent, Complexity, Latency, PredictedMemory, Quality, Value
 from esrbench.reports.details import blocks_table, flatten
 from esrbench.reports.examination import examination_table
-from esrbench.reports.page.charts import Scale, interval_of
+from esrbench.reports.page.charts import HeldRank, Scale, interval_of
 from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plain
 from esrbench.runtimes import times_by_size
 
@@ -186,19 +186,15 @@ def chart_axes(scales: Sequence[Scale]) -> tuple[Scale, Scale, Scale | None] | N
     return None if up is None or across is None else (across, up, area if area != across else None)
 
 
-def stability(board: Leaderboard) -> tuple[str, list[tuple[int, str, int, int, int]]] | None:
-    """The first track whose ranks noise may move, and of each entry the ranks that are possible.
-
-    Returns:
-        Title of the track; number and name of each entry, its rank, the best and the worst.
-    """
+def stability(board: Leaderboard) -> tuple[str, list[HeldRank]] | None:
+    """Title of the first track of which noise is known, and what it leaves of each rank."""
     for track in board.tracks:
         rows = []
         for number, row in enumerate(board.ranked):
             place = row.places.get(track.key)
             if place and place.rank is not None and place.stability:
-                held = place.stability
-                rows.append((number, row.entry, place.rank, held.low, held.high))
+                told = place.stability
+                rows.append(HeldRank(number, row.entry, place.rank, told.low, told.high, told.held))
         if rows:
             return track.title, rows
     return None

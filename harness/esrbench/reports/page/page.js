@@ -183,7 +183,6 @@
     const links = [...drawing.querySelectorAll("a")];
     const radius = (link) => (size ? size.radii[link.dataset.entry] : data.chart.radius);
     links.sort((one, other) => radius(other) - radius(one));
-    const labels = [];
     for (const link of links) {
       const entry = Number(link.dataset.entry);
       const [xs, ys] = [across.shares[entry], up.shares[entry]];
@@ -200,22 +199,29 @@
       circle.setAttribute("cx", cx);
       circle.setAttribute("cy", cy);
       circle.setAttribute("r", r);
-      /* Beside the point on the side where there is room; not at all where another name is. */
-      const label = link.querySelector("text");
+    }
+    name(links.filter((link) => !link.classList.contains("absent")), left, right);
+  }
+
+  /* Names beside their points where there is room, clear of points and other names; those on the
+     front choose first. */
+  function name(links, left, right) {
+    const taken = links.map((link) => link.querySelector("circle").getBBox());
+    links.sort((one, other) => one.classList.contains("dominated") - other.classList.contains("dominated"));
+    for (const link of links) {
+      const [circle, label] = [link.querySelector("circle").getBBox(), link.querySelector("text")];
       label.classList.remove("crowded");
-      label.setAttribute("y", cy + 4);
-      for (const [at, anchor] of [[cx + r + 4, "start"], [cx - r - 4, "end"]]) {
+      label.setAttribute("y", circle.y + circle.height / 2 + 4);
+      const free = [[circle.x + circle.width + 4, "start"], [circle.x - 4, "end"]].some(([at, anchor]) => {
         label.setAttribute("x", at);
         label.setAttribute("text-anchor", anchor);
         const box = label.getBBox();
-        const clashes = labels.some((other) => box.x < other.x + other.width && other.x < box.x + box.width && box.y < other.y + other.height && other.y < box.y + box.height);
-        const free = !clashes && box.x >= left && box.x + box.width <= right + 20;
-        label.classList.toggle("crowded", !free);
-        if (free) {
-          labels.push(box);
-          break;
-        }
-      }
+        const apart = (other) => box.x + box.width < other.x || other.x + other.width < box.x || box.y + box.height < other.y || other.y + other.height < box.y;
+        if (box.x < left || box.x + box.width > right + 20 || !taken.every(apart)) return false;
+        taken.push(box);
+        return true;
+      });
+      label.classList.toggle("crowded", !free);
     }
   }
 
