@@ -3,7 +3,7 @@
     esrbench run rfdn --data demo --processes 3 --results measured
     python benchmarks/report_page.py measured
 
-Every entry is a copy of the newest record of the folder under another name, with its images under
+Every entry is a copy of the newest record of a network under another name, with its images under
 100 names, and with crops.
 """
 
@@ -111,7 +111,7 @@ def report(folder: Path) -> tuple[float, int]:
 def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
     records, _ = Store(Path(arguments[0])).load()
-    template = records[-1]
+    template = [each for each in records if each.entry.role == "network"][-1]
     print("| entries | images | CPU time [s] | page [MB] |")  # noqa: T201 - a script's output
     print("|---:|---:|---:|---:|")  # noqa: T201 - likewise
     for count in map(int, arguments[1:] or COUNTS):

@@ -32,7 +32,7 @@ LOG_RATIO: Final = 3.0
 """An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
 LABEL_HEIGHT: Final = 14
 LABEL_LETTERS: Final = 22
-LETTER_WIDTH: Final = 8
+LETTER_WIDTH: Final = 9
 """About what a letter takes at the labels' size."""
 
 
