@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import shutil
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+from builders import run
 from typer.testing import CliRunner
 
 from esrbench.cli.app import app
+from esrbench.data.codecs import read_rgb
 from esrbench.data.crops import Crop, CropFolder, crops_of
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.records import ImageScore, Quality
+from esrbench.records import Block, ImageScore, Quality
 from esrbench.reports.comparing import build_comparison
 from esrbench.reports.comparison_sources import Wanted
-from esrbench.reports.figures import Panel, crops, panels_of, pareto, save
+from esrbench.reports.figures import Panel, ablation, cost, crops, panels_of, pareto, save
 from esrbench.runs.store import Store
 
 
@@ -57,6 +61,142 @@ def test_widths_are_those_of_articles(columns, width, published):
     assert pareto(published, columns=columns).get_size_inches()[0] == width
 
 
+def test_no_label_lies_on_a_marker_or_on_another(published):
+    figure = pareto(published)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    shown = [point for point in published.lines if all(hasattr(c, "value") for c in point.cells)]
+    assert len(boxes) == len(shown) > 5
+    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+    markers = [
+        axes.transData.transform(spot) for each in axes.collections for spot in each.get_offsets()
+    ]
+    assert not any(box.contains(*marker) for box in boxes for marker in markers)
+
+
+def test_what_ran_here_is_a_star_among_published_figures(make_run):
+    record = make_run("rfdn", {"params": 433_448, "psnr_y": 26.0}, data="urban100")
+    wanted = Wanted(data=("urban100",), scales=(4,), columns=("params", "psnr_y"), published=True)
+    comparison = build_comparison([record], wanted, default_registry())
+    stars = [
+        tuple(np.round(each.get_offsets()[0], 3))
+        for each in pareto(comparison).axes[0].collections
+        if len(each.get_paths()[0].vertices) == 11  # of a star
+    ]
+    assert stars == [(0.433, 26.0)]
+
+
+HOSTILE = (
+    r"$\frac{",
+    r"\input{/etc/passwd}%",
+    "x" * 300,
+    "\u05e9\u05dc\u05d5\u05dd",
+    "50 % & _^~#",
+)
+
+
+def hostile(make_run):
+    values = enumerate(HOSTILE, 1)
+    return [make_run(name, {"params": 1e5 * i, "psnr_y": 20.0 + i}) for i, name in values]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_are_text_of_bounded_length_and_nothing_else(make_run, tmp_path):
+    wanted = Wanted(columns=("params", "psnr_y"))
+    comparison = build_comparison(hostile(make_run), wanted, default_registry())
+    figure = pareto(comparison)
+    save(figure, tmp_path / "a.png")
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert texts == {*HOSTILE, "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"} - {"x" * 300}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not on PATH")
+def test_pgf_holds_names_as_text_and_compiles(make_run, tmp_path):
+    records = [each for each in hostile(make_run) if each.entry.name.isascii()]
+    comparison = build_comparison(records, Wanted(columns=("params", "psnr_y")), default_registry())
+    figure = pareto(comparison)
+    save(figure, tmp_path / "a.pgf")
+    text = (tmp_path / "a.pgf").read_text()
+    assert r"\input" not in text
+    assert r"\textbackslash{}input\{/etc/passwd\}" in text
+    assert r"\input{/etc/passwd}%" in {each.get_text() for each in figure.axes[0].texts}
+    preamble = r"\documentclass{article}\usepackage{pgf}\begin{document}"
+    (tmp_path / "p.tex").write_text(preamble + r"\input{a.pgf}\end{document}")
+    run("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "p", folder=tmp_path)
+
+
+def test_an_ablation_shows_each_variant_against_its_parent(make_run):
+    figures = {"aidn": (339_000, 26.0), "aidn-a0": (400_000, 25.5), "aidn-a1": (339_000, 25.75)}
+    records = [
+        make_run(name, {"params": params, "psnr_y": psnr})
+        for name, (params, psnr) in figures.items()
+    ]
+    wanted = Wanted(entries=tuple(figures), columns=("params", "psnr_y"))
+    (axes,) = ablation(build_comparison(records, wanted, default_registry())).axes
+    texts = [each.get_text() for each in axes.texts if each.get_text()]
+    assert sorted(texts) == ["AIDN", "AIDN-A0\n-0.50 dB", "AIDN-A1\n-0.25 dB"]
+    arrows = [each for each in axes.texts if not each.get_text()]
+    assert [tuple(each.get_position()) for each in arrows] == [(0.339, 26.0)] * 2
+    assert [each.xy for each in arrows] == [(0.4, 25.5), (0.339, 25.75)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({"aidn": 26.0}, "no variant has both Params and PSNR-Y"),
+        ({"aidn-a0": 26.0}, "not AIDN, the parent, has both"),
+    ],
+)
+def test_an_ablation_without_a_pair_says_which_is_missing(make_run, measured, said):
+    records = [
+        make_run(name, {"params": 1.0} | ({"psnr_y": measured[name]} if name in measured else {}))
+        for name in ("aidn", "aidn-a0")
+    ]
+    wanted = Wanted(entries=("aidn", "aidn-a0"), columns=("params", "psnr_y"))
+    with pytest.raises(UsageError, match=said):
+        ablation(build_comparison(records, wanted, default_registry()))
+
+
+def block(name, macs, activations=0, size=0):
+    return Block(
+        name=name,
+        kind="Conv2d",
+        output_shape=(),
+        params=0,
+        macs=macs,
+        activations=activations,
+        allocated_bytes=size,
+    )
+
+
+def test_a_figure_of_cost_shows_the_share_of_each_outermost_block():
+    blocks = (
+        block("(network)", 100, 10, 0),
+        block("head", 20, 1),
+        block("body.0", 70, 6),
+        block("body.0.conv", 70, 6),
+    )
+    (axes,) = cost([("RFDN", blocks)]).axes
+    macs, activations, memory = ([bar.get_width() for bar in each] for each in axes.containers)
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "head", "body.0", "outside of blocks",
+    ]  # fmt: skip
+    assert macs == pytest.approx([20, 70, 10])
+    assert activations == pytest.approx([10, 60, 30])
+    assert memory == [0, 0, 0]
+    assert len({each[0].get_hatch() for each in axes.containers}) == 3, "told apart in grey"
+
+
+def test_many_blocks_are_drawn_as_the_largest_and_the_rest():
+    blocks = [block("(network)", 465), *(block(f"b{i}", i) for i in range(31))]
+    (axes,) = cost([("x" * 300, blocks)]).axes
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == [*(f"b{i}" for i in range(17, 31)), "17 smaller ones"]
+    assert axes.get_title() == "x" * 27 + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def test_another_format_is_refused_with_those_that_there_are(published, tmp_path):
     with pytest.raises(UsageError, match=r"expected a name that ends in \.pdf, \.svg"):
         save(pareto(published), tmp_path / "a.docx")
@@ -74,12 +214,12 @@ def test_a_figure_of_crops_shows_hr_and_every_entry():
     ]  # fmt: skip
 
 
-@pytest.fixture
-def stored(make_record, tmp_path):
+@pytest.fixture(scope="module")
+def stored(make_record, tmp_path_factory):
     """A store with two runs on the demo images that kept crops; HR plus noise of two strengths."""
     pairs = open_dataset("demo", 4)
     identity = pairs.identity()
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path_factory.mktemp("stored") / "results")
     places = crops_of(pairs, store.crops_of(identity.digest))
     for number, name in enumerate(("rfdn", "imdn")):
         scores = tuple(
@@ -99,8 +239,8 @@ def stored(make_record, tmp_path):
 def test_panels_are_the_kept_pixels(stored):
     store, places, identity = stored
     records = sorted(store.load()[0], key=lambda record: record.entry.name)
-    hr, imdn, rfdn = panels_of(records, store, places[0], identity.digest)
-    assert (hr.label, imdn.label, rfdn.label) == ("HR", "imdn", "rfdn")
+    hr, imdn, rfdn = panels_of(records, store, places[0], identity.digest, {"imdn": "IMDN"})
+    assert (hr.label, imdn.label, rfdn.label) == ("HR", "IMDN", "rfdn")
     assert (rfdn.pixels == hr.pixels).all()
     assert (imdn.pixels == hr.pixels // 2).all()
     assert rfdn.caption == "28.00/0.8000"
@@ -116,12 +256,45 @@ def test_the_command_writes_the_figure_and_says_which_crop_and_why(stored, tmp_p
     assert f"crop 2 of {len(places)}, as asked for: {places[1].image}" in done.stderr
 
 
+def test_crops_as_latex_are_lossless_pictures_with_captions_as_text(stored, tmp_path):
+    store, places, _ = stored
+    given = ["figure", "crops", "rfdn", "imdn", "--results", str(store.folder), "--crop", "1"]
+    target = tmp_path / "crops.tex"
+    done = CliRunner().invoke(app, [*given, "-o", str(target)], catch_exceptions=False)
+    assert done.exit_code == 0
+    text = target.read_text()
+    assert text.index("HR") < text.index("RFDN") < text.index("IMDN")
+    assert r"crops/1.png} \\ RFDN \\ 28.00/0.8000" in text
+    pairs = open_dataset("demo", 4)
+    at = next(i for i, pair in enumerate(pairs.pairs) if pair.name == places[0].image)
+    assert (read_rgb(tmp_path / "crops" / "1.png") == places[0].cut(pairs.read_hr(at))).all()
+    assert read_rgb(tmp_path / "crops" / "whole.png").shape == pairs.read_hr(at).shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ablation", "aidn"], "needs the names of a parent and of its variants"),
+        (["cost", "rfdn"], "no run tells what its blocks cost"),
+        (["cost", "aidn"], "no run of aidn on demo x4"),
+        (["pareto", "--x", "speed"], "there is no column"),
+        (["pareto", "--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_no_chart_can_show_says_why(arguments, said, stored):
+    command = ["figure", *arguments, "--results", str(stored[0].folder)]
+    with pytest.raises(UsageError, match=said):
+        CliRunner().invoke(app, command, catch_exceptions=False, standalone_mode=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--crop", "99"], "--crop 99: there are 8"),
         (["aidn"], "no run of aidn on demo x4"),
         (["-o", "a.txt"], "expected a name that ends in"),
+        (["-o", "a_b.tex"], "expected letters, digits and hyphens"),
+        (["-o", "missing/a.tex"], "cannot be written"),
     ],
 )
 def test_what_cannot_be_drawn_says_why(arguments, said, stored):

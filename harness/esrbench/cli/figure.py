@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from esrbench.entries.registry import Registry
     from esrbench.records import RunRecord
 
 
 def figure_command(
     kind: Annotated[
-        Literal["pareto", "crops"],
-        typer.Argument(help="A trade-off chart, or the same crop by several entries."),
+        Literal["pareto", "crops", "ablation", "cost"],
+        typer.Argument(
+            help="A trade-off chart; the same crop by several entries; variants against their "
+            "parent, which is named first; the share of each block in the cost."
+        ),
     ],
     names: Annotated[
         list[str] | None,
@@ -37,7 +41,9 @@ def figure_command(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="File to write: .pdf, .svg, .png, .pgf."),
+        typer.Option(
+            "--output", "-o", help="File to write: .pdf, .svg, .png, .pgf; .tex for crops."
+        ),
     ] = Path("figure.pdf"),
     data: Annotated[
         str | None, typer.Option(help="Data set name.", show_default="of the newest record")
@@ -45,13 +51,18 @@ def figure_command(
     scale: Annotated[
         int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
     ] = None,
-    x: Annotated[str, typer.Option("--x", help="Metric across, for pareto.")] = "params",
-    y: Annotated[str, typer.Option("--y", help="Metric up, for pareto.")] = "psnr_y",
+    x: Annotated[
+        str, typer.Option("--x", help="Metric across, for pareto and ablation.")
+    ] = "params",
+    y: Annotated[str, typer.Option("--y", help="Metric up, for pareto and ablation.")] = "psnr_y",
     area: Annotated[
         str | None, typer.Option(help="Metric that areas are in proportion to, for pareto.")
     ] = None,
     own: Annotated[
-        list[str] | None, typer.Option(help="Entry drawn as a star. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Entry drawn as a star. Repeatable.", show_default="those that ran, if published"
+        ),
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Published figures beside one's own, for pareto.")
@@ -76,23 +87,35 @@ def figure_command(
 
     Equal records give equal bytes.
     """
+    from esrbench.data.datasets import name_in_records
+    from esrbench.entries.registry import resolve_names
     from esrbench.reports import figures
 
     store = Store(folder or default_results())
     records, notices = store.load()
     print_notices(notices)
-    if kind == "pareto":
-        from esrbench.entries.registry import resolve_names
+    registry = open_registry()
+    entries = resolve_names(registry, names or ())
+    drawn: Figure | None
+    if kind == "crops":
+        drawn = _crops(records, store, registry, entries, data, scale, crop, column, output)
+    elif kind == "cost":
+        shown = _chosen(records, entries, data and name_in_records(data), scale, store)
+        drawn = figures.cost(figures.blocks_of(shown, registry), columns=column, title=title)
+    else:
         from esrbench.reports.comparing import build_comparison
         from esrbench.reports.comparison import with_columns
         from esrbench.reports.comparison_sources import Wanted
 
-        registry = open_registry()
+        if kind == "ablation" and len(entries) < 2:  # noqa: PLR2004 - a parent and a variant
+            message = "an ablation needs the names of a parent and of its variants"
+            raise UsageError(message, advice="esrbench figure ablation PARENT VARIANT...")
         newest = max(records, key=lambda record: record.created, default=None)
-        data = data or (newest.data.name if newest else "urban100")
+        known = newest.data.name if newest else "urban100"
+        area = None if kind == "ablation" else area
         wanted = Wanted(
-            entries=tuple(resolve_names(registry, names or ())),
-            data=(data,),
+            entries=tuple(entries),
+            data=(name_in_records(data) if data else known,),
             scales=(scale or (newest.entry.scale if newest else 4),),
             columns=tuple(dict.fromkeys([x, y, *([area] if area else [])])),
             forward_class=forward_class,
@@ -101,33 +124,31 @@ def figure_command(
         comparison = build_comparison(records, wanted, registry)
         print_notices(comparison.notices)
         comparison = with_columns(comparison, wanted.columns)
-        drawn = figures.pareto(comparison, own=own or (), columns=column, title=title)
-    else:
-        drawn = _crops(records, store, names or [], data, scale, crop, column)
-    figures.save(drawn, output)
+        if kind == "ablation":
+            drawn = figures.ablation(comparison, columns=column, title=title)
+        else:
+            drawn = figures.pareto(comparison, own=own or (), columns=column, title=title)
+    if drawn is not None:
+        figures.save(drawn, output)
     if as_json:
         print_json({"file": str(output), "kind": kind})
     else:
         messages().print(f"{output}: written", markup=False)
 
 
-def _crops(
+def _chosen(
     records: Sequence[RunRecord],
-    store: Store,
     names: Sequence[str],
     data: str | None,
     scale: int | None,
-    number: int | None,
-    column: int,
-) -> Figure:
-    """The figure of one crop, and on stderr which one it is and by what rule."""
-    import numpy as np
+    store: Store,
+) -> list[RunRecord]:
+    """The newest comparable run of each entry on one data set, in the order of the names.
 
-    from esrbench.data.crops import RULE, read_crops
-    from esrbench.data.datasets import open_dataset
-    from esrbench.errors import DataError
+    Raises:
+        UsageError: an entry was not run there.
+    """
     from esrbench.ranking.selection import select_comparable
-    from esrbench.reports import figures
 
     wanted = [
         record
@@ -137,14 +158,41 @@ def _crops(
     newest, chosen, notices = select_comparable(wanted)
     print_notices(notices)
     by_name = {record.entry.name: record for record in chosen}
-    shown = [by_name[name] for name in names if name in by_name] or chosen
-    missing = [name for name in names if name not in by_name]
-    known = read_crops(store.crops_of(newest.data.digest))
-    if missing or not known:
-        what = f"no run of {', '.join(missing)}" if missing else "no crops"
-        message = f"{store.folder}: {what} on {newest.data.name} x{newest.entry.scale}"
+    if missing := [name for name in names if name not in by_name]:
+        where = f"{newest.data.name} x{newest.entry.scale}"
+        message = f"{store.folder}: no run of {', '.join(missing)} on {where}"
         raise UsageError(message, advice="Measure by `esrbench run` on a declared data set.")
-    panels = [figures.panels_of(shown, store, each, newest.data.digest) for each in known]
+    return [by_name[name] for name in names] or list(chosen)
+
+
+def _crops(
+    records: Sequence[RunRecord],
+    store: Store,
+    registry: Registry,
+    names: Sequence[str],
+    data: str | None,
+    scale: int | None,
+    number: int | None,
+    column: int,
+    output: Path,
+) -> Figure | None:
+    """The figure of one crop, None where it was written as LaTeX; on stderr which crop, and why."""
+    import numpy as np
+
+    from esrbench.data.crops import RULE, read_crops
+    from esrbench.data.datasets import name_in_records, open_dataset
+    from esrbench.errors import DataError
+    from esrbench.reports import figures
+    from esrbench.reports.comparing import display_names
+
+    shown = _chosen(records, names, data and name_in_records(data), scale, store)
+    of = shown[0].data
+    known = read_crops(store.crops_of(of.digest))
+    if not known:
+        message = f"{store.folder}: no crops on {of.name} x{of.scale}"
+        raise UsageError(message, advice="Measure by `esrbench run` on a declared data set.")
+    called = display_names([record.entry.name for record in shown], registry)
+    panels = [figures.panels_of(shown, store, each, of.digest, called) for each in known]
 
     def spread(index: int) -> float:
         stacked = [panel.pixels.astype(np.float32) for panel in panels[index][1:]]
@@ -160,10 +208,13 @@ def _crops(
     messages().print(f"{said}column {box.left}. {RULE}.", markup=False)
     whole = None
     try:
-        pairs = open_dataset(newest.data.name, newest.entry.scale)
+        pairs = open_dataset(data or of.name, of.scale)
     except (DataError, UsageError):
         pass  # the crops are there without the images
     else:
         at = next((i for i, pair in enumerate(pairs.pairs) if pair.name == box.image), None)
         whole = None if at is None else figures.Panel(box.image, "", pairs.read_hr(at))
+    if output.suffix == ".tex":
+        figures.save_tabular(panels[index], output, whole=whole, box=box, columns=column)
+        return None
     return figures.crops(panels[index], whole=whole, box=box, columns=column)

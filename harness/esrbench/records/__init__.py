@@ -12,6 +12,7 @@ from esrbench.records.counts import (
     PredictedMemory as PredictedMemory,
     Recount as Recount,
     SizedCount as SizedCount,
+    outermost as outermost,
     unknown_cost as unknown_cost,
 )
 from esrbench.records.decision import (

@@ -11,7 +11,7 @@ from esrbench.records.tabular import Tabular
 from esrbench.records.values import Absent, Count, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 Side = Annotated[Count, Field(gt=0)]
 """Pixels of an image's side; something may be divided by it."""
@@ -213,6 +213,21 @@ class Block(Frozen):
     macs: Count
     activations: Count
     allocated_bytes: Count
+
+
+def outermost(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks right below the network: no other one that is listed holds them.
+
+    Args:
+        blocks: of a record; the network comes first.
+    """
+    names = {block.name for block in blocks[1:]}
+
+    def within(block: Block) -> bool:
+        parts = block.name.split(".")
+        return any(".".join(parts[:end]) in names for end in range(1, len(parts)))
+
+    return [block for block in blocks[1:] if not within(block)]
 
 
 class PredictedMemory(Frozen):

@@ -72,7 +72,7 @@ def build_comparison(
     ordered = sorted(entries, key=lambda name: roles.get(name, "network") != "floor")
     defined = {name: registry.get(name).scales for name in entries if name in registry}
     known = {name: registry.get(name) for name in entries if name in registry}
-    cells = _Cells(columns, data, choice, printed, known, display_names(entries, known))
+    cells = _Cells(columns, data, choice, printed, known, display_names(entries, registry))
     lines: list[Line] = []
     for scale in scales:
         at_scale = (name for name in ordered if scale in defined.get(name, scales))
@@ -97,14 +97,9 @@ def build_comparison(
     return comparison.model_copy(update={"notes": notes, "details": details})
 
 
-def display_names(entries: Sequence[str], known: Mapping[str, ModelDescriptor]) -> dict[str, str]:
-    """What a table calls its entries: entries that share a display name have both names.
-
-    Args:
-        entries: of the table.
-        known: descriptors of those that are registered.
-    """
-    wished = {name: (known[name].display_name if name in known else None) for name in entries}
+def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
+    """What a table or figure calls its entries: those that share a display name have both names."""
+    wished = {n: registry.get(n).display_name if n in registry else None for n in entries}
     taken = Counter(each.casefold() for each in wished.values() if each is not None)
     return {
         name: name if wish is None else wish if taken[wish.casefold()] == 1 else f"{wish} ({name})"

@@ -1,4 +1,4 @@
-"""Figures of papers by matplotlib: trade-offs of entries, and the same crop by several of them.
+"""Figures of papers by matplotlib: trade-offs, ablations, crops, and where the cost lies.
 
 Equal data give equal bytes: no dates, no random names, fixed fonts. Text is embedded as TrueType
 (type 42), which publishers ask for. Colours are those of Okabe and Ito, which colour-blind readers
@@ -8,28 +8,34 @@ can tell apart; markers and lines tell them apart in grey.
 from __future__ import annotations
 
 import math
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from esrbench.data.codecs import write_png
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
-from esrbench.records import Quality
+from esrbench.records import Absent, Complexity, Quality, outermost
+from esrbench.reports.comparing import display_names
 from esrbench.reports.comparison import CellValue
+from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.page.charts import LOG_RATIO, Point, front
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
     from esrbench.data.crops import Crop
+    from esrbench.entries.registry import Registry
     from esrbench.metrics import Metric
-    from esrbench.records import RunRecord
+    from esrbench.records import Block, RunRecord
     from esrbench.reports.comparison import Comparison
     from esrbench.runs.store import Store
 
@@ -42,12 +48,30 @@ STYLE: Any = {
     "ps.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "esrbench",
+    "pgf.texsystem": "pdflatex",
+    "pgf.rcfonts": False,  # a paper has its own
+    "text.parse_math": False,  # names are no formulas
+    "hatch.linewidth": 0.5,
     "font.size": 8,
     "axes.linewidth": 0.6,
     "savefig.dpi": 300,
 }
+WHOLE_SHARE: Final = 0.36
+"""Of the width of a figure of crops that the whole image takes."""
 LEAST_AREA, MOST_AREA = 25.0, 350.0
 """Of a marker, in square points."""
+NAME_CHARACTERS: Final = 28
+"""Most of a name in a figure."""
+MOST_BLOCKS: Final = 14
+"""Blocks of an entry that are drawn; the smallest of more are drawn as one."""
+COSTS: Final[dict[str, tuple[str, str, Callable[[Block], int]]]] = {
+    "MACs": (BLUE, "", lambda block: block.macs),
+    "activations": (ORANGE, "////", lambda block: block.activations),
+    "memory written": (GREY, "....", lambda block: block.allocated_bytes),
+}
+"""Colour, hatching and figure of each cost of a block."""
+WORTH_A_BAR: Final = 0.005
+"""Share of what ran outside of all blocks from which on it is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +89,36 @@ class Panel:
     pixels: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a label may stand: a direction from its marker, and points from the marker's middle."""
+
+    distance: float
+    right: float
+    up: float
+
+    def box(self, marker: Sequence[float], size: Sequence[float], unit: float) -> Any:
+        """What a label of a size takes there, all in pixels, with ``unit`` pixels a point."""
+        from matplotlib.transforms import Bbox
+
+        corner = [
+            middle + direction * self.distance * unit + (round(direction) - 1) / 2 * length
+            for middle, direction, length in zip(marker, (self.right, self.up), size, strict=True)
+        ]
+        return Bbox.from_bounds(*corner, *size)
+
+
+NEAR: Final = (6.0, 14.0, 24.0)
+DIRECTIONS: Final = (
+    *((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)),
+    *((right, up) for right in (0.7, -0.7) for up in (-0.7, 0.7)),
+)
+PLACES: Final = [Place(distance, *each) for distance in NEAR for each in DIRECTIONS]
+"""Of labels, the preferred first."""
+MARKER_RADIUS: Final = 5.0
+"""Points around the middle of a marker that no label should cover."""
+
+
 def pareto(
     comparison: Comparison, *, own: Sequence[str] = (), columns: int = 1, title: str = ""
 ) -> Figure:
@@ -72,7 +126,7 @@ def pareto(
 
     Args:
         comparison: at one scale, with two or three columns: across, up, and area.
-        own: entries that are drawn as stars.
+        own: entries that are drawn as stars; if left out, those that ran here beside published.
         columns: of the article that the figure is as wide as, 1 or 2.
         title: above it.
 
@@ -82,31 +136,19 @@ def pareto(
     x, y, *rest = (METRICS[column.metric] for column in comparison.columns)
     area = rest[0] if rest else None
     points = _points(comparison, x, y, area)
-    if not points:
-        message = f"no entry has both {x.label} and {y.label}"
-        raise UsageError(message, advice="Measure some, or add --published.")
     best = front(points, x_higher=x.better == "higher", y_higher=y.better == "higher")
     with _styled(WIDTHS[columns], WIDTHS[columns] * 0.75) as figure:
-        axes = figure.add_subplot()
-        if len(best) > 1:
-            axes.plot([p.x for p in best], [p.y for p in best], "--", color=GREY, lw=0.8, zorder=1)
-        _draw(axes, points, best, own)
-        for values, metric, scale in (
-            ([p.x for p in points], x, axes.set_xscale),
-            ([p.y for p in points], y, axes.set_yscale),
-        ):
-            if (
-                metric.better == "lower"
-                and min(values) > 0
-                and max(values) / min(values) >= LOG_RATIO
-            ):
-                scale("log")
-        axes.set_xlabel(x.heading)
-        axes.set_ylabel(y.heading)
-        axes.margins(0.16)
-        axes.grid(visible=True, color="0.9", lw=0.5)
-        axes.set_axisbelow(True)
-        _round_ticks(axes)
+        axes = _axes(figure, points, x, y)
+        line = [(point.x, point.y) for point in best]
+        if len(line) > 1:
+            axes.plot(*zip(*line, strict=True), "--", color=GREY, lw=0.8, zorder=1)
+        runs = any(line.published for line in comparison.lines) and not own
+        starred = {
+            each.display_name
+            for each in comparison.lines
+            if each.entry in own or (runs and not each.published)
+        }
+        _draw(axes, points, best, starred)
         if title:
             axes.set_title(title)
         if area is not None and any(point.area is not None for point in points):
@@ -114,8 +156,113 @@ def pareto(
             axes.text(
                 0.98, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", color="0.35"
             )
-        _name(figure, axes, points)
+        _name(figure, axes, {point: _short(point.name) for point in points}, line)
         return figure
+
+
+def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Figure:
+    """Variants of one network by two metrics, with an arrow from their parent to each.
+
+    Args:
+        comparison: at one scale, with two columns: across, and up; the parent comes first.
+        columns: of the article that the figure is as wide as, 1 or 2.
+        title: above it.
+
+    Raises:
+        UsageError: matplotlib is missing, the parent lacks one of the metrics, or no other
+            entry has both.
+    """
+    x, y = (METRICS[column.metric] for column in comparison.columns)
+    parent, *variants = _points(comparison, x, y, None)
+    first = comparison.lines[0]
+    if parent.entry != 0 or not variants:
+        name = first.display_name
+        what = "no variant" if parent.entry == 0 else f"not {name}, the parent,"
+        message = f"{what} has both {x.label} and {y.label}"
+        raise UsageError(message, advice="Measure the parent and its variants by `esrbench run`.")
+    with _styled(WIDTHS[columns], WIDTHS[columns] * 0.75) as figure:
+        axes = _axes(figure, [parent, *variants], x, y)
+        arrow = {"arrowstyle": "-|>", "color": "0.35", "lw": 0.8, "shrinkA": 5, "shrinkB": 5}
+        for point in variants:
+            ends = {"xy": (point.x, point.y), "xytext": (parent.x, parent.y)}
+            axes.annotate("", **ends, arrowprops=arrow, zorder=2)
+        _draw(axes, [parent, *variants], [parent, *variants], {parent.name})
+        if title:
+            axes.set_title(title)
+        labels = {
+            point: f"{_short(point.name)}\n{point.y - parent.y:+.{y.digits}f} {y.unit}".rstrip()
+            for point in variants
+        }
+        _name(figure, axes, {parent: _short(parent.name), **labels}, ())
+        return figure
+
+
+def cost(
+    entries: Sequence[tuple[str, Sequence[Block]]], *, columns: int = 1, title: str = ""
+) -> Figure:
+    """Where the cost of entries lies: the share of each block in MACs, activations and memory.
+
+    Args:
+        entries: names, and blocks as records hold them: the network first.
+        columns: of the article that the figure is as wide as, 1 or 2.
+        title: above it.
+
+    Raises:
+        UsageError: matplotlib is missing.
+    """
+    shares = {name: _shares(blocks) for name, blocks in entries}
+    rows = [len(each) for each in shares.values()]
+    height = 0.22 * sum(rows) + 0.3 * len(rows) + 0.55
+    with _styled(WIDTHS[columns], height) as figure:
+        drawn = figure.subplots(len(rows), 1, squeeze=False, sharex=True, height_ratios=rows)
+        thickness = 0.8 / len(COSTS)
+        for axes, (name, each) in zip(drawn[:, 0], shares.items(), strict=True):
+            for number, (label, (colour, hatch, _)) in enumerate(COSTS.items()):
+                axes.barh(
+                    [row + (number - 1) * thickness for row in range(len(each))],
+                    [100 * of_block[number] for of_block in each.values()],
+                    height=thickness,
+                    label=label,
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="black",
+                    linewidth=0.3,
+                )
+            axes.set_yticks(range(len(each)), map(_short, each), fontsize=7)
+            axes.invert_yaxis()
+            axes.grid(visible=True, axis="x", color="0.9", lw=0.5)
+            axes.set_axisbelow(True)
+            axes.set_title(_short(name), fontsize=8)
+        drawn[-1, 0].set_xlabel("share of the network [%]")
+        handles, labels = drawn[0, 0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(COSTS), fontsize=7, frameon=False
+        )
+        if title:
+            figure.suptitle(title, fontsize=9)
+        return figure
+
+
+def _shares(blocks: Sequence[Block]) -> dict[str, tuple[float, ...]]:
+    """Shares of the outermost blocks in each cost, in their order; small ones together."""
+    whole, *_ = blocks
+    figures = [figure for _, _, figure in COSTS.values()]
+
+    def share(of: Sequence[Block]) -> tuple[float, ...]:
+        return tuple(sum(map(each, of)) / (each(whole) or 1) for each in figures)
+
+    parts = outermost(blocks)
+    larger = sorted(parts, key=lambda block: -block.macs)[:MOST_BLOCKS]
+    shown = {block.name: share([block]) for block in parts if block in larger}
+    rest = [block for block in parts if block not in larger]
+    if rest:
+        shown[f"{len(rest)} smaller ones"] = share(rest)
+    outside = tuple(
+        1 - each if total(whole) else 0.0 for each, total in zip(share(parts), figures, strict=True)
+    )
+    if max(outside) >= WORTH_A_BAR:
+        shown["outside of blocks"] = outside
+    return shown
 
 
 def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: int = 2) -> Figure:
@@ -132,7 +279,7 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
     """
     across = max(2, math.ceil(len(panels) / 2))
     width = WIDTHS[columns]
-    share = 0.36 if whole is not None else 0.0
+    share = WHOLE_SHARE if whole is not None else 0.0
     cell = width * (1 - share) / across
     height = 2 * (cell * box.height / box.width + 0.3)
     with _styled(width, height) as figure:
@@ -148,10 +295,43 @@ def crops(panels: Sequence[Panel], *, whole: Panel | None, box: Crop, columns: i
         return figure
 
 
+def blocks_of(
+    records: Sequence[RunRecord], registry: Registry
+) -> list[tuple[str, Sequence[Block]]]:
+    """Display names of entries, and the blocks of those whose records tell of them.
+
+    Raises:
+        UsageError: none does.
+    """
+    names = display_names([record.entry.name for record in records], registry)
+    found: list[tuple[str, Sequence[Block]]] = []
+    for record in records:
+        counted = record.complexity
+        blocks = counted.blocks if isinstance(counted, Complexity) else ()
+        if not isinstance(blocks, Absent) and len(blocks) > 1:
+            found.append((names[record.entry.name], blocks))
+    if not found:
+        message = "no run tells what its blocks cost"
+        raise UsageError(message, advice="Run the entries again by `esrbench run`.")
+    return found
+
+
 def panels_of(
-    records: Sequence[RunRecord], store: Store, crop: Crop, data_digest: str
+    records: Sequence[RunRecord],
+    store: Store,
+    crop: Crop,
+    data_digest: str,
+    names: Mapping[str, str],
 ) -> list[Panel]:
-    """HR and every entry that kept a crop, with the scores of the whole image."""
+    """HR and every entry that kept a crop, with the scores of the whole image.
+
+    Args:
+        records: of one data set.
+        store: which holds the crops.
+        crop: which one.
+        data_digest: of the data set.
+        names: what the figure calls entries, where not by their names.
+    """
     import cv2
 
     places = [("HR", "", store.crops_of(data_digest) / "HR")]
@@ -161,7 +341,8 @@ def panels_of(
         caption = ""
         if found is not None and found.psnr_rgb is not None:
             caption = f"{found.psnr_rgb:.2f}/{found.ssim_y:.4f}"
-        places.append((record.entry.name, caption, store.crops_of(record.fingerprint)))
+        label = names.get(record.entry.name, record.entry.name)
+        places.append((label, caption, store.crops_of(record.fingerprint)))
     panels = []
     for label, caption, folder in places:
         pixels = cv2.imread(str(folder / crop.filename), cv2.IMREAD_COLOR_RGB)
@@ -174,22 +355,101 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format of its file name.
 
     Raises:
-        UsageError: another format than ``FORMATS``, or the file cannot be written.
+        UsageError: another format than ``FORMATS``, the file cannot be written, or PGF without
+            pdflatex, which measures its texts.
     """
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMATS:
         message = f"{path}: expected a name that ends in .{', .'.join(FORMATS)}"
         raise UsageError(message, advice="For example -o figure.pdf.")
     # What a file says of the moment at which it was made.
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form)
+    dates: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    options = {"metadata": dates[form]} if form in dates else {}
     import matplotlib as mpl
+    from matplotlib.text import Text
 
+    texts: list[Any] = figure.findobj(Text) if form == "pgf" else []
+    shown = [text.get_text() for text in texts]
     try:
         with mpl.rc_context(STYLE):
-            figure.savefig(path, format=form, metadata=dates)
+            # PGF files are LaTeX, which would obey a name.
+            for text, plain in zip(texts, shown, strict=True):
+                text.set_text("\n".join(map(latex_text, plain.split("\n"))))
+            figure.savefig(path, format=form, **options)
+    except RuntimeError as error:
+        message = f"{path}: pdflatex, which measures texts of .pgf files, failed or is missing"
+        raise UsageError(message, advice="Install TeX Live, or write a .pdf file.") from error
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror or error}"
         raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
+    finally:
+        for text, plain in zip(texts, shown, strict=True):
+            text.set_text(plain)
+
+
+def save_tabular(
+    panels: Sequence[Panel], path: Path, *, whole: Panel | None, box: Crop, columns: int = 2
+) -> None:
+    """Write crops as a LaTeX ``tabular``, so that captions have the font of the paper.
+
+    The pictures are lossless PNG files in a folder beside it, which has the name of the file.
+
+    Args:
+        panels: HR first.
+        path: of the file, ``NAME.tex``.
+        whole: the image around the crop, or None to leave it out.
+        box: the crop, drawn in the whole image.
+        columns: of the article that it is as wide as, 1 or 2; in one, the whole image stands above.
+
+    Raises:
+        UsageError: a name that LaTeX could misread, or a file cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]+\.tex", path.name):
+        message = f"{path.name!r}: expected letters, digits and hyphens before .tex"
+        raise UsageError(message, advice="For example -o crops.tex.")
+    folder = path.with_suffix("")
+    across = math.ceil(len(panels) / 2)
+    beside = WHOLE_SHARE if whole is not None and columns > 1 else 0.0
+    width = (1 - beside) / across - 0.01
+
+    def picture(name: str, panel: Panel, share: float) -> str:
+        write_png(folder / f"{name}.png", panel.pixels)
+        told = [_short(panel.label), *([panel.caption] if panel.caption else [])]
+        lines = "".join(rf" \\ {latex_text(each)}" for each in told)
+        file = rf"\includegraphics[width={share:.3f}\linewidth]{{{folder.name}/{name}.png}}"
+        return rf"\begin{{tabular}}[t]{{@{{}}c@{{}}}} {file}{lines} \end{{tabular}}"
+
+    try:
+        folder.mkdir(exist_ok=True)
+        cells = [picture(str(number), panel, width) for number, panel in enumerate(panels)]
+        rows = [" &\n".join(cells[start : start + across]) for start in (0, across)]
+        grid = " \\\\[1ex]\n".join(row for row in rows if row)
+        spread = "@{\\hspace{0.01\\linewidth}}".join("c" * across)
+        lines = [
+            r"% needs \usepackage{graphicx}, and \graphicspath if this file lies in a folder",
+            r"\begingroup\footnotesize",
+        ]
+        if whole is not None:
+            pixels = np.ascontiguousarray(whole.pixels)
+            boxed = _boxed(pixels, box)
+            share = beside - 0.01 if beside else 1.0
+            lines.append(picture("whole", Panel(whole.label, "", boxed), share) + "%")
+            lines.append(r"\hspace{0.01\linewidth}%" if beside else r"\\[1ex]")
+        lines += [rf"\begin{{tabular}}[t]{{@{{}}{spread}@{{}}}}", grid, r"\end{tabular}"]
+        path.write_text("\n".join([*lines, r"\endgroup"]) + "\n")
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror or error}"
+        raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
+
+
+def _boxed(pixels: npt.NDArray[np.uint8], box: Crop) -> npt.NDArray[np.uint8]:
+    """An image with the crop's outline, as wide as 1/200 of the image."""
+    import cv2
+
+    red, green, blue = (int(ORANGE[at : at + 2], 16) for at in (1, 3, 5))
+    ends = (box.left, box.top), (box.left + box.width - 1, box.top + box.height - 1)
+    thick = max(2, pixels.shape[1] // 200)
+    return np.asarray(cv2.rectangle(pixels.copy(), *ends, (red, green, blue), thick), np.uint8)
 
 
 @contextmanager
@@ -231,10 +491,33 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
                 ranked=line.role != "floor",
             )
         )
+    if not points:
+        message = f"no entry has both {x.label} and {y.label}"
+        raise UsageError(message, advice="Measure some, or add --published.")
     return points
 
 
-def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Sequence[str]) -> None:
+def _axes(figure: Figure, points: Sequence[Point], x: Metric, y: Metric) -> Any:
+    """Axes with headings; that of what counts in multiples is logarithmic where ends are far."""
+    axes: Any = figure.add_subplot()
+    axes.set_xlabel(x.heading)
+    axes.set_ylabel(y.heading)
+    axes.grid(visible=True, color="0.9", lw=0.5)
+    axes.set_axisbelow(True)
+    axes.scatter([p.x for p in points], [p.y for p in points], s=0)  # for the limits
+    for values, metric, scale in (
+        ([p.x for p in points], x, axes.set_xscale),
+        ([p.y for p in points], y, axes.set_yscale),
+    ):
+        positive = metric.better == "lower" and min(values) > 0
+        if positive and max(values) / min(values) >= LOG_RATIO:
+            scale("log")
+    axes.margins(0.16)
+    _round_ticks(axes)
+    return axes
+
+
+def _draw(axes: Any, points: Sequence[Point], best: Sequence[Point], own: Container[str]) -> None:
     """Markers and intervals; what is not on the front is pale."""
     largest = max((p.area for p in points if p.area is not None), default=0.0)
     for point in points:
@@ -281,45 +564,108 @@ def _round_ticks(axes: Any) -> None:
             each.set_minor_formatter(ticker.NullFormatter())
 
 
-def _name(figure: Figure, axes: Any, points: Sequence[Point]) -> None:
-    """Names beside their points, where neither another name nor a point is in the way."""
+def _short(name: str) -> str:
+    return (
+        name
+        if len(name) <= NAME_CHARACTERS
+        else f"{name[: NAME_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def _name(
+    figure: Figure,
+    axes: Any,
+    labels: Mapping[Point, str],
+    line: Sequence[tuple[float, float]],
+) -> None:
+    """Labels beside their points where nothing else is in the way, tied to them if not close.
+
+    Args:
+        figure: of the axes.
+        axes: with the points drawn.
+        labels: of each point.
+        line: the Pareto front, which labels keep off.
+    """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    markers = [axes.transData.transform((point.x, point.y)) for point in points]
-    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in markers]
     inside = axes.get_window_extent(renderer)
-    for point in sorted(points, key=lambda each: each.x):
-        best: tuple[int, Any] | None = None
-        for offset, ha, va in (
-            ((9, 0), "left", "center"),
-            ((-9, 0), "right", "center"),
-            ((0, 10), "center", "bottom"),
-            ((0, -10), "center", "top"),
-        ):
-            label = axes.annotate(
-                point.name,
-                (point.x, point.y),
-                xytext=offset,
-                textcoords="offset points",
-                ha=ha,
-                va=va,
-                fontsize=7,
-                zorder=4,
-            )
-            box = label.get_window_extent(renderer).extents
-            clashes = sum(
-                box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
-                for other in taken
-            )
-            clashes += 3 * (box[0] < inside.x0 or box[2] > inside.x1)
-            if best is None or clashes < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (clashes, label)
-            else:
-                label.remove()
-        if best is not None:
-            taken.append(tuple(best[1].get_window_extent(renderer).extents))
+    markers = {point: axes.transData.transform((point.x, point.y)) for point in labels}
+    unit = figure.dpi / 72
+    crossed = _along([axes.transData.transform(end) for end in line])
+    taken: list[Any] = []
+    for point in sorted(labels, key=lambda each: (each.x, each.y)):
+        middle = {"xy": (point.x, point.y), "textcoords": "offset points", "fontsize": 7}
+        label = axes.annotate(labels[point], xytext=(0, 0), ha="left", va="bottom", **middle)
+        size = label.get_window_extent(renderer).size
+        label.remove()
+        marker = markers[point]
+        others = np.array([place for each, place in markers.items() if each is not point])
+        boxes = [place.box(marker, size, unit) for place in PLACES]
+        best, box = min(
+            zip(PLACES, boxes, strict=True),
+            key=lambda each: (
+                _in_the_way(each[1], marker, others, crossed, unit)
+                + 10.0 * sum(each[1].overlaps(other) for other in taken)
+                + 20.0 * _sticks_out(each[1], inside)
+                + 0.02 * each[0].distance
+            ),
+        )
+        taken.append(box)
+        tie = {"arrowstyle": "-", "color": "0.5", "lw": 0.4, "shrinkB": 3}
+        axes.annotate(
+            labels[point],
+            xytext=(best.right * best.distance, best.up * best.distance),
+            ha={1: "left", 0: "center", -1: "right"}[round(best.right)],
+            va={1: "bottom", 0: "center", -1: "top"}[round(best.up)],
+            zorder=5,
+            arrowprops=None if best.distance == NEAR[0] else tie,
+            **middle,
+        )
+
+
+def _sticks_out(box: Any, inside: Any) -> bool:
+    return bool(
+        box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
+    )
+
+
+def _in_the_way(
+    box: Any,
+    marker: npt.NDArray[np.float64],
+    others: npt.NDArray[np.float64],
+    crossed: npt.NDArray[np.float64],
+    unit: float,
+) -> float:
+    """How bad a place of a label is: on markers, nearer to others, on the front.
+
+    Args:
+        box: of the label, in pixels as all others.
+        marker: (2,) that it belongs to.
+        others: (N, 2), further markers.
+        crossed: (N, 2), places along the front.
+        unit: pixels a point.
+    """
+    own = float(_gaps(box, marker[None])[0])
+    gaps = _gaps(box, others)
+    return float(
+        10.0 * ((gaps < MARKER_RADIUS * unit).sum() + (own < MARKER_RADIUS * unit))
+        + (gaps < own).sum()
+        + (_gaps(box, crossed) == 0).any()
+    )
+
+
+def _gaps(box: Any, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Pixels between a box and each of (N, 2) places; 0 within it."""
+    low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
+    apart = np.maximum(np.maximum(low - places.reshape(-1, 2), places.reshape(-1, 2) - high), 0)
+    return np.asarray(np.hypot(*apart.T))
+
+
+def _along(ends: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """(N, 2) places along straight lines from end to end."""
+    steps = np.linspace(0, 1, 50)
+    places = [one + (other - one) * step for one, other in pairwise(ends) for step in steps]
+    return np.array(places).reshape(-1, 2)
 
 
 def _picture(axes: Any, panel: Panel) -> None:

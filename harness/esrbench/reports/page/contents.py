@@ -12,7 +12,15 @@ from esrbench.data.crops import read_crops
 from esrbench.metrics import METRICS
 from esrbench.protocol import Protocol
 from esrbench.ranking.selection import differences
-from esrbench.records import Absent, Complexity, Latency, PredictedMemory, Quality, Value
+from esrbench.records import (
+    Absent,
+    Complexity,
+    Latency,
+    PredictedMemory,
+    Quality,
+    Value,
+    outermost,
+)
 from esrbench.reports.details import blocks_table, flatten
 from esrbench.reports.examination import examination_table
 from esrbench.reports.page.charts import HeldRank, Scale, interval_of
@@ -399,17 +407,14 @@ def costs(records: Mapping[int, RunRecord]) -> list[Cost]:
 
 
 def _shares(blocks: Sequence[Block]) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Blocks right below the network: no other one that is listed holds them."""
-    names = {block.name for block in blocks[1:]}
+    """Of the blocks right below the network."""
 
     def figures(block: Block) -> tuple[int, ...]:
         return block.macs, block.activations, block.allocated_bytes
 
-    for block in blocks[1:]:
-        parts = block.name.split(".")
-        if not any(".".join(parts[:end]) in names for end in range(1, len(parts))):
-            whole = zip(figures(block), figures(blocks[0]), strict=True)
-            yield block.name, tuple(part / total if total else 0.0 for part, total in whole)
+    for block in outermost(blocks):
+        whole = zip(figures(block), figures(blocks[0]), strict=True)
+        yield block.name, tuple(part / total if total else 0.0 for part, total in whole)
 
 
 def times(records: Mapping[int, RunRecord]) -> list[Times]:
