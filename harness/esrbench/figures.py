@@ -53,7 +53,7 @@ def pareto(
         title: above it.
 
     Returns:
-        A figure that a notebook shows; ``savefig`` writes it.
+        A figure; ``savefig`` writes it, and a notebook shows it after ``%matplotlib inline``.
 
     Raises:
         UsageError: matplotlib is missing, unknown names, or no entry has both metrics.

@@ -81,7 +81,7 @@ def _metrics(values: Mapping[str, Value | Absent], **fields: Any) -> Table:
             if value.interval is not None:
                 low, high = map(metric.format, (value.interval.low, value.interval.high))
                 interval = f"[{low}, {high}]"
-        rows.append(tuple(map(plain, (metric.heading, shown, interval, reason))))
+        rows.append((metric.heading, shown, interval, reason))
         held = None if isinstance(value, Absent) else value
         records.append(
             {
@@ -92,14 +92,16 @@ def _metrics(values: Mapping[str, Value | Absent], **fields: Any) -> Table:
                 "absent": reason or None,
             }
         )
+    headings = (
+        Heading("Metric"),
+        Heading("Value", align="right"),
+        Heading("Interval", align="right"),
+        Heading("Why there is none", prose=True),
+    )
+    filled = [index for index in range(len(headings)) if any(row[index] for row in rows)]
     return Table(
-        headings=(
-            Heading("Metric"),
-            Heading("Value", align="right"),
-            Heading("Interval", align="right"),
-            Heading("Why there is none", prose=True),
-        ),
-        sections=(Section(tuple(rows)),),
+        headings=tuple(headings[index] for index in filled),
+        sections=(Section(tuple(tuple(plain(row[index]) for index in filled) for row in rows)),),
         records=records,
         **fields,
     )
