@@ -35,6 +35,7 @@ VERBS = {
     ),
     "leaderboard": "Print the challenge table of the newest comparable records.",
     "report": "Write one HTML file to publish: leaderboard, charts, images, times, machine.",
+    "site": "Write pages for all data sets, editions and dates, with an index, ready to publish.",
     "check": "Compare networks with a baseline: counts exactly, scores, memory, runtime by races.",
     "baseline": "Write what networks measure now into a baseline file, and print what changed.",
     "rules": "List the editions' rules, or explain one: tracks, formula, gate, ties, source.",

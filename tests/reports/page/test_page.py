@@ -4,10 +4,10 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from builders import counted, latency, replicate, samples
+from elements import HOSTILE, Elements
 
 from esrbench.ranking.board import Place
 from esrbench.ranking.leaderboard import build_leaderboard
@@ -34,31 +34,6 @@ VALUES = {
     "pass_peak_bytes": "GPU memory is not measured on CPU",
     "conv_calls_ntire2022": 100,
 }
-HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\x1b[31m'\"&"
-
-
-class Elements(HTMLParser):
-    """Tags with their attributes, ids, and the text of scripts and style sheets."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.ids, self.raw = [], [], []
-        self._inside = None
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.tags.append((tag, found))
-        self.ids += [found["id"]] if "id" in found else []
-        self._inside = (tag, found.get("type")) if tag in {"script", "style"} else None
-
-    def handle_data(self, data):
-        if self._inside:
-            self.raw.append((*self._inside, data))
-
-    def handle_endtag(self, tag):
-        del tag
-        self._inside = None
 
 
 def scored(record, psnr):

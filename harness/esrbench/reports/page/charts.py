@@ -18,12 +18,14 @@ from esrbench.reports.formats.html import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from esrbench.metrics import Metric
     from esrbench.records import Interval, PredictedMemory
 
 WIDTH: Final = 760
 HEIGHT: Final = 440
+HISTORY_WIDTH: Final = 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 16, 52
 """Margins around the plotting area, in pixels of the view box."""
 LEAST_RADIUS: Final = 5.0
@@ -403,6 +405,58 @@ def dots(processes: Sequence[Sequence[Sequence[float]]], label: str) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
+def history(
+    stretches: Sequence[Sequence[tuple[datetime, tuple[float, ...]]]], metric: Metric
+) -> str:
+    """A metric of one entry over time, with intervals; only runs that compare are joined.
+
+    Args:
+        stretches: runs that compare with each other, each with its time and its reading in shown
+            units, in order.
+        metric: which one.
+    """
+    points = [point for stretch in stretches for point in stretch]
+    if not points:
+        return ""
+    ends = [end for _, reading in points for end in reading]
+    up = axis(ends, 120, 12, multiples=metric.better == "lower")
+    times = [time.timestamp() for time, _ in points]
+    across = Axis(
+        min(times),
+        max(*times, min(times) + 1),
+        log=False,
+        start=LEFT + 12,
+        end=HISTORY_WIDTH - RIGHT,
+    )
+    parts = [_open("history", 152, f"{metric.heading} over time", width=HISTORY_WIDTH)]
+    for tick in up.ticks():
+        y = up.place(tick)
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{HISTORY_WIDTH - RIGHT}"/>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
+        )
+    for stretch in stretches:
+        places = []
+        for time, (value, *bounds) in stretch:
+            x = across.place(time.timestamp())
+            places.append(f"{x:.1f} {up.place(value):.1f}")
+            if bounds:
+                low, high = map(up.place, bounds)
+                parts.append(f'<path class="interval" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
+        dots = "".join(f"M{place}h0" for place in places)
+        parts.append(
+            f'<path class="medians process-0" d="M{"L".join(places)}"/>'
+            f'<path class="dots process-0" d="{dots}"/>'
+        )
+    first, last = min(points)[0], max(points)[0]
+    parts.append(f'<text x="{LEFT}" y="146">{first:%Y-%m-%d}</text>')
+    if f"{first:%Y-%m-%d}" != f"{last:%Y-%m-%d}":
+        parts.append(
+            f'<text x="{HISTORY_WIDTH - RIGHT}" y="146" text-anchor="end">{last:%Y-%m-%d}</text>'
+        )
+    return "\n".join([*parts, "</svg>"])
+
+
 def timeline(memory: PredictedMemory) -> str:
     """Predicted GPU memory over one forward, weights included; empty where it is not told."""
     if not memory.timeline:
@@ -448,9 +502,9 @@ def interval_of(interval: Interval | None, divisor: float) -> tuple[float, ...]:
     return () if interval is None else (interval.low / divisor, interval.high / divisor)
 
 
-def _open(kind: str, height: float, title: str, *, role: str = "img") -> str:
+def _open(kind: str, height: float, title: str, *, role: str = "img", width: int = WIDTH) -> str:
     return (
-        f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height:.0f}" role="{role}" '
+        f'<svg class="{kind}" viewBox="0 0 {width} {height:.0f}" role="{role}" '
         f'aria-label="{html_text(title)}">'
     )
 

@@ -12,7 +12,7 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from esrbench.data.crops import RULE
@@ -50,6 +50,7 @@ def report_page(
     published: Sequence[Leaderboard] = (),
     examinations: Sequence[Examination] = (),
     images: tuple[Sequence[Pictures], Sequence[str]] = ((), ()),
+    home: str = "",
 ) -> str:
     """A self-contained HTML document.
 
@@ -62,6 +63,7 @@ def report_page(
         published: boards that are shown below the board.
         examinations: of the machines on which runs may have been made.
         images: whole SR images that lie beside the page, and what is missing of them, in words.
+        home: address of the page that lists this one and others; empty if there is none.
     """
     own = contents.own_records(board, records)
     shown = list(own.values())
@@ -72,7 +74,7 @@ def report_page(
     axes = contents.chart_axes(scales)
     cost_table, drawn = contents.costs_table(board, shown)
     held = contents.stability(board)
-    style, script = _asset("page.css"), _asset("page.js")
+    script = _asset("page.js")
     data = {
         "chart": charts.chart_data(scales, ranked),
         "axes": [scales.index(each) if each else -1 for each in axes] if axes else [],
@@ -83,20 +85,21 @@ def report_page(
             "CSV": csv.render(table),
         },
     }
-    page: str = _template("page.html").render(
+    page: str = template("page.html").render(
         title=title or board.title,
+        home=home,
         table=table,
         numbers=range(len(rows)),
         own_numbers=list(own),
-        scatter=_markup(charts.scatter(names, ranked, *axes)) if axes else "",
-        ranks=held and (held[0], _markup(charts.ranks(held[1], held[0]))),
+        scatter=markup(charts.scatter(names, ranked, *axes)) if axes else "",
+        ranks=held and (held[0], markup(charts.ranks(held[1], held[0]))),
         published=[leaderboard_table(each) for each in published],
         entries=contents.entries_table(board, own, claims or {}),
         scores=contents.images_table(board, shown),
-        crops=_markup(CROPS_HERE),
+        crops=markup(CROPS_HERE),
         costs=cost_table if shown else None,
         cost_bars=[
-            (metric.heading, _markup(charts.bars(_values(shown, metric.key), metric)))
+            (metric.heading, markup(charts.bars(_values(shown, metric.key), metric)))
             for metric in drawn
         ],
         blocks=[_drawn_cost(each) for each in contents.costs(own)],
@@ -106,22 +109,27 @@ def report_page(
         machine=contents.machine(shown[0], examinations) if shown else (),
         examined=any(each.is_of(shown[0].environment) for each in examinations) if shown else False,
         command=contents.command(shown) if shown else "",
-        style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        hashes={"style": _sha256(style), "script": _sha256(script)},
+        script_hash=sha256(script),
         beside=bool(images[0]),
         data=Markup(json.dumps(data, separators=(",", ":")).translate(UNSAFE)),  # noqa: S704 - escaped here
     )
     room = MOST_BYTES - len(page.encode())
     crops, missing = contents.crops(shown, store, room) if store else ([], [])
-    drawn_crops = _template("crops.html").render(
+    drawn_crops = template("crops.html").render(
         views=[*crops, *images[0]], said=[*missing, *images[1]], rule=RULE if crops else ""
     )
     return page.replace(CROPS_HERE, drawn_crops, 1)
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """A template of this folder, with the style sheet and its hash in ``style``, ``style_hash``.
+
+    What it is given is escaped, and shown as one visible line; undefined names raise.
+    """
+    style = _asset("page.css")
     environment = Environment(
+        loader=FunctionLoader(_asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -129,7 +137,9 @@ def _template(name: str) -> Any:
         finalize=_shown,
     )
     environment.filters["cell"] = _cell
-    return environment.from_string(_asset(name))
+    environment.globals["style"] = markup(style)
+    environment.globals["style_hash"] = sha256(style)
+    return environment.get_template(name)
 
 
 def _shown(value: object) -> object:
@@ -143,8 +153,9 @@ def _cell(cell: Cell) -> Markup:
     return Markup(MARKUP.cell(cell))  # noqa: S704 - escapes what it is given
 
 
-def _markup(text: str) -> Markup:
-    return Markup(text)  # noqa: S704 - made here, with all texts escaped
+def markup(text: str) -> Markup:
+    """HTML that was made here, with all texts escaped."""
+    return Markup(text)  # noqa: S704 - see above
 
 
 def _drawn_cost(cost: contents.Cost) -> dict[str, Any]:
@@ -154,8 +165,8 @@ def _drawn_cost(cost: contents.Cost) -> dict[str, Any]:
         "entry": cost.entry,
         "name": cost.name,
         "blocks": cost.blocks,
-        "shares": _markup(charts.shares(cost.shares, labels, cost.name)) if cost.shares else "",
-        "timeline": _markup(charts.timeline(cost.memory)) if cost.memory else "",
+        "shares": markup(charts.shares(cost.shares, labels, cost.name)) if cost.shares else "",
+        "timeline": markup(charts.timeline(cost.memory)) if cost.memory else "",
         "size": "x".join(map(str, cost.memory.input_size)) if cost.memory else "",
     }
 
@@ -167,7 +178,7 @@ def _drawn_times(times: contents.Times) -> dict[str, Any]:
         "entry": times.entry,
         "name": times.name,
         "facts": times.facts,
-        "charts": [(label, _markup(drawing)) for label, drawing in drawings if drawing],
+        "charts": [(label, markup(drawing)) for label, drawing in drawings if drawing],
     }
 
 
@@ -180,6 +191,6 @@ def _asset(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _sha256(content: str) -> str:
+def sha256(content: str) -> str:
     """As a content security policy writes it."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
