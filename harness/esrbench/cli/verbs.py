@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from esrbench.cli.defaults import defaults_of
 from esrbench.errors import UsageError
+from esrbench.plaintext import line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -89,7 +90,7 @@ class Verbs(TyperGroup):
         found, said = defaults_of(name, command.params, paths, VERBS)
         ctx.default_map = {name: found}
         if said and not {"--help", "-h"} & set(rest):
-            print(said, file=sys.stderr)  # noqa: T201
+            print(line(said), file=sys.stderr)  # noqa: T201
         return name, command, rest
 
 
