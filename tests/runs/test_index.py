@@ -8,10 +8,11 @@ import pytest
 from esrbench.files import Files
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.rules import RULES
-from esrbench.records import Absent
+from esrbench.records import Absent, ImageScore, Quality
 from esrbench.runs import index, store
 from esrbench.runs.documents import with_checksum, without_checksum
 from esrbench.runs.index import decode_index, encode_index, without_samples
+from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store
 
 
@@ -83,6 +84,29 @@ def test_without_samples_a_record_ranks_as_it_does_with_them(stored, records):
     assert thin[3].quality == records[3].quality
 
 
+def test_names_of_hidden_images_are_known_to_whoever_leaves_them_out(make_record, tmp_path):
+    score = ImageScore(image="0901", psnr_rgb=None, psnr_y=30.0, ssim_y=0.9)
+    why = "image 0901 is reproduced without error: its PSNR is infinite"
+    record = make_record(
+        "a", {"psnr_rgb": why}, quality=Quality(definition="PSNR", images=(score,))
+    )
+    hidden = record.model_copy(update={"data": record.data.model_copy(update={"hidden": True})})
+    Store(tmp_path).put(hidden)
+    for _ in range(2):
+        thin, _, _ = loaded(Store(tmp_path))
+        (public,) = public_records(thin)
+        assert "0901" not in public.model_dump_json()
+        assert "image 1 is reproduced without error" in public.values["psnr_rgb"].reason
+    assert without_samples(record).quality.kind == "skipped"
+
+
+def test_samples_are_read_for_those_that_are_shown(stored, records):
+    thin, _, _ = loaded(stored)
+    assert [stored.with_samples(each) for each in thin] == records
+    (stored.runs / f"{records[0].run_id}.json").unlink()
+    assert stored.with_samples(thin[0]) == thin[0]
+
+
 def test_a_record_that_was_replaced_is_read_again(stored, records):
     changed = records[1].model_copy(update={"duration_seconds": 9.0})
     path = stored.put(changed)
@@ -122,8 +146,8 @@ def test_records_that_came_and_went_are_noticed(stored, records, make_record):
         lambda content: content[: len(content) // 2],
         lambda content: content.replace(b"1000", b"1001"),
         lambda _: b"{}\n",
-        lambda _: b'{"version":1,"parts":[],"runs":3}\n',
-        lambda content: content.replace(b'"version":1', b'"version":0'),
+        lambda _: b'{"version":2,"parts":[],"runs":3}\n',
+        lambda content: content.replace(b'"version":2', b'"version":0'),
         lambda _: b"\xff" * 100,
     ],
 )

@@ -76,12 +76,11 @@ def chosen_board(
     relative_to: str | None,
     mixed: bool = False,
     folder: Path | None,
-    samples: bool = False,
     as_of: datetime | None = None,
 ) -> tuple[Leaderboard, list[RunRecord]]:
     """The board that the options ask for, and the records that it was chosen from.
 
-    ``samples``: the records are wanted with their raw samples.
+    Records are without raw samples; ``Store.with_samples`` adds them.
 
     Of hidden test sets, records and board are without names and scores of images.
 
@@ -112,7 +111,7 @@ def chosen_board(
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
     store = Store(folder or default_results())
-    records, elsewhere = _stored(store, data, scale, samples=samples, as_of=as_of)
+    records, elsewhere = _stored(store, data, scale, as_of=as_of)
     if with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
@@ -135,7 +134,6 @@ def _stored(
     data: str | None,
     scale: int | None,
     *,
-    samples: bool,
     as_of: datetime | None,
 ) -> tuple[list[RunRecord], list[RunRecord]]:
     """Records of a data set and scale, or of all, and the others.
@@ -145,7 +143,7 @@ def _stored(
     """
     # The log has whole seconds.
     until = as_of and as_of.replace(microsecond=999_999, tzinfo=UTC)
-    records, notices = store.load(samples=samples, until=until)
+    records, notices = store.load(samples=False, until=until)
     records = public_records(records)
     print_notices(notices)
     wanted: list[RunRecord] = []

@@ -26,6 +26,7 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.errors import UsageError
+from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store, default_results
 
 
@@ -66,7 +67,7 @@ def report_command(
     from esrbench.ranking.published import official_leaderboard
     from esrbench.ranking.rules import get_rule
     from esrbench.reports.page import copy_images, own_records, report_page
-    from esrbench.reports.page.contents import claims_of
+    from esrbench.reports.page.contents import MOST_DETAILED, claims_of
 
     board, records = chosen_board(
         rule=rule,
@@ -78,9 +79,12 @@ def report_command(
         relative_to=relative_to,
         folder=folder,
         as_of=as_of,
-        samples=True,
     )
     store = Store(folder or default_results())
+    first = [each.run_id for each in own_records(board, records).values()][:MOST_DETAILED]
+    records = public_records(
+        [store.with_samples(each) if each.run_id in first else each for each in records]
+    )
     shown = [row.entry for row in (*board.ranked, *board.unranked)]
     examinations, notices = store.load_examinations()
     print_notices(notices)

@@ -104,6 +104,7 @@ def _notes(board: Leaderboard) -> Iterator[str]:
     ranked = {metric for row in board.ranked for metric in row.ranks}
     if ranked:
         labels = ", ".join(METRICS[metric].label for metric in board.columns if metric in ranked)
-        yield f"Small digits are ranks in {labels}; 1-2 is a tie within noise."
+        tied = any(held.tied for row in board.ranked for held in row.rank_stability.values())
+        yield f"Small digits are ranks in {labels}{'; 1-2 is a tie within noise' * tied}."
     yield from (note for note in (*board.notes, *board.details) if note.startswith(MARKS))
     yield from why_unranked(board)

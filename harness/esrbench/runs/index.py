@@ -40,8 +40,10 @@ LEFT_OUT: Final = Absent(
 )
 UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
 """In place of the start of a process, which is not kept."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
+LEFT_OUT_FIELDS: Final = ("latency", "log_tail", *_SAMPLES)
+"""Fields of a record that the index does not keep whole."""
 _SHARED: Final = ("protocol", "environment", "data", "latency", *_SAMPLES)
 """Fields that many records have in common; each content stands in the index once."""
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
@@ -70,7 +72,10 @@ def without_samples(record: RunRecord) -> RunRecord:
             for each in latency.replicates
         )
         latency = latency.model_copy(update={"replicates": replicates, "entries": ()})
-    parts = {field: _left_out(getattr(record, field)) for field in _SAMPLES}
+    parts: dict[str, object] = {field: _left_out(getattr(record, field)) for field in _SAMPLES}
+    if record.data.hidden:
+        # Whoever publishes the record must know the names of the images, to leave them out.
+        parts["quality"] = record.quality
     return record.model_copy(update={"latency": latency, "log_tail": "", **parts})
 
 

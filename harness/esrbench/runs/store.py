@@ -31,6 +31,7 @@ from esrbench.runs.documents import DamagedError, decode, encode
 from esrbench.runs.index import (
     FEWEST,
     INDEX_NAME,
+    LEFT_OUT_FIELDS,
     decode_index,
     encode_index,
     settled,
@@ -202,6 +203,13 @@ class Store:
         if samples:
             return self._load_all(self.runs, lambda path: self._load(path, RunRecord))
         return self._load_indexed()
+
+    def with_samples(self, record: RunRecord) -> RunRecord:
+        """A record that was loaded without samples, with them if its file can be read."""
+        whole = self._load(self.runs / f"{record.run_id}{SUFFIX}", RunRecord)
+        if not isinstance(whole, RunRecord):
+            return record
+        return record.model_copy(update={field: getattr(whole, field) for field in LEFT_OUT_FIELDS})
 
     def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
         """The log of decisions, oldest first, likewise."""

@@ -279,7 +279,7 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
         (plain(image), plain(f"{spread(image):.2f}"), *(cell(each, image) for each in scores))
         for image in images
     ]
-    left = len(scored) - len(shown)
+    left = sum(record.measured(key) is not None for record in records) - len(shown)
     return Table(
         headings=(
             Heading("Image"),
