@@ -119,6 +119,38 @@ def parse_device(text: str) -> tuple[Device, int]:
     raise UsageError(message, advice="Write cuda:1 for the second GPU.")
 
 
+def parse_devices(text: str) -> tuple[Device, tuple[int, ...] | None]:
+    """Devices as users name them: as of ``parse_device``, ``cuda:0,1,3`` or ``cuda:all``.
+
+    Returns:
+        Their kind, and their numbers; None for all of them.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    kind, _, numbers = text.partition(":")
+    if numbers == "all":
+        return parse_device(kind)[0], None
+    parsed = [parse_device(f"{kind}:{each}") for each in numbers.split(",")] if numbers else []
+    parsed = parsed or [parse_device(text)]
+    return parsed[0][0], tuple(dict.fromkeys(number for _, number in parsed))
+
+
+def gpu_numbers(device: Device) -> tuple[int, ...]:
+    """Numbers of all GPUs that this process sees.
+
+    Raises:
+        UsageError: there is none, or the device is no GPU.
+    """
+    if DEVICES[device].gpu:
+        import torch
+
+        if numbers := tuple(range(torch.cuda.device_count())):
+            return numbers
+    message = f"--device {device}:all: there is no GPU that PyTorch sees"
+    raise UsageError(message, advice=f"`esrbench doctor --device {device}` says why.")
+
+
 def selection(device: Device, number: int, variables: Mapping[str, str]) -> dict[str, str]:
     """Variables that let a process see one device of a kind, as its first, and no other GPU.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from esrbench.data.declarations import DATASETS
+from esrbench.engines.settings import EngineSettings  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.entries.descriptor import Precision  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.errors import DataError, EsrbenchError
 from esrbench.fields import written_problems
@@ -103,6 +104,7 @@ class Challenge(Frozen):
         isolation: sandbox of entries, as of ``esrbench run --isolation``.
         order_seed: of the random order of entries in each round.
         results: folder of records.
+        engine: where entries run; this process if left out.
         protocol: how everything is measured.
         outputs: what is written after every run.
     """
@@ -120,6 +122,7 @@ class Challenge(Frozen):
     isolation: Text = "auto"
     order_seed: Annotated[int, Field(ge=0)] = 0
     results: Text = "results"
+    engine: EngineSettings | None = None
     protocol: Protocol = Protocol()
     outputs: OutputsTable = OutputsTable()
 

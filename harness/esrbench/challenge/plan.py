@@ -98,6 +98,7 @@ def plan_challenge(
         baseline=_baseline(path, challenge, registry),
         order_seed=challenge.order_seed,
         own_precision=True,
+        gpu=None if challenge.engine is not None and challenge.engine.elsewhere else 0,
     )
     return ChallengePlan(suite, tuple(notices), unpinned)
 

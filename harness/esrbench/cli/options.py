@@ -27,6 +27,29 @@ def scales_option(default: str) -> Any:
 DeviceOption = Annotated[
     str, typer.Option(help="Where forwards run: cpu, cuda, or cuda:N for the GPU of that number.")
 ]
+DevicesOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help=(
+            "Where forwards run: cpu, cuda, cuda:N for the GPU of that number, or cuda:0,1,3 or "
+            "cuda:all for several, each with its own round of all networks at a time."
+        ),
+    ),
+]
+EngineOption = Annotated[
+    Literal["local", "slurm"] | None,
+    typer.Option(
+        help="What makes the passes: processes of this machine, or jobs of Slurm.",
+        show_default="this process",
+    ),
+]
+EngineOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option", help="KEY=VALUE of the engine, such as partition=gpu. Repeatable."
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
 ]

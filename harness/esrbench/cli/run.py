@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,7 +27,9 @@ from esrbench.cli.options import (
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
-    DeviceOption,
+    DevicesOption,
+    EngineOption,
+    EngineOptions,
     IsolationOption,
     OwnPrecisionOption,
     PythonOption,
@@ -41,7 +43,6 @@ from esrbench.cli.options import (
     parse_weights,
 )
 from esrbench.cli.tables import print_table
-from esrbench.devices import parse_device
 from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from esrbench.plaintext import line
 from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
@@ -53,13 +54,17 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
+    from esrbench.challenge.file import Challenge
+    from esrbench.protocol import Device
     from esrbench.ranking.board import Leaderboard
     from esrbench.records import RunRecord
+    from esrbench.runs.cells import Engine
     from esrbench.runs.plan import Suite
     from esrbench.runs.progress import Progress
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
+NAME_ENGINE = "Write --engine slurm or --engine local as well."
 BESIDE_A_CHALLENGE = frozenset(
     {"names", "plan", "results", "timeout", "entry_timeout", "resume", "verbose", "as_json"}
 )
@@ -97,7 +102,9 @@ def run_command(
         ),
     ] = None,
     python: PythonOption = None,
-    device: DeviceOption = "cpu",
+    device: DevicesOption = "cpu",
+    engine: EngineOption = None,
+    engine_option: EngineOptions = None,
     threads: ThreadsOption = None,
     input_size: Annotated[
         str, typer.Option(help="LR size at which complexity and latency are taken.")
@@ -223,7 +230,7 @@ def run_command(
         processes=processes,
     )
     backends = parse_backends(backend, compiled=compiled)
-    kind, gpu = parse_device(device)
+    kind, gpu, chosen_engine = choose_engine(device, engine, engine_option or ())
     protocol = Protocol(
         device=kind,
         forward=ForwardPolicy(
@@ -267,7 +274,13 @@ def run_command(
     print_banner(suites[0].launcher.sandbox)
     known: list[RunRecord] = []
     new, interrupted = execute(
-        suites, store, known, resume=resume, timeout_seconds=timeout, entry_seconds=entry_timeout
+        suites,
+        store,
+        known,
+        resume=resume,
+        engine=chosen_engine,
+        timeout_seconds=timeout,
+        entry_seconds=entry_timeout,
     )
     records = [*known, *new]
     boards = []
@@ -286,6 +299,28 @@ def run_command(
         verbose=verbose,
         as_json=as_json,
     )
+
+
+def choose_engine(
+    device: str, name: Literal["local", "slurm"] | None, options: Sequence[str]
+) -> tuple[Device, int | None, Engine | None]:
+    """The kind of device, its number where this machine measures, and the engine.
+
+    Raises:
+        UsageError: a device, an engine or an option that there is not.
+    """
+    from esrbench.devices import gpu_numbers, parse_devices
+    from esrbench.engines.opening import open_engine, parse_settings
+
+    kind, gpus = parse_devices(device)
+    if options and name is None:
+        raise UsageError(f"--engine-option {options[0]}: of which engine?", advice=NAME_ENGINE)
+    if name == "slurm":
+        return kind, None, open_engine(parse_settings(name, options), kind)
+    gpus = gpu_numbers(kind) if gpus is None else gpus
+    if name is None and len(gpus) == 1:
+        return kind, gpus[0], None
+    return kind, gpus[0], open_engine(parse_settings("local", options), kind, gpus)
 
 
 def _given(ctx: typer.Context, name: str) -> bool:
@@ -354,6 +389,7 @@ def run_challenge(
         store,
         known,
         resume=True,
+        engine=challenge_engine(challenge),
         timeout_seconds=timeout_seconds,
         entry_seconds=entry_seconds,
     )
@@ -375,6 +411,14 @@ def run_challenge(
         verbose=verbose,
         as_json=as_json,
     )
+
+
+def challenge_engine(challenge: Challenge) -> Engine | None:
+    """The engine of a challenge; None for this process."""
+    from esrbench.engines.opening import open_engine
+
+    settings = challenge.engine
+    return None if settings is None else open_engine(settings, challenge.measured_by.device)
 
 
 @contextmanager
@@ -487,6 +531,7 @@ def execute(
     known: list[RunRecord],
     *,
     resume: bool,
+    engine: Engine | None,
     timeout_seconds: float,
     entry_seconds: float,
 ) -> tuple[list[RunRecord], bool]:
@@ -497,6 +542,7 @@ def execute(
         store: of the records.
         known: receives records that were there.
         resume: as of ``run_suite``.
+        engine: likewise.
         timeout_seconds: likewise.
         entry_seconds: likewise.
 
@@ -531,6 +577,7 @@ def execute(
                 run_suite,
                 store=store,
                 resume=resume,
+                engine=engine,
                 on_step=on_step,
                 on_known=on_known,
                 on_notice=lambda notice: print_notices([notice]),

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from esrbench.entries.sources import source_sha256
 from esrbench.environment import cpus_available, describe_environment
 from esrbench.protocol import digest_of
+from esrbench.records import Environment
 
 if TYPE_CHECKING:
     from esrbench.protocol import Protocol
-    from esrbench.records import DataIdentity, Environment, Tier
+    from esrbench.records import DataIdentity, Tier
     from esrbench.runs.evaluator import Entry
 
 
@@ -27,6 +28,23 @@ def expected_environment(protocol: Protocol, tier: Tier) -> Environment:
     """
     threads = protocol.threads or cpus_available()
     return describe_environment(threads=threads, accelerator=None, tier=tier)
+
+
+def anywhere(environment: Environment) -> Environment:
+    """What every machine has in common that makes cells of a suite: the software."""
+    return Environment(
+        python=environment.python,
+        esrbench=environment.esrbench,
+        packages=environment.packages,
+        system="any",
+        cpu="any",
+        cpus_available=environment.threads,
+        threads=environment.threads,
+        memory_bytes=None,
+        accelerator=None,
+        malloc={},
+        isolation=environment.isolation,
+    )
 
 
 def fingerprint(

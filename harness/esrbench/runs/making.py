@@ -34,11 +34,13 @@ class Maker:
 
     Attributes:
         session: in which passes are made; a suite that is resumed is in another.
+        machine: a name that tells this machine from others on which passes are made, or None.
         on_step: told entry and step as each step begins.
         timeout_seconds: deadline of each request to a worker.
     """
 
     session: str
+    machine: str | None = None
     on_step: Callable[[str, str], None] = lambda _entry, _step: None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
@@ -126,6 +128,9 @@ class Maker:
         left = plan.limit_seconds - (time.monotonic() - start)
         again = replace(plan, limit_seconds=max(0.0, left))
         found = compare_untimed(planned.entry, planned.pairs, again, found, on_step)
+        device = found.replicate.device or self.machine
+        replicate = found.replicate.model_copy(update={"device": device})
+        found = found.model_copy(update={"replicate": replicate})
         return Pass[TimedPass](
             run_id=untimed.run_id,
             entry=untimed.entry,

@@ -44,6 +44,7 @@ from esrbench.worker.messages import Ready  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from esrbench.runs.store import Store
 
@@ -276,16 +277,46 @@ class PassFolder:
             return self.load(name, type(made)) or made
         return made
 
+    @classmethod
+    def open(cls, store: Store, name: str, on_notice: Callable[[Notice], None]) -> Self:
+        """That of a suite under way, by its name.
+
+        Raises:
+            SuiteGoneError: it has ended.
+        """
+        beginning = store.load_pass(name, _BEGINNING, Beginning)
+        if not isinstance(beginning, Beginning):
+            raise _gone(store, name)
+        return cls(store, name, beginning, on_notice)
+
+    def names(self) -> frozenset[str]:
+        """Names of all that is there; one read of the folder."""
+        return frozenset(self.store.names_of(self.name))
+
+    def put_plan(self, name: str, plan: BaseModel) -> Path:
+        """Store a plan of what is missing, and return its file; a plan is named by its content."""
+        if name not in self.names():
+            self.store.put_pass(self.name, name, plan)
+        return self.store.path_of(self.name, name)
+
+    def attempt(self, name: str, kind: type[Pass[FoundT]]) -> Pass[FoundT] | None:
+        """The newest attempt at a pass that does not count, or None."""
+        found = [
+            kept
+            for each in self.names()
+            if each.startswith(f"{name}{ATTEMPT}")
+            and isinstance(kept := self.store.load_pass(self.name, each, kind), Pass)
+        ]
+        return max(found, key=lambda kept: kept.created, default=None)
+
     def attempts(self, fingerprint: str) -> int:
         """How many passes of a run were made that do not count."""
-        names = self.store.names_of(self.name)
-        return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in names)
+        return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in self.names())
 
     def require(self) -> None:
         """Raise ``SuiteGoneError`` where another process has ended this suite."""
         if self.store.load_pass(self.name, _BEGINNING, Beginning) is None:
-            message = f"{self.store.passes / self.name}: another process has ended this suite"
-            raise SuiteGoneError(message)
+            raise _gone(self.store, self.name)
 
     def end(self) -> None:
         """Remove it, and those of earlier suites of its plan that nobody works on.
@@ -298,6 +329,11 @@ class PassFolder:
         for name in _names(self.store, self.beginning.plan):
             if name == self.name or (name < self.name and not self.store.in_use(name)):
                 self.store.drop_suite(name)
+
+
+def _gone(store: Store, name: str) -> SuiteGoneError:
+    message = f"{store.passes / name}: this suite is not under way; another process has ended it"
+    return SuiteGoneError(message, advice="Its records are in the folder of results.")
 
 
 def _names(store: Store, plan: str) -> list[str]:

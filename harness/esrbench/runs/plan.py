@@ -211,7 +211,7 @@ def plan_suite(
     order_seed: int = 0,
     sr_folder: Path | None = None,
     own_precision: bool = False,
-    gpu: int = 0,
+    gpu: int | None = 0,
     on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
 ) -> Suite:
     """Resolve and check everything before any network runs.
@@ -231,7 +231,7 @@ def plan_suite(
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, or None.
         own_precision: each entry runs in the precision that it declares, not in the protocol's.
-        gpu: number of the GPU, where the protocol asks for one.
+        gpu: number of the GPU, where the protocol asks for one; None where other machines measure.
         on_image: told data set, images checked and images in all.
 
     Raises:
@@ -276,7 +276,7 @@ def plan_suite(
         for name in (*rejected, *named)
         if own_precision and name in registry
     }
-    launcher = open_launcher(isolation, gpu=gpu)
+    launcher = open_launcher(isolation, gpu=gpu or 0)
     entries, unread = _moved(entries, found, launcher, baseline)
     entries, unbuilt = _built(entries, launcher, baseline)
     entries, unexported = _exported(entries, launcher, baseline, protocol, precisions)
@@ -343,12 +343,12 @@ def broken_submission(
     return None
 
 
-def require_possible(protocol: Protocol, gpu: int = 0) -> None:
+def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
     """Refuse what no worker on this machine could do, before any is started.
 
     Args:
         protocol: settings.
-        gpu: number of the GPU, where the protocol asks for one.
+        gpu: number of the GPU, where the protocol asks for one; None where it is another machine's.
 
     Raises:
         UsageError: a GPU that is not here, arithmetic that only GPUs have, a backend that is not
@@ -362,6 +362,8 @@ def require_possible(protocol: Protocol, gpu: int = 0) -> None:
     if for_gpus and not DEVICES[protocol.device].gpu:
         message = f"{' and '.join(for_gpus)}: only GPUs have that"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
+    if gpu is None:
+        return
     require_backend(protocol)
     if DEVICES[protocol.device].gpu:
         _require_gpu(protocol.device, gpu)

@@ -276,7 +276,7 @@ class Store:
             SuiteGoneError: the suite has ended meanwhile.
             RecordError: as of ``put``.
         """
-        target = self.passes / suite / f"{name}{SUFFIX}"
+        target = self.path_of(suite, name)
         first = self._put(target, document, once=True)
         if not first:
             self.put_attempt(suite, name, document)
@@ -288,8 +288,12 @@ class Store:
         Raises:
             SuiteGoneError, RecordError: as of ``put_pass``.
         """
-        attempt = f"{name}{ATTEMPT}{secrets.token_hex(4)}{SUFFIX}"
-        self._put(self.passes / suite / attempt, document, once=True)
+        attempt = f"{name}{ATTEMPT}{secrets.token_hex(4)}"
+        self._put(self.path_of(suite, attempt), document, once=True)
+
+    def path_of(self, suite: str, name: str) -> Path:
+        """The file of a document of a suite under way."""
+        return self.passes / suite / f"{name}{SUFFIX}"
 
     def names_of(self, suite: str) -> list[str]:
         """Names of all documents of a suite under way, those of attempts among them."""
@@ -329,7 +333,7 @@ class Store:
 
     def load_pass(self, suite: str, name: str, kind: type[DocumentT]) -> DocumentT | Notice | None:
         """A document of a suite under way; None if there is none, a notice if it is unreadable."""
-        return self._load(self.passes / suite / f"{name}{SUFFIX}", kind)
+        return self._load(self.path_of(suite, name), kind)
 
     def suites(self) -> list[str]:
         """Names of all suites under way, sorted."""

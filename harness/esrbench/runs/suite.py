@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import platform
 import secrets
-from contextlib import ExitStack, suppress
+import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.data.crops import CropFolder, crops_of
-from esrbench.errors import MeasurementError, RecordError
+from esrbench.errors import MeasurementError, RecordError, UsageError
+from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
-from esrbench.runs.fingerprint import expected_environment, fingerprint
+from esrbench.runs.cells import InProcess, cut
+from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
 from esrbench.runs.making import Maker
 from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
+from esrbench.runs.plan_file import plan_file, read_plan, suite_of
 from esrbench.runs.progress import Progress, seconds_left
 from esrbench.runs.rejected import RejectedEntry
-from esrbench.runs.store import SuiteGoneError
+from esrbench.runs.store import Store, SuiteGoneError
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esrbench.data.datasets import ImagePairs
-    from esrbench.records import DataIdentity, Environment, Notice, RunRecord
+    from esrbench.records import DataIdentity, Environment, RunRecord
+    from esrbench.runs.cells import Cell, CellState, Engine
     from esrbench.runs.evaluator import Entry
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.plan import PlannedPass, Suite
     from esrbench.runs.progress import Key
-    from esrbench.runs.store import Store
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
@@ -39,6 +46,7 @@ def run_suite(
     store: Store,
     *,
     resume: bool = False,
+    engine: Engine | None = None,
     on_step: Callable[[str, str], None] = lambda _entry, _step: None,
     on_known: Callable[[RunRecord], None] = lambda _record: None,
     on_notice: Callable[[Notice], None] = lambda _notice: None,
@@ -65,9 +73,12 @@ def run_suite(
             of the same plan that resume share one another's passes.
         resume: measure only what is not there yet. With an ``sr_folder``, only a suite that did
             not end can be resumed, since records hold no SR images.
-        on_step: told entry and step as each step begins.
+        engine: makes the passes elsewhere, on machines that see this store and all files of the
+            plan under the same paths; None for this process.
+        on_step: told entry and step as each step begins in this process.
         on_known: told the records that were there.
-        on_notice: told what of an earlier suite could not be read; it is measured again.
+        on_notice: told what of an earlier suite could not be read and is measured again, and which
+            cells of an engine failed.
         on_progress: told how far the suite is as each pass begins.
         timeout_seconds: deadline of each request to a worker.
         entry_seconds: that all workers of an entry may take together, on each data set.
@@ -86,13 +97,74 @@ def run_suite(
     session = _Session(
         suite,
         store,
-        Maker(secrets.token_hex(8), on_step, timeout_seconds),
+        Maker(secrets.token_hex(8), on_step=on_step, timeout_seconds=timeout_seconds),
         expected_environment(suite.protocol, suite.launcher.sandbox.tier),
         entry_seconds,
         on_known,
         on_progress,
+        on_notice,
+        engine,
     )
-    yield from session.run(resume=resume, on_notice=on_notice)
+    yield from session.run(resume=resume)
+
+
+def run_cell(
+    path: Path,
+    cell_id: str,
+    *,
+    gpu: int = 0,
+    on_step: Callable[[str, str], None] = lambda _entry, _step: None,
+) -> int:
+    """Make what is missing of a cell, on this machine, beside whoever else makes passes.
+
+    Args:
+        path: of the plan, in the folder of its suite.
+        cell_id: of the cell.
+        gpu: number of the GPU, where the protocol asks for one.
+        on_step: told entry and step as each step begins.
+
+    Returns:
+        How many passes it made.
+
+    Raises:
+        UsageError: the plan has no such cell, or as of ``suite_of``.
+        SuiteGoneError: the suite has ended.
+        MeasurementError, DataError, RecordError: as of ``suite_of`` and ``run_suite``.
+    """
+    plan = read_plan(path)
+    cell = next((each for each in plan.cells if each.id == cell_id), None)
+    if cell is None:
+        message = f"{path}: there is no cell {cell_id}"
+        raise UsageError(message, advice=f"It has {len(plan.cells)}: {plan.cells[0].id} to ...")
+    store = Store(path.resolve().parents[2])
+    folder = PassFolder.open(store, path.resolve().parent.name, lambda _: None)
+    environment = expected_environment(plan.protocol, plan.tier)
+    suite = suite_of(plan, cell.entries, environment, gpu=gpu)
+    suite = replace(suite, launcher=suite.launcher.hiding(each.resolve() for each in store.folders))
+    ((pairs, data),) = suite.data
+    on_data = _OnData(
+        _planned(
+            suite,
+            store,
+            folder,
+            environment=environment,
+            pairs=pairs,
+            data=data,
+            fingerprints=plan.data.fingerprints,
+        ),
+        folder,
+        Maker(secrets.token_hex(8), platform.node(), on_step, plan.timeout_seconds),
+        plan.entry_seconds,
+    )
+    with store.working_on(folder.name):
+        try:
+            made = sum(1 for _ in on_data.passes(cell))
+        finally:
+            on_data.close()
+    if lacking := sum(1 for _ in on_data.missing(cell)):
+        message = f"{cell_id}: {lacking} passes need others that are not there yet, or were spoilt"
+        raise MeasurementError(message, advice="Make the untimed cells first.")
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +178,12 @@ class _Session:
     entry_seconds: float
     on_known: Callable[[RunRecord], None]
     on_progress: Callable[[Progress], None]
+    on_notice: Callable[[Notice], None]
+    engine: Engine | None
 
-    def run(self, *, resume: bool, on_notice: Callable[[Notice], None]) -> Iterator[RunRecord]:
+    def run(self, *, resume: bool) -> Iterator[RunRecord]:
         """Records as they are stored; those that were there are passed to ``on_known``."""
-        suite = self.suite
+        suite, on_notice = self.suite, self.on_notice
         # As files are before anything runs.
         fingerprints = {
             data.digest: {
@@ -133,15 +207,18 @@ class _Session:
             known = set() if suite.sr_folder else ours & set(finished)
             folder = PassFolder.begin(suite.digest(), self.store, known, on_notice)
         told: set[str] = set()
+        complete = True
         try:
             with self.store.working_on(folder.name):
                 for record in self._records(folder, fingerprints, before, finished):
                     told.add(record.run_id)
+                    complete = complete and (self.engine is None or record.status not in UNFINISHED)
                     if before.get(record.run_id) == record:
                         self.on_known(record)
                     else:
                         yield record
-                folder.end()
+                if complete:
+                    folder.end()
         except SuiteGoneError:
             # Another process was faster, and has made the records that are left.
             for record in self.store.load()[0]:
@@ -173,7 +250,16 @@ class _Session:
                 # Runtimes are set in relation to the baseline's of the same rounds.
                 left.add(suite.baseline)
             yield from (record for name, record in before.items() if name not in left)
-            plan = self._plan(pairs, data, left, of_data, folder)
+            wanted = {name: of_data[name] for name in of_data if name in left}
+            plan = _planned(
+                suite,
+                self.store,
+                folder,
+                environment=self.environment,
+                pairs=pairs,
+                data=data,
+                fingerprints=wanted,
+            )
             images += len(pairs.pairs)
             on_data = _OnData(
                 plan,
@@ -181,15 +267,30 @@ class _Session:
                 self.maker,
                 self.entry_seconds,
                 self.on_progress,
+                self.on_notice,
                 finished=len(suite.rejected) + len(before.keys() - left),
                 later=(all_images - images) / len(pairs.pairs),
             )
+            if plan and self.engine is not None:
+                document = plan_file(
+                    suite,
+                    pairs,
+                    data,
+                    wanted,
+                    cells=[cell for phase in cut(plan, self.engine.width) for cell in phase],
+                    environment=self.environment,
+                    entry_seconds=self.entry_seconds,
+                    timeout_seconds=self.maker.timeout_seconds,
+                )
+                on_data.engine = self.engine
+                on_data.plan_path = folder.put_plan(document.name, document)
             yield from self._measured(on_data, stored)
 
     def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
         protocol = self.suite.protocol_of(entry.descriptor.name)
-        gpu = self.suite.launcher.gpu
-        return fingerprint(entry, data, protocol, entry.environment(self.environment), gpu)
+        gpu = self.suite.launcher.gpu if self.engine is None else 0
+        own = self.environment if self.engine is None else anywhere(self.environment)
+        return fingerprint(entry, data, protocol, entry.environment(own), gpu)
 
     def _rejected(
         self,
@@ -218,50 +319,13 @@ class _Session:
             self.store.put(record)
         return record
 
-    def _plan(
-        self,
-        pairs: ImagePairs,
-        data: DataIdentity,
-        names: Collection[str],
-        fingerprints: Mapping[str, str],
-        folder: PassFolder,
-    ) -> list[PlannedPass]:
-        """Passes of the entries of some names."""
-        suite = self.suite
-        entries = tuple(entry for entry in suite.entries if entry.descriptor.name in names)
-        rounds_id, variant_seed = folder.beginning.drawn(data.digest)
-        rounds = SharedRounds(
-            id=rounds_id,
-            variant_seed=variant_seed,
-            order_seed=suite.order_seed,
-            entries=tuple(sorted(names)),
-            baseline=suite.baseline,
-        )
-        planned = plan_passes(
-            replace(suite, entries=entries),
-            pairs,
-            data,
-            rounds=rounds,
-            environment=self.environment,
-            fingerprints=fingerprints,
-        )
-        if not data.verified or data.hidden:
-            return planned  # its images may be nobody's to show
-        try:
-            crops = crops_of(pairs, self.store.crops_of(data.digest))
-        except OSError as error:
-            message = f"{error.filename}: crops cannot be written: {error.strerror or error}"
-            advice = "Free space, or give --results a folder you can write to."
-            raise RecordError(message, advice=advice) from error
-        return [
-            replace(each, crops=CropFolder(self.store.crops_of(each.fingerprint), crops))
-            for each in planned
-        ]
-
     def _measured(self, on_data: _OnData, stored: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
         try:
             for record in on_data.records():
                 yield self._stored(record, stored)
+            if on_data.gave_up:
+                for record in on_data.unfinished():
+                    yield self._stored(record, stored)
         except SuiteGoneError:
             raise
         except BaseException:
@@ -270,6 +334,47 @@ class _Session:
                 with suppress(RecordError):
                     self.store.put(record)
             raise
+
+
+def _planned(
+    suite: Suite,
+    store: Store,
+    folder: PassFolder,
+    *,
+    environment: Environment,
+    pairs: ImagePairs,
+    data: DataIdentity,
+    fingerprints: Mapping[str, str],
+) -> list[PlannedPass]:
+    """Passes of the entries that have a fingerprint, the same on every machine."""
+    entries = tuple(entry for entry in suite.entries if entry.descriptor.name in fingerprints)
+    rounds_id, variant_seed = folder.beginning.drawn(data.digest)
+    rounds = SharedRounds(
+        id=rounds_id,
+        variant_seed=variant_seed,
+        order_seed=suite.order_seed,
+        entries=tuple(sorted(fingerprints)),
+        baseline=suite.baseline,
+    )
+    planned = plan_passes(
+        replace(suite, entries=entries),
+        pairs,
+        data,
+        rounds=rounds,
+        environment=environment,
+        fingerprints=fingerprints,
+    )
+    if not data.verified or data.hidden:
+        return planned  # its images may be nobody's to show
+    try:
+        crops = crops_of(pairs, store.crops_of(data.digest))
+    except OSError as error:
+        message = f"{error.filename}: crops cannot be written: {error.strerror or error}"
+        advice = "Free space, or give --results a folder you can write to."
+        raise RecordError(message, advice=advice) from error
+    return [
+        replace(each, crops=CropFolder(store.crops_of(each.fingerprint), crops)) for each in planned
+    ]
 
 
 @dataclass(slots=True)
@@ -311,8 +416,14 @@ class _OnData:
         maker: makes what is missing.
         entry_seconds: that all workers of an entry may take together.
         on_progress: told how far the suite is as each pass begins.
+        on_notice: told which cells failed, and where.
         finished: entries of the suite that are not in the plan.
         later: images of later data sets, as a multiple of this one's.
+        engine: has the cells made; None for this process.
+        plan_path: file of the plan, for an engine.
+        null: times the null network, in this process.
+        by_name: passes of the plan, by name of the entry and number of the round.
+        gave_up: some cells were submitted as often as the engine tries, and lack passes.
         made: passes that there are, by name of the entry; those in the folder are taken over.
         recorded: names of entries whose records are stored.
     """
@@ -321,15 +432,22 @@ class _OnData:
     folder: PassFolder
     maker: Maker
     entry_seconds: float
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_notice: Callable[[Notice], None] = lambda _: None
     finished: int = 0
     later: float = 0.0
+    engine: Engine | None = None
+    plan_path: Path = Path()
+    gave_up: bool = False
+    null: NullTimes | None = None
+    by_name: dict[tuple[str, int | None], PlannedPass] = field(default_factory=dict)
     made: dict[str, _Made] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Take over what is kept."""
         for planned in self.plan:
+            self.by_name[planned.entry.descriptor.name, planned.index] = planned
             self._take_over(planned)
 
     def _take_over(self, planned: PlannedPass) -> bool:
@@ -344,36 +462,124 @@ class _OnData:
         return made.has(planned.index)
 
     def records(self) -> Iterator[RunRecord]:
-        """Make what is missing; records in the order in which entries come to their end."""
-        with ExitStack() as ending:
-            null: NullTimes | None = None
-            for number, planned in enumerate(self.plan):
-                made = self.made[planned.entry.descriptor.name]
-                wanted = planned.index is None or (made.untimed is not None and not made.failed)
-                if wanted and not self._take_over(planned):
-                    self.folder.require()
-                    self.on_progress(self._progress(number))
-                    limit = self.entry_seconds - made.seconds
-                    if planned.index is None:
-                        untimed = self.maker.untimed(planned, limit)
-                        made.untimed = self.folder.put(planned.name, untimed)
-                    elif made.untimed is not None:
-                        if null is None:
-                            null = ending.enter_context(self.maker.null_times(planned))
-                        timed = self.maker.timed(planned, made.untimed, null, limit)
-                        made.timed[planned.index] = self.folder.put(planned.name, timed)
-                yield from self._finished()
+        """Have made what is missing; records in the order in which entries come to their end."""
+        engine = self.engine or InProcess(self.passes)
+        try:
+            for cells in cut(self.plan, engine.width) if self.plan else ():
+                yield from self._made_by(engine, cells)
+        finally:
+            self.close()
 
-    def _progress(self, number: int) -> Progress:
+    def _made_by(self, engine: Engine, cells: Sequence[Cell]) -> Iterator[RunRecord]:
+        """Submit cells until nothing of them is missing, each as often as the engine tries."""
+        left = {cell.id: cell for cell in cells if any(self.missing(cell))}
+        tries = dict.fromkeys(left, 1)
+        engine.submit(self.plan_path, tuple(left.values()))
+        try:
+            yield from self._finished()
+            while left:
+                states = engine.poll()
+                self._take_over_new()
+                yield from self._finished()
+                for cell in tuple(left.values()):
+                    state = states.get(cell.id)
+                    if not any(self.missing(cell)):
+                        del left[cell.id]
+                    elif state is None or state.state == "ended":
+                        self._tell(cell, state, tries[cell.id], engine.tries)
+                        if tries[cell.id] < engine.tries:
+                            tries[cell.id] += 1
+                            engine.submit(self.plan_path, (cell,))
+                        else:
+                            self._give_up(left.pop(cell.id))
+                time.sleep(engine.pause if left else 0.0)
+        finally:
+            engine.cancel(left)
+
+    def passes(self, cell: Cell) -> Iterator[None]:
+        """Make what is missing of a cell in this process, one pass after the other."""
+        for planned in self._of(cell):
+            if not self._wanted(planned) or self._take_over(planned):
+                continue
+            made = self.made[planned.entry.descriptor.name]
+            self.folder.require()
+            self.on_progress(self._progress(planned))
+            limit = self.entry_seconds - made.seconds
+            if planned.index is None:
+                untimed = self.maker.untimed(planned, limit)
+                made.untimed = self.folder.put(planned.name, untimed)
+            elif made.untimed is not None:
+                if self.null is None:
+                    self.null = self.maker.null_times(planned).__enter__()
+                timed = self.maker.timed(planned, made.untimed, self.null, limit)
+                made.timed[planned.index] = self.folder.put(planned.name, timed)
+            yield
+
+    def close(self) -> None:
+        """End the workers of the null network."""
+        if self.null is not None:
+            self.null.__exit__(*sys.exc_info())
+            self.null = None
+
+    def _of(self, cell: Cell) -> list[PlannedPass]:
+        """The passes of a cell, in order."""
+        passes = [self.by_name[name, cell.replicate] for name in cell.entries]
+        return sorted(passes, key=lambda planned: planned.position)
+
+    def _wanted(self, planned: PlannedPass) -> bool:
+        """Whether a pass is to be made: it is missing, and its entry has not failed."""
+        made = self.made[planned.entry.descriptor.name]
+        possible = planned.index is None or (made.untimed is not None and not made.failed)
+        return possible and not made.has(planned.index)
+
+    def missing(self, cell: Cell) -> Iterator[PlannedPass]:
+        """Passes of a cell that are to be made."""
+        return (planned for planned in self._of(cell) if self._wanted(planned))
+
+    def _take_over_new(self) -> None:
+        """Look for passes that were made elsewhere, by one read of the folder."""
+        names = self.folder.names()
+        if not names:
+            self.folder.require()
+        new = [
+            planned
+            for planned in self.plan
+            if self._wanted(planned) and planned.name in names and self._take_over(planned)
+        ]
+        if new and self.engine is not None:
+            self.on_progress(self._progress(new[-1]))
+
+    def _tell(self, cell: Cell, state: CellState | None, tried: int, tries: int) -> None:
+        if self.engine is None:
+            return
+        lacks = len(list(self.missing(cell)))
+        where = f" on {state.where}" if state and state.where else ""
+        said = f": {state.said}" if state and state.said else ""
+        message = f"cell {cell.id} ended{where} and lacks {lacks} passes (try {tried} of {tries})"
+        advice = "It is submitted again." if tried < tries else "The others go on; use --resume."
+        self.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
+
+    def _give_up(self, cell: Cell) -> None:
+        """Go on without passes: the last attempts at them, if there are any, say why."""
+        self.gave_up = True
+        for planned in self.missing(cell):
+            made = self.made[planned.entry.descriptor.name]
+            if planned.index is None:
+                made.untimed = self.folder.attempt(planned.name, Pass[UntimedPass])
+            elif attempt := self.folder.attempt(planned.name, Pass[TimedPass]):
+                made.timed[planned.index] = attempt
+
+    def _progress(self, planned: PlannedPass) -> Progress:
         """How far the suite is as a pass of the plan begins."""
-        planned, entries = self.plan[number], len(self.made)
+        number = next(n for n, each in enumerate(self.plan) if each is planned)
+        entries = len(self.made)
         took: dict[Key, list[float]] = {}
         for name, made in self.made.items():
             took[name, False] = [made.untimed.seconds] if made.untimed else []
             took[name, True] = [each.seconds for each in made.timed.values()]
         left = [
             (each.entry.descriptor.name, each.index is not None)
-            for each in self.plan[number:]
+            for each in self.plan
             if not self.made[each.entry.descriptor.name].has(each.index)
         ]
         ended = [name for name, made in self.made.items() if made.failed]

@@ -1,0 +1,152 @@
+"""Cells on this machine: one process a device, which shares out the CPUs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
+
+from esrbench.devices import selection
+from esrbench.environment import available_cpus
+from esrbench.runs.cells import CellState, cell_command, last_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from esrbench.engines.settings import EngineSettings
+    from esrbench.protocol import Device
+    from esrbench.runs.cells import Cell
+
+TAIL_BYTES: Final = 20_000
+BAD_AFTER: Final = 2
+"""Failures of a device after which it gets no cell while another device has none."""
+END_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A cell that is being made."""
+
+    plan: Path
+    cell: Cell
+    device: int
+    process: subprocess.Popen[bytes]
+    messages: IO[bytes]
+    since: float
+
+
+class LocalEngine:
+    """Cells on the devices of this machine.
+
+    Args:
+        settings: how long a cell may take, and how often it is begun.
+        device: kind of the devices; all CPUs are one device.
+        gpus: their numbers, where they are GPUs.
+    """
+
+    pause: float = 0.5
+
+    def __init__(self, settings: EngineSettings, device: Device, gpus: Sequence[int] = ()) -> None:
+        self.tries = settings.tries
+        self._seconds = 60.0 * settings.minutes
+        self._device = device
+        self._devices = tuple(gpus) or (0,)
+        self.width = len(self._devices)
+        self._waiting: list[tuple[Path, Cell]] = []
+        self._running: dict[str, _Running] = {}
+        self._states: dict[str, CellState] = {}
+        self._failures: Counter[int] = Counter()
+        self._last: dict[str, int] = {}
+
+    def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
+        """Queue cells; they are begun by ``poll``."""
+        self._waiting += [(plan, cell) for cell in cells]
+        self._states.update((cell.id, CellState("waiting")) for cell in cells)
+
+    def poll(self) -> Mapping[str, CellState]:
+        """End what has run for too long, begin what there is a device for, and tell all states."""
+        for key, running in tuple(self._running.items()):
+            code = running.process.poll()
+            said = ""
+            if code is None:
+                if time.monotonic() - running.since < self._seconds:
+                    continue
+                self._end(running)
+                code, said = 1, f"not at its end after {self._seconds / 60:g} minutes"
+            del self._running[key]
+            if code:
+                self._failures[running.device] += 1
+                said = said or self._said(running, code)
+            running.messages.close()
+            self._states[key] = CellState("ended", self._name(running.device), said)
+        while self._waiting and (free := self._free(self._waiting[0][1])) is not None:
+            self._begin(*self._waiting.pop(0), free)
+        return self._states
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End cells as Ctrl-C does: their workers end, and passes that are there stay."""
+        gone = set(ids)
+        self._waiting = [each for each in self._waiting if each[1].id not in gone]
+        ending = [self._running.pop(key) for key in gone & self._running.keys()]
+        for running in ending:
+            with suppress(OSError):
+                running.process.terminate()
+        for running in ending:
+            self._end(running)
+            running.messages.close()
+            self._states[running.cell.id] = CellState("ended", self._name(running.device))
+
+    def _free(self, cell: Cell) -> int | None:
+        """A device without a cell: one that has not failed, and not where this cell failed."""
+        busy = {running.device for running in self._running.values()}
+        good = [each for each in self._devices if self._failures[each] < BAD_AFTER]
+        free = [each for each in good or self._devices if each not in busy]
+        free.sort(key=lambda each: (each == self._last.get(cell.id), self._failures[each]))
+        return free[0] if free else None
+
+    def _begin(self, plan: Path, cell: Cell, device: int) -> None:
+        messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the cell has ended
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [*cell_command(plan), cell.id],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            env={**os.environ, **selection(self._device, device, os.environ)},
+        )
+        cpus, number = available_cpus(), self._devices.index(device)
+        share = [
+            cpus[each] for each in range(len(cpus)) if each * self.width // len(cpus) == number
+        ]
+        if share:
+            with suppress(OSError):
+                os.sched_setaffinity(process.pid, share)
+        now = time.monotonic()
+        self._running[cell.id] = _Running(plan, cell, device, process, messages, now)
+        self._last[cell.id] = device
+        self._states[cell.id] = CellState("running", self._name(device))
+
+    def _name(self, device: int) -> str:
+        return self._device if self._device == "cpu" else f"{self._device}:{device}"
+
+    @staticmethod
+    def _end(running: _Running) -> None:
+        with suppress(OSError):
+            running.process.terminate()
+        try:
+            running.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            running.process.kill()
+            running.process.wait()
+
+    @staticmethod
+    def _said(running: _Running, code: int) -> str:
+        size = running.messages.seek(0, os.SEEK_END)
+        running.messages.seek(max(0, size - TAIL_BYTES))
+        said = last_words(running.messages.read().decode(errors="replace"))
+        return said or (f"killed by signal {-code}" if code < 0 else f"exit code {code}")

@@ -1,0 +1,66 @@
+"""Opens the engine that was asked for."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from esrbench.engines.settings import EngineSettings
+from esrbench.errors import UsageError, field_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esrbench.protocol import Device
+    from esrbench.runs.cells import Engine
+
+
+def parse_settings(name: str, options: Sequence[str]) -> EngineSettings:
+    """Settings as a command line gives them.
+
+    Args:
+        name: of the engine.
+        options: ``KEY=VALUE`` each, by the fields of ``EngineSettings``.
+
+    Raises:
+        UsageError: an option that is none, or a value that it does not take.
+    """
+    pairs = [option.partition("=") for option in options]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        message = f"--engine-option {wrong[0]}: expected KEY=VALUE"
+        raise UsageError(message, advice="For example partition=gpu.")
+    try:
+        return EngineSettings.model_validate({"name": name, **{key: v for key, _, v in pairs}})
+    except ValidationError as error:
+        message = f"--engine {name}: {'; '.join(field_problems(error, 'engine'))}"
+        known = ", ".join(EngineSettings.model_fields)
+        raise UsageError(message, advice=f"Fields are: {known}.") from None
+
+
+def open_engine(settings: EngineSettings, device: Device, gpus: Sequence[int] = ()) -> Engine:
+    """The engine that was asked for.
+
+    Args:
+        settings: which, and how.
+        device: kind of the devices.
+        gpus: their numbers on this machine, where they are GPUs.
+
+    Raises:
+        UsageError: it cannot work here.
+    """
+    if settings.name == "local":
+        from esrbench.engines.local import LocalEngine
+
+        return LocalEngine(settings, device, gpus or settings.gpus)
+    if find_spec("submitit") is None:
+        message = "--engine slurm: submitit is not installed"
+        raise UsageError(message, advice="Run `pip install 'esrbench[slurm]'`.")
+    if missing := [name for name in ("sbatch", "squeue", "scancel") if not shutil.which(name)]:
+        message = f"--engine slurm: there is no {missing[0]} here"
+        raise UsageError(message, advice="Start the run on a machine that submits jobs to Slurm.")
+    from esrbench.engines.slurm import SlurmEngine
+
+    return SlurmEngine(settings)

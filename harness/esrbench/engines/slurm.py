@@ -1,0 +1,142 @@
+"""Cells as jobs of Slurm, submitted by submitit as arrays; the login node needs no GPU.
+
+States are asked of ``squeue``, with one call for all jobs: it needs no accounting. What is not in
+the queue has ended. No result is read back: passes are files.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import submitit
+from submitit.helpers import CommandFunction
+
+from esrbench.errors import UsageError
+from esrbench.runs.cells import CellState, cell_command, last_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from esrbench.engines.settings import EngineSettings
+    from esrbench.runs.cells import Cell
+
+BAD_AFTER: Final = 2
+"""Failures on a node after which its cells go elsewhere."""
+SECONDS: Final = 60.0
+"""That Slurm may take to answer."""
+WAITING: Final = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
+
+
+class SlurmEngine:
+    """Cells as jobs of Slurm.
+
+    Args:
+        settings: what a job gets.
+    """
+
+    pause: float = 5.0
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.width = settings.jobs
+        self.tries = settings.tries
+        self._settings = settings
+        self._jobs: dict[str, submitit.Job[Any]] = {}
+        self._states: dict[str, CellState] = {}
+        self._failures: Counter[str] = Counter()
+
+    def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
+        """Submit cells as one array.
+
+        Raises:
+            UsageError: Slurm refuses the jobs.
+        """
+        if not cells:
+            return
+        folder = plan.resolve().parents[2] / "slurm" / plan.parent.name
+        executor = submitit.SlurmExecutor(folder=folder)
+        executor.update_parameters(**self._parameters())
+        try:
+            jobs = executor.map_array(
+                CommandFunction(cell_command(plan), verbose=False), [cell.id for cell in cells]
+            )
+        except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
+            said = str(getattr(error, "output", "") or error).strip().splitlines()
+            message = f"Slurm refuses the jobs: {said[-1] if said else error}"
+            raise UsageError(message, advice="Correct [engine], or --engine-option.") from error
+        for cell, job in zip(cells, jobs, strict=True):
+            self._jobs[cell.id] = job
+            self._states[cell.id] = CellState("waiting")
+
+    def poll(self) -> Mapping[str, CellState]:
+        """Ask Slurm once for all jobs; where it does not answer, the last states stay."""
+        known = self._queue()
+        if known is None:
+            return self._states
+        for key, job in self._jobs.items():
+            before = self._states[key]
+            if before.state == "ended":
+                continue
+            state, node = known.get(job.job_id, ("", before.where))
+            if not state:
+                said = last_words(job.stderr() or "")
+                if node and said:
+                    self._failures[node] += 1
+                self._states[key] = CellState("ended", node, said)
+            else:
+                waits = state in WAITING
+                self._states[key] = CellState("waiting" if waits else "running", node)
+        return self._states
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Cancel the jobs of cells."""
+        jobs = [self._jobs[key].job_id for key in ids if key in self._jobs]
+        if jobs:
+            with suppress(OSError, subprocess.SubprocessError):
+                _slurm("scancel", *jobs)
+
+    def _parameters(self) -> dict[str, Any]:
+        given = self._settings
+        bad = sorted(node for node, count in self._failures.items() if count >= BAD_AFTER)
+        asked = {
+            "partition": given.partition,
+            "gres": given.gres,
+            "constraint": given.constraint,
+            "account": given.account,
+            "cpus_per_task": given.cpus,
+            "mem": given.memory,
+            "exclusive": given.exclusive or None,
+            "exclude": ",".join(bad) or None,
+        }
+        return {
+            "job_name": "esrbench",
+            "time": given.minutes,
+            "array_parallelism": given.jobs,
+            # Slurm would start a job again whose first copy may still live.
+            "additional_parameters": {"no_requeue": True},
+            **{name: value for name, value in asked.items() if value is not None},
+        }
+
+    def _queue(self) -> dict[str, tuple[str, str]] | None:
+        """State and node of each job in the queue, by id; None where Slurm does not answer."""
+        masters = {job.job_id.partition("_")[0] for job in self._jobs.values()}
+        try:
+            # An id that is forgotten is an error only where no other is known.
+            text = _slurm("squeue", "--noheader", "--array", "--me", "--format=%F_%K %T %N")
+        except (OSError, subprocess.SubprocessError):
+            return None
+        rows = (line.split(maxsplit=2) for line in text.splitlines())
+        return {
+            row[0]: (row[1], row[2] if len(row) > 2 else "")  # noqa: PLR2004 - a waiting one has none
+            for row in rows
+            if len(row) > 1 and row[0].partition("_")[0] in masters
+        }
+
+
+def _slurm(*command: str) -> str:
+    return subprocess.run(  # noqa: S603 - a command of Slurm
+        command, check=True, capture_output=True, text=True, timeout=SECONDS
+    ).stdout

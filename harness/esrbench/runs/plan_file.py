@@ -1,0 +1,301 @@
+"""The plan of a suite on one data set as one JSON file, from which any node makes a cell.
+
+It holds what was resolved and checked: files of entries, weights and images by their paths, which
+the nodes share. A node checks images, weights and software again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from esrbench.data.pairs import ImagePair, ImagePairs, check
+from esrbench.entries.descriptor import (  # noqa: TC001 - pydantic reads annotations
+    ModelDescriptor,
+    ReleasedWeights,
+)
+from esrbench.entries.networks import ResolvedWeights
+from esrbench.errors import DataError, MeasurementError
+from esrbench.protocol import Frozen, Protocol
+from esrbench.records import (
+    SCHEMA_VERSION,
+    Count,
+    DataIdentity,
+    Environment,
+    Sha256,
+    Software,
+    Tier,
+    WeightsIdentity,
+)
+from esrbench.runs.cells import Cell  # noqa: TC001 - likewise
+from esrbench.runs.documents import decode, encode
+from esrbench.runs.elsewhere import converted_state
+from esrbench.runs.evaluator import Entry
+from esrbench.runs.fingerprint import harness_sha256
+from esrbench.runs.plan import Suite, require_possible
+from esrbench.sandbox.interpreters import entry_interpreter
+from esrbench.sandbox.tiers import SANDBOXES
+from esrbench.worker.launcher import open_launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from esrbench.worker.launcher import Launcher
+
+
+class PlannedEntry(Frozen):
+    """An entry of a plan.
+
+    Attributes:
+        descriptor: of the network.
+        scale: upscaling factor.
+        weights: as they were resolved.
+        path: of the weights file, or None.
+        released: the declaration by which that file is read.
+        python: program of the interpreter that it runs in, or None for the harness's own.
+        software: of that interpreter.
+    """
+
+    descriptor: ModelDescriptor
+    scale: Count
+    weights: WeightsIdentity
+    path: str | None = None
+    released: ReleasedWeights | None = None
+    python: str | None = None
+    software: Software | None = None
+
+
+class PlannedImage(Frozen):
+    """One image: as of ``ImagePair``."""
+
+    name: str
+    lr: str
+    hr: str
+    allow_grey: bool = False
+
+
+class PlannedData(Frozen):
+    """The data set of a plan.
+
+    Attributes:
+        identity: of the images.
+        modcrop: as of ``ImagePairs``.
+        images: their files.
+        fingerprints: of the runs that are to be made, by name of the entry.
+    """
+
+    identity: DataIdentity
+    modcrop: bool
+    images: tuple[PlannedImage, ...]
+    fingerprints: dict[str, Sha256]
+
+
+class PlanFile(Frozen):
+    """A suite on one data set, as any node can read it.
+
+    Attributes:
+        harness: SHA-256 of the sources of esrbench.
+        packages: versions of the software, by distribution.
+        tier: of the sandbox.
+        protocol: settings.
+        precisions: as of ``Suite``.
+        baseline: likewise.
+        order_seed: likewise.
+        sr_folder: likewise.
+        entry_seconds: as of ``run_suite``.
+        timeout_seconds: likewise.
+        entries: with the baseline.
+        data: images, and the runs on them.
+        cells: all that are to be made.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    harness: Sha256
+    packages: dict[str, str]
+    tier: Tier
+    protocol: Protocol
+    precisions: dict[str, Literal["fp32", "fp16", "bf16"]]
+    baseline: str | None
+    order_seed: Count
+    sr_folder: str | None
+    entry_seconds: float
+    timeout_seconds: float
+    entries: tuple[PlannedEntry, ...]
+    data: PlannedData
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its document, by its content: a plan never changes, a resumed suite may have more."""
+        return f"plan-{hashlib.sha256(encode(self)).hexdigest()[:12]}"
+
+
+def plan_file(
+    suite: Suite,
+    pairs: ImagePairs,
+    identity: DataIdentity,
+    fingerprints: Mapping[str, str],
+    *,
+    cells: Sequence[Cell],
+    environment: Environment,
+    entry_seconds: float,
+    timeout_seconds: float,
+) -> PlanFile:
+    """What a suite has still to make.
+
+    Args:
+        suite: the plan.
+        pairs: checked images.
+        identity: of the images.
+        fingerprints: of the runs that are to be made, by name of the entry.
+        cells: to be made.
+        environment: of the harness.
+        entry_seconds: as of ``run_suite``.
+        timeout_seconds: likewise.
+    """
+    return PlanFile(
+        harness=harness_sha256(),
+        packages={"python": environment.python, **environment.packages},
+        tier=suite.launcher.sandbox.tier,
+        protocol=suite.protocol,
+        precisions=dict(suite.precisions),
+        baseline=suite.baseline,
+        order_seed=suite.order_seed,
+        sr_folder=suite.sr_folder and str(suite.sr_folder.resolve()),
+        entry_seconds=entry_seconds,
+        timeout_seconds=timeout_seconds,
+        entries=tuple(
+            PlannedEntry(
+                descriptor=each.descriptor,
+                scale=each.scale,
+                weights=each.weights.identity,
+                path=each.weights.path and str(each.weights.path.resolve()),
+                released=each.weights.released,
+                python=each.interpreter and str(each.interpreter.executable),
+                software=each.software,
+            )
+            for each in suite.entries
+        ),
+        data=PlannedData(
+            identity=identity,
+            modcrop=pairs.modcrop,
+            images=tuple(
+                PlannedImage(
+                    name=pair.name,
+                    lr=str(pair.lr.resolve()),
+                    hr=str(pair.hr.resolve()),
+                    allow_grey=pair.allow_grey,
+                )
+                for pair in pairs.pairs
+            ),
+            fingerprints=dict(fingerprints),
+        ),
+        cells=tuple(cells),
+    )
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read the file of a plan.
+
+    Raises:
+        RecordError: it is no plan, or damaged.
+        DataError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: not readable: {error.strerror or error}"
+        advice = "Every node must see the folder of results under the same path."
+        raise DataError(message, advice=advice) from error
+    return decode(path, content, PlanFile)
+
+
+def suite_of(
+    plan: PlanFile, names: Collection[str], environment: Environment, *, gpu: int = 0
+) -> Suite:
+    """The suite of a plan, on this node; everything is checked again.
+
+    Args:
+        plan: as it was read.
+        names: of entries of the cell; weights of others are not looked at.
+        environment: of the harness on this node.
+        gpu: number of the GPU, where the protocol asks for one.
+
+    Raises:
+        MeasurementError: this node has other software.
+        UsageError: it lacks the sandbox, the GPU or the CPUs.
+        DataError: its images are others.
+    """
+    _require_same_software(plan, environment)
+    require_possible(plan.protocol, gpu)
+    launcher = open_launcher(SANDBOXES[plan.tier].choice, gpu=gpu)
+    return Suite(
+        entries=tuple(_entry(each, names, launcher) for each in plan.entries),
+        data=((_images(plan.data), plan.data.identity),),
+        protocol=plan.protocol,
+        launcher=launcher,
+        baseline=plan.baseline,
+        order_seed=plan.order_seed,
+        sr_folder=Path(plan.sr_folder) if plan.sr_folder else None,
+        precisions=plan.precisions,
+    )
+
+
+def _require_same_software(plan: PlanFile, environment: Environment) -> None:
+    here = {"python": environment.python, **environment.packages}
+    names = sorted({*here, *plan.packages})
+    other = [
+        f"{name} {here.get(name, 'absent')}, expected {plan.packages.get(name, 'absent')}"
+        for name in names
+        if here.get(name) != plan.packages.get(name)
+    ]
+    if not other and plan.harness != harness_sha256():
+        other = ["other sources of esrbench than those of the plan"]
+    if other:
+        advice = "Nodes must share one environment, for instance in a folder that all of them see."
+        raise MeasurementError(f"this node has {'; '.join(other)}", advice=advice)
+
+
+def _entry(planned: PlannedEntry, names: Collection[str], launcher: Launcher) -> Entry:
+    weights = ResolvedWeights(
+        planned.weights, Path(planned.path) if planned.path else None, planned.released
+    )
+    entry = Entry(planned.descriptor, planned.scale, weights)
+    if planned.python is None or planned.descriptor.name not in names:
+        return entry
+    moved = Entry(
+        entry.descriptor,
+        entry.scale,
+        weights,
+        interpreter=entry_interpreter(Path(planned.python)),
+        state=converted_state(weights, launcher),
+    )
+    if moved.software != planned.software and moved.software and planned.software:
+        message = f"{planned.descriptor.name}: its environment has {moved.software.describe()} "
+        message += f"on this node, expected {planned.software.describe()}"
+        raise MeasurementError(message, advice="Nodes must share the environments of entries.")
+    return moved
+
+
+def _images(data: PlannedData) -> ImagePairs:
+    identity = data.identity
+    pairs = ImagePairs(
+        identity.name,
+        identity.title,
+        identity.scale,
+        tuple(
+            ImagePair(each.name, Path(each.lr), Path(each.hr), each.allow_grey)
+            for each in data.images
+        ),
+        data.modcrop,
+        identity.digest,
+        identity.verified,
+        identity.hidden,
+    )
+    found = check(pairs)
+    if found != identity.digest:
+        message = f"{identity.name}: this node sees other images: expected digest "
+        message += f"{identity.digest}, found {found}"
+        raise DataError(message, advice="Nodes must share the folder of the images.")
+    return pairs
