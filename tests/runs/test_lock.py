@@ -23,7 +23,6 @@ with device_lock("cpu"):
 def locks(tmp_path, monkeypatch):
     """Where this test's locks lie."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("esrbench.runs.lock.POLL_SECONDS", 0.01)
     return tmp_path / f"esrbench-{os.getuid()}"
 
 

@@ -8,11 +8,10 @@ import os
 import platform
 import re
 import tempfile
-import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from esrbench.devices import selection
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from esrbench.protocol import Device
-
-POLL_SECONDS: Final = 0.2
 
 
 @contextmanager
@@ -66,19 +63,15 @@ def _folder() -> Path:
 
 
 def _take(descriptor: int, on_wait: Callable[[str], None]) -> None:
-    waiting = False
-    while True:
+    try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not waiting:
-                on_wait(_owner(descriptor))
-            waiting = True
-            time.sleep(POLL_SECONDS)
-        except OSError:
-            return  # this file system knows no locks
-        else:
-            break
+            on_wait(_owner(descriptor))
+            # To ask again and again would lose to an owner that makes one pass after the other.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return  # this file system knows no locks
     owner = {
         "process": os.getpid(),
         "host": platform.node(),

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
+LACKING = frozenset({"interrupted", "infra-error"})
+"""Statuses of runs that lack sound passes: an engine's suite goes on with those that there are."""
 
 
 def run_suite(
@@ -212,7 +214,7 @@ class _Session:
             with self.store.working_on(folder.name):
                 for record in self._records(folder, fingerprints, before, finished):
                     told.add(record.run_id)
-                    complete = complete and (self.engine is None or record.status not in UNFINISHED)
+                    complete = complete and (self.engine is None or record.status not in LACKING)
                     if before.get(record.run_id) == record:
                         self.on_known(record)
                     else:
@@ -508,7 +510,9 @@ class _OnData:
             if planned.index is None:
                 untimed = self.maker.untimed(planned, limit)
                 made.untimed = self.folder.put(planned.name, untimed)
-            elif made.untimed is not None:
+            elif made.untimed is None:
+                continue  # what it needs is not there
+            else:
                 if self.null is None:
                     self.null = self.maker.null_times(planned).__enter__()
                 timed = self.maker.timed(planned, made.untimed, self.null, limit)
@@ -529,8 +533,7 @@ class _OnData:
     def _wanted(self, planned: PlannedPass) -> bool:
         """Whether a pass is to be made: it is missing, and its entry has not failed."""
         made = self.made[planned.entry.descriptor.name]
-        possible = planned.index is None or (made.untimed is not None and not made.failed)
-        return possible and not made.has(planned.index)
+        return not made.has(planned.index) and (planned.index is None or not made.failed)
 
     def missing(self, cell: Cell) -> Iterator[PlannedPass]:
         """Passes of a cell that are to be made."""

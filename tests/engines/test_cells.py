@@ -1,0 +1,179 @@
+"""Suites whose cells are made by an engine; nodes are this process with another name."""
+
+import platform
+from dataclasses import replace
+
+import pytest
+
+from esrbench.errors import DataError, MeasurementError, UsageError
+from esrbench.runs import plan_file
+from esrbench.runs.cells import CellState
+from esrbench.runs.suite import run_cell, run_suite
+from esrbench.worker.failure import WorkerError
+
+NAMES = ("one", "three", "two")
+
+
+class Nodes:
+    """An engine that makes a cell at each poll, and says when one fails.
+
+    Args:
+        width: as of an engine.
+        fails: for number of the try, from 1: what happens in place of the cell.
+    """
+
+    tries = 3
+    pause = 0.0
+
+    def __init__(self, width=2, fails=None):
+        self.width = width
+        self.fails = fails or {}
+        self.queue = []
+        self.begun = []
+        self.states = {}
+        self.cancelled = []
+
+    def submit(self, plan, cells):
+        self.queue += [(plan, cell) for cell in cells]
+        self.states.update((cell.id, CellState("waiting")) for cell in cells)
+
+    def poll(self):
+        if self.queue:
+            plan, cell = self.queue.pop(0)
+            self.begun.append(cell.id)
+            said = ""
+            try:
+                if happens := self.fails.get(len(self.begun)):
+                    happens(plan)
+                run_cell(plan, cell.id)
+            except (MeasurementError, DataError, UsageError) as error:
+                said = error.message
+            self.states[cell.id] = CellState("ended", "n1", said)
+        return self.states
+
+    def cancel(self, ids):
+        self.cancelled += ids
+
+
+def crash(_plan):
+    raise MeasurementError("the node went away")
+
+
+def test_an_engine_makes_what_a_suite_lacks_and_every_entry_meets_every_block(trio, store, workers):
+    engine = Nodes()
+    records = list(run_suite(trio(baseline="two", order_seed=3), store, engine=engine))
+    assert sorted((each.entry.name, each.status) for each in records) == [(n, "ok") for n in NAMES]
+    assert engine.begun == [*(f"untimed-{n:04}" for n in range(3)), "timed-0000", "timed-0001"]
+    assert len(workers.networks()) == 3 * 3
+    for record in records:
+        assert {each.device for each in record.latency.replicates} == {platform.node()}
+        assert record.latency.baseline is not None
+    assert len({(each.latency.session, each.latency.variant_seed) for each in records}) == 1
+    assert store.suites() == []
+    assert not [*run_suite(trio(baseline="two", order_seed=3), store, resume=True, engine=Nodes())]
+    assert workers.started == []
+
+
+def test_a_cell_that_failed_is_made_again_and_named(trio, store, workers):
+    engine, notices = Nodes(fails={2: crash, 4: crash}), []
+    records = list(run_suite(trio(), store, engine=engine, on_notice=notices.append))
+    assert sorted(each.status for each in records) == ["ok"] * 3
+    assert engine.begun.count("untimed-0001") == 3
+    assert [notice.code for notice in notices] == ["cell-failed"] * 2
+    assert "untimed-0001 ended on n1 and lacks 1 passes (try 1 of 3)" in notices[0].message
+    assert notices[0].message.endswith("the node went away")
+    assert len(workers.networks()) == 3 * 3
+
+
+def test_a_suite_ends_without_a_cell_that_always_fails_and_can_be_resumed(trio, store, workers):
+    fails = dict.fromkeys(range(4, 20), crash)
+    records = list(run_suite(trio(), store, engine=Nodes(fails=fails)))
+    assert [each.status for each in records] == ["interrupted"] * 3
+    assert len(store.suites()) == 1
+    workers.networks()
+    resumed = list(run_suite(trio(), store, resume=True, engine=Nodes()))
+    assert sorted(each.status for each in resumed) == ["ok"] * 3
+    assert {each.run_id for each in resumed} == {each.run_id for each in records}
+    # What was there is not made again.
+    assert len(workers.networks()) == 3 * 2
+    assert store.suites() == []
+
+
+def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store, workers):
+    workers.of = {"null": MeasurementError("no worker could be started")}
+    records = list(run_suite(trio(processes=1), store, engine=Nodes()))
+    assert [each.status for each in records] == ["infra-error"] * 3
+    assert len(workers.networks()) == 3 + 3 * Nodes.tries
+    # Two attempts beside the one that the record holds.
+    assert all("made-again" in {n.code for n in each.notices} for each in records)
+
+
+def test_a_failed_entry_keeps_no_cell_open(trio, store, workers):
+    workers.of = {"one": WorkerError("load-error", "no such layer", fatal=False)}
+    records = {each.entry.name: each.status for each in run_suite(trio(), store, engine=Nodes())}
+    assert records == {"one": "load-error", "two": "ok", "three": "ok"}
+
+
+def test_another_submitter_goes_on_wherever_it_is(trio, store, workers, monkeypatch):
+    records = run_suite(trio(), store, engine=Nodes(fails={5: lambda _: interrupt()}))
+    with pytest.raises(KeyboardInterrupt):
+        list(records)
+    made = len(workers.networks())
+    monkeypatch.setattr("esrbench.environment.cpu_name", lambda: "another login node")
+    engine = Nodes()
+    resumed = list(run_suite(trio(), store, resume=True, engine=engine))
+    assert sorted(each.status for each in resumed) == ["ok"] * 3
+    assert made + len(workers.networks()) == 3 * 3
+    assert engine.begun == ["timed-0001"]
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_cells_are_cancelled_with_their_submitter(trio, store, workers):  # noqa: ARG001
+    engine = Nodes(fails={2: lambda _: interrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        list(run_suite(trio(), store, engine=engine))
+    assert set(engine.cancelled) >= {"untimed-0001", "untimed-0002"}
+
+
+def test_a_node_with_other_software_or_images_or_no_such_cell_says_so(
+    trio, store, workers, monkeypatch
+):
+    plans = []
+    fails = {1: lambda plan: plans.append(plan) or interrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        list(run_suite(trio(), store, engine=Nodes(fails=fails)))
+    (plan,) = plans
+    with pytest.raises(UsageError, match="there is no cell timed-0009"):
+        run_cell(plan, "timed-0009")
+    with pytest.raises(MeasurementError, match="timed-0001: 3 passes need others"):
+        run_cell(plan, "timed-0001")
+    real = plan_file.read_plan(plan)
+    other = {**real.packages, "torch": "1.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "esrbench.runs.suite.read_plan", lambda _: real.model_copy(update={"packages": other})
+        )
+        with pytest.raises(MeasurementError, match=r"this node has torch .*, expected 1\.0"):
+            run_cell(plan, "untimed-0000")
+    with monkeypatch.context() as patch:
+        patch.setattr("esrbench.runs.plan_file.check", lambda _: "0" * 64)
+        with pytest.raises(DataError, match="this node sees other images"):
+            run_cell(plan, "untimed-0000")
+    assert workers.networks() == []
+    with pytest.raises(DataError, match="not readable: No such file"):
+        run_cell(plan.with_name("none.json"), "untimed-0000")
+    assert run_cell(plan, "untimed-0000") == 1
+    assert run_cell(plan, "untimed-0000") == 0
+
+
+def test_a_plan_says_the_same_on_every_machine(trio, store, workers, monkeypatch):  # noqa: ARG001
+    digests = []
+    for cpu in ("one", "another"):
+        monkeypatch.setattr("esrbench.environment.cpu_name", lambda cpu=cpu: cpu)
+        engine = Nodes(fails={1: lambda plan: digests.append(plan.stem) or interrupt()})
+        with pytest.raises(KeyboardInterrupt):
+            list(run_suite(replace(trio()), store, engine=engine))
+    assert digests[0] == digests[1]
