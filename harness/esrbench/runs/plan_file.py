@@ -7,6 +7,7 @@ the nodes share. A node checks images, weights and software again.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +33,7 @@ from esrbench.runs.cells import Cell  # noqa: TC001 - likewise
 from esrbench.runs.documents import decode, encode
 from esrbench.runs.elsewhere import converted_state
 from esrbench.runs.evaluator import Entry
+from esrbench.runs.exports import export
 from esrbench.runs.fingerprint import harness_sha256
 from esrbench.runs.plan import Suite, require_possible
 from esrbench.sandbox.interpreters import entry_interpreter
@@ -55,6 +57,7 @@ class PlannedEntry(Frozen):
         released: the declaration by which that file is read.
         python: program of the interpreter that it runs in, or None for the harness's own.
         software: of that interpreter.
+        graph: SHA-256 of what the protocol's backend runs in place of its code, if it does.
     """
 
     descriptor: ModelDescriptor
@@ -64,6 +67,7 @@ class PlannedEntry(Frozen):
     released: ReleasedWeights | None = None
     python: str | None = None
     software: Software | None = None
+    graph: Sha256 | None = None
 
 
 class PlannedImage(Frozen):
@@ -174,6 +178,7 @@ def plan_file(
                 released=each.weights.released,
                 python=each.interpreter and str(each.interpreter.executable),
                 software=each.software,
+                graph=each.graph and each.graph.sha256,
             )
             for each in suite.entries
         ),
@@ -231,7 +236,10 @@ def suite_of(
     require_possible(plan.protocol, gpu)
     launcher = open_launcher(SANDBOXES[plan.tier].choice, gpu=gpu)
     return Suite(
-        entries=tuple(_entry(each, names, launcher) for each in plan.entries),
+        entries=tuple(
+            _entry(each, plan, launcher) if each.descriptor.name in names else _named(each)
+            for each in plan.entries
+        ),
         data=((_images(plan.data), plan.data.identity),),
         protocol=plan.protocol,
         launcher=launcher,
@@ -257,25 +265,30 @@ def _require_same_software(plan: PlanFile, environment: Environment) -> None:
         raise MeasurementError(f"this node has {'; '.join(other)}", advice=advice)
 
 
-def _entry(planned: PlannedEntry, names: Collection[str], launcher: Launcher) -> Entry:
-    weights = ResolvedWeights(
-        planned.weights, Path(planned.path) if planned.path else None, planned.released
-    )
-    entry = Entry(planned.descriptor, planned.scale, weights)
-    if planned.python is None or planned.descriptor.name not in names:
-        return entry
-    moved = Entry(
-        entry.descriptor,
-        entry.scale,
-        weights,
-        interpreter=entry_interpreter(Path(planned.python)),
-        state=converted_state(weights, launcher),
-    )
-    if moved.software != planned.software and moved.software and planned.software:
-        message = f"{planned.descriptor.name}: its environment has {moved.software.describe()} "
-        message += f"on this node, expected {planned.software.describe()}"
+def _named(planned: PlannedEntry) -> Entry:
+    """An entry that this cell does not run, or that runs in the harness's own interpreter."""
+    path = Path(planned.path) if planned.path else None
+    weights = ResolvedWeights(planned.weights, path, planned.released)
+    return Entry(planned.descriptor, planned.scale, weights)
+
+
+def _entry(planned: PlannedEntry, plan: PlanFile, launcher: Launcher) -> Entry:
+    name, entry = planned.descriptor.name, _named(planned)
+    if planned.python is not None:
+        interpreter = entry_interpreter(Path(planned.python))
+        state = converted_state(entry.weights, launcher)
+        entry = replace(entry, interpreter=interpreter, state=state)
+    own = plan.precisions.get(name)
+    entry = export(entry, plan.protocol.in_precision(own) if own else plan.protocol, launcher)
+    found = entry.software.describe() if entry.software else "esrbench's own Python"
+    expected = planned.software.describe() if planned.software else found
+    if found != expected:
+        message = f"{name}: its environment has {found} on this node, expected {expected}"
         raise MeasurementError(message, advice="Nodes must share the environments of entries.")
-    return moved
+    if (entry.graph and entry.graph.sha256) != planned.graph:
+        message = f"{name}: this node exports another graph than that of the plan"
+        raise MeasurementError(message, advice="Nodes must share the cache (ESRBENCH_CACHE).")
+    return entry
 
 
 def _images(data: PlannedData) -> ImagePairs:
