@@ -18,6 +18,8 @@ import pytest
 import yaml
 from builders import git, run
 
+from esrbench.runs.store import Store
+
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 ESRBENCH = Path(sys.executable).with_name("esrbench")
@@ -139,6 +141,8 @@ class Runner:
 
         def value(match):
             terms = match[1].split(" || ")
+            if match[1].endswith(" == 'true'"):
+                return "true" if self._term(match[1].removesuffix(" == 'true'")) == "true" else ""
             if match[1].endswith(" != ''"):
                 return "true" if self._term(match[1].removesuffix(" != ''")) else ""
             return next(filter(None, map(self._term, terms)), "")
@@ -232,6 +236,34 @@ def test_inputs_become_arguments_and_nothing_else(runner):
     assert options.endswith("[--scale][2][--no-runtime][--strict]")
     assert given == "[net;][touch][x][$(touch][y)][--strict]"
     assert list(runner.checkout.iterdir()) == []
+
+
+def test_a_site_is_written_where_it_is_asked_for(runner):
+    runner.install_canned(0)
+    assert runner.run(site="public pages", site_arguments="--rule  ntire2026 --dates 3") == 0
+    assert runner.outputs["check"]["exit-code"] == "0"
+    assert runner.arguments == "[site][--rule][ntire2026][--dates][3][--][public pages]"
+
+
+def test_a_site_is_written_without_a_check(runner):
+    runner.install_canned(2)
+    assert runner.run(site="--help; touch x", check="false") == 2
+    assert "check" not in runner.outputs
+    assert runner.arguments == "[site][--][--help; touch x]"
+    assert list(runner.checkout.iterdir()) == []
+
+
+def test_what_regressed_is_not_published(runner):
+    runner.install_canned(1)
+    assert runner.run(site="public") == 1
+    assert runner.arguments.startswith("[check]")
+
+
+def test_the_site_of_a_checkout(runner, make_record):
+    Store(runner.checkout / "results").put(make_record("rfdn", {"psnr_rgb": 29.0}))
+    assert runner.run(site="public", check="false") == 0, runner.log
+    assert (runner.checkout / "public" / "entry_rfdn.html").is_file()
+    assert (runner.checkout / "public" / ".nojekyll").is_file()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from esrbench.ranking.rules import RULES
 from esrbench.ranking.stability import Stability
 from esrbench.records import MACHINE, Diagnosis, Examination, ImageScore, Quality
 from esrbench.reports.page import copy_images, report_page
+from esrbench.reports.page.site import file_name, site_pages
 from esrbench.runs.store import Store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -351,3 +352,22 @@ def test_hostile_names_do_nothing(show, make_record):
     choose(page, "Across", index=1)
     data = json.loads(page.locator("#data").text_content())
     assert len(data["names"]) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}],
+)
+def test_index_and_history_fit_the_screen_and_name_no_request(options, show, make_record):
+    records = [
+        make_record(name, VALUES | {"psnr_rgb": 28 + day / 10}, run_id=f"{number}-{day}")
+        for day in range(3)
+        for number, name in enumerate(["rfdn", *HOSTILE])
+    ]
+    site = dict(site_pages(records, rules=[RULES["ntire2022"]], title=HOSTILE[0]))
+    for name in ("index.html", "entry_rfdn.html", f"entry_{file_name(HOSTILE[-1])}.html"):
+        page = show(site[name], **options)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        assert page.locator("script, img").count() == 0
+        assert page.title() != "owned"
+    assert page.locator("svg").count() == 1
