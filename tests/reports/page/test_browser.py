@@ -310,12 +310,16 @@ def test_it_prints(show, shown):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(scheme, show, full):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
     page = show(full, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert serious_findings(page) == []
+
+
+def serious_findings(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
     found = axe.Axe().run(page).response["violations"]
     serious = [each for each in found if each["impact"] in {"serious", "critical"}]
-    assert [(each["id"], [n["html"][:200] for n in each["nodes"][:2]]) for each in serious] == []
+    return [(each["id"], [n["html"][:200] for n in each["nodes"][:2]]) for each in serious]
 
 
 def test_made_up_names_do_nothing(show, make_record):
@@ -370,4 +374,5 @@ def test_index_and_history_fit_the_screen_and_name_no_request(options, show, mak
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         assert page.locator("script, img").count() == 0
         assert page.title() != "owned"
+        assert serious_findings(page) == []
     assert page.locator("svg").count() == 1
