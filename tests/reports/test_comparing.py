@@ -369,13 +369,13 @@ def test_psnr_and_ssim_share_a_column_and_other_metrics_group_by_data_set(make_r
     columns = ("psnr_rgb", "params", "psnr_y", "ssim_y", "runtime_images")
     grid = comparison_table(compare([record], columns=columns))
     assert [(each.group, each.text) for each in grid.headings] == [
-        ("", "Scale"),
         ("", "Method"),
         ("", "Params [M]"),
         ("Set5", "PSNR [dB]"),
         ("Set5", "PSNR/SSIM"),
         ("Set5", "Runtime [ms]"),
     ]
+    assert grid.caption == "Comparison on Set5, ×4"  # noqa: RUF001 - instead of a column
 
 
 OTHER = Protocol(

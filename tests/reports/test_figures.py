@@ -119,11 +119,13 @@ def test_pgf_holds_names_as_text_and_compiles(make_run, tmp_path):
     figure = pareto(comparison)
     save(figure, tmp_path / "a.pgf")
     text = (tmp_path / "a.pgf").read_text()
-    assert r"\input" not in text
+    assert not [each for each in text.splitlines() if r"\input" in each and each[0] != "%"]
     assert r"\textbackslash{}input\{/etc/passwd\}" in text
     assert r"\input{/etc/passwd}%" in {each.get_text() for each in figure.axes[0].texts}
     preamble = r"\documentclass{article}\usepackage{pgf}\begin{document}"
     (tmp_path / "p.tex").write_text(preamble + r"\input{a.pgf}\end{document}")
+    if run("kpsewhich", "pgf.sty", code=None).returncode:
+        pytest.skip("pgf.sty is not installed; the file itself was looked at")
     run("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "p", folder=tmp_path)
 
 

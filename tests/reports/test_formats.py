@@ -84,7 +84,17 @@ def test_markdown_escapes_what_github_would_read():
 KNOWN_COMMANDS = {
     *("begin", "end", "centering", "caption", "label", "par", "smallskip", "linewidth"),
     *("toprule", "midrule", "bottomrule", "cmidrule", "multicolumn", "textbf", "underline"),
-    *("dagger", "ddagger", "S", "times", "footnotesize", "raggedright", "textbackslash"),
+    *(
+        "dagger",
+        "ddagger",
+        "S",
+        "times",
+        "footnotesize",
+        "setlength",
+        "tabcolsep",
+        "raggedright",
+        "textbackslash",
+    ),
     *("textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"),
 }
 """All of LaTeX itself or of booktabs."""

@@ -167,20 +167,25 @@ MARKS: dict[str | None, Mark] = {"demo": "demo", "random": "random"}
 def comparison_table(comparison: Comparison) -> Table:
     """Cells as papers print them: PSNR-Y and SSIM-Y in one column, marks behind the figures."""
     printed = _printed_columns(comparison.columns)
-    headings = [Heading("Scale"), Heading("Method")]
+    scales = {line.scale for line in comparison.lines}
+    one = f"\N{MULTIPLICATION SIGN}{min(scales)}" if len(scales) == 1 else ""
+    headings = [Heading("Method")] if one else [Heading("Scale"), Heading("Method")]
     for indices in printed:
         column = comparison.columns[indices[0]]
         group = comparison.data[column.data] if column.data else ""
         text = "PSNR/SSIM" if len(indices) > 1 else METRICS[column.metric].heading
         headings.append(Heading(text, group, "right"))
     sections = [
-        Section(tuple(_row(line, printed) for line in lines), f"\N{MULTIPLICATION SIGN}{scale}")
+        Section(
+            tuple(_row(line, printed) for line in lines),
+            "" if one else f"\N{MULTIPLICATION SIGN}{scale}",
+        )
         for scale, lines in groupby(comparison.lines, key=lambda line: line.scale)
     ]
     return Table(
         headings=tuple(headings),
         sections=tuple(sections),
-        caption=comparison.title,
+        caption=f"{comparison.title}, {one}" if one else comparison.title,
         notes=comparison.notes,
         details=comparison.details,
         records=[

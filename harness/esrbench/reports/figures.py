@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 WIDTHS: Final = {1: 3.25, 2: 6.875}
 """Inches of one and two columns of a two-column article."""
+HEIGHTS: Final = {1: 2.4, 2: 3.4}
+"""Of charts, likewise."""
 FORMATS: Final = ("pdf", "svg", "png", "pgf")
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
 STYLE: Any = {
@@ -137,7 +139,7 @@ def pareto(
     area = rest[0] if rest else None
     points = _points(comparison, x, y, area)
     best = front(points, x_higher=x.better == "higher", y_higher=y.better == "higher")
-    with _styled(WIDTHS[columns], WIDTHS[columns] * 0.75) as figure:
+    with _styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, points, x, y)
         line = [(point.x, point.y) for point in best]
         if len(line) > 1:
@@ -146,7 +148,7 @@ def pareto(
         starred = {
             each.display_name
             for each in comparison.lines
-            if each.entry in own or (runs and not each.published)
+            if each.entry in own or (runs and not each.published and each.role != "floor")
         }
         _draw(axes, points, best, starred)
         if title:
@@ -180,7 +182,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         what = "no variant" if parent.entry == 0 else f"not {name}, the parent,"
         message = f"{what} has both {x.label} and {y.label}"
         raise UsageError(message, advice="Measure the parent and its variants by `esrbench run`.")
-    with _styled(WIDTHS[columns], WIDTHS[columns] * 0.75) as figure:
+    with _styled(WIDTHS[columns], HEIGHTS[columns]) as figure:
         axes = _axes(figure, [parent, *variants], x, y)
         arrow = {"arrowstyle": "-|>", "color": "0.35", "lw": 0.8, "shrinkA": 5, "shrinkB": 5}
         for point in variants:
@@ -189,11 +191,14 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
         _draw(axes, [parent, *variants], [parent, *variants], {parent.name})
         if title:
             axes.set_title(title)
-        labels = {
-            point: f"{_short(point.name)}\n{point.y - parent.y:+.{y.digits}f} {y.unit}".rstrip()
-            for point in variants
-        }
-        _name(figure, axes, {parent: _short(parent.name), **labels}, ())
+        labels = {parent: _short(parent.name)}
+        ends_of_arrows = []
+        for point in variants:
+            # Adding 0.0 leaves no minus before a zero.
+            change = f"{round(point.y - parent.y, y.digits) + 0.0:+.{y.digits}f} {y.unit}".rstrip()
+            labels[point] = f"{_short(point.name)}\n{change}"
+            ends_of_arrows += [(parent.x, parent.y), (point.x, point.y)]
+        _name(figure, axes, labels, ends_of_arrows)
         return figure
 
 
@@ -229,7 +234,7 @@ def cost(
                     linewidth=0.3,
                 )
             axes.set_yticks(range(len(each)), map(_short, each), fontsize=7)
-            axes.invert_yaxis()
+            axes.set_ylim(len(each) - 0.4, -0.6)
             axes.grid(visible=True, axis="x", color="0.9", lw=0.5)
             axes.set_axisbelow(True)
             axes.set_title(_short(name), fontsize=8)
@@ -253,7 +258,8 @@ def _shares(blocks: Sequence[Block]) -> dict[str, tuple[float, ...]]:
 
     parts = outermost(blocks)
     larger = sorted(parts, key=lambda block: -block.macs)[:MOST_BLOCKS]
-    shown = {block.name: share([block]) for block in parts if block in larger}
+    each_alone = {block.name: share([block]) for block in parts if block in larger}
+    shown = {name: shares for name, shares in each_alone.items() if any(shares)}
     rest = [block for block in parts if block not in larger]
     if rest:
         shown[f"{len(rest)} smaller ones"] = share(rest)
@@ -412,12 +418,12 @@ def save_tabular(
     beside = WHOLE_SHARE if whole is not None and columns > 1 else 0.0
     width = (1 - beside) / across - 0.01
 
-    def picture(name: str, panel: Panel, share: float) -> str:
+    def picture(name: str, panel: Panel, share: float, at: str = "t") -> str:
         write_png(folder / f"{name}.png", panel.pixels)
         told = [_short(panel.label), *([panel.caption] if panel.caption else [])]
         lines = "".join(rf" \\ {latex_text(each)}" for each in told)
         file = rf"\includegraphics[width={share:.3f}\linewidth]{{{folder.name}/{name}.png}}"
-        return rf"\begin{{tabular}}[t]{{@{{}}c@{{}}}} {file}{lines} \end{{tabular}}"
+        return rf"\begin{{tabular}}[{at}]{{@{{}}c@{{}}}} {file}{lines} \end{{tabular}}"
 
     try:
         folder.mkdir(exist_ok=True)
@@ -433,9 +439,9 @@ def save_tabular(
             pixels = np.ascontiguousarray(whole.pixels)
             boxed = _boxed(pixels, box)
             share = beside - 0.01 if beside else 1.0
-            lines.append(picture("whole", Panel(whole.label, "", boxed), share) + "%")
+            lines.append(picture("whole", Panel(whole.label, "", boxed), share, "c") + "%")
             lines.append(r"\hspace{0.01\linewidth}%" if beside else r"\\[1ex]")
-        lines += [rf"\begin{{tabular}}[t]{{@{{}}{spread}@{{}}}}", grid, r"\end{tabular}"]
+        lines += [rf"\begin{{tabular}}[c]{{@{{}}{spread}@{{}}}}", grid, r"\end{tabular}"]
         path.write_text("\n".join([*lines, r"\endgroup"]) + "\n")
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror or error}"
@@ -478,6 +484,8 @@ def _points(comparison: Comparison, x: Metric, y: Metric, area: Metric | None) -
         across, up, *rest = line.cells
         if not isinstance(across, CellValue) or not isinstance(up, CellValue):
             continue
+        if line.role == "floor" and not across.value:
+            continue  # interpolation costs nothing, which no logarithmic axis can show
         size = rest[0] if rest else None
         points.append(
             Point(
@@ -576,7 +584,7 @@ def _name(
     figure: Figure,
     axes: Any,
     labels: Mapping[Point, str],
-    line: Sequence[tuple[float, float]],
+    lines: Sequence[tuple[float, float]],
 ) -> None:
     """Labels beside their points where nothing else is in the way, tied to them if not close.
 
@@ -584,14 +592,14 @@ def _name(
         figure: of the axes.
         axes: with the points drawn.
         labels: of each point.
-        line: the Pareto front, which labels keep off.
+        lines: ends of the Pareto front or of arrows, which labels keep off.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     inside = axes.get_window_extent(renderer)
     markers = {point: axes.transData.transform((point.x, point.y)) for point in labels}
     unit = figure.dpi / 72
-    crossed = _along([axes.transData.transform(end) for end in line])
+    crossed = _along([axes.transData.transform(end) for end in lines])
     taken: list[Any] = []
     for point in sorted(labels, key=lambda each: (each.x, each.y)):
         middle = {"xy": (point.x, point.y), "textcoords": "offset points", "fontsize": 7}
@@ -650,7 +658,7 @@ def _in_the_way(
     return float(
         10.0 * ((gaps < MARKER_RADIUS * unit).sum() + (own < MARKER_RADIUS * unit))
         + (gaps < own).sum()
-        + (_gaps(box, crossed) == 0).any()
+        + 2.0 * (_gaps(box, crossed) < 2 * unit).any()
     )
 
 

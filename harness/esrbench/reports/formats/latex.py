@@ -11,10 +11,12 @@ from esrbench.reports.table import CELL_CHARACTERS
 if TYPE_CHECKING:
     from esrbench.reports.table import Align, Table
 
-WIDE: Final = 6
-"""Columns beyond which a table is set smaller and closer, to fit the width of two columns."""
-
-_TIGHT: Final = (r"\small", r"\setlength{\tabcolsep}{4pt}")
+_TIGHT: Final = {
+    4: (r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"),
+    7: (r"\small", r"\setlength{\tabcolsep}{4pt}"),
+}
+"""How a table of that many columns and more is set: small enough for one column of an article of
+two columns (3.25 in), or for the width of both."""
 _TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 _LETTERS: Final = {
@@ -58,7 +60,7 @@ def render(table: Table) -> str:
         r"\centering",
         rf"\caption{{{latex_text(table.caption)}}}",
         rf"\label{{{table.label}}}",
-        *(_TIGHTEST if table.wide else _TIGHT if len(table.headings) > WIDE else ()),
+        *_tight(table),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_headings(table),
@@ -79,6 +81,11 @@ def render(table: Table) -> str:
             r"\end{minipage}",
         ]
     return "\n".join([*lines, rf"\end{{{float_}}}"]) + "\n"
+
+
+def _tight(table: Table) -> tuple[str, ...]:
+    fits = [how for least, how in _TIGHT.items() if len(table.headings) >= least]
+    return _TIGHTEST if table.wide else fits[-1] if fits else ()
 
 
 def _headings(table: Table) -> list[str]:
