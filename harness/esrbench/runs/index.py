@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from esrbench.errors import RecordError
 from esrbench.records import Absent, Latency, Replicate, RunRecord
@@ -123,7 +122,7 @@ def decode_index(path: Path, content: bytes) -> Rows:
     """The records of an index; none where it is damaged or of another version."""
     try:
         body, intact = without_checksum(path, content)
-        document = from_json(body)
+        document = json.loads(body)
         if not intact or document["version"] != _VERSION:
             return {}
         parts = {
