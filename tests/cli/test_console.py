@@ -9,6 +9,7 @@ from rich.text import Text
 from esrbench.cli.console import (
     ERROR_CHARACTERS,
     messages,
+    open_registry,
     print_by_kind,
     print_json,
     print_notices,
@@ -16,7 +17,8 @@ from esrbench.cli.console import (
     report_error,
     results,
 )
-from esrbench.errors import DataError, UsageError
+from esrbench.entries.registry import Registry
+from esrbench.errors import DataError, RegistrationError, UsageError
 from esrbench.records import Notice
 
 HOSTILE = "\x1b[31mred\x9b2J\u202eback\u200b\n::stop-commands::a\n  ::error::b\x07"
@@ -88,6 +90,25 @@ def test_progress_of_an_image_with_an_odd_name(capsys):
         task = progress.add_task("begin", total=1)
         progress.update(task, description=f"a: [/red]{HOSTILE}", refresh=True)
     require_harmless(capsys.readouterr().err)
+
+
+def test_folders_that_cannot_be_registered_share_a_line(monkeypatch, capsys):
+    registry = Registry()
+    for name in ("team-a", "team-b"):
+        error = RegistrationError(f"{name}/submission.toml: no such key", advice="Correct it.")
+        registry.broken[name] = error
+        registry.notices.append(
+            Notice(code="broken-submission", message=error.message, advice="Correct it.")
+        )
+    same = Notice(code="same-weights", message="c and d have the same weights", advice="Ask.")
+    registry.notices.append(same)
+    monkeypatch.setattr("esrbench.entries.registry.default_registry", lambda: registry)
+    assert open_registry() is registry
+    assert capsys.readouterr().err.splitlines() == [
+        "warning (broken-submission): 2 entries (team-a, team-b). Correct it.",
+        "warning (same-weights): c and d have the same weights. Ask.",
+        "hint: `esrbench validate NAME` says what is wrong with each",
+    ]
 
 
 def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):

@@ -15,9 +15,13 @@ import torch
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
-from esrbench.cli.run import demonstration_hint
+from esrbench.cli.run import conclude, demonstration_hints
+from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.records import Absent, RunRecord
+from esrbench.ranking.leaderboard import build_leaderboard
+from esrbench.ranking.rules import get_rule
+from esrbench.records import Absent, Notice, RunRecord, WeightsIdentity
+from esrbench.runs.store import Store
 from esrbench.runs.trust import net_seconds
 from esrbench.runtimes import claimed, images_seconds
 from esrbench.worker.launcher import Launcher
@@ -222,15 +226,52 @@ def test_a_first_run_has_psnr_and_says_whose_weights_ran(in_process, shared_pair
     assert done.returncode == 0, done.stderr
     assert "Demonstration weights of esrbench, not the authors': rfdn." in done.stdout
     assert "Random weights" not in done.stdout
-    assert "`esrbench fetch weights rfdn` replaces them with the authors'" in done.stderr
+    assert "`esrbench fetch weights rfdn` fetches the authors'" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("imdn", "`esrbench fetch weights imdn`"), ("srresnet", "its authors have released none")],
-)
-def test_the_hint_advises_only_what_can_help(name, said):
-    assert said in demonstration_hint(name, 4)
+def test_what_was_said_of_the_registry_is_not_said_again_with_the_boards(
+    monkeypatch, capsys, tmp_path, make_record
+):
+    said, new = (
+        Notice(code="same-weights", message=f"{names} have the same weights", advice="Ask.")
+        for names in ("a and b", "c and d")
+    )
+    monkeypatch.setattr(default_registry(), "notices", [said])
+    board = build_leaderboard(
+        [make_record("net", {"psnr_rgb": 29.1})], get_rule("ntire2022")
+    ).model_copy(update={"notices": (said, new)})
+    conclude(
+        [],
+        [board, board],
+        Store(tmp_path),
+        interrupted=False,
+        count=0,
+        verbose=False,
+        as_json=False,
+    )
+    told = capsys.readouterr()
+    assert "a and b" not in told.out + told.err
+    assert (told.out + told.err).count("c and d have the same weights") == 1
+
+
+def test_hints_advise_only_what_can_help_and_each_once(make_record):
+    entries = [
+        make_record(name=name).entry.model_copy(
+            update={"weights": WeightsIdentity(source=source, sha256=sha256)}
+        )
+        for name, source, sha256 in (
+            ("imdn", "demo", "a" * 64),
+            ("srresnet", "demo", "b" * 64),
+            ("rfdn", "demo", "c" * 64),
+            ("imdn", "demo", "a" * 64),
+            ("carn", "random", None),
+        )
+    ]
+    fetched, own = demonstration_hints(entries)
+    assert fetched.startswith("imdn, rfdn ran with demonstration weights")
+    assert "`esrbench fetch weights imdn rfdn`" in fetched
+    assert own.startswith("srresnet ran with demonstration weights")
+    assert "none were released. Give your own: --weights NAME=FILE." in own
 
 
 @pytest.mark.parametrize("command", [("run", "bicubic"), ("race", "bicubic", "bicubic")])

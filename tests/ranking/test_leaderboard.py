@@ -9,7 +9,7 @@ from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, Metric
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.ranking.rules import RULES
-from esrbench.records import Absent, Software
+from esrbench.records import Absent, Notice, Software
 
 ON_DIV2K = {"data": "div2k-valid", "verified": True}
 
@@ -480,6 +480,15 @@ def test_entries_that_ran_with_the_same_weights_are_named(make_record, rank, imd
     ]
     (notice,) = rank(*records).notices
     assert (notice.code, notice.message) == ("same-weights", "a and b have the same weights")
+
+
+def test_a_ratio_across_classes_has_a_footnote(make_record, rank, imdn):
+    across = Notice(code="across-classes", message="fp16 and fp32", advice="")
+    records = [make_record("a", imdn), make_record("b", imdn)]
+    assert not any("Their baseline" in each for each in rank(*records).details)
+    records[1] = records[1].model_copy(update={"notices": (across,)})
+    (note,) = (each for each in rank(*records).details if "Their baseline" in each)
+    assert note.endswith("not that of the networks alone: b.")
 
 
 OLD = Software(python="3.9.18", torch="1.13.1", numpy="1.26.4")

@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 
 from esrbench.records import Absent, EntryIdentity, ImageScore, Quality, WeightsIdentity
-from esrbench.runs.assembly import _advice, _as_timed
+from esrbench.runs.assembly import _across_classes, _advice, _as_timed
 
 
 def score(image, psnr):
@@ -24,6 +26,29 @@ def test_what_was_timed_as_it_was_scored_keeps_its_scores():
     assert _as_timed(quality, []) is quality
     absent = Absent(kind="failed", reason="gone")
     assert _as_timed(absent, [score("a", 30.0)]) is absent
+
+
+def test_a_ratio_to_a_baseline_of_another_class_is_told_of(make_record):
+    def made(precision, torch="2.13.0"):
+        record = make_record(name="imdn")
+        return SimpleNamespace(
+            entry=record.entry,
+            protocol=record.protocol.in_precision(precision),
+            environment=record.environment.model_copy(
+                update={"python": "3.11.7", "packages": {"torch": torch}}
+            ),
+        )
+
+    assert list(_across_classes(made("fp16"), [])) == []
+    assert list(_across_classes(made("fp16"), [made("fp16")])) == []
+    (notice,) = _across_classes(made("fp16"), [made("fp32")])
+    assert notice.code == "across-classes"
+    assert "ran as fp16, Python 3.11.7" in notice.message
+    assert "baseline imdn as fp32, Python" in notice.message
+    (notice,) = _across_classes(made("fp32", "1.13.1"), [made("fp32")])
+    assert "torch 1.13.1, and its baseline imdn as fp32, Python 3.11.7, torch 2.13.0" in (
+        notice.message
+    )
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def open_registry() -> Registry:
     from esrbench.entries.registry import default_registry
 
     registry = default_registry()
-    print_notices(registry.notices)
+    broken = {error.message: name for name, error in registry.broken.items()}
+    named = [(broken.get(notice.message, ""), notice) for notice in registry.notices]
+    print_by_kind(named, hint="`esrbench validate NAME` says what is wrong with each")
     return registry
 
 
@@ -146,12 +148,18 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
         messages().print(text, style="yellow", markup=False)
 
 
-def print_by_kind(named: Iterable[tuple[str, Notice]], *, verbose: bool = False) -> None:
+def print_by_kind(
+    named: Iterable[tuple[str, Notice]],
+    *,
+    verbose: bool = False,
+    hint: str = "--verbose prints each of these warnings",
+) -> None:
     """Print typed warnings of many entries, one line a kind.
 
     Args:
-        named: entries and warnings.
+        named: entries and warnings; without a name, the warning names its entries.
         verbose: a line for each warning.
+        hint: how to see each of them, where some share a line.
     """
     kinds: dict[str, dict[str, list[Notice]]] = {}
     for name, notice in named:
@@ -169,7 +177,7 @@ def print_by_kind(named: Iterable[tuple[str, Notice]], *, verbose: bool = False)
         text += " ".join([*advice][:MOST_ADVICE])
         messages().print(text, style="yellow", markup=False)
     if grouped:
-        messages().print("hint: --verbose prints each of these warnings", markup=False)
+        messages().print(f"hint: {hint}", markup=False)
 
 
 def print_banner(sandbox: Sandbox) -> None:

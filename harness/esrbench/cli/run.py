@@ -50,14 +50,14 @@ from esrbench.records import Absent
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.progress import TaskID
 
     from esrbench.challenge.file import Challenge
     from esrbench.protocol import Device
     from esrbench.ranking.board import Leaderboard
-    from esrbench.records import RunRecord
+    from esrbench.records import EntryIdentity, RunRecord
     from esrbench.runs.cells import Engine
     from esrbench.runs.plan import Suite
     from esrbench.runs.progress import Progress
@@ -475,6 +475,7 @@ def conclude(
         verbose: print every warning.
         as_json: print the records as one document instead of the boards.
     """
+    from esrbench.entries.registry import default_registry
     from esrbench.reports.leaderboard import leaderboard_table
 
     if as_json:
@@ -484,8 +485,11 @@ def conclude(
         }
         print_json(document)
     else:
+        told = list(default_registry().notices)  # by ``open_registry``
         for board in boards:
-            print_table(leaderboard_table(board))
+            new = tuple(notice for notice in board.notices if notice not in told)
+            told += new
+            print_table(leaderboard_table(board.model_copy(update={"notices": new})))
     report(records, verbose=verbose)
     if interrupted:
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
@@ -505,24 +509,34 @@ def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
         for notice in r.notices
     ]
     print_by_kind(named, verbose=verbose)
+    for hint in demonstration_hints(record.entry for record in records):
+        messages().print(f"hint: {hint}", markup=False)
     for name, record in {record.entry.name: record for record in records}.items():
         if record.advice and not record.ranked:
             messages().print(line(f"hint: {name}: {record.advice}"), markup=False)
-        if record.entry.weights.source == "demo":
-            messages().print(f"hint: {demonstration_hint(name, record.entry.scale)}", markup=False)
         psnr = record.values["psnr_rgb"]
         if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
             messages().print(line(f"hint: no PSNR for {name}. {psnr.advice}"), markup=False)
 
 
-def demonstration_hint(name: str, scale: int) -> str:
-    """What to say of an entry that ran with the weights that ship with esrbench."""
+def demonstration_hints(entries: Iterable[EntryIdentity]) -> Iterator[str]:
+    """What to say of entries that ran with the weights that ship with esrbench."""
     from esrbench.entries.registry import default_registry
 
-    said = f"{name} ran with demonstration weights that esrbench trained, not the authors'"
-    if default_registry().get(name).released_weights(scale) is None:
-        return f"{said}; its authors have released none. Give your own: --weights {name}=FILE."
-    return f"{said}; `esrbench fetch weights {name}` replaces them with the authors'."
+    of_kind: dict[bool, dict[str, None]] = {}
+    for each in entries:
+        if each.weights.source == "demo":
+            found = default_registry().get(each.name).released_weights(each.scale)
+            of_kind.setdefault(found is not None, {})[each.name] = None
+    for released, names in of_kind.items():
+        said = (
+            f"{', '.join(names)} ran with demonstration weights that esrbench trained, not the "
+            "authors'"
+        )
+        if released:
+            yield f"{said}; `esrbench fetch weights {' '.join(names)}` fetches the authors'."
+        else:
+            yield f"{said}; none were released. Give your own: --weights NAME=FILE."
 
 
 def execute(

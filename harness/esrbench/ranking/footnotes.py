@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
 from esrbench.records import Equality, Latency
+from esrbench.runs.assembly import ACROSS_CLASSES
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
 
@@ -198,6 +199,12 @@ def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Ite
     latencies = [record.latency for record in records if isinstance(record.latency, Latency)]
     if latencies and any(METRICS[metric].noisy for metric in columns):
         yield from _timing_notes(latencies)
+    across = sorted(r.entry.name for r in records if ACROSS_CLASSES in {n.code for n in r.notices})
+    if across:
+        yield (
+            "Their baseline ran in another precision, Python or torch, so that a ratio to it is "
+            f"not that of the networks alone: {', '.join(across)}."
+        )
     predicted = "predicted_peak_bytes"
     if predicted in columns and any(r.measured(predicted) is not None for r in records):
         size = size_text(records[0].protocol.memory_input)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from esrbench.records import Deployment, EntryIdentity, ImageScore, Replicate
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
+ACROSS_CLASSES = "across-classes"
+"""Code of the notice of a runtime in relation to a baseline of another class."""
 NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not their network")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
@@ -111,6 +113,7 @@ def assemble(
         ),
         notices=(
             *_notices(untimed, latency),
+            *_across_classes(untimed, baseline),
             *_resumed(timed),
             *_made_again(attempts - found.spoilt - sum(each.found.spoilt for each in timed)),
         ),
@@ -168,6 +171,29 @@ def _baseline_times(
             for each in reached
         ),
     )
+
+
+def _across_classes(
+    untimed: Pass[UntimedPass], baseline: Sequence[Pass[TimedPass]]
+) -> Iterator[Notice]:
+    """Tells that a runtime stands in relation to one of another class."""
+    if not baseline:
+        return
+    ours, theirs = _class_of(untimed), _class_of(baseline[0])
+    if ours != theirs:
+        yield Notice(
+            code=ACROSS_CLASSES,
+            message=f"it ran as {ours}, and its baseline {baseline[0].entry.name} as {theirs}: "
+            "the ratio of their runtimes is not that of the networks alone",
+            advice="Take a baseline of the same class, or run both alike (--precision, --python).",
+        )
+
+
+def _class_of(made: Pass[Any]) -> str:
+    """Arithmetic and software of a pass."""
+    environment = made.environment
+    torch = environment.packages.get("torch", "absent")
+    return f"{made.protocol.forward.label}, Python {environment.python}, torch {torch}"
 
 
 def _resumed(timed: Sequence[Pass[TimedPass]]) -> Iterator[Notice]:
