@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import JsonOption, open_registry, print_banner
+from esrbench.cli.console import JsonOption, messages, open_registry, print_banner
 from esrbench.cli.options import IsolationOption, ScaleOption, TimeoutOption, parse_weights
 from esrbench.cli.tables import FormatOption, print_table
+from esrbench.plaintext import line
 
 
 def export_command(
@@ -56,3 +57,4 @@ def export_command(
         entry, to, output or Path(), launcher, replacing=force, timeout_seconds=timeout
     )
     print_table(flat_table(exported), table_format, as_json=as_json)
+    messages().print(line(exported.said), markup=False)

@@ -54,7 +54,8 @@ class Equality(Frozen):
         psnr = self.psnr_difference
         said = "" if psnr is None else f"{psnr:+.4f} dB, "
         share = self.differing / self.values
-        return f"{said}{share:.3%} of the values by up to {self.largest} levels"
+        levels = "one level" if self.largest == 1 else f"up to {self.largest} levels"
+        return f"{said}{share:.3%} of the values by {levels}"
 
 
 class Graph(Frozen):

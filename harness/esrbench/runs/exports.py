@@ -20,7 +20,7 @@ from esrbench.environment import package_version
 from esrbench.errors import UsageError
 from esrbench.files import replace_file
 from esrbench.protocol import ForwardPolicy, Frozen, Protocol
-from esrbench.records import Deployment, Graph, required
+from esrbench.records import Absent, Deployment, Graph, required
 from esrbench.runs.builds import build
 from esrbench.runs.evaluator import measure_untimed
 from esrbench.runs.fingerprint import harness_sha256
@@ -51,6 +51,14 @@ class ExportedFiles(Frozen):
     scale: int
     files: tuple[str, ...]
     deployment: Deployment
+
+    @property
+    def said(self) -> str:
+        """Whether the files give what torch gives, in words."""
+        found = self.deployment.equality
+        if isinstance(found, Absent):
+            return f"SR of the file was not compared with torch's: {found.reason}"
+        return f"SR of the file against torch's: {found.step} ({found.describe()})"
 
 
 def require_backend(protocol: Protocol) -> None:
