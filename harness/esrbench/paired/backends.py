@@ -103,7 +103,9 @@ def compare_backends(
                 network=entry.descriptor.name,
                 backend=name,
                 deployment=found.deployment or Absent(kind="failed", reason="it did not run"),
-                ratio=record.estimate,
+                ratio=record.estimate
+                if isinstance(record.estimate, PairedEstimate)
+                else Absent(kind="failed", reason=record.reason),
                 peak_bytes=_peak(built, own, launcher),
             )
         except EsrbenchError as error:

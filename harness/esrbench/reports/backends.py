@@ -59,7 +59,7 @@ def _row(figures: BackendFigures) -> tuple[Cell, ...]:
     difference = equality and equality.psnr_difference
     texts = (
         equality.step if equality else MISSING,
-        MISSING if difference is None else f"{difference:+.4f}",
+        MISSING if difference is None else f"{round(difference, 4) + 0.0:+.4f}",
         MISSING
         if isinstance(ratio, Absent)
         else f"{ratio.ratio:.3f} [{ratio.interval.low:.3f}, {ratio.interval.high:.3f}]",
