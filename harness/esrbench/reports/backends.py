@@ -56,7 +56,7 @@ def _row(figures: BackendFigures) -> tuple[Cell, ...]:
         return (plain(figures.backend), *(plain(MISSING, "faint") for _ in range(7)))
     graph, ratio = deployment.graph, figures.ratio
     equality = deployment.equality if isinstance(deployment.equality, Equality) else None
-    difference = equality and equality.psnr_difference
+    difference = None if equality is None else equality.psnr_difference
     texts = (
         equality.step if equality else MISSING,
         MISSING if difference is None else f"{round(difference, 4) + 0.0:+.4f}",
