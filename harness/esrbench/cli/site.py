@@ -46,8 +46,8 @@ def site_command(
     """Write pages for all data sets, editions and dates, with an index, ready to publish.
 
     There is a page for each data set, scale, class and edition, one for each earlier date, and the
-    history of each entry. Links are relative, and no page loads anything. What is known of hidden
-    test sets is left out. Files that are no longer made stay.
+    history of each entry. Links are relative, and no page loads anything. Names and scores of
+    images of hidden test sets are left out. Files that are no longer made stay.
     """
     from esrbench.files import replace_file
     from esrbench.ranking.rules import get_rule

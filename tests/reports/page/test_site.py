@@ -113,6 +113,15 @@ def test_images_without_networks_have_a_board(make_record):
     assert {"demo_x4_images_ntire2022.html", "entry_team07.html"} <= set(site)
 
 
+def test_images_may_be_older_than_the_first_network(records, make_record):
+    older = FIRST.replace(month=2)
+    images = make_record("team07", {"psnr_rgb": 29.0}, role="images", weights="none", created=older)
+    site = dict(site_pages([images, *records], rules=NTIRE))
+    oldest = site["demo_x4_fp32_ntire2022_2026-02-01.html"]
+    assert "team07" in oldest
+    assert "rfdn" not in oldest.split("<script")[0]
+
+
 def test_names_that_differ_have_files_that_differ():
     texts = [
         "rfdn",

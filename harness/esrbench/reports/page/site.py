@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.metrics import METRICS
@@ -74,14 +74,18 @@ class Page:
     Attributes:
         file: its name.
         heading: what it is about.
-        day: of the newest run; None for published boards.
         board: what it shows.
+        day: until which runs are on it; None for published boards.
+        records: from which the board was chosen.
+        past: the board has changed since.
     """
 
     file: str
     heading: str
-    day: date | None
     board: Leaderboard
+    day: date | None = None
+    records: tuple[RunRecord, ...] = ()
+    past: bool = False
 
 
 def site_pages(
@@ -108,35 +112,20 @@ def site_pages(
         examinations: of the machines on which runs may have been made.
     """
     groups = groups_of(records)
-    present: list[Page] = []
-    past: list[Page] = []
-    for group in groups:
-        *before, last = group.days
-        for rule in rules:
-            for day in [*before[max(0, len(before) - earlier) :], last]:
-                known = [record for record in group.records if day_of(record) <= day]
-                names = {record.run_id for record in known}
-                others = [r for r in records if day_of(r) <= day and r.run_id not in names]
-                board = build_leaderboard(known, rule, forward_class=group.label, elsewhere=others)
-                words = [group.data, f"x{group.scale}", group.label or "images", rule.name]
-                words += [] if day == last else [day.isoformat()]
-                file = f"{'_'.join(map(file_name, words))}.html"
-                page = Page(file, group.heading, day, board)
-                (present if day == last else past).append(page)
-                yield (
-                    file,
-                    report_page(
-                        board,
-                        known,
-                        store=store if day == last else None,
-                        claims=_claims(registry, known) if registry else None,
-                        title=f"{board.title}: {group.heading}, {day}",
-                        examinations=examinations,
-                        home=INDEX,
-                    ),
-                )
+    pages = list(_boards(groups, records, rules, earlier))
+    for page in pages:
+        content = report_page(
+            page.board,
+            page.records,
+            store=None if page.past else store,
+            claims=_claims(registry, page.records) if registry else None,
+            title=f"{page.board.title}: {page.heading}, {page.day}",
+            examinations=examinations,
+            home=INDEX,
+        )
+        yield page.file, content
     published = [
-        Page(f"official_{file_name(rule.name)}.html", board.title, None, board)
+        Page(f"official_{file_name(rule.name)}.html", board.title, board)
         for rule in official
         for board in [official_leaderboard(rule)]
     ]
@@ -148,7 +137,8 @@ def site_pages(
     for name, theirs in entries.items():
         histories = [_history(group, metrics) for group in theirs]
         yield files[name], template("history.html").render(title=name, histories=histories)
-    past.sort(key=lambda page: (page.heading, page.board.title, page.day), reverse=True)
+    present = [page for page in pages if not page.past]
+    past = [page for page in pages if page.past]
     parts = [
         _part("Leaderboards", "The newest runs, and who leads.", present),
         _part("Published leaderboards", "Recomputed from what organisers published.", published),
@@ -163,6 +153,26 @@ def site_pages(
     ]
     yield INDEX, template("index.html").render(title=title, parts=parts)
     yield ".nojekyll", ""
+
+
+def _boards(
+    groups: Sequence[Group], records: Sequence[RunRecord], rules: Sequence[Rule], earlier: int
+) -> Iterator[Page]:
+    """The pages of each group and edition, the newest first."""
+    for group, rule in product(groups, rules):
+        newest = group.days[-1]
+        for day in group.days[-1 - earlier :][::-1]:
+            known = [record for record in group.records if day_of(record) <= day]
+            names = {record.run_id for record in known}
+            others = [r for r in records if day_of(r) <= day and r.run_id not in names]
+            ran = any(record.entry.role != "images" for record in known)
+            board = build_leaderboard(
+                known, rule, forward_class=group.label if ran else None, elsewhere=others
+            )
+            words = [group.data, f"x{group.scale}", group.label or "images", rule.name]
+            words += [] if day == newest else [day.isoformat()]
+            file = f"{'_'.join(map(file_name, words))}.html"
+            yield Page(file, group.heading, board, day, tuple(known), past=day != newest)
 
 
 def groups_of(records: Iterable[RunRecord]) -> list[Group]:
