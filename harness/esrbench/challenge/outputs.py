@@ -67,8 +67,10 @@ def challenge_boards(
     for identity in data:
         here = [each for each in ours if each.data.digest == identity.digest]
         elsewhere = [each for each in ours if each.data.digest != identity.digest]
-        labels = dict.fromkeys(e.class_label() for e in here if e.entry.role != "images")
-        for label in labels or ([None] if here else []):
+        labels = {each.class_label() for each in here if each.entry.role != "images"}
+        # The usual class first.
+        ordered: list[str | None] = [*sorted(labels, key=lambda each: ("fp32" not in each, each))]
+        for label in ordered or ([None] if here else []):
             entries = {each.entry.name for each in here if each.class_label() == label}
             rule, relative_to = challenge.ranked_by(baseline, entries)
             board = build_leaderboard(
