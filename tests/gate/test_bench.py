@@ -2,8 +2,10 @@ import pytest
 
 from esrbench.entries.registry import Registry, default_registry
 from esrbench.errors import UsageError
+from esrbench.gate import bench as benches
 from esrbench.gate.bench import Bench, Request
 from esrbench.gate.figures import WeightsFigure
+from esrbench.records import Absent
 
 
 def test_counts_and_scores(pair_folder, describe):
@@ -27,6 +29,22 @@ def test_counts_and_scores(pair_folder, describe):
     assert set(bicubic.figures.scores["pairs"].values) == {"psnr_rgb", "psnr_y", "ssim_y"}
     assert bicubic.absent["pairs", "peak_bytes"].kind == "unavailable"
     assert (failed.figures.kind, failed.key) == ("failed", "nosuchnetwork x4")
+
+
+def test_an_entry_is_measured_and_raced_in_the_precision_that_it_declares(describe, monkeypatch):
+    registry = Registry()
+    registry.add([describe("Nearest", precision="bf16"), describe("Constant")], origin="tests")
+    raced = []
+    nothing = Absent(kind="failed", reason="not counted here")
+    monkeypatch.setattr(benches, "count_models", lambda models, **_: iter([nothing] * len(models)))
+    monkeypatch.setattr(benches, "race", lambda _c, _b, protocol, *_, **__: raced.append(protocol))
+    bench = Bench(registry, Request(threads=1))
+    entries = [bench.entry(name, 4) for name in ("nearest", "constant")]
+    found = bench.measure([bench.subject(e.descriptor.name, e, []) for e in entries])
+    assert [each.terms.protocol["forward"] for each in found] == ["bf16", "fp32"]
+    bench.race(*entries)
+    bench.race(*reversed(entries))
+    assert [protocol.forward.precision for protocol in raced] == ["bf16", "fp32"]
 
 
 def test_data_that_is_not_here_says_why():

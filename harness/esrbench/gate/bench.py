@@ -216,6 +216,8 @@ class Bench:
     ) -> Iterator[Measured]:
         """Measure entries: counts in one worker for all, then scores of those that have images.
 
+        Each is measured in the precision that it declares.
+
         Yields:
             One result an entry, in order.
 
@@ -229,10 +231,10 @@ class Bench:
         counted = []
         for subject in subjects:
             self.on_step(subject.name, "counting")
-            counted.append(_counted(subject, protocol, next(counts)))
+            counted.append(_counted(subject, _own(protocol, subject.entry), next(counts)))
         for subject, found in zip(subjects, counted, strict=True):
             if subject.data and trained(subject.entry) and isinstance(found.figures, EntryFigures):
-                yield self._scored(subject, protocol, found, found.figures)
+                yield self._scored(subject, _own(protocol, subject.entry), found, found.figures)
             else:
                 yield found
 
@@ -298,7 +300,7 @@ class Bench:
             return race(
                 candidate,
                 baseline,
-                protocol,
+                _own(protocol, candidate),
                 design,
                 gpu=self.request.gpu,
                 on_pairs=self.on_pairs,
@@ -306,6 +308,11 @@ class Bench:
             )
         except MeasurementError as error:
             return Absent(kind="failed", reason=error.message, advice=error.advice)
+
+
+def _own(protocol: Protocol, entry: Entry) -> Protocol:
+    """The protocol in the precision that an entry declares."""
+    return protocol.in_precision(entry.descriptor.precision)
 
 
 def _counted(subject: Subject, protocol: Protocol, complexity: Complexity | Absent) -> Measured:

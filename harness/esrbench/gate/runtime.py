@@ -175,7 +175,9 @@ def terms_here(kept: RuntimeRatio, threads: int | None) -> RatioTerms:
         accelerator=None,
         tier=open_launcher("auto").sandbox.tier,
     )
-    return ratio_terms(gate_protocol(kept.input_size, "cpu", None), environment)
+    terms = ratio_terms(gate_protocol(kept.input_size, "cpu", None), environment)
+    # The race is in the precision of its candidate, and its record says which that was.
+    return terms.model_copy(update={"forward": kept.forward})
 
 
 def _changed(estimate: PairedEstimate, change: Callable[[float], float]) -> PairedEstimate:
