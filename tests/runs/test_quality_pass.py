@@ -139,7 +139,7 @@ def test_a_worker_that_fails_on_an_image_says_on_which(pairs):
             raise WorkerError("oom", "no memory", advice="less", fatal=True)
         return bicubic(lr, name)
 
-    with pytest.raises(WorkerError, match="^oom: image 0803: no memory") as caught:
+    with pytest.raises(WorkerError, match=r"^oom: image 0803: no memory") as caught:
         score_images(forward, pairs, scale=4, definition=DEFINITION)
     assert (caught.value.kind, caught.value.advice, caught.value.fatal) == ("oom", "less", True)
 
