@@ -1,0 +1,159 @@
+"""Real engines: processes of this machine, and jobs of a small cluster of Slurm."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small_slurm
+from builders import run
+
+from esrbench.engines.local import LocalEngine
+from esrbench.engines.opening import parse_settings
+from esrbench.engines.settings import EngineSettings
+from esrbench.errors import UsageError
+from esrbench.runs.cells import Cell, last_words
+from esrbench.runs.store import Store
+
+NAMES = ("bicubic", "srcnn")
+OPTIONS = (
+    *("--threads", "1", "--input-size", "16x16", "--rounds", "2", "--min-rounds", "2"),
+    *("--warmup", "1", "--processes", "2", "--isolation", "subprocess", "--resume"),
+)
+
+
+def command(pairs, results, engine, *options):
+    esrbench = Path(sys.executable).with_name("esrbench")
+    folders = ("--data", str(pairs), "--results", str(results), "--engine", engine)
+    return [str(esrbench), "run", *NAMES, *OPTIONS, *folders, *options]
+
+
+def wait_for(condition, process, seconds=200):
+    latest = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process.poll() is None
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+    return found
+
+
+def all_is_there(results):
+    records, notices = Store(results).load()
+    assert notices == []
+    assert sorted(record.entry.name for record in records) == sorted(NAMES)
+    for record in records:
+        assert record.status in {"ok", "busy-machine"}, record.cause
+        assert [each.index for each in record.latency.replicates] == [0, 1]
+    assert Store(results).suites() == []
+
+
+def cells_of(process):
+    """Processes that make cells for a submitter."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(each) for each in children]
+
+
+@pytest.mark.slow
+def test_cells_and_their_submitter_may_be_killed(pair_folder, tmp_path):
+    results = tmp_path / "results"
+    line = command(pair_folder, results, "local")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        (cell,) = wait_for(lambda: cells_of(process), process)
+        os.kill(cell, signal.SIGKILL)
+        wait_for(lambda: set(cells_of(process)) - {cell}, process)
+        wait_for(lambda: list(results.glob("passes/*/*.untimed.json")), process)
+        process.kill()
+        said = process.stderr.read().decode()
+    assert "untimed-0000 ended on cpu and lacks 2 passes (try 1 of 3): killed by signal 9" in said
+    run(*line, code=None)
+    all_is_there(results)
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """Variables under which a small cluster takes jobs."""
+    if why := small_slurm.obstacle():
+        pytest.skip(why)
+    with small_slurm.small_slurm(tmp_path_factory.mktemp("slurm")) as (variables, _):
+        yield variables
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_folder, tmp_path):
+    results = tmp_path / "results"
+    options = ("--engine-option", "jobs=2", "--engine-option", "constraint=small")
+    line = command(pair_folder, results, "slurm", *options)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(line, env=slurm, **quiet) as process:
+        wait_for(lambda: list(results.glob("slurm/*/*.err")), process)
+        process.kill()
+    run(*line, code=None, **slurm)
+    all_is_there(results)
+    messages = [path.read_text() for path in results.glob("slurm/*/*_0_log.err")]
+    assert any("timing the fixed input" in text for text in messages)
+    refused = command(pair_folder, results, "slurm", "--engine-option", "partition=none")
+    done = run(*refused, code=2, **slurm)
+    assert re.search(r"Slurm refuses the jobs: .*partition", done.stderr)
+
+
+def test_engine_options_are_checked():
+    settings = parse_settings("slurm", ["jobs=3", "gres=gpu:1", "exclusive=true"])
+    assert (settings.jobs, settings.gres, settings.exclusive) == (3, "gpu:1", True)
+    with pytest.raises(UsageError, match="--engine slurm: partitin: no such field"):
+        parse_settings("slurm", ["partitin=gpu"])
+    with pytest.raises(UsageError, match="expected KEY=VALUE"):
+        parse_settings("local", ["jobs"])
+
+
+def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch):
+    fails = "import os, sys; sys.exit('error: no memory' if os.environ[sys.argv[1]] == '3' else 0)"
+    monkeypatch.setattr(
+        "esrbench.engines.local.cell_command",
+        lambda _: [sys.executable, "-c", fails, "CUDA_VISIBLE_DEVICES"],
+    )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    engine = LocalEngine(EngineSettings(), "cuda", (3, 5))
+    assert engine.width == 2
+    cells = [Cell(id=f"untimed-{n}", entries=("a",)) for n in range(2)]
+    engine.submit(tmp_path, cells)
+    first = ended(engine, "untimed-0")
+    assert (first.where, first.said) == ("cuda:3", "no memory")
+    engine.submit(tmp_path, cells[:1])
+    again = ended(engine, "untimed-0")
+    assert (again.where, again.said) == ("cuda:5", "")
+    assert ended(engine, "untimed-1").where == "cuda:5"
+
+
+def ended(engine, key):
+    latest = time.monotonic() + 60
+    while (state := engine.poll()[key]).state != "ended":
+        assert time.monotonic() < latest
+        time.sleep(0.01)
+    return state
+
+
+def test_a_cell_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "esrbench.engines.local.cell_command",
+        lambda _: [sys.executable, "-c", "import time; time.sleep(600)"],
+    )
+    engine = LocalEngine(EngineSettings(minutes=1), "cpu")
+    engine.submit(tmp_path, [Cell(id="timed-0", entries=("a",), replicate=0)])
+    assert engine.poll()["timed-0"].state == "running"
+    later = time.monotonic() + 61
+    monkeypatch.setattr("esrbench.engines.local.time.monotonic", lambda: later)
+    assert engine.poll()["timed-0"].said == "not at its end after 1 minutes"
+    engine.submit(tmp_path, [Cell(id="timed-1", entries=("a",), replicate=1)])
+    engine.poll()
+    engine.cancel(["timed-1"])
+    assert engine.poll()["timed-1"].state == "ended"
+
+
+def test_the_last_words_of_a_cell_are_its_error():
+    assert last_words("one: loading\nerror: no such sandbox\nUse another.\n") == "no such sandbox"
+    assert last_words("one: loading\n") == "one: loading"
+    assert last_words("") == ""
