@@ -93,7 +93,7 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
         process.kill()
     run(*line, code=None, **slurm)
     all_is_there(results)
-    messages = [path.read_text() for path in results.glob("slurm/*/*_0_log.err")]
+    messages = [path.read_text() for path in results.glob("slurm/*/*_log.*")]
     assert any("timing the fixed input" in text for text in messages)
     refused = command(pair_folder, results, "slurm", "--engine-option", "partition=none")
     done = run(*refused, code=2, **slurm)

@@ -61,7 +61,7 @@ class SlurmEngine:
         executor.update_parameters(**self._parameters())
         try:
             jobs = executor.map_array(
-                CommandFunction(cell_command(plan), verbose=False), [cell.id for cell in cells]
+                CommandFunction(cell_command(plan)), [cell.id for cell in cells]
             )
         except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
             said = str(getattr(error, "output", "") or error).strip().splitlines()
