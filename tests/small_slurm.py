@@ -76,6 +76,8 @@ def small_slurm(folder):
         wait_for(lambda: idle(variables) == 2)
         yield variables, nodes
     finally:
+        # Jobs outlive their nodes' daemons.
+        subprocess.run(["scancel", "--me"], check=False, timeout=20, **quiet)
         for process in reversed(started):
             process.terminate()
         for process in reversed(started):
