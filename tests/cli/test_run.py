@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
-from esrbench.cli.run import conclude, demonstration_hints
+from esrbench.cli.suites import conclude, demonstration_hints
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.ranking.leaderboard import build_leaderboard

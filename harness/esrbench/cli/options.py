@@ -181,3 +181,9 @@ def parse_interpreters(specs: Sequence[str]) -> dict[str, str]:
             raise UsageError(message, advice="For example team07-net=env39/bin/python.")
         chosen[name] = value
     return chosen
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
-from contextlib import contextmanager
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from esrbench.cli.challenge import challenge_file, run_challenge
 from esrbench.cli.console import (
     JsonOption,
-    messages,
     open_registry,
     print_banner,
-    print_by_kind,
-    print_json,
-    print_notices,
-    progress_bar,
 )
 from esrbench.cli.options import (
     BackendOption,
@@ -37,38 +29,27 @@ from esrbench.cli.options import (
     ScaleOption,
     ThreadsOption,
     TimeoutOption,
+    is_given,
     parse_backends,
     parse_interpreters,
     parse_size,
     parse_weights,
 )
-from esrbench.cli.tables import print_table
-from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
-from esrbench.plaintext import line
+from esrbench.cli.suites import conclude, execute, images_bar, print_plan
+from esrbench.errors import UsageError
 from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
-from esrbench.records import Absent
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from rich.progress import TaskID
-
-    from esrbench.challenge.file import Challenge
     from esrbench.protocol import Device
-    from esrbench.ranking.board import Leaderboard
-    from esrbench.records import EntryIdentity, RunRecord
+    from esrbench.records import RunRecord
     from esrbench.runs.cells import Engine
-    from esrbench.runs.plan import Suite
-    from esrbench.runs.progress import Progress
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
 DESIGN = LatencyDesign()
 NAME_ENGINE = "Write --engine slurm or --engine local as well."
-BESIDE_A_CHALLENGE = frozenset(
-    {"names", "plan", "results", "timeout", "entry_timeout", "resume", "verbose", "as_json"}
-)
-"""Parameters that may be given beside a challenge's file."""
 
 
 def run_command(
@@ -204,7 +185,7 @@ def run_command(
     if (file := challenge_file(ctx, names or ())) is not None:
         run_challenge(
             file,
-            results=results if _given(ctx, "results") else None,
+            results=results if is_given(ctx, "results") else None,
             plan=plan,
             timeout_seconds=timeout,
             entry_seconds=entry_timeout,
@@ -321,291 +302,3 @@ def choose_engine(
     if name is None and len(gpus) == 1:
         return kind, gpus[0], None
     return kind, gpus[0], open_engine(parse_settings("local", options), kind, gpus)
-
-
-def _given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def challenge_file(ctx: typer.Context, names: Sequence[str]) -> Path | None:
-    """The challenge that is to be run, or None where options say what is.
-
-    Raises:
-        UsageError: a challenge with other names or with options that it says itself.
-    """
-    file = next((name for name in names if name.endswith(".toml")), None)
-    if file is None:
-        return None
-    said = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in BESIDE_A_CHALLENGE and _given(ctx, parameter.name or "")
-    ]
-    said += [name for name in names if name != file]
-    if said:
-        message = f"{file} says what is run and how: {', '.join(said)} cannot be given beside it"
-        raise UsageError(message, advice="Write it into the file.")
-    return Path(file)
-
-
-def run_challenge(
-    path: Path,
-    *,
-    results: Path | None,
-    plan: bool,
-    timeout_seconds: float,
-    entry_seconds: float,
-    verbose: bool,
-    as_json: bool,
-) -> None:
-    """Measure what a challenge lacks, and write what it publishes."""
-    from esrbench.challenge.file import read_challenge
-    from esrbench.challenge.outputs import challenge_boards, write_outputs
-    from esrbench.challenge.plan import log_challenge, plan_challenge
-    from esrbench.runs.decisions import decide_replaced
-    from esrbench.runs.standing import Standings
-    from esrbench.runs.suite import UNFINISHED
-
-    challenge = read_challenge(path)
-    store = Store(results or path.parent / challenge.results)
-    registry = open_registry()
-    standings = Standings.after(store.load_decisions()[0])
-    with images_bar() as on_image:
-        planned = plan_challenge(path, challenge, registry, standings, on_image=on_image)
-    print_notices(planned.notices)
-    suite = planned.suite
-    if plan:
-        print_plan([suite], store, challenge.title, resume=True, as_json=as_json)
-        return
-    print_banner(suite.launcher.sandbox)
-    store.require_writable()
-    for said in log_challenge(path, challenge, planned, store):
-        messages().print(line(said), markup=False)
-    known: list[RunRecord] = []
-    new, interrupted = execute(
-        [suite],
-        store,
-        known,
-        resume=True,
-        engine=challenge_engine(challenge),
-        timeout_seconds=timeout_seconds,
-        entry_seconds=entry_seconds,
-    )
-    decide_replaced(store, [each for each in (*known, *new) if each.status not in UNFINISHED])
-    stored, notices = store.load()
-    print_notices(notices)
-    baseline = suite.baseline and standings.of(suite.baseline).name
-    data = [identity for _, identity in suite.data]
-    boards = list(challenge_boards(challenge, stored, data, baseline))
-    folder = path.parent / challenge.outputs.folder
-    for file in write_outputs(folder, challenge, boards, store=store, registry=registry):
-        messages().print(f"wrote {file}", markup=False, soft_wrap=True)
-    conclude(
-        [*known, *new],
-        [each.board for each in boards],
-        store,
-        interrupted=interrupted,
-        count=len(new),
-        verbose=verbose,
-        as_json=as_json,
-    )
-
-
-def challenge_engine(challenge: Challenge) -> Engine | None:
-    """The engine of a challenge; None for this process."""
-    from esrbench.engines.opening import open_engine
-
-    settings = challenge.engine
-    return None if settings is None else open_engine(settings, challenge.measured_by.device)
-
-
-@contextmanager
-def images_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each data set while its images are checked, to be told name, done and all."""
-    with progress_bar() as progress:
-        bars: dict[str, TaskID] = {}
-
-        def on_image(spec: str, done: int, total: int) -> None:
-            if spec not in bars:
-                bars[spec] = progress.add_task(f"checking {spec}", total=total)
-            progress.update(bars[spec], completed=done)
-
-        yield on_image
-
-
-def print_plan(
-    suites: Sequence[Suite], store: Store, caption: str, *, resume: bool, as_json: bool
-) -> None:
-    """Print what suites would run.
-
-    Raises:
-        UsageError: JSON of several.
-    """
-    from esrbench.reports.forecast import forecast_table
-    from esrbench.runs.forecast import forecast
-
-    if as_json and len(suites) > 1:
-        message = "--plan --json: one document holds the plan of one backend"
-        raise UsageError(message, advice="Name one by --backend.")
-    for suite in suites:
-        found = forecast(suite, store, resume=resume)
-        print_table(forecast_table(found, caption), as_json=as_json)
-
-
-def conclude(
-    records: Sequence[RunRecord],
-    boards: Sequence[Leaderboard],
-    store: Store,
-    *,
-    interrupted: bool,
-    count: int,
-    verbose: bool,
-    as_json: bool,
-) -> None:
-    """Print what came of a suite, and end with the code that says how it went.
-
-    Args:
-        records: of the suite, those that were there included.
-        boards: to print.
-        store: of the records.
-        interrupted: it was cut short.
-        count: of new records.
-        verbose: print every warning.
-        as_json: print the records as one document instead of the boards.
-    """
-    from esrbench.entries.registry import default_registry
-    from esrbench.reports.leaderboard import leaderboard_table
-
-    if as_json:
-        document = {
-            "interrupted": interrupted,
-            "records": [record.model_dump(mode="json") for record in records],
-        }
-        print_json(document)
-    else:
-        told = list(default_registry().notices)  # by ``open_registry``
-        for board in boards:
-            new = tuple(notice for notice in board.notices if notice not in told)
-            told += new
-            print_table(leaderboard_table(board.model_copy(update={"notices": new})))
-    report(records, verbose=verbose)
-    if interrupted:
-        said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
-        messages().print(said, markup=False)
-        sys.exit(EXIT_INTERRUPTED)
-    messages().print(f"{count} new records are in {store.runs}", markup=False)
-    if any(record.status != "ok" and not record.ranked for record in records):
-        raise typer.Exit(EXIT_MEASUREMENT_FAILED)
-
-
-def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
-    """Warnings of the runs, one line a kind unless all are wanted, and what would complete them."""
-    several = len({record.data.digest for record in records}) > 1
-    named = [
-        (f"{r.entry.name} on {r.data.name}" if several else r.entry.name, notice)
-        for r in records
-        for notice in r.notices
-    ]
-    print_by_kind(named, verbose=verbose)
-    for hint in demonstration_hints(record.entry for record in records):
-        messages().print(f"hint: {hint}", markup=False)
-    for name, record in {record.entry.name: record for record in records}.items():
-        if record.advice and not record.ranked:
-            messages().print(line(f"hint: {name}: {record.advice}"), markup=False)
-        psnr = record.values["psnr_rgb"]
-        if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
-            messages().print(line(f"hint: no PSNR for {name}. {psnr.advice}"), markup=False)
-
-
-def demonstration_hints(entries: Iterable[EntryIdentity]) -> Iterator[str]:
-    """What to say of entries that ran with the weights that ship with esrbench."""
-    from esrbench.entries.registry import default_registry
-
-    of_kind: dict[bool, dict[str, None]] = {}
-    for each in entries:
-        if each.weights.source == "demo":
-            found = default_registry().get(each.name).released_weights(each.scale)
-            of_kind.setdefault(found is not None, {})[each.name] = None
-    for released, names in of_kind.items():
-        said = (
-            f"{', '.join(names)} ran with demonstration weights that esrbench trained, not the "
-            "authors'"
-        )
-        if released:
-            yield f"{said}; `esrbench fetch weights {' '.join(names)}` fetches the authors'."
-        else:
-            yield f"{said}; none were released. Give your own: --weights NAME=FILE."
-
-
-def execute(
-    suites: Sequence[Suite],
-    store: Store,
-    known: list[RunRecord],
-    *,
-    resume: bool,
-    engine: Engine | None,
-    timeout_seconds: float,
-    entry_seconds: float,
-) -> tuple[list[RunRecord], bool]:
-    """Run suites one after the other, under a progress bar.
-
-    Args:
-        suites: the plans, one a backend.
-        store: of the records.
-        known: receives records that were there.
-        resume: as of ``run_suite``.
-        engine: likewise.
-        timeout_seconds: likewise.
-        entry_seconds: likewise.
-
-    Returns:
-        The records made, and whether they were interrupted.
-    """
-    from esrbench.runs.suite import run_suite
-
-    records: list[RunRecord] = []
-    with progress_bar(quiet=True, eta=False) as progress:
-        task = progress.add_task("starting", total=None)
-        where = ""
-
-        def on_progress(now: Progress) -> None:
-            nonlocal where
-            where = now.describe()
-            done, total = now.passes
-            progress.update(task, completed=done, total=total)
-            if not progress.console.is_terminal:
-                progress.print(line(f"{where}: {now.entry}"), markup=False)
-
-        def on_step(entry: str, step: str) -> None:
-            progress.update(task, description=line(f"{where}: {entry}, {step}"), refresh=True)
-
-        def on_known(record: RunRecord) -> None:
-            known.append(record)
-            said = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
-            progress.print(line(said), markup=False)
-
-        try:
-            run = partial(
-                run_suite,
-                store=store,
-                resume=resume,
-                engine=engine,
-                on_step=on_step,
-                on_known=on_known,
-                on_notice=lambda notice: print_notices([notice]),
-                on_progress=on_progress,
-                timeout_seconds=timeout_seconds,
-                entry_seconds=entry_seconds,
-            )
-            for record in chain.from_iterable(map(run, suites)):
-                records.append(record)
-                said = f"{record.entry.name} on {record.data.name}: {record.status}"
-                said += f" in {record.duration_seconds:.0f} s"
-                cause = (record.cause or "").removeprefix(f"{record.status}: ")
-                said += f" ({cause})" if cause else ""
-                progress.print(line(said), markup=False)
-        except KeyboardInterrupt:
-            return records, True
-    return records, False
