@@ -208,7 +208,7 @@ def test_networks_that_only_one_side_has(project):
 )
 @pytest.mark.usefixtures("project")
 def test_what_is_no_revision_is_refused(tmp_path, folder, ref, said):
-    with pytest.raises(UsageError, match=said), open_revision(ref, tmp_path / folder):
+    with pytest.raises(UsageError, match=f"(?m){said}"), open_revision(ref, tmp_path / folder):
         pass
 
 

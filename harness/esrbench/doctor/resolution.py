@@ -64,9 +64,10 @@ def check_resolution(machine: Machine, *, timeout_seconds: float = TIMEOUT_SECON
     except subprocess.TimeoutExpired:
         return _failed(f"a small network was not timed in {timeout_seconds:g} s")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        reason = re.sub(r"^[\w.]+Error: ", "", last)
-        return _failed(f"the self-check failed: {reason}")
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        # Below it stands the advice.
+        raised = re.findall(r"^[\w.]+Error: (.+)", done.stderr, re.MULTILINE)
+        return _failed(f"the self-check failed: {(raised or lines)[-1]}")
     pairs = [(first, second) for first, second in json.loads(done.stdout)]
     return judge_resolution(pairs)
 
