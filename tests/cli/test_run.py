@@ -93,7 +93,9 @@ def test_run_sets_entries_in_relation_to_a_baseline_in_their_class(in_process, s
     # On a busy machine there may be none to publish.
     assert isinstance(found, Absent) or found.value == pytest.approx(gmean(ratios))
 
-    chosen = in_process("leaderboard", "--results", "out", "--class", "bf16, channels_last")
+    chosen = in_process(
+        "leaderboard", "--notes", "--results", "out", "--class", "bf16, channels_last"
+    )
     assert "bf16, channels_last" in chosen.stdout
     assert "The baseline is imdn, timed in the same rounds" in chosen.stdout
     shown = in_process("show", by_name["rfdn"].run_id, "--results", "out").stdout

@@ -95,7 +95,8 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
     all_is_there(results)
     messages = [path.read_text() for path in results.glob("slurm/*/*_log.*")]
     assert any("timing the fixed input" in text for text in messages)
-    refused = command(pair_folder, results, "slurm", "--engine-option", "partition=none")
+    other = tmp_path / "other"
+    refused = command(pair_folder, other, "slurm", "--engine-option", "partition=none")
     done = run(*refused, code=2, **slurm)
     assert re.search(r"Slurm refuses the jobs: .*partition", done.stderr)
 

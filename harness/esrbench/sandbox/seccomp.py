@@ -168,7 +168,9 @@ def _blocks(rules: Rules) -> dict[str, list[Instruction]]:
         blocks.update(dict.fromkeys(_of_kind("uncounted"), absent))
     if rules.evaluator is not None:
         blocks.update(dict.fromkeys(_of_kind("shared"), denied))
-        blocks.update({name: [_deny(0)] for name in _of_kind("pretended")})
+        # Compilers and copies of files do these as a matter of course.
+        pretended = [_deny(0)] if rules.processes else denied
+        blocks.update(dict.fromkeys(_of_kind("pretended"), pretended))
         # Other threads of its own have numbers like those of other processes.
         blocks["sched_setaffinity"] = [*_load(0), *_only((0, rules.own))]
     return blocks

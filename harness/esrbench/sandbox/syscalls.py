@@ -8,8 +8,8 @@ Kind = Literal["denied", "listening", "starting", "uncounted", "shared", "preten
 """``denied`` to every worker; ``listening`` on sockets, which CUDA does when it starts;
 ``starting`` processes; ``uncounted`` memory, which no limit holds;
 ``shared``: changes files or processes of the host in ways that Landlock has no say in;
-``pretended``: the same, but compilers and copies do it as a matter of course, so that it does
-nothing and succeeds; ``judged`` by its arguments."""
+``pretended``: the same, but where processes may be started it does nothing and succeeds; ``judged``
+by its arguments."""
 
 
 class Syscall(NamedTuple):
