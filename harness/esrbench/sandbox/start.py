@@ -175,9 +175,7 @@ def _set_path(policy: Policy) -> None:
 def answer_probe(_arguments: Sequence[str]) -> None:
     """Tell that confining went well, or fail: nothing of the system's root may be written."""
     try:
-        Path("/esrbench-probe").open(
-            "x"
-        ).close()  # touch would set times first
+        Path("/esrbench-probe").open("x").close()  # touch would set times first
     except OSError:
         sys.stdout.write("confined")
         return
