@@ -51,7 +51,11 @@ def free_port():
 
 @contextmanager
 def small_slurm(folder):
-    """Start it; the variables under which its commands work, and the processes of its nodes."""
+    """Start it; the variables under which its commands work, and the processes of its nodes.
+
+    Raises:
+        TimeoutError: its daemons do not come up on this machine.
+    """
     ports = dict(zip(("port", "first", "second"), (free_port() for _ in range(3)), strict=True))
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(folder=folder, host=socket.gethostname(), **ports))
@@ -103,5 +107,6 @@ def idle(variables):
 def wait_for(condition, seconds=60):
     latest = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < latest, "Slurm does not start"
+        if time.monotonic() > latest:
+            raise TimeoutError("Slurm is installed and does not start here")
         time.sleep(0.2)

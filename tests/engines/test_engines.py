@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,12 @@ def slurm(tmp_path_factory):
     """Variables under which a small cluster takes jobs."""
     if why := small_slurm.obstacle():
         pytest.skip(why)
-    with small_slurm.small_slurm(tmp_path_factory.mktemp("slurm")) as (variables, _):
+    with ExitStack() as running:
+        try:
+            cluster = small_slurm.small_slurm(tmp_path_factory.mktemp("slurm"))
+            variables, _ = running.enter_context(cluster)
+        except TimeoutError as error:
+            pytest.skip(str(error))
         yield variables
 
 
