@@ -11,7 +11,6 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from esrbench.records import Absent, Complexity, Quality, outermost
 from esrbench.reports.comparing import display_names
 from esrbench.reports.comparison import CellValue
 from esrbench.reports.formats.latex import latex_text
+from esrbench.reports.labels import name_points
 from esrbench.reports.page.charts import LOG_RATIO, Point, front
 
 if TYPE_CHECKING:
@@ -91,36 +91,6 @@ class Panel:
     pixels: npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a label may stand: a direction from its marker, and points from the marker's middle."""
-
-    distance: float
-    right: float
-    up: float
-
-    def box(self, marker: Sequence[float], size: Sequence[float], unit: float) -> Any:
-        """What a label of a size takes there, all in pixels, with ``unit`` pixels a point."""
-        from matplotlib.transforms import Bbox
-
-        corner = [
-            middle + direction * self.distance * unit + (round(direction) - 1) / 2 * length
-            for middle, direction, length in zip(marker, (self.right, self.up), size, strict=True)
-        ]
-        return Bbox.from_bounds(*corner, *size)
-
-
-NEAR: Final = (6.0, 14.0, 24.0)
-DIRECTIONS: Final = (
-    *((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)),
-    *((right, up) for right in (0.7, -0.7) for up in (-0.7, 0.7)),
-)
-PLACES: Final = [Place(distance, *each) for distance in NEAR for each in DIRECTIONS]
-"""Of labels, the preferred first."""
-MARKER_RADIUS: Final = 5.0
-"""Points around the middle of a marker that no label should cover."""
-
-
 def pareto(
     comparison: Comparison, *, own: Sequence[str] = (), columns: int = 1, title: str = ""
 ) -> Figure:
@@ -158,7 +128,7 @@ def pareto(
             axes.text(
                 0.98, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", color="0.35"
             )
-        _name(figure, axes, {point: _short(point.name) for point in points}, line)
+        name_points(figure, axes, {point: _short(point.name) for point in points}, line)
         return figure
 
 
@@ -198,7 +168,7 @@ def ablation(comparison: Comparison, *, columns: int = 1, title: str = "") -> Fi
             change = f"{round(point.y - parent.y, y.digits) + 0.0:+.{y.digits}f} {y.unit}".rstrip()
             labels[point] = f"{_short(point.name)}\n{change}"
             ends_of_arrows += [(parent.x, parent.y), (point.x, point.y)]
-        _name(figure, axes, labels, ends_of_arrows)
+        name_points(figure, axes, labels, ends_of_arrows)
         return figure
 
 
@@ -578,102 +548,6 @@ def _short(name: str) -> str:
         if len(name) <= NAME_CHARACTERS
         else f"{name[: NAME_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
     )
-
-
-def _name(
-    figure: Figure,
-    axes: Any,
-    labels: Mapping[Point, str],
-    lines: Sequence[tuple[float, float]],
-) -> None:
-    """Labels beside their points where nothing else is in the way, tied to them if not close.
-
-    Args:
-        figure: of the axes.
-        axes: with the points drawn.
-        labels: of each point.
-        lines: ends of the Pareto front or of arrows, which labels keep off.
-    """
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    inside = axes.get_window_extent(renderer)
-    markers = {point: axes.transData.transform((point.x, point.y)) for point in labels}
-    unit = figure.dpi / 72
-    crossed = _along([axes.transData.transform(end) for end in lines])
-    taken: list[Any] = []
-    for point in sorted(labels, key=lambda each: (each.x, each.y)):
-        middle = {"xy": (point.x, point.y), "textcoords": "offset points", "fontsize": 7}
-        label = axes.annotate(labels[point], xytext=(0, 0), ha="left", va="bottom", **middle)
-        size = label.get_window_extent(renderer).size
-        label.remove()
-        marker = markers[point]
-        others = np.array([place for each, place in markers.items() if each is not point])
-        boxes = [place.box(marker, size, unit) for place in PLACES]
-        best, box = min(
-            zip(PLACES, boxes, strict=True),
-            key=lambda each: (
-                _in_the_way(each[1], marker, others, crossed, unit)
-                + 10.0 * sum(each[1].overlaps(other) for other in taken)
-                + 20.0 * _sticks_out(each[1], inside)
-                + 0.02 * each[0].distance
-            ),
-        )
-        taken.append(box)
-        tie = {"arrowstyle": "-", "color": "0.5", "lw": 0.4, "shrinkB": 3}
-        axes.annotate(
-            labels[point],
-            xytext=(best.right * best.distance, best.up * best.distance),
-            ha={1: "left", 0: "center", -1: "right"}[round(best.right)],
-            va={1: "bottom", 0: "center", -1: "top"}[round(best.up)],
-            zorder=5,
-            arrowprops=None if best.distance == NEAR[0] else tie,
-            **middle,
-        )
-
-
-def _sticks_out(box: Any, inside: Any) -> bool:
-    return bool(
-        box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
-    )
-
-
-def _in_the_way(
-    box: Any,
-    marker: npt.NDArray[np.float64],
-    others: npt.NDArray[np.float64],
-    crossed: npt.NDArray[np.float64],
-    unit: float,
-) -> float:
-    """How bad a place of a label is: on markers, nearer to others, on the front.
-
-    Args:
-        box: of the label, in pixels as all others.
-        marker: (2,) that it belongs to.
-        others: (N, 2), further markers.
-        crossed: (N, 2), places along the front.
-        unit: pixels a point.
-    """
-    own = float(_gaps(box, marker[None])[0])
-    gaps = _gaps(box, others)
-    return float(
-        10.0 * ((gaps < MARKER_RADIUS * unit).sum() + (own < MARKER_RADIUS * unit))
-        + (gaps < own).sum()
-        + 2.0 * (_gaps(box, crossed) < 2 * unit).any()
-    )
-
-
-def _gaps(box: Any, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Pixels between a box and each of (N, 2) places; 0 within it."""
-    low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
-    apart = np.maximum(np.maximum(low - places.reshape(-1, 2), places.reshape(-1, 2) - high), 0)
-    return np.asarray(np.hypot(*apart.T))
-
-
-def _along(ends: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    """(N, 2) places along straight lines from end to end."""
-    steps = np.linspace(0, 1, 50)
-    places = [one + (other - one) * step for one, other in pairwise(ends) for step in steps]
-    return np.array(places).reshape(-1, 2)
 
 
 def _picture(axes: Any, panel: Panel) -> None:
