@@ -122,6 +122,27 @@ def process_seconds(replicate: Replicate, metric: str) -> float | None:
     return max(known, default=None)
 
 
+def baseline_seconds(latency: Latency, metric: str) -> float | None:
+    """A runtime of the baseline in the rounds of an entry: geometric mean, the larger account.
+
+    Args:
+        latency: of the entry.
+        metric: key of a runtime.
+
+    Returns:
+        None where no baseline was timed beside it, and for metrics not in ``PROCESS_METRICS``.
+    """
+    baseline = latency.baseline
+    if baseline is None or metric not in PROCESS_METRICS:
+        return None
+    on_images = (baseline.images_seconds, baseline.trusted_seconds)
+    accounts = on_images if metric == "runtime_images" else (baseline.fixed_seconds,)
+    known = [[each for each in account if each is not None] for account in accounts]
+    return max(
+        (geometric_mean(each).value for each in known if each and min(each) > 0), default=None
+    )
+
+
 def times_by_size(latency: Latency) -> tuple[SizeTimes, ...]:
     """Spread of the forwards at each size of the data set's images, smallest first."""
     seconds: dict[tuple[int, int], list[float]] = {}

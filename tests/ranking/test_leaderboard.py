@@ -9,7 +9,7 @@ from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, Metric
 from esrbench.protocol import ForwardPolicy, Protocol
 from esrbench.ranking.rules import RULES
-from esrbench.records import Absent, Notice, Software
+from esrbench.records import Absent, BaselineTimes, Notice, Software
 
 ON_DIV2K = {"data": "div2k-valid", "verified": True}
 
@@ -319,6 +319,34 @@ def test_runtime_is_relative_to_the_baseline_measured_beside(rank):
         {"rlfn": math.e**2, "b": 0.85 * math.e**4 + 0.15 * math.e**2}
     )
     assert names(board.ranked) == ["rlfn", "b"]
+
+
+def timed_in(session, beside):
+    """Times of two rounds, and what the baseline took in them; its claims in the second are low."""
+    times = (beside, beside / 4)
+    baseline = BaselineTimes(
+        name="rlfn", images_seconds=times, trusted_seconds=(beside, beside), fixed_seconds=times
+    )
+    replicates = (builders.replicate(), builders.replicate(index=1))
+    return {"latency": builders.latency(*replicates, session=session, baseline=baseline)}
+
+
+def test_a_late_entry_and_early_ones_are_relative_to_the_baseline_of_their_own_rounds(rank):
+    # The machine takes twice as long when the late entry comes.
+    slow = RLFN | {"runtime_images": 1.0}
+    board = rank(
+        ("rlfn", RLFN, timed_in("one", 0.5)),
+        ("early", RLFN, timed_in("one", 0.5)),
+        ("alone", slow, {"latency": builders.latency(session="none")}),
+        ("rlfn", slow, timed_in("two", 1.0)),
+        ("late", slow, timed_in("two", 1.0)),
+        rule="ntire2024",
+    )
+    assert scores(board) == pytest.approx(
+        dict.fromkeys(("rlfn", "early", "late", "alone"), math.e**2)
+    )
+    told = [note for note in board.notes if "an earlier or later run of the baseline" in note]
+    assert [note.partition(" of these")[0] for note in told] == ["Scores of 1"]
 
 
 @pytest.mark.parametrize(

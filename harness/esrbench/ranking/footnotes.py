@@ -102,8 +102,17 @@ def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
     yield f"Complexity at LR 3x{ours}{differs if ours != theirs else ''}."
 
 
-def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None) -> Iterator[str]:
-    """What exponential scores are relative to."""
+def reference_notes(
+    rule: Rule, tracks: Sequence[Track], relative_to: str | None, *, of_other_rounds: int = 0
+) -> Iterator[str]:
+    """What exponential scores are relative to.
+
+    Args:
+        rule: of the table.
+        tracks: as they were ranked.
+        relative_to: as of ``build_leaderboard``.
+        of_other_rounds: entries that were timed beside an earlier or later run of the baseline.
+    """
     title = rule.baseline.title if rule.baseline else "the baseline"
     if not any(track.formula.reference == "baseline" for track in tracks):
         return
@@ -121,6 +130,11 @@ def reference_notes(rule: Rule, tracks: Sequence[Track], relative_to: str | None
         yield (
             f"Scores are relative to the runtime of {relative_to} in place of {title}'s, so they "
             "are not the edition's."
+        )
+    if of_other_rounds:
+        yield (
+            f"Scores of {of_other_rounds} of these entries are relative to an earlier or later run "
+            "of the baseline: the one that was timed in the same rounds as they were."
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from esrbench.entries.weight_files import same_weights
@@ -40,6 +41,7 @@ from esrbench.ranking.stability import (
 )
 from esrbench.ranking.standings import Contestant, pareto_front, place_in_tracks, rank_metrics
 from esrbench.records import Absent, Latency, Notice, RunRecord, Value
+from esrbench.runtimes import baseline_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     Bounds = Sequence[tuple[Gate, float | None]]
     """Gates, with the PSNR of the interpolation that they ask to beat, if any."""
     References = Mapping[str, Mapping[str, float]]
-    """By track, what its formula sets figures in relation to, by metric."""
+    """By track, what its formula sets figures in relation to, by metric; or by entry."""
     Elsewhere = Mapping[str, Mapping[str, RunRecord]]
     """Records on other data sets, by its name and then by entry."""
 
@@ -107,7 +109,10 @@ def build_leaderboard(
     apart = _apart(others, rows, columns)
     reference = _reference_entry(rule, relative_to)
     rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
-    ranked, stability = rank_rows(rows, metrics, tracks, references, noise=noise)
+    beside = _own_baselines(chosen, metrics, reference) if _scored(tracks) else {}
+    ranked, stability = rank_rows(
+        rows, metrics, tracks, references, noise=noise, own_baselines=beside
+    )
     unknown = PROVISIONAL if stability.provisional_metrics else None
     return Leaderboard(
         rule=rule.name,
@@ -128,7 +133,7 @@ def build_leaderboard(
         notes=(
             *notes,
             *stability_notes(ranked, tracks, unknown),
-            *reference_notes(rule, tracks, relative_to),
+            *reference_notes(rule, tracks, relative_to, of_other_rounds=len(beside)),
             *rule_notes(rule, newest),
             *software_notes([*chosen, *others]),
             *backend_notes(chosen),
@@ -157,6 +162,7 @@ def rank_rows(
     noise: Noise | None = None,
     ties: Mapping[str, Mapping[str, int]] | None = None,
     steps: Mapping[str, float] | None = None,
+    own_baselines: References = MappingProxyType({}),
 ) -> tuple[tuple[LeaderboardEntry, ...], RankStability]:
     """Give rows their ranks and places and set them in order.
 
@@ -168,6 +174,7 @@ def rank_rows(
         noise: of the runtimes; None where no rank reads one.
         ties: by entry, then by metric, order among values that are equal as printed.
         steps: by metric, base units to which values are rounded before they are ranked.
+        own_baselines: by entry, as of ``Contestant.own_baseline``.
     """
     eligible = [row for row in rows if row.unranked_because is None]
     contestants = [
@@ -175,6 +182,7 @@ def rank_rows(
             row.entry,
             {metric: _ranked_value(row, metric, (steps or {}).get(metric)) for metric in metrics},
             (ties or {}).get(row.entry, {}),
+            own_baselines.get(row.entry, {}),
         )
         for row in eligible
     ]
@@ -583,6 +591,38 @@ def _measured_references(
             "others, or give --relative-to NAME or `published`"
         )
     return {metric: value for metric, value in measured.items() if value is not None}
+
+
+def _own_baselines(
+    records: Sequence[RunRecord], metrics: Sequence[str], name: str | None
+) -> dict[str, dict[str, float]]:
+    """How the baseline's runtimes in an entry's own rounds compare with its newest ones, by entry.
+
+    Machines drift, so an entry that was timed earlier or later than the newest run of the baseline
+    is set in relation to the run that was timed beside it.
+
+    Args:
+        records: of the table.
+        metrics: that are ranked.
+        name: of the entry to whose runtime scores are relative, or None.
+    """
+    newest = next((r for r in records if r.entry.name == name), None)
+    if newest is None or not isinstance(newest.latency, Latency):
+        return {}
+    references = {metric: newest.measured(metric) for metric in metrics}
+    found: dict[str, dict[str, float]] = {}
+    for record in records:
+        latency = record.latency
+        if not isinstance(latency, Latency) or latency.session == newest.latency.session:
+            continue
+        if latency.baseline is not None and latency.baseline.name == name:
+            own = {
+                metric: seconds / reference
+                for metric, reference in references.items()
+                if reference and (seconds := baseline_seconds(latency, metric))
+            }
+            found |= {record.entry.name: own} if own else {}
+    return found
 
 
 def _reference_entry(rule: Rule, relative_to: str | None) -> str | None:

@@ -324,6 +324,7 @@ class _Spread:
     ) -> tuple[End, End]:
         """Order of an entry with its runtimes at the better and at the worse end of intervals."""
         orders = []
+        reference = entry.relative_to(reference)
         for end in (0, 1):
             values = dict(entry.values)
             ranks = {metric: self.ranks[metric][entry.name] for metric in track.metrics}

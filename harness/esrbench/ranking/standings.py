@@ -32,11 +32,19 @@ class Contestant:
         values: metrics in base units.
         ties: by metric, order among entries whose values are equal only because they were
             printed rounded.
+        own_baseline: by metric, what the baseline took in the entry's own rounds, as a multiple of
+            a track's reference; metrics whose reference is of these rounds are left out.
     """
 
     name: str
     values: Mapping[str, float]
     ties: Mapping[str, int] = field(default_factory=dict)
+    own_baseline: Mapping[str, float] = field(default_factory=dict)
+
+    def relative_to(self, references: Mapping[str, float]) -> dict[str, float]:
+        """What this entry's figures are set in relation to, from a track's references."""
+        own = self.own_baseline
+        return {metric: value * own.get(metric, 1.0) for metric, value in references.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ def place_in_tracks(
             each.name: track.formula.total(
                 each.values,
                 {metric: ranks[metric][each.name] for metric in track.metrics},
-                references.get(track.key, {}),
+                each.relative_to(references.get(track.key, {})),
             )
             for each in contestants
         }
