@@ -25,6 +25,13 @@ def test_every_rule_has_a_line():
     assert [line.split()[0] for line in lines[: len(RULES)]] == list(RULES)
 
 
+def test_an_unverified_rule_says_so():
+    lines = [line for line in printed("rules").splitlines() if "(unverified)" in line]
+    assert [line.split()[0] for line in lines] == ["ais2024-rtsr"]
+    assert "Verified" in printed("rules", "ais2024-rtsr")
+    assert "Verified" not in printed("rules", "aim2025-epsr")
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_explained(name):
     text = " ".join(printed("rules", name).split())

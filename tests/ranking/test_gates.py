@@ -1,7 +1,8 @@
-"""Gates on several data sets: an entry passes all of them, or is not ranked."""
+"""Gates: an entry keeps all bounds of quality and cost, or is not ranked."""
 
 import pytest
 
+from esrbench.protocol import Protocol
 from esrbench.ranking.rules import RULES
 
 VALID = {"data": "div2k-lsdir-valid", "title": "DIV2K_LSDIR validation", "digest": "a" * 64}
@@ -77,3 +78,67 @@ def test_gates_hold_where_the_edition_says():
     for year in (2024, 2025, 2026):
         gates = {gate.data: gate.minimum for gate in RULES[f"ntire{year}"].gates}
         assert gates == {"div2k-lsdir-valid": 26.90, "div2k-lsdir-test": 26.99}
+
+
+AT_540P = Protocol(counted_input=(540, 960))
+
+
+def test_real_esrgan_takes_the_share_of_the_budget_that_is_published():
+    """23 residual-in-residual blocks of 3x3 convolutions by hand; published are 22 and 30 %."""
+    block = 9 * (64 * 32 + 96 * 32 + 128 * 32 + 160 * 32 + 192 * 64)
+    at_lr = 9 * 3 * 64 + 23 * 3 * block + 9 * 64 * 64
+    pixels, up = 540 * 960, 9 * 64 * 64
+    macs = pixels * (at_lr + 4 * up + 16 * (2 * up + 9 * 64 * 3))
+    gates = {gate.metric: gate.maximum for gate in RULES["aim2025-epsr"].gates}
+    assert f"{gates['macs_fvcore'] / macs:.0%}" == "22%"
+    assert f"{gates['params'] / 16_697_987:.0%}" == "30%"
+    assert f"{macs / 1e9:,.0f} G" in RULES["aim2025-epsr"].inferred[0]
+
+
+@pytest.mark.parametrize(
+    ("params", "macs", "reason"),
+    [
+        (5_000_000, 2e12, None),
+        (5_000_001, 2e12, "Params 5,000,001 is above 5,000,000"),
+        (4e6, 2_000_001_000_000, "FLOPs (fvcore) 2,000,001,000,000 is above 2,000,000,000,000"),
+        (4e6, 2.5e12, "FLOPs (fvcore) 2500.00 G is above 2000.00 G"),
+    ],
+)
+def test_a_budget_holds_unrounded(rank, params, macs, reason):
+    values = {"params": params, "macs_fvcore": macs, "runtime_images": 0.1}
+    board = rank(("x", values, {"protocol": AT_540P}), rule="aim2025-epsr")
+    assert [row.unranked_because for row in (*board.ranked, *board.unranked)] == [reason]
+    assert board.gate == (
+        "Gate: Params <= 5.000 M; FLOPs (fvcore) <= 2000.00 G on an LR image of 540x960."
+    )
+
+
+def test_a_budget_of_flops_needs_the_rule_s_input(rank):
+    values = {"params": 4e6, "macs_fvcore": 2e9, "runtime_images": 0.1}
+    board = rank(("x", values), rule="aim2025-epsr")
+    assert board.ranked == ()
+    assert board.unranked[0].unranked_because == (
+        "FLOPs (fvcore) is missing: the rule's is at LR 540x960, this at LR 256x256: `esrbench "
+        "run x --input-size 540x960` takes it there"
+    )
+
+
+def test_a_limit_on_runtime_is_a_gate_and_margins_are_those_of_psnr(rank):
+    def of(name, milliseconds, psnr, **fields):
+        return name, {"runtime_images": milliseconds / 1e3, "psnr_rgb": psnr}, fields
+
+    lanczos = of("lanczos", 1, 30.0, role="floor")
+    board = rank(of("fast", 33, 31.0), of("slow", 33.01, 32.0), lanczos, rule="ais2024-rtsr")
+    assert [row.entry for row in board.ranked] == ["fast"]
+    assert {row.entry: row.unranked_because for row in board.unranked}["slow"] == (
+        "Runtime 33.01 ms is above 33.00 ms"
+    )
+    assert board.ranked[0].tightest.margin == pytest.approx(1.0)
+    assert any(note.startswith("This rule is unverified. The formula") for note in board.notes)
+
+
+def test_without_the_interpolation_a_board_says_so(rank):
+    board = rank(("x", {"runtime_images": 0.01, "psnr_rgb": 30.0}), rule="ais2024-rtsr")
+    assert board.gate == (
+        "Gate: Runtime <= 33.00 ms. That they beat lanczos is not claimed: it has no figure here."
+    )

@@ -52,7 +52,7 @@ def test_tracks_are_those_of_the_edition():
 
 def test_every_edition_of_the_challenges_is_here():
     years = [f"ntire{year}" for year in range(2022, 2027)]
-    assert list(RULES) == [*years, "aim2020", "rtsr2023"]
+    assert list(RULES) == [*years, "aim2020", "aim2025-epsr", "ais2024-rtsr", "rtsr2023"]
 
 
 def test_every_rule_speaks_of_known_metrics():
@@ -116,7 +116,7 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
     ("old", "new", "problem"),
     [
         ("minimum = 29.0", 'minimum = "high"', "gates.0.minimum: Input should be a valid number"),
-        ("minimum = 29.0", "", "gates.0: a gate has either a minimum or"),
+        ("minimum = 29.0", "", "gates.0: a gate has either a minimum, a"),
         ("factor = 2.0", "factr = 2.0", "tracks.0.formula.exponential.factr: no such field"),
         ('kind = "exponential"', 'kind = "magic"', "tracks.0.formula: Input tag 'magic'"),
         ('ties_by = "main"', 'ties_by = "size"', "ties_by 'size' is no earlier track"),
@@ -126,7 +126,14 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ('"psnr_rgb", "runtime', '"psnr", "runtime', "no metric is called psnr"),
         ("params = 0.15", "params = -1", "weights.params: Input should be greater than 0"),
         ("minimum = 29.0", "minimum = nan", "gates.0.minimum: Input should be a finite number"),
-        ("minimum = 29.0", 'minimum = 0.9\nmetric = "ssim_y"', "a gate holds a PSNR, psnr_rgb or"),
+        (
+            "minimum = 29.0",
+            "minimum = 29.0\nmaximum = 30.0",
+            "gates.0: a gate has either a minimum",
+        ),
+        ("minimum = 29.0", 'beats = "bicubic"\nmetric = "ssim_y"', "beaten in psnr_rgb or psnr_y"),
+        ("minimum = 29.0", 'maximum = 5e6\nmetric = "params"', "params does not depend on a data"),
+        ("scales = [4]", "verified = false", "says in `unverified` what was not seen"),
         ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
         ("params = 0.15", 'params = "0.15"', "weights.params: Input should be a valid number"),
         ("params = 0.15", "params = true", "weights.params: Input should be a valid number"),

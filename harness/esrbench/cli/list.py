@@ -166,6 +166,7 @@ def _rules() -> list[dict[str, Any]]:
             "name": rule.name,
             "title": rule.title,
             "tracks": [track.title for track in rule.tracks],
+            "verified": rule.verified,
             "source": rule.source,
         }
         for rule in RULES.values()

@@ -57,7 +57,8 @@ def _list(rules: Sequence[Rule]) -> Table:
     lines = []
     for rule in rules:
         kinds = dict.fromkeys(track.formula.kind for track in rule.tracks)
-        lines.append((rule.name, f"{rule.title}: {', '.join(kinds) or 'no total known'}"))
+        doubt = "" if rule.verified else " (unverified)"
+        lines.append((rule.name, f"{rule.title}: {', '.join(kinds) or 'no total known'}{doubt}"))
     lines.append(("FILE.toml", "your own, from `esrbench rules --template`"))
     notes = (Note("`esrbench rules NAME` explains one."),)
     return pairs(lines, notes=notes, document=[_document(rule) for rule in rules])
@@ -105,6 +106,7 @@ def _facts(rule: Rule) -> dict[str, list[str]]:
         "Published on": [rule.device],
         "Source": [rule.source],
         "Inferred": [*rule.inferred],
+        "Verified": [] if rule.verified else ["no: see what was not seen at its source, below"],
         "Unverified": [*rule.unverified],
         "Footnotes": [*rule.footnotes],
         "Published": [f"`esrbench leaderboard --official {rule.name}`"]

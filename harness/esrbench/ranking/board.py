@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
@@ -79,8 +80,9 @@ class LeaderboardEntry(Frozen):
 
     @property
     def tightest(self) -> GateCheck | None:
-        """The gate with the least margin."""
-        return min(self.gates, key=lambda gate: gate.margin, default=None)
+        """The gate of PSNR with the least margin."""
+        quality = [gate for gate in self.gates if METRICS[gate.metric].unit == "dB"]
+        return min(quality, key=lambda gate: gate.margin, default=None)
 
 
 class Leaderboard(Tabular):

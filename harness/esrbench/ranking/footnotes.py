@@ -64,10 +64,13 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
     """
     if gates:
         said = f"Gate: {'; '.join(gate.describe() for gate in gates)}."
-        others = ", ".join(gate.title for gate in rule.gates if gate not in gates)
+        missing = [gate for gate in rule.gates if gate not in gates]
+        others = ", ".join(gate.title for gate in missing if gate.data)
         said += f" No gate is claimed on {others}: nothing proven was measured there." * bool(
             others
         )
+        beaten = ", ".join(gate.beats for gate in missing if gate.beats)
+        said += f" That they beat {beaten} is not claimed: it has no figure here." * bool(beaten)
         pinned = " No official hash is known of these images: the organiser pinned them."
         return said + pinned * record.data.pinned
     if not rule.gates:
@@ -94,6 +97,8 @@ def gate_statement(rule: Rule, record: RunRecord, gates: Sequence[Gate]) -> str:
 
 def rule_notes(rule: Rule, record: RunRecord) -> Iterator[str]:
     """How a table's setting differs from the edition's."""
+    if not rule.verified:
+        yield f"This rule is unverified. {' '.join(rule.unverified)}"
     forward = record.protocol.forward
     if rule.precision is not None and forward.precision != rule.precision:
         yield f"The edition runs in {rule.precision}; this table is {forward.label}."
@@ -117,10 +122,10 @@ def reference_notes(
     if not any(track.formula.reference == "baseline" for track in tracks):
         return
     if relative_to is None:
-        yield (
-            "A score's runtime is relative to the baseline measured beside it, its parameters and "
-            "FLOPs to the published ones."
-        )
+        relative = {metric for track in tracks for metric in track.formula.relative}
+        counted = any(METRICS[metric].portable for metric in relative)
+        counts = ", its parameters and FLOPs to the published ones" if counted else ""
+        yield f"A score's runtime is relative to the baseline measured beside it{counts}."
     elif relative_to == "published":
         yield (
             f"Scores are relative to the published runtime of {title} ({rule.device}): they mean "

@@ -46,6 +46,7 @@ class RankSum(Frozen):
     kind: Literal["rank-sum"] = "rank-sum"
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     reference: ClassVar[Reference] = "none"
+    relative: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -83,6 +84,11 @@ class Exponential(Frozen):
         """Keys in ``METRICS``."""
         return tuple(self.weights)
 
+    @property
+    def relative(self) -> tuple[str, ...]:
+        """Those that are set in relation to the baseline's: all."""
+        return self.metrics
+
     @model_validator(mode="after")
     def _lower_is_better(self) -> Self:
         known_metrics(self.metrics)
@@ -117,7 +123,7 @@ class Exponential(Frozen):
         """The formula with its weights and the baseline's figures."""
         terms = [
             f"{weight:g} exp({self.factor:g} {METRICS[metric].label} / "
-            f"{METRICS[metric].show(references[metric])})"
+            f"{_shown(metric, references)})"
             for metric, weight in self.weights.items()
         ]
         return f"{' + '.join(terms)}; lower is better"
@@ -146,6 +152,11 @@ class RealTime(Frozen):
     def metrics(self) -> tuple[str, ...]:
         """Keys in ``METRICS``."""
         return (self.quality, self.runtime)
+
+    @property
+    def relative(self) -> tuple[str, ...]:
+        """That which is set in relation to interpolation's."""
+        return (self.quality,)
 
     @model_validator(mode="after")
     def _psnr_and_runtime(self) -> Self:
@@ -179,6 +190,65 @@ class RealTime(Frozen):
         )
 
 
+class Speedup(Frozen):
+    """``2^quality * (t_baseline / t)^exponent``, higher is better.
+
+    Attributes:
+        quality: key of a score without unit, better where higher.
+        runtime: key of the runtime ``t``.
+        exponent: of the speedup over the baseline.
+    """
+
+    kind: Literal["speedup"] = "speedup"
+    quality: str
+    runtime: str = "runtime_images"
+    exponent: Annotated[float, Field(gt=0)] = 0.2
+    reference: ClassVar[Reference] = "baseline"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Keys in ``METRICS``."""
+        return (self.quality, self.runtime)
+
+    @property
+    def relative(self) -> tuple[str, ...]:
+        """That which is set in relation to the baseline's."""
+        return (self.runtime,)
+
+    @model_validator(mode="after")
+    def _score_and_runtime(self) -> Self:
+        known_metrics(self.metrics)
+        quality = METRICS[self.quality]
+        if quality.unit or quality.better == "lower":
+            message = f"quality is a score without unit, which {self.quality} is not"
+            raise ValueError(message)
+        if METRICS[self.runtime].unit != "ms":
+            message = f"runtime is a metric in ms, which {self.runtime} is not"
+            raise ValueError(message)
+        return self
+
+    def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
+        """Of an entry's score and runtime, and the baseline's runtime in the same unit."""
+        speedup = references[self.runtime] / values[self.runtime]
+        log = values[self.quality] * math.log(2) + self.exponent * math.log(speedup)
+        try:
+            return Total(order=-log, value=math.exp(log), log=log)
+        except OverflowError:
+            return Total(order=-log, value=None, log=log)
+
+    def describe(self, references: Figures) -> str:
+        """The formula, with the baseline's runtime where it was published."""
+        return (
+            f"2^({METRICS[self.quality].label}) * ({_shown(self.runtime, references)} / "
+            f"{METRICS[self.runtime].label})^{self.exponent:g}; higher is better"
+        )
+
+
+def _shown(metric: str, references: Figures) -> str:
+    """The baseline's figure of a metric, if it was published."""
+    return METRICS[metric].show(references[metric]) if metric in references else "the baseline's"
+
+
 def known_metrics(keys: Sequence[str]) -> None:
     """Refuse keys that are no metric's, or that stand twice.
 
@@ -195,4 +265,4 @@ def known_metrics(keys: Sequence[str]) -> None:
         raise ValueError(message)
 
 
-Formula = Annotated[RankSum | Exponential | RealTime, Field(discriminator="kind")]
+Formula = Annotated[RankSum | Exponential | RealTime | Speedup, Field(discriminator="kind")]

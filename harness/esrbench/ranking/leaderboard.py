@@ -104,9 +104,11 @@ def build_leaderboard(
     there = scored_elsewhere([*records, *elsewhere], rule, newest)
     gates = applicable_gates(rule, newest, chosen, there)
     rows = _of_equal_devices(
-        [record_row(record, columns, metrics, gates, there) for record in chosen], chosen, metrics
+        [record_row(record, columns, metrics, gates, there, rule=rule) for record in chosen],
+        chosen,
+        metrics,
     )
-    apart = _apart(others, rows, columns)
+    apart = _apart(others, rows, columns, rule)
     reference = _reference_entry(rule, relative_to)
     rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
     beside = _own_baselines(chosen, metrics, reference) if _scored(tracks) else {}
@@ -312,6 +314,8 @@ def record_row(
     metrics: Sequence[str],
     gates: Bounds,
     elsewhere: Elsewhere,
+    *,
+    rule: Rule,
 ) -> LeaderboardEntry:
     """A record's row without ranks.
 
@@ -321,11 +325,12 @@ def record_row(
         metrics: without which it is not ranked.
         gates: against which it is held.
         elsewhere: as of ``scored_elsewhere``.
+        rule: whose gates they are.
     """
     checks = [
         gate.check(found.value, interpolated) if isinstance(found, Value) else found
         for gate, interpolated in gates
-        for found in (_gated(record, gate, elsewhere),)
+        for found in (_gated(record, gate, rule, elsewhere),)
     ]
     return LeaderboardEntry(
         entry=record.entry.name,
@@ -348,8 +353,16 @@ def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict
     return {title: value for title, value in known if value is not None}
 
 
-def _gated(record: RunRecord, gate: Gate, elsewhere: Elsewhere) -> Value | Absent:
+def _gated(record: RunRecord, gate: Gate, rule: Rule, elsewhere: Elsewhere) -> Value | Absent:
     """What an entry is held against a gate with, maybe from its run on another data set."""
+    at = record.protocol.counted_input
+    if "counted_input" in METRICS[gate.metric].settings and at != rule.counted_input:
+        theirs = size_text(rule.counted_input)
+        reason = (
+            f"the rule's is at LR {theirs}, this at LR {size_text(at)}: `esrbench run "
+            f"{record.entry.name} --input-size {theirs}` takes it there"
+        )
+        return Absent(kind="unavailable", reason=reason)
     if gate.data in {None, record.data.name}:
         return record.value(gate.metric)
     other = elsewhere.get(gate.data or "", {}).get(record.entry.name)
@@ -384,7 +397,10 @@ def _of_equal_devices(
 
 
 def _apart(
-    records: Sequence[RunRecord], rows: Sequence[LeaderboardEntry], columns: Sequence[str]
+    records: Sequence[RunRecord],
+    rows: Sequence[LeaderboardEntry],
+    columns: Sequence[str],
+    rule: Rule,
 ) -> list[LeaderboardEntry]:
     """Rows of entries that ran with another Python and torch only, the newest of each."""
     shown = {row.entry for row in rows}
@@ -392,7 +408,10 @@ def _apart(
     return [
         row.model_copy(update={"unranked_because": row.unranked_because or why})
         for row, why in (
-            (record_row(each, columns, (), (), {}), f"a class of its own: {each.class_label()}")
+            (
+                record_row(each, columns, (), (), {}, rule=rule),
+                f"a class of its own: {each.class_label()}",
+            )
             for each in newest.values()
         )
     ]
@@ -428,8 +447,14 @@ def _missed(gate: Gate, check: GateCheck | Absent, record: RunRecord) -> str | N
     if check.rounded:
         return None
     on = "" if gate.data in {None, record.data.name} else f" on {gate.title}"
-    found = f"{label}{on} {check.value:.4f} dB is"
-    bound = f"{check.needed:.{gate.decimals}f} dB"
+    metric = METRICS[gate.metric]
+    if gate.maximum is not None:
+        ours, most = metric.show(check.value), metric.show(check.needed)
+        if ours == most:  # rounding hides by how much
+            ours, most = f"{check.value:,.15g}", f"{check.needed:,.15g}"
+        return f"{label}{on} {ours} is above {most}"
+    found = f"{label}{on} {check.value:.4f} {metric.unit}".strip() + " is"
+    bound = f"{check.needed:.{gate.decimals}f} {metric.unit}".strip()
     if gate.beats is None:
         return f"{found} below {bound}"
     rounded = ", as both are rounded" if check.strict else ""
@@ -549,18 +574,21 @@ def _references(
             return {formula.quality: psnr}
         label = METRICS[formula.quality].label
         return f"the score needs the {label} of {formula.floor} on the same images: run it too"
-    if formula.reference == "none":
-        return {}
     counted = records[0].protocol.counted_input
-    if counted != rule.counted_input:
+    if formula.relative and counted != rule.counted_input:
         theirs, ours = size_text(rule.counted_input), size_text(counted)
         return f"its counts are at LR {theirs}, these at LR {ours}"
-    published = {metric: rule.published[metric] for metric in track.metrics}
-    noisy = [metric for metric in track.metrics if not METRICS[metric].portable]
-    if relative_to == PUBLISHED or not noisy:
-        return published
-    measured = _measured_references(records, rule, noisy, _reference_entry(rule, relative_to))
-    return measured if isinstance(measured, str) else published | measured
+    noisy = [metric for metric in formula.relative if not METRICS[metric].portable]
+    found = dict(rule.published)
+    if noisy and relative_to != PUBLISHED:
+        measured = _measured_references(records, rule, noisy, _reference_entry(rule, relative_to))
+        if isinstance(measured, str):
+            return measured
+        found |= measured
+    unknown = [METRICS[metric].label for metric in formula.relative if metric not in found]
+    if unknown:
+        return f"no {', '.join(unknown)} of the baseline was published: give --relative-to NAME"
+    return {metric: found[metric] for metric in formula.relative}
 
 
 def _measured_references(

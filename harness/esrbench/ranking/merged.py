@@ -78,7 +78,7 @@ def merged_leaderboard(
     gates = applicable_gates(rule, newest, chosen, {})
     rows = [
         row.model_copy(update={"values": row.values | incomparable})
-        for row in (record_row(record, columns, metrics, gates, {}) for record in chosen)
+        for row in (record_row(record, columns, metrics, gates, {}, rule=rule) for record in chosen)
     ]
     taken = {row.entry for row in rows}
     for entry in entries:
@@ -122,7 +122,7 @@ def merged_leaderboard(
 def _incomparable(rule: Rule, newest: RunRecord) -> dict[str, Absent]:
     """Columns of runs that do not compare with published ones, and why."""
     reasons: dict[str, str] = {}
-    gate = rule.gates[0] if rule.gates else None
+    gate = next(iter(rule.quality_gates), None)
     data = gate.data if gate else None
     named_so = data is not None and data == newest.data.name
     if not (named_so and newest.data.verified):

@@ -148,7 +148,7 @@ def _entry(row: Mapping[str, str], rule: Rule) -> PublishedEntry:
         raise ValueError(message)
     given = {column: text for column, text in row.items() if text}
     columns = {key: METRICS[key].column for key in rule.columns}
-    columns |= {gate.metric: psnr_column(gate) for gate in rule.gates[:1]}
+    columns |= {gate.metric: psnr_column(gate) for gate in rule.quality_gates[:1]}
     return PublishedEntry(
         name=row["entry"],
         status=cast("PublishedStatus", status),
@@ -226,7 +226,7 @@ def published_row(
     interpolated = next((e.psnr["psnr_rgb"] for e in entries if e.status == "floor"), None)
     checks = tuple(
         gate.check(entry.psnr[column], interpolated)
-        for gate in rule.gates
+        for gate in rule.quality_gates
         if entry.status != "floor" and (column := psnr_column(gate)) in entry.psnr
     )
     return LeaderboardEntry(
@@ -344,8 +344,10 @@ def _references(rule: Rule, entries: Sequence[PublishedEntry]) -> References:
     floors = [entry for entry in entries if entry.status == "floor"]
     found: dict[str, dict[str, float]] = {}
     for track in rule.tracks:
+        relative = track.formula.relative
         if track.formula.reference == "baseline":
-            found[track.key] = {metric: rule.published[metric] for metric in track.metrics}
+            if set(relative) <= set(rule.published):
+                found[track.key] = {metric: rule.published[metric] for metric in relative}
         elif not isinstance(track.formula, RealTime):
             found[track.key] = {}
         elif floors:

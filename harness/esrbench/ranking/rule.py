@@ -22,15 +22,17 @@ class GateCheck(Frozen):
     """An entry held against a gate.
 
     Attributes:
-        title: of the gate's data.
-        value: of the entry, unrounded, in the gate's metric.
+        title: of what the gate holds on.
+        metric: key in ``METRICS``.
+        value: of the entry, unrounded, in the metric's base unit.
         needed: what the gate asks for.
-        margin: value minus needed.
+        margin: by which it passes; negative where it fails, unrounded.
         rounded: it passes as the edition rounds.
         strict: it passes unrounded.
     """
 
     title: str
+    metric: str = "psnr_rgb"
     value: float
     needed: float
     margin: float
@@ -39,46 +41,69 @@ class GateCheck(Frozen):
 
 
 class Gate(Frozen):
-    """The quality an entry must reach to be ranked, on one data set.
+    """A bound that an entry must keep to be ranked: quality on a data set, or a budget.
 
     Attributes:
         data: name of the data set on which it is claimed; None for any.
-        title: of that data set, for people.
-        metric: key in ``METRICS`` of a PSNR, dB.
-        minimum: least value, inclusive.
-        beats: name of the interpolation whose value on the same images must be exceeded; in
-            place of ``minimum``.
+        title: of that data set, for people; of a budget, what else it depends on, or empty.
+        metric: key in ``METRICS``.
+        minimum: least value, inclusive, in the metric's base unit.
+        maximum: greatest value, inclusive, likewise; not rounded.
+        beats: name of the interpolation whose value on the same images must be exceeded. A gate
+            has one of these three.
         decimals: values are rounded half up to so many decimals before comparing, as printed
-            figures are.
+            figures are; budgets are not.
     """
 
     data: str | None = None
-    title: str
+    title: str = ""
     metric: str = "psnr_rgb"
     minimum: float | None = None
+    maximum: float | None = None
     beats: str | None = None
     decimals: Annotated[int, Field(ge=0, le=9)] = 2
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if (self.minimum is None) == (self.beats is None):
-            raise ValueError("a gate has either a minimum or an interpolation that it beats")
+        if [self.minimum, self.maximum, self.beats].count(None) != 2:  # noqa: PLR2004 - of three
+            raise ValueError(
+                "a gate has either a minimum, a maximum or an interpolation that it beats"
+            )
         known_metrics((self.metric,))
-        if METRICS[self.metric].unit != "dB":
-            message = f"a gate holds a PSNR, psnr_rgb or psnr_y, and not {self.metric}"
+        if self.beats is not None and not self.of_quality:
+            message = f"an interpolation is beaten in psnr_rgb or psnr_y, and not in {self.metric}"
+            raise ValueError(message)
+        if self.data is not None and not METRICS[self.metric].per_data:
+            message = f"{self.metric} does not depend on a data set: leave `data` out"
             raise ValueError(message)
         return self
+
+    @property
+    def of_quality(self) -> bool:
+        """Whether it holds a PSNR."""
+        return METRICS[self.metric].unit == "dB"
 
     def check(self, value: float, interpolated: float | None = None) -> GateCheck:
         """Hold a value against the gate, as rounded and as it is.
 
         Args:
-            value: dB.
+            value: in the metric's base unit.
             interpolated: dB of the interpolation to be beaten, for gates that ask so.
 
         Raises:
             ValueError: the gate needs that of an interpolation.
         """
+        if self.maximum is not None:
+            kept = value <= self.maximum
+            return GateCheck(
+                title=self.title,
+                metric=self.metric,
+                value=value,
+                needed=self.maximum,
+                margin=self.maximum - value,
+                rounded=kept,
+                strict=kept,
+            )
         needed = self.minimum if self.minimum is not None else interpolated
         if needed is None:
             message = f"the gate needs the value of {self.beats}"
@@ -91,6 +116,7 @@ class Gate(Frozen):
         beating = self.beats is not None
         return GateCheck(
             title=self.title,
+            metric=self.metric,
             value=value,
             needed=needed,
             margin=value - needed,
@@ -100,11 +126,15 @@ class Gate(Frozen):
 
     def describe(self) -> str:
         """The gate in words."""
-        label = METRICS[self.metric].label
+        metric = METRICS[self.metric]
+        on = f" on {self.title}" if self.title else ""
+        if self.maximum is not None:
+            return f"{metric.label} <= {metric.show(self.maximum)}{on}"
         rounding = f"as rounded to {self.decimals} decimals"
         if self.beats is not None:
-            return f"{label} above that of {self.beats} on {self.title}, {rounding}"
-        return f"{label} >= {self.minimum:.{self.decimals}f} dB on {self.title}, {rounding}"
+            return f"{metric.label} above that of {self.beats}{on}, {rounding}"
+        least = f"{self.minimum:.{self.decimals}f} {metric.unit}".strip()
+        return f"{metric.label} >= {least}{on}, {rounding}"
 
 
 class ReferenceEntry(Frozen):
@@ -171,6 +201,7 @@ class Rule(Frozen):
         ties: what is known of equal totals.
         inferred: what the sources do not say but their results show.
         unverified: what could not be checked.
+        verified: its gates and formulas were seen at their source; where False, boards say so.
         footnotes: what the figures mean.
         precision: of forwards, where the edition prescribes one.
         counted_input: LR height and width at which complexity is counted.
@@ -189,6 +220,7 @@ class Rule(Frozen):
     ties: str
     inferred: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
+    verified: bool = True
     footnotes: tuple[str, ...] = ()
     precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
     counted_input: tuple[Side, Side] = (256, 256)
@@ -200,6 +232,11 @@ class Rule(Frozen):
         used = {metric for track in self.tracks for metric in track.metrics}
         used.update(self.ranked_alone)
         return tuple(metric for metric in self.columns if metric in used)
+
+    @property
+    def quality_gates(self) -> tuple[Gate, ...]:
+        """Its gates of PSNR, without budgets."""
+        return tuple(gate for gate in self.gates if gate.of_quality)
 
     @property
     def published(self) -> Mapping[str, float]:
@@ -233,7 +270,9 @@ class Rule(Frozen):
             if track.ties_by is not None and track.ties_by not in earlier:
                 message = f"track {track.key!r}: ties_by {track.ties_by!r} is no earlier track"
                 raise ValueError(message)
-            lacking = [metric for metric in track.metrics if metric not in self.published]
+            # Runtime and memory are those of the baseline measured beside the others.
+            counts = [m for m in track.formula.relative if METRICS[m].portable]
+            lacking = [metric for metric in counts if metric not in self.published]
             if track.formula.reference == "baseline" and lacking:
                 message = (
                     f"track {track.key!r} is relative to the baseline, whose values lack "
@@ -241,4 +280,6 @@ class Rule(Frozen):
                 )
                 raise ValueError(message)
             earlier.append(track.key)
+        if not self.verified and not self.unverified:
+            raise ValueError("a rule that is not verified says in `unverified` what was not seen")
         return self
