@@ -7,6 +7,7 @@ import pytest
 
 from esrbench.errors import DataError, MeasurementError, UsageError
 from esrbench.runs import plan_file
+from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
 from esrbench.runs.suite import run_cell, run_suite
 from esrbench.worker.failure import WorkerError
@@ -106,6 +107,53 @@ def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store
     assert len(workers.networks()) == 3 + 3 * Nodes.tries
     # Two attempts beside the one that the record holds.
     assert all("made-again" in {n.code for n in each.notices} for each in records)
+
+
+def killed(signal="SIGKILL"):
+    return WorkerError("crash", f"the worker was killed by {signal} during load", fatal=True)
+
+
+@pytest.mark.parametrize("start", [1, 5], ids=["untimed", "timed"])
+def test_a_pass_whose_worker_was_killed_is_made_once_more_and_said(trio, store, workers, start):
+    workers.at = {start: killed()}
+    records = list(run_suite(trio(processes=1), store, engine=Nodes()))
+    assert [each.status for each in records] == ["ok"] * 3
+    assert len(workers.networks()) == 3 * 2 + 1
+    told = [n for each in records for n in each.notices if n.code == "made-again"]
+    assert [notice.message[:20] for notice in told] == ["1 more passes of it "]
+
+
+@pytest.mark.parametrize(("signal", "starts"), [("SIGKILL", 2), ("SIGSEGV", 1)])
+def test_what_is_killed_twice_or_kills_itself_by_a_fault_has_failed(
+    trio, store, workers, signal, starts
+):
+    workers.of = {"one": killed(signal)}
+    records = {each.entry.name: each for each in run_suite(trio(processes=1), store)}
+    assert records["one"].status == "crash"
+    assert workers.networks().count("one") == starts
+    assert records["two"].status == "ok"
+
+
+def test_a_pass_that_was_made_while_its_process_waited_is_not_made_again(
+    trio, store, workers, monkeypatch
+):
+    plans = []
+    real = suite_of_runs.Maker.alone
+
+    def alone(maker, planned):
+        """Another process has the device, and makes the same cell meanwhile."""
+        monkeypatch.setattr(suite_of_runs.Maker, "alone", real)
+        run_cell(plans[0], "untimed-0000")
+        return real(maker, planned)
+
+    def begin(plan):
+        plans.append(plan)
+        monkeypatch.setattr(suite_of_runs.Maker, "alone", alone)
+
+    records = list(run_suite(trio(processes=1), store, engine=Nodes(fails={1: begin})))
+    assert [each.status for each in records] == ["ok"] * 3
+    assert len(workers.networks()) == 3 * 2
+    assert not [n for each in records for n in each.notices if n.code == "made-again"]
 
 
 def test_a_failed_entry_keeps_no_cell_open(trio, store, workers):

@@ -212,7 +212,7 @@ def _made_again(attempts: int) -> Iterator[Notice]:
         yield Notice(
             code="made-again",
             message=f"{attempts} more passes of it were made, which do not count: the machine "
-            "spoilt them, or another process had made the same before",
+            "spoilt them, their worker was killed, or another process had made the same before",
             advice="Nothing is lost: of the same pass the first sound one counts.",
         )
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes passes in one session, each while no other process measures on the same device.
+    """Makes passes in one session, each within a block of ``alone``.
 
     Attributes:
         session: in which passes are made; a suite that is resumed is in another.
@@ -55,10 +55,6 @@ class Maker:
             DataError: an image changed since it was checked.
             RecordError: an SR image cannot be written.
         """
-        with self._alone(planned):
-            return self._untimed(planned, limit_seconds)
-
-    def _untimed(self, planned: PlannedPass, limit_seconds: float) -> Pass[UntimedPass]:
         created, start = datetime.now(UTC), time.monotonic()
         entry, name = planned.entry, planned.entry.descriptor.name
         found = measure_untimed(
@@ -101,16 +97,6 @@ class Maker:
         Raises:
             DataError: an image changed since it was checked.
         """
-        with self._alone(planned):
-            return self._timed(planned, untimed, null, limit_seconds)
-
-    def _timed(
-        self,
-        planned: PlannedPass,
-        untimed: Pass[UntimedPass],
-        null: NullTimes,
-        limit_seconds: float,
-    ) -> Pass[TimedPass]:
         created, start = datetime.now(UTC), time.monotonic()
         on_step = partial(self.on_step, planned.entry.descriptor.name)
         plan = self._plan(planned, limit_seconds)
@@ -141,7 +127,9 @@ class Maker:
         )
 
     @contextmanager
-    def _alone(self, planned: PlannedPass) -> Iterator[None]:
+    def alone(self, planned: PlannedPass) -> Iterator[None]:
+        """Be the only one that measures on the device of a pass, as of ``device_lock``."""
+
         def on_wait(who: str) -> None:
             self.on_step(planned.entry.descriptor.name, f"waiting for {who}")
 

@@ -40,6 +40,7 @@ from esrbench.records import (
 )
 from esrbench.runs.store import ATTEMPT, SuiteGoneError, record_id
 from esrbench.runs.variants import TimedWindow  # noqa: TC001 - pydantic reads it
+from esrbench.worker.failure import KILLED
 from esrbench.worker.messages import Ready  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         return self.ready is None
 
     @property
+    def killed(self) -> bool:
+        """Whether its worker was killed: by its own network, or by anybody on the machine."""
+        return _killed(self.quality, self.memory, self.complexity)
+
+    @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
         failure = first_failure(self.quality, self.memory, self.complexity, _NOT_TIMED)
@@ -119,6 +125,11 @@ class TimedPass(Frozen):
         return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
 
     @property
+    def killed(self) -> bool:
+        """As of ``UntimedPass``."""
+        return _killed(self.replicate.fixed, self.replicate.images)
+
+    @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
         probes = (self.replicate.fixed, self.replicate.images)
@@ -131,6 +142,13 @@ class TimedPass(Frozen):
         """The same with times of the null network, and of the machine meanwhile."""
         around = {"null": null, "null_conditions": conditions}
         return self.model_copy(update={"replicate": self.replicate.model_copy(update=around)})
+
+
+def _killed(*parts: object) -> bool:
+    by = f"{KILLED} SIGKILL "
+    return any(
+        isinstance(each, Absent) and each.failure == "crash" and by in each.reason for each in parts
+    )
 
 
 class SharedRounds(Frozen):
@@ -272,10 +290,18 @@ class PassFolder:
             RecordError: it cannot be stored.
         """
         if made.found.spoilt:
-            self.store.put_attempt(self.name, name, made)
+            self.put_attempt(name, made)
         elif not self.store.put_pass(self.name, name, made):
             return self.load(name, type(made)) or made
         return made
+
+    def put_attempt(self, name: str, made: Pass[FoundT]) -> None:
+        """Keep a pass that does not count.
+
+        Raises:
+            SuiteGoneError, RecordError: as of ``put``.
+        """
+        self.store.put_attempt(self.name, name, made)
 
     @classmethod
     def open(cls, store: Store, name: str, on_notice: Callable[[Notice], None]) -> Self:
@@ -308,6 +334,10 @@ class PassFolder:
             and isinstance(kept := self.store.load_pass(self.name, each, kind), Pass)
         ]
         return max(found, key=lambda kept: kept.created, default=None)
+
+    def tried(self, name: str) -> bool:
+        """Whether there is an attempt at a pass that does not count."""
+        return any(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
 
     def attempts(self, fingerprint: str) -> int:
         """How many passes of a run were made that do not count."""

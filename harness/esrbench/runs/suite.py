@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Cell, CellState, Engine
     from esrbench.runs.evaluator import Entry
     from esrbench.runs.null_times import NullTimes
+    from esrbench.runs.passes import FoundT
     from esrbench.runs.plan import PlannedPass, Suite
     from esrbench.runs.progress import Key
 
@@ -506,18 +508,34 @@ class _OnData:
             made = self.made[planned.entry.descriptor.name]
             self.folder.require()
             self.on_progress(self._progress(planned))
-            limit = self.entry_seconds - made.seconds
-            if planned.index is None:
-                untimed = self.maker.untimed(planned, limit)
-                made.untimed = self.folder.put(planned.name, untimed)
-            elif made.untimed is None:
-                continue  # what it needs is not there
-            else:
-                if self.null is None:
-                    self.null = self.maker.null_times(planned).__enter__()
-                timed = self.maker.timed(planned, made.untimed, self.null, limit)
-                made.timed[planned.index] = self.folder.put(planned.name, timed)
+            with self.maker.alone(planned):
+                # Another process may have made it while this one waited for the device.
+                if self._take_over(planned):
+                    continue
+                limit = self.entry_seconds - made.seconds
+                if planned.index is None:
+                    made.untimed = self._made_sound(
+                        planned, partial(self.maker.untimed, planned, limit)
+                    )
+                elif made.untimed is None:
+                    continue  # what it needs is not there
+                else:
+                    if self.null is None:
+                        self.null = self.maker.null_times(planned).__enter__()
+                    timed = partial(self.maker.timed, planned, made.untimed, self.null, limit)
+                    made.timed[planned.index] = self._made_sound(planned, timed)
             yield
+
+    def _made_sound(self, planned: PlannedPass, make: Callable[[], Pass[FoundT]]) -> Pass[FoundT]:
+        """Make a pass and store it; once more where its worker was killed.
+
+        A kernel without memory and people kill innocent workers. What is killed twice fails.
+        """
+        made = make()
+        if made.found.killed and not self.folder.tried(planned.name):
+            self.folder.put_attempt(planned.name, made)
+            made = make()
+        return self.folder.put(planned.name, made)
 
     def close(self) -> None:
         """End the workers of the null network."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.errors import MeasurementError
 from esrbench.plaintext import line
 
 if TYPE_CHECKING:
     from esrbench.records import FailureKind
+
+
+KILLED: Final = "the worker was killed by"
+"""How the message begins of a worker that a signal ended."""
 
 
 class WorkerError(MeasurementError):
@@ -49,5 +53,5 @@ def exit_reason(code: int, command: str) -> str:
     # A sandbox that survives its worker reports 128 and the signal.
     number = -code if code < 0 else code - 128
     if number in set(signal.Signals):
-        return f"the worker was killed by {signal.Signals(number).name} during {command}"
+        return f"{KILLED} {signal.Signals(number).name} during {command}"
     return f"the worker exited with code {code} during {command}"
