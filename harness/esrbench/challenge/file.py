@@ -11,7 +11,7 @@ import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from esrbench.data.declarations import DATASETS
 from esrbench.engines.settings import EngineSettings  # noqa: TC001 - pydantic reads it at runtime
@@ -37,6 +37,11 @@ OWN_RULE: Final = "custom"
 """Name of a rule that stands in the file itself and has none."""
 
 Text = Annotated[str, Field(min_length=1)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(lambda said: datetime.fromisoformat(said) if isinstance(said, str) else said),
+]
+"""A date, with or without a time of day."""
 
 
 class DataTable(Frozen):
@@ -86,6 +91,38 @@ class OutputsTable(Frozen):
         return self
 
 
+class CodabenchTable(Frozen):
+    """``[codabench]``: what a competition on Codabench needs to know beside the challenge.
+
+    Attributes:
+        docker_image: with esrbench in it, from where Codabench's workers can pull it.
+        queue: of one's own workers, by its Vhost.
+        takes: what participants submit: SR images of the data sets that are not hidden, code, or
+            first the one and then the other.
+        start: of the first phase, in UTC unless it says otherwise; today if left out.
+        code_start: of the phase for code, if images come first; 30 days later if left out.
+        end: of the last phase; none if left out.
+        seconds: that each step of a submission may take on a data set.
+        submissions_a_day: of each participant.
+        terms: file in Markdown, as seen from the challenge's.
+        logo: file in PNG, likewise.
+    """
+
+    docker_image: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    queue: Text | None = None
+    takes: Annotated[tuple[Literal["images", "code"], ...], Field(min_length=1, max_length=2)] = (
+        "images",
+        "code",
+    )
+    start: Moment | None = None
+    code_start: Moment | None = None
+    end: Moment | None = None
+    seconds: Annotated[int, Field(gt=0)] = 3600
+    submissions_a_day: Annotated[int, Field(gt=0)] = 5
+    terms: Text | None = None
+    logo: Text | None = None
+
+
 class Challenge(Frozen):
     """The whole of ``challenge.toml``. Paths in it are as seen from its folder.
 
@@ -107,6 +144,7 @@ class Challenge(Frozen):
         engine: where entries run; this process if left out.
         protocol: how everything is measured.
         outputs: what is written after every run.
+        codabench: what ``esrbench codabench`` needs to know beside all this.
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -125,6 +163,7 @@ class Challenge(Frozen):
     engine: EngineSettings | None = None
     protocol: Protocol = Protocol()
     outputs: OutputsTable = OutputsTable()
+    codabench: CodabenchTable = CodabenchTable()
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

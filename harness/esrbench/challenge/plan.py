@@ -74,7 +74,7 @@ def plan_challenge(
         message = f"{path}: entries: there is none to run"
         raise UsageError(message, advice="; ".join(each.message for each in notices))
     data = [
-        _opened(path, number, table, challenge.scale, on_image)
+        open_data(path, number, table, challenge.scale, on_image)
         for number, table in enumerate(challenge.data)
     ]
     unpinned = {
@@ -167,7 +167,7 @@ def _environment(path: Path, where: str) -> str:
     return str(path.parent / where) if "/" in where else where
 
 
-def _opened(
+def open_data(
     path: Path, number: int, table: DataTable, scale: int, on_image: Callable[[str, int, int], None]
 ) -> tuple[ImagePairs, DataIdentity]:
     """A data set of the challenge, and what its records say of it.

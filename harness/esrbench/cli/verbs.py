@@ -35,6 +35,9 @@ VERBS = {
     "init-challenge": (
         "Start a challenge: one file that says what runs, how it ranks and what is published."
     ),
+    "codabench": (
+        "Write a challenge as a bundle for Codabench, or run one of the bundle's programs."
+    ),
     "leaderboard": "Print the challenge table of the newest comparable records.",
     "report": "Write one HTML file to publish: leaderboard, charts, images, times, machine.",
     "site": "Write pages for all data sets, editions and dates, with an index, ready to publish.",
