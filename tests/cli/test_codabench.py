@@ -29,18 +29,18 @@ def challenge(work):
 
 def test_a_bundle_is_written_and_its_scoring_program_runs(in_process, challenge):
     command = ("codabench", "challenge.toml", "--docker-image", "registry.example/x:1")
-    done = in_process(*command, "-o", "ours.zip", code=0)
+    done = in_process(*command, "-o", "out/ours.zip", code=0)
     assert "Images, " in done.stdout
     assert "ours.zip is ready: upload it on Codabench" in done.stdout
     assert "no-start" in done.stderr
     assert "no-docker-image" not in done.stderr
-    assert check_bundle(challenge / "ours.zip").docker_image == "registry.example/x:1"
+    assert check_bundle(challenge / "out" / "ours.zip").docker_image == "registry.example/x:1"
     told = json.loads(in_process(*command, "--json", code=0).stdout)
     assert told["path"] == "bundle.zip"
     assert told["competition"]["leaderboards"][0]["columns"][0]["key"] == "gate"
 
     root = challenge / "app"
-    with zipfile.ZipFile(challenge / "ours.zip") as archive:
+    with zipfile.ZipFile(challenge / "out" / "ours.zip") as archive:
         for name, place in (("scoring-images-ours", "program"), ("reference-ours", "input/ref")):
             with archive.open(f"{name}.zip") as file:
                 zipfile.ZipFile(file).extractall(root / place)
@@ -61,7 +61,7 @@ def test_a_bundle_is_written_and_its_scoring_program_runs(in_process, challenge)
     ("arguments", "says"),
     [
         (("none.toml",), "none.toml: No such file"),
-        (("challenge.toml", "-o", "no/b.zip"), "no: No such file"),
+        (("challenge.toml", "-o", "challenge.toml/b.zip"), "challenge.toml: File exists"),
         (("--run", "scoring", "app"), "found no program/settings.json"),
         (("--run", "ingestion", "app"), "Codabench's worker calls this, in /app."),
     ],

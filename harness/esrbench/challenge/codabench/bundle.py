@@ -99,6 +99,7 @@ def write_bundle(
     competition = read_competition(_content(challenge, data, today), str(path))
     terms = path.parent / table.terms if table.terms else None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent) as temp:
             images, bundle, whole = (Path(temp) / name for name in ("images", "bundle", "whole"))
             bundle.mkdir()
