@@ -81,10 +81,10 @@ class Workers:
         return started
 
 
-def use_fake_workers(on_start=lambda _: None):
-    """Have every launcher give workers that are none; ``on_start`` is told the entry of each."""
+def use_fake_workers(on_start=lambda _: None, kind=FakeWorker):
+    """Have every launcher give workers of a kind; ``on_start`` is told the entry of each."""
 
     def worker(_self, *networks, **_):
-        return FakeWorker(networks[0][0].name, on_start)
+        return kind(networks[0][0].name, on_start)
 
     Launcher.worker = worker
