@@ -11,6 +11,7 @@ import typer
 
 from esrbench.cli.console import JsonOption, print_json, print_notices, results
 from esrbench.cli.suites import images_bar
+from esrbench.plaintext import line
 
 
 class Program(StrEnum):
@@ -70,7 +71,8 @@ def run_program(program: Program, folder: Path, *, as_json: bool) -> None:
     from esrbench.challenge.codabench.programs import ingest, score
 
     if program is Program.INGESTION:
-        ingest(folder)
+        for absent in ingest(folder):
+            results().print(f"absent: {line(absent)}", markup=False, soft_wrap=True)
         results().print("measured; the scoring program is next")
         return
     scores = score(folder)

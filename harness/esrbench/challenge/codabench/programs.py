@@ -34,6 +34,7 @@ from esrbench.files import replace_file
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen, Protocol
 from esrbench.ranking.rule import Gate  # noqa: TC001 - likewise
+from esrbench.records import Absent, Value
 from esrbench.runs.plan import plan_suite
 from esrbench.runs.publication import UNSAID, public_records
 from esrbench.runs.scoring import score_sr_images
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     from esrbench.entries.registry import Registry
-    from esrbench.records import RunRecord
 
 SETTINGS: Final = "settings.json"
 LR: Final = "LR"
@@ -96,19 +96,22 @@ class Measured(Frozen):
     """What the ingestion program tells the scoring program.
 
     Attributes:
-        values: of metrics in base units, by key; None where there is none.
+        values: of metrics in base units, by key.
         images: names of SR images, which lie beside it under their numbers.
     """
 
-    values: dict[str, float | None]
+    values: dict[str, float]
     images: tuple[str, ...] = ()
 
 
-def ingest(root: Path) -> None:
+def ingest(root: Path) -> list[str]:
     """Measure submitted code on LR images, and leave its SR images for the scoring program.
 
     Args:
         root: holds the worker's folders ``program``, ``ingested_program`` and ``output``.
+
+    Returns:
+        Why figures are absent, a line each.
 
     Raises:
         EsrbenchError: the submission cannot be measured; of a hidden test set nothing more is told.
@@ -140,9 +143,18 @@ def ingest(root: Path) -> None:
                 own_precision=True,
             )
             (record,) = run_suite(suite, Store(here / "results"))
-        _require_ranked(record, settings)
-        values = {key: record.measured(key) for key in settings.columns if not _of_images(key)}
-        _seal(output, Measured(values=values), sorted((here / "sr").rglob("*.png")), settings)
+            data = record.data.model_copy(update={"hidden": settings.hidden})
+            (public,) = public_records([record.model_copy(update={"data": data})])
+        if not public.ranked:
+            raise MeasurementError(f"{name}: {public.cause}", advice=public.advice)
+        values = {key: public.value(key) for key in settings.columns if not _of_images(key)}
+        measured = {k: each.value for k, each in values.items() if isinstance(each, Value)}
+        _seal(output, Measured(values=measured), sorted((here / "sr").rglob("*.png")), settings)
+    return [
+        f"{METRICS[key].label}: {each.reason}"
+        for key, each in values.items()
+        if isinstance(each, Absent)
+    ]
 
 
 def score(root: Path) -> dict[str, float]:
@@ -159,7 +171,7 @@ def score(root: Path) -> dict[str, float]:
     """
     settings, given = _settings(root), root / "input" / "res"
     (given / "metadata").unlink(missing_ok=True)  # the worker's own, of the step before
-    values: dict[str, float | None] = {}
+    values: dict[str, float] = {}
     with TemporaryDirectory() as temp:
         if settings.key is not None:
             values = _unseal(given, Path(temp), settings).values
@@ -169,10 +181,10 @@ def score(root: Path) -> dict[str, float]:
         with _discreet(settings):
             pairs = open_dataset(root / "input" / "ref", settings.scale)
             record = score_sr_images(given, pairs, name="submission")
-    values |= {key: record.measured(key) for key in settings.columns if _of_images(key)}
-    scores = {
-        key: value / METRICS[key].divisor for key, value in values.items() if value is not None
-    }
+    for key in filter(_of_images, settings.columns):
+        if (value := record.measured(key)) is not None:
+            values[key] = value
+    scores = {key: value / METRICS[key].divisor for key, value in values.items()}
     if settings.gate is not None:
         value = record.measured(settings.gate.metric)  # None: no error at all
         scores[GATE] = 1.0 if value is None or settings.gate.check(value).rounded else 0.0
@@ -236,19 +248,6 @@ def _require_class(name: str, registry: Registry, settings: Settings) -> None:
         message = f"{name} declares {precision}, and the challenge admits "
         message += ", ".join(settings.classes)
         raise UsageError(message, advice=f"Declare another precision in {MANIFEST_NAME}.")
-
-
-def _require_ranked(record: RunRecord, settings: Settings) -> None:
-    """Refuse a run that no leaderboard ranks, with what may be said of it.
-
-    Raises:
-        MeasurementError: why it is not ranked.
-    """
-    if record.ranked:
-        return
-    data = record.data.model_copy(update={"hidden": settings.hidden})
-    (public,) = public_records([record.model_copy(update={"data": data})])
-    raise MeasurementError(f"{public.entry.name}: {public.cause}", advice=public.advice)
 
 
 @contextmanager
