@@ -9,6 +9,7 @@ from esrbench.errors import DataError, MeasurementError, UsageError
 from esrbench.runs import plan_file
 from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
+from esrbench.runs.forecast import forecast
 from esrbench.runs.suite import run_cell, run_suite
 from esrbench.worker.failure import WorkerError
 
@@ -92,12 +93,15 @@ def test_a_suite_ends_without_a_cell_that_always_fails_and_can_be_resumed(trio, 
     assert [each.status for each in records] == ["interrupted"] * 3
     assert len(store.suites()) == 1
     workers.networks()
+    told = forecast(trio(), store, resume=True, elsewhere=True)
+    assert {(each.passes, each.done) for each in told} == {(2, 1)}
     resumed = list(run_suite(trio(), store, resume=True, engine=Nodes()))
     assert sorted(each.status for each in resumed) == ["ok"] * 3
     assert {each.run_id for each in resumed} == {each.run_id for each in records}
     # What was there is not made again.
     assert len(workers.networks()) == 3 * 2
     assert store.suites() == []
+    assert not any(each.passes for each in forecast(trio(), store, resume=True, elsewhere=True))
 
 
 def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store, workers):

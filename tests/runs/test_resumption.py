@@ -10,6 +10,7 @@ from esrbench.records import WeightsIdentity
 from esrbench.runs.assembly import assemble
 from esrbench.runs.documents import decode
 from esrbench.runs.fingerprint import expected_environment
+from esrbench.runs.forecast import forecast
 from esrbench.runs.making import Maker
 from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
@@ -58,9 +59,14 @@ def test_a_suite_cut_short_anywhere_goes_on_there(trio, store, workers, at, base
     # The null network is the fourth of all that start.
     made = made if at != 4 else [*made, "the last one"]
     before = {each.run_id: each for each in store.load()[0]}
+    told = forecast(planned, store, resume=True)
     known, new = resume(planned, store)
     # The pass that was cut short is the only one made twice.
     assert len(workers.networks()) == 3 * PASSES - len(made)
+    assert sum(each.passes for each in told) == 3 * PASSES - len(made)
+    assert {each.passes + each.done for each in told} == {PASSES}
+    told = forecast(planned, store, resume=True)
+    assert {(each.passes, each.done, each.seconds) for each in told} == {(0, PASSES, 0.0)}
     assert statuses(store) == ALL_OK
     assert sorted(record.entry.name for record in (*known, *new)) == sorted(NAMES)
     assert known == [each for each in before.values() if each.status == "ok"]

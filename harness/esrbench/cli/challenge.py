@@ -80,8 +80,9 @@ def run_challenge(
         planned = plan_challenge(path, challenge, registry, standings, on_image=on_image)
     print_notices(planned.notices)
     suite = planned.suite
+    engine = challenge_engine(challenge)
     if plan:
-        print_plan([suite], store, challenge.title, resume=True, as_json=as_json)
+        print_plan([suite], store, challenge.title, resume=True, engine=engine, as_json=as_json)
         return
     print_banner(suite.launcher.sandbox)
     store.require_writable()
@@ -93,7 +94,7 @@ def run_challenge(
         store,
         known,
         resume=True,
-        engine=challenge_engine(challenge),
+        engine=engine,
         timeout_seconds=timeout_seconds,
         entry_seconds=entry_seconds,
     )

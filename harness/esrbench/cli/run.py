@@ -250,7 +250,9 @@ def run_command(
             for name in backends
         ]
     if plan:
-        print_plan(suites, store, "What would run", resume=resume, as_json=as_json)
+        print_plan(
+            suites, store, "What would run", resume=resume, engine=chosen_engine, as_json=as_json
+        )
         return
     print_banner(suites[0].launcher.sandbox)
     known: list[RunRecord] = []

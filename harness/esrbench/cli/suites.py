@@ -50,7 +50,13 @@ def images_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def print_plan(
-    suites: Sequence[Suite], store: Store, caption: str, *, resume: bool, as_json: bool
+    suites: Sequence[Suite],
+    store: Store,
+    caption: str,
+    *,
+    resume: bool,
+    engine: Engine | None,
+    as_json: bool,
 ) -> None:
     """Print what suites would run.
 
@@ -64,7 +70,7 @@ def print_plan(
         message = "--plan --json: one document holds the plan of one backend"
         raise UsageError(message, advice="Name one by --backend.")
     for suite in suites:
-        found = forecast(suite, store, resume=resume)
+        found = forecast(suite, store, resume=resume, elsewhere=engine is not None)
         print_table(forecast_table(found, caption), as_json=as_json)
 
 

@@ -21,9 +21,9 @@ def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
         planned: in order.
         caption: of the table.
     """
-    names = ("Entry", "Data", "Class", "Where", "Passes", "Time", "Record", "By")
+    names = ("Entry", "Data", "Class", "Where", "Passes", "Done", "Time", "Record", "By")
     headings = tuple(
-        Heading(name, align="right" if name in {"Passes", "Time", "Record"} else "left")
+        Heading(name, align="right" if name in {"Passes", "Done", "Time", "Record"} else "left")
         if name != "By"
         else Heading(name, prose=True)
         for name in names
@@ -35,6 +35,7 @@ def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
             plain(each.forward_class),
             plain(each.where),
             plain(str(each.passes)),
+            plain(str(each.done)),
             plain(_time(each.seconds)),
             plain(_size(each.size)),
             plain(each.basis, "plain" if each.passes else "faint"),
@@ -45,8 +46,12 @@ def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
     known = [each for each in left if each.seconds is not None]
     seconds, size = sum(each.seconds or 0 for each in known), sum(each.size or 0 for each in known)
     total = f"{sum(each.passes for each in left)} passes of {len(left)} runs are to be made"
+    if done := sum(each.done for each in planned):
+        total += f", {done} are there already"
     if known:
-        total += f", about {_time(seconds)} one after the other and {_size(size)} of records"
+        total += (
+            f"; it takes about {_time(seconds)} one after the other and {_size(size)} of records"
+        )
     if unknown := len(left) - len(known):
         total += f"; of {unknown} runs nothing tells how long they take"
     records = [asdict(each) for each in planned]

@@ -7,8 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from esrbench.records import Latency
-from esrbench.runs.fingerprint import expected_environment, fingerprint
-from esrbench.runs.suite import UNFINISHED
+from esrbench.runs.fingerprint import expected_environment
+from esrbench.runs.passes import PassFolder
+from esrbench.runs.suite import UNFINISHED, expected_fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,8 @@ class PlannedRun:
         forward_class: precision, layout and compilation.
         where: device, and interpreter if it is another one.
         passes: to be made; 0 where a finished record is there, or nothing can run.
-        seconds: that they will take, by what was measured; None where nothing tells.
+        done: passes that are there already, of a finished record or of a suite that was cut short.
+        seconds: that the others will take, by what was measured; None where nothing tells.
         size: of the record in bytes, likewise; of the passes until then about as much again.
         basis: what the figures are taken from, or why nothing will run.
     """
@@ -39,45 +41,48 @@ class PlannedRun:
     forward_class: str
     where: str
     passes: int
+    done: int
     seconds: float | None
     size: int | None
     basis: str
 
 
-def forecast(suite: Suite, store: Store, *, resume: bool) -> list[PlannedRun]:
+def forecast(
+    suite: Suite, store: Store, *, resume: bool, elsewhere: bool = False
+) -> list[PlannedRun]:
     """What a suite would run, in order.
 
     Args:
         suite: the plan.
         store: of earlier records, by which time and room are told.
-        resume: what has a finished record of the same fingerprint is left out.
+        resume: what is there already is left out, as ``run_suite`` does.
+        elsewhere: an engine makes the passes.
     """
     records, _ = store.load_measured()
     environment = expected_environment(suite.protocol, suite.launcher.sandbox.tier)
-    finished = {each.fingerprint for each in records if resume and each.status not in UNFINISHED}
+    fingerprints = expected_fingerprints(suite, environment, elsewhere=elsewhere)
+    folder = PassFolder.find(suite.digest(), store, lambda _: None) if resume else None
+    # Records hold no SR images.
+    counts = folder is not None or (resume and suite.sr_folder is None)
+    finished = {each.fingerprint for each in records if counts and each.status not in UNFINISHED}
     planned: list[PlannedRun] = []
     for _, data in suite.data:
         for rejected in suite.rejected:
             label = suite.protocol_of(rejected.name).forward.label
             why = f"cannot run: {rejected.error.message}"
-            planned.append(PlannedRun(rejected.name, data.name, label, "", 0, 0.0, None, why))
-        known = {
-            entry.descriptor.name: fingerprint(
-                entry,
-                data,
-                suite.protocol_of(entry.descriptor.name),
-                entry.environment(environment),
-                suite.launcher.gpu,
-            )
-            in finished
-            for entry in suite.entries
-        }
+            planned.append(PlannedRun(rejected.name, data.name, label, "", 0, 0, 0.0, None, why))
+        of_data = fingerprints[data.digest]
+        known = {name: one in finished for name, one in of_data.items()}
         if not all(known.values()) and suite.baseline is not None:
             known[suite.baseline] = False  # it runs beside whatever runs
-        planned += [
-            _planned(suite, entry, data, store, records, known=known[entry.descriptor.name])
-            for entry in suite.entries
-        ]
+        for entry in suite.entries:
+            name = entry.descriptor.name
+            latency = suite.protocol_of(name).latency
+            passes = 1 + (latency.processes if latency else 0)
+            made = 0 if folder is None else folder.made(of_data[name])
+            done = passes if known[name] else min(made, passes)
+            run = _planned(suite, entry, data, store, records, passes=passes - done, done=done)
+            planned.append(run)
     return planned
 
 
@@ -88,17 +93,18 @@ def _planned(
     store: Store,
     records: Sequence[RunRecord],
     *,
-    known: bool,
+    passes: int,
+    done: int,
 ) -> PlannedRun:
+    """What is left to do of an entry on a data set, and how long that takes."""
     name = entry.descriptor.name
     protocol = suite.protocol_of(name)
     where = protocol.device + (f":{suite.launcher.gpu}" if protocol.device == "cuda" else "")
     if entry.software is not None:
         where += f", {entry.software.describe()}"
-    said = (name, data.name, protocol.forward.label, where)
-    if known:
-        return PlannedRun(*said, 0, 0.0, 0, "measured before")
-    passes = 1 + (protocol.latency.processes if protocol.latency else 0)
+    said = (name, data.name, protocol.forward.label, where, passes, done)
+    if not passes:
+        return PlannedRun(*said, 0.0, 0, "measured before")
     alike = [
         each
         for each in records
@@ -115,8 +121,8 @@ def _planned(
             units = passes * data.images
             seconds = fmean(each.duration_seconds / _units(each) for each in found) * units
             size = fmean(store.size_of(each) / _units(each) for each in found) * units
-            return PlannedRun(*said, passes, seconds, round(size), basis)
-    return PlannedRun(*said, passes, None, None, "nothing alike was measured yet")
+            return PlannedRun(*said, seconds, round(size), basis)
+    return PlannedRun(*said, None, None, "nothing alike was measured yet")
 
 
 def _units(record: RunRecord) -> int:

@@ -339,6 +339,12 @@ class PassFolder:
         """Whether there is an attempt at a pass that does not count."""
         return any(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
 
+    def made(self, fingerprint: str) -> int:
+        """How many passes of a run are there that count."""
+        return sum(
+            name.startswith(f"{fingerprint}.") and ATTEMPT not in name for name in self.names()
+        )
+
     def attempts(self, fingerprint: str) -> int:
         """How many passes of a run were made that do not count."""
         return sum(name.startswith(f"{fingerprint}.") and ATTEMPT in name for name in self.names())

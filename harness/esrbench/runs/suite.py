@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from esrbench.data.datasets import ImagePairs
     from esrbench.records import DataIdentity, Environment, RunRecord
     from esrbench.runs.cells import Cell, CellState, Engine
-    from esrbench.runs.evaluator import Entry
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.passes import FoundT
     from esrbench.runs.plan import PlannedPass, Suite
@@ -189,12 +188,9 @@ class _Session:
         """Records as they are stored; those that were there are passed to ``on_known``."""
         suite, on_notice = self.suite, self.on_notice
         # As files are before anything runs.
-        fingerprints = {
-            data.digest: {
-                entry.descriptor.name: self._fingerprint(entry, data) for entry in suite.entries
-            }
-            for _, data in suite.data
-        }
+        fingerprints = expected_fingerprints(
+            suite, self.environment, elsewhere=self.engine is not None
+        )
         stored, notices = self.store.load_measured() if resume else ([], [])
         for notice in notices:
             on_notice(notice)
@@ -290,12 +286,6 @@ class _Session:
                 on_data.plan_path = folder.put_plan(document.name, document)
             yield from self._measured(on_data, stored)
 
-    def _fingerprint(self, entry: Entry, data: DataIdentity) -> str:
-        protocol = self.suite.protocol_of(entry.descriptor.name)
-        gpu = self.suite.launcher.gpu if self.engine is None else 0
-        own = self.environment if self.engine is None else anywhere(self.environment)
-        return fingerprint(entry, data, protocol, entry.environment(own), gpu)
-
     def _rejected(
         self,
         data: DataIdentity,
@@ -338,6 +328,28 @@ class _Session:
                 with suppress(RecordError):
                     self.store.put(record)
             raise
+
+
+def expected_fingerprints(
+    suite: Suite, environment: Environment, *, elsewhere: bool
+) -> dict[str, dict[str, str]]:
+    """Fingerprints of all runs of a suite before any is made, by data set and entry.
+
+    Args:
+        suite: the plan.
+        environment: as it is known before anything runs.
+        elsewhere: an engine makes the passes, on whatever machine.
+    """
+    own = anywhere(environment) if elsewhere else environment
+    gpu = 0 if elsewhere else suite.launcher.gpu
+    return {
+        data.digest: {
+            name: fingerprint(entry, data, suite.protocol_of(name), entry.environment(own), gpu)
+            for entry in suite.entries
+            for name in (entry.descriptor.name,)
+        }
+        for _, data in suite.data
+    }
 
 
 def _planned(
