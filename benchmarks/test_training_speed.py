@@ -17,8 +17,9 @@ from conftest import SCALE, Step
 from torch.utils.data import DataLoader, Dataset
 
 from esrbench.data.codecs import write_png
+from esrbench.data.unscored import Source
 from esrbench.probes.forward import PixelConversion
-from esrbench.training.images import Source, open_images
+from esrbench.training.images import open_images
 from esrbench.training.patches import Patches, make_loader, transform
 
 if TYPE_CHECKING:

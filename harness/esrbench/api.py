@@ -208,6 +208,8 @@ def run(
     weights: Mapping[str, WeightsChoice] | None = None,
     python: Mapping[str, str | os.PathLike[str]] | None = None,
     protocol: Protocol | None = None,
+    calibrate_with: str | os.PathLike[str] | None = None,
+    fp32_ends: bool = False,
     baseline: str | None = None,
     order_seed: int = 0,
     isolation: IsolationChoice = "auto",
@@ -224,6 +226,9 @@ def run(
         weights: by name; networks left out take ``auto``.
         python: by name, paths of interpreters of networks that run in another one.
         protocol: settings; CPU defaults if left out, each model in the precision that it declares.
+        calibrate_with: folder of HR images that are not scored, for a protocol in ``int8`` or
+            ``int8-w16``.
+        fp32_ends: leave first and last convolution in float32 under such a protocol.
         baseline: network that runs in every round, to which runtimes are set in relation.
         order_seed: of the random order of entries in each round.
         isolation: which sandbox workers must run in.
@@ -236,6 +241,7 @@ def run(
         UsageError, WeightsError, DataError: before anything runs.
         RecordError: a record cannot be stored.
     """
+    from esrbench.runs.exports import quantised
     from esrbench.runs.plan import plan_suite
     from esrbench.runs.suite import run_suite
 
@@ -246,6 +252,8 @@ def run(
     baseline = baseline and resolve_name(registry, baseline)
     specs = [data] if isinstance(data, str | os.PathLike) else list(data)
     store = Store(Path(results) if results else default_results())
+    folders = None if calibrate_with is None else str(calibrate_with)
+    settings, calibration = quantised(protocol or Protocol(), folders, scale, fp32_ends=fp32_ends)
     suite = plan_suite(
         registry,
         names,
@@ -253,7 +261,8 @@ def run(
         scale,
         weights=weights or {},
         interpreters={name: str(where) for name, where in (python or {}).items()},
-        protocol=protocol or Protocol(),
+        protocol=settings,
+        calibration=calibration,
         isolation=isolation,
         gpu=gpu,
         baseline=baseline,

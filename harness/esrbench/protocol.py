@@ -10,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+if TYPE_CHECKING:
+    from pydantic import SerializerFunctionWrapHandler
 
 PROTOCOL_VERSION: Final = 2
 
 Device = Literal["cpu", "cuda"]
+PrecisionName = Literal["fp32", "tf32", "fp16", "bf16", "int8", "int8-w16"]
 CounterName = Literal["ntire2022", "fvcore", "ptflops", "aten"]
 COUNTERS: tuple[CounterName, ...] = ("ntire2022", "fvcore", "ptflops", "aten")
 
@@ -65,21 +69,54 @@ class QualityDefinition(Frozen):
         )
 
 
+class Quantisation(Frozen):
+    """How a network was brought from float32 to integers, after it was trained.
+
+    Attributes:
+        images: number of LR images whose activations set the ranges of the integers.
+        sha256: over the pixels of these images.
+        fp32_ends: the first and the last convolution stay in float32.
+    """
+
+    images: PositiveInt
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    fp32_ends: bool = False
+
+    def describe(self) -> str:
+        """What tables say of it."""
+        return (
+            f"Quantised after training by {self.images} images ({self.sha256[:12]}), none of them "
+            "scored: a class of its own."
+        )
+
+
 class ForwardPolicy(Frozen):
     """Arithmetic and layout of every forward, set before the first and verified after each.
 
     Attributes:
         precision: of convolutions and matrix products. ``fp32`` has TF32 off, ``tf32`` on (CUDA
-            only); ``fp16`` and ``bf16`` cast weights and input.
+            only); ``fp16`` and ``bf16`` cast weights and input. ``int8`` has int8 weights and
+            activations, ``int8-w16`` int8 weights and int16 activations; torch still loads the
+            network in float32.
         channels_last: weights and input lie channels-last in memory.
         backend: what runs it: a module of ``esrbench.backends``.
         cudnn_benchmark: cuDNN tries its algorithms at each new shape (CUDA only).
+        quantisation: of ``int8`` and ``int8-w16``; None for the others.
     """
 
-    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    precision: PrecisionName = "fp32"
     channels_last: bool = False
     backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = EAGER
     cudnn_benchmark: bool = False
+    quantisation: Quantisation | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without quantisation where there is none, so that digests stay what they were."""
+        written: dict[str, Any] = write(self)
+        if self.quantisation is None:
+            written.pop("quantisation", None)
+        return written
 
     @model_validator(mode="before")
     @classmethod
@@ -91,9 +128,15 @@ class ForwardPolicy(Frozen):
         return {"backend": "torch-compile", **others} if given["compiled"] else others
 
     @property
+    def quantises(self) -> bool:
+        """Whether it computes in integers."""
+        return self.precision in {"int8", "int8-w16"}
+
+    @property
     def label(self) -> str:
         """Its class in leaderboards: entries of two classes are never ranked together."""
         named = {
+            "fp32 ends": self.quantisation is not None and self.quantisation.fp32_ends,
             "channels_last": self.channels_last,
             self.backend: self.backend != EAGER,
             "cudnn.benchmark": self.cudnn_benchmark,
@@ -265,17 +308,21 @@ class Protocol(Frozen):
 
     @property
     def eager(self) -> Protocol:
-        """The same protocol by eager torch."""
-        return self.by(EAGER)
+        """The same protocol by eager torch, which has no integers: in float32 in their place."""
+        protocol = self.by(EAGER)
+        return protocol.in_precision("fp32") if self.forward.quantises else protocol
 
     def by(self, backend: str) -> Protocol:
         """The same protocol by another backend."""
         forward = self.forward.model_copy(update={"backend": backend})
         return self.model_copy(update={"forward": forward})
 
-    def in_precision(self, precision: Literal["fp32", "tf32", "fp16", "bf16"]) -> Protocol:
+    def in_precision(
+        self, precision: PrecisionName, quantisation: Quantisation | None = None
+    ) -> Protocol:
         """The same protocol in another arithmetic."""
-        forward = self.forward.model_copy(update={"precision": precision})
+        changes = {"precision": precision, "quantisation": quantisation}
+        forward = self.forward.model_copy(update=changes)
         return self.model_copy(update={"forward": forward})
 
 

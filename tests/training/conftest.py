@@ -6,8 +6,9 @@ import pytest
 from builders import write_set
 
 from esrbench.data.codecs import write_png
+from esrbench.data.unscored import Source
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.training.images import Source, open_images
+from esrbench.training.images import open_images
 from esrbench.training.recipe import Recipe
 
 NETWORKS = Path(__file__).with_name("networks.py")

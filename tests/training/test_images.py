@@ -9,15 +9,10 @@ import pytest
 from esrbench.data.codecs import pixel_digest, read_rgb, write_png
 from esrbench.data.datasets import open_dataset
 from esrbench.data.resize import downscale, modcrop
-from esrbench.errors import DataError, UsageError
+from esrbench.data.unscored import Source
+from esrbench.errors import DataError
 from esrbench.training import images as module
-from esrbench.training.images import (
-    DATA_VARIABLE,
-    Source,
-    open_images,
-    parse_sources,
-    refuse_scored_images,
-)
+from esrbench.training.images import open_images, refuse_scored_images
 
 
 def test_images_and_their_lr_are_those_of_the_files(photographs, images):
@@ -112,34 +107,6 @@ def test_images_smaller_than_a_crop_are_all_named(open_set, make_photograph):
     assert "set/b.png: found 60x30 pixels, expected at least 48x48" in error.value.problems[0]
 
 
-def test_sources_are_read_as_users_write_them(tmp_path, monkeypatch):
-    for name in ("DIV2K", "other"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
-    found = parse_sources(f"DIV2K, mine={tmp_path}/other,{tmp_path}/other")
-    assert found == (
-        Source("DIV2K", tmp_path / "DIV2K"),
-        Source("mine", tmp_path / "other"),
-        Source("other", tmp_path / "other"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("OST", "there is no folder OST"),
-        ("OST=/nowhere", "there is no folder /nowhere"),
-        ("", "one or more data sets"),
-        ("a=.,a=.", "different names"),
-    ],
-)
-def test_sources_that_are_none_are_refused(text, said, monkeypatch, tmp_path):
-    monkeypatch.delenv(DATA_VARIABLE, raising=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=said):
-        parse_sources(text)
-
-
 def test_images_that_nobody_scores_are_let_through_and_it_is_said_what_was_asked(images):
     compared = refuse_scored_images(images, ())
     assert "Set5 (5)" in compared
@@ -152,7 +119,7 @@ def test_a_demo_photograph_is_refused_under_any_name(photographs, tmp_path, open
     with resources.as_file(resources.files("skimage") / "data" / "chelsea.png") as path:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     opened = open_set({"holiday.png": np.ascontiguousarray(pixels)})
-    with pytest.raises(DataError, match="1 of 9 training images must not") as error:
+    with pytest.raises(DataError, match="1 of 9 images must not be used for training") as error:
         refuse_scored_images(opened, ())
     assert error.value.problems == ("set/holiday.png: is in demo (4 scikit-image photographs)",)
 

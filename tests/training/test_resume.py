@@ -23,7 +23,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import lightning_fabric
 from esrbench.entries.descriptor import ModelDescriptor
-from esrbench.training.images import Source, open_images
+from esrbench.data.unscored import Source
+from esrbench.training.images import open_images
 from esrbench.training.recipe import Recipe
 from esrbench.training.trainer import train
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from esrbench.errors import MeasurementError, UsageError, did_you_mean
 
@@ -69,10 +69,13 @@ class Held:
     Attributes:
         parameters: numbers of floating type in it.
         operators: how often each occurs, by name.
+        float_products: convolutions and matrix products in it that compute in floating type though
+            the graph is of integers, by name of the operator.
     """
 
     parameters: int
     operators: dict[str, int]
+    float_products: dict[str, int] = field(default_factory=dict)
 
 
 class Backend:
@@ -113,6 +116,22 @@ class Backend:
 
         Raises:
             MeasurementError: what of the network it cannot take.
+        """
+        raise NotImplementedError
+
+    def quantise(
+        self, folder: Path, inputs: Sequence[torch.Tensor], precision: str, *, fp32_ends: bool
+    ) -> Held:
+        """Replace the graph in a folder by one of integers, in a worker; a backend may have none.
+
+        Args:
+            folder: of ``files``, as ``build`` wrote them.
+            inputs: that show which values activations take, (1, C, H, W) each.
+            precision: ``int8`` or ``int8-w16``.
+            fp32_ends: leave the first and the last convolution in float32.
+
+        Raises:
+            MeasurementError: nothing of the network can be quantised, or the library fails at it.
         """
         raise NotImplementedError
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Sequence
 
 from esrbench.backends import Backend, Held, Opened, naming_operators, require_set, traced
 from esrbench.errors import MeasurementError
@@ -32,6 +33,7 @@ class OnnxRuntime(Backend):
     name = "onnxruntime"
     title = "ONNX Runtime"
     packages = ("onnxruntime", "onnx", "onnxscript")
+    precisions = ("fp32", "int8", "int8-w16")
     extra = "onnx"
     files = (GRAPH,)
     form = "onnx"
@@ -39,6 +41,39 @@ class OnnxRuntime(Backend):
     def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
         """Write an ONNX file that holds its weights; errors as of ``export``."""
         return held(export(network, example, folder / GRAPH))
+
+    def quantise(
+        self, folder: Path, inputs: Sequence[torch.Tensor], precision: str, *, fp32_ends: bool
+    ) -> Held:
+        """Quantise by ranges from the least to the greatest value, weights a channel.
+
+        Activations are unsigned, since this processor's kernels are for such alone.
+        """
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        path = str(folder / GRAPH)
+        try:
+            quant_pre_process(path, path)
+            nodes = onnx.load(path).graph.node
+            convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+            quantize_static(
+                path,
+                path,
+                _Inputs(inputs),
+                per_channel=True,
+                activation_type=QuantType.QUInt8 if precision == "int8" else QuantType.QInt16,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=[convolutions[0], convolutions[-1]] if fp32_ends else [],
+            )
+        except Exception as error:
+            first = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            raise MeasurementError(
+                f"ONNX Runtime cannot quantise it: {type(error).__name__}: {first}",
+                advice="Measure it in fp32.",
+            ) from error
+        return _held_integers(onnx.load(path))
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - the graph holds it
         """A session of as many threads as the protocol has."""
@@ -147,6 +182,47 @@ def held(model: Any) -> Held:
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
     sizes = (_size(each) for each in model.graph.initializer if each.data_type in floats)
     return Held(parameters=sum(sizes), operators=dict(operators.most_common()))
+
+
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+"""Operators that multiply what they are given by weights or by one another."""
+
+
+class _Inputs:
+    """Gives a quantiser one input after the other; it never asks for the class of its own."""
+
+    def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
+        self._left = iter(inputs)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next input by its name, or None."""
+        found = next(self._left, None)
+        return None if found is None else {"lr": found.numpy()}
+
+
+def _held_integers(model: Any) -> Held:
+    """What an ONNX model of integers holds.
+
+    Raises:
+        MeasurementError: every product in it is one of floats.
+    """
+    nodes = model.graph.node
+    integers = {
+        name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output
+    }
+    products = Counter(node.op_type for node in nodes if node.op_type in PRODUCTS)
+    floats = Counter(
+        node.op_type
+        for node in nodes
+        if node.op_type in PRODUCTS and not integers.issuperset(node.input[:2])
+    )
+    if floats == products:
+        listed = ", ".join(floats) or "it has neither convolutions nor matrix products"
+        raise MeasurementError(
+            f"ONNX Runtime quantises nothing of it that multiplies: {listed}",
+            advice="Measure it in fp32.",
+        )
+    return replace(held(model), float_products=dict(floats.most_common()))
 
 
 def _size(tensor: Any) -> int:

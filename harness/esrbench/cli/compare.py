@@ -15,7 +15,7 @@ from esrbench.cli.console import (
     print_notices,
     progress_bar,
 )
-from esrbench.cli.options import ClassOption, ResultsOption, parse_size
+from esrbench.cli.options import CalibrateOption, ClassOption, ResultsOption, parse_size
 from esrbench.cli.tables import (
     FormatOption,
     LabelOption,
@@ -29,6 +29,7 @@ from esrbench.runs.store import Store, default_results
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from esrbench.data.calibration import Calibration
     from esrbench.data.datasets import ImagePairs
     from esrbench.paired.backends import BackendFigures
     from esrbench.protocol import Protocol
@@ -71,6 +72,7 @@ def compare_command(
             "separated by commas."
         ),
     ] = None,
+    calibrate_with: CalibrateOption = None,
     input_size: Annotated[
         str, typer.Option(help="LR size that is timed, with --backends.")
     ] = "128x128",
@@ -100,9 +102,10 @@ def compare_command(
     Rows are grouped by scale; the columns are complexity, then PSNR and SSIM on Y of each data
     set. What was not run is a missing cell, with the commands that would measure it on stderr.
     """
+    from esrbench.data.calibration import open_calibration
     from esrbench.data.datasets import name_in_records, open_dataset
     from esrbench.entries.registry import resolve_names
-    from esrbench.paired.backends import named_backends
+    from esrbench.paired.backends import compared_protocols, named_backends
     from esrbench.protocol import Protocol
     from esrbench.reports.comparing import build_comparison
     from esrbench.reports.comparison import comparison_table
@@ -116,11 +119,13 @@ def compare_command(
     if backends is not None:
         protocol = Protocol(threads=threads, counted_input=parse_size(input_size), latency=None)
         only = _scale(_one("--scale", scale, "4"))
+        calibration = open_calibration(calibrate_with, only) if calibrate_with else None
+        chosen = named_backends(_listed("--backends", [backends]))
         table = _by_backends(
             plan_entries(registry, resolve_names(registry, names or ()), only, {}),
-            named_backends(_listed("--backends", [backends])),
+            compared_protocols(protocol, chosen, calibration),
             open_dataset(_one("--data", data, "demo"), only),
-            protocol,
+            calibration,
         )
         print_table(table, table_format, label=label, as_json=as_json)
         return
@@ -146,28 +151,33 @@ def compare_command(
 
 
 def _by_backends(
-    entries: Sequence[Entry], backends: Sequence[str], pairs: ImagePairs, protocol: Protocol
+    entries: Sequence[Entry],
+    protocols: Sequence[Protocol],
+    pairs: ImagePairs,
+    calibration: Calibration | None,
 ) -> Table:
-    """Entries by each backend, under a progress bar."""
+    """Entries under each protocol, under a progress bar."""
     from esrbench.environment import cpus_available, describe_environment
     from esrbench.paired.backends import compare_backends
     from esrbench.reports.backends import backends_table
 
     figures: list[BackendFigures] = []
     with progress_bar(quiet=True, eta=False) as progress:
-        task = progress.add_task("starting", total=len(entries) * len(backends))
+        task = progress.add_task("starting", total=len(entries) * len(protocols))
         for entry in entries:
             name = entry.descriptor.name
 
             def on_step(step: str, name: str = name) -> None:
                 progress.update(task, description=f"{name}: {step}", refresh=True)
 
-            for each in compare_backends(entry, backends, pairs, protocol, on_step=on_step):
+            for each in compare_backends(
+                entry, protocols, pairs, calibration=calibration, on_step=on_step
+            ):
                 figures.append(each)
                 progress.update(task, completed=len(figures), refresh=True)
-    threads = protocol.threads or cpus_available()
+    threads = protocols[0].threads or cpus_available()
     environment = describe_environment(threads=threads, accelerator=None)
-    return backends_table(figures, protocol, environment, pairs.identity().title)
+    return backends_table(figures, protocols, environment, pairs.identity().title)
 
 
 def _one(option: str, given: Sequence[str] | None, default: str) -> str:

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry, print_banner
-from esrbench.cli.options import IsolationOption, ScaleOption, TimeoutOption, parse_weights
+from esrbench.cli.options import (
+    CalibrateOption,
+    EndsOption,
+    IsolationOption,
+    ScaleOption,
+    TimeoutOption,
+    parse_weights,
+)
 from esrbench.cli.tables import FormatOption, print_table
 from esrbench.plaintext import line
 
@@ -21,7 +28,7 @@ def export_command(
         typer.Option(
             "-o",
             "--output",
-            help="Folder that receives NAME_xSCALE.onnx, or .xml and .bin.",
+            help="Folder that receives NAME_xSCALE.onnx, or .xml and .bin; NAME_xSCALE_int8.onnx.",
             show_default="this folder",
             file_okay=False,
         ),
@@ -31,6 +38,11 @@ def export_command(
         list[str] | None,
         typer.Option(help="FILE or random; else released, demonstration or random weights."),
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "int8", "int8-w16"], typer.Option(help="Arithmetic of the file.")
+    ] = "fp32",
+    calibrate_with: CalibrateOption = None,
+    fp32_ends: EndsOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,
     isolation: IsolationOption = "auto",
     timeout: TimeoutOption = 900,
@@ -54,7 +66,15 @@ def export_command(
     launcher = open_launcher(isolation)
     print_banner(launcher.sandbox)
     exported = export_files(
-        entry, to, output or Path(), launcher, replacing=force, timeout_seconds=timeout
+        entry,
+        to,
+        output or Path(),
+        launcher,
+        precision=precision,
+        calibrate_with=calibrate_with,
+        fp32_ends=fp32_ends,
+        replacing=force,
+        timeout_seconds=timeout,
     )
     print_table(flat_table(exported), table_format, as_json=as_json)
     messages().print(line(exported.said), markup=False)

@@ -9,7 +9,7 @@ import typer
 
 from esrbench.backends import backend_names, get_backend
 from esrbench.errors import UsageError
-from esrbench.protocol import EAGER
+from esrbench.protocol import EAGER, PrecisionName
 from esrbench.sandbox.tiers import isolation_choices
 
 if TYPE_CHECKING:
@@ -65,10 +65,25 @@ PythonOption = Annotated[
     ),
 ]
 
-PrecisionName = Literal["fp32", "tf32", "fp16", "bf16"]
 OwnPrecisionOption = Annotated[
     PrecisionName | None,
     typer.Option(help="Arithmetic of all forwards.", show_default="what each entry declares"),
+]
+CalibrateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrate-with",
+        help=(
+            "For int8 and int8-w16: folders of HR images that are not scored, with commas: FOLDER, "
+            "NAME=FOLDER, or NAME in $ESRBENCH_TRAINING_DATA."
+        ),
+    ),
+]
+EndsOption = Annotated[
+    bool,
+    typer.Option(
+        "--fp32-ends", help="With int8 and int8-w16: first and last convolution stay in fp32."
+    ),
 ]
 ChannelsLastOption = Annotated[
     bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")

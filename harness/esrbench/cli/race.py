@@ -16,12 +16,13 @@ from esrbench.cli.console import (
     results,
 )
 from esrbench.cli.options import (
+    CalibrateOption,
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
     DeviceOption,
+    EndsOption,
     IsolationOption,
-    PrecisionName,
     ResultsOption,
     ScaleOption,
     ThreadsOption,
@@ -32,7 +33,7 @@ from esrbench.cli.options import (
 )
 from esrbench.devices import parse_device
 from esrbench.errors import EXIT_INCONCLUSIVE
-from esrbench.protocol import ForwardPolicy, PairDesign, Protocol
+from esrbench.protocol import ForwardPolicy, PairDesign, PrecisionName, Protocol
 from esrbench.records import RaceRecord
 from esrbench.runs.lock import device_lock
 from esrbench.runs.store import Store, default_results
@@ -60,6 +61,8 @@ def race_command(
         PrecisionName | None,
         typer.Option(help="Arithmetic of forwards.", show_default="what the candidate declares"),
     ] = None,
+    calibrate_with: CalibrateOption = None,
+    fp32_ends: EndsOption = False,
     channels_last: ChannelsLastOption = False,
     backend: Annotated[
         str | None,
@@ -87,6 +90,7 @@ def race_command(
     from esrbench.entries.registry import resolve_name
     from esrbench.paired.race import plan_race, race
     from esrbench.reports.details import race_lines
+    from esrbench.runs.exports import quantised
 
     registry = open_registry()
     candidate, baseline = (resolve_name(registry, each) for each in (candidate, baseline))
@@ -105,6 +109,7 @@ def race_command(
         counted_input=parse_size(input_size),
         latency=None,
     )
+    protocol, calibration = quantised(protocol, calibrate_with, scale, fp32_ends=fp32_ends)
     store = Store(results_folder or default_results())
     named = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
@@ -127,6 +132,7 @@ def race_command(
                 isolation=isolation,
                 gpu=gpu,
                 baseline_backend=baseline_backend,
+                calibration=calibration,
                 on_pairs=lambda done, _most: progress.update(task, completed=done, refresh=True),
                 timeout_seconds=timeout,
             )

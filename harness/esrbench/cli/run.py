@@ -16,10 +16,12 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.options import (
     BackendOption,
+    CalibrateOption,
     ChannelsLastOption,
     CompileOption,
     CudnnBenchmarkOption,
     DevicesOption,
+    EndsOption,
     EngineOption,
     EngineOptions,
     IsolationOption,
@@ -133,6 +135,8 @@ def run_command(
         int, typer.Option(min=0, help="Of the random order of entries in each round.")
     ] = 0,
     precision: OwnPrecisionOption = None,
+    calibrate_with: CalibrateOption = None,
+    fp32_ends: EndsOption = False,
     channels_last: ChannelsLastOption = False,
     backend: BackendOption = None,
     compiled: CompileOption = False,
@@ -180,6 +184,7 @@ def run_command(
     from esrbench.entries.registry import resolve_name, resolve_names, submitted_names
     from esrbench.ranking.leaderboard import build_leaderboard
     from esrbench.ranking.rules import get_rule
+    from esrbench.runs.exports import quantised
     from esrbench.runs.plan import plan_suite
 
     if (file := challenge_file(ctx, names or ())) is not None:
@@ -224,6 +229,7 @@ def run_command(
         counted_input=parse_size(input_size),
         latency=design if latency else None,
     )
+    protocol, calibration = quantised(protocol, calibrate_with, scale, fp32_ends=fp32_ends)
     store = Store(results or default_results())
     registry = open_registry()
     given = [*(names or ()), *(submitted_names(registry) if every else ())]
@@ -243,6 +249,7 @@ def run_command(
                 baseline=baseline,
                 order_seed=order_seed,
                 sr_folder=save_sr / name if save_sr and len(backends) > 1 else save_sr,
+                calibration=calibration,
                 own_precision=precision is None,
                 gpu=gpu,
                 on_image=on_image,

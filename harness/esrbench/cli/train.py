@@ -66,7 +66,8 @@ def train_command(
     as_json: JsonOption = False,
 ) -> None:
     """Train by a recipe; what comes out runs as `esrbench run MODEL --weights FILE`."""
-    from esrbench.training.images import open_images, parse_sources
+    from esrbench.data.unscored import parse_sources
+    from esrbench.training.images import open_images
     from esrbench.training.recipe import load_recipe
     from esrbench.training.trainer import train
 

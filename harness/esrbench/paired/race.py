@@ -15,7 +15,7 @@ from esrbench.errors import MeasurementError, UsageError
 from esrbench.paired.judging import Judgement, judge_race, pairs_to_look
 from esrbench.probes.forward import fixed_lr
 from esrbench.probes.telemetry import throttled
-from esrbench.protocol import PairDesign, digest_of
+from esrbench.protocol import EAGER, PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
 from esrbench.runs.builds import build
 from esrbench.runs.evaluator import Entry, effective_weights
@@ -29,6 +29,7 @@ from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from esrbench.data.calibration import Calibration
     from esrbench.entries.networks import WeightsChoice
     from esrbench.entries.registry import Registry
     from esrbench.protocol import Protocol
@@ -87,6 +88,7 @@ def race(
     isolation: IsolationChoice = "auto",
     gpu: int = 0,
     baseline_backend: str | None = None,
+    calibration: Calibration | None = None,
     on_pairs: OnPairs = lambda _done, _most: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> RaceRecord:
@@ -102,6 +104,8 @@ def race(
         isolation: which sandbox is asked for.
         gpu: number of the GPU, where the protocol asks for one.
         baseline_backend: runs the baseline; None for the protocol's, which runs the candidate.
+            Eager torch runs it in float32 where the candidate computes in integers.
+        calibration: images of the protocol's quantisation, if it has one.
         on_pairs: called with the numbers of pairs timed so far and at most.
         timeout_seconds: deadline of each request to a worker.
 
@@ -114,11 +118,15 @@ def race(
         replace(entry, descriptor=build(entry.descriptor, launcher))
         for entry in (candidate, baseline)
     )
+    if calibration is not None:
+        calibration.refuse_scored(())
     theirs = protocol.by(baseline_backend) if baseline_backend else protocol
+    if baseline_backend == EAGER:
+        theirs = protocol.eager
     protocols: dict[RaceSide, Protocol] = {"candidate": protocol, "baseline": theirs}
     require_backend(theirs)
     candidate, baseline = (
-        export(entry, each, launcher, timeout_seconds=timeout_seconds)
+        export(entry, each, launcher, calibration=calibration, timeout_seconds=timeout_seconds)
         for entry, each in ((candidate, protocol), (baseline, theirs))
     )
     return _Race(candidate, baseline, protocols, design or PairDesign(), launcher, on_pairs).run(
@@ -169,7 +177,7 @@ class _Race:
 
     @property
     def protocol(self) -> Protocol:
-        """Of the candidate; the baseline's differs from it by no more than the backend."""
+        """Of the candidate; the baseline's differs from it by backend and integers at most."""
         return self.protocols["candidate"]
 
     def run(self, timeout_seconds: float) -> RaceRecord:

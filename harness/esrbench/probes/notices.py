@@ -47,6 +47,8 @@ PRODUCT_TYPES: Final = {
     "tf32": frozenset({"float32"}),
     "fp16": frozenset({"float32", "float16"}),
     "bf16": frozenset({"float32", "bfloat16"}),
+    "int8": frozenset({"float32"}),
+    "int8-w16": frozenset({"float32"}),
 }
 """Types of products in each class of precision; audits start with float32 in each."""
 

@@ -34,8 +34,10 @@ DTYPES = {
     "tf32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
+    "int8": torch.float32,
+    "int8-w16": torch.float32,
 }
-"""Type of weights and input under each precision."""
+"""Type of weights and input under each precision; a backend's graph holds the integers."""
 
 FLOAT32_BYTES = 4
 DENORMAL = 1e-40

@@ -24,6 +24,8 @@ CPU are the same: a hundred times what another order of summation changes."""
 SAME_ON_GPU: Final = 1e-3
 SAME_WHEN_ROUNDED: Final = 0.05
 """The same for a GPU's kernels and other backends, and for fp16, bf16 and TF32."""
+SAME_WHEN_QUANTISED: Final = 0.5
+"""The same for integers, which may cost much of the quality: the record tells how much."""
 
 
 def tolerance(policy: ForwardPolicy, device: str) -> float:
@@ -33,6 +35,8 @@ def tolerance(policy: ForwardPolicy, device: str) -> float:
         policy: arithmetic of the measured forward; the counted one is float32 on the CPU.
         device: where the measured one runs.
     """
+    if policy.quantises:
+        return SAME_WHEN_QUANTISED
     if policy.precision != "fp32":
         return SAME_WHEN_ROUNDED
     return SAME if device == "cpu" and policy.backend == EAGER else SAME_ON_GPU

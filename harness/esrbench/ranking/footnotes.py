@@ -192,6 +192,8 @@ def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
         for name, each in sorted(deployed, key=lambda pair: pair[0])
     )
     yield f"Run by {', '.join(sorted(software))}. SR against eager torch's: {said}."
+    quantised = (r.protocol.forward.quantisation for r in records)
+    yield from dict.fromkeys(each.describe() for each in quantised if each is not None)
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
 from esrbench.metrics import METRICS
-from esrbench.protocol import Frozen
+from esrbench.protocol import Frozen, PrecisionName
 from esrbench.ranking.formulas import Formula, RankSum, known_metrics
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Rule(Frozen):
     unverified: tuple[str, ...] = ()
     verified: bool = True
     footnotes: tuple[str, ...] = ()
-    precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
+    precision: PrecisionName | None = None
     counted_input: tuple[Side, Side] = (256, 256)
     device: str = "unknown"
 

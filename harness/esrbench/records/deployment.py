@@ -64,11 +64,13 @@ class Graph(Frozen):
     Attributes:
         sha256: of its files.
         file_bytes: of all of them.
-        parameters: numbers of floating type that it holds.
+        parameters: numbers of floating type that it holds, or held before it was quantised.
         nodes: operators in it.
         operators: how often each occurs, the most frequent first.
         build_seconds: that exporting and converting took, by the evaluator's clock.
         versions: of the software that made it, by name.
+        float_products: convolutions and matrix products of a quantised graph that compute in
+            floating type, by name of the operator.
     """
 
     sha256: Sha256
@@ -78,6 +80,7 @@ class Graph(Frozen):
     operators: dict[Text, Count]
     build_seconds: Seconds
     versions: dict[str, str] = {}
+    float_products: dict[Text, Count] = {}
 
 
 class Deployment(Frozen):

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def backends_table(
-    figures: Sequence[BackendFigures], protocol: Protocol, environment: Environment, data: str
+    figures: Sequence[BackendFigures],
+    protocols: Sequence[Protocol],
+    environment: Environment,
+    data: str,
 ) -> Table:
     """What each backend makes of each network.
 
     Args:
         figures: of networks one after the other.
-        protocol: that they have in common.
+        protocols: of each network's figures, in the same order.
         environment: in which they ran.
         data: title of the images on which SR was compared.
     """
@@ -43,7 +46,7 @@ def backends_table(
         ),
         sections=tuple(sections),
         caption="Backends against eager torch",
-        notes=tuple(map(Note, _notes(figures, protocol, environment, data))),
+        notes=tuple(map(Note, _notes(figures, protocols, environment, data))),
         document=[each.model_dump(mode="json") for each in figures],
         records=[_record(each) for each in figures],
         label="tab:backends",
@@ -52,8 +55,9 @@ def backends_table(
 
 def _row(figures: BackendFigures) -> tuple[Cell, ...]:
     deployment = figures.deployment
+    named = plain(_name(figures))
     if isinstance(deployment, Absent):
-        return (plain(figures.backend), *(plain(MISSING, "faint") for _ in range(7)))
+        return (named, *(plain(MISSING, "faint") for _ in range(7)))
     graph, ratio = deployment.graph, figures.ratio
     equality = deployment.equality if isinstance(deployment.equality, Equality) else None
     difference = None if equality is None else equality.psnr_difference
@@ -68,13 +72,19 @@ def _row(figures: BackendFigures) -> tuple[Cell, ...]:
         MISSING if graph is None else f"{graph.build_seconds:.1f}",
         f"{deployment.load_seconds:.2f}",
     )
-    return (plain(figures.backend), *map(plain, texts))
+    return (named, *map(plain, texts))
+
+
+def _name(figures: BackendFigures) -> str:
+    """The backend, and its precision where that is not float32."""
+    other = "" if figures.precision == "fp32" else f", {figures.precision}"
+    return figures.backend + other
 
 
 def _record(figures: BackendFigures) -> dict[str, object]:
     """Unrounded figures in base units; ``missing`` says why there are none."""
     deployment, ratio = figures.deployment, figures.ratio
-    record: dict[str, object] = {"network": figures.network, "backend": figures.backend}
+    record: dict[str, object] = figures.model_dump(include={"network", "backend", "precision"})
     if isinstance(deployment, Absent):
         return record | {"missing": deployment.reason}
     graph = deployment.graph
@@ -96,18 +106,23 @@ def _record(figures: BackendFigures) -> dict[str, object]:
 
 
 def _notes(
-    figures: Sequence[BackendFigures], protocol: Protocol, environment: Environment, data: str
+    figures: Sequence[BackendFigures],
+    protocols: Sequence[Protocol],
+    environment: Environment,
+    data: str,
 ) -> Iterator[str]:
     """How the figures were taken, and why some are not there."""
     ran = [each.deployment for each in figures if not isinstance(each.deployment, Absent)]
-    size = size_text(protocol.counted_input)
+    size = size_text(protocols[0].counted_input)
     versions = {name: version for each in ran for name, version in each.versions.items()}
     software = {"torch": environment.packages.get("torch", "absent"), **versions}
     listed = ", ".join(f"{name} {version}" for name, version in software.items())
     yield (
-        f"On {environment.cpu}, {environment.threads} threads, fp32; {listed}. SR is compared on "
-        f"{data}."
+        f"On {environment.cpu}, {environment.threads} threads, fp32 unless another precision is "
+        f"named; {listed}. SR is compared on {data}."
     )
+    quantised = (each.forward.quantisation for each in protocols)
+    yield from dict.fromkeys(f"int8: {each.describe()}" for each in quantised if each is not None)
     yield (
         f"SR is exact; off by one level on at most {ONE_LEVEL_SHARE:.2%} of the values; of equal "
         f"PSNR within {EQUAL_DB} dB; or different, and then of another class than eager torch."

@@ -378,6 +378,8 @@ _OPTIONS: Final = {
 def protocol_options(protocol: Protocol) -> list[str]:
     """Options of ``esrbench run`` that give a protocol, where it differs from the default."""
     options = [] if protocol.latency else ["--no-latency"]
+    if (quantisation := protocol.forward.quantisation) is not None:
+        options += ["--calibrate-with", FOLDER, *["--fp32-ends"] * quantisation.fp32_ends]
     for option, field in _OPTIONS.items():
         if protocol.latency is None and field.startswith("latency."):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.metrics import Account
-    from esrbench.protocol import TrustDesign
+    from esrbench.protocol import ForwardPolicy, TrustDesign
     from esrbench.records import Deployment, EntryIdentity, ImageScore, Replicate
     from esrbench.runs.passes import Pass, TimedPass, UntimedPass
 
@@ -48,6 +49,8 @@ NO_BACKEND = Absent(kind="skipped", reason="eager torch ran it, or nothing did")
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
 """What messages say of a network that does not take the size of an image."""
+ENDS = 2
+"""The first and the last convolution, which may stay in float32."""
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
 """Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
@@ -303,6 +306,7 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     yield from untimed.notices
     if found.deployment is not None:
         yield from _graph_notices(found.deployment, found.complexity)
+        yield from _quantised_notices(found.deployment, untimed.protocol.forward)
     if isinstance(latency, Absent) or design is None:
         return
     yield from noise_notices(latency, target_half_width=design.target_half_width)
@@ -344,6 +348,23 @@ def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> I
         f"counts {complexity.params:,} parameters",
         advice="Parameters in tables are torch's; a graph may fold or repeat some.",
     )
+
+
+def _quantised_notices(deployment: Deployment, forward: ForwardPolicy) -> Iterator[Notice]:
+    """What of a quantised graph still computes in floats, beyond what was asked to."""
+    graph, quantisation = deployment.graph, forward.quantisation
+    if graph is None or quantisation is None:
+        return
+    floats = Counter(graph.float_products)
+    if quantisation.fp32_ends:
+        floats -= Counter(Conv=ENDS)
+    if floats:
+        listed = ", ".join(f"{count} {name}" for name, count in floats.items())
+        yield Notice(
+            code="not-quantised",
+            message=f"{deployment.backend} leaves operators in float32: {listed}",
+            advice="Its runtime and PSNR are of a network that is quantised in part.",
+        )
 
 
 def _slow_to_settle(latency: Latency) -> Notice | None:

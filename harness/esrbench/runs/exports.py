@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from esrbench.backends import backend_names, get_backend
 from esrbench.data.cache import cache_dir, complete_folder, usable
+from esrbench.data.calibration import open_calibration
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.sources import source_sha256
 from esrbench.environment import package_version
@@ -29,10 +30,18 @@ from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
     from esrbench.backends import Backend
+    from esrbench.data.calibration import Calibration
+    from esrbench.protocol import PrecisionName
     from esrbench.runs.evaluator import Entry
     from esrbench.worker.launcher import Launcher
 
+    Pixels = npt.NDArray[np.uint8]
+
+CALIBRATE = "Give a folder of HR images that are not scored: --calibrate-with FOLDER."
 RECORD = "graph.json"
 """What is known of a kept graph, in its folder."""
 
@@ -70,10 +79,49 @@ def require_backend(protocol: Protocol) -> None:
     backend = get_backend(protocol.forward.backend)
     refused = backend.refuses(protocol.forward, protocol.device)
     if refused is not None:
-        raise UsageError(refused, advice="Leave that out, or use --backend torch.")
+        others = (get_backend(name) for name in backend_names())
+        able = [each.name for each in others if not each.refuses(protocol.forward, protocol.device)]
+        other = f", or use --backend {' or '.join(able)}" if able else ""
+        raise UsageError(refused, advice=f"Leave that out{other}.")
+    if protocol.forward.quantises and protocol.forward.quantisation is None:
+        message = f"{protocol.forward.precision}: there are no images to calibrate with"
+        raise UsageError(message, advice=CALIBRATE)
     lacks = backend.missing()
     if lacks is not None:
         raise UsageError(lacks, advice=backend.install)
+
+
+def quantised(
+    protocol: Protocol, folders: str | None, scale: int, *, fp32_ends: bool = False
+) -> tuple[Protocol, Calibration | None]:
+    """A protocol with the images by which networks are quantised, if it computes in integers.
+
+    Args:
+        protocol: names the precision.
+        folders: of HR images, as of ``open_calibration``; None for none.
+        scale: upscaling factor.
+        fp32_ends: leave the first and the last convolution in float32.
+
+    Returns:
+        The protocol, which names these images, and the images.
+
+    Raises:
+        UsageError: images for a precision that needs none, or none for one that does.
+        DataError: images that cannot be calibrated with.
+    """
+    forward = protocol.forward
+    if not forward.quantises:
+        asked = "--calibrate-with" if folders else "--fp32-ends" if fp32_ends else None
+        if asked is not None:
+            message = f"{asked}: {forward.precision} quantises nothing"
+            raise UsageError(message, advice="Add --precision int8 or int8-w16, or leave it out.")
+        return protocol, None
+    if folders is None:
+        message = f"--precision {forward.precision}: there are no images to calibrate with"
+        raise UsageError(message, advice=CALIBRATE)
+    calibration = open_calibration(folders, scale)
+    found = calibration.quantisation(fp32_ends=fp32_ends)
+    return protocol.in_precision(forward.precision, found), calibration
 
 
 def export(
@@ -81,6 +129,7 @@ def export(
     protocol: Protocol,
     launcher: Launcher,
     *,
+    calibration: Calibration | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Entry:
     """An entry with the graph that the protocol's backend runs, if it runs one.
@@ -91,10 +140,12 @@ def export(
         entry: network and weights; what it builds from source is built.
         protocol: names the backend.
         launcher: of the worker that writes.
+        calibration: images of the protocol's quantisation, if it has one; a kept graph needs none.
         timeout_seconds: that it may take.
 
     Raises:
-        UsageError: the entry runs in an interpreter of its own.
+        UsageError: the entry runs in an interpreter of its own, or takes no images as small as
+            those that it is calibrated with.
         WorkerError: the backend cannot take the network; the message says why.
         DataError: the cache cannot be used.
     """
@@ -109,6 +160,7 @@ def export(
     folder = cache_dir() / "graphs" / _key(entry, protocol, versions)
     graph = _kept(folder, backend)
     if graph is None:
+        inputs = _inputs(entry, protocol, calibration)
         eager = protocol.model_copy(update={"device": "cpu", "forward": ForwardPolicy()})
         with launcher.worker(
             (entry.descriptor, entry.weights),
@@ -118,7 +170,7 @@ def export(
         ) as session:
             entry.load(session, eager)
             start = time.monotonic()
-            held, contents = session.export(backend.name)
+            held, contents = session.export(protocol.forward, inputs)
             seconds = time.monotonic() - start
         graph = Graph(
             sha256=_sha256(contents.values()),
@@ -128,12 +180,31 @@ def export(
             operators=held.operators,
             build_seconds=seconds,
             versions=versions,
+            float_products=held.float_products,
         )
         with usable(folder), complete_folder(folder, useless=True) as staging:
             for each, content in contents.items():
                 (staging / each).write_bytes(content)
             (staging / RECORD).write_text(graph.model_dump_json())
     return replace(entry, graph=graph, graph_folder=folder)
+
+
+def _inputs(
+    entry: Entry, protocol: Protocol, calibration: Calibration | None
+) -> tuple[Pixels, ...]:
+    """LR images by which an entry is quantised; none for a protocol that does not."""
+    name, least = entry.descriptor.name, entry.descriptor.min_lr_size
+    if protocol.forward.quantisation is None:
+        return ()
+    if calibration is None:
+        message = f"{name}: the graph that was quantised for it is not in the cache of this machine"
+        raise UsageError(message, advice="Share the cache (ESRBENCH_CACHE), or quantise it here.")
+    smallest = min(min(image.shape[:2]) for image in calibration.images)
+    if smallest < least:
+        message = f"{name} needs LR images of {least}x{least} or more; an image that it would be "
+        message += f"calibrated with gives {smallest} pixels a side"
+        raise UsageError(message, advice=f"Leave {name} out, or calibrate with larger images.")
+    return calibration.images
 
 
 def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
@@ -143,8 +214,9 @@ def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
         "source": source_sha256(entry.descriptor),
         "scale": entry.scale,
         "weights": weights.sha256 or f"{weights.source} {protocol.seed}",
-        "backend": protocol.forward.backend,
-        "precision": protocol.forward.precision,
+        "forward": protocol.forward.model_dump(
+            mode="json", include={"backend", "precision", "quantisation"}
+        ),
         "versions": dict(versions),
         "harness": harness_sha256(),
         "machine": platform.machine(),
@@ -176,6 +248,9 @@ def export_files(
     folder: Path,
     launcher: Launcher,
     *,
+    precision: PrecisionName = "fp32",
+    calibrate_with: str | None = None,
+    fp32_ends: bool = False,
     replacing: bool = False,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> ExportedFiles:
@@ -186,25 +261,35 @@ def export_files(
         form: of the files, as of ``Backend.form``.
         folder: receives them.
         launcher: of the workers that write and check.
+        precision: of the graph.
+        calibrate_with: folders of HR images by which it is quantised, as of ``quantised``.
+        fp32_ends: likewise.
         replacing: files that are there.
         timeout_seconds: that each request may take.
 
     Raises:
-        UsageError: the backend is not installed, or a file is there already or cannot be written.
+        UsageError: the backend is not installed or lacks the precision, or a file is there already
+            or cannot be written; further as of ``quantised``.
         MeasurementError: the backend cannot take the network, or not run its graph.
     """
     backend = next(each for each in map(get_backend, backend_names()) if each.form == form)
-    protocol = Protocol(counters=(), latency=None).by(backend.name)
+    protocol = Protocol(counters=(), latency=None).by(backend.name).in_precision(precision)
+    protocol, calibration = quantised(protocol, calibrate_with, entry.scale, fp32_ends=fp32_ends)
     require_backend(protocol)
     stem = f"{entry.descriptor.name}_x{entry.scale}"
+    stem += f"_{precision}" if protocol.forward.quantises else ""
     targets = {each: folder / (stem + Path(each).suffix) for each in backend.files}
     for target in targets.values():
         if target.exists() and not replacing:
             message = f"{target}: is there already"
             raise UsageError(message, advice="Name another --output, or replace it by --force.")
     entry = replace(entry, descriptor=build(entry.descriptor, launcher))
-    exported = export(entry, protocol, launcher, timeout_seconds=timeout_seconds)
     pairs = open_dataset("demo", entry.scale)
+    if calibration is not None:
+        calibration.refuse_scored((pairs,))
+    exported = export(
+        entry, protocol, launcher, calibration=calibration, timeout_seconds=timeout_seconds
+    )
     found = measure_untimed(
         exported, pairs, protocol, launcher=launcher, timeout_seconds=timeout_seconds
     )

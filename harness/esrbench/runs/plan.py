@@ -29,6 +29,7 @@ from esrbench.worker.launcher import open_launcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from esrbench.data.calibration import Calibration
     from esrbench.data.crops import CropFolder
     from esrbench.data.datasets import ImagePairs
     from esrbench.entries.descriptor import Precision
@@ -210,6 +211,7 @@ def plan_suite(
     baseline: str | None = None,
     order_seed: int = 0,
     sr_folder: Path | None = None,
+    calibration: Calibration | None = None,
     own_precision: bool = False,
     gpu: int | None = 0,
     on_image: Callable[[str, int, int], None] = lambda _spec, _done, _total: None,
@@ -230,6 +232,7 @@ def plan_suite(
             others whether named among them or not.
         order_seed: of the random order of entries in each round.
         sr_folder: where SR images are written, or None.
+        calibration: images of the protocol's quantisation, if it has one.
         own_precision: each entry runs in the precision that it declares, not in the protocol's.
         gpu: number of the GPU, where the protocol asks for one; None where other machines measure.
         on_image: told data set, images checked and images in all.
@@ -241,7 +244,8 @@ def plan_suite(
         WeightsError: a weights file that is missing or altered. That of a submission is no more
             than a record's status, like all else that is wrong with a submission, and like an
             image that is too small for one network of several.
-        DataError: images that may not be measured on; all problems are listed.
+        DataError: images that may not be measured on, or calibrated with since they are scored; all
+            problems are listed.
     """
     require_possible(protocol, gpu)
     rejected = {
@@ -271,6 +275,8 @@ def plan_suite(
     if hidden and sr_folder is not None:
         message = f"{', '.join(hidden)}: SR images of a hidden test set are not written"
         raise UsageError(message, advice="Leave --save-sr out.")
+    if calibration is not None:
+        calibration.refuse_scored(pairs for pairs, _ in opened.values())
     precisions = {
         name: registry.get(name).precision
         for name in (*rejected, *named)
@@ -279,7 +285,9 @@ def plan_suite(
     launcher = open_launcher(isolation, gpu=gpu or 0)
     entries, unread = _moved(entries, found, launcher, baseline)
     entries, unbuilt = _built(entries, launcher, baseline)
-    entries, unexported = _exported(entries, launcher, baseline, protocol, precisions)
+    entries, unexported = _exported(
+        entries, launcher, baseline, protocol, precisions, calibration=calibration
+    )
     suite = Suite(
         entries,
         tuple(opened.values()),
@@ -438,6 +446,8 @@ def _exported(
     baseline: str | None,
     protocol: Protocol,
     precisions: Mapping[str, Precision],
+    *,
+    calibration: Calibration | None,
 ) -> tuple[tuple[Entry, ...], list[RejectedEntry]]:
     """Entries with the graphs that the protocol's backend runs, and those that it cannot take."""
     taken: list[Entry] = []
@@ -447,7 +457,7 @@ def _exported(
         own = protocol.in_precision(precisions[name]) if name in precisions else protocol
         try:
             require_backend(own)
-            taken.append(export(entry, own, launcher))
+            taken.append(export(entry, own, launcher, calibration=calibration))
         except EsrbenchError as error:
             if name == baseline:
                 raise

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
@@ -20,32 +18,28 @@ from pydantic import Field, ValidationError
 
 from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.codecs import pixel_digest, read_rgb, read_size
-from esrbench.data.declarations import DATASETS
-from esrbench.data.folders import SUFFIXES
-from esrbench.data.materialise import dataset_folder, unpacked
 from esrbench.data.pool import for_each
 from esrbench.data.resize import downscale, modcrop
+from esrbench.data.unscored import cropped_digests, find_images, refuse_scored
 from esrbench.environment import cpus_available
-from esrbench.errors import DataError, UsageError
+from esrbench.errors import DataError
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from esrbench.data.pairs import ImagePairs
+    from esrbench.data.unscored import Source
 
     Pixels = npt.NDArray[np.uint8]
     Progress = Callable[[int, int], None]
 
 T = TypeVar("T")
 
-DATA_VARIABLE = "ESRBENCH_TRAINING_DATA"
-"""Folder in which names without a path are looked up."""
-
-_MULTIPLES = (2, 3, 4, 12)  # to which benchmark images are cropped
 _HR = "hr.u8"
 _INDEX = "index.json"
 _ADVICE = "Mend or remove these files; nothing was trained."
@@ -71,41 +65,6 @@ class StoredImage(Frozen):
 
 class _Index(Frozen):
     images: tuple[StoredImage, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A folder of HR images under a name of its own."""
-
-    name: str
-    folder: Path
-
-
-def parse_sources(text: str) -> tuple[Source, ...]:
-    """Data sets as users write them: ``NAME=FOLDER``, ``FOLDER`` or ``NAME``, with commas.
-
-    A lone name that is no folder here is looked up in ``ESRBENCH_TRAINING_DATA``.
-
-    Raises:
-        UsageError: no such folder, or two of one name.
-    """
-    root = os.environ.get(DATA_VARIABLE)
-    sources: list[Source] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, given = part.partition("=")
-        folder = Path(given if equals else part).expanduser()
-        if not equals and not folder.is_dir() and root:
-            folder = Path(root).expanduser() / part
-        if not folder.is_dir():
-            message = f"--data {part}: there is no folder {folder}"
-            advice = f"Write {name}=FOLDER, or set {DATA_VARIABLE} to the folder that holds {name}."
-            raise UsageError(message, advice=advice)
-        sources.append(Source(name if equals else folder.resolve().name, folder.resolve()))
-    names = [source.name for source in sources]
-    if not names or len(set(names)) < len(names):
-        message = f"--data {text}: expected one or more data sets of different names"
-        raise UsageError(message, advice="Write NAME=FOLDER,OTHER=FOLDER.")
-    return tuple(sources)
 
 
 @dataclass
@@ -184,10 +143,10 @@ def open_images(
     files: list[tuple[str, Path]] = []
     problems: list[str] = []
     for source in sources:
-        found = _find(source)
-        if not found:
-            problems.append(f"{source.folder}: found no images, expected PNG or BMP files")
-        files += found
+        try:
+            files += find_images(source)
+        except DataError as error:
+            problems += error.listed
     if problems:
         raise DataError("training images are missing", problems, advice=_ADVICE)
     stamp = hashlib.sha256()
@@ -210,9 +169,6 @@ def refuse_scored_images(
 ) -> tuple[str, ...]:
     """Compare training images with every scored image that is known here.
 
-    Images are recognised by their decoded pixels, as they are or cropped as benchmarks crop them.
-    Other sizes, crops or compressions of the same picture are not recognised.
-
     Args:
         images: the training images.
         validation: sets that are validated on.
@@ -223,47 +179,8 @@ def refuse_scored_images(
     Raises:
         DataError: training images that are scored, all of them.
     """
-    scored: dict[str, str] = {}
-    for title, digest in _scored(validation):
-        scored.setdefault(digest, title)
-    problems = []
-    for image in images.images:
-        found = {scored[digest] for digest in (image.pixels, *image.cropped) if digest in scored}
-        if found:
-            problems.append(f"{image.name}: is in {', '.join(sorted(found))}")
-    if problems:
-        counted = f"{len(problems)} of {len(images)} training images"
-        message = f"{counted} must not be trained on: they are scored"
-        advice = "Remove them: scores of what was trained on mean nothing."
-        raise DataError(message, problems, advice=advice)
-    compared = Counter(scored.values())
-    return tuple(f"{title} ({count})" for title, count in compared.items())
-
-
-def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
-    """Title of the set and pixel digest of every scored image that is known here."""
-    for dataset in DATASETS.values():
-        for remote in dataset.remote_images:
-            yield dataset.title, remote.pixels
-        for packaged in dataset.packaged_images:
-            yield dataset.title, packaged.pixels
-        if archived := unpacked(dataset_folder(dataset) / "HR"):
-            yield from ((dataset.title, digest) for digest in archived.pixels.values())
-    for pairs in validation:
-        for index in range(len(pairs)):
-            yield pairs.title, pixel_digest(pairs.read_hr(index))
-
-
-def _find(source: Source) -> list[tuple[str, Path]]:
-    """Name and path of every image under a folder, sorted by path."""
-    found = []
-    for path in sorted(source.folder.rglob("*")):
-        inside = path.relative_to(source.folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        lr = any(part.startswith("LR") for part in inside.parts[:-1])
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not lr:
-            found.append((f"{source.name}/{inside.as_posix()}", path))
-    return found
+    digests = {image.name: (image.pixels, *image.cropped) for image in images.images}
+    return refuse_scored(digests, validation, use="training")
 
 
 def _read_index(folder: Path) -> tuple[StoredImage, ...] | None:
@@ -284,17 +201,12 @@ def _decode(
         pixels = read_rgb(path)
         views[index][...] = pixels
         height, width = sizes[index]
-        cropped = {
-            pixel_digest(modcrop(pixels, multiple))
-            for multiple in _MULTIPLES
-            if (height % multiple or width % multiple) and min(height, width) >= multiple
-        }
         return StoredImage(
             name=name,
             height=height,
             width=width,
             pixels=pixel_digest(pixels),
-            cropped=tuple(sorted(cropped)),
+            cropped=cropped_digests(pixels),
         )
 
     with complete_folder(folder, useless=True) as staging:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,8 +16,10 @@ from esrbench.worker.messages import Exported
 from esrbench.worker.tracebacks import place_in, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esrbench.worker.loaded import Worker
-    from esrbench.worker.messages import Load
+    from esrbench.worker.messages import Export, Load
 
 SIDE: Final = 48
 """Least height of the example in LR pixels."""
@@ -24,13 +27,16 @@ WIDER: Final = 16
 """By which its width differs, so that neither passes for the other."""
 
 
-def export_graph(worker: Worker, load: Load, name: str) -> tuple[Exported, bytes]:
+def export_graph(
+    worker: Worker, load: Load, asked: Export, inputs: Sequence[torch.Tensor]
+) -> tuple[Exported, bytes]:
     """Write the graph of a loaded network.
 
     Args:
         worker: that loaded it, eager and on the CPU.
         load: the request by which it did.
-        name: of the backend.
+        asked: for which backend, and in which precision.
+        inputs: by which it is quantised, (1, C, H, W) each.
 
     Returns:
         What the graph holds, and its files one after the other.
@@ -38,7 +44,7 @@ def export_graph(worker: Worker, load: Load, name: str) -> tuple[Exported, bytes
     Raises:
         MeasurementError: what the backend cannot take, and where in the network's code it stands.
     """
-    backend = get_backend(name)
+    backend = get_backend(asked.backend)
     lacks = backend.missing()
     if lacks:
         raise MeasurementError(lacks, advice=backend.install)
@@ -51,6 +57,11 @@ def export_graph(worker: Worker, load: Load, name: str) -> tuple[Exported, bytes
             held = worker.requests.running(
                 partial(backend.build, worker.opened.network, example, folder)
             )
+            if asked.precision != "fp32":
+                integers = backend.quantise(
+                    folder, inputs, asked.precision, fp32_ends=asked.fp32_ends
+                )
+                held = replace(integers, parameters=held.parameters)
         except UntranslatedError as error:
             place = place_in(error.stack, load.code)
             message = error.message + (f" ({place})" if place else "")
@@ -71,5 +82,6 @@ def export_graph(worker: Worker, load: Load, name: str) -> tuple[Exported, bytes
         files=tuple((each, len(content)) for each, content in contents.items()),
         parameters=held.parameters,
         operators=held.operators,
+        float_products=held.float_products,
     )
     return reply, b"".join(contents.values())

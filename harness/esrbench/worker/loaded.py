@@ -281,6 +281,11 @@ class Worker:
             self.conversion.validate(output, request.lr_size)
         return {"event": "settled"}
 
+    def input_of(self, lr_size: tuple[int, int]) -> torch.Tensor:
+        """The LR image as the network's input, on the CPU: a copy, (1, C, H, W)."""
+        pixels = self._input(self.areas.lr(lr_size), self._enlarged(lr_size))
+        return pixels.to("cpu", copy=True)
+
     def read_memory(self) -> dict[str, Any]:
         """What the images took that were upscaled."""
         return self.device.end_memory_pass(self.images)

@@ -10,7 +10,7 @@ from esrbench.entries.descriptor import (  # noqa: TC001 - pydantic reads it
     ModelDescriptor,
     ReleasedWeights,
 )
-from esrbench.protocol import MAX_ROUNDS, Frozen, Protocol
+from esrbench.protocol import MAX_ROUNDS, Frozen, PrecisionName, Protocol
 from esrbench.records import (
     Absent,
     Block,
@@ -151,15 +151,26 @@ class Build(Frozen):
     words: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class Calibrate(Frozen):
+    """Keep the LR image as an input by which the next export sets the ranges of its integers."""
+
+    command: Literal["calibrate"] = "calibrate"
+    lr_size: tuple[int, int]
+
+
 class Export(Frozen):
     """Write the graph of the loaded network for a backend; its files are the answer's payload.
 
     Attributes:
         backend: its name.
+        precision: of the graph; in integers by the inputs of ``Calibrate``.
+        fp32_ends: as of ``Quantisation``.
     """
 
     command: Literal["export"] = "export"
     backend: str
+    precision: PrecisionName = "fp32"
+    fp32_ends: bool = False
 
 
 class ReadMemory(Frozen):
@@ -243,7 +254,7 @@ class Done(Frozen):
 
 
 class Settled(Frozen):
-    """Answer to ``Upscale`` and second one to ``Forward``.
+    """Answer to ``Upscale`` and ``Calibrate``, and second one to ``Forward``.
 
     SR is there and finite, and everything is as the protocol fixes it.
     """
@@ -276,12 +287,14 @@ class Exported(Frozen):
         files: name and size of each.
         parameters: numbers of floating type in the graph.
         operators: how often each occurs, by name.
+        float_products: as of ``Graph``.
     """
 
     event: Literal["exported"] = "exported"
     files: Annotated[tuple[tuple[str, Count], ...], Field(max_length=8)]
     parameters: Count
     operators: Annotated[dict[Text, Count], Field(max_length=500)]
+    float_products: Annotated[dict[Text, Count], Field(max_length=50)] = {}
 
 
 class Working(Frozen):
@@ -319,6 +332,7 @@ Request = Annotated[
     | ReadMemory
     | ConvertWeights
     | Build
+    | Calibrate
     | Export
     | Stop,
     Field(discriminator="command"),

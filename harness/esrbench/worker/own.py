@@ -27,6 +27,7 @@ from esrbench.worker.messages import (
     Account,
     Build,
     Built,
+    Calibrate,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -36,12 +37,15 @@ from esrbench.worker.messages import (
     Load,
     LoadSecond,
     MeasureBlocks,
+    Settled,
     TimePairs,
 )
 from esrbench.worker.paired import Pairing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    import torch
 
     from esrbench.entries.building import LoadedNetwork
     from esrbench.records import Complexity
@@ -104,6 +108,7 @@ class OwnAnswers:
         self.load = Load.model_validate(worker.load.message)
         self.monitor = watch(worker.device.cpus, worker.device.gpu_uuid)
         self.pairing: Pairing | None = None
+        self.inputs: list[torch.Tensor] = []
 
     def answer(self, request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
         """Answer a request; what is no request for a loaded network is a failure.
@@ -121,8 +126,11 @@ class OwnAnswers:
                 complexity = self.counted()
                 notices = (*complexity.notices, *request_notices(self.worker.requests))
                 reply = Counted(complexity=complexity.model_copy(update={"notices": notices}))
+            case Calibrate() as asked:
+                self.inputs.append(self.worker.input_of(asked.lr_size))
+                reply = Settled()
             case Export() as asked:
-                reply, content = export_graph(self.worker, self.load, asked.backend)
+                reply, content = export_graph(self.worker, self.load, asked, self.inputs)
             case MeasureBlocks() as asked:
                 reply, content = Account(), self.blocks(asked.depth)
             case LoadSecond():

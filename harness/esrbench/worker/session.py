@@ -27,6 +27,7 @@ from esrbench.worker.messages import (
     Account,
     Build,
     Built,
+    Calibrate,
     Converted,
     ConvertWeights,
     CountComplexity,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
-    from esrbench.protocol import Protocol
+    from esrbench.protocol import ForwardPolicy, Protocol
     from esrbench.records import Block, Complexity, RaceSide
     from esrbench.weights.conversion import ConversionReport
     from esrbench.worker.messages import Request
@@ -325,12 +326,27 @@ class WorkerSession:
             raise self.process.gone("protocol", "the files that it built are no compiled modules")
         return made
 
-    def export(self, backend: str) -> tuple[Exported, dict[str, bytes]]:
-        """What the graph of the loaded network holds for a backend, and its files by name."""
-        reply, content = self._ask(Export(backend=backend), Exported)
+    def export(
+        self, policy: ForwardPolicy, calibration: Sequence[Pixels] = ()
+    ) -> tuple[Exported, dict[str, bytes]]:
+        """What the graph of the loaded network holds, and its files by name.
+
+        Args:
+            policy: names backend and precision.
+            calibration: LR images by which it is quantised, (h, w, 3) RGB uint8 each.
+        """
+        for lr in calibration:
+            self.process.areas.reveal(lr, self._enlarged(lr))
+            self._ask(Calibrate(lr_size=_size(lr)), Settled)
+        request = Export(
+            backend=policy.backend,
+            precision=policy.precision,
+            fp32_ends=policy.quantisation is not None and policy.quantisation.fp32_ends,
+        )
+        reply, content = self._ask(request, Exported)
         made = self._files(reply.files, content)
-        if set(made) != set(get_backend(backend).files):
-            raise self.process.gone("protocol", f"what it wrote is no graph of {backend}")
+        if set(made) != set(get_backend(policy.backend).files):
+            raise self.process.gone("protocol", f"what it wrote is no graph of {policy.backend}")
         return reply, made
 
     def _files(self, listed: Sequence[tuple[str, int]], content: bytes) -> dict[str, bytes]:
