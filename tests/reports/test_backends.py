@@ -54,7 +54,7 @@ TABLE = backends_table(
         figures("torch-compile", deployment(OTHER), LACKING),
         figures("openvino", LACKING, LACKING),
     ],
-    Protocol(counted_input=(128, 128)),
+    [Protocol(counted_input=(128, 128))],
     describe_environment(threads=2, accelerator=None),
     "demo photographs",
 )

@@ -33,7 +33,7 @@ class Writer(FakeWorker):
 
     written = 0
 
-    def export(self, _backend):
+    def export(self, _policy, _calibration=()):
         Writer.written += 1
         reply = Exported(
             files=(("network.onnx", len(GRAPH)),), parameters=7, operators={"Conv": 2, "Relu": 1}
