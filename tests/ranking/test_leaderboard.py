@@ -377,6 +377,7 @@ def test_without_its_baseline_a_score_is_absent_and_says_why(rank, rule, fields,
     board = rank(*baseline, ("b", RLFN, protocol), rule=rule)
     assert board.tracks == ()
     assert said in board.notes[0]
+    assert ("; `esrbench leaderboard --relative-to NAME` takes" in board.notes[0]) == (not protocol)
     assert "b" in names(board.ranked)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final[Mapping[str, str]] = {"markdown": "md", "latex": "tex"}
 """Of files by format, where it is not the format's own name."""
+ANOTHER_BASELINE: Final = "`baseline` in the challenge's file names another entry"
+"""What to do where scores lack the baseline's runtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def challenge_boards(
                 rule,
                 forward_class=label,
                 relative_to=relative_to,
+                another_baseline=ANOTHER_BASELINE,
                 elsewhere=elsewhere,
             )
             name = re.sub(r"[^a-z0-9._]+", "-", f"{identity.name}-{label or 'images'}".lower())

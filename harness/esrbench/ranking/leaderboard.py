@@ -60,6 +60,10 @@ PUBLISHED: Literal["published"] = "published"
 OVERFLOW = Absent(
     kind="unavailable", reason="the score exceeds the largest float; its logarithm is given"
 )
+ANOTHER_BASELINE = (
+    "`esrbench leaderboard --relative-to NAME` takes another entry's runtime, or `published`"
+)
+"""What to do where scores lack the baseline's runtime."""
 INTERPOLATION = "interpolation baseline, shown beside the ranking"
 """Why it is not ranked."""
 
@@ -70,6 +74,7 @@ def build_leaderboard(
     *,
     forward_class: str | None = None,
     relative_to: str | None = None,
+    another_baseline: str = ANOTHER_BASELINE,
     mixed: bool = False,
     elsewhere: Sequence[RunRecord] = (),
 ) -> Leaderboard:
@@ -80,6 +85,7 @@ def build_leaderboard(
         rule: of the edition.
         forward_class: as of ``RunRecord.class_label``, to rank that class instead of the newest.
         relative_to: entry whose runtime takes the baseline's place in scores, or ``published``.
+        another_baseline: what readers of this board are told to do where scores lack one.
         mixed: rank entries together whatever Python and torch they ran with; else those of another
             than the newest are shown below the ranking.
         elsewhere: further records, on other data sets, for gates that hold there.
@@ -97,7 +103,7 @@ def build_leaderboard(
     if others:
         set_apart = {record.run_id for record in others}
         newest, chosen, notices = select([r for r in records if r.run_id not in set_apart])
-    tracks, references, notes = _rankable(chosen, rule, relative_to)
+    tracks, references, notes = _rankable(chosen, rule, relative_to, another_baseline)
     columns = _columns(rule, chosen)
     usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
     metrics = ranked_in_table(rule, tracks, usable)
@@ -519,7 +525,7 @@ def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def _rankable(
-    records: Sequence[RunRecord], rule: Rule, relative_to: str | None
+    records: Sequence[RunRecord], rule: Rule, relative_to: str | None, another: str
 ) -> tuple[list[Track], References, list[str]]:
     """Tracks that can be ranked, what they are relative to, and why others cannot."""
     tracks: list[Track] = []
@@ -528,7 +534,7 @@ def _rankable(
     for track in rule.tracks:
         missing = {metric: _missing(records, metric) for metric in track.metrics}
         why = [f"{METRICS[metric].label}: {reason}" for metric, reason in missing.items() if reason]
-        found = {} if why else _references(records, rule, track, relative_to)
+        found = {} if why else _references(records, rule, track, relative_to, another)
         if isinstance(found, str):
             why.append(found[0].upper() + found[1:])
         else:
@@ -557,7 +563,7 @@ def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
 
 
 def _references(
-    records: Sequence[RunRecord], rule: Rule, track: Track, relative_to: str | None
+    records: Sequence[RunRecord], rule: Rule, track: Track, relative_to: str | None, another: str
 ) -> dict[str, float] | str:
     """A track's reference figures by metric, base units; or a sentence on what is missing.
 
@@ -583,11 +589,11 @@ def _references(
     if noisy and relative_to != PUBLISHED:
         measured = _measured_references(records, rule, noisy, _reference_entry(rule, relative_to))
         if isinstance(measured, str):
-            return measured
+            return f"{measured}; {another}"
         found |= measured
     unknown = [METRICS[metric].label for metric in formula.relative if metric not in found]
     if unknown:
-        return f"no {', '.join(unknown)} of the baseline was published: give --relative-to NAME"
+        return f"no {', '.join(unknown)} of the baseline was published; {another}"
     return {metric: found[metric] for metric in formula.relative}
 
 
@@ -597,10 +603,7 @@ def _measured_references(
     """Figures of the entry measured beside the others; or a sentence on what is missing."""
     if name is None:
         title = rule.baseline.title if rule.baseline else "the baseline"
-        return (
-            f"scores are relative to {title}, which is not among the networks here; "
-            "--relative-to NAME takes another entry's runtime, or `published`"
-        )
+        return f"scores are relative to {title}, which is not among the networks here"
     found = next((record for record in records if record.entry.name == name), None)
     if found is None and name != (rule.baseline.entry if rule.baseline else None):
         message = f"--relative-to {name}: no such entry in this table"
@@ -609,14 +612,13 @@ def _measured_references(
     if found is not None and not found.ranked:
         return (
             f"scores are relative to the runtime of {name}, whose run ended as {found.status}: "
-            "run it again, or give --relative-to NAME or `published`"
+            "run it again"
         )
     measured = {metric: found.measured(metric) if found else None for metric in metrics}
     lacking = [METRICS[metric].label for metric, value in measured.items() if value is None]
     if lacking:
         return (
-            f"scores are relative to the {', '.join(lacking)} of {name}: run it beside the "
-            "others, or give --relative-to NAME or `published`"
+            f"scores are relative to the {', '.join(lacking)} of {name}: run it beside the others"
         )
     return {metric: value for metric, value in measured.items() if value is not None}
 
