@@ -14,6 +14,7 @@ from builders import checkpoint, noise, write_set
 from codabench_worker import contained, submit, zipped
 from fake_worker import Workers, use_fake_workers
 
+from esrbench.challenge.codabench import programs
 from esrbench.challenge.codabench.bundle import write_bundle
 from esrbench.challenge.codabench.competition import check_bundle
 from esrbench.challenge.codabench.programs import Measured, _seal, _settings, _unseal, ingest, score
@@ -25,6 +26,7 @@ from esrbench.entries.registry import default_registry
 from esrbench.entries.scaffold import scaffold
 from esrbench.errors import DataError, EsrbenchError, UsageError
 from esrbench.runs.scoring import score_sr_images
+from esrbench.sandbox.tiers import open_sandbox
 from esrbench.weights.checkpoints import file_sha256
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import Launcher
@@ -186,6 +188,7 @@ def test_what_the_challenge_leaves_out_is_said(challenge, tmp_path):
         ("end = 2031-03-01T", "end = 2031-01-15T", "phases[1].end: expected a date after"),
         ("Small ESR", "x" * 257, "title: String should have at most 256"),
         ("[codabench]", '[codabench]\nterms = "no.md"', "no.md: No such file"),
+        ("[codabench]", '[codabench]\nlogo = "challenge.toml"', "image: logo.png is no PNG file"),
     ],
 )
 def test_what_codabench_would_refuse_is_refused_here(challenge, tmp_path, old, new, says):
@@ -379,6 +382,15 @@ def test_what_a_failing_entry_says_of_hidden_images_is_not_told(code, data):
     carry(first, second)
     with pytest.raises(DataError, match="left no results"):
         score(second)
+
+
+def test_code_is_refused_where_there_is_no_sandbox(code, monkeypatch):
+    monkeypatch.setattr(programs, "open_sandbox", lambda: open_sandbox("subprocess"))
+    lay_out, workers = code
+    first, _ = lay_out()
+    with pytest.raises(UsageError, match="this worker has no sandbox for submitted code"):
+        ingest(first)
+    assert workers.started == []
 
 
 @pytest.mark.parametrize(

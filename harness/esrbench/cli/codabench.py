@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,12 +12,7 @@ from esrbench.cli.console import JsonOption, print_json, print_notices, results
 from esrbench.cli.suites import images_bar
 from esrbench.plaintext import line
 
-
-class Program(StrEnum):
-    """What Codabench's worker runs."""
-
-    INGESTION = "ingestion"
-    SCORING = "scoring"
+Program = Literal["ingestion", "scoring"]
 
 
 def codabench_command(
@@ -70,7 +64,7 @@ def run_program(program: Program, folder: Path, *, as_json: bool) -> None:
     """Do what Codabench's worker asks for."""
     from esrbench.challenge.codabench.programs import ingest, score
 
-    if program is Program.INGESTION:
+    if program == "ingestion":
         for absent in ingest(folder):
             results().print(f"absent: {line(absent)}", markup=False, soft_wrap=True)
         results().print("measured; the scoring program is next")

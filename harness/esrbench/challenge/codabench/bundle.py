@@ -97,25 +97,20 @@ def write_bundle(
         for number, each in enumerate(challenge.data)
     ]
     competition = read_competition(_content(challenge, data, today), str(path))
-    terms = path.parent / table.terms if table.terms else None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent) as temp:
             images, bundle, whole = (Path(temp) / name for name in ("images", "bundle", "whole"))
             bundle.mkdir()
-            texts = {
-                FILE_NAME: yaml.safe_dump(
-                    competition.model_dump(mode="json", exclude_none=True), sort_keys=False
-                ),
-                TERMS: _template(TERMS) if terms is None else terms.read_text("utf-8"),
-                **_pages(challenge, competition, data),
-            }
+            content = competition.model_dump(mode="json", exclude_none=True)
+            texts = {FILE_NAME: yaml.safe_dump(content, sort_keys=False), TERMS: _template(TERMS)}
+            texts |= _pages(challenge, competition, data)
             for name, text in texts.items():
                 (bundle / name).write_text(text, "utf-8")
-            if table.logo is None:
-                write_png(bundle / LOGO, _logo())
-            else:
-                shutil.copyfile(path.parent / table.logo, bundle / LOGO)
+            write_png(bundle / LOGO, _logo())
+            for name, given in ((TERMS, table.terms), (LOGO, table.logo)):
+                if given is not None:
+                    shutil.copyfile(path.parent / given, bundle / name)
             for pairs in data:
                 _write_images(pairs, images / pairs.name)
                 _write_programs(challenge, pairs, images / pairs.name, bundle)
@@ -153,23 +148,28 @@ def _content(challenge: Challenge, data: Sequence[ImagePairs], today: datetime) 
     for kind, title in PHASES.items():
         first = len(tasks)
         for pairs in _taken(kind, challenge, data):
-            tasks.append(
-                {
-                    "index": len(tasks),
-                    "name": f"{pairs.name} x{pairs.scale}, {title}",
-                    "reference_data": _reference(pairs),
-                    "scoring_program": _program(pairs, kind, "scoring"),
-                }
-            )
+            task = {
+                "index": len(tasks),
+                "name": f"{pairs.name} x{pairs.scale}, {title}",
+                "reference_data": _reference(pairs),
+                "scoring_program": _program(pairs, kind, "scoring"),
+                "ingestion_program": None,
+            }
             if kind == "code":
-                tasks[-1]["ingestion_program"] = _program(pairs, kind, "ingestion")
+                task["ingestion_program"] = _program(pairs, kind, "ingestion")
+            tasks.append(task)
         if len(tasks) > first:
-            phase = {"index": len(phases), "name": title, "tasks": list(range(first, len(tasks)))}
-            phase |= {"execution_time_limit": table.seconds}
-            phase |= {"max_submissions_per_day": table.submissions_a_day}
-            phase |= {"accepts_only_result_submissions": kind == "images"}
-            phase |= {"hide_prediction_output": kind == "code"}
-            phases.append(phase | ({"public_data": PUBLIC} if kind == "images" else {}))
+            phase = {
+                "index": len(phases),
+                "name": title,
+                "tasks": list(range(first, len(tasks))),
+                "execution_time_limit": table.seconds,
+                "max_submissions_per_day": table.submissions_a_day,
+                "public_data": PUBLIC if kind == "images" else None,
+                "accepts_only_result_submissions": kind == "images",
+                "hide_prediction_output": kind == "code",
+            }
+            phases.append(phase)
     if not phases:
         message = "there is nothing to submit: all data sets are hidden, and no code is taken"
         raise UsageError(message, advice='Add "code" to takes in [codabench].')

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "competition.yaml"
 METADATA: Final = "metadata.yaml"
 """Names the command of a program, in its zip file."""
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+"""How such a file begins."""
 DATE_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 MAX_TITLE: Final = 36
 """Characters of a column's title."""
@@ -217,6 +219,8 @@ def _absent_files(archive: zipfile.ZipFile, competition: Competition) -> Iterato
     for field, name in competition.files:
         if not sizes.get(name):
             yield f"{field}: {name} is {'empty' if name in sizes else 'missing'}"
+        elif field == "image" and not archive.read(name).startswith(PNG):
+            yield f"{field}: {name} is no PNG file"
         elif field.endswith("program"):
             with archive.open(name) as file, zipfile.ZipFile(file) as program:
                 if METADATA not in program.namelist():
