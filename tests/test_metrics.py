@@ -1,6 +1,7 @@
 """The table of metrics: what a row says, and that counts fail closed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from builders import step
 from pydantic import ValidationError
 from torch import nn
 
-from esrbench.metrics import METRICS, Findings, extract_values
+from esrbench.metrics import METRICS, Findings, _accept, extract_values, image_metric
+from esrbench.plugins import load_entry_points
 from esrbench.probes.complexity import measure_complexity
-from esrbench.records import Absent, Value
+from esrbench.records import Absent, ImageScore, Quality, Value
 
 ATEN = ("macs_aten", "activations_aten", "conv_calls_aten")
 
@@ -34,7 +36,8 @@ def test_values_are_shown_as_the_challenge_prints_them(key, value, shown):
 def test_keys_and_directions():
     assert all(key == metric.key for key, metric in METRICS.items())
     higher = {key for key, metric in METRICS.items() if metric.better == "higher"}
-    assert higher == {"psnr_rgb", "psnr_y", "ssim_y", "psnr_difference"}
+    asked = {"ssim_rgb", "perceptual_score"}
+    assert higher == {"psnr_rgb", "psnr_y", "ssim_y", "psnr_difference", *asked}
     of_device = {key for key, metric in METRICS.items() if not metric.portable}
     assert of_device == {
         *("runtime_images", "runtime_with_bicubic", "runtime_fixed", "runtime_ratio"),
@@ -128,3 +131,29 @@ def test_a_fault_of_one_row_costs_that_metric_alone(monkeypatch):
     assert found["broken"].reason == (
         "the metric broken cannot be read: ZeroDivisionError: division by zero"
     )
+
+
+def test_a_plugin_s_metric_fails_alone_and_takes_no_name(monkeypatch):
+    row = image_metric("sharpness", "Sharpness", "plugin:sharpness")
+    monkeypatch.setattr("esrbench.metrics.METRICS", dict(METRICS))
+    points = [
+        SimpleNamespace(value=f"theirs:{number}", dist=None, load=lambda offered=offered: offered)
+        for number, offered in enumerate(([row], 3, [row], METRICS["params"], [object()]))
+    ]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: points)  # noqa: ARG005
+    notices = load_entry_points("esrbench.metrics", _accept, missing="metrics")
+    assert [notice.message for notice in notices] == [
+        "theirs:1: theirs:1 did not load: 'int' object is not iterable",
+        "theirs:2: theirs:2 did not load: a metric is called sharpness already",
+        "theirs:3: theirs:3 did not load: a metric is called params already",
+        "theirs:4: theirs:4 did not load: expected a Metric, got object",
+    ]
+
+
+def test_a_score_that_was_not_asked_for_says_how_to_ask():
+    quality = Quality(
+        definition="", images=(ImageScore(image="a", psnr_rgb=30, psnr_y=30, ssim_y=0.9),)
+    )
+    values = extract_values(Findings(quality=quality))
+    assert values["ssim_rgb"].advice == "`esrbench run --metric ssim_rgb` asks for it."
+    assert values["perceptual_score"].reason == "nothing here takes it"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from esrbench.plugins import load_entry_points
 from esrbench.records import Absent, Latency, Value
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Metric:
             below.
         software: distributions whose versions may alter it.
         beside: columns of a leaderboard beside which it stands where it says more of them.
+        scored_by: of a score of images that is taken where it is asked for, ``module:attr`` of
+            what takes it: called with SR, HR and the border to leave out, uint8 (H, W, 3) RGB and
+            pixels, it returns a number. It may be called in several threads.
     """
 
     key: str
@@ -107,6 +111,7 @@ class Metric:
     settings: tuple[str, ...] = ("version",)
     software: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    scored_by: str = ""
 
     @property
     def heading(self) -> str:
@@ -181,6 +186,34 @@ def _mean(score: str) -> Callable[[Quality], Reading]:
         return Absent(kind="unavailable", reason=reason)
 
     return read
+
+
+def image_metric(key: str, label: str, scored_by: str, **row: Any) -> Metric:
+    """The row of a score of images that is taken where ``--metric KEY`` asks for it.
+
+    Args:
+        key: identifier in records.
+        label: table heading.
+        scored_by: as in ``Metric``.
+        row: further fields of ``Metric`` that are not those of PSNR-Y, such as ``unit``,
+            ``digits``, ``better`` and ``tolerance``.
+    """
+    reason, advice = "it was not asked for", f"`esrbench run --metric {key}` asks for it."
+    if not scored_by:
+        reason, advice = "nothing here takes it", "A plugin may: see docs/extending.md."
+    not_asked = Absent(kind="skipped", reason=reason, advice=advice)
+
+    def read(quality: Quality) -> Reading:
+        scores: list[float] = []
+        for image in quality.images:
+            score = image.others.get(key, not_asked)
+            if isinstance(score, Absent):
+                return score
+            scores.append(score)
+        return sum(scores) / len(scores)
+
+    given = {"unit": "", "tolerance": 0.0} | row
+    return Metric(key, label, read=read, scored_by=scored_by, **_SCORE | given)
 
 
 def _runtime(reading: str) -> Callable[[Latency], Reading]:
@@ -326,6 +359,8 @@ _ROWS: Final = (
         read=_mean("ssim_y"),
         **_SCORE | {"unit": "", "digits": 4, "tolerance": 1e-5},
     ),
+    image_metric("ssim_rgb", "SSIM", "esrbench.probes.quality:ssim", digits=4, tolerance=1e-5),
+    image_metric("perceptual_score", "Perceptual score", "", digits=4),
     Metric("runtime_images", "Runtime", read=_runtime("images"), **_RUNTIME),
     Metric(
         "runtime_with_bicubic",
@@ -401,4 +436,23 @@ _ROWS: Final = (
 )
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _ROWS}
-"""Every metric by key, in table order."""
+"""Every metric by key, in table order: those of this module, then those of plugins."""
+_OPEN: Final = METRICS["perceptual_score"]
+"""Rules name it, and nothing here takes it: a plugin may put its own in this place."""
+
+
+def _accept(offered: Any, _origin: str) -> None:
+    """Add what a distribution offers, or nothing of it."""
+    rows = (offered,) if isinstance(offered, Metric) else tuple(offered)
+    for row in rows:
+        if not isinstance(row, Metric):
+            message = f"expected a Metric, got {type(row).__name__}"
+            raise TypeError(message)
+        if row.key in METRICS and METRICS[row.key] is not _OPEN:
+            message = f"a metric is called {row.key} already"
+            raise ValueError(message)
+    METRICS.update((row.key, row) for row in rows)
+
+
+PLUGIN_NOTICES: Final = load_entry_points("esrbench.metrics", _accept, missing="metrics")
+"""Of distributions whose metrics could not be added."""

@@ -48,12 +48,26 @@ class QualityDefinition(Frozen):
 
     Defaults are the NTIRE challenge's RGB PSNR and the papers' Y-channel scores:
     ``psnr_y`` with unrounded luma reproduces IMDN's published Set5 figures to the last digit.
+
+    Attributes:
+        metrics: keys of further scores that are asked for, such as ``ssim_rgb``.
     """
 
     rgb_border: Literal["scale"] | Annotated[int, Field(ge=0)] = "scale"
     y_border: Literal["scale"] | Annotated[int, Field(ge=0)] = "scale"
     luma: Literal["unrounded", "uint8"] = "unrounded"
     ssim_window: Literal["gaussian-11-1.5-valid"] = "gaussian-11-1.5-valid"
+    metrics: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_asked(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """So that protocols keep the digests that they had before more could be asked for."""
+        document: dict[str, Any] = serialize(self)
+        if not self.metrics:
+            document.pop("metrics", None)
+        return document
 
     def border_pixels(self, channel: Literal["rgb", "y"], scale: int) -> int:
         """HR pixels cropped from each side before scoring."""

@@ -21,7 +21,7 @@ def test_every_deterministic_metric_is_compared_once():
         for key, metric in METRICS.items()
         if metric.portable and metric.source != "deployment"  # a gate runs eager torch
     )
-    assert set(SCORES) == {"psnr_rgb", "psnr_y", "ssim_y"}
+    assert set(SCORES) == {"psnr_rgb", "psnr_y", "ssim_y", "ssim_rgb", "perceptual_score"}
     assert set(MEASURED_MEMORY) <= set(METRICS)
 
 

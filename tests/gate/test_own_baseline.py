@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from esrbench.entries.descriptor import OWN_NAME
 from esrbench.entries.registry import default_registry
 from esrbench.entries.weight_files import demonstration_weights
 from esrbench.gate.baseline import read_baseline, render
 from esrbench.gate.figures import entry_key
+from esrbench.plugins import OWN_NAME
 from esrbench.weights.checkpoints import file_sha256
 
 BASELINE = Path(__file__).resolve().parents[2] / "results" / "baseline.json"

@@ -12,10 +12,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, modcrop, upscale
-from esrbench.errors import MeasurementError
+from esrbench.errors import MeasurementError, UsageError
+from esrbench.metrics import METRICS, Findings, extract_values, image_metric
 from esrbench.probes.luma import luma
-from esrbench.probes.quality import psnr, score_image, ssim
+from esrbench.probes.quality import psnr, require_metrics, score_image, ssim
 from esrbench.protocol import QualityDefinition
+from esrbench.records import Quality
 
 RNG = np.random.default_rng(3)
 SHARP = RNG.integers(0, 256, (301, 40, 3), dtype=np.uint8)  # several strips of rows
@@ -161,6 +163,48 @@ def test_an_image_score_follows_its_definition():
     assert score.psnr_rgb == pytest.approx(rgb, abs=1e-10)
     assert score.psnr_y == pytest.approx(y, abs=1e-10)
     assert score.ssim_y == pytest.approx(skimage_ssim(a[2:-2, 2:-2], b[2:-2, 2:-2]), abs=1e-10)
+
+
+def test_ssim_of_rgb_is_the_mean_over_its_channels():
+    definition = QualityDefinition(metrics=("ssim_rgb",))
+    score = score_image(NOISY, SHARP, scale=4, definition=definition, image="0801")
+    a, b = NOISY[4:-4, 4:-4], SHARP[4:-4, 4:-4]
+    assert score.others["ssim_rgb"] == pytest.approx(skimage_ssim(a, b), abs=1e-10)
+    of_channels = np.mean([skimage_ssim(a[..., c], b[..., c]) for c in range(3)])
+    assert score.others["ssim_rgb"] == pytest.approx(of_channels, abs=1e-10)
+
+
+def nowhere(*_):
+    raise RuntimeError("no weights")
+
+
+def endless(*_):
+    return math.inf
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"), [("nowhere", "RuntimeError: no weights"), ("endless", "gave inf")]
+)
+def test_a_plugin_that_fails_costs_its_own_score_alone(monkeypatch, attribute, said):
+    row = image_metric("broken", "Broken", f"{__name__}:{attribute}")
+    monkeypatch.setitem(METRICS, "broken", row)
+    definition = QualityDefinition(metrics=("broken", "ssim_rgb"))
+    score = score_image(NOISY, SHARP, scale=4, definition=definition, image="0801")
+    assert score.others["broken"].reason.endswith(said)
+    assert isinstance(score.others["ssim_rgb"], float)
+    values = extract_values(Findings(quality=Quality(definition="", images=(score,))))
+    assert values["broken"].kind == "failed"
+    assert values["ssim_rgb"].value == score.others["ssim_rgb"]
+
+
+def test_what_cannot_be_taken_is_refused_beforehand(monkeypatch):
+    monkeypatch.setitem(METRICS, "gone", image_metric("gone", "Gone", "no_such_module:score"))
+    require_metrics(("ssim_rgb",))
+    with pytest.raises(UsageError, match="no_such_module:score cannot be imported"):
+        require_metrics(("gone",))
+    for name in ("ssim_rbg", "params", "perceptual_score"):
+        with pytest.raises(UsageError, match=f"'{name}' is no score of images"):
+            require_metrics((name,))
 
 
 @pytest.mark.parametrize("sr", [SHARP[:-1], SHARP[:, :, :1], SHARP.astype(np.float32)])

@@ -4,6 +4,7 @@ import pytest
 
 from esrbench.protocol import Protocol
 from esrbench.ranking.rules import RULES
+from esrbench.reports.leaderboard import leaderboard_table
 
 VALID = {"data": "div2k-lsdir-valid", "title": "DIV2K_LSDIR validation", "digest": "a" * 64}
 TEST = {"data": "div2k-lsdir-test", "title": "DIV2K_LSDIR test", "digest": "b" * 64}
@@ -108,6 +109,7 @@ def test_a_budget_holds_unrounded(rank, params, macs, reason):
     values = {"params": params, "macs_fvcore": macs, "runtime_images": 0.1}
     board = rank(("x", values, {"protocol": AT_540P}), rule="aim2025-epsr")
     assert [row.unranked_because for row in (*board.ranked, *board.unranked)] == [reason]
+    assert "Margin [dB]" not in [heading.text for heading in leaderboard_table(board).headings]
     assert board.gate == (
         "Gate: Params <= 5.000 M; FLOPs (fvcore) <= 2000.00 G on an LR image of 540x960."
     )

@@ -575,3 +575,22 @@ def test_an_entry_that_ran_in_both_is_shown_once(rank, imdn):
     board = rank(("net", imdn, {"ran_with": OLD}), ("net", imdn))
     assert names(board.ranked) == ["net"]
     assert board.unranked == ()
+
+
+def test_a_speedup_is_over_the_entry_that_is_named(rank):
+    """2^4.0334 * 113.85^0.2 and 2^4.3522, as the mobile track of 2026 prints them."""
+    at = {"protocol": Protocol(counted_input=(128, 128))}
+    entries = [
+        ("vipsl", {"perceptual_score": 4.0334, "runtime_fixed": 1 / 113.85}, at),
+        ("todsr", {"perceptual_score": 4.3522, "runtime_fixed": 1.0}, at),
+    ]
+    board = rank(*entries, rule="ntire2026-mobile", relative_to="todsr")
+    scores = {row.entry: row.places["main"].score for row in board.ranked}
+    assert scores == pytest.approx({"vipsl": 42.2125, "todsr": 20.4241}, abs=1e-3)
+    for relative_to, said in (
+        (None, "Scores are relative to OSEDiff, which is not among the networks here"),
+        ("published", "No Runtime at fixed input of the baseline was published"),
+    ):
+        board = rank(*entries, rule="ntire2026-mobile", relative_to=relative_to)
+        assert board.ranked[0].places == {}
+        assert said in board.notes[0]

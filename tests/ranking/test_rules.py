@@ -52,6 +52,7 @@ def test_tracks_are_those_of_the_edition():
 
 def test_every_edition_of_the_challenges_is_here():
     years = [f"ntire{year}" for year in range(2022, 2027)]
+    years.append("ntire2026-mobile")
     assert list(RULES) == [*years, "aim2020", "aim2025-epsr", "ais2024-rtsr", "rtsr2023"]
 
 
@@ -73,6 +74,24 @@ def test_the_baseline_s_reference_numbers_score_e_squared(name):
     total = track.formula.total(rule.published, {}, rule.published)
     assert total.value == pytest.approx(math.e**2, rel=1e-12)
     assert total.log == pytest.approx(2.0, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("quality", "speedup", "total"),
+    [
+        *((4.0334, 113.85, 42.2125), (4.1659, 21.79, 33.2446), (4.2392, 11.67, 30.8701)),
+        *((4.3522, 1.00, 20.4241), (3.4603, 21.79, 20.3844), (4.3259, 1.00, 20.0547)),
+        *((3.8881, 4.48, 19.9840), (2.6698, 143.35, 17.1779), (3.9440, 0.99, 15.3601)),
+        *((2.4662, 94.95, 13.7370), (2.2307, 10.21, 7.4696)),
+    ],
+)
+def test_the_mobile_track_s_score_is_the_published_one(quality, speedup, total):
+    """As printed in the results of the edition's repository."""
+    (track,) = RULES["ntire2026-mobile"].tracks
+    values = {"perceptual_score": quality, "runtime_fixed": 0.5 / speedup}
+    found = track.formula.total(values, {}, {"runtime_fixed": 0.5})
+    assert found.value == pytest.approx(total, abs=1e-3)
+    assert found.log == pytest.approx(math.log(total), abs=1e-4)
 
 
 def test_weights_are_those_of_the_editions():
@@ -145,6 +164,12 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ('label = "Size"', 'label = "Main"', "two columns would be headed Main"),
         ('label = "Size"', 'label = "Main score"', "two columns would be headed Main score"),
         ('label = "Size"', 'label = "Params [M]"', "two columns would be headed Params [M]"),
+        (RANK_SUM, 'kind = "speedup", quality = "params"', "a score without unit, which params is"),
+        (
+            RANK_SUM,
+            'kind = "speedup", quality = "ssim_y", runtime = "params"',
+            "runtime is a metric in ms, which params is not",
+        ),
         (
             RANK_SUM,
             'kind = "real-time", quality = "params"',

@@ -145,8 +145,9 @@ def _data() -> list[dict[str, Any]]:
 
 
 def _metrics() -> list[dict[str, Any]]:
-    from esrbench.metrics import METRICS
+    from esrbench.metrics import METRICS, PLUGIN_NOTICES
 
+    print_notices(PLUGIN_NOTICES)
     return [
         {
             "name": metric.key,

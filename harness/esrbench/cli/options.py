@@ -124,6 +124,14 @@ ClassOption = Annotated[
         show_default="of the newest record",
     ),
 ]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="A further score of images, such as ssim_rgb or a plugin's. Repeatable.",
+        show_default="none",
+    ),
+]
 ResultsOption = Annotated[
     Path | None,
     typer.Option(

@@ -25,6 +25,7 @@ from esrbench.cli.options import (
     EngineOption,
     EngineOptions,
     IsolationOption,
+    MetricOption,
     OwnPrecisionOption,
     PythonOption,
     ResultsOption,
@@ -39,7 +40,7 @@ from esrbench.cli.options import (
 )
 from esrbench.cli.suites import conclude, execute, images_bar, print_plan
 from esrbench.errors import UsageError
-from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol
+from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol, QualityDefinition
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def run_command(
     backend: BackendOption = None,
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
+    metric: MetricOption = None,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
     ] = True,
@@ -228,6 +230,7 @@ def run_command(
         seed=seed,
         counted_input=parse_size(input_size),
         latency=design if latency else None,
+        quality=QualityDefinition(metrics=tuple(metric or ())),
     )
     protocol, calibration = quantised(protocol, calibrate_with, scale, fp32_ends=fp32_ends)
     store = Store(results or default_results())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from esrbench.cli.console import JsonOption, messages, open_registry, print_notices, progress_bar
-from esrbench.cli.options import ResultsOption, ScaleOption
+from esrbench.cli.options import MetricOption, ResultsOption, ScaleOption
 from esrbench.cli.tables import FormatOption, print_table
 from esrbench.runs.store import Store, default_results
 
@@ -26,6 +26,7 @@ def score_command(
         str | None,
         typer.Option(help="Of the entry.", show_default="of the folder or zip file"),
     ] = None,
+    metric: MetricOption = None,
     table_format: FormatOption = "terminal",
     results_folder: ResultsOption = None,
     as_json: JsonOption = False,
@@ -54,6 +55,7 @@ def score_command(
             pairs,
             name=entry,
             store=store,
+            metrics=metric or (),
             progress=lambda done, total: bar.update(scoring, completed=done, total=total),
         )
     path = store.put(record)

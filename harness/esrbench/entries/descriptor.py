@@ -23,7 +23,6 @@ from esrbench.plaintext import visible
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
 
-OWN_NAME = "esrbench"
 """Origin of the networks of this distribution."""
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
 MAX_DISPLAY_NAME = 40

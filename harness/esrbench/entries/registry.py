@@ -6,16 +6,13 @@ or an iterable of them); a script uses ``register_model``; a submission is a fol
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from esrbench.entries.descriptor import OWN_NAME, ModelDescriptor
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.manifest import MANIFEST_NAME
 from esrbench.entries.submissions import (
     SUBMISSIONS_VARIABLE,
@@ -26,7 +23,9 @@ from esrbench.entries.submissions import (
 from esrbench.entries.targets import importable_location
 from esrbench.entries.weight_files import same_weights
 from esrbench.errors import RegistrationError, UsageError, did_you_mean, field_problems
+from esrbench.metrics import PLUGIN_NOTICES
 from esrbench.plaintext import relative
+from esrbench.plugins import load_entry_points
 from esrbench.records import Notice
 
 if TYPE_CHECKING:
@@ -124,26 +123,13 @@ def default_registry() -> Registry:
     folder that is no submission.
     """
     registry = Registry()
-    offers = [
-        (point.dist.name if point.dist is not None else point.value, point)
-        for point in metadata.entry_points(group=ENTRY_POINT_GROUP)
-    ]
-    # Ours first: a stranger who takes one of our names loses, not we.
-    for origin, point in sorted(offers, key=lambda offer: offer[0] != OWN_NAME):
-        try:
-            # What a stranger prints on import must not mix with our results.
-            with contextlib.redirect_stdout(sys.stderr):
-                offered = point.load()
-            batch = (offered,) if isinstance(offered, ModelDescriptor) else tuple(offered)
-            registry.add(batch, origin=origin)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - strangers may raise anything
-            registry.notices.append(
-                Notice(
-                    code="broken-entry-point",
-                    message=f"{origin}: {point.value} did not load: {error}",
-                    advice="Its networks are missing; reinstall or remove that distribution.",
-                )
-            )
+
+    def accept(offered: Any, origin: str) -> None:
+        batch = (offered,) if isinstance(offered, ModelDescriptor) else tuple(offered)
+        registry.add(batch, origin=origin)
+
+    registry.notices += PLUGIN_NOTICES
+    registry.notices += load_entry_points(ENTRY_POINT_GROUP, accept, missing="networks")
     register_submissions(registry)
     return registry
 

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esrbench.entries.descriptor import OWN_NAME
 from esrbench.errors import WeightsError
 from esrbench.plaintext import visible
+from esrbench.plugins import OWN_NAME
 from esrbench.records import Notice, WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
 

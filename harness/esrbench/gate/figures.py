@@ -11,7 +11,7 @@ from esrbench.environment import package_version
 from esrbench.gate.verdicts import RUNTIME, WEIGHTS
 from esrbench.metrics import METRICS
 from esrbench.protocol import Device, Frozen, digest_of, size_text
-from esrbench.records import Absent, Count, Sha256, Tier
+from esrbench.records import NO_SUCH_METRIC, Absent, Count, Sha256, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -281,7 +281,7 @@ def pick(
     found: dict[str, Number] = {}
     absent: dict[str, Absent] = {}
     for metric in metrics:
-        value = values[metric]
+        value = values.get(metric, NO_SUCH_METRIC)
         if isinstance(value, Absent):
             absent[metric] = value
         else:

@@ -2,23 +2,28 @@
 
 PSNR: 10 log10(255^2 / mean squared error) over all channels of the cropped image. SSIM: Wang
 et al., IEEE TIP 2004, equation 13, 11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03), data
-range 255, windows that lie wholly inside the cropped image, mean over windows and channels.
+range 255, windows that lie wholly inside the cropped image, mean over windows and channels:
+``ssim_y`` of luma, ``ssim_rgb`` of R, G and B, as BasicSR and the challenges' scripts average them.
 Luma: ITU-R BT.601, studio range (MATLAB's ``rgb2ycbcr``).
 """
 
 from __future__ import annotations
 
 import math
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrbench.errors import MeasurementError
+from esrbench.errors import MeasurementError, UsageError, did_you_mean
+from esrbench.metrics import METRICS
 from esrbench.probes.luma import luma
 from esrbench.protocol import SSIM_WINDOW
-from esrbench.records import ImageScore
+from esrbench.records import Absent, ImageScore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     from torch import nn
 
@@ -127,10 +132,48 @@ def score_image(
             psnr_rgb=psnr(sr, hr, definition.border_pixels("rgb", scale)),
             psnr_y=psnr(sr_y, hr_y, y_border),
             ssim_y=ssim(sr_y, hr_y, y_border),
+            others={
+                key: _asked(key, sr, hr, definition.border_pixels("rgb", scale))
+                for key in definition.metrics
+            },
         )
     except ValueError as error:
         message = f"{image}: cannot be scored: {error}"
         raise MeasurementError(message, advice="Use larger images or a smaller border.") from None
+
+
+def require_metrics(keys: Sequence[str]) -> None:
+    """Refuse scores that nothing here takes, before hours are spent on others.
+
+    Raises:
+        UsageError: no metric is called so, it is no score of images, or what takes it cannot be
+            imported.
+    """
+    known = [key for key, metric in METRICS.items() if metric.scored_by]
+    for key in keys:
+        if key not in known:
+            message = f"{key!r} is no score of images that can be asked for"
+            advice = f"{did_you_mean(key, known)}Known: {', '.join(known)}; a plugin adds more."
+            raise UsageError(message, advice=advice)
+        try:
+            resolve_name(METRICS[key].scored_by)
+        except Exception as error:
+            where = METRICS[key].scored_by
+            message = f"{key}: {where} cannot be imported: {error}"
+            raise UsageError(message, advice="Mend or reinstall the plugin that has it.") from error
+
+
+def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
+    """A score that was asked for; what a plugin raises costs that score alone."""
+    try:
+        score = float(resolve_name(METRICS[key].scored_by)(sr, hr, border))
+    except Exception as error:  # noqa: BLE001 - plugins may raise anything
+        reason = f"{METRICS[key].scored_by} failed: {type(error).__name__}: {error}"
+    else:
+        if math.isfinite(score):
+            return score
+        reason = f"{METRICS[key].scored_by} gave {score}"
+    return Absent(kind="failed", reason=reason, advice="Mend the plugin that takes this score.")
 
 
 def score_network(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
@@ -81,7 +80,7 @@ class LeaderboardEntry(Frozen):
     @property
     def tightest(self) -> GateCheck | None:
         """The gate of PSNR with the least margin."""
-        quality = [gate for gate in self.gates if METRICS[gate.metric].unit == "dB"]
+        quality = [gate for gate in self.gates if gate.of_quality]
         return min(quality, key=lambda gate: gate.margin, default=None)
 
 

@@ -39,6 +39,11 @@ class GateCheck(Frozen):
     rounded: bool
     strict: bool
 
+    @property
+    def of_quality(self) -> bool:
+        """Whether it is of a PSNR."""
+        return METRICS[self.metric].unit == "dB"
+
 
 class Gate(Frozen):
     """A bound that an entry must keep to be ranked: quality on a data set, or a budget.

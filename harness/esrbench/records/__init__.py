@@ -41,6 +41,7 @@ from esrbench.records.race import (
 )
 from esrbench.records.run import (
     MAX_LISTED as MAX_LISTED,
+    NO_SUCH_METRIC as NO_SUCH_METRIC,
     RANKED_STATUSES as RANKED_STATUSES,
     SCHEMA_VERSION as SCHEMA_VERSION,
     DataIdentity as DataIdentity,

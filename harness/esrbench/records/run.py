@@ -62,12 +62,17 @@ RANKED_STATUSES: Final = frozenset({"ok", "timing-disputed", "busy-machine"})
 
 
 class ImageScore(Frozen):
-    """Scores of one image. A PSNR of None means zero error, whose PSNR is infinite."""
+    """Scores of one image. A PSNR of None means zero error, whose PSNR is infinite.
+
+    Attributes:
+        others: scores that were asked for, by metric, or why one is missing.
+    """
 
     image: str
     psnr_rgb: float | None
     psnr_y: float | None
     ssim_y: float
+    others: dict[str, float | Absent] = {}
 
 
 class Quality(Tabular):

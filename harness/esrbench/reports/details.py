@@ -90,15 +90,15 @@ def details(subject: BaseModel, store: Store) -> Table:
     return pairs([*_lines_of(subject, store)], document=subject.model_dump(mode="json"))
 
 
-SCORES: Final = {key: METRICS[key] for key in ImageScore.model_fields if key in METRICS}
-"""Metrics that every image has."""
+SCORES: Final = {key: metric for key, metric in METRICS.items() if metric.source == "quality"}
+"""Metrics that images may have."""
 
 
 def scores_table(record: RunRecord) -> Table:
     """The scores of every image of a run, and their means below."""
     means = {key: record.value(key) for key in SCORES}
     table = _scores(record.quality, means)
-    measured = {key: record.measured(key) for key in SCORES}
+    measured = {key: record.measured(key) for key in SCORES if key in table.records[0]}
     return replace(
         table,
         caption=f"{record.entry.name} on {record.data.title} x{record.data.scale}",
@@ -115,10 +115,20 @@ def quality_table(quality: Quality) -> Table:
 
 def _scores(quality: Quality | Absent, means: Mapping[str, Value | Absent]) -> Table:
     images = () if isinstance(quality, Absent) else quality.images
-    documents = [image.model_dump(mode="json") for image in images]
+    given = {*ImageScore.model_fields, *(key for image in images for key in image.others)}
+    scores = {key: metric for key, metric in SCORES.items() if key in given}
+    means = {key: value for key, value in means.items() if key in scores}
+    found = [{**dict(image), **image.others} for image in images]
     rows = [
-        (image["image"], *(_score(metric, image[key]) for key, metric in SCORES.items()))
-        for image in documents
+        (image["image"], *(_score(metric, image.get(key)) for key, metric in scores.items()))
+        for image in found
+    ]
+    documents = [
+        {
+            key: None if isinstance(image.get(key), Absent) else image.get(key)
+            for key in ("image", *scores)
+        }
+        for image in found
     ]
     mean = (
         "mean",
@@ -132,7 +142,7 @@ def _scores(quality: Quality | Absent, means: Mapping[str, Value | Absent]) -> T
     return Table(
         headings=(
             Heading("image"),
-            *(Heading(metric.heading, align="right") for metric in SCORES.values()),
+            *(Heading(metric.heading, align="right") for metric in scores.values()),
         ),
         sections=tuple(
             Section(tuple(tuple(map(plain, row)) for row in part)) for part in (rows, [mean])
@@ -143,8 +153,10 @@ def _scores(quality: Quality | Absent, means: Mapping[str, Value | Absent]) -> T
     )
 
 
-def _score(metric: Metric, value: float | None) -> str:
+def _score(metric: Metric, value: float | Absent | None) -> str:
     """A score; only a PSNR of an image without error has no value."""
+    if isinstance(value, Absent):
+        return MISSING
     return "\N{INFINITY}" if value is None else metric.format(value)
 
 
@@ -217,8 +229,8 @@ def _published_lines(model: ModelDescriptor, store: Store) -> Iterator[tuple[str
 
 def _value_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
 
-    for key, value in record.values.items():
-        metric = METRICS[key]
+    for key, metric in METRICS.items():
+        value = record.value(key)
         if isinstance(value, Absent):
             text = f"absent ({value.kind}): {value.reason}"
         else:

@@ -71,7 +71,7 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
     """Headings, and what makes a cell of a row."""
     rows = (*board.ranked, *board.unranked)
     mixed = any(row.run_id is None for row in rows)
-    margins = [gate.margin for row in rows for gate in row.gates]
+    margins = [gate.margin for row in rows for gate in row.gates if gate.of_quality]
     digits = 2 if all(_hundredths(margin) for margin in margins) else 4
     margin: Column = (
         Heading("Margin [dB]", align="right"),
@@ -225,7 +225,7 @@ def _legend(board: Leaderboard) -> Iterator[str]:
         timed = any(METRICS[metric].noisy for metric in board.pareto_metrics)
         equal = "; runtimes whose intervals overlap count as equal" if timed else ""
         yield f"Pareto: no other entry is better in one of {labels} and worse in none{equal}."
-    checks = [gate for row in rows for gate in row.gates]
+    checks = [gate for row in rows for gate in row.gates if gate.of_quality]
     if checks:
         several = len({gate.title for gate in checks}) > 1
         what = "the tightest gate" if several else "the gate"

@@ -18,6 +18,7 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import EsrbenchError, UsageError, WeightsError
 from esrbench.plaintext import relative
+from esrbench.probes.quality import require_metrics
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, find_interpreters
 from esrbench.runs.evaluator import Entry
@@ -248,6 +249,7 @@ def plan_suite(
             problems are listed.
     """
     require_possible(protocol, gpu)
+    require_metrics(protocol.quality.metrics)
     rejected = {
         name: RejectedEntry(name, scale, error)
         for name in dict.fromkeys(names)

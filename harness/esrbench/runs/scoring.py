@@ -18,8 +18,8 @@ from esrbench.data.sr_images import match_images, open_sr_images
 from esrbench.environment import cpus_available, describe_environment
 from esrbench.errors import DataError, RecordError, UsageError
 from esrbench.plaintext import line
-from esrbench.probes.quality import score_image
-from esrbench.protocol import Protocol
+from esrbench.probes.quality import require_metrics, score_image
+from esrbench.protocol import Protocol, QualityDefinition
 from esrbench.records import EntryIdentity, Quality, WeightsIdentity
 from esrbench.runs.assembly import NO_NETWORK, assemble
 from esrbench.runs.decisions import ENTRY_NAME
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 NOTHING_RAN = "nothing-ran"
 """In place of a sandbox: no network ran."""
-PROTOCOL = Protocol(counters=(), latency=None)
-"""Only its definition of scores counts."""
 
 
 def entry_name(path: Path, given: str | None, registry: Registry) -> str:
@@ -72,6 +70,7 @@ def score_sr_images(
     *,
     name: str,
     store: Store | None = None,
+    metrics: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> RunRecord:
     """Score the SR images in a folder or zip file.
@@ -81,17 +80,20 @@ def score_sr_images(
         pairs: checked LR and HR images.
         name: of the entry, as ``entry_name`` gives it.
         store: where parts of the images are kept, if the data set is proven to be the declared one.
+        metrics: keys of further scores.
         progress: called with (images scored, images in all).
 
     Returns:
         The record of a run in which nothing but the scores was measured.
 
     Raises:
-        UsageError: there is no such folder or zip file.
+        UsageError: there is no such folder or zip file, or no such score.
         DataError: what is there cannot be scored; all problems of all images are listed.
         RecordError: parts of the images cannot be written.
     """
     created, start = datetime.now(UTC), time.monotonic()
+    require_metrics(metrics)
+    protocol = Protocol(counters=(), latency=None, quality={"metrics": metrics})
     data = pairs.identity()
     problems: list[str] = []
     crops = _crops(pairs, data, store) if store is not None and data.verified else ()
@@ -101,7 +103,7 @@ def score_sr_images(
 
         def score(number: int) -> Scored:
             index = indices[number]
-            return _score(matched[pairs.pairs[index].name], pairs, index, crops)
+            return _score(matched[pairs.pairs[index].name], pairs, index, crops, protocol.quality)
 
         scored, unreadable = for_each(
             score, len(indices), threads=images_behind(), progress=progress
@@ -109,7 +111,7 @@ def score_sr_images(
     if problems or unreadable:
         raise refused(f"the SR images in {path}", pairs.scale, [*problems, *unreadable])
     digests = {image.image: digest for image, digest, _ in scored}
-    definition = PROTOCOL.quality.describe(pairs.scale)
+    definition = protocol.quality.describe(pairs.scale)
     entry = EntryIdentity(
         name=name,
         scale=pairs.scale,
@@ -119,7 +121,7 @@ def score_sr_images(
         role="images",
         weights=WeightsIdentity(source="none"),
     )
-    identity = [name, digests, data.digest, PROTOCOL.digest()]
+    identity = [name, digests, data.digest, protocol.digest()]
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     if store is not None:
         with _written(store.crops):
@@ -131,7 +133,7 @@ def score_sr_images(
             fingerprint=fingerprint,
             entry=entry,
             data=data,
-            protocol=PROTOCOL,
+            protocol=protocol,
             environment=describe_environment(
                 threads=cpus_available(), accelerator=None, tier=NOTHING_RAN
             ),
@@ -165,7 +167,13 @@ def _written(folder: Path) -> Iterator[None]:
         raise RecordError(message, advice=advice) from error
 
 
-def _score(file: SrFile, pairs: ImagePairs, index: int, crops: Sequence[Crop]) -> Scored:
+def _score(
+    file: SrFile,
+    pairs: ImagePairs,
+    index: int,
+    crops: Sequence[Crop],
+    definition: QualityDefinition,
+) -> Scored:
     """Scores of one image, the digest of its pixels, and its crops.
 
     Raises:
@@ -178,6 +186,6 @@ def _score(file: SrFile, pairs: ImagePairs, index: int, crops: Sequence[Crop]) -
         found, expected = (f"{image.shape[1]}x{image.shape[0]}" for image in (sr, hr))
         message = f"{file.label}: found {found} pixels, expected {expected} as in {pair.hr.name}"
         raise DataError(message)
-    score = score_image(sr, hr, scale=pairs.scale, definition=PROTOCOL.quality, image=pair.name)
+    score = score_image(sr, hr, scale=pairs.scale, definition=definition, image=pair.name)
     cut = [(crop, crop.cut(sr).copy()) for crop in crops if crop.image == pair.name]
     return score, pixel_digest(sr), cut

@@ -1,0 +1,51 @@
+"""What installed distributions offer by entry points: networks and metrics come by one door."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+
+from esrbench.records import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OWN_NAME: Final = "esrbench"
+"""Of this distribution."""
+
+
+def load_entry_points(
+    group: str, accept: Callable[[object, str], None], *, missing: str
+) -> list[Notice]:
+    """Load what is offered in a group of entry points.
+
+    Args:
+        group: of the entry points.
+        accept: called with each object and the distribution that offers it, ours first: a stranger
+            who takes one of our names loses, not we. What it raises makes the offer a broken one.
+        missing: what the user lacks then, in a word.
+
+    Returns:
+        A notice for every offer that failed to load.
+    """
+    offers = [
+        (point.dist.name if point.dist is not None else point.value, point)
+        for point in metadata.entry_points(group=group)
+    ]
+    notices = []
+    for origin, point in sorted(offers, key=lambda offer: offer[0] != OWN_NAME):
+        try:
+            # What a stranger prints on import must not mix with our results.
+            with contextlib.redirect_stdout(sys.stderr):
+                accept(point.load(), origin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - strangers may raise anything
+            notices.append(
+                Notice(
+                    code="broken-entry-point",
+                    message=f"{origin}: {point.value} did not load: {error}",
+                    advice=f"Its {missing} are missing; reinstall or remove that distribution.",
+                )
+            )
+    return notices
