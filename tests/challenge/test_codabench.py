@@ -466,14 +466,14 @@ def test_the_worker_scores_images(bundle, challenge, tmp_path):
 def test_the_worker_measures_code(bundle, challenge, submission, tmp_path):
     done = submit(bundle, OPEN_CODE, zipped(submission), tmp_path / "worker")
     assert done.scores is not None, done.said
-    assert set(done.scores) == {"psnr_rgb", "params", "runtime_images", "gate"}
-    (tmp_path / "sr").mkdir()
-    settings = _settings(tmp_path / "worker" / "scoring")
-    measured = _unseal(done.prediction, tmp_path / "sr", settings)
+    # So small a network may be lost in the machine's noise, which is said.
+    lacks = {"psnr_rgb", "params", "runtime_images", "gate"} - set(done.scores)
+    assert not lacks or (lacks == {"runtime_images"} and "absent: Runtime: " in done.said)
+    sr = tmp_path / "sr"
+    sr.mkdir()
+    measured = _unseal(done.prediction, sr, _settings(tmp_path / "worker" / "scoring"))
     assert measured.images == ("onex4.png", "twox4.png")
-    record = score_sr_images(
-        tmp_path / "sr", open_dataset(challenge / "open", 4), name="participant"
-    )
+    record = score_sr_images(sr, open_dataset(challenge / "open", 4), name="participant")
     assert done.scores["psnr_rgb"] == record.measured("psnr_rgb")
     assert done.scores["params"] == measured.values["params"] / 1e6 == 0.012048
 
@@ -496,20 +496,34 @@ except OSError:
 """
 
 
+SPY = """
+for each in $(seq 600); do
+  if [ -f /app/output/measured ]; then
+    ls -R /app
+    cat /app/output/*
+    echo forged > /app/output/measured
+    exit
+  fi
+  sleep 0.1
+done
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_containers")
-def test_hostile_code_sees_and_changes_nothing(bundle, submission, tmp_path):
+def test_hostile_code_learns_nothing_and_forges_no_score(bundle, submission, tmp_path):
     folder = tmp_path / "sub" / "team1-a"
     shutil.copytree(submission, folder)
     (folder / "model.py").write_text(HOSTILE + (folder / "model.py").read_text())
-    command = "cp /app/program/forged.json /app/output/scores.json"
-    (folder / "metadata.yaml").write_text(f"command: {command}\n")
-    (folder / "forged.json").write_text('{"gate": 1, "psnr_rgb": 99}')
+    (folder.parent / "metadata.yaml").write_text("command: sh /app/program/spy.sh\n")
+    (folder.parent / "spy.sh").write_text(SPY)
     done = submit(bundle, SECRET_CODE, zipped(folder.parent), tmp_path / "worker")
-    assert done.scores is not None, done.said
-    assert done.scores["psnr_rgb"] < 20
+    # The network saw nothing, or it had failed; its own command saw no more than sealed files.
+    assert "measured; the scoring program is next" in done.said
+    assert "/app/output:\n0\nmeasured\nrun\n" in done.said
     assert HIDDEN_NAME not in done.said
-    assert not any(HIDDEN_NAME in path.name for path in done.prediction.iterdir())
+    assert done.scores is None
+    assert "the output of the ingestion program was altered" in done.said
 
 
 @pytest.mark.slow
