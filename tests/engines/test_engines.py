@@ -129,10 +129,10 @@ def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch)
     engine.submit(tmp_path, cells)
     first = ended(engine, "untimed-0")
     assert (first.where, first.said) == ("cuda:3", "no memory")
+    assert ended(engine, "untimed-1").where == "cuda:5"  # which is free from now on
     engine.submit(tmp_path, cells[:1])
     again = ended(engine, "untimed-0")
     assert (again.where, again.said) == ("cuda:5", "")
-    assert ended(engine, "untimed-1").where == "cuda:5"
 
 
 def ended(engine, key):
