@@ -33,9 +33,9 @@ from esrbench.entries.networks import resolve_weights
 from esrbench.entries.registry import default_registry
 from esrbench.gate.runtime import judge_race
 from esrbench.protocol import PairDesign, Protocol
-from esrbench.records import Conditions
+from esrbench.records import Conditions, PairedBatch
 from esrbench.runs.evaluator import Entry
-from esrbench.worker.messages import PairsTimed, Ready
+from esrbench.worker.messages import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -211,7 +211,7 @@ class RecordedWorkers:
         """Nobody looks at it."""
         return lr
 
-    def time_pairs(self, *, count: int, self_count: int, **_: Any) -> PairsTimed:
+    def time_pairs(self, *, count: int, self_count: int, **_: Any) -> PairedBatch:
         """The next recorded pairs, and what the machine did meanwhile."""
         pairs = self.pairs[self.done : self.done + count]
         self_pairs = self.self_pairs[self.self_done : self.self_done + self_count]
@@ -221,7 +221,7 @@ class RecordedWorkers:
         self.done += count
         self.self_done += self_count
         slowed = tuple((ours * (1 + self.effect), theirs) for ours, theirs in pairs)
-        return PairsTimed(pairs=slowed, self_pairs=tuple(self_pairs), conditions=conditions)
+        return PairedBatch(pairs=slowed, self_pairs=tuple(self_pairs), conditions=conditions)
 
     def _conditions(self, start: int, end: int) -> Conditions:
         """Of the segments that these pairs come from."""

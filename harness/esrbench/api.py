@@ -282,6 +282,7 @@ def race(
     weights: Mapping[str, WeightsChoice] | None = None,
     protocol: Protocol | None = None,
     design: PairDesign | None = None,
+    python: Mapping[str, str | os.PathLike[str]] | None = None,
     gpu: int = 0,
     results: str | os.PathLike[str] | None = None,
 ) -> RaceRecord:
@@ -296,6 +297,7 @@ def race(
         weights: by name; networks left out take ``auto``.
         protocol: settings; an LR input of 64x64 on CPU if left out.
         design: of the pairs and the decision.
+        python: by name, path of the interpreter of a network; both run in it.
         gpu: number of the GPU, where the protocol asks for one.
         results: folder of records; ``results`` if left out.
 
@@ -320,6 +322,7 @@ def race(
         scale,
         weights=weights or {},
         protocol=protocol,
+        interpreters={name: str(where) for name, where in (python or {}).items()},
         gpu=gpu,
     )
     store.require_writable(RaceRecord)

@@ -10,10 +10,10 @@ from esrbench.errors import MeasurementError, UsageError, WeightsError
 from esrbench.paired.judging import regressed
 from esrbench.paired.race import disturbance, plan_race, race
 from esrbench.protocol import PairDesign, Protocol
-from esrbench.records import Absent, Conditions, RaceRecord
+from esrbench.records import Absent, Conditions, PairedBatch, RaceRecord
 from esrbench.runs.evaluator import Entry
 from esrbench.worker.failure import WorkerError
-from esrbench.worker.messages import PairsTimed, Ready
+from esrbench.worker.messages import Ready
 
 SMALL = Protocol(threads=1, counted_input=(16, 16), latency=None)
 QUIET = Conditions(seconds=1.0, other_load=0.01, steal=0.0)
@@ -70,7 +70,7 @@ class FakeSession:
         order = 1 / (1 - self.second_faster)
         if self.loaded == ["baseline", "candidate"]:
             order = 1 / order
-        return PairsTimed(
+        return PairedBatch(
             pairs=pairs(request["count"], self.ratio * order),
             self_pairs=pairs(request["self_count"], self.self_ratio * order),
             conditions=self.conditions,
@@ -85,7 +85,8 @@ class FakeLauncher:
         self.sandbox = SimpleNamespace(tier="landlock")
         self.session = session
 
-    def worker(self, *networks, protocol, readable, timeout_seconds):
+    def worker(self, *networks, protocol, interpreter, readable, timeout_seconds):
+        assert interpreter is None
         assert len(networks) == 2
         assert readable == ()
         assert protocol == SMALL

@@ -23,11 +23,13 @@ from esrbench.cli.options import (
     DeviceOption,
     EndsOption,
     IsolationOption,
+    PythonOption,
     ResultsOption,
     ScaleOption,
     ThreadsOption,
     TimeoutOption,
     parse_backends,
+    parse_interpreters,
     parse_size,
     parse_weights,
 )
@@ -55,6 +57,7 @@ def race_command(
             ),
         ),
     ] = None,
+    python: PythonOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     precision: Annotated[
@@ -85,6 +88,8 @@ def race_command(
 ) -> None:
     """Race two networks that you trust, pair by pair in one process, until it is decided.
 
+    Both run in the interpreter that --python names for either of them.
+
     Ends with 0 whatever is decided, and with 3 where nothing can be.
     """
     from esrbench.entries.registry import resolve_name
@@ -113,7 +118,14 @@ def race_command(
     store = Store(results_folder or default_results())
     named = parse_weights(weights or [], list(dict.fromkeys((candidate, baseline))))
     ours, theirs = plan_race(
-        registry, candidate, baseline, scale, weights=named, protocol=protocol, gpu=gpu
+        registry,
+        candidate,
+        baseline,
+        scale,
+        weights=named,
+        protocol=protocol,
+        interpreters=parse_interpreters(python or []),
+        gpu=gpu,
     )
     store.require_writable(RaceRecord)
 

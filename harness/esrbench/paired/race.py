@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from esrbench.entries.networks import resolve_weights
@@ -18,6 +19,7 @@ from esrbench.probes.telemetry import throttled
 from esrbench.protocol import EAGER, PairDesign, digest_of
 from esrbench.records import EntryIdentity, Notice, PairedBatch, PairedProcess, RaceRecord
 from esrbench.runs.builds import build
+from esrbench.runs.elsewhere import converted_state, find_interpreters, require_movable
 from esrbench.runs.evaluator import Entry, effective_weights
 from esrbench.runs.exports import export, require_backend
 from esrbench.runs.plan import require_possible
@@ -55,19 +57,32 @@ def plan_race(
     *,
     weights: Mapping[str, WeightsChoice],
     protocol: Protocol,
+    interpreters: Mapping[str, str] = MappingProxyType({}),
     gpu: int = 0,
 ) -> tuple[Entry, Entry]:
     """Resolve and check both networks before either runs; they may be the same.
 
+    Args:
+        registry: that has them.
+        candidate: name of the network in question.
+        baseline: name of the network it is compared with.
+        scale: upscaling factor.
+        weights: by name; networks left out take ``auto``.
+        protocol: settings.
+        interpreters: as of ``find_interpreters``; that of one network is that of both.
+        gpu: number of the GPU, where the protocol asks for one.
+
     Raises:
-        UsageError: an unknown name or scale, a fixed input below what a network accepts, or a
-            protocol that this machine cannot follow.
+        UsageError: an unknown name or scale, a fixed input below what a network accepts, a
+            protocol that this machine cannot follow, or interpreters that cannot be used.
         WeightsError: a weights file that is missing or altered.
     """
     require_possible(protocol, gpu)
+    models = {name: registry.get(name) for name in (candidate, baseline)}
+    found = find_interpreters(interpreters, models)
     entries = []
     for name in (candidate, baseline):
-        descriptor = registry.get(name)
+        descriptor = models[name]
         descriptor.require_scale(scale)
         height, width = protocol.counted_input
         if min(height, width) < descriptor.min_lr_size:
@@ -75,7 +90,7 @@ def plan_race(
             message = f"{name} needs LR images of {least} or more; the input is {height}x{width}"
             raise UsageError(message, advice="Raise the input size.")
         resolved = resolve_weights(descriptor, scale, weights.get(name, "auto"))
-        entries.append(Entry(descriptor, scale, resolved))
+        entries.append(Entry(descriptor, scale, resolved, found.get(name)))
     return entries[0], entries[1]
 
 
@@ -94,7 +109,8 @@ def race(
 ) -> RaceRecord:
     """Time two networks in interleaved pairs at the protocol's fixed input until it is decided.
 
-    Both run in the same process, so they must be trusted: each could slow the other down.
+    Both run in the same process, so they must be trusted: each could slow the other down. Where one
+    has an interpreter of its own, both run in it.
 
     Args:
         candidate: the network in question; may be the baseline itself.
@@ -110,10 +126,13 @@ def race(
         timeout_seconds: deadline of each request to a worker.
 
     Raises:
+        UsageError: each has another interpreter, or one cannot run in the other's.
+        WeightsError: weights for another interpreter that cannot be read.
         WorkerError: a network failed; the message says which.
         MeasurementError: a network's code changed meanwhile, or it is too fast for the clock.
     """
     launcher = open_launcher(isolation, gpu=gpu)
+    candidate, baseline = _together(candidate, baseline, launcher)
     candidate, baseline = (
         replace(entry, descriptor=build(entry.descriptor, launcher))
         for entry in (candidate, baseline)
@@ -132,6 +151,25 @@ def race(
     return _Race(candidate, baseline, protocols, design or PairDesign(), launcher, on_pairs).run(
         timeout_seconds
     )
+
+
+def _together(candidate: Entry, baseline: Entry, launcher: Launcher) -> tuple[Entry, Entry]:
+    """Both networks in the one interpreter that their process runs in, with weights for it."""
+    both = candidate, baseline
+    interpreters = {entry.interpreter for entry in both} - {None}
+    if not interpreters:
+        return both
+    if len(interpreters) > 1:
+        message = "the networks of a race run in one process, and each has another interpreter"
+        raise UsageError(message, advice="Give --python for one of them; it holds for both.")
+    (interpreter,) = interpreters
+    for entry in both:
+        require_movable(entry.descriptor)
+    ours, theirs = (
+        replace(entry, interpreter=interpreter, state=converted_state(entry.weights, launcher))
+        for entry in both
+    )
+    return ours, theirs
 
 
 def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None:
@@ -187,6 +225,7 @@ class _Race:
             with self.launcher.worker(
                 *((entry.descriptor, entry.weights) for entry in (self.candidate, self.baseline)),
                 protocol=self.protocol,
+                interpreter=self.candidate.interpreter,
                 readable=(*self.candidate.readable, *self.baseline.readable),
                 timeout_seconds=timeout_seconds,
             ) as session:
@@ -236,6 +275,7 @@ class _Race:
                     entry.scale,
                     weights=entry.weights,
                     protocol=self.protocols[side],
+                    state=entry.state,
                     graph=entry.graph_folder,
                 )
                 if side == self.first:
@@ -259,7 +299,7 @@ class _Race:
         # The side loaded first also goes first: processes of both orders are mirror images.
         mirrored = self.first == "baseline"
         try:
-            timed = session.time_pairs(
+            batch = session.time_pairs(
                 count=count,
                 self_count=self_count,
                 discard=0 if done else self.design.discarded_pairs,
@@ -271,22 +311,19 @@ class _Race:
                 raise
             names = f"{self.candidate.descriptor.name} or {self.baseline.descriptor.name}"
             raise error.said_of(names) from None
-        return PairedBatch(
-            pairs=timed.pairs,
-            self_pairs=timed.self_pairs,
-            conditions=timed.conditions,
-            set_aside=disturbance(timed.conditions, self.design),
-        )
+        aside = disturbance(batch.conditions, self.design)
+        return batch.model_copy(update={"set_aside": aside})
 
     def _record(self, judgement: Judgement, created: datetime, seconds: float) -> RaceRecord:
         if self.ready is None:
             raise AssertionError("a race without a process")
-        environment = describe_environment(
+        own = describe_environment(
             threads=self.ready[0].threads,
             accelerator=self.ready[0].accelerator,
             libraries=self.ready[0].libraries,
             tier=self.launcher.sandbox.tier,
         )
+        environment = self.candidate.environment(own)
         candidate, baseline = (
             _identity(entry, ready)
             for entry, ready in zip((self.candidate, self.baseline), self.ready, strict=True)
@@ -304,6 +341,7 @@ class _Race:
             design=self.design,
             environment=environment,
             environment_digest=digest_of(environment),
+            ran_with=self.candidate.software,
             processes=tuple(self.processes),
             estimate=judgement.estimate,
             self_check=judgement.self_check,

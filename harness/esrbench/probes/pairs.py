@@ -2,12 +2,14 @@
 
 Whatever slows a machine down lasts longer than two forwards, so it slows both forwards of a pair
 and leaves their ratio as it is.
+
+Workers of other environments run this file too: it needs Python 3.8 and nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Tuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
     Forward = Callable[[], object]
     Verify = Callable[[Forward], object]
 
-Pair = tuple[float, float]
+Pair = Tuple[float, float]
 
 
 def accept(_forward: Forward) -> None:
     """Verify nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PairTimes:
     """Seconds of a batch of pairs, as in ``PairedBatch``."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from esrbench.protocol import Frozen, PairDesign, Protocol
-from esrbench.records.run import SCHEMA_VERSION, EntryIdentity, Environment
+from esrbench.records.run import SCHEMA_VERSION, EntryIdentity, Environment, Software
 from esrbench.records.tabular import Tabular
 from esrbench.records.timing import Conditions
 from esrbench.records.values import Absent, Count, Interval, Notice, Seconds, Sha256
@@ -78,6 +78,7 @@ class RaceRecord(Tabular):
         self_check: one copy of the baseline over another, from the same batches, likewise.
         baseline_backend: that ran the baseline; None in records that do not say, where it was the
             protocol's.
+        ran_with: of networks in an interpreter of their own, what that is; None for the harness's.
         verdict: against the design's decision ratio; ``inconclusive`` where the interval still
             holds that line when the pairs are used up, or the self-check forbids to judge.
         reason: why this verdict, in words with figures.
@@ -96,6 +97,7 @@ class RaceRecord(Tabular):
     design: PairDesign
     environment: Environment
     environment_digest: Sha256
+    ran_with: Software | None = None
     processes: Annotated[tuple[PairedProcess, ...], Field(min_length=1)]
     estimate: PairedEstimate | Absent
     self_check: PairedEstimate | Absent

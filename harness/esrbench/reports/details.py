@@ -295,9 +295,10 @@ def race_lines(record: RaceRecord) -> Iterator[str]:
     yield f"  self-check, {theirs} / its copy: {_figures(record.self_check)}"
     timed = f"{record.timed_pairs} pairs in {len(record.processes)} fresh processes"
     height, width = record.protocol.counted_input
+    elsewhere = f", in {record.ran_with.describe()}" if record.ran_with else ""
     yield (
         f"  timed: {timed}, {record.duration_seconds:.0f} s, LR {height}x{width}, "
-        f"device {record.protocol.device}, threads {record.environment.threads}"
+        f"device {record.protocol.device}, threads {record.environment.threads}{elsewhere}"
     )
 
 

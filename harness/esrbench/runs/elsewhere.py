@@ -74,7 +74,7 @@ def find_interpreters(
         if name not in descriptors:
             message = f"--python {name}={where}: {name} is not among the networks to run"
             raise UsageError(message, advice=f"They are: {', '.join(descriptors)}.")
-        _require_movable(descriptors[name])
+        require_movable(descriptors[name])
         path = Path(where)
         if not path.exists() and path.name == where:
             path = environment_python(where)
@@ -82,8 +82,12 @@ def find_interpreters(
     return found
 
 
-def _require_movable(descriptor: ModelDescriptor) -> None:
-    """Refuse an entry whose code is installed in the harness's environment."""
+def require_movable(descriptor: ModelDescriptor) -> None:
+    """Refuse an entry whose code is installed in the harness's environment.
+
+    Raises:
+        UsageError: only the harness's own interpreter could import it.
+    """
     module = descriptor.factory.rpartition(":")[0]
     ours = module.partition(".")[0] == "esrbench_models"
     if descriptor.folder is None and not module.endswith(".py") and not ours:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,9 +13,9 @@ from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import ResolvedWeights
 from esrbench.errors import MeasurementError
 from esrbench.probes.latency import warm_up
-from esrbench.probes.telemetry import watch
 from esrbench.records import NullSamples, WeightsIdentity
 from esrbench.runs.timing import noise
+from esrbench.worker.session import monitor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -187,7 +185,7 @@ class NullTimes:
                 state = None if entry.state is None else b""
                 twin = replace(entry.eager, descriptor=null, weights=NO_WEIGHTS, state=state)
                 ready = twin.load(session, eager)
-                monitor = watch(ready.cpus, ready.gpu_uuid, partial(_own_seconds, session))
+                monitor = monitor_of(session, ready)
                 self._workers[form] = _NullWorker(session, ending.pop_all(), monitor)
         return self._workers[form]
 
@@ -202,11 +200,6 @@ class NullTimes:
         # Half of them before the entry, half after it.
         rounds = (self._plan.protocol.trust.null_rounds + 1) // 2
         return tuple(forward() for _ in range(rounds))
-
-
-def _own_seconds(session: WorkerSession) -> float:
-    """CPU time of evaluator and null worker, which is no load of others."""
-    return time.process_time() + (session.cpu_seconds() or 0.0)
 
 
 def _form(entry: Entry, protocol: Protocol) -> Form:

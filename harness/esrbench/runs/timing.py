@@ -21,11 +21,12 @@ from esrbench.data.resize import upscale
 from esrbench.devices import DEVICES
 from esrbench.probes.latency import time_rounds, warm_up
 from esrbench.probes.quality import psnr, score_image
-from esrbench.probes.telemetry import measure_under_watch, watch
+from esrbench.probes.telemetry import measure_under_watch
 from esrbench.records import LatencySamples, VariantScores
 from esrbench.runs.variants import CLEAN, OFFSET_SHARE, TimedWindow, draw_variants, draw_window
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
+from esrbench.worker.session import monitor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -155,7 +156,7 @@ class InputTimer:
         self.rescored: list[ImageScore] = []
         self.windows: list[TimedWindow] = []
         self.clock: ClockName = DEVICES[plan.protocol.device].clock
-        self.monitor: Monitor = watch(ready.cpus, ready.gpu_uuid, self._own_seconds)
+        self.monitor: Monitor = monitor_of(session, ready)
         self.begun = self.monitor.read()
         self.warm: set[tuple[int, int]] = set()
 
@@ -347,10 +348,6 @@ class InputTimer:
         time.sleep(max(0.0, IDLE_SECONDS - (time.perf_counter() - start)))
         after = self.session.cpu_seconds()
         return _share(before, after, time.perf_counter() - start), samples
-
-    def _own_seconds(self) -> float:
-        """CPU time of evaluator and worker, which is no load of others."""
-        return time.process_time() + (self.session.cpu_seconds() or 0.0)
 
     def _noise_rng(self, name: str) -> np.random.Generator:
         return np.random.default_rng(self.plan.random(self.index, name, "noise").getrandbits(64))

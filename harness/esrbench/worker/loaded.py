@@ -150,7 +150,7 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
     """Build a network and load weights that the harness has converted.
 
     Args:
-        request: ``Load``.
+        request: ``Load`` or ``LoadSecond``.
         content: a safetensors file under the network's own names; empty for random weights.
 
     Raises:
@@ -213,7 +213,7 @@ class Worker:
 
     def __init__(self, load: Request, areas: PixelAreas, loader: Loader) -> None:
         self.areas = areas
-        self.load = load
+        self.load, self.loader = load, loader
         self.policy = load.protocol.forward
         torch.manual_seed(load.protocol.seed)
         self.device: ComputeDevice = open_device(

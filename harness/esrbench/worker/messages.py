@@ -15,7 +15,6 @@ from esrbench.records import (
     Absent,
     Block,
     Complexity,
-    Conditions,
     Count,
     FailureKind,
     Memory,
@@ -304,12 +303,11 @@ class Working(Frozen):
 
 
 class PairsTimed(Frozen):
-    """Answer to ``TimePairs``; fields as of ``PairedBatch``."""
+    """Answer to ``TimePairs``, in seconds; fields as of ``PairedBatch``."""
 
     event: Literal["pairs-timed"] = "pairs-timed"
     pairs: tuple[tuple[Seconds, Seconds], ...]
     self_pairs: tuple[tuple[Seconds, Seconds], ...]
-    conditions: Conditions | None
 
 
 class Failed(Frozen):

@@ -1,4 +1,4 @@
-"""What a worker answers in the harness's own environment alone: counts, races, weights files."""
+"""What a worker answers in the harness's own environment alone: counts, graphs, weights files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from esrbench.probes.blocks import measure_blocks
 from esrbench.probes.complexity import found_to_differ, measure_complexity
 from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import cast_as_counted
-from esrbench.probes.telemetry import watch
 from esrbench.protocol import EAGER
 from esrbench.records import Absent, Notice
 from esrbench.worker.building import build_copy
@@ -38,12 +37,10 @@ from esrbench.worker.messages import (
     LoadSecond,
     MeasureBlocks,
     Settled,
-    TimePairs,
 )
-from esrbench.worker.paired import Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import torch
 
@@ -99,15 +96,11 @@ class OwnAnswers:
 
     Args:
         worker: that loaded it.
-        beat: called between forwards of a long request.
     """
 
-    def __init__(self, worker: Worker, beat: Callable[[], None]) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.beat = beat
         self.load = Load.model_validate(worker.load.message)
-        self.monitor = watch(worker.device.cpus, worker.device.gpu_uuid)
-        self.pairing: Pairing | None = None
         self.inputs: list[torch.Tensor] = []
 
     def answer(self, request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
@@ -133,13 +126,6 @@ class OwnAnswers:
                 reply, content = export_graph(self.worker, self.load, asked, self.inputs)
             case MeasureBlocks() as asked:
                 reply, content = Account(), self.blocks(asked.depth)
-            case LoadSecond():
-                self.pairing = Pairing(self.worker, request, load_declared)
-                return self.pairing.ready, content
-            case TimePairs() as asked if self.pairing is not None:
-                reply = self.pairing.time(asked, self.monitor, self.beat)
-            case TimePairs():
-                reply = Failed(kind="protocol", message="there is no second network to race")
             case asked:
                 reply = Failed(kind="protocol", message=f"unexpected request {asked!r}"[:400])
         return reply.model_dump(mode="json"), content

@@ -1,19 +1,19 @@
-"""Two networks timed against each other in one worker: only for networks we trust."""
+"""Two networks timed against each other in one worker: only for networks we trust.
+
+Runs in every interpreter that a worker may have: Python 3.8, torch 1.13, numpy and nothing else.
+"""
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from esrbench.probes.forward import fixed_lr
 from esrbench.probes.pairs import time_pairs
 from esrbench.probes.precision import PrecisionError, adapt_input
-from esrbench.probes.telemetry import SHORTEST_SECONDS
 from esrbench.worker.loaded import ContenderError, open_network
-from esrbench.worker.messages import PairsTimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from esrbench.probes.forward import PixelConversion
     from esrbench.probes.precision import PolicyGuard
-    from esrbench.probes.telemetry import Monitor
     from esrbench.worker.loaded import Loader, OpenedNetwork, Request, Worker
-    from esrbench.worker.messages import TimePairs
 
 
 class Pairing:
@@ -35,8 +33,8 @@ class Pairing:
 
     Args:
         worker: which loaded one of the networks at its start.
-        request: which network is loaded second, and which of the two is the baseline.
-        load: builds a network and loads its weights.
+        request: ``LoadSecond``: which network, and which of the two is the baseline.
+        load: builds that network and loads its weights.
 
     Attributes:
         ready: what the evaluator records of the second network.
@@ -44,21 +42,22 @@ class Pairing:
 
     def __init__(self, worker: Worker, request: Request, load: Loader) -> None:
         self.device, first = worker.device, worker.opened
-        self._load, self.requests = load, worker.requests
+        self.requests = worker.requests
         self.protocol = request.protocol
-        second = self._open(request)
+        second = self._open(request, load)
         self.ready = second.ready
         # Copies are loaded anew, since a network in the policy's form need not permit copying.
         if request.side == "baseline":
             self.candidate, self.baseline = first, second
-            self.twin, self.other = self._open(request), self._open(request)
+            self.twin, self.other = self._open(request, load), self._open(request, load)
         else:
             self.candidate, self.baseline = second, first
-            self.other, self.twin = self._open(worker.load), self._open(worker.load)
+            again = worker.load, worker.loader
+            self.other, self.twin = self._open(*again), self._open(*again)
 
-    def _open(self, request: Request) -> OpenedNetwork:
+    def _open(self, request: Request, load: Loader) -> OpenedNetwork:
         """Open a network and run it once, so that errors are attributed to it."""
-        opened = open_network(request, self.device, self.requests, self._load)
+        opened = open_network(request, self.device, self.requests, load)
         with torch.inference_mode():
             forward = partial(opened.run, self._input(opened.conversion))
             output = self.requests.running(forward)
@@ -71,16 +70,15 @@ class Pairing:
         pixels = conversion.to_input(fixed_lr(self.protocol), self.device.device)
         return adapt_input(pixels, self.protocol.forward)
 
-    def time(self, request: TimePairs, monitor: Monitor, beat: Callable[[], None]) -> PairsTimed:
+    def time(self, request: Request, beat: Callable[[], None]) -> dict[str, Any]:
         """Time the candidate against the baseline, and the copies against each other.
 
-        A batch on the CPU too short for the kernel to tell the load is followed by waiting until
-        it can.
-
         Args:
-            request: how many pairs, and who goes first.
-            monitor: of the worker.
+            request: ``TimePairs``: how many pairs, and who goes first.
             beat: called after every forward.
+
+        Returns:
+            ``PairsTimed``.
 
         Raises:
             ContenderError: a network's forward failed, or changed what the protocol fixes.
@@ -121,7 +119,6 @@ class Pairing:
                     candidate_first=goes_first,
                     verify=verify,
                 )
-            start = monitor.read()
             times = time_pairs(
                 ours,
                 theirs,
@@ -133,16 +130,11 @@ class Pairing:
                 twin_first=request.twin_first,
                 verify=verify,
             )
-            end = monitor.read()
-            missing = SHORTEST_SECONDS - (end.seconds - start.seconds)
-            if missing > 0 and self.device.clock == "monotonic":
-                time.sleep(missing)
-                end = monitor.read()
-        return PairsTimed(
-            pairs=times.pairs,
-            self_pairs=times.self_pairs,
-            conditions=monitor.conditions(start, end),
-        )
+        return {
+            "event": "pairs-timed",
+            "pairs": times.pairs,
+            "self_pairs": times.self_pairs,
+        }
 
 
 def _named(who: str, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -17,8 +17,9 @@ from esrbench.devices import DEVICES
 from esrbench.entries.sources import view_paths
 from esrbench.environment import available_cpus, cpus_available
 from esrbench.errors import EsrbenchError, MeasurementError
+from esrbench.probes.telemetry import SHORTEST_SECONDS, Monitor, watch
 from esrbench.protocol import EAGER, Frozen
-from esrbench.records import Absent, Memory
+from esrbench.records import Absent, Memory, PairedBatch
 from esrbench.worker.building import is_module
 from esrbench.worker.channel import FrameError, read_json
 from esrbench.worker.messages import (
@@ -116,6 +117,7 @@ class WorkerSession:
         self._enlarges = False
         self._protocol: Protocol | None = None
         self._sequence = 0
+        self._monitor = Monitor(())
 
     def __enter__(self) -> Self:
         """Start the process."""
@@ -177,12 +179,15 @@ class WorkerSession:
         weights: ResolvedWeights,
         protocol: Protocol,
         side: RaceSide,
+        state: bytes | None = None,
         graph: Path | None = None,
     ) -> Ready:
         """Build a second network, then two copies of the baseline; each makes a forward."""
         named = None if graph is None else str(graph)
-        request = partial(LoadSecond, side=side, graph=named)
-        return self._load(request, descriptor, scale, weights=weights, protocol=protocol)
+        request = partial(LoadSecond, side=side, converted=state is not None, graph=named)
+        return self._load(
+            request, descriptor, scale, weights=weights, protocol=protocol, state=state or b""
+        )
 
     def _load(
         self,
@@ -204,6 +209,7 @@ class WorkerSession:
         )
         ready = self._ask(asked, Ready, state)[0]
         self._protocol = protocol
+        self._monitor = monitor_of(self, ready)
         untrue = impossible(ready, protocol)
         self._require_possible(untrue and f"its account of its {untrue} cannot be true")
         return ready
@@ -216,8 +222,12 @@ class WorkerSession:
         discard: int,
         candidate_first: bool,
         twin_first: bool,
-    ) -> PairsTimed:
-        """Times of the candidate against the baseline; arguments as of ``TimePairs``."""
+    ) -> PairedBatch:
+        """Times of the candidate against the baseline; arguments as of ``TimePairs``.
+
+        A batch on the CPU too short for the kernel to tell the load is followed by waiting until
+        it can.
+        """
         request = TimePairs(
             count=count,
             self_count=self_count,
@@ -225,7 +235,24 @@ class WorkerSession:
             candidate_first=candidate_first,
             twin_first=twin_first,
         )
-        return self._ask(request, PairsTimed)[0]
+        start = self._monitor.read()
+        timed = self._ask(request, PairsTimed)[0]
+        end = self._monitor.read()
+        missing = SHORTEST_SECONDS - (end.seconds - start.seconds)
+        if missing > 0 and self._protocol and not DEVICES[self._protocol.device].gpu:
+            time.sleep(missing)
+            end = self._monitor.read()
+        told = len(timed.pairs), len(timed.self_pairs)
+        self._require_possible(
+            None
+            if told == (count, self_count)
+            else f"it timed {told[0]} and {told[1]} pairs, not {count} and {self_count}"
+        )
+        return PairedBatch(
+            pairs=timed.pairs,
+            self_pairs=timed.self_pairs,
+            conditions=self._monitor.conditions(start, end),
+        )
 
     def count_complexity(self) -> Complexity:
         """Complexity of the loaded network."""
@@ -401,6 +428,20 @@ class WorkerSession:
         if blames_machine(told):
             said = f"its answer to {request.command} has a failure without a kind"
             raise self.process.gone("protocol", f"{said}, as only the harness may have")
+
+
+def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
+    """A monitor of what others do on a worker's CPUs and GPU.
+
+    Args:
+        session: the worker; neither its CPU time nor that of this process is load of others.
+        ready: its account.
+    """
+
+    def own_seconds() -> float:
+        return time.process_time() + (session.cpu_seconds() or 0.0)
+
+    return watch(ready.cpus, ready.gpu_uuid, own_seconds)
 
 
 def _code_folders(descriptor: ModelDescriptor) -> tuple[str, ...]:

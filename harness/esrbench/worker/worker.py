@@ -27,6 +27,7 @@ from esrbench.probes.forward import InvalidOutputError
 from esrbench.worker.channel import Channel, ChannelClosedError
 from esrbench.worker.cuda_requests import needs_cuda
 from esrbench.worker.loaded import ContenderError, Worker, load_converted
+from esrbench.worker.paired import Pairing
 from esrbench.worker.pixels import PixelAreas
 from esrbench.worker.tracebacks import place_of, traceback_of
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from esrbench.records import FailureKind
+    from esrbench.worker.loaded import Loader
 
     Message = dict[str, Any]
 
@@ -112,6 +114,20 @@ def _advice_on(module: str, load: SimpleNamespace) -> str:
     return advice_on(module, load)
 
 
+def loader(request: SimpleNamespace, content: bytes) -> Loader:
+    """What builds a network and loads its weights.
+
+    Args:
+        request: ``Load`` or ``LoadSecond``.
+        content: bytes that came with it.
+    """
+    if request.converted:
+        return partial(load_converted, content=content)
+    from esrbench.worker.own import load_declared
+
+    return load_declared
+
+
 class Conversation:
     """What was loaded, and the answers to requests.
 
@@ -124,6 +140,7 @@ class Conversation:
         self.channel = channel
         self.areas = areas
         self.worker: Worker | None = None
+        self.pairing: Pairing | None = None
         self.own: Any = None
         self._beaten = time.monotonic()
 
@@ -146,27 +163,33 @@ class Conversation:
 
             self.channel.send(*build_modules(request))
         elif self.worker is None:
-            message = "the first request must be load"
-            self.channel.send({"event": "failed", "kind": "protocol", "message": message})
-        elif command == "upscale":
-            self.channel.send(self.worker.upscale(request))
-        elif command == "forward":
-            self.channel.send(self.worker.forward(request, self.channel.send))
-        elif command == "read-memory":
-            memory = json.dumps(self.worker.read_memory())
-            self.channel.send({"event": "account"}, memory.encode())
+            self.refuse("the first request must be load")
         else:
-            self.answer_own(self.worker, request)
+            self.answer_loaded(self.worker, request, content)
+
+    def answer_loaded(self, worker: Worker, request: SimpleNamespace, content: bytes) -> None:
+        """Answer a request that concerns the loaded network; arguments as of ``answer``."""
+        command = request.command
+        if command == "upscale":
+            self.channel.send(worker.upscale(request))
+        elif command == "forward":
+            self.channel.send(worker.forward(request, self.channel.send))
+        elif command == "read-memory":
+            self.channel.send({"event": "account"}, json.dumps(worker.read_memory()).encode())
+        elif command == "load-second":
+            self.pairing = Pairing(worker, request, loader(request, content))
+            self.channel.send(self.pairing.ready)
+        elif command == "time-pairs" and self.pairing is not None:
+            self.channel.send(self.pairing.time(request, self.beat))
+        elif command == "time-pairs":
+            self.refuse("there is no second network to race")
+        else:
+            self.answer_own(worker, request)
 
     def load(self, request: SimpleNamespace, content: bytes) -> None:
         """Load a network; an earlier one is forgotten."""
-        self.worker = self.own = None
-        if request.converted:
-            self.worker = Worker(request, self.areas, partial(load_converted, content=content))
-        else:
-            from esrbench.worker.own import load_declared
-
-            self.worker = Worker(request, self.areas, load_declared)
+        self.worker = self.pairing = self.own = None
+        self.worker = Worker(request, self.areas, loader(request, content))
         self.channel.send(self.worker.opened.ready)
 
     def answer_own(self, worker: Worker, request: SimpleNamespace) -> None:
@@ -174,8 +197,12 @@ class Conversation:
         from esrbench.worker.own import OwnAnswers
 
         if self.own is None:
-            self.own = OwnAnswers(worker, self.beat)
+            self.own = OwnAnswers(worker)
         self.channel.send(*self.own.answer(request))
+
+    def refuse(self, message: str) -> None:
+        """Answer a request that cannot be answered now."""
+        self.channel.send({"event": "failed", "kind": "protocol", "message": message})
 
     def beat(self) -> None:
         """Tell the evaluator that work goes on, but not too often."""
