@@ -43,7 +43,7 @@ class Canned:
     def take_over(self, monkeypatch):
         monkeypatch.setattr(Bench, "measure", self.measure)
         monkeypatch.setattr(Bench, "_raced", self.race)
-        monkeypatch.setattr(gates, "terms_here", lambda kept, _threads: kept)
+        monkeypatch.setattr(gates, "terms_here", lambda kept, *_: kept)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_ratio_of_another_machine_is_not_raced_but_incomparable(
     kept = entry.runtime.model_copy(update={"sandbox": "bubblewrap"})
     entries = {**baseline.entries, "net x4": entry.model_copy(update={"runtime": kept})}
     here = kept.model_copy(update=update)
-    monkeypatch.setattr(gates, "terms_here", lambda _kept, _threads: here)
+    monkeypatch.setattr(gates, "terms_here", lambda *_: here)
     device = update.get("device", "cpu")
     report = checked(
         baseline.model_copy(update={"entries": entries}),

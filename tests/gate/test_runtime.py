@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from esrbench.environment import cpus_available
@@ -5,6 +7,9 @@ from esrbench.gate.baseline import ratio_of
 from esrbench.gate.figures import RuntimeRatio
 from esrbench.gate.runtime import RATIO_DESIGN, compare_ratio, judge_race, terms_here
 from esrbench.records import Absent
+from esrbench.runs.evaluator import Entry
+from esrbench.runs.null_times import NO_WEIGHTS
+from esrbench.sandbox.interpreters import own_interpreter
 
 KEY = ("net", 4)
 
@@ -113,12 +118,15 @@ def test_a_ratio_without_a_sandbox_is_of_other_terms(make_race):
     assert f"sandbox: none then, {now.environment.isolation} now" in found.reason
 
 
-def test_fewer_cpus_than_a_kept_ratio_had_are_other_terms(make_race):
+def test_fewer_cpus_than_a_kept_ratio_had_are_other_terms(make_race, describe):
     """It is not an error of usage: nobody asked for threads that this machine lacks."""
     many = ratio_of(make_race(1.8)).model_copy(update={"threads": 4096})
 
-    assert terms_here(many, None).threads == cpus_available()
-    assert terms_here(many, 1).threads == 1
+    entry = Entry(describe("Nearest"), 4, NO_WEIGHTS)
+    assert terms_here(many, None, entry).threads == cpus_available()
+    assert terms_here(many, 1, entry).threads == 1
+    old = replace(own_interpreter(), versions=(("python", "3.9"), ("torch", "1"), ("numpy", "1")))
+    assert terms_here(many, 1, replace(entry, interpreter=old)).torch == "1"
 
 
 def test_a_forward_that_fails_is_said(make_race):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ from esrbench.paired.race import disturbance, plan_race, race
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent, Conditions, PairedBatch, RaceRecord
 from esrbench.runs.evaluator import Entry
+from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.messages import Ready
 
@@ -80,13 +83,15 @@ class FakeSession:
 class FakeLauncher:
     """Behind which are such workers."""
 
+    interpreter = None
+
     def __init__(self, choice, session):
         assert choice == "auto"
         self.sandbox = SimpleNamespace(tier="landlock")
         self.session = session
 
     def worker(self, *networks, protocol, interpreter, readable, timeout_seconds):
-        assert interpreter is None
+        assert interpreter == self.interpreter
         assert len(networks) == 2
         assert readable == ()
         assert protocol == SMALL
@@ -106,6 +111,23 @@ def session(monkeypatch):
 @pytest.fixture
 def pair(describe):
     return entry(describe("Nearest")), entry(describe("Plain"))
+
+
+def test_the_interpreter_of_one_network_is_that_of_both(session, describe, monkeypatch):
+    """Networks of files can be moved; what is installed beside esrbench cannot."""
+    old = replace(own_interpreter(), versions=(("python", "3.9"), ("torch", "1"), ("numpy", "1")))
+    ours, theirs = (entry(describe(name)) for name in ("Nearest", "Plain"))
+    monkeypatch.setattr(FakeLauncher, "interpreter", old)
+    record = race(ours, replace(theirs, interpreter=old), SMALL)
+    assert record.ran_with.describe() == "Python 3.9, torch 1"
+    assert record.environment.packages["torch"] == "1"
+    other = replace(old, executable=Path("/another/python"))
+    with pytest.raises(UsageError, match="one process, and each has another interpreter"):
+        race(replace(ours, interpreter=other), replace(theirs, interpreter=old), SMALL)
+    installed = describe("Nearest").model_copy(update={"factory": "installed:Net"})
+    with pytest.raises(UsageError, match="is installed beside esrbench and runs there alone"):
+        race(entry(installed), replace(theirs, interpreter=old), SMALL)
+    assert session.started == len(record.processes)
 
 
 @pytest.mark.parametrize(

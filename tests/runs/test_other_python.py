@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.networks import build_network, resolve_weights
-from esrbench.entries.registry import default_registry
-from esrbench.protocol import COUNTERS, LatencyDesign, Protocol
+from esrbench.entries.registry import Registry, default_registry
+from esrbench.gate.bench import Bench, Request
+from esrbench.paired.race import race
+from esrbench.protocol import COUNTERS, LatencyDesign, PairDesign, Protocol
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.rules import RULES
 from esrbench.records import Absent, Complexity, CounterResult, Latency, Software
@@ -120,6 +122,41 @@ def test_elsewhere_it_has_no_counts_and_says_why(
     assert (found.complexity.kind, found.complexity.failure) == ("unavailable", None)
     assert says in found.complexity.reason
     assert found.spoilt is False
+
+
+@pytest.mark.slow
+def test_two_networks_race_there(submit, another_python, software, weights):
+    """One has the interpreter, the other weights that its worker is sent."""
+    moved, other = submit(), default_registry().get("rfdn")
+    entries = (
+        Entry(moved, SCALE, resolve_weights(moved, SCALE, None), another_python),
+        Entry(other, SCALE, resolve_weights(other, SCALE, weights["rfdn"])),
+    )
+    design = PairDesign(pairs_per_process=20, self_pairs_per_process=10, max_pairs=40)
+    record = race(*entries, SMALL.model_copy(update={"counted_input": (16, 16)}), design)
+    assert record.ran_with == software
+    assert record.environment.packages["torch"] == software.torch
+    assert [each.loaded_first for each in record.processes] == ["candidate", "baseline"]
+    assert record.timed_pairs == 40
+    assert all(batch.conditions for each in record.processes for batch in each.batches)
+    assert record.baseline.weights.parameters_sha256 is not None
+
+
+@pytest.mark.slow
+def test_the_gate_measures_there_and_counts_here(submit, another_python, software):
+    registry = Registry()
+    head = f"assert not {IN_HARNESS}, 'an old library'"
+    registry.add([submit(), submit(head=head, name="old-net")], origin="tests")
+    names = ("team-net", "old-net")
+    bench = Bench(registry, Request(interpreters=dict.fromkeys(names, another_python), threads=1))
+    subjects = [bench.subject(name, bench.entry(name, SCALE), ()) for name in names]
+    counted, uncounted = bench.measure(subjects, (48, 64))
+    assert counted.figures.counts["params"] == PARAMS
+    assert counted.figures.counts["macs_aten"] == 48 * 64 * 3 * 48 * 9
+    own = elsewhere.own_software().torch.partition("+")[0]
+    assert counted.terms.software["torch"] == f"{software.torch}, counted with {own}"
+    assert "params" not in uncounted.figures.counts
+    assert "an old library" in uncounted.absent[None, "params"].reason
 
 
 def test_a_missing_module_is_said_by_what_the_entry_declares(submit, pairs, another_python):

@@ -11,8 +11,10 @@ from esrbench.cli.check import DataOption, ScaleOption, WeightsOption, gate_benc
 from esrbench.cli.console import JsonOption, messages, open_registry, print_json, results
 from esrbench.cli.options import (
     DeviceOption,
+    PythonOption,
     ThreadsOption,
     TimeoutOption,
+    parse_interpreters,
     parse_size,
     parse_weights,
 )
@@ -46,6 +48,7 @@ def baseline_command(
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,
+    python: PythonOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     race_size: Annotated[str, typer.Option(help="LR size of new ratios.")] = "64x64",
@@ -70,12 +73,14 @@ def baseline_command(
     from esrbench.gate.gate import BASELINE_FILE
     from esrbench.gate.update import update
     from esrbench.gate.verdicts import RUNTIME
+    from esrbench.runs.elsewhere import find_interpreters
 
     path = baseline or default_results() / BASELINE_FILE
     before = read_baseline(path) if path.exists() else Baseline()
     left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()
     names = resolve_names(registry, names or ())
+    known = names or [model.name for model in registry]
     kind, gpu = parse_device(device)
     request = Request(
         names=tuple(names),
@@ -83,6 +88,10 @@ def baseline_command(
         metrics=frozenset(METRIC_NAMES) - left_out,
         data=parse_data(data or []),
         weights=parse_weights(weights or [], names or [model.name for model in registry]),
+        interpreters=find_interpreters(
+            parse_interpreters(python or []),
+            {name: registry.get(name) for name in known if name in registry},
+        ),
         device=kind,
         gpu=gpu,
         threads=threads,

@@ -20,7 +20,9 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.options import (
     DeviceOption,
+    PythonOption,
     TimeoutOption,
+    parse_interpreters,
     parse_size,
     parse_weights,
     scales_option,
@@ -84,6 +86,7 @@ def check_command(
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,
+    python: PythonOption = None,
     device: DeviceOption = "cpu",
     threads: Annotated[
         int | None,
@@ -139,10 +142,12 @@ def check_command(
     from esrbench.entries.registry import resolve_name, resolve_names
     from esrbench.gate.bench import Request
     from esrbench.gate.gate import check
+    from esrbench.runs.elsewhere import find_interpreters
 
     registry = open_registry()
     names = resolve_names(registry, names or ())
     against = against and resolve_name(registry, against)
+    known = [*(names or [model.name for model in registry]), *([against] if against else [])]
     kind, gpu = parse_device(device)
     request = Request(
         names=tuple(names),
@@ -150,6 +155,10 @@ def check_command(
         metrics=parse_metrics(metrics or [], runtime=runtime),
         data=parse_data(data or []),
         weights=parse_weights(weights or [], names or [model.name for model in registry]),
+        interpreters=find_interpreters(
+            parse_interpreters(python or []),
+            {name: registry.get(name) for name in known if name in registry},
+        ),
         device=kind,
         gpu=gpu,
         threads=threads,

@@ -27,9 +27,10 @@ from esrbench.gate.runtime import RATIO_DESIGN, gate_protocol, judge_race
 from esrbench.metrics import Findings, extract_values
 from esrbench.paired.race import race
 from esrbench.protocol import PairDesign, Protocol
-from esrbench.records import Absent
+from esrbench.records import Absent, Complexity
+from esrbench.runs.elsewhere import converted_state, own_software
 from esrbench.runs.evaluator import Entry
-from esrbench.runs.inspection import count_models
+from esrbench.runs.inspection import count_models, count_moved
 from esrbench.runs.plan import Suite, require_possible
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.gate.figures import Key, WeightsFigure
     from esrbench.gate.verdicts import Finding
-    from esrbench.records import Complexity, RaceRecord
+    from esrbench.records import RaceRecord
+    from esrbench.sandbox.interpreters import Interpreter
 
 COUNTED_INPUT = Protocol().counted_input
 DEMO = "demo"
@@ -62,6 +64,7 @@ class Request:
         metrics: that are compared.
         data: where data sets are, by the name that the baseline knows them by.
         weights: by network; those left out take what the baseline says.
+        interpreters: of networks that run in one of their own, by name.
         device: where forwards run.
         gpu: number of the GPU, where that is one.
         threads: CPU threads, or None for all CPUs.
@@ -75,6 +78,7 @@ class Request:
     metrics: frozenset[str] = frozenset(METRIC_NAMES)
     data: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, WeightsChoice] = field(default_factory=dict)
+    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
     device: str = "cpu"
     gpu: int = 0
     threads: int | None = None
@@ -155,6 +159,7 @@ class Bench:
         Raises:
             UsageError: an unknown name or scale.
             WeightsError: a weights file that is missing or altered.
+            WorkerError: one for another interpreter cannot be read.
         """
         descriptor = self.registry.get(name)
         descriptor.require_scale(scale)
@@ -172,7 +177,9 @@ class Bench:
             found = replace(found, identity=identity)
         elif chosen == "auto" and source not in {"auto", found.identity.source}:
             found = resolve_weights(descriptor, scale, None)
-        return Entry(descriptor, scale, found)
+        interpreter = self.request.interpreters.get(name)
+        state = None if interpreter is None else converted_state(found, open_launcher())
+        return Entry(descriptor, scale, found, interpreter, state)
 
     def subject(self, name: str, entry: Entry, data: Sequence[str]) -> Subject:
         """What is measured of a network, on those data sets that are here."""
@@ -216,7 +223,8 @@ class Bench:
     ) -> Iterator[Measured]:
         """Measure entries: counts in one worker for all, then scores of those that have images.
 
-        Each is measured in the precision that it declares.
+        Entries of another interpreter are counted one by one. Each is measured in the precision
+        that it declares.
 
         Yields:
             One result an entry, in order.
@@ -226,12 +234,16 @@ class Bench:
             DataError: an image changed since it was checked.
         """
         protocol = self.protocol(input_size)
-        models = [(subject.entry.descriptor, subject.entry.scale) for subject in subjects]
+        here = [subject.entry for subject in subjects if subject.entry.interpreter is None]
+        models = [(entry.descriptor, entry.scale) for entry in here]
         counts = count_models(models, input_size=input_size, counters=protocol.counters)
         counted = []
         for subject in subjects:
             self.on_step(subject.name, "counting")
-            counted.append(_counted(subject, _own(protocol, subject.entry), next(counts)))
+            own = _own(protocol, subject.entry)
+            moved = subject.entry.interpreter is not None
+            complexity = count_moved(subject.entry, own, open_launcher()) if moved else next(counts)
+            counted.append(_counted(subject, own, complexity))
         for subject, found in zip(subjects, counted, strict=True):
             if subject.data and trained(subject.entry) and isinstance(found.figures, EntryFigures):
                 yield self._scored(subject, _own(protocol, subject.entry), found, found.figures)
@@ -316,12 +328,16 @@ def _own(protocol: Protocol, entry: Entry) -> Protocol:
 
 
 def _counted(subject: Subject, protocol: Protocol, complexity: Complexity | Absent) -> Measured:
+    software = subject.entry.software
     terms = terms_of(protocol)
+    if software is not None:
+        versions = terms.software | software.model_dump()
+        terms = terms_of(protocol, versions, counted_with=own_software())
     key = subject.name, subject.entry.scale
-    if isinstance(complexity, Absent):
+    if isinstance(complexity, Absent) and complexity.kind == "failed":
         return Measured(*key, complexity, terms)
     identity = subject.entry.weights.identity
-    if identity.source == "random" and not complexity.params:
+    if identity.source == "random" and isinstance(complexity, Complexity) and not complexity.params:
         # A network without parameters has no weights.
         identity = identity.model_copy(update={"source": "none"})
     values = extract_values(Findings(identity, complexity, NOT_SCORED, NOT_TIMED, NOT_SCORED))

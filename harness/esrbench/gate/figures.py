@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esrbench.protocol import Protocol
-    from esrbench.records import Environment, RunRecord, Value, WeightsIdentity
+    from esrbench.records import Environment, RunRecord, Software, Value, WeightsIdentity
 
 SCORES: Final = tuple(key for key, metric in METRICS.items() if metric.source == "quality")
 """Of images: PSNR and SSIM."""
@@ -191,14 +191,23 @@ def parse_key(key: str) -> Key:
     return name, int(scale)
 
 
-def terms_of(protocol: Protocol, software: Mapping[str, str] | None = None) -> Terms:
+def terms_of(
+    protocol: Protocol,
+    software: Mapping[str, str] | None = None,
+    *,
+    counted_with: Software | None = None,
+) -> Terms:
     """The terms of a protocol.
 
     Args:
         protocol: settings.
         software: versions by name; those installed if left out.
+        counted_with: what counted a network of another interpreter, if one did.
     """
-    versions = software or {name: package_version(name) for name in SOFTWARE}
+    installed = software or {name: package_version(name) for name in SOFTWARE}
+    versions = {name: installed.get(name, "absent").partition("+")[0] for name in SOFTWARE}
+    if counted_with is not None:
+        versions["torch"] += f", counted with {counted_with.torch.partition('+')[0]}"
     quality = protocol.quality.model_dump(mode="json")
     return Terms(
         protocol={
@@ -209,7 +218,7 @@ def terms_of(protocol: Protocol, software: Mapping[str, str] | None = None) -> T
             "seed": str(protocol.seed),
             **{f"quality.{key}": str(value) for key, value in quality.items()},
         },
-        software={name: versions.get(name, "absent").partition("+")[0] for name in SOFTWARE},
+        software=versions,
     )
 
 
@@ -298,7 +307,8 @@ def scores_of(record: RunRecord) -> tuple[Scores, dict[str, Absent]]:
 
 def figures_of(record: RunRecord) -> tuple[EntryFigures, Terms]:
     """The figures of a stored run; its runtimes are of another regime and are left out."""
-    terms = terms_of(record.protocol, record.environment.packages)
+    packages = record.environment.packages
+    terms = terms_of(record.protocol, packages, counted_with=record.counted_with)
     counts, _ = pick(record.values, COUNTS)
     scores, _ = scores_of(record)
     figures = EntryFigures(

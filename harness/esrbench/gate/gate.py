@@ -70,6 +70,11 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
     if path.suffix == ".json":
         message = f"there is no baseline {path}"
         raise UsageError(message, advice="Run `esrbench baseline update --baseline FILE`.")
+    if bench.request.interpreters:
+        message = (
+            f"--baseline {baseline}: networks of a revision run in esrbench's own Python alone"
+        )
+        raise UsageError(message, advice="Leave --python out, or give a baseline file.")
     with open_revision(baseline, Path.cwd()) as revision:
         return check_revision(bench, revision, against=against)
 
@@ -249,22 +254,22 @@ def _ratio(
     if reason is not None:
         advice = "Run `esrbench baseline update` for both."
         return finding(key, RUNTIME, "incomparable", reason, before=kept.ratio, advice=advice)
-    differing = _differing(kept, bench.request)
+    entry = bench.entry(name, scale, baseline.entries[entry_key(name, scale)].weights)
+    differing = _differing(kept, bench.request, entry)
     if differing:
         return incomparable_ratio(key, kept, differing)
-    entry = bench.entry(name, scale, baseline.entries[entry_key(name, scale)].weights)
     threads = bench.request.threads or kept.threads
     record = bench.race_ratio(entry, kept.reference, kept.input_size, threads)
     return compare_ratio(key, kept, record)
 
 
-def _differing(kept: RuntimeRatio, request: Request) -> list[str]:
+def _differing(kept: RuntimeRatio, request: Request, entry: Entry) -> list[str]:
     """Terms that are known to differ before anything is timed; a GPU's show only afterwards."""
     if kept.device != request.device:
         return [f"device: {kept.device} then, {request.device} now"]
     if DEVICES[kept.device].gpu:
         return []
-    return differing_ratio_terms(kept, terms_here(kept, request.threads))
+    return differing_ratio_terms(kept, terms_here(kept, request.threads, entry))
 
 
 def _revision_keys(bench: Bench, revision: Revision) -> list[Key]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from esrbench.gate.figures import Key, RatioTerms, RuntimeRatio
     from esrbench.gate.verdicts import Finding, Verdict
     from esrbench.records import PairedEstimate, RaceRecord
+    from esrbench.runs.evaluator import Entry
 
 RATIO_PAIRS: Final = 120
 """Pairs, in four fresh processes, of a ratio that is kept or compared with a kept one."""
@@ -162,19 +163,21 @@ def incomparable_ratio(
     )
 
 
-def terms_here(kept: RuntimeRatio, threads: int | None) -> RatioTerms:
+def terms_here(kept: RuntimeRatio, threads: int | None, entry: Entry) -> RatioTerms:
     """The terms on which a race for a kept ratio on the CPU will run in this job.
 
     Args:
         kept: the ratio that it will be compared with.
         threads: that were asked for, or None for those of the kept ratio, as far as there are
             CPUs.
+        entry: that will run.
     """
-    environment = describe_environment(
+    own = describe_environment(
         threads=threads or min(kept.threads, cpus_available()),
         accelerator=None,
         tier=open_launcher("auto").sandbox.tier,
     )
+    environment = entry.environment(own)
     terms = ratio_terms(gate_protocol(kept.input_size, "cpu", None), environment)
     # The race is in the precision of its candidate, and its record says which that was.
     return terms.model_copy(update={"forward": kept.forward})

@@ -165,9 +165,13 @@ def _together(candidate: Entry, baseline: Entry, launcher: Launcher) -> tuple[En
     (interpreter,) = interpreters
     for entry in both:
         require_movable(entry.descriptor)
-    ours, theirs = (
-        replace(entry, interpreter=interpreter, state=converted_state(entry.weights, launcher))
+    states = [
+        converted_state(entry.weights, launcher) if entry.state is None else entry.state
         for entry in both
+    ]
+    ours, theirs = (
+        replace(entry, interpreter=interpreter, state=state)
+        for entry, state in zip(both, states, strict=True)
     )
     return ours, theirs
 

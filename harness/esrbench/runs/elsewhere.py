@@ -132,6 +132,13 @@ def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) ->
     return [(name, lr, upscale(lr, name)) for name, lr in images]
 
 
+def draw_noise(upscale: Callable[[Pixels, str], Pixels], side: int) -> list[Sample]:
+    """SR of a square image of noise, drawn anew each time; arguments as of ``draw_samples``."""
+    random = np.random.default_rng(secrets.randbits(64))
+    lr = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return [("noise", lr, upscale(lr, "noise"))]
+
+
 def count_here(
     session: WorkerSession,
     load: Callable[[WorkerSession], Ready],

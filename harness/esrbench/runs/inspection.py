@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import EsrbenchError
 from esrbench.protocol import COUNTERS, Protocol
 from esrbench.records import Absent
 from esrbench.runs.builds import build
+from esrbench.runs.elsewhere import count_here, draw_noise
 from esrbench.runs.evaluator import failed
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -19,7 +22,12 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.protocol import CounterName
     from esrbench.records import Block, Complexity
+    from esrbench.runs.evaluator import Entry
+    from esrbench.worker.launcher import Launcher
     from esrbench.worker.session import WorkerSession
+
+COMPARED_SIDE: Final = 48
+"""Of the LR image on which a network of another interpreter must be the same here."""
 
 
 def count_models(
@@ -67,6 +75,32 @@ def count_models(
                         break
                 if alone:
                     break
+
+
+def count_moved(entry: Entry, protocol: Protocol, launcher: Launcher) -> Complexity | Absent:
+    """Complexity of an entry of another interpreter, if it is the same network in the harness's.
+
+    Args:
+        entry: with its weights for that interpreter.
+        protocol: settings.
+        launcher: of the workers in both.
+
+    Returns:
+        Absent with the reason: as failed where it does not run in its own interpreter, as
+        unavailable where it is another network here.
+    """
+    worker = partial(launcher.worker, (entry.descriptor, entry.weights), protocol=protocol)
+    try:
+        with worker(interpreter=entry.interpreter) as session:
+            ready = entry.load(session, protocol)
+            side = max(entry.descriptor.min_lr_size, COMPARED_SIDE)
+            samples = draw_noise(session.upscale, side)
+    except WorkerError as error:
+        return failed(error)
+    own = replace(entry, interpreter=None, state=None)
+    with worker() as session:
+        load = partial(own.load, protocol=protocol)
+        return count_here(session, load, ready=ready, samples=samples)
 
 
 def blocks_of(

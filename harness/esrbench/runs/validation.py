@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
 from esrbench.runs.builds import build
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
-from esrbench.runs.elsewhere import converted_state, count_here
+from esrbench.runs.elsewhere import converted_state, count_here, draw_noise
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
@@ -207,8 +206,7 @@ def _counted(
     if entry.interpreter is None:
         return session.count_complexity()
     side = _repeat_side(entry.descriptor)
-    lr = _noise(side, side, seed=secrets.randbits(32))
-    samples = [("noise", lr, session.upscale(lr, "noise"))]
+    samples = draw_noise(session.upscale, side)
     own = replace(entry, interpreter=None, state=None)
     load = partial(own.load, protocol=_protocol(entry.descriptor))
     with _worker(launcher, own, timeout_seconds) as here:
