@@ -42,12 +42,12 @@ def test_keys_and_directions():
     assert of_device == {
         *("runtime_images", "runtime_with_bicubic", "runtime_fixed", "runtime_ratio"),
         *("runtime_trusted", "cold_start", "peak_bytes", "pass_peak_bytes"),
-        *("build_seconds", "load_seconds"),
+        *("build_seconds", "load_seconds", "energy"),
     }
-    once = {"peak_bytes", "pass_peak_bytes", "build_seconds", "load_seconds"}
+    once = {"peak_bytes", "pass_peak_bytes", "build_seconds", "load_seconds", "energy"}
     assert {key for key, metric in METRICS.items() if metric.noisy} == of_device - once
     per_data = {key for key, metric in METRICS.items() if metric.per_data}
-    of_entry = {"runtime_fixed", "cold_start", "build_seconds", "load_seconds"}
+    of_entry = {"runtime_fixed", "cold_start", "build_seconds", "load_seconds", "energy"}
     assert per_data == higher | of_device - of_entry
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Audit,
         Complexity,
         Deployment,
+        Energy,
         Graph,
         Memory,
         PredictedMemory,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 MIB = 1024.0**2
 
-Source = Literal["weights", "complexity", "quality", "latency", "memory", "deployment"]
+Source = Literal["weights", "complexity", "quality", "latency", "memory", "deployment", "energy"]
 """What was measured of an entry, as fields of a record are called."""
 
 Scope = Literal["data", "device"]
@@ -57,6 +58,7 @@ class Findings:
         latency: raw times.
         memory: of a GPU.
         deployment: by a backend other than eager torch.
+        energy: of a loop of forwards.
         doubts: accounts of time on which no runtime may rest, and why.
     """
 
@@ -66,6 +68,7 @@ class Findings:
     latency: Latency | Absent = NOT_MEASURED
     memory: Memory | Absent = NOT_MEASURED
     deployment: Deployment | Absent = NOT_MEASURED
+    energy: Energy | Absent = NOT_MEASURED
     doubts: Mapping[Account, Absent] = field(default_factory=dict)
 
 
@@ -112,6 +115,7 @@ class Metric:
     software: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     scored_by: str = ""
+    on_request: bool = False
 
     @property
     def heading(self) -> str:
@@ -212,7 +216,7 @@ def image_metric(key: str, label: str, scored_by: str, **row: Any) -> Metric:
             scores.append(score)
         return sum(scores) / len(scores)
 
-    given = {"unit": "", "tolerance": 0.0} | row
+    given = {"unit": "", "tolerance": 0.0, "on_request": True} | row
     return Metric(key, label, read=read, scored_by=scored_by, **_SCORE | given)
 
 
@@ -296,6 +300,17 @@ def _psnr_difference(deployment: Deployment) -> Reading:
     if equality.psnr_difference is None:
         return Absent(kind="unavailable", reason="an image is reproduced without error")
     return equality.psnr_difference
+
+
+def _joules(energy: Energy) -> Reading:
+    from esrbench.statistics import median_value  # it needs numpy, likewise
+
+    found = median_value(energy.joules_per_image)
+    if min(energy.joules_per_image) > 0:
+        return found
+    idle = sum(each.watts for each in energy.idle) / len(energy.idle)
+    reason = f"the counter tells no more than idle power, {idle:.0f} W, in a window of work"
+    return Absent(kind="unavailable", reason=reason)
 
 
 _SCORE: Final[dict[str, Any]] = {
@@ -433,6 +448,18 @@ _ROWS: Final = (
     Metric("graph_bytes", "Graph file", read=_of_graph("file_bytes"), **_BYTES | _DEPLOYMENT),
     Metric("build_seconds", "Build", read=_of_graph("build_seconds"), **_OPENING),
     Metric("load_seconds", "Load", read=lambda d: d.load_seconds, **_OPENING | {"digits": 2}),
+    Metric(
+        "energy",
+        "Energy",
+        unit="J/image",
+        digits=3,
+        source="energy",
+        read=_joules,
+        scope=("device",),
+        settings=("version", "forward", "counted_input"),
+        software=("torch",),
+        on_request=True,
+    ),
 )
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _ROWS}

@@ -60,14 +60,12 @@ class QualityDefinition(Frozen):
     metrics: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
-    def _without_what_was_not_asked(
-        self, serialize: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        """So that protocols keep the digests that they had before more could be asked for."""
-        document: dict[str, Any] = serialize(self)
+    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without metrics where none are asked for, so that digests stay what they were."""
+        written: dict[str, Any] = write(self)
         if not self.metrics:
-            document.pop("metrics", None)
-        return document
+            written.pop("metrics", None)
+        return written
 
     def border_pixels(self, channel: Literal["rgb", "y"], scale: int) -> int:
         """HR pixels cropped from each side before scoring."""
@@ -241,6 +239,20 @@ class TrustDesign(Frozen):
     busy_share: Annotated[float, Field(ge=0)] = 0.1
 
 
+class EnergyDesign(Frozen):
+    """How the energy of an image is measured, on the fixed input.
+
+    Attributes:
+        windows: of work, each after one of rest.
+        window_seconds: length of a window of work.
+        idle_seconds: length of a window of rest.
+    """
+
+    windows: Annotated[int, Field(ge=5)] = 6
+    window_seconds: Annotated[float, Field(ge=10)] = 10.0
+    idle_seconds: Annotated[float, Field(ge=1)] = 5.0
+
+
 class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.
 
@@ -302,6 +314,7 @@ class Protocol(Frozen):
         latency: timing design, or None to leave latency out.
         trust: how timed workers are checked.
         quality: score definition.
+        energy: design of measuring energy, or None to leave it out.
     """
 
     version: Literal[2] = PROTOCOL_VERSION
@@ -315,6 +328,15 @@ class Protocol(Frozen):
     latency: LatencyDesign | None = LatencyDesign()
     trust: TrustDesign = TrustDesign()
     quality: QualityDefinition = QualityDefinition()
+    energy: EnergyDesign | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without energy where there is none, so that digests stay what they were."""
+        written: dict[str, Any] = write(self)
+        if self.energy is None:
+            written.pop("energy", None)
+        return written
 
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON of this protocol."""

@@ -98,16 +98,6 @@ def test_rows_are_written_as_they_come_and_have_one_shape(tmp_path):
     assert [row["ms"] for row in rows(tmp_path / "times.csv")] == ["3.141593", ""]
 
 
-def test_energy_above_idle_is_shared_out_among_images():
-    from gpu_steps.energy import Window, joules_per_image, polled_ratio
-
-    # 10 s at 300 W, of which 100 W are idle: 2,000 J for 500 images.
-    window = Window(seconds=10, joules=3000, watts=(150.0, 330.0), images=500)
-    assert joules_per_image([window, window], idle_watts=100) == [4.0, 4.0]
-    assert polled_ratio(window) == pytest.approx(240 * 10 / 3000)
-    assert polled_ratio(Window(seconds=1, joules=1, watts=(), images=1)) is None
-
-
 def test_tests_before_a_cut_are_read_from_the_log(tmp_path):
     from gpu_steps.cuda_tests import _finished
 

@@ -40,7 +40,14 @@ from esrbench.cli.options import (
 )
 from esrbench.cli.suites import conclude, execute, images_bar, print_plan
 from esrbench.errors import UsageError
-from esrbench.protocol import MAX_ROUNDS, ForwardPolicy, LatencyDesign, Protocol, QualityDefinition
+from esrbench.protocol import (
+    MAX_ROUNDS,
+    EnergyDesign,
+    ForwardPolicy,
+    LatencyDesign,
+    Protocol,
+    QualityDefinition,
+)
 from esrbench.runs.store import Store, default_results
 
 if TYPE_CHECKING:
@@ -146,6 +153,9 @@ def run_command(
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Measure runtime.")
     ] = True,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Measure joules an image; 2 minutes an entry.")
+    ] = False,
     save_sr: Annotated[
         Path | None,
         typer.Option(help="Folder for SR images as PNG.", file_okay=False),
@@ -231,6 +241,7 @@ def run_command(
         counted_input=parse_size(input_size),
         latency=design if latency else None,
         quality=QualityDefinition(metrics=tuple(metric or ())),
+        energy=EnergyDesign() if energy else None,
     )
     protocol, calibration = quantised(protocol, calibrate_with, scale, fp32_ends=fp32_ends)
     store = Store(results or default_results())

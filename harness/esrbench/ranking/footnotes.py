@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import size_text
-from esrbench.records import Equality, Latency
+from esrbench.records import Energy, Equality, Latency
 from esrbench.runs.assembly import ACROSS_CLASSES
 from esrbench.sandbox.tiers import SANDBOXES
 from esrbench.statistics import STUDENT_SAMPLES
@@ -194,6 +194,30 @@ def backend_notes(records: Sequence[RunRecord]) -> Iterator[str]:
     yield f"Run by {', '.join(sorted(software))}. SR against eager torch's: {said}."
     quantised = (r.protocol.forward.quantisation for r in records)
     yield from dict.fromkeys(each.describe() for each in quantised if each is not None)
+
+
+def energy_notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What figures of energy cover, and how far they may be trusted."""
+    measured = [record.energy for record in records if isinstance(record.energy, Energy)]
+    for counter in sorted({each.counter for each in measured}):
+        of_it = [each for each in measured if each.counter == counter]
+        domains = ", ".join(dict.fromkeys(name for each in of_it for name in each.domains))
+        sizes = ", ".join(sorted({size_text(each.input_size) for each in of_it}))
+        yield (
+            f"Energy of one LR image of {sizes} above idle power, by {ENERGY_COUNTERS[counter]} "
+            f"({domains}), median of {min(len(each.windows) for each in of_it)} windows or more, "
+            f"with the delivery of its pixels. {ENERGY_LIMITS[counter]}"
+        )
+
+
+ENERGY_COUNTERS: Final = {"nvml": "NVML's counter", "rapl": "RAPL's counters"}
+ENERGY_LIMITS: Final = {
+    "nvml": (
+        "The power sensors of A100 and H100 see 25 % of the runtime (arXiv 2312.02741), the "
+        "counter changes every 20 to 100 ms, and that of GH200 covers the whole module."
+    ),
+    "rapl": "They cover all that runs on these processors, the evaluator itself included.",
+}
 
 
 def notes_on(records: Sequence[RunRecord]) -> Iterator[str]:

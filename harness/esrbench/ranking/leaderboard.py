@@ -21,6 +21,7 @@ from esrbench.ranking.footnotes import (
     backend_notes,
     banner,
     device_statement,
+    energy_notes,
     gate_statement,
     measuring_notes,
     notes_on,
@@ -145,6 +146,7 @@ def build_leaderboard(
             *rule_notes(rule, newest),
             *software_notes([*chosen, *others]),
             *backend_notes(chosen),
+            *energy_notes(chosen),
             *notes_on(chosen),
         ),
         details=(*rule.footnotes, *measuring_notes(chosen, columns)),
@@ -503,7 +505,7 @@ def _with_noise(
 
 
 def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """The rule's columns, and beside them those metrics that say more of them."""
+    """The rule's columns, those metrics that say more of them, and those that were asked for."""
 
     def measured(metric: str) -> bool:
         return any(record.measured(metric) is not None for record in records)
@@ -521,7 +523,8 @@ def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
         columns[column] = None
         beside = (key for key, metric in METRICS.items() if column in metric.beside)
         columns |= dict.fromkeys(key for key in beside if shown(key, column))
-    return tuple(columns)
+    asked = (key for key, metric in METRICS.items() if metric.on_request and measured(key))
+    return tuple(columns | dict.fromkeys(asked))
 
 
 def _rankable(

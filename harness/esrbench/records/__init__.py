@@ -24,6 +24,8 @@ from esrbench.records.deployment import (
     Equality as Equality,
     Graph as Graph,
 )
+from esrbench.records.energy import Energy as Energy
+from esrbench.records.energy import EnergyWindow as EnergyWindow
 from esrbench.records.machine import (
     MACHINE as MACHINE,
     STATES as STATES,

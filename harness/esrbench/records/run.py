@@ -11,6 +11,7 @@ from pydantic import Field
 from esrbench.protocol import Frozen, Protocol
 from esrbench.records.counts import Complexity
 from esrbench.records.deployment import Deployment
+from esrbench.records.energy import Energy
 from esrbench.records.tabular import Tabular
 from esrbench.records.timing import Latency, Memory, Trust
 from esrbench.records.values import (
@@ -280,6 +281,7 @@ class RunRecord(Tabular):
             harness's environment, which ``environment`` tells.
         counted_with: where its counts, audit and predicted memory were made, if not there.
         deployment: by what it was run; None for eager torch.
+        energy: of a loop of forwards; None where it was not asked for.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -307,6 +309,7 @@ class RunRecord(Tabular):
     ran_with: Software | None = None
     counted_with: Software | None = None
     deployment: Deployment | None = None
+    energy: Energy | Absent | None = None
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         """What was run, on what, and how it ended."""

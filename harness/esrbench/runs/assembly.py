@@ -45,6 +45,11 @@ NOT_TIMED = Absent(kind="skipped", reason="the protocol leaves latency out")
 NO_NETWORK = Absent(kind="unavailable", reason="only SR images were given, not their network")
 INTERRUPTED = Absent(kind="skipped", reason="the run was interrupted before anything was timed")
 
+NO_ENERGY = Absent(
+    kind="skipped",
+    reason="it was not asked for",
+    advice="`esrbench run --energy` asks for it.",
+)
 NO_BACKEND = Absent(kind="skipped", reason="eager torch ran it, or nothing did")
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
@@ -111,6 +116,7 @@ def assemble(
                 latency=_undisturbed(latency, finding),
                 memory=found.memory,
                 deployment=found.deployment or NO_BACKEND,
+                energy=found.energy or NO_ENERGY,
                 doubts=_doubts(trust, finding, protocol.trust),
             )
         ),
@@ -124,6 +130,7 @@ def assemble(
         ran_with=found.ran_with,
         counted_with=found.counted_with,
         deployment=found.deployment,
+        energy=found.energy,
     )
 
 
@@ -307,6 +314,9 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     if found.deployment is not None:
         yield from _graph_notices(found.deployment, found.complexity)
         yield from _quantised_notices(found.deployment, untimed.protocol.forward)
+    if isinstance(found.energy, Absent):
+        said = f"energy was not measured: {found.energy.reason}"
+        yield Notice(code="no-energy", message=said, advice=found.energy.advice or "")
     if isinstance(latency, Absent) or design is None:
         return
     yield from noise_notices(latency, target_half_width=design.target_half_width)

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
+import numpy as np
+
 from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
+from esrbench.probes.energy import measure_energy, open_counter
 from esrbench.protocol import EAGER
 from esrbench.records import Absent, Deployment, EntryIdentity, Quality, Software
 from esrbench.runs.elsewhere import count_here, draw_samples, own_software
 from esrbench.runs.equality import Beside
-from esrbench.runs.passes import UntimedPass
+from esrbench.runs.passes import NOT_REACHED, UntimedPass
 from esrbench.runs.quality_pass import score_images
 from esrbench.weights.checkpoints import stored_elements
 from esrbench.worker.failure import WorkerError
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from esrbench.data.datasets import ImagePairs
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
-    from esrbench.protocol import Protocol
-    from esrbench.records import Environment, Graph, WeightsIdentity
+    from esrbench.protocol import EnergyDesign, Protocol
+    from esrbench.records import Energy, Environment, Graph, WeightsIdentity
     from esrbench.runs.elsewhere import Sample
     from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
@@ -170,6 +173,7 @@ def measure_untimed(
         weights=entry.weights.identity,
         stored_elements=None if path is None else stored_elements(path),
         ran_with=entry.software,
+        energy=None if protocol.energy is None else NOT_REACHED,
     )
     begun = time.monotonic()
     worker = partial(
@@ -212,6 +216,9 @@ def measure_untimed(
                     beside=beside,
                     on_step=on_step,
                 )
+                if protocol.energy is not None:
+                    on_step("measuring energy")
+                    found.energy = _energy(session, pairs, protocol, protocol.energy, found.ready)
                 samples = _count(session, entry, pairs, found, on_step=on_step)
             if beside is not None and found.ready.opening:
                 found.deployment = Deployment(
@@ -285,6 +292,34 @@ def _probe(
     except WorkerError as failure:
         found.memory = failed(failure)
         raise_if_fatal(failure)
+
+
+def _energy(
+    session: WorkerSession,
+    pairs: ImagePairs,
+    protocol: Protocol,
+    design: EnergyDesign,
+    ready: Ready,
+) -> Energy | Absent:
+    """Joules an image, on the first image repeated to the size of the fixed input."""
+    counter = open_counter(gpu=DEVICES[protocol.device].gpu, gpu_uuid=ready.gpu_uuid)
+    if isinstance(counter, Absent):
+        return counter
+    height, width = protocol.counted_input
+    image = pairs.read_lr(0)
+    times = (-(-height // image.shape[0]), -(-width // image.shape[1]), 1)
+    lr = np.ascontiguousarray(np.tile(image, times)[:height, :width])
+    name = "the fixed input"
+    try:
+        return measure_energy(
+            lambda shifted: session.upscale(shifted, name),
+            lr,
+            counter,
+            **design.model_dump(),
+        )
+    except MeasurementError as failure:
+        raise_if_fatal(failure)
+        return failed(failure)
 
 
 def _count(

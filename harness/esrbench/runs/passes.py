@@ -24,6 +24,7 @@ from esrbench.records import (
     Count,
     DataIdentity,
     Deployment,
+    Energy,
     EntryIdentity,
     Environment,
     ImageScore,
@@ -68,6 +69,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         counted_with: likewise.
         log_tail: last of what the worker printed.
         deployment: as in a record.
+        energy: likewise.
     """
 
     weights: WeightsIdentity
@@ -81,6 +83,7 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
     counted_with: Software | None = None
     log_tail: str = ""
     deployment: Deployment | None = None
+    energy: Energy | Absent | None = None
 
     @property
     def scored(self) -> bool:

@@ -1,0 +1,262 @@
+"""Joules an image, by NVML's counter of a GPU's energy or by RAPL's of a processor's.
+
+Energy is never estimated from a power limit. The counters are read by the evaluator, out of reach
+of a network. They change in steps, every 20 to 100 ms on a GPU, so a window counts from their first
+change to their last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from esrbench.errors import MeasurementError
+from esrbench.probes.telemetry import load_nvml, open_sensors
+from esrbench.records import Absent, Energy, EnergyWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+POWERCAP: Final = Path("/sys/class/powercap")
+FEWEST_UPDATES: Final = 20
+"""Changes of a counter in a window of rest, in which it is looked at all the time. A window of work
+is no shorter, so its ends are off by 5 % at most."""
+FEWEST_IMAGES: Final = 3
+"""In a window of work, of which two are counted at least, however long they take."""
+COOLING_SECONDS: Final = 1.0
+"""Between work and rest: power falls within that time."""
+WARM_UP: Final = 3
+REST_SECONDS: Final = 0.01
+"""Between two looks at a counter while nothing runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSample:
+    """A counter at one time.
+
+    Attributes:
+        seconds: of a clock that only rises.
+        counts: of each domain, in the counter's unit.
+        images: delivered so far.
+    """
+
+    seconds: float
+    counts: tuple[int, ...]
+    images: int = 0
+
+
+def energy_window(
+    samples: Sequence[CounterSample],
+    unit: float,
+    ranges: Sequence[int | None],
+    *,
+    fewest: int = 1,
+) -> EnergyWindow:
+    """What was counted between a counter's first change and its last.
+
+    Args:
+        samples: in order; between two of them each domain wraps once at most.
+        unit: joules of one count.
+        ranges: of each domain, how many counts there are before it starts from 0 again; None for
+            no end.
+        fewest: changes after the first one.
+
+    Raises:
+        MeasurementError: the counter changed too seldom, or went backwards.
+    """
+    pairs = list(itertools.pairwise(samples))
+    changes = [index for index, (a, b) in enumerate(pairs, start=1) if a.counts != b.counts]
+    if len(changes) <= fewest:
+        message = f"the counter of energy changed {len(changes)} times in a window"
+        raise MeasurementError(message, advice=f"It takes {fewest + 1}: make windows longer.")
+    first, last = changes[0], changes[-1]
+    counted = 0
+    for before, after in pairs[first:last]:
+        for a, b, size in zip(before.counts, after.counts, ranges, strict=True):
+            if b < a and size is None:
+                message = "the counter of energy went backwards"
+                raise MeasurementError(message, advice="Measure again; was the driver reloaded?")
+            counted += b - a if b >= a else b - a + (size or 0)
+    start, end = samples[first], samples[last]
+    return EnergyWindow(
+        seconds=end.seconds - start.seconds,
+        joules=counted * unit,
+        images=end.images - start.images,
+        updates=len(changes) - 1,
+    )
+
+
+class NvmlCounter:
+    """NVML's energy counter of one GPU, in millijoules since the driver was loaded.
+
+    Args:
+        nvml: the module ``pynvml``.
+        handle: of the GPU.
+
+    Raises:
+        NVMLError: of ``nvml``, where the GPU has no such counter; it is asked for once.
+    """
+
+    kind: Final = "nvml"
+    unit = 1e-3
+    ranges: tuple[int | None, ...] = (None,)
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        name = nvml.nvmlDeviceGetName(handle)
+        self.domains: tuple[str, ...] = (name.decode() if isinstance(name, bytes) else name,)
+        self.read()
+
+    def read(self) -> tuple[int, ...]:
+        """The count now."""
+        return (int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)),)
+
+
+class RaplCounter:
+    """RAPL's counters of all processors and their memory, in microjoules.
+
+    Args:
+        folder: of the kernel's power zones.
+
+    Raises:
+        OSError: there are none, or they cannot be read.
+    """
+
+    kind: Final = "rapl"
+    unit = 1e-6
+
+    def __init__(self, folder: Path) -> None:
+        zones = {
+            zone: (zone / "name").read_text().strip()
+            for zone in sorted(folder.glob("intel-rapl:*"))
+        }
+        covered = {z: n for z, n in zones.items() if n.startswith("package") or n == "dram"}
+        if not covered:
+            message = f"{folder} has no power zone of a processor"
+            raise FileNotFoundError(message)
+        self.domains = tuple(covered.values())
+        self._files = [zone / "energy_uj" for zone in covered]
+        # The largest count is still a count of its own.
+        self.ranges: tuple[int | None, ...] = tuple(
+            int((zone / "max_energy_range_uj").read_text()) + 1 for zone in covered
+        )
+        self.read()
+
+    def read(self) -> tuple[int, ...]:
+        """The counts now."""
+        return tuple(int(file.read_text()) for file in self._files)
+
+
+Counter = NvmlCounter | RaplCounter
+
+
+def open_counter(*, gpu: bool, gpu_uuid: str | None = None) -> Counter | Absent:
+    """The counter of the device that forwards run on, or why there is none.
+
+    Args:
+        gpu: whether that is a GPU.
+        gpu_uuid: as the worker tells it. One that names another GPU gains nothing: energy that
+            is not above idle power is no figure.
+    """
+    if not gpu:
+        try:
+            return RaplCounter(POWERCAP)
+        except PermissionError as error:
+            reason = f"RAPL's counters cannot be read: {error.filename}: {error.strerror}"
+            advice = "As root: `chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj`."
+            return Absent(kind="unavailable", reason=reason, advice=advice)
+        except (OSError, ValueError) as error:
+            return Absent(kind="unavailable", reason=f"there are no counters of RAPL: {error}")
+    return _gpu_counter(gpu_uuid)
+
+
+def _gpu_counter(gpu_uuid: str | None) -> NvmlCounter | Absent:
+    nvml = load_nvml()
+    if nvml is None:
+        advice = "`pip install 'esrbench[cuda]'` installs it."
+        return Absent(kind="unavailable", reason="nvidia-ml-py is not installed", advice=advice)
+    sensors = None if gpu_uuid is None else open_sensors(nvml, gpu_uuid)
+    if sensors is None:
+        return Absent(kind="unavailable", reason="NVML does not know this GPU")
+    try:
+        return NvmlCounter(nvml, sensors.handle)
+    except nvml.NVMLError as error:
+        reason = f"this GPU has no counter of its energy: {error}"
+        return Absent(kind="unavailable", reason=reason)
+
+
+def measure_energy(
+    upscale: Callable[[Pixels], object],
+    lr: Pixels,
+    counter: Counter,
+    *,
+    windows: int,
+    window_seconds: float,
+    idle_seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Energy:
+    """Upscale one input again and again, in windows, each after one of rest.
+
+    Args:
+        upscale: makes one SR image and waits for it.
+        lr: uint8 (H, W, 3) RGB. It is shifted by other rows and columns each time, so that a cache
+            has no use.
+        counter: of the device.
+        windows: number of windows of work.
+        window_seconds: length of each.
+        idle_seconds: length of the windows of rest.
+        clock: seconds.
+        sleep: waits for some seconds.
+
+    Raises:
+        MeasurementError: as of ``energy_window``, and what ``upscale`` raises.
+    """
+    images = 0
+
+    def work() -> None:
+        nonlocal images
+        upscale(np.roll(lr, (images, images // len(lr)), axis=(0, 1)))
+        images += 1
+
+    def counts() -> tuple[int, ...]:
+        try:
+            return counter.read()
+        except Exception as error:  # a driver may fail in any way
+            message = f"the counter of energy cannot be read: {error}"
+            raise MeasurementError(message, advice="Measure again.") from error
+
+    def watched(seconds: float, do: Callable[[], None], *, fewest: int) -> list[CounterSample]:
+        start = clock()
+        samples = [CounterSample(start, counts(), images)]
+        while clock() - start < seconds or len(samples) <= fewest:
+            do()
+            samples.append(CounterSample(clock(), counts(), images))
+        return samples
+
+    cut = partial(energy_window, unit=counter.unit, ranges=counter.ranges)
+    for _ in range(WARM_UP):
+        work()
+    idle, worked = [], []
+    for _ in range(windows):
+        sleep(COOLING_SECONDS)
+        rest = watched(idle_seconds, lambda: sleep(REST_SECONDS), fewest=FEWEST_UPDATES)
+        idle.append(cut(rest, fewest=FEWEST_UPDATES))
+        worked.append(cut(watched(window_seconds, work, fewest=FEWEST_IMAGES)))
+    return Energy(
+        counter=counter.kind,
+        domains=counter.domains,
+        input_size=(lr.shape[0], lr.shape[1]),
+        idle=tuple(idle),
+        windows=tuple(worked),
+    )
