@@ -62,7 +62,7 @@ STEPS = (
     Step("cheats", "Cheats of time", "cuda_tests:measure_cheats", 120, ("cheats",)),
     Step("official", "The official way beside ours", "official:measure", 90, ("official",)),
     Step("races", "Races", "races:measure", 50, ("races",)),
-    Step("energy", "Energy", "energy:measure", 40, ("energy",)),
+    Step("energy", "Energy", "energy:measure", 70, ("energy",)),
     Step("backends", "Backends", "backends:measure", 40, ("backends",)),
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from esrbench.probes.energy import measure_energy, open_counter
+from esrbench.probes.energy import COOLING_SECONDS, measure_energy, open_counter
 from esrbench.protocol import ForwardPolicy
 from esrbench.records import Absent
 from gpu_steps.day import reason
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 NETWORKS = ("rfdn", "imdn-challenge", "rlfn")
 SIDE = 256
 WINDOWS = 5
-REST_SHARE = 0.25
-"""Of a window's time that goes into rest."""
+REST_SECONDS = 3.0
+SHORTEST_SECONDS = 2.0
+"""Of a window of work; networks are left out where less time is left for each."""
 
 
 def measure(day: Day) -> Iterator[Found]:
     """A row for each network."""
     columns = ("idle_watts", "watts", "joules_per_image", "low", "high", "windows")
     empty = dict.fromkeys((*columns, "images_per_second", "absent"))
-    names = NETWORKS[:1] if day.tiny else NETWORKS
+    block = day.left() / WINDOWS - SHORTEST_SECONDS
+    fitting = int(block // (REST_SECONDS + COOLING_SECONDS + SHORTEST_SECONDS))
+    names = NETWORKS[: 1 if day.tiny else max(1, fitting)]
     counter = Absent(kind="unavailable", reason="a CPU has no NVML counter")
     if day.device != "cpu":
         uuid = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
@@ -37,24 +40,17 @@ def measure(day: Day) -> Iterator[Found]:
     if isinstance(counter, Absent):
         yield "energy", {"network": names[0]} | empty | {"absent": counter.reason}
         return
-    seconds = day.left() / (WINDOWS * len(names) + 2)
+    seconds = block / len(names) - REST_SECONDS - COOLING_SECONDS
     lr = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     for name in names:
-        opened = open_network(day, name, "cuda", ForwardPolicy())
-
-        def upscale(shifted: np.ndarray, opened=opened) -> None:
-            with torch.inference_mode():
-                opened.network(opened.input(shifted))
-                torch.cuda.synchronize()
-
         try:
             found = measure_energy(
-                upscale,
+                open_network(day, name, "cuda", ForwardPolicy()).upscale,
                 lr,
                 counter,
                 windows=WINDOWS,
-                window_seconds=(1 - REST_SHARE) * seconds,
-                idle_seconds=REST_SHARE * seconds,
+                window_seconds=max(SHORTEST_SECONDS, seconds),
+                idle_seconds=REST_SECONDS,
             )
         except Exception as error:  # noqa: BLE001 - a driver may fail in any way
             yield "energy", {"network": name} | empty | {"absent": reason(error)}
