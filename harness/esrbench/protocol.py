@@ -67,6 +67,11 @@ class QualityDefinition(Frozen):
             written.pop("metrics", None)
         return written
 
+    @property
+    def common(self) -> Self:
+        """Without the scores that are asked for, which alter no other."""
+        return self.model_copy(update={"metrics": ()})
+
     def border_pixels(self, channel: Literal["rgb", "y"], scale: int) -> int:
         """HR pixels cropped from each side before scoring."""
         border = self.rgb_border if channel == "rgb" else self.y_border

@@ -7,7 +7,7 @@ import pytest
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, Metric
-from esrbench.protocol import ForwardPolicy, Protocol
+from esrbench.protocol import ForwardPolicy, Protocol, QualityDefinition
 from esrbench.ranking.rules import RULES
 from esrbench.records import Absent, BaselineTimes, Notice, Software
 
@@ -594,3 +594,12 @@ def test_a_speedup_is_over_the_entry_that_is_named(rank):
         board = rank(*entries, rule="ntire2026-mobile", relative_to=relative_to)
         assert board.ranked[0].places == {}
         assert said in board.notes[0]
+
+
+def test_scores_that_were_asked_for_alter_no_comparison_of_images(rank, imdn):
+    asked = Protocol(quality=QualityDefinition(metrics=("ssim_rgb",)))
+    images = ("team", {"psnr_rgb": 29.5, "ssim_rgb": 0.8}, {"role": "images", "protocol": asked})
+    board = rank(images, ("imdn", imdn))
+    assert [row.entry for row in board.unranked] == ["team"]
+    assert board.columns[-1] == "ssim_rgb"
+    assert not board.notices

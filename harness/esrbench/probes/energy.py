@@ -176,7 +176,9 @@ def open_counter(*, gpu: bool, gpu_uuid: str | None = None) -> Counter | Absent:
             advice = "As root: `chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj`."
             return Absent(kind="unavailable", reason=reason, advice=advice)
         except (OSError, ValueError) as error:
-            return Absent(kind="unavailable", reason=f"there are no counters of RAPL: {error}")
+            reason = f"there are no counters of RAPL: {error}"
+            advice = "Virtual machines and containers hide them: measure on the machine itself."
+            return Absent(kind="unavailable", reason=reason, advice=advice)
     return _gpu_counter(gpu_uuid)
 
 

@@ -276,7 +276,7 @@ def scored_elsewhere(records: Sequence[RunRecord], rule: Rule, newest: RunRecord
             if each.data.name == name
             and (each.data.verified or each.data.pinned)
             and each.entry.scale == newest.entry.scale
-            and each.protocol.quality == newest.protocol.quality
+            and each.protocol.quality.common == newest.protocol.quality.common
             and (each.entry.role == "images" or each.protocol.forward == newest.protocol.forward)
         ]
         for record in there:

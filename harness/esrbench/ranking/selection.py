@@ -118,7 +118,7 @@ def differences(record: RunRecord, reference: RunRecord, *, mixed: bool = False)
         mixed: whatever Python and torch they ran with.
     """
     if "images" in {record.entry.role, reference.entry.role}:
-        scores = record.protocol.quality != reference.protocol.quality
+        scores = record.protocol.quality.common != reference.protocol.quality.common
         identities = [
             ("data", record.data.digest != reference.data.digest),
             ("the definition of scores", scores),
