@@ -38,7 +38,7 @@ classes = ["fp32"]
 [rule]
 ties = "shared"
 source = "this test"
-columns = ["psnr_rgb", "params", "runtime_images"]
+columns = ["psnr_rgb", "ssim_rgb", "params", "runtime_images"]
 gates = [
   { data = "open", title = "ours", minimum = 8.0 },
   { data = "secret", title = "theirs", minimum = 90.0 },
@@ -62,6 +62,8 @@ end = 2031-03-01T14:00:00+02:00
 [protocol]
 threads = 1
 counted_input = [16, 16]
+[protocol.quality]
+metrics = ["ssim_rgb"]
 [protocol.latency]
 max_rounds = 2
 min_rounds = 2
@@ -144,6 +146,7 @@ def test_the_competition_says_what_the_challenge_does(bundle):
         ("gate", "desc"),
         ("runtime_images", "asc"),
         ("psnr_rgb", "desc"),
+        ("ssim_rgb", "desc"),
         ("params", "asc"),
     ]
 
@@ -260,9 +263,16 @@ def test_images_have_the_scores_of_esrbench_score(images, challenge):
     scores = score(images)
     assert scores == json.loads((images / "output" / "scores.json").read_text())
     record = score_sr_images(
-        images / "input/res", open_dataset(challenge / "open", 4), name="participant"
+        images / "input/res",
+        open_dataset(challenge / "open", 4),
+        name="participant",
+        metrics=("ssim_rgb",),
     )
-    assert scores == {"psnr_rgb": record.measured("psnr_rgb"), "gate": 1.0}
+    assert scores == {
+        "psnr_rgb": record.measured("psnr_rgb"),
+        "ssim_rgb": record.measured("ssim_rgb"),
+        "gate": 1.0,
+    }
     # In folders, as the public data has them.
     whole = images / "input" / "res"
     whole.rename(images / "input" / "open")
@@ -337,7 +347,7 @@ def test_code_is_measured_and_its_images_are_scored(code):
     assert not any(HIDDEN_NAME.encode() in content for content in output.values())
     carry(first, second)
     scores = score(second)
-    assert set(scores) == {"psnr_rgb", "runtime_images", "gate"}
+    assert set(scores) == {"psnr_rgb", "ssim_rgb", "runtime_images", "gate"}
     assert scores["gate"] == 0.0  # 90 dB are asked for
     # Of LR images enlarged, which stand for HR images in the first step, PSNR would be another.
     assert 5 < scores["psnr_rgb"] < 20
@@ -454,7 +464,8 @@ def test_the_worker_scores_images(bundle, challenge, tmp_path):
         files[f"open/{name}"] = (sr / name).read_bytes()
     done = submit(bundle, OPEN_IMAGES, zipped(files), tmp_path / "worker")
     record = score_sr_images(sr, open_dataset(challenge / "open", 4), name="participant")
-    assert done.scores == {"psnr_rgb": record.measured("psnr_rgb"), "gate": 1.0}
+    assert set(done.scores) == {"psnr_rgb", "ssim_rgb", "gate"}
+    assert done.scores["psnr_rgb"] == record.measured("psnr_rgb")
     del files["open/one.png"]
     done = submit(bundle, OPEN_IMAGES, zipped(files), tmp_path / "again")
     assert done.scores is None
@@ -467,7 +478,7 @@ def test_the_worker_measures_code(bundle, challenge, submission, tmp_path):
     done = submit(bundle, OPEN_CODE, zipped(submission), tmp_path / "worker")
     assert done.scores is not None, done.said
     # So small a network may be lost in the machine's noise, which is said.
-    lacks = {"psnr_rgb", "params", "runtime_images", "gate"} - set(done.scores)
+    lacks = {"psnr_rgb", "ssim_rgb", "params", "runtime_images", "gate"} - set(done.scores)
     assert not lacks or (lacks == {"runtime_images"} and "absent: Runtime: " in done.said)
     sr = tmp_path / "sr"
     sr.mkdir()

@@ -117,6 +117,7 @@ def ingest(root: Path) -> list[str]:
         EsrbenchError: the submission cannot be measured; of a hidden test set nothing more is told.
     """
     settings, output = _settings(root), root / "output"
+    protocol = settings.protocol
     _clear(output)
     if settings.isolation == "auto" and isinstance(open_sandbox(), PlainProcess):
         message = "this worker has no sandbox for submitted code, and its task needs one"
@@ -137,7 +138,7 @@ def ingest(root: Path) -> list[str]:
                 [str(pairs)],
                 settings.scale,
                 weights={},
-                protocol=settings.protocol,
+                protocol=protocol.model_copy(update={"quality": protocol.quality.common}),
                 isolation=settings.isolation,
                 sr_folder=here / "sr",
                 own_precision=True,
@@ -180,7 +181,8 @@ def score(root: Path) -> dict[str, float]:
             given /= settings.name
         with _discreet(settings):
             pairs = open_dataset(root / "input" / "ref", settings.scale)
-            record = score_sr_images(given, pairs, name="submission")
+            asked = settings.protocol.quality.metrics
+            record = score_sr_images(given, pairs, name="submission", metrics=asked)
     for key in filter(_of_images, settings.columns):
         if (value := record.measured(key)) is not None:
             values[key] = value
