@@ -203,9 +203,27 @@ def _linked(source: Path, target: Path, content: bytes, files: Files) -> bool:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
+        return _claimed(source, target, files)
+    return True
+
+
+def _claimed(source: Path, target: Path, files: Files) -> bool:
+    """Rename a file while no other writer of its new name may do so: for want of hard links.
+
+    A claim that a killed writer leaves goes with the incomplete files; until then others lose.
+    """
+    claim = target.with_name(f".{target.name}.claim{TEMPORARY}")
+    try:
+        files.close(files.create(claim))
+    except FileExistsError:
+        return False
+    try:
         if target.name in files.names(target.parent):
             return False
         files.rename(source, target)
+    finally:
+        with suppress(OSError):
+            files.unlink(claim)
     return True
 
 
@@ -235,7 +253,8 @@ def sync_folder(folder: Path, files: Files) -> None:
     Raises:
         FlushError: they may not be.
     """
-    _flushed(folder, files.sync_folder, folder)
+    # A folder that could not be opened has lost nothing yet.
+    _flushed(folder, lambda path: patiently(lambda: files.sync_folder(path)), folder)
 
 
 def _flushed(path: Path, sync: Callable[[Any], None], what: Path | int) -> None:

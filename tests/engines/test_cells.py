@@ -1,11 +1,14 @@
 """Suites whose cells are made by an engine; nodes are this process with another name."""
 
+import errno
+import os
 import platform
 from dataclasses import replace
 
 import pytest
 
-from esrbench.errors import DataError, MeasurementError, UsageError
+from esrbench.errors import DataError, EsrbenchError, MeasurementError, RecordError, UsageError
+from esrbench.files import Files
 from esrbench.runs import plan_file
 from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
@@ -48,7 +51,7 @@ class Nodes:
                 if happens := self.fails.get(len(self.begun)):
                     happens(plan)
                 run_cell(plan, cell.id)
-            except (MeasurementError, DataError, UsageError) as error:
+            except EsrbenchError as error:
                 said = error.message
             self.states[cell.id] = CellState("ended", "n1", said)
         return self.states
@@ -113,6 +116,57 @@ def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store
     assert all("made-again" in {n.code for n in each.notices} for each in records)
 
 
+@pytest.fixture
+def full(monkeypatch):
+    """Has the next writes fail for want of space."""
+
+    def fill(writes):
+        def write(files, descriptor, content):
+            if next(left, None) is not None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(files, descriptor, content)
+
+        left = iter(range(writes))
+        monkeypatch.setattr(Files, "write", write)
+
+    real = Files.write
+    return fill
+
+
+def test_a_cell_on_a_full_disk_says_so_and_is_made_again(trio, store, workers, full):  # noqa: ARG001
+    notices = []
+    engine = Nodes(fails={2: lambda _: full(1)})
+    records = list(run_suite(trio(), store, engine=engine, on_notice=notices.append))
+    assert sorted(each.status for each in records) == ["ok"] * 3
+    (notice,) = notices
+    assert "untimed-0001 ended on n1 and lacks 1 passes" in notice.message
+    assert notice.message.endswith("No space left on device")
+
+
+def test_a_submitter_on_a_full_disk_ends_with_its_name_and_goes_on_later(
+    trio, store, workers, full
+):
+    # After the last pass only records are written.
+    engine = Nodes(fails={5: lambda plan: run_cell(plan, "timed-0001") and full(10)})
+    with pytest.raises(RecordError, match=r"runs/.*No space left on device"):
+        list(run_suite(trio(), store, engine=engine))
+    full(0)
+    assert len(workers.networks()) == 3 * 3
+    records = list(run_suite(trio(), store, resume=True, engine=Nodes()))
+    assert sorted(each.status for each in records) == ["ok"] * 3
+    assert workers.networks() == []
+
+
+def test_a_machine_that_cannot_start_a_worker_is_named(trio, store, monkeypatch):
+    def no_space(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    suite = trio()
+    monkeypatch.setattr("esrbench.sandbox.sandbox.resolve_view", no_space)
+    with pytest.raises(MeasurementError, match=r"no worker can be started .* No space left"):
+        list(run_suite(suite, store))
+
+
 def killed(signal="SIGKILL"):
     return WorkerError("crash", f"the worker was killed by {signal} during load", fatal=True)
 
@@ -127,8 +181,8 @@ def test_a_pass_whose_worker_was_killed_is_made_once_more_and_said(trio, store, 
     assert [notice.message[:20] for notice in told] == ["1 more passes of it "]
 
 
-@pytest.mark.parametrize(("signal", "starts"), [("SIGKILL", 2), ("SIGSEGV", 1)])
-def test_what_is_killed_twice_or_kills_itself_by_a_fault_has_failed(
+@pytest.mark.parametrize(("signal", "starts"), [("SIGKILL", 3), ("SIGSEGV", 1)])
+def test_what_is_killed_three_times_or_kills_itself_by_a_fault_has_failed(
     trio, store, workers, signal, starts
 ):
     workers.of = {"one": killed(signal)}

@@ -58,6 +58,7 @@ class LocalEngine:
         self._device = device
         self._devices = tuple(gpus) or (0,)
         self.width = len(self._devices)
+        self._plan: Path | None = None
         self._waiting: list[tuple[Path, Cell]] = []
         self._running: dict[str, _Running] = {}
         self._states: dict[str, CellState] = {}
@@ -65,7 +66,10 @@ class LocalEngine:
         self._last: dict[str, int] = {}
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Queue cells; they are begun by ``poll``."""
+        """Queue cells; they are begun by ``poll``. One that comes again failed where it was."""
+        if plan != self._plan:
+            self._plan, self._last, self._states = plan, {}, {}
+        self._failures.update(self._last[cell.id] for cell in cells if cell.id in self._last)
         self._waiting += [(plan, cell) for cell in cells]
         self._states.update((cell.id, CellState("waiting")) for cell in cells)
 
@@ -81,7 +85,6 @@ class LocalEngine:
                 code, said = 1, f"not at its end after {self._seconds / 60:g} minutes"
             del self._running[key]
             if code:
-                self._failures[running.device] += 1
                 said = said or self._said(running, code)
             running.messages.close()
             self._states[key] = CellState("ended", self._name(running.device), said)

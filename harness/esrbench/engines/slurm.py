@@ -1,7 +1,7 @@
 """Cells as jobs of Slurm, submitted by submitit as arrays; the login node needs no GPU.
 
-States are asked of ``squeue``, with one call for all jobs: it needs no accounting. What is not in
-the queue has ended. No result is read back: passes are files.
+States are asked of ``squeue``, with one call for all jobs: it needs no accounting. It forgets jobs
+some minutes after their end. No result is read back: passes are files.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ BAD_AFTER: Final = 2
 SECONDS: Final = 60.0
 """That Slurm may take to answer."""
 WAITING: Final = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
+RUNNING: Final = frozenset(
+    {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+)
 
 
 class SlurmEngine:
@@ -44,18 +47,23 @@ class SlurmEngine:
         self.width = settings.jobs
         self.tries = settings.tries
         self._settings = settings
+        self._plan: Path | None = None
         self._jobs: dict[str, submitit.Job[Any]] = {}
         self._states: dict[str, CellState] = {}
         self._failures: Counter[str] = Counter()
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
-        """Submit cells as one array.
+        """Submit cells as one array. One that comes again failed where it was.
 
         Raises:
             UsageError: Slurm refuses the jobs.
         """
         if not cells:
             return
+        if plan != self._plan:
+            self._plan, self._jobs, self._states = plan, {}, {}
+        before = [self._states.pop(cell.id, None) for cell in cells]
+        self._failures.update(state.where for state in before if state and state.where)
         folder = plan.resolve().parents[2] / "slurm" / plan.parent.name
         executor = submitit.SlurmExecutor(folder=folder)
         executor.update_parameters(**self._parameters())
@@ -64,6 +72,11 @@ class SlurmEngine:
                 CommandFunction(cell_command(plan)), [cell.id for cell in cells]
             )
         except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
+            if self._bad():
+                # No other node may fit: those that failed may try again.
+                self._failures.clear()
+                self.submit(plan, cells)
+                return
             said = str(getattr(error, "output", "") or error).strip().splitlines()
             message = f"Slurm refuses the jobs: {said[-1] if said else error}"
             raise UsageError(message, advice="Correct [engine], or --engine-option.") from error
@@ -81,14 +94,13 @@ class SlurmEngine:
             if before.state == "ended":
                 continue
             state, node = known.get(job.job_id, ("", before.where))
-            if not state:
-                said = last_words(job.stderr() or "")
-                if node and said:
-                    self._failures[node] += 1
-                self._states[key] = CellState("ended", node, said)
+            if state in WAITING:
+                self._states[key] = CellState("waiting")
+            elif state in RUNNING:
+                self._states[key] = CellState("running", node)
             else:
-                waits = state in WAITING
-                self._states[key] = CellState("waiting" if waits else "running", node)
+                said = last_words(job.stderr() or "") or state
+                self._states[key] = CellState("ended", node, said)
         return self._states
 
     def cancel(self, ids: Iterable[str]) -> None:
@@ -98,9 +110,12 @@ class SlurmEngine:
             with suppress(OSError, subprocess.SubprocessError):
                 _slurm("scancel", *jobs)
 
+    def _bad(self) -> list[str]:
+        """Nodes whose cells go elsewhere."""
+        return sorted(node for node, count in self._failures.items() if count >= BAD_AFTER)
+
     def _parameters(self) -> dict[str, Any]:
         given = self._settings
-        bad = sorted(node for node, count in self._failures.items() if count >= BAD_AFTER)
         asked = {
             "partition": given.partition,
             "gres": given.gres,
@@ -109,7 +124,7 @@ class SlurmEngine:
             "cpus_per_task": given.cpus,
             "mem": given.memory,
             "exclusive": given.exclusive or None,
-            "exclude": ",".join(bad) or None,
+            "exclude": ",".join(self._bad()) or None,
         }
         return {
             "job_name": "esrbench",
@@ -121,11 +136,14 @@ class SlurmEngine:
         }
 
     def _queue(self) -> dict[str, tuple[str, str]] | None:
-        """State and node of each job in the queue, by id; None where Slurm does not answer."""
+        """State and node of each job, by id, also of some that ended; None without an answer."""
         masters = {job.job_id.partition("_")[0] for job in self._jobs.values()}
         try:
             # An id that is forgotten is an error only where no other is known.
-            text = _slurm("squeue", "--noheader", "--array", "--me", "--format=%F_%K %T %N")
+            text = _slurm(
+                *("squeue", "--noheader", "--array", "--me", "--states=all"),
+                "--format=%F_%K %T %N",
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         rows = (line.split(maxsplit=2) for line in text.splitlines())

@@ -338,9 +338,9 @@ class PassFolder:
         ]
         return max(found, key=lambda kept: kept.created, default=None)
 
-    def tried(self, name: str) -> bool:
-        """Whether there is an attempt at a pass that does not count."""
-        return any(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
+    def tries(self, name: str) -> int:
+        """How many attempts at a pass there are that do not count."""
+        return sum(each.startswith(f"{name}{ATTEMPT}") for each in self.names())
 
     def made(self, fingerprint: str) -> int:
         """How many passes of a run are there that count."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
+KILLED_BEFORE_FAILED = 2
+"""Attempts at a pass whose worker was killed; after another one its entry has failed."""
 LACKING = frozenset({"interrupted", "infra-error"})
 """Statuses of runs that lack sound passes: an engine's suite goes on with those that there are."""
 
@@ -539,12 +541,12 @@ class _OnData:
             yield
 
     def _made_sound(self, planned: PlannedPass, make: Callable[[], Pass[FoundT]]) -> Pass[FoundT]:
-        """Make a pass and store it; once more where its worker was killed.
+        """Make a pass and store it; again where its worker was killed.
 
-        A kernel without memory and people kill innocent workers. What is killed twice fails.
+        A kernel without memory and people kill innocent workers.
         """
         made = make()
-        if made.found.killed and not self.folder.tried(planned.name):
+        while made.found.killed and self.folder.tries(planned.name) < KILLED_BEFORE_FAILED:
             self.folder.put_attempt(planned.name, made)
             made = make()
         return self.folder.put(planned.name, made)

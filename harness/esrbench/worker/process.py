@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from esrbench.environment import MALLOC_SETTINGS, WORKER_VARIABLE
+from esrbench.errors import MeasurementError
 from esrbench.plaintext import lines
 from esrbench.processes import cpu_seconds
 from esrbench.worker.channel import (
@@ -106,7 +107,12 @@ class WorkerProcess:
         self._latest = math.inf
 
     def __enter__(self) -> Self:
-        """Start the process."""
+        """Start the process.
+
+        Raises:
+            MeasurementError: the system refuses one, for want of space or memory for example.
+            UsageError: as of ``Sandbox.start``.
+        """
         self._latest = time.monotonic() + self.limit_seconds
         worker_read, our_write = os.pipe()
         our_read, worker_write = os.pipe()
@@ -122,10 +128,13 @@ class WorkerProcess:
                 log_fd=log_write,
                 variables={**MALLOC_SETTINGS, WORKER_VARIABLE: "1", **self.variables},
             )
-        except BaseException:
+        except BaseException as error:
             areas.close()
             for descriptor in (our_read, our_write, log_read):
                 os.close(descriptor)
+            if isinstance(error, OSError):
+                message = f"no worker can be started on this machine: {error}"
+                raise MeasurementError(message, advice="Free space or memory there.") from error
             raise
         finally:
             for descriptor in (worker_read, worker_write, log_write):
