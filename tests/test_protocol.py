@@ -1,7 +1,13 @@
 import pytest
 from pydantic import ValidationError
 
-from esrbench.protocol import LatencyDesign, Protocol, QualityDefinition, TrustDesign
+from esrbench.protocol import (
+    LatencyDesign,
+    Protocol,
+    QualityDefinition,
+    Quantisation,
+    TrustDesign,
+)
 
 
 def test_equal_protocols_have_equal_digests():
@@ -52,3 +58,19 @@ def test_borders_follow_the_scale_unless_fixed():
     assert QualityDefinition(rgb_border=4).border_pixels("rgb", 2) == 4
     assert QualityDefinition(rgb_border=4).border_pixels("y", 2) == 2
     assert "border 4 px" in QualityDefinition(rgb_border=4).describe(2)
+
+
+def test_integers_are_a_class_that_names_its_images_and_torch_beside_it_is_float32():
+    assert "quantisation" not in Protocol().model_dump()["forward"]  # digests stay what they were
+    images = {"images": 3, "sha256": "a" * 64}
+    whole, ends = (Quantisation(**images, fp32_ends=each) for each in (False, True))
+    by_onnx = Protocol().by("onnxruntime")
+    int8 = by_onnx.in_precision("int8", whole)
+    assert int8.forward.label == "int8, onnxruntime"
+    kept = by_onnx.in_precision("int8-w16", ends)
+    assert kept.forward.label == "int8-w16, fp32 ends, onnxruntime"
+    assert Protocol.model_validate_json(int8.model_dump_json()) == int8
+    others = by_onnx.in_precision("int8", whole.model_copy(update={"sha256": "b" * 64}))
+    assert others.digest() != int8.digest()
+    assert int8.eager == Protocol()
+    assert "3 images (aaaaaaaaaaaa), none of them scored" in whole.describe()

@@ -2,8 +2,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from esrbench.records import Absent, EntryIdentity, ImageScore, Quality, WeightsIdentity
-from esrbench.runs.assembly import _across_classes, _advice, _as_timed
+from esrbench.protocol import Protocol, Quantisation
+from esrbench.records import (
+    Absent,
+    Deployment,
+    EntryIdentity,
+    Graph,
+    ImageScore,
+    Quality,
+    WeightsIdentity,
+)
+from esrbench.runs.assembly import _across_classes, _advice, _as_timed, _quantised_notices
 
 
 def score(image, psnr):
@@ -77,3 +86,31 @@ def test_a_failure_on_a_size_names_the_command_that_finds_sizes(origin, kind, re
     assert advice is not None
     assert advice.startswith("Look.")
     assert ("`esrbench validate team-net --fix`" in advice) == advised
+
+
+@pytest.mark.parametrize(
+    ("floats", "ends", "said"),
+    [
+        ({}, False, None),
+        ({"Conv": 2}, True, None),
+        ({"Conv": 2}, False, "onnxruntime leaves operators in float32: 2 Conv"),
+        ({"Conv": 3, "Einsum": 1}, True, "1 Conv, 1 Einsum"),
+    ],
+)
+def test_what_a_quantised_graph_leaves_in_floats_unasked_is_told(floats, ends, said):
+    graph = Graph(
+        sha256="a" * 64,
+        file_bytes=1,
+        parameters=1,
+        nodes=1,
+        operators={},
+        build_seconds=1.0,
+        float_products=floats,
+    )
+    absent = Absent(kind="skipped", reason="not compared")
+    deployment = Deployment(backend="onnxruntime", load_seconds=0.1, graph=graph, equality=absent)
+    quantisation = Quantisation(images=1, sha256="b" * 64, fp32_ends=ends)
+    forward = Protocol().in_precision("int8", quantisation).forward
+    told = [notice.message for notice in _quantised_notices(deployment, forward)]
+    assert told == [] if said is None else said in told[0]
+    assert list(_quantised_notices(deployment, Protocol().forward)) == []

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from builders import LENIENT, TWO_ROUNDS, write_files
+from builders import LENIENT, TWO_ROUNDS, noise, write_files, write_set
 from fake_worker import FakeWorker
 
 from esrbench.data.datasets import open_dataset
@@ -16,7 +16,7 @@ from esrbench.errors import UsageError
 from esrbench.protocol import Protocol
 from esrbench.records import Equality, Latency
 from esrbench.runs.evaluator import Entry, measure_untimed
-from esrbench.runs.exports import export, require_backend
+from esrbench.runs.exports import export, quantised, require_backend
 from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
@@ -32,9 +32,11 @@ class Writer(FakeWorker):
     """Writes a graph without a network."""
 
     written = 0
+    given = ()
 
-    def export(self, _policy, _calibration=()):
+    def export(self, _policy, calibration=()):
         Writer.written += 1
+        Writer.given = calibration
         reply = Exported(
             files=(("network.onnx", len(GRAPH)),), parameters=7, operators={"Conv": 2, "Relu": 1}
         )
@@ -119,6 +121,63 @@ def test_a_missing_library_is_refused_with_the_command_that_installs_it(monkeypa
     with pytest.raises(UsageError, match="onnxruntime needs") as caught:
         require_backend(ONNX)
     assert "pip install 'esrbench[onnx]'" in str(caught.value.advice)
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    write_set(tmp_path / "mine", {"a": noise(0, 128, 128)})
+    return str(tmp_path / "mine")
+
+
+def test_a_quantised_graph_is_another_by_its_images_and_ends(entry, launcher, calibration):
+    int8 = ONNX.in_precision("int8")
+    protocol, images = quantised(int8, calibration, 4)
+    made = export(entry, protocol, launcher, calibration=images)
+    assert [image.shape for image in Writer.given] == [(32, 32, 3)]
+    ends, _ = quantised(int8, calibration, 4, fp32_ends=True)
+    assert export(entry, ends, launcher, calibration=images).graph_folder != made.graph_folder
+    assert export(entry, ONNX, launcher).graph_folder != made.graph_folder
+    assert Writer.given == ()
+    # Another node that shares the cache has no images.
+    assert export(entry, protocol, launcher) == made
+    with pytest.raises(UsageError, match="is not in the cache"):
+        export(entry, protocol.model_copy(update={"seed": 1}), launcher)
+
+
+def test_a_network_that_takes_larger_images_alone_is_not_calibrated(entry, launcher, calibration):
+    protocol, images = quantised(ONNX.in_precision("int8"), calibration, 4)
+    descriptor = entry.descriptor.model_copy(update={"min_lr_size": 40})
+    with pytest.raises(UsageError, match="nearest needs LR images of 40x40 or more") as caught:
+        export(replace(entry, descriptor=descriptor), protocol, launcher, calibration=images)
+    assert "larger images" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("precision", "folders", "ends", "said"),
+    [
+        ("int8", None, False, "--precision int8: there are no images to calibrate with"),
+        ("fp32", "mine", False, "--calibrate-with: fp32 quantises nothing"),
+        ("fp32", None, True, "--fp32-ends: fp32 quantises nothing"),
+    ],
+)
+def test_images_and_integers_come_together(precision, folders, ends, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        quantised(ONNX.in_precision(precision), folders, 4, fp32_ends=ends)
+    assert caught.value.advice
+    assert quantised(ONNX, None, 4) == (ONNX, None)
+
+
+@pytest.mark.parametrize("backend", ["torch", "torch-compile", "openvino"])
+def test_a_backend_without_integers_is_answered_with_one_that_has_them(backend):
+    with pytest.raises(UsageError, match="not int8") as caught:
+        require_backend(ONNX.by(backend).in_precision("int8"))
+    assert "--backend onnxruntime" in caught.value.advice
+
+
+def test_integers_without_images_are_refused_from_python_too(monkeypatch):
+    monkeypatch.setattr("esrbench.backends.find_spec", lambda name: name)
+    with pytest.raises(UsageError, match="no images to calibrate with"):
+        require_backend(ONNX.in_precision("int8"))
 
 
 # What follows exports and runs real networks.
@@ -269,3 +328,30 @@ def test_a_run_gives_torch_s_pixels_with_the_options_asked_and_hides_no_work(
     threads, waiting = (found.options[option] for option in expected[backend])
     assert threads == "1"
     assert waiting in {"0", "False"}
+
+
+@pytest.mark.slow
+def test_a_network_is_quantised_behind_the_sandbox_in_a_class_of_its_own(
+    submitted, pair_folder, calibration, tmp_path
+):
+    for name in needs["onnxruntime"]:
+        pytest.importorskip(name, reason="onnxruntime is an extra, and not installed here")
+    pairs = open_dataset(str(pair_folder), 4)
+    launcher = open_launcher()
+    protocol, images = quantised(ONNX.in_precision("int8"), calibration, 4)
+    entry = export(submitted("Net"), protocol, launcher, calibration=images)
+    suite = Suite((entry,), ((pairs, pairs.identity()),), protocol, launcher)
+    (record,) = run_suite(suite, Store(tmp_path / "results"))
+    assert record.status == "ok", record.cause
+    assert record.class_label() == "int8, onnxruntime"
+    assert record.protocol.forward.quantisation == images.quantisation()
+    assert record.deployment.equality.step == "different"
+    assert record.measured("psnr_difference") is not None
+    graph = record.deployment.graph
+    assert graph.operators["QuantizeLinear"] > 0
+    assert graph.float_products == {}
+    assert graph.parameters >= 3 * 9 * 48 + 48  # as before it was quantised
+    # Both ends of a network of one convolution are all of it.
+    ends, _ = quantised(ONNX.in_precision("int8"), calibration, 4, fp32_ends=True)
+    with pytest.raises(WorkerError, match="quantises nothing of it that multiplies: Conv"):
+        export(submitted("Net"), ends, launcher, calibration=images)

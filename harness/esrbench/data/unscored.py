@@ -149,3 +149,4 @@ def _scored(validation: Iterable[ImagePairs]) -> Iterator[tuple[str, str]]:
     for pairs in validation:
         for index in range(len(pairs)):
             yield pairs.title, pixel_digest(pairs.read_hr(index))
+            yield f"LR of {pairs.title}", pixel_digest(pairs.read_lr(index))
