@@ -97,6 +97,7 @@ def complexity(
         return measure_complexity(
             partial(build_deployed, descriptor, scale),
             input_size=conversion.input_size(input_size),
+            input_for_1280x720=conversion.size_for_1280x720,
             channels=conversion.channels,
             counters=counters,
             precision=descriptor.precision,

@@ -244,6 +244,13 @@ def _counted(counter: CounterName, attribute: str) -> Callable[[Complexity], Rea
     return read
 
 
+def _for_1280x720(complexity: Complexity) -> Reading:
+    found = complexity.at_1280x720
+    if isinstance(found, Absent):
+        return found
+    return _doubt(complexity.audit) or found.macs
+
+
 def _doubt(audit: Audit | Absent) -> Absent | None:
     """Why the figures of the ``aten`` counter are no more than lower bounds, if so."""
     if isinstance(audit, Absent):
@@ -420,6 +427,12 @@ _ROWS: Final = (
         **_FLOPS | {"software": ("torch", "ptflops")},
     ),
     Metric("macs_aten", "FLOPs (aten)", read=_counted("aten", "macs"), **_FLOPS),
+    Metric(
+        "macs_1280x720",
+        "FLOPs at 1280x720",
+        read=_for_1280x720,
+        **_FLOPS | {"settings": ("version",)},
+    ),
     Metric("activations_ntire2022", "Acts", read=_counted("ntire2022", "activations"), **_ACTS),
     Metric("activations_aten", "Acts (aten)", read=_counted("aten", "activations"), **_ACTS),
     Metric("conv_calls_ntire2022", "#Conv", read=_counted("ntire2022", "conv_calls"), **_COUNT),

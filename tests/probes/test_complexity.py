@@ -9,8 +9,10 @@ from torch.nn import functional
 from esrbench.entries.networks import build_network
 from esrbench.entries.registry import default_registry
 from esrbench.errors import MeasurementError
-from esrbench.probes.complexity import audited_sizes, measure_complexity
+from esrbench.probes.complexity import audited_sizes, found_to_differ, measure_complexity
+from esrbench.probes.counters import COUNTERS as BY_COUNTER
 from esrbench.probes.counters.operators import NAMES_WITH_MACS
+from esrbench.probes.forward import PixelConversion
 from esrbench.protocol import COUNTERS
 from esrbench.records import Complexity, CounterResult
 
@@ -334,3 +336,41 @@ def test_what_the_audit_finds_is_noticed():
     assert sizes.params == 48 * 4
     assert [notice.code for notice in sizes.notices] == ["size-dependent-cost", "hidden-constants"]
     assert "20,928 constants" in sizes.notices[1].message
+
+
+# Printed for an SR image of 1280x720: table 4 of the IMDN paper, table 3 of the CARN paper, and
+# what papers print of VDSR since then. At x3 they count 240 x 426 2/3 LR pixels, as 320x320 has.
+@pytest.mark.parametrize(
+    ("name", "scale", "printed"),
+    [
+        *(("imdn", 4, "40.9"), ("carn", 2, "222.8"), ("carn", 3, "118.8"), ("carn", 4, "90.9")),
+        ("vdsr", 3, "612.6"),
+    ],
+)
+def test_macs_for_1280x720_are_those_of_papers(name, scale, printed):
+    descriptor = default_registry().get(name)
+    conversion = PixelConversion.of(descriptor, scale, descriptor.data_range)
+    with torch.device("meta"):
+        network = build_network(descriptor, scale)
+        image = torch.empty(1, conversion.channels, *conversion.size_for_1280x720)
+        found = BY_COUNTER["aten"](network, image)
+    assert f"{found.macs / 1e9:.1f}" == printed
+
+
+def test_the_count_for_1280x720_stands_beside_the_others_and_falls_with_them():
+    conv = nn.Conv2d(3, 4, 1)
+    found = measure_complexity(
+        lambda: conv, input_size=(8, 6), input_for_1280x720=(10, 20), counters=("ntire2022",)
+    )
+    assert found.at_1280x720.macs == 12 * 200
+    assert found.at_1280x720.input_shape == (1, 3, 10, 20)
+    assert found_to_differ(found, "twofold").at_1280x720.kind == "unavailable"
+    spared = measured(conv)
+    assert spared.at_1280x720.kind == "skipped"
+    old = spared.model_dump(exclude={"at_1280x720"})
+    assert Complexity.model_validate(old).at_1280x720.advice == "Run it again."
+
+
+def test_no_size_for_1280x720_where_the_scale_divides_no_side():
+    sizes = {n: PixelConversion(scale=n).size_for_1280x720 for n in (4, 6, 7)}
+    assert sizes == {4: (180, 320), 6: (160, 160), 7: None}

@@ -242,6 +242,21 @@ def test_incomparable_runs_are_missing_with_a_command(make_run):
     assert table.commands == ("esrbench run rfdn --data set5 --scale 4",)
 
 
+def test_flops_for_1280x720_stand_beside_those_of_the_challenge_where_they_are_known(make_run):
+    counts = {"macs_ntire2022": 27_102_622_560, "psnr_y": 32.1}
+    old, new = (
+        make_run("rfdn", counts),
+        make_run("rfdn", counts | {"macs_1280x720": 23_759_144_640}),
+    )
+    table = comparison_table(compare([new]))
+    headings = [(each.group, each.text) for each in table.headings[2:4]]
+    assert headings == [("", "FLOPs [G]"), ("1280x720", "FLOPs [G]")]
+    assert [row["macs_1280x720"] for row in csv_rows(table)] == ["23759144640"]
+    said = "Complexity at LR 3x256x256; FLOPs at 1280x720: of an SR image of that size, by the aten"
+    assert said in render(table, "markdown")
+    assert "1280" not in render(comparison_table(compare([old])), "markdown")
+
+
 def test_noisy_figures_of_an_entry_come_from_one_data_set(make_run):
     records = [
         make_run("imdn", {"runtime_fixed": 0.02, "params": 1.0}),

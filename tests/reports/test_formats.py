@@ -90,6 +90,7 @@ KNOWN_COMMANDS = {
         "S",
         "times",
         "footnotesize",
+        "scriptsize",
         "setlength",
         "tabcolsep",
         "raggedright",

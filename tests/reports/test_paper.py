@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from builders import noise, run
+from builders import noise, record, run
 
 from esrbench.data.crops import Crop
 from esrbench.entries.registry import default_registry
@@ -29,8 +29,12 @@ PAPER = r"""\documentclass[twocolumn,10pt]{article}
 @pytest.mark.parametrize("scales", [(4,), (2, 4)])
 def test_tables_and_figures_fit_a_paper_of_two_columns(scales, tmp_path):
     names = ("bicubic", "srcnn", "imdn", "rfdn-paper", "rcan")
+    counts = {"params": 15.592e6, "macs_ntire2022": 1043.2e9, "macs_1280x720": 916.9e9}
+    scores = {"psnr_y": 26.82, "ssim_y": 0.8087}
+    known = {"data": "urban100", "title": "Urban100", "verified": True}
+    runs = [record("rcan", counts | scores, scale=scale, **known) for scale in scales]
     wanted = Wanted(entries=names, data=("urban100",), scales=scales, published=True)
-    comparison = build_comparison([], wanted, default_registry())
+    comparison = build_comparison(runs, wanted, default_registry())
     (tmp_path / "table.tex").write_text(render(comparison_table(comparison), "latex"))
     write_references(tmp_path / "networks.bib")
     chart = Wanted(data=("urban100",), scales=(4,), columns=("params", "psnr_y"), published=True)

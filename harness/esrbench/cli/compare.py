@@ -62,7 +62,7 @@ def compare_command(
         list[str] | None,
         typer.Option(
             help="Metrics by key (`esrbench list metrics`), separated by commas. Repeatable.",
-            show_default="params,macs_ntire2022,psnr_y,ssim_y",
+            show_default="params,macs_ntire2022,macs_1280x720,psnr_y,ssim_y",
         ),
     ] = None,
     backends: Annotated[

@@ -70,6 +70,7 @@ def measure_complexity(
     channels: int = 3,
     counters: Sequence[CounterName],
     memory_input: tuple[int, int] | None = None,
+    input_for_1280x720: tuple[int, int] | None = None,
     audit_seed: int | None = None,
     precision: str = PRECISION,
 ) -> Complexity:
@@ -84,6 +85,8 @@ def measure_complexity(
         counters: which counters to ask.
         memory_input: height and width of the input whose GPU memory is predicted, which is also
             the largest that is audited; None to leave that out.
+        input_for_1280x720: height and width of the input for an SR image of 1280x720, at which the
+            ``aten`` counter counts once more; None to leave that out.
         audit_seed: of the audited size that is drawn; None to take one that nobody can know
             before. It is recorded.
         precision: of the class in which the network runs; products of its type are no surprise.
@@ -116,6 +119,7 @@ def measure_complexity(
     given = with_values(source, pixels.shape, readings.get(input_size, []))
     with given if needs_values else nullcontext():
         counts = {name: _counted(name, source, pixels) for name in counters}
+        large = _counted_for_1280x720(source, input_for_1280x720, channels)
         memory = _predicted_memory(source, memory_input, channels)
         blocks = _blocks(source, (1, channels, *input_size))
     results = _told_apart(source, pixels, {name: found for name, (found, _) in counts.items()})
@@ -132,6 +136,7 @@ def measure_complexity(
         buffer_elements=sum(map(elements, buffers(source))),
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
         counters=results,
+        at_1280x720=large,
         audit=audit,
         audit_seed=seed if drawn else None,
         predicted_memory=memory,
@@ -190,6 +195,7 @@ def _voided(complexity: Complexity, differs: str) -> Complexity:
     counters = {name: _void(each, differs) for name, each in complexity.counters.items()}
     voided = {
         "counters": counters,
+        "at_1280x720": _void(complexity.at_1280x720, differs),
         "predicted_memory": _void(complexity.predicted_memory, differs),
         "blocks": _void(complexity.blocks, differs),
     }
@@ -328,6 +334,15 @@ def _counted(
         )
         return absent, None
     return result, ran.macs if ran.seen else None
+
+
+def _counted_for_1280x720(
+    network: nn.Module, size: tuple[int, int] | None, channels: int
+) -> CounterResult | Absent:
+    if size is None:
+        return Absent(kind="skipped", reason="not asked for")
+    found, _ = _counted("aten", network, noise((1, channels, *size)))
+    return found
 
 
 def _told_apart(

@@ -68,6 +68,17 @@ class PixelConversion:
         factor = 1 if self.input == "lr" else self.scale
         return lr_size[0] * factor, lr_size[1] * factor
 
+    @property
+    def size_for_1280x720(self) -> tuple[int, int] | None:
+        """Height and width of its input for an SR image of 1280x720, or of as many pixels.
+
+        None where the scale divides neither 1280x720 nor 960x960.
+        """
+        for height, width in ((720, 1280), (960, 960)):
+            if height % self.scale == width % self.scale == 0:
+                return self.input_size((height // self.scale, width // self.scale))
+        return None
+
     def to_input(
         self,
         lr: npt.NDArray[np.uint8],

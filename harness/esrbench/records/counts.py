@@ -267,6 +267,13 @@ NO_BLOCKS: Final = Absent(
 )
 
 
+NOT_AT_1280X720: Final = Absent(
+    kind="unavailable",
+    reason="the run was not counted for an SR image of 1280x720",
+    advice="Run it again.",
+)
+
+
 class Complexity(Tabular):
     """Size of a network and the cost of one forward.
 
@@ -278,6 +285,8 @@ class Complexity(Tabular):
         buffer_elements: elements of all distinct buffers.
         state_bytes: bytes of parameters and buffers as held in memory.
         counters: one result a counter, or why there is none.
+        at_1280x720: what the ``aten`` counter says for an SR image of 1280x720, or of 960x960,
+            which has as many pixels, where the scale divides that alone.
         audit: what ran at several sizes, by operator.
         audit_seed: from which one of those sizes was drawn, or None if none was.
         predicted_memory: that one forward needs on a GPU.
@@ -291,6 +300,7 @@ class Complexity(Tabular):
     buffer_elements: Count
     state_bytes: Count
     counters: dict[CounterName, CounterResult | Absent]
+    at_1280x720: CounterResult | Absent = NOT_AT_1280X720
     audit: Audit | Absent
     audit_seed: Count | None = None
     predicted_memory: PredictedMemory | Absent

@@ -22,7 +22,13 @@ from esrbench.ranking.stability import (
 )
 from esrbench.records import Absent, Latency
 from esrbench.reports.comparison import CellValue, Column, Comparison, Line, places
-from esrbench.reports.comparison_sources import choose_runs, published_figures, run_key
+from esrbench.reports.comparison_sources import (
+    AT_1280X720,
+    DEFAULT_COLUMNS,
+    choose_runs,
+    published_figures,
+    run_key,
+)
 from esrbench.reports.table import MISSING, Note
 
 if TYPE_CHECKING:
@@ -78,6 +84,8 @@ def build_comparison(
         at_scale = (name for name in ordered if scale in defined.get(name, scales))
         rows = [cells.line(name, scale, roles.get(name, "network")) for name in at_scale]
         lines += _placed([row for row in rows if wanted.entries or _filled(row)], columns)
+    if wanted.columns == DEFAULT_COLUMNS:
+        columns, lines = _without_empty(AT_1280X720, columns, lines)
     titles = {name: _title(name, runs) for name in data}
     *others, last = titles.values()
     comparison = Comparison(
@@ -105,6 +113,22 @@ def display_names(entries: Sequence[str], registry: Registry) -> dict[str, str]:
         name: name if wish is None else wish if taken[wish.casefold()] == 1 else f"{wish} ({name})"
         for name, wish in wished.items()
     }
+
+
+def _without_empty(
+    metric: str, columns: Sequence[Column], lines: Sequence[Line]
+) -> tuple[tuple[Column, ...], list[Line]]:
+    """Columns and lines, without the column of a metric that no line has."""
+    kept = [
+        index
+        for index, column in enumerate(columns)
+        if column.metric != metric
+        or any(isinstance(line.cells[index], CellValue) for line in lines)
+    ]
+    return tuple(columns[index] for index in kept), [
+        line.model_copy(update={"cells": tuple(line.cells[index] for index in kept)})
+        for line in lines
+    ]
 
 
 def _filled(line: Line) -> bool:
@@ -416,7 +440,9 @@ def notes_on(comparison: Comparison, choice: Choice) -> Iterator[Note]:
     )
     if runs and counted:
         height, width = (measured or runs)[0].protocol.counted_input
-        yield Note(f"Complexity at LR 3x{height}x{width}.")
+        large = any(column.metric == AT_1280X720 for column in comparison.columns)
+        beside = "; FLOPs at 1280x720: of an SR image of that size, by the aten counter"
+        yield Note(f"Complexity at LR 3x{height}x{width}{beside if large else ''}.")
     if not all(METRICS[column.metric].portable for column in comparison.columns):
         yield from _devices(comparison, measured)
     images = [line for line in comparison.lines if line.role == "images" and _filled(line)]

@@ -6,6 +6,7 @@ method; parameters and FLOPs; then a column a data set.
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,6 +161,9 @@ def _overlap(one: CellValue, other: CellValue) -> bool:
 PAIR = ("psnr_y", "ssim_y")
 """Metrics that papers print in one column, with a slash between them."""
 
+AT_SIZE = re.compile(r" at (\d+x\d+)")
+"""In the label of what is counted at another size than the rest."""
+
 TONES: dict[int | None, Tone] = {1: "best", 2: "second", None: "plain"}
 MARKS: dict[str | None, Mark] = {"demo": "demo", "random": "random"}
 
@@ -172,8 +176,11 @@ def comparison_table(comparison: Comparison) -> Table:
     headings = [Heading("Method")] if one else [Heading("Scale"), Heading("Method")]
     for indices in printed:
         column = comparison.columns[indices[0]]
-        group = comparison.data[column.data] if column.data else ""
         text = "PSNR/SSIM" if len(indices) > 1 else METRICS[column.metric].heading
+        if column.data:
+            group = comparison.data[column.data]
+        else:  # a heading of two lines is narrow: FLOPs below 1280x720
+            text, group = AT_SIZE.sub("", text), "".join(AT_SIZE.findall(text))
         headings.append(Heading(text, group, "right"))
     sections = [
         Section(

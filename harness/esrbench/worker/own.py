@@ -206,6 +206,7 @@ def count(measured: MeasuredNetwork) -> Complexity:
             measured.copy(),
             input_size=conversion.input_size(protocol.counted_input),
             memory_input=conversion.input_size(protocol.memory_input),
+            input_for_1280x720=conversion.size_for_1280x720,
             channels=conversion.channels,
             counters=protocol.counters,
             precision=protocol.forward.precision,

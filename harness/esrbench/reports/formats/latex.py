@@ -11,13 +11,15 @@ from esrbench.reports.table import CELL_CHARACTERS
 if TYPE_CHECKING:
     from esrbench.reports.table import Align, Table
 
+_TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _TIGHT: Final = {
     4: (r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"),
+    5: _TIGHTEST,
+    6: (r"\scriptsize", r"\setlength{\tabcolsep}{0.9pt}"),
     7: (r"\small", r"\setlength{\tabcolsep}{4pt}"),
 }
 """How a table of that many columns and more is set: small enough for one column of an article of
 two columns (3.25 in), or for the width of both."""
-_TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _ALIGN: Final[dict[Align, str]] = {"left": "l", "right": "r", "center": "c"}
 _LETTERS: Final = {
     "\\": r"\textbackslash{}",
