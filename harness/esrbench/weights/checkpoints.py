@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import math
+import pickle
 import re
 import struct
+import tarfile
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -180,6 +182,48 @@ class Settings:
         """Keep none of it."""
 
 
+class _Nothing(Settings):
+    """Stands for whatever a pickle names; what is put into it is dropped."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Keep none of it."""
+
+    def append(self, value: object) -> None:
+        """Keep none of it."""
+
+    def extend(self, values: object) -> None:
+        """Keep none of it."""
+
+
+class _Claims(pickle.Unpickler):
+    """Reads what storages a pickle of ``torch.save`` claims; all else in it is ``_Nothing``.
+
+    Args:
+        content: of ``data.pkl``.
+
+    Attributes:
+        found: bytes claimed of each storage, by its key.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content))
+        self.found: dict[str, int] = {}
+
+    def find_class(self, module: str, name: str) -> type[_Nothing]:
+        """A class that stands for another, by whose name a storage tells its type."""
+        return type(name, (_Nothing,), {"__module__": module})
+
+    def persistent_load(self, claim: Any) -> None:
+        """Note what a storage claims; the largest where several do."""
+        import torch
+
+        _, kind, key, _, elements = claim
+        # An untyped storage counts bytes.
+        item = getattr(getattr(torch, kind.__name__), "dtype", None)
+        claimed = int(elements) * (item.itemsize if isinstance(item, torch.dtype) else 1)
+        self.found[key] = max(claimed, self.found.get(key, 0))
+
+
 def _stand_in(name: str) -> type[Settings]:
     """A class that is called as an object of a file, for which torch takes it."""
     module, _, called = name.rpartition(".")
@@ -192,16 +236,22 @@ STAND_INS = tuple(map(_stand_in, SETTINGS))
 def _read_torch(file: BinaryIO, path: Path) -> Any:
     import torch
 
-    from esrbench.torch_versions import allowed_in_files
+    from esrbench.torch_versions import allowed_in_files, reads_data_only
 
     try:
-        problem = _zip_problem(file) if zipfile.is_zipfile(file) else None
+        problem = "is a tar archive, as PyTorch wrote it before 0.1.10" if _is_tar(file) else None
+        if problem is None and zipfile.is_zipfile(file):
+            problem = _zip_problem(file)
         if problem is None:
             file.seek(0)
             with warnings.catch_warnings(), allowed_in_files(STAND_INS):
-                # Advice on pickle protocols; the file either loads as tensors or is refused.
+                # Advice on pickle protocols and storages; the file loads as tensors or is refused.
                 warnings.simplefilter("ignore", UserWarning)
-                return torch.load(file, map_location="cpu", weights_only=True)
+                content = torch.load(file, map_location="cpu", weights_only=True)
+                file.seek(0)
+                if not reads_data_only() and file.read(4) == _CHECKPOINT_STARTS[0]:
+                    _require_storages(file)
+                return content
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged archive or pickle may raise anything
@@ -232,6 +282,40 @@ def _zip_problem(file: BinaryIO) -> str | None:
                 while member.CRC and content.read(_CHUNK_BYTES):  # torch may have written none
                     pass
     return None
+
+
+def _is_tar(file: BinaryIO) -> bool:
+    """Whether a file is a tar archive, by which torch before 2.6 ran programs (CVE-2025-32434)."""
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            return archive.next() is not None
+    except tarfile.TarError:
+        return False
+
+
+def _require_storages(file: BinaryIO) -> None:
+    """Refuse an archive whose storages are not as long as its pickle claims.
+
+    Before 2.10 torch took the claim, and read any memory of this process beyond the end.
+
+    Raises:
+        ValueError: a storage has another length, or a name occurs twice; torch ignores case.
+        Exception: whatever a damaged pickle raises.
+    """
+    with zipfile.ZipFile(file) as archive:
+        sizes = {each.filename.lower(): each.file_size for each in archive.infolist()}
+        if len(sizes) < len(archive.infolist()):
+            message = "a member occurs twice"
+            raise ValueError(message)
+        (pickled,) = [each for each in archive.namelist() if each.endswith("/data.pkl")]
+        claims = _Claims(archive.read(pickled))
+    claims.load()
+    folder = pickled.removesuffix("data.pkl").lower()
+    for key, claimed in claims.found.items():
+        if sizes.get(f"{folder}data/{key}".lower()) != claimed:
+            message = f"storage {key} has another length than its pickle says"
+            raise ValueError(message)
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
