@@ -166,6 +166,17 @@ def selection(device: Device, number: int, variables: Mapping[str, str]) -> dict
     }
 
 
+def device_name(device: Device, number: int, variables: Mapping[str, str]) -> str:
+    """A device as people name it: ``cpu``, ``cuda:3``, or by its id where a selector has ids.
+
+    Args:
+        device: kind of the device.
+        number: as of ``selection``.
+        variables: likewise.
+    """
+    return ":".join([device, *filter(None, selection(device, number, variables).values())])
+
+
 def _selected(number: int, visible: str | None) -> str:
     """The name of a device in a selector, where another selector is in force already."""
     names = [name.strip() for name in visible.split(",")] if visible else []

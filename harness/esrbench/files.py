@@ -103,8 +103,11 @@ class Files:
             os.close(descriptor)
 
     def open_lock(self, path: Path) -> int:
-        """Descriptor of a file to lock, made if it is not there."""
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        """Descriptor of a file to lock, made if it is not there; also where one may only read."""
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            return os.open(path, os.O_RDONLY)
 
     def lock(self, descriptor: int, *, shared: bool) -> None:
         """Take a file, alone or with others that share it; BlockingIOError if it is taken."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from esrbench.runs.cells import cut
+from esrbench.runs.cells import cut, phases
 
 
 def planned(entries, rounds):
@@ -29,7 +29,7 @@ def makespan(costs, devices):
 def test_devices_end_at_about_the_same_time_where_cells_outnumber_them_tenfold(entries, devices):
     chance = random.Random(entries + devices)  # noqa: S311 - durations, not secrets
     seconds = {f"e{n}": chance.lognormvariate(3, 0.6) for n in range(entries)}
-    untimed, timed = cut(planned(entries, range(5)), devices)
+    untimed, timed = phases(cut(planned(entries, range(5)), devices))
     assert sorted(name for cell in untimed for name in cell.entries) == sorted(seconds)
     costs = [sum(seconds[name] for name in cell.entries) for cell in untimed]
     least = max(sum(costs) / devices, *costs)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from esrbench.protocol import Frozen
-from esrbench.records import Count  # noqa: TC001 - pydantic reads annotations
+from esrbench.records import SCHEMA_VERSION, Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,34 @@ class CellState:
     state: Literal["waiting", "running", "ended"]
     where: str = ""
     said: str = ""
+
+
+class CellReport(Frozen):
+    """What is kept of a try at a cell, beside its passes.
+
+    Attributes:
+        plan: name of the plan.
+        cell: id of the cell.
+        session: in which its passes are made; empty where only the engine tells of it.
+        machine: that makes it.
+        device: likewise.
+        created: when the try was begun, or when it was found to have failed.
+        said: why it failed, as far as its engine knows; empty where it begins.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    plan: str
+    cell: str
+    session: str = ""
+    machine: str = ""
+    device: str = ""
+    created: datetime
+    said: str = ""
+
+    @property
+    def part(self) -> str:
+        """Of the suite, by which it is told whether the try is under way: see ``Store.in_use``."""
+        return f"{self.cell}-{self.session}"
 
 
 class Engine(Protocol):
@@ -102,6 +131,7 @@ class InProcess:
         """Make one pass, and tell the states of all cells."""
         while self._left:
             cell, passes = self._left[0]
+            self._states[cell.id] = CellState("running")
             try:
                 next(passes)
             except StopIteration:
@@ -117,8 +147,8 @@ class InProcess:
         self._left = [each for each in self._left if each[0].id not in gone]
 
 
-def cut(plan: Sequence[PlannedPass], width: int) -> list[list[Cell]]:
-    """The cells of a suite on a data set, in phases: the second needs passes of the first.
+def cut(plan: Sequence[PlannedPass], width: int) -> list[Cell]:
+    """The cells of a suite on a data set.
 
     Args:
         plan: all passes, in order.
@@ -136,7 +166,13 @@ def cut(plan: Sequence[PlannedPass], width: int) -> list[list[Cell]]:
     timed = [
         Cell(id=f"timed-{index:04}", entries=tuple(names), replicate=index) for index in rounds
     ]
-    return [untimed, timed]
+    return untimed + timed
+
+
+def phases(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """Cells in the order in which they can be made: timed ones need passes of the untimed ones."""
+    untimed = [cell for cell in cells if cell.replicate is None]
+    return untimed, [cell for cell in cells if cell.replicate is not None]
 
 
 def cell_command(plan: Path) -> list[str]:

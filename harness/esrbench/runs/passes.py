@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -45,14 +46,17 @@ from esrbench.worker.failure import KILLED
 from esrbench.worker.messages import Ready  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+    from esrbench.runs.cells import CellReport
     from esrbench.runs.store import Store
 
 NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
 _NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
 _BEGINNING = "suite"
+REPORT: Final = "cell-"
+"""What the name of a report of a cell begins with."""
 _PLAN_LENGTH = 16
 
 
@@ -327,6 +331,26 @@ class PassFolder:
         if name not in self.names():
             self.store.put_pass(self.name, name, plan)
         return self.store.path_of(self.name, name)
+
+    def put_report(self, report: CellReport) -> None:
+        """Store what is known of a try at a cell.
+
+        Raises:
+            SuiteGoneError, RecordError: as of ``put``.
+        """
+        self.store.put_pass(self.name, f"{REPORT}{report.cell}-{secrets.token_hex(4)}", report)
+
+    @contextmanager
+    def at_work(self, report: CellReport) -> Iterator[None]:
+        """Say for the time of a block who makes a cell.
+
+        Raises:
+            SuiteGoneError, RecordError: as of ``put``.
+        """
+        # Whoever sees the report finds it in use, as long as it is.
+        with self.store.working_on(self.name, report.part):
+            self.put_report(report)
+            yield
 
     def attempt(self, name: str, kind: type[Pass[FoundT]]) -> Pass[FoundT] | None:
         """The newest attempt at a pass that does not count, or None."""

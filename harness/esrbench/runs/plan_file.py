@@ -1,5 +1,7 @@
 """The plan of a suite on one data set as one JSON file, from which any node makes a cell.
 
+It also tells whoever looks on what there is to be made.
+
 It holds what was resolved and checked: files of entries, weights and images by their paths, which
 the nodes share. A node checks images, weights and software again.
 """
@@ -9,7 +11,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from esrbench.data.pairs import ImagePair, ImagePairs, check
 from esrbench.entries.descriptor import (  # noqa: TC001 - pydantic reads annotations
@@ -112,6 +116,10 @@ class PlanFile(Frozen):
         entries: with the baseline.
         data: images, and the runs on them.
         cells: all that are to be made.
+        anywhere: any machine may make them; otherwise one process does, whose machine the
+            fingerprints name.
+        finished: entries of the suite that are not in the plan.
+        later: images of later data sets, as a multiple of this one's.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -128,6 +136,9 @@ class PlanFile(Frozen):
     entries: tuple[PlannedEntry, ...]
     data: PlannedData
     cells: tuple[Cell, ...]
+    anywhere: bool = True
+    finished: Count = 0
+    later: Annotated[float, Field(ge=0)] = 0.0
 
     @property
     def name(self) -> str:
@@ -143,6 +154,9 @@ def plan_file(
     *,
     cells: Sequence[Cell],
     environment: Environment,
+    anywhere: bool,
+    finished: int,
+    later: float,
     entry_seconds: float,
     timeout_seconds: float,
 ) -> PlanFile:
@@ -155,6 +169,9 @@ def plan_file(
         fingerprints: of the runs that are to be made, by name of the entry.
         cells: to be made.
         environment: of the harness.
+        anywhere: as of ``PlanFile``.
+        finished: likewise.
+        later: likewise.
         entry_seconds: as of ``run_suite``.
         timeout_seconds: likewise.
     """
@@ -197,6 +214,9 @@ def plan_file(
             fingerprints=dict(fingerprints),
         ),
         cells=tuple(cells),
+        anywhere=anywhere,
+        finished=finished,
+        later=later,
     )
 
 

@@ -1,85 +1,148 @@
-"""How far a suite is: which entry of how many, and how long the rest will take."""
+"""How far a suite is on a data set: passes, entries and cells, and how long the rest will take."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
+
+from esrbench.runs.cells import phases
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-Key = tuple[str, bool]
-"""Name of an entry, and whether its pass is timed."""
+    from esrbench.runs.cells import Cell
+
+Key = tuple[str, int | None]
+"""Name of an entry and number of the round, or None for its untimed pass."""
+State = Literal["done", "running", "failed", "waiting"]
+SHOWN: Final[tuple[State, ...]] = ("running", "failed", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """A pass that was made.
+
+    Attributes:
+        seconds: that it took.
+        failed: nothing more is asked of its entry.
+    """
+
+    seconds: float
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is about to be measured.
+    """How far a suite is on a data set.
 
     Attributes:
-        entry: its name.
-        number: of the entry among all of the suite, from 1; those that are finished come first.
-        count: of all entries.
-        round: number of the timed round, from 1; 0 while entries are scored and counted.
-        rounds: timed rounds in all.
-        seconds_left: of the whole suite, by what its passes took so far; None where one of a kind
-            that is still to come has not been made yet.
+        passes: how many are made, and how many there will be.
+        entries: how many are complete, and how many the suite has.
+        cells: their states, by id.
+        seconds_left: of the whole suite, by what its passes took and by the cells that are running;
+            None where a pass is left of a kind that was never made.
         seconds_to_timing: the same until all entries are scored and counted.
+        entry: of which a pass begins in this process, or was the last to come from elsewhere.
     """
 
-    entry: str
-    number: int
-    count: int
-    round: int
-    rounds: int
+    passes: tuple[int, int]
+    entries: tuple[int, int]
+    cells: Mapping[str, State]
     seconds_left: float | None
     seconds_to_timing: float | None
-
-    @property
-    def passes(self) -> tuple[int, int]:
-        """Passes that came before on this data set, and all of them."""
-        return self.round * self.count + self.number - 1, (self.rounds + 1) * self.count
+    entry: str = ""
 
     def describe(self) -> str:
-        """In words: ``entry 22 of 42, round 1 of 5, about 1:23:45 left``."""
-        parts = [f"entry {self.number} of {self.count}"]
-        if self.round:
-            parts.append(f"round {self.round} of {self.rounds}")
-        if self.seconds_left is not None:
+        """In words: ``passes 31 of 84, entries 5 of 12, cells 2 of 9 (2 running), about ...``."""
+        counts = Counter(self.cells.values())
+        cells = f"cells {counts['done']} of {len(self.cells)}"
+        others = ", ".join(f"{counts[state]} {state}" for state in SHOWN if counts[state])
+        parts = [
+            f"passes {self.passes[0]} of {self.passes[1]}",
+            f"entries {self.entries[0]} of {self.entries[1]}",
+            f"{cells} ({others})" if others else cells,
+        ]
+        if self.seconds_left:
             parts.append(f"about {timedelta(seconds=round(self.seconds_left))} left")
-        elif self.seconds_to_timing and not self.round:
+        elif self.seconds_to_timing and self.seconds_left is None:
             wait = timedelta(seconds=round(self.seconds_to_timing))
             parts.append(f"about {wait} until timing begins")
         return ", ".join(parts)
 
 
-def seconds_left(
-    left: Iterable[Key], took: Mapping[Key, Sequence[float]], ended: Collection[str] = ()
-) -> float | None:
-    """How long passes will take.
+def progress_of(
+    cells: Sequence[Cell],
+    made: Mapping[Key, Took],
+    states: Mapping[str, State],
+    *,
+    finished: int = 0,
+    later: float = 0.0,
+    entry: str = "",
+) -> Progress:
+    """How far a suite is.
 
-    A timed pass takes as long as those of its entry did in the mean; where there are none, and for
-    all others, as long as those of its kind.
+    A timed pass takes as long as those of its entry did in the mean. Where there are none, it takes
+    as long as all timed passes did in the mean, and an untimed one likewise.
 
     Args:
-        left: passes to be made.
-        took: seconds of those that were made.
-        ended: names of entries of which nothing more is asked.
-
-    Returns:
-        Seconds, or None where a pass is left of a kind that was never made.
+        cells: of the plan; together they hold all of its passes.
+        made: passes that are there.
+        states: of cells, by what is known of them; the passes say which are done.
+        finished: entries of the suite that are not in the plan.
+        later: images of later data sets, as a multiple of this one's.
+        entry: as of ``Progress``.
     """
-    kinds: dict[bool, list[float]] = {False: [], True: []}
-    for (_, timed), seconds in took.items():
-        kinds[timed] += seconds
-    total = 0.0
-    for key in left:
-        if key[0] in ended:
-            continue
-        known = took.get(key) or kinds[key[1]]
-        if not known:
-            return None
-        total += fmean(known)
-    return total
+    ended = {name for (name, _), took in made.items() if took.failed}
+    left = {
+        cell.id: [
+            (name, cell.replicate)
+            for name in cell.entries
+            if name not in ended and (name, cell.replicate) not in made
+        ]
+        for cell in cells
+    }
+    known: dict[str, State] = {
+        key: states.get(key, "waiting") if keys else "done" for key, keys in left.items()
+    }
+    width = max(1, Counter(known.values())["running"])
+    seconds = _estimates(made)
+    to_come = []
+    for phase in phases(cells):
+        costs = [sum(seconds(key) for key in left[cell.id]) for cell in phase]
+        to_come.append(max([sum(costs) / width, *costs]))
+    total = sum(to_come)
+    if later:
+        total += later * (total + sum(took.seconds for took in made.values()) / width)
+    missing = [key for keys in left.values() for key in keys]
+    names = {name for cell in cells for name in cell.entries}
+    complete = len(names) - len({name for name, _ in missing})
+    return Progress(
+        passes=(len(made), len(made) + len(missing)),
+        entries=(finished + complete, finished + len(names)),
+        cells=known,
+        seconds_left=_finite(total),
+        seconds_to_timing=_finite(to_come[0]),
+        entry=entry,
+    )
+
+
+def _estimates(made: Mapping[Key, Took]) -> Callable[[Key], float]:
+    """Seconds that a pass will take; infinite where none of its kind was made."""
+    took: dict[tuple[str, bool], list[float]] = {}
+    of_kind: dict[bool, list[float]] = {}
+    for (name, index), each in made.items():
+        took.setdefault((name, index is not None), []).append(each.seconds)
+        of_kind.setdefault(index is not None, []).append(each.seconds)
+    means = {key: fmean(seconds) for key, seconds in took.items()}
+    kinds = {timed: fmean(seconds) for timed, seconds in of_kind.items()}
+    return lambda key: (
+        means.get((key[0], key[1] is not None)) or kinds.get(key[1] is not None, math.inf)
+    )
+
+
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None

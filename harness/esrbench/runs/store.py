@@ -304,17 +304,22 @@ class Store:
         return [name.removesuffix(SUFFIX) for name in names if not name.startswith(".")]
 
     @contextmanager
-    def working_on(self, suite: str) -> Iterator[None]:
-        """Say for the time of a block that a suite is under way, for ``in_use`` of others."""
+    def working_on(self, suite: str, part: str = "") -> Iterator[None]:
+        """Say for the time of a block that a suite is under way, for ``in_use`` of others.
+
+        Args:
+            suite: its name.
+            part: of the suite, by any name; empty for the suite itself.
+        """
         with ExitStack() as ending:
             with suppress(OSError):
-                ending.enter_context(self._locked(suite, shared=True))
+                ending.enter_context(self._locked(suite, part, shared=True))
             yield
 
-    def in_use(self, suite: str) -> bool:
-        """Whether somebody works on a suite, or may do so where files cannot be locked."""
+    def in_use(self, suite: str, part: str = "") -> bool:
+        """Whether somebody works on a suite or part, or may do so where files cannot be locked."""
         try:
-            with self._locked(suite, shared=False):
+            with self._locked(suite, part, shared=False):
                 return False
         except FileNotFoundError:
             return False
@@ -322,8 +327,9 @@ class Store:
             return True
 
     @contextmanager
-    def _locked(self, suite: str, *, shared: bool) -> Iterator[None]:
-        descriptor = self._files.open_lock(self.passes / suite / LOCK)
+    def _locked(self, suite: str, part: str, *, shared: bool) -> Iterator[None]:
+        name = f".{part}{LOCK}" if part else LOCK
+        descriptor = self._files.open_lock(self.passes / suite / name)
         try:
             self._files.lock(descriptor, shared=shared)
             yield

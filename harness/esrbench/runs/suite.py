@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.data.crops import CropFolder, crops_of
+from esrbench.devices import device_name
 from esrbench.errors import MeasurementError, RecordError, UsageError
 from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
-from esrbench.runs.cells import InProcess, cut
+from esrbench.runs.cells import CellReport, InProcess, cut, phases
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
 from esrbench.runs.making import Maker
 from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
 from esrbench.runs.plan_file import plan_file, read_plan, suite_of
-from esrbench.runs.progress import Progress, seconds_left
+from esrbench.runs.progress import Progress, Took, progress_of
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.runs.store import Store, SuiteGoneError
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from esrbench.data.datasets import ImagePairs
     from esrbench.records import DataIdentity, Environment, RunRecord
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
     from esrbench.runs.null_times import NullTimes
     from esrbench.runs.passes import FoundT
     from esrbench.runs.plan import PlannedPass, Suite
-    from esrbench.runs.progress import Key
+    from esrbench.runs.plan_file import PlanFile
+    from esrbench.runs.progress import Key, State
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
@@ -44,6 +48,12 @@ KILLED_BEFORE_FAILED = 2
 """Attempts at a pass whose worker was killed; after another one its entry has failed."""
 LACKING = frozenset({"interrupted", "infra-error"})
 """Statuses of runs that lack sound passes: an engine's suite goes on with those that there are."""
+STATES: Final[Mapping[str, State]] = {
+    "waiting": "waiting",
+    "running": "running",
+    "ended": "failed",  # or done, which the passes tell
+}
+"""What progress says of the states of an engine."""
 
 
 def run_suite(
@@ -132,7 +142,8 @@ def run_cell(
         How many passes it made.
 
     Raises:
-        UsageError: the plan has no such cell, or as of ``suite_of``.
+        UsageError: the plan has no such cell, or one process makes all of it, or as of
+            ``suite_of``.
         SuiteGoneError: the suite has ended.
         MeasurementError, DataError, RecordError: as of ``suite_of`` and ``run_suite``.
     """
@@ -141,6 +152,9 @@ def run_cell(
     if cell is None:
         message = f"{path}: there is no cell {cell_id}"
         raise UsageError(message, advice=f"It has {len(plan.cells)}: {plan.cells[0].id} to ...")
+    if not plan.anywhere:
+        message = f"{path}: one process makes all of this plan, which began without an engine"
+        raise UsageError(message, advice="Begin it with --engine local, slurm or ray.")
     store = Store(path.resolve().parents[2])
     folder = PassFolder.open(store, path.resolve().parent.name, lambda _: None)
     environment = expected_environment(plan.protocol, plan.tier)
@@ -148,6 +162,8 @@ def run_cell(
     suite = replace(suite, launcher=suite.launcher.hiding(each.resolve() for each in store.folders))
     ((pairs, data),) = suite.data
     on_data = _OnData(
+        plan,
+        path,
         _planned(
             suite,
             store,
@@ -159,7 +175,6 @@ def run_cell(
         ),
         folder,
         Maker(secrets.token_hex(8), platform.node(), on_step, plan.timeout_seconds),
-        plan.entry_seconds,
     )
     with store.working_on(folder.name):
         try:
@@ -263,29 +278,31 @@ class _Session:
                 fingerprints=wanted,
             )
             images += len(pairs.pairs)
+            if not plan:
+                continue
+            document = plan_file(
+                suite,
+                pairs,
+                data,
+                wanted,
+                cells=cut(plan, 1 if self.engine is None else self.engine.width),
+                environment=self.environment,
+                anywhere=self.engine is not None,
+                finished=len(suite.rejected) + len(before.keys() - left),
+                later=(all_images - images) / len(pairs.pairs),
+                entry_seconds=self.entry_seconds,
+                timeout_seconds=self.maker.timeout_seconds,
+            )
             on_data = _OnData(
+                document,
+                folder.put_plan(document.name, document),
                 plan,
                 folder,
                 self.maker,
-                self.entry_seconds,
                 self.on_progress,
                 self.on_notice,
-                finished=len(suite.rejected) + len(before.keys() - left),
-                later=(all_images - images) / len(pairs.pairs),
+                self.engine,
             )
-            if plan and self.engine is not None:
-                document = plan_file(
-                    suite,
-                    pairs,
-                    data,
-                    wanted,
-                    cells=[cell for phase in cut(plan, self.engine.width) for cell in phase],
-                    environment=self.environment,
-                    entry_seconds=self.entry_seconds,
-                    timeout_seconds=self.maker.timeout_seconds,
-                )
-                on_data.engine = self.engine
-                on_data.plan_path = folder.put_plan(document.name, document)
             yield from self._measured(on_data, stored)
 
     def _rejected(
@@ -429,16 +446,15 @@ class _OnData:
     """The passes of a suite on one data set, and the records that can be made of them.
 
     Attributes:
+        document: the plan as a file.
+        path: of that file.
         plan: all passes, in order.
         folder: where they are kept.
         maker: makes what is missing.
-        entry_seconds: that all workers of an entry may take together.
         on_progress: told how far the suite is as each pass begins.
         on_notice: told which cells failed, and where.
-        finished: entries of the suite that are not in the plan.
-        later: images of later data sets, as a multiple of this one's.
         engine: has the cells made; None for this process.
-        plan_path: file of the plan, for an engine.
+        states: what is known of cells, by id.
         null: times the null network, in this process.
         by_name: passes of the plan, by name of the entry and number of the round.
         gave_up: some cells were submitted as often as the engine tries, and lack passes.
@@ -446,16 +462,15 @@ class _OnData:
         recorded: names of entries whose records are stored.
     """
 
+    document: PlanFile
+    path: Path
     plan: Sequence[PlannedPass]
     folder: PassFolder
     maker: Maker
-    entry_seconds: float
     on_progress: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[Notice], None] = lambda _: None
-    finished: int = 0
-    later: float = 0.0
     engine: Engine | None = None
-    plan_path: Path = Path()
+    states: dict[str, State] = field(default_factory=dict)
     gave_up: bool = False
     null: NullTimes | None = None
     by_name: dict[tuple[str, int | None], PlannedPass] = field(default_factory=dict)
@@ -483,7 +498,7 @@ class _OnData:
         """Have made what is missing; records in the order in which entries come to their end."""
         engine = self.engine or InProcess(self.passes)
         try:
-            for cells in cut(self.plan, engine.width) if self.plan else ():
+            for cells in phases(self.document.cells):
                 yield from self._made_by(engine, cells)
         finally:
             self.close()
@@ -492,11 +507,12 @@ class _OnData:
         """Submit cells until nothing of them is missing, each as often as the engine tries."""
         left = {cell.id: cell for cell in cells if any(self.missing(cell))}
         tries = dict.fromkeys(left, 1)
-        engine.submit(self.plan_path, tuple(left.values()))
+        engine.submit(self.path, tuple(left.values()))
         try:
             yield from self._finished()
             while left:
                 states = engine.poll()
+                self.states.update((key, STATES[each.state]) for key, each in states.items())
                 self._take_over_new()
                 yield from self._finished()
                 for cell in tuple(left.values()):
@@ -507,7 +523,7 @@ class _OnData:
                         self._tell(cell, state, tries[cell.id], engine.tries)
                         if tries[cell.id] < engine.tries:
                             tries[cell.id] += 1
-                            engine.submit(self.plan_path, (cell,))
+                            engine.submit(self.path, (cell,))
                         else:
                             self._give_up(left.pop(cell.id))
                 time.sleep(engine.pause if left else 0.0)
@@ -516,6 +532,20 @@ class _OnData:
 
     def passes(self, cell: Cell) -> Iterator[None]:
         """Make what is missing of a cell in this process, one pass after the other."""
+        number = self.plan[0].launcher.gpu
+        report = CellReport(
+            plan=self.document.name,
+            cell=cell.id,
+            session=self.maker.session,
+            machine=platform.node(),
+            device=device_name(self.document.protocol.device, number, os.environ),
+            created=datetime.now(UTC),
+        )
+        with self.folder.at_work(report):
+            self.states[cell.id] = "running"
+            yield from self._passes(cell)
+
+    def _passes(self, cell: Cell) -> Iterator[None]:
         for planned in self._of(cell):
             if not self._wanted(planned) or self._take_over(planned):
                 continue
@@ -526,7 +556,7 @@ class _OnData:
                 # Another process may have made it while this one waited for the device.
                 if self._take_over(planned):
                     continue
-                limit = self.entry_seconds - made.seconds
+                limit = self.document.entry_seconds - made.seconds
                 if planned.index is None:
                     made.untimed = self._made_sound(
                         planned, partial(self.maker.untimed, planned, limit)
@@ -591,6 +621,15 @@ class _OnData:
         where = f" on {state.where}" if state and state.where else ""
         said = f": {state.said}" if state and state.said else ""
         message = f"cell {cell.id} ended{where} and lacks {lacks} passes (try {tried} of {tries})"
+        self.folder.put_report(
+            CellReport(
+                plan=self.document.name,
+                cell=cell.id,
+                machine=state.where if state else "",
+                created=datetime.now(UTC),
+                said=(state.said if state else "") or "it ended without a word",
+            )
+        )
         advice = "It is submitted again." if tried < tries else "The others go on; use --resume."
         self.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
 
@@ -605,30 +644,20 @@ class _OnData:
                 made.timed[planned.index] = attempt
 
     def _progress(self, planned: PlannedPass) -> Progress:
-        """How far the suite is as a pass of the plan begins."""
-        number = next(n for n, each in enumerate(self.plan) if each is planned)
-        entries = len(self.made)
-        took: dict[Key, list[float]] = {}
+        """How far the suite is with a pass of the plan."""
+        took: dict[Key, Took] = {}
         for name, made in self.made.items():
-            took[name, False] = [made.untimed.seconds] if made.untimed else []
-            took[name, True] = [each.seconds for each in made.timed.values()]
-        left = [
-            (each.entry.descriptor.name, each.index is not None)
-            for each in self.plan
-            if not self.made[each.entry.descriptor.name].has(each.index)
-        ]
-        ended = [name for name, made in self.made.items() if made.failed]
-        seconds = seconds_left(left, took, ended)
-        if seconds is not None:
-            seconds += self.later * (seconds + sum(map(sum, took.values())))
-        return Progress(
+            if made.untimed is not None:
+                took[name, None] = Took(made.untimed.seconds, made.failed)
+            for index, timed in made.timed.items():
+                took[name, index] = Took(timed.seconds, made.failed)
+        return progress_of(
+            self.document.cells,
+            took,
+            self.states,
+            finished=self.document.finished,
+            later=self.document.later,
             entry=planned.entry.descriptor.name,
-            number=self.finished + number % entries + 1,
-            count=self.finished + entries,
-            round=0 if planned.index is None else planned.index + 1,
-            rounds=planned.protocol.latency.processes if planned.protocol.latency else 0,
-            seconds_left=seconds,
-            seconds_to_timing=seconds_left([key for key in left if not key[1]], took, ended),
         )
 
     def unfinished(self) -> Iterator[RunRecord]:
