@@ -15,7 +15,7 @@ _TIGHTEST: Final = (r"\scriptsize", r"\setlength{\tabcolsep}{2.5pt}")
 _TIGHT: Final = {
     4: (r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"),
     5: _TIGHTEST,
-    6: (r"\scriptsize", r"\setlength{\tabcolsep}{0.9pt}"),
+    6: (r"\scriptsize", r"\setlength{\tabcolsep}{0.5pt}"),
     7: (r"\small", r"\setlength{\tabcolsep}{4pt}"),
 }
 """How a table of that many columns and more is set: small enough for one column of an article of
