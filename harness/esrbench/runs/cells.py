@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from esrbench.protocol import Frozen
-from esrbench.records import SCHEMA_VERSION, Count
+from esrbench.records import Count  # noqa: TC001 - pydantic reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,34 +51,6 @@ class CellState:
     state: Literal["waiting", "running", "ended"]
     where: str = ""
     said: str = ""
-
-
-class CellReport(Frozen):
-    """What is kept of a try at a cell, beside its passes.
-
-    Attributes:
-        plan: name of the plan.
-        cell: id of the cell.
-        session: in which its passes are made; empty where only the engine tells of it.
-        machine: that makes it.
-        device: likewise.
-        created: when the try was begun, or when it was found to have failed.
-        said: why it failed, as far as its engine knows; empty where it begins.
-    """
-
-    schema_version: Literal[2] = SCHEMA_VERSION
-    plan: str
-    cell: str
-    session: str = ""
-    machine: str = ""
-    device: str = ""
-    created: datetime
-    said: str = ""
-
-    @property
-    def part(self) -> str:
-        """Of the suite, by which it is told whether the try is under way: see ``Store.in_use``."""
-        return f"{self.cell}-{self.session}"
 
 
 class Engine(Protocol):

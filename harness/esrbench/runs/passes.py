@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from esrbench.runs.cells import CellReport
     from esrbench.runs.store import Store
 
 NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
@@ -232,6 +231,34 @@ class Beginning(Frozen):
         """Id and seed of the rounds on a data set, by its digest."""
         digest = hashlib.sha256(f"{self.secret} {data}".encode()).hexdigest()
         return digest[:16], int(digest[16:32], 16) >> 1
+
+
+class CellReport(Frozen):
+    """What is kept of a try at a cell, beside its passes.
+
+    Attributes:
+        plan: name of the plan.
+        cell: id of the cell.
+        session: in which its passes are made; empty where only the engine tells of it.
+        machine: that makes it.
+        device: likewise.
+        created: when the try was begun, or when it was found to have failed.
+        said: why it failed, as far as its engine knows; empty where it begins.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    plan: str
+    cell: str
+    session: str = ""
+    machine: str = ""
+    device: str = ""
+    created: datetime
+    said: str = ""
+
+    @property
+    def part(self) -> str:
+        """Of the suite, by which it is told whether the try is under way: see ``Store.in_use``."""
+        return f"{self.cell}-{self.session}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from esrbench.devices import device_name
 from esrbench.errors import MeasurementError, RecordError, UsageError
 from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
-from esrbench.runs.cells import CellReport, InProcess, cut, phases
+from esrbench.runs.cells import InProcess, cut, phases
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
 from esrbench.runs.making import Maker
-from esrbench.runs.passes import Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
+from esrbench.runs.passes import CellReport, Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
 from esrbench.runs.plan_file import plan_file, read_plan, suite_of
 from esrbench.runs.progress import Progress, Took, progress_of
