@@ -171,7 +171,9 @@ def extract_values(findings: Findings) -> dict[str, Value | Absent]:
 def _failed_replicate(latency: Latency) -> Absent | None:
     """Why no runtime can be told although some processes were timed."""
     parts = (part for each in latency.replicates for part in (each.fixed, each.images))
-    return next((part for part in parts if isinstance(part, Absent)), None)
+    return next(
+        (part for part in parts if isinstance(part, Absent) and part.kind != "skipped"), None
+    )
 
 
 def _file_bytes(weights: WeightsIdentity) -> Reading:

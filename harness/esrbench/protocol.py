@@ -183,6 +183,7 @@ class LatencyDesign(Frozen):
             one input, delivery included (never fewer than ``min_rounds``).
         throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
         processes: fresh processes that time every input; entries are interleaved between them.
+        fixed_input: time the protocol's fixed input as well as the images.
     """
 
     warmup_rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 3
@@ -194,6 +195,7 @@ class LatencyDesign(Frozen):
     budget_seconds: Annotated[float, Field(ge=0)] = 3.0
     throttle_repeats: Annotated[int, Field(ge=0)] = 2
     processes: PositiveInt = 1
+    fixed_input: bool = True
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -202,6 +204,22 @@ class LatencyDesign(Frozen):
                 message = f"{low} {getattr(self, low)} exceeds {high} {getattr(self, high)}"
                 raise ValueError(message)
         return self
+
+
+Effort = Literal["quick", "standard", "official"]
+EFFORTS: Final[dict[Effort, LatencyDesign]] = {
+    "quick": LatencyDesign(warmup_rounds=1, min_rounds=5, budget_seconds=1.0, fixed_input=False),
+    "standard": LatencyDesign(),
+    "official": LatencyDesign(processes=5),
+}
+"""How carefully runtimes are taken, by name: a first look, one's own work, and what is published.
+
+``quick`` gives intervals too. It leaves out the fixed input, which ranks nothing."""
+
+
+def effort_of(design: LatencyDesign) -> Effort | None:
+    """The name of a design, or None for one of the user's own."""
+    return next((name for name, known in EFFORTS.items() if known == design), None)
 
 
 class TrustDesign(Frozen):

@@ -190,11 +190,11 @@ def _with_bicubic(latency: Latency) -> Value | Absent:
 
 
 def _over_fixed(latency: Latency, times: Times) -> Value | Absent:
-    samples = [
-        times(each, each.fixed)
-        for each in latency.replicates
-        if isinstance(each.fixed, LatencySamples)
-    ]
+    inputs = [(each, each.fixed) for each in latency.replicates]
+    skipped = next((fixed for _, fixed in inputs if isinstance(fixed, Absent)), None)
+    if skipped is not None:
+        return skipped
+    samples = [times(each, fixed) for each, fixed in inputs if isinstance(fixed, LatencySamples)]
     if not all(samples):
         return NO_NULL
     medians = [float(np.median(seconds)) for seconds in samples]
@@ -203,7 +203,10 @@ def _over_fixed(latency: Latency, times: Times) -> Value | Absent:
     return median_value(samples[0]) if len(samples) == 1 else geometric_mean(medians)
 
 
-def _cold_start(latency: Latency) -> Value:
+def _cold_start(latency: Latency) -> Value | Absent:
+    fixed = latency.replicates[0].fixed
+    if isinstance(fixed, Absent):
+        return fixed
     seconds = [each.cold_start_seconds for each in latency.replicates]
     return median_value([each for each in seconds if each is not None])
 

@@ -10,7 +10,7 @@ from builders import csv_rows, value
 from esrbench.cli.run import run_command
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
-from esrbench.protocol import ForwardPolicy, LatencyDesign, Protocol
+from esrbench.protocol import EFFORTS, ForwardPolicy, LatencyDesign, Protocol
 from esrbench.records import Interval
 from esrbench.reports.comparing import build_comparison, protocol_options
 from esrbench.reports.comparison import (
@@ -172,8 +172,11 @@ def test_what_was_not_run_is_missing_with_a_reason_and_a_command(make_run):
     assert cell(table, "rfdn", "psnr_y", "set14").reason == "not run"
     assert "– not run: IMDN (x4) on BSD100; RFDN (x4) on Set14, BSD100." in notes(table)  # noqa: RUF001
     assert table.commands == (
-        "esrbench run imdn --data bsd100=FOLDER --scale 4",
-        "esrbench run rfdn --data set14 --data bsd100=FOLDER --scale 4 --weights rfdn=random",
+        "esrbench run imdn --data bsd100=FOLDER --scale 4 --effort standard",
+        (
+            "esrbench run rfdn --data set14 --data bsd100=FOLDER --scale 4 --effort standard "
+            "--weights rfdn=random"
+        ),
     )
     assert " – |" in render(comparison_table(table), "markdown")  # noqa: RUF001
 
@@ -217,7 +220,7 @@ def test_entries_are_left_out_at_scales_that_they_are_not_defined_at(make_run):
         ("imdn-challenge", 4),
     ]
     assert "imdn-challenge is not defined at x2." in notes(table)
-    assert table.commands == ("esrbench run imdn --data set5 --scale 2",)
+    assert table.commands == ("esrbench run imdn --data set5 --scale 2 --effort standard",)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ def test_incomparable_runs_are_missing_with_a_command(make_run):
     table = compare([other, make_run("imdn", {"psnr_y": 32.0})], "imdn", "rfdn")
     assert cell(table, "rfdn", "psnr_y", "set5").reason == "no run that compares with the others"
     assert [notice.code for notice in table.notices] == ["incomparable"]
-    assert table.commands == ("esrbench run rfdn --data set5 --scale 4",)
+    assert table.commands == ("esrbench run rfdn --data set5 --scale 4 --effort standard",)
 
 
 def test_flops_for_1280x720_stand_beside_those_of_the_challenge_where_they_are_known(make_run):
@@ -438,8 +441,11 @@ def parsed(arguments):
     return dict(typer.main.get_command(app).make_context("run", arguments).params)
 
 
-def test_the_default_protocol_needs_no_option():
-    assert protocol_options(Protocol()) == []
+def test_options_say_the_effort_and_what_differs_from_it():
+    assert protocol_options(Protocol()) == ["--effort", "standard"]
+    quick = EFFORTS["quick"].model_copy(update={"processes": 2})
+    options = protocol_options(Protocol(latency=quick))
+    assert options == ["--effort", "quick", "--processes", "2"]
 
 
 def test_options_are_those_that_run_reads_back():

@@ -41,7 +41,9 @@ from esrbench.cli.options import (
 from esrbench.cli.suites import conclude, execute, images_bar, print_plan
 from esrbench.errors import UsageError
 from esrbench.protocol import (
+    EFFORTS,
     MAX_ROUNDS,
+    Effort,
     EnergyDesign,
     ForwardPolicy,
     LatencyDesign,
@@ -58,8 +60,15 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Engine
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
-DESIGN = LatencyDesign()
 NAME_ENGINE = "Write --engine slurm or --engine local as well."
+
+
+def by_effort(setting: str) -> str:
+    """What a setting of ``LatencyDesign`` is by each effort, or once where it is the same."""
+    values = {name: f"{getattr(design, setting):g}" for name, design in EFFORTS.items()}
+    if len(set(values.values())) == 1:
+        return values["standard"]
+    return ", ".join(f"{value} {name}" for name, value in values.items())
 
 
 def run_command(
@@ -100,41 +109,66 @@ def run_command(
     input_size: Annotated[
         str, typer.Option(help="LR size at which complexity and latency are taken.")
     ] = "256x256",
-    warmup: Annotated[
-        int,
+    effort: Annotated[
+        Effort | None,
         typer.Option(
-            min=0, max=MAX_ROUNDS, help="Least untimed forwards at each new LR size; 0 for none."
+            help="How carefully runtimes are taken: what the next six options are, each of which "
+            "may differ. quick times the images alone; official takes 5 processes.",
+            show_default="quick on cpu, standard on cuda",
         ),
-    ] = DESIGN.warmup_rounds,
+    ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_ROUNDS,
+            help="Least untimed forwards at each new LR size; 0 for none.",
+            show_default=by_effort("warmup_rounds"),
+        ),
+    ] = None,
     min_rounds: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MAX_ROUNDS,
             help="Timed forwards an input, whatever they cost.",
-            show_default=f"{DESIGN.min_rounds}, or --rounds if fewer",
+            show_default=f"{by_effort('min_rounds')}, or --rounds if fewer",
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, max=MAX_ROUNDS, help="Most timed forwards an input.")
-    ] = DESIGN.max_rounds,
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_ROUNDS,
+            help="Most timed forwards an input.",
+            show_default=by_effort("max_rounds"),
+        ),
+    ] = None,
     half_width: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             max=0.99,
             help="An input is done once half the median's 95 % interval is this share of it.",
+            show_default=by_effort("target_half_width"),
         ),
-    ] = DESIGN.target_half_width,
+    ] = None,
     budget: Annotated[
-        float, typer.Option(min=0, help="Seconds of timed forwards after which an input is done.")
-    ] = DESIGN.budget_seconds,
-    processes: Annotated[
-        int,
+        float | None,
         typer.Option(
-            min=1, help="Fresh processes that time each entry, interleaved; official runs take 5."
+            min=0,
+            help="Seconds of timed forwards after which an input is done.",
+            show_default=by_effort("budget_seconds"),
         ),
-    ] = DESIGN.processes,
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Fresh processes that time each entry, interleaved.",
+            show_default=by_effort("processes"),
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="Network that runs in every round, to set runtimes in relation to."),
@@ -211,24 +245,17 @@ def run_command(
         )
         return
     chosen_rule = get_rule(rule)
-    if not math.isfinite(budget):
-        message = f"--budget {budget}: expected seconds"
-        raise UsageError(message, advice="For example 3.")
-    least = min(DESIGN.min_rounds, rounds) if min_rounds is None else min_rounds
-    if least > rounds:
-        message = f"--min-rounds {least} exceeds --rounds {rounds}"
-        raise UsageError(message, advice="Raise --rounds too.")
-    design = LatencyDesign(
+    backends = parse_backends(backend, compiled=compiled)
+    kind, gpu, chosen_engine = choose_engine(device, engine, engine_option or ())
+    design = choose_design(
+        effort or ("quick" if kind == "cpu" else "standard"),
         warmup_rounds=warmup,
-        max_warmup_rounds=min(max(2 * warmup, DESIGN.max_warmup_rounds), MAX_ROUNDS),
-        min_rounds=least,
+        min_rounds=min_rounds,
         max_rounds=rounds,
         target_half_width=half_width,
         budget_seconds=budget,
         processes=processes,
     )
-    backends = parse_backends(backend, compiled=compiled)
-    kind, gpu, chosen_engine = choose_engine(device, engine, engine_option or ())
     protocol = Protocol(
         device=kind,
         forward=ForwardPolicy(
@@ -303,6 +330,28 @@ def run_command(
         verbose=verbose,
         as_json=as_json,
     )
+
+
+def choose_design(effort: Effort, **given: float | None) -> LatencyDesign:
+    """The design of an effort, with the settings that were given in place of its own.
+
+    Raises:
+        UsageError: settings that cannot be, or that exclude one another.
+    """
+    design = EFFORTS[effort]
+    own = {name: value for name, value in given.items() if value is not None}
+    if not math.isfinite(own.get("budget_seconds", 0.0)):
+        message = f"--budget {own['budget_seconds']}: expected seconds"
+        raise UsageError(message, advice="For example 3.")
+    most = own.get("max_rounds", design.max_rounds)
+    least = own.setdefault("min_rounds", min(design.min_rounds, most))
+    if least > most:
+        message = f"--min-rounds {least} exceeds --rounds {most}"
+        raise UsageError(message, advice="Raise --rounds too.")
+    if "warmup_rounds" in own:
+        most_warmup = max(2 * own["warmup_rounds"], design.max_warmup_rounds)
+        own["max_warmup_rounds"] = min(most_warmup, MAX_ROUNDS)
+    return LatencyDesign(**design.model_dump() | own)
 
 
 def choose_engine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from esrbench.metrics import METRICS
-from esrbench.protocol import size_text
+from esrbench.protocol import effort_of, size_text
 from esrbench.records import Energy, Equality, Latency
 from esrbench.runs.assembly import ACROSS_CLASSES
 from esrbench.sandbox.tiers import SANDBOXES
@@ -37,8 +37,9 @@ def device_statement(record: RunRecord) -> str:
     device = environment.accelerator or f"{environment.cpu}, {threads}"
     torch = environment.packages.get("torch", "absent")
     software = f"torch {torch}" if record.ran_with is None else record.ran_with.describe()
-    forward = record.protocol.forward.label
-    return f"{device}, {software}, {forward}, {environment.isolation}"
+    forward, design = record.protocol.forward.label, record.protocol.latency
+    effort = f", {effort_of(design) or 'own'} effort" if design else ""
+    return f"{device}, {software}, {forward}, {environment.isolation}{effort}"
 
 
 def banner(records: Sequence[RunRecord]) -> str | None:

@@ -156,7 +156,7 @@ class Replicate(Frozen):
         cpus: logical CPUs that it was confined to, as many as threads; empty where the system
             has no such notion.
         cold_start_seconds: its first forward of all, at the fixed input, by the clock of the
-            samples; None where that forward failed.
+            samples; None where that forward failed or was not asked for.
         device: the one that ran it: UUID of a GPU, or a name that tells machines of one kind apart;
             None where that is not known.
         fixed: at the protocol's fixed input.

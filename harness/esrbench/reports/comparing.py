@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from esrbench.data.declarations import DATASETS, dataset_names, get_dataset
 from esrbench.errors import UsageError, did_you_mean
 from esrbench.metrics import METRICS
-from esrbench.protocol import Protocol
+from esrbench.protocol import EFFORTS, Protocol, effort_of
 from esrbench.ranking.footnotes import IMAGES_NOTE, WEIGHTS_NOTES, device_statement, prepared_notes
 from esrbench.ranking.stability import (
     FEWEST_PROCESSES,
@@ -348,7 +348,7 @@ def filling_commands(
             defined = name not in DATASETS or line.scale in DATASETS[name].scales
             if defined and (line.entry, line.scale, name) not in choice.runs:
                 beside = choice.newest(line.scale, name)
-                settings = protocol_options(beside.protocol if beside else Protocol())
+                settings = protocol_options(beside.protocol) if beside else []
                 missing.append((tuple(settings), _data_spec(name, beside)))
         for options, named in _grouped(missing).items():
             wanted.append(((line.scale, tuple(named), options), line.entry))
@@ -400,15 +400,21 @@ _OPTIONS: Final = {
 
 
 def protocol_options(protocol: Protocol) -> list[str]:
-    """Options of ``esrbench run`` that give a protocol, where it differs from the default."""
-    options = [] if protocol.latency else ["--no-latency"]
+    """Options of ``esrbench run`` that give a protocol: its effort, and what differs from that."""
+    design, usual = protocol.latency, Protocol()
+    if design is None:
+        options = ["--no-latency"]
+    else:
+        effort = effort_of(design) or ("standard" if design.fixed_input else "quick")
+        options = ["--effort", effort]
+        usual = Protocol(latency=EFFORTS[effort])
     if (quantisation := protocol.forward.quantisation) is not None:
         options += ["--calibrate-with", FOLDER, *["--fp32-ends"] * quantisation.fp32_ends]
     for option, field in _OPTIONS.items():
-        if protocol.latency is None and field.startswith("latency."):
+        if design is None and field.startswith("latency."):
             continue
         value = attrgetter(field)(protocol)
-        if value == attrgetter(field)(Protocol()):
+        if value == attrgetter(field)(usual):
             continue
         options.append(option)
         if isinstance(value, tuple):

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from esrbench.runs.store import Store
 
 NOT_REACHED = Absent(kind="failed", reason="an earlier step ended the worker")
+NO_FIXED_INPUT = Absent(
+    kind="skipped",
+    reason="the protocol does not time the fixed input",
+    advice="Run with --effort standard.",
+)
 _NOT_TIMED = Absent(kind="skipped", reason="nothing was timed yet")
 _BEGINNING = "suite"
 REPORT: Final = "cell-"
@@ -127,8 +132,8 @@ class TimedPass(Frozen):
 
     @property
     def failed(self) -> bool:
-        """Whether it lacks anything."""
-        return isinstance(self.replicate.fixed, Absent) or isinstance(self.replicate.images, Absent)
+        """Whether it lacks anything that was asked for."""
+        return bool(self._failures)
 
     @property
     def killed(self) -> bool:
@@ -138,9 +143,13 @@ class TimedPass(Frozen):
     @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
-        probes = (self.replicate.fixed, self.replicate.images)
-        failures = [probe.failure for probe in probes if isinstance(probe, Absent)]
+        failures = [probe.failure for probe in self._failures]
         return not self.replicate.null or None in failures[:1]
+
+    @property
+    def _failures(self) -> list[Absent]:
+        probes = (self.replicate.fixed, self.replicate.images)
+        return [each for each in probes if isinstance(each, Absent) and each.kind != "skipped"]
 
     def with_null(
         self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]

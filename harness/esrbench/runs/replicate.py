@@ -10,7 +10,7 @@ from esrbench.errors import MeasurementError
 from esrbench.probes.quality import psnr
 from esrbench.records import Absent, LatencySamples, Replicate
 from esrbench.runs.evaluator import failed, raise_if_fatal
-from esrbench.runs.passes import NOT_REACHED, TimedPass
+from esrbench.runs.passes import NO_FIXED_INPUT, NOT_REACHED, TimedPass
 from esrbench.runs.timing import InputTimer
 from esrbench.worker.failure import WorkerError
 
@@ -73,12 +73,15 @@ def time_replicate(
             known = untimed.output_sha256 if untimed.scored else None
             timer = InputTimer(session, ready, plan, index, known)
             with suppress(WorkerError):
-                on_step("timing the fixed input")
-                try:
-                    fixed = timer.fixed(pairs)
-                except MeasurementError as failure:
-                    fixed = failed(failure)
-                    raise_if_fatal(failure)
+                if plan.design.fixed_input:
+                    on_step("timing the fixed input")
+                    try:
+                        fixed = timer.fixed(pairs)
+                    except MeasurementError as failure:
+                        fixed = failed(failure)
+                        raise_if_fatal(failure)
+                else:
+                    fixed = NO_FIXED_INPUT
                 try:
                     images = timer.images(pairs, on_step)
                 except MeasurementError as failure:

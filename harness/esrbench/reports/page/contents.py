@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from esrbench.data.crops import read_crops
 from esrbench.metrics import METRICS
-from esrbench.protocol import Protocol
 from esrbench.ranking.selection import differences
 from esrbench.records import (
     Absent,
@@ -21,6 +20,7 @@ from esrbench.records import (
     Value,
     outermost,
 )
+from esrbench.reports.comparing import protocol_options
 from esrbench.reports.details import blocks_table, flatten
 from esrbench.reports.examination import examination_table
 from esrbench.reports.page.charts import HeldRank, Scale, interval_of
@@ -64,20 +64,6 @@ COSTS: Final = (
     "predicted_peak_bytes",
     "weights_bytes",
 )
-OPTIONS: Final[Mapping[str, str]] = {
-    "device": "--device",
-    "threads": "--threads",
-    "seed": "--seed",
-    "forward.precision": "--precision",
-    "latency.processes": "--processes",
-    "latency.warmup_rounds": "--warmup",
-    "latency.min_rounds": "--min-rounds",
-    "latency.max_rounds": "--rounds",
-    "latency.target_half_width": "--half-width",
-    "latency.budget_seconds": "--budget",
-}
-"""Options of ``esrbench run`` by the field of the protocol that they set."""
-
 Claims = dict[str, dict[str, float]]
 """Figures that authors state, in base units, by entry and metric."""
 
@@ -585,15 +571,7 @@ def command(records: Sequence[RunRecord]) -> str:
     first = ran[0]
     words = ["esrbench", "run", *(record.entry.name for record in ran)]
     words += ["--data", first.data.name, "--scale", str(first.entry.scale)]
-    ours, usual = (dict(flatten(p.model_dump(mode="json"))) for p in (first.protocol, Protocol()))
-    if first.protocol.latency is None:
-        words.append("--no-latency")
-    for field, option in OPTIONS.items():
-        if field in ours and ours[field] != usual.get(field):
-            words += [option, ours[field]]
-    if first.protocol.counted_input != Protocol().counted_input:
-        words += ["--input-size", "x".join(map(str, first.protocol.counted_input))]
-    return shlex.join(words)
+    return shlex.join(words + protocol_options(first.protocol))
 
 
 def claims_of(registry: Registry, names: Iterable[str], scale: int) -> Claims:
