@@ -65,6 +65,14 @@ def claiming(record, factor):
     return record.model_copy(update={"images": images, "fixed": longer(record.fixed)})
 
 
+def test_without_the_fixed_input_the_images_have_their_runtime_all_the_same():
+    skipped = Absent(kind="skipped", reason="not asked for")
+    alone = ONE.model_copy(update={"fixed": skipped, "cold_start_seconds": None})
+    values = runtime_values(builders.latency(alone))
+    assert values["runtime_images"].value == 3.625  # the external account, as below
+    assert values["runtime_fixed"] == values["cold_start"] == skipped
+
+
 def test_one_process_gives_the_mean_of_its_images_medians():
     values = runtime_values(builders.latency(claiming(ONE, 2)))
     assert values["runtime_images"].value == 2 * (2.0 + 4.0) / 2

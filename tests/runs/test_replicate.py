@@ -70,11 +70,11 @@ def replicate(describe, pair_folder):
     # That it has no parameters was found when it was loaded to be scored.
     as_found = effective_weights(entry.weights, READY).identity
 
-    def run(session, *, index=0, **fields):
+    def run(session, *, index=0, design=builders.TWO_ROUNDS, **fields):
         launcher = SimpleNamespace(worker=lambda *_, **__: session)
         untimed = UntimedPass(weights=as_found, ready=READY, **fields)
         pairs = open_dataset(str(pair_folder), 4)
-        plan = Plan(PROTOCOL, builders.TWO_ROUNDS, launcher, 3)
+        plan = Plan(PROTOCOL, design, launcher, 3)
         return time_replicate(entry, pairs, plan, untimed=untimed, index=index, position=5)
 
     return run
@@ -91,6 +91,19 @@ def test_variants_are_scored_in_every_process(replicate, index):
         assert samples.variants.rounds == 1
     assert [score.image for score in timed.rescored] == ["image0", "image1"]
     assert timed.replicate.cold_start_seconds == 0.4
+
+
+def test_a_fixed_input_that_is_not_asked_for_is_skipped_and_no_failure(replicate):
+    design = builders.TWO_ROUNDS.model_copy(update={"fixed_input": False})
+    timed = replicate(Session(), design=design)
+    assert not timed.failed
+    assert not timed.killed
+    assert timed.replicate.fixed.kind == "skipped"
+    assert timed.replicate.cold_start_seconds is None
+    assert len(timed.replicate.images) == 2
+    # Its null network is timed later; without it the pass is of no use.
+    assert timed.spoilt
+    assert not timed.with_null(builders.replicate().null, ()).spoilt
 
 
 @pytest.mark.parametrize(
