@@ -163,7 +163,7 @@ def test_no_gpu_forbids_measuring_only_where_one_is_asked_for(
 
 @pytest.mark.parametrize(("device", "names"), [("cpu", {"GPU"}), ("cuda", {"GPU", "NVML"})])
 def test_a_gpu_that_is_not_measured_on_is_a_single_line(machine, monkeypatch, device, names):
-    properties = SimpleNamespace(name="Test GPU", total_memory=2**34, uuid=UUID)
+    properties = SimpleNamespace(name="Test GPU", total_memory=2**34, uuid=UUID, major=9, minor=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

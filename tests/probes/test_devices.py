@@ -150,6 +150,8 @@ class FakeAllocator:
 
     def __init__(self, monkeypatch):
         self.now = self.peak = self.reserved = 0
+        # That of a build for CUDA asks for the GPU.
+        monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
         for name, function in {
             "is_available": lambda: True,
             "current_device": lambda: 0,
@@ -190,8 +192,6 @@ def image(use):
 
 def test_each_forward_has_its_peak_and_the_pass_keeps_the_highest_of_all(monkeypatch):
     allocator = FakeAllocator(monkeypatch)
-    # That of a build for CUDA asks for the GPU.
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
     device = CudaDevice(None, FP32)
     allocator.change(100, 900, -900)  # weights, after a peak of 1000 while loading
     device.begin_memory_pass()
