@@ -39,6 +39,8 @@ def contained(command, mounts):
         elif path.name not in {"app", "proc", "dev", "tmp"}:
             options += ["--ro-bind", path, path]
     options += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", TEMP]
+    # The environment of the tests may lie below the temporary folder.
+    options += ["--ro-bind", sys.prefix, sys.prefix]
     for inside, outside in mounts.items():
         options += ["--bind", outside, f"/app/{inside}"]
     options += ["--chdir", "/app/program", "--setenv", "PYTHONUNBUFFERED", "1"]

@@ -100,7 +100,7 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
     run(*line, code=None, **slurm)
     all_is_there(results)
     messages = [path.read_text() for path in results.glob("slurm/*/*_log.*")]
-    assert any("timing the fixed input" in text for text in messages)
+    assert any("loading to be timed" in text for text in messages)
     other = tmp_path / "other"
     refused = command(pair_folder, other, "slurm", "--engine-option", "partition=none")
     done = run(*refused, code=2, **slurm)

@@ -91,7 +91,10 @@ def command():
     """``esrbench run`` of a few networks, which ends by ``sys.exit``."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
-    options = "--rounds 2 --min-rounds 2 --warmup 1 --processes 2 --input-size 16x16 --threads 1"
+    options = (
+        "--effort standard --rounds 2 --min-rounds 2 --warmup 1 --processes 2 --input-size 16x16 "
+        "--threads 1"
+    )
     folders = ["--data", sys.argv[1], "--results", sys.argv[2]]
     isolation = ["--isolation", "subprocess", "--resume"]
     sys.argv = ["esrbench", "run", *NAMES, *options.split(), *folders, *isolation]

@@ -153,8 +153,8 @@ def test_the_gate_measures_there_and_counts_here(submit, another_python, softwar
     counted, uncounted = bench.measure(subjects, (48, 64))
     assert counted.figures.counts["params"] == PARAMS
     assert counted.figures.counts["macs_aten"] == 48 * 64 * 3 * 48 * 9
-    own = elsewhere.own_software().torch.partition("+")[0]
-    assert counted.terms.software["torch"] == f"{software.torch}, counted with {own}"
+    theirs, own = (each.torch.partition("+")[0] for each in (software, elsewhere.own_software()))
+    assert counted.terms.software["torch"] == f"{theirs}, counted with {own}"
     assert "params" not in uncounted.figures.counts
     assert "an old library" in uncounted.absent[None, "params"].reason
 
