@@ -59,6 +59,30 @@ LENIENT = TrustDesign(
     busy_share=1e6,
 )
 """Of networks of microseconds on a busy machine no verdict holds; verdicts have their own tests."""
+TWO_PROCESSES = Protocol(
+    threads=1,
+    counted_input=(16, 16),
+    memory_input=(16, 16),
+    latency=TWO_ROUNDS.model_copy(update={"processes": 2}),
+    trust=LENIENT.model_copy(update={"repeated_rounds": 0}),
+)
+LENIENT_TABLES = """[protocol.latency]
+max_rounds = 2
+min_rounds = 2
+warmup_rounds = 1
+[protocol.trust]
+busy_share = 1e6
+claim_tolerance = 1e6
+noise_share = 1e9
+caching_ratio = 1e-9
+later_ratio = 1e-9
+repeated_rounds = 0
+scored_variants = 0
+idle_cpus = 1e6
+extra_cpus = 1e6
+memorising_db = 1e3
+"""
+"""The like, as the end of a challenge file."""
 _numbers = itertools.count()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders import checkpoint, noise, write_set
+from builders import LENIENT_TABLES, checkpoint, noise, write_set
 from codabench_worker import contained, submit, zipped
 from fake_worker import Workers, use_fake_workers
 
@@ -31,7 +31,8 @@ from esrbench.weights.checkpoints import file_sha256
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import Launcher
 
-FILE = """title = "Small ESR"
+FILE = (
+    """title = "Small ESR"
 entries = ["submissions/*"]
 replicates = 1
 classes = ["fp32"]
@@ -64,22 +65,9 @@ threads = 1
 counted_input = [16, 16]
 [protocol.quality]
 metrics = ["ssim_rgb"]
-[protocol.latency]
-max_rounds = 2
-min_rounds = 2
-warmup_rounds = 1
-[protocol.trust]
-busy_share = 1e6
-claim_tolerance = 1e6
-noise_share = 1e9
-caching_ratio = 1e-9
-later_ratio = 1e-9
-repeated_rounds = 0
-scored_variants = 0
-idle_cpus = 1e6
-extra_cpus = 1e6
-memorising_db = 1e3
 """
+    + LENIENT_TABLES
+)
 OPEN_IMAGES, OPEN_CODE, SECRET_CODE = range(3)
 """Indices of the tasks."""
 HIDDEN_NAME = "xyzzy"

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from builders import edit, noise, write_set
+from builders import LENIENT_TABLES, edit, noise, write_set
 from fake_worker import FakeWorker, Workers, use_fake_workers
 
 from esrbench.entries.scaffold import scaffold
@@ -11,7 +11,8 @@ from esrbench.runs.store import Store
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import Launcher
 
-FILE = """title = "Small ESR"
+FILE = (
+    """title = "Small ESR"
 entries = ["submissions/*", "bicubic"]
 replicates = 2
 [rule]
@@ -34,22 +35,9 @@ hidden = true
 [protocol]
 threads = 1
 counted_input = [16, 16]
-[protocol.latency]
-max_rounds = 2
-min_rounds = 2
-warmup_rounds = 1
-[protocol.trust]
-busy_share = 1e6
-claim_tolerance = 1e6
-noise_share = 1e9
-caching_ratio = 1e-9
-later_ratio = 1e-9
-repeated_rounds = 0
-scored_variants = 0
-idle_cpus = 1e6
-extra_cpus = 1e6
-memorising_db = 1e3
 """
+    + LENIENT_TABLES
+)
 
 
 @pytest.fixture

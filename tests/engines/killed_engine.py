@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from builders import LENIENT, TWO_ROUNDS, descriptor
+from builders import TWO_PROCESSES, descriptor
 from fake_worker import FakeWorker, use_fake_workers
 from small_slurm import small_slurm
 
@@ -24,7 +24,6 @@ from esrbench.data.datasets import open_dataset
 from esrbench.engines.settings import EngineSettings
 from esrbench.entries.networks import resolve_weights
 from esrbench.errors import EsrbenchError
-from esrbench.protocol import Protocol
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.plan import Suite
 from esrbench.runs.store import Store
@@ -33,7 +32,6 @@ from esrbench.worker.failure import WorkerError, exit_reason
 from esrbench.worker.launcher import open_launcher
 
 ENTRIES = 6
-ROUNDS = 2
 KILLED_WITHIN = (0.0, 1.0)
 """Seconds between two kills."""
 WORKER = "import sys; sys.stdin.read()"
@@ -42,13 +40,6 @@ ROLES = ("submitter", "cell")
 NODE_RETURNS = 0.5
 """Probability that the daemon of a node is started again before the next kill."""
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-PROTOCOL = Protocol(
-    threads=1,
-    counted_input=(16, 16),
-    memory_input=(16, 16),
-    latency=TWO_ROUNDS.model_copy(update={"processes": ROUNDS}),
-    trust=LENIENT.model_copy(update={"repeated_rounds": 0}),
-)
 
 
 class KillableWorker(FakeWorker):
@@ -118,7 +109,7 @@ def submit(pairs_folder, results, engine_name):
         network = descriptor(f"net{number}", factory=f"{NETWORKS}:Nearest")
         entries.append(Entry(network, 4, resolve_weights(network, 4)))
     data = ((pairs, pairs.identity()),)
-    suite = Suite(tuple(entries), data, PROTOCOL, open_launcher("subprocess"), baseline="net5")
+    suite = Suite(tuple(entries), data, TWO_PROCESSES, open_launcher("subprocess"), baseline="net5")
     for _ in run_suite(suite, LoggingStore(Path(results)), resume=True, engine=engine):
         pass
 

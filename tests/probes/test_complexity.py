@@ -338,8 +338,8 @@ def test_what_the_audit_finds_is_noticed():
     assert "20,928 constants" in sizes.notices[1].message
 
 
-# Printed for an SR image of 1280x720: table 4 of the IMDN paper, table 3 of the CARN paper, and
-# what papers print of VDSR since then. At x3 they count 240 x 426 2/3 LR pixels, as 320x320 has.
+# Printed for an SR image of 1280x720 by the papers of IMDN and CARN, and by later ones of VDSR.
+# At x3 they count 240 x 426 2/3 LR pixels, as 320x320 has.
 @pytest.mark.parametrize(
     ("name", "scale", "printed"),
     [

@@ -14,13 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from builders import LENIENT, TWO_ROUNDS, descriptor
+from builders import TWO_PROCESSES, descriptor
 from fake_worker import use_fake_workers
 
 from esrbench.cli import app
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.networks import resolve_weights
-from esrbench.protocol import Protocol
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.fingerprint import harness_sha256
 from esrbench.runs.plan import Suite
@@ -29,7 +28,6 @@ from esrbench.runs.suite import run_suite
 from esrbench.worker.launcher import open_launcher
 
 ENTRIES = 12
-ROUNDS = 2
 LOG = Path(sys.argv[2]).with_suffix(".log")
 KILLED_WITHIN = (0.0, 1.2)
 SIGNALLED_WITHIN = (0.2, 2.5)
@@ -38,13 +36,6 @@ NAMES = ("bicubic", "rfdn", "imdn", "aidn")
 FINISHED = (0, 4)
 """Exit codes of a suite that came to its end."""
 NETWORKS = Path(__file__).parents[1] / "misbehaving.py"
-PROTOCOL = Protocol(
-    threads=1,
-    counted_input=(16, 16),
-    memory_input=(16, 16),
-    latency=TWO_ROUNDS.model_copy(update={"processes": ROUNDS}),
-    trust=LENIENT.model_copy(update={"repeated_rounds": 0}),
-)
 
 
 class LoggingStore(Store):
@@ -78,7 +69,7 @@ def plan():
         network = descriptor(f"net{number:02}", factory=f"{NETWORKS}:Nearest")
         entries.append(Entry(network, 4, resolve_weights(network, 4)))
     data = ((pairs, pairs.identity()),)
-    return Suite(tuple(entries), data, PROTOCOL, open_launcher("subprocess"), baseline="net05")
+    return Suite(tuple(entries), data, TWO_PROCESSES, open_launcher("subprocess"), baseline="net05")
 
 
 def run(suite):
