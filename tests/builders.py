@@ -422,3 +422,13 @@ def noisy_pairs(rng, n, *, ratio=1.0, noise=0.01):
     base = np.exp(rng.normal(0, 0.07, n))
     slow = base * ratio * np.exp(rng.normal(0, noise, n))
     return list(zip(slow.tolist(), base.tolist(), strict=True))
+
+
+def names(rows):
+    """Entries of rows of a board, in order."""
+    return [row.entry for row in rows]
+
+
+def reasons(board):
+    """Why entries of a board are not ranked, by name."""
+    return {row.entry: row.unranked_because for row in board.unranked}

@@ -144,3 +144,25 @@ def test_without_the_interpolation_a_board_says_so(rank):
     assert board.gate == (
         "Gate: Runtime <= 33.00 ms. That they beat lanczos is not claimed: it has no figure here."
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("div2k-valid", "No gate is claimed: these images were given as a folder"),
+        ("demo", "No gate is claimed"),
+    ],
+)
+def test_images_that_are_not_proven_claim_no_gate(rank, arfdn, data, said):
+    board = rank(("low", arfdn | {"psnr_rgb": 20.0}, {"data": data}))
+    assert board.gate.startswith(said)
+    assert [row.entry for row in board.ranked] == ["low"]
+
+
+def test_the_gate_knows_rounded_from_strict(rank, arfdn):
+    (row,) = rank(
+        ("a", arfdn | {"psnr_rgb": 28.996}, {"data": "div2k-valid", "verified": True})
+    ).ranked
+    (check,) = row.gates
+    assert (check.rounded, check.strict) == (True, False)
+    assert check.margin == pytest.approx(-0.004)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from esrbench.entries.weight_files import same_weights
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
-from esrbench.protocol import size_text
 from esrbench.ranking.blocks import met_other_devices
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
@@ -30,8 +29,16 @@ from esrbench.ranking.footnotes import (
     software_notes,
     stability_notes,
 )
-from esrbench.ranking.formulas import RankSum, RealTime
-from esrbench.ranking.selection import of_other_software, select_comparable, worth
+from esrbench.ranking.formulas import RankSum
+from esrbench.ranking.gates import applicable_gates, held_against, missed, scored_elsewhere
+from esrbench.ranking.references import (
+    own_baselines,
+    rankable,
+    reference_entry,
+    scored,
+    why_missing,
+)
+from esrbench.ranking.selection import of_other_software, select_comparable
 from esrbench.ranking.stability import (
     PROVISIONAL,
     Noise,
@@ -42,22 +49,15 @@ from esrbench.ranking.stability import (
 )
 from esrbench.ranking.standings import Contestant, pareto_front, place_in_tracks, rank_metrics
 from esrbench.records import Absent, Latency, Notice, RunRecord, Value
-from esrbench.runtimes import baseline_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esrbench.ranking.formulas import Total
-    from esrbench.ranking.rule import Gate, GateCheck, Rule, Track
+    from esrbench.ranking.gates import Bounds, Elsewhere
+    from esrbench.ranking.references import References
+    from esrbench.ranking.rule import GateCheck, Rule, Track
 
-    Bounds = Sequence[tuple[Gate, float | None]]
-    """Gates, with the PSNR of the interpolation that they ask to beat, if any."""
-    References = Mapping[str, Mapping[str, float]]
-    """By track, what its formula sets figures in relation to, by metric; or by entry."""
-    Elsewhere = Mapping[str, Mapping[str, RunRecord]]
-    """Records on other data sets, by its name and then by entry."""
-
-PUBLISHED: Literal["published"] = "published"
 OVERFLOW = Absent(
     kind="unavailable", reason="the score exceeds the largest float; its logarithm is given"
 )
@@ -95,7 +95,7 @@ def build_leaderboard(
         UsageError: no records, none of that class, no entry of that name, or one named for a rule
             whose formulas have no baseline.
     """
-    if relative_to is not None and not _scored(rule.tracks):
+    if relative_to is not None and not scored(rule.tracks):
         message = f"--relative-to {relative_to}: nothing in {rule.name} is relative to a baseline"
         raise UsageError(message, advice="Leave it out, or take a rule with exponential scores.")
     select = partial(select_comparable, forward_class=forward_class, mixed=mixed)
@@ -104,9 +104,9 @@ def build_leaderboard(
     if others:
         set_apart = {record.run_id for record in others}
         newest, chosen, notices = select([r for r in records if r.run_id not in set_apart])
-    tracks, references, notes = _rankable(chosen, rule, relative_to, another_baseline)
+    tracks, references, notes = rankable(chosen, rule, relative_to, another_baseline)
     columns = _columns(rule, chosen)
-    usable = [metric for metric in rule.ranked_alone if _missing(chosen, metric) is None]
+    usable = [metric for metric in rule.ranked_alone if why_missing(chosen, metric) is None]
     metrics = ranked_in_table(rule, tracks, usable)
     there = scored_elsewhere([*records, *elsewhere], rule, newest)
     gates = applicable_gates(rule, newest, chosen, there)
@@ -116,9 +116,9 @@ def build_leaderboard(
         metrics,
     )
     apart = _apart(others, rows, columns, rule)
-    reference = _reference_entry(rule, relative_to)
-    rows, noise = _with_noise(rows, chosen, metrics, reference if _scored(tracks) else None)
-    beside = _own_baselines(chosen, metrics, reference) if _scored(tracks) else {}
+    reference = reference_entry(rule, relative_to)
+    rows, noise = _with_noise(rows, chosen, metrics, reference if scored(tracks) else None)
+    beside = own_baselines(chosen, metrics, reference) if scored(tracks) else {}
     ranked, stability = rank_rows(
         rows, metrics, tracks, references, noise=noise, own_baselines=beside
     )
@@ -262,60 +262,6 @@ def ranked_in_table(rule: Rule, tracks: Sequence[Track], usable: Sequence[str]) 
     return tuple(metric for metric in rule.columns if metric in used)
 
 
-def scored_elsewhere(records: Sequence[RunRecord], rule: Rule, newest: RunRecord) -> Elsewhere:
-    """The newest records on the data sets of gates that a table is not about.
-
-    Only of images that are proven or pinned, and of the table's scale, class and definition of
-    scores.
-    """
-    found: dict[str, dict[str, RunRecord]] = {}
-    for name in {gate.data for gate in rule.gates} - {None, newest.data.name}:
-        there = [
-            each
-            for each in sorted(records, key=lambda each: each.created)
-            if each.data.name == name
-            and (each.data.verified or each.data.pinned)
-            and each.entry.scale == newest.entry.scale
-            and each.protocol.quality.common == newest.protocol.quality.common
-            and (each.entry.role == "images" or each.protocol.forward == newest.protocol.forward)
-        ]
-        for record in there:
-            if record.data.digest == there[-1].data.digest:
-                by_entry = found.setdefault(record.data.name, {})
-                before = by_entry.get(record.entry.name)
-                if before is None or worth(before) <= worth(record):
-                    by_entry[record.entry.name] = record
-    return found
-
-
-def applicable_gates(
-    rule: Rule, newest: RunRecord, records: Sequence[RunRecord], elsewhere: Elsewhere
-) -> Bounds:
-    """Gates that may be claimed of a table.
-
-    Args:
-        rule: holds the gates.
-        newest: record of the table.
-        records: of the table.
-        elsewhere: as of ``scored_elsewhere``.
-    """
-    if newest.entry.scale not in rule.scales:
-        return []
-    found: list[tuple[Gate, float | None]] = []
-    for gate in rule.gates:
-        held = records
-        if gate.data is not None and gate.data != newest.data.name:
-            held = tuple(elsewhere.get(gate.data, {}).values())
-            if not held:
-                continue
-        elif gate.data is not None and not (newest.data.verified or newest.data.pinned):
-            continue
-        psnr = _interpolated_psnr(held, gate.beats, gate.metric) if gate.beats else None
-        if gate.beats is None or psnr is not None:
-            found.append((gate, psnr))
-    return found
-
-
 def record_row(
     record: RunRecord,
     columns: Sequence[str],
@@ -338,7 +284,7 @@ def record_row(
     checks = [
         gate.check(found.value, interpolated) if isinstance(found, Value) else found
         for gate, interpolated in gates
-        for found in (_gated(record, gate, rule, elsewhere),)
+        for found in (held_against(record, gate, rule, elsewhere),)
     ]
     return LeaderboardEntry(
         entry=record.entry.name,
@@ -359,33 +305,6 @@ def _on_other_data(record: RunRecord, elsewhere: Elsewhere, metric: str) -> dict
     others = (by_entry.get(record.entry.name) for by_entry in elsewhere.values())
     known = ((each.data.title, each.measured(metric)) for each in others if each is not None)
     return {title: value for title, value in known if value is not None}
-
-
-def _gated(record: RunRecord, gate: Gate, rule: Rule, elsewhere: Elsewhere) -> Value | Absent:
-    """What an entry is held against a gate with, maybe from its run on another data set."""
-    at = record.protocol.counted_input
-    if "counted_input" in METRICS[gate.metric].settings and at != rule.counted_input:
-        theirs = size_text(rule.counted_input)
-        reason = (
-            f"the rule's is at LR {theirs}, this at LR {size_text(at)}: `esrbench run "
-            f"{record.entry.name} --input-size {theirs}` takes it there"
-        )
-        return Absent(kind="unavailable", reason=reason)
-    if gate.data in {None, record.data.name}:
-        return record.value(gate.metric)
-    other = elsewhere.get(gate.data or "", {}).get(record.entry.name)
-    if other is None:
-        reason = f"it was not measured on {gate.title}"
-    elif not other.ranked:
-        reason = f"its run on {gate.title} ended as {other.status}"
-    elif (other.entry.code_sha256, other.entry.weights.sha256) != (
-        record.entry.code_sha256,
-        record.entry.weights.sha256,
-    ):
-        reason = f"its run on {gate.title} was of other code or weights"
-    else:
-        return other.value(gate.metric)
-    return Absent(kind="unavailable", reason=reason)
 
 
 def _of_equal_devices(
@@ -443,30 +362,8 @@ def _why_unranked(
         value = record.value(metric)
         if isinstance(value, Absent):
             return f"{METRICS[metric].label} is missing: {value.reason}"
-    failed = (_missed(gate, check, record) for (gate, _), check in zip(gates, checks, strict=True))
+    failed = (missed(gate, check, record) for (gate, _), check in zip(gates, checks, strict=True))
     return next((why for why in failed if why is not None), None)
-
-
-def _missed(gate: Gate, check: GateCheck | Absent, record: RunRecord) -> str | None:
-    """Why a record does not pass a gate, or None."""
-    label = METRICS[gate.metric].label
-    if isinstance(check, Absent):
-        return f"{label} is missing: {check.reason}"
-    if check.rounded:
-        return None
-    on = "" if gate.data in {None, record.data.name} else f" on {gate.title}"
-    metric = METRICS[gate.metric]
-    if gate.maximum is not None:
-        ours, most = metric.show(check.value), metric.show(check.needed)
-        if ours == most:  # rounding hides by how much
-            ours, most = f"{check.value:,.15g}", f"{check.needed:,.15g}"
-        return f"{label}{on} {ours} is above {most}"
-    found = f"{label}{on} {check.value:.4f} {metric.unit}".strip() + " is"
-    bound = f"{check.needed:.{gate.decimals}f} {metric.unit}".strip()
-    if gate.beats is None:
-        return f"{found} below {bound}"
-    rounded = ", as both are rounded" if check.strict else ""
-    return f"{found} not above the {bound} of {gate.beats}{rounded}"
 
 
 def _with_noise(
@@ -525,152 +422,3 @@ def _columns(rule: Rule, records: Sequence[RunRecord]) -> tuple[str, ...]:
         columns |= dict.fromkeys(key for key in beside if shown(key, column))
     asked = (key for key, metric in METRICS.items() if metric.on_request and measured(key))
     return tuple(columns | dict.fromkeys(asked))
-
-
-def _rankable(
-    records: Sequence[RunRecord], rule: Rule, relative_to: str | None, another: str
-) -> tuple[list[Track], References, list[str]]:
-    """Tracks that can be ranked, what they are relative to, and why others cannot."""
-    tracks: list[Track] = []
-    references: dict[str, dict[str, float]] = {}
-    notes: list[str] = []
-    for track in rule.tracks:
-        missing = {metric: _missing(records, metric) for metric in track.metrics}
-        why = [f"{METRICS[metric].label}: {reason}" for metric, reason in missing.items() if reason]
-        found = {} if why else _references(records, rule, track, relative_to, another)
-        if isinstance(found, str):
-            why.append(found[0].upper() + found[1:])
-        else:
-            references[track.key] = found
-        if why:
-            notes.append(f"{track.title} is not ranked. {'; '.join(why)}.")
-        else:
-            tracks.append(track)
-    if not rule.tracks:
-        notes.append("There is no total: how the metrics made one ranking is not known.")
-    return tracks, references, notes
-
-
-def _missing(records: Sequence[RunRecord], metric: str) -> str | None:
-    """Why no ranked record has a metric, or None where one has it; networks tell before images."""
-    for role in ("network", "images"):
-        values = (r.value(metric) for r in records if r.entry.role == role and r.ranked)
-        reasons = []
-        for value in values:
-            if isinstance(value, Value):
-                return None
-            reasons.append(value.reason)
-        if reasons:
-            return reasons[0]
-    return None
-
-
-def _references(
-    records: Sequence[RunRecord], rule: Rule, track: Track, relative_to: str | None, another: str
-) -> dict[str, float] | str:
-    """A track's reference figures by metric, base units; or a sentence on what is missing.
-
-    Counts are relative to the published ones of the baseline. Runtime and memory are relative to
-    the baseline measured beside the others, as published ones are another device's.
-
-    Raises:
-        UsageError: ``relative_to`` is not among the records.
-    """
-    formula = track.formula
-    if isinstance(formula, RealTime):
-        psnr = _interpolated_psnr(records, formula.floor, formula.quality)
-        if psnr is not None:
-            return {formula.quality: psnr}
-        label = METRICS[formula.quality].label
-        return f"the score needs the {label} of {formula.floor} on the same images: run it too"
-    counted = records[0].protocol.counted_input
-    if formula.relative and counted != rule.counted_input:
-        theirs, ours = size_text(rule.counted_input), size_text(counted)
-        return f"its counts are at LR {theirs}, these at LR {ours}"
-    noisy = [metric for metric in formula.relative if not METRICS[metric].portable]
-    found = dict(rule.published)
-    if noisy and relative_to != PUBLISHED:
-        measured = _measured_references(records, rule, noisy, _reference_entry(rule, relative_to))
-        if isinstance(measured, str):
-            return f"{measured}; {another}"
-        found |= measured
-    unknown = [METRICS[metric].label for metric in formula.relative if metric not in found]
-    if unknown:
-        return f"no {', '.join(unknown)} of the baseline was published; {another}"
-    return {metric: found[metric] for metric in formula.relative}
-
-
-def _measured_references(
-    records: Sequence[RunRecord], rule: Rule, metrics: Sequence[str], name: str | None
-) -> dict[str, float] | str:
-    """Figures of the entry measured beside the others; or a sentence on what is missing."""
-    if name is None:
-        title = rule.baseline.title if rule.baseline else "the baseline"
-        return f"scores are relative to {title}, which is not among the networks here"
-    found = next((record for record in records if record.entry.name == name), None)
-    if found is None and name != (rule.baseline.entry if rule.baseline else None):
-        message = f"--relative-to {name}: no such entry in this table"
-        known = ", ".join(sorted(record.entry.name for record in records))
-        raise UsageError(message, advice=f"There are: {known}; or `published`.")
-    if found is not None and not found.ranked:
-        return (
-            f"scores are relative to the runtime of {name}, whose run ended as {found.status}: "
-            "run it again"
-        )
-    measured = {metric: found.measured(metric) if found else None for metric in metrics}
-    lacking = [METRICS[metric].label for metric, value in measured.items() if value is None]
-    if lacking:
-        return (
-            f"scores are relative to the {', '.join(lacking)} of {name}: run it beside the others"
-        )
-    return {metric: value for metric, value in measured.items() if value is not None}
-
-
-def _own_baselines(
-    records: Sequence[RunRecord], metrics: Sequence[str], name: str | None
-) -> dict[str, dict[str, float]]:
-    """How the baseline's runtimes in an entry's own rounds compare with its newest ones, by entry.
-
-    Machines drift, so an entry that was timed earlier or later than the newest run of the baseline
-    is set in relation to the run that was timed beside it.
-
-    Args:
-        records: of the table.
-        metrics: that are ranked.
-        name: of the entry to whose runtime scores are relative, or None.
-    """
-    newest = next((r for r in records if r.entry.name == name), None)
-    if newest is None or not isinstance(newest.latency, Latency):
-        return {}
-    references = {metric: newest.measured(metric) for metric in metrics}
-    found: dict[str, dict[str, float]] = {}
-    for record in records:
-        latency = record.latency
-        if not isinstance(latency, Latency) or latency.session == newest.latency.session:
-            continue
-        if latency.baseline is not None and latency.baseline.name == name:
-            own = {
-                metric: seconds / reference
-                for metric, reference in references.items()
-                if reference and (seconds := baseline_seconds(latency, metric))
-            }
-            found |= {record.entry.name: own} if own else {}
-    return found
-
-
-def _reference_entry(rule: Rule, relative_to: str | None) -> str | None:
-    """Name of the entry whose runtime scores are relative to; None for published figures."""
-    if relative_to is not None:
-        return None if relative_to == PUBLISHED else relative_to
-    return None if rule.baseline is None else rule.baseline.entry
-
-
-def _interpolated_psnr(records: Sequence[RunRecord], name: str, metric: str) -> float | None:
-    """What an interpolation reaches on the same images, dB; None where it was not measured."""
-    floors = [r for r in records if r.entry.name == name and r.entry.role == "floor"]
-    return next((psnr for r in floors if (psnr := r.measured(metric)) is not None), None)
-
-
-def _scored(tracks: Sequence[Track]) -> bool:
-    """Whether a total is relative to the baseline's figures."""
-    return any(track.formula.reference == "baseline" for track in tracks)

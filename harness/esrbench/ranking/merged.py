@@ -15,7 +15,8 @@ from esrbench.ranking.footnotes import (
     measuring_notes,
     notes_on,
 )
-from esrbench.ranking.leaderboard import applicable_gates, rank_rows, record_row
+from esrbench.ranking.gates import applicable_gates
+from esrbench.ranking.leaderboard import rank_rows, record_row
 from esrbench.ranking.published import printed_step, published_row, read_official
 from esrbench.ranking.selection import select_comparable
 from esrbench.records import Absent

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.ranking.board import Place
-    from esrbench.ranking.leaderboard import References
+    from esrbench.ranking.references import References
     from esrbench.ranking.rule import Gate, GateCheck, Rule, Track
 
 PublishedStatus = Literal["ranked", "unranked_psnr", "measured", "baseline", "floor"]

@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
-import sys
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from esrbench.data.crops import CropFolder, crops_of
-from esrbench.devices import device_name
 from esrbench.errors import MeasurementError, RecordError, UsageError
-from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
-from esrbench.runs.cells import InProcess, cut, phases
+from esrbench.runs.cells import cut
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
 from esrbench.runs.making import Maker
-from esrbench.runs.passes import CellReport, Pass, PassFolder, SharedRounds, TimedPass, UntimedPass
-from esrbench.runs.plan import plan_passes
+from esrbench.runs.passes import Pass, PassFolder, UntimedPass
 from esrbench.runs.plan_file import plan_file, read_plan, suite_of
-from esrbench.runs.progress import Progress, Took, progress_of
-from esrbench.runs.rejected import RejectedEntry
 from esrbench.runs.store import Store, SuiteGoneError
+from esrbench.runs.suite_on_data import SuiteOnData, planned_on_data
 from esrbench.worker.process import DEFAULT_ENTRY_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from esrbench.data.datasets import ImagePairs
-    from esrbench.records import DataIdentity, Environment, RunRecord
-    from esrbench.runs.cells import Cell, CellState, Engine
-    from esrbench.runs.null_times import NullTimes
-    from esrbench.runs.passes import FoundT
-    from esrbench.runs.plan import PlannedPass, Suite
-    from esrbench.runs.plan_file import PlanFile
-    from esrbench.runs.progress import Key, State
+    from esrbench.records import DataIdentity, Environment, Notice, RunRecord
+    from esrbench.runs.cells import Engine
+    from esrbench.runs.plan import Suite
+    from esrbench.runs.progress import Progress
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
-KILLED_BEFORE_FAILED = 2
-"""Attempts at a pass whose worker was killed; after another one its entry has failed."""
 LACKING = frozenset({"interrupted", "infra-error"})
 """Statuses of runs that lack sound passes: an engine's suite goes on with those that there are."""
-STATES: Final[Mapping[str, State]] = {
-    "waiting": "waiting",
-    "running": "running",
-    "ended": "failed",  # or done, which the passes tell
-}
-"""What progress says of the states of an engine."""
 
 
 def run_suite(
@@ -161,10 +139,10 @@ def run_cell(
     suite = suite_of(plan, cell.entries, environment, gpu=gpu)
     suite = replace(suite, launcher=suite.launcher.hiding(each.resolve() for each in store.folders))
     ((pairs, data),) = suite.data
-    on_data = _OnData(
+    on_data = SuiteOnData(
         plan,
         path,
-        _planned(
+        planned_on_data(
             suite,
             store,
             folder,
@@ -268,7 +246,7 @@ class _Session:
                 left.add(suite.baseline)
             yield from (record for name, record in before.items() if name not in left)
             wanted = {name: of_data[name] for name in of_data if name in left}
-            plan = _planned(
+            plan = planned_on_data(
                 suite,
                 self.store,
                 folder,
@@ -293,7 +271,7 @@ class _Session:
                 entry_seconds=self.entry_seconds,
                 timeout_seconds=self.maker.timeout_seconds,
             )
-            on_data = _OnData(
+            on_data = SuiteOnData(
                 document,
                 folder.put_plan(document.name, document),
                 plan,
@@ -332,7 +310,9 @@ class _Session:
             self.store.put(record)
         return record
 
-    def _measured(self, on_data: _OnData, stored: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
+    def _measured(
+        self, on_data: SuiteOnData, stored: Mapping[str, RunRecord]
+    ) -> Iterator[RunRecord]:
         try:
             for record in on_data.records():
                 yield self._stored(record, stored)
@@ -369,340 +349,3 @@ def expected_fingerprints(
         }
         for _, data in suite.data
     }
-
-
-def _planned(
-    suite: Suite,
-    store: Store,
-    folder: PassFolder,
-    *,
-    environment: Environment,
-    pairs: ImagePairs,
-    data: DataIdentity,
-    fingerprints: Mapping[str, str],
-) -> list[PlannedPass]:
-    """Passes of the entries that have a fingerprint, the same on every machine."""
-    entries = tuple(entry for entry in suite.entries if entry.descriptor.name in fingerprints)
-    rounds_id, variant_seed = folder.beginning.drawn(data.digest)
-    rounds = SharedRounds(
-        id=rounds_id,
-        variant_seed=variant_seed,
-        order_seed=suite.order_seed,
-        entries=tuple(sorted(fingerprints)),
-        baseline=suite.baseline,
-    )
-    planned = plan_passes(
-        replace(suite, entries=entries),
-        pairs,
-        data,
-        rounds=rounds,
-        environment=environment,
-        fingerprints=fingerprints,
-    )
-    if not data.verified or data.hidden:
-        return planned  # its images may be nobody's to show
-    try:
-        crops = crops_of(pairs, store.crops_of(data.digest))
-    except OSError as error:
-        message = f"{error.filename}: crops cannot be written: {error.strerror or error}"
-        advice = "Free space, or give --results a folder you can write to."
-        raise RecordError(message, advice=advice) from error
-    return [
-        replace(each, crops=CropFolder(store.crops_of(each.fingerprint), crops)) for each in planned
-    ]
-
-
-@dataclass(slots=True)
-class _Made:
-    """Passes of one entry."""
-
-    untimed: Pass[UntimedPass] | None = None
-    timed: dict[int, Pass[TimedPass]] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """That they took."""
-        untimed = self.untimed.seconds if self.untimed else 0.0
-        return untimed + sum(each.seconds for each in self.timed.values())
-
-    @property
-    def failed(self) -> bool:
-        """Nothing more is asked of an entry that did not load, or that failed once."""
-        loaded = self.untimed is None or not self.untimed.found.failed
-        return not loaded or any(each.found.failed for each in self.timed.values())
-
-    def has(self, index: int | None) -> bool:
-        """Whether the timed pass of a round is there, or for None the untimed one."""
-        return self.untimed is not None if index is None else index in self.timed
-
-    @property
-    def rounds(self) -> list[Pass[TimedPass]]:
-        """Timed passes in the order of their rounds."""
-        return [self.timed[index] for index in sorted(self.timed)]
-
-
-@dataclass(slots=True)
-class _OnData:
-    """The passes of a suite on one data set, and the records that can be made of them.
-
-    Attributes:
-        document: the plan as a file.
-        path: of that file.
-        plan: all passes, in order.
-        folder: where they are kept.
-        maker: makes what is missing.
-        on_progress: told how far the suite is as each pass begins.
-        on_notice: told which cells failed, and where.
-        engine: has the cells made; None for this process.
-        states: what is known of cells, by id.
-        null: times the null network, in this process.
-        by_name: passes of the plan, by name of the entry and number of the round.
-        gave_up: some cells were submitted as often as the engine tries, and lack passes.
-        made: passes that there are, by name of the entry; those in the folder are taken over.
-        recorded: names of entries whose records are stored.
-    """
-
-    document: PlanFile
-    path: Path
-    plan: Sequence[PlannedPass]
-    folder: PassFolder
-    maker: Maker
-    on_progress: Callable[[Progress], None] = lambda _: None
-    on_notice: Callable[[Notice], None] = lambda _: None
-    engine: Engine | None = None
-    states: dict[str, State] = field(default_factory=dict)
-    gave_up: bool = False
-    null: NullTimes | None = None
-    by_name: dict[tuple[str, int | None], PlannedPass] = field(default_factory=dict)
-    made: dict[str, _Made] = field(default_factory=dict)
-    recorded: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        """Take over what is kept."""
-        for planned in self.plan:
-            self.by_name[planned.entry.descriptor.name, planned.index] = planned
-            self._take_over(planned)
-
-    def _take_over(self, planned: PlannedPass) -> bool:
-        """Look for a pass, which another process may have made; whether it is there."""
-        made = self.made.setdefault(planned.entry.descriptor.name, _Made())
-        if made.has(planned.index):
-            return True
-        if planned.index is None:
-            made.untimed = self.folder.load(planned.name, Pass[UntimedPass])
-        elif made.untimed and (timed := self.folder.load(planned.name, Pass[TimedPass])):
-            made.timed[planned.index] = timed
-        return made.has(planned.index)
-
-    def records(self) -> Iterator[RunRecord]:
-        """Have made what is missing; records in the order in which entries come to their end."""
-        engine = self.engine or InProcess(self.passes)
-        try:
-            for cells in phases(self.document.cells):
-                yield from self._made_by(engine, cells)
-        finally:
-            self.close()
-
-    def _made_by(self, engine: Engine, cells: Sequence[Cell]) -> Iterator[RunRecord]:
-        """Submit cells until nothing of them is missing, each as often as the engine tries."""
-        left = {cell.id: cell for cell in cells if any(self.missing(cell))}
-        tries = dict.fromkeys(left, 1)
-        engine.submit(self.path, tuple(left.values()))
-        try:
-            yield from self._finished()
-            while left:
-                states = engine.poll()
-                self.states.update((key, STATES[each.state]) for key, each in states.items())
-                self._take_over_new()
-                yield from self._finished()
-                for cell in tuple(left.values()):
-                    state = states.get(cell.id)
-                    if not any(self.missing(cell)):
-                        del left[cell.id]
-                    elif state is None or state.state == "ended":
-                        self._tell(cell, state, tries[cell.id], engine.tries)
-                        if tries[cell.id] < engine.tries:
-                            tries[cell.id] += 1
-                            engine.submit(self.path, (cell,))
-                        else:
-                            self._give_up(left.pop(cell.id))
-                time.sleep(engine.pause if left else 0.0)
-        finally:
-            engine.cancel(left)
-
-    def passes(self, cell: Cell) -> Iterator[None]:
-        """Make what is missing of a cell in this process, one pass after the other."""
-        number = self.plan[0].launcher.gpu
-        report = CellReport(
-            plan=self.document.name,
-            cell=cell.id,
-            session=self.maker.session,
-            machine=platform.node(),
-            device=device_name(self.document.protocol.device, number, os.environ),
-            created=datetime.now(UTC),
-        )
-        with self.folder.at_work(report):
-            self.states[cell.id] = "running"
-            yield from self._passes(cell)
-
-    def _passes(self, cell: Cell) -> Iterator[None]:
-        for planned in self._of(cell):
-            if not self._wanted(planned) or self._take_over(planned):
-                continue
-            made = self.made[planned.entry.descriptor.name]
-            self.folder.require()
-            self.on_progress(self._progress(planned))
-            with self.maker.alone(planned):
-                # Another process may have made it while this one waited for the device.
-                if self._take_over(planned):
-                    continue
-                limit = self.document.entry_seconds - made.seconds
-                if planned.index is None:
-                    made.untimed = self._made_sound(
-                        planned, partial(self.maker.untimed, planned, limit)
-                    )
-                elif made.untimed is None:
-                    continue  # what it needs is not there
-                else:
-                    if self.null is None:
-                        self.null = self.maker.null_times(planned).__enter__()
-                    timed = partial(self.maker.timed, planned, made.untimed, self.null, limit)
-                    made.timed[planned.index] = self._made_sound(planned, timed)
-            yield
-
-    def _made_sound(self, planned: PlannedPass, make: Callable[[], Pass[FoundT]]) -> Pass[FoundT]:
-        """Make a pass and store it; again where its worker was killed.
-
-        A kernel without memory and people kill innocent workers.
-        """
-        made = make()
-        while made.found.killed and self.folder.tries(planned.name) < KILLED_BEFORE_FAILED:
-            self.folder.put_attempt(planned.name, made)
-            made = make()
-        return self.folder.put(planned.name, made)
-
-    def close(self) -> None:
-        """End the workers of the null network."""
-        if self.null is not None:
-            self.null.__exit__(*sys.exc_info())
-            self.null = None
-
-    def _of(self, cell: Cell) -> list[PlannedPass]:
-        """The passes of a cell, in order."""
-        passes = [self.by_name[name, cell.replicate] for name in cell.entries]
-        return sorted(passes, key=lambda planned: planned.position)
-
-    def _wanted(self, planned: PlannedPass) -> bool:
-        """Whether a pass is to be made: it is missing, and its entry has not failed."""
-        made = self.made[planned.entry.descriptor.name]
-        return not made.has(planned.index) and (planned.index is None or not made.failed)
-
-    def missing(self, cell: Cell) -> Iterator[PlannedPass]:
-        """Passes of a cell that are to be made."""
-        return (planned for planned in self._of(cell) if self._wanted(planned))
-
-    def _take_over_new(self) -> None:
-        """Look for passes that were made elsewhere, by one read of the folder."""
-        names = self.folder.names()
-        if not names:
-            self.folder.require()
-        new = [
-            planned
-            for planned in self.plan
-            if self._wanted(planned) and planned.name in names and self._take_over(planned)
-        ]
-        if new and self.engine is not None:
-            self.on_progress(self._progress(new[-1]))
-
-    def _tell(self, cell: Cell, state: CellState | None, tried: int, tries: int) -> None:
-        if self.engine is None:
-            return
-        lacks = len(list(self.missing(cell)))
-        where = f" on {state.where}" if state and state.where else ""
-        said = f": {state.said}" if state and state.said else ""
-        message = f"cell {cell.id} ended{where} and lacks {lacks} passes (try {tried} of {tries})"
-        self.folder.put_report(
-            CellReport(
-                plan=self.document.name,
-                cell=cell.id,
-                machine=state.where if state else "",
-                created=datetime.now(UTC),
-                said=(state.said if state else "") or "it ended without a word",
-            )
-        )
-        advice = "It is submitted again." if tried < tries else "The others go on; use --resume."
-        self.on_notice(Notice(code="cell-failed", message=f"{message}{said}", advice=advice))
-
-    def _give_up(self, cell: Cell) -> None:
-        """Go on without passes: the last attempts at them, if there are any, say why."""
-        self.gave_up = True
-        for planned in self.missing(cell):
-            made = self.made[planned.entry.descriptor.name]
-            if planned.index is None:
-                made.untimed = self.folder.attempt(planned.name, Pass[UntimedPass])
-            elif attempt := self.folder.attempt(planned.name, Pass[TimedPass]):
-                made.timed[planned.index] = attempt
-
-    def _progress(self, planned: PlannedPass) -> Progress:
-        """How far the suite is with a pass of the plan."""
-        took: dict[Key, Took] = {}
-        for name, made in self.made.items():
-            if made.untimed is not None:
-                took[name, None] = Took(made.untimed.seconds, made.failed)
-            for index, timed in made.timed.items():
-                took[name, index] = Took(timed.seconds, made.failed)
-        return progress_of(
-            self.document.cells,
-            took,
-            self.states,
-            finished=self.document.finished,
-            later=self.document.later,
-            entry=planned.entry.descriptor.name,
-        )
-
-    def unfinished(self) -> Iterator[RunRecord]:
-        """Records of what is there when a run is cut short; nothing of entries not begun.
-
-        Nothing either where another process has ended the suite, whose records are complete.
-        """
-        with suppress(SuiteGoneError):
-            self.folder.require()
-            for planned in self.plan:
-                self._take_over(planned)
-            yield from self._unfinished()
-
-    def _unfinished(self) -> Iterator[RunRecord]:
-        for name, made in self.made.items():
-            if name not in self.recorded and made.untimed is not None:
-                yield self._record(made, made.untimed)
-
-    def _complete(self, name: str) -> bool:
-        made, design = self.made[name], self.plan[0].protocol.latency
-        count = design.processes if design else 0
-        return made.untimed is not None and (made.failed or len(made.timed) == count)
-
-    def _finished(self) -> Iterator[RunRecord]:
-        """Records that can be made now: a runtime in relation to the baseline needs both."""
-        baseline = self.plan[0].rounds.baseline
-        if baseline is not None and not self._complete(baseline):
-            return
-        for name, made in self.made.items():
-            if name not in self.recorded and made.untimed is not None and self._complete(name):
-                yield self._record(made, made.untimed)
-                # Only now has it been stored.
-                self.recorded.add(name)
-
-    def _record(self, made: _Made, untimed: Pass[UntimedPass]) -> RunRecord:
-        baseline = self.plan[0].rounds.baseline
-        beside = [] if baseline is None else self.made[baseline].rounds
-        try:
-            attempts = self.folder.attempts(untimed.fingerprint)
-            return assemble(untimed, made.rounds, beside, attempts=attempts)
-        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-            # A stranger's worker may answer what no network can: that is its failure alone.
-            said = MeasurementError(f"protocol: its worker's answers make no record: {error}")
-            entry, tier = untimed.entry, untimed.environment.isolation
-            rejected = RejectedEntry(entry.name, entry.scale, said, "protocol")
-            failed = rejected.untimed(untimed.data, untimed.protocol, tier)
-            same = {"run_id": untimed.run_id, "created": untimed.created}
-            return assemble(failed.model_copy(update=same))
