@@ -39,11 +39,31 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+ADDED_LATER: Final = "added later"
+"""Marks a field of ``Settings`` that stored ones may lack: they have its default."""
+
+
+class Settings(Frozen):
+    """Base of settings whose digest is stored, and which get further fields.
+
+    A field that is marked with ``ADDED_LATER`` is written only where it differs from its default,
+    so that digests of settings without it stay what they were.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name, field in type(self).model_fields.items():
+            if ADDED_LATER in field.metadata and getattr(self, name) == field.default:
+                written.pop(name, None)
+        return written
+
+
 SSIM_WINDOW = 11
 """Pixels a side of SSIM's window, hence of the smallest image that has a score."""
 
 
-class QualityDefinition(Frozen):
+class QualityDefinition(Settings):
     """How PSNR and SSIM are computed on uint8 images.
 
     Defaults are the NTIRE challenge's RGB PSNR and the papers' Y-channel scores:
@@ -57,15 +77,7 @@ class QualityDefinition(Frozen):
     y_border: Literal["scale"] | Annotated[int, Field(ge=0)] = "scale"
     luma: Literal["unrounded", "uint8"] = "unrounded"
     ssim_window: Literal["gaussian-11-1.5-valid"] = "gaussian-11-1.5-valid"
-    metrics: tuple[str, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without metrics where none are asked for, so that digests stay what they were."""
-        written: dict[str, Any] = write(self)
-        if not self.metrics:
-            written.pop("metrics", None)
-        return written
+    metrics: Annotated[tuple[str, ...], ADDED_LATER] = ()
 
     @property
     def common(self) -> Self:
@@ -107,7 +119,7 @@ class Quantisation(Frozen):
         )
 
 
-class ForwardPolicy(Frozen):
+class ForwardPolicy(Settings):
     """Arithmetic and layout of every forward, set before the first and verified after each.
 
     Attributes:
@@ -125,15 +137,7 @@ class ForwardPolicy(Frozen):
     channels_last: bool = False
     backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = EAGER
     cudnn_benchmark: bool = False
-    quantisation: Quantisation | None = None
-
-    @model_serializer(mode="wrap")
-    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without quantisation where there is none, so that digests stay what they were."""
-        written: dict[str, Any] = write(self)
-        if self.quantisation is None:
-            written.pop("quantisation", None)
-        return written
+    quantisation: Annotated[Quantisation | None, ADDED_LATER] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -320,7 +324,7 @@ class PairDesign(Frozen):
         return min(self.pairs_per_process, math.ceil(self.max_pairs / 2))
 
 
-class Protocol(Frozen):
+class Protocol(Settings):
     """Settings of a run.
 
     Attributes:
@@ -351,15 +355,7 @@ class Protocol(Frozen):
     latency: LatencyDesign | None = LatencyDesign()
     trust: TrustDesign = TrustDesign()
     quality: QualityDefinition = QualityDefinition()
-    energy: EnergyDesign | None = None
-
-    @model_serializer(mode="wrap")
-    def _as_older_records(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without energy where there is none, so that digests stay what they were."""
-        written: dict[str, Any] = write(self)
-        if self.energy is None:
-            written.pop("energy", None)
-        return written
+    energy: Annotated[EnergyDesign | None, ADDED_LATER] = None
 
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON of this protocol."""
