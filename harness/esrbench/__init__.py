@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from esrbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from esrbench.api import (
         compare,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
 from esrbench.records import Environment
+from esrbench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,12 +164,6 @@ def package_version(name: str) -> str:
         return "absent"
 
 
-@cache
-def esrbench_version() -> str:
-    """Version of this distribution."""
-    return package_version("esrbench")
-
-
 def disturbing_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Those variables, set and inherited by workers, that alter what is measured."""
     return {
@@ -197,7 +192,7 @@ def describe_environment(
     """
     return Environment(
         python=platform.python_version(),
-        esrbench=esrbench_version(),
+        esrbench=__version__,
         packages={name: package_version(name) for name in RECORDED_PACKAGES},
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=cpu_name(),

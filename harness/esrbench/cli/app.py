@@ -16,6 +16,7 @@ from esrbench.cli.defaults import origin_of
 from esrbench.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
 from esrbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 from esrbench.plaintext import line
+from esrbench.version import __version__
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -41,9 +42,7 @@ register_verbs(app)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        print(version("esrbench"))  # noqa: T201
+        print(__version__)  # noqa: T201
         raise typer.Exit
 
 

@@ -24,6 +24,7 @@ from esrbench.training import output
 from esrbench.training.objectives import Teacher, mean_psnr, pixel_loss
 from esrbench.training.patches import make_loader
 from esrbench.training.start import solve_last_convolution
+from esrbench.version import __version__
 from esrbench.weights.layout import load_file
 from esrbench.worker.reading import without_pickle
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _START_BATCHES = 16  # crops for the least-squares start: this many batches
 _AVERAGE_WARMUP = 10
-_RECORDED_PACKAGES = ("esrbench", "torch", "numpy", "lightning-fabric", "opencv-python-headless")
+_RECORDED_PACKAGES = ("torch", "numpy", "lightning-fabric", "opencv-python-headless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +353,10 @@ class Training:
             "patches": str(crops),
             "seconds": f"{wall:.1f}",
             "cpu_seconds": f"{cpu:.1f}",
-            "versions": {name: package_version(name) for name in _RECORDED_PACKAGES},
+            "versions": {
+                "esrbench": __version__,
+                **{name: package_version(name) for name in _RECORDED_PACKAGES},
+            },
         }
         if self.origin is not None:
             metadata["start"] = self.origin

@@ -29,10 +29,10 @@ from esrbench.challenge.codabench.programs import GATE, HR, KEY_BYTES, LR, SETTI
 from esrbench.challenge.plan import open_data
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import upscale
-from esrbench.environment import package_version
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.records import Notice
+from esrbench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,7 +187,7 @@ def _content(challenge: Challenge, data: Sequence[ImagePairs], today: datetime) 
         "description": challenge.rule.title,
         "image": LOGO,
         "terms": TERMS,
-        "docker_image": table.docker_image or f"{OWN_IMAGE}:{package_version('esrbench')}",
+        "docker_image": table.docker_image or f"{OWN_IMAGE}:{__version__}",
         "queue": table.queue,
         "pages": [
             {"title": title, "file": f"{title}.md"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -21,6 +20,7 @@ from esrbench.probes.counters.operators import (
 )
 from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value
 from esrbench.records import CounterResult
+from esrbench.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,7 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
         network(lr)
     return CounterResult(
         counter="aten",
-        version=metadata.version("esrbench"),
+        version=__version__,
         convention=CONVENTION,
         input_shape=tuple(lr.shape),
         macs=tally.macs,

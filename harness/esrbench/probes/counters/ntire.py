@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -26,6 +25,7 @@ from esrbench.probes.counters.operators import (
 )
 from esrbench.probes.counters.shapes import ShapeMode, by_shape_or_value
 from esrbench.records import CounterResult
+from esrbench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -72,7 +72,7 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
             network(lr)
     return CounterResult(
         counter="ntire2022",
-        version=metadata.version("esrbench"),
+        version=__version__,
         convention=CONVENTION,
         input_shape=tuple(lr.shape),
         macs=tally.macs + tally.elementwise,
