@@ -27,6 +27,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "cell": "Make what is missing of one cell of a suite on this machine.",
+    "status": "Show how far a suite is over all machines: entries, cells, time left, failures.",
     "race": "Race two networks that you trust, pair by pair in one process, until it is decided.",
     "runs": "List, withdraw, disqualify, restore, rename, export or merge stored runs.",
     "score": (

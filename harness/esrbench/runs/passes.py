@@ -109,10 +109,14 @@ class UntimedPass(BaseModel, extra="forbid", allow_inf_nan=False):
         return _killed(self.quality, self.memory, self.complexity)
 
     @property
+    def failure(self) -> Absent | None:
+        """The first part that failed, or None."""
+        return first_failure(self.quality, self.memory, self.complexity, _NOT_TIMED)
+
+    @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
-        failure = first_failure(self.quality, self.memory, self.complexity, _NOT_TIMED)
-        return failure is not None and failure.failure is None
+        return self.failure is not None and self.failure.failure is None
 
 
 class TimedPass(Frozen):
@@ -133,7 +137,7 @@ class TimedPass(Frozen):
     @property
     def failed(self) -> bool:
         """Whether it lacks anything that was asked for."""
-        return bool(self._failures)
+        return self.failure is not None
 
     @property
     def killed(self) -> bool:
@@ -143,13 +147,16 @@ class TimedPass(Frozen):
     @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
-        failures = [probe.failure for probe in self._failures]
-        return not self.replicate.null or None in failures[:1]
+        return not self.replicate.null or (
+            self.failure is not None and self.failure.failure is None
+        )
 
     @property
-    def _failures(self) -> list[Absent]:
+    def failure(self) -> Absent | None:
+        """The first of what was asked for that it lacks, or None."""
         probes = (self.replicate.fixed, self.replicate.images)
-        return [each for each in probes if isinstance(each, Absent) and each.kind != "skipped"]
+        lacks = (each for each in probes if isinstance(each, Absent) and each.kind != "skipped")
+        return next(lacks, None)
 
     def with_null(
         self, null: tuple[NullSamples, ...], conditions: tuple[Conditions, ...]

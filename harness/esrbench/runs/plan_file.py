@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from esrbench.worker.launcher import Launcher
+
+PLAN: Final = "plan-"
+"""What the name of a plan begins with."""
 
 
 class PlannedEntry(Frozen):
@@ -143,7 +146,7 @@ class PlanFile(Frozen):
     @property
     def name(self) -> str:
         """Of its document, by its content: a plan never changes, a resumed suite may have more."""
-        return f"plan-{hashlib.sha256(encode(self)).hexdigest()[:12]}"
+        return f"{PLAN}{hashlib.sha256(encode(self)).hexdigest()[:12]}"
 
 
 def plan_file(

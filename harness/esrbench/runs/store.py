@@ -331,7 +331,11 @@ class Store:
         name = f".{part}{LOCK}" if part else LOCK
         descriptor = self._files.open_lock(self.passes / suite / name)
         try:
-            self._files.lock(descriptor, shared=shared)
+            lock = partial(self._files.lock, descriptor, shared=shared)
+            if shared:
+                patiently(lock, errno.EAGAIN)  # who asks whether it is taken has it for a moment
+            else:
+                lock()
             yield
         finally:
             with suppress(OSError):

@@ -1,0 +1,109 @@
+"""The table of how far suites under way are, over all machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from esrbench.plaintext import line
+from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esrbench.runs.status import Failure, SuiteStatus
+
+NAMED_CELLS = 4
+"""Cells that a note on failures names."""
+
+
+def status_table(statuses: Sequence[SuiteStatus], stored: Mapping[str, int], caption: str) -> Table:
+    """How far each suite is on each data set, who makes it, and what failed.
+
+    Args:
+        statuses: of suites under way.
+        stored: numbers of records by status; told where no suite is under way.
+        caption: of the table.
+    """
+    names = ("Machine", "Device", "Makes now", "Cells begun", "Passes", "Newest pass")
+    headings = tuple(
+        Heading(name, align="right" if name in {"Cells begun", "Passes"} else "left")
+        for name in names
+    )
+    several = len(statuses) > 1
+    sections = tuple(
+        Section(
+            tuple(
+                (
+                    plain(each.name or MISSING),
+                    plain(each.device or MISSING),
+                    plain(", ".join(each.running) or MISSING),
+                    plain(str(each.cells)),
+                    plain(str(each.passes)),
+                    plain(f"{each.newest:%Y-%m-%d %H:%M:%S} UTC" if each.newest else MISSING),
+                )
+                for each in status.machines
+            ),
+            label=status.data if several else "",
+        )
+        for status in statuses
+    )
+    if several:
+        headings = (Heading("Data"), *headings)
+    records = [
+        {"suite": status.suite, "data": status.data} | asdict(each)
+        for status in statuses
+        for each in status.machines
+    ]
+    failures = [(each, status.data) for status in statuses for each in status.failures]
+    return Table(
+        headings=headings,
+        sections=sections,
+        caption=caption,
+        lead=tuple(map(_progress, statuses)) or (Span(_ended(stored)),),
+        notes=tuple(Note(_failure(each, data if several else "")) for each, data in failures),
+        records=records,
+        document={"suites": [_document(each) for each in statuses], "records": dict(stored)},
+        label="tab:status",
+    )
+
+
+def _progress(status: SuiteStatus) -> Span:
+    said = f"{status.data}: {status.progress.describe()}"
+    if status.in_use:
+        return Span(said)
+    return Span(f"{said}. Nobody works on it: run it again with --resume.", "doubtful")
+
+
+def _ended(stored: Mapping[str, int]) -> str:
+    if not stored:
+        return "No suite is under way, and there are no records."
+    counts = ", ".join(f"{count} {status}" for status, count in stored.items())
+    return f"No suite is under way. Records: {counts}."
+
+
+def _failure(failure: Failure, data: str) -> str:
+    on = f" on {data}" if data else ""
+    why = line(failure.why).rstrip(".")
+    if failure.kind == "entry":
+        return f"{failure.names[0]} failed{on}: {why}."
+    tries = Counter(failure.names)
+    cells = [f"{name} ({count} times)" if count > 1 else name for name, count in tries.items()]
+    if len(cells) > NAMED_CELLS:
+        cells = [*cells[:NAMED_CELLS], f"{len(cells) - NAMED_CELLS} more"]
+    where = f" on {failure.where}" if failure.where else ""
+    end = " Made by another try since." if failure.done else ""
+    return f"Cells {', '.join(cells)} failed{where}{on}: {why}.{end}"
+
+
+def _document(status: SuiteStatus) -> dict[str, Any]:
+    progress = status.progress
+    return asdict(status) | {
+        "progress": {
+            "passes": {"made": progress.passes[0], "all": progress.passes[1]},
+            "entries": {"complete": progress.entries[0], "all": progress.entries[1]},
+            "cells": dict(Counter(progress.cells.values())),
+            "seconds_left": progress.seconds_left,
+        }
+    }

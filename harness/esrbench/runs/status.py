@@ -1,0 +1,280 @@
+"""How far a suite under way is, who makes it, and what failed: all read from its folder.
+
+Whoever sees the folder of results can look, on whatever machine. Passes tell what is done, reports
+of cells tell who makes them. A try at a cell is under way as long as its lock is held.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from esrbench.records import Notice
+from esrbench.runs.passes import REPORT, CellReport, Pass, TimedPass, UntimedPass
+from esrbench.runs.plan_file import PLAN, PlanFile
+from esrbench.runs.progress import Took, progress_of
+from esrbench.runs.store import ATTEMPT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from pydantic import BaseModel
+
+    from esrbench.runs.progress import Progress, State
+    from esrbench.runs.store import Store
+
+DIED: Final = "it ended without a word"
+"""What is said of a try at a cell that nobody works on, and that told no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a device of a machine has done for a suite on a data set.
+
+    Attributes:
+        name: of the machine; empty where no report tells who made a pass.
+        device: of the machine.
+        cells: how many tries at cells it began.
+        running: ids of the cells that it makes now.
+        passes: how many it made that count.
+        newest: when it had made the newest of them; None where there is none.
+    """
+
+    name: str
+    device: str
+    cells: int = 0
+    running: tuple[str, ...] = ()
+    passes: int = 0
+    newest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What failed.
+
+    Attributes:
+        kind: an entry, whose network failed, or cells, which ended and lacked passes.
+        names: of the entry, or of the cells; one that failed twice is there twice.
+        where: machine, or node as its engine names it; empty where it is not known.
+        why: reason.
+        done: the cells were made in another try.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    where: str
+    why: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteStatus:
+    """How far a suite is on a data set.
+
+    Attributes:
+        suite: name of its folder.
+        data: title of the data set.
+        progress: passes, entries, cells and time left.
+        machines: that make or made a part of it, by name.
+        failures: of entries, then of cells.
+        in_use: somebody works on the suite, or may do so where files cannot be locked.
+    """
+
+    suite: str
+    data: str
+    progress: Progress
+    machines: tuple[Machine, ...]
+    failures: tuple[Failure, ...]
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MadePass:
+    """What is kept of a pass that was read: its samples are not.
+
+    Attributes:
+        entry: name.
+        fingerprint: of the run.
+        data: digest of the images.
+        session: in which it was made.
+        ended: when.
+        took: how long it took, and whether its entry failed.
+        index: number of the round, or None.
+        why: what failed, if anything did.
+    """
+
+    entry: str
+    fingerprint: str
+    data: str
+    session: str
+    ended: datetime
+    took: Took
+    index: int | None
+    why: str
+
+    @classmethod
+    def of(cls, made: Pass[Any]) -> MadePass:
+        """What is kept of a pass."""
+        found, failure = made.found, made.found.failure
+        return cls(
+            made.entry.name,
+            made.fingerprint,
+            made.data.digest,
+            made.session,
+            made.created + timedelta(seconds=made.seconds),
+            Took(made.seconds, found.failed),
+            found.replicate.index if isinstance(found, TimedPass) else None,
+            f"{failure.failure}: {failure.reason}" if failure else "",
+        )
+
+
+class Onlooker:
+    """Reads how far suites are, each document once: none changes.
+
+    Args:
+        store: in which the suites lie.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str], BaseModel | MadePass] = {}
+
+    def look(self) -> list[SuiteStatus]:
+        """Suites that somebody works on, a status a data set; if there is none, the newest suite.
+
+        Data sets on which a suite has not begun are not among them.
+        """
+        suites = self._store.suites()
+        used = [name for name in suites if self._store.in_use(name)]
+        newest = sorted(suites, key=lambda name: name.partition("-")[2])[-1:]
+        return [status for name in used or newest for status in self._look(name, in_use=bool(used))]
+
+    def _look(self, suite: str, *, in_use: bool) -> list[SuiteStatus]:
+        names = sorted(name for name in self._store.names_of(suite) if ATTEMPT not in name)
+        found = [self._read(suite, name) for name in names]
+        reports = [each for each in found if isinstance(each, CellReport)]
+        passes = [each for each in found if isinstance(each, MadePass)]
+        of_data: dict[str, list[PlanFile]] = {}
+        for plan in found:
+            if isinstance(plan, PlanFile):
+                of_data.setdefault(plan.data.identity.digest, []).append(plan)
+        statuses = []
+        for digest, plans in of_data.items():
+            # A suite that was resumed may have another plan, with other cells.
+            plan = max(plans, key=lambda each: self._newest(suite, each, reports))
+            names = [each.name for each in plans]
+            theirs = [each for each in reports if each.plan in names]
+            made = [each for each in passes if each.data == digest]
+            statuses.append(self._status(suite, plan, theirs, made, in_use=in_use))
+        return statuses
+
+    def _newest(self, suite: str, plan: PlanFile, reports: Sequence[CellReport]) -> float:
+        """When a plan was used last, in seconds since 1970."""
+        begun = [each.created.timestamp() for each in reports if each.plan == plan.name]
+        with suppress(OSError):
+            begun.append(self._store.path_of(suite, plan.name).stat().st_mtime)
+        return max(begun, default=0.0)
+
+    def _read(self, suite: str, name: str) -> BaseModel | MadePass | None:
+        """A document, or None where it is another one, or not readable."""
+        if (suite, name) not in self._known:
+            kind: type[BaseModel] = Pass[UntimedPass]
+            if name.startswith(PLAN):
+                kind = PlanFile
+            elif name.startswith(REPORT):
+                kind = CellReport
+            elif ".timed" in name:
+                kind = Pass[TimedPass]
+            elif ".untimed" not in name:
+                return None
+            found = self._store.load_pass(suite, name, kind)
+            if found is None or isinstance(found, Notice):
+                return None
+            self._known[suite, name] = MadePass.of(found) if isinstance(found, Pass) else found
+        return self._known[suite, name]
+
+    def _status(
+        self,
+        suite: str,
+        plan: PlanFile,
+        reports: Sequence[CellReport],
+        passes: Sequence[MadePass],
+        *,
+        in_use: bool,
+    ) -> SuiteStatus:
+        """The status of a plan.
+
+        Args:
+            suite: name of its folder.
+            plan: what there is to be made.
+            reports: of cells on its data set, also of cells of earlier plans.
+            passes: on its data set.
+            in_use: as of ``SuiteStatus``.
+        """
+        ours = plan.data.fingerprints
+        # Passes of an entry that has changed since do not count; those of rejected entries do not
+        # belong to the plan.
+        passes = [each for each in passes if ours.get(each.entry) in {each.fingerprint, None}]
+        failed = {each.entry for each in passes if each.took.failed}
+        counted = [each for each in passes if each.entry in ours]
+        made = {
+            (each.entry, each.index): Took(each.took.seconds, each.entry in failed)
+            for each in counted
+        }
+        reports = sorted(reports, key=lambda each: each.created)
+        busy = {
+            each.part for each in reports if each.session and self._store.in_use(suite, each.part)
+        }
+        states: dict[str, State] = {}
+        for each in reports:
+            if each.plan == plan.name and states.get(each.cell) != "running":
+                states[each.cell] = "running" if each.part in busy else "failed"
+        progress = progress_of(plan.cells, made, states, finished=plan.finished, later=plan.later)
+        return SuiteStatus(
+            suite,
+            plan.data.identity.title,
+            progress,
+            tuple(_machines(reports, counted, busy)),
+            (*_failed_entries(passes), *_failed_cells(plan.name, reports, progress.cells)),
+            in_use,
+        )
+
+
+def _machines(
+    reports: Sequence[CellReport], passes: Sequence[MadePass], busy: Collection[str]
+) -> Iterator[Machine]:
+    """Who makes cells, by the sessions in which passes are made."""
+    begun = [each for each in reports if each.session]
+    who = {each.session: (each.machine, each.device) for each in begun}
+    makers = [who.get(each.session, ("", "")) for each in passes]
+    for key in sorted({*who.values(), *makers}):
+        cells = [each for each in begun if who[each.session] == key]
+        ended = [each.ended for each, maker in zip(passes, makers, strict=True) if maker == key]
+        running = tuple(each.cell for each in cells if each.part in busy)
+        yield Machine(*key, len(cells), running, len(ended), max(ended, default=None))
+
+
+def _failed_entries(passes: Sequence[MadePass]) -> Iterator[Failure]:
+    why: dict[str, str] = {}
+    for each in passes:
+        if each.why:
+            why.setdefault(each.entry, each.why)
+    return (Failure("entry", (name,), "", said) for name, said in why.items())
+
+
+def _failed_cells(
+    plan: str, reports: Sequence[CellReport], states: Mapping[str, State]
+) -> Iterator[Failure]:
+    """Tries that ended and lacked passes, together where machine and reason are the same."""
+    found: dict[tuple[str, str], list[str]] = {}
+    newest = {each.cell: each for each in reports if each.plan == plan}
+    for each in reports:
+        died = each is newest.get(each.cell) and states.get(each.cell) == "failed"
+        if each.said or died:
+            found.setdefault((each.machine, each.said or DIED), []).append(each.cell)
+    for (machine, said), cells in found.items():
+        done = all(states.get(cell, "done") == "done" for cell in cells)
+        yield Failure("cells", tuple(cells), machine, said, done)
