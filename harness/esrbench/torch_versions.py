@@ -90,6 +90,11 @@ def refuse_recompiling() -> None:
             return
 
 
+def packages_compiled() -> bool:
+    """Whether a network that was compiled ahead of time can be loaded as 2.8 loads it."""
+    return VERSION >= (2, 8)
+
+
 def _compiler_config() -> Any:
     """Settings of ``torch.compile``, which 2.7 made public; importing them takes 1.4 s."""
     return import_module("torch._dynamo").config

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from builders import LENIENT, TWO_ROUNDS, noise, write_files, write_set
 from fake_worker import FakeWorker
 
+from esrbench.backends import get_backend
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.networks import resolve_weights
 from esrbench.entries.submissions import read_submission
 from esrbench.errors import UsageError
 from esrbench.protocol import Protocol
 from esrbench.records import Equality, Latency
+from esrbench.runs import exports
 from esrbench.runs.evaluator import Entry, measure_untimed
 from esrbench.runs.exports import export, quantised, require_backend
 from esrbench.runs.plan import Suite
@@ -79,6 +82,17 @@ def test_a_kept_graph_that_changed_is_written_anew(entry, launcher):
     assert export(entry, ONNX, launcher).graph.sha256 == made.graph.sha256
     assert (made.graph_folder / "network.onnx").read_bytes() == GRAPH
     assert Writer.written == 2
+
+
+def test_machine_code_is_kept_for_the_cpu_that_it_was_written_for(entry, monkeypatch):
+    keys = {}
+    for cpu in ("old", "new"):
+        monkeypatch.setattr(exports, "cpu_model", lambda cpu=cpu: cpu)
+        keys[cpu] = [
+            exports._key(entry, ONNX.by(each), {}) for each in ("onnxruntime", "aot-inductor")
+        ]
+    assert keys["old"][0] == keys["new"][0]
+    assert keys["old"][1] != keys["new"][1]
 
 
 def test_a_backend_that_runs_the_code_has_no_graph(entry, launcher):
@@ -200,6 +214,19 @@ import torch
 from torch import nn
 
 
+@torch.library.custom_op("team::doubled", mutates_args=())
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+@torch.library.custom_op("team::unknown", mutates_args=())
+def unknown(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+doubled.register_fake(torch.empty_like)
+
+
 class Net(nn.Module):
     def __init__(self, scale=4):
         super().__init__()
@@ -231,6 +258,22 @@ class Branches(Net):
 class OneSize(Net):
     def forward(self, lr):
         return super().forward(lr) + torch.zeros(1, 3, 4 * 48, 4 * 64)
+
+
+class Doubled(Net):
+    def forward(self, lr):
+        return super().forward(doubled(lr))
+
+
+class Unknown(Net):
+    def forward(self, lr):
+        return super().forward(unknown(lr))
+
+
+class Eager(Net):
+    @torch.compiler.disable
+    def forward(self, lr):
+        return super().forward(lr)
 """
 
 
@@ -243,7 +286,7 @@ def submitted(tmp_path, monkeypatch):
         manifest = f"""
 schema = 1
 [model]
-name = "team-net"
+name = "team-{name.lower()}"
 factory = "model:{name}"
 scales = [4]
 [team]
@@ -252,7 +295,7 @@ contact = "somebody"
 """
         source = NETWORKS.replace("LIFT", lift)
         folder = write_files(
-            tmp_path / "team-net", {"submission.toml": manifest, "model.py": source}
+            tmp_path / f"team-{name.lower()}", {"submission.toml": manifest, "model.py": source}
         )
         descriptor = read_submission(folder)
         return Entry(descriptor, 4, resolve_weights(descriptor, 4, None))
@@ -277,19 +320,55 @@ def test_a_network_that_is_another_when_it_is_exported_has_another_class(
     assert found.doubt == "SR differs"
 
 
+def line_of(code):
+    """The number of the only line of a submission's code that holds a text."""
+    (number,) = (i for i, line in enumerate(NETWORKS.splitlines(), 1) if code in line)
+    return rf"\(model.py, line {number}\)"
+
+
+NO_TRACE = r"cannot be traced for images of any size: .*"
+BRANCH = NO_TRACE + line_of("if lr.mean() > 2")
+EIGENVALUES = r"has no operator for aten\.\w*linalg_eig\w*\.default " + line_of("eigvals")
+DOUBLED = r"has no operator for team\.doubled\.default " + line_of("(doubled(lr))")
+UNKNOWN = NO_TRACE + "team::unknown.*" + line_of("(unknown(lr))")
+REFUSED = {
+    "onnxruntime": {
+        "Fourier": EIGENVALUES,
+        "Doubled": DOUBLED,
+        "Branches": BRANCH,
+        "OneSize": "size",
+    },
+    "openvino": {"Fourier": EIGENVALUES, "Doubled": DOUBLED, "Branches": BRANCH, "OneSize": "size"},
+    "aot-inductor": {"Unknown": UNKNOWN, "Branches": BRANCH, "OneSize": "size"},
+    "torch-compile": {
+        "Eager": "compiled nothing of this network " + line_of("torch.compiler.disable"),
+        "Unknown": r"failed at team\.unknown\.default: .*" + line_of("(unknown(lr))"),
+    },
+}
+"""What each backend cannot take, and what is said of it; all else it takes."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("Fourier", r"has no operator for aten\.\w*linalg_eig\w*\.default \(model.py, line 26\)"),
-        ("Branches", r"cannot be traced for images of any size: .*\(model.py, line 31\)"),
-        ("OneSize", r"size"),
-    ],
-)
-def test_what_cannot_be_exported_is_named_with_its_place(submitted, backend, name, said):
-    with pytest.raises(WorkerError, match=said) as caught:
-        export(submitted(name), ONNX.by(backend), open_launcher())
-    assert caught.value.advice
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_backend_cannot_take_is_named_with_its_place(submitted, name):
+    for module in needs.get(name, ()):
+        pytest.importorskip(module, reason=f"{name} is an extra, and not installed here")
+    graph = bool(get_backend(name).files)
+    protocol = ONNX.by(name)
+    eager = protocol.eager
+    entries = {each: submitted(each) for each in REFUSED[name]}
+    networks = [(each.descriptor, each.weights) for each in entries.values()]
+    lr = np.zeros((24, 32, 3), np.uint8)
+    with open_launcher().worker(*networks, protocol=eager if graph else protocol) as session:
+        for network, entry in entries.items():
+            entry.load(session, eager if graph else protocol)
+            refused = pytest.raises(WorkerError, match=REFUSED[name][network])
+            with refused as caught:
+                if graph:
+                    session.export(protocol.forward)
+                else:
+                    session.upscale(lr, "image")
+            assert caught.value.advice
 
 
 @pytest.mark.slow

@@ -71,6 +71,9 @@ def test_a_submission_sees_its_own_folder_and_the_protocol_says_what_else(launch
     assert session.process.view.device == "cuda"
     # Compilers are processes.
     assert session.process.limits.processes
+    compiled_before = Protocol(forward=ForwardPolicy(backend="aot-inductor"))
+    session = launcher.worker((descriptor, None), protocol=compiled_before)
+    assert not session.process.limits.processes
 
 
 def test_a_worker_sees_the_gpu_of_its_launcher_alone(launcher, describe, monkeypatch):

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
-from esrbench.errors import MeasurementError, UsageError, did_you_mean
+from esrbench.errors import EsrbenchError, MeasurementError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 OPERATOR = re.compile(r"(?:torch\.ops\.)?\b([a-z_]\w*\.[a-z_]\w*\.\w+)\b")
 """As torch names an overload of an operator: ``aten.relu.default``."""
+
+
+INSTALL_COMPILER = "Install g++ where workers find it, as in /usr/bin."
 
 
 @dataclass(frozen=True)
@@ -212,14 +215,15 @@ def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -
 
 
 class UntranslatedError(MeasurementError):
-    """A graph cannot be written because of an operator.
+    """A backend cannot take a network because of an operator, or of its code.
 
     Attributes:
-        stack: the lines of code that called it, as PyTorch tells them.
+        stack: the lines of code where that stands, as PyTorch tells them.
     """
 
-    def __init__(self, message: str, *, stack: str) -> None:
-        super().__init__(message, advice="Replace that operator, or measure by another backend.")
+    def __init__(self, message: str, *, stack: str, advice: str | None = None) -> None:
+        advice = advice or "Replace that operator, or measure by another backend."
+        super().__init__(message, advice=advice)
         self.stack = stack
 
 
@@ -257,10 +261,12 @@ def naming_operators(program: Any, into: str) -> Iterator[None]:
         into: what it is translated into, for the message.
 
     Raises:
-        UntranslatedError: in place of whatever was raised.
+        UntranslatedError: in place of whatever was raised that is no error of ours.
     """
     try:
         yield
+    except EsrbenchError:
+        raise
     except Exception as error:
         said, cause = str(error), error.__cause__
         while cause is not None:

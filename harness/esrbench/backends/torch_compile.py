@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from typing import TYPE_CHECKING
 
-from esrbench.backends import Backend, Opened
+from esrbench.backends import INSTALL_COMPILER, Backend, Opened, UntranslatedError
 from esrbench.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 OVERRIDE = "TORCHDYNAMO_SUPPRESS_ERRORS"
 """The variable that makes the compiler ignore what a program sets."""
+FAILED_OPERATOR = re.compile(r"(?:call_function|target:) ([\w.]+)")
 
 
 class Compile(Backend):
@@ -65,6 +68,7 @@ class CompiledNetwork:
                 advice="Measure by another backend, or with torch 2.1 or newer.",
             )
         refuse_recompiling()
+        self._code = inspect.unwrap(type(network).forward).__code__
         # Not network.compile(), which leaves a layer of PyTorch's own as it is.
         self._network = torch.compile(network)
         self._proven = False
@@ -76,19 +80,23 @@ class CompiledNetwork:
             pixels: the network's input, (1, C, H, W).
 
         Raises:
-            MeasurementError: it could not be compiled.
+            UntranslatedError: it could not be compiled.
         """
-        from torch._dynamo.exc import TorchDynamoException
-
         try:
             output: torch.Tensor = self._network(pixels)
-        except TorchDynamoException as error:
-            cause = str(error).strip().splitlines()[0]
-            missing = "compiler" in cause.lower()
-            raise MeasurementError(
-                f"torch.compile failed: {cause}",
-                advice="Install a C++ compiler (g++ or clang) and name it in CXX."
-                if missing
+        except Exception as error:
+            # Its class of a shape too many is no child of the others and has two names.
+            if not any("torch._dynamo" in each.__module__ for each in type(error).__mro__):
+                raise
+            said = f"{error}\n{error.__cause__ or ''}"
+            cause = str(error.__cause__ or error).strip().splitlines()[0]
+            operator = FAILED_OPERATOR.search(said)
+            at = f" at {operator[1]}" if operator else ""
+            raise self._untranslated(
+                f"torch.compile failed{at}: {cause}",
+                said,
+                INSTALL_COMPILER
+                if "compiler" in cause.lower()
                 else "Measure this network by another backend.",
             ) from error
         if not self._proven:
@@ -100,12 +108,18 @@ class CompiledNetwork:
 
         # Counted for the whole process: a copy of a network reuses the graphs of the first.
         if not counters["stats"]["unique_graphs"]:
-            raise MeasurementError(
+            raise self._untranslated(
                 "torch.compile compiled nothing of this network",
-                advice="Its code forbids compiling, or holds no tensor operators: measure it "
+                "",
+                "Its code forbids compiling, or holds no tensor operators: measure it "
                 "by another backend.",
             )
         self._proven = True
+
+    def _untranslated(self, message: str, said: str, advice: str) -> UntranslatedError:
+        """An error at the place that PyTorch tells, or else where ``forward`` begins."""
+        begins = f'File "{self._code.co_filename}", line {self._code.co_firstlineno}'
+        return UntranslatedError(message, stack=f"{begins}\n{said}", advice=advice)
 
 
 BACKEND = Compile()

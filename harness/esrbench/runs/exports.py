@@ -17,7 +17,7 @@ from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.data.calibration import open_calibration
 from esrbench.data.datasets import open_dataset
 from esrbench.entries.sources import source_sha256
-from esrbench.environment import package_version
+from esrbench.environment import cpu_model, cpu_name, package_version
 from esrbench.errors import UsageError
 from esrbench.files import replace_file
 from esrbench.protocol import ForwardPolicy, Frozen, Protocol
@@ -208,6 +208,7 @@ def _inputs(
 
 
 def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
+    backend = get_backend(protocol.forward.backend)
     weights = entry.weights.identity
     parts = {
         "entry": entry.descriptor.model_dump(mode="json"),
@@ -219,7 +220,8 @@ def _key(entry: Entry, protocol: Protocol, versions: Mapping[str, str]) -> str:
         ),
         "versions": dict(versions),
         "harness": harness_sha256(),
-        "machine": platform.machine(),
+        # What a compiler writes is of the instructions of this CPU.
+        "machine": f"{cpu_name()}, {cpu_model()}" if backend.processes else platform.machine(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

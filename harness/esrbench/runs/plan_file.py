@@ -310,7 +310,8 @@ def _entry(planned: PlannedEntry, plan: PlanFile, launcher: Launcher) -> Entry:
         raise MeasurementError(message, advice="Nodes must share the environments of entries.")
     if (entry.graph and entry.graph.sha256) != planned.graph:
         message = f"{name}: this node exports another graph than that of the plan"
-        raise MeasurementError(message, advice="Nodes must share the cache (ESRBENCH_CACHE).")
+        advice = "Nodes must share the cache (ESRBENCH_CACHE) and have CPUs of one kind."
+        raise MeasurementError(message, advice=advice)
     return entry
 
 

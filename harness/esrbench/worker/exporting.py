@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from esrbench.backends import UntranslatedError, get_backend
+from esrbench.backends import get_backend
 from esrbench.errors import EsrbenchError, MeasurementError
 from esrbench.worker.messages import Exported
-from esrbench.worker.tracebacks import place_in, place_of
+from esrbench.worker.tracebacks import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +62,6 @@ def export_graph(
                     folder, inputs, asked.precision, fp32_ends=asked.fp32_ends
                 )
                 held = replace(integers, parameters=held.parameters)
-        except UntranslatedError as error:
-            place = place_in(error.stack, load.code)
-            message = error.message + (f" ({place})" if place else "")
-            raise MeasurementError(message, advice=error.advice) from error
         except EsrbenchError:
             raise
         except Exception as error:
@@ -75,7 +71,8 @@ def export_graph(
             raise MeasurementError(
                 f"its code cannot be traced for images of any size: {type(error).__name__}: "
                 f"{first}{where}",
-                advice="Branch neither on pixel values nor on the size of the image.",
+                advice="Branch neither on pixel values nor on the size of the image, and give "
+                "operators of your own a function for shapes (register_fake).",
             ) from error
         contents = {each: (folder / each).read_bytes() for each in backend.files}
     reply = Exported(

@@ -87,7 +87,9 @@ class Launcher:
             device=protocol.device if protocol else "cpu",
             interpreter=interpreter or own_interpreter(),
         )
-        compiles = protocol is not None and get_backend(protocol.forward.backend).processes
+        backend = None if protocol is None else get_backend(protocol.forward.backend)
+        # Where it runs files, these were compiled before.
+        compiles = backend is not None and backend.processes and not backend.files
         process = WorkerProcess(
             self.sandbox,
             view,

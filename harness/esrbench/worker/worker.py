@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from esrbench.backends import UntranslatedError
 from esrbench.errors import EsrbenchError
 from esrbench.plaintext import relative
 from esrbench.probes.forward import InvalidOutputError
@@ -29,7 +30,7 @@ from esrbench.worker.cuda_requests import needs_cuda
 from esrbench.worker.loaded import ContenderError, Worker, load_converted
 from esrbench.worker.paired import Pairing
 from esrbench.worker.pixels import PixelAreas
-from esrbench.worker.tracebacks import place_of, traceback_of
+from esrbench.worker.tracebacks import place_in, place_of, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,8 @@ def failure(
     known = [*code, *(str(Path(load.weights_path).parent) for load in loads if load.weights_path)]
     if isinstance(error, EsrbenchError):
         text, advice = relative(error.message, known), error.advice
+        place = place_in(error.stack, code) if isinstance(error, UntranslatedError) else None
+        text = f"{text} ({place})" if place else text
     else:
         print(traceback_of(error, code), file=sys.stderr)  # noqa: T201 - the log
         place = place_of(error, code)
