@@ -123,12 +123,11 @@ def write_outputs(
             for form in challenge.outputs.tables:
                 write(f"{each.name}.{SUFFIXES.get(form, form)}", str(render(table, form)))
             if challenge.outputs.page:
-                names = [row.entry for row in (*each.board.ranked, *each.board.unranked)]
                 page = report_page(
                     each.board,
                     each.records,
                     store=store,
-                    claims=claims_of(registry, names, challenge.scale),
+                    claims=claims_of(registry, each.board, each.records),
                     title=f"{challenge.title}: {each.board.data}, {each.board.forward_class}",
                 )
                 write(f"{each.name}.html", page)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esrbench.ranking.board import Leaderboard
-    from esrbench.records import RunRecord
+    from esrbench.records import Notice, RunRecord
 
 RuleOption = Annotated[str, typer.Option(help="Edition whose rule ranks, or a rule in TOML.")]
 OfficialOption = Annotated[
@@ -77,8 +77,8 @@ def chosen_board(
     mixed: bool = False,
     folder: Path | None,
     as_of: datetime | None = None,
-) -> tuple[Leaderboard, list[RunRecord]]:
-    """The board that the options ask for, and the records that it was chosen from.
+) -> tuple[Leaderboard, list[RunRecord], list[Notice]]:
+    """The board that the options ask for, the records that it was chosen from, and what is unread.
 
     Records are without raw samples; ``Store.with_samples`` adds them.
 
@@ -105,17 +105,18 @@ def chosen_board(
             raise UsageError(message, advice="Leave it out, or use --rule with --with-official.")
         from esrbench.ranking.published import official_leaderboard
 
-        return official_leaderboard(get_rule(official)), []
+        return official_leaderboard(get_rule(official)), [], []
     if with_official and relative_to is not None:
         message = "--relative-to has no use with --with-official, which leaves runtimes out"
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
     store = Store(folder or default_results())
-    records, elsewhere = _stored(store, data, scale, as_of=as_of)
+    records, elsewhere, unread = _stored(store, data, scale, as_of=as_of)
     if with_official:
         from esrbench.ranking.merged import merged_leaderboard
 
-        return merged_leaderboard(records, edition, forward_class=forward_class), records
+        board = merged_leaderboard(records, edition, forward_class=forward_class)
+        return board, records, unread
     from esrbench.ranking.leaderboard import build_leaderboard
 
     board = build_leaderboard(
@@ -126,7 +127,7 @@ def chosen_board(
         mixed=mixed,
         elsewhere=elsewhere,
     )
-    return board, records
+    return board, records, unread
 
 
 def _stored(
@@ -135,8 +136,8 @@ def _stored(
     scale: int | None,
     *,
     as_of: datetime | None,
-) -> tuple[list[RunRecord], list[RunRecord]]:
-    """Records of a data set and scale, or of all, and the others.
+) -> tuple[list[RunRecord], list[RunRecord], list[Notice]]:
+    """Records of a data set and scale, or of all; the others; and notices on unreadable files.
 
     Raises:
         UsageError: there are none.
@@ -156,4 +157,4 @@ def _stored(
         advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
         message = f"{store.runs}: no matching records"
         raise UsageError(message, advice=advice)
-    return wanted, others
+    return wanted, others, notices

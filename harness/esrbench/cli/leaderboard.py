@@ -57,7 +57,7 @@ def leaderboard_command(
 
     check_label(label)
     with many_objects():
-        board, _ = chosen_board(
+        board, _, _ = chosen_board(
             rule=rule,
             official=official,
             with_official=with_official,

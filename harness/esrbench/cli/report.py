@@ -69,7 +69,7 @@ def report_command(
     from esrbench.reports.page import copy_images, own_records, report_page
     from esrbench.reports.page.contents import MOST_DETAILED, claims_of
 
-    board, records = chosen_board(
+    board, records, unread = chosen_board(
         rule=rule,
         official=official,
         with_official=with_official,
@@ -85,7 +85,6 @@ def report_command(
     records = public_records(
         [store.with_samples(each) if each.run_id in first else each for each in records]
     )
-    shown = [row.entry for row in (*board.ranked, *board.unranked)]
     examinations, notices = store.load_examinations()
     print_notices(notices)
     beside = output.with_name(f"{output.stem}_files")
@@ -94,10 +93,11 @@ def report_command(
         board,
         records,
         store=store,
-        claims=claims_of(open_registry(), shown, records[0].entry.scale if records else 0),
+        claims=claims_of(open_registry(), board, records),
         title=title,
         published=[official_leaderboard(get_rule(name)) for name in published or ()],
         examinations=examinations,
+        unread=unread,
         images=copy_images(own, assets, beside) if assets else ((), ()),
     )
     content = page.encode()
@@ -106,8 +106,9 @@ def report_command(
     except OSError as error:
         message = f"{output}: cannot be written: {error.strerror or error}"
         raise UsageError(message, advice="Give -o a file in a folder that is there.") from error
+    entries = len(board.ranked) + len(board.unranked)
     if as_json:
-        print_json({"file": str(output), "bytes": len(content), "entries": len(shown)})
+        print_json({"file": str(output), "bytes": len(content), "entries": entries})
     else:
         size = f"{len(content) / 1e6:.2f} MB"
-        messages().print(f"{output}: {len(shown)} entries, {size}", markup=False)
+        messages().print(f"{output}: {entries} entries, {size}", markup=False)

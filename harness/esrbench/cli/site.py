@@ -56,8 +56,8 @@ def site_command(
 
     store = Store(folder or default_results())
     records, notices = store.load()
-    examinations, unread = store.load_examinations()
-    print_notices([*notices, *unread])
+    examinations, unexamined = store.load_examinations()
+    print_notices([*notices, *unexamined])
     if not records and not official:
         message = f"{store.runs}: there are no records to publish"
         raise UsageError(message, advice="Run `esrbench run`, or name an --official edition.")
@@ -70,6 +70,7 @@ def site_command(
         store=store,
         registry=open_registry(),
         examinations=examinations,
+        unread=notices,
     )
     written: dict[str, int] = {}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import string
 
@@ -226,6 +227,10 @@ def test_images_beside_the_page_are_shown_from_a_file(show, full):
     assert widths == [36, 36]
     page.get_by_label("Map of their difference").check()
     page.wait_for_selector(".stage canvas, .stage p")
+    whole = page.locator(".crops figcaption a").first
+    assert whole.inner_text() == "rfdn"
+    whole.click()
+    assert page.url.endswith(".png")
 
 
 def test_any_two_metrics_are_drawn_as_python_draws_them(show, shown):
@@ -261,6 +266,22 @@ def test_other_axes_draw_another_chart(show, shown):
     choose(page, "Area", label="none")
     radii = page.locator("#chart circle").evaluate_all("all => all.map(c => c.getAttribute('r'))")
     assert set(radii) == {"5"}
+
+
+def test_an_axis_is_made_logarithmic_and_the_link_keeps_it(show, shown):
+    page = show(shown)
+    choose(page, "Across", label="Params [M]")
+    box = page.get_by_label("logarithmic across")
+    places = "all => all.map(c => Number(c.getAttribute('cx'))).sort((a, b) => a - b)"
+    one, two, three = page.locator("#chart circle").evaluate_all(places)  # 0.2, 0.4 and 0.6 M
+    assert two - one == pytest.approx(three - two, abs=0.2)
+    box.press("Space")
+    one, two, three = page.locator("#chart circle").evaluate_all(places)
+    assert (two - one) / (three - two) == pytest.approx(math.log(2) / math.log(1.5), abs=0.01)
+    assert page.get_by_label("logarithmic up").is_disabled()
+    page.reload()
+    assert page.get_by_label("logarithmic across").is_checked()
+    assert page.locator("#chart circle").evaluate_all(places) == [one, two, three]
 
 
 def test_copying_gives_the_table(show, shown):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -118,7 +119,7 @@ def test_a_scatter_chart_links_every_entry_to_its_row():
 def test_the_script_is_given_what_the_first_chart_is_drawn_from():
     data = chart_data([ACROSS, UP], RANKED)
     left, right, bottom, top = data["frame"]
-    across, up = data["metrics"]
+    across, up = (each["scales"][each["log"]] for each in data["metrics"])
     svg = drawn(scatter(NAMES, RANKED, ACROSS, UP, None))
     for entry in (0, 1):
         circle = svg.find(f"a[@data-entry='{entry}']/circle")
@@ -129,6 +130,19 @@ def test_the_script_is_given_what_the_first_chart_is_drawn_from():
     assert [text for _, text in across["ticks"]] == ["10", "20", "50", "100"]
     assert data["fronts"] == [[], [[0]]]
     assert front_of(UP, ACROSS, [False, True, True]) == [1]
+
+
+def test_an_axis_may_be_made_logarithmic_or_linear():
+    across, up = chart_data([ACROSS, UP], RANKED)["metrics"]
+    linear, logarithmic = across["scales"]
+    assert (across["log"], up["log"]) == (True, False)
+    # 10 of 9 to 100 ms, with 8 % of 91 ms and a quarter of either end to spare.
+    assert linear["shares"][0][0] == pytest.approx(8.28 / 105.56, abs=1e-4)
+    share = math.log(10 / 7.2) / math.log(125 / 7.2)
+    assert logarithmic["shares"][0][0] == pytest.approx(share, abs=1e-4)
+    assert up["scales"][1] is None  # decibels are logarithms already
+    _, close = Scale.of(RUNTIME, [(11.0,), (12.0,)]).either_way()
+    assert close.axis.ticks() == [10, 12, 14]
 
 
 def test_nothing_makes_no_chart():

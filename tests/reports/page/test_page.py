@@ -9,6 +9,7 @@ import pytest
 from builders import counted, latency, replicate, samples
 from elements import HOSTILE, Elements
 
+from esrbench.entries.registry import default_registry
 from esrbench.ranking.board import Place
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
@@ -24,6 +25,8 @@ from esrbench.records import (
 )
 from esrbench.records.counts import NO_BLOCKS
 from esrbench.reports.page import report_page
+from esrbench.reports.page.contents import claims_of
+from esrbench.runs.store import Store
 
 VALUES = {
     "psnr_rgb": 29.0,
@@ -240,6 +243,38 @@ def test_a_run_that_is_left_out_is_shown_with_what_differs(make_record):
     page = report_page(board, [stray, *records])
     part = page[page.index('id="left-out"') : page.index('id="machine"')]
     assert re.findall(r"<bdi>(.*?)</bdi>", part) == ["rfdn", "stray", "protocol.seed", "0", "7"]
+
+
+def test_files_that_could_not_be_read_are_shown_without_their_folder(records, tmp_path):
+    store = Store(tmp_path / "results")
+    for record in records:
+        store.put(record)
+    (store.runs / "future.json").write_text('{"schema_version": 99}')
+    (store.runs / "torn.json").write_text('{"schema_ver')
+    readable, unread = store.load()
+    page = report_page(
+        build_leaderboard(readable, RULES["ntire2022"]), readable, store=store, unread=unread
+    )
+    assert str(tmp_path) not in page
+    told = re.findall(r"<bdi>(.*?)</bdi>", part(page, "left-out", "machine"))
+    assert told[:3] == [
+        "runs/future.json",
+        "schema version 99, expected 2",
+        "Read it with the esrbench version that wrote it.",
+    ]
+    assert told[3] == "runs/torn.json"
+    assert "It was set aside as runs/.corrupt-torn.json" in told[4]
+
+
+def test_published_figures_stand_beside_measured_ones(make_record):
+    values = VALUES | {"psnr_y": 32.1934, "ssim_y": "not scored"}
+    record = make_record("imdn", values, data="set5")
+    board = build_leaderboard([record], RULES["ntire2022"])
+    claims = claims_of(default_registry(), board, [record])
+    assert claims["imdn"]["psnr_y"] == 32.21  # of SwinIR's table 3, on Set5 x4
+    page = report_page(board, [record], claims=claims)
+    assert "PSNR-Y 32.21, 32.19" in page
+    assert "SSIM-Y 0.8948, &#8211;" in page
 
 
 def test_a_published_board_has_a_page_without_runs():

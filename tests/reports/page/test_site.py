@@ -7,7 +7,9 @@ import pytest
 from elements import HOSTILE, Elements
 
 from esrbench.ranking.rules import RULES
+from esrbench.records import Notice
 from esrbench.reports.page.site import file_name, site_pages
+from esrbench.runs.store import Store
 
 FIRST, SECOND, THIRD = (datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 9))
 VALUES = {"psnr_rgb": 29.0, "runtime_images": 0.04775, "params": 241_548}
@@ -51,6 +53,15 @@ def test_every_board_edition_and_date_has_a_page(records, make_record):
             for day in days
         ),
     }
+
+
+def test_files_that_could_not_be_read_are_on_the_index(records, tmp_path):
+    store = Store(tmp_path)
+    message = f"{store.runs / 'a.json'}: schema version 99, expected 2"
+    unread = [Notice(code="unreadable-record", message=message, advice="Move it.")]
+    site = dict(site_pages(records, rules=NTIRE, store=store, unread=unread))
+    assert "<bdi>runs/a.json</bdi>" in site["index.html"]
+    assert str(tmp_path) not in site["index.html"]
 
 
 def test_every_page_is_reached_and_all_links_are_relative(records):

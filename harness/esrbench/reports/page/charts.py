@@ -8,7 +8,7 @@ have them for every metric.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -32,6 +32,8 @@ LEAST_RADIUS: Final = 5.0
 MOST_RADIUS: Final = 18.0
 LOG_RATIO: Final = 3.0
 """An axis of what is counted in multiples is logarithmic from this ratio of its ends on."""
+FEWEST_TICKS: Final = 3
+"""A logarithmic axis with fewer round values has equal steps."""
 LABEL_HEIGHT: Final = 14
 LABEL_LETTERS: Final = 22
 LETTER_WIDTH: Final = 9
@@ -67,14 +69,15 @@ class Axis:
         """Round values between the ends: 1, 2 and 5 times a power of ten, or equal steps."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-        else:
-            rough = (self.high - self.low) / 5
-            power = 10.0 ** math.floor(math.log10(rough))
-            step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-            first = math.ceil(self.low / step)
-            ticks = [step * k for k in range(first, math.floor(self.high / step) + 1)]
-        return [tick for tick in ticks if self.low <= tick <= self.high]
+            known = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+            ticks = [tick for tick in known if self.low <= tick <= self.high]
+            if len(ticks) >= FEWEST_TICKS:
+                return ticks
+        rough = (self.high - self.low) / 5
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        first = math.ceil(self.low / step)
+        return [step * k for k in range(first, math.floor(self.high / step) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +147,16 @@ class Scale:
     def of(cls, metric: Metric, readings: Iterable[Reading]) -> Scale:
         """The scale on which all readings have room; at least one is not None."""
         kept = tuple(readings)
-        ends = [end for reading in kept if reading for end in reading]
-        return cls(metric, kept, axis(ends, 0, 1, multiples=metric.better == "lower"))
+        return cls(metric, kept, axis(_ends(kept), 0, 1, multiples=metric.better == "lower"))
+
+    def either_way(self) -> tuple[Scale, Scale | None]:
+        """The same linear, and logarithmic where the metric is counted in multiples."""
+        ends = _ends(self.readings)
+        linear = axis(ends, 0, 1, multiples=False)
+        if self.metric.better != "lower" or min(ends) <= 0:
+            return replace(self, axis=linear), None
+        logarithmic = Axis(min(ends) / 1.25, max(ends) * 1.25, log=True, start=0, end=1)
+        return replace(self, axis=linear), replace(self, axis=logarithmic)
 
     def shares(self, entry: int) -> tuple[float, ...] | None:
         """Where an entry and the ends of its interval lie on the axis, 0 to 1."""
@@ -170,6 +181,11 @@ class Scale:
         if reading is None:
             return ""
         return f"{metric.label} {reading[0]:.{metric.digits}f} {metric.unit}".rstrip()
+
+
+def _ends(readings: Iterable[Reading]) -> list[float]:
+    """All values and ends of intervals."""
+    return [end for reading in readings if reading for end in reading]
 
 
 def axis(values: Iterable[float], start: float, end: float, *, multiples: bool) -> Axis:
@@ -223,11 +239,8 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
         "metrics": [
             {
                 "heading": scale.metric.heading,
-                "ticks": [(round(at, 4), text) for at, text in scale.ticks()],
-                "shares": [
-                    [round(at, 4) for at in placed] if (placed := scale.shares(n)) else None
-                    for n in entries
-                ],
+                "log": scale.axis.log,
+                "scales": [_scale_data(each) for each in scale.either_way()],
                 "radii": [round(scale.radius(n), 1) for n in entries],
                 "says": [scale.says(n) for n in entries],
             }
@@ -238,6 +251,17 @@ def chart_data(scales: Sequence[Scale], ranked: Sequence[bool]) -> dict[str, Any
             [front_of(scales[one], scales[other], ranked) for other in range(one)]
             for one in range(len(scales))
         ],
+    }
+
+
+def _scale_data(scale: Scale | None) -> dict[str, Any] | None:
+    """Where the ticks and the entries lie on an axis, 0 to 1."""
+    if scale is None:
+        return None
+    placed = (scale.shares(entry) for entry in range(len(scale.readings)))
+    return {
+        "ticks": [(round(at, 4), text) for at, text in scale.ticks()],
+        "shares": [[round(at, 4) for at in each] if each else None for each in placed],
     }
 
 

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import base64
+import os
 import shlex
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from esrbench.data.crops import read_crops
 from esrbench.metrics import METRICS
 from esrbench.ranking.selection import differences
 from esrbench.records import (
     Absent,
     Complexity,
-    Latency,
     PredictedMemory,
     Quality,
     Value,
     outermost,
 )
 from esrbench.reports.comparing import protocol_options
+from esrbench.reports.comparison_sources import published_figures
 from esrbench.reports.details import blocks_table, flatten
 from esrbench.reports.examination import examination_table
 from esrbench.reports.page.charts import HeldRank, Scale, interval_of
+from esrbench.reports.page.pictures import psnr_text
 from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plain
-from esrbench.runtimes import times_by_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from esrbench.entries.registry import Registry
     from esrbench.metrics import Metric
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
-    from esrbench.records import (
-        Block,
-        Conditions,
-        Examination,
-        ImageScore,
-        Replicate,
-        RunRecord,
-    )
+    from esrbench.records import Block, Examination, ImageScore, Notice, RunRecord
     from esrbench.reports.page.charts import Reading
     from esrbench.reports.table import Cell, Tone
-    from esrbench.runs.store import Store
 
 MOST_SCORES: Final = 10_000
 """In the table of images; what they take is about a megabyte."""
@@ -51,8 +42,6 @@ MOST_DETAILED: Final = 60
 """Entries whose blocks and raw times are shown."""
 FOLDERS: Final = frozenset({"results folder", "cache folder"})
 """Checks of which a page says nothing: paths of a machine are nobody else's business."""
-MOST_RATIO: Final = 100.0
-"""Of a time to a median that is drawn; whoever says more is drawn there."""
 COSTS: Final = (
     "params",
     "macs_ntire2022",
@@ -66,26 +55,6 @@ COSTS: Final = (
 )
 Claims = dict[str, dict[str, float]]
 """Figures that authors state, in base units, by entry and metric."""
-
-Processes = tuple[tuple[tuple[float, ...], ...], ...]
-"""Figures of each thing of each process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Raw times of one entry.
-
-    Attributes:
-        entry: its number on the page.
-        name: of the entry.
-        series: what each chart shows, and its figures.
-        facts: sizes, cold starts, spreads and conditions in words.
-    """
-
-    entry: int
-    name: str
-    series: Mapping[str, Processes]
-    facts: Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +74,6 @@ class Cost:
     shares: tuple[tuple[str, tuple[float, ...]], ...]
     blocks: Table | None
     memory: PredictedMemory | None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image, or a part of one, as one entry shows it, or HR or LR.
-
-    Attributes:
-        label: name of the entry, ``HR`` or ``LR``.
-        caption: scores of the whole image.
-        source: as a ``data:`` URI, or a path beside the page.
-    """
-
-    label: str
-    caption: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """The same image, or the same part of one, by all.
-
-    Attributes:
-        title: image and place.
-        height: in HR pixels.
-        width: likewise.
-        pictures: HR and LR first if they are there, then entries in the order of the table.
-    """
-
-    title: str
-    height: int
-    width: int
-    pictures: tuple[Picture, ...]
 
 
 def rows_of(board: Leaderboard) -> tuple[LeaderboardEntry, ...]:
@@ -202,7 +139,7 @@ def entries_table(board: Leaderboard, records: Mapping[int, RunRecord], claims: 
         said = [row.unranked_because or ""]
         if record is not None:
             said += [record.advice or "", *(f"{n.code}: {n.message}" for n in record.notices)]
-        told = "; ".join(_claimed(row, claims.get(row.entry, {}))) or MISSING
+        told = "; ".join(_claimed(row, record, claims.get(row.entry, {}))) or MISSING
         tone: Tone = "good" if row.status == "ok" else "doubtful"
         rows.append(
             (
@@ -232,9 +169,11 @@ def _software(record: RunRecord) -> str:
     return f"Python {environment.python}, torch {environment.packages.get('torch', MISSING)}"
 
 
-def _claimed(row: LeaderboardEntry, claims: Mapping[str, float]) -> Iterator[str]:
+def _claimed(
+    row: LeaderboardEntry, record: RunRecord | None, claims: Mapping[str, float]
+) -> Iterator[str]:
     for key, claimed in claims.items():
-        value = row.values.get(key)
+        value = record.value(key) if record else row.values.get(key)
         measured = METRICS[key].show(value.value) if isinstance(value, Value) else MISSING
         yield f"{METRICS[key].label} {METRICS[key].format(claimed)}, {measured}"
 
@@ -257,7 +196,7 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
     def cell(each: Mapping[str, ImageScore], image: str) -> Cell:
         if image not in each:
             return plain(MISSING)
-        return plain(f"{_psnr(getattr(each[image], key))} / {each[image].ssim_y:.4f}")
+        return plain(f"{psnr_text(getattr(each[image], key))} / {each[image].ssim_y:.4f}")
 
     images = sorted({image for each in scores for image in each})
     images.sort(key=spread, reverse=True)
@@ -276,78 +215,6 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
         caption=f"{METRICS[key].heading} / SSIM-Y of each image; spread: best PSNR less worst"
         + (f"; {left} more entries are left out" if left else ""),
     )
-
-
-def crops(
-    records: Sequence[RunRecord], store: Store, room: int
-) -> tuple[list[Pictures], list[str]]:
-    """The crops that the runs kept, and what is missing, in words.
-
-    Args:
-        records: of the board, in order; those that find no room on the page are named.
-        store: that holds the crops.
-        room: bytes that all crops may take on the page.
-    """
-    if not records:
-        return [], []
-    folder = store.crops_of(records[0].data.digest)
-    known = read_crops(folder)
-    kept: dict[str, dict[str, str]] = {}
-    names = {crop.filename for crop in known}
-    absent, crowded = [], []
-    places = [("HR", folder / "HR"), ("LR", folder / "LR")]
-    places += [(r.entry.name, store.crops_of(r.fingerprint)) for r in records]
-    for label, place in places:
-        files = [path for path in (place / name for name in sorted(names)) if path.is_file()]
-        size = sum(path.stat().st_size for path in files) * 4 // 3
-        size += 400 * len(files)  # the elements around them
-        if size > room:
-            crowded.append(label)
-        elif files:
-            room -= size
-            kept[label] = {path.name: _data_uri(path.read_bytes()) for path in files}
-        elif label not in {"HR", "LR"}:
-            absent.append(label)
-    captions = {r.entry.name: image_captions(r) for r in records}
-    views = [
-        Pictures(
-            f"{crop.image}, row {crop.top}, column {crop.left}",
-            crop.height,
-            crop.width,
-            tuple(
-                Picture(label, captions.get(label, {}).get(crop.image, ""), files[crop.filename])
-                for label, files in kept.items()
-                if crop.filename in files
-            ),
-        )
-        for crop in known
-    ]
-    said = []
-    if absent and records[0].data.verified:
-        again = shlex.join(["esrbench", "run", *absent, "--data", records[0].data.name])
-        said.append(f"No crops were kept of {', '.join(absent)}: `{again}` makes them.")
-    if crowded:
-        said.append(f"There is no room on this page for the crops of {', '.join(crowded)}.")
-    return views, said
-
-
-def _psnr(value: float | None) -> str:
-    """A PSNR in dB; that of an image without error is infinite."""
-    return "\N{INFINITY}" if value is None else METRICS["psnr_rgb"].format(value)
-
-
-def image_captions(record: RunRecord) -> dict[str, str]:
-    """Scores of each image in words."""
-    if isinstance(record.quality, Absent):
-        return {}
-    return {
-        image.image: f"{_psnr(image.psnr_rgb)} dB, SSIM {image.ssim_y:.4f}"
-        for image in record.quality.images
-    }
-
-
-def _data_uri(content: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
 
 def costs_table(board: Leaderboard, records: Sequence[RunRecord]) -> tuple[Table, list[Metric]]:
@@ -403,116 +270,6 @@ def _shares(blocks: Sequence[Block]) -> Iterator[tuple[str, tuple[float, ...]]]:
         yield block.name, tuple(part / total if total else 0.0 for part, total in whole)
 
 
-def times(records: Mapping[int, RunRecord]) -> list[Times]:
-    """Raw times of the entries that have some, the first of them."""
-    return [
-        _times(entry, record.entry.name, record.latency)
-        for entry, record in records.items()
-        if isinstance(record.latency, Latency)
-    ][:MOST_DETAILED]
-
-
-def _times(entry: int, name: str, latency: Latency) -> Times:
-    replicates = latency.replicates
-    fixed = [samples for each in replicates for samples in each.timed_fixed]
-    by_size = [
-        sorted(each.timed_images, key=lambda s: (s.lr_size[0] * s.lr_size[1], s.input_name))
-        for each in replicates
-    ]
-    series = {
-        "Rounds at the fixed input, in order [ms]": _in_order(each.seconds for each in fixed),
-        "Warm-up before them [ms]": _in_order(each.warmup_seconds for each in fixed),
-        "Rounds of each image, smallest image first [ms]": tuple(
-            tuple(tuple(s * 1e3 for s in samples.seconds) for samples in images)
-            for images in by_size
-        ),
-        "Drift within an image: each round against the image's median": tuple(
-            map(_round_drift, replicates)
-        ),
-        "Drift between images: each against its median in all processes, as they were timed": (
-            _image_drift(replicates)
-        ),
-    }
-    facts = [(f"Process {each.index + 1}", _process(each)) for each in replicates]
-    for size in times_by_size(latency):
-        height, width = size.lr_size
-        facts.append(
-            (
-                f"LR {height}x{width}",
-                (
-                    f"median {size.median * 1e3:.2f} ms, 5th to 95th percentile "
-                    f"{size.p5 * 1e3:.2f} to {size.p95 * 1e3:.2f} ms; "
-                    f"{size.images} images, {size.rounds} forwards"
-                ),
-            )
-        )
-    return Times(entry, name, series, pairs(facts))
-
-
-def _in_order(processes: Iterable[Sequence[float]]) -> Processes:
-    """Milliseconds of forwards, one after the other."""
-    return tuple(tuple((s * 1e3,) for s in seconds) for seconds in processes)
-
-
-def _round_drift(replicate: Replicate) -> tuple[tuple[float, ...], ...]:
-    """Of each round that half of the images have, the median ratio to the image's median."""
-    ratios = [
-        [min(s / middle, MOST_RATIO) for s in samples.seconds]
-        for samples in replicate.timed_images
-        if (middle := median(samples.seconds)) > 0
-    ]
-    longest = max(map(len, ratios), default=0)
-    rounds = [[each[n] for each in ratios if n < len(each)] for n in range(longest)]
-    return tuple((median(each),) for each in rounds if 2 * len(each) >= len(ratios))
-
-
-def _image_drift(replicates: Sequence[Replicate]) -> Processes:
-    """Ratios of an image's median to that of all processes; nothing of a single process."""
-    if len(replicates) < 2:  # noqa: PLR2004 - one has nothing to be compared with
-        return ()
-    medians = [
-        {samples.input_name: median(samples.seconds) for samples in each.timed_images}
-        for each in replicates
-    ]
-    middles = {
-        name: median([each[name] for each in medians if name in each])
-        for names in medians
-        for name in names
-    }
-    return tuple(
-        tuple(
-            (min(s / middles[name], MOST_RATIO),) for name, s in each.items() if middles[name] > 0
-        )
-        for each in medians
-    )
-
-
-def _process(replicate: Replicate) -> str:
-    """What is told of a process beside its rounds."""
-    said = []
-    if replicate.cold_start_seconds is not None:
-        said.append(f"cold start {replicate.cold_start_seconds * 1e3:.1f} ms")
-    if replicate.cpus:
-        said.append(f"CPUs {', '.join(map(str, replicate.cpus))}")
-    if replicate.conditions is not None:
-        said += _conditions(replicate.conditions)
-    return "; ".join(said) or MISSING
-
-
-def _conditions(conditions: Conditions) -> Iterator[str]:
-    if conditions.other_load is not None:
-        yield f"other processes took {conditions.other_load:.1%} of the CPU time"
-    if conditions.steal:
-        yield f"the hypervisor took {conditions.steal:.1%}"
-    if conditions.clock_hz is not None:
-        low, high = (hertz / 1e6 for hertz in conditions.clock_hz)
-        yield f"GPU clock {low:.0f} to {high:.0f} MHz"
-    if conditions.temperature_celsius is not None:
-        yield f"up to {conditions.temperature_celsius:.0f} degrees Celsius"
-    if conditions.throttle_reasons:
-        yield f"clocks were lowered: {', '.join(conditions.throttle_reasons)}"
-
-
 def left_out(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
     """Runs on the same images that are not comparable, with each setting that differs."""
     shown = list(own_records(board, records).values())
@@ -537,6 +294,25 @@ def left_out(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
     return Table(
         headings=tuple(map(Heading, names_of)),
         sections=(Section(tuple(tuple(map(plain, row)) for row in rows)),),
+    )
+
+
+def unread_files(notices: Sequence[Notice], results: Path) -> Table | None:
+    """Files of results that could not be read: which, why, and what to do.
+
+    Args:
+        notices: as ``Store.load`` gives them.
+        results: folder of results; of where it lies the page says nothing.
+    """
+    rows = []
+    for notice in notices:
+        file, _, reason = notice.message.replace(f"{results}{os.sep}", "").partition(": ")
+        rows.append((file, reason, notice.advice))
+    if not rows:
+        return None
+    headings = (Heading("File"), Heading("Reason", prose=True), Heading("Advice", prose=True))
+    return Table(
+        headings=headings, sections=(Section(tuple(tuple(map(plain, row)) for row in rows)),)
     )
 
 
@@ -574,14 +350,13 @@ def command(records: Sequence[RunRecord]) -> str:
     return shlex.join(words + protocol_options(first.protocol))
 
 
-def claims_of(registry: Registry, names: Iterable[str], scale: int) -> Claims:
-    """What registered networks of these names state of themselves alone, not of a device."""
-    return {
-        name: {
-            figure.metric: figure.value
-            for figure in registry.get(name).published
-            if figure.scale == scale and METRICS[figure.metric].scope == ()
-        }
-        for name in names
-        if name in registry
-    }
+def claims_of(registry: Registry, board: Leaderboard, records: Sequence[RunRecord]) -> Claims:
+    """What is published of a board's networks at its scale and on its data, but of no device."""
+    own = own_records(board, records).values()
+    claims: Claims = {record.entry.name: {} for record in own}
+    for record in list(own)[:1]:
+        for (name, metric, scale, data), figure in published_figures(registry).items():
+            here = scale == record.entry.scale and data in {None, record.data.name}
+            if here and name in claims and METRICS[metric].portable:
+                claims[name][metric] = figure.value
+    return claims

@@ -159,9 +159,11 @@
     return element;
   }
 
-  function draw(x, y, area) {
+  function draw([x, y, area], logs) {
     const [left, right, bottom, top] = data.chart.frame;
-    const [across, up, size] = [x, y, area].map((index) => data.chart.metrics[index]);
+    const metrics = [x, y, area].map((index) => data.chart.metrics[index]);
+    const [across, up] = logs.map((log, at) => ({ ...metrics[at], ...metrics[at].scales[Number(log)] }));
+    const size = metrics[2];
     const px = (share) => left + share * (right - left);
     const py = (share) => bottom + share * (top - bottom);
     const drawing = chart.querySelector("svg");
@@ -233,18 +235,44 @@
       data.chart.metrics.forEach((metric, at) => list.append(make("option", { value: at }, metric.heading)));
       list.value = data.axes[index];
       list.addEventListener("change", () => {
-        const chosen = selects.map((each) => Number(each.value));
-        keep("axes", chosen.join("."));
-        draw(...chosen);
+        if (boxes[index]) offer(boxes[index], list);
+        redraw();
       });
       axes.append(make("label", {}, `${label} `, list));
       return list;
+    });
+    const boxes = ["across", "up"].map((way, index) => {
+      const box = make("input", { type: "checkbox" });
+      box.addEventListener("change", redraw);
+      selects[index].parentElement.after(make("label", {}, box, ` logarithmic ${way}`));
+      offer(box, selects[index]);
+      return box;
     });
     axes.hidden = false;
     const kept = (state.get("axes") || "").split(".").map(Number);
     if (kept.length === 3 && kept.every((each, at) => data.chart.metrics[each] || (at === 2 && each === -1))) {
       selects.forEach((list, at) => { list.value = kept[at]; });
-      draw(...kept);
+      const logs = state.get("log") || "";
+      boxes.forEach((box, at) => {
+        offer(box, selects[at]);
+        if (logs[at] && !box.disabled) box.checked = logs[at] === "1";
+      });
+      redraw();
+    }
+
+    /* A metric's own kind of axis, and whether the other one suits it. */
+    function offer(box, list) {
+      const metric = data.chart.metrics[list.value];
+      box.checked = metric.log;
+      box.disabled = !metric.scales[1];
+    }
+
+    function redraw() {
+      const chosen = selects.map((each) => Number(each.value));
+      const logs = boxes.map((box) => box.checked);
+      keep("axes", chosen.join("."));
+      keep("log", logs.map(Number).join(""));
+      draw(chosen, logs);
     }
   }
 

@@ -21,14 +21,18 @@ from esrbench.reports.formats import csv, latex, markdown
 from esrbench.reports.formats.html import MARKUP
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.reports.page import charts, contents
+from esrbench.reports.page.pictures import crops
+from esrbench.reports.page.timing import times
 from esrbench.reports.table import CELL_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from esrbench.ranking.board import Leaderboard
-    from esrbench.records import Examination, RunRecord
-    from esrbench.reports.page.contents import Claims, Pictures
+    from esrbench.records import Examination, Notice, RunRecord
+    from esrbench.reports.page.contents import Claims
+    from esrbench.reports.page.pictures import Pictures
+    from esrbench.reports.page.timing import Times
     from esrbench.reports.table import Cell
     from esrbench.runs.store import Store
 
@@ -50,6 +54,7 @@ def report_page(
     published: Sequence[Leaderboard] = (),
     examinations: Sequence[Examination] = (),
     images: tuple[Sequence[Pictures], Sequence[str]] = ((), ()),
+    unread: Sequence[Notice] = (),
     home: str = "",
 ) -> str:
     """A self-contained HTML document.
@@ -63,6 +68,7 @@ def report_page(
         published: boards that are shown below the board.
         examinations: of the machines on which runs may have been made.
         images: whole SR images that lie beside the page, and what is missing of them, in words.
+        unread: of files in the store that could not be read.
         home: address of the page that lists this one and others; empty if there is none.
     """
     own = contents.own_records(board, records)
@@ -103,9 +109,10 @@ def report_page(
             for metric in drawn
         ],
         blocks=[_drawn_cost(each) for each in contents.costs(own)],
-        times=[_drawn_times(each) for each in contents.times(own)],
+        times=[_drawn_times(each) for each in times(own, contents.MOST_DETAILED)],
         detailed=contents.MOST_DETAILED if len(own) > contents.MOST_DETAILED else 0,
         left_out=contents.left_out(board, records),
+        unread=contents.unread_files(unread, store.folder) if store else None,
         machine=contents.machine(shown[0], examinations) if shown else (),
         examined=any(each.is_of(shown[0].environment) for each in examinations) if shown else False,
         command=contents.command(shown) if shown else "",
@@ -115,9 +122,9 @@ def report_page(
         data=Markup(json.dumps(data, separators=(",", ":")).translate(UNSAFE)),  # noqa: S704 - escaped here
     )
     room = MOST_BYTES - len(page.encode())
-    crops, missing = contents.crops(shown, store, room) if store else ([], [])
+    kept, missing = crops(shown, store, room) if store else ([], [])
     drawn_crops = template("crops.html").render(
-        views=[*crops, *images[0]], said=[*missing, *images[1]], rule=RULE if crops else ""
+        views=[*kept, *images[0]], said=[*missing, *images[1]], rule=RULE if kept else ""
     )
     return page.replace(CROPS_HERE, drawn_crops, 1)
 
@@ -171,7 +178,7 @@ def _drawn_cost(cost: contents.Cost) -> dict[str, Any]:
     }
 
 
-def _drawn_times(times: contents.Times) -> dict[str, Any]:
+def _drawn_times(times: Times) -> dict[str, Any]:
     """Charts of an entry's times."""
     drawings = ((label, charts.dots(each, label)) for label, each in times.series.items())
     return {

@@ -19,7 +19,7 @@ from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.selection import differences, of_class
 from esrbench.records import Value
 from esrbench.reports.page.charts import history, interval_of
-from esrbench.reports.page.contents import claims_of
+from esrbench.reports.page.contents import claims_of, unread_files
 from esrbench.reports.page.page import markup, report_page, template
 from esrbench.reports.table import MISSING, Heading, Section, Table, plain
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from esrbench.metrics import Metric
     from esrbench.ranking.board import Leaderboard
     from esrbench.ranking.rule import Rule
-    from esrbench.records import Examination, RunRecord
+    from esrbench.records import Examination, Notice, RunRecord
     from esrbench.runs.store import Store
 
 INDEX: Final = "index.html"
@@ -98,6 +98,7 @@ def site_pages(
     store: Store | None = None,
     registry: Registry | None = None,
     examinations: Sequence[Examination] = (),
+    unread: Sequence[Notice] = (),
 ) -> Iterator[tuple[str, str]]:
     """Names and contents of all files of a site.
 
@@ -110,6 +111,7 @@ def site_pages(
         store: holds the crops of SR images; pages of earlier dates show none.
         registry: knows what authors state of their networks.
         examinations: of the machines on which runs may have been made.
+        unread: of files in the store that could not be read.
     """
     groups = groups_of(records)
     pages = list(_boards(groups, records, rules, earlier))
@@ -118,7 +120,7 @@ def site_pages(
             page.board,
             page.records,
             store=None if page.past else store,
-            claims=_claims(registry, page.records) if registry else None,
+            claims=claims_of(registry, page.board, page.records) if registry else None,
             title=f"{page.board.title}: {page.heading}, {page.day}",
             examinations=examinations,
             home=INDEX,
@@ -151,6 +153,11 @@ def site_pages(
         },
         _part("Earlier dates", f"{len(past)} pages, as the boards were then", past, folded=True),
     ]
+    left_out = unread_files(unread, store.folder) if store else None
+    if left_out is not None:
+        said = "What they hold is on no page."
+        parts.append({"heading": "Files that could not be read", "said": said, "folded": False})
+        parts[-1] |= {"table": left_out, "links": ()}
     yield INDEX, template("index.html").render(title=title, parts=parts)
     yield ".nojekyll", ""
 
@@ -206,11 +213,6 @@ def file_name(text: str) -> str:
     word = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:60]
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return word if word and word == text else f"{word}-{digest}".lstrip("-")
-
-
-def _claims(registry: Registry, records: Sequence[RunRecord]) -> Any:
-    names = dict.fromkeys(record.entry.name for record in records)
-    return claims_of(registry, names, records[0].entry.scale)
 
 
 def _metrics(rules: Sequence[Rule]) -> list[Metric]:

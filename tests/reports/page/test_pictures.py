@@ -5,6 +5,7 @@ import pytest
 from builders import noise
 
 from esrbench.data.codecs import read_rgb, write_png
+from esrbench.data.datasets import open_dataset
 from esrbench.errors import UsageError
 from esrbench.records import ImageScore, Quality
 from esrbench.reports.page import copy_images
@@ -33,6 +34,32 @@ def test_images_of_entries_go_beside_the_page(records, tmp_path):
         assert picture.caption == "28.00 dB, SSIM 0.8000"
         assert picture.source.startswith("report_files/")
         assert np.array_equal(read_rgb(tmp_path / picture.source), sr[picture.label, "a b"])
+
+
+def test_hr_and_lr_of_public_images_stand_beside_them(make_record, tmp_path):
+    pairs = open_dataset("demo", 4)
+    scores = tuple(
+        ImageScore(image=pair.name, psnr_rgb=28.0, psnr_y=29.0, ssim_y=0.8) for pair in pairs.pairs
+    )
+    record = make_record(
+        "rfdn", quality=Quality(definition="test", images=scores), digest=pairs.digest, verified=True
+    )
+    for at, pair in enumerate(pairs.pairs):
+        path = tmp_path / "sr" / "demo" / "rfdn" / f"{pair.name}x4.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, pairs.read_hr(at))
+    views, said = copy_images([record], tmp_path / "sr", tmp_path / "files")
+    assert said == []
+    assert len(views) == len(pairs)
+    for at, view in enumerate(views):
+        hr, lr, _ = view.pictures
+        assert (hr.label, lr.label) == ("HR", "LR")
+        assert np.array_equal(read_rgb(tmp_path / hr.source), pairs.read_hr(at))
+        assert np.array_equal(read_rgb(tmp_path / lr.source), pairs.read_lr(at))
+    for secret in ({"hidden": True}, {"verified": False}, {"digest": "0" * 64}):
+        hidden = record.model_copy(update={"data": record.data.model_copy(update=secret)})
+        views, _ = copy_images([hidden], tmp_path / "sr", tmp_path / "files")
+        assert [picture.label for picture in views[0].pictures] == ["rfdn"]
 
 
 def test_entries_without_images_are_named(records, tmp_path):
