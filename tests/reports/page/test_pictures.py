@@ -42,7 +42,10 @@ def test_hr_and_lr_of_public_images_stand_beside_them(make_record, tmp_path):
         ImageScore(image=pair.name, psnr_rgb=28.0, psnr_y=29.0, ssim_y=0.8) for pair in pairs.pairs
     )
     record = make_record(
-        "rfdn", quality=Quality(definition="test", images=scores), digest=pairs.digest, verified=True
+        "rfdn",
+        quality=Quality(definition="test", images=scores),
+        digest=pairs.digest,
+        verified=True,
     )
     for at, pair in enumerate(pairs.pairs):
         path = tmp_path / "sr" / "demo" / "rfdn" / f"{pair.name}x4.png"
