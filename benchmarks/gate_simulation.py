@@ -169,7 +169,7 @@ def read(path: Path = RECORDED) -> tuple[Session, ...]:
 
 
 class RecordedWorkers:
-    """Stands in for starting workers: each process of a race is a recorded one, drawn anew.
+    """Stands in for starting workers: each process of a race is a recorded one, drawn at random.
 
     Args:
         session: to draw from; even processes from even ones, since odd ones begin the other way

@@ -50,7 +50,7 @@ def template(folder: Path) -> RunRecord:
 
 
 def copies(record: RunRecord, entries: int, processes: int) -> Iterator[RunRecord]:
-    """Records of entries between which everything is drawn anew."""
+    """Records of entries in which everything is drawn at random."""
     rng = np.random.default_rng(entries)
     latency = record.latency
     assert isinstance(latency, Latency)

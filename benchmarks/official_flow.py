@@ -1,6 +1,6 @@
 """What the challenge's test script does with each image, step by step.
 
-Written anew from a description of the steps, to be timed beside ours: the same arithmetic on
+Written from a description of the steps, to be timed beside ours: the same arithmetic on
 the same data types, one image after another in one thread, with the copies and views that it
 makes on the way. Images are uint8 (H, W, 3) RGB unless said otherwise.
 """

@@ -52,7 +52,7 @@ LUMA_ROUNDING = 1e-10
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# Of work in one thread, CPU time says as much as wall time, and others' load does not add to it.
+# CPU time says as much as wall-clock time of work in one thread. Others' load does not add to it.
 cpu_time = pytest.mark.benchmark(timer=time.process_time)
 
 READ_HR = Step("decode HR, PNG")

@@ -1,10 +1,10 @@
 """The site: ``sphinx-build -W docs site`` makes it of the pages of this folder."""
 
-from importlib.metadata import version as version_of
+from esrbench import __version__
 
 project = "esrbench"
 author = "the authors of esrbench"
-version = release = version_of("esrbench")
+version = release = __version__
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 exclude_patterns = ["site"]

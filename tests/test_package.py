@@ -104,7 +104,7 @@ def test_commits_are_checked_as_ci_does():
     checked = (ROOT / "tox.ini").read_text()
     for hook in own["hooks"]:
         assert hook["language"] == "system"
-        assert " ".join(hook["entry"].split()[:2]) in checked
+        assert hook["entry"].split()[0] in checked
 
 
 def test_fragments_of_release_notes_have_a_kind():

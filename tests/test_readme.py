@@ -87,7 +87,7 @@ def test_the_main_job_runs_as_written(tmp_path):
     }
     for found in values.values():
         runtime = found["runtime_images"]
-        # On a busy machine there may be none; of a trusted time the interval may begin below zero.
+        # A busy machine may have none. The interval of an external time may begin below zero.
         assert runtime.get("reason") or 0 < runtime["value"] >= runtime["interval"]["low"]
     assert all(name in done.stdout for name in values)
 

@@ -1,7 +1,7 @@
 """The challenge's way of timing beside ours, on the same networks in the same process.
 
 The official script makes one pass with CUDA events around each forward, without a warm-up, in
-PyTorch's default arithmetic (TF32 convolutions), and never resets the memory peak. Written anew
+PyTorch's default arithmetic (TF32 convolutions), and never resets the memory peak. Written
 from a description. Each process times one network and then ends, so that its first image is
 cold, as it is for the challenge.
 """

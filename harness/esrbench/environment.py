@@ -48,7 +48,7 @@ DISTURBING_VARIABLES = {
     r"OMP_PROC_BIND|OMP_PLACES|GOMP_CPU_AFFINITY|KMP_AFFINITY": "moves threads to other CPUs",
     r"OMP_WAIT_POLICY|KMP_BLOCKTIME|GOMP_SPINCOUNT": "changes how threads wait for each other",
     r"CUDA_LAUNCH_BLOCKING": "makes the host wait for every kernel",
-    r"PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_HIP_ALLOC_CONF": "changes blocks, hence memory peaks",
+    r"PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_HIP_ALLOC_CONF": "changes blocks and so memory peaks",
     r"PYTORCH_NO_(CUDA|HIP)_MEMORY_CACHING": "takes the allocator away whose peaks are reported",
     r"GLIBC_TUNABLES|MALLOC_\w+": "may counter the allocator's settings",
 }

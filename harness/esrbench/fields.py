@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 MAX_PROBLEMS: Final = 20
-"""Most that are told of one document."""
+"""Most problems that are listed of one document."""
 _SHOWN_CHARACTERS = 60
 
 

@@ -211,7 +211,7 @@ def _linked(source: Path, target: Path, content: bytes, files: Files) -> bool:
 
 
 def _claimed(source: Path, target: Path, files: Files) -> bool:
-    """Rename a file while no other writer of its new name may do so: for want of hard links.
+    """Rename a file while no other writer of its new name may do so, where there are no hard links.
 
     A claim that a killed writer leaves goes with the incomplete files; until then others lose.
     """

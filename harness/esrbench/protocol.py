@@ -60,7 +60,7 @@ class Settings(Frozen):
 
 
 SSIM_WINDOW = 11
-"""Pixels a side of SSIM's window, hence of the smallest image that has a score."""
+"""Pixels a side of SSIM's window, and so of the smallest image that has a score."""
 
 
 class QualityDefinition(Settings):
@@ -185,7 +185,7 @@ class LatencyDesign(Frozen):
             check after each round, actual coverage can be below 95 %.
         budget_seconds: no further round starts once this much time went into timed rounds of
             one input, delivery included (never fewer than ``min_rounds``).
-        throttle_repeats: times an input is timed anew when the GPU throttled meanwhile.
+        throttle_repeats: times an input is timed again when the GPU throttled meanwhile.
         processes: fresh processes that time every input; entries are interleaved between them.
         fixed_input: time the protocol's fixed input as well as the images.
     """

@@ -31,7 +31,7 @@ def test_every_step_ends_well_and_leaves_its_tables(tmp_path):
     from gpu_day import STEPS
 
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--tiny", "--minutes", "60"]
-    # The steps' own pytest shall not take its settings from this one.
+    # The steps' own pytest must not take its settings from this one.
     variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     finished = subprocess.run(
         [*command, "--out", str(tmp_path)],

@@ -1,4 +1,4 @@
-"""Small data sets on disk for the catalog's tests."""
+"""Small data sets on disk for the tests of this package."""
 
 import resource
 from contextlib import contextmanager

@@ -118,7 +118,7 @@ def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store
 
 @pytest.fixture
 def full(monkeypatch):
-    """Has the next writes fail for want of space."""
+    """Has the next writes fail because the disk is full."""
 
     def fill(writes):
         def write(files, descriptor, content):

@@ -75,7 +75,7 @@ def test_another_checkpoint_is_a_regression(figures, terms, measured):
     ],
 )
 def test_weights_that_are_not_here(figures, terms, measured, source, verdict, code, reason):
-    """Those that ship are lost; those that are fetched are merely not on this machine."""
+    """Those that ship are lost; those that are fetched are only not on this machine."""
     weights = WeightsFigure(source=source, sha256="a" * 64)
     counts = {**figures.counts, "weights_bytes": 4000}
     before = figures.model_copy(update={"weights": weights, "counts": counts})

@@ -62,7 +62,7 @@ def test_declared_smallest_input_is_the_smallest(entry, scale):
 def test_gradient_reaches_every_parameter(entry, scale):
     side = max(entry.min_lr_size, 3 if entry.color == "y" else 12)
     unreached = None
-    # All ReLUs of a channel gate may be off in one initialisation, hence several.
+    # All ReLUs of a channel gate may be off in one initialisation, so there are several.
     for seed in range(5):
         network = build_network(entry, scale, seed=seed)
         network(image(entry, scale, side, side, seed=seed)).square().mean().backward()

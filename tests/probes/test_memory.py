@@ -86,7 +86,7 @@ def test_a_chain_of_convolutions_step_by_step():
         (lambda _, x: x.permute(0, 2, 3, 1).reshape(-1), 1),
         (lambda _, x: torch.cat([x.relu(), x]), 1 + 2),
         (lambda _, x: x.relu().sigmoid().tanh(), 2),
-        # A name keeps what it was given; a name given anew does not.
+        # A name keeps what it was given; a name given again does not.
         (lambda _, x: [a := x.relu(), b := a.sigmoid(), b.tanh()][-1], 3),
         # int64 positions beside the maxima, released with them unseen.
         (lambda _, x: functional.max_pool2d(x, 2), 0.25 * 3),

@@ -110,7 +110,7 @@ def test_prediction_and_ratio_stand_beside_what_they_belong_to(rank, imdn):
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
-        ({"weights": "random"}, "Random weights, hence no scores: a."),
+        ({"weights": "random"}, "Random weights, so no scores: a."),
         (
             {"prepare": "esrbench_models.rfdn:fold"},
             "Counted and timed in prepared form: a by esrbench_models.rfdn:fold.",

@@ -26,7 +26,7 @@ RANKS = {
 
 @cache
 def board_of_2026():
-    """Its ranks are drawn anew a thousand times."""
+    """Its ranks are resampled a thousand times."""
     return official_leaderboard(RULES["ntire2026"])
 
 

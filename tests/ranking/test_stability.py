@@ -64,7 +64,7 @@ def possible(board, track="main"):
     return {name: (each.low, each.high) for name, each in held.items() if each is not None}
 
 
-def test_ranks_far_apart_are_firm(timed_board):
+def test_ranks_far_apart_are_stable(timed_board):
     board = timed_board({"a": [1.0, 1.02, 0.99], "b": [2.0, 2.02, 1.99]})
     assert possible(board) == {"a": (1, 1), "b": (2, 2)}
     assert board.stability is None

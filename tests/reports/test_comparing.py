@@ -334,7 +334,7 @@ def test_demonstration_and_random_weights_are_marked_and_told(make_run):
     assert "AIDN‡" in text
     assert "SPAN§" in text
     assert "- ‡ Demonstration weights of esrbench, not the authors': AIDN (x4)." in text
-    assert "- § Random weights, hence no scores: SPAN (x4)." in text
+    assert "- § Random weights, so no scores: SPAN (x4)." in text
 
 
 def test_without_names_entries_go_by_parameters(make_run):

@@ -120,7 +120,7 @@ def test_what_follows_one_entry_precedes_the_next_of_its_form(machine, null, ent
         again = null.around(entry(), PROTOCOL, machine.timed, ignore)
     for size in set(SIZES):
         assert seconds(one)[size][3:] == seconds(other)[size][:3]
-        # After another form came between, they are timed anew.
+        # After another form came between, they are timed again.
         assert seconds(other)[size][3:] != seconds(again)[size][:3]
         assert min(seconds(again)[size]) > max(seconds(luma)[size])
     # One worker for each form.

@@ -202,7 +202,7 @@ def test_no_word_gets_out(attempt, listeners):
 @pytest.mark.parametrize("tried", ["bubblewrap", "landlock"])
 def test_the_evaluator_cannot_be_traced(attempts_at, tried):
     attempts = attempts_at(tried)
-    # A process that waits, in the evaluator's place: pytest itself shall not be stopped.
+    # A process that waits, in the evaluator's place: pytest itself must not be stopped.
     with subprocess.Popen(["sleep", "30"]) as sleeper:
         try:
             found = attempts("trace_evaluator", sleeper.pid)

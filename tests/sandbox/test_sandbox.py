@@ -60,7 +60,7 @@ def test_privileges_are_gone(attempt):
         pytest.skip("a plain process keeps its user's")
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         found = attempt("status", kind)["value"]
-        # Without privileges there is nothing to drop what is merely bounded.
+        # Without privileges there is nothing to drop what is only bounded.
         assert int(found, 16) == 0 or (kind == "CapBnd" and os.getuid())
     assert attempt("status", "NoNewPrivs") == {"value": "1"}
     if seccomp.this_machine() is not None:

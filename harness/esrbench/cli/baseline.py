@@ -27,7 +27,7 @@ def baseline_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks to measure anew.",
+            help="Networks to measure again.",
             show_default="all of the file; of a new one all that are registered but submissions",
         ),
     ] = None,

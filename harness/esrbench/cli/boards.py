@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RuleOption = Annotated[str, typer.Option(help="Edition whose rule ranks, or a rule in TOML.")]
 OfficialOption = Annotated[
     str | None,
-    typer.Option(metavar="EDITION", help="Rank an edition's published entries anew."),
+    typer.Option(metavar="EDITION", help="Rank an edition's published entries again."),
 ]
 WithOfficialOption = Annotated[
     bool,

@@ -53,7 +53,7 @@ def env_command(
         messages().print(f"removed {name}", markup=False)
         return
     elif requirements is None:
-        message = "env create: what shall be installed?"
+        message = "env create: say what to install"
         raise UsageError(message, advice="Name a file by --requirements.")
     else:
         version = python or ".".join(platform.python_version_tuple()[:2])

@@ -26,9 +26,8 @@ STOP_SECONDS = 2.0
 class ImagePool:
     """Runs functions in threads, within a ``with`` block.
 
-    Unlike those of ``ThreadPoolExecutor``, its threads are not joined when Python ends: a read
-    that never returns, as of a network file system that is gone, cannot keep a process that was
-    told to end.
+    Python does not wait for these threads when it ends. ``ThreadPoolExecutor`` would wait forever
+    for a read that hangs, for example on a lost network file system.
 
     Args:
         threads: at most, each started when there is work for it.

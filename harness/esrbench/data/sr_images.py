@@ -31,7 +31,7 @@ MAX_FILES = 10_000
 MAX_BYTES = 8 * 2**30
 """Most bytes of all images of a zip file, unpacked; those of DIV2K validation have 0.5 GiB."""
 MAX_READ_BYTES = 16 * 2**20
-"""Most of a zip file that is read at once, hence of its list of files."""
+"""Most of a zip file that is read at once, so also of its list of files."""
 BESIDE_IMAGES = frozenset({".txt", ".md", ".pdf", ".csv", ".json"})
 """What challenges and papers put beside images; such files are passed over."""
 
@@ -196,7 +196,7 @@ def _members(
             continue
         if member.is_absolute() or ".." in member.parts or "\\" in info.filename:
             message = f"{path}: holds an unsafe path, {info.filename!a}"
-            raise DataError(message, advice="Pack the SR images anew, by their bare names.")
+            raise DataError(message, advice="Pack the SR images again, by their bare names.")
         if any(map(_passed_over, member.parts)):
             continue
         if member in members:
@@ -281,7 +281,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             archive = zipfile.ZipFile(file)
         except _BROKEN as error:
             message = f"{path}: found no readable zip file ({error}), expected a folder or zip file"
-            raise DataError(message, advice="Pack the SR images anew.") from None
+            raise DataError(message, advice="Pack the SR images again.") from None
         with archive:
             yield archive
 

@@ -144,7 +144,7 @@ def _persistence(gpu: GpuSensors) -> Diagnosis:
     on = gpu.ask("PersistenceMode")
     if on is None:
         return unknown("GPU persistence", "the driver does not tell it")
-    off = "off: the driver starts anew with every process, and settings are lost"
+    off = "off: the driver starts again with every process, and settings are lost"
     advice = "sudo nvidia-smi --persistence-mode=1"
     return judged("GPU persistence", "on" if on else off, advice, fine=bool(on))
 

@@ -1,8 +1,9 @@
 """Modules and tensors of a network, read and copied without calling its own code.
 
 A network's classes may override ``parameters``, ``modules``, ``__deepcopy__``, ``__reduce__`` or
-``to``. What is counted must be what runs, so nothing here asks them: the attributes of each
-module are read where torch keeps them, and a copy has the same classes and the same attributes.
+``to``, and could show a counter other modules than it runs. So these methods are never called: the
+attributes of each module are read where torch keeps them, and a copy has the same classes and the
+same attributes.
 Imports torch.
 """
 

@@ -91,7 +91,7 @@ def read_baseline(path: Path) -> Baseline:
     if version != BASELINE_VERSION:
         message = f"{path}: baseline version {version!r}, expected {BASELINE_VERSION}"
         raise RecordError(
-            message, advice="Make it anew: `esrbench baseline update --baseline FILE`."
+            message, advice="Make it again: `esrbench baseline update --baseline FILE`."
         )
     try:
         return Baseline.model_validate_json(content)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def update(bench: Bench, baseline: Baseline, *, reference: str | None = None) -> Baseline:
-    """Measure entries anew and put them into a baseline.
+    """Measure entries again and put them into a baseline.
 
     Figures that are equal within their tolerance keep the digits that they had.
 

@@ -373,7 +373,7 @@ class _Calls(TorchFunctionMode):
     }
 
     def __init__(self, leave: Callable[[str, Any], None]) -> None:
-        """Set who is told of the way by which a tensor leaves torch."""
+        """Set what receives the way by which a tensor leaves torch."""
         super().__init__()
         self.autocast: torch.dtype | None = None
         self._leave = leave

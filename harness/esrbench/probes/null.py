@@ -15,9 +15,10 @@ class Null(nn.Module):
     """Works for some milliseconds, and gives what lay there before.
 
     It gives, for every input of a shape, the first one upscaled by nearest neighbours, so that
-    what happens around a forward is as it is around any other. The work is none of the answer's:
-    after a real forward the evaluator has slept, and threads are about to, which costs up to a
-    millisecond that an instant answer would not show. Its own time is subtracted.
+    what happens around a forward is as it is around any other. The output does not depend on
+    the work. The work makes the evaluator wait as long as for a real network: to wake up after
+    such a wait costs up to a millisecond, and an instant answer would not show that cost. Its own
+    time is subtracted.
 
     Args:
         scale: upscaling factor.

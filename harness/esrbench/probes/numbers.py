@@ -36,10 +36,10 @@ _FILTERS: Final = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 0}]
 class Numbers:
     """Counts the numbers in a sequence as the pieces that it cannot copy from what came before.
 
-    Each piece is the shortest one that did not occur before (Lempel and Ziv, 1976). A number that
-    was never there ends a piece, so there are at least as many as distinct numbers; loops that
-    use the same few again and again add next to nothing. A thousand weights of sixteen levels are
-    not sixteen numbers: their order is as good as new.
+    Each piece is the shortest one that did not occur before (Lempel and Ziv, 1976). Every new
+    number ends a piece, so there are at least as many pieces as distinct numbers. Loops that
+    repeat a few numbers add almost none. A thousand weights of sixteen levels count as far more
+    than sixteen numbers, because their order is new.
 
     Attributes:
         count: pieces so far.

@@ -210,7 +210,7 @@ def cast_as_counted(policy: ForwardPolicy) -> AbstractContextManager[Any]:
 class PolicyGuard:
     """Remembers the arithmetic, and finds what a network's code changed of it.
 
-    Made once the network is loaded, it first sets all flags anew: what importing and building
+    Made once the network is loaded, it first sets all flags again: what importing and building
     the network changed is undone, what its forwards change is refused. A forward that changes
     a flag and puts it back leaves no trace here; the types it then computed in are named by the
     operator-level audit.

@@ -336,7 +336,7 @@ class Provenance:
         memory = self._memory(tensor)
         arrives = origin is None and memory.origin is not None
         memory.origin = origin
-        # Counters rise after the operator was told of.
+        # Counters rise after the operator was reported.
         memory.writes = max(memory.writes, _version(tensor)) + in_place
         if arrives:
             if memory.exported is not None:

@@ -338,7 +338,7 @@ def load_nvml() -> Any | None:
 def measure_under_watch(
     measure: Callable[[], T], monitor: Monitor, *, throttle_repeats: int
 ) -> tuple[T, Conditions]:
-    """Time one input, and time it anew where the GPU throttled meanwhile.
+    """Time one input, and time it again where the GPU throttled meanwhile.
 
     Args:
         measure: times the input.

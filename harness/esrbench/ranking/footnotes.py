@@ -264,7 +264,7 @@ def measuring_notes(records: Sequence[RunRecord], columns: Sequence[str]) -> Ite
 IMAGES_NOTE = "SR images that were made elsewhere, scored without their network"
 WEIGHTS_NOTES: Final[dict[Literal["demo", "random"], str]] = {
     "demo": "Demonstration weights of esrbench, not the authors'",
-    "random": "Random weights, hence no scores",
+    "random": "Random weights, so no scores",
 }
 """What is said of weights, by their source."""
 

@@ -153,4 +153,4 @@ def _left_out(rule: Rule, tracks: Sequence[Track]) -> Iterator[str]:
         )
     missing = [track.title for track in rule.tracks if track not in tracks]
     if missing:
-        yield f"Not ranked for want of comparable figures: {', '.join(missing)}."
+        yield f"Not ranked, because comparable figures are missing: {', '.join(missing)}."

@@ -1,4 +1,4 @@
-"""The published leaderboards, one CSV file an edition: read, and ranked anew by their own rule."""
+"""The published leaderboards, one CSV file an edition: read, and ranked again by their own rule."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def _why_unranked(status: PublishedStatus, checks: Sequence[GateCheck]) -> str |
 
 
 def official_leaderboard(rule: Rule, folder: Path | None = None) -> Leaderboard:
-    """Rank a published table anew from its printed figures.
+    """Rank a published table again from its printed figures.
 
     Printed figures are rounded and published ranks are of unrounded ones, so where printed
     figures are equal the published ranks of the metric tell them apart. Verdicts of the

@@ -1,9 +1,9 @@
-"""What an edition's own log says of its runtimes: how firm the ranks are, and slow first images.
+"""What an edition's own log says of its runtimes: how stable the ranks are, and slow first images.
 
 ``times/NAME.csv`` beside the published tables holds the time of each image, as the log of one
 process of each entry has it. Ranks are resampled: images are drawn with replacement, the same for
-all entries, and all are ranked anew. That tells how far ranks depend on the choice of images and on
-noise from image to image; of another process or machine the log knows nothing.
+all entries, and all are ranked again. That tells how far ranks depend on the choice of images and
+on noise from image to image. The log knows nothing of another process or machine.
 """
 
 from __future__ import annotations

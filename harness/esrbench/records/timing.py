@@ -283,7 +283,7 @@ class Latency(Frozen):
         session: shared by all entries that were interleaved with one another.
         order_seed: seed of the order of entries in every round.
         entries: names of all entries of a round, sorted.
-        variant_seed: drawn anew for each run; of the inputs of all rounds.
+        variant_seed: drawn at random for each run; of the inputs of all rounds.
         replicates: in order.
         baseline: what the named baseline took in the same rounds.
     """

@@ -58,7 +58,10 @@ ENDS = 2
 """The first and the last convolution, which may stay in float32."""
 LEAST_SETTLING_SECONDS = 1.0
 SETTLING_SHARE = 0.5
-"""Of the rounds, above which a worker's checks after them are told of; honest ones take a tenth."""
+"""A worker's checks after the rounds are reported above this share of the rounds' time.
+
+Honest ones take a tenth.
+"""
 
 
 def assemble(

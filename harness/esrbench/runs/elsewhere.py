@@ -120,7 +120,7 @@ def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
 
 
 def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) -> list[Sample]:
-    """SR of some images, drawn anew each time.
+    """SR of some images, drawn at random each time.
 
     Args:
         upscale: gives the SR image of an LR image and its name.
@@ -133,7 +133,7 @@ def draw_samples(upscale: Callable[[Pixels, str], Pixels], pairs: ImagePairs) ->
 
 
 def draw_noise(upscale: Callable[[Pixels, str], Pixels], side: int) -> list[Sample]:
-    """SR of a square image of noise, drawn anew each time; arguments as of ``draw_samples``."""
+    """SR of a square image of random noise; arguments as of ``draw_samples``."""
     random = np.random.default_rng(secrets.randbits(64))
     lr = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
     return [("noise", lr, upscale(lr, "noise"))]

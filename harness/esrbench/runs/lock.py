@@ -28,7 +28,7 @@ def device_lock(
     """Be the only process of this user that measures on a device of this machine.
 
     Where no lock can be made, the block runs without one: other load still shows in the record.
-    Within a job of Slurm, GPUs are numbered anew, and are the job's own.
+    Within a job of Slurm, GPUs have new numbers, and are the job's own.
 
     Args:
         device: kind of the device; all CPUs are one.

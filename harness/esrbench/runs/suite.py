@@ -50,7 +50,7 @@ def run_suite(
     """Measure and store one record after the other.
 
     On each data set all entries are scored and counted, and then timed once a round, each in a
-    fresh process, in a random order that every round draws anew. A record is made as soon as
+    fresh process, in a random order that every round draws again. A record is made as soon as
     its entry, and the baseline if there is one, have all their rounds.
 
     Every pass is kept in the store as soon as it is made. A suite that was cut short, in whatever

@@ -363,7 +363,7 @@ def _clean_ratio(timed: Timed) -> float | None:
     is as likely as any of them to be the slowest, the second slowest and so on. None if the ranks
     of these rounds are not significant.
     """
-    # Its place is drawn anew for each image, so the ranks are uniform beside periodic disturbances.
+    # Its place is drawn for each image, so the ranks are uniform beside periodic disturbances.
     ratios, chances, faster = [], [], 0
     for replicate, samples in timed:
         net = net_seconds(replicate, samples)

@@ -58,7 +58,7 @@ class Limits:
         memory = usable_memory_bytes() if self.memory_bytes is None else self.memory_bytes
         if memory is not None and capped_memory and sys.platform == "linux":
             # The first counts what is written privately, the second all that is mapped: a
-            # network's own memory shall not depend on how large its libraries are.
+            # network's own memory must not depend on how large its libraries are.
             limits["RLIMIT_DATA"] = memory
             limits["RLIMIT_AS"] = memory + LIBRARY_BYTES
         if os.getuid():

@@ -293,7 +293,7 @@ def _environment(
         "TMPDIR": temp,
         "USER": "worker",
         "LOGNAME": "worker",
-        # Modules of the standard library shall not be sought among packages first.
+        # Modules of the standard library must not be sought among packages first.
         "PYTHONPATH": os.pathsep.join(path for path in own if path not in installed),
         "PYTHONDONTWRITEBYTECODE": "1",
         # Its packages are on the path that it is given; its home is not that of the user.

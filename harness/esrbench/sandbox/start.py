@@ -157,7 +157,7 @@ def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
 
 
 def _prefer_as_victim() -> None:
-    """Where memory runs out, the kernel shall end this process and not the evaluator."""
+    """Have the kernel end this process, and not the evaluator, when memory runs out."""
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:

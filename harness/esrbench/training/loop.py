@@ -336,7 +336,7 @@ class Training:
 
     def _provenance(self, psnr: float | None) -> dict[str, Any]:
         """Metadata of a weights file."""
-        identity, (wall, cpu) = self.identity, self._seconds()
+        identity, (elapsed, cpu) = self.identity, self._seconds()
         steps = [*self.lengths[: self.stage], self.step]
         crops = sum(
             done * patches.batch for done, patches in zip(steps, self.stage_patches, strict=False)
@@ -351,7 +351,7 @@ class Training:
             "data": {"images": dict(images), "sha256": identity["data"]},
             "iterations": str(self.iteration),
             "patches": str(crops),
-            "seconds": f"{wall:.1f}",
+            "seconds": f"{elapsed:.1f}",
             "cpu_seconds": f"{cpu:.1f}",
             "versions": {
                 "esrbench": __version__,
@@ -370,9 +370,9 @@ class Training:
 
     def _seconds(self) -> tuple[float, float]:
         """Wall-clock and CPU seconds of this training, earlier processes included."""
-        wall, cpu = self.started
+        start, cpu = self.started
         return (
-            self.earlier[0] + time.monotonic() - wall,
+            self.earlier[0] + time.monotonic() - start,
             self.earlier[1] + time.process_time() - cpu,
         )
 

@@ -136,7 +136,7 @@ class Stage(Frozen):
             (sqrt(error^2 + 1e-6), mean), on values in [0, 1].
         epochs: length; an epoch is one random crop of every image, incomplete batches left out.
         iterations: length in steps instead.
-        optimiser: how gradients become steps; starts afresh.
+        optimiser: how gradients become steps; starts from zero.
         learning_rate: its course over the stage.
         ema_decay: decay of the exponential moving average of the weights a step, which becomes
             the stage's result; min(decay, (1 + n) / (10 + n)) at step n. None for no average.

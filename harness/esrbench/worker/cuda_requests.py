@@ -3,7 +3,7 @@
 Many entries call ``.cuda()`` in their constructor or name ``"cuda"`` in their forward. While an
 entry is built, a mode of torch sees every call of torch's. A mode would take time of each operator
 of a forward, so for forwards only those functions are replaced that take a device, and only once a
-forward has failed for want of CUDA.
+forward has failed because it needs CUDA.
 
 Workers of other environments run this file too: it needs Python 3.8, torch 1.13, and nothing else.
 """
@@ -161,7 +161,9 @@ class CudaRequests:
     def _lead_forwards(self) -> None:
         """Lead requests of forwards from now on, for good."""
         self._in_forwards = True
-        resolve_name(torch.zeros)  # its table is made at the first call, which no forward shall pay
+        resolve_name(
+            torch.zeros
+        )  # its table is made at the first call, which no forward should pay for
         for holder, name, function in self._beside_functions():
             setattr(holder, name, function)
         for holder, names in ((torch, FACTORIES), (torch.Tensor, METHODS)):

@@ -46,7 +46,7 @@ class Pairing:
         self.protocol = request.protocol
         second = self._open(request, load)
         self.ready = second.ready
-        # Copies are loaded anew, since a network in the policy's form need not permit copying.
+        # Copies are loaded again, since a network in the policy's form need not permit copying.
         if request.side == "baseline":
             self.candidate, self.baseline = first, second
             self.twin, self.other = self._open(request, load), self._open(request, load)

@@ -110,7 +110,7 @@ class WorkerProcess:
         """Start the process.
 
         Raises:
-            MeasurementError: the system refuses one, for want of space or memory for example.
+            MeasurementError: the system refuses one, for example because disk or memory is full.
             UsageError: as of ``Sandbox.start``.
         """
         self._latest = time.monotonic() + self.limit_seconds

@@ -289,9 +289,9 @@ class WorkerSession:
         """SR of one image, timed from outside.
 
         The clock starts before the worker can know the pixels and stops when they are copied
-        out of its reach: what it writes later is too late, and what it computes later is timed.
-        Where a network takes the LR image enlarged, or gives luma only, it is enlarged here, before
-        the clock starts: nobody can gain by not doing so.
+        out of its reach. Pixels that it writes after that are ignored. Work that it does before
+        that is timed. If a network takes the LR image enlarged, or gives luma only, the image is
+        enlarged here, before the clock starts: nobody can gain by not doing so.
 
         Args:
             lr: (h, w, 3) RGB uint8.

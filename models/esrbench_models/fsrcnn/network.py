@@ -15,7 +15,7 @@ size and any scale up to 9, the kernel of the transposed convolution.
 The 12 809 parameters do not depend on the scale: 12 464 weights, 173 biases, 172 slopes. The
 AIDN paper's 13K at x2 and x3 count everything (or the 12 637 without slopes), its 12K at x4 the
 weights alone. FLOPs in print are mostly those of a transposed convolution counted at its output
-pixels, scale^2 too many: 6.0 / 5.0 / 4.6 G for a 1280x720 SR image, in truth 2.87 / 1.28 / 0.72.
+pixels, scale^2 too many: 6.0 / 5.0 / 4.6 G for a 1280x720 SR image, in fact 2.87 / 1.28 / 0.72.
 
 Differences from the authors' release: zero padding, where their code repeats the edge pixels,
 and a slope a channel, where it has one a layer.

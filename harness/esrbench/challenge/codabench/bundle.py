@@ -340,9 +340,10 @@ def _notices(challenge: Challenge, competition: Competition) -> Iterator[Notice]
     if table.docker_image is None:
         yield Notice(
             code="no-docker-image",
-            message=f"{competition.docker_image} stands for the Docker image, and is nowhere",
-            advice="Build one with esrbench in it, push it, and name it: docker_image in "
-            "[codabench], or --docker-image.",
+            message=f"no Docker image is named, so the bundle asks for {competition.docker_image}, "
+            "which Codabench cannot pull",
+            advice="Build an image with esrbench in it and push it. Name it by docker_image in "
+            "[codabench] or by --docker-image.",
         )
     if table.start is None:
         yield Notice(

@@ -206,10 +206,10 @@ def check_bundle(path: Path) -> Competition:
             problems = list(_absent_files(archive, competition))
     except (OSError, KeyError, zipfile.BadZipFile, yaml.YAMLError) as error:
         message = f"{path}: no bundle of a competition: {error}"
-        raise DataError(message, advice="Write it anew by `esrbench codabench`.") from error
+        raise DataError(message, advice="Write it again with `esrbench codabench`.") from error
     if problems:
         message = f"{path}: Codabench would refuse this bundle"
-        raise DataError(message, problems, advice="Put these files into it, or write it anew.")
+        raise DataError(message, problems, advice="Put these files into it, or write it again.")
     return competition
 
 

@@ -75,7 +75,7 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         watch: Watch | None = None,
         around_kernel: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Set who is told of operators and what surrounds torch's own kernels.
+        """Set what receives operators and what surrounds torch's own kernels.
 
         Args:
             watch: called with the operator's name (``aten::add_``), its positional and keyword
@@ -256,7 +256,7 @@ def by_shape_or_value(
 
     Args:
         count: called with a network, its input and whether they are on ``meta``; it starts
-            anew at each call, and has both for itself.
+            new at each call, and has both for itself.
         network: on CPU; only copies of it run.
         lr: (1, 3, H, W) float32 on CPU; only copies of it are given away.
 
@@ -386,7 +386,7 @@ def counted_anew() -> Iterator[None]:
 
 
 def _note(called: str, args: Arguments, result: Any) -> None:
-    """Add an operator to what ``watching`` is told of."""
+    """Add an operator to those that ``watching`` receives."""
     ran = _ran.get()
     if ran is None:
         return
