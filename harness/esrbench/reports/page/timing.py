@@ -125,7 +125,7 @@ def _image_drift(replicates: Sequence[Replicate]) -> Processes:
 
 
 def _process(replicate: Replicate) -> str:
-    """What is told of a process beside its rounds."""
+    """What the page says of a process beside its rounds."""
     said = []
     if replicate.cold_start_seconds is not None:
         said.append(f"cold start {replicate.cold_start_seconds * 1e3:.1f} ms")
