@@ -33,7 +33,8 @@ def test_the_terminal_shows_the_table_and_the_commands_apart(folder, capsys):
 def test_a_table_says_what_it_needs_and_the_rest_for_the_asking(folder, capsys):
     compare_command(folder=folder)
     out, err = capsys.readouterr()
-    assert out.count("\n- ") == 2, "what the marks mean, and the input of complexity"
+    assert out.count("\n- ") == 4, "what marks mean, the input of complexity, and publications"
+    assert out.index("RFDN [1]") < out.index("IMDN [2]") < out.index("- [1] Residual Feature")
     assert "hint: --notes shows 2 more notes" in err
     compare_command(folder=folder, notes=True)
     out, err = capsys.readouterr()
@@ -86,7 +87,12 @@ def test_latex_cites_and_writes_what_it_cites(folder, capsys, tmp_path):
     assert r"RFDN~\cite{liu2020rfdn} & " in capsys.readouterr().out
     assert "@inproceedings{liu2020rfdn," in bib.read_text()
     compare_command(table_format="markdown", bibliography=bib, folder=folder)
-    assert "| RFDN " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert r"| RFDN \[1\] " in out
+    listed = (
+        r"- \[1\] Residual Feature Distillation Network for Lightweight Image Super-Resolution. "
+    )
+    assert listed + "AIM workshop, ECCV, 2020" in out
     bib.write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
         compare_command(bibliography=bib, folder=folder)

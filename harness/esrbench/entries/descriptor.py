@@ -100,6 +100,12 @@ class Paper(Frozen):
     url: str | None = None
     key: CitationKey | None = None
 
+    @property
+    def reference(self) -> str:
+        """As a list of references prints it."""
+        link = f", {self.url}" if self.url else ""
+        return f"{self.title}. {self.venue}, {self.year}{link}"
+
 
 class PublishedFigure(Frozen):
     """A figure printed by its authors or by a challenge, in base units of its metric.

@@ -92,6 +92,11 @@ def build_comparison(
         title=f"Comparison on {', '.join(others)}{' and ' if others else ''}{last}",
         columns=columns,
         data=titles,
+        references={
+            paper.key: paper.reference
+            for line in lines
+            if line.entry in known and (paper := known[line.entry].paper) and paper.key
+        },
         lines=tuple(lines),
         notes=(),
         notices=choice.notices,

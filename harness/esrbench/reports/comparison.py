@@ -92,6 +92,7 @@ class Comparison(Tabular):
         title: what it compares on.
         columns: those of an entry, then those of each data set.
         data: titles by name, in order.
+        references: publications by citation key.
         lines: by scale, then in order.
         notes: what a reader must know, some led by the mark that they explain.
         details: where figures come from, how they were taken, and why cells are empty.
@@ -102,6 +103,7 @@ class Comparison(Tabular):
     title: str
     columns: tuple[Column, ...]
     data: dict[str, str]
+    references: dict[str, str] = {}
     lines: tuple[Line, ...]
     notes: tuple[Note, ...]
     details: tuple[Note, ...] = ()
@@ -193,6 +195,7 @@ def comparison_table(comparison: Comparison) -> Table:
         headings=tuple(headings),
         sections=tuple(sections),
         caption=f"{comparison.title}, {one}" if one else comparison.title,
+        references=comparison.references,
         notes=comparison.notes,
         details=comparison.details,
         records=[

@@ -186,9 +186,7 @@ def _model_lines(model: ModelDescriptor) -> Iterator[tuple[str, str]]:
         shown |= {"scale_argument", "precision", "pad_multiple", "tile", "tile_overlap"}
     yield from flatten(model.model_dump(mode="json", include=shown))
     if model.paper:
-        paper = model.paper
-        link = f", {paper.url}" if paper.url else ""
-        yield "paper", f"{paper.title}. {paper.venue}, {paper.year}{link}"
+        yield "paper", model.paper.reference
     for weights in (*model.submitted, *model.weights):
         text = f"{weights.filename}, {weights.bytes:,} bytes, data range {weights.data_range:g}; "
         text += f"ignores {', '.join(weights.ignore)}; " if weights.ignore else ""

@@ -6,7 +6,7 @@ Leaderboards, comparisons, gate reports and listings are built as a ``Table``; e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.metrics import METRICS
@@ -46,7 +46,8 @@ SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉
 class Span:
     """A text, its tone, and what stands below the line behind it, such as a rank.
 
-    LaTeX cites the publication of key ``cite`` behind it.
+    ``cite`` is the key of a publication, which LaTeX cites behind it; ``Table.numbered`` writes a
+    number in its place.
     """
 
     text: str
@@ -130,6 +131,7 @@ class Table:
         outcome: the one sentence that sums it up: first in documents, last in a terminal.
         lead: between the caption and the table.
         notes: below it, what this table needs.
+        references: publications by citation key.
         details: further remarks, which are shown where somebody asks for them.
         notices: typed warnings, below the notes.
         records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
@@ -144,6 +146,7 @@ class Table:
     outcome: Span | None = None
     lead: tuple[Span, ...] = ()
     notes: tuple[Note, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
     details: tuple[Note, ...] = ()
     notices: tuple[Notice, ...] = ()
     records: Sequence[Mapping[str, Any]] = ()
@@ -178,6 +181,28 @@ class Table:
     def detailed(self) -> Table:
         """The table with its details among its notes."""
         return replace(self, notes=(*self.notes, *self.details), details=())
+
+    def numbered(self) -> Table:
+        """The table with numbers behind what it cites, and its references among the notes."""
+        numbers: dict[str, int] = {}
+
+        def cell(given: Cell) -> Cell:
+            return replace(given, spans=tuple(map(span, given.spans)))
+
+        def span(given: Span) -> Span:
+            if given.cite not in self.references:
+                return given
+            number = numbers.setdefault(given.cite, len(numbers) + 1)
+            return replace(given, text=f"{given.text} [{number}]", cite="")
+
+        if not self.references:
+            return self
+        sections = tuple(
+            replace(section, rows=tuple(tuple(map(cell, row)) for row in section.rows))
+            for section in self.sections
+        )
+        notes = (Note(f"[{n}] {self.references[key]}") for key, n in numbers.items())
+        return replace(self, sections=sections, notes=(*self.notes, *notes))
 
     def to_dataframe(self) -> pd.DataFrame:
         """The records as a data frame: a row a record, plain values in base units.

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from esrbench.reports.table import Table
+
+CITING: Final = frozenset({"latex", "csv", "json"})
+"""Formats that name publications by their keys; others number them in a list below the table."""
 
 
 def format_names() -> tuple[str, ...]:
@@ -30,5 +33,7 @@ def render(table: Table, form: str) -> RenderableType:
     Returns:
         A document that ends its last line, or for ``terminal`` what rich prints.
     """
-    rendered: RenderableType = import_module(f"{__name__}.{form}").render(table)
-    return rendered
+    written: RenderableType = import_module(f"{__name__}.{form}").render(
+        table if form in CITING else table.numbered()
+    )
+    return written
