@@ -332,7 +332,7 @@ def test_demonstration_and_random_weights_are_marked_and_told(make_run):
     table = compare(records)
     text = render(comparison_table(table), "markdown")
     assert r"AIDN \[2\]‡" in text
-    assert "SPAN§" in text
+    assert r"SPAN \[1\]§" in text
     assert "- ‡ Demonstration weights of esrbench, not the authors': AIDN (x4)." in text
     assert "- § Random weights, so no scores: SPAN (x4)." in text
 
