@@ -3,6 +3,7 @@
 An environment is new, and finds the libraries of the present one behind its own packages.
 """
 
+import json
 import sys
 import venv
 import zipfile
@@ -204,6 +205,17 @@ def test_the_wheel_holds_two_packages_and_its_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
     assert top == {"esrbench", "esrbench_models", wheel.name.rpartition("-py3")[0] + ".dist-info"}
+
+
+def test_the_manual_is_in_the_wheel(wheel, environment, tmp_path):
+    environment.install(wheel)
+    listed = json.loads(environment.python(tmp_path, "-m", "esrbench", "help", "--json"))
+    docs = ROOT / "docs"
+    pages = {page.stem for page in docs.rglob("*.md") if page.parent.name != "decisions"}
+    assert {each["topic"] for each in listed} == pages - {"index"}
+    with zipfile.ZipFile(wheel) as archive:
+        kinds = {Path(name).suffix for name in archive.namelist() if "esrbench/docs/" in name}
+    assert kinds == {".md"}
 
 
 @pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": "."}])

@@ -97,6 +97,8 @@ class Metric:
         scored_by: of a score of images that is taken where it is asked for, ``module:attr`` of
             what takes it: called with SR, HR and the border to leave out, uint8 (H, W, 3) RGB and
             pixels, it returns a number. It may be called in several threads.
+        on_request: measured only where it is asked for.
+        about: what it is, in sentences of Markdown; the manual shows it.
     """
 
     key: str
@@ -116,6 +118,7 @@ class Metric:
     beside: tuple[str, ...] = ()
     scored_by: str = ""
     on_request: bool = False
+    about: str = ""
 
     @property
     def heading(self) -> str:
@@ -206,7 +209,7 @@ def image_metric(key: str, label: str, scored_by: str, **row: Any) -> Metric:
     """
     reason, advice = "it was not asked for", f"`esrbench run --metric {key}` asks for it."
     if not scored_by:
-        reason, advice = "nothing here takes it", "A plugin may: see docs/extending.md."
+        reason, advice = "nothing here takes it", "A plugin may: see `esrbench help extending`."
     not_asked = Absent(kind="skipped", reason=reason, advice=advice)
 
     def read(quality: Quality) -> Reading:
@@ -375,97 +378,269 @@ _OPENING: Final[dict[str, Any]] = _DEPLOYMENT | {
 }
 
 _ROWS: Final = (
-    Metric("psnr_rgb", "PSNR", read=_mean("psnr_rgb"), **_SCORE),
-    Metric("psnr_y", "PSNR-Y", read=_mean("psnr_y"), **_SCORE),
+    Metric(
+        "psnr_rgb",
+        "PSNR",
+        about=(
+            "PSNR of uint8 RGB, without a border of `scale` pixels, as the mean over the "
+            "images. The challenge's gate is on it."
+        ),
+        read=_mean("psnr_rgb"),
+        **_SCORE,
+    ),
+    Metric(
+        "psnr_y",
+        "PSNR-Y",
+        about="PSNR of luma (BT.601, unrounded), as papers print it, without the same border.",
+        read=_mean("psnr_y"),
+        **_SCORE,
+    ),
     Metric(
         "ssim_y",
         "SSIM-Y",
+        about="SSIM of luma (BT.601, unrounded), without the same border.",
         read=_mean("ssim_y"),
         **_SCORE | {"unit": "", "digits": 4, "tolerance": 1e-5},
     ),
-    image_metric("ssim_rgb", "SSIM", "esrbench.probes.quality:ssim", digits=4, tolerance=1e-5),
-    image_metric("perceptual_score", "Perceptual score", "", digits=4),
-    Metric("runtime_images", "Runtime", read=_runtime("images"), **_RUNTIME),
+    image_metric(
+        "ssim_rgb",
+        "SSIM",
+        "esrbench.probes.quality:ssim",
+        about="Mean of the SSIM of red, green and blue.",
+        digits=4,
+        tolerance=1e-5,
+    ),
+    image_metric(
+        "perceptual_score",
+        "Perceptual score",
+        "",
+        about=(
+            "A score of how good images look; rules of some tracks name it, and a plugin takes it."
+        ),
+        digits=4,
+    ),
+    Metric(
+        "runtime_images",
+        "Runtime",
+        about=(
+            "The challenge's runtime: mean over the images of the median of each image. The "
+            "larger of the worker's own time and the externally measured time counts."
+        ),
+        read=_runtime("images"),
+        **_RUNTIME,
+    ),
     Metric(
         "runtime_with_bicubic",
         "Runtime with bicubic input",
+        about=(
+            "Runtime with the time that bicubic enlargement of the LR image takes, for "
+            "networks that take it enlarged."
+        ),
         read=_runtime("with_bicubic"),
         **_RUNTIME | {"needs": ("images", "claims")},
     ),
     Metric(
         "runtime_fixed",
         "Runtime at fixed input",
+        about=(
+            "Runtime at the fixed input, which is LR 256x256 unless `--input-size` says otherwise."
+        ),
         read=_runtime("fixed"),
         **_AT_FIXED_INPUT | {"needs": ("fixed",)},
     ),
     Metric(
         "runtime_ratio",
         "Runtime / baseline",
+        about="Runtime in relation to that of the baseline in the same rounds.",
         read=_runtime("ratio"),
         beside=("runtime_images",),
         **_RUNTIME | {"unit": "", "divisor": 1.0, "digits": 3},
     ),
-    Metric("runtime_trusted", "Runtime from outside", read=_runtime("external"), **_RUNTIME),
+    Metric(
+        "runtime_trusted",
+        "Runtime from outside",
+        about="Time of a forward by the evaluator's clock, less what a null network takes.",
+        read=_runtime("external"),
+        **_RUNTIME,
+    ),
     Metric(
         "cold_start",
         "Cold start",
+        about="First forward of a fresh process at the fixed input, as the worker tells it.",
         read=_runtime("cold_start"),
         **_AT_FIXED_INPUT | {"needs": ("claims",)},
     ),
-    Metric("params", "Params", source="complexity", read=lambda c: c.params, **_MILLIONS),
-    Metric("buffer_elements", "Buffers", source="complexity", read=lambda c: c.buffer_elements),
-    Metric("weights_bytes", "Weights file", source="weights", read=_file_bytes, **_BYTES),
-    Metric("macs_ntire2022", "FLOPs", read=_counted("ntire2022", "macs"), **_FLOPS),
+    Metric(
+        "params",
+        "Params",
+        about="Parameters of the network in the form in which it is measured.",
+        source="complexity",
+        read=lambda c: c.params,
+        **_MILLIONS,
+    ),
+    Metric(
+        "buffer_elements",
+        "Buffers",
+        about="Elements of its buffers.",
+        source="complexity",
+        read=lambda c: c.buffer_elements,
+    ),
+    Metric(
+        "weights_bytes",
+        "Weights file",
+        about="Size of the file that its weights were read from.",
+        source="weights",
+        read=_file_bytes,
+        **_BYTES,
+    ),
+    Metric(
+        "macs_ntire2022",
+        "FLOPs",
+        about=(
+            "Multiply-accumulates at LR 256x256 by the hook rule of the challenge's scripts "
+            "of 2022 and 2023."
+        ),
+        read=_counted("ntire2022", "macs"),
+        **_FLOPS,
+    ),
     Metric(
         "macs_fvcore",
         "FLOPs (fvcore)",
+        about=(
+            "Multiply-accumulates at LR 256x256 by fvcore, which the challenge uses from 2024 on."
+        ),
         read=_counted("fvcore", "macs"),
         **_FLOPS | {"software": ("torch", "fvcore")},
     ),
     Metric(
         "macs_ptflops",
         "FLOPs (ptflops)",
+        about="Multiply-accumulates at LR 256x256 by ptflops, which many papers quote.",
         read=_counted("ptflops", "macs"),
         **_FLOPS | {"software": ("torch", "ptflops")},
     ),
-    Metric("macs_aten", "FLOPs (aten)", read=_counted("aten", "macs"), **_FLOPS),
+    Metric(
+        "macs_aten",
+        "FLOPs (aten)",
+        about="Multiply-accumulates at LR 256x256 of all operators that ran, by our own count.",
+        read=_counted("aten", "macs"),
+        **_FLOPS,
+    ),
     Metric(
         "macs_1280x720",
         "FLOPs at 1280x720",
+        about=(
+            "Multiply-accumulates for an SR image of 1280x720 pixels, by our own count; older "
+            "papers print these."
+        ),
         read=_for_1280x720,
         **_FLOPS | {"settings": ("version",)},
     ),
-    Metric("activations_ntire2022", "Acts", read=_counted("ntire2022", "activations"), **_ACTS),
-    Metric("activations_aten", "Acts (aten)", read=_counted("aten", "activations"), **_ACTS),
-    Metric("conv_calls_ntire2022", "#Conv", read=_counted("ntire2022", "conv_calls"), **_COUNT),
-    Metric("conv_calls_aten", "#Conv (aten)", read=_counted("aten", "conv_calls"), **_COUNT),
-    Metric("effective_constants", "Constants used", read=_constants, **_COUNT | _MILLIONS),
+    Metric(
+        "activations_ntire2022",
+        "Acts",
+        about=(
+            "Elements of the outputs of all convolution modules at LR 256x256, as the "
+            "challenge counts them."
+        ),
+        read=_counted("ntire2022", "activations"),
+        **_ACTS,
+    ),
+    Metric(
+        "activations_aten",
+        "Acts (aten)",
+        about="Elements of the outputs of all convolutions that ran at LR 256x256.",
+        read=_counted("aten", "activations"),
+        **_ACTS,
+    ),
+    Metric(
+        "conv_calls_ntire2022",
+        "#Conv",
+        about="Calls of convolution modules in a forward.",
+        read=_counted("ntire2022", "conv_calls"),
+        **_COUNT,
+    ),
+    Metric(
+        "conv_calls_aten",
+        "#Conv (aten)",
+        about="Convolutions that ran in a forward.",
+        read=_counted("aten", "conv_calls"),
+        **_COUNT,
+    ),
+    Metric(
+        "effective_constants",
+        "Constants used",
+        about=(
+            "Numbers that meet the image in a forward, whether they are parameters, buffers "
+            "or numbers in the code."
+        ),
+        read=_constants,
+        **_COUNT | _MILLIONS,
+    ),
     Metric(
         "predicted_peak_bytes",
         "GPU Mem. predicted",
+        about=(
+            "GPU memory that tensor lifetimes predict at LR 510x510, for machines without a GPU."
+        ),
         read=_predicted,
         beside=("peak_bytes", "pass_peak_bytes"),
         **_COUNT | _BYTES | {"settings": ("version", "forward", "memory_input")},
     ),
-    Metric("peak_bytes", "GPU Mem.", read=lambda memory: memory.peak_bytes, **_MEMORY),
+    Metric(
+        "peak_bytes",
+        "GPU Mem.",
+        about=(
+            "Most GPU memory that PyTorch's allocator had in use within a forward on the images."
+        ),
+        read=lambda memory: memory.peak_bytes,
+        **_MEMORY,
+    ),
     Metric(
         "pass_peak_bytes",
         "GPU Mem. of the whole pass",
+        about=(
+            "Most GPU memory in use from loading to the end of the pass, which is the "
+            "challenge's number."
+        ),
         read=lambda memory: memory.pass_peak_bytes,
         **_MEMORY,
     ),
     Metric(
         "psnr_difference",
         "PSNR - eager torch's",
+        about="PSNR of a backend less that of eager torch, on the same images.",
         read=_psnr_difference,
         **_SCORE | _DEPLOYMENT | {"digits": 4},
     ),
-    Metric("graph_bytes", "Graph file", read=_of_graph("file_bytes"), **_BYTES | _DEPLOYMENT),
-    Metric("build_seconds", "Build", read=_of_graph("build_seconds"), **_OPENING),
-    Metric("load_seconds", "Load", read=lambda d: d.load_seconds, **_OPENING | {"digits": 2}),
+    Metric(
+        "graph_bytes",
+        "Graph file",
+        about="Size of the graph that a backend runs.",
+        read=_of_graph("file_bytes"),
+        **_BYTES | _DEPLOYMENT,
+    ),
+    Metric(
+        "build_seconds",
+        "Build",
+        about="Time to export or compile the graph.",
+        read=_of_graph("build_seconds"),
+        **_OPENING,
+    ),
+    Metric(
+        "load_seconds",
+        "Load",
+        about="Time until a backend is ready for its first forward.",
+        read=lambda d: d.load_seconds,
+        **_OPENING | {"digits": 2},
+    ),
     Metric(
         "energy",
         "Energy",
+        about=(
+            "Energy of an image at the fixed input, above idle power, by the counter of the "
+            "GPU or of the CPU."
+        ),
         unit="J/image",
         digits=3,
         source="energy",

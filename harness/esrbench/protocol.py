@@ -70,6 +70,11 @@ class QualityDefinition(Settings):
     ``psnr_y`` with unrounded luma reproduces IMDN's published Set5 figures to the last digit.
 
     Attributes:
+        rgb_border: pixels of SR at each edge that scores of RGB leave out; ``scale`` for as many
+            as the scale.
+        y_border: likewise, of scores of luma.
+        luma: whether it is rounded before it is scored.
+        ssim_window: form, pixels, standard deviation and edges of the window of SSIM.
         metrics: keys of further scores that are asked for, such as ``ssim_rgb``.
     """
 
@@ -328,6 +333,7 @@ class Protocol(Settings):
     """Settings of a run.
 
     Attributes:
+        version: of these settings.
         device: where forwards run.
         forward: arithmetic and layout of the forward.
         threads: CPU threads of the forward, in a process confined to as many CPUs; None takes

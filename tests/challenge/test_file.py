@@ -128,7 +128,7 @@ def test_what_is_wrong_is_named_with_file_and_field(write, old, new, says):
     with pytest.raises(DataError, match=r"challenge\.toml") as caught:
         read_challenge(path)
     assert says in "\n".join([caught.value.message, *caught.value.problems])
-    assert "docs/organising.md" in caught.value.advice
+    assert "esrbench help challenge-file" in caught.value.advice
 
 
 @pytest.mark.parametrize(

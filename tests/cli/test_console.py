@@ -105,8 +105,14 @@ def test_folders_that_cannot_be_registered_share_a_line(monkeypatch, capsys):
     monkeypatch.setattr("esrbench.entries.registry.default_registry", lambda: registry)
     assert open_registry() is registry
     assert capsys.readouterr().err.splitlines() == [
-        "warning (broken-submission): 2 entries (team-a, team-b). Correct it.",
-        "warning (same-weights): c and d have the same weights. Ask.",
+        (
+            "warning (broken-submission): 2 entries (team-a, team-b). Correct it. "
+            "More: `esrbench help broken-submission`."
+        ),
+        (
+            "warning (same-weights): c and d have the same weights. Ask. "
+            "More: `esrbench help same-weights`."
+        ),
         "hint: `esrbench validate NAME` says what is wrong with each",
     ]
 
@@ -120,11 +126,14 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
     print_by_kind([*unsteady, lone, unsteady[0]])
     names = ", ".join(f"net{index}" for index in range(8))
     assert capsys.readouterr().err.splitlines() == [
-        f"warning (not-steady): 12 entries ({names}, ...). Wait.",
-        "warning (counter-spread): net0: FLOPs differ. Name one.",
+        f"warning (not-steady): 12 entries ({names}, ...). Wait. More: `esrbench help not-steady`.",
+        (
+            "warning (counter-spread): net0: FLOPs differ. Name one. "
+            "More: `esrbench help counter-spread`."
+        ),
         "hint: --verbose prints each of these warnings",
     ]
     print_by_kind([*unsteady, lone], verbose=True)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 13
-    assert said[11] == "warning (not-steady): net11: 11 ms apart. Wait."
+    assert said[11].startswith("warning (not-steady): net11: 11 ms apart. Wait. More: ")

@@ -348,7 +348,7 @@ def test_a_tier_that_is_required_is_not_replaced(monkeypatch):
     [
         ("echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1", "uid map", "AppArmor"),
         ("echo 'bwrap: Unknown option --disable-userns' >&2; exit 1", "Unknown option", "0.8"),
-        ("exit 3", "exit status 3", "docs/isolation.md"),
+        ("exit 3", "exit status 3", "esrbench help isolation"),
     ],
 )
 def test_a_bubblewrap_that_fails_is_told_with_the_mend(

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "challenge.toml"
 MAX_FILE_BYTES: Final = 2**20
-ADVICE: Final = "docs/organising.md explains every field; `esrbench init-challenge` writes a file."
+ADVICE: Final = (
+    "`esrbench help challenge-file` explains every field; `esrbench init-challenge` writes a file."
+)
 OWN_RULE: Final = "custom"
 """Name of a rule that stands in the file itself and has none."""
 
@@ -127,6 +129,7 @@ class Challenge(Frozen):
     """The whole of ``challenge.toml``. Paths in it are as seen from its folder.
 
     Attributes:
+        schema: version of this file.
         title: of the challenge, for its pages.
         rule: an edition by name, a rule in TOML by its path, or a table: a rule of one's own, which
             takes from the edition named by ``like`` what it does not say itself.

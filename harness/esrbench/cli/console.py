@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from esrbench.errors import DataError, EsrbenchError
+from esrbench.manual.messages import NOTICES
 from esrbench.plaintext import line, visible
 from esrbench.reports.formats.json import json_text
 
@@ -145,7 +146,13 @@ def print_notices(notices: Iterable[Notice], *, subject: str = "") -> None:
         said = line(notice.message)
         end = "" if said.endswith((".", "?")) else "."
         text = f"warning ({notice.code}): {of}{said}{end} {line(notice.advice)}"
+        text += _pointer(notice.code)
         messages().print(text, style="yellow", markup=False)
+
+
+def _pointer(code: str) -> str:
+    """Where the manual says more of a notice, if it does."""
+    return f" More: `esrbench help {code}`." if code in NOTICES else ""
 
 
 def print_by_kind(
@@ -175,6 +182,7 @@ def print_by_kind(
         advice = dict.fromkeys(line(n.advice) for notices in entries.values() for n in notices)
         text = f"warning ({code}): {len(entries)} entries ({', '.join(names)}). "
         text += " ".join([*advice][:MOST_ADVICE])
+        text += _pointer(code)
         messages().print(text, style="yellow", markup=False)
     if grouped:
         messages().print(f"hint: {hint}", markup=False)

@@ -133,7 +133,14 @@ Target = Annotated[Line, AfterValidator(_target)]
 
 
 class ModelTable(NetworkFacts):
-    """``[model]``: how the network is built and what it is given."""
+    """``[model]``: how the network is built and what it is given.
+
+    Attributes:
+        name: of the folder and of the entry: ``TEAM-NAME`` in lower case.
+        kwargs: keyword arguments of the factory, beside a list of ``arguments``.
+        requirements: distributions beside torch and numpy, as for pip; checked against what is
+            installed, and never installed.
+    """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
     summary: Line = ""
@@ -152,7 +159,19 @@ class ModelTable(NetworkFacts):
 
 
 class WeightsTable(Frozen):
-    """``[weights]``, or one of several ``[[weights]]``: a file in the folder and its layout."""
+    """``[weights]``, or one of several ``[[weights]]``: a file in the folder and its layout.
+
+    Attributes:
+        scale: the file is for; required where there are several files.
+        file: path in the folder; a file is read by what it holds, whatever its name is.
+        bytes: exact size.
+        sha256: of the file; checked before every use.
+        key: name under which the state dict is nested, levels joined by dots; of several the first
+            that is there; looked for if left out.
+        prefix: what comes before the names of the network's weights; looked for if left out.
+        ignore: patterns of surplus names that are permitted.
+        renames: parts of names, theirs = ours.
+    """
 
     scale: Scale | None = None
     file: Annotated[Text, AfterValidator(_inside)]
@@ -165,7 +184,15 @@ class WeightsTable(Frozen):
 
 
 class PaperTable(Frozen):
-    """``[team.paper]``: where the network was published."""
+    """``[team.paper]``: where the network was published.
+
+    Attributes:
+        title: of the paper.
+        venue: where it was published.
+        year: in which it was published.
+        url: of the paper.
+        key: by which LaTeX cites it.
+    """
 
     title: Text
     venue: Text
@@ -175,7 +202,14 @@ class PaperTable(Frozen):
 
 
 class TeamTable(Frozen):
-    """``[team]``: who answers for the entry."""
+    """``[team]``: who answers for the entry.
+
+    Attributes:
+        name: shown in lists.
+        contact: who answers for the entry.
+        licence: of code and weights.
+        paper: that describes the network.
+    """
 
     name: Text
     contact: Text
@@ -184,7 +218,13 @@ class TeamTable(Frozen):
 
 
 class PsnrClaim(Frozen):
-    """One of ``[[claims.psnr]]``: a score on a data set."""
+    """One of ``[[claims.psnr]]``: a score on a data set.
+
+    Attributes:
+        db: the score.
+        data: name of the data set.
+        channel: ``y`` for luma.
+    """
 
     db: Annotated[float, Field(gt=0, le=100)]
     data: Text
@@ -192,7 +232,13 @@ class PsnrClaim(Frozen):
 
 
 class RuntimeClaim(Frozen):
-    """``[claims.runtime]``: mean time of an image of a data set on a device."""
+    """``[claims.runtime]``: mean time of an image of a data set on a device.
+
+    Attributes:
+        milliseconds: of an image.
+        device: on which it was measured.
+        data: set of which it is the mean.
+    """
 
     milliseconds: Annotated[float, Field(ge=1e-6, le=1e9)]
     device: Text
@@ -200,7 +246,18 @@ class RuntimeClaim(Frozen):
 
 
 class ClaimsTable(Frozen):
-    """``[claims]``, or one of several ``[[claims]]``: figures to hold against measured ones."""
+    """``[claims]``, or one of several ``[[claims]]``: figures to hold against measured ones.
+
+    Attributes:
+        scale: the claims are for; required where there are several.
+        params: parameters, in ones.
+        flops: multiply-accumulates at LR 256x256, in ones.
+        flops_counter: that counted them; goes with ``flops``.
+        activations: of convolutions at LR 256x256, in ones, by ``ntire2022``, or by ``aten`` if
+            that is the counter.
+        psnr: scores on data sets.
+        runtime: of an image.
+    """
 
     scale: Scale | None = None
     params: ClaimedCount | None = None
@@ -212,7 +269,15 @@ class ClaimsTable(Frozen):
 
 
 class Manifest(Frozen):
-    """The whole of ``submission.toml``."""
+    """The whole of ``submission.toml``.
+
+    Attributes:
+        schema: version of this table.
+        model: the network.
+        weights: its files; leave the table out for a network without parameters.
+        team: who answers for it.
+        claims: what the team says of it.
+    """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")]
     model: ModelTable
@@ -293,7 +358,7 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(written_problems(error, content, Manifest, expected=_PATTERNS))
-        advice = f"Correct {MANIFEST_NAME}: docs/submitting.md explains every field."
+        advice = f"Correct {MANIFEST_NAME}: `esrbench help manifest` explains every field."
         raise RegistrationError(f"{path}: {problems}", advice=advice) from None
 
 

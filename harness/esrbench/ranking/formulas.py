@@ -40,6 +40,7 @@ class RankSum(Frozen):
     """Sum of an entry's ranks in some metrics; one metric alone is that metric's ranking.
 
     Attributes:
+        kind: of formula.
         metrics: keys in ``METRICS``, each ranked in its own direction.
     """
 
@@ -70,6 +71,7 @@ class Exponential(Frozen):
     """Weighted sum of ``exp(factor * x / x_baseline)``; lower is better.
 
     Attributes:
+        kind: of formula.
         weights: by metric key.
         factor: within the exponential.
     """
@@ -135,6 +137,7 @@ class RealTime(Frozen):
     ``delta`` is the PSNR gained over interpolation in dB, ``t`` the runtime in ms.
 
     Attributes:
+        kind: of formula.
         floor: name of the interpolation baseline.
         quality: key of the PSNR.
         runtime: key of the runtime.
@@ -194,6 +197,7 @@ class Speedup(Frozen):
     """``2^quality * (t_baseline / t)^exponent``, higher is better.
 
     Attributes:
+        kind: of formula.
         quality: key of a score without unit, better where higher.
         runtime: key of the runtime ``t``.
         exponent: of the speedup over the baseline.

@@ -311,9 +311,9 @@ def _advice(said: str) -> str:
             "User namespaces are restricted here. Ubuntu 23.10 or newer: give bwrap an AppArmor "
             "profile with userns; in Docker: run with --security-opt seccomp=unconfined "
             "--security-opt apparmor=unconfined, or measure in a container by the recipe in "
-            "docs/isolation.md."
+            "`esrbench help isolation`."
         )
-    return "See docs/isolation.md for what each tier needs."
+    return "`esrbench help isolation` says what each sandbox needs."
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

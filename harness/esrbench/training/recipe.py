@@ -270,4 +270,4 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise UsageError(message, advice="See the shipped recipes for the layout.") from error
     except ValidationError as error:
         message = f"recipe {text}: {'; '.join(field_problems(error, 'recipe'))}"
-        raise UsageError(message, advice="See docs/training.md for every key.") from error
+        raise UsageError(message, advice="`esrbench help training` explains every key.") from error
