@@ -40,10 +40,10 @@ class Frozen(BaseModel):
 
 
 ADDED_LATER: Final = "added later"
-"""Marks a field of ``Settings`` that stored ones may lack: they have its default."""
+"""Marks a field of ``DigestedSettings`` that stored ones may lack: they have its default."""
 
 
-class Settings(Frozen):
+class DigestedSettings(Frozen):
     """Base of settings whose digest is stored, and which get further fields.
 
     A field that is marked with ``ADDED_LATER`` is written only where it differs from its default,
@@ -63,7 +63,7 @@ SSIM_WINDOW = 11
 """Pixels a side of SSIM's window, and so of the smallest image that has a score."""
 
 
-class QualityDefinition(Settings):
+class QualityDefinition(DigestedSettings):
     """How PSNR and SSIM are computed on uint8 images.
 
     Defaults are the NTIRE challenge's RGB PSNR and the papers' Y-channel scores:
@@ -124,7 +124,7 @@ class Quantisation(Frozen):
         )
 
 
-class ForwardPolicy(Settings):
+class ForwardPolicy(DigestedSettings):
     """Arithmetic and layout of every forward, set before the first and verified after each.
 
     Attributes:
@@ -329,7 +329,7 @@ class PairDesign(Frozen):
         return min(self.pairs_per_process, math.ceil(self.max_pairs / 2))
 
 
-class Protocol(Settings):
+class Protocol(DigestedSettings):
     """Settings of a run.
 
     Attributes:
