@@ -29,6 +29,8 @@ _INVISIBLE = re.compile(
 """Characters that Python calls printable and that nobody sees."""
 PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080-\u208e]*")
 """Text of letters and signs that are all seen, each as wide as any other; most text is."""
+_WORD = re.compile(r"[\w.+\-,\[\]%]*", re.ASCII)
+"""What ``line`` leaves as it is: most names and figures."""
 _COMMAND = re.compile(r"(?<!\w):{2,}|#{2,}(?=\w*\[)")
 """What begins a command of a CI runner.
 
@@ -44,6 +46,8 @@ def line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
         text: anything, also with line breaks.
         limit: most characters that are kept; dots stand for the rest.
     """
+    if len(text) <= limit and _WORD.fullmatch(text):
+        return text
     flat = _COMMAND.sub(lambda found: " ".join(found[0]), visible(" ".join(text.split())))
     return flat if len(flat) <= limit else f"{flat[: max(limit - 3, 0)]}..."
 

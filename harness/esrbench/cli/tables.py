@@ -58,7 +58,7 @@ def print_table(
     if isinstance(rendered, str):
         print(rendered, end="")  # noqa: T201
     else:
-        results().print(rendered)
+        results().print(rendered, crop=False)  # nothing is wider, and to look takes long
     if hidden and not as_json and form == "terminal":
         more = f"{hidden} more note{'s' if hidden > 1 else ''}"
         messages().print(f"hint: --notes shows {more} on what was measured", markup=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from esrbench.plaintext import PLAIN, line
@@ -35,6 +37,8 @@ STYLES: Final[dict[Tone, str]] = {
 }
 PLACES: Final[dict[Tone, str]] = {"best": "\N{SUPERSCRIPT ONE}", "second": "\N{SUPERSCRIPT TWO}"}
 """What stands for bold and underlined where nothing can be."""
+NOTHING: Final[tuple[int, Pieces]] = (0, [])
+"""A line of a cell that has fewer than others of its row."""
 
 
 def render(table: Table) -> RenderableType:
@@ -159,45 +163,52 @@ class _Grid:
         return 2 + sum(self.widths) + self.gap * (len(self.widths) - 1)
 
     def segments(self, console: Console, *, styled: bool) -> Iterator[Segment]:
-        """A grid with a head, line by line."""
+        """A grid with a head; in one piece where nothing is styled, since rich handles each."""
         from rich.segment import Segment
 
-        def shown(pieces: Pieces, style: str) -> Iterator[Segment]:
-            if styled:
-                row = console.get_style(style)
-                yield from (Segment(text, console.get_style(s) + row) for text, s in pieces)
-            else:
-                yield Segment("".join(text for text, _ in pieces))
+        if not styled:
+            whole = "\n".join("".join([text for text, _ in pieces]) for pieces, _ in self._lines())
+            yield Segment(f"{whole}\n")
+            return
+        for whole_line, style in self._lines():
+            row = console.get_style(style)
+            for own, pieces in groupby(whole_line, itemgetter(1)):
+                yield Segment("".join(text for text, _ in pieces), console.get_style(own) + row)
             yield Segment.line()
 
+    def _lines(self) -> Iterator[tuple[Pieces, str]]:
+        """Lines, each with the style of its section."""
         empty: Pieces = [(" " * self.width, "")]
-        yield from shown(empty, "")
+        yield empty, ""
         for pieces in self._row(self.headings, bottom=True):
-            yield from shown(pieces, "")
-        yield from shown([(" ", ""), ("─" * (self.width - 2), ""), (" ", "")], "")
+            yield pieces, ""
+        yield [(f" {'─' * (self.width - 2)} ", "")], ""
         filled = [
             (rows, style) for rows, style in zip(self.sections, self.styles, strict=True) if rows
         ]
         for number, (rows, style) in enumerate(filled):
             if number and self.apart:
-                yield from shown(empty, "")
+                yield empty, ""
             for row in rows:
                 for pieces in self._row(row):
-                    yield from shown(pieces, style)
-        yield from shown(empty, "")
+                    yield pieces, style
+        yield empty, ""
 
     def _row(self, cells: Sequence[Lines], *, bottom: bool = False) -> Iterator[Pieces]:
         """The lines of a row; cells with fewer lines stand at its top or bottom."""
         height = max(map(len, cells))
+        gap = " " * self.gap
         for number in range(height):
-            pieces: Pieces = [(" ", "")]
+            pieces: Pieces = []
             for cell, align, width in zip(cells, self.aligns, self.widths, strict=True):
                 at = number - (height - len(cell) if bottom else 0)
-                taken, held = cell[at] if 0 <= at < len(cell) else (0, [])
+                taken, held = cell[at] if 0 <= at < len(cell) else NOTHING
                 spare = width - taken
-                before = {"left": 0, "center": spare // 2, "right": spare}[align]
-                pieces += [(" " * before, ""), *held, (" " * (spare - before + self.gap), "")]
-            pieces[-1] = (pieces[-1][0][self.gap :] + " ", "")
+                before = 0 if align == "left" else spare if align == "right" else spare // 2
+                pieces.append(((gap if pieces else " ") + " " * before, ""))
+                pieces += held
+                pieces.append((" " * (spare - before), ""))
+            pieces.append((" ", ""))
             yield pieces
 
 
@@ -232,9 +243,14 @@ def _text(lines: Lines) -> Text:
 
 def _set(pieces: Pieces) -> tuple[int, Pieces]:
     """Texts of a line with their width, of which some letters take two characters."""
-    from rich.cells import cell_len
+    width = 0
+    for text, _ in pieces:
+        if PLAIN.fullmatch(text):
+            width += len(text)
+        else:
+            from rich.cells import cell_len
 
-    width = sum(len(text) if PLAIN.fullmatch(text) else cell_len(text) for text, _ in pieces)
+            width += cell_len(text)
     return width, pieces
 
 
@@ -246,13 +262,17 @@ def _heading(heading: Heading) -> Lines:
 
 
 def _cell(cell: Cell, *, styled: bool) -> Lines:
-    pieces: Pieces = []
-    for index, span in enumerate(cell.spans):
-        pieces.append(("/" * bool(index), ""))
-        pieces.append((_line(span.text), STYLES[span.tone]))
-        place = "" if styled else PLACES.get(span.tone, "")
-        pieces.append((place + span.below.translate(SUBSCRIPTS), ""))
-    pieces.append((DAGGERS[cell.mark], ""))
-    if not styled:
-        pieces = [("".join(text for text, _ in pieces), "")]
-    return [_set(pieces), _set([(cell.aside, "")])] if cell.aside else [_set(pieces)]
+    mark = DAGGERS[cell.mark]
+    if styled:
+        pieces: Pieces = []
+        for span in cell.spans:
+            pieces += [("/" * bool(pieces), ""), (_line(span.text), STYLES[span.tone])]
+            pieces.append((span.below.translate(SUBSCRIPTS), ""))
+        first = _set([*pieces, (mark, "")])
+    else:
+        texts = [
+            _line(span.text) + PLACES.get(span.tone, "") + span.below.translate(SUBSCRIPTS)
+            for span in cell.spans
+        ]
+        first = _set([("/".join(texts) + mark, "")])
+    return [first, _set([(cell.aside, "")])] if cell.aside else [first]
