@@ -289,7 +289,7 @@ HABITS = {
         ),
         {},
         {"factory": "models.team07_net:SelfLoading", "name": "team07-self"},
-        {"file": "model_zoo/plain.pth", "ignore": ["*"]},
+        {"file": "model_zoo/plain.pth", "loaded_by": "factory"},
     ),
     "deploy": (HEAD + "model = Net()\n" + LOAD + "model.fuse()\n", {}, {"deploy": "fuse"}, {}),
     "parts are deployed": (
@@ -339,7 +339,7 @@ HABITS = {
             "factory": "models.team07_net:load_net",
             "arguments": ["model_zoo/plain.pth", "cpu"],
         },
-        {"file": "model_zoo/plain.pth", "ignore": ["*"]},
+        {"file": "model_zoo/plain.pth", "loaded_by": "factory"},
     ),
 }
 SAVED = {
@@ -440,24 +440,92 @@ def test_a_scale_that_the_branch_leaves_at_its_default_stays_there(repository):
     assert manifest(imported(root))["model"]["kwargs"] == {"scale": 1}
 
 
-def test_an_extension_is_declared_and_lies_beside_the_manifest(repository):
-    branch = HEAD + (
-        "op_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fast')\n"
-        "try:\n    import fast_op\nexcept ImportError:\n"
-        "    subprocess.run([sys.executable, 'setup.py', 'build_ext', '--inplace'], cwd=op_dir)\n"
-        "model = Net()\n"
-    )
-    root = repository(branch + LOAD)
+BUILT = """
+op_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fast')
+try:
+    import fast_op
+except ImportError:
+    subprocess.run([sys.executable, 'setup.py', 'build_ext', '--inplace'], cwd=op_dir)
+"""
+OPTIONAL = "try:\n    import fast_op\nexcept ImportError:\n    fast_op = None\n"
+REQUIRED = "import fast_op\n"
+RAISING = "try:\n    import fast_op\nexcept ImportError:\n    raise SystemError('build it')\n"
+SETUP = """
+from setuptools import setup
+from torch.utils.cpp_extension import BuildExtension, {kind}
+setup(ext_modules=[{kind}("fast_op", ["fast_op.cpp"])])
+raise SystemExit("is not run")
+"""
+IN_PLACE = "setup.py build_ext --inplace"
+NET_FACTORY = "models.team07_net:Net"
+
+
+@pytest.mark.parametrize(
+    ("branch", "kind", "code", "declared", "asked"),
+    [
+        (BUILT, "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),
+        (BUILT, "CppExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op, which is compiled"),
+        (BUILT, "CppExtension", RAISING, {"build": IN_PLACE}, "counts are absent until pure_torch"),
+        # The team says in its README how it is built.
+        ("", "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),
+        (
+            BUILT.replace("'build_ext', '--inplace'", "'install'"),
+            "Extension",
+            REQUIRED,
+            {"build": IN_PLACE},
+            "needs fast_op",
+        ),
+        (BUILT, "CUDAExtension", OPTIONAL, {}, "does without fast_op, which only CUDA compiles"),
+        (BUILT, "CUDAExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op"),
+        (BUILT, "Unknown", OPTIONAL, {}, "reading does not tell what the extension is called"),
+        ("", "CppExtension", "", {}, None),  # another team's
+    ],
+)
+def test_an_extension_is_declared_and_lies_beside_the_manifest(
+    repository, branch, kind, code, declared, asked
+):
+    root = repository(HEAD + branch + "model = Net()\n" + LOAD)
     (root / "fast").mkdir()
-    (root / "fast" / "setup.py").write_text("raise SystemExit('is not run')\n")
+    (root / "fast" / "setup.py").write_text(SETUP.format(kind=kind))
     (root / "fast" / "fast_op.cpp").write_text("// code\n")
+    (root / "models" / "team07_net.py").write_text(code + NET)
     entry = imported(root)
-    (question,) = entry.questions
-    assert question.text.endswith('declare build = "setup.py build_ext --inplace"')
-    assert {"setup.py", "fast_op.cpp", "models/team07_net.py"} <= files(entry.folder)
-    root = repository(branch.replace("cwd=op_dir", "cwd=sys.argv[1]") + LOAD)
-    (question,) = imported(root, force=True).questions
+    assert entry.requirements == ()
+    told = manifest(entry)["model"]
+    assert {key: told[key] for key in ("build", "pure_torch") if key in told} == declared
+    assert [asked in each.text for each in entry.questions] == [True] * bool(asked)
+    assert all(each.line == line_of(root, "elif model_id == 7") for each in entry.questions)
+    beside = {"setup.py", "fast_op.cpp"} & files(entry.folder)
+    assert len(beside) == (2 if branch or code else 0)
+
+
+def test_a_command_whose_folder_reading_does_not_tell_is_a_question(repository):
+    branch = HEAD + BUILT.replace("cwd=op_dir", "cwd=sys.argv[1]") + "model = Net()\n"
+    (question,) = imported(repository(branch + LOAD)).questions
     assert question.text.startswith("runs a command: subprocess.run(")
+
+
+def test_an_extension_within_a_team_s_package_is_built_where_it_lies(repository):
+    root = repository(HABITS["package"][0], SAVED["package"])
+    package = root / "models" / "team07_pkg"
+    (package / "ops").mkdir()
+    (package / "ops" / "setup.py").write_text(SETUP.format(kind="CppExtension"))
+    parts = package / "parts.py"
+    parts.write_text(f"from .ops import fast_op\nfrom .ops.fast_op import gate\n{NET}")
+    told = manifest(imported(root))["model"]
+    assert told["build"] == f"models/team07_pkg/ops/{IN_PLACE}"
+
+
+def test_sources_beside_the_script_are_those_that_setup_py_names(repository):
+    root = repository(HEAD + "model = Net()\n" + LOAD)
+    (root / "setup.py").write_text(SETUP.format(kind="CppExtension"))
+    (root / "fast_op.cpp").write_text("// code\n")
+    (root / "other.cpp").write_text("// code\n")
+    (root / "models" / "team07_net.py").write_text(OPTIONAL + NET)
+    entry = imported(root)
+    assert manifest(entry)["model"]["build"] == IN_PLACE
+    assert {"setup.py", "fast_op.cpp"} < files(entry.folder)
+    assert "other.cpp" not in files(entry.folder)
 
 
 def line_of(root, text):
@@ -739,7 +807,7 @@ def test_a_repository_with_the_habits_of_real_ones_is_imported(shared, tmp_path,
     entries = {number: imported(root, number) for number in script.numbers}
     outcomes = {number: entry.outcome for number, entry in entries.items()}
     assert [number for number in outcomes if outcomes[number] == "withheld"] == [4]
-    assert [number for number in outcomes if outcomes[number] == "question"] == [10]
+    assert "question" not in outcomes.values()
     assert sorted(outcomes) == list(range(12))
     for number in sorted({*entries} - NOT_RUN):
         assert_same(entries[number], reference(root, monkeypatch, number))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import write_files
@@ -16,6 +19,7 @@ from esrbench.records import CounterResult
 from esrbench.runs import builds
 from esrbench.runs.builds import build
 from esrbench.runs.validation import validate_entry
+from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.sandbox.tiers import PlainProcess, obstacle, open_sandbox
 from esrbench.worker.building import build_copy, is_module
 from esrbench.worker.failure import WorkerError
@@ -106,6 +110,46 @@ def test_without_a_sandbox_nothing_is_built(submission, monkeypatch):
         build(read_submission(submission), Launcher(PlainProcess(), ()))
 
 
+class RecordingLauncher:
+    """Has workers that build without running anything; ``interpreters`` are those they ran in."""
+
+    sandbox = SimpleNamespace(privileges=False)
+
+    def __init__(self):
+        self.interpreters = []
+
+    def worker(self, *, interpreter=None, **_):
+        self.interpreters.append(interpreter)
+        session = SimpleNamespace(build=lambda *_: {f"fast{SUFFIX}": b"module"})
+        return nullcontext(session)
+
+
+def test_each_interpreter_and_each_torch_has_a_build_of_its_own(submission):
+    (submission / "weights.bin").write_bytes(b"w")
+    launcher = RecordingLauncher()
+    own = own_interpreter()
+    versions = (("python", "3.9.18"), ("torch", "1.13.1"))
+    old = replace(own, versions=versions)
+    newer = replace(old, versions=(*versions[:1], ("torch", "2.4.1")))
+    elsewhere = replace(old, executable=Path("/opt/other/python"))
+    declared = read_submission(submission)
+    built = {each: build(declared, launcher, each) for each in (None, old, newer, elsewhere)}
+    assert launcher.interpreters == [*built]
+    assert len({each.folder for each in built.values()}) == 4
+    for each in built.values():
+        assert each.sources == str(submission)
+        assert (Path(each.folder) / "weights.bin").read_bytes() == b"w"
+    assert build(built[old], launcher) == built[None]
+    assert build(built[None], launcher, newer) == built[newer]
+    assert len(launcher.interpreters) == 4
+
+
+def test_setuptools_must_be_where_it_is_built(submission, tmp_path):
+    bare = replace(own_interpreter(), packages=(tmp_path,), executable=Path("/opt/bare/python"))
+    with pytest.raises(UsageError, match=r"setuptools \(/opt/bare/python -m pip install"):
+        build(read_submission(submission), RecordingLauncher(), bare)
+
+
 def test_a_missing_compiler_is_named(submission, monkeypatch, confined):
     monkeypatch.setattr(builds.shutil, "which", lambda _: None)
     with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
@@ -179,6 +223,15 @@ class Net(Pure):
         return fast_gate.gate(x)
 
 
+class Either(Pure):
+    def gate(self, x):
+        try:
+            import fast_gate
+        except ImportError:
+            return super().gate(x)
+        return fast_gate.gate(x)
+
+
 class Other(Pure):
     def gate(self, x):
         return x
@@ -203,6 +256,13 @@ def test_an_operator_in_cpp_is_built_and_counted_on_its_pure_torch_path(tmp_path
     report = validated()
     assert report.passed, report
     assert "compiles its sources" in {check.name for check in report.checks}
+    optional = validated(factory="model:Either", pure_torch="model:Either")
+    assert optional.passed, optional
+    counts = [
+        {each.name: each.detail for each in found.checks if each.name.startswith("counted by")}
+        for found in (report, optional)
+    ]
+    assert counts[0] == counts[1] != {}
     for changes, says in (
         ({"pure_torch": "model:Other"}, "gives other pixels"),
         ({"pure_torch": None}, "no counter sees"),

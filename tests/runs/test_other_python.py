@@ -6,6 +6,8 @@ The interpreter is that of ``ESRBENCH_WORKER_PYTHON`` (``tox -e worker39``: Pyth
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from safetensors.torch import save_file
 
@@ -20,6 +22,7 @@ from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.rules import RULES
 from esrbench.records import Absent, Complexity, CounterResult, Latency, Software
 from esrbench.runs import elsewhere
+from esrbench.runs.builds import build
 from esrbench.runs.evaluator import Entry, measure_untimed
 from esrbench.runs.plan import plan_suite
 from esrbench.runs.store import Store
@@ -167,6 +170,23 @@ def test_a_missing_module_is_said_by_what_the_entry_declares(submit, pairs, anot
     assert "No module named 'esrtest_nowhere'; it declares esrtest-nowhere==2" in (
         found.complexity.reason
     )
+
+
+@pytest.mark.slow
+def test_what_it_compiles_is_compiled_there(submit, another_python, software):
+    launcher = open_launcher()
+    if launcher.sandbox.privileges:
+        pytest.skip("no sandbox works here, and nothing is built without one")
+    descriptor = submit(build="setup.py")
+    setup = (
+        "import pathlib, platform, torch\nversions = platform.python_version(), torch.__version__\n"
+    )
+    setup += "pathlib.Path('fast.so').write_text(' '.join(versions))\n"
+    (Path(descriptor.folder) / "setup.py").write_text(setup)
+    built = build(descriptor, launcher, another_python)
+    python, torch = (Path(built.folder) / "fast.so").read_text().split()
+    assert python == software.python
+    assert torch.partition("+")[0] == software.torch.partition("+")[0]
 
 
 @pytest.mark.slow

@@ -13,18 +13,21 @@ import json
 import posixpath
 import re
 import secrets
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.entries.branch_reader import is_path, read_branch
-from esrbench.entries.branches import UNKNOWN
+from esrbench.entries.branches import UNKNOWN, Build
 from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
+from esrbench.entries.extensions import SETUP, extensions_of, use_of
 from esrbench.entries.factories import SCALE_NAMES
 from esrbench.entries.manifest import MANIFEST_NAME, MAX_WEIGHTS_BYTES
-from esrbench.entries.reach import imported, module_file, parsed, running
+from esrbench.entries.reach import imported, module_file, module_name, parsed, running
 from esrbench.entries.script import Question
 from esrbench.entries.sources import folder_files, require_bounded
 from esrbench.entries.submissions import read_submission
@@ -33,8 +36,8 @@ from esrbench.plaintext import line
 from esrbench.weights.checkpoints import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path, PurePath
 
     from esrbench.entries.branches import Branch, Network
     from esrbench.entries.script import Script
@@ -177,15 +180,14 @@ def _draft(script: Script, branch: Branch, name: str) -> _Draft:
     else:
         _describe(draft, script, branch, network)
         modules = [network.target, *(modules if draft.code else ())]
-    _add_code(draft, script, modules, branch.line)
+    _add_code(draft, script, modules, branch)
     for path in branch.files:
         _add_file(draft, script, script.root / path, path)
     if network is None or not network.loaded:
         # Its own code loads them. Declared, they are checked, and the entry counts as trained.
         named = [path for path in draft.files if path.endswith(WEIGHTS_SUFFIXES)]
         if len(named) == 1:
-            _add_weights(draft, script, named[0], branch.line, ignore=["*"])
-    _add_build(draft, script, branch)
+            _add_weights(draft, script, named[0], branch.line, loaded_by="factory")
     return draft
 
 
@@ -359,13 +361,13 @@ def _add_weights(draft: _Draft, script: Script, file: str, at: int, **layout: An
     draft.weights |= {name: value for name, value in layout.items() if value}
 
 
-def _add_code(draft: _Draft, script: Script, modules: Sequence[str], at: int) -> None:
+def _add_code(draft: _Draft, script: Script, modules: Sequence[str], branch: Branch) -> None:
     """Add the files of modules and of all that they import, and name what is not there.
 
     Raises:
         RegistrationError: the package of a team is too large.
     """
-    code = ast.parse(draft.code)
+    code, at = ast.parse(draft.code), branch.line
     reached = _reached(script, [*modules, *_imports(code, (EXCERPT_MODULE,))])
     for file, tree in reached.items():
         relative = file.relative_to(script.root)
@@ -382,8 +384,11 @@ def _add_code(draft: _Draft, script: Script, modules: Sequence[str], at: int) ->
             draft.questions += [Question(at, f"{relative} {text}") for text in _asked(draft, tree)]
         for each in files:
             _add_file(draft, script, each, each.relative_to(script.root).as_posix())
-    trees = [code, *(tree for tree in reached.values() if tree is not None)]
-    required = {name for tree in trees for name in _requirements(script, tree)}
+    trees = {file: tree for file, tree in reached.items() if tree is not None}
+    built = _add_build(draft, script, branch, trees)
+    required = {
+        name for tree in (code, *trees.values()) for name in _requirements(script, tree, built)
+    }
     if required:
         draft.model["requirements"] = sorted(required)
 
@@ -422,7 +427,7 @@ def _imports(tree: ast.Module, place: tuple[str, ...], *, is_package: bool = Fal
     return [".".join(each) for each in imported(tree, place, is_package=is_package)]
 
 
-def _named_files(script: Script, tree: ast.Module, folder: Path) -> list[Path]:
+def _named_files(script: Script, tree: ast.Module, folder: PurePath) -> list[Path]:
     """Files of the repository that code names by a text, such as weights that it opens."""
     texts = {
         node.value
@@ -439,8 +444,8 @@ def _named_files(script: Script, tree: ast.Module, folder: Path) -> list[Path]:
     return sorted(path for path in inside if path.is_file())
 
 
-def _requirements(script: Script, tree: ast.Module) -> list[str]:
-    """Distributions of what a module imports when it is imported itself."""
+def _requirements(script: Script, tree: ast.Module, built: str | None) -> list[str]:
+    """Distributions of what a module imports when it is imported itself, but for what is built."""
     names: list[str] = []
     for statement in tree.body:
         if isinstance(statement, ast.Import):
@@ -450,7 +455,7 @@ def _requirements(script: Script, tree: ast.Module) -> list[str]:
     tops = {name.partition(".")[0] for name in names} - _PROVIDED - sys.stdlib_module_names
     outside = [
         top
-        for top in tops
+        for top in tops - {built}
         if not (script.root / top).is_dir() and module_file(script.root, top) is None
     ]
     installed = metadata.packages_distributions() if outside else {}
@@ -459,19 +464,69 @@ def _requirements(script: Script, tree: ast.Module) -> list[str]:
     ]
 
 
-def _add_build(draft: _Draft, script: Script, branch: Branch) -> None:
-    """Copy the sources of an extension beside the manifest, where ``build`` would compile them.
+def _add_build(
+    draft: _Draft, script: Script, branch: Branch, code: Mapping[Path, ast.Module]
+) -> str | None:
+    """Declare how an extension is compiled that an entry imports, and add its sources.
 
-    It is not declared: most entries have a path without it, which counters understand.
+    Code that does without it is measured with it and counted without. What only CUDA compiles is
+    left out of such an entry, so that it runs on a CPU.
+
+    Args:
+        draft: of the entry.
+        script: of the repository.
+        branch: of the team, which may build it.
+        code: of the entry, by file.
+
+    Returns:
+        The top-level name that it is imported by; None where there is none.
     """
-    build = branch.build
-    if build is None:
-        return
-    folder = script.root / build.folder
-    text = f'builds an extension: if it does not run without, declare build = "{build.command}"'
-    draft.questions.append(Question(branch.line, text))
-    for each in folder_files(folder) if build.folder != "." else [folder / "setup.py"]:
-        _add_file(draft, script, each, each.relative_to(folder).as_posix())
+    modules = (
+        (module_name(file.relative_to(script.root)), file.name == "__init__.py", tree)
+        for file, tree in code.items()
+    )
+    use, build = use_of(extensions_of(script.root), modules), branch.build
+    if use is None:
+        if build is not None:
+            _add_sources(draft, script, build.folder, beside=True)
+            text = "reading does not tell what the extension is called that it builds: if it does "
+            text += f'not run without, declare build = "{build.command}"'
+            draft.questions.append(Question(branch.line, text))
+        return None
+    extension = use.extension
+    folder = "/".join(extension.folder) or "."
+    if build is None or build.folder != folder or "--inplace" not in build.command:
+        build = Build(folder, f"{SETUP} build_ext --inplace")
+    _add_sources(draft, script, folder, beside=not use.in_place)
+    script_path = posixpath.join(*extension.folder, SETUP) if use.in_place else SETUP
+    declared = {"build": f"{shlex.quote(script_path)}{build.command.removeprefix(SETUP)}"}
+    if use.optional:
+        declared["pure_torch"] = draft.model["factory"]
+    if use.optional and extension.needs_cuda:
+        lines = " and ".join(f'{name} = "{value}"' for name, value in declared.items())
+        text = f"does without {extension.name}, which only CUDA compiles: for a GPU declare {lines}"
+        draft.questions.append(Question(branch.line, text))
+    else:
+        draft.model |= declared
+    if not use.optional:
+        text = f"needs {extension.name}, which is compiled: counts are absent until pure_torch "
+        text += "names a factory without it"
+        draft.questions.append(Question(branch.line, text))
+    return extension.name.partition(".")[0]
+
+
+def _add_sources(draft: _Draft, script: Script, folder: str, *, beside: bool) -> None:
+    """Copy an extension's folder to where it lies, or what is in it beside the manifest.
+
+    Of the repository's own folder only the script is copied, and the files that it names.
+    """
+    root = script.root / folder
+    files = [*folder_files(root)] if folder != "." else [root / SETUP]
+    if folder == "." and (tree := parsed(root / SETUP)):
+        files += _named_files(script, tree, PurePosixPath("."))
+    for each in files:
+        path = each.relative_to(root if beside else script.root).as_posix()
+        _add_file(draft, script, each, path)
 
 
 def _add_file(draft: _Draft, script: Script, source: Path, path: str) -> None:

@@ -21,7 +21,7 @@ from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 from esrbench.plaintext import visible
 from esrbench.protocol import Frozen
-from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
+from esrbench.records import LoadedBy, Sha256  # noqa: TC001 - pydantic reads annotations
 
 """Origin of the networks of this distribution."""
 TARGET_PATTERN = r"^.+:[A-Za-z_][A-Za-z0-9_.]*$"
@@ -155,6 +155,8 @@ class ReleasedWeights(Frozen):
         renames: (theirs, ours) pairs of dotted key parts; wherever ``theirs`` stands as whole
             parts of a key it becomes ``ours``, in one pass from the left, longest pair first.
         ignore: patterns, as of ``fnmatch``, of keys that may be surplus.
+        loaded_by: ``factory`` where the network's own code loads the file, which is then only
+            checked; None where esrbench loads it.
         licence: as stated by the publisher.
     """
 
@@ -166,6 +168,7 @@ class ReleasedWeights(Frozen):
     key: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     prefix: str | None = None
     ignore: tuple[str, ...] = ()
+    loaded_by: LoadedBy | None = None
     data_range: DataRange = 1.0
     renames: tuple[tuple[str, str], ...] = ()
     licence: str
@@ -196,7 +199,7 @@ class NetworkFacts(Frozen):
         build: Python script in the submission's folder, and its arguments, that compiles modules
             beside its sources: ``setup.py build_ext --inplace``.
         pure_torch: ``module:attr`` of a factory of the same network without what is built, on which
-            it is counted.
+            it is counted; ``factory`` itself is then imported where nothing is built.
         data_range: value of white for weights that declare nothing else.
         color: ``rgb`` (C = 3), or ``y`` (C = 1): BT.601 luma of range 16 to 235, divided by 255
             and multiplied by the data range.
@@ -281,6 +284,7 @@ class ModelDescriptor(NetworkFacts):
         submitted: checkpoints in its own folder, at most one a scale.
         folder: absolute path of the submission's folder, in which its factory and its hook are
             looked up; None for all that is installed or registered by code.
+        sources: the submission's own folder, where ``folder`` is a copy with what was compiled.
         built_sha256: of the files in that folder where some were compiled of others, else None.
         team: who submitted it.
         requirements: distributions it needs beside the harness's own, as for pip.
@@ -294,6 +298,7 @@ class ModelDescriptor(NetworkFacts):
     weights: tuple[ReleasedWeights, ...] = ()
     submitted: tuple[ReleasedWeights, ...] = ()
     folder: str | None = None
+    sources: str | None = None
     built_sha256: Sha256 | None = None
     team: str | None = None
     requirements: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ from esrbench.fields import written_problems
 from esrbench.files import replace_file
 from esrbench.plaintext import line
 from esrbench.protocol import CounterName, Frozen
-from esrbench.records import Sha256  # noqa: TC001 - pydantic reads annotations at runtime
+from esrbench.records import LoadedBy, Sha256  # noqa: TC001 - pydantic reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -180,6 +180,7 @@ class WeightsTable(Frozen):
     key: Annotated[tuple[Line, ...], BeforeValidator(_as_list), Field(max_length=16)] = ()
     prefix: Line | None = None
     ignore: Annotated[tuple[Text, ...], Field(max_length=256)] = ()
+    loaded_by: LoadedBy | None = None
     renames: Annotated[dict[Text, Text], Field(max_length=1000)] = {}
 
 

@@ -21,7 +21,7 @@ from esrbench.entries.weight_files import (
     submitted_path,
 )
 from esrbench.errors import RegistrationError, WeightsError
-from esrbench.records import WeightsIdentity
+from esrbench.records import WeightsIdentity, WeightsLayout
 from esrbench.weights.checkpoints import file_sha256
 from esrbench.weights.layout import load_file
 
@@ -200,7 +200,10 @@ def load_network(
     elif path is not None and released is not None:
         require_intact(path, released, advice="It changed while the run began; run again.")
         facts = released.model_dump(include={"key", "prefix", "renames", "ignore"})
-        layout = load_file(network, path, **facts)
+        if released.loaded_by is None:
+            layout = load_file(network, path, **facts)
+        else:
+            layout = WeightsLayout(loaded_by=released.loaded_by)
         data_range = released.data_range
     held = state_elements(network)
     values = None if path is None else parameters_sha256(network)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
 _MAX_BYTES: Final = 2**20
 
@@ -42,7 +42,7 @@ def modules_of(folder: Path, files: Iterable[Path], targets: Iterable[str]) -> s
         its file, or code that imports by names that reading does not tell.
     """
     python = [path for path in files if path.suffix == ".py"]
-    places = {path: _place(path.relative_to(folder)) for path in python}
+    places = {path: module_name(path.relative_to(folder)) for path in python}
     waiting = [_target(target) for target in targets]
     known = {place[-length:] for place in places.values() for length in range(1, len(place) + 1)}
     if not waiting or not known.issuperset(waiting):
@@ -87,8 +87,8 @@ def _renames(node: ast.AST) -> bool:
     return False
 
 
-def _place(path: Path) -> tuple[str, ...]:
-    """Parts of a module's name, from the folder on."""
+def module_name(path: PurePath) -> tuple[str, ...]:
+    """Parts of a module's name, of its path from the folder on."""
     parts = PurePosixPath(path.as_posix()).with_suffix("").parts
     return parts[:-1] if parts[-1] == "__init__" else parts
 

@@ -14,6 +14,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.entries.targets import CACHES
 from esrbench.environment import own_packages
 from esrbench.errors import RegistrationError
 from esrbench.weights.checkpoints import file_sha256
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
     from esrbench.entries.descriptor import ModelDescriptor
 
-CACHES = frozenset(
-    {
-        "__pycache__",
-        ".git",
-        ".hypothesis",
-        ".ipynb_checkpoints",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-    }
-)
-"""Folders that tools write beside code; none of it is imported from a submission."""
 SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
 """Of files of an installed package that define what it computes."""
 
@@ -124,16 +113,17 @@ def view_paths(descriptor: ModelDescriptor) -> tuple[tuple[Path, ...], tuple[Pat
 
     Returns:
         Folders (or single files) that must be readable, and folders that must be on ``sys.path``.
-        A submission needs its folder alone, a ``.py`` file the folder it lies in; a module needs
-        the folder of ``sys.path`` in which it was found, or just its own files where an installed
-        hook finds them, and nothing where it is installed in the interpreter's folders or is one
-        of ours.
+        A submission needs its folder alone, and its sources if that was built of them; a ``.py``
+        file the folder it lies in; a module the folder of ``sys.path`` in which it was found, or
+        just its own files where an installed hook finds them, and nothing where it is installed in
+        the interpreter's folders or is one of ours.
 
     Raises:
         RegistrationError: the module, file or folder does not exist.
     """
     if descriptor.folder is not None:
-        return (Path(descriptor.folder),), ()
+        folders = (descriptor.folder, descriptor.sources)
+        return tuple(Path(folder) for folder in folders if folder is not None), ()
     readable: dict[Path, None] = {}
     on_path: dict[Path, None] = {}
     for target in _tops(descriptor):

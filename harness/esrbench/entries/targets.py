@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 
 SUBMITTED_PREFIX = "esrbench_submission_"
 """Of the packages below which submissions' modules are imported; a hash of the folder follows."""
+CACHES = frozenset(
+    {
+        "__pycache__",
+        ".git",
+        ".hypothesis",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+    }
+)
+"""Folders that tools write beside code; none of it is imported from a submission."""
 
 
 def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., Any]:

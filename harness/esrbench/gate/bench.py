@@ -28,6 +28,7 @@ from esrbench.metrics import Findings, extract_values
 from esrbench.paired.race import race
 from esrbench.protocol import PairDesign, Protocol
 from esrbench.records import Absent, Complexity
+from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, own_software
 from esrbench.runs.evaluator import Entry
 from esrbench.runs.inspection import count_models, count_moved
@@ -157,9 +158,9 @@ class Bench:
         """A network with weights of the kind that the baseline has, or those asked for.
 
         Raises:
-            UsageError: an unknown name or scale.
+            UsageError: an unknown name or scale, or nothing can be compiled here.
             WeightsError: a weights file that is missing or altered.
-            WorkerError: one for another interpreter cannot be read.
+            WorkerError: one for another interpreter cannot be read, or its sources not compiled.
         """
         descriptor = self.registry.get(name)
         descriptor.require_scale(scale)
@@ -178,8 +179,10 @@ class Bench:
         elif chosen == "auto" and source not in {"auto", found.identity.source}:
             found = resolve_weights(descriptor, scale, None)
         interpreter = self.request.interpreters.get(name)
-        state = None if interpreter is None else converted_state(found, open_launcher())
-        return Entry(descriptor, scale, found, interpreter, state)
+        launcher = open_launcher()
+        state = None if interpreter is None else converted_state(found, launcher)
+        built = build(descriptor, launcher, interpreter)
+        return Entry(built, scale, found, interpreter, state)
 
     def subject(self, name: str, entry: Entry, data: Sequence[str]) -> Subject:
         """What is measured of a network, on those data sets that are here."""

@@ -134,7 +134,7 @@ def race(
     launcher = open_launcher(isolation, gpu=gpu)
     candidate, baseline = _together(candidate, baseline, launcher)
     candidate, baseline = (
-        replace(entry, descriptor=build(entry.descriptor, launcher))
+        replace(entry, descriptor=build(entry.descriptor, launcher, entry.interpreter))
         for entry in (candidate, baseline)
     )
     if calibration is not None:

@@ -50,6 +50,7 @@ from esrbench.records.run import (
     EntryIdentity as EntryIdentity,
     Environment as Environment,
     ImageScore as ImageScore,
+    LoadedBy as LoadedBy,
     Quality as Quality,
     Role as Role,
     RunRecord as RunRecord,

@@ -54,6 +54,9 @@ took too much of the machine while it was timed, so it has no runtimes and is to
 see them. ``infra-error``: the harness or its machine failed, so the entry is to be run again.
 ``interrupted``: fewer replicates were timed than the protocol asks for."""
 
+LoadedBy = Literal["factory"]
+"""What loads a weights file in place of the harness."""
+
 Role = Literal["network", "floor", "images"]
 """What an entry is; see ``EntryIdentity``."""
 
@@ -115,6 +118,7 @@ class WeightsLayout(Frozen):
         prefix: what was removed from the front of every name, or empty.
         ignored: surplus names that the entry's manifest permits, the first of them.
         ignored_count: their number.
+        loaded_by: ``factory`` where the network's own code loaded the file, as its manifest says.
     """
 
     key: Annotated[str, Field(max_length=1000)] | None = None
@@ -123,15 +127,17 @@ class WeightsLayout(Frozen):
         tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=MAX_LISTED)
     ] = ()
     ignored_count: Count = 0
+    loaded_by: LoadedBy | None = None
 
     def describe(self) -> str:
         """In words; empty where the layout says nothing."""
+        own = ["loaded by its own code"] if self.loaded_by else []
         under = [f"under {self.key!r}"] if self.key else []
         without = [f"without {self.prefix!r}"] if self.prefix else []
         more = self.ignored_count - len(self.ignored)
         listed = ", ".join([*self.ignored, *([f"and {more} more"] if more > 0 else [])])
         ignored = [f"{self.ignored_count} surplus keys ignored ({listed})"]
-        return ", ".join([*under, *without, *(ignored if self.ignored else [])])
+        return ", ".join([*own, *under, *without, *(ignored if self.ignored else [])])
 
 
 class WeightsIdentity(Frozen):

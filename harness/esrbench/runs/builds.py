@@ -7,7 +7,7 @@ import platform
 import shlex
 import shutil
 import sys
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,12 +15,14 @@ from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.entries.sources import folder_files, source_sha256
 from esrbench.environment import package_version
 from esrbench.errors import UsageError
+from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from esrbench.entries.descriptor import ModelDescriptor
+    from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
 
 COMPILERS: Final = ("c++", "g++", "clang++")
@@ -29,16 +31,19 @@ COMPILERS: Final = ("c++", "g++", "clang++")
 def build(
     descriptor: ModelDescriptor,
     launcher: Launcher,
+    interpreter: Interpreter | None = None,
     *,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> ModelDescriptor:
     """An entry with what it builds: a descriptor of the folder in the cache that holds both.
 
-    It is built where the cache has no result of the same sources, Python and torch.
+    It is built where the cache has no result of the same folder, interpreter and torch.
 
     Args:
-        descriptor: of any network; one that builds nothing is returned as it is.
+        descriptor: of any network; one that builds nothing is returned as it is, and one that was
+            built for another interpreter is built anew.
         launcher: of the worker that builds, which has no network, no GPU and a copy of the folder.
+        interpreter: that it is built by and runs in; None for the harness's own.
         timeout_seconds: that it may take.
 
     Raises:
@@ -48,32 +53,45 @@ def build(
     """
     if descriptor.build is None or descriptor.folder is None:
         return descriptor
-    folder = Path(descriptor.folder)
-    kept = cache_dir() / "builds" / _key(descriptor, descriptor.build)
+    folder = Path(descriptor.sources or descriptor.folder)
+    declared = descriptor.model_copy(update={"folder": str(folder), "sources": None})
+    kept = cache_dir() / "builds" / _key(declared, descriptor.build, interpreter)
     if not kept.is_dir():
-        _require_tools(descriptor.name, launcher)
-        worker = launcher.worker(readable=[folder], timeout_seconds=timeout_seconds, processes=True)
+        _require_tools(descriptor.name, launcher, interpreter)
+        worker = launcher.worker(
+            readable=[folder],
+            interpreter=interpreter,
+            timeout_seconds=timeout_seconds,
+            processes=True,
+        )
         with worker as session:
             made = session.build(folder, shlex.split(descriptor.build))
         with usable(kept), complete_folder(kept) as staging:
-            _fill(staging / folder.name, descriptor, made)
-    built = descriptor.model_copy(update={"folder": str(kept / folder.name)})
+            _fill(staging / folder.name, folder, made)
+    whole = {"folder": str(kept / folder.name), "sources": str(folder)}
+    built = declared.model_copy(update=whole)
     return built.model_copy(update={"built_sha256": source_sha256(built)})
 
 
-def _key(descriptor: ModelDescriptor, command: str) -> str:
-    parts = (
-        *(source_sha256(descriptor), command),
-        *(sys.version, package_version("torch"), platform.machine()),
-    )
+def _key(descriptor: ModelDescriptor, command: str, interpreter: Interpreter | None) -> str:
+    """Of all that decides what is built, and of the weights, which lie beside it."""
+    versions = (sys.version, package_version("torch"))
+    if interpreter is not None:
+        versions = (str(interpreter.executable), str(interpreter.versions))
+    weights = sorted(each.sha256 for each in descriptor.submitted)
+    parts = (source_sha256(descriptor), command, *versions, platform.machine(), *weights)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _require_tools(name: str, launcher: Launcher) -> None:
+def _require_tools(name: str, launcher: Launcher, interpreter: Interpreter | None) -> None:
     if launcher.sandbox.privileges:
         message = f"{name} builds a module from source, and no sandbox works here to build it in"
         raise UsageError(message, advice="`esrbench doctor` says how to mend that.")
-    missing = [] if find_spec("setuptools") else ["setuptools (pip install setuptools)"]
+    chosen = own_interpreter() if interpreter is None else interpreter
+    path = [str(folder) for folder in chosen.packages]
+    missing = []
+    if not [*metadata.distributions(name="setuptools", path=path)]:
+        missing.append(f"setuptools ({chosen.executable} -m pip install setuptools)")
     if not any(map(shutil.which, COMPILERS)):
         missing.append("a C++ compiler (g++ or clang++)")
     if missing:
@@ -81,15 +99,12 @@ def _require_tools(name: str, launcher: Launcher) -> None:
         raise UsageError(message, advice="Install that.")
 
 
-def _fill(target: Path, descriptor: ModelDescriptor, made: Mapping[str, bytes]) -> None:
-    """The files of a submission but its weights, and what was built of them."""
-    folder = Path(descriptor.folder or "")
-    weights = {folder / each.filename for each in descriptor.submitted}
+def _fill(target: Path, folder: Path, made: Mapping[str, bytes]) -> None:
+    """The files of a submission, and what was built of them."""
     for path in folder_files(folder):
-        if path not in weights:
-            place = target / path.relative_to(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, place, follow_symlinks=False)
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place, follow_symlinks=False)
     for name, content in made.items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)

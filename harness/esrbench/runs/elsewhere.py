@@ -96,7 +96,9 @@ def require_movable(descriptor: ModelDescriptor) -> None:
 
 
 def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
-    """Weights as safetensors under the network's own names, empty for random ones.
+    """Weights as safetensors under the network's own names.
+
+    Empty for random ones, and for those that the network's own code loads.
 
     A worker in another interpreter reads nothing else.
 
@@ -104,9 +106,9 @@ def converted_state(weights: ResolvedWeights, launcher: Launcher) -> bytes:
         WeightsError: the file is unsafe, damaged, altered, or not laid out as declared.
         WorkerError: the worker that reads it ended, or took too long.
     """
-    if weights.path is None:
-        return b""
     declared = weights.released
+    if weights.path is None or (declared is not None and declared.loaded_by):
+        return b""
     _, content = convert_confined(
         weights.path,
         launcher,
@@ -165,18 +167,19 @@ def count_here(
             ("deployed_elements", "it has another number of parameters"),
         ):
             if getattr(here, fact) != getattr(ready, fact):
-                return _uncounted(f"{what} there")
+                return uncounted(f"{what} there")
         for name, lr, sr in samples:
             again = session.upscale(lr, name)
             levels = int(np.abs(again.astype(np.int16) - sr).max())
             if levels > MOST_LEVELS:
-                return _uncounted(f"image {name} differs by {levels} levels there")
+                return uncounted(f"image {name} differs by {levels} levels there")
         return session.count_complexity()
     except WorkerError as failure:
-        return _uncounted(failure.said)
+        return uncounted(failure.said)
 
 
-def _uncounted(why: str) -> Absent:
+def uncounted(why: str) -> Absent:
+    """Counts that the harness's own environment does not give, and why."""
     own = own_software()
     return Absent(
         kind="unavailable",

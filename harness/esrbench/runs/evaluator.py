@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from esrbench.devices import DEVICES
-from esrbench.errors import MeasurementError
+from esrbench.errors import EsrbenchError, MeasurementError
 from esrbench.probes.energy import measure_energy, open_counter
 from esrbench.protocol import EAGER
 from esrbench.records import Absent, Deployment, EntryIdentity, Quality, Software
-from esrbench.runs.elsewhere import count_here, draw_samples, own_software
+from esrbench.runs.builds import build
+from esrbench.runs.elsewhere import count_here, draw_samples, own_software, uncounted
 from esrbench.runs.equality import Beside
 from esrbench.runs.passes import NOT_REACHED, UntimedPass
 from esrbench.runs.quality_pass import score_images
@@ -30,6 +31,7 @@ from esrbench.worker.failure import WorkerError
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from esrbench.data.crops import CropFolder
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from esrbench.entries.descriptor import ModelDescriptor
     from esrbench.entries.networks import ResolvedWeights
     from esrbench.protocol import EnergyDesign, Protocol
-    from esrbench.records import Energy, Environment, Graph, WeightsIdentity
+    from esrbench.records import Complexity, Energy, Environment, Graph, WeightsIdentity
     from esrbench.runs.elsewhere import Sample
     from esrbench.sandbox.interpreters import Interpreter
     from esrbench.worker.launcher import Launcher
@@ -231,16 +233,57 @@ def measure_untimed(
     found.log_tail = session.log_tail
     if samples and found.ready is not None:
         left = max(0.0, limit_seconds - (time.monotonic() - begun))
-        own = replace(entry.eager, interpreter=None, state=None)
-        with worker(limit_seconds=left) as session:
-            found.complexity = count_here(
-                session,
-                partial(own.load, protocol=protocol),
-                ready=found.ready,
-                samples=samples,
-            )
+        found.complexity = count_at_home(
+            entry,
+            protocol,
+            launcher,
+            ready=found.ready,
+            samples=samples,
+            timeout_seconds=timeout_seconds,
+            limit_seconds=left,
+        )
         found.counted_with = own_software()
     return found
+
+
+def count_at_home(
+    entry: Entry,
+    protocol: Protocol,
+    launcher: Launcher,
+    *,
+    ready: Ready,
+    samples: Sequence[Sample],
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    limit_seconds: float = math.inf,
+) -> Complexity | Absent:
+    """Counts of an entry of another interpreter, made in the harness's own environment.
+
+    Args:
+        entry: as it runs in its interpreter.
+        protocol: settings.
+        launcher: of the worker that counts.
+        ready: what the entry's own worker said of the network.
+        samples: images that it upscaled.
+        timeout_seconds: deadline of each request.
+        limit_seconds: that the worker may live.
+
+    Returns:
+        Absent with the reason, as of ``count_here``, or where it cannot be compiled here.
+    """
+    try:
+        descriptor = build(entry.descriptor, launcher, timeout_seconds=timeout_seconds)
+    except EsrbenchError as error:
+        return uncounted(error.message)
+    own = replace(entry.eager, descriptor=descriptor, interpreter=None, state=None)
+    worker = launcher.worker(
+        (own.descriptor, own.weights),
+        protocol=protocol,
+        timeout_seconds=timeout_seconds,
+        limit_seconds=limit_seconds,
+    )
+    with worker as session:
+        load = partial(own.load, protocol=protocol)
+        return count_here(session, load, ready=ready, samples=samples)
 
 
 def _probe(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +10,8 @@ from esrbench.errors import EsrbenchError
 from esrbench.protocol import COUNTERS, Protocol
 from esrbench.records import Absent
 from esrbench.runs.builds import build
-from esrbench.runs.elsewhere import count_here, draw_noise
-from esrbench.runs.evaluator import failed
+from esrbench.runs.elsewhere import draw_noise
+from esrbench.runs.evaluator import count_at_home, failed
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
 
@@ -97,10 +96,7 @@ def count_moved(entry: Entry, protocol: Protocol, launcher: Launcher) -> Complex
             samples = draw_noise(session.upscale, side)
     except WorkerError as error:
         return failed(error)
-    own = replace(entry, interpreter=None, state=None)
-    with worker() as session:
-        load = partial(own.load, protocol=protocol)
-        return count_here(session, load, ready=ready, samples=samples)
+    return count_at_home(entry, protocol, launcher, ready=ready, samples=samples)
 
 
 def blocks_of(

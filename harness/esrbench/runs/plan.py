@@ -164,11 +164,16 @@ def plan_passes(
         fingerprints: of the runs, by name of the entry.
     """
     launcher = suite.launcher.hiding(hidden_images(pairs))
-    folders = {entry.descriptor.name: entry.descriptor.folder for entry in suite.entries}
+    folders = [
+        (each.descriptor.name, Path(folder))
+        for each in suite.entries
+        for folder in (each.descriptor.folder, each.descriptor.sources)
+        if folder is not None
+    ]
     untimed = []
     for entry in suite.entries:
         name = entry.descriptor.name
-        others = (Path(folder) for other, folder in folders.items() if folder and other != name)
+        others = (folder for other, folder in folders if other != name)
         sr_folder = suite.sr_folder and suite.sr_folder / data.name / name
         untimed.append(
             PlannedPass(
@@ -429,11 +434,9 @@ def _built(
     failed: list[RejectedEntry] = []
     for entry in entries:
         name = entry.descriptor.name
-        if entry.interpreter is not None:  # what is built is for the Python of the harness
-            built.append(entry)
-            continue
         try:
-            built.append(replace(entry, descriptor=build(entry.descriptor, launcher)))
+            descriptor = build(entry.descriptor, launcher, entry.interpreter)
+            built.append(replace(entry, descriptor=descriptor))
         except EsrbenchError as error:
             if name == baseline:
                 raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +15,8 @@ from esrbench.protocol import Frozen, Protocol
 from esrbench.records import Absent
 from esrbench.runs.builds import build
 from esrbench.runs.checks import Check, broken, claim_checks, folder_checks, kept
-from esrbench.runs.elsewhere import converted_state, count_here, draw_noise
-from esrbench.runs.evaluator import Entry
+from esrbench.runs.elsewhere import converted_state, draw_noise
+from esrbench.runs.evaluator import Entry, count_at_home
 from esrbench.runs.sizes import find_sizes
 from esrbench.worker.failure import WorkerError
 from esrbench.worker.launcher import open_launcher
@@ -110,8 +109,8 @@ def validate_entry(
             raise
         resolved = resolve_weights(descriptor, scale, None)
     launcher = open_launcher(isolation)
-    if descriptor.build is not None and interpreter is None:
-        descriptor, check = _built(descriptor, launcher, timeout_seconds)
+    if descriptor.build is not None:
+        descriptor, check = _built(descriptor, launcher, interpreter, timeout_seconds)
         checks.append(check)
         if check.outcome == "failed":
             return ValidationReport(entry=descriptor.name, scale=scale, checks=tuple(checks))
@@ -136,12 +135,15 @@ def validate_entry(
 
 
 def _built(
-    descriptor: ModelDescriptor, launcher: Launcher, timeout_seconds: float
+    descriptor: ModelDescriptor,
+    launcher: Launcher,
+    interpreter: Interpreter | None,
+    timeout_seconds: float,
 ) -> tuple[ModelDescriptor, Check]:
     """A submission with what it compiles, and whether that went well."""
     name = "compiles its sources"
     try:
-        built = build(descriptor, launcher, timeout_seconds=timeout_seconds)
+        built = build(descriptor, launcher, interpreter, timeout_seconds=timeout_seconds)
     except EsrbenchError as error:
         return descriptor, broken(name, error.message, error.advice)
     return built, kept(name, f"{descriptor.build}, in the sandbox.")
@@ -207,10 +209,14 @@ def _counted(
         return session.count_complexity()
     side = _repeat_side(entry.descriptor)
     samples = draw_noise(session.upscale, side)
-    own = replace(entry, interpreter=None, state=None)
-    load = partial(own.load, protocol=_protocol(entry.descriptor))
-    with _worker(launcher, own, timeout_seconds) as here:
-        return count_here(here, load, ready=ready, samples=samples)
+    return count_at_home(
+        entry,
+        _protocol(entry.descriptor),
+        launcher,
+        ready=ready,
+        samples=samples,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def _protocol(descriptor: ModelDescriptor) -> Protocol:

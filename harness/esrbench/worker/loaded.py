@@ -169,6 +169,8 @@ def load_converted(request: Request, content: bytes) -> LoadedNetwork:
         raise RegistrationError(message, advice=advice) from error
     values = layout = None
     declared = request.released or {}
+    if declared.get("loaded_by"):
+        values, layout = parameters_sha256(network), {"loaded_by": declared["loaded_by"]}
     if content:
         patterns = declared.get("ignore", ())
         state = read_plain(content)

@@ -16,7 +16,6 @@ from esrbench.probes.memory import unpredicted
 from esrbench.probes.precision import cast_as_counted
 from esrbench.protocol import EAGER
 from esrbench.records import Absent, Notice
-from esrbench.worker.building import build_copy
 from esrbench.worker.exporting import export_graph
 from esrbench.worker.loaded import open_network
 from esrbench.worker.measured import MeasuredNetwork
@@ -24,8 +23,6 @@ from esrbench.worker.messages import (
     BLOCKS,
     REQUEST,
     Account,
-    Build,
-    Built,
     Calibrate,
     Converted,
     ConvertWeights,
@@ -81,14 +78,6 @@ def convert_weights(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
         Path(asked.path), key=asked.key, prefix=asked.prefix, renames=asked.renames
     )
     return Converted(report=report).model_dump(mode="json"), content
-
-
-def build_modules(request: SimpleNamespace) -> tuple[dict[str, Any], bytes]:
-    """Modules that a submission's script compiles in a copy of its folder."""
-    asked = Build.model_validate(request.message)
-    made = build_copy(Path(asked.folder), asked.words)
-    files = tuple((name, len(content)) for name, content in made.items())
-    return Built(files=files).model_dump(mode="json"), b"".join(made.values())
 
 
 class OwnAnswers:
@@ -168,6 +157,8 @@ class OwnAnswers:
             return measured, absent
         worker = self.worker
         fields = worker.load.message["descriptor"] | {"factory": declared.pure_torch}
+        if declared.pure_torch == declared.factory and declared.sources:
+            fields["folder"] = declared.sources
         request = SimpleNamespace(**vars(worker.load))
         request.message = worker.load.message | {"descriptor": fields}
         request.descriptor = SimpleNamespace(**fields)

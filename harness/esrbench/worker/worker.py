@@ -25,6 +25,7 @@ from esrbench.backends import UntranslatedError
 from esrbench.errors import EsrbenchError
 from esrbench.plaintext import relative
 from esrbench.probes.forward import InvalidOutputError
+from esrbench.worker.building import build_modules
 from esrbench.worker.channel import Channel, ChannelClosedError
 from esrbench.worker.cuda_requests import needs_cuda
 from esrbench.worker.loaded import ContenderError, Worker, load_converted
@@ -162,8 +163,6 @@ class Conversation:
 
             self.channel.send(*convert_weights(request))
         elif command == "build":
-            from esrbench.worker.own import build_modules
-
             self.channel.send(*build_modules(request))
         elif self.worker is None:
             self.refuse("the first request must be load")
