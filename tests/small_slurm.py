@@ -104,9 +104,9 @@ def idle(variables):
     return len(done.stdout.split())
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, what="Slurm", seconds=60):
     latest = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > latest:
-            raise TimeoutError("Slurm is installed and does not start here")
+            raise TimeoutError(f"{what} is installed and does not start here")
         time.sleep(0.2)

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import small_ray
 import small_slurm
 from builders import run
 
 from esrbench.engines.local import LocalEngine
-from esrbench.engines.opening import parse_settings
+from esrbench.engines.opening import open_engine, parse_settings
 from esrbench.engines.settings import EngineSettings
 from esrbench.errors import UsageError
+from esrbench.processes import family
 from esrbench.runs.cells import Cell, last_words
 from esrbench.runs.store import Store
 
@@ -107,6 +109,61 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
     assert re.search(r"Slurm refuses the jobs: .*partition", done.stderr)
 
 
+def making(nodes):
+    """A node of Ray that makes a cell, or None."""
+    for node in nodes:
+        for pid in family(node.process.pid):
+            with suppress(OSError):
+                if b"\0cell\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return node
+    return None
+
+
+@pytest.mark.slow
+def test_tasks_of_ray_make_a_suite_and_outlive_a_node(pair_folder, tmp_path):
+    if why := small_ray.obstacle():
+        pytest.skip(why)
+    results = tmp_path / "results"
+    line = command(pair_folder, results, "ray", "--engine-option", "jobs=2")
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with small_ray.small_ray() as (variables, nodes):
+        with subprocess.Popen(line, env=variables, **quiet, text=True) as process:
+            wait_for(lambda: making(nodes), process).kill()
+            output, said = process.communicate()
+        assert "(try 1 of 3): Task failed because the node it was running on is dead" in said
+        all_is_there(results)
+        # What Ray says of its nodes is no result.
+        assert "raylet" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("address=127.0.0.1:9", "there is no cluster at 127.0.0.1:9: .*refused"),
+        ("address=nowhere", "there is no cluster at nowhere"),
+        ("memory=much", r"engine\.memory: expected an amount such as 32G, found much"),
+    ],
+)
+def test_what_ray_cannot_use_is_refused(option, says):
+    pytest.importorskip("ray")
+    with pytest.raises(UsageError, match=says):
+        open_engine(parse_settings("ray", [option]), "cpu")
+
+
+@pytest.mark.slow
+def test_ray_is_asked_for_a_device_and_for_what_the_challenge_says():
+    module = pytest.importorskip("esrbench.engines.ray")
+    assert module._options(EngineSettings(name="ray"), "cuda") == {"num_cpus": 1, "num_gpus": 1}
+    settings = parse_settings("ray", ["cpus=4", "memory=2G", "constraint=accelerator_type:H100"])
+    assert module._options(settings, "cpu") == {
+        "num_cpus": 4,
+        "num_gpus": 0,
+        "memory": 2 * 2**30,
+        "resources": {"accelerator_type:H100": 0.001},
+    }
+
+
 def test_engine_options_are_checked():
     settings = parse_settings("slurm", ["jobs=3", "gres=gpu:1", "exclusive=true"])
     assert (settings.jobs, settings.gres, settings.exclusive) == (3, "gpu:1", True)
@@ -114,6 +171,8 @@ def test_engine_options_are_checked():
         parse_settings("slurm", ["partitin=gpu"])
     with pytest.raises(UsageError, match="expected KEY=VALUE"):
         parse_settings("local", ["jobs"])
+    with pytest.raises(UsageError, match=r"engine\.gres: Ray has no such setting"):
+        open_engine(parse_settings("ray", ["gres=gpu:1"]), "cuda")
 
 
 def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch):

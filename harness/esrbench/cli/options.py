@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from esrbench.backends import backend_names, get_backend
+from esrbench.engines.settings import EngineName
 from esrbench.errors import UsageError
 from esrbench.protocol import EAGER, PrecisionName
 from esrbench.sandbox.tiers import isolation_choices
@@ -38,9 +39,9 @@ DevicesOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    Literal["local", "slurm"] | None,
+    EngineName | None,
     typer.Option(
-        help="What makes the passes: processes of this machine, or jobs of Slurm.",
+        help="What makes the passes: processes of this machine, jobs of Slurm, or tasks of Ray.",
         show_default="this process",
     ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,12 +55,13 @@ from esrbench.runs.store import Store, default_results
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from esrbench.engines.settings import EngineName
     from esrbench.protocol import Device
     from esrbench.records import RunRecord
     from esrbench.runs.cells import Engine
 
 DEFAULT_ENTRIES = ("aidn", "rfdn", "imdn", "srresnet", "bicubic")
-NAME_ENGINE = "Write --engine slurm or --engine local as well."
+NAME_ENGINE = "Write --engine local, slurm or ray as well."
 
 
 def by_effort(setting: str) -> str:
@@ -355,7 +356,7 @@ def choose_design(effort: Effort, **given: float | None) -> LatencyDesign:
 
 
 def choose_engine(
-    device: str, name: Literal["local", "slurm"] | None, options: Sequence[str]
+    device: str, name: EngineName | None, options: Sequence[str]
 ) -> tuple[Device, int | None, Engine | None]:
     """The kind of device, its number where this machine measures, and the engine.
 
@@ -368,7 +369,7 @@ def choose_engine(
     kind, gpus = parse_devices(device)
     if options and name is None:
         raise UsageError(f"--engine-option {options[0]}: of which engine?", advice=NAME_ENGINE)
-    if name == "slurm":
+    if name in {"slurm", "ray"}:
         return kind, None, open_engine(parse_settings(name, options), kind)
     gpus = gpu_numbers(kind) if gpus is None else gpus
     if name is None and len(gpus) == 1:

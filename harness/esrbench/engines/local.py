@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from esrbench.devices import selection
+from esrbench.engines.process import CellProcess
 from esrbench.environment import available_cpus
-from esrbench.runs.cells import CellState, cell_command, last_words
+from esrbench.runs.cells import CellState, cell_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     from esrbench.protocol import Device
     from esrbench.runs.cells import Cell
 
-TAIL_BYTES: Final = 20_000
 BAD_AFTER: Final = 2
 """Failures of a device after which it gets no cell while another device has none."""
-END_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,7 @@ class _Running:
     plan: Path
     cell: Cell
     device: int
-    process: subprocess.Popen[bytes]
-    messages: IO[bytes]
+    process: CellProcess
     since: float
 
 
@@ -76,17 +72,14 @@ class LocalEngine:
     def poll(self) -> Mapping[str, CellState]:
         """End what has run for too long, begin what there is a device for, and tell all states."""
         for key, running in tuple(self._running.items()):
-            code = running.process.poll()
             said = ""
-            if code is None:
+            if not running.process.over:
                 if time.monotonic() - running.since < self._seconds:
                     continue
-                self._end(running)
-                code, said = 1, f"not at its end after {self._seconds / 60:g} minutes"
+                running.process.end()
+                said = f"not at its end after {self._seconds / 60:g} minutes"
             del self._running[key]
-            if code:
-                said = said or self._said(running, code)
-            running.messages.close()
+            said = said or running.process.why()
             self._states[key] = CellState("ended", self._name(running.device), said)
         while self._waiting and (free := self._free(self._waiting[0][1])) is not None:
             self._begin(*self._waiting.pop(0), free)
@@ -98,11 +91,9 @@ class LocalEngine:
         self._waiting = [each for each in self._waiting if each[1].id not in gone]
         ending = [self._running.pop(key) for key in gone & self._running.keys()]
         for running in ending:
-            with suppress(OSError):
-                running.process.terminate()
+            running.process.terminate()
         for running in ending:
-            self._end(running)
-            running.messages.close()
+            running.process.end()
             self._states[running.cell.id] = CellState("ended", self._name(running.device))
 
     def _free(self, cell: Cell) -> int | None:
@@ -114,14 +105,8 @@ class LocalEngine:
         return free[0] if free else None
 
     def _begin(self, plan: Path, cell: Cell, device: int) -> None:
-        messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the cell has ended
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [*cell_command(plan), cell.id],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
-            env={**os.environ, **selection(self._device, device, os.environ)},
-        )
+        variables = {**os.environ, **selection(self._device, device, os.environ)}
+        process = CellProcess([*cell_command(plan), cell.id], variables)
         cpus, number = available_cpus(), self._devices.index(device)
         share = [
             cpus[each] for each in range(len(cpus)) if each * self.width // len(cpus) == number
@@ -130,26 +115,9 @@ class LocalEngine:
             with suppress(OSError):
                 os.sched_setaffinity(process.pid, share)
         now = time.monotonic()
-        self._running[cell.id] = _Running(plan, cell, device, process, messages, now)
+        self._running[cell.id] = _Running(plan, cell, device, process, now)
         self._last[cell.id] = device
         self._states[cell.id] = CellState("running", self._name(device))
 
     def _name(self, device: int) -> str:
         return self._device if self._device == "cpu" else f"{self._device}:{device}"
-
-    @staticmethod
-    def _end(running: _Running) -> None:
-        with suppress(OSError):
-            running.process.terminate()
-        try:
-            running.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            running.process.kill()
-            running.process.wait()
-
-    @staticmethod
-    def _said(running: _Running, code: int) -> str:
-        size = running.messages.seek(0, os.SEEK_END)
-        running.messages.seek(max(0, size - TAIL_BYTES))
-        said = last_words(running.messages.read().decode(errors="replace"))
-        return said or (f"killed by signal {-code}" if code < 0 else f"exit code {code}")

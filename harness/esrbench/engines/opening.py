@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from esrbench.protocol import Device
     from esrbench.runs.cells import Engine
+
+OF_SLURM: Final = ("partition", "gres", "account", "exclusive")
+"""Settings that only Slurm has."""
 
 
 def parse_settings(name: str, options: Sequence[str]) -> EngineSettings:
@@ -55,6 +59,8 @@ def open_engine(settings: EngineSettings, device: Device, gpus: Sequence[int] = 
         from esrbench.engines.local import LocalEngine
 
         return LocalEngine(settings, device, gpus or settings.gpus)
+    if settings.name == "ray":
+        return _open_ray(settings, device)
     if find_spec("submitit") is None:
         message = "--engine slurm: submitit is not installed"
         raise UsageError(message, advice="Run `pip install 'esrbench[slurm]'`.")
@@ -64,3 +70,17 @@ def open_engine(settings: EngineSettings, device: Device, gpus: Sequence[int] = 
     from esrbench.engines.slurm import SlurmEngine
 
     return SlurmEngine(settings)
+
+
+def _open_ray(settings: EngineSettings, device: Device) -> Engine:
+    if given := [name for name in OF_SLURM if getattr(settings, name)]:
+        message = f"engine.{given[0]}: Ray has no such setting"
+        raise UsageError(message, advice="Leave it out; constraint, cpus and memory choose nodes.")
+    if find_spec("ray") is None:
+        message = "--engine ray: Ray is not installed"
+        raise UsageError(message, advice="Run `pip install 'esrbench[ray]'`.")
+    # It prints what its cluster says on standard output, where our results go; read at its import.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
+    from esrbench.engines.ray import RayEngine
+
+    return RayEngine(settings, device)

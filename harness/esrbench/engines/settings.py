@@ -9,6 +9,7 @@ from pydantic import Field
 from esrbench.protocol import Frozen
 from esrbench.records import Count  # noqa: TC001 - pydantic reads annotations
 
+EngineName = Literal["local", "slurm", "ray"]
 Text = Annotated[str, Field(min_length=1, max_length=300)]
 
 
@@ -16,32 +17,35 @@ class EngineSettings(Frozen):
     """Where the cells of a suite are made.
 
     Attributes:
-        name: ``local`` for this machine, ``slurm`` for jobs of a cluster.
+        name: ``local`` for this machine, ``slurm`` for jobs of a cluster, ``ray`` for tasks of one.
         jobs: cells that may be made at the same time; on this machine there are as many as devices.
         gpus: numbers of GPUs of this machine; the first one if left out.
         minutes: that a cell may take; what is missing then is made by another one.
         tries: how often a cell is begun before the suite goes on without it.
-        partition: of Slurm, as are all below.
+        constraint: features that a node must have; of Ray a custom resource of the node.
+        cpus: of a cell, on a cluster.
+        memory: likewise, such as ``32G``.
+        partition: of Slurm, as are those below.
         gres: what a job gets, such as ``gpu:h100:1``.
-        constraint: features that a node must have.
         account: that is charged.
-        cpus: of a job.
-        memory: of a job, such as ``32G``.
         exclusive: a job has its node alone, which timing on CPUs needs.
+        address: of Ray's head node, such as ``10.0.0.5:6379``; ``RAY_ADDRESS`` or the cluster that
+            this machine is part of if left out.
     """
 
-    name: Literal["local", "slurm"] = "local"
+    name: EngineName = "local"
     jobs: Annotated[int, Field(gt=0, le=10_000)] = 8
     gpus: tuple[Count, ...] = ()
     minutes: Annotated[int, Field(gt=0)] = 720
     tries: Annotated[int, Field(gt=0, le=100)] = 3
-    partition: Text | None = None
-    gres: Text | None = None
     constraint: Text | None = None
-    account: Text | None = None
     cpus: Annotated[int, Field(gt=0)] | None = None
     memory: Text | None = None
+    partition: Text | None = None
+    gres: Text | None = None
+    account: Text | None = None
     exclusive: bool = False
+    address: Text | None = None
 
     @property
     def elsewhere(self) -> bool:

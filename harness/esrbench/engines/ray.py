@@ -1,0 +1,185 @@
+"""Cells as tasks of a Ray cluster.
+
+A task begins ``esrbench cell`` in a process of its own, so that nothing which Ray sets in its
+workers (threads, handlers of signals) reaches a measurement. It tells its node, then why the cell
+failed. No result is read back: passes are files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import signal
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import ray
+
+from esrbench.engines.process import END_SECONDS, CellProcess
+from esrbench.errors import UsageError
+from esrbench.runs.cells import CellState, cell_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from esrbench.engines.settings import EngineSettings
+    from esrbench.protocol import Device
+    from esrbench.runs.cells import Cell
+
+BAD_AFTER: Final = 2
+"""Failures on a node after which its cells go elsewhere."""
+SHARE: Final = 0.001
+"""Of a custom resource that only marks a node: many cells may have it."""
+CONNECT_SECONDS: Final = 10.0
+UNITS: Final = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
+"""Bytes, by the letters that Slurm takes."""
+
+
+def make_cell(command: Sequence[str], seconds: float) -> Iterator[tuple[str, str]]:
+    """Make a cell on the node where this runs: id and name of the node, then why it failed."""
+    node = ray.get_runtime_context().get_node_id()
+    yield node, platform.node()
+    # Ray sets it to the CPUs of the task, which would change runtimes.
+    variables = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    process = CellProcess(command, variables)
+    try:
+        over = process.wait(seconds)
+    except BaseException:  # it is cancelled
+        process.end()
+        raise
+    if over:
+        yield node, process.why()
+    else:
+        process.end()
+        yield node, f"not at its end after {seconds / 60:g} minutes"
+
+
+class RayEngine:
+    """Cells as tasks of Ray; the cluster decides where.
+
+    Args:
+        settings: what a cell gets.
+        device: kind of the devices; a cell gets one of them.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+
+    pause: float = 1.0
+
+    def __init__(self, settings: EngineSettings, device: Device) -> None:
+        self.width = settings.jobs
+        self.tries = settings.tries
+        self._seconds = 60.0 * settings.minutes
+        self._options = _options(settings, device)
+        self._plan: Path | None = None
+        self._waiting: list[Cell] = []
+        self._running: dict[str, Any] = {}
+        self._states: dict[str, CellState] = {}
+        self._nodes: dict[str, str] = {}
+        self._failures: Counter[str] = Counter()
+        _connect(settings.address or os.environ.get("RAY_ADDRESS") or "auto")
+
+    def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
+        """Queue cells; they are begun by ``poll``. One that comes again failed where it was."""
+        if plan != self._plan:
+            self._plan, self._states, self._nodes = plan, {}, {}
+        self._failures.update(self._nodes.pop(cell.id) for cell in cells if cell.id in self._nodes)
+        self._waiting += cells
+        self._states.update((cell.id, CellState("waiting")) for cell in cells)
+
+    def poll(self) -> Mapping[str, CellState]:
+        """Begin cells and take what tasks tell."""
+        while self._waiting and len(self._running) < self.width:
+            self._begin(self._waiting.pop(0))
+        keys = {told: key for key, told in self._running.items()}
+        ready, _ = ray.wait([*keys], num_returns=len(keys), timeout=0) if keys else ([], [])
+        for told in ready:
+            self._take(keys[told], told)
+        return self._states
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End cells, and wait until their workers have ended."""
+        gone = set(ids)
+        self._waiting = [cell for cell in self._waiting if cell.id not in gone]
+        ending = [self._running.pop(key) for key in gone & self._running.keys()]
+        for told in ending:
+            ray.cancel(told)
+        ray.wait(ending, num_returns=len(ending), timeout=END_SECONDS) if ending else None
+
+    def _begin(self, cell: Cell) -> None:
+        assert self._plan is not None  # noqa: S101 - cells come with their plan
+        bad = [node for node, count in self._failures.items() if count >= BAD_AFTER]
+        if not any(self._fits(node) for node in ray.nodes() if node["NodeID"] not in bad):
+            # No other node may fit: those that failed may try again.
+            self._failures.clear()
+            bad = []
+        elsewhere = {"label_selector": {"ray.io/node-id": f"!in({','.join(bad)})"}} if bad else {}
+        task = ray.remote(make_cell).options(max_retries=0, **self._options, **elsewhere)
+        command = [*cell_command(self._plan), cell.id]
+        self._running[cell.id] = task.remote(command, self._seconds)
+
+    def _fits(self, node: Mapping[str, Any]) -> bool:
+        asked = self._options
+        names = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+        least = {name: asked.get(option, 0) for name, option in names.items()}
+        least |= asked.get("resources", {})
+        return node["Alive"] and all(node["Resources"].get(k, 0) >= v for k, v in least.items())
+
+    def _take(self, key: str, told: Any) -> None:
+        """Take one thing that a task tells."""
+        try:
+            node, said = ray.get(next(told))
+        except (ray.exceptions.RayError, StopIteration) as error:
+            node, said = self._nodes.get(key, ""), str(error).partition("\n")[0]
+        if node and key not in self._nodes:  # it has begun, on the node of this name
+            self._nodes[key] = node
+            self._states[key] = CellState("running", said)
+        else:
+            del self._running[key]
+            self._states[key] = CellState("ended", self._states[key].where, said)
+
+
+def _options(settings: EngineSettings, device: Device) -> dict[str, Any]:
+    """What a task asks of Ray.
+
+    Raises:
+        UsageError: an amount of memory that is none.
+    """
+    options: dict[str, Any] = {
+        "num_cpus": settings.cpus or 1,
+        "num_gpus": 0 if device == "cpu" else 1,
+    }
+    if settings.constraint:
+        options["resources"] = {settings.constraint: SHARE}
+    if settings.memory:
+        amount = re.fullmatch(r"(\d+)([KMGT]?)B?", settings.memory.upper())
+        if amount is None:
+            message = f"engine.memory: expected an amount such as 32G, found {settings.memory}"
+            raise UsageError(message, advice="Write a whole number and K, M, G or T.")
+        options["memory"] = int(amount[1]) * UNITS[amount[2]]
+    return options
+
+
+def _connect(address: str) -> None:
+    """Become part of a cluster, with the handlers of signals as they were."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address != "auto":
+            # Ray itself would try for many minutes.
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        ray.init(
+            address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        message = f"--engine ray: there is no cluster at {address}: {said}"
+        advice = "Start one by `ray start --head`, or name its head node: address=HOST:6379."
+        raise UsageError(message, advice=advice) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place
