@@ -54,6 +54,19 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
     """
     body, checked = without_checksum(path, content)
     try:
+        document = kind.model_validate_json(body)
+    except ValidationError as error:
+        _require_ours(path, body, checked=checked)
+        message = f"{path}: field {field_problems(error, '(document)')[0]}"
+        raise RecordError(message, advice="Move the file away and measure again.") from error
+    if not checked or "schema_version" not in document.model_fields_set:
+        _require_ours(path, body, checked=checked)
+    return document
+
+
+def _require_ours(path: Path, body: bytes, *, checked: bool) -> None:
+    """Raise what ``decode`` raises for what is no JSON, of another version, or has no checksum."""
+    try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         message = f"{path}: corrupt: not readable as JSON: {error}"
@@ -66,11 +79,6 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
     if not checked:
         message = f"{path}: corrupt: its first line is not its SHA-256"
         raise DamagedError(message, advice="Measure again.")
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        message = f"{path}: field {field_problems(error, '(document)')[0]}"
-        raise RecordError(message, advice="Move the file away and measure again.") from error
 
 
 def without_checksum(path: Path, content: bytes) -> tuple[bytes, bool]:
