@@ -324,16 +324,18 @@ class _Spread:
     ) -> tuple[End, End]:
         """Order of an entry with its runtimes at the better and at the worse end of intervals."""
         orders = []
+        name, metrics = entry.name, track.metrics
         reference = entry.relative_to(reference)
+        values = dict(entry.values)
+        ranks = {metric: self.ranks[metric][name] for metric in metrics}
+        noisy = [metric for metric in metrics if metric in self.spans]
         for end in (0, 1):
-            values = dict(entry.values)
-            ranks = {metric: self.ranks[metric][entry.name] for metric in track.metrics}
-            for metric in set(track.metrics) & set(self.spans):
-                values[metric] = self.spans[metric][entry.name][end]
-                if entry.name == self.baseline and metric in reference:
+            for metric in noisy:
+                values[metric] = self.spans[metric][name][end]
+                if name == self.baseline and metric in reference:
                     # The baseline in relation to itself is no noise.
                     values[metric] = reference[metric]
-                held = self.held[metric][entry.name]
+                held = self.held[metric][name]
                 ranks[metric] = held.high if end else held.low
             orders.append(track.formula.total(values, ranks, reference).order)
         return (orders[0],), (orders[1],)

@@ -41,9 +41,11 @@ class Contestant:
     ties: Mapping[str, int] = field(default_factory=dict)
     own_baseline: Mapping[str, float] = field(default_factory=dict)
 
-    def relative_to(self, references: Mapping[str, float]) -> dict[str, float]:
+    def relative_to(self, references: Mapping[str, float]) -> Mapping[str, float]:
         """What this entry's figures are set in relation to, from a track's references."""
         own = self.own_baseline
+        if not own:
+            return references
         return {metric: value * own.get(metric, 1.0) for metric, value in references.items()}
 
 
@@ -97,13 +99,16 @@ def place_in_tracks(
     Returns:
         By track, then by entry.
     """
+    of_entry = {
+        each.name: {metric: known[each.name] for metric, known in ranks.items()}
+        for each in contestants
+    }
     places: dict[str, dict[str, Standing]] = {}
     for track in tracks:
+        reference = references.get(track.key, {})
         totals = {
             each.name: track.formula.total(
-                each.values,
-                {metric: ranks[metric][each.name] for metric in track.metrics},
-                each.relative_to(references.get(track.key, {})),
+                each.values, of_entry[each.name], each.relative_to(reference)
             )
             for each in contestants
         }
@@ -132,17 +137,20 @@ def pareto_front(
             bounds overlap count as equal.
     """
 
-    def bounds(each: Contestant, metric: str) -> tuple[float, float]:
-        """Best and worst, smaller the better."""
-        value = each.values[metric]
-        low, high = (spans or {}).get(metric, {}).get(each.name, (value, value))
-        return (low, high) if METRICS[metric].better == "lower" else (-high, -low)
+    def bounds(metric: str) -> list[tuple[float, float]]:
+        """Best and worst of each, smaller the better."""
+        known = (spans or {}).get(metric, {})
+        values = [(each.name, each.values[metric]) for each in contestants]
+        found = [known.get(name, (value, value)) for name, value in values]
+        if METRICS[metric].better == "lower":
+            return found
+        return [(-high, -low) for low, high in found]
 
     if not contestants:
         return frozenset()
     # Float64 (entries, metrics). Who is good in most metrics comes first, since it beats many.
-    spread = np.array([[bounds(each, metric) for metric in metrics] for each in contestants])
-    best, worst = spread[:, :, 0], spread[:, :, 1]
+    spread = np.array([bounds(metric) for metric in metrics])
+    best, worst = spread[:, :, 0].T, spread[:, :, 1].T
     order = best.argsort(axis=0).argsort(axis=0).sum(axis=1).argsort()
     front: Any = np.arange(len(contestants))
     for start in range(0, len(order), RIVALS):

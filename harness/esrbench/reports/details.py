@@ -98,11 +98,11 @@ def scores_table(record: RunRecord) -> Table:
     """The scores of every image of a run, and their means below."""
     means = {key: record.value(key) for key in SCORES}
     table = _scores(record.quality, means)
-    measured = {key: record.measured(key) for key in SCORES if key in table.records[0]}
+    measured = {key: record.measured(key) for key in SCORES if key in table.plain_records()[0]}
     return replace(
         table,
         caption=f"{record.entry.name} on {record.data.title} x{record.data.scale}",
-        records=[*table.records, {"image": "mean", **measured}],
+        records=[*table.plain_records(), {"image": "mean", **measured}],
         document=record.model_dump(mode="json"),
     )
 

@@ -52,7 +52,6 @@ def leaderboard_table(board: Leaderboard) -> Table:
     lead = [Span(board.data), Span(board.device), Span(board.gate, "doubtful")]
     if board.banner:
         lead.insert(0, Span(board.banner, "strong"))
-    ranked_metrics = {metric for row in board.ranked for metric in row.ranks}
     return Table(
         headings=tuple(heading for heading, _ in columns),
         sections=(Section(ranked), Section(unranked, tone="faint")),
@@ -61,7 +60,7 @@ def leaderboard_table(board: Leaderboard) -> Table:
         notes=tuple(map(Note, _remarks(board))),
         details=tuple(map(Note, board.details)),
         notices=board.notices,
-        records=[_record(row, board, ranked_metrics) for row in (*board.ranked, *board.unranked)],
+        records=partial(_records, board),
         document=partial(board.model_dump, mode="json"),
         label="tab:leaderboard",
     )
@@ -251,6 +250,11 @@ def _unscored(board: Leaderboard) -> list[str]:
         f"{label} of {', '.join(names)} is missing: {reason.rstrip('.')}."
         for (label, reason), names in said.items()
     ]
+
+
+def _records(board: Leaderboard) -> list[dict[str, Any]]:
+    ranked = {metric for row in board.ranked for metric in row.ranks}
+    return [_record(row, board, ranked) for row in (*board.ranked, *board.unranked)]
 
 
 def _record(row: LeaderboardEntry, board: Leaderboard, ranked: Container[str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _rank(row: LeaderboardEntry, key: str) -> Cell:
 
 
 def _figure(row: LeaderboardEntry, metric: str) -> Cell:
-    return replace(metric_cell(row, metric), aside="")
+    return metric_cell(row, metric)._replace(aside="")
 
 
 def _psnr(row: LeaderboardEntry, split: str) -> Cell:

@@ -7,16 +7,18 @@ Leaderboards, comparisons, gate reports and listings are built as a ``Table``; e
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from esrbench.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from esrbench.records import Interval, Notice
+
+    Records = Sequence[Mapping[str, Any]]
 
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables print for a missing figure
 CELL_CHARACTERS: Final = 3000
@@ -42,8 +44,7 @@ SUBSCRIPTS: Final = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉
 """What stands below the line where there is no markup."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A text, its tone, and what stands below the line behind it, such as a rank.
 
     ``cite`` is the key of a publication, which LaTeX cites behind it; ``Table.numbered`` writes a
@@ -56,8 +57,7 @@ class Span:
     cite: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A cell.
 
     Attributes:
@@ -134,7 +134,8 @@ class Table:
         references: publications by citation key.
         details: further remarks, which are shown where somebody asks for them.
         notices: typed warnings, below the notes.
-        records: the rows as plain values in base units, unrounded: what CSV and JSON hold.
+        records: the rows as plain values in base units, unrounded: what CSV and JSON hold; a
+            function makes them where they are many.
         document: what JSON holds instead of the records; a function makes it where it is large.
         label: for references in LaTeX.
         wide: LaTeX sets it across both columns of a page.
@@ -149,7 +150,7 @@ class Table:
     references: Mapping[str, str] = field(default_factory=dict)
     details: tuple[Note, ...] = ()
     notices: tuple[Notice, ...] = ()
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Records | Callable[[], Records] = ()
     document: Any = None
     label: str = "tab:esrbench"
     wide: bool = False
@@ -187,13 +188,13 @@ class Table:
         numbers: dict[str, int] = {}
 
         def cell(given: Cell) -> Cell:
-            return replace(given, spans=tuple(map(span, given.spans)))
+            return given._replace(spans=tuple(map(span, given.spans)))
 
         def span(given: Span) -> Span:
             if given.cite not in self.references:
                 return given
             number = numbers.setdefault(given.cite, len(numbers) + 1)
-            return replace(given, text=f"{given.text} [{number}]", cite="")
+            return given._replace(text=f"{given.text} [{number}]", cite="")
 
         if not self.references:
             return self
@@ -204,6 +205,10 @@ class Table:
         notes = (Note(f"[{n}] {self.references[key]}") for key, n in numbers.items())
         return replace(self, sections=sections, notes=(*self.notes, *notes))
 
+    def plain_records(self) -> Records:
+        """The rows as plain values."""
+        return self.records() if callable(self.records) else self.records
+
     def to_dataframe(self) -> pd.DataFrame:
         """The records as a data frame: a row a record, plain values in base units.
 
@@ -211,8 +216,9 @@ class Table:
         """
         import pandas as pd
 
-        columns = list(dict.fromkeys(key for record in self.records for key in record))
-        return pd.DataFrame(list(self.records), columns=columns, dtype=object)
+        records = self.plain_records()
+        columns = list(dict.fromkeys(key for record in records for key in record))
+        return pd.DataFrame(list(records), columns=columns, dtype=object)
 
     def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[Cell, ...]]:
         """Rows of a section as wide as the headings: its label stands in front of the first.
@@ -221,9 +227,11 @@ class Table:
             section: of this table.
             repeated: the label stands in front of every row.
         """
+        if not self.labelled:
+            yield from section.rows
+            return
         for index, row in enumerate(section.rows):
-            label = plain(section.label if repeated or index == 0 else "")
-            yield (label, *row) if self.labelled else row
+            yield (plain(section.label if repeated or index == 0 else ""), *row)
 
     def groups(self) -> list[tuple[str, int]]:
         """Groups of neighbouring columns with their widths; ungrouped columns stand alone."""

@@ -134,11 +134,13 @@ def decode_index(path: Path, content: bytes) -> Rows:
         rows: Rows = {}
         for name, (stamp, run) in document["runs"].items():
             shared = {field: parts[field][run[field]] for field in _SHARED}
-            values = {
-                metric: absent[value] if isinstance(value, str) else value
-                for metric, value in run["values"].items()
-            }
-            record = RunRecord.model_validate({**run, **shared, "values": values})
+            values = run["values"]
+            measured = {key: value for key, value in values.items() if type(value) is not str}
+            record = RunRecord.model_validate({**run, **shared, "values": measured})
+            for key, value in values.items():  # in their order
+                record.values[key] = (
+                    absent[value] if key not in measured else record.values.pop(key)
+                )
             rows[name] = (tuple(stamp), record)
     except (RecordError, ValidationError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -17,10 +17,11 @@ def render(table: Table) -> str:
     """The table's records."""
     # Not by pandas, which takes longer to import than all else to do.
     text = io.StringIO()
-    columns = dict.fromkeys(key for record in table.records for key in record)
+    records = table.plain_records()
+    columns = dict.fromkeys(key for record in records for key in record)
     writer = DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _field(each[key]) for key in each} for each in table.records)
+    writer.writerows({key: _field(each[key]) for key in each} for each in records)
     return text.getvalue()
 
 

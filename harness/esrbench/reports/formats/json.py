@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def render(table: Table) -> str:
     """The table's document, or its records where it has none."""
     document = table.document() if callable(table.document) else table.document
-    return json_text(table.records if document is None else document)
+    return json_text(table.plain_records() if document is None else document)
 
 
 def json_text(document: Any) -> str:
