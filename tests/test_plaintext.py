@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line, lines, plain
+from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line, lines, plain, plural
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -89,3 +89,13 @@ def test_whatever_comes_in_one_plain_line_comes_out(text):
     assert shown.encode("utf-8", "strict").decode() == shown
     assert len(shown) <= MESSAGE_CHARACTERS
     assert line(shown) == shown
+
+
+def test_a_number_has_the_right_form_of_its_noun():
+    assert plural(1, "pass") == "1 pass"
+    assert [plural(2, each) for each in ("entry", "pass", "image")] == [
+        "2 entries",
+        "2 passes",
+        "2 images",
+    ]
+    assert plural(0, "other") == "0 others"

@@ -52,6 +52,14 @@ def line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     return flat if len(flat) <= limit else f"{flat[: max(limit - 3, 0)]}..."
 
 
+def plural(count: int, noun: str) -> str:
+    """A number with its noun: ``1 image``, ``2 images``, ``2 entries``, ``2 passes``."""
+    if count == 1:
+        return f"1 {noun}"
+    ending = "ies" if noun.endswith("try") else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun.removesuffix('y') if ending == 'ies' else noun}{ending}"
+
+
 def lines(text: str, limit: int = LOG_LINE_CHARACTERS) -> str:
     """A text of several lines, each as ``line`` makes it."""
     return "\n".join(line(each, limit) for each in text.split("\n"))

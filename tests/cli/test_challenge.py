@@ -151,7 +151,7 @@ def test_a_new_challenge_runs_as_it_is(in_process, workers, work):
     assert json.loads(done.stdout)["path"] == "esr/challenge.toml"
     done = in_process("run", "esr/challenge.toml", "--plan", code=0)
     assert "matches no folder with a submission.toml" in done.stderr
-    assert "8 passes of 2 runs are to be made" in done.stdout
+    assert "8 passes of 2 runs to make" in done.stdout
     assert workers.networks() == []
     assert [path.name for path in (work / "esr").iterdir() if path.name == "results"] == []
     in_process("init-challenge", "esr", code=2)

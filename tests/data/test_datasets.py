@@ -180,7 +180,7 @@ def test_lr_images_are_made_where_a_benchmark_set_has_none(
 def test_the_declared_count_is_required(tmp_path, make_set, problems_of):
     root = make_set(tmp_path / "set", ("a", "c"))
     (problem,) = problems_of(f"trio={root}")
-    assert "found 2 pairs of images, expected 3" in problem
+    assert "found 2 image pairs, expected 3" in problem
 
 
 @pytest.mark.usefixtures("trio")
@@ -259,7 +259,7 @@ def test_the_sets_of_the_latest_editions_lie_as_their_organisers_lay_them(
     name = f"div2k-lsdir-{split}"
     with pytest.raises(DataError) as caught:
         open_dataset(name, 4, root=tmp_path)
-    assert "found 2 pairs of images, expected 200" in caught.value.problems[0]
+    assert "found 2 image pairs, expected 200" in caught.value.problems[0]
     few = DATASETS[name].model_copy(update={"count": 2})
     monkeypatch.setitem(DATASETS, name, few)
     pairs = open_dataset(f"{name}={tmp_path}", 4)

@@ -119,7 +119,7 @@ def test_what_a_system_tells(machine, check, files, state, finding):
 def test_a_quota_below_the_cpus_is_found(machine, files, granted):
     check = processor.check_quota(machine(files))
     assert check.state == "warning"
-    assert check.finding == f"{granted} CPUs granted, 2 can be used"
+    assert check.finding == f"{granted} of 2 CPUs granted"
     assert "--threads 1" in check.advice
 
 

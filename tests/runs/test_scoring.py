@@ -56,7 +56,7 @@ def score(path, pairs, **options):
 
 
 def problems_of(path, pairs):
-    with pytest.raises(DataError, match=r"the SR images in .* may not be measured on") as caught:
+    with pytest.raises(DataError, match=r"the SR images in .* cannot be used") as caught:
         score(path, pairs)
     return caught.value.problems
 

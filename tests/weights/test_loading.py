@@ -317,6 +317,6 @@ def test_masks_may_be_infinite_and_parameters_may_not(tmp_path, name):
     for value in (float("nan"), float("inf"), float("-inf")):
         state["bias"][2] = value
         save(state, path)
-        with pytest.raises(WeightsError, match="1 parameters hold NaN or infinity: bias"):
+        with pytest.raises(WeightsError, match="NaN or infinity in 1 parameter: bias"):
             load_into(target, read_weights(path).state, source="w")
         assert torch.equal(target.state_dict()["bias"], before)

@@ -63,7 +63,7 @@ def test_attributes_of_a_parameter_are_left_behind():
     ],
 )
 def test_tensors_that_claim_more_than_they_hold(tensor, said):
-    assert f"1 tensors claim more than they hold: {said}" in refusal({"a": tensor})
+    assert f"1 tensor with a shape larger than the data: {said}" in refusal({"a": tensor})
 
 
 def test_views_of_one_storage_are_capped_together():
@@ -85,7 +85,8 @@ def test_views_of_one_storage_are_capped_together():
 )
 def test_tensors_that_are_not_for_weights(tensor):
     said = refusal({"good": torch.ones(1), "bad": tensor})
-    assert "1 tensors are sparse, quantised or without data: bad" in said
+    assert "1 tensor sparse, quantised, without data or of a type" in said
+    assert said.endswith("bad")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -44,7 +44,8 @@ def baseline_command(
         bool, typer.Option("--scores/--no-scores", help="Score entries with trained weights.")
     ] = True,
     runtime: Annotated[
-        bool, typer.Option("--runtime/--no-runtime", help="Race for the ratios that are kept.")
+        bool,
+        typer.Option("--runtime/--no-runtime", help="Measure the stored runtime ratios by races."),
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,

@@ -26,7 +26,8 @@ OfficialOption = Annotated[
 WithOfficialOption = Annotated[
     bool,
     typer.Option(
-        "--with-official", help="Set runs among the published entries of the rule's edition."
+        "--with-official",
+        help="Rank stored runs among the published entries of the rule's edition.",
     ),
 ]
 DataOption = Annotated[
@@ -47,7 +48,8 @@ RelativeOption = Annotated[
 MixedOption = Annotated[
     bool,
     typer.Option(
-        "--mix-environments", help="Rank entries of another Python and torch with the others."
+        "--mix-environments",
+        help="Rank entries that ran with different Python and torch versions together.",
     ),
 ]
 
@@ -58,8 +60,7 @@ AsOfOption = Annotated[
         "--as-of",
         metavar="TIME",
         formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"],
-        help="Runs that had begun and decisions that were made by then, in UTC as `esrbench runs "
-        "log` prints it.",
+        help="Show the board as it was at this time (UTC, as `esrbench runs log` prints it).",
         show_default="now",
     ),
 ]

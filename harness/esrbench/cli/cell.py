@@ -13,8 +13,15 @@ from esrbench.plaintext import line
 
 def cell_command(
     plan: Annotated[Path, typer.Argument(help="File of the plan, in the folder of its suite.")],
-    cell_id: Annotated[str, typer.Argument(metavar="ID", help="Of the cell, such as timed-0002.")],
-    gpu: Annotated[int, typer.Option(min=0, help="Number of the GPU, if it is to run on one.")] = 0,
+    cell_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of the cell, such as timed-0002.")
+    ],
+    gpu: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Number of the GPU to run on. Without it, the cell runs on the CPU."
+        ),
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make what is missing of one cell of a suite on this machine.

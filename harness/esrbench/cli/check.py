@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 DataOption = Annotated[
     list[str] | None,
-    typer.Option(help="Where a data set is: NAME, NAME=PATH or a folder. Repeatable."),
+    typer.Option(help="Location of a data set: NAME, NAME=PATH or a folder. Repeatable."),
 ]
 ScaleOption = Annotated[list[int] | None, scales_option("all of the baseline")]
 WeightsOption = Annotated[
@@ -60,8 +60,8 @@ def check_command(
         str | None,
         typer.Option(
             help=(
-                "Baseline file, folder of results, or git revision of this checkout; a path wins "
-                "over a revision of the same name."
+                "Baseline file, folder of results, or git revision of this checkout. If a "
+                "path and a revision have the same name, the path is used."
             ),
             show_default="results/baseline.json",
         ),
@@ -75,14 +75,14 @@ def check_command(
         list[str] | None,
         typer.Option(
             help=(
-                "Metrics to compare, or counts, scores, memory, weights, runtime; by commas or "
-                "repeatable."
+                "Metrics to compare, or groups: counts, scores, memory, weights, runtime. "
+                "Separated by commas, or repeatable."
             ),
             show_default="all",
         ),
     ] = None,
     runtime: Annotated[
-        bool, typer.Option("--runtime/--no-runtime", help="Race for runtime.")
+        bool, typer.Option("--runtime/--no-runtime", help="Compare runtime by races.")
     ] = True,
     data: DataOption = None,
     weights: WeightsOption = None,
@@ -124,11 +124,11 @@ def check_command(
         bool | None,
         typer.Option(
             "--annotations/--no-annotations",
-            help="Print GitHub's annotations.",
+            help="Print annotations for GitHub.",
             show_default="in GitHub Actions",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show what is unchanged too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show unchanged figures too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare networks with a baseline: counts exactly, scores, memory, runtime by races.

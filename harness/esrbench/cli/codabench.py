@@ -25,7 +25,10 @@ def codabench_command(
     ] = Path("bundle.zip"),
     docker_image: Annotated[
         str | None,
-        typer.Option(help="With esrbench in it.", show_default="docker_image in [codabench]"),
+        typer.Option(
+            help="Docker image that has esrbench installed.",
+            show_default="docker_image in [codabench]",
+        ),
     ] = None,
     program: Annotated[
         Program | None,

@@ -85,7 +85,9 @@ def compare_command(
         typer.Option("--published", help="Show published figures of networks that were not run."),
     ] = False,
     table_format: FormatOption = "terminal",
-    caption: Annotated[str | None, typer.Option(help="Instead of the table's title.")] = None,
+    caption: Annotated[
+        str | None, typer.Option(help="Caption of the table, instead of its title.")
+    ] = None,
     label: LabelOption = None,
     notes: NotesOption = False,
     bibliography: Annotated[

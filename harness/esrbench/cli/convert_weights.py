@@ -23,7 +23,8 @@ AUTO = "auto"
 def convert_weights_command(
     file: Annotated[Path, typer.Argument(help="Any checkpoint, or a safetensors file.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to.", show_default="beside FILE")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write.", show_default="beside FILE"),
     ] = None,
     key: Annotated[
         str,

@@ -19,7 +19,7 @@ from esrbench.runs.store import Store, default_results
 def doctor_command(
     device: DeviceOption = "cpu",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out the race of a network against its copy.")
+        bool, typer.Option("--quick", help="Skip the race of a network against its copy.")
     ] = False,
     save: Annotated[
         bool,

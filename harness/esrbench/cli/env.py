@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def env_command(
     action: Annotated[Literal["create", "list", "remove"], typer.Argument(help="What to do.")],
-    name: Annotated[str | None, typer.Argument(help="Of the environment.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the environment.")] = None,
     requirements: Annotated[
         Path | None,
-        typer.Option(help="File with a requirement a line, torch and numpy among them."),
+        typer.Option(help="File with one requirement per line, including torch and numpy."),
     ] = None,
     python: Annotated[
         str | None,

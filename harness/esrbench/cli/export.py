@@ -36,14 +36,19 @@ def export_command(
     scale: ScaleOption = 4,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="FILE or random; else released, demonstration or random weights."),
+        typer.Option(
+            help=(
+                "Weights file, or random. Default: released, demonstration or random weights, "
+                "the first available."
+            )
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "int8", "int8-w16"], typer.Option(help="Arithmetic of the file.")
     ] = "fp32",
     calibrate_with: CalibrateOption = None,
     fp32_ends: EndsOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     isolation: IsolationOption = "auto",
     timeout: TimeoutOption = 900,
     table_format: FormatOption = "terminal",

@@ -52,11 +52,13 @@ def figure_command(
         int | None, typer.Option(help="Upscaling factor.", show_default="of the newest record")
     ] = None,
     x: Annotated[
-        str, typer.Option("--x", help="Metric across, for pareto and ablation.")
+        str, typer.Option("--x", help="Metric of the horizontal axis, for pareto and ablation.")
     ] = "params",
-    y: Annotated[str, typer.Option("--y", help="Metric up, for pareto and ablation.")] = "psnr_y",
+    y: Annotated[
+        str, typer.Option("--y", help="Metric of the vertical axis, for pareto and ablation.")
+    ] = "psnr_y",
     area: Annotated[
-        str | None, typer.Option(help="Metric that areas are in proportion to, for pareto.")
+        str | None, typer.Option(help="Metric that sets the area of the markers, for pareto.")
     ] = None,
     own: Annotated[
         list[str] | None,
@@ -65,7 +67,7 @@ def figure_command(
         ),
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="Published figures beside one's own, for pareto.")
+        bool, typer.Option("--published", help="Draw published figures too, for pareto.")
     ] = False,
     crop: Annotated[
         int | None,
@@ -76,9 +78,9 @@ def figure_command(
         ),
     ] = None,
     column: Annotated[
-        int, typer.Option(min=1, max=2, help="Columns of the article that it is as wide as.")
+        int, typer.Option(min=1, max=2, help="Width of the figure in columns of the article.")
     ] = 1,
-    title: Annotated[str, typer.Option(help="Above the figure.", show_default="none")] = "",
+    title: Annotated[str, typer.Option(help="Title above the figure.", show_default="none")] = "",
     forward_class: ClassOption = None,
     folder: ResultsOption = None,
     as_json: JsonOption = False,

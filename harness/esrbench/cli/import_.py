@@ -11,7 +11,7 @@ import typer
 from esrbench.cli.console import JsonOption
 from esrbench.cli.tables import FormatOption, print_table
 from esrbench.errors import EXIT_MEASUREMENT_FAILED, UsageError
-from esrbench.plaintext import line
+from esrbench.plaintext import line, plural
 from esrbench.reports.table import MISSING, Heading, Section, Span, Table, plain
 
 if TYPE_CHECKING:
@@ -33,16 +33,15 @@ SAID: Final[Mapping[Outcome, tuple[str, Tone]]] = {
 
 def import_command(
     repository: Annotated[
-        Path, typer.Argument(help=f"Folder with {SCRIPT}, or another script with a branch a team.")
+        Path,
+        typer.Argument(help=f"Folder with {SCRIPT}, or another script with one branch per team."),
     ],
     into: Annotated[
         Path | None,
         typer.Option("--into", help="Folder of all entries.", show_default="submissions"),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Teams by number, such as 7,12.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace folders that are there already.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing folders.")] = False,
     table_format: FormatOption = "terminal",
     as_json: JsonOption = False,
 ) -> None:
@@ -98,7 +97,7 @@ def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
         headings=tuple(Heading(name, prose=name == "question") for name in headings),
         sections=(Section(tuple(rows)),),
         caption=f"Entries of {line(str(script.path))}",
-        outcome=Span(f"{len(entries)} teams: {', '.join(counts)}"),
+        outcome=Span(f"{plural(len(entries), 'team')}: {', '.join(counts)}"),
         records=[
             asdict(entry) | {"folder": str(entry.folder) if entry.folder else None}
             for entry in entries

@@ -12,8 +12,10 @@ from esrbench.errors import UsageError
 
 
 def init_challenge_command(
-    name: Annotated[str | None, typer.Argument(help="Folder to make.")] = None,
-    like: Annotated[str, typer.Option(help="Edition whose rule and data it takes.")] = "ntire2026",
+    name: Annotated[str | None, typer.Argument(help="Folder to create.")] = None,
+    like: Annotated[
+        str, typer.Option(help="Edition whose rule and data the challenge uses.")
+    ] = "ntire2026",
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of challenge.toml instead.")
     ] = False,

@@ -42,7 +42,7 @@ def leaderboard_command(
         bool,
         typer.Option(
             "--main-table",
-            help="As the main table of a challenge's report: PSNR and runtime of each split.",
+            help="Print the main table of a challenge report: PSNR and runtime of each split.",
         ),
     ] = False,
     table_format: FormatOption = "terminal",

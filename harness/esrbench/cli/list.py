@@ -28,7 +28,10 @@ def list_command(
         Literal["models", "data", "metrics", "rules"], typer.Argument(help="What to list.")
     ] = "models",
     long: Annotated[
-        bool, typer.Option("--long", help="Count every network at its largest scale.")
+        bool,
+        typer.Option(
+            "--long", help="Add the parameters and FLOPs of every network, at its largest scale."
+        ),
     ] = False,
     table_format: FormatOption = "terminal",
     as_json: JsonOption = False,

@@ -26,7 +26,7 @@ def scales_option(default: str) -> Any:
 
 
 DeviceOption = Annotated[
-    str, typer.Option(help="Where forwards run: cpu, cuda, or cuda:N for the GPU of that number.")
+    str, typer.Option(help="Device to run on: cpu, cuda, or cuda:N for GPU number N.")
 ]
 DevicesOption = Annotated[
     str,
@@ -41,7 +41,7 @@ DevicesOption = Annotated[
 EngineOption = Annotated[
     EngineName | None,
     typer.Option(
-        help="What makes the passes: processes of this machine, jobs of Slurm, or tasks of Ray.",
+        help="Where passes run: processes of this machine, Slurm jobs, or tasks of Ray.",
         show_default="this process",
     ),
 ]
@@ -54,7 +54,9 @@ EngineOptions = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")
 ]
-TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds a worker may be silent.")]
+TimeoutOption = Annotated[
+    float, typer.Option(min=1, help="Seconds that a worker may take to answer.")
+]
 
 PythonOption = Annotated[
     list[str] | None,
@@ -87,7 +89,7 @@ EndsOption = Annotated[
     ),
 ]
 ChannelsLastOption = Annotated[
-    bool, typer.Option("--channels-last", help="Weights and input channels-last in memory.")
+    bool, typer.Option("--channels-last", help="Store weights and input channels-last in memory.")
 ]
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="Short for --backend torch-compile.")
@@ -101,7 +103,7 @@ BackendOption = Annotated[
     ),
 ]
 CudnnBenchmarkOption = Annotated[
-    bool, typer.Option("--cudnn-benchmark", help="Let cuDNN try its algorithms (CUDA).")
+    bool, typer.Option("--cudnn-benchmark", help="Let cuDNN choose its fastest algorithms (CUDA).")
 ]
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ MetricOption = Annotated[
     list[str] | None,
     typer.Option(
         "--metric",
-        help="A further score of images, such as ssim_rgb or a plugin's. Repeatable.",
+        help="Another image score, such as ssim_rgb or that of a plugin. Repeatable.",
         show_default="none",
     ),
 ]

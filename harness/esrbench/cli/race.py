@@ -44,7 +44,7 @@ DESIGN = PairDesign()
 
 
 def race_command(
-    candidate: Annotated[str, typer.Argument(help="Network in question, by name or folder.")],
+    candidate: Annotated[str, typer.Argument(help="Network to judge, by name or folder.")],
     baseline: Annotated[str, typer.Argument(help="Network to compare with; may be the same.")],
     scale: ScaleOption = 4,
     input_size: Annotated[str, typer.Option(help="LR size of the input.")] = "64x64",
@@ -78,10 +78,13 @@ def race_command(
     compiled: CompileOption = False,
     cudnn_benchmark: CudnnBenchmarkOption = False,
     max_pairs: Annotated[
-        int, typer.Option(min=1, help="Pairs after which it is inconclusive.")
+        int,
+        typer.Option(
+            min=1, help="Most pairs; if nothing is decided by then, the race is inconclusive."
+        ),
     ] = DESIGN.max_pairs,
     isolation: IsolationOption = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of random weights and the input.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random weights and of the input.")] = 0,
     timeout: TimeoutOption = 900,
     results_folder: ResultsOption = None,
     as_json: JsonOption = False,

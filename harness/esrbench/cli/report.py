@@ -26,6 +26,7 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.errors import UsageError
+from esrbench.plaintext import plural
 from esrbench.runs.publication import public_records
 from esrbench.runs.store import Store, default_results
 
@@ -46,7 +47,7 @@ def report_command(
         typer.Option(metavar="EDITION", help="Show an edition's board below. Repeatable."),
     ] = None,
     title: Annotated[
-        str | None, typer.Option(help="Of the page.", show_default="of the leaderboard")
+        str | None, typer.Option(help="Title of the page.", show_default="of the leaderboard")
     ] = None,
     rule: RuleOption = "ntire2022",
     official: OfficialOption = None,
@@ -111,4 +112,4 @@ def report_command(
         print_json({"file": str(output), "bytes": len(content), "entries": entries})
     else:
         size = f"{len(content) / 1e6:.2f} MB"
-        messages().print(f"{output}: {entries} entries, {size}", markup=False)
+        messages().print(f"{output}: {plural(entries, 'entry')}, {size}", markup=False)

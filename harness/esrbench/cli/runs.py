@@ -40,18 +40,20 @@ def runs_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Entries or ids of runs; of rename the old and the new name; of export the "
-            "folder to write, then entries; of merge folders of results."
+            help=(
+                "Entries or run ids. For rename: the old and the new name. For export: the "
+                "folder to write, then entries. For merge: folders of results."
+            )
         ),
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(help="Of what is decided, for everybody to read.")
+        str | None, typer.Option(help="Reason of the decision. It is published.")
     ] = None,
     public: Annotated[
         bool,
         typer.Option(
             "--public",
-            help="Export nothing that is withdrawn, and no names and scores of hidden images.",
+            help="Leave out withdrawn runs, and names and scores of hidden images.",
         ),
     ] = False,
     table_format: FormatOption = "terminal",

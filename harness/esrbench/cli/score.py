@@ -24,7 +24,7 @@ def score_command(
     scale: ScaleOption = 4,
     name: Annotated[
         str | None,
-        typer.Option(help="Of the entry.", show_default="of the folder or zip file"),
+        typer.Option(help="Name of the entry.", show_default="of the folder or zip file"),
     ] = None,
     metric: MetricOption = None,
     table_format: FormatOption = "terminal",

@@ -16,12 +16,16 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.options import ResultsOption
 from esrbench.errors import UsageError
+from esrbench.plaintext import plural
 from esrbench.runs.store import Store, default_results
 
 
 def site_command(
     target: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder to write; made if it is not there.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder to write. It is created if it does not exist."
+        ),
     ],
     rule: Annotated[
         list[str] | None,
@@ -37,9 +41,9 @@ def site_command(
         ),
     ] = None,
     dates: Annotated[
-        int, typer.Option(min=0, help="Most earlier dates of a board that have pages.")
+        int, typer.Option(min=0, help="Number of earlier dates for which each board has a page.")
     ] = 12,
-    title: Annotated[str, typer.Option(help="Of the index.")] = "Leaderboards",
+    title: Annotated[str, typer.Option(help="Title of the index page.")] = "Leaderboards",
     folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,4 +91,6 @@ def site_command(
         print_json({"folder": str(target), "files": files})
     else:
         size = f"{sum(written.values()) / 1e6:.2f} MB"
-        messages().print(f"{target}: {len(written)} files, {size}; open index.html", markup=False)
+        messages().print(
+            f"{target}: {plural(len(written), 'file')}, {size}; open index.html", markup=False
+        )

@@ -31,7 +31,7 @@ def status_command(
         ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look every 5 seconds until no suite is under way.")
+        bool, typer.Option("--watch", help="Repeat every 5 seconds until no suite is running.")
     ] = False,
     table_format: FormatOption = "terminal",
     folder: ResultsOption = None,

@@ -10,6 +10,7 @@ import typer
 
 from esrbench.cli.console import messages, results
 from esrbench.errors import UsageError
+from esrbench.plaintext import plural
 from esrbench.reports.formats import format_names, render
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ else:
 
 FormatOption = Annotated[Form, typer.Option("--format", help="Form of the table.")]
 NotesOption = Annotated[
-    bool, typer.Option("--notes", help="All notes below the table, not only what it needs.")
+    bool,
+    typer.Option("--notes", help="Print all notes below the table, not only those that it needs."),
 ]
 LabelOption = Annotated[
-    str | None, typer.Option(help="For references in LaTeX.", show_default="of the table")
+    str | None, typer.Option(help="Label for references in LaTeX.", show_default="of the table")
 ]
 
 
@@ -60,5 +62,5 @@ def print_table(
     else:
         results().print(rendered, crop=False)  # nothing is wider, and to look takes long
     if hidden and not as_json and form == "terminal":
-        more = f"{hidden} more note{'s' if hidden > 1 else ''}"
+        more = plural(hidden, "more note")
         messages().print(f"hint: --notes shows {more} on what was measured", markup=False)

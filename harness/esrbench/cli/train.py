@@ -39,29 +39,34 @@ def train_command(
     ] = None,
     scale: ScaleOption = 4,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in the output folder.")
     ] = False,
     start_from: Annotated[
         Path | None,
         typer.Option(help="Weights to start from, instead of the start that the recipe names."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the network's start and the crops.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the initial weights and of the crops.")
+    ] = 0,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Device to train on.")
     ] = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, help="How many of them; they share every batch.")
+        int, typer.Option(min=1, help="Number of devices; they share every batch.")
     ] = 1,
     precision: Annotated[
         Literal["32-true", "bf16-mixed", "16-mixed"] | None,
         typer.Option(help="Arithmetic of forwards.", show_default="the recipe's"),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes a device that cut crops; 0 cuts in between.")
+        int,
+        typer.Option(
+            min=0, help="Processes per device that cut crops; 0 cuts them in the training process."
+        ),
     ] = 2,
     validate: Annotated[
         str,
-        typer.Option(help="Data set to score on the way, as `esrbench run` takes it; or `none`."),
+        typer.Option(help="Data set to score during training, as for `esrbench run`; or `none`."),
     ] = "demo",
     as_json: JsonOption = False,
 ) -> None:

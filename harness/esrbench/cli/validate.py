@@ -48,7 +48,8 @@ def validate_command(
     fix: Annotated[
         bool,
         typer.Option(
-            "--fix", help="Write min_lr_size and pad_multiple, as found, into submission.toml."
+            "--fix",
+            help="Write the min_lr_size and pad_multiple that were found into submission.toml.",
         ),
     ] = False,
     as_json: JsonOption = False,

@@ -17,6 +17,7 @@ from esrbench.data.materialise import (
 )
 from esrbench.data.pairs import ImagePairs, check
 from esrbench.errors import DataError, UsageError
+from esrbench.plaintext import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +159,9 @@ def _open_declared(
     matched = match_pairs(folders, scale, dataset.grey, problems)
     names = {pair.name for pair in matched}
     if len(names) != dataset.count:
-        problems.append(f"{root}: found {len(names)} pairs of images, expected {dataset.count}")
+        problems.append(
+            f"{root}: found {plural(len(names), 'image pair')}, expected {dataset.count}"
+        )
     problems += [
         f"{folders.hr}: has no image {image}, expected {image}.png"
         for image in dataset.images

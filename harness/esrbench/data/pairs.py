@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.data.pool import for_each
 from esrbench.errors import DataError
+from esrbench.plaintext import plural
 from esrbench.records import DataIdentity
 
 if TYPE_CHECKING:
@@ -177,9 +178,8 @@ def digest_line(name: str, lr: str, hr: str) -> str:
 
 def refused(title: str, scale: int, problems: Sequence[str]) -> DataError:
     """The error that lists every problem of a data set."""
-    counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    message = f"{title} at x{scale} may not be measured on: {counted}"
-    advice = "Mend or replace these files; nothing was measured."
+    message = f"{title} at x{scale} cannot be used: {plural(len(problems), 'problem')}"
+    advice = "Replace or correct these files. Nothing was measured."
     return DataError(message, problems, advice=advice)
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from esrbench.doctor.check import judged, unknown
+from esrbench.plaintext import plural
 from esrbench.probes.telemetry import THROTTLING, load_nvml, open_sensors
 from esrbench.records import Diagnosis
 
@@ -95,7 +96,7 @@ def _others(gpu: GpuSensors, pid: int) -> Diagnosis:
     pids = {process.pid for processes in found for process in processes or ()} - {pid}
     use = gpu.ask("UtilizationRates")
     busy = f", busy {use.gpu} % of the time" if use is not None else ""
-    finding = f"{len(pids)} others{busy}"
+    finding = f"{plural(len(pids), 'other')}{busy}"
     advice = "End them, or take another GPU by CUDA_VISIBLE_DEVICES."
     return judged(name, finding, advice, fine=not pids)
 

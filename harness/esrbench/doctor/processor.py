@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.doctor.check import judged, parse_cpus, unknown
 from esrbench.environment import cpu_name
+from esrbench.plaintext import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def check_load_average(machine: Machine) -> Diagnosis:
     fields = (machine.read("proc/loadavg") or "").split()[:3]
     if len(fields) < 3:  # noqa: PLR2004 - of 1, 5 and 15 minutes
         return unknown(name)
-    finding = f"{' '.join(fields)} over 1, 5 and 15 minutes, for {machine.threads} CPUs"
+    finding = f"{' '.join(fields)} over 1, 5 and 15 minutes, for {plural(machine.threads, 'CPU')}"
     advice = "Wait until it has fallen, or find out what comes and goes."
     return judged(name, finding, advice, fine=float(fields[0]) < LOADED * machine.threads)
 
@@ -43,7 +44,7 @@ def check_quota(machine: Machine) -> Diagnosis:
             return unknown(name, "the system has no control groups")
         return judged(name, "none: all CPUs all the time")
     granted = min(quotas)
-    finding = f"{granted:g} CPUs granted, {machine.threads} can be used"
+    finding = f"{granted:g} of {plural(machine.threads, 'CPU')} granted"
     advice = (
         "The kernel halts all threads for the rest of each period once the quota is used up. "
         f"Give --threads {max(int(granted), 1)}, or reserve whole CPUs for the container "

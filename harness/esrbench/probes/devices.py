@@ -19,6 +19,7 @@ import torch
 
 from esrbench.devices import DEVICES
 from esrbench.errors import MeasurementError
+from esrbench.plaintext import plural
 from esrbench.probes.precision import PolicyGuard, apply_policy, start_pool
 
 if TYPE_CHECKING:
@@ -360,7 +361,7 @@ def pin_threads(threads: int | None) -> tuple[int, tuple[int, ...]]:
     wanted = threads or count
     if wanted > count:
         raise MeasurementError(
-            f"{wanted} threads were asked for, but this process may use {count} CPUs",
+            f"{wanted} threads were asked for, but this process may use {plural(count, 'CPU')}",
             advice=f"Use --threads {count} or fewer, or give the process more CPUs.",
         )
     cpus: tuple[int, ...] = ()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from esrbench.errors import MeasurementError
+from esrbench.plaintext import plural
 from esrbench.probes.telemetry import load_nvml, open_sensors
 from esrbench.records import Absent, Energy, EnergyWindow
 
@@ -77,8 +78,10 @@ def energy_window(
     pairs = list(itertools.pairwise(samples))
     changes = [index for index, (a, b) in enumerate(pairs, start=1) if a.counts != b.counts]
     if len(changes) <= fewest:
-        message = f"the counter of energy changed {len(changes)} times in a window"
-        raise MeasurementError(message, advice=f"It takes {fewest + 1}: make windows longer.")
+        message = f"the counter of energy changed {plural(len(changes), 'time')} in a window"
+        raise MeasurementError(
+            message, advice=f"{fewest + 1} changes are needed: make windows longer."
+        )
     first, last = changes[0], changes[-1]
     counted = 0
     for before, after in pairs[first:last]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from esrbench.plaintext import plural
 from esrbench.protocol import size_text
 from esrbench.records import Absent, Notice
 
@@ -101,8 +102,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
     indices = min(max(audit.index_constants - regular, 0), int(INDEX_SHARE * params))
     beyond = audit.effective_constants + audit.scalars - regular - indices - params
     if beyond > max(HIDDEN_ELEMENTS, HIDDEN_SHARE * params):
-        plural = "s" if audit.scalars > 1 else ""
-        scalars = f" and {audit.scalars:,} number{plural} of the code" if audit.scalars else ""
+        scalars = f" and {plural(audit.scalars, 'number')} of the code" if audit.scalars else ""
         yield Notice(
             code="hidden-constants",
             message=f"{audit.effective_constants:,} constants{scalars} meet the image, of which "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from esrbench.metrics import METRICS
+from esrbench.plaintext import plural
 from esrbench.protocol import effort_of, size_text
 from esrbench.records import Energy, Equality, Latency
 from esrbench.runs.assembly import ACROSS_CLASSES
@@ -33,7 +34,7 @@ def device_statement(record: RunRecord) -> str:
     if record.entry.role == "images":
         return "SR images that were made elsewhere"
     environment = record.environment
-    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
+    threads = plural(environment.threads, "thread")
     device = environment.accelerator or f"{environment.cpu}, {threads}"
     torch = environment.packages.get("torch", "absent")
     software = f"torch {torch}" if record.ran_with is None else record.ran_with.describe()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from esrbench.entries.weight_files import same_weights
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.plaintext import plural
 from esrbench.ranking.blocks import met_other_devices
 from esrbench.ranking.board import Leaderboard, LeaderboardEntry, Place
 from esrbench.ranking.footnotes import (
@@ -126,7 +127,7 @@ def build_leaderboard(
     return Leaderboard(
         rule=rule.name,
         title=rule.title,
-        data=f"{newest.data.title} x{newest.data.scale} ({newest.data.images} images)",
+        data=f"{newest.data.title} x{newest.data.scale} ({plural(newest.data.images, 'image')})",
         split=newest.data.title,
         device=device_statement(newest),
         forward_class=newest.class_label(mixed=mixed),

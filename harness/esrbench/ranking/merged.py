@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.plaintext import plural
 from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard
 from esrbench.ranking.footnotes import (
@@ -93,7 +94,7 @@ def merged_leaderboard(
     return Leaderboard(
         rule=rule.name,
         title=f"{rule.title}: runs among the published entries",
-        data=f"{newest.data.title} x{scale} ({newest.data.images} images)",
+        data=f"{newest.data.title} x{scale} ({plural(newest.data.images, 'image')})",
         device=f"Runs: {device_statement(newest)}; published: {rule.device}",
         forward_class=newest.protocol.forward.label,
         banner=banner(chosen),

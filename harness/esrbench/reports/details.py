@@ -9,6 +9,7 @@ from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.entries.weight_files import cached_release
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS, MIB, Findings
+from esrbench.plaintext import plural
 from esrbench.ranking.stability import FEWEST_PROCESSES, processes_of
 from esrbench.records import (
     Absent,
@@ -253,14 +254,15 @@ def _latency_lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         text = f"place {each.position + 1} of {len(latency.entries)}"
         text += f", CPUs {', '.join(map(str, each.cpus))}" if each.cpus else ""
         if isinstance(each.fixed, LatencySamples):
-            text += f", {len(each.fixed.warmup_seconds)} warm-ups"
-            text += f" and {len(each.fixed.seconds)} rounds at the fixed input"
+            text += f", {plural(len(each.fixed.warmup_seconds), 'warm-up')}"
+            text += f" and {plural(len(each.fixed.seconds), 'round')} at the fixed input"
             text += f" (ended by {each.fixed.stopped_by})"
         yield f"latency process {each.index + 1}", text
     for size in times_by_size(latency):
         height, width = size.lr_size
         text = f"median {size.median * 1e3:.2f} ms, 5 % below {size.p5 * 1e3:.2f}, "
-        text += f"5 % above {size.p95 * 1e3:.2f}; {size.images} images, {size.rounds} forwards"
+        text += f"5 % above {size.p95 * 1e3:.2f}; "
+        text += f"{plural(size.images, 'image')}, {plural(size.rounds, 'forward')}"
         yield f"latency at LR {height}x{width}", text
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from esrbench.plaintext import plural
 from esrbench.reports.table import MISSING, Heading, Note, Section, Table, plain
 
 if TYPE_CHECKING:
@@ -45,15 +46,17 @@ def forecast_table(planned: Sequence[PlannedRun], caption: str) -> Table:
     left = [each for each in planned if each.passes]
     known = [each for each in left if each.seconds is not None]
     seconds, size = sum(each.seconds or 0 for each in known), sum(each.size or 0 for each in known)
-    total = f"{sum(each.passes for each in left)} passes of {len(left)} runs are to be made"
+    total = (
+        f"{plural(sum(each.passes for each in left), 'pass')} of {plural(len(left), 'run')} to make"
+    )
     if done := sum(each.done for each in planned):
-        total += f", {done} are there already"
+        total += f", {done} already there"
     if known:
         total += (
             f"; it takes about {_time(seconds)} one after the other and {_size(size)} of records"
         )
     if unknown := len(left) - len(known):
-        total += f"; of {unknown} runs nothing tells how long they take"
+        total += f"; the duration of {plural(unknown, 'run')} is unknown"
     records = [asdict(each) for each in planned]
     notes = (
         Note(f"{total}."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esrbench.metrics import Findings, extract_values
+from esrbench.plaintext import plural
 from esrbench.protocol import digest_of
 from esrbench.records import (
     RANKED_STATUSES,
@@ -224,9 +225,9 @@ def _made_again(attempts: int) -> Iterator[Notice]:
     if attempts > 0:
         yield Notice(
             code="made-again",
-            message=f"{attempts} more passes of it were made, which do not count: the machine "
-            "spoilt them, their worker was killed, or another process had made the same before",
-            advice="Nothing is lost: of the same pass the first sound one counts.",
+            message=f"{plural(attempts, 'further pass')} of it did not count: disturbed by the "
+            "machine, ended with its worker, or made before by another process",
+            advice="Nothing is lost: the first valid pass counts.",
         )
 
 
@@ -337,8 +338,8 @@ def _notices(untimed: Pass[UntimedPass], latency: Latency | Absent) -> Iterator[
     if differing:
         yield Notice(
             code="outputs-differ",
-            message="the SR images that were timed are not those of the untimed pass, on "
-            f"{len(differing)} images, {differing[0]} among them; the timed ones are scored",
+            message="timed and untimed passes give different SR for "
+            f"{plural(len(differing), 'image')}, such as {differing[0]}; the timed SR is scored",
             advice="Look for random or state-keeping operators; a GPU's may also differ by order "
             "of summation.",
         )

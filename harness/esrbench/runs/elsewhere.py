@@ -17,6 +17,7 @@ from esrbench.entries.environments import environment_python
 from esrbench.entries.weight_files import require_intact
 from esrbench.environment import package_version
 from esrbench.errors import UsageError
+from esrbench.plaintext import plural
 from esrbench.records import Absent, Software
 from esrbench.sandbox.interpreters import entry_interpreter
 from esrbench.worker.failure import WorkerError
@@ -172,7 +173,8 @@ def count_here(
             again = session.upscale(lr, name)
             levels = int(np.abs(again.astype(np.int16) - sr).max())
             if levels > MOST_LEVELS:
-                return uncounted(f"image {name} differs by {levels} levels there")
+                off = plural(levels, "level")
+                return uncounted(f"image {name} differs by {off} there")
         return session.count_complexity()
     except WorkerError as failure:
         return uncounted(failure.said)

@@ -17,7 +17,7 @@ from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import EsrbenchError, UsageError, WeightsError
-from esrbench.plaintext import relative
+from esrbench.plaintext import plural, relative
 from esrbench.probes.quality import require_metrics
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, find_interpreters
@@ -383,7 +383,9 @@ def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
     if DEVICES[protocol.device].gpu:
         _require_gpu(protocol.device, gpu)
     if protocol.threads is not None and protocol.threads > cpus:
-        message = f"{protocol.threads} threads were asked for; this process may use {cpus} CPUs"
+        message = (
+            f"{protocol.threads} threads were asked for; this process may use {plural(cpus, 'CPU')}"
+        )
         raise UsageError(message, advice=f"Use --threads {cpus} or fewer.")
 
 
@@ -393,7 +395,7 @@ def _require_gpu(device: Device, number: int) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if number < count:
         return
-    seen = f"{count} GPUs" if count > 1 else "one GPU" if count else "no GPU"
+    seen = plural(count, "GPU") if count else "no GPU"
     message = f"--device {device}:{number}: PyTorch {torch.__version__} sees {seen} here"
     advice = "`esrbench doctor --device cuda` says why."
     if count:

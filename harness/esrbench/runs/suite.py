@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from esrbench.errors import MeasurementError, RecordError, UsageError
+from esrbench.plaintext import plural
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import cut
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
@@ -160,8 +161,10 @@ def run_cell(
         finally:
             on_data.close()
     if lacking := sum(1 for _ in on_data.missing(cell)):
-        message = f"{cell_id}: {lacking} passes need others that are not there yet, or were spoilt"
-        raise MeasurementError(message, advice="Make the untimed cells first.")
+        message = f"{cell_id}: {plural(lacking, 'pass')} cannot be made before others"
+        raise MeasurementError(
+            message, advice="Make the untimed cells first. If they are made, run this cell again."
+        )
     return made
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from esrbench.data.crops import CropFolder, crops_of
 from esrbench.devices import device_name
 from esrbench.errors import MeasurementError, RecordError
+from esrbench.plaintext import plural
 from esrbench.records import Notice
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import InProcess, phases
@@ -298,7 +299,8 @@ class SuiteOnData:
         lacks = len(list(self.missing(cell)))
         where = f" on {state.where}" if state and state.where else ""
         said = f": {state.said}" if state and state.said else ""
-        message = f"cell {cell.id} ended{where} and lacks {lacks} passes (try {tried} of {tries})"
+        of = f"(try {tried} of {tries})"
+        message = f"cell {cell.id} ended{where} and lacks {plural(lacks, 'pass')} {of}"
         self.folder.put_report(
             CellReport(
                 plan=self.document.name,

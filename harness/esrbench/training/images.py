@@ -23,6 +23,7 @@ from esrbench.data.resize import downscale, modcrop
 from esrbench.data.unscored import cropped_digests, find_images, refuse_scored
 from esrbench.environment import cpus_available
 from esrbench.errors import DataError
+from esrbench.plaintext import plural
 from esrbench.protocol import Frozen
 from esrbench.records import Sha256  # noqa: TC001 - pydantic reads it at runtime
 
@@ -241,7 +242,7 @@ def _each(work: Callable[[int], T], count: int, progress: Progress | None = None
     """
     results, problems = for_each(work, count, threads=cpus_available(), progress=progress)
     if problems:
-        counted = "1 training image" if len(problems) == 1 else f"{len(problems)} training images"
+        counted = plural(len(problems), "training image")
         raise DataError(f"{counted} cannot be read", problems, advice=_ADVICE)
     return results
 

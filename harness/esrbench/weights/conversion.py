@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import AfterValidator, Field
 
 from esrbench.errors import WeightsError
+from esrbench.plaintext import plural
 from esrbench.protocol import Frozen
 from esrbench.records import Count, Sha256  # noqa: TC001 - pydantic reads it
 from esrbench.weights.checkpoints import file_sha256, read_safetensors_header
@@ -166,7 +167,8 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
         message = f"{source}: no safetensors file ({shown(str(error))})"
         raise WeightsError(message, advice=advice) from error
     if len(tensors) != report.tensors or header.get("__metadata__") != _METADATA:
-        message = f"{source}: {len(tensors)} tensors, expected {report.tensors} and no other data"
+        found = plural(len(tensors), "tensor")
+        message = f"{source}: {found}, expected {report.tensors} and no other data"
         raise WeightsError(message, advice=advice)
 
 
@@ -175,11 +177,11 @@ def _require_numbers(path: Path, state: Mapping[str, Tensor], notes: list[str]) 
     wild = [name for name, tensor in state.items() if not is_finite(tensor)]
     damaged = [name for name in wild if bool(state[name].isnan().any())]
     if damaged:
-        message = f"{path}: {len(damaged)} tensors hold NaN: {some(damaged)}"
+        message = f"{path}: NaN in {plural(len(damaged), 'tensor')}: {some(damaged)}"
         raise WeightsError(message, advice="The file is damaged or its training diverged.")
     if wild:
         notes.append(
-            f"{len(wild)} tensors hold infinity ({some(wild)}): a mask may, a parameter may not"
+            f"infinity in {plural(len(wild), 'tensor')}, which only a mask may hold: {some(wild)}"
         )
 
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from esrbench.errors import WeightsError
-from esrbench.plaintext import line
+from esrbench.plaintext import line, plural
 from esrbench.weights.state_dicts import common_prefix, is_finite, some
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _require_finite(network: nn.Module, source: str) -> None:
         if not is_lazy(tensor) and not is_finite(tensor.detach())
     ]
     if wild:
-        message = f"{source}: {len(wild)} parameters hold NaN or infinity: {some(wild)}"
+        message = f"{source}: NaN or infinity in {plural(len(wild), 'parameter')}: {some(wild)}"
         raise WeightsError(message, advice="The file is damaged or its training diverged.")
 
 

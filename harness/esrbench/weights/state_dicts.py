@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from esrbench.errors import WeightsError
+from esrbench.plaintext import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -179,8 +180,8 @@ def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
     ]
     if odd:
         message = (
-            f"{path}: {len(odd)} tensors are sparse, quantised or without data: {some(odd)}, or "
-            f"not of the types {', '.join(DTYPES)}"
+            f"{path}: {plural(len(odd), 'tensor')} sparse, quantised, without data or of a type "
+            f"other than {', '.join(DTYPES)}: {some(odd)}"
         )
         raise WeightsError(message, advice="Save dense float tensors.")
     expanded = [
@@ -189,7 +190,8 @@ def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
         if tensor.nbytes > tensor.untyped_storage().nbytes()
     ]
     if expanded:
-        message = f"{path}: {len(expanded)} tensors claim more than they hold: {some(expanded)}"
+        found = plural(len(expanded), "tensor")
+        message = f"{path}: {found} with a shape larger than the data: {some(expanded)}"
         raise WeightsError(message, advice="Save contiguous tensors.")
     total = sum(tensor.nbytes for tensor in tensors.values())
     if total > MAX_WEIGHTS_BYTES:

@@ -31,6 +31,7 @@ from esrbench.data.codecs import write_png
 from esrbench.data.resize import upscale
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
+from esrbench.plaintext import plural
 from esrbench.records import Notice
 from esrbench.version import __version__
 
@@ -310,7 +311,8 @@ def _pages(
         for each in competition.phases
     ]
     sets = [
-        f"- {each.title}: {len(each)} images{', hidden' if each.hidden else ''}" for each in data
+        f"- {each.title}: {plural(len(each), 'image')}{', hidden' if each.hidden else ''}"
+        for each in data
     ]
     values = {
         "title": challenge.title,

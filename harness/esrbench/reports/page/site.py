@@ -14,6 +14,7 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
 from esrbench.metrics import METRICS
+from esrbench.plaintext import plural
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.published import official_leaderboard
 from esrbench.ranking.selection import differences, of_class
@@ -151,7 +152,12 @@ def site_pages(
             "table": _entries_table(entries),
             "links": list(files.values()),
         },
-        _part("Earlier dates", f"{len(past)} pages, as the boards were then", past, folded=True),
+        _part(
+            "Earlier dates",
+            f"{plural(len(past), 'page')}, as the boards were then",
+            past,
+            folded=True,
+        ),
     ]
     left_out = unread_files(unread, store.folder) if store else None
     if left_out is not None:

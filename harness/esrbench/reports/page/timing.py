@@ -7,6 +7,7 @@ from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from esrbench.plaintext import plural
 from esrbench.records import Latency
 from esrbench.reports.table import MISSING, Table, pairs
 from esrbench.runtimes import times_by_size
@@ -79,7 +80,7 @@ def _times(entry: int, name: str, latency: Latency) -> Times:
                 (
                     f"median {size.median * 1e3:.2f} ms, 5th to 95th percentile "
                     f"{size.p5 * 1e3:.2f} to {size.p95 * 1e3:.2f} ms; "
-                    f"{size.images} images, {size.rounds} forwards"
+                    f"{plural(size.images, 'image')}, {plural(size.rounds, 'forward')}"
                 ),
             )
         )
