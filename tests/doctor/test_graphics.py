@@ -94,7 +94,7 @@ def test_a_healthy_gpu_is_fine_but_for_what_nvml_does_not_tell(machine):
         (
             "GPU processes",
             {"nvmlDeviceGetGraphicsRunningProcesses": [SimpleNamespace(pid=8)]},
-            "1 others",
+            "1 other",
         ),
         ("GPU power limit", {"nvmlDeviceGetEnforcedPowerLimit": 350_000}, "by default 700 W"),
         ("GPU persistence", {"nvmlDeviceGetPersistenceMode": 0}, "off"),

@@ -85,7 +85,7 @@ def test_a_cell_that_failed_is_made_again_and_named(trio, store, workers):
     assert sorted(each.status for each in records) == ["ok"] * 3
     assert engine.begun.count("untimed-0001") == 3
     assert [notice.code for notice in notices] == ["cell-failed"] * 2
-    assert "untimed-0001 ended on n1 and lacks 1 passes (try 1 of 3)" in notices[0].message
+    assert "untimed-0001 ended on n1 and lacks 1 pass (try 1 of 3)" in notices[0].message
     assert notices[0].message.endswith("the node went away")
     assert len(workers.networks()) == 3 * 3
 
@@ -139,7 +139,7 @@ def test_a_cell_on_a_full_disk_says_so_and_is_made_again(trio, store, workers, f
     records = list(run_suite(trio(), store, engine=engine, on_notice=notices.append))
     assert sorted(each.status for each in records) == ["ok"] * 3
     (notice,) = notices
-    assert "untimed-0001 ended on n1 and lacks 1 passes" in notice.message
+    assert "untimed-0001 ended on n1 and lacks 1 pass" in notice.message
     assert notice.message.endswith("No space left on device")
 
 

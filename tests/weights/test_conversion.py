@@ -256,7 +256,7 @@ def test_what_comes_back_is_not_trusted(tmp_path):
         (claimed(b"abc"), b"abc", "no header"),
         (claimed(content[:-4]), content[:-4], "no safetensors file"),
         (claimed(extra), extra, "and no other data"),
-        (claimed(fewer), fewer, "1 tensors, expected 2"),
+        (claimed(fewer), fewer, "1 tensor, expected 2"),
     ):
         with pytest.raises(WeightsError, match=said) as caught:
             require_converted(told, sent)

@@ -180,8 +180,8 @@ def _require_dense(path: Path, tensors: dict[str, Tensor]) -> None:
     ]
     if odd:
         message = (
-            f"{path}: {plural(len(odd), 'tensor')} sparse, quantised, without data or of a type "
-            f"other than {', '.join(DTYPES)}: {some(odd)}"
+            f"{path}: expected dense tensors with data, of type {', '.join(DTYPES)}; "
+            f"found others: {some(odd)}"
         )
         raise WeightsError(message, advice="Save dense float tensors.")
     expanded = [
