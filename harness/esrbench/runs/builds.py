@@ -41,7 +41,7 @@ def build(
 
     Args:
         descriptor: of any network; one that builds nothing is returned as it is, and one that was
-            built for another interpreter is built anew.
+            built for another interpreter is built again.
         launcher: of the worker that builds, which has no network, no GPU and a copy of the folder.
         interpreter: that it is built by and runs in; None for the harness's own.
         timeout_seconds: that it may take.
