@@ -217,7 +217,13 @@ class LatencyDesign(Frozen):
 
 Effort = Literal["quick", "standard", "official"]
 EFFORTS: Final[dict[Effort, LatencyDesign]] = {
-    "quick": LatencyDesign(warmup_rounds=1, min_rounds=5, budget_seconds=1.0, fixed_input=False),
+    "quick": LatencyDesign(
+        warmup_rounds=1,
+        steady_tolerance=0.05,
+        min_rounds=5,
+        budget_seconds=0.5,
+        fixed_input=False,
+    ),
     "standard": LatencyDesign(),
     "official": LatencyDesign(processes=5),
 }

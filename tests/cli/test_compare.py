@@ -35,7 +35,7 @@ def test_a_table_says_what_it_needs_and_the_rest_for_the_asking(folder, capsys):
     out, err = capsys.readouterr()
     assert out.count("\n- ") == 4, "what marks mean, the input of complexity, and publications"
     assert out.index("RFDN [1]") < out.index("IMDN [2]") < out.index("- [1] Residual Feature")
-    assert "hint: --notes shows 2 more notes" in err
+    assert "--notes` shows 2 more notes" in err
     compare_command(folder=folder, notes=True)
     out, err = capsys.readouterr()
     assert "- PSNR-Y and SSIM-Y: BT.601 Y" in out

@@ -131,7 +131,11 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
             "warning (counter-spread): net0: FLOPs differ. Name one. "
             "More: `esrbench help counter-spread`."
         ),
-        "hint: --verbose prints each of these warnings",
+    ]
+    print_by_kind([lone, *unsteady], most=1, hint="`esrbench validate NAME` says more")
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning (not-steady): 12 entries ({names}, ...). Wait. More: `esrbench help not-steady`.",
+        "hint: `esrbench validate NAME` says more",
     ]
     print_by_kind([*unsteady, lone], verbose=True)
     said = capsys.readouterr().err.splitlines()

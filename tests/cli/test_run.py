@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
-from esrbench.cli.suites import conclude, demonstration_hints
+from esrbench.cli.suites import ROW, conclude, demonstration_hints, shown_values
 from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.ranking.leaderboard import build_leaderboard
@@ -274,6 +274,33 @@ def test_hints_advise_only_what_can_help_and_each_once(make_record):
     assert "`esrbench fetch weights imdn rfdn`" in fetched
     assert own.startswith("srresnet ran with demonstration weights")
     assert "none were released. Give your own: --weights NAME=FILE." in own
+
+
+def test_a_run_ends_with_two_warnings_one_hint_and_what_to_do_next(capsys, make_record, tmp_path):
+    noisy = [Notice(code=code, message=code, advice="Wait.") for code in ("one", "two", "three")]
+    records = [
+        make_record("net", {"psnr_rgb": 29.1}).model_copy(update={"notices": tuple(noisy)}),
+        make_record("other", {"psnr_rgb": 29.1}).model_copy(update={"notices": tuple(noisy[1:])}),
+    ]
+    following = [("esrbench new a-b", "yours"), ("esrbench report", "a page")]
+    ends = {"interrupted": False, "count": 1, "following": following, "as_json": False}
+    conclude(records, [], Store(tmp_path), verbose=False, **ends)
+    said = capsys.readouterr().err
+    assert said.count("warning (") == 2
+    assert "warning (one)" not in said, "it is the least frequent"
+    assert said.count("hint: ") <= 1
+    assert "1 new record is in" in said
+    assert said.splitlines()[-2:] == [
+        "next: esrbench new a-b  # yours",
+        "next: esrbench report   # a page",
+    ]
+    conclude(records, [], Store(tmp_path), verbose=True, **ends)
+    assert capsys.readouterr().err.count("warning (") == 5
+
+
+def test_a_row_shows_what_there_is(make_record):
+    record = make_record("net", {"psnr_rgb": 29.126, "params": 433_448})
+    assert list(shown_values(record, ROW)) == ["PSNR 29.13 dB", "Params 0.433 M"]
 
 
 @pytest.mark.parametrize("command", [("run", "bicubic"), ("race", "bicubic", "bicubic")])

@@ -101,7 +101,7 @@ def test_every_input_is_new_but_those_shown_twice(pairs):
     made.fixed(pairs)
     images(made, pairs)
     counts = Counter(map(content, session.shown))
-    # Two repeated rounds at the fixed input and two at the first image.
+    # Two repeated rounds at the fixed input and two at the smallest image.
     assert sum(counts.values()) == len(counts) + 4
     # 3 of warm-up, 9 rounds, a new input and 2 pairs; 3 + 9 + 5; 3 + 9.
     sizes = [(8, 12)] * 17 + [(16, 16)] * 17 + [(16, 24)] * 12
@@ -271,7 +271,7 @@ def test_any_round_may_be_scored_and_only_those_are_kept(pairs, monkeypatch):
     for seed in range(60):
         session = Session()
         made = timer(session, known={}, seed=seed, repeated_rounds=0)
-        made._image(pairs, 0)
+        made._image(pairs, 0, repeat=False)
     assert set(kept) == {3}
     # 9 rounds after 3 of warm-up, 3 of them scored: 20 times of 60 each, less the image's own.
     assert set(scored) == set(range(3, 12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
@@ -128,6 +130,22 @@ def print_json(document: Any) -> None:
     print(json_text(document), end="")  # noqa: T201
 
 
+def again(*options: str) -> str:
+    """The command as it was given, with further options: to be pasted."""
+    return shlex.join(["esrbench", *sys.argv[1:], *options])
+
+
+def command(verb: str, *words: str, **options: str | Path | None) -> str:
+    """A command to be pasted, without options that are None."""
+    given = [
+        text
+        for name, value in options.items()
+        if value is not None
+        for text in (f"--{name}", str(value))
+    ]
+    return shlex.join(["esrbench", verb, *words, *given])
+
+
 def open_registry() -> Registry:
     """The registry of networks; warns of distributions that could not be loaded."""
     from esrbench.entries.registry import default_registry
@@ -159,20 +177,24 @@ def print_by_kind(
     named: Iterable[tuple[str, Notice]],
     *,
     verbose: bool = False,
-    hint: str = "--verbose prints each of these warnings",
+    most: int | None = None,
+    hint: str = "",
 ) -> None:
     """Print typed warnings of many entries, one line a kind.
 
     Args:
         named: entries and warnings; without a name, the warning names its entries.
         verbose: a line for each warning.
+        most: kinds that are shown, those of most entries first; None for all.
         hint: how to see each of them, where some share a line.
     """
     kinds: dict[str, dict[str, list[Notice]]] = {}
     for name, notice in named:
         kinds.setdefault(notice.code, {}).setdefault(name, []).append(notice)
     grouped = False
-    for code, entries in kinds.items():
+    frequent = sorted(kinds, key=lambda code: -len(kinds[code])) if most else kinds
+    for code in [*frequent][:most]:
+        entries = kinds[code]
         if verbose or len(entries) == 1:
             for name, notices in entries.items():
                 print_notices(notices, subject=name)
@@ -184,7 +206,7 @@ def print_by_kind(
         text += " ".join([*advice][:MOST_ADVICE])
         text += _pointer(code)
         messages().print(text, style="yellow", markup=False)
-    if grouped:
+    if grouped and hint:
         messages().print(f"hint: {hint}", markup=False)
 
 

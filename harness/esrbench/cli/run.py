@@ -11,6 +11,7 @@ import typer
 from esrbench.cli.challenge import challenge_file, run_challenge
 from esrbench.cli.console import (
     JsonOption,
+    command,
     open_registry,
     print_banner,
 )
@@ -316,6 +317,8 @@ def run_command(
     )
     records = [*known, *new]
     boards = []
+    where = {"results": results}
+    given_rule = rule if is_given(ctx, "rule") else None
     for _, identity in suites[0].data if not as_json else ():
         on_data = [record for record in records if record.data.digest == identity.digest]
         boards += [
@@ -328,6 +331,11 @@ def run_command(
         store,
         interrupted=interrupted,
         count=len(new),
+        following=(
+            (command("leaderboard", "--notes", **where, rule=given_rule), "how it was measured"),
+            (command("report", **where, rule=given_rule), "a page to publish: report.html"),
+            (command("new", "team00-my-network"), "a network of your own that you edit"),
+        ),
         verbose=verbose,
         as_json=as_json,
     )

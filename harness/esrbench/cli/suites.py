@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,8 +19,9 @@ from esrbench.cli.console import (
 )
 from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
+from esrbench.metrics import METRICS
 from esrbench.plaintext import line
-from esrbench.records import Absent
+from esrbench.records import Absent, Value
 from esrbench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
     from esrbench.runs.cells import Engine
     from esrbench.runs.plan import Suite
     from esrbench.runs.progress import Progress
+
+
+ROW = ("psnr_rgb", "params", "macs_ntire2022", "activations_ntire2022")
+"""What is shown of an entry as soon as it is scored and counted, by keys of metrics."""
+ROW_TIMED = ("runtime_images",)
+"""What is shown once it is timed too."""
+MOST_WARNINGS = 2
+"""Kinds of warnings that are shown below a table, unless all are wanted."""
+
+
+def shown_values(record: RunRecord, metrics: Iterable[str]) -> Iterator[str]:
+    """Metrics of a record that there are, as ``Params 0.433 M``."""
+    for key in metrics:
+        value = record.values.get(key)
+        if isinstance(value, Value):
+            yield f"{METRICS[key].label} {METRICS[key].show(value.value)}"
 
 
 @contextmanager
@@ -116,6 +133,11 @@ def execute(
         def on_step(entry: str, step: str) -> None:
             progress.update(task, description=line(f"{where}: {entry}, {step}"), refresh=True)
 
+        def on_scored(record: RunRecord) -> None:
+            found = ", ".join(shown_values(record, ROW)) or "it has no scores and counts"
+            said = f"{record.entry.name} on {record.data.name}: {found}"
+            progress.print(line(said), markup=False)
+
         def on_known(record: RunRecord) -> None:
             known.append(record)
             said = f"{record.entry.name} on {record.data.name}: {record.status}, measured before"
@@ -131,6 +153,7 @@ def execute(
                 on_known=on_known,
                 on_notice=lambda notice: print_notices([notice]),
                 on_progress=on_progress,
+                on_scored=on_scored,
                 timeout_seconds=timeout_seconds,
                 entry_seconds=entry_seconds,
             )
@@ -140,6 +163,7 @@ def execute(
                 said += f" in {record.duration_seconds:.0f} s"
                 cause = (record.cause or "").removeprefix(f"{record.status}: ")
                 said += f" ({cause})" if cause else ""
+                said += "".join(f", {each}" for each in shown_values(record, ROW_TIMED))
                 progress.print(line(said), markup=False)
         except KeyboardInterrupt:
             return records, True
@@ -153,6 +177,7 @@ def conclude(
     *,
     interrupted: bool,
     count: int,
+    following: Sequence[tuple[str, str]] = (),
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -164,6 +189,7 @@ def conclude(
         store: of the records.
         interrupted: it was cut short.
         count: of new records.
+        following: what a user may do next: commands, and what they are for.
         verbose: print every warning.
         as_json: print the records as one document instead of the boards.
     """
@@ -181,34 +207,49 @@ def conclude(
         for board in boards:
             new = tuple(notice for notice in board.notices if notice not in told)
             told += new
-            print_table(leaderboard_table(board.model_copy(update={"notices": new})))
+            table = leaderboard_table(board.model_copy(update={"notices": new}))
+            print_table(table, hint=False)
     report(records, verbose=verbose)
     if interrupted:
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
-    messages().print(f"{count} new records are in {store.runs}", markup=False)
+    are = "record is" if count == 1 else "records are"
+    messages().print(f"{count} new {are} in {store.runs}", markup=False)
+    width = max((len(command) for command, _ in following), default=0)
+    for command, what in following:
+        messages().print(f"next: {command:{width}}  # {what}", markup=False)
     if any(record.status != "ok" and not record.ranked for record in records):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
 
 def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
-    """Warnings of the runs, one line a kind unless all are wanted, and what would complete them."""
+    """Warnings of the runs, and what would complete them.
+
+    Unless all are wanted, a warning of each of the two most frequent kinds, and one hint.
+    """
     several = len({record.data.digest for record in records}) > 1
     named = [
         (f"{r.entry.name} on {r.data.name}" if several else r.entry.name, notice)
         for r in records
         for notice in r.notices
     ]
-    print_by_kind(named, verbose=verbose)
-    for hint in demonstration_hints(record.entry for record in records):
-        messages().print(f"hint: {hint}", markup=False)
-    for name, record in {record.entry.name: record for record in records}.items():
+    print_by_kind(named, verbose=verbose, most=None if verbose else MOST_WARNINGS)
+    for hint in islice(hints(records), None if verbose else 1):
+        messages().print(line(f"hint: {hint}"), markup=False)
+
+
+def hints(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What would complete the runs, the most important first."""
+    newest = {record.entry.name: record for record in records}
+    for name, record in newest.items():
         if record.advice and not record.ranked:
-            messages().print(line(f"hint: {name}: {record.advice}"), markup=False)
+            yield f"{name}: {record.advice}"
+    for name, record in newest.items():
         psnr = record.values["psnr_rgb"]
         if isinstance(psnr, Absent) and psnr.kind == "unavailable" and psnr.advice:
-            messages().print(line(f"hint: no PSNR for {name}. {psnr.advice}"), markup=False)
+            yield f"no PSNR for {name}. {psnr.advice}"
+    yield from demonstration_hints(record.entry for record in records)
 
 
 def demonstration_hints(entries: Iterable[EntryIdentity]) -> Iterator[str]:

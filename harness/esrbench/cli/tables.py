@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esrbench.cli.console import messages, results
+from esrbench.cli.console import again, messages, results
 from esrbench.errors import UsageError
 from esrbench.plaintext import plural
 from esrbench.reports.formats import format_names, render
@@ -43,6 +43,7 @@ def print_table(
     *,
     label: str | None = None,
     notes: bool = False,
+    hint: bool = True,
     as_json: bool = False,
 ) -> None:
     """Print a table on stdout.
@@ -52,6 +53,7 @@ def print_table(
         form: one of ``format_names()``.
         label: for references in LaTeX, instead of the table's own.
         notes: a wish for the table's details below it.
+        hint: say how to see these details.
         as_json: a wish for JSON, which goes before the form.
     """
     hidden = 0 if notes else len(table.details)
@@ -61,6 +63,6 @@ def print_table(
         print(rendered, end="")  # noqa: T201
     else:
         results().print(rendered, crop=False)  # nothing is wider, and to look takes long
-    if hidden and not as_json and form == "terminal":
-        more = plural(hidden, "more note")
-        messages().print(f"hint: --notes shows {more} on what was measured", markup=False)
+    if hint and hidden and not as_json and form == "terminal":
+        said = f"hint: `{again('--notes')}` shows {plural(hidden, 'more note')} on what was measured"
+        messages().print(said, markup=False)

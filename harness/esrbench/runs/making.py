@@ -143,8 +143,11 @@ class Maker:
 
     def null_times(self, planned: PlannedPass) -> NullTimes:
         """What times the null network around passes on the same data as a planned one."""
+        plan = self._plan(planned)
         sizes = [read_size(pair.lr) for pair in planned.pairs.pairs]
-        return NullTimes(self._plan(planned), [planned.protocol.counted_input, *sizes])
+        if plan.design.fixed_input:
+            sizes.insert(0, planned.protocol.counted_input)
+        return NullTimes(plan, sizes)
 
     def _plan(self, planned: PlannedPass, limit_seconds: float = math.inf) -> Plan:
         design = planned.protocol.latency

@@ -45,6 +45,7 @@ def run_suite(
     on_known: Callable[[RunRecord], None] = lambda _record: None,
     on_notice: Callable[[Notice], None] = lambda _notice: None,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
+    on_scored: Callable[[RunRecord], None] = lambda _record: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     entry_seconds: float = DEFAULT_ENTRY_SECONDS,
 ) -> Iterator[RunRecord]:
@@ -74,6 +75,7 @@ def run_suite(
         on_notice: told what of an earlier suite could not be read and is measured again, and which
             cells of an engine failed.
         on_progress: told how far the suite is as each pass begins.
+        on_scored: told an entry's record so far, once it is scored and counted in this process.
         timeout_seconds: deadline of each request to a worker.
         entry_seconds: that all workers of an entry may take together, on each data set.
 
@@ -97,6 +99,7 @@ def run_suite(
         on_known,
         on_progress,
         on_notice,
+        on_scored,
         engine,
     )
     yield from session.run(resume=resume)
@@ -180,6 +183,7 @@ class _Session:
     on_known: Callable[[RunRecord], None]
     on_progress: Callable[[Progress], None]
     on_notice: Callable[[Notice], None]
+    on_scored: Callable[[RunRecord], None]
     engine: Engine | None
 
     def run(self, *, resume: bool) -> Iterator[RunRecord]:
@@ -282,6 +286,7 @@ class _Session:
                 self.maker,
                 self.on_progress,
                 self.on_notice,
+                self.on_scored,
                 self.engine,
             )
             yield from self._measured(on_data, stored)

@@ -132,6 +132,7 @@ class SuiteOnData:
         maker: makes what is missing.
         on_progress: told how far the suite is as each pass begins.
         on_notice: told which cells failed, and where.
+        on_scored: told the record of an entry so far, once it is scored and counted.
         engine: has the cells made; None for this process.
         states: what is known of cells, by id.
         null: times the null network, in this process.
@@ -148,6 +149,7 @@ class SuiteOnData:
     maker: Maker
     on_progress: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[Notice], None] = lambda _: None
+    on_scored: Callable[[RunRecord], None] = lambda _: None
     engine: Engine | None = None
     states: dict[str, State] = field(default_factory=dict)
     gave_up: bool = False
@@ -240,6 +242,7 @@ class SuiteOnData:
                     made.untimed = self._made_sound(
                         planned, partial(self.maker.untimed, planned, limit)
                     )
+                    self.on_scored(self._record(made, made.untimed))
                 elif made.untimed is None:
                     continue  # what it needs is not there
                 else:
