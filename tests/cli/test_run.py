@@ -289,7 +289,7 @@ def test_a_run_ends_with_two_warnings_one_hint_and_what_to_do_next(capsys, make_
     assert said.count("warning (") == 2
     assert "warning (one)" not in said, "it is the least frequent"
     assert said.count("hint: ") <= 1
-    assert "1 new record is in" in said
+    assert "1 new record in" in said
     assert said.splitlines()[-2:] == [
         "next: esrbench new a-b  # yours",
         "next: esrbench report   # a page",

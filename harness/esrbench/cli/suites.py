@@ -20,7 +20,7 @@ from esrbench.cli.console import (
 from esrbench.cli.tables import print_table
 from esrbench.errors import EXIT_INTERRUPTED, EXIT_MEASUREMENT_FAILED, UsageError
 from esrbench.metrics import METRICS
-from esrbench.plaintext import line
+from esrbench.plaintext import line, plural
 from esrbench.records import Absent, Value
 from esrbench.runs.store import Store
 
@@ -214,8 +214,7 @@ def conclude(
         said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
-    are = "record is" if count == 1 else "records are"
-    messages().print(f"{count} new {are} in {store.runs}", markup=False)
+    messages().print(f"{plural(count, 'new record')} in {store.runs}", markup=False)
     width = max((len(command) for command, _ in following), default=0)
     for command, what in following:
         messages().print(f"next: {command:{width}}  # {what}", markup=False)

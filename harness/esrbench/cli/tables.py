@@ -64,5 +64,5 @@ def print_table(
     else:
         results().print(rendered, crop=False)  # nothing is wider, and to look takes long
     if hint and hidden and not as_json and form == "terminal":
-        said = f"hint: `{again('--notes')}` shows {plural(hidden, 'more note')} on what was measured"
-        messages().print(said, markup=False)
+        more = plural(hidden, "more note")
+        messages().print(f"hint: `{again('--notes')}` shows {more}", markup=False)
