@@ -156,10 +156,22 @@ def test_an_error_as_json_is_one_document(in_process, arguments, says):
 
 
 def test_no_command_shows_help(esrbench):
-    done = esrbench(code=2)
-    assert "leaderboard" in done.stdout + done.stderr
-    assert "error" not in done.stderr
-    assert "Traceback" not in done.stderr
+    done = esrbench(code=0)
+    assert "leaderboard" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["rnu"], "Did you mean 'run'?\nSee `esrbench --help`."),
+        (["run", "--bogus"], "See `esrbench run --help`."),
+    ],
+)
+def test_a_wrong_word_names_the_right_help(in_process, arguments, advice):
+    said = in_process(*arguments, code=2).stderr
+    assert advice.splitlines()[-1] in said.splitlines()
+    assert advice.splitlines()[0] in said
 
 
 def test_show_depth_counts_blocks(in_process):

@@ -131,5 +131,5 @@ def test_a_real_run_that_is_killed_goes_on_where_it_was(pair_folder, tmp_path):
     again = run(*command, code=None)
     # Those that met a busy machine are measured again.
     busy = sum(record.status == "busy-machine" for record in records)
-    assert f"{busy} new records" in again.stderr
+    assert f"{busy} new record" in again.stderr
     assert again.stderr.count("measured before") == 2 - busy

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from esrbench.cli.console import report_error
 from esrbench.cli.defaults import origin_of
-from esrbench.cli.verbs import HELP_OPTIONS, Verbs, register_verbs
+from esrbench.cli.verbs import HELP_OPTIONS, VERBS, Verbs, register_verbs
 from esrbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
 from esrbench.plaintext import line
 from esrbench.version import __version__
@@ -28,8 +28,8 @@ app = typer.Typer(
     name="esrbench",
     cls=Verbs,
     help="Measure how efficient a super-resolution network is, by the rules of the challenge.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings=HELP_OPTIONS,
     epilog=(
         "Exit codes: 0 fine, 1 a regression, 2 wrong usage or data, 3 inconclusive, 4 a "
@@ -46,16 +46,18 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
-    version: Annotated[
+    ctx: typer.Context,
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    pass
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())  # noqa: T201
 
 
 def main() -> NoReturn:
@@ -76,10 +78,8 @@ def main() -> NoReturn:
         report_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except TyperException as error:
-        if not error.format_message():  # no arguments at all: the help was shown
-            sys.exit(UsageError.exit_code)
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        advice = f"See `esrbench {verb} --help`." if verb else "See `esrbench --help`."
+        advice = f"See `esrbench {verb} --help`." if verb in VERBS else "See `esrbench --help`."
         said = f"{origin_of(error)}{error.format_message()}"
         report_error(UsageError(said, advice=advice), as_json=as_json)
         sys.exit(UsageError.exit_code)

@@ -17,13 +17,14 @@ import typer
 from typer.core import TyperGroup
 
 from esrbench.cli.defaults import defaults_of
+from esrbench.cli.help_layout import WIDEST, GroupedCommand, write_unbroken
 from esrbench.errors import UsageError
 from esrbench.plaintext import line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 VERBS = {
     "run": "Measure networks on data sets and print the challenge leaderboard.",
     "cell": "Make what is missing of one cell of a suite on this machine.",
@@ -86,9 +87,11 @@ class Verbs(TyperGroup):
         name, stand_in, rest = super().resolve_command(ctx, args)
         if name is None or name not in VERBS:
             return name, stand_in, rest
-        alone = typer.Typer(add_completion=False, context_settings=HELP_OPTIONS)
+        alone = typer.Typer(
+            add_completion=False, context_settings=HELP_OPTIONS, rich_markup_mode=None
+        )
         function = load(name)
-        alone.command(name)(function)
+        alone.command(name, cls=GroupedCommand)(function)
         command = typer.main.get_command(alone)
         kinds = get_type_hints(function)
         paths = {each for each, kind in kinds.items() if kind in {Path, Path | None}}
@@ -98,6 +101,11 @@ class Verbs(TyperGroup):
         if said and not {"--help", "-h"} & set(rest):
             print(line(said), file=sys.stderr)  # noqa: T201
         return name, command, rest
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write all verbs with their whole summaries."""
+        with formatter.section("Commands"):
+            write_unbroken(formatter, list(VERBS.items()))
 
 
 def _require_paths(names: Collection[str], command: Any, words: list[str]) -> None:
