@@ -1,10 +1,10 @@
-"""Every block of the README is run: two shell lines, commands, and Python."""
+"""Every block of the README is run, and its pictures and outputs are those of now."""
 
 import json
 import re
+import runpy
 import shlex
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,10 @@ def blocks(kind):
     return [content for label, content in BLOCKS if label == kind]
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) < 120
+
+
 def test_it_opens_with_exactly_two_shell_lines():
     assert README.index("```sh") == README.index("```")
     (content,) = blocks("sh")
@@ -32,7 +36,13 @@ def test_it_opens_with_exactly_two_shell_lines():
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {label for label, _ in BLOCKS} == {"sh", "console", "console no-run", "python"}
+    assert {label for label, _ in BLOCKS} == {"sh", "console", "console no-run", "text"}
+
+
+def test_what_it_links_to_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)", README)
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
 def commands(kind):
@@ -42,29 +52,29 @@ def commands(kind):
 
 
 @pytest.mark.slow
-def test_console_blocks_run_in_order(shared, tmp_path):
-    private = {"ESRBENCH_MIRROR": str(shared), "ESRBENCH_CACHE": str(tmp_path / "cache")}
+def test_console_blocks_run_in_order(tmp_path):
+    private = dict.fromkeys(("ESRBENCH_SUBMISSIONS", "ESRBENCH_RESULTS"))
     for name, *arguments in commands("console"):
         command = Path(sys.executable).with_name(name)
-        done = run(command, *arguments, folder=tmp_path, **private)
+        done = run(command, *arguments, folder=tmp_path, ESRBENCH_CACHE=str(tmp_path), **private)
         assert done.stdout + done.stderr
 
 
-@cache
-def options_of(verb):
-    """Every option of a command, as its help lists them."""
-    done = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+def test_a_comparison_prints_what_stands_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (words,) = (words for words in commands("console") if "compare" in words)
+    done = CliRunner().invoke(app, words[1:])
     assert done.exit_code == 0, done.output
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout))
+    printed = {" ".join(line.split()) for line in done.stdout.splitlines()}
+    (shown,) = (block for block in blocks("text") if "PSNR/SSIM" in block)
+    assert {" ".join(line.split()) for line in shown.splitlines()} <= printed
 
 
-def test_commands_that_are_not_run_here_have_only_known_options():
-    rows = re.findall(r"^\| [^|]+ \| `(esrbench [^`]+)`", README, re.MULTILINE)
-    written = [*commands("console no-run"), *(shlex.split(row) for row in rows)]
-    assert len(rows) >= 5
-    for _, verb, *arguments in written:
-        given = {argument for argument in arguments if argument.startswith("--")}
-        assert given <= options_of(verb), (verb, given)
+def test_pictures_show_the_figures_of_now():
+    inputs = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["inputs"]()
+    drawn = json.loads((ROOT / "docs" / "pictures" / "inputs.json").read_text())
+    assert drawn == inputs, "run: python docs/pictures.py"
+    assert all(f"docs/pictures/{name}" in README for name in ("table.svg", "page.png"))
 
 
 @pytest.mark.slow
@@ -90,10 +100,3 @@ def test_the_main_job_runs_as_written(tmp_path):
         # A busy machine may have none. The interval of an external time may begin below zero.
         assert runtime.get("reason") or 0 < runtime["value"] >= runtime["interval"]["low"]
     assert all(name in done.stdout for name in values)
-
-
-def test_python_blocks_run(tmp_path):
-    for number, content in enumerate(blocks("python")):
-        script = tmp_path / f"block{number}.py"
-        script.write_text(content)
-        assert "psnr_rgb" in run(sys.executable, script, folder=tmp_path).stdout

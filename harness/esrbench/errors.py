@@ -1,7 +1,7 @@
 """Errors a user can act on; anything else that escapes is a bug.
 
 Every error names what was wrong (file, field or image), what was expected and what to do
-next, and carries the exit code of the command it ends (documented in the README).
+next, and carries the exit code of the command it ends (``docs/reference/commands.md``).
 """
 
 from __future__ import annotations
