@@ -17,7 +17,7 @@ class Inner(BaseModel):
 
     Attributes:
         side: a side, of ``a | b``,
-            in pixels.
+            in 4*H pixels and ``*.x``.
     """
 
     side: int | None = None
@@ -43,7 +43,7 @@ def test_a_document_is_a_table_of_fields_for_each_of_its_tables():
         "| `named` | table of number | `{}` | of the outside. |\n"
         "\n## inner\n\nA table.\n\n"
         "| field | type | default | meaning |\n|---|---|---|---|\n"
-        "| `side` | integer or none | none | a side, of `a \\| b`, in pixels. |\n"
+        "| `side` | integer or none | none | a side, of `a \\| b`, in 4\\*H pixels and `*.x`. |\n"
     )
 
 

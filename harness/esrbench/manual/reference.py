@@ -116,7 +116,8 @@ def _meanings(model: type) -> dict[str, str]:
 
 def _plain(text: str) -> str:
     """A docstring's text as Markdown of one line, fit for a cell."""
-    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+    words = " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+    return re.sub(r"`[^`]*`|\*", lambda found: found[0] if len(found[0]) > 1 else "\\*", words)
 
 
 def _models(kind: Any) -> Iterable[type[BaseModel]]:
