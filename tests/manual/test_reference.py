@@ -51,7 +51,8 @@ def test_a_document_is_a_table_of_fields_for_each_of_its_tables():
 def test_every_field_that_people_write_has_a_meaning(model):
     rows = [line for line in fields(model).splitlines() if line.startswith("| `")]
     assert len(rows) > 25
-    assert [row for row in rows if row.endswith("|  |")] == []
+    told = "say what it is below Attributes of its model"
+    assert [row for row in rows if row.endswith("|  |")] == [], told
 
 
 def test_a_record_is_listed_whole():

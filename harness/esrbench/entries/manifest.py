@@ -170,6 +170,7 @@ class WeightsTable(Frozen):
             that is there; looked for if left out.
         prefix: what comes before the names of the network's weights; looked for if left out.
         ignore: patterns of surplus names that are permitted.
+        loaded_by: ``factory`` where the factory loads the file itself.
         renames: parts of names, theirs = ours.
     """
 
