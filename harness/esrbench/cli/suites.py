@@ -164,6 +164,8 @@ def execute(
                 cause = (record.cause or "").removeprefix(f"{record.status}: ")
                 said += f" ({cause})" if cause else ""
                 said += "".join(f", {each}" for each in shown_values(record, ROW_TIMED))
+                more = f"; `esrbench help {record.status}` explains this"
+                said += more if record.status != "ok" else ""
                 progress.print(line(said), markup=False)
         except KeyboardInterrupt:
             return records, True
