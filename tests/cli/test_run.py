@@ -129,6 +129,7 @@ def test_weights_that_do_not_fit_are_a_failed_run_with_exit_4(in_process, shared
     save_file({"head.weight": np.zeros((1, 1), dtype=np.float32)}, work / "a=b.bin")
     chosen = ("--weights", "a=b.bin", "--data", shared_pair_folder)
     done = in_process("run", "rfdn", *chosen, *QUICK)
+    assert "; `esrbench help load-error` explains this" in done.stderr
     assert done.returncode == 4
     assert "load-error" in done.stdout + done.stderr
     assert "a=b.bin does not fit RFDN" in done.stderr
