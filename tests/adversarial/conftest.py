@@ -166,9 +166,11 @@ class Submissions:
     def plan(self, names, images, protocol, **options):
         """A suite of these entries on a folder of pairs."""
         images = [str(images)]
-        return plan_suite(
-            self.register(), names, images, SCALE, weights={}, protocol=protocol, **options
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ESRBENCH_CACHE", str(self.folder.parent / "cache"))
+            return plan_suite(
+                self.register(), names, images, SCALE, weights={}, protocol=protocol, **options
+            )
 
     def run(self, names, images, protocol, results, **options):
         """Records of that suite by the names of attacks."""

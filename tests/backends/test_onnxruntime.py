@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from esrbench.backends import get_backend
+from esrbench.backends import Setting, get_backend
 from esrbench.errors import MeasurementError
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,8 @@ def write(onnx, tmp_path):
                 values = np.random.default_rng(index).normal(0, 0.3, (3, 3, 3, 3))
                 weights.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
                 given, fields = [last, name], {"pads": [1, 1, 1, 1]}
+            elif kind == "Add":
+                given = [last, last]
             last = "sr" if index == len(kinds) - 1 else f"t{index}"
             node = onnx.helper.make_node(kind, given, [last], name=f"{kind}{index}", **fields)
             nodes.append(node)
@@ -68,6 +70,35 @@ def test_weights_are_int8_and_activations_as_asked(
     model = onnx.load(path)
     types = {onnx.TensorProto.DataType.Name(each.data_type) for each in model.graph.initializer}
     assert {"INT8", activations} <= types
+
+
+@pytest.mark.parametrize(("last", "gives"), [("Add", "Add"), ("Sigmoid", "DequantizeLinear")])
+def test_sums_stay_in_floats(onnx, write, last, gives):
+    path = write("Conv", last)
+    BACKEND.quantise(path.parent, INPUTS, "int8", fp32_ends=False)
+    (node,) = (each for each in onnx.load(path).graph.node if "sr" in each.output)
+    assert node.op_type == gives
+
+
+@pytest.mark.usefixtures("onnx")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")  # torch's own
+def test_a_graph_holds_what_the_code_did_when_it_was_traced(tmp_path):
+    class Tires(torch.nn.Conv2d):
+        """Works at its first forwards alone, which may be warm-up or scored."""
+
+        calls = 0
+
+        def forward(self, lr):
+            self.calls += 1
+            sr = super().forward(lr)
+            return sr if self.calls <= 2 else sr * 0
+
+    network = Tires(3, 3, 3, padding=1).eval()
+    honest = torch.nn.Conv2d.forward(network, INPUTS[0])
+    BACKEND.build(network, torch.rand(1, 3, 48, 64), tmp_path)
+    opened = BACKEND.open(network, Setting(torch.device("cpu"), 1, graph=tmp_path))
+    for _ in range(5):
+        torch.testing.assert_close(opened.run(INPUTS[0]), honest)
 
 
 def test_integers_give_nearly_what_floats_give(write):

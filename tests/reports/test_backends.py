@@ -10,7 +10,7 @@ from esrbench.environment import describe_environment
 from esrbench.paired.backends import BackendFigures, named_backends
 from esrbench.protocol import Protocol
 from esrbench.records import Absent, Deployment, Equality, Graph, Interval, PairedEstimate
-from esrbench.reports.backends import backends_table
+from esrbench.reports.backends import backends_table, describe
 from esrbench.reports.formats import render
 from esrbench.reports.table import MISSING
 
@@ -73,6 +73,15 @@ def test_a_row_shows_equality_before_speed():
         *(MISSING, MISSING, MISSING, "0.12"),
     ]
     assert rows[2] == ["openvino", *[MISSING] * 7]
+
+
+def test_a_row_is_said_in_words_before_the_table_is_there():
+    row = figures("onnxruntime", deployment(NEARLY, GRAPH), precision="int8, fp32 ends")
+    assert describe(row).startswith("rfdn by onnxruntime, int8, fp32 ends: SR one level, PSNR")
+    assert "Time / torch 0.500 [0.490, 0.520]" in describe(row)
+    assert describe(figures("openvino", LACKING, LACKING)) == (
+        "rfdn by openvino: openvino needs openvino"
+    )
 
 
 def test_notes_say_what_ran_and_why_figures_are_missing():

@@ -47,7 +47,8 @@ class OnnxRuntime(Backend):
     ) -> Held:
         """Quantise by ranges from the least to the greatest value, weights a channel.
 
-        Activations are unsigned, since this processor's kernels are for such alone.
+        Activations are unsigned, since this processor's kernels are for such alone. Sums stay in
+        float32: rounding both terms of a residual costs quality (RFDN 0.13 dB) and wins no time.
         """
         import onnx
         from onnxruntime.quantization import QuantType, quantize_static
@@ -59,6 +60,9 @@ class OnnxRuntime(Backend):
             quant_pre_process(path, path, skip_symbolic_shape=True)
             nodes = onnx.load(path).graph.node
             convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+            floats = [node.name for node in nodes if node.op_type == "Add"]
+            if fp32_ends:
+                floats += [convolutions[0], convolutions[-1]]
             quantize_static(
                 path,
                 path,
@@ -66,7 +70,7 @@ class OnnxRuntime(Backend):
                 per_channel=True,
                 activation_type=QuantType.QUInt8 if precision == "int8" else QuantType.QInt16,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=[convolutions[0], convolutions[-1]] if fp32_ends else [],
+                nodes_to_exclude=floats,
             )
         except Exception as error:
             first = next(filter(None, map(str.strip, str(error).splitlines())), "")

@@ -75,7 +75,7 @@ def compare_command(
     calibrate_with: CalibrateOption = None,
     input_size: Annotated[
         str, typer.Option(help="LR size that is timed, with --backends.")
-    ] = "128x128",
+    ] = "64x64",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads, with --backends.")
     ] = None,
@@ -158,10 +158,10 @@ def _by_backends(
     pairs: ImagePairs,
     calibration: Calibration | None,
 ) -> Table:
-    """Entries under each protocol, under a progress bar."""
+    """Entries under each protocol; stderr has each row as it is measured, and a progress bar."""
     from esrbench.environment import cpus_available, describe_environment
     from esrbench.paired.backends import compare_backends
-    from esrbench.reports.backends import backends_table
+    from esrbench.reports.backends import backends_table, describe
 
     figures: list[BackendFigures] = []
     with progress_bar(quiet=True, eta=False) as progress:
@@ -176,6 +176,7 @@ def _by_backends(
                 entry, protocols, pairs, calibration=calibration, on_step=on_step
             ):
                 figures.append(each)
+                progress.console.print(describe(each), markup=False)
                 progress.update(task, completed=len(figures), refresh=True)
     threads = protocols[0].threads or cpus_available()
     environment = describe_environment(threads=threads, accelerator=None)

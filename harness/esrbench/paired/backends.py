@@ -32,9 +32,10 @@ QUANTISED: Final[tuple[tuple[PrecisionName, bool], ...]] = (
     ("int8", False),
     ("int8", True),
     ("int8-w16", False),
+    ("int8-w16", True),
 )
 """Precisions that are compared, and whether first and last convolution stay in float32."""
-DESIGN: Final = PairDesign(max_pairs=120)
+DESIGN: Final = PairDesign(pairs_per_process=20, self_pairs_per_process=10, max_pairs=60)
 """Looked at from 20 pairs on; a ratio far from 1 needs no more."""
 
 
@@ -60,7 +61,7 @@ def compared_protocols(
         calibration: images by which networks are quantised; None for float32 alone.
 
     Returns:
-        One a row; int8 also with first and last convolution in float32.
+        One a row; those of integers also with first and last convolution in float32.
 
     Raises:
         UsageError: there is no backend but eager torch.

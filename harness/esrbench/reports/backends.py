@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from esrbench.metrics import MIB
 from esrbench.protocol import size_text
@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from esrbench.paired.backends import BackendFigures
     from esrbench.protocol import Protocol
     from esrbench.records import Environment
+
+FIGURES: Final = (
+    *("SR", "PSNR - torch's [dB]", "Time / torch", "Memory [MiB]", "File [MiB]"),
+    *("Build [s]", "Load [s]"),
+)
+"""Headings of a row beside network and backend."""
+
+
+def describe(figures: BackendFigures) -> str:
+    """A row in words, for those who wait for the table."""
+    name = f"{figures.network} by {_name(figures)}"
+    if isinstance(figures.deployment, Absent):
+        return f"{name}: {figures.deployment.reason}"
+    _, *cells = _row(figures)
+    return f"{name}: " + ", ".join(
+        f"{heading} {cell}" for heading, cell in zip(FIGURES, cells, strict=True)
+    )
 
 
 def backends_table(
@@ -33,7 +50,6 @@ def backends_table(
         environment: in which they ran.
         data: title of the images on which SR was compared.
     """
-    headings = ("SR", "PSNR - torch's [dB]", "Time / torch", "Memory [MiB]", "File [MiB]")
     sections = [
         Section(tuple(_row(each) for each in group), name)
         for name, group in groupby(figures, key=lambda each: each.network)
@@ -42,7 +58,7 @@ def backends_table(
         headings=(
             Heading("Network"),
             Heading("Backend"),
-            *(Heading(text, align="right") for text in (*headings, "Build [s]", "Load [s]")),
+            *(Heading(text, align="right") for text in FIGURES),
         ),
         sections=tuple(sections),
         caption="Backends against eager torch",
@@ -57,7 +73,7 @@ def _row(figures: BackendFigures) -> tuple[Cell, ...]:
     deployment = figures.deployment
     named = plain(_name(figures))
     if isinstance(deployment, Absent):
-        return (named, *(plain(MISSING, "faint") for _ in range(7)))
+        return (named, *(plain(MISSING, "faint") for _ in FIGURES))
     graph, ratio = deployment.graph, figures.ratio
     equality = deployment.equality if isinstance(deployment.equality, Equality) else None
     difference = None if equality is None else equality.psnr_difference
@@ -134,6 +150,6 @@ def _notes(
     )
     for each in figures:
         if isinstance(each.deployment, Absent):
-            yield f"{each.network} by {each.backend}: {each.deployment.reason}."
+            yield f"{each.network} by {_name(each)}: {each.deployment.reason}."
         elif isinstance(each.ratio, Absent):
-            yield f"{each.network} by {each.backend} has no ratio: {each.ratio.reason}."
+            yield f"{each.network} by {_name(each)} has no ratio: {each.ratio.reason}."
