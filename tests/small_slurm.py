@@ -49,6 +49,19 @@ def free_port():
         return found.getsockname()[1]
 
 
+class Node(subprocess.Popen):
+    """The daemon of a node."""
+
+    def again(self):
+        """A daemon like this one."""
+        return start(self.args, os.environ)
+
+
+def start(command, variables):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return Node(command, env=variables, **quiet)
+
+
 @contextmanager
 def small_slurm(folder):
     """Start it; the variables under which its commands work, and the processes of its nodes.
@@ -75,7 +88,7 @@ def small_slurm(folder):
     try:
         wait_for((folder / "munge.socket").exists)
         started.append(subprocess.Popen(["slurmctld", "-D"], **quiet))
-        nodes = [subprocess.Popen(["slurmd", "-D", "-N", name], **quiet) for name in ("n1", "n2")]
+        nodes = [start(["slurmd", "-D", "-N", name], variables) for name in ("n1", "n2")]
         started += nodes
         wait_for(lambda: idle(variables) == 2)
         yield variables, nodes

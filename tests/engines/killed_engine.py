@@ -1,7 +1,7 @@
 """Have an engine make a suite, and kill what takes part in it until it is done.
 
 ``killed_engine.py PAIRS FOLDER SEED ENGINE KIND=KILLS...`` kills workers, cells (their evaluators),
-submitters and nodes (daemons of a small Slurm) at random instants, so many of each. Where a
+submitters and nodes of a small cluster at random instants, so many of each. Where a
 submitter is gone, the suite is begun again. Suites follow one another, each in a folder of its own,
 until all is killed; their number is told.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from builders import TWO_PROCESSES, descriptor
 from fake_worker import FakeWorker, use_fake_workers
+from small_ray import small_ray
 from small_slurm import small_slurm
 
 from esrbench.data.datasets import open_dataset
@@ -39,7 +40,6 @@ NETWORKS = Path(__file__).parents[1] / "misbehaving.py"
 ROLES = ("submitter", "cell")
 NODE_RETURNS = 0.5
 """Probability that the daemon of a node is started again before the next kill."""
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 class KillableWorker(FakeWorker):
@@ -97,6 +97,11 @@ def submit(pairs_folder, results, engine_name):
 
         module.SlurmEngine.pause = 0.5
         engine = module.SlurmEngine(EngineSettings(name="slurm", jobs=2, tries=100))
+    elif engine_name == "ray":
+        os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "^"
+        from esrbench.engines import ray as module
+
+        engine = module.RayEngine(EngineSettings(name="ray", jobs=2, tries=100), "cpu")
     else:
         from esrbench.engines import local as module
 
@@ -177,7 +182,7 @@ def make_suite(begin, results, left, nodes, chance):
             left[kind] -= kill_one(kind, results, nodes, chance)
         for number, node in enumerate(nodes):
             if node.poll() is not None and chance.random() < NODE_RETURNS:
-                nodes[number] = subprocess.Popen(node.args, **QUIET)
+                nodes[number] = node.again()
 
 
 def main(pairs, folder, seed, engine, *kills):
@@ -186,8 +191,9 @@ def main(pairs, folder, seed, engine, *kills):
     left = Counter({kind: int(count) for kind, _, count in (each.partition("=") for each in kills)})
     with ExitStack() as running:
         nodes = []
-        if engine == "slurm":
-            variables, nodes = running.enter_context(small_slurm(Path(folder)))
+        if engine != "local":
+            cluster = small_ray() if engine == "ray" else small_slurm(Path(folder))
+            variables, nodes = running.enter_context(cluster)
             os.environ.update(variables)
             running.callback(lambda: [node.kill() for node in nodes])
         suites = 0

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import small_ray
 import small_slurm
 from builders import run
 
@@ -61,9 +62,11 @@ def test_workers_cells_and_submitters_may_be_killed_at_any_time(pair_folder, tmp
 
 
 @pytest.mark.slow
-def test_nodes_of_slurm_may_be_killed_as_well(pair_folder, tmp_path):
-    if why := small_slurm.obstacle():
+@pytest.mark.parametrize("cluster", [small_slurm, small_ray], ids=["slurm", "ray"])
+def test_nodes_of_a_cluster_may_be_killed_as_well(cluster, pair_folder, tmp_path):
+    if why := cluster.obstacle():
         pytest.skip(why)
     kills = {"worker": 1, "cell": 1, "submitter": 1, "node": 2}
-    for results in killed(tmp_path, pair_folder, "slurm", 6, **kills):
+    engine = cluster.__name__.removeprefix("small_")
+    for results in killed(tmp_path, pair_folder, engine, 6, **kills):
         is_all_there_once(results)
