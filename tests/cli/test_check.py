@@ -1,4 +1,5 @@
 import json
+import shlex
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -57,7 +58,10 @@ def test_a_baseline_is_made_and_checked_and_a_change_is_found(tmp_path):
     assert {each["verdict"] for metric, each in found.items() if metric != "params"} == {
         "unchanged"
     }
-    assert "baseline update" in found["params"]["advice"]
+    update = f"`esrbench baseline update bicubic --baseline {file} --threads 1`"
+    assert found["params"]["advice"] == f"Keep it: run {update}."
+    assert invoke(*shlex.split(update.strip("`"))[1:], "--no-scores").exit_code == 0
+    assert file.read_text() == content
 
 
 @pytest.mark.parametrize(

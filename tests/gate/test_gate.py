@@ -164,7 +164,7 @@ def test_no_race_without_runtime(canned, baseline):
 
 @pytest.mark.parametrize(
     ("name", "code", "advice"),
-    [("lost", 1, None), ("new", 3, "Run `esrbench baseline update new`.")],
+    [("lost", 1, None), ("new", 3, "Run `esrbench baseline update`.")],
 )
 def test_what_one_side_alone_has_is_not_measured(canned, baseline, name, code, advice):
     """What is registered no more is a regression."""

@@ -19,7 +19,6 @@ from esrbench.cli.options import (
     parse_weights,
 )
 from esrbench.devices import parse_device
-from esrbench.runs.store import default_results
 
 
 def baseline_command(
@@ -33,7 +32,7 @@ def baseline_command(
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="Baseline file.", show_default="results/baseline.json", dir_okay=False),
+        typer.Option(help="Baseline file.", show_default="esrbench-baseline.json", dir_okay=False),
     ] = None,
     reference: Annotated[
         str | None,
@@ -76,7 +75,7 @@ def baseline_command(
     from esrbench.gate.verdicts import RUNTIME
     from esrbench.runs.elsewhere import find_interpreters
 
-    path = baseline or default_results() / BASELINE_FILE
+    path = baseline or Path(BASELINE_FILE)
     before = read_baseline(path) if path.exists() else Baseline()
     left_out = {*(() if scores else ON_DATA), *(() if runtime else (RUNTIME,))}
     registry = open_registry()

@@ -12,6 +12,7 @@ import typer
 
 from esrbench.cli.console import (
     JsonOption,
+    command,
     messages,
     open_registry,
     print_json,
@@ -22,6 +23,7 @@ from esrbench.cli.options import (
     DeviceOption,
     PythonOption,
     TimeoutOption,
+    is_given,
     parse_interpreters,
     parse_size,
     parse_weights,
@@ -49,7 +51,12 @@ WeightsOption = Annotated[
 ]
 
 
+UPDATED_BY = ("baseline", "scale", "data", "weights", "python", "device", "threads")
+"""Options of a check that its baseline is updated with, too."""
+
+
 def check_command(
+    ctx: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -63,7 +70,7 @@ def check_command(
                 "Baseline file, folder of results, or git revision of this checkout. If a "
                 "path and a revision have the same name, the path is used."
             ),
-            show_default="results/baseline.json",
+            show_default="esrbench-baseline.json",
         ),
     ] = None,
     against: Annotated[
@@ -167,8 +174,17 @@ def check_command(
         timeout_seconds=timeout,
     )
     with gate_bench(registry, request) as bench:
-        report = check(bench, baseline, against)
-    report = report.model_copy(update={"strict": strict, "lenient": lenient})
+        try:
+            report = check(bench, baseline, against)
+        except UsageError as error:
+            error.advice = to_paste(ctx, error.advice, *names)
+            raise
+    findings = tuple(
+        each.model_copy(update={"advice": to_paste(ctx, each.advice, each.entry)})
+        for each in report.findings
+    )
+    changes = {"findings": findings, "strict": strict, "lenient": lenient}
+    report = report.model_copy(update=changes)
     print_notices(report.notices)
     _write_reports(report, junit=junit, summary=summary)
     _print_report(
@@ -178,6 +194,13 @@ def check_command(
         annotations=_in_actions() if annotations is None else annotations,
     )
     raise typer.Exit(report.exit_code)
+
+
+def to_paste(ctx: typer.Context, advice: str | None, *names: str) -> str | None:
+    """Advice whose command to update a baseline has the options with which the check ran."""
+    given = {name: ctx.params.get(name) for name in UPDATED_BY if is_given(ctx, name)}
+    updating = command("baseline", "update", *names, **given)
+    return advice and advice.replace("`esrbench baseline update`", f"`{updating}`")
 
 
 def parse_metrics(specs: Sequence[str], *, runtime: bool) -> frozenset[str]:

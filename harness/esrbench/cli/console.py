@@ -19,7 +19,6 @@ from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
@@ -135,13 +134,14 @@ def again(*options: str) -> str:
     return shlex.join(["esrbench", *sys.argv[1:], *options])
 
 
-def command(verb: str, *words: str, **options: str | Path | None) -> str:
-    """A command to be pasted, without options that are None."""
+def command(verb: str, *words: str, **options: object) -> str:
+    """A command to be pasted; options that are None are left out, lists repeat theirs."""
     given = [
         text
         for name, value in options.items()
-        if value is not None
-        for text in (f"--{name}", str(value))
+        for each in (value if isinstance(value, (list, tuple)) else [value])
+        if each is not None
+        for text in (f"--{name.replace('_', '-')}", str(each))
     ]
     return shlex.join(["esrbench", verb, *words, *given])
 

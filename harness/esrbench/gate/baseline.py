@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import ValidationError, model_validator
@@ -81,18 +82,17 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         RecordError: not readable, not a baseline, or of another version.
     """
+    make = shlex.join(["esrbench", "baseline", "update", "--baseline", str(path)])
     try:
         content = path.read_bytes()
         document = json.loads(content)
     except (OSError, ValueError) as error:
         message = f"{path}: not readable as JSON: {error}"
-        raise RecordError(message, advice="Make it with `esrbench baseline update`.") from error
+        raise RecordError(message, advice=f"Make it: `{make}`.") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != BASELINE_VERSION:
         message = f"{path}: baseline version {version!r}, expected {BASELINE_VERSION}"
-        raise RecordError(
-            message, advice="Make it again: `esrbench baseline update --baseline FILE`."
-        )
+        raise RecordError(message, advice=f"Make it again: `{make}`.")
     try:
         return Baseline.model_validate_json(content)
     except ValidationError as error:

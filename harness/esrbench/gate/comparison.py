@@ -14,7 +14,7 @@ from esrbench.gate.figures import (
     differing_settings,
     differing_software,
 )
-from esrbench.gate.verdicts import ENTRY, KEEP, UPDATE, WEIGHTS, Finding, finding
+from esrbench.gate.verdicts import ENTRY, KEEP, UPDATE, UPDATE_COMMAND, WEIGHTS, Finding, finding
 from esrbench.metrics import METRICS
 from esrbench.records import Absent
 
@@ -53,7 +53,7 @@ def compare(
         yield finding(key, ENTRY, verdict, why.reason, before=known, advice=why.advice)
     elif before is None or before_terms is None:
         reason = "the baseline has no such entry"
-        advice = f"Run `esrbench baseline update {now.name}`."
+        advice = UPDATE_COMMAND
         yield finding(key, ENTRY, "missing", reason, now="measured", advice=advice)
     else:
         yield from _Comparison(before, before_terms, now, now.figures).findings(metrics)

@@ -19,10 +19,18 @@ from esrbench.gate.figures import (
 )
 from esrbench.gate.revision import open_revision
 from esrbench.gate.runtime import compare_ratio, incomparable_ratio, judge_race, terms_here
-from esrbench.gate.verdicts import ENTRY, KEEP, RUNTIME, UPDATE, Finding, GateReport, finding
+from esrbench.gate.verdicts import (
+    ENTRY,
+    KEEP,
+    RUNTIME,
+    UPDATE,
+    UPDATE_COMMAND,
+    Finding,
+    GateReport,
+    finding,
+)
 from esrbench.protocol import Protocol
 from esrbench.records import Absent
-from esrbench.runs.store import default_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +41,9 @@ if TYPE_CHECKING:
     from esrbench.gate.revision import Revision
     from esrbench.runs.evaluator import Entry
 
-BASELINE_FILE = "baseline.json"
-"""Name of the baseline file in the folder of results."""
+BASELINE_FILE = "esrbench-baseline.json"
+"""Looked for in the current folder; the Action and the pre-commit hook take the same."""
+"""Name of the baseline file in the current folder."""
 
 
 def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport:
@@ -43,7 +52,7 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
     Args:
         bench: candidates and what is asked.
         baseline: a file, a folder of results, or a git revision of the checkout in the current
-            folder; None for the file in the folder of results.
+            folder; None for the file in the current folder.
         against: network that candidates must be no slower than.
 
     Raises:
@@ -54,7 +63,7 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
     if baseline is None:
         if against is not None:
             return check_against(bench, against)
-        default = default_results() / BASELINE_FILE
+        default = Path(BASELINE_FILE)
         if not default.is_file():
             message = f"there is no baseline: {default} does not exist"
             advice = "Give --baseline or --against, or run `esrbench baseline update`."
@@ -69,7 +78,7 @@ def check(bench: Bench, baseline: str | None, against: str | None) -> GateReport
         return report.model_copy(update={"notices": tuple(notices)})
     if path.suffix == ".json":
         message = f"there is no baseline {path}"
-        raise UsageError(message, advice="Run `esrbench baseline update --baseline FILE`.")
+        raise UsageError(message, advice=UPDATE_COMMAND)
     if bench.request.interpreters:
         message = (
             f"--baseline {baseline}: networks of a revision run in esrbench's own Python alone"
@@ -177,7 +186,7 @@ def _baseline_keys(bench: Bench, baseline: Baseline) -> list[Key]:
     if not request.names:
         if not wanted:
             message = "the baseline has no entries" + (" at these scales" if kept else "")
-            raise UsageError(message, advice="Run `esrbench baseline update NAMES`.")
+            raise UsageError(message, advice=UPDATE_COMMAND)
         return wanted
     keys: list[Key] = []
     for name in dict.fromkeys(request.names):
@@ -198,7 +207,7 @@ def _measure_kept(bench: Bench, baseline: Baseline, keys: Sequence[Key]) -> dict
             measured[key] = _absent(key, Absent(kind="unavailable", reason=reason))
         elif kept is None:
             reason = "the baseline has no such entry"
-            advice = f"Run `esrbench baseline update {name}`."
+            advice = UPDATE_COMMAND
             measured[key] = _absent(key, Absent(kind="skipped", reason=reason, advice=advice))
         elif bench.request.measured or key in references:
             scored = key in keys and bench.request.scored
@@ -252,7 +261,7 @@ def _ratio(
     elif now.figures.counts.get("macs_aten") != reference.counts.get("macs_aten"):
         reason = f"the reference {kept.reference} is another: its macs_aten differ"
     if reason is not None:
-        advice = "Run `esrbench baseline update` for both."
+        advice = f"Run `esrbench baseline update`, and the same for {kept.reference}."
         return finding(key, RUNTIME, "incomparable", reason, before=kept.ratio, advice=advice)
     entry = bench.entry(name, scale, baseline.entries[entry_key(name, scale)].weights)
     differing = _differing(kept, bench.request, entry)

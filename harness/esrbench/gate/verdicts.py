@@ -27,6 +27,7 @@ ENTRY: Final = "entry"
 weights file, the ratio of a paired race, and the entry as a whole."""
 
 UPDATE: Final = "If that is meant, run `esrbench baseline update` for it."
+UPDATE_COMMAND: Final = "Run `esrbench baseline update`."
 KEEP: Final = "Keep it: run `esrbench baseline update`."
 """What to do where the baseline is a file."""
 
