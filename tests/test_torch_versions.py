@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +13,15 @@ from esrbench.torch_versions import (
     VERSION,
     forced_eager,
     has_flag,
+    keep_denormals_when_compiling,
     reads_data_only,
     refuse_recompiling,
 )
+
+FAST_MATH = (
+    *("fno-math-errno", "fno-trapping-math", "funsafe-math-optimizations", "fno-signed-zeros"),
+)
+"""Of GCC's manual, what -ffast-math sets beside -ffinite-math-only."""
 
 
 def test_the_version_is_that_of_the_installed_torch():
@@ -58,6 +65,39 @@ def test_a_compiler_can_be_kept_out_and_kept_from_falling_back():
         assert compiled(torch.zeros(1, 3, 2, 2)).shape == (1, 3, 2, 2)
     with pytest.raises(Exception, match="nothing may be compiled"):
         compiled(torch.zeros(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("version", "module", "name", "given", "expected"),
+    [
+        (
+            (2, 4),
+            "cpp_builder",
+            "_get_optimization_cflags",
+            ["O3", "ffast-math", "fno-unsafe-math-optimizations"],
+            ["O3", *FAST_MATH, "fno-unsafe-math-optimizations"],
+        ),
+        (
+            (2, 1),
+            "codecache",
+            "optimization_flags",
+            "-O3 -ffast-math -fopenmp",
+            f"-O3 {' '.join(f'-{flag}' for flag in FAST_MATH)} -fopenmp",
+        ),
+        ((2, 7), "cpp_builder", "_get_optimization_cflags", ["ffast-math"], ["ffast-math"]),
+    ],
+)
+def test_earlier_compilers_are_not_told_to_flush_denormals(
+    monkeypatch, version, module, name, given, expected
+):
+    holder = SimpleNamespace(**{name: lambda: given})
+    for each in ("cpp_builder", "codecache"):
+        found = holder if each == module else SimpleNamespace()
+        monkeypatch.setitem(sys.modules, f"torch._inductor.{each}", found)
+    monkeypatch.setattr("esrbench.torch_versions.VERSION", version)
+    keep_denormals_when_compiling()
+    keep_denormals_when_compiling()  # once for each network of a process
+    assert getattr(holder, name)() == expected
 
 
 def _refuse(_graph, _inputs):

@@ -90,9 +90,39 @@ def refuse_recompiling() -> None:
             return
 
 
-def packages_compiled() -> bool:
-    """Whether a network that was compiled ahead of time can be loaded as 2.8 loads it."""
-    return VERSION >= (2, 8)
+def keep_denormals_when_compiling() -> None:
+    """Have ``torch.compile`` make code that keeps denormals.
+
+    2.7 stopped giving C++ compilers ``-ffast-math``, with which GCC before 13 makes code that has
+    the whole process flush denormals once it is loaded. Earlier versions are given its parts.
+    """
+    if VERSION >= (2, 7):
+        return
+    # 2.4 brought the first, which gives a list; the other gives a text.
+    for module, name in (
+        ("cpp_builder", "_get_optimization_cflags"),
+        ("codecache", "optimization_flags"),
+    ):
+        try:
+            holder = import_module(f"torch._inductor.{module}")
+        except ModuleNotFoundError:
+            continue
+        if hasattr(holder, name):
+            setattr(holder, name, partial(_without_fast_math, getattr(holder, name)))
+
+
+_FAST_MATH = (
+    *("fno-math-errno", "fno-trapping-math", "funsafe-math-optimizations", "fno-signed-zeros"),
+)
+"""What ``-ffast-math`` stands for beside flags that the compiler is given anyway."""
+
+
+def _without_fast_math(flags: Callable[[], Any]) -> Any:
+    """What a function of inductor's gives, with the parts of ``-ffast-math`` in its place."""
+    given = flags()
+    if isinstance(given, str):
+        return given.replace("-ffast-math", " ".join(f"-{flag}" for flag in _FAST_MATH))
+    return [part for flag in given for part in (_FAST_MATH if flag == "ffast-math" else (flag,))]
 
 
 def _compiler_config() -> Any:

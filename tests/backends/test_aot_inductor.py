@@ -50,10 +50,3 @@ def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
     with pytest.raises(MeasurementError, match="found no working C") as caught:
         get_backend("aot-inductor").build(None, None, tmp_path)
     assert caught.value.advice == INSTALL_COMPILER
-
-
-def test_an_old_torch_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr("esrbench.torch_versions.VERSION", (2, 7))
-    with pytest.raises(MeasurementError, match="packages no compiled networks") as caught:
-        get_backend("aot-inductor").build(None, None, tmp_path)
-    assert "torch 2.8 or newer" in str(caught.value.advice)

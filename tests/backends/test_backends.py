@@ -35,7 +35,7 @@ def test_an_unknown_backend_is_answered_with_those_there_are():
 def test_knowing_all_backends_imports_none_of_their_libraries():
     script = (
         "import sys; from esrbench.backends import backend_names, get_backend;"
-        "[get_backend(name).missing() for name in backend_names()];"
+        "[get_backend(name).missing('2.13.0') for name in backend_names()];"
         "print({'torch', 'onnxruntime', 'openvino', 'onnx'} & set(sys.modules))"
     )
     done = python(script)
@@ -57,12 +57,33 @@ def test_what_a_backend_cannot_follow_is_named(name, policy, device, said):
     assert refused is None if said is None else said in refused
 
 
+@pytest.mark.parametrize(
+    ("name", "torch", "oldest"),
+    [
+        ("torch", "1.13.1+cu117", None),
+        ("torch-compile", "1.13.1+cu117", "2.1"),
+        ("torch-compile", "2.0.1", "2.1"),
+        ("torch-compile", "2.1.0", None),
+        ("torch-compile", "2.13.0+cpu", None),
+        ("aot-inductor", "2.4.1", "2.8"),
+        ("aot-inductor", "2.10.0", None),
+    ],
+)
+def test_a_torch_that_is_too_old_for_it_is_named(name, torch, oldest):
+    missing = get_backend(name).missing(torch)
+    needs = f"{name} needs torch {oldest} or newer, not {torch}"
+    advice = "Measure by another backend, or with a newer torch."
+    assert missing == (None if oldest is None else (needs, advice))
+
+
 def test_a_missing_library_is_named_with_the_extra_that_has_it(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: name if name == "onnx" else None)
     backend = get_backend("onnxruntime")
-    assert backend.missing() == "onnxruntime needs onnxruntime and onnxscript"
-    assert backend.install == "Install them: pip install 'esrbench[onnx]'."
-    assert get_backend("torch").missing() is None
+    assert backend.missing("2.4.1") == (
+        "onnxruntime needs onnxruntime and onnxscript",
+        "Install them: pip install 'esrbench[onnx]'.",
+    )
+    assert get_backend("torch").missing("1.13.1+cu117") is None
 
 
 def test_an_option_that_was_not_taken_over_is_refused():

@@ -115,12 +115,14 @@ def pair(describe):
 
 def test_the_interpreter_of_one_network_is_that_of_both(session, describe, monkeypatch):
     """Networks of files can be moved; what is installed beside esrbench cannot."""
-    old = replace(own_interpreter(), versions=(("python", "3.9"), ("torch", "1"), ("numpy", "1")))
+    old = replace(
+        own_interpreter(), versions=(("python", "3.9"), ("torch", "1.13"), ("numpy", "1"))
+    )
     ours, theirs = (entry(describe(name)) for name in ("Nearest", "Plain"))
     monkeypatch.setattr(FakeLauncher, "interpreter", old)
     record = race(ours, replace(theirs, interpreter=old), SMALL)
-    assert record.ran_with.describe() == "Python 3.9, torch 1"
-    assert record.environment.packages["torch"] == "1"
+    assert record.ran_with.describe() == "Python 3.9, torch 1.13"
+    assert record.environment.packages["torch"] == "1.13"
     other = replace(old, executable=Path("/another/python"))
     with pytest.raises(UsageError, match="one process, and each has another interpreter"):
         race(replace(ours, interpreter=other), replace(theirs, interpreter=old), SMALL)
@@ -128,6 +130,14 @@ def test_the_interpreter_of_one_network_is_that_of_both(session, describe, monke
     with pytest.raises(UsageError, match="is installed beside esrbench and runs there alone"):
         race(entry(installed), replace(theirs, interpreter=old), SMALL)
     assert session.started == len(record.processes)
+
+
+def test_a_backend_that_the_torch_of_a_race_lacks_is_refused(session, pair):
+    versions = (("python", "3.9"), ("torch", "1.13.1"), ("numpy", "1.26"))
+    moved = replace(pair[1], interpreter=replace(own_interpreter(), versions=versions))
+    with pytest.raises(UsageError, match=r"torch-compile needs torch 2\.1 or newer, not 1\.13\.1"):
+        race(pair[0], moved, SMALL.by("torch-compile"))
+    assert session.started == 0
 
 
 @pytest.mark.parametrize(

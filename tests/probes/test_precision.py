@@ -100,6 +100,16 @@ TAMPERINGS = {
 }
 
 
+def test_a_precision_that_this_torch_does_not_compute_in_is_named(monkeypatch):
+    def refuse(*_):
+        message = "\"slow_conv2d_cpu\" not implemented for 'Half'"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch, "conv2d", refuse)
+    with pytest.raises(MeasurementError, match="no convolution in fp16 on the CPU"):
+        apply_policy(ForwardPolicy(precision="fp16"), CPU)
+
+
 def test_every_flag_that_is_watched_is_tampered_with():
     assert TAMPERINGS.keys() == READERS.keys()
 

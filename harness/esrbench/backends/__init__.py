@@ -90,6 +90,7 @@ class Backend:
         devices: on which it runs.
         precisions: in which it computes.
         channels_last: it can keep weights and input channels-last.
+        since: oldest version of torch that has it.
         packages: modules that it needs beside torch.
         extra: of esrbench that installs them.
         files: of the graph that it runs in place of the network's code, by name in their folder;
@@ -103,6 +104,7 @@ class Backend:
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("fp32",)
     channels_last = False
+    since: tuple[int, int] = (1, 13)
     packages: tuple[str, ...] = ()
     extra = ""
     files: tuple[str, ...] = ()
@@ -150,10 +152,21 @@ class Backend:
         """
         raise NotImplementedError
 
-    def missing(self) -> str | None:
-        """Which of its packages are not installed in this environment, in words, or None."""
+    def missing(self, torch: str) -> tuple[str, str] | None:
+        """What of an environment it cannot do without, in words, and what to do; None for nothing.
+
+        Args:
+            torch: version there; packages are looked for in this environment.
+        """
+        if tuple(map(int, re.findall(r"\d+", torch)[:2])) < self.since:
+            oldest = ".".join(map(str, self.since))
+            needs = f"{self.name} needs torch {oldest} or newer, not {torch}"
+            return needs, "Measure by another backend, or with a newer torch."
         absent = [name for name in self.packages if find_spec(name) is None]
-        return f"{self.name} needs {' and '.join(absent)}" if absent else None
+        if not absent:
+            return None
+        install = f"Install them: pip install 'esrbench[{self.extra}]'."
+        return f"{self.name} needs {' and '.join(absent)}", install
 
     def refuses(self, policy: ForwardPolicy, device: str) -> str | None:
         """What of a policy it cannot follow, in words, or None."""
@@ -164,11 +177,6 @@ class Backend:
         if policy.channels_last and not self.channels_last:
             return f"{self.name} chooses the layout in memory itself"
         return None
-
-    @property
-    def install(self) -> str:
-        """What to do where its packages are missing."""
-        return f"Install them: pip install 'esrbench[{self.extra}]'."
 
 
 def backend_names() -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class AotInductor(Backend):
     title = "AOTInductor"
     files = (PACKAGE,)
     processes = True
+    since = (2, 8)
 
     def build(self, network: nn.Module, example: torch.Tensor, folder: Path) -> Held:
         """Write a package of machine code and weights.
@@ -45,13 +46,6 @@ class AotInductor(Backend):
         import torch
         from torch import _inductor as inductor
 
-        from esrbench.torch_versions import packages_compiled
-
-        if not packages_compiled():
-            raise MeasurementError(
-                f"torch {torch.__version__} packages no compiled networks",
-                advice="Measure by another backend, or with torch 2.8 or newer.",
-            )
         program = traced(network, example)
         patched = inductor.config.patch(OPTIONS)
         with naming_operators(program, self.title), torch.no_grad(), patched:

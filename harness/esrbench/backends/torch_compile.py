@@ -30,12 +30,13 @@ class Compile(Backend):
     precisions = ("fp32", "tf32", "fp16", "bf16")
     channels_last = True
     processes = True
+    since = (2, 1)
 
     def open(self, network: nn.Module, setting: Setting) -> Opened:  # noqa: ARG002 - as every backend
         """The network within the compiler.
 
         Raises:
-            MeasurementError: this torch has none, or a variable overrides what is set here; and
+            MeasurementError: a variable overrides what is set here; and
                 from a forward, where it could not be compiled.
         """
         if os.environ.get(OVERRIDE):
@@ -52,22 +53,15 @@ class CompiledNetwork:
 
     It never falls back to eager: a shape too many for the compiler and a compiler that is
     switched off fail like one that is missing.
-
-    Raises:
-        MeasurementError: torch compiles no networks.
     """
 
     def __init__(self, network: nn.Module) -> None:
         import torch
 
-        from esrbench.torch_versions import refuse_recompiling
+        from esrbench.torch_versions import keep_denormals_when_compiling, refuse_recompiling
 
-        if not hasattr(torch, "compiler"):
-            raise MeasurementError(
-                f"torch {torch.__version__} compiles no networks",
-                advice="Measure by another backend, or with torch 2.1 or newer.",
-            )
         refuse_recompiling()
+        keep_denormals_when_compiling()
         self._code = inspect.unwrap(type(network).forward).__code__
         # Not network.compile(), which leaves a layer of PyTorch's own as it is.
         self._network = torch.compile(network)

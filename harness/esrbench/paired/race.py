@@ -143,7 +143,8 @@ def race(
     if baseline_backend == EAGER:
         theirs = protocol.eager
     protocols: dict[RaceSide, Protocol] = {"candidate": protocol, "baseline": theirs}
-    require_backend(theirs)
+    for entry, each in ((candidate, protocol), (baseline, theirs)):
+        require_backend(each, entry.software)
     candidate, baseline = (
         export(entry, each, launcher, calibration=calibration, timeout_seconds=timeout_seconds)
         for entry, each in ((candidate, protocol), (baseline, theirs))

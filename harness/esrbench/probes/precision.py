@@ -99,9 +99,10 @@ def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
         device: where forwards run.
 
     Raises:
-        MeasurementError: the environment overrides it.
+        MeasurementError: the environment overrides it, or this torch computes nothing in it.
     """
     _require_in_force(device)
+    _require_kernels(policy, device)
     set_flags(policy)
 
 
@@ -333,6 +334,19 @@ def _read_flags() -> dict[str, object]:
         except RuntimeError:  # noqa: PERF203 - Python 3.11 tries at no cost
             found[name] = "contradicting values"
     return found
+
+
+def _require_kernels(policy: ForwardPolicy, device: torch.device) -> None:
+    """Raise where torch has no convolution of this type, as 1.13 has none in fp16 on the CPU."""
+    if device.type != "cpu":
+        return
+    tiny = torch.zeros(1, 1, 1, 1, dtype=DTYPES[policy.precision])
+    try:
+        torch.conv2d(tiny, tiny)
+    except RuntimeError:
+        message = f"torch {torch.__version__} has no convolution in {policy.precision} on the CPU"
+        advice = "Run it with --precision fp32, or in an environment with a newer torch."
+        raise MeasurementError(message, advice=advice) from None
 
 
 def _require_in_force(device: torch.device) -> None:

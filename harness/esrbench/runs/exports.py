@@ -21,7 +21,7 @@ from esrbench.environment import cpu_model, cpu_name, package_version
 from esrbench.errors import UsageError
 from esrbench.files import replace_file
 from esrbench.protocol import ForwardPolicy, Frozen, Protocol
-from esrbench.records import Absent, Deployment, Graph, required
+from esrbench.records import Absent, Deployment, Graph, Software, required
 from esrbench.runs.builds import build
 from esrbench.runs.evaluator import measure_untimed
 from esrbench.runs.fingerprint import harness_sha256
@@ -70,8 +70,12 @@ class ExportedFiles(Frozen):
         return f"SR of the file against torch's: {found.step} ({found.describe()})"
 
 
-def require_backend(protocol: Protocol) -> None:
+def require_backend(protocol: Protocol, software: Software | None = None) -> None:
     """Refuse a backend that is not installed, or that cannot follow the protocol.
+
+    Args:
+        protocol: names the backend.
+        software: that forwards run with; None for the harness's own.
 
     Raises:
         UsageError: what it lacks or cannot.
@@ -86,9 +90,9 @@ def require_backend(protocol: Protocol) -> None:
     if protocol.forward.quantises and protocol.forward.quantisation is None:
         message = f"{protocol.forward.precision}: there are no images to calibrate with"
         raise UsageError(message, advice=CALIBRATE)
-    lacks = backend.missing()
+    lacks = backend.missing(software.torch if software else package_version("torch"))
     if lacks is not None:
-        raise UsageError(lacks, advice=backend.install)
+        raise UsageError(lacks[0], advice=lacks[1])
 
 
 def quantised(

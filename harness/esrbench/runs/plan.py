@@ -463,7 +463,7 @@ def _exported(
         name = entry.descriptor.name
         own = protocol.in_precision(precisions[name]) if name in precisions else protocol
         try:
-            require_backend(own)
+            require_backend(own, entry.software)
             taken.append(export(entry, own, launcher, calibration=calibration))
         except EsrbenchError as error:
             if name == baseline:

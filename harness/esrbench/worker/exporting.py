@@ -45,9 +45,9 @@ def export_graph(
         MeasurementError: what the backend cannot take, and where in the network's code it stands.
     """
     backend = get_backend(asked.backend)
-    lacks = backend.missing()
+    lacks = backend.missing(torch.__version__)
     if lacks:
-        raise MeasurementError(lacks, advice=backend.install)
+        raise MeasurementError(lacks[0], advice=lacks[1])
     side = max(SIDE, load.descriptor.min_lr_size)
     size = worker.conversion.input_size((side, side + WIDER))
     example = torch.rand(1, worker.conversion.channels, *size)

@@ -108,9 +108,9 @@ def open_network(
     policy = request.protocol.forward
     network = adapt_network(loaded.network.to(device.device), policy)
     backend = get_backend(policy.backend)
-    lacks = backend.missing()
+    lacks = backend.missing(torch.__version__)
     if lacks:
-        raise MeasurementError(lacks, advice=backend.install)
+        raise MeasurementError(lacks[0], advice=lacks[1])
     start = time.perf_counter()
     opened = backend.open(
         network,
