@@ -19,6 +19,7 @@ from esrbench.cli.boards import (
 )
 from esrbench.cli.console import (
     JsonOption,
+    many_objects,
     messages,
     open_registry,
     print_json,
@@ -70,37 +71,39 @@ def report_command(
     from esrbench.reports.page import copy_images, own_records, report_page
     from esrbench.reports.page.contents import MOST_DETAILED, claims_of
 
-    board, records, unread = chosen_board(
-        rule=rule,
-        official=official,
-        with_official=with_official,
-        data=data,
-        scale=scale,
-        forward_class=forward_class,
-        relative_to=relative_to,
-        folder=folder,
-        as_of=as_of,
-    )
-    store = Store(folder or default_results())
-    first = [each.run_id for each in own_records(board, records).values()][:MOST_DETAILED]
-    records = public_records(
-        [store.with_samples(each) if each.run_id in first else each for each in records]
-    )
-    examinations, notices = store.load_examinations()
-    print_notices(notices)
-    beside = output.with_name(f"{output.stem}_files")
-    own = [*own_records(board, records).values()]
-    page = report_page(
-        board,
-        records,
-        store=store,
-        claims=claims_of(open_registry(), board, records),
-        title=title,
-        published=[official_leaderboard(get_rule(name)) for name in published or ()],
-        examinations=examinations,
-        unread=unread,
-        images=copy_images(own, assets, beside) if assets else ((), ()),
-    )
+    with many_objects():
+        board, records, unread = chosen_board(
+            rule=rule,
+            official=official,
+            with_official=with_official,
+            data=data,
+            scale=scale,
+            forward_class=forward_class,
+            relative_to=relative_to,
+            folder=folder,
+            as_of=as_of,
+        )
+        store = Store(folder or default_results())
+        first = list(own_records(board, records).values())[:MOST_DETAILED]
+        detailed = {each.run_id for each in first}
+        records = public_records(
+            [store.with_samples(each) if each.run_id in detailed else each for each in records]
+        )
+        examinations, notices = store.load_examinations()
+        print_notices(notices)
+        beside = output.with_name(f"{output.stem}_files")
+        own = list(own_records(board, records).values())
+        page = report_page(
+            board,
+            records,
+            store=store,
+            claims=claims_of(open_registry(), board, records),
+            title=title,
+            published=[official_leaderboard(get_rule(name)) for name in published or ()],
+            examinations=examinations,
+            unread=unread,
+            images=copy_images(own, assets, beside) if assets else ((), ()),
+        )
     content = page.encode()
     try:
         replace_file(output, content)

@@ -115,6 +115,23 @@ def test_images_of_more_entries_than_there_is_room_for_are_counted(records, monk
     assert "1 more entries are left out" in part(page, "images", "cost")
 
 
+def test_what_has_no_room_is_cut_and_the_page_says_so(records, make_record, monkeypatch):
+    shown = [counted(record) for record in records]
+    shown += [make_record(f"net{n}", VALUES | {"params": 1e6 + n}) for n in range(8)]
+    board = build_leaderboard(shown, RULES["ntire2022"])
+    whole = report_page(board, shown)
+    assert "have no room" not in whole
+    monkeypatch.setattr("esrbench.reports.page.page.LEVELS", ((10, 10), (4, 1)))
+    monkeypatch.setattr("esrbench.reports.page.page.MOST_BYTES", len(whole.encode()) - 1)
+    page = report_page(board, shown)
+    assert len(page.encode()) < len(whole.encode())
+    said = "The first 4 of 10 entries are shown, as more have no room"
+    assert said in part(page, "leaderboard", "trade-off")
+    assert "Bars and blocks are of the first 1 entries" in page
+    assert page.count('id="entry-') == 4
+    assert len(json.loads(data_of(page))["names"]) == 4
+
+
 def test_blocks_right_below_the_network_are_drawn_and_all_are_listed(records):
     first, second = records
     unknown = counted(second, blocks=NO_BLOCKS, predicted_memory=NO_BLOCKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from esrbench.metrics import METRICS
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 MOST_SCORES: Final = 10_000
 """In the table of images; what they take is about a megabyte."""
 MOST_DETAILED: Final = 60
-"""Entries whose blocks and raw times are shown."""
+"""Entries whose bars, blocks and raw times are shown."""
+MOST_DIFFERENCES: Final = 1000
+"""Lines of the table of runs that are left out."""
 FOLDERS: Final = frozenset({"results folder", "cache folder"})
 """Checks of which a page says nothing: paths of a machine are nobody else's business."""
 COSTS: Final = (
@@ -79,6 +82,13 @@ class Cost:
 def rows_of(board: Leaderboard) -> tuple[LeaderboardEntry, ...]:
     """All rows in the order of the table; a row's number is the entry's on the page."""
     return (*board.ranked, *board.unranked)
+
+
+def first_rows(board: Leaderboard, most: int) -> Leaderboard:
+    """The board with its first rows alone, so many of them."""
+    ranked = board.ranked[:most]
+    unranked = board.unranked[: most - len(ranked)]
+    return board.model_copy(update={"ranked": ranked, "unranked": unranked})
 
 
 def own_records(board: Leaderboard, records: Sequence[RunRecord]) -> dict[int, RunRecord]:
@@ -240,10 +250,10 @@ def costs_table(board: Leaderboard, records: Sequence[RunRecord]) -> tuple[Table
     return table, drawn
 
 
-def costs(records: Mapping[int, RunRecord]) -> list[Cost]:
-    """Where the cost lies of the entries whose blocks or memory are told, the first of them."""
+def costs(records: Mapping[int, RunRecord], most: int) -> list[Cost]:
+    """Where the cost lies of the first entries, where their blocks or memory are told."""
     found = []
-    for entry, record in records.items():
+    for entry, record in islice(records.items(), most):
         counted = record.complexity
         if not isinstance(counted, Complexity):
             continue
@@ -256,7 +266,7 @@ def costs(records: Mapping[int, RunRecord]) -> list[Cost]:
             )
             shares = tuple(_shares(blocks))
             found.append(Cost(entry, record.entry.name, shares, table, told))
-    return found[:MOST_DETAILED]
+    return found
 
 
 def _shares(blocks: Sequence[Block]) -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -291,9 +301,11 @@ def left_out(board: Leaderboard, records: Sequence[RunRecord]) -> Table | None:
     if not rows:
         return None
     names_of = ("Entry", "Run", "Setting", "In this table", "In that run")
+    told = rows[:MOST_DIFFERENCES]
     return Table(
         headings=tuple(map(Heading, names_of)),
-        sections=(Section(tuple(tuple(map(plain, row)) for row in rows)),),
+        sections=(Section(tuple(tuple(map(plain, row)) for row in told)),),
+        caption=f"The first {len(told)} of {len(rows)} lines" if len(told) < len(rows) else "",
     )
 
 

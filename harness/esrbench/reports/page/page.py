@@ -21,6 +21,7 @@ from esrbench.reports.formats import csv, latex, markdown
 from esrbench.reports.formats.html import MARKUP
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.reports.page import charts, contents
+from esrbench.reports.page.contents import MOST_DETAILED
 from esrbench.reports.page.pictures import crops
 from esrbench.reports.page.timing import times
 from esrbench.reports.table import CELL_CHARACTERS
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 10_000_000
 """Of a page; crops of SR images take what is left by all else."""
+LEVELS: Final = ((1000, MOST_DETAILED), (1000, 10), (300, 10), (100, 3), (20, 0))
+"""Entries that a page shows, and those of them that are drawn in detail; the first that fits."""
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 """What a JSON document within HTML must not hold as it is: it could end the element around it."""
 CROPS_HERE: Final = "<!--crops-->"
@@ -71,6 +74,48 @@ def report_page(
         unread: of files in the store that could not be read.
         home: address of the page that lists this one and others; empty if there is none.
     """
+    entries = len(contents.rows_of(board))
+    for most, detailed in LEVELS:
+        shown = contents.first_rows(board, most)
+        page = _without_crops(
+            shown,
+            records,
+            detailed,
+            title=title or board.title,
+            left=entries - len(contents.rows_of(shown)),
+            published=published,
+            claims=claims or {},
+            examinations=examinations,
+            unread=contents.unread_files(unread, store.folder) if store else None,
+            beside=bool(images[0]),
+            home=home,
+        )
+        whole = template("crops.html").render(views=images[0], said=images[1], rule=RULE)
+        room = MOST_BYTES - len(page.encode()) - len(whole.encode())
+        if room >= 0:
+            break
+    own = list(contents.own_records(shown, records).values())
+    kept, missing = crops(own, store, room) if store else ([], [])
+    drawn_crops = template("crops.html").render(
+        views=[*kept, *images[0]], said=[*missing, *images[1]], rule=RULE if kept else ""
+    )
+    return page.replace(CROPS_HERE, drawn_crops, 1)
+
+
+def _without_crops(
+    board: Leaderboard,
+    records: Sequence[RunRecord],
+    detailed: int,
+    *,
+    claims: Claims,
+    published: Sequence[Leaderboard],
+    examinations: Sequence[Examination],
+    **given: Any,
+) -> str:
+    """The page with ``CROPS_HERE`` where crops go; the first entries are drawn in detail.
+
+    What is given beside that goes to the template as it is.
+    """
     own = contents.own_records(board, records)
     shown = list(own.values())
     table = leaderboard_table(board)
@@ -92,41 +137,33 @@ def report_page(
         },
     }
     page: str = template("page.html").render(
-        title=title or board.title,
-        home=home,
         table=table,
         numbers=range(len(rows)),
         own_numbers=list(own),
         scatter=markup(charts.scatter(names, ranked, *axes)) if axes else "",
-        ranks=held and (held[0], markup(charts.ranks(held[1], held[0]))),
+        ranks=held and (held[0], markup(charts.ranks(held[1][:detailed], held[0]))),
         published=[leaderboard_table(each) for each in published],
-        entries=contents.entries_table(board, own, claims or {}),
+        entries=contents.entries_table(board, own, claims),
         scores=contents.images_table(board, shown),
         crops=markup(CROPS_HERE),
         costs=cost_table if shown else None,
         cost_bars=[
-            (metric.heading, markup(charts.bars(_values(shown, metric.key), metric)))
+            (metric.heading, markup(charts.bars(_values(shown[:detailed], metric.key), metric)))
             for metric in drawn
         ],
-        blocks=[_drawn_cost(each) for each in contents.costs(own)],
-        times=[_drawn_times(each) for each in times(own, contents.MOST_DETAILED)],
-        detailed=contents.MOST_DETAILED if len(own) > contents.MOST_DETAILED else 0,
+        blocks=[_drawn_cost(each) for each in contents.costs(own, detailed)],
+        times=[_drawn_times(each) for each in times(own, detailed)],
+        detailed=detailed if len(own) > detailed else None,
         left_out=contents.left_out(board, records),
-        unread=contents.unread_files(unread, store.folder) if store else None,
         machine=contents.machine(shown[0], examinations) if shown else (),
         examined=any(each.is_of(shown[0].environment) for each in examinations) if shown else False,
         command=contents.command(shown) if shown else "",
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=sha256(script),
-        beside=bool(images[0]),
         data=Markup(json.dumps(data, separators=(",", ":")).translate(UNSAFE)),  # noqa: S704 - escaped here
+        **given,
     )
-    room = MOST_BYTES - len(page.encode())
-    kept, missing = crops(shown, store, room) if store else ([], [])
-    drawn_crops = template("crops.html").render(
-        views=[*kept, *images[0]], said=[*missing, *images[1]], rule=RULE if kept else ""
-    )
-    return page.replace(CROPS_HERE, drawn_crops, 1)
+    return page
 
 
 def template(name: str) -> Any:

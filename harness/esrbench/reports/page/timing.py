@@ -41,11 +41,10 @@ class Times:
 
 
 def times(records: Mapping[int, RunRecord], most: int) -> list[Times]:
-    """Raw times of the entries that have some, so many of them."""
-    timed = ((n, record) for n, record in records.items() if isinstance(record.latency, Latency))
+    """Raw times of the first entries, where they have some."""
     return [
         _times(entry, record.entry.name, record.latency)
-        for entry, record in islice(timed, most)
+        for entry, record in islice(records.items(), most)
         if isinstance(record.latency, Latency)
     ]
 
