@@ -9,6 +9,8 @@ import pytest
 
 from esrbench.errors import DataError, EsrbenchError, MeasurementError, RecordError, UsageError
 from esrbench.files import Files
+from esrbench.probes.telemetry import Monitor
+from esrbench.records import Conditions
 from esrbench.runs import plan_file
 from esrbench.runs import suite as suite_of_runs
 from esrbench.runs.cells import CellState
@@ -114,6 +116,43 @@ def test_what_infrastructure_spoils_is_tried_elsewhere_and_then_said(trio, store
     assert len(workers.networks()) == 3 + 3 * Nodes.tries
     # Two attempts beside the one that the record holds.
     assert all("made-again" in {n.code for n in each.notices} for each in records)
+
+
+@pytest.fixture
+def neighbour(monkeypatch):
+    """Tells a number of other processes on the GPU from now on."""
+
+    def computes(number):
+        seen = Conditions(seconds=1.0, foreign_processes=number)
+        monkeypatch.setattr(Monitor, "conditions", lambda *_, **__: seen)
+
+    return computes
+
+
+def test_a_block_beside_other_processes_on_the_gpu_is_made_again(trio, store, neighbour, workers):
+    engine = Nodes(fails={4: lambda _: neighbour(1), 5: lambda _: neighbour(0)})
+    records = list(run_suite(trio(), store, engine=engine))
+    assert [each.status for each in records] == ["ok"] * 3
+    assert engine.begun.count("timed-0000") == 2
+    assert engine.begun.count("timed-0001") == 1
+    assert all("made-again" in {n.code for n in each.notices} for each in records)
+    workers.networks()
+
+
+def test_where_it_always_has_company_a_run_is_busy_and_only_its_block_is_resumed(
+    trio, store, neighbour, workers
+):
+    fails = {4: lambda _: neighbour(0), 5: lambda _: neighbour(2)}
+    records = list(run_suite(trio(), store, engine=Nodes(fails=fails)))
+    assert [each.status for each in records] == ["busy-machine"] * 3
+    assert records[0].cause == "other processes computed on the GPU while it was timed: 2"
+    assert all(each.measured("runtime_images") is None for each in records)
+    workers.networks()
+    neighbour(0)
+    resumed = list(run_suite(trio(), store, resume=True, engine=Nodes()))
+    assert [each.status for each in resumed] == ["ok"] * 3
+    assert {each.run_id for each in resumed} == {each.run_id for each in records}
+    assert len(workers.networks()) == 3
 
 
 @pytest.fixture

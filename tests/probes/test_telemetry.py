@@ -11,6 +11,7 @@ from esrbench.probes import telemetry
 from esrbench.probes.devices import open_device
 from esrbench.probes.telemetry import (
     NOT_REASONS,
+    PROCESS_KINDS,
     REASON_COUNTERS,
     REASON_PREFIX,
     THROTTLING,
@@ -255,6 +256,37 @@ def test_extremes_of_both_readings_are_kept():
     assert conditions.power_watts == 310.5
 
 
+OWN, OTHER, DESKTOP, HOST = 7, 8, 9, 70
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "drawing", "foreign"),
+    [
+        ([OWN], [OWN], [], 0),
+        ([OWN], [OWN, OTHER], [], 1),
+        ([OWN, OTHER], [OWN], [], 1),
+        ([OWN, DESKTOP], [OWN, DESKTOP], [DESKTOP], 0),
+        # A container sees other numbers than NVML, so nobody can be told from the worker.
+        ([HOST, OTHER], [HOST, OTHER], [], None),
+        ([], [], [], None),
+        (None, None, None, None),
+    ],
+)
+def test_processes_of_others_count_where_nvml_lists_the_worker(before, after, drawing, foreign):
+    def listed(pids):
+        return lambda _handle: [SimpleNamespace(pid=pid) for pid in pids]
+
+    nvml = FakeNvml()
+    monitor = Monitor((), open_sensors(nvml, "bbbb"), own_processes=lambda: (OWN, OWN + 100))
+    readings = []
+    for computing in (before, after):
+        if computing is not None:
+            nvml.nvmlDeviceGetComputeRunningProcesses = listed(computing)
+            nvml.nvmlDeviceGetGraphicsRunningProcesses = listed(drawing)
+        readings.append(monitor.read())
+    assert monitor.conditions(*readings).foreign_processes == foreign
+
+
 def test_the_names_are_those_of_the_installed_library():
     nvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed (extra: cuda)")
     names = {
@@ -264,6 +296,7 @@ def test_the_names_are_those_of_the_installed_library():
     assert names == THROTTLING | NOT_REASONS | fixed
     assert all(hasattr(nvml, field) for field in REASON_COUNTERS.values())
     assert REASON_COUNTERS.keys() <= THROTTLING
+    assert all(hasattr(nvml, f"nvmlDeviceGet{kind}RunningProcesses") for kind in PROCESS_KINDS)
 
 
 class ScriptedMonitor:

@@ -50,6 +50,24 @@ def test_load_anywhere_in_one_process_makes_a_run_busy(where):
     assert found(0.58) == "others took 58% of the CPUs while it was timed"
 
 
+@pytest.mark.parametrize("where", ["fixed", "images", "null_conditions", "conditions"])
+def test_another_process_on_the_gpu_makes_a_run_busy(where):
+    seen = Conditions(seconds=1.0, foreign_processes=2)
+    none = Conditions(seconds=1.0, foreign_processes=0)
+
+    def found(conditions):
+        parts = {
+            "fixed": samples(conditions),
+            "images": (samples(conditions),),
+            "null_conditions": (conditions,),
+            "conditions": conditions,
+        }
+        return load(**{where: parts[where]})
+
+    assert found(none) is None
+    assert found(seen) == "other processes computed on the GPU while it was timed: 2"
+
+
 def test_shares_are_means_over_time_and_the_hypervisor_counts():
     # 0.5 for 1 s and 0.0 for 9 s are 5 %; 8 % and 3 % stolen are 11 %.
     assert load(images=(samples(took(0.5)), samples(took(0.0, 9.0)))) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esrbench.doctor.check import judged, unknown
 from esrbench.plaintext import plural
-from esrbench.probes.telemetry import THROTTLING, load_nvml, open_sensors
+from esrbench.probes.telemetry import PROCESS_KINDS, THROTTLING, load_nvml, open_sensors
 from esrbench.records import Diagnosis
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def check_nvml(machine: Machine, nvml: Any | None, uuid: str) -> Iterator[Diagno
 def _others(gpu: GpuSensors, pid: int) -> Diagnosis:
     """Other processes on the GPU."""
     name = "GPU processes"
-    found = [gpu.ask(f"{kind}RunningProcesses") for kind in ("Compute", "Graphics")]
+    found = [gpu.ask(f"{kind}RunningProcesses") for kind in PROCESS_KINDS]
     if all(processes is None for processes in found):
         return unknown(name, "the driver does not tell them")
     pids = {process.pid for processes in found for process in processes or ()} - {pid}

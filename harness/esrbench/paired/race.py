@@ -183,6 +183,8 @@ def disturbance(conditions: Conditions | None, design: PairDesign) -> str | None
         return None
     if throttled(conditions):
         return f"{THROTTLED}: {', '.join(conditions.throttle_reasons)}"
+    if conditions.foreign_processes:
+        return f"other processes on the GPU: {conditions.foreign_processes}"
     taken = (conditions.other_load or 0) + (conditions.steal or 0)
     if (taken - design.max_other_load) * conditions.seconds > TICK_SECONDS:
         return f"others took {taken:.0%} of the CPUs' time"

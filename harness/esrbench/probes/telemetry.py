@@ -25,6 +25,9 @@ STAT_FILE = Path("/proc/stat")
 SHORTEST_SECONDS = 0.4
 """The kernel counts CPU time in steps of 10 ms, so a shorter share could be off by over 5 %."""
 
+PROCESS_KINDS = ("Compute", "Graphics")
+"""How NVML calls processes on a GPU that compute, and those that draw."""
+
 REASON_PREFIX = "nvmlClocksEventReason"
 
 NOT_REASONS = frozenset({"None", "All", "GpuIdle", "UserDefinedClocks"})
@@ -78,6 +81,7 @@ class GpuReading:
         power_watts: drawn by the board.
         reasons: why clocks are lowered now, by NVML's names.
         throttled_time: time spent so far under each reason, in NVML's unit.
+        processes: that compute on the GPU.
     """
 
     clock_hz: float | None
@@ -85,6 +89,7 @@ class GpuReading:
     power_watts: float | None
     reasons: frozenset[str]
     throttled_time: dict[str, int]
+    processes: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,14 @@ class Reading:
         own_seconds: CPU time of the processes that take part in the measurement.
         ticks: of the CPUs that forwards run on, or None.
         gpu: state of the GPU, or None.
+        foreign_processes: as of ``Conditions``.
     """
 
     seconds: float
     own_seconds: float
     ticks: CpuTicks | None
     gpu: GpuReading | None
+    foreign_processes: int | None = None
 
 
 def parse_ticks(text: str, cpus: Collection[int]) -> CpuTicks | None:
@@ -163,7 +170,15 @@ class GpuSensors:
             power_watts=None if milliwatts is None else milliwatts / 1e3,
             reasons=self.reasons() or frozenset(),
             throttled_time=self._throttled_time(),
+            processes=self._computing(),
         )
+
+    def _computing(self) -> frozenset[int] | None:
+        """Processes that compute and do not draw: a desktop's programs always do both."""
+        computing, drawing = (self.ask(f"{kind}RunningProcesses") for kind in PROCESS_KINDS)
+        if computing is None:
+            return None
+        return frozenset({each.pid for each in computing} - {each.pid for each in drawing or ()})
 
     def reasons(self) -> frozenset[str] | None:
         """Why clocks are lowered now, by NVML's names; None where the driver does not tell."""
@@ -223,6 +238,11 @@ def open_sensors(nvml: Any, uuid: str) -> GpuSensors | None:
     return None
 
 
+def this_process() -> tuple[int]:
+    """The id of this process."""
+    return (os.getpid(),)
+
+
 class Monitor:
     """Reads the machine's counters and tells what happened between two readings.
 
@@ -230,6 +250,7 @@ class Monitor:
         cpus: numbers of the CPUs that forwards run on.
         sensors: of the GPU, or None.
         own_seconds: CPU time so far of the processes that take part; of this one by default.
+        own_processes: their ids; that of this one by default.
         stat_file: the kernel's CPU times.
     """
 
@@ -239,11 +260,13 @@ class Monitor:
         sensors: GpuSensors | None = None,
         *,
         own_seconds: Callable[[], float] = time.process_time,
+        own_processes: Callable[[], Collection[int]] = this_process,
         stat_file: Path = STAT_FILE,
     ) -> None:
         self._cpus = tuple(cpus)
         self._sensors = sensors
         self._own_seconds = own_seconds
+        self._own_processes = own_processes
         self._stat_file = stat_file
 
     def read(self) -> Reading:
@@ -252,12 +275,18 @@ class Monitor:
             ticks = parse_ticks(self._stat_file.read_text(), self._cpus) if self._cpus else None
         except OSError:
             ticks = None
+        gpu = self._sensors.read() if self._sensors is not None else None
         return Reading(
             seconds=time.monotonic(),
             own_seconds=self._own_seconds(),
             ticks=ticks,
-            gpu=self._sensors.read() if self._sensors is not None else None,
+            gpu=gpu,
+            foreign_processes=self._foreign(gpu.processes) if gpu and gpu.processes else None,
         )
+
+    def _foreign(self, listed: frozenset[int]) -> int | None:
+        own = frozenset(self._own_processes())
+        return len(listed - own) if listed & own else None
 
     def conditions(self, first: Reading, last: Reading, *, repeats: int = 0) -> Conditions:
         """What happened between two readings.
@@ -280,6 +309,7 @@ class Monitor:
         readings = [reading.gpu for reading in (first, last) if reading.gpu is not None]
         clocks = [gpu.clock_hz for gpu in readings if gpu.clock_hz is not None]
         celsius = [g.temperature_celsius for g in readings if g.temperature_celsius is not None]
+        foreign = [n for n in (first.foreign_processes, last.foreign_processes) if n is not None]
         watts = [gpu.power_watts for gpu in readings if gpu.power_watts is not None]
         return Conditions(
             seconds=elapsed,
@@ -290,6 +320,7 @@ class Monitor:
             power_watts=max(watts, default=None),
             throttle_reasons=tuple(sorted(_reasons(first.gpu, last.gpu))),
             repeats=repeats,
+            foreign_processes=max(foreign, default=None),
         )
 
 
@@ -313,18 +344,21 @@ def throttled(conditions: Conditions) -> bool:
 def watch(
     cpus: Collection[int],
     gpu_uuid: str | None,
+    *,
     own_seconds: Callable[[], float] = time.process_time,
+    own_processes: Callable[[], Collection[int]] = this_process,
 ) -> Monitor:
     """A monitor for what runs in this process or another.
 
     Args:
         cpus: that it is confined to; other load is that on these.
         gpu_uuid: of its GPU, as PyTorch gives it, or None.
-        own_seconds: CPU time so far of all processes that take part; of this one by default.
+        own_seconds: as of ``Monitor``.
+        own_processes: likewise.
     """
     nvml = load_nvml() if gpu_uuid else None
     sensors = open_sensors(nvml, gpu_uuid) if nvml and gpu_uuid else None
-    return Monitor(cpus, sensors, own_seconds=own_seconds)
+    return Monitor(cpus, sensors, own_seconds=own_seconds, own_processes=own_processes)
 
 
 def load_nvml() -> Any | None:

@@ -32,6 +32,9 @@ class Conditions(Frozen):
         power_watts: higher draw of the GPU, likewise.
         throttle_reasons: why the GPU lowered its clocks, by NVML's names, sorted.
         repeats: times the input was timed again because the GPU throttled.
+        foreign_processes: that computed on the GPU and are not the worker's, the larger number of
+            two readings. Programs that draw do not count. None also where NVML does not list the
+            worker itself: a container sees other process numbers.
     """
 
     seconds: Seconds
@@ -42,6 +45,7 @@ class Conditions(Frozen):
     power_watts: Share | None = None
     throttle_reasons: tuple[str, ...] = ()
     repeats: Count = 0
+    foreign_processes: Count | None = None
 
 
 class VariantScores(Frozen):
@@ -190,6 +194,13 @@ class Replicate(Frozen):
     def timed_fixed(self) -> tuple[LatencySamples, ...]:
         """The fixed input alone, or nothing where it was not timed."""
         return () if isinstance(self.fixed, Absent) else (self.fixed,)
+
+    @property
+    def foreign_processes(self) -> int:
+        """Most processes of others seen on the GPU at a time; 0 where that is not told."""
+        timed = (each.conditions for each in (*self.timed_fixed, *self.timed_images))
+        told = (each for each in (self.conditions, *self.null_conditions, *timed) if each)
+        return max((each.foreign_processes or 0 for each in told), default=0)
 
 
 class Trust(Frozen):

@@ -24,16 +24,19 @@ ADVICE = "Run again with --resume on a quiet machine; `esrbench doctor` tells wh
 
 
 def foreign_load(latency: Latency | Absent, design: TrustDesign) -> str | None:
-    """Say how much others took of the CPUs while a run was timed, if it was too much.
+    """Say what others took of the CPUs or the GPU while a run was timed, if it was too much.
 
     The null network's rounds count as well: beside a slowed one an honest entry is disputed.
 
     Args:
         latency: raw samples.
-        design: the largest share that others may take.
+        design: the largest share of the CPUs that others may take.
     """
     if isinstance(latency, Absent):
         return None
+    foreign = max(replicate.foreign_processes for replicate in latency.replicates)
+    if foreign:
+        return f"other processes computed on the GPU while it was timed: {foreign}"
     most = max(_share(replicate) for replicate in latency.replicates)
     return (
         f"others took {most:.0%} of the CPUs while it was timed"

@@ -147,8 +147,10 @@ class TimedPass(Frozen):
     @property
     def spoilt(self) -> bool:
         """Whether the harness or its machine failed, not the network."""
-        return not self.replicate.null or (
-            self.failure is not None and self.failure.failure is None
+        return (
+            not self.replicate.null
+            or self.replicate.foreign_processes > 0
+            or (self.failure is not None and self.failure.failure is None)
         )
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import MeasurementError, RecordError, UsageError
 from esrbench.plaintext import plural
+from esrbench.records import Latency
 from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import cut
 from esrbench.runs.fingerprint import anywhere, expected_environment, fingerprint
@@ -214,7 +215,7 @@ class _Session:
             with self.store.working_on(folder.name):
                 for record in self._records(folder, fingerprints, before, finished):
                     told.add(record.run_id)
-                    complete = complete and (self.engine is None or record.status not in LACKING)
+                    complete = complete and (self.engine is None or not _lacks_passes(record))
                     if before.get(record.run_id) == record:
                         self.on_known(record)
                     else:
@@ -335,6 +336,13 @@ class _Session:
                 with suppress(RecordError):
                     self.store.put(record)
             raise
+
+
+def _lacks_passes(record: RunRecord) -> bool:
+    """Whether a record was made of less than all passes, or of some that were spoilt."""
+    latency = record.latency
+    spoilt = isinstance(latency, Latency) and any(r.foreign_processes for r in latency.replicates)
+    return spoilt or record.status in LACKING
 
 
 def expected_fingerprints(

@@ -18,6 +18,7 @@ from esrbench.entries.sources import view_paths
 from esrbench.environment import available_cpus, cpus_available
 from esrbench.errors import EsrbenchError, MeasurementError
 from esrbench.probes.telemetry import SHORTEST_SECONDS, Monitor, watch
+from esrbench.processes import family
 from esrbench.protocol import EAGER, Frozen
 from esrbench.records import Absent, Memory, PairedBatch
 from esrbench.worker.building import is_module
@@ -434,14 +435,20 @@ def monitor_of(session: WorkerSession, ready: Ready) -> Monitor:
     """A monitor of what others do on a worker's CPUs and GPU.
 
     Args:
-        session: the worker; neither its CPU time nor that of this process is load of others.
+        session: the worker; neither its CPU time nor that of this process is load of others, and
+            its processes are no foreign ones on the GPU.
         ready: its account.
     """
 
     def own_seconds() -> float:
         return time.process_time() + (session.cpu_seconds() or 0.0)
 
-    return watch(ready.cpus, ready.gpu_uuid, own_seconds)
+    return watch(
+        ready.cpus,
+        ready.gpu_uuid,
+        own_seconds=own_seconds,
+        own_processes=lambda: family(session.process.pid),
+    )
 
 
 def _code_folders(descriptor: ModelDescriptor) -> tuple[str, ...]:

@@ -141,6 +141,8 @@ def _conditions(conditions: Conditions) -> Iterator[str]:
         yield f"other processes took {conditions.other_load:.1%} of the CPU time"
     if conditions.steal:
         yield f"the hypervisor took {conditions.steal:.1%}"
+    if conditions.foreign_processes:
+        yield f"other processes on the GPU: {conditions.foreign_processes}"
     if conditions.clock_hz is not None:
         low, high = (hertz / 1e6 for hertz in conditions.clock_hz)
         yield f"GPU clock {low:.0f} to {high:.0f} MHz"
