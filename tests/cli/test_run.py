@@ -164,11 +164,11 @@ def test_ctrl_c_keeps_finished_runs_and_exits_130(shared_pair_folder, tmp_path):
     assert process.returncode == 130, stderr
     finished = len(list(results.glob("runs/*.json")))
     assert 1 <= finished < 6
-    assert f"interrupted: {finished} finished runs" in stderr
+    assert f"interrupted: {finished} finished run" in stderr
     assert "bicubic" in stdout
 
 
-def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder, tmp_path):
+def test_a_second_ctrl_c_ends_at_once_and_what_was_stored_is_whole(shared_pair_folder, tmp_path):
     where = ("--data", shared_pair_folder, "--results", tmp_path / "results")
     with started("run", "bicubic", "rfdn", *where, *UNTIMED) as process:
         next(line for line in process.stderr if ": ok in " in line)
@@ -179,6 +179,26 @@ def test_a_second_ctrl_c_disturbs_nothing(shared_pair_folder, tmp_path):
         _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
+    assert len(Store(tmp_path / "results").load()[0]) >= 1
+
+
+def test_a_process_that_hangs_in_its_end_is_left_by_a_second_ctrl_c():
+    code = (
+        "import signal, time\n"
+        "from esrbench.cli.app import _interrupt\n"
+        "signal.signal(signal.SIGINT, _interrupt)\n"
+        "print('ready', flush=True)\n"
+        "try:\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    print('ending', flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for word in ("ready", "ending"):
+            assert process.stdout.readline().strip() == word
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=PATIENCE_SECONDS) == 130
+        assert process.stderr.read() == "interrupted twice: ended at once\n"
 
 
 def test_a_terminated_run_takes_its_worker_along(shared_pair_folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import traceback
@@ -99,9 +100,16 @@ def _print_traceback() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as Ctrl-C does; a second one must not disturb how workers and records are put away."""
-    signal.signal(number, signal.SIG_IGN)
+    """End as Ctrl-C does: workers are ended, and what was measured is put into records."""
+    signal.signal(number, _end_at_once)
     raise KeyboardInterrupt
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End on a second Ctrl-C; workers end with this process, and passes are stored already."""
+    shown = b"\x1b[?25h" if sys.stderr.isatty() else b""  # the cursor, which a bar hides
+    os.write(2, shown + b"interrupted twice: ended at once\n")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from esrbench.cli.console import (
+    again,
     messages,
     print_by_kind,
     print_json,
@@ -213,7 +214,10 @@ def conclude(
             print_table(table, hint=False)
     report(records, verbose=verbose)
     if interrupted:
-        said = f"interrupted: {len(records)} finished runs are in {store.runs}; --resume goes on"
+        on = again() if "--resume" in sys.argv else again("--resume")
+        said = (
+            f"interrupted: {plural(len(records), 'finished run')} in {store.runs}; `{on}` goes on"
+        )
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
     messages().print(f"{plural(count, 'new record')} in {store.runs}", markup=False)
