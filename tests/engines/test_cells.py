@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from esrbench.environment import describe_environment
 from esrbench.errors import DataError, EsrbenchError, MeasurementError, RecordError, UsageError
 from esrbench.files import Files
 from esrbench.probes.telemetry import Monitor
@@ -31,6 +32,7 @@ class Nodes:
 
     tries = 3
     pause = 0.0
+    device_class = None
 
     def __init__(self, width=2, fails=None):
         self.width = width
@@ -281,6 +283,20 @@ def test_cells_are_cancelled_with_their_submitter(trio, store, workers):  # noqa
     with pytest.raises(KeyboardInterrupt):
         list(run_suite(trio(), store, engine=engine))
     assert set(engine.cancelled) >= {"untimed-0001", "untimed-0002"}
+
+
+def test_cells_on_another_class_of_devices_end_and_say_so(trio, store, workers):
+    engine, notices = Nodes(), []
+    engine.device_class = "Another Processor"
+    assert list(run_suite(trio(), store, engine=engine, on_notice=notices.append)) == []
+    assert len(notices) == 5 * Nodes.tries
+    here = describe_environment(threads=1, accelerator=None).cpu
+    assert notices[0].message.endswith(f": this node has {here}, expected Another Processor")
+    assert workers.started == []
+    engine = Nodes()
+    engine.device_class = here
+    records = run_suite(trio(), store, resume=True, engine=engine)
+    assert sorted(each.status for each in records) == ["ok"] * 3
 
 
 def test_a_node_with_other_software_or_images_or_no_such_cell_says_so(

@@ -166,6 +166,7 @@ def test_ray_is_asked_for_a_device_and_for_what_the_challenge_says():
 
 def test_engine_options_are_checked():
     settings = parse_settings("slurm", ["jobs=3", "gres=gpu:1", "exclusive=true"])
+    assert LocalEngine(EngineSettings(device_class="GPU"), "cpu").device_class == "GPU"
     assert (settings.jobs, settings.gres, settings.exclusive) == (3, "gpu:1", True)
     with pytest.raises(UsageError, match="--engine slurm: partitin: no such field"):
         parse_settings("slurm", ["partitin=gpu"])

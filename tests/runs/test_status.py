@@ -121,7 +121,7 @@ def test_a_resumed_suite_is_told_by_its_newest_plan(trio, store):
     begin(trio(), store, 4)
 
     class Wide:
-        width, tries, pause = 2, 1, 0.0
+        width, tries, pause, device_class = 2, 1, 0.0, None
 
         def submit(self, *_):
             raise CutError

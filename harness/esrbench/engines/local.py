@@ -50,6 +50,7 @@ class LocalEngine:
 
     def __init__(self, settings: EngineSettings, device: Device, gpus: Sequence[int] = ()) -> None:
         self.tries = settings.tries
+        self.device_class = settings.device_class
         self._seconds = 60.0 * settings.minutes
         self._device = device
         self._devices = tuple(gpus) or (0,)

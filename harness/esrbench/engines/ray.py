@@ -74,6 +74,7 @@ class RayEngine:
     def __init__(self, settings: EngineSettings, device: Device) -> None:
         self.width = settings.jobs
         self.tries = settings.tries
+        self.device_class = settings.device_class
         self._seconds = 60.0 * settings.minutes
         self._options = _options(settings, device)
         self._plan: Path | None = None

@@ -21,6 +21,8 @@ class EngineSettings(Frozen):
         jobs: cells that may be made at the same time; on this machine there are as many as devices.
         gpus: numbers of GPUs of this machine; the first one if left out.
         minutes: that a cell may take; what is missing then is made by another one.
+        device_class: the only devices that may measure, by the name that records give them, such as
+            ``NVIDIA H100 80GB HBM3``; any if left out.
         tries: how often a cell is begun before the suite goes on without it.
         constraint: features that a node must have; of Ray a custom resource of the node.
         cpus: of a cell, on a cluster.
@@ -37,6 +39,7 @@ class EngineSettings(Frozen):
     jobs: Annotated[int, Field(gt=0, le=10_000)] = 8
     gpus: tuple[Count, ...] = ()
     minutes: Annotated[int, Field(gt=0)] = 720
+    device_class: Text | None = None
     tries: Annotated[int, Field(gt=0, le=100)] = 3
     constraint: Text | None = None
     cpus: Annotated[int, Field(gt=0)] | None = None

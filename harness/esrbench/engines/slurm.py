@@ -46,6 +46,7 @@ class SlurmEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.width = settings.jobs
         self.tries = settings.tries
+        self.device_class = settings.device_class
         self._settings = settings
         self._plan: Path | None = None
         self._jobs: dict[str, submitit.Job[Any]] = {}

@@ -60,11 +60,13 @@ class Engine(Protocol):
         width: cells that may be made at the same time.
         tries: how often a cell is submitted before the suite goes on without it.
         pause: seconds between two calls of ``poll``.
+        device_class: name of the devices that may measure; None for any.
     """
 
     width: int
     tries: int
     pause: float
+    device_class: str | None
 
     def submit(self, plan: Path, cells: Sequence[Cell]) -> None:
         """Have cells of a plan made, also some that were submitted before and have ended.
@@ -87,6 +89,7 @@ class InProcess:
     width: int = 1
     tries: int = 1
     pause: float = 0.0
+    device_class: str | None = None
 
     def __init__(self, make: Callable[[Cell], Iterator[None]]) -> None:
         self._make = make

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from esrbench.data.pairs import ImagePair, ImagePairs, check
+from esrbench.devices import DEVICES
 from esrbench.entries.descriptor import (  # noqa: TC001 - pydantic reads annotations
     ModelDescriptor,
     ReleasedWeights,
@@ -121,6 +122,7 @@ class PlanFile(Frozen):
         cells: all that are to be made.
         anywhere: any machine may make them; otherwise one process does, whose machine the
             fingerprints name.
+        device_class: name of the devices that may make them; None for any.
         finished: entries of the suite that are not in the plan.
         later: images of later data sets, as a multiple of this one's.
     """
@@ -140,6 +142,7 @@ class PlanFile(Frozen):
     data: PlannedData
     cells: tuple[Cell, ...]
     anywhere: bool = True
+    device_class: str | None = None
     finished: Count = 0
     later: Annotated[float, Field(ge=0)] = 0.0
 
@@ -158,6 +161,7 @@ def plan_file(
     cells: Sequence[Cell],
     environment: Environment,
     anywhere: bool,
+    device_class: str | None,
     finished: int,
     later: float,
     entry_seconds: float,
@@ -173,6 +177,7 @@ def plan_file(
         cells: to be made.
         environment: of the harness.
         anywhere: as of ``PlanFile``.
+        device_class: likewise.
         finished: likewise.
         later: likewise.
         entry_seconds: as of ``run_suite``.
@@ -218,6 +223,7 @@ def plan_file(
         ),
         cells=tuple(cells),
         anywhere=anywhere,
+        device_class=device_class,
         finished=finished,
         later=later,
     )
@@ -251,12 +257,13 @@ def suite_of(
         gpu: number of the GPU, where the protocol asks for one.
 
     Raises:
-        MeasurementError: this node has other software.
+        MeasurementError: this node has other software, or another device.
         UsageError: it lacks the sandbox, the GPU or the CPUs.
         DataError: its images are others.
     """
     _require_same_software(plan, environment)
     require_possible(plan.protocol, gpu)
+    _require_device_class(plan, environment, gpu)
     launcher = open_launcher(SANDBOXES[plan.tier].choice, gpu=gpu)
     return Suite(
         entries=tuple(
@@ -286,6 +293,20 @@ def _require_same_software(plan: PlanFile, environment: Environment) -> None:
     if other:
         advice = "Nodes must share one environment, for instance in a folder that all of them see."
         raise MeasurementError(f"this node has {'; '.join(other)}", advice=advice)
+
+
+def _require_device_class(plan: PlanFile, environment: Environment, gpu: int) -> None:
+    if plan.device_class is None:
+        return
+    found = environment.cpu
+    if DEVICES[plan.protocol.device].gpu:
+        import torch
+
+        found = torch.cuda.get_device_name(gpu)
+    if found != plan.device_class:
+        message = f"this node has {found}, expected {plan.device_class}"
+        advice = "Its cells go elsewhere; device_class in [engine] says what may measure."
+        raise MeasurementError(message, advice=advice)
 
 
 def _named(planned: PlannedEntry) -> Entry:

@@ -274,6 +274,7 @@ class _Session:
                 cells=cut(plan, 1 if self.engine is None else self.engine.width),
                 environment=self.environment,
                 anywhere=self.engine is not None,
+                device_class=None if self.engine is None else self.engine.device_class,
                 finished=len(suite.rejected) + len(before.keys() - left),
                 later=(all_images - images) / len(pairs.pairs),
                 entry_seconds=self.entry_seconds,
