@@ -58,8 +58,7 @@ def reached():
         path = module_file(name)
         if path in found or name == OWN:
             continue
-        # The package's own names are loaded when somebody asks for them.
-        found[path] = set() if path == HARNESS / "__init__.py" else set(imports_of(path))
+        found[path] = set(imports_of(path))
         parents = (name.rpartition(".")[0],) if "." in name else ()
         ours = (each for each in found[path] if each.split(".")[0] == "esrbench")
         waiting += [*parents, *ours]
