@@ -245,6 +245,19 @@ def test_a_site_is_written_where_it_is_asked_for(runner):
     assert runner.arguments == "[site][--rule][ntire2026][--dates][3][--][public pages]"
 
 
+def test_a_site_is_published_only_where_it_is_asked_for(runner):
+    upload, publish = (step for step in ACTION["runs"]["steps"] if "-pages" in step.get("uses", ""))
+    runner.install_canned(0)
+    (runner.checkout / "networks").mkdir()
+    runner.run(site="public", working_directory="networks")
+    assert not runner.resolve(upload["if"])
+    assert not runner.resolve(publish["if"])
+    runner.run(site="public", working_directory="networks", publish="true")
+    assert runner.resolve(upload["if"])
+    assert runner.resolve(publish["if"])
+    assert runner.resolve(upload["with"]["path"]) == "networks/public"
+
+
 def test_a_site_is_written_without_a_check(runner):
     runner.install_canned(2)
     assert runner.run(site="--help; touch x", check="false") == 2
