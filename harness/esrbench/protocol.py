@@ -290,6 +290,11 @@ class EnergyDesign(Frozen):
     window_seconds: Annotated[float, Field(ge=10)] = 10.0
     idle_seconds: Annotated[float, Field(ge=1)] = 5.0
 
+    @property
+    def seconds(self) -> float:
+        """Of all windows together."""
+        return self.windows * (self.window_seconds + self.idle_seconds)
+
 
 class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.

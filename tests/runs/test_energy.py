@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from esrbench.entries.descriptor import ModelDescriptor
 from esrbench.errors import MeasurementError
 from esrbench.protocol import EnergyDesign, Protocol
 from esrbench.records import Absent, Energy, EnergyWindow, Value
 from esrbench.runs import evaluator
 from esrbench.runs.assembly import _notices
+from esrbench.runs.forecast import forecast
+from esrbench.runs.store import Store
 from esrbench.worker.failure import WorkerError
 
 LR = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
@@ -104,3 +107,28 @@ def test_a_board_shows_energy_and_its_limits(make_record, counter, domains, said
     assert board.columns[-1] == "energy"
     assert any(said in note for note in board.notes)
     assert build_leaderboard(records[1:], RULES["ntire2022"]).columns[-1] != "energy"
+
+
+def test_a_plan_allows_for_the_windows_of_energy_and_learns_no_speed_from_them(
+    make_record, make_suite, quick, tmp_path
+):
+    """Six windows of 10 s, each after 5 s of rest, whatever the images."""
+    file = tmp_path / "one.py"
+    file.write_text("class Net: ...\n")
+    one = ModelDescriptor(name="one", summary="a", scales=(4,), factory=f"{file}:Net")
+    asked = quick.model_copy(update={"energy": DESIGN})
+    energy = Energy(
+        counter="rapl", domains=("dram",), input_size=(8, 8), idle=(REST,), windows=(WORK,)
+    )
+    found = []
+    for fields in (
+        {"duration_seconds": 8.0},
+        {"duration_seconds": 98.0, "protocol": asked, "energy": energy},
+    ):
+        store = Store(tmp_path / str(len(found)))
+        store.put(make_record("other", {}, **fields))
+        for protocol in (quick, asked):
+            (planned,) = forecast(make_suite(one, protocol=protocol), store, resume=False)
+            found.append(planned.seconds)
+    plain = found[0]
+    assert found == pytest.approx([plain, plain + 90, plain, plain + 90])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from esrbench.records import Latency
+from esrbench.records import Energy, Latency
 from esrbench.runs.fingerprint import expected_environment
 from esrbench.runs.passes import PassFolder
 from esrbench.runs.suite import UNFINISHED, expected_fingerprints
@@ -119,10 +119,19 @@ def _planned(
     ):
         if found:
             units = passes * data.images
-            seconds = fmean(each.duration_seconds / _units(each) for each in found) * units
+            seconds = fmean(_seconds(each) / _units(each) for each in found) * units
+            if protocol.energy is not None and not done:
+                seconds += protocol.energy.seconds
             size = fmean(store.size_of(each) / _units(each) for each in found) * units
             return PlannedRun(*said, seconds, round(size), basis)
     return PlannedRun(*said, None, None, "nothing alike was measured yet")
+
+
+def _seconds(record: RunRecord) -> float:
+    """That a record took, but for its energy, whose windows are as long whatever the images."""
+    design = record.protocol.energy
+    measured = design is not None and isinstance(record.energy, Energy)
+    return max(record.duration_seconds - (design.seconds if design and measured else 0.0), 0.0)
 
 
 def _units(record: RunRecord) -> int:
