@@ -52,6 +52,7 @@ def commands(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_console_blocks_run_in_order(tmp_path):
     private = dict.fromkeys(("ESRBENCH_SUBMISSIONS", "ESRBENCH_RESULTS"))
     for name, *arguments in commands("console"):
