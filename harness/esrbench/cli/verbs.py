@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from esrbench.cli.completion import complete
 from esrbench.cli.defaults import defaults_of
 from esrbench.cli.help_layout import WIDEST, GroupedCommand, write_unbroken
 from esrbench.errors import UsageError
@@ -93,6 +94,7 @@ class Verbs(TyperGroup):
         function = load(name)
         alone.command(name, cls=GroupedCommand)(function)
         command = typer.main.get_command(alone)
+        complete(name, command)
         kinds = get_type_hints(function)
         paths = {each for each, kind in kinds.items() if kind in {Path, Path | None}}
         _require_paths(paths, command, rest)
