@@ -66,7 +66,7 @@ def test_a_suite_is_shown_with_its_machines_and_failures(in_process):
     assert told.startswith("Small ESR\nDemo: passes 0 of 4, entries 0 of 2, cells 0 of 2 (1 failed")
     assert "Nobody works on it" in told
     assert re.search(rf"n1 +cuda:0 +{MISSING} +1 +0 +{MISSING}", told)
-    assert "Cells untimed-0000 failed on n1: no such sandbox" in told
+    assert "Cell untimed-0000 failed on n1: no such sandbox" in told
     assert "\x1b" not in told
     assert "::error" not in told
     (suite,) = json.loads(in_process("status", "challenge.toml", "--json", code=0).stdout)["suites"]

@@ -94,7 +94,9 @@ def _failure(failure: Failure, data: str) -> str:
         cells = [*cells[:NAMED_CELLS], f"{len(cells) - NAMED_CELLS} more"]
     where = f" on {failure.where}" if failure.where else ""
     end = " Made by another try since." if failure.done else ""
-    return f"Cells {', '.join(cells)} failed{where}{on}: {why}.{end}"
+    return (
+        f"{'Cells' if len(tries) > 1 else 'Cell'} {', '.join(cells)} failed{where}{on}: {why}.{end}"
+    )
 
 
 def _document(status: SuiteStatus) -> dict[str, Any]:

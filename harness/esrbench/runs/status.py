@@ -225,8 +225,13 @@ class Onlooker:
             for each in counted
         }
         reports = sorted(reports, key=lambda each: each.created)
+        done = progress_of(plan.cells, made, {}).cells
         busy = {
-            each.part for each in reports if each.session and self._store.in_use(suite, each.part)
+            each.part
+            for each in reports
+            if each.session
+            and done.get(each.cell) != "done"
+            and self._store.in_use(suite, each.part)
         }
         states: dict[str, State] = {}
         for each in reports:
