@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import small_ray
@@ -19,7 +20,7 @@ from esrbench.engines.opening import open_engine, parse_settings
 from esrbench.engines.settings import EngineSettings
 from esrbench.errors import UsageError
 from esrbench.processes import family
-from esrbench.runs.cells import Cell, last_words
+from esrbench.runs.cells import Cell, CellState, last_words
 from esrbench.runs.store import Store
 
 NAMES = ("bicubic", "srcnn")
@@ -174,6 +175,23 @@ def test_engine_options_are_checked():
         parse_settings("local", ["jobs"])
     with pytest.raises(UsageError, match=r"engine\.gres: Ray has no such setting"):
         open_engine(parse_settings("ray", ["gres=gpu:1"]), "cuda")
+
+
+def test_jobs_of_slurm_are_known_alone_and_in_arrays(monkeypatch):
+    module = pytest.importorskip("esrbench.engines.slurm")
+    said = "51_N/A PENDING \n52_N/A RUNNING n1\n7_0 RUNNING n2\n7_1 COMPLETED n2\n"
+    monkeypatch.setattr(module, "_slurm", lambda *_: said)
+    engine = module.SlurmEngine(EngineSettings(name="slurm"))
+    for number in ("51", "52", "7_0", "7_1", "8_0"):
+        engine._jobs[number] = SimpleNamespace(job_id=number, stderr=lambda: "error: no disk")
+        engine._states[number] = CellState("waiting")
+    assert engine.poll() == {
+        "51": CellState("waiting"),
+        "52": CellState("running", "n1"),
+        "7_0": CellState("running", "n2"),
+        "7_1": CellState("ended", "n2", "no disk"),
+        "8_0": CellState("ended", "", "no disk"),
+    }
 
 
 def test_a_cell_goes_from_a_gpu_that_fails_to_another_one(tmp_path, monkeypatch):

@@ -148,8 +148,9 @@ class SlurmEngine:
         except (OSError, subprocess.SubprocessError):
             return None
         rows = (line.split(maxsplit=2) for line in text.splitlines())
+        # A cell that was submitted alone is no array, and has no number in one.
         return {
-            row[0]: (row[1], row[2] if len(row) > 2 else "")  # noqa: PLR2004 - a waiting one has none
+            row[0].removesuffix("_N/A"): (row[1], row[2] if len(row) > 2 else "")  # noqa: PLR2004 - a waiting one has none
             for row in rows
             if len(row) > 1 and row[0].partition("_")[0] in masters
         }

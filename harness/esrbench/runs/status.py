@@ -154,28 +154,28 @@ class Onlooker:
 
     def _look(self, suite: str, *, in_use: bool) -> list[SuiteStatus]:
         names = sorted(name for name in self._store.names_of(suite) if ATTEMPT not in name)
-        found = [self._read(suite, name) for name in names]
-        reports = [each for each in found if isinstance(each, CellReport)]
-        passes = [each for each in found if isinstance(each, MadePass)]
-        of_data: dict[str, list[PlanFile]] = {}
-        for plan in found:
+        found = {name: self._read(suite, name) for name in names}
+        reports = [each for each in found.values() if isinstance(each, CellReport)]
+        passes = [each for each in found.values() if isinstance(each, MadePass)]
+        of_data: dict[str, dict[str, PlanFile]] = {}
+        for name, plan in found.items():
             if isinstance(plan, PlanFile):
-                of_data.setdefault(plan.data.identity.digest, []).append(plan)
+                of_data.setdefault(plan.data.identity.digest, {})[name] = plan
         statuses = []
         for digest, plans in of_data.items():
             # A suite that was resumed may have another plan, with other cells.
-            plan = max(plans, key=lambda each: self._newest(suite, each, reports))
-            names = [each.name for each in plans]
-            theirs = [each for each in reports if each.plan in names]
+            newest = max(plans, key=lambda name: self._used(suite, name, reports))
+            theirs = [each for each in reports if each.plan in plans]
             made = [each for each in passes if each.data == digest]
-            statuses.append(self._status(suite, plan, theirs, made, in_use=in_use))
+            status = self._status(suite, newest, plans[newest], theirs, made, in_use=in_use)
+            statuses.append(status)
         return statuses
 
-    def _newest(self, suite: str, plan: PlanFile, reports: Sequence[CellReport]) -> float:
+    def _used(self, suite: str, plan: str, reports: Sequence[CellReport]) -> float:
         """When a plan was used last, in seconds since 1970."""
-        begun = [each.created.timestamp() for each in reports if each.plan == plan.name]
+        begun = [each.created.timestamp() for each in reports if each.plan == plan]
         with suppress(OSError):
-            begun.append(self._store.path_of(suite, plan.name).stat().st_mtime)
+            begun.append(self._store.path_of(suite, plan).stat().st_mtime)
         return max(begun, default=0.0)
 
     def _read(self, suite: str, name: str) -> BaseModel | MadePass | None:
@@ -199,6 +199,7 @@ class Onlooker:
     def _status(
         self,
         suite: str,
+        name: str,
         plan: PlanFile,
         reports: Sequence[CellReport],
         passes: Sequence[MadePass],
@@ -209,6 +210,7 @@ class Onlooker:
 
         Args:
             suite: name of its folder.
+            name: of the plan.
             plan: what there is to be made.
             reports: of cells on its data set, also of cells of earlier plans.
             passes: on its data set.
@@ -235,7 +237,7 @@ class Onlooker:
         }
         states: dict[str, State] = {}
         for each in reports:
-            if each.plan == plan.name and states.get(each.cell) != "running":
+            if each.plan == name and states.get(each.cell) != "running":
                 states[each.cell] = "running" if each.part in busy else "failed"
         progress = progress_of(plan.cells, made, states, finished=plan.finished, later=plan.later)
         return SuiteStatus(
@@ -243,7 +245,7 @@ class Onlooker:
             plan.data.identity.title,
             progress,
             tuple(_machines(reports, counted, busy)),
-            (*_failed_entries(passes), *_failed_cells(plan.name, reports, progress.cells)),
+            (*_failed_entries(passes), *_failed_cells(name, reports, progress.cells)),
             in_use,
         )
 
