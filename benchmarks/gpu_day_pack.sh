@@ -43,7 +43,7 @@ pinned() { # the version that CI tests with
 }
 
 if [ -e "$folder" ]; then
-  echo "$folder is there already: remove it, or name another folder" >&2
+  echo "$folder exists already: remove it, or name another folder" >&2
   exit 2
 fi
 mkdir -p "$folder/site-packages" "$folder/bin"

@@ -299,7 +299,7 @@ def test_regressions_fail_also_with_other_options_of_pytest(ran, repository):
     assert re.search(r"mynet x4 +Params +regressed +1,344 then, 1,356 now", said)
     assert re.search(r"mynet x4 +Buffers +unchanged", said)
     assert "Regression: compared with kept.json" in said
-    assert "which is not here\nInstall pytest-benchmark." in again.said["test_benchmark_found"]
+    assert "which is not installed\nInstall pytest-benchmark." in again.said["test_benchmark_found"]
     assert "pytest_plugin.py" not in again.stdout
     assert "Traceback" not in again.stdout
 

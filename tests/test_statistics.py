@@ -167,5 +167,5 @@ def test_half_width_is_the_share_to_either_side():
 
 
 def test_a_time_of_zero_is_an_error():
-    with pytest.raises(MeasurementError, match="no time that the clock can tell"):
+    with pytest.raises(MeasurementError, match="too short for the clock"):
         estimate_ratio([(0.0, 1.0)] * 20, 2.6)

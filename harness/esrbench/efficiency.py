@@ -345,7 +345,7 @@ class Efficiency:
         try:
             fixture: BenchmarkFixture = self._request.getfixturevalue("benchmark")
         except pytest.FixtureLookupError:
-            message = "efficiency.benchmark stores runtimes by pytest-benchmark, which is not here"
+            message = "efficiency.benchmark needs pytest-benchmark, which is not installed"
             raise UsageError(message, advice="Install pytest-benchmark.") from None
         return fixture
 

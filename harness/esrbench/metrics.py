@@ -162,7 +162,9 @@ class Metric:
             return found if isinstance(found, Value | Absent) else Value(value=found)
         except Exception as error:  # noqa: BLE001 - a fault of one row costs that metric alone
             reason = f"the metric {self.key} cannot be read: {type(error).__name__}: {error}"
-            advice = f"Mend `read` of {self.key}, or let it return Absent where there is no value."
+            advice = (
+                f"Correct `read` of {self.key}, or let it return Absent where there is no value."
+            )
             return Absent(kind="failed", reason=reason, advice=advice)
 
 
@@ -266,7 +268,8 @@ def _doubt(audit: Audit | Absent) -> Absent | None:
         return Absent(
             kind="unavailable",
             reason=f"counted otherwise with pixel values: {audit.recount.describe()}",
-            advice="See the notices of the entry; a network must do the same whoever looks.",
+            advice="See the notices of the entry; a network must compute the same whether or not "
+            "it is watched.",
         )
     missed = [*audit.unknown, *audit.opaque]
     if not audit.derived_output:

@@ -164,7 +164,7 @@ def log_ratios(pairs: Sequence[Pair]) -> list[float]:
     """
     if any(min(pair) <= 0 for pair in pairs):
         raise MeasurementError(
-            "a forward took no time that the clock can tell", advice="Raise the input size."
+            "a forward was too short for the clock", advice="Raise the input size."
         )
     return [math.log(numerator / denominator) for numerator, denominator in pairs]
 

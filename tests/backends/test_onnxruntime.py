@@ -120,7 +120,11 @@ def test_integers_give_nearly_what_floats_give(write):
     ("kinds", "ends", "said"),
     [
         (("Relu", "Exp"), False, "neither convolutions nor matrix products"),
-        (("Conv", "Relu", "Conv"), True, "quantises nothing of it that multiplies: Conv"),
+        (
+            ("Conv", "Relu", "Conv"),
+            True,
+            "quantises none of its convolutions and matrix products: Conv",
+        ),
     ],
 )
 def test_a_graph_of_which_nothing_becomes_integers_is_refused(write, kinds, ends, said):

@@ -128,4 +128,4 @@ def test_a_pack_never_overwrites_a_folder(tmp_path):
         ["bash", str(PACK), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert finished.returncode == 2
-    assert "is there already" in finished.stderr
+    assert "exists already" in finished.stderr

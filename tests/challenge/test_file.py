@@ -119,7 +119,7 @@ def test_a_rule_in_a_file_lies_where_the_challenge_says(write, tmp_path):
         ("scale = 4", 'scale = 4\nisolation = "none"', "isolation: expected one of auto"),
         ("schema = 1", "schema = 2", "schema: Input should be 1"),
         ("entries = ", "entries = [] #", "entries: Tuple should have at least 1 item"),
-        ("schema = 1", "= 1", "no TOML"),
+        ("schema = 1", "= 1", "not valid TOML"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_field(write, old, new, says):
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_named_with_file_and_field(write, old, new, says):
     [
         ("minimum", "minimun", "rule.gates[0].minimun: unknown key in [rule.gates[0]]; did you"),
         ('"ntire2024"', '"ntire1924"', "rule: no rule is called 'ntire1924'"),
-        ("like =", 'name = "ntire2024"\nlike =', "rule.name: ntire2024 is an edition's"),
+        ("like =", 'name = "ntire2024"\nlike =', "rule.name: ntire2024 is the name of an edition"),
         ("params = ", "parms = ", "rule: no metric is called parms"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_new_challenge_can_be_read_whatever_the_edition(tmp_path, like):
     path.write_text(commented)
     gated = {gate.data for gate in RULES[like].gates} - {None}
     assert {each.name for each in read_challenge(path).data} == gated | {"demo"}
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         scaffold_challenge(tmp_path / "esr", like)
 
 

@@ -113,7 +113,7 @@ def test_hidden_images_are_marked(challenge):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('["submissions/*"]', '["nothing/*"]', "entries: there is none to run"),
+        ('["submissions/*"]', '["nothing/*"]', "entries: there is no entry to run"),
         ('["submissions/*"]', '["submissions/team9-z"]', "team9-z is not there"),
         ('["submissions/*"]', '["nearset"]', "no network is registered as 'nearset'"),
         ('baseline = "nearest"', 'baseline = "nearset"', "no network is registered as 'nearset'"),

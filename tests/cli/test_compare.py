@@ -94,7 +94,7 @@ def test_latex_cites_and_writes_what_it_cites(folder, capsys, tmp_path):
     )
     assert listed + "AIM workshop, ECCV, 2020" in out
     bib.write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         compare_command(bibliography=bib, folder=folder)
     assert bib.read_text() == "mine"
     with pytest.raises(UsageError, match="cannot be written"):

@@ -173,7 +173,7 @@ def test_nothing_is_replaced_unless_told(checkpoint):
     target = checkpoint.with_suffix(".safetensors")
     target.write_bytes(b"mine")
     error = refused(checkpoint)
-    assert error.message == f"{target}: is there already"
+    assert error.message == f"{target}: exists already"
     assert target.read_bytes() == b"mine"
     assert invoke(checkpoint, "--force").exit_code == 0
     assert safetensors.torch.load_file(target).keys() == state().keys()
@@ -184,7 +184,7 @@ def test_source_is_never_replaced(tmp_path):
     path = tmp_path / "w.safetensors"
     safetensors.torch.save_file(state(), path)
     before = path.read_bytes()
-    assert "would replace the file that it is made from" in refused(path, "--force").message
+    assert "the output would replace the input file" in refused(path, "--force").message
     linked = tmp_path / "link.safetensors"
     linked.symlink_to(path)
     assert "made from" in refused(path, "--force", "-o", linked).message
@@ -214,7 +214,7 @@ def test_nothing_is_left_where_writing_fails(checkpoint, monkeypatch, worker):
 def test_a_worker_that_lies_is_not_believed(checkpoint, worker):
     worker.change = b"cPosix\nsystem\n"
     error = refused(checkpoint)
-    assert "bytes arrived that are not those reported" in error.message
+    assert "bytes arrived, but they are not those reported" in error.message
     assert not checkpoint.with_suffix(".safetensors").exists()
 
 

@@ -60,7 +60,7 @@ def test_a_folder_below_has_the_same_and_paths_are_the_file_s(
         ("[tool.esrbench.run]\nresults = ''", "results: expected a path, not an empty text"),
         ("[tool.esrbench]\nisolation = 'none'", "no file of a repository may choose the sandbox"),
         ("[tool.esrbench.run]\nisolation = 'none'", "give --isolation on the command line"),
-        ("[tool.esrbench", "no TOML"),
+        ("[tool.esrbench", "not valid TOML"),
     ],
 )
 def test_what_is_wrong_names_the_file_and_the_key(in_process, project, text, says):

@@ -48,7 +48,11 @@ def test_there_are_none_at_first(in_process, tmp_path):
         (("create", "old"), "env create: say what to install", "--requirements"),
         (("remove", "old"), "there is no environment 'old'", "There are: none."),
         (("create", "old", "--requirements", "no.txt"), "no.txt: No such file", "Check the path."),
-        (("create", "../x", "--requirements", "no.txt"), "is no name of an environment", "letters"),
+        (
+            ("create", "../x", "--requirements", "no.txt"),
+            "is not a valid name of an environment",
+            "letters",
+        ),
     ],
 )
 def test_what_cannot_be_done_exits_2_and_says_what_to_do(in_process, arguments, says, advice):

@@ -44,7 +44,7 @@ def test_a_file_that_is_there_is_not_replaced_unasked(in_process, work, monkeypa
     monkeypatch.setattr(backends, "find_spec", lambda name: name)
     (work / "rfdn_x4.onnx").write_bytes(b"mine")
     done = in_process("export", "rfdn", "--to", "onnx", code=2)
-    assert "rfdn_x4.onnx: is there already" in done.stderr
+    assert "rfdn_x4.onnx: exists already" in done.stderr
     assert (work / "rfdn_x4.onnx").read_bytes() == b"mine"
 
 

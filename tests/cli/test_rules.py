@@ -82,8 +82,8 @@ def test_an_official_table_in_every_form():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--official", "ntire2022", "--scale", "4"], "--scale has no use"),
-        (["--with-official", "--relative-to", "a"], "--relative-to has no use"),
+        (["--official", "ntire2022", "--scale", "4"], "--scale has no effect"),
+        (["--with-official", "--relative-to", "a"], "--relative-to has no effect"),
         (["--official", "aim2020"], "no published table of aim2020"),
     ],
 )

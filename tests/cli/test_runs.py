@@ -56,7 +56,7 @@ def test_runs_go_out_and_come_in(in_process, work):
         (("withdraw", "noe"), "Did you mean one?"),
         (("export",), "runs export: which folder?"),
         (("merge", "nowhere"), "nowhere: there are no run records"),
-        (("list", "--public"), "--public has no use with list"),
+        (("list", "--public"), "--public has no effect with list"),
         (("drop", "one"), "'drop' is not one of"),
     ],
 )

@@ -55,7 +55,7 @@ def test_new_says_the_same_as_one_document(new, tmp_path):
         (["nohyphen"], "expected TEAM-NAME"),
         (["rfdn"], "already registered by esrbench"),
         (["aidn-challenge"], "already registered by esrbench"),
-        (["a-b"], "is there already"),
+        (["a-b"], "exists already"),
     ],
 )
 def test_new_refuses_names_that_cannot_be(new, tmp_path, arguments, says):

@@ -107,7 +107,7 @@ def test_jobs_of_slurm_make_a_suite_and_outlive_their_submitter(slurm, pair_fold
     other = tmp_path / "other"
     refused = command(pair_folder, other, "slurm", "--engine-option", "partition=none")
     done = run(*refused, code=2, **slurm)
-    assert re.search(r"Slurm refuses the jobs: .*partition", done.stderr)
+    assert re.search(r"Slurm refused the jobs: .*partition", done.stderr)
 
 
 def making(nodes):

@@ -173,7 +173,7 @@ def test_a_name_is_no_path(name, file):
         remove_environment,
         lambda it: create_environment(it, file(PINNED), python="3"),
     ):
-        with pytest.raises(UsageError, match="is no name of an environment") as caught:
+        with pytest.raises(UsageError, match="is not a valid name of an environment") as caught:
             use(name)
         assert caught.value.message.isprintable()
 

@@ -266,10 +266,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"schema = ", "no TOML"),
-        (b"\xff\xfe", "no TOML"),
-        (b"a = " + b"[" * 30_000, "no TOML"),
-        (b"a = 1" + b"0" * 5000, "no TOML"),
+        (b"schema = ", "not valid TOML"),
+        (b"\xff\xfe", "not valid TOML"),
+        (b"a = " + b"[" * 30_000, "not valid TOML"),
+        (b"a = 1" + b"0" * 5000, "not valid TOML"),
         (b"#" * (MAX_MANIFEST_BYTES + 1), f"expected {MAX_MANIFEST_BYTES} or fewer"),
     ],
 )

@@ -46,11 +46,11 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
 def test_what_is_there_is_left_alone(tmp_path):
     (tmp_path / "a-b").mkdir()
     (tmp_path / "a-b" / "model.py").write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         scaffold("a-b", tmp_path, scale=4)
     assert [path.name for path in (tmp_path / "a-b").iterdir()] == ["model.py"]
     (tmp_path / "c-d").write_text("a file")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         scaffold("c-d", tmp_path, scale=4)
 
 

@@ -218,7 +218,7 @@ def test_a_linked_folder_counts_by_the_links_name(make, tmp_path):
         ("team-net", "team-other", "model.name: 'team-other' lies in a folder 'team-net'"),
         ("scales = [4]", 'scales = [4]\nprepare = "hook:f"', "model.prepare: hook:f needs hook.py"),
         ("scales = [4]", 'scales = [4]\ndeploy = "hook:f"', "model.deploy: hook:f needs hook.py"),
-        ("schema = 1", "schema = ", "no TOML"),
+        ("schema = 1", "schema = ", "not valid TOML"),
     ],
 )
 def test_a_folder_that_is_no_entry_says_why(make, old, new, says):

@@ -124,7 +124,7 @@ def test_the_interpreter_of_one_network_is_that_of_both(session, describe, monke
     assert record.ran_with.describe() == "Python 3.9, torch 1.13"
     assert record.environment.packages["torch"] == "1.13"
     other = replace(old, executable=Path("/another/python"))
-    with pytest.raises(UsageError, match="one process, and each has another interpreter"):
+    with pytest.raises(UsageError, match="one process, but each has another interpreter"):
         race(replace(ours, interpreter=other), replace(theirs, interpreter=old), SMALL)
     installed = describe("Nearest").model_copy(update={"factory": "installed:Net"})
     with pytest.raises(UsageError, match="is installed beside esrbench and runs there alone"):

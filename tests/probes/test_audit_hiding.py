@@ -76,7 +76,10 @@ def test_weights_count_the_same_wherever_they_are(where, audited):
     else:
         (notice,) = notices
         assert notice.code == "hidden-constants"
-        assert "1,080 constants meet the image, of which 0 are parameters" in notice.message
+        assert (
+            "1,080 constants take part in the computation, of which 0 are parameters"
+            in notice.message
+        )
 
 
 def test_a_few_constants_are_no_hidden_weights(audited):

@@ -156,14 +156,14 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
         ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
         ("params = 0.15", 'params = "0.15"', "weights.params: Input should be a valid number"),
         ("params = 0.15", "params = true", "weights.params: Input should be a valid number"),
-        ("params = 0.15", "psnr_rgb = 0.15", "psnr_rgb is better where higher, this score"),
+        ("params = 0.15", "psnr_rgb = 0.15", "a higher psnr_rgb is better, but of this score"),
         ("scales = [4]", 'scales = ["4"]', "scales.0: Input should be a valid integer"),
         ("scales = [4]", "counted_input = [0, 256]", "counted_input.0: Input should be greater"),
         ('["params", "macs_fvcore"]', '["params", "params"]', "rank-sum: named twice: params"),
         ('["psnr_rgb", "runtime', '["params", "psnr_rgb", "runtime', "named twice: params"),
-        ('label = "Size"', 'label = "Main"', "two columns would be headed Main"),
-        ('label = "Size"', 'label = "Main score"', "two columns would be headed Main score"),
-        ('label = "Size"', 'label = "Params [M]"', "two columns would be headed Params [M]"),
+        ('label = "Size"', 'label = "Main"', "two columns have the heading Main"),
+        ('label = "Size"', 'label = "Main score"', "two columns have the heading Main score"),
+        ('label = "Size"', 'label = "Params [M]"', "two columns have the heading Params [M]"),
         (RANK_SUM, 'kind = "speedup", quality = "params"', "a score without unit, which params is"),
         (
             RANK_SUM,
@@ -201,7 +201,7 @@ def test_an_edition_s_name_is_taken(tmp_path):
 
 
 def test_a_file_that_is_no_toml_or_not_there(tmp_path):
-    with pytest.raises(DataError, match="no TOML") as caught:
+    with pytest.raises(DataError, match="not valid TOML") as caught:
         parse_rule("name = ", "x.toml")
     assert caught.value.problems == ("Invalid value (at end of document)",)
     with pytest.raises(DataError, match="cannot be read"):

@@ -5,7 +5,9 @@ from esrbench.runs.agreement import disagreement
 from esrbench.runs.passes import UntimedPass
 from esrbench.worker.messages import Ready
 
-HIDDEN = Notice(code="hidden-constants", message="50,000 constants meet the image", advice="")
+HIDDEN = Notice(
+    code="hidden-constants", message="50,000 constants take part in the computation", advice=""
+)
 
 
 def untimed(*, params=40_000, notices=(), **sizes):

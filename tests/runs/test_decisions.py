@@ -91,7 +91,7 @@ def test_boards_see_decisions_at_once_and_records_keep_what_was_measured(make_re
         ("rename", ["two"], None, "expected the old and the new name"),
         ("rename", ["two", "one"], None, "there is an entry 'one' already"),
         ("rename", ["tow", "new"], None, "no entry is called 'tow'"),
-        ("rename", ["two", "../x"], None, "is no name of an entry"),
+        ("rename", ["two", "../x"], None, "is not a valid name of an entry"),
     ],
 )
 def test_what_cannot_be_decided_is_refused_and_not_logged(

@@ -170,8 +170,8 @@ def test_a_network_that_takes_larger_images_alone_is_not_calibrated(entry, launc
     ("precision", "folders", "ends", "said"),
     [
         ("int8", None, False, "--precision int8: there are no images to calibrate with"),
-        ("fp32", "mine", False, "--calibrate-with: fp32 quantises nothing"),
-        ("fp32", None, True, "--fp32-ends: fp32 quantises nothing"),
+        ("fp32", "mine", False, "--calibrate-with has no effect in fp32"),
+        ("fp32", None, True, "--fp32-ends has no effect in fp32"),
     ],
 )
 def test_images_and_integers_come_together(precision, folders, ends, said):
@@ -444,5 +444,7 @@ def test_a_network_is_quantised_behind_the_sandbox_in_a_class_of_its_own(
     assert graph.parameters >= 3 * 9 * 48 + 48  # as before it was quantised
     # Both ends of a network of one convolution are all of it.
     ends, _ = quantised(ONNX.in_precision("int8"), calibration, 4, fp32_ends=True)
-    with pytest.raises(WorkerError, match="quantises nothing of it that multiplies: Conv"):
+    with pytest.raises(
+        WorkerError, match="quantises none of its convolutions and matrix products: Conv"
+    ):
         export(submitted("Net"), ends, launcher, calibration=images)

@@ -77,7 +77,7 @@ def test_what_does_not_belong_is_named(tmp_path, parts, said):
 def test_no_toml_says_so(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("name = ")
-    with pytest.raises(UsageError, match="no TOML"):
+    with pytest.raises(UsageError, match="not valid TOML"):
         load_recipe(path)
 
 

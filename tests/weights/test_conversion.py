@@ -249,8 +249,8 @@ def test_what_comes_back_is_not_trusted(tmp_path):
     extra = safetensors.torch.save(state(), metadata={"format": "pt", "note": "x"})
     fewer = safetensors.torch.save({"a": torch.ones(1)}, metadata={"format": "pt"})
     for told, sent, said in (
-        (report, content[:-1], "bytes arrived that are not those reported"),
-        (report, content[:-1] + b"x", "bytes arrived that are not those reported"),
+        (report, content[:-1], "bytes arrived, but they are not those reported"),
+        (report, content[:-1] + b"x", "bytes arrived, but they are not those reported"),
         (claimed(pickle), pickle, "safetensors file"),
         (claimed(huge), huge, "a header of 1099511627776 bytes"),
         (claimed(b"abc"), b"abc", "no header"),

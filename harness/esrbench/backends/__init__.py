@@ -217,7 +217,7 @@ def require_set(name: str, asked: Mapping[str, str], found: Mapping[str, str]) -
     ]
     if wrong:
         raise MeasurementError(
-            f"{name} did not take over what was set: {'; '.join(wrong)}",
+            f"{name} did not apply all settings: {'; '.join(wrong)}",
             advice="Unset variables of the environment that configure it.",
         )
 

@@ -173,7 +173,7 @@ def export(network: nn.Module, example: torch.Tensor, path: Path) -> Any:
         sides = value.type.tensor_type.shape.dim[2:]
         if any(side.HasField("dim_value") for side in sides):
             raise MeasurementError(
-                "its ONNX graph holds for one size of image alone",
+                "its ONNX graph works for one image size only",
                 advice="Take height and width from the input's shape in the network's code.",
             )
     return model
@@ -222,9 +222,9 @@ def _held_integers(model: Any) -> Held:
         if node.op_type in PRODUCTS and not integers.issuperset(node.input[:2])
     )
     if floats == products:
-        listed = ", ".join(floats) or "it has neither convolutions nor matrix products"
+        listed = ", ".join(floats) or "it has none"
         raise MeasurementError(
-            f"ONNX Runtime quantises nothing of it that multiplies: {listed}",
+            f"ONNX Runtime quantises none of its convolutions and matrix products: {listed}",
             advice="Measure it in fp32.",
         )
     return replace(held(model), float_products=dict(floats.most_common()))

@@ -231,7 +231,7 @@ def read_challenge(path: Path) -> Challenge:
             raise DataError(message, advice=ADVICE)
         content = tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {error}"
+        reason = error.strerror if isinstance(error, OSError) else f"not valid TOML: {error}"
         raise DataError(f"{path}: {reason}", advice=ADVICE) from error
     problems: list[str] = []
     latency = _at(content, "protocol", "latency")
@@ -273,7 +273,7 @@ def _rule(content: Mapping[str, Any], path: Path) -> object:
         return given
     own = {key: value for key, value in given.items() if key != "like"}
     if own.get("name") in RULES:
-        message = f"rule.name: {own['name']} is an edition's"
+        message = f"rule.name: {own['name']} is the name of an edition"
         raise DataError(message, advice="Choose another name, or leave it out.")
     like: dict[str, Any] = {}
     if "like" in given:

@@ -71,7 +71,7 @@ def plan_challenge(
     names = [name for name in named if why[name] is None]
     notices += [notice for notice in why.values() if notice is not None]
     if not names:
-        message = f"{path}: entries: there is none to run"
+        message = f"{path}: entries: there is no entry to run"
         raise UsageError(message, advice="; ".join(each.message for each in notices))
     data = [
         open_data(path, number, table, challenge.scale, on_image)

@@ -38,7 +38,7 @@ def scaffold_challenge(folder: Path, like: str) -> Path:
         raise UsageError(message, advice=f"There are: {', '.join(RULES)}.")
     path = folder / FILE_NAME
     if path.exists():
-        message = f"{path}: is there already, and is left as it is"
+        message = f"{path}: exists already and was not changed"
         raise UsageError(message, advice="Choose another folder, or remove the file.")
     template = resources.files(__package__).joinpath("challenge.toml.tmpl").read_text("utf-8")
     text = Template(template).substitute(

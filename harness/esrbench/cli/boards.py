@@ -102,13 +102,13 @@ def chosen_board(
         }
         unused = [option for option, value in given.items() if value]
         if unused:
-            message = f"--official shows published entries only: {', '.join(unused)} has no use"
+            message = f"--official shows published entries only: {', '.join(unused)} has no effect"
             raise UsageError(message, advice="Leave it out, or use --rule with --with-official.")
         from esrbench.ranking.published import official_leaderboard
 
         return official_leaderboard(get_rule(official)), [], []
     if with_official and relative_to is not None:
-        message = "--relative-to has no use with --with-official, which leaves runtimes out"
+        message = "--relative-to has no effect with --with-official, which leaves runtimes out"
         raise UsageError(message, advice="Leave one of them out.")
     edition = get_rule(rule)
     store = Store(folder or default_results())

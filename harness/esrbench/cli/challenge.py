@@ -49,7 +49,7 @@ def challenge_file(ctx: typer.Context, names: Sequence[str]) -> Path | None:
     ]
     said += [name for name in names if name != file]
     if said:
-        message = f"{file} says what is run and how: {', '.join(said)} cannot be given beside it"
+        message = f"{file} says what runs and how, so {', '.join(said)} cannot be given"
         raise UsageError(message, advice="Write it into the file.")
     return Path(file)
 

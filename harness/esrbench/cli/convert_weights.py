@@ -87,10 +87,10 @@ def _target(file: Path, output: Path | None, *, force: bool) -> Path:
         message = f"--output {target}: there is no folder {target.parent}"
         raise UsageError(message, advice="Make it first.")
     if target.exists() and target.samefile(file):
-        message = f"{target}: would replace the file that it is made from"
+        message = f"{target}: the output would replace the input file"
         raise UsageError(message, advice="Name another by --output.")
     if target.exists() and not force:
-        message = f"{target}: is there already"
+        message = f"{target}: exists already"
         raise UsageError(message, advice="Name another by --output, or replace it by --force.")
     return target
 

@@ -90,7 +90,9 @@ def _nearest() -> tuple[Path | None, dict[str, Any]]:
         except OSError:
             continue
         except (ValueError, AttributeError) as error:
-            raise UsageError(f"{file}: no TOML: {error}", advice="Correct the file.") from error
+            raise UsageError(
+                f"{file}: not valid TOML: {error}", advice="Correct the file."
+            ) from error
         if isinstance(table, dict):
             return file, table
     return None, {}

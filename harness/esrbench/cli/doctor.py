@@ -28,7 +28,7 @@ def doctor_command(
     results_folder: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this machine for what disturbs or forbids measuring, and say how to mend it."""
+    """Check this machine for what disturbs or prevents measuring, and say how to fix it."""
     from esrbench.data.cache import cache_dir
     from esrbench.doctor import Machine, examine
     from esrbench.environment import describe_environment

@@ -67,7 +67,7 @@ def runs_command(
     store = Store(folder or default_results())
     given = names or []
     if public and action != "export":
-        raise UsageError(f"--public has no use with {action}", advice="Leave it out.")
+        raise UsageError(f"--public has no effect with {action}", advice="Leave it out.")
     if action in {"list", "show"}:
         with many_objects():
             _print_runs(store, given, table_format, whole=action == "show", as_json=as_json)

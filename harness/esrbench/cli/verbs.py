@@ -67,7 +67,7 @@ VERBS = {
     "env": "Create, list or remove Python environments for entries, made by uv from wheels alone.",
     "train": "Train by a recipe; what comes out runs as `esrbench run MODEL --weights FILE`.",
     "help": "Show a page of the manual, or explain a notice, status, metric, term or command.",
-    "doctor": "Check this machine for what disturbs or forbids measuring, and say how to mend it.",
+    "doctor": "Check this machine for what disturbs or prevents measuring, and say how to fix it.",
 }
 """The first line of the docstring of each verb's function, ``verb_command`` in ``cli/verb.py``."""
 

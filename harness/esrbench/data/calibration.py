@@ -31,7 +31,7 @@ MOST_IMAGES: Final = 64
 LEAST_SIDE: Final = 32
 MOST_SIDE: Final = 128
 """Of a window at the centre of an image, in LR pixels."""
-ADVICE = "Mend or remove these files; nothing was calibrated."
+ADVICE = "Repair or remove these files; nothing was calibrated."
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,9 +102,10 @@ def judge_resolution(pairs: Sequence[tuple[float, float]]) -> Diagnosis:
         finding += f"; and the copy seems {percent(abs(estimate.ratio - 1))} off, which it is not"
     elif width <= DESIGN.self_check_half_width:
         return judged(NAME, finding)
+    most = percent(DESIGN.self_check_half_width)
     advice = (
-        f"Mend what is warned of here, then look again; `esrbench race` judges nothing above "
-        f"±{percent(DESIGN.self_check_half_width)}."
+        "Fix what the other checks warn of, then check again; `esrbench race` gives no verdict "
+        f"above ±{most}."
     )
     return judged(NAME, finding, advice)
 

@@ -79,7 +79,7 @@ class SlurmEngine:
                 self.submit(plan, cells)
                 return
             said = str(getattr(error, "output", "") or error).strip().splitlines()
-            message = f"Slurm refuses the jobs: {said[-1] if said else error}"
+            message = f"Slurm refused the jobs: {said[-1] if said else error}"
             raise UsageError(message, advice="Correct [engine], or --engine-option.") from error
         for cell, job in zip(cells, jobs, strict=True):
             self._jobs[cell.id] = job

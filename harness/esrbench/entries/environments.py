@@ -180,7 +180,7 @@ def remove_environment(name: str) -> None:
 
 def _folder(name: str) -> Path:
     if not re.fullmatch(NAME_PATTERN, name):
-        message = f"{line(name, 80)!r} is no name of an environment"
+        message = f"{line(name, 80)!r} is not a valid name of an environment"
         advice = "Use lower-case letters, digits and ._- only, such as torch113."
         raise UsageError(message, advice=advice)
     return cache_dir() / "environments" / name

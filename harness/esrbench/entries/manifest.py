@@ -350,12 +350,14 @@ def read_manifest(path: Path) -> Manifest:
         size = path.stat().st_size
         if size > MAX_MANIFEST_BYTES:
             message = f"{path}: {size} bytes, expected {MAX_MANIFEST_BYTES} or fewer"
-            raise RegistrationError(message, advice="Only declarations belong into it.")
+            raise RegistrationError(message, advice="A manifest holds declarations only.")
         content = tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"no TOML: {line(str(error))}"
+        reason = (
+            error.strerror if isinstance(error, OSError) else f"not valid TOML: {line(str(error))}"
+        )
         message = f"{path}: {reason}"
-        raise RegistrationError(message, advice="Correct the file at that place.") from error
+        raise RegistrationError(message, advice="Correct the file at that line.") from error
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

@@ -36,14 +36,14 @@ def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
         UsageError: the name is no TEAM-NAME, is there already, or the folder cannot be written.
     """
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 64:  # noqa: PLR2004 - as in the manifest
-        message = f"{name!r} is no name of a submission: expected TEAM-NAME in lower case"
+        message = f"{name!r} is not a valid name of a submission: expected TEAM-NAME in lower case"
         raise UsageError(message, advice="For example `esrbench new team07-fastsr`.")
     target = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target.mkdir()
     except FileExistsError:
-        message = f"{target}: is there already, and is left as it is"
+        message = f"{target}: exists already and was not changed"
         raise UsageError(message, advice="Choose another name, or remove it.") from None
     except OSError as error:
         message = f"{target}: cannot be made: {error.strerror}"

@@ -44,7 +44,7 @@ def require_bounded(folder: Path) -> None:
     """
     found = size = 0
     pending = [folder]
-    advice = "Leave in it the manifest, code and weights of the entry alone."
+    advice = "Keep only the manifest, code and weights of the entry in it."
     try:
         while pending:
             with os.scandir(pending.pop()) as entries:

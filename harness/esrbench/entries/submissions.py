@@ -64,7 +64,7 @@ def find_submissions(root: Path) -> Iterator[tuple[str, ModelDescriptor | Regist
         return
     for folder in folders:
         if not folder.name.isprintable():  # nor may it be printed
-            message = f"{root}: {folder.name!a} is no name of a submission"
+            message = f"{root}: {folder.name!a} is not a valid name of a submission"
             yield ascii(folder.name), RegistrationError(message, advice="Rename that folder.")
             continue
         try:

@@ -302,7 +302,7 @@ NOTICES: Final = {
         "the bundle names a Docker image that is nowhere", "set `codabench.docker_image`"
     ),
     "no-start": Explanation("a phase starts when the bundle was made", "set `codabench.start`"),
-    "no-terms": Explanation("the terms are a short text of ours", "set `codabench.terms`"),
+    "no-terms": Explanation("the terms are a short default text", "set `codabench.terms`"),
     "gate-not-shown": Explanation(
         "no column shows whether an entry beats the interpolation", "tell it in the terms"
     ),

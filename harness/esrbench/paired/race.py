@@ -161,7 +161,7 @@ def _together(candidate: Entry, baseline: Entry, launcher: Launcher) -> tuple[En
     if not interpreters:
         return both
     if len(interpreters) > 1:
-        message = "the networks of a race run in one process, and each has another interpreter"
+        message = "both networks of a race run in one process, but each has another interpreter"
         raise UsageError(message, advice="Give --python for one of them; it holds for both.")
     (interpreter,) = interpreters
     for entry in both:

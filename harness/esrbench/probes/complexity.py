@@ -246,7 +246,8 @@ def _void(found: object, differs: str) -> Absent:
     return Absent(
         kind="unavailable",
         reason=f"two counts of the same forward differ: {differs}",
-        advice="See the notices of the entry; a network must do the same whoever looks.",
+        advice="See the notices of the entry; a network must compute the same whether or not it "
+        "is watched.",
     )
 
 
@@ -445,7 +446,7 @@ def _notices(results: Sequence[CounterResult]) -> Iterator[Notice]:
         if missed:
             yield Notice(
                 code="uncounted-macs",
-                message=f"{result.counter} passed over {listed(missed)}, which multiply "
+                message=f"{result.counter} does not count {listed(missed)}, which multiply "
                 "and accumulate",
                 advice="Its figure is below what ran; compare it with the aten counter's.",
             )

@@ -82,7 +82,7 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         )
         yield Notice(
             code="size-dependent-cost",
-            message=f"multiply-accumulates of an input pixel depend on the size: {figures}",
+            message=f"multiply-accumulates per input pixel depend on the image size: {figures}",
             advice="Compare figures at the size of the images; a cost that grows with the size, "
             "such as global attention, is not seen in the figure at 256x256.",
         )
@@ -105,15 +105,15 @@ def notices_of(audit: Audit, params: int, precision: str = PRECISION) -> Iterato
         scalars = f" and {plural(audit.scalars, 'number')} of the code" if audit.scalars else ""
         yield Notice(
             code="hidden-constants",
-            message=f"{audit.effective_constants:,} constants{scalars} meet the image, of which "
-            f"{params:,} are parameters",
+            message=f"{audit.effective_constants:,} constants{scalars} take part in the "
+            f"computation, of which {params:,} are parameters",
             advice="Counters print the parameters only; weights in buffers, attributes, arrays, "
             "lists or from a random seed belong to the size of the network.",
         )
     if not audit.derived_output:
         yield Notice(
             code="hidden-work",
-            message="the output does not derive from the input by operators that can be seen",
+            message="no visible operators lead from the input to the output",
             advice="Do all work in torch, in the thread of the forward: what runs in numpy, in "
             "another thread or with dispatch switched off is not counted.",
         )
@@ -143,8 +143,9 @@ def counted_otherwise(found: str) -> Notice:
     return Notice(
         code="counted-otherwise",
         message=f"two counts of the same forward differ: {found}",
-        advice="No figure of it stands. Let the forward do the same whether or not tensors have "
-        "values and whoever calls it: no look at is_meta, device or modes, no exception caught.",
+        advice="None of its counts is valid. The forward must do the same for every caller, with "
+        "and without tensor values: it must not look at is_meta, device or modes, nor catch "
+        "exceptions.",
     )
 
 

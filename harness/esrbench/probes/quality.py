@@ -152,7 +152,7 @@ def require_metrics(keys: Sequence[str]) -> None:
     known = [key for key, metric in METRICS.items() if metric.scored_by]
     for key in keys:
         if key not in known:
-            message = f"{key!r} is no score of images that can be asked for"
+            message = f"{key!r} is not the name of an image score"
             advice = f"{did_you_mean(key, known)}Known: {', '.join(known)}; a plugin adds more."
             raise UsageError(message, advice=advice)
         try:
@@ -160,7 +160,9 @@ def require_metrics(keys: Sequence[str]) -> None:
         except Exception as error:
             where = METRICS[key].scored_by
             message = f"{key}: {where} cannot be imported: {error}"
-            raise UsageError(message, advice="Mend or reinstall the plugin that has it.") from error
+            raise UsageError(
+                message, advice="Repair or reinstall the plugin that has it."
+            ) from error
 
 
 def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
@@ -173,7 +175,7 @@ def _asked(key: str, sr: Pixels, hr: Pixels, border: int) -> float | Absent:
         if math.isfinite(score):
             return score
         reason = f"{METRICS[key].scored_by} gave {score}"
-    return Absent(kind="failed", reason=reason, advice="Mend the plugin that takes this score.")
+    return Absent(kind="failed", reason=reason, advice="Correct the plugin that takes this score.")
 
 
 def score_network(

@@ -96,7 +96,7 @@ class Exponential(Frozen):
         known_metrics(self.metrics)
         for metric in self.metrics:
             if METRICS[metric].better == "higher":
-                message = f"{metric} is better where higher, this score where lower"
+                message = f"a higher {metric} is better, but of this score a lower one is"
                 raise ValueError(message)
         return self
 

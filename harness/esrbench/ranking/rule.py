@@ -76,7 +76,7 @@ class Gate(Frozen):
             )
         known_metrics((self.metric,))
         if self.beats is not None and not self.of_quality:
-            message = f"an interpolation is beaten in psnr_rgb or psnr_y, and not in {self.metric}"
+            message = f"a gate against an interpolation needs psnr_rgb or psnr_y, not {self.metric}"
             raise ValueError(message)
         if self.data is not None and not METRICS[self.metric].per_data:
             message = f"{self.metric} does not depend on a data set: leave `data` out"
@@ -261,7 +261,7 @@ class Rule(Frozen):
         headings += [heading for track in self.tracks for heading in track.headings]
         twice = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
         if twice:
-            message = f"two columns would be headed {', '.join(twice)}: choose other labels"
+            message = f"two columns have the heading {', '.join(twice)}: choose other labels"
             raise ValueError(message)
         earlier: list[str] = []
         for track in self.tracks:

@@ -47,7 +47,7 @@ def parse_rule(text: str, named: str) -> Rule:
         document = json.dumps(tomllib.loads(text), default=str)
         return Rule.model_validate_json(document, strict=True)
     except tomllib.TOMLDecodeError as error:
-        message = f"{named}: no TOML"
+        message = f"{named}: not valid TOML"
         raise DataError(message, [str(error)], advice=ADVICE) from error
     except ValidationError as error:
         problems = field_problems(error, "the whole rule")

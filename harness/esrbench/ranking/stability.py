@@ -35,7 +35,7 @@ FEWEST_PROCESSES = STUDENT_SAMPLES
 
 PROVISIONAL = Absent(
     kind="unavailable",
-    reason=f"runtimes of fewer than {FEWEST_PROCESSES} processes say nothing of the next one",
+    reason=f"fewer than {FEWEST_PROCESSES} timed processes cannot tell how stable a rank is",
     advice=f"Give --processes {FEWEST_PROCESSES} or more; official runs take 5.",
 )
 """Why ranks are provisional."""

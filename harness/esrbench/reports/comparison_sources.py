@@ -217,7 +217,7 @@ def write_references(path: Path) -> None:
     text = references().encode()
     try:
         if path.exists() and path.read_bytes() != text:
-            message = f"{path}: is there already, with other content"
+            message = f"{path}: exists already, with other content"
             raise UsageError(message, advice="Name a new file, and let LaTeX read both.")
         replace_file(path, text)
     except OSError as error:

@@ -50,7 +50,7 @@ def examination_table(checks: Sequence[Diagnosis], device: str) -> Table:
 def _verdict(states: Sequence[State]) -> Span:
     """One line on all checks together."""
     if "problem" in states:
-        return Span("Nothing can be measured here until the problems are mended.", "wrong")
+        return Span("Nothing can be measured here until the problems are fixed.", "wrong")
     if warnings := states.count("warning"):
         said = f"{warnings} of {len(states)} checks warn that times may be noisy"
         return Span(f"Measuring works; {said}.")

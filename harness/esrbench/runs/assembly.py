@@ -51,7 +51,7 @@ NO_ENERGY = Absent(
     reason="it was not asked for",
     advice="`esrbench run --energy` asks for it.",
 )
-NO_BACKEND = Absent(kind="skipped", reason="eager torch ran it, or nothing did")
+NO_BACKEND = Absent(kind="skipped", reason="no backend other than eager torch ran")
 DISPUTED = Absent(kind="unavailable", reason="the worker's account of its time is disputed")
 ON_SIZE = re.compile(r"(?i)\b(sizes?|shapes?|dimensions?|divisible|multiples?)\b")
 """What messages say of a network that does not take the size of an image."""
@@ -351,7 +351,8 @@ def _graph_notices(deployment: Deployment, complexity: Complexity | Absent) -> I
     if not isinstance(equality, Absent) and equality.step == "different":
         yield Notice(
             code="backend-differs",
-            message=f"SR of {deployment.backend} is not eager torch's: {equality.describe()}",
+            message=f"SR of {deployment.backend} differs from that of eager torch: "
+            f"{equality.describe()}",
             advice="It has a class of its own; compare its PSNR before its runtime.",
         )
     if graph is None or isinstance(complexity, Absent) or graph.parameters == complexity.params:

@@ -86,7 +86,7 @@ def _key(descriptor: ModelDescriptor, command: str, interpreter: Interpreter | N
 def _require_tools(name: str, launcher: Launcher, interpreter: Interpreter | None) -> None:
     if launcher.sandbox.privileges:
         message = f"{name} builds a module from source, and no sandbox works here to build it in"
-        raise UsageError(message, advice="`esrbench doctor` says how to mend that.")
+        raise UsageError(message, advice="`esrbench doctor` says how to fix that.")
     chosen = own_interpreter() if interpreter is None else interpreter
     path = [str(folder) for folder in chosen.packages]
     missing = []

@@ -73,7 +73,9 @@ def _rename(
         message = f"{store.folder}: there is an entry {new!r} already"
         raise UsageError(message, advice="Choose another name.")
     if not re.fullmatch(ENTRY_NAME, new):
-        message = f"{new!r} is no name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
+        message = (
+            f"{new!r} is not a valid name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
+        )
         raise UsageError(message, advice="For example team07-fastsr.")
     return store.decide("rename", old, new_name=new, reason=reason or "")
 

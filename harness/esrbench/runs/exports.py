@@ -117,7 +117,7 @@ def quantised(
     if not forward.quantises:
         asked = "--calibrate-with" if folders else "--fp32-ends" if fp32_ends else None
         if asked is not None:
-            message = f"{asked}: {forward.precision} quantises nothing"
+            message = f"{asked} has no effect in {forward.precision}, which is not quantised"
             raise UsageError(message, advice="Add --precision int8 or int8-w16, or leave it out.")
         return protocol, None
     if folders is None:
@@ -287,7 +287,7 @@ def export_files(
     targets = {each: folder / (stem + Path(each).suffix) for each in backend.files}
     for target in targets.values():
         if target.exists() and not replacing:
-            message = f"{target}: is there already"
+            message = f"{target}: exists already"
             raise UsageError(message, advice="Name another --output, or replace it by --force.")
     entry = replace(entry, descriptor=build(entry.descriptor, launcher))
     pairs = open_dataset("demo", entry.scale)

@@ -56,7 +56,10 @@ def entry_name(path: Path, given: str | None, registry: Registry) -> str:
     """
     name = given or (path.resolve().name if path.is_dir() else path.stem)
     if not re.fullmatch(ENTRY_NAME, name):
-        message = f"{name!r} is no name of an entry: expected a-z, 0-9, dots, - and _, at most 64"
+        message = (
+            f"{name!r} is not a valid name of an entry: expected a-z, 0-9, dots, - and _, "
+            "at most 64"
+        )
         raise UsageError(message, advice="Give --name, such as --name team07.")
     if name in registry or name in registry.broken:
         message = f"{name} is the name of a network; its images need another one"

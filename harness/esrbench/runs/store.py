@@ -385,7 +385,7 @@ class Store:
             patiently(partial(self._replace, target, content), errno.ENOENT)
         except FileNotFoundError as error:
             if once and not self._files.is_folder(target.parent):
-                message = f"{target.parent}: another process has brought this suite to its end"
+                message = f"{target.parent}: another process has finished this suite"
                 advice = "Its records are in the results; `esrbench leaderboard` prints them."
                 raise SuiteGoneError(message, advice=advice) from error
             raise self._failure(target, error) from error
@@ -511,7 +511,7 @@ class Store:
                 Notice(
                     code="set-aside-records",
                     message=f"{folder}: set aside earlier as corrupt: {', '.join(aside)}",
-                    advice="Delete them when they are of no more use.",
+                    advice="Delete them when you no longer need them.",
                 )
             )
         return records, notices
@@ -552,7 +552,7 @@ class Store:
             message = f"{damage.message}. It stays where it is: {why}"
             return _corrupt(message, "Move it away, and measure again.")
         message = f"{damage.message}. It was set aside as {target}"
-        return _corrupt(message, "Measure again; delete it when it is of no more use.")
+        return _corrupt(message, "Measure again; delete it when you no longer need it.")
 
     def _free_name(self, path: Path) -> Path:
         """Where no earlier corrupt file lies."""

@@ -131,9 +131,8 @@ def unmeasurable(trusted: float | None, noise: float | None, design: TrustDesign
         return None
     return Absent(
         kind="unavailable",
-        reason=f"externally measured time is {trusted * 1e3:.3g} ms beside a network that does "
-        f"nothing, whose own time varies by {spread * 1e3:.3g} ms, so the difference cannot be "
-        "measured",
+        reason=f"its externally measured time, {trusted * 1e3:.3g} ms, is within the noise: the "
+        f"time of a network that does nothing varies by {spread * 1e3:.3g} ms",
         advice="Raise the input size, measure on larger images, or use a quieter machine.",
     )
 

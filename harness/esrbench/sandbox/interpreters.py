@@ -159,7 +159,7 @@ def _ask(path: Path, program: Path) -> Any:
         return json.loads(done.stdout)
     except ValueError:
         said = line((done.stderr.strip().splitlines() or ["nothing"])[-1])
-        message = f"{path}: no Python {OLDEST_PYTHON} or newer; started as one, it says: {said}"
+        message = f"{path}: not a Python {OLDEST_PYTHON} or newer; when started, it prints: {said}"
         raise UsageError(message, advice=advice) from None
 
 

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 _HR = "hr.u8"
 _INDEX = "index.json"
-_ADVICE = "Mend or remove these files; nothing was trained."
+_ADVICE = "Repair or remove these files; nothing was trained."
 
 
 class StoredImage(Frozen):

@@ -76,7 +76,7 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str]) -> dict[str, Any]
     ]
     if differing:
         message = f"{folder} holds another training: {'; '.join(differing)}"
-        raise UsageError(message, advice="Give what it was begun with, or another folder.")
+        raise UsageError(message, advice="Use the settings that it began with, or another folder.")
     return dict(state)
 
 
@@ -168,7 +168,7 @@ def begin_log(path: Path, iteration: int) -> None:
             csv.writer(file).writerows([LogRow._fields, *rows])
     except (OSError, ValueError) as error:
         message = f"{path}: cannot be continued: {error}"
-        raise RecordError(message, advice="Mend or delete it.") from error
+        raise RecordError(message, advice="Repair or delete it.") from error
 
 
 def add_to_log(path: Path, row: LogRow) -> None:

@@ -266,7 +266,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     try:
         return Recipe.model_validate(tomllib.loads(content.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"recipe {text}: no TOML: {error}"
+        message = f"recipe {text}: not valid TOML: {error}"
         raise UsageError(message, advice="See the shipped recipes for the layout.") from error
     except ValidationError as error:
         message = f"recipe {text}: {'; '.join(field_problems(error, 'recipe'))}"

@@ -156,7 +156,7 @@ def require_converted(report: ConversionReport, content: bytes) -> None:
     source = "the converted file"
     advice = "The file made its converter misbehave: do not use it."
     if (len(content), hashlib.sha256(content).hexdigest()) != (report.bytes, report.sha256):
-        message = f"{source}: {len(content)} bytes arrived that are not those reported"
+        message = f"{source}: {len(content)} bytes arrived, but they are not those reported"
         raise WeightsError(message, advice=advice)
     read_safetensors_header(io.BytesIO(content), source)
     try:

@@ -151,7 +151,7 @@ class OwnAnswers:
         if declared.pure_torch is None:
             absent = Absent(
                 kind="unavailable",
-                reason="no counter sees what the modules compute that it compiles",
+                reason="no counter sees what its compiled modules compute",
                 advice="Declare model.pure_torch, a factory of the same network without them.",
             )
             return measured, absent
@@ -172,7 +172,7 @@ class OwnAnswers:
         absent = Absent(
             kind="unavailable",
             reason=f"{declared.pure_torch} gives other pixels than the measured network",
-            advice="Correct model.pure_torch: it is to compute the same with the same weights.",
+            advice="Correct model.pure_torch: it must compute the same with the same weights.",
         )
         return measured, absent
 
@@ -215,7 +215,7 @@ def request_notices(requests: CudaRequests) -> Iterator[Notice]:
         asked = _listed(requests.made)
         yield Notice(
             code="cuda-requests",
-            message=f"its code asks for CUDA ({asked}); that led to the {device} of this run",
+            message=f"its code asks for CUDA ({asked}) and got the {device} of this run instead",
             advice="Nothing needs to change; code that uses the device of its input runs anywhere.",
         )
     if requests.forwards:

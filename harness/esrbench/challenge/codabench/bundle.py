@@ -356,12 +356,12 @@ def _notices(challenge: Challenge, competition: Competition) -> Iterator[Notice]
     if table.terms is None:
         yield Notice(
             code="no-terms",
-            message="the terms are a short text of ours",
+            message="the terms are a short default text",
             advice="Name your own file: terms in [codabench].",
         )
     if any(each.beats for each in challenge.rule.gates):
         yield Notice(
             code="gate-not-shown",
-            message="the gate asks to beat an interpolation, which no column shows",
-            advice="`esrbench run` of the challenge judges it.",
+            message="the gate compares with an interpolation baseline, which no column shows",
+            advice="`esrbench run` on the challenge checks it.",
         )
