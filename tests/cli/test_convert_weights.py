@@ -187,7 +187,7 @@ def test_source_is_never_replaced(tmp_path):
     assert "the output would replace the input file" in refused(path, "--force").message
     linked = tmp_path / "link.safetensors"
     linked.symlink_to(path)
-    assert "made from" in refused(path, "--force", "-o", linked).message
+    assert "replace the input file" in refused(path, "--force", "-o", linked).message
     assert path.read_bytes() == before
 
 

@@ -150,7 +150,7 @@ RANK_SUM = 'kind = "rank-sum", metrics = ["params", "macs_fvcore"]'
             "minimum = 29.0\nmaximum = 30.0",
             "gates.0: a gate has either a minimum",
         ),
-        ("minimum = 29.0", 'beats = "bicubic"\nmetric = "ssim_y"', "beaten in psnr_rgb or psnr_y"),
+        ("minimum = 29.0", 'beats = "bicubic"\nmetric = "ssim_y"', "needs psnr_rgb or psnr_y"),
         ("minimum = 29.0", 'maximum = 5e6\nmetric = "params"', "params does not depend on a data"),
         ("scales = [4]", "verified = false", "says in `unverified` what was not seen"),
         ("params = 0.15", "params = inf", "weights.params: Input should be a finite number"),
