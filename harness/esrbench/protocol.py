@@ -300,10 +300,10 @@ class PairDesign(Frozen):
     """How two networks are raced in interleaved pairs, and when that is enough.
 
     The median of per-pair log-ratios has a rank interval of ``z`` standard deviations of its
-    rank. It is looked at every ``look_every`` pairs from ``first_look`` on; the race ends when
-    the interval holds neither decision line and the self-check permits a verdict. A single look
-    misses the true median in at most 0.8 % of races; that any of the looks has excluded it
-    comes to 1.1 % by 70 pairs, 2.8 % by 200 and 5.1 % by 600, for independent pairs.
+    rank. It is checked after ``first_look`` pairs and then every ``look_every``. The race ends when
+    the interval holds neither decision line and the self-check permits a verdict. A single check
+    misses the true median in at most 0.8 % of races. For independent pairs, the probability that
+    any check so far has missed it is 1.1 % after 70 pairs, 2.8 % after 200 and 5.1 % after 600.
 
     Attributes:
         discarded_pairs: warm-up pairs of each process.

@@ -1,10 +1,10 @@
 """From raw times to runtimes: the challenge's number, its relation to a baseline, its spread.
 
-A runtime is the larger of two accounts, the worker's claims and the externally measured time, so
-that neither can be lowered to gain a rank. With one process, intervals speak of rounds within it:
-bootstrap for means over images, order statistics for medians. With several, each process gives
-one figure, the value is their geometric mean and the interval Student's of the logarithms, from
-three processes on, so that it covers what differs between processes.
+A runtime is the larger of two times, the worker's claim and the externally measured one. So
+neither can be lowered to gain a rank. With one process, the interval covers the rounds within it:
+by bootstrap for means over images, by order statistics for medians. With several, each process
+gives one figure and the value is their geometric mean. From three processes on, the interval is
+Student's of the logarithms, so that it covers differences between processes.
 """
 
 from __future__ import annotations

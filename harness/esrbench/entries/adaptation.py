@@ -48,11 +48,11 @@ class Adapted(nn.Module):
     """A network that is given whole multiples and tiles, for inputs of any size.
 
     An input (N, C, H, W) is padded below and on the right until H and W are multiples of
-    ``multiple``: by reflection without the edge (PyTorch's ``reflect``) along a side that is
-    longer than what is added to it, else by repeating the edge. If a side then exceeds ``tile``,
-    tiles of min(tile, side) start at every ``tile - overlap`` pixels and the last one ends with
-    the side, so that it may overlap more; each output pixel is the plain mean of all tiles that
-    cover it. At last the output is cropped to ``factor`` times H and W.
+    ``multiple``. Padding reflects the image without its edge (PyTorch's ``reflect``). If a side is
+    not longer than its padding, the edge is repeated instead. If a side then exceeds ``tile``, the
+    input is split into tiles of min(tile, side), one every ``tile - overlap`` pixels. The last tile
+    ends with the side, so it may overlap more. Each output pixel is the mean of all tiles that
+    cover it. Finally the output is cropped to ``factor`` times H and W.
     """
 
     def __init__(

@@ -182,10 +182,10 @@ class NetworkFacts(Frozen):
         summary: one line for lists.
         display_name: in tables and figures of papers; None for ``name``.
         scales: upscaling factors it is defined for.
-        factory: ``module:attr`` or ``path/to/file.py:attr``; called with ``arguments``, ``options``
-            and the scale it returns an ``nn.Module`` that maps float32 (N, C, H, W) in
-            [0, data_range] to (N, C, scale*H, scale*W); see ``color`` and ``input`` for what C
-            and H, W are. While it builds a submission, the working directory is its folder.
+        factory: ``module:attr`` or ``path/to/file.py:attr``, called with ``arguments``, ``options``
+            and the scale. It returns an ``nn.Module`` that maps float32 (N, C, H, W) in
+            [0, data_range] to (N, C, scale*H, scale*W). ``color`` decides C, ``input`` decides H
+            and W. While a submission is built, the working directory is its folder.
         arguments: of the factory: a list by position, or a table by keyword.
         options: keyword arguments of the factory.
         scale_argument: keyword under which the factory takes the scale; where it is left out, the

@@ -75,9 +75,10 @@ def predict_memory(
         channels: of its input.
 
     Returns:
-        The highest sum of parameters, buffers, input, features and output alive, each rounded
-        up to 512 bytes, and the band of what a caching allocator reports, over images of this
-        size and smaller ones before it; sizes that the network refuses are left out.
+        Two figures. One is the highest sum of parameters, buffers, input, features and output that
+        are alive at the same time, each rounded up to 512 bytes. The other is the band of what a
+        caching allocator reports for images of this size after smaller ones. Sizes that the network
+        refuses are left out.
 
     Raises:
         MeasurementError: the output is no tensor.

@@ -90,9 +90,9 @@ class PrecisionError(MeasurementError):
 def apply_policy(policy: ForwardPolicy, device: torch.device) -> None:
     """Set the arithmetic of this process.
 
-    float32 operators run in float32 (TF32 for ``tf32``), on CPU without oneDNN's bfloat16 and
-    TF32 shortcuts; matrix products of fp16 and bf16 accumulate as PyTorch does by default;
-    nothing is deterministic at a price, autocast is off and denormals are kept.
+    float32 operators run in float32 (TF32 for ``tf32``). On CPU they run without oneDNN's bfloat16
+    and TF32 shortcuts. Matrix products of fp16 and bf16 accumulate as PyTorch does by default.
+    Deterministic algorithms that cost time are off, autocast is off, and denormals are kept.
 
     Args:
         policy: what is wanted.

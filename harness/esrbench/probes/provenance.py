@@ -1,8 +1,8 @@
 """Where tensors come from: the network's input, or constants however they are kept.
 
-Tensors are followed by their storage. What an operator makes from input-derived data derives
-from the input; everything else is a constant, be it a parameter, a buffer, an attribute, an
-array, a list or random numbers.
+Tensors are followed by their storage. The result of an operator derives from the input if one of
+its arguments does. Everything else is a constant: a parameter, a buffer, an attribute, an array, a
+list or random numbers.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ class _Memory:
 class Provenance:
     """Follows the operators of one forward, or of several one after the other.
 
-    Work that is written in place out of sight (in another thread, without dispatch modes) shows
-    in a version counter that is ahead of the operators seen. ``Tensor.data`` has a counter of
-    its own: what is written by it out of sight is not found.
+    An operator may write to a tensor where no dispatch mode sees it, for example in another thread.
+    Then the version counter of the tensor is ahead of the operators seen. ``Tensor.data`` has a
+    counter of its own, so writes through it are not found.
 
     Attributes:
         met: constants that met input-derived data in an operator. What an operator computes

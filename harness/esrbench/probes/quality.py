@@ -227,7 +227,7 @@ def _gaussian() -> npt.NDArray[np.float64]:
 def _ssim_sum(a: Pixels, b: Pixels, maps: npt.NDArray[np.float64]) -> float:
     """Sum of the SSIM map of (H, W, ...) images; ``maps`` (6, H, W, ...) is overwritten.
 
-    With s = a + b and d = a - b four blurs do instead of five, because
+    With s = a + b and d = a - b, four blurs are enough instead of five:
     s^2 + d^2 = 2 (a^2 + b^2) and s^2 - d^2 = 4 ab.
     """
     import cv2

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     Forward = Callable[[], Any]
 
 SAME: Final = 1e-4
-"""Mean deviation, as a share of the output's mean size, up to which two float32 forwards on the
-CPU are the same: a hundred times what another order of summation changes."""
+"""Two float32 forwards on the CPU are the same up to this mean deviation.
+
+It is a share of the output's mean size: a hundred times what another order of summation changes.
+"""
 
 SAME_ON_GPU: Final = 1e-3
 SAME_WHEN_ROUNDED: Final = 0.05

@@ -19,12 +19,11 @@ def select_comparable(
 ) -> tuple[RunRecord, list[RunRecord], tuple[Notice, ...]]:
     """The newest record of each entry among those measured like the newest that is ranked.
 
-    Records on another data set or scale are another table's. Those of this one that differ in
-    data, protocol or environment are left out with a notice that names what differs, unless a
-    comparable record of the same entry on the same images replaces them. An unranked record's
-    environment is not held against it. Of SR images without a network, which are of every class,
-    only data and definition of scores must be the same; a run of a network of that name replaces
-    them.
+    Records on another data set or scale belong to another table. A record that differs in data,
+    protocol or environment is left out. A notice names the difference, unless a comparable record
+    of the same entry on the same images replaces the record. The environment of an unranked record
+    may differ. SR images without a network belong to every class: only data and definition of
+    scores must be the same. A run of a network of that name replaces them.
 
     Args:
         records: of any data set, scale and protocol.

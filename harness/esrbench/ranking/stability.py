@@ -88,13 +88,13 @@ def processes_of(record: RunRecord) -> int:
 def across_processes(records: Sequence[RunRecord], metric: str) -> list[Value | Absent]:
     """A runtime of each record, with the interval that holds for other processes.
 
-    Below ``FEWEST_PROCESSES`` there is no interval: that of the rounds of one process says
-    nothing of the next. Otherwise the interval is the wider of two. One is Student's of the
+    Below ``FEWEST_PROCESSES`` there is no interval, because the rounds of one process do not
+    predict the next process. Otherwise the interval is the wider of two. One is Student's of the
     record's own processes. The other takes the standard deviation of the logarithms from the
-    processes of all records together, and is wide enough that any two intervals of copies of one
-    network overlap with 95 %: half of the Bonferroni bound for all pairs. A few processes agree
-    by chance, and those of the other entries show it. Where all records met the same devices of one
-    kind, the second alone holds, without what differs between devices.
+    processes of all records together. It is half of the Bonferroni bound for all pairs: the
+    intervals of copies of one network all overlap with a probability of 95 %. It is needed because
+    a few processes may agree by chance. If all records ran on the same devices of one kind, only
+    the second one is used, without the differences between devices.
 
     Args:
         records: measured alike, one an entry.
@@ -197,9 +197,9 @@ def rank_stability(
 ) -> RankStability:
     """Ranks in runtime and in tracks that noise leaves possible.
 
-    Two entries are tied in a runtime where their intervals overlap. In a track one is ahead
-    beyond noise if its total is better even with its own runtime at the worse end of the interval
-    and the other's at the better end.
+    Two entries are tied in a runtime if their intervals overlap. In a track, one is ahead beyond
+    noise if its total is better in the worst case: its own runtime at the worse end of its
+    interval, and the other's at the better end.
 
     Args:
         contestants: as they were ranked.

@@ -44,15 +44,18 @@ Status = (
         "interrupted",
     ]
 )
-"""How a run ended. A failure is that of the first probe that failed. ``suspect-*`` and
-``timing-disputed`` are complete measurements of which the evaluator found that inputs shown again
-were faster, that images scored better than variants of them, that work went on outside of the
-timed rounds, or that the worker's own times disagree with the evaluator's. ``counted-otherwise``:
-what was counted is not what was measured, so that no count of it stands. ``busy-machine``: others
-took too much of the machine while it was timed, so it has no runtimes and is to be run again.
-``disqualified``: so decided by the organiser; no stored record says so, but records do as boards
-see them. ``infra-error``: the harness or its machine failed, so the entry is to be run again.
-``interrupted``: fewer replicates were timed than the protocol asks for."""
+"""How a run ended. A failure is that of the first probe that failed.
+
+``suspect-*`` and ``timing-disputed`` are complete measurements in which the evaluator found one of
+these: repeated inputs were faster, images scored better than their variants, work went on outside
+the timed rounds, or the worker's own times disagree with the evaluator's.
+
+``counted-otherwise``: the network that was counted is not the one that was measured, so none of its
+counts is valid. ``busy-machine``: other programs took too much of the machine during timing, so the
+run has no runtimes and must be repeated. ``disqualified``: by the organiser; no stored record has
+this status, but records have it on boards. ``infra-error``: the harness or its machine failed, so
+the entry must be run again. ``interrupted``: fewer replicates were timed than the protocol asks for.
+"""
 
 LoadedBy = Literal["factory"]
 """What loads a weights file in place of the harness."""

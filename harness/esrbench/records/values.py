@@ -18,9 +18,9 @@ FoundT = TypeVar("FoundT")
 FailureKind = Literal[
     "load-error", "forward-error", "invalid-output", "timeout", "oom", "crash", "protocol"
 ]
-"""What can go wrong with a network in its worker: it does not build or load; its forward raises;
-what comes out is no SR image; no answer in time; memory ran out; its process died; it spoke
-something else than the worker's protocol."""
+"""What can go wrong with a network in its worker, in this order: it does not build or load; its
+forward raises; its output is no SR image; it does not answer in time; memory runs out; its process
+dies; its messages break the worker's protocol."""
 
 
 class Absent(Frozen):
@@ -72,9 +72,9 @@ class Interval(Frozen):
     Attributes:
         low: lower bound.
         high: upper bound.
-        confidence: coverage; that of a single look for ``order-statistics`` of independent
-            samples, so nominal where rounds or pairs ended because of the interval; exact for
-            ``student`` on log-normal samples; nominal for ``bootstrap``.
+        confidence: coverage. For ``student`` it is exact on log-normal samples. For ``bootstrap``
+            it is nominal. For ``order-statistics`` it is that of a single look at independent
+            samples, so it is nominal if rounds or pairs ended because of the interval.
         method: how it was made.
     """
 

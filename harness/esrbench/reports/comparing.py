@@ -252,8 +252,8 @@ class _Cells:
     def _measured(self, name: str, scale: int, column: Column) -> CellValue | Absent:
         """One cell of an entry's runs.
 
-        What belongs to the entry is taken from the first data set that has it; noisy metrics of
-        one scale all from the same, the first that was run on, for they compare within it.
+        A metric of the entry comes from the first data set that has it. Noisy metrics of one scale
+        all come from the first data set that was run on, because they compare only within one.
         """
         if column.data is not None:
             return self._from_run((name, scale, column.data), column.metric)

@@ -244,8 +244,8 @@ def published_figures(registry: Registry) -> dict[PublishedKey, PublishedFigure]
 def quality_rows() -> Iterator[tuple[str, PublishedFigure]]:
     """PSNR-Y (dB) and SSIM-Y of ``published_quality.csv`` with the networks they belong to.
 
-    They are of the authors' weights and of the tables named as their sources, most of which
-    reprint older ones; figures that no such table could be found for are left out.
+    They hold for the authors' weights. Each names the table that it comes from, and most of these
+    tables reprint older ones. Figures without such a table are left out.
     """
     text = resources.files("esrbench.reports").joinpath("published_quality.csv").read_text("utf-8")
     for row in csv.DictReader(text.splitlines()):

@@ -82,16 +82,16 @@ def load_model(
     Args:
         name: registered name, or a descriptor.
         scale: upscaling factor s.
-        weights: ``"auto"`` for the released weights if they are cached; without them the
-            network has the demonstration weights that ship with esrbench, or seeded random ones,
-            and a ``UserWarning`` says how to get them. None
-            for random weights without a warning; otherwise the path of a file, which is read as
-            ``esrbench convert-weights`` reads it.
+        weights: ``"auto"`` for the released weights if they are cached. Without them the network
+            has the demonstration weights that ship with esrbench, or seeded random ones, and a
+            ``UserWarning`` says how to get the released ones. None for random weights without a
+            warning. Otherwise the path of a file, which is read as ``esrbench convert-weights``
+            reads it.
 
     Returns:
         A module in eval mode on the CPU that maps float32 (N, 3, H, W) in [0, 1] to
-        (N, 3, s*H, s*W), unclipped, whatever range its weights were trained for and whatever
-        precision it declares, in which it computes.
+        (N, 3, s*H, s*W), unclipped, for any data range of its weights. It computes in the precision
+        that it declares.
 
     Raises:
         UsageError: unknown name, or a scale the network is not defined for.

@@ -164,8 +164,8 @@ def outliers(inputs: Sequence[Sequence[float]]) -> Outliers:
     """Forwards more than ``OUTLIER_DEVIATIONS`` standard deviations off their input's median.
 
     They must also be off by ``OUTLIER_LEAST_SHARE`` of it. The standard deviation is the larger of
-    the input's own and that of all inputs, since a few rounds may agree by chance: in simulations,
-    six rounds of one input with 7 % noise have an outlier in 1.2 % of cases.
+    the input's own and that of all inputs, because a few rounds may agree by chance. In
+    simulations, six rounds of one input with 7 % noise have an outlier in 1.2 % of cases.
 
     Args:
         inputs: rounds of each input; those with fewer than ``FEWEST_ROUNDS`` are ignored.

@@ -56,12 +56,12 @@ def run_suite(
     fresh process, in a random order that every round draws again. A record is made as soon as
     its entry, and the baseline if there is one, have all their rounds.
 
-    Every pass is kept in the store as soon as it is made. A suite that was cut short, in whatever
-    way, can be resumed: the newest of the same plan that did not end is taken up, with its seeds
-    and order, and only passes are made that it lacks, or whose fingerprint has changed. Where all
-    suites of this plan ended, resuming leaves out what has a finished record of the same
-    fingerprint, of whichever suite. Finished is any status but ``interrupted``,
-    ``infra-error`` and ``busy-machine``. Without ``resume`` everything is measured.
+    Every pass is kept in the store as soon as it is made, so any interrupted suite can be resumed.
+    Resuming takes up the newest suite of the same plan that did not end, with its seeds and order.
+    It makes only the passes that are missing or whose fingerprint has changed. If all suites of
+    this plan ended, resuming leaves out entries with a finished record of the same fingerprint, of
+    any suite. Finished is any status except ``interrupted``, ``infra-error`` and ``busy-machine``.
+    Without ``resume`` everything is measured.
 
     Args:
         suite: the plan.

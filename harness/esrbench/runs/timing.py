@@ -319,9 +319,9 @@ class InputTimer:
     def _repeat(self, name: str, inputs: Iterator[Pixels]) -> tuple[tuple[float, float], ...]:
         """Time pairs of neighbouring rounds, one with a new input and one that repeats an input.
 
-        The repeated input is always that of the round before. A coin decides which round of a
-        pair it is, so whatever the machine does, the repeated round of a pair is as likely to be
-        its faster one as not. All inputs are made beforehand: no kind of round follows a pause.
+        The repeated input is always that of the round before. Which round of a pair repeats it is
+        random. So with any load, the repeated round is as likely to be the faster one as the other.
+        All inputs are made beforehand: no kind of round follows a pause.
 
         Returns:
             Seconds of the new and of the repeated input of each pair.

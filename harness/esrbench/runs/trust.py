@@ -334,9 +334,9 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
     """Median over images of the net time of later rounds over that of the first.
 
     A round is slow if the median later round takes less than the design's share of it. None if the
-    number of images that begin with a slow round is not significant: beside load that comes and
-    goes, each round of an image is as likely as any other to be a slow one. Slow rounds in between
-    make a slow first one likelier, but do not clear an entry.
+    number of images that begin with a slow round is not significant. With changing load, each
+    round of an image is equally likely to be a slow one. Slow rounds in between make a slow first
+    one likelier, but do not clear an entry.
     """
     # `timing.MOST_SHIFT` makes this hold for a disturbance with a period of two rounds as well.
     ratios, chances, begun_slow = [], [], 0
@@ -358,9 +358,9 @@ def _later_ratio(timed: Timed, design: TrustDesign) -> float | None:
 def _clean_ratio(timed: Timed) -> float | None:
     """Median over images of the net time of an image itself over that of its variants.
 
-    The round that shows the image is drawn at random among the first ones, so whatever the load, it
-    is as likely as any of them to be the slowest, the second slowest and so on. None if the ranks
-    of these rounds are not significant.
+    The round that shows the image is drawn at random among the first ones. So with any load, all
+    ranks of this round among the first ones are equally likely. None if the ranks found are not
+    significant.
     """
     # Its place is drawn for each image, so the ranks are uniform beside periodic disturbances.
     ratios, chances, faster = [], [], 0

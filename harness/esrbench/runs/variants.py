@@ -1,8 +1,8 @@
 """Unseen images whose HR is known: windows of a mirrored image, flipped or not.
 
-MATLAB's bicubic mirrors images at their borders, so LR of the mirrored HR image is the mirrored LR
-image, and a window of it shows exactly what the ``scale`` times larger window of HR shows. Windows
-have the image's own size and cost as much as the image.
+MATLAB's bicubic mirrors images at their borders. So LR of the mirrored HR image is the mirrored LR
+image, and each window of it has an exact counterpart in HR, ``scale`` times as large. Windows have
+the image's own size and cost as much as the image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """seccomp: a process gives up system calls for good (kernel seccomp_filter).
 
-The filter allows what it does not name, so that libraries run unharmed, and denies what a
-network has no business with: starting processes, the network, other processes, mounting,
-kernel interfaces with a history. Calls younger than ``HIGHEST`` do not exist for a worker.
+The filter denies calls that no super-resolution network needs: starting processes, networking,
+access to other processes, mounting, and kernel interfaces with a history of vulnerabilities. All
+other calls are allowed, so that libraries work. Calls newer than ``HIGHEST`` do not exist for a
+worker.
 """
 
 from __future__ import annotations

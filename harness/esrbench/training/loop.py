@@ -1,7 +1,7 @@
 """The loop of a training and its state.
 
-Killed at any moment and resumed, a training on one CPU ends with the same bits as one that was
-left alone: crops are functions of their number, and the checkpoint holds all else.
+A training on one CPU that is killed at any moment and resumed gives the same bits as one that ran
+without interruption. Crops depend only on their number, and the checkpoint holds all else.
 """
 
 from __future__ import annotations

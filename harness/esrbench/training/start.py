@@ -1,8 +1,8 @@
 """Where training starts: the last convolution solved instead of drawn.
 
-An SR network's output is linear in the weights of its last convolution, so that the best ones
-for the features that a random network makes are the solution of a linear system. The start is
-above bicubic then, which saves a short training thousands of steps; ours, no paper's.
+An SR network's output is linear in the weights of its last convolution. So the best weights for
+the features of a random network are the solution of a linear system. The network then starts above
+bicubic, which saves a short training thousands of steps. This is our idea and from no paper.
 """
 
 from __future__ import annotations

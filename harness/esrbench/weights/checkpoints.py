@@ -142,8 +142,8 @@ def stored_elements(path: Path) -> int | None:
         path: the file, of which only the header is read.
 
     Returns:
-        None for a file of another format, whose sizes cannot be known without unpickling it, and
-        for one that cannot be read or whose header is no table of tensors, which loading tells.
+        None for a file of another format, because its sizes cannot be known without unpickling it.
+        None also for a file that cannot be read or has no valid header; loading reports these.
     """
     if not holds_safetensors(path):
         return None

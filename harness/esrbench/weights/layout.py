@@ -71,12 +71,12 @@ def read_weights(
 
     Args:
         path: the file, of any format that ``read_content`` reads.
-        key: name under which the state dict is nested (names of several levels are joined by
-            dots), or several, of which the first that is there is taken; empty for the file
-            itself. None takes the whole file if it is a state dict, else the only one of
-            ``NESTING_KEYS`` or of two of them that is, else averaged weights beside the plain ones
-            (``params_ema`` beside ``params``), else the whole file if tensors are among what it
-            holds. What is no tensor is left out.
+        key: name under which the state dict is nested, with dots between levels. Of several names,
+            the first one in the file is used. Empty for the file itself. None tries in this order:
+            the whole file if it is a state dict; the only state dict under one of ``NESTING_KEYS``,
+            or under two of them; averaged weights if there are plain ones too (``params_ema`` and
+            ``params``); the whole file if it holds any tensors. Everything except tensors is left
+            out.
         prefix: what to remove from the front of names, leaving out all that do not start with
             it; empty for nothing. None removes ``WRAPPER_PREFIXES`` and one of
             ``TRAINER_PREFIXES`` from all names or from none: the latter where they lie under

@@ -1,9 +1,9 @@
-"""What an entry's code asks of CUDA, led to the device of the run.
+"""Requests for CUDA in an entry's code, redirected to the device of the run.
 
 Many entries call ``.cuda()`` in their constructor or name ``"cuda"`` in their forward. While an
-entry is built, a mode of torch sees every call of torch's. A mode would take time of each operator
-of a forward, so for forwards only those functions are replaced that take a device, and only once a
-forward has failed because it needs CUDA.
+entry is built, a torch mode sees every call of torch. In a forward, a mode would slow down each
+operator. So there, only functions that take a device are replaced, and only after a forward has
+failed because it needs CUDA.
 
 Workers of other environments run this file too: it needs Python 3.8, torch 1.13, and nothing else.
 """

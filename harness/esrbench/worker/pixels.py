@@ -1,9 +1,9 @@
 """Pixels between evaluator and worker: two areas of shared memory that neither can resize.
 
-The evaluator writes LR, and the same enlarged where a network takes it so, into one and takes a
-private copy of SR out of the other, so that nothing
-a worker does afterwards changes what is scored. A worker that shrank an area would kill the
-evaluator (SIGBUS); seals forbid it, on systems that have them.
+The evaluator writes LR into one area, enlarged too if the network takes it so. It takes a private
+copy of SR out of the other, so that nothing a worker does afterwards changes what is scored. A
+worker that shrank an area would kill the evaluator (SIGBUS). Seals prevent this, on systems that
+have them.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ told to stop or its pipe closes. Whatever it says of its own time is a claim: th
 this process and could forge it.
 
 It runs in every interpreter that an entry may ask for (Python 3.8, torch 1.13 and numpy, nothing
-else), so requests and answers are plain JSON here; the evaluator checks every answer. What only
-the harness's own environment can answer stands in ``esrbench.worker.own``.
+else). So requests and answers are plain JSON here, and the evaluator checks every answer. Requests
+that only the harness's own environment can answer are in ``esrbench.worker.own``.
 """
 
 from __future__ import annotations
