@@ -54,7 +54,8 @@ the timed rounds, or the worker's own times disagree with the evaluator's.
 counts is valid. ``busy-machine``: other programs took too much of the machine during timing, so the
 run has no runtimes and must be repeated. ``disqualified``: by the organiser; no stored record has
 this status, but records have it on boards. ``infra-error``: the harness or its machine failed, so
-the entry must be run again. ``interrupted``: fewer replicates were timed than the protocol asks for.
+the entry must be run again. ``interrupted``: fewer replicates were timed than the protocol asks
+for.
 """
 
 LoadedBy = Literal["factory"]
