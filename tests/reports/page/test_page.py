@@ -205,6 +205,7 @@ def test_possible_ranks_are_drawn(records):
     ]
     page = report_page(board.model_copy(update={"ranked": tuple(rows)}), records)
     assert "rank 1, 1 to 2 are possible" in page
+    assert "how often the rank holds" not in page
     assert 'class="ranks"' not in report_page(board, records)
 
 

@@ -141,7 +141,12 @@ def _without_crops(
         numbers=range(len(rows)),
         own_numbers=list(own),
         scatter=markup(charts.scatter(names, ranked, *axes)) if axes else "",
-        ranks=held and (held[0], markup(charts.ranks(held[1][:detailed], held[0]))),
+        ranks=held
+        and (
+            held[0],
+            markup(charts.ranks(held[1][:detailed], held[0])),
+            any(row.held is not None for row in held[1]),
+        ),
         published=[leaderboard_table(each) for each in published],
         entries=contents.entries_table(board, own, claims),
         scores=contents.images_table(board, shown),
