@@ -1,6 +1,7 @@
 """``esrbench run``, whole: real workers, real clocks."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -56,6 +57,16 @@ def test_run_prints_a_leaderboard_and_stores_records(ran):
     shown = ran.esrbench("show", run_id, "--results", "out")
     assert "0.433" in shown.stdout
     assert "absent (unavailable): random weights" in shown.stdout
+
+
+@pytest.mark.slow
+def test_what_to_do_next_works_as_printed(ran):
+    lines = [line for line in ran.done.stderr.splitlines() if line.startswith("next: ")]
+    commands = [shlex.split(line.removeprefix("next: "), comments=True) for line in lines]
+    assert [words[1] for words in commands] == ["leaderboard", "report", "new"]
+    assert commands[0][-2:] == ["--results", "out"]
+    for _, *words in commands:
+        ran.esrbench(*words, code=0)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
