@@ -62,7 +62,10 @@ class CompiledNetwork:
 
         refuse_recompiling()
         keep_denormals_when_compiling()
-        self._code = inspect.unwrap(type(network).forward).__code__
+        forward = inspect.unwrap(getattr(type(network), "forward", network))
+        # A forward that is no function of Python has none.
+        code = getattr(forward, "__code__", None)
+        self._begins = code and f'File "{code.co_filename}", line {code.co_firstlineno}'
         # Not network.compile(), which leaves a layer of PyTorch's own as it is.
         self._network = torch.compile(network)
         self._proven = False
@@ -112,8 +115,7 @@ class CompiledNetwork:
 
     def _untranslated(self, message: str, said: str, advice: str) -> UntranslatedError:
         """An error at the place that PyTorch tells, or else where ``forward`` begins."""
-        begins = f'File "{self._code.co_filename}", line {self._code.co_firstlineno}'
-        return UntranslatedError(message, stack=f"{begins}\n{said}", advice=advice)
+        return UntranslatedError(message, stack=f"{self._begins}\n{said}", advice=advice)
 
 
 BACKEND = Compile()
