@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import shlex
 import sys
@@ -89,8 +90,8 @@ def messages() -> Console:
 
 
 def results() -> Console:
-    """Console for what was asked for; wide where nobody looks at a terminal."""
-    wide = None if sys.stdout.isatty() else 200
+    """Console for what was asked for; wide in a pipe, unless ``COLUMNS`` says how wide."""
+    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 200
     return _console()(highlight=False, width=wide)
 
 
