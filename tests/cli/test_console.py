@@ -132,9 +132,15 @@ def test_warnings_of_a_kind_share_a_line_unless_all_are_wanted(capsys):
             "More: `esrbench help counter-spread`."
         ),
     ]
-    print_by_kind([lone, *unsteady], most=1, hint="`esrbench validate NAME` says more")
+    print_by_kind(
+        [lone, *unsteady],
+        most=1,
+        all_shown_by="esrbench run --resume --verbose",
+        hint="`esrbench validate NAME` says more",
+    )
     assert capsys.readouterr().err.splitlines() == [
         f"warning (not-steady): 12 entries ({names}, ...). Wait. More: `esrbench help not-steady`.",
+        "1 more kind of warnings: `esrbench run --resume --verbose` shows them",
         "hint: `esrbench validate NAME` says more",
     ]
     print_by_kind([*unsteady, lone], verbose=True)

@@ -15,7 +15,7 @@ import typer
 
 from esrbench.errors import DataError, EsrbenchError
 from esrbench.manual.messages import NOTICES
-from esrbench.plaintext import line, visible
+from esrbench.plaintext import line, plural, visible
 from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ def print_json(document: Any) -> None:
 
 
 def again(*options: str) -> str:
-    """The command as it was given, with further options: to be pasted."""
-    return shlex.join(["esrbench", *sys.argv[1:], *options])
+    """The command as it was given, with options that it may have already: to be pasted."""
+    more = [each for each in options if each not in sys.argv]
+    return shlex.join(["esrbench", *sys.argv[1:], *more])
 
 
 def command(verb: str, *words: str, **options: object) -> str:
@@ -179,6 +180,7 @@ def print_by_kind(
     *,
     verbose: bool = False,
     most: int | None = None,
+    all_shown_by: str = "",
     hint: str = "",
 ) -> None:
     """Print typed warnings of many entries, one line a kind.
@@ -187,6 +189,7 @@ def print_by_kind(
         named: entries and warnings; without a name, the warning names its entries.
         verbose: a line for each warning.
         most: kinds that are shown, those of most entries first; None for all.
+        all_shown_by: command that shows the other kinds, too.
         hint: how to see each of them, where some share a line.
     """
     kinds: dict[str, dict[str, list[Notice]]] = {}
@@ -207,6 +210,9 @@ def print_by_kind(
         text += " ".join([*advice][:MOST_ADVICE])
         text += _pointer(code)
         messages().print(text, style="yellow", markup=False)
+    if most and len(kinds) > most:
+        more = plural(len(kinds) - most, "more kind")
+        messages().print(f"{more} of warnings: `{all_shown_by}` shows them", markup=False)
     if grouped and hint:
         messages().print(f"hint: {hint}", markup=False)
 

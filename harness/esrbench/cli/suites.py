@@ -214,10 +214,8 @@ def conclude(
             print_table(table, hint=False)
     report(records, verbose=verbose)
     if interrupted:
-        on = again() if "--resume" in sys.argv else again("--resume")
-        said = (
-            f"interrupted: {plural(len(records), 'finished run')} in {store.runs}; `{on}` goes on"
-        )
+        runs = plural(len(records), "finished run")
+        said = f"interrupted: {runs} in {store.runs}; `{again('--resume')}` goes on"
         messages().print(said, markup=False)
         sys.exit(EXIT_INTERRUPTED)
     messages().print(f"{plural(count, 'new record')} in {store.runs}", markup=False)
@@ -239,7 +237,12 @@ def report(records: Sequence[RunRecord], *, verbose: bool = False) -> None:
         for r in records
         for notice in r.notices
     ]
-    print_by_kind(named, verbose=verbose, most=None if verbose else MOST_WARNINGS)
+    print_by_kind(
+        named,
+        verbose=verbose,
+        most=None if verbose else MOST_WARNINGS,
+        all_shown_by=again("--resume", "--verbose"),
+    )
     for hint in islice(hints(records), None if verbose else 1):
         messages().print(line(f"hint: {hint}"), markup=False)
 

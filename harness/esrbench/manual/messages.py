@@ -67,11 +67,12 @@ STATUSES: Final = {
         "were made",
     ),
     "suspect-caching": Explanation(
-        "in 16 pairs of rounds, half of them at the fixed input, repeated rounds take less than "
-        "90 % of new ones in the median, and chance would make as many of them faster in less "
-        "than 0.4 % of runs; or an image's later rounds take less than half of its first, in the "
-        "median over images, and chance would make as many images begin with a slow round (one "
-        "of more than twice its later median) in less than 0.08 % of runs",
+        "in 8 pairs of rounds on the smallest image, and 8 more at the fixed input where it is "
+        "timed, repeated rounds take less than 90 % of new ones in the median, and chance would "
+        "make as many of them faster in less than 0.4 % of runs; or an image's later rounds take "
+        "less than half of its first, in the median over images, and chance would make as many "
+        "images begin with a slow round (one of more than twice its later median) in less than "
+        "0.08 % of runs",
         "look for outputs kept between calls",
     ),
     "suspect-hidden-work": Explanation(
