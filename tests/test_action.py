@@ -9,6 +9,7 @@ that notes its arguments and ends with that.
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,15 @@ CANNED = """#!/bin/sh
 printf '[%s]' "$@" > "$RUNNER_TEMP/arguments"
 exit {code}
 """
+GH = """#!/bin/sh
+if [ "$2" = --paginate ]; then
+  jq -r "$5" "$RUNNER_TEMP/comments.json"
+else
+  echo "$4 $5 $7" >> "$RUNNER_TEMP/posted"
+  [ -f "$RUNNER_TEMP/writable" ]
+fi
+"""
+"""What GitHub's own ``gh api`` does with its arguments, of comments in a file."""
 NETWORK = """
 from torch import nn
 
@@ -64,6 +74,7 @@ class Runner:
     temporary: Path
     environment: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    event: dict[str, str] = field(default_factory=dict)
     log: str = ""
     installed: Path = ESRBENCH
 
@@ -102,13 +113,16 @@ class Runner:
         interpreter.write_text(INTERPRETER)
         interpreter.chmod(0o755)
         self.outputs = {"python": {"python-path": str(interpreter)}}
+        failed = 0
         for step in ACTION["runs"]["steps"]:
-            if "uses" in step or ("if" in step and not self.resolve(step["if"])):
+            condition = step.get("if", "")
+            wanted = self.resolve(condition.replace("always() && ", "")) or not condition
+            if "uses" in step or not wanted or (failed and "always()" not in condition):
                 continue
-            code = self._step(step)
-            if code or (until and step.get("id") == until):
-                return code
-        return 0
+            failed = self._step(step) or failed
+            if until and step.get("id") == until:
+                break
+        return failed
 
     def _step(self, step):
         assert step["shell"] == "bash"
@@ -152,6 +166,8 @@ class Runner:
     def _term(self, term):
         if found := re.fullmatch(r"inputs\.([\w-]+)", term):
             return self.inputs[found[1]]
+        if term.startswith("github."):
+            return self.event.get(term, "")
         found = re.fullmatch(r"steps\.([\w-]+)\.outputs\.([\w-]+)", term)
         assert found, f"unknown expression: {term}"
         return self.outputs.get(found[1], {}).get(found[2], "")
@@ -224,7 +240,8 @@ def test_the_exit_code_is_told_and_what_could_not_be_judged_warns(runner, code):
     assert runner.outputs["check"]["junit"] == str(report)
     assert runner.arguments == (
         f"[check][--baseline][esrbench-baseline.json][--junit][{report}]"
-        f"[--summary][{runner.temporary / 'summary.md'}][--]"
+        f"[--summary][{runner.temporary / 'summary.md'}]"
+        f"[--comment][{runner.temporary / 'esrbench-comment.md'}][--]"
     )
 
 
@@ -236,6 +253,58 @@ def test_inputs_become_arguments_and_nothing_else(runner):
     assert options.endswith("[--scale][2][--no-runtime][--strict]")
     assert given == "[net;][touch][x][$(touch][y)][--strict]"
     assert list(runner.checkout.iterdir()) == []
+
+
+@pytest.fixture
+def comments(runner):
+    """Tell a runner what comments there are; the result is what is posted, a line each."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq stands in for what gh does with --jq, and is not installed")
+    tools = runner.temporary / "tools"
+    tools.mkdir()
+    (tools / "gh").write_text(GH)
+    (tools / "gh").chmod(0o755)
+    runner.environment["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    runner.environment["GITHUB_REPOSITORY"] = "me/nets"
+    runner.event["github.event.pull_request.number"] = "7"
+    runner.install_canned(1)
+    written = 'echo "<!-- esrbench check: CI gate -->" > "$RUNNER_TEMP/esrbench-comment.md"'
+    runner.installed.write_text(CANNED.format(code=1).replace("exit", f"{written}\nexit"))
+    posted = runner.temporary / "posted"
+
+    def posted_beside(*given, writable=True):
+        found = [
+            {"id": number, "user": {"login": login}, "body": body}
+            for number, (login, body) in enumerate(given, start=1)
+        ]
+        (runner.temporary / "comments.json").write_text(json.dumps(found))
+        (runner.temporary / "writable").touch() if writable else None
+        assert runner.run(comment="true") == 1, runner.log
+        return posted.read_text().splitlines() if posted.exists() else []
+
+    return posted_beside
+
+
+def test_a_pull_request_has_one_comment_that_is_replaced(runner, comments):
+    bot, body = "github-actions[bot]", "<!-- esrbench check: CI gate -->\nold"
+    others = [("stranger", body), (bot, "<!-- esrbench check: CI other -->"), (bot, "Hello.")]
+    file = f"body=@{runner.temporary / 'esrbench-comment.md'}"
+    new = f"POST repos/me/nets/issues/7/comments {file}"
+    assert comments(*others) == [new]
+    again = comments(*others, (bot, body), (bot, body))
+    assert again == [new, f"PATCH repos/me/nets/issues/comments/4 {file}"]
+    assert "::warning" not in runner.log
+
+
+def test_a_comment_that_cannot_be_written_warns(runner, comments):
+    assert len(comments(writable=False)) == 1
+    assert "::warning title=esrbench::No comment could be written" in runner.log
+
+
+def test_a_push_has_no_comment(runner, comments):
+    runner.event.clear()
+    assert comments() == []
+    assert "::warning" not in runner.log
 
 
 def test_a_site_is_written_where_it_is_asked_for(runner):

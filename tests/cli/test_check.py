@@ -4,11 +4,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import typer
-from builders import finding, gate_report
+from builders import descriptor, finding, gate_report
 from typer.testing import CliRunner
 
 from esrbench.cli.baseline import baseline_command
 from esrbench.cli.check import check_command, parse_metrics
+from esrbench.entries.registry import Registry
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
 
@@ -88,8 +89,14 @@ def test_exit_codes(canned, verdict, arguments, code):
     assert "1 " + verdict in result.stdout
 
 
-def test_json_is_one_document_and_annotations_go_elsewhere(canned, monkeypatch):
+def test_json_is_one_document_and_annotations_go_elsewhere(canned, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    (tmp_path / "nets.py").write_text("\n\nclass Net:\n    pass\n")
+    registry = Registry()
+    registry.add([descriptor("rfdn", factory="nets:Net")], origin="here")
+    monkeypatch.setattr("esrbench.cli.check.open_registry", lambda: registry)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
 
     plain = invoke("check")
     result = invoke("check", "--json")
@@ -97,7 +104,8 @@ def test_json_is_one_document_and_annotations_go_elsewhere(canned, monkeypatch):
     document = json.loads(result.stdout)
     assert (document["exit_code"], document["counts"]) == (1, {"regressed": 1})
     assert document["findings"][0]["now"] == 2
-    line = "::error title=esrbench%3A rfdn x4 regressed::Params regressed: 1 then, 2 now%0AMend it."
+    line = "::error file=nets.py,line=3,title=esrbench%3A rfdn x4 regressed::"
+    line += "Params regressed: 1 then, 2 now%0AMend it."
     assert line in result.stderr.splitlines()
     assert line in plain.stdout.splitlines()
     assert "::error" not in invoke("check", "--no-annotations").output
@@ -112,7 +120,11 @@ def test_reports_are_written(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(steps))
 
     # The variable alone is not GitHub Actions, and a given file is used instead.
-    invoke("check", "--junit", str(junit), "--summary", str(summary))
+    monkeypatch.setenv("GITHUB_JOB", "efficiency")
+    comment = tmp_path / "comment.md"
+    written = ("--summary", str(summary), "--comment", str(comment))
+    invoke("check", "--junit", str(junit), *written)
+    assert comment.read_text().splitlines()[0] == "<!-- esrbench check:  efficiency -->"
     assert steps.read_text() == "# before\n"
     assert ET.parse(junit).getroot().attrib["failures"] == "1"  # noqa: S314 - our own
     assert summary.read_text().startswith("### esrbench check\n")

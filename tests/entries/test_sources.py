@@ -9,7 +9,7 @@ import sys
 import pytest
 from builders import descriptor, released
 
-from esrbench.entries.sources import require_bounded, source_sha256, view_paths
+from esrbench.entries.sources import defined_at, require_bounded, source_sha256, view_paths
 from esrbench.errors import RegistrationError
 
 BOMB = "raise SystemExit('imported')\n"
@@ -227,3 +227,50 @@ def test_a_module_made_by_hand_has_no_source(monkeypatch):
 
 def test_a_submission_shows_its_folder_alone(folder):
     assert view_paths(submitted(folder)) == ((folder,), ())
+
+
+CHECKOUT = {
+    "src/mynets/__init__.py": BOMB + "from .large.net import Large as Net\n",
+    "src/mynets/large/__init__.py": "from mynets.large.net import *\n",
+    "src/mynets/large/net.py": "import torch\n\n\n@final\nclass Large:\n    pass\n",
+    "src/mynets/loop.py": "from mynets.loop import Net\n",
+    "src/mynets/odd.py": "class Net(\n",
+    "submissions/a/model.py": "def make(scale):\n    pass\n\n\nclass Net:\n    pass\n",
+    "net.py": "VALUE = 1\nNet = make(VALUE)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("factory", "folder", "found"),
+    [
+        ("mynets:Net", None, ("src/mynets/large/net.py", 5)),
+        ("mynets:Net.of_size", None, ("src/mynets/large/net.py", 5)),
+        ("mynets.large:Large", None, ("src/mynets/large/__init__.py", 1)),
+        ("mynets.loop:Net", None, ("src/mynets/loop.py", 1)),
+        ("mynets.odd:Net", None, ("src/mynets/odd.py", 1)),
+        ("model:Net", "submissions/a", ("submissions/a/model.py", 5)),
+        ("net:Net", "submissions/a", None),
+        ("net.py:Net", None, ("net.py", 1)),
+        ("json:loads", None, None),
+        ("there.is.none:Net", None, None),
+    ],
+)
+def test_where_a_checkout_defines_a_network(tmp_path, monkeypatch, factory, folder, found):
+    for name, text in CHECKOUT.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    network = entry(factory, folder=folder and str(tmp_path / folder))
+    assert defined_at(network, tmp_path) == found
+
+
+def test_a_definition_outside_the_checkout_is_nowhere(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (tmp_path / "net.py").write_text("class Net:\n    pass\n")
+    (checkout / "net.py").symlink_to(tmp_path / "net.py")
+    monkeypatch.chdir(checkout)
+    assert defined_at(entry("net:Net"), checkout) is None
+    assert defined_at(entry(f"{tmp_path}/net.py:Net"), checkout) is None
+    assert defined_at(entry(f"{tmp_path}/net.py:Net"), tmp_path) == ("net.py", 1)

@@ -9,8 +9,10 @@ from builders import shown as printed
 from esrbench.gate.verdicts import VERDICTS
 from esrbench.records import Notice
 from esrbench.reports.ci import (
+    COMMENT_BYTES,
     SUMMARY_BYTES,
     gate_annotations,
+    gate_comment,
     gate_junit,
     gate_summary,
     gate_table,
@@ -73,7 +75,7 @@ def test_junit_survives_any_text():
 
 def test_annotations_escape_what_github_reads():
     (line,) = gate_annotations(
-        report(finding(reason="100 % worse:\r\nby far, ::error::x", advice="Go, now: 1"))
+        report(finding(reason="100 % worse:\r\nby far, ::error::x", advice="Go, now: 1")), {}
     )
 
     head, _, message = line.removeprefix("::").partition("::")
@@ -81,16 +83,36 @@ def test_annotations_escape_what_github_reads():
     assert message == "Params regressed: 100 %25 worse: by far, : :error::x%0AGo, now: 1"
 
 
+def test_annotations_stand_at_the_network_where_the_checkout_has_it():
+    here, other = gate_annotations(
+        report(finding(), finding("failed", entry="imdn")), {"rfdn": ("nets/a, b.py", 12)}
+    )
+
+    assert here.startswith("::error file=nets/a%2C b.py,line=12,title=esrbench%3A rfdn x4 ")
+    assert other.startswith("::error title=esrbench%3A imdn x4 ")
+
+
+def test_a_comment_tells_whose_it_is_and_has_a_bounded_size():
+    long = report(*(finding(entry=f"net{index}", reason="é" * 500) for index in range(200)))
+    text = gate_comment(long, "CI <b> --> @me\nefficiency")
+    marker, _, rest = text.partition("\n")
+
+    assert marker == "<!-- esrbench check: CI b -- meefficiency -->"
+    assert rest.startswith("### esrbench check\n")
+    assert "rows were left out" in rest
+    assert len(text.encode()) <= COMMENT_BYTES
+
+
 def test_annotations_are_one_an_entry_and_level():
-    lines = list(gate_annotations(EVERY))
+    lines = list(gate_annotations(EVERY, {}))
 
     levels = [re.match("::([a-z]+) title=", line) for line in lines]
     assert [match and match[1] for match in levels] == ["error", "warning", "notice"]
     assert "regressed%2C failed%2C missing" in lines[0]
     assert lines[1].count("%0A") == 1
     strict = EVERY.model_copy(update={"strict": True})
-    assert [line.split()[0] for line in gate_annotations(strict)] == ["::error", "::notice"]
-    assert list(gate_annotations(report(finding("unchanged")))) == []
+    assert [line.split()[0] for line in gate_annotations(strict, {})] == ["::error", "::notice"]
+    assert list(gate_annotations(report(finding("unchanged")), {})) == []
 
 
 def test_markdown_shows_the_worst_first_and_folds_the_rest():

@@ -127,6 +127,13 @@ def check_command(
             dir_okay=False,
         ),
     ] = None,
+    comment: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the summary here as the body of a comment on a pull request.",
+            dir_okay=False,
+        ),
+    ] = None,
     annotations: Annotated[
         bool | None,
         typer.Option(
@@ -186,13 +193,10 @@ def check_command(
     changes = {"findings": findings, "strict": strict, "lenient": lenient}
     report = report.model_copy(update=changes)
     print_notices(report.notices)
-    _write_reports(report, junit=junit, summary=summary)
-    _print_report(
-        report,
-        as_json=as_json,
-        everything=everything,
-        annotations=_in_actions() if annotations is None else annotations,
-    )
+    _write_reports(report, junit=junit, summary=summary, comment=comment)
+    _print_report(report, as_json=as_json, everything=everything)
+    if _in_actions() if annotations is None else annotations:
+        _print_annotations(report, registry, as_json=as_json)
     raise typer.Exit(report.exit_code)
 
 
@@ -256,11 +260,16 @@ def gate_bench(registry: Registry, request: Request) -> Iterator[Bench]:
         yield Bench(registry, request, on_step=on_step, on_pairs=on_pairs)
 
 
-def _write_reports(report: GateReport, *, junit: Path | None, summary: Path | None) -> None:
-    from esrbench.reports.ci import SUMMARY_BYTES, gate_junit, gate_summary
+def _write_reports(
+    report: GateReport, *, junit: Path | None, summary: Path | None, comment: Path | None
+) -> None:
+    from esrbench.reports.ci import SUMMARY_BYTES, gate_comment, gate_junit, gate_summary
 
     if junit is not None:
         _write(junit, gate_junit(report), append=False)
+    if comment is not None:
+        job = " ".join(os.environ.get(name, "") for name in ("GITHUB_WORKFLOW", "GITHUB_JOB"))
+        _write(comment, gate_comment(report, job), append=False)
     if summary is not None:
         _write(summary, gate_summary(report), append=False)
         return
@@ -283,10 +292,8 @@ def _write(path: Path, text: str, *, append: bool) -> None:
         raise RecordError(message, advice="Give a path you can write to.") from error
 
 
-def _print_report(
-    report: GateReport, *, as_json: bool, everything: bool, annotations: bool
-) -> None:
-    from esrbench.reports.ci import gate_annotations, gate_table
+def _print_report(report: GateReport, *, as_json: bool, everything: bool) -> None:
+    from esrbench.reports.ci import gate_table
 
     if as_json:
         counts = {"outcome": report.outcome, "exit_code": report.exit_code, "counts": report.counts}
@@ -294,10 +301,19 @@ def _print_report(
         messages().print(report.outcome, markup=False)
     else:
         print_table(gate_table(report, brief=True, everything=everything))
-    if annotations:
-        for line in gate_annotations(report):
-            # GitHub reads both streams; stdout may be a JSON document.
-            print(line, file=sys.stderr if as_json else sys.stdout)
+
+
+def _print_annotations(report: GateReport, registry: Registry, *, as_json: bool) -> None:
+    """At the networks in the checkout; GitHub reads both streams, and stdout may be JSON."""
+    from esrbench.entries.sources import defined_at
+    from esrbench.reports.ci import gate_annotations
+
+    checkout = Path(os.environ.get("GITHUB_WORKSPACE", ".")).resolve()
+    names = {each.entry for each in report.findings if each.entry in registry}
+    found = {name: defined_at(registry.get(name), checkout) for name in names}
+    places = {name: place for name, place in found.items() if place}
+    for line in gate_annotations(report, places):
+        print(line, file=sys.stderr if as_json else sys.stdout)
 
 
 def _in_actions() -> bool:

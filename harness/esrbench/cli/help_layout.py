@@ -36,7 +36,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Output": (
         *("results", "folder", "results_folder", "output", "save_sr", "assets", "title", "plan"),
         *("verbose", "quiet", "notes", "main", "table_format", "label", "caption", "bibliography"),
-        *("junit", "summary", "annotations", "everything", "public", "as_json", "help"),
+        *("junit", "summary", "comment", "annotations", "everything", "public", "as_json", "help"),
     ),
 }
 """Groups of options, by the names of the options; others stand under "Options"."""

@@ -162,13 +162,20 @@ def imported(
             for alias in node.names:
                 yield tuple(alias.name.split("."))
         elif isinstance(node, ast.ImportFrom):
-            package = place if is_package else place[:-1]
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*above, *(node.module.split(".") if node.module else ()))
+            module = import_source(node, place, is_package=is_package)
             if module:
                 yield module
             for alias in node.names:
                 yield (*module, *alias.name.split("."))
+
+
+def import_source(
+    node: ast.ImportFrom, place: tuple[str, ...], *, is_package: bool
+) -> tuple[str, ...]:
+    """Parts of the name of the module that a statement imports from; arguments as ``imported``."""
+    package = place if is_package else place[:-1]
+    above = package[: len(package) - node.level + 1] if node.level else ()
+    return (*above, *(node.module.split(".") if node.module else ()))
 
 
 def module_file(root: Path, name: str) -> Path | None:

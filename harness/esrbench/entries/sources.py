@@ -6,6 +6,7 @@ what was really imported.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import os
@@ -14,6 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esrbench.entries.reach import import_source, module_file, module_name, parsed
 from esrbench.entries.targets import CACHES
 from esrbench.environment import own_packages
 from esrbench.errors import RegistrationError
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 SOURCE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh"})
 """Of files of an installed package that define what it computes."""
+MOST_IMPORTS = 8
+"""Files that a definition is looked for in, from one import to the next."""
 
 MAX_FOLDER_FILES = 10_000
 MAX_FOLDER_BYTES = 2 * 2**30
@@ -210,3 +214,48 @@ def _add(digest: hashlib._Hash, folder: Path, files: Iterable[Path]) -> None:
         else:
             content = "no plain file"  # reading a pipe would wait for ever
         digest.update(f"{name}\0{content}\0".encode(errors="surrogateescape"))
+
+
+def defined_at(descriptor: ModelDescriptor, checkout: Path) -> tuple[str, int] | None:
+    """Where a checkout defines the class or function that builds a network; read, not imported.
+
+    Args:
+        descriptor: of the network.
+        checkout: absolute path of the repository's folder. A module is looked for in the working
+            directory, in ``src`` there and in ``sys.path``, that of a submission in its folder.
+
+    Returns:
+        Path of the file from the checkout on, with ``/``, and line from 1; the file's first line
+        where reading does not tell. None where the checkout has no such file.
+    """
+    location, _, attribute = descriptor.factory.rpartition(":")
+    own = descriptor.sources or descriptor.folder
+    here = Path.cwd()
+    folders = [own] if own else [str(here), str(here / "src"), *sys.path]
+    for root in map(Path, folders):
+        script = location.endswith(".py")
+        file = root / location if script else module_file(root, location)
+        if file is None or not file.is_file():
+            continue
+        top = file.parent if script else root
+        file, number = _definition(top, file, attribute.partition(".")[0])
+        if file.resolve().is_relative_to(checkout):
+            return file.resolve().relative_to(checkout).as_posix(), number
+    return None
+
+
+def _definition(root: Path, file: Path, name: str, most: int = MOST_IMPORTS) -> tuple[Path, int]:
+    """File and line of a definition, also where the file imports it from another one."""
+    tree = parsed(file)
+    for node in tree.body if tree else ():
+        match node:
+            case ast.ClassDef(name=defined) | ast.FunctionDef(name=defined) if defined == name:
+                return file, node.lineno
+            case ast.ImportFrom(names=names) if most:
+                place = module_name(file.relative_to(root))
+                module = import_source(node, place, is_package=file.name == "__init__.py")
+                origin = module_file(root, ".".join(module))
+                for each in names:
+                    if origin and (each.asname or each.name) == name:
+                        return _definition(root, origin, each.name, most - 1)
+    return file, 1

@@ -16,13 +16,15 @@ from esrbench.reports.formats import markdown
 from esrbench.reports.table import MISSING, Heading, Note, Section, Span, Table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.gate.verdicts import Figure, Finding, GateReport, Verdict
     from esrbench.reports.table import Cell, Tone
 
 SUMMARY_BYTES: Final = 1024 * 1024
 """What GitHub takes of a step's summary; more than that and it shows nothing of it."""
+COMMENT_BYTES: Final = 65_536
+"""What GitHub takes of a comment: as many characters, so as many bytes are never too many."""
 TONES: Final[dict[Verdict, Tone]] = {
     "regressed": "wrong",
     "failed": "wrong",
@@ -33,6 +35,7 @@ TONES: Final[dict[Verdict, Tone]] = {
     "unchanged": "faint",
 }
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_A_JOB = re.compile(r"[^\w ./-]", re.ASCII)
 _HASH_DIGITS = 12
 _MOST_DIGITS = 17
 """Behind the point: all that a float has."""
@@ -107,6 +110,17 @@ def gate_summary(report: GateReport, *, limit: int = SUMMARY_BYTES) -> str:
     return whole[:limit].decode(errors="ignore")
 
 
+def gate_comment(report: GateReport, job: str) -> str:
+    """The summary for a pull request, below a line that is not shown and tells whose it is.
+
+    Args:
+        report: of a check.
+        job: of the workflow; its next comment begins with the same line.
+    """
+    marker = f"<!-- esrbench check: {re.sub(_NOT_A_JOB, '', job)} -->\n"
+    return marker + gate_summary(report, limit=COMMENT_BYTES - len(marker))
+
+
 def gate_junit(report: GateReport) -> str:
     """JUnit XML: an entry is a class, a metric a test.
 
@@ -144,10 +158,14 @@ def gate_junit(report: GateReport) -> str:
     )
 
 
-def gate_annotations(report: GateReport) -> Iterator[str]:
+def gate_annotations(report: GateReport, places: Mapping[str, tuple[str, int]]) -> Iterator[str]:
     """Workflow commands of GitHub Actions, one an entry and level, worst level first.
 
     GitHub shows ten of each level a step, so metrics of one entry share a line.
+
+    Args:
+        report: of a check.
+        places: file and line of networks by name, where the checkout has them.
     """
     grouped: dict[str, dict[str, list[Finding]]] = {"error": {}, "warning": {}, "notice": {}}
     for each in report.findings:
@@ -160,7 +178,9 @@ def gate_annotations(report: GateReport) -> Iterator[str]:
             title = _property(line(f"esrbench: {entry} {', '.join(verdicts)}"))
             lines = [f"{_heading(each)} {each.verdict}: {each.reason}" for each in findings]
             message = _escape("\n".join(map(line, [*lines, *_advice(findings)])))
-            yield f"::{level} title={title}::{message}"
+            file, number = places.get(findings[0].entry, ("", 0))
+            place = f"file={_property(line(file))},line={number}," if file else ""
+            yield f"::{level} {place}title={title}::{message}"
 
 
 def _shared_rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
