@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esrbench.plaintext import LOG_LINE_CHARACTERS, MESSAGE_CHARACTERS, line, lines, plain, plural
+from esrbench.plaintext import (
+    LOG_LINE_CHARACTERS,
+    MESSAGE_CHARACTERS,
+    in_ascii,
+    line,
+    lines,
+    plain,
+    plural,
+)
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -99,3 +107,23 @@ def test_a_number_has_the_right_form_of_its_noun():
         "2 images",
     ]
     assert plural(0, "other") == "0 others"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("27.11\u2081\u2082, 29.0\u208b\u2081", "27.11_12, 29.0_-1"),
+        ("32.21\u00b9 0.89\u00b2\u2020 0.7\u2021", "32.21^1 0.89^2+ 0.7++"),
+        ("\u00d72 \u2500\u2500 \u2264 3 \u00b5m\u2026", "x2 -- <= 3 um..."),
+        ("J\u00e9r\u00f4me \u5c0f", "Jerome ?"),
+        ("plain: as it is", "plain: as it is"),
+    ],
+)
+def test_text_in_ascii(text, shown):
+    assert in_ascii(text) == shown
+
+
+def test_no_sign_begins_a_command_in_ascii():
+    made = in_ascii("".join(map(chr, range(128, 0x10000))))
+    assert made.isascii()
+    assert not set(made) & set(":#[\n\x1b")

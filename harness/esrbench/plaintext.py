@@ -31,6 +31,28 @@ PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2013\u2020\u2021\u2022\u2080
 """Text of letters and signs that are all seen, each as wide as any other; most text is."""
 _WORD = re.compile(r"[\w.+\-,\[\]%]*", re.ASCII)
 """What ``line`` leaves as it is: most names and figures."""
+_IN_ASCII = {
+    "\N{DAGGER}": "+",
+    "\N{DOUBLE DAGGER}": "++",
+    "\N{SECTION SIGN}": "~",
+    "\N{BULLET}": "*",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{RIGHTWARDS ARROW}": "->",
+    "\N{SUPERSCRIPT ONE}": "^1",
+    "\N{SUPERSCRIPT TWO}": "^2",
+    "\N{INFINITY}": "inf",
+    "\N{LESS-THAN OR EQUAL TO}": "<=",
+    "\N{GREATER-THAN OR EQUAL TO}": ">=",
+    "\N{PLUS-MINUS SIGN}": "+-",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{MICRO SIGN}": "u",
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\u2500\u2501", "-"),
+}
+"""What stands for a sign where a terminal or a pipe takes ASCII only."""
+_BELOW = re.compile("[\u2080-\u2089\u208b]+")
+_LEVEL = str.maketrans(
+    "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208b", "0123456789-"
+)
 _COMMAND = re.compile(r"(?<!\w):{2,}|#{2,}(?=\w*\[)")
 """What begins a command of a CI runner.
 
@@ -50,6 +72,22 @@ def line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
         return text
     flat = _COMMAND.sub(lambda found: " ".join(found[0]), visible(" ".join(text.split())))
     return flat if len(flat) <= limit else f"{flat[: max(limit - 3, 0)]}..."
+
+
+def in_ascii(text: str) -> str:
+    """A text in ASCII: subscripts behind ``_``, letters without accents, else ``?``.
+
+    No sign becomes a colon or a number sign that was none: they would make commands.
+    """
+    if text.isascii():
+        return text
+    level = _BELOW.sub(lambda found: "_" + found[0].translate(_LEVEL), text)
+    return "".join(each if each.isascii() else _letter(each) for each in level)
+
+
+def _letter(sign: str) -> str:
+    base = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    return _IN_ASCII.get(sign) or (base if base.isalpha() else "?")
 
 
 def plural(count: int, noun: str) -> str:

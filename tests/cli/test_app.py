@@ -6,7 +6,7 @@ import sys
 import pytest
 from builders import run
 
-from esrbench.cli.app import main
+from esrbench.cli.app import _stand_in, main
 from esrbench.cli.list import list_command
 from esrbench.entries.registry import Registry
 from esrbench.metrics import METRICS
@@ -245,3 +245,25 @@ def test_a_bug_s_words_are_no_commands(in_process, monkeypatch):
     done = in_process("list", code=70)
     assert "RuntimeError: \ufffd[2J" in done.stderr
     assert not any(each.lstrip().startswith("::") for each in done.stderr.splitlines())
+
+
+@pytest.mark.slow
+def test_a_pipe_of_ascii_has_no_question_marks():
+    command = (sys.executable, "-m", "esrbench")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "COLUMNS": "200"}
+    table = run(*command, "leaderboard", "--official", "ntire2022", **ascii_only).stdout
+    assert "27.11_1  0.317_11" in table
+    assert table.isascii()
+    assert "?" not in table
+    narrow = run(*command, "list", **ascii_only | {"COLUMNS": "60"}).stdout
+    assert " name            scales " in narrow
+    assert "|" not in narrow
+    document = run(*command, "show", "rfdn", "--json", **ascii_only).stdout
+    plain = run(*command, "show", "rfdn", "--json", PYTHONIOENCODING="utf-8").stdout
+    assert json.loads(document) == json.loads(plain)
+
+
+def test_what_a_stream_does_not_take_is_escaped_in_json_alone():
+    error = UnicodeEncodeError("ascii", "a\u00d7\U0001f600", 1, 3, "ordinal not in range")
+    assert _stand_in(error, as_json=False) == ("x?", 3)
+    assert _stand_in(error, as_json=True) == ("\\u00d7\\ud83d\\ude00", 3)

@@ -1,3 +1,4 @@
+import io
 import re
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ import pytest
 from builders import run
 from builders import shown as printed
 
+from esrbench.cli.console import results
 from esrbench.reports.formats import render
 from esrbench.reports.formats.html import html_text
 from esrbench.reports.formats.latex import latex_text
@@ -54,6 +56,27 @@ def test_a_terminal_shows_places_by_style_and_a_pipe_by_superscripts():
     assert "net_1‡" in shown(table(), styled=False)
     assert "\x1b[1m32.21\x1b[0m/\x1b[4m0.8948\x1b[0m†" in shown(table(), styled=True)
     assert "32.21/0.8948†" in re.sub(r"\x1b\[[0-9;]*m", "", shown(table(), styled=True))
+
+
+def test_a_stream_without_the_signs_gets_ascii_in_straight_columns(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", "100")
+    span = Span("27.11", "best", below="12")
+    ranked = replace(
+        table(),
+        sections=(Section(((plain("n"), *[Cell((span,), "demo")] * 4),), "×2"),),  # noqa: RUF001
+    )
+    results().print(render(ranked, "terminal"))
+    stream.seek(0)
+    text = stream.read()
+    assert "27.11^1_12++" in text
+    assert "-----" in text
+    assert "?" not in text
+    table_lines = [
+        each for each in text.split("A table")[1].splitlines() if not each.startswith("-")
+    ]
+    assert len(set(map(len, filter(None, table_lines)))) == 1
 
 
 def test_terminals_print_markup_as_text():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import json
 import os
 import signal
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -16,7 +19,7 @@ from esrbench.cli.console import report_error
 from esrbench.cli.defaults import origin_of
 from esrbench.cli.verbs import HELP_OPTIONS, VERBS, Verbs, register_verbs
 from esrbench.errors import EXIT_BUG, EXIT_INTERRUPTED, EsrbenchError, InterruptionError, UsageError
-from esrbench.plaintext import line
+from esrbench.plaintext import in_ascii, line
 from esrbench.version import __version__
 
 if TYPE_CHECKING:
@@ -63,16 +66,17 @@ def _options(
 
 def main() -> NoReturn:
     """Entry point of ``esrbench``."""
+    as_json = "--json" in sys.argv
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal without subscripts shows question marks rather than a traceback.
-        sys.stdout.reconfigure(errors="replace")
+        # A stream that does not take a sign gets what stands for it, rather than a traceback.
+        codecs.register_error("esrbench", partial(_stand_in, as_json=as_json))
+        sys.stdout.reconfigure(errors="esrbench")
     for number in (signal.SIGTERM, signal.SIGHUP):
         # nohup has the hang-up ignored, and it stays so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs ignore it
-    as_json = "--json" in sys.argv
     try:
         code = app(prog_name="esrbench", standalone_mode=False)
     except EsrbenchError as error:
@@ -90,6 +94,14 @@ def main() -> NoReturn:
     if code == EXIT_INTERRUPTED:
         report_error(InterruptionError("interrupted"), as_json=as_json)
     sys.exit(code or 0)
+
+
+def _stand_in(error: UnicodeError, *, as_json: bool) -> tuple[str, int]:
+    """ASCII for text that a stream does not take; in JSON, whose strings alone have it, escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return json.dumps(text)[1:-1] if as_json else in_ascii(text), error.end
 
 
 def _print_traceback() -> None:

@@ -15,7 +15,7 @@ import typer
 
 from esrbench.errors import DataError, EsrbenchError
 from esrbench.manual.messages import NOTICES
-from esrbench.plaintext import line, plural, visible
+from esrbench.plaintext import in_ascii, line, plural, visible
 from esrbench.reports.formats.json import json_text
 
 if TYPE_CHECKING:
@@ -57,8 +57,10 @@ def _console() -> type[Console]:
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
+            ascii_only = self.options.ascii_only
             for segment in super().render(renderable, options):
-                yield segment if segment.control else segment._replace(text=_shown(segment.text))
+                text = segment.text if segment.control else _shown(segment.text)
+                yield segment._replace(text=in_ascii(text) if ascii_only else text)
 
     return PlainConsole
 

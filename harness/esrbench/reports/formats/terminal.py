@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from esrbench.plaintext import PLAIN, line
+from esrbench.plaintext import PLAIN, in_ascii, line
 from esrbench.reports.table import CELL_CHARACTERS, DAGGERS, SUBSCRIPTS, legend
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class _Rendered:
             yield Text(_line(table.caption), style="bold")
         yield from (Text(_line(each.text), style=STYLES[each.tone]) for each in table.lead)
         if any(section.rows for section in table.sections):
-            yield from _tables(table, console, options.max_width, styled=styled)
+            yield from _tables(table, console, options, styled=styled)
         notes = [f"{DAGGERS[note.mark]} {note.text}".lstrip() for note in table.notes]
         if table.ranked:
             places = ("bold", "underlined") if styled else (PLACES["best"], PLACES["second"])
@@ -80,7 +80,7 @@ def _line(text: str) -> str:
 
 
 def _tables(
-    table: Table, console: Console, width: int, *, styled: bool
+    table: Table, console: Console, options: ConsoleOptions, *, styled: bool
 ) -> Iterator[RenderableType | Segment]:
     """In as few parts as the width asks for, closer together where that spares one.
 
@@ -92,10 +92,14 @@ def _tables(
         for section in table.sections
     ]
     headings = [_heading(heading) for heading in table.headings]
+    if options.ascii_only:  # before widths are known: some signs become two
+        headings = list(map(_in_ascii, headings))
+        sections = [[list(map(_in_ascii, row)) for row in rows] for rows in sections]
     columns = zip(headings, *(row for section in sections for row in section), strict=True)
     widths = [max(width for cell in column for width, _ in cell) for column in columns]
     prose = any(heading.prose for heading in table.headings)
     # Sentences are broken instead, and no column has to make way.
+    width = options.max_width
     room = sum(widths) * 2 if prose else width
     names = 1 + table.labelled
     airy, tight = (_parts(widths, names, room, gap) for gap in (2, 1))
@@ -214,11 +218,13 @@ class _Grid:
 
 def _broken(grid: _Grid, names: int) -> RichTable:
     """A grid of which rich breaks the cells that do not fit."""
-    from rich.box import SIMPLE_HEAD
+    from rich.box import SIMPLE_HEAD, Box
     from rich.table import Table as RichTable
 
+    # Called ASCII, it keeps its form where rich would draw a frame; the console draws its rule so.
+    simple = Box(str(SIMPLE_HEAD), ascii=True)
     made = RichTable(
-        box=SIMPLE_HEAD if grid.headed else None,
+        box=simple if grid.headed else None,
         show_header=grid.headed,
         pad_edge=False,
         padding=(0, grid.gap - grid.headed, 0, 0),  # and the box's divider
@@ -252,6 +258,10 @@ def _set(pieces: Pieces) -> tuple[int, Pieces]:
 
             width += cell_len(text)
     return width, pieces
+
+
+def _in_ascii(cell: Lines) -> Lines:
+    return [_set([(in_ascii(text), style) for text, style in pieces]) for _, pieces in cell]
 
 
 def _heading(heading: Heading) -> Lines:
