@@ -135,7 +135,7 @@ def test_hidden_images_stay_with_the_evaluator(in_process, folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("challenge.toml", "--data", "demo"), "--data cannot be given beside it"),
+        (("challenge.toml", "--data", "demo"), "--data cannot be given"),
         (("challenge.toml", "rfdn", "--rounds", "3"), "--rounds, rfdn cannot be given"),
         (("none.toml",), "none.toml: No such file"),
     ],

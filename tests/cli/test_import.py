@@ -38,7 +38,7 @@ def test_every_branch_is_listed_with_what_became_of_it(in_process, repository, w
     into = work / "submissions"
     done = in_process("import", repository, "--into", into)
     assert done.returncode == 4  # team 3 has no code
-    assert "3 teams: 1 imported, 1 withheld, 1 not imported" in done.stdout
+    assert "3 teams: 1 imported, 1 withheld, 1 not imported; folder: " in done.stdout
     assert "models.gone.Net: its module is not in the repository" in done.stdout
     assert "\x1b" not in done.stdout
     assert (into / "team01-one" / "submission.toml").is_file()

@@ -1,6 +1,7 @@
 """``new``, ``validate``, ``list`` and ``show`` on folders of submissions."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,15 @@ def test_a_list_without_submissions_has_no_column_of_teams(in_process):
     done = in_process("list")
     assert "missing requirements" not in done.stdout
     assert " team " not in done.stdout.splitlines()[1]
+
+
+@pytest.mark.usefixtures("work")
+def test_the_next_steps_name_an_entry_that_lies_elsewhere(in_process):
+    options = ("--submissions", "our esr/submissions", "--json")
+    steps = json.loads(in_process("new", "team07-a", *options, code=0).stdout)["next"]
+    validate, run = map(shlex.split, steps[-2:])
+    assert validate == ["esrbench", "validate", "our esr/submissions/team07-a"]
+    in_process(*run[1:], "--plan", code=0)
 
 
 def test_a_folder_anywhere_is_validated(in_process, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -54,6 +55,16 @@ def test_entries_stand_at_their_published_figures(published):
     assert (round(params.value / 1e6, 3), 26.82) in places
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "Params [M]"
+
+
+def test_numbers_below_the_axis_do_not_touch(make_run):
+    records = [make_run("team07-fastsr", {"params": 12_048, "psnr_y": 26.12})]
+    wanted = Wanted(columns=("params", "psnr_y"))
+    figure = pareto(build_comparison(records, wanted, default_registry()))
+    figure.canvas.draw()
+    drawn = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(drawn) > 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(drawn))
 
 
 @pytest.mark.parametrize(("columns", "width"), [(1, 3.25), (2, 6.875)])

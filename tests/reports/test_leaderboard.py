@@ -117,6 +117,14 @@ def test_a_kind_of_failure_is_told_once(make_record):
         assert "a is not ranked: crash: it ended." in text
 
 
+def test_brackets_beside_a_rank_are_explained(make_record):
+    figures = {"params": 1e5, "macs_ntire2022": 1e9, "activations_ntire2022": 1e7}
+    board = board_of(*(make_record(name, figures) for name in ("a", "b")))
+    text = rendered(board, "markdown")
+    assert "1 (2)" in text
+    assert "Sub 1: the rank, and in brackets the sum of the ranks of its metrics." in text
+
+
 def test_a_missing_score_is_explained(make_record):
     reason = "image z is reproduced without error: its PSNR is infinite"
     records = [

@@ -81,6 +81,12 @@ def test_boards_see_decisions_at_once_and_records_keep_what_was_measured(make_re
     assert log == ["withdraw", "disqualify", "rename", "restore", "restore", "rename"]
 
 
+def test_an_empty_folder_is_not_the_one_meant(tmp_path):
+    with pytest.raises(UsageError, match="holds no records") as refused:
+        decide(Store(tmp_path / "results"), "withdraw", ["team07-net"])
+    assert "--results" in (refused.value.advice or "")
+
+
 @pytest.mark.parametrize(
     ("action", "names", "reason", "says"),
     [

@@ -50,7 +50,9 @@ def challenge_file(ctx: typer.Context, names: Sequence[str]) -> Path | None:
     said += [name for name in names if name != file]
     if said:
         message = f"{file} says what runs and how, so {', '.join(said)} cannot be given"
-        raise UsageError(message, advice="Write it into the file.")
+        raise UsageError(
+            message, advice="`esrbench help challenge-file` lists what the file can say."
+        )
     return Path(file)
 
 

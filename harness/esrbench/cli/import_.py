@@ -54,7 +54,7 @@ def import_command(
     folder = into or submissions_folder()
     numbers = _numbers(only, script)
     entries = [import_team(script, number, folder, force=force) for number in numbers]
-    print_table(_table(entries, script), table_format, as_json=as_json)
+    print_table(_table(entries, script, folder), table_format, as_json=as_json)
     if any(entry.outcome == "failed" for entry in entries):
         raise typer.Exit(EXIT_MEASUREMENT_FAILED)
 
@@ -71,8 +71,8 @@ def _numbers(only: str | None, script: Script) -> Sequence[int]:
     return [int(word) for word in dict.fromkeys(words)]
 
 
-def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
-    """A row a team."""
+def _table(entries: Sequence[ImportedEntry], script: Script, folder: Path) -> Table:
+    """A row a team, and the folder that the entries are in."""
     headings = ("team", "entry", "result", "weights", "requires", "question")
     rows = []
     for entry in entries:
@@ -97,7 +97,9 @@ def _table(entries: Sequence[ImportedEntry], script: Script) -> Table:
         headings=tuple(Heading(name, prose=name == "question") for name in headings),
         sections=(Section(tuple(rows)),),
         caption=f"Entries of {line(str(script.path))}",
-        outcome=Span(f"{plural(len(entries), 'team')}: {', '.join(counts)}"),
+        outcome=Span(
+            f"{plural(len(entries), 'team')}: {', '.join(counts)}; folder: {line(str(folder))}"
+        ),
         records=[
             asdict(entry) | {"folder": str(entry.folder) if entry.folder else None}
             for entry in entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -43,11 +44,12 @@ def new_command(
         message = f"the name {name!r} is already registered by {taken}"
         raise UsageError(message, advice="Choose another name.")
     path = scaffold(name, folder or submissions_folder(), scale=scale)
+    called = name if folder is None else shlex.quote(str(path))
     steps = (
         f"replace the network in {path / 'model.py'} and the file of weights",
         f"say so in {path / 'submission.toml'}: factory, kwargs, weights, team",
-        f"esrbench validate {name if folder is None else path}",
-        f"esrbench run {name} --data demo",
+        f"esrbench validate {called}",
+        f"esrbench run {called} --data demo",
     )
     if as_json:
         files = sorted(str(each) for each in path.rglob("*") if each.is_file())

@@ -64,7 +64,8 @@ def site_command(
     print_notices([*notices, *unexamined])
     if not records and not official:
         message = f"{store.runs}: there are no records to publish"
-        raise UsageError(message, advice="Run `esrbench run`, or name an --official edition.")
+        advice = "Run `esrbench run`, or name a folder of --results or an --official edition."
+        raise UsageError(message, advice=advice)
     pages = site_pages(
         public_records(records),
         rules=[get_rule(name) for name in dict.fromkeys(rule or ["ntire2022"])],

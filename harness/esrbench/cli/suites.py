@@ -209,6 +209,8 @@ def conclude(
         told = list(default_registry().notices)  # by ``open_registry``
         for board in boards:
             new = tuple(notice for notice in board.notices if notice not in told)
+            if board is not boards[0]:
+                print()  # noqa: T201 - between two tables
             told += new
             table = leaderboard_table(board.model_copy(update={"notices": new}))
             print_table(table, hint=False)

@@ -37,7 +37,8 @@ def select_comparable(
         UsageError: no records, or none of that class.
     """
     if not records:
-        raise UsageError("there are no records to rank", advice="Run `esrbench run` first.")
+        advice = "Run `esrbench run` first, or name the folder of records with --results."
+        raise UsageError("there are no records to rank", advice=advice)
     ordered = sorted(records, key=lambda record: record.created)
     if forward_class is not None:
         ordered = of_class(ordered, forward_class, mixed=mixed)

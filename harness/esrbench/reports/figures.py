@@ -531,7 +531,10 @@ def _ends(cell: CellValue, metric: Metric) -> tuple[float, float] | None:
 
 
 def _round_ticks(axes: Any) -> None:
-    """Plain numbers on logarithmic axes: 1, 2 and 5 in each decade, or 1 where there are many."""
+    """Plain numbers that do not touch.
+
+    On logarithmic axes 1, 2 and 5 in each decade, or 1 where there are many.
+    """
     from matplotlib import ticker
 
     for each, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
@@ -540,6 +543,8 @@ def _round_ticks(axes: Any) -> None:
             each.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
             each.set_major_formatter(ticker.FormatStrFormatter("%g"))
             each.set_minor_formatter(ticker.NullFormatter())
+        elif each is axes.xaxis:  # room for numbers such as 0.01225
+            each.set_major_locator(ticker.MaxNLocator(int(1.3 * axes.figure.get_figwidth())))
 
 
 def _short(name: str) -> str:

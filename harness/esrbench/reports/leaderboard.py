@@ -93,9 +93,14 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
             yield margin
 
 
+def _sums_ranks(track: Track) -> bool:
+    """Whether the sum of several ranks stands beside the rank."""
+    return isinstance(track.formula, RankSum) and len(track.metrics) > 1
+
+
 def _track_columns(track: Track) -> Iterator[Column]:
     """Rank, and the total and its logarithm where they say more than the rank."""
-    summed = isinstance(track.formula, RankSum) and len(track.metrics) > 1
+    summed = _sums_ranks(track)
 
     def rank(place: Place) -> str:
         if place.rank is None:
@@ -224,6 +229,9 @@ def _legend(board: Leaderboard) -> Iterator[str]:
         timed = any(METRICS[metric].noisy for metric in board.pareto_metrics)
         equal = "; runtimes whose intervals overlap count as equal" if timed else ""
         yield f"Pareto: no other entry is better in one of {labels} and worse in none{equal}."
+    sums = [track.label for track in board.tracks if _sums_ranks(track)]
+    if sums:
+        yield f"{', '.join(sums)}: the rank, and in brackets the sum of the ranks of its metrics."
     checks = [gate for row in rows for gate in row.gates if gate.of_quality]
     if checks:
         several = len({gate.title for gate in checks}) > 1

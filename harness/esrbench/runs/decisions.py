@@ -41,6 +41,9 @@ def decide(
     if not names:
         message = f"runs {action}: which entry or run?"
         raise UsageError(message, advice="`esrbench runs list` lists them.")
+    if not records:
+        message = f"runs {action}: {store.folder} holds no records"
+        raise UsageError(message, advice="Name the folder of records with --results.")
     if action == "rename":
         return [_rename(store, names, entries, reason)]
     for name in names:

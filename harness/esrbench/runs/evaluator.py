@@ -414,7 +414,8 @@ def _unscored(entry: Entry) -> Absent:
         return Absent(
             kind="unavailable",
             reason=f"random weights: none are released for {name} at x{scale}",
-            advice=f"Give trained weights with --weights {name}=FILE.",
+            advice=f"Give trained weights with --weights {name}=FILE. In a challenge file, list "
+            "the folder of an entry that holds them.",
         )
     return Absent(
         kind="unavailable",
