@@ -18,6 +18,7 @@ from esrbench.data.codecs import read_rgb
 from esrbench.data.resize import downscale, upscale
 from esrbench.efficiency import Efficiency
 from esrbench.gate.baseline import Baseline, write_baseline
+from esrbench.gate.verdicts import UPDATE
 from esrbench.probes.quality import score_image
 from esrbench.protocol import Protocol
 
@@ -318,7 +319,8 @@ def test_regressions_fail_also_with_other_options_of_pytest(ran, repository):
 def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
     request, tmp_path, monkeypatch, verdict, strict, raised
 ):
-    report = gate_report(*([finding(verdict, entry="net", reason="so it is")] if verdict else []))
+    found = {"entry": "net", "reason": "so it is", "advice": UPDATE}
+    report = gate_report(*([finding(verdict, **found)] if verdict else []))
     monkeypatch.setattr(esrbench.efficiency, "check_baseline", lambda *_: report)
     write_baseline(Baseline(), tmp_path / "kept.json")
     efficiency = Efficiency(request, {})
@@ -327,5 +329,8 @@ def test_what_cannot_be_judged_is_skipped_unless_it_is_strict(
         assert efficiency.no_regression("net", baseline=tmp_path / "kept.json") == report
         return
     why = f"net x4 +Params +{verdict} +so it is" if verdict else "nothing was compared"
-    with pytest.raises(raised, match=why):
+    with pytest.raises(raised, match=why) as caught:
         efficiency.no_regression("net", baseline=tmp_path / "kept.json", strict=strict)
+    # `esrbench` does not know networks that only tests register.
+    assert "esrbench baseline update" not in str(caught.value)
+    assert ("`pytest --esrbench-update`" in str(caught.value)) == (verdict is not None)

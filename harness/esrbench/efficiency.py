@@ -68,7 +68,8 @@ def _in_words(method: Callable[ParamsT, FoundT]) -> Callable[ParamsT, FoundT]:
         except EsrbenchError as error:
             problems = error.problems if isinstance(error, DataError) else ()
             lines = [error.message, *(f"  - {problem}" for problem in problems), error.advice or ""]
-            raise pytest.fail.Exception("\n".join(filter(None, lines)), pytrace=False) from None
+            said = "\n".join(filter(None, lines))
+            raise pytest.fail.Exception(_updated_by_pytest(said), pytrace=False) from None
 
     return measured
 
@@ -261,7 +262,7 @@ class Efficiency:
         report = check_baseline(bench, read_baseline(path), f"compared with {path.name}")
         if report.exit_code == EXIT_OK:
             return report
-        said = f"{name} against {path}\n\n{verdict_text(report)}"
+        said = f"{name} against {path}\n\n{_updated_by_pytest(verdict_text(report))}"
         new = any(found.metric == ENTRY for found in report.findings)
         if report.exit_code == EXIT_INCONCLUSIVE and not new and not strict:
             pytest.skip(said)
@@ -348,6 +349,11 @@ class Efficiency:
             message = "efficiency.benchmark needs pytest-benchmark, which is not installed"
             raise UsageError(message, advice="Install pytest-benchmark.") from None
         return fixture
+
+
+def _updated_by_pytest(text: str) -> str:
+    """Advice with the command that also updates networks which only the tests register."""
+    return text.replace("`esrbench baseline update`", "`pytest --esrbench-update`")
 
 
 def verdict_text(report: GateReport) -> str:

@@ -275,7 +275,7 @@ def test_a_network_is_deployed_in_place(tmp_path, model, gains):
     [
         ("merge", "neither Net nor a part of it has a method 'merge'", "Correct deploy: a method"),
         ("model:other", "model:other returned another network", "Declare it as prepare"),
-        ("model:nothing", "has no attribute 'nothing'", None),
+        ("model:nothing", "has no attribute 'nothing'", "Define nothing there"),
     ],
 )
 def test_what_cannot_deploy_a_network_is_refused(tmp_path, deploy, said, advice):

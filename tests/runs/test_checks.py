@@ -53,6 +53,10 @@ def test_all_that_is_wrong_is_found_at_once(folder):
     sizes = [check.name for check in report.checks if check.name.startswith("upscales")]
     # Beside the usual ones: no multiple of 4 in either direction, and more than a tile.
     assert sizes[-2:] == ["upscales 49x51", "upscales 129x48"]
+    # The table prints the mend behind the detail, so each is a sentence of its own.
+    failed = [check for check in report.checks if check.outcome == "failed"]
+    assert all(check.detail.endswith(".") for check in failed)
+    assert not any(check.detail.endswith("..") for check in failed)
     assert named(report.checks, "builds and loads strictly").detail == "weights: random."
 
 

@@ -317,8 +317,16 @@ def run_command(
     )
     records = [*known, *new]
     boards = []
-    where = {"results": results}
     given_rule = rule if is_given(ctx, "rule") else None
+    where = {"results": results, "rule": given_rule}
+    following = [
+        (command("leaderboard", "--notes", **where), "how it was measured"),
+        (command("report", **where), "a page to publish: report.html"),
+    ]
+    own = {*registry.broken, *(each.name for each in registry if each.folder is not None)}
+    if own.isdisjoint(chosen):
+        start = command("new", "team00-my-network")
+        following.append((start, "a network of your own that you edit"))
     for _, identity in suites[0].data if not as_json else ():
         on_data = [record for record in records if record.data.digest == identity.digest]
         boards += [
@@ -331,11 +339,7 @@ def run_command(
         store,
         interrupted=interrupted,
         count=len(new),
-        following=(
-            (command("leaderboard", "--notes", **where, rule=given_rule), "how it was measured"),
-            (command("report", **where, rule=given_rule), "a page to publish: report.html"),
-            (command("new", "team00-my-network"), "a network of your own that you edit"),
-        ),
+        following=following,
         verbose=verbose,
         as_json=as_json,
     )

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ENTRY_POINT_GROUP = "esrbench.models"
+HOW_TO_BE_KNOWN = (
+    "A network of your own is known once its package is installed beside esrbench, or its folder "
+    "is in submissions/."
+)
 FROM_A_FILE = (
     "Save its class in a file, in a notebook by `%%writefile mynet.py` as the first line of its "
     'cell, with @esrbench.register_model("mynet", scales=(4,)) above it. Then `import mynet` and '
@@ -105,7 +109,7 @@ class Registry:
             origins = sorted({descriptor.origin for descriptor in self})
             names = ", ".join(sorted(self._descriptors))
             hint = did_you_mean(name, self._descriptors)
-            advice = f"{hint}Known from {', '.join(origins)}: {names}."
+            advice = f"{hint}{HOW_TO_BE_KNOWN} Known from {', '.join(origins)}: {names}."
             message = f"no network is registered as {name!r}"
             raise UsageError(message, advice=advice) from None
 

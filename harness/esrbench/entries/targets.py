@@ -82,7 +82,8 @@ def resolve_factory(target: str, *, folder: str | None = None) -> Callable[..., 
         value = operator.attrgetter(attribute)(module)
     except AttributeError:
         message = f"{target}: {location} has no attribute {attribute!r}"
-        raise RegistrationError(message) from None
+        advice = f"Define {attribute} there, or correct the name."
+        raise RegistrationError(message, advice=advice) from None
     if not callable(value):
         message = f"{target}: expected a class or function, got {type(value).__name__}"
         raise RegistrationError(message)

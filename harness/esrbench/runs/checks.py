@@ -43,8 +43,8 @@ def kept(name: str, detail: str) -> Check:
 
 
 def broken(name: str, detail: str, fix: str | None = "") -> Check:
-    """A promise that is broken, and how to mend it."""
-    return Check(name=name, outcome="failed", detail=detail, fix=fix or "")
+    """A promise that is broken, and how to mend it; ``detail`` may lack its full stop."""
+    return Check(name=name, outcome="failed", detail=f"{detail.removesuffix('.')}.", fix=fix or "")
 
 
 def folder_checks(
@@ -102,7 +102,7 @@ def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> I
     except WeightsError as error:
         found = f"bytes = {path.stat().st_size}, sha256 = {file_sha256(path)!r}".replace("'", '"')
         fix = f"If the file is the right one, write into [weights]: {found}."
-        yield broken(name, f"{error.message}.", fix)
+        yield broken(name, error.message, fix)
         return
     yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
     if not holds_safetensors(path):

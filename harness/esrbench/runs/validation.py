@@ -68,7 +68,7 @@ class ValidationReport(Frozen):
 
 def unreadable(name: str, error: RegistrationError) -> ValidationReport:
     """The report of a submission that cannot be registered."""
-    check = broken("manifest", f"{error.message}.", error.advice)
+    check = broken("manifest", error.message, error.advice)
     return ValidationReport(entry=name, scale=None, checks=(check,))
 
 
