@@ -29,8 +29,8 @@ def devices_of(record: RunRecord) -> Devices:
     if not isinstance(record.latency, Latency):
         return ()
     names = [each.device for each in record.latency.replicates]
-    counts = Counter(name for name in names if name is not None)
-    return tuple(sorted(counts.items())) if None not in names else ()
+    known = [name for name in names if name is not None]
+    return tuple(sorted(Counter(known).items())) if len(known) == len(names) else ()
 
 
 def met_other_devices(records: Sequence[RunRecord]) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from esrbench.protocol import Frozen
 from esrbench.ranking.rule import GateCheck, Track  # noqa: TC001 - pydantic reads it at runtime
 from esrbench.ranking.stability import Stability  # noqa: TC001 - pydantic reads it at runtime
@@ -65,10 +67,10 @@ class LeaderboardEntry(Frozen):
     status: str
     ran_with: Software | None = None
     values: dict[str, Value | Absent]
-    ranks: dict[str, int] = {}
-    rank_stability: dict[str, Stability] = {}
+    ranks: dict[str, int] = Field(default_factory=dict)
+    rank_stability: dict[str, Stability] = Field(default_factory=dict)
     provisional_ranks: tuple[str, ...] = ()
-    places: dict[str, Place] = {}
+    places: dict[str, Place] = Field(default_factory=dict)
     gates: tuple[GateCheck, ...] = ()
     other_scores: dict[str, float] = {}
     other_runtimes: dict[str, float] = {}

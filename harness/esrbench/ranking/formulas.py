@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -21,8 +20,7 @@ Reference = Literal["none", "baseline", "interpolation"]
 """What a formula sets figures in relation to: nothing, the baseline's, or interpolation's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(NamedTuple):
     """What a formula makes of one entry.
 
     Attributes:
@@ -56,8 +54,8 @@ class RankSum(Frozen):
 
     def total(self, values: Figures, ranks: Mapping[str, int], references: Figures) -> Total:  # noqa: ARG002 - all formulas are called alike
         """Of an entry's rank in each metric, 1 the best."""
-        sum_of_ranks = sum(ranks[metric] for metric in self.metrics)
-        return Total(order=sum_of_ranks, value=sum_of_ranks)
+        sum_of_ranks = sum([ranks[metric] for metric in self.metrics])
+        return Total(sum_of_ranks, sum_of_ranks)
 
     def describe(self, references: Figures) -> str:  # noqa: ARG002 - all formulas are called alike
         """The formula in words."""

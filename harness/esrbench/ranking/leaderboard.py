@@ -246,7 +246,7 @@ def place_of(total: Total, track: Track, **fields: object) -> Place:
 def _ranked_value(row: LeaderboardEntry, metric: str, step: float | None) -> float:
     """A value in base units, rounded half up to a printed step where one is given."""
     value = row.values[metric]
-    if isinstance(value, Absent):
+    if not isinstance(value, Value):
         message = f"{row.entry} is ranked and lacks {metric}: {value.reason}"
         raise TypeError(message)
     if step is None:

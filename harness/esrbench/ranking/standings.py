@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,7 @@ class Contestant:
         return {metric: value * own.get(metric, 1.0) for metric, value in references.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """An entry in a track: its total and its rank, 1 the best."""
 
     total: Total
@@ -148,14 +147,14 @@ def pareto_front(
 
     if not contestants:
         return frozenset()
-    # Float64 (entries, metrics). Who is good in most metrics comes first, since it beats many.
+    # Float64 (metrics, entries). Who is good in most metrics comes first, since it beats many.
     spread = np.array([bounds(metric) for metric in metrics])
-    best, worst = spread[:, :, 0].T, spread[:, :, 1].T
-    order = best.argsort(axis=0).argsort(axis=0).sum(axis=1).argsort()
+    best, worst = spread[:, :, 0], spread[:, :, 1]
+    order = best.argsort(axis=1).argsort(axis=1).sum(axis=0).argsort()
     front: Any = np.arange(len(contestants))
     for start in range(0, len(order), RIVALS):
         rivals = order[start : start + RIVALS]
-        never_worse = (best[rivals, None] <= worst[front]).all(axis=2)
-        once_better = (worst[rivals, None] < best[front]).any(axis=2)
+        never_worse = (best[:, rivals, None] <= worst[:, None, front]).all(axis=0)
+        once_better = (worst[:, rivals, None] < best[:, None, front]).any(axis=0)
         front = front[~(never_worse & once_better).any(axis=0)]
     return frozenset(contestants[index].name for index in front)

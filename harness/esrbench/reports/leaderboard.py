@@ -15,7 +15,7 @@ from esrbench.ranking.footnotes import (
     PROVISIONAL_MARK,
 )
 from esrbench.ranking.formulas import RankSum
-from esrbench.records import Absent
+from esrbench.records import Absent, Value
 from esrbench.reports.table import (
     MISSING,
     Cell,
@@ -122,9 +122,8 @@ def _track_columns(track: Track) -> Iterator[Column]:
 
 
 def _metric_column(metric: str, board: Leaderboard) -> Column:
-    return Heading(metric_heading(metric, board), align="right"), lambda row: metric_cell(
-        row, metric
-    )
+    heading = Heading(metric_heading(metric, board), align="right")
+    return heading, partial(metric_cell, metric=metric)
 
 
 def metric_heading(metric: str, board: Leaderboard) -> str:
@@ -144,7 +143,7 @@ def _other_column(title: str) -> Column:
 def metric_cell(row: LeaderboardEntry, metric: str) -> Cell:
     """The value as its metric is shown, its rank below the line, its interval if it has one."""
     value = row.values[metric]
-    if isinstance(value, Absent):
+    if not isinstance(value, Value):
         return plain(MISSING)
     known = METRICS[metric]
     below, aside = "", ""
@@ -247,7 +246,7 @@ def _unscored(board: Leaderboard) -> list[str]:
     for row in (*board.ranked, *board.unranked):
         for metric in board.columns:
             value = row.values[metric]
-            if METRICS[metric].better == "lower" or not isinstance(value, Absent):
+            if METRICS[metric].better == "lower" or isinstance(value, Value):
                 continue
             explained = row.weights == "random" or value.reason.rstrip(".") in (
                 row.unranked_because or ""
@@ -272,7 +271,7 @@ def _record(row: LeaderboardEntry, board: Leaderboard, ranked: Container[str]) -
         record |= _track_record(row.places.get(track.key), track)
     for metric in board.columns:
         value = row.values[metric]
-        held = None if isinstance(value, Absent) else value
+        held = value if isinstance(value, Value) else None
         record |= value_fields(metric, *((held.value, held.interval) if held else (None, None)))
         if metric in ranked:
             record[f"{metric}_rank"] = row.ranks.get(metric)

@@ -281,8 +281,8 @@ def _cell(cell: Cell, *, styled: bool) -> Lines:
         first = _set([*pieces, (mark, "")])
     else:
         texts = [
-            _line(span.text) + PLACES.get(span.tone, "") + span.below.translate(SUBSCRIPTS)
-            for span in cell.spans
+            _line(text) + PLACES.get(tone, "") + (below and below.translate(SUBSCRIPTS))
+            for text, tone, below, _ in cell.spans
         ]
         first = _set([("/".join(texts) + mark, "")])
     return [first, _set([(cell.aside, "")])] if cell.aside else [first]
