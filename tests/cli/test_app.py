@@ -267,3 +267,26 @@ def test_what_a_stream_does_not_take_is_escaped_in_json_alone():
     error = UnicodeEncodeError("ascii", "a\u00d7\U0001f600", 1, 3, "ordinal not in range")
     assert _stand_in(error, as_json=False) == ("x?", 3)
     assert _stand_in(error, as_json=True) == ("\\u00d7\\ud83d\\ude00", 3)
+
+
+def test_a_quiet_command_prints_its_table_and_errors_alone(in_process):
+    board = ("leaderboard", "--official", "ntire2022")
+    quiet = in_process(*board, "--quiet", code=0)
+    wrong = in_process("leaderboard", "--official", "ntire2099", "--quiet", code=2)
+    assert wrong.stderr.startswith("error: no rule is called 'ntire2099'\nDid you mean")
+    said = in_process(*board, code=0)
+    assert said.stderr.startswith("hint: ")
+    assert (quiet.stdout, quiet.stderr) == (said.stdout, "")
+
+
+@pytest.mark.slow
+def test_a_quiet_run_and_check_print_tables_alone(in_process):
+    options = ("--threads", "1", "--no-latency", "--quiet")
+    measured = in_process("run", "bicubic", *options, code=0)
+    assert "bicubic" in measured.stdout
+    assert measured.stderr == ""
+    counts = ("--metrics", "params", "--no-runtime", "--quiet")
+    in_process("baseline", "update", "bicubic", "--no-scores", code=0)
+    checked = in_process("check", *counts, code=0)
+    assert checked.stdout.strip().startswith("No regression")
+    assert checked.stderr == ""

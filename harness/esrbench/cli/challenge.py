@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 BESIDE_A_CHALLENGE = frozenset(
-    {"names", "plan", "results", "timeout", "entry_timeout", "resume", "verbose", "as_json"}
+    (
+        *("names", "plan", "results", "timeout", "entry_timeout", "resume"),
+        *("verbose", "_quiet", "as_json"),
+    )
 )
 """Parameters that may be given beside a challenge's file."""
 

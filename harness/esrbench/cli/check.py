@@ -12,6 +12,7 @@ import typer
 
 from esrbench.cli.console import (
     JsonOption,
+    QuietOption,
     command,
     messages,
     open_registry,
@@ -143,6 +144,7 @@ def check_command(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show unchanged figures too.")] = False,
+    _quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare networks with a baseline: counts exactly, scores, memory, runtime by races.

@@ -10,6 +10,7 @@ import typer
 
 from esrbench.cli.console import (
     JsonOption,
+    QuietOption,
     messages,
     open_registry,
     print_notices,
@@ -97,6 +98,7 @@ def compare_command(
         ),
     ] = None,
     folder: ResultsOption = None,
+    _quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print a paper's comparison table of stored records, best and second best marked.

@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,26 @@ _RATIO = "\\1\N{RATIO}\N{RATIO}"
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, messages on stderr.")
+]
+
+_quiet = ContextVar("quiet", default=False)
+"""Whether the command that runs prints tables and errors only."""
+
+
+def _be_quiet(ctx: typer.Context, asked: bool) -> bool:
+    _quiet.set(asked)
+    ctx.call_on_close(lambda: _quiet.set(False))  # errors are printed afterwards
+    return asked
+
+
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        callback=_be_quiet,
+        is_eager=True,
+        help="Print tables and errors only: no progress, no warnings and hints beside them.",
+    ),
 ]
 
 
@@ -87,8 +108,8 @@ def many_objects() -> Iterator[None]:
 
 
 def messages() -> Console:
-    """Console for progress, warnings and errors."""
-    return _console()(stderr=True, highlight=False, soft_wrap=True)
+    """Console for progress, warnings and errors; silent while a command with --quiet runs."""
+    return _console()(stderr=True, highlight=False, soft_wrap=True, quiet=_quiet.get())
 
 
 def results() -> Console:

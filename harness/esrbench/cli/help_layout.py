@@ -35,7 +35,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Output": (
         *("results", "folder", "results_folder", "output", "save_sr", "assets", "title", "plan"),
-        *("verbose", "quiet", "notes", "main", "table_format", "label", "caption", "bibliography"),
+        *("verbose", "_quiet", "notes", "main", "table_format", "label", "caption", "bibliography"),
         *("junit", "summary", "comment", "annotations", "everything", "public", "as_json", "help"),
     ),
 }

@@ -17,7 +17,7 @@ from esrbench.cli.boards import (
     WithOfficialOption,
     chosen_board,
 )
-from esrbench.cli.console import JsonOption, many_objects
+from esrbench.cli.console import JsonOption, QuietOption, many_objects
 from esrbench.cli.options import ClassOption, ResultsOption
 from esrbench.cli.tables import (
     FormatOption,
@@ -49,6 +49,7 @@ def leaderboard_command(
     label: LabelOption = None,
     notes: NotesOption = False,
     folder: ResultsOption = None,
+    _quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the challenge table of the newest comparable records."""

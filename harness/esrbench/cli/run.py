@@ -11,6 +11,7 @@ import typer
 from esrbench.cli.challenge import challenge_file, run_challenge
 from esrbench.cli.console import (
     JsonOption,
+    QuietOption,
     command,
     open_registry,
     print_banner,
@@ -222,6 +223,7 @@ def run_command(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print every warning, not one line a kind.")
     ] = False,
+    _quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure networks on data sets and print the challenge leaderboard.

@@ -100,7 +100,7 @@ class Verbs(TyperGroup):
         _require_paths(paths, command, rest)
         found, said = defaults_of(name, command.params, paths, VERBS)
         ctx.default_map = {name: found}
-        if said and not {"--help", "-h"} & set(rest):
+        if said and not {"--help", "-h", "--quiet"} & set(rest):
             print(line(said), file=sys.stderr)  # noqa: T201
         return name, command, rest
 
