@@ -381,5 +381,5 @@ def test_a_revision_is_fetched_into_a_shallow_checkout(runner, tmp_path):
     assert runner.run(ref=first, names="mynet", arguments=QUICK) == 1, runner.log
     assert runner.outputs["revision"]["commit"] == first
     assert "1,344 then, 1,356 now" in runner.summary
-    assert "::error title=esrbench%3A mynet x4 regressed::" in runner.log
+    assert "::error file=mynets.py,line=9,title=esrbench%3A mynet x4 regressed::" in runner.log
     assert runner.tests == ("2", "2")
