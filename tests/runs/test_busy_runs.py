@@ -7,6 +7,7 @@ from esrbench.metrics import METRICS
 from esrbench.probes.telemetry import Monitor
 from esrbench.protocol import TrustDesign
 from esrbench.records import Conditions
+from esrbench.runs.forecast import forecast
 from esrbench.runs.store import Store
 from esrbench.runs.suite import run_suite
 
@@ -47,6 +48,9 @@ def test_a_run_beside_load_has_no_runtime_and_is_repeated(suite, workers, taken,
         value = record.values[metric]
         assert value.reason == f"busy-machine: {record.cause}"
     assert record.measured("psnr_rgb") is not None
+    (planned,) = forecast(suite, store, resume=True)
+    assert planned.passes > 0
+    assert planned.basis == "its own run on these images"
 
     taken(0.0)
     known = []

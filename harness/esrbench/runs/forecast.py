@@ -108,7 +108,8 @@ def _planned(
     alike = [
         each
         for each in records
-        if each.protocol.device == protocol.device and each.status in {"ok", "timing-disputed"}
+        if each.protocol.device == protocol.device
+        and each.status in {"ok", "timing-disputed", "busy-machine"}
     ]
     own = [each for each in alike if each.entry.name == name]
     for basis, found in (
