@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from builders import write_files
 from safetensors.numpy import save_file
 from scipy.stats import gmean
 
@@ -306,6 +307,14 @@ def test_hints_advise_only_what_can_help_and_each_once(make_record):
     assert "`esrbench fetch weights imdn rfdn`" in fetched
     assert own.startswith("srresnet ran with demonstration weights")
     assert "none were released. Give your own: --weights NAME=FILE." in own
+
+
+def test_who_has_an_entry_is_not_told_to_start_one(in_process, work):
+    write_files(work / "submissions" / "a-b", {"submission.toml": "schema = 2"})
+    run = ["run", "--all", "--no-latency"]
+    done = in_process(*run, ESRBENCH_SUBMISSIONS=str(work / "submissions"), code=4)
+    following = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
+    assert [line.split()[2] for line in following] == ["leaderboard", "report"]
 
 
 def test_a_run_ends_with_two_warnings_one_hint_and_what_to_do_next(capsys, make_record, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
@@ -23,6 +24,9 @@ def test_a_new_entry_is_whole_and_honest(tmp_path):
         "team07-fastsr_x3.safetensors",
         "test_team07_fastsr.py",
     }
+    first_line = (folder / "submission.toml").read_text().splitlines()[0]
+    schema = json.loads((folder / first_line.removeprefix("#:schema ")).read_text())
+    assert "model" in schema["required"]
     entry = read_submission(folder)
     assert (entry.name, entry.team, entry.scales) == ("team07-fastsr", "team07", (3,))
     resolved = resolve_weights(entry, 3)

@@ -47,6 +47,7 @@ def test_all_that_is_wrong_is_found_at_once(folder):
     assert set(wrong) == {"requirements", "weights file", "code", "claimed Params"}
     assert "pip install 'esrtest-nowhere>=1'" in wrong["requirements"].fix
     assert "write into [weights]: bytes = " in wrong["weights file"].fix
+    assert str(folder) not in wrong["weights file"].detail, "its team has it elsewhere"
     assert wrong["code"].outcome == "warning"
     assert "imports gc: it can change the process that measures" in wrong["code"].detail
     assert "measured" in wrong["claimed Params"].detail

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from esrbench.entries.manifest import MANIFEST_NAME, NAME_PATTERN
+from esrbench.entries.manifest import MANIFEST_NAME, NAME_PATTERN, json_schema
 from esrbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 
 TEMPLATE_FOLDER: Final = "template"
 TEMPLATE_SUFFIX: Final = ".tmpl"
+SCHEMA_NAME: Final = "submission.schema.json"
+"""Of the JSON Schema that the first line of the manifest names for editors."""
 
 
 def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
     """Write a submission that passes ``esrbench validate`` as it is.
 
+    The JSON Schema of its manifest is written beside it, unless it is there already.
     Its weights are those with which its network is initialised from the seed.
 
     Args:
@@ -50,6 +54,9 @@ def scaffold(name: str, folder: Path, *, scale: int, seed: int = 0) -> Path:
         raise UsageError(message, advice="Choose another folder with --submissions.") from error
     try:
         _fill(target, name, scale, seed)
+        schema = folder / SCHEMA_NAME
+        if not schema.exists():
+            schema.write_text(json.dumps(json_schema(), indent=2) + "\n")
     except BaseException:
         shutil.rmtree(target)
         raise

@@ -16,6 +16,7 @@ from esrbench.entries.submissions import (
 from esrbench.entries.weight_files import require_intact, submitted_path
 from esrbench.errors import WeightsError
 from esrbench.metrics import METRICS, Findings
+from esrbench.plaintext import relative
 from esrbench.protocol import Frozen
 from esrbench.records import Absent
 from esrbench.runs.scan import scan_folder
@@ -92,17 +93,18 @@ def claim_checks(descriptor: ModelDescriptor, scale: int, counted: Complexity) -
 
 def _weights_checks(descriptor: ModelDescriptor, declared: ReleasedWeights) -> Iterator[Check]:
     name = "weights file"
+    folders = (str(Path(descriptor.folder or "").resolve()),)
     try:
         path = submitted_path(descriptor, declared)
     except WeightsError as error:
-        yield broken(name, error.message, error.advice)
+        yield broken(name, relative(error.message, folders), error.advice)
         return
     try:
         require_intact(path, declared, advice="")
     except WeightsError as error:
         found = f"bytes = {path.stat().st_size}, sha256 = {file_sha256(path)!r}".replace("'", '"')
         fix = f"If the file is the right one, write into [weights]: {found}."
-        yield broken(name, error.message, fix)
+        yield broken(name, relative(error.message, folders), fix)
         return
     yield kept(name, f"{declared.filename}: {declared.bytes:,} bytes, SHA-256 as declared.")
     if not holds_safetensors(path):
