@@ -103,6 +103,7 @@ def many_objects() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # else a collection looks at them all at the end of the process
         if enabled:
             gc.enable()
 
