@@ -155,7 +155,9 @@ def _stored(
         (wanted if fits else others).append(record)
     if not wanted:
         known = sorted({f"{record.data.name} x{record.entry.scale}" for record in records})
-        advice = f"Stored are runs on: {', '.join(known)}." if known else "Run `esrbench run`."
+        advice = "Run `esrbench run`, or name the folder of records with --results."
+        if known:
+            advice = f"Stored are runs on: {', '.join(known)}."
         message = f"{store.runs}: no matching records"
         raise UsageError(message, advice=advice)
     return wanted, others, notices
