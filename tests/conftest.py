@@ -27,6 +27,8 @@ def pytest_configure():
 
     Shells start what goes on in the background deaf to Ctrl-C, and it would hand that on.
     """
+    # tox sets it for what it starts, and tables obey it.
+    os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     name = os.environ.get("PYTEST_XDIST_WORKER", "")

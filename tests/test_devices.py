@@ -50,7 +50,7 @@ def test_a_worker_sees_the_gpu_of_its_run_and_no_other(device, number, inherited
 
 @pytest.mark.parametrize(
     ("count", "number", "says"),
-    [(0, 0, "sees no GPU here"), (1, 1, "cuda:1: .* sees one GPU here"), (2, 7, "sees 2 GPUs")],
+    [(0, 0, "sees no GPU here"), (1, 1, "cuda:1: .* sees 1 GPU here"), (2, 7, "sees 2 GPUs")],
 )
 def test_a_gpu_that_is_not_here_is_refused(monkeypatch, count, number, says):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)

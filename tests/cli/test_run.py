@@ -377,7 +377,7 @@ def test_a_gpu_is_chosen_by_its_number(in_process, monkeypatch, command):
         ("rfdn", "--python rfdn: expected NAME=PATH"),
         ("imdn=/usr/bin/python3", "imdn is not among the networks to run"),
         ("rfdn=/no/such/python", "/no/such/python: this Python cannot be started"),
-        ("rfdn=/bin/cat", "/bin/cat: no Python 3.8 or newer"),
+        ("rfdn=/bin/cat", "/bin/cat: not a Python 3.8 or newer"),
     ],
 )
 def test_a_python_that_cannot_run_entries_is_told_before_measuring(

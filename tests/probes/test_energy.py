@@ -72,7 +72,7 @@ def test_domains_are_added_and_wrap_each_by_itself():
     ("counts", "fewest", "said"),
     [
         ([1, 1, 1, 1], 1, "changed 0 times"),
-        ([1, 2, 2, 2], 1, "changed 1 times"),
+        ([1, 2, 2, 2], 1, "changed 1 time in"),
         ([1, 2, 3, 4], 3, "changed 3 times"),
         ([1, 2, 1, 3], 1, "went backwards"),
     ],

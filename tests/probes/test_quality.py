@@ -203,7 +203,7 @@ def test_what_cannot_be_taken_is_refused_beforehand(monkeypatch):
     with pytest.raises(UsageError, match="no_such_module:score cannot be imported"):
         require_metrics(("gone",))
     for name in ("ssim_rbg", "params", "perceptual_score"):
-        with pytest.raises(UsageError, match=f"'{name}' is no score of images"):
+        with pytest.raises(UsageError, match=f"'{name}' is not the name of an image score"):
             require_metrics((name,))
 
 

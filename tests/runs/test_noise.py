@@ -1,6 +1,4 @@
-import re
 from collections import Counter
-from pathlib import Path
 
 import builders
 import numpy as np
@@ -62,14 +60,6 @@ def test_every_kind_has_a_code_of_its_own():
         "too-short",
         "slow-first-run",
     ]
-
-
-def test_the_guide_names_every_kind():
-    guide = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text()
-    notices = guide.partition("\n## Notices\n")[2]
-    rows = re.findall(r"^\| `([a-z-]+)` \|", notices, re.MULTILINE)
-    others = ["slow-to-settle", "no-energy", "outputs-differ"]
-    assert rows == [*(noise.code for noise in NOISES), *others]
 
 
 def test_what_failed_is_passed_over():

@@ -89,8 +89,8 @@ def test_an_environment_that_cannot_run_entries_is_refused(environment, packages
     ("script", "says"),
     [
         (None, "this Python cannot be started: No such file"),
-        ("#!/bin/sh\necho hello\n", "no Python 3.8 or newer"),
-        ("#!/bin/sh\necho '\033[2J::error::x' >&2; exit 3\n", "no Python 3.8 or newer"),
+        ("#!/bin/sh\necho hello\n", "not a Python 3.8 or newer"),
+        ("#!/bin/sh\necho '\033[2J::error::x' >&2; exit 3\n", "not a Python 3.8 or newer"),
         ('#!/bin/sh\necho \'{"python": "3.7.16"}\'\n', "Python 3.7.16, expected 3.8 or newer"),
     ],
 )

@@ -94,8 +94,8 @@ STATUSES: Final = {
         "run again with `--resume` on a quiet machine",
     ),
     "timing-disputed": Explanation(
-        "claims lie below externally measured time, or above the time after which all pixels "
-        "were there, over the images or at the fixed input",
+        "a claim lies below externally measured time by more than 3 % and the noise, or above the "
+        "time after which all pixels were there, over the images or at the fixed input",
         "first repeat it on a quiet machine: load that comes while an entry is timed disputes an "
         "honest one",
     ),

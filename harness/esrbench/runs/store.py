@@ -213,7 +213,9 @@ class Store:
 
     def load_decisions(self) -> tuple[list[Decision], list[Notice]]:
         """The log of decisions, oldest first, likewise."""
-        return self._load_all(self.decisions, lambda path: self._load(path, Decision))
+        found, notices = self._load_all(self.decisions, lambda path: self._load(path, Decision))
+        # Names of files say the time to the millisecond only.
+        return sorted(found, key=lambda each: each.created), notices
 
     def decide(self, action: Action, subject: str, **fields: str | None) -> Decision:
         """Add an event to the log of decisions.
