@@ -199,8 +199,7 @@ def test_a_process_that_hangs_in_its_end_is_left_by_a_second_ctrl_c():
         "import signal, time\n"
         "from esrbench.cli.app import _interrupt\n"
         "signal.signal(signal.SIGINT, _interrupt)\n"
-        "print('ready', flush=True)\n"
-        "try:\n    time.sleep(60)\n"
+        "try:\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n    print('ending', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen(
