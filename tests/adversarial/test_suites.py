@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from esrbench.backends import get_backend
 from esrbench.data.codecs import read_rgb
@@ -71,7 +72,7 @@ def records(*, submissions, attack_table, photographs, take_photographs, timed, 
         rows_by_suite.setdefault(suite, []).append(row)
     records = {}
     for (images, backend), rows in rows_by_suite.items():
-        if get_backend(backend).missing():
+        if get_backend(backend).missing(torch.__version__):
             continue
         folder = photographs if images is None else take_photographs(images)
         entries = {row["name"]: add(submissions, folder, row) for row in rows}
@@ -119,8 +120,8 @@ def check(record, row):
 
 
 def test_a_cheat_has_its_status(suite_attack, records):
-    if lacks := get_backend(suite_attack.get("by", EAGER)).missing():
-        pytest.skip(f"{lacks}, an extra that is not installed here")
+    if lacks := get_backend(suite_attack.get("by", EAGER)).missing(torch.__version__):
+        pytest.skip(f"{lacks[0]}, an extra that is not installed here")
     record = records[suite_attack["name"]]
     assert record.status in statuses(suite_attack), record.cause
     assert record.ranked is (record.status in RANKED_STATUSES)
