@@ -1,11 +1,13 @@
 """A leaderboard of made-up records."""
 
+import builders
 import pytest
 
 from esrbench.ranking.leaderboard import build_leaderboard
 from esrbench.ranking.rule import Rule
 from esrbench.ranking.rules import RULES
 from esrbench.records import RunRecord
+from esrbench.statistics import geometric_mean
 
 IMDN = {
     "psnr_rgb": 29.13,
@@ -15,6 +17,14 @@ IMDN = {
     "activations_ntire2022": 154_140_672,
     "pass_peak_bytes": 471.76 * 2**20,
     "conv_calls_ntire2022": 43,
+}
+TIMED_COUNTS = {
+    "params": 3e5,
+    "macs_ntire2022": 2e10,
+    "macs_fvcore": 2e10,
+    "activations_ntire2022": 1e8,
+    "pass_peak_bytes": 1e8,
+    "psnr_rgb": 29.0,
 }
 
 
@@ -53,5 +63,20 @@ def rank(make_record):
         return build_leaderboard(
             records, rule if isinstance(rule, Rule) else RULES[rule], **options
         )
+
+    return build
+
+
+@pytest.fixture
+def timed(make_record):
+    """A record whose runtime is the geometric mean over its processes."""
+
+    def build(name, processes, **values):
+        replicates = (
+            builders.replicate(builders.samples("image", seconds=(seconds,)), index=index)
+            for index, seconds in enumerate(processes)
+        )
+        found = TIMED_COUNTS | {"runtime_images": geometric_mean(processes)} | values
+        return make_record(name, found, latency=builders.latency(*replicates))
 
     return build

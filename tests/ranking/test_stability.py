@@ -15,32 +15,9 @@ from esrbench.reports.formats import render
 from esrbench.reports.leaderboard import leaderboard_table
 from esrbench.statistics import geometric_mean
 
-COUNTS = {
-    "params": 3e5,
-    "macs_ntire2022": 2e10,
-    "macs_fvcore": 2e10,
-    "activations_ntire2022": 1e8,
-    "pass_peak_bytes": 1e8,
-    "psnr_rgb": 29.0,
-}
 # a and b overlap; c, 50 % slower, is beyond both.
 OVERLAPPING = {"a": [1.0, 1.01, 0.99], "b": [1.01, 1.0, 1.02], "c": [1.5, 1.51, 1.49]}
 TIED = {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
-
-
-@pytest.fixture
-def timed(make_record):
-    """A record whose runtime is the geometric mean over its processes."""
-
-    def build(name, processes, **values):
-        replicates = (
-            builders.replicate(builders.samples("image", seconds=(seconds,)), index=index)
-            for index, seconds in enumerate(processes)
-        )
-        found = COUNTS | {"runtime_images": geometric_mean(processes)} | values
-        return make_record(name, found, latency=builders.latency(*replicates))
-
-    return build
 
 
 @pytest.fixture
@@ -158,8 +135,8 @@ def test_with_fewer_than_three_processes_ranks_are_provisional(rank, timed, colu
     assert any(note.startswith("? A provisional rank: ") for note in board.notes)
 
 
-def test_without_samples_ranks_are_provisional(rank):
-    board = rank(*((name, COUNTS | {"runtime_images": 1.0}) for name in "ab"))
+def test_without_samples_ranks_are_provisional(rank, imdn):
+    board = rank(*((name, imdn | {"runtime_images": 1.0}) for name in "ab"))
     assert place(board, "a").provisional
 
 

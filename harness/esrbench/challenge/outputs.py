@@ -82,6 +82,7 @@ def challenge_boards(
                 relative_to=relative_to,
                 another_baseline=ANOTHER_BASELINE,
                 elsewhere=elsewhere,
+                resample=True,
             )
             name = re.sub(r"[^a-z0-9._]+", "-", f"{identity.name}-{label or 'images'}".lower())
             yield ChallengeBoard(name, board, tuple(here))

@@ -78,6 +78,7 @@ def chosen_board(
     mixed: bool = False,
     folder: Path | None,
     as_of: datetime | None = None,
+    resample: bool = False,
 ) -> tuple[Leaderboard, list[RunRecord], list[Notice]]:
     """The board that the options ask for, the records that it was chosen from, and what is unread.
 
@@ -127,6 +128,7 @@ def chosen_board(
         relative_to=relative_to,
         mixed=mixed,
         elsewhere=elsewhere,
+        resample=resample,
     )
     return board, records, unread
 

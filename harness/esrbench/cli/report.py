@@ -82,6 +82,7 @@ def report_command(
             relative_to=relative_to,
             folder=folder,
             as_of=as_of,
+            resample=True,
         )
         store = Store(folder or default_results())
         first = list(own_records(board, records).values())[:MOST_DETAILED]

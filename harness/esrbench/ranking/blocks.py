@@ -8,7 +8,7 @@ entry that met other devices than most is not ranked by runtime.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from esrbench.records import RunRecord
 
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
     Devices = tuple[tuple[str, int], ...]
     """Names of devices, each with the number of processes that ran on it."""
 
@@ -57,6 +58,54 @@ def _told(devices: Devices) -> str:
     return ", ".join(f"{name} ({count})" for name, count in devices)
 
 
+class Deviations(NamedTuple):
+    """What neither entry nor device explains of the logarithms of runtimes.
+
+    Attributes:
+        of_records: of each record those of its processes, float64.
+        devices: number of devices whose differences are taken out; 1 if none are.
+    """
+
+    of_records: tuple[Floats, ...]
+    devices: int
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom, by analysis of variance in two ways without interaction."""
+        return sum(map(len, self.of_records)) - len(self.of_records) - (self.devices - 1)
+
+
+def deviations(records: Sequence[RunRecord], metric: str) -> Deviations | None:
+    """Deviations of processes, without the differences between devices that all records met.
+
+    Args:
+        records: of entries, one each.
+        metric: key of a runtime.
+
+    Returns:
+        None where times of processes are not known.
+    """
+    met = {devices_of(record) for record in records}
+    names = [name for name, _ in met.pop()] if len(met) == 1 else []
+    of_records = []
+    devices: list[str] = []
+    for record in records:
+        seconds = _seconds(record, metric)
+        if not seconds:
+            return None
+        logs = np.log(list(seconds.values()))
+        of_records.append(logs - logs.mean())
+        devices += [device for device, _ in seconds]
+    if len(names) < 2:  # noqa: PLR2004 - nothing differs on one device
+        return Deviations(tuple(of_records), 1)
+    left = np.concatenate(of_records)
+    for name in names:
+        here = np.array(devices) == name
+        left[here] -= left[here].mean()
+    ends = np.cumsum([len(each) for each in of_records])[:-1]
+    return Deviations(tuple(np.split(left, ends)), len(names))
+
+
 def spread_within_devices(records: Sequence[RunRecord], metric: str) -> tuple[float, int] | None:
     """Sum of squares of the logarithms of runtimes that neither entry nor device explains.
 
@@ -65,25 +114,15 @@ def spread_within_devices(records: Sequence[RunRecord], metric: str) -> tuple[fl
         metric: key of a runtime.
 
     Returns:
-        The sum and its degrees of freedom, by analysis of variance in two ways without interaction;
-        None where there are no two devices, not all records met the same, or times of processes are
-        not known.
+        The sum and its degrees of freedom; None where there are no two devices, not all records
+        met the same, or times of processes are not known.
     """
-    met = {devices_of(record) for record in records}
-    names = [name for name, _ in met.pop()] if len(met) == 1 else []
-    if len(names) < 2:  # noqa: PLR2004 - nothing differs on one device
+    if len({devices_of(record) for record in records}) != 1 or len(devices_of(records[0])) < 2:  # noqa: PLR2004 - nothing differs on one device
         return None
-    left: dict[str, list[float]] = {name: [] for name in names}
-    for record in records:
-        seconds = _seconds(record, metric)
-        if seconds is None:
-            return None
-        logs = np.log(list(seconds.values()))
-        for (name, _), log in zip(seconds, logs - logs.mean(), strict=True):
-            left[name].append(float(log))
-    square = sum(float(np.square(np.subtract(each, np.mean(each))).sum()) for each in left.values())
-    freedom = sum(map(len, left.values())) - len(records) - (len(names) - 1)
-    return (square, freedom) if freedom > 0 else None
+    found = deviations(records, metric)
+    if found is None or found.freedom < 1:
+        return None
+    return sum(float(np.square(each).sum()) for each in found.of_records), found.freedom
 
 
 def _seconds(record: RunRecord, metric: str) -> Mapping[tuple[str, int], float] | None:

@@ -39,6 +39,7 @@ from esrbench.ranking.references import (
     scored,
     why_missing,
 )
+from esrbench.ranking.resampling import MOST_ENTRIES, drawn_runtimes, with_shares
 from esrbench.ranking.selection import of_other_software, select_comparable
 from esrbench.ranking.stability import (
     PROVISIONAL,
@@ -79,6 +80,7 @@ def build_leaderboard(
     another_baseline: str = ANOTHER_BASELINE,
     mixed: bool = False,
     elsewhere: Sequence[RunRecord] = (),
+    resample: bool = False,
 ) -> Leaderboard:
     """Rank records by a rule.
 
@@ -91,6 +93,7 @@ def build_leaderboard(
         mixed: rank entries together whatever Python and torch they ran with; else those of another
             than the newest are shown below the ranking.
         elsewhere: further records, on other data sets, for gates that hold there.
+        resample: draw processes again, to tell how often ranks hold; of at most ``MOST_ENTRIES``.
 
     Raises:
         UsageError: no records, none of that class, no entry of that name, or one named for a rule
@@ -118,7 +121,9 @@ def build_leaderboard(
     )
     apart = _apart(others, rows, columns, rule)
     reference = reference_entry(rule, relative_to)
-    rows, noise = _with_noise(rows, chosen, metrics, reference if scored(tracks) else None)
+    rows, noise = _with_noise(
+        rows, chosen, metrics, reference if scored(tracks) else None, resample=resample
+    )
     beside = own_baselines(chosen, metrics, reference) if scored(tracks) else {}
     ranked, stability = rank_rows(
         rows, metrics, tracks, references, noise=noise, own_baselines=beside
@@ -202,6 +207,16 @@ def rank_rows(
     held = RankStability()
     if contestants and noise is not None:
         held = rank_stability(contestants, ranks, places, tracks, references, noise=noise)
+        held = with_shares(
+            held,
+            contestants,
+            ranks,
+            places,
+            tracks=tracks,
+            references=references,
+            drawn=noise.drawn,
+            baseline=noise.baseline,
+        )
     front = pareto_front(contestants, metrics, held.spans) if metrics else frozenset[str]()
     ranked = [
         row.model_copy(
@@ -372,6 +387,8 @@ def _with_noise(
     records: Sequence[RunRecord],
     metrics: Sequence[str],
     reference: str | None,
+    *,
+    resample: bool,
 ) -> tuple[list[LeaderboardEntry], Noise | None]:
     """Rows with intervals of runtimes that hold for another process, and what these tell.
 
@@ -380,6 +397,7 @@ def _with_noise(
         records: in the same order.
         metrics: that are ranked.
         reference: entry to whose runtime scores are relative, if it is a record's.
+        resample: draw runtimes too.
     """
     ranked = [r for r, row in zip(records, rows, strict=True) if row.unranked_because is None]
     names = {record.entry.name for record in ranked}
@@ -392,13 +410,17 @@ def _with_noise(
     rows = [
         row.model_copy(update={"values": row.values | runtimes.get(row.entry, {})}) for row in rows
     ]
-    if not any(METRICS[metric].noisy for metric in metrics):
+    noisy = [metric for metric in metrics if METRICS[metric].noisy]
+    if not noisy:
         return rows, None
     compared = [r for r in records if r.entry.name in names or r.entry.name == reference]
     return rows, Noise(
         {record.entry.name: runtimes[record.entry.name] for record in compared},
         min(map(processes_of, compared), default=0),
         reference,
+        {metric: drawn_runtimes(compared, metric) for metric in noisy}
+        if resample and len(compared) <= MOST_ENTRIES
+        else {},
     )
 
 

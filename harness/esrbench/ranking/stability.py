@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     """What an entry is placed by, smaller first; the second decides where the first are equal."""
     Ends = dict[str, tuple[End, End]]
     """By entry, at its best and at its worst."""
+    Drawn = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
+    """By entry, runtimes in seconds that were drawn, float64 (N,)."""
 
 FEWEST_PROCESSES = STUDENT_SAMPLES
 """Fewer processes do not tell how far the next one may be off."""
@@ -179,11 +181,13 @@ class Noise:
             the baseline if it is not among them.
         processes: fewest that timed one of these entries.
         baseline: name of the entry whose runtime is the scores' reference, or None.
+        drawn: by metric, as of ``drawn_runtimes``; empty where no shares were asked for.
     """
 
     runtimes: Mapping[str, Mapping[str, Value | Absent]]
     processes: int
     baseline: str | None
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
 
 
 def rank_stability(

@@ -180,7 +180,11 @@ def _boards(
             others = [r for r in records if day_of(r) <= day and r.run_id not in names]
             ran = any(record.entry.role != "images" for record in known)
             board = build_leaderboard(
-                known, rule, forward_class=group.label if ran else None, elsewhere=others
+                known,
+                rule,
+                forward_class=group.label if ran else None,
+                elsewhere=others,
+                resample=True,
             )
             words = [group.data, f"x{group.scale}", group.label or "images", rule.name]
             words += [] if day == newest else [day.isoformat()]
