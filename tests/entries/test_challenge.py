@@ -9,150 +9,26 @@ import runpy
 import shutil
 import subprocess
 import sys
-import textwrap
-import tomllib
 from types import SimpleNamespace
 
 import pytest
 import torch
+from small_challenge import (
+    HEAD,
+    LOAD,
+    NET,
+    PACKAGE,
+    files,
+    imported,
+    line_of,
+    manifest,
+    of_package,
+)
 
-from esrbench.entries.challenge import import_team
 from esrbench.entries.networks import load_network, resolve_weights
 from esrbench.entries.script import read_script
 from esrbench.entries.submissions import read_submission
 from esrbench.errors import UsageError
-
-SCRIPT = """
-import os
-import os.path
-import subprocess
-import sys
-
-import torch
-from utils import log
-
-
-def select_model(args, device):
-    # the number of a team
-    model_id = args.model_id
-    if model_id == 0:
-        # withheld
-        pass
-    elif model_id == 7:
-{branch}
-    else:
-        raise NotImplementedError(f"Model {{model_id}} is not implemented.")
-
-    model.eval()
-    tile = None
-    for k, v in model.named_parameters():
-        v.requires_grad = False
-    model = model.to(device)
-    return model, name, data_range, tile
-
-
-def forward(lr, model):
-    return model(lr)
-
-
-sf = 4
-if __name__ == "__main__":
-    raise SystemExit
-"""
-
-NET = """
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, nf=4, depths=(1,), upscale=4, act=None, teacher=None):
-        super().__init__()
-        act = act or nn.ReLU
-        layers = [nn.Conv2d(3, nf, 3, padding=1)]
-        for _ in range(sum(depths)):
-            layers += [act(), nn.Conv2d(nf, nf, 3, padding=1)]
-        self.body = nn.Sequential(*layers)
-        self.extra = nn.Conv2d(nf, nf, 1)
-        self.tail = nn.Conv2d(nf, 3 * upscale**2, 3, padding=1)
-        self.up = nn.PixelShuffle(upscale)
-
-    def fuse(self, times=1):
-        self.extra.weight.data[:] = 0
-        self.extra.bias.data[:] = 0
-
-    def load_weights(self, path):
-        self.load_state_dict(torch.load(path)["params"])
-
-    def forward(self, x):
-        f = self.body(x)
-        return self.up(self.tail(f + self.extra(f)))
-
-
-class SelfLoading(Net):
-    def __init__(self):
-        super().__init__()
-        self.load_state_dict(torch.load("model_zoo/plain.pth"))
-
-
-def build_net(channels, **others):
-    return Net(channels, **others)
-
-
-def load_net(path, device):
-    net = Net()
-    net.load_state_dict(torch.load(path, map_location=device))
-    return net
-"""
-
-HEAD = """
-from models.team07_net import Net
-name, data_range = f"{model_id:02}_Net", 1.0
-model_path = os.path.join('model_zoo', 'plain.pth')
-"""
-
-
-def content(**arguments):
-    torch.manual_seed(1)
-    namespace = {}
-    exec(compile(NET, "net", "exec"), namespace)  # noqa: S102 - this test's own code
-    return namespace["Net"](**arguments).state_dict()
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """A challenge's repository of which team 7 has the branch that is given."""
-    root = tmp_path / "NTIRE2031_ESR"
-    (root / "models" / "team07_pkg").mkdir(parents=True)
-    (root / "model_zoo").mkdir()
-    (root / "models" / "team07_net.py").write_text(NET)
-    (root / "models" / "team12_other.py").write_text("raise SystemExit('another team')\n")
-    (root / "utils").mkdir()
-    (root / "utils" / "log.py").write_text("")
-    package = root / "models" / "team07_pkg"
-    (package / "__init__.py").write_text("")
-    (package / "net.py").write_text("from .parts import *\n\n\nclass Pkg(Net):\n    pass\n")
-    (package / "parts.py").write_text(NET)
-    (package / "notes.txt").write_text("read by nobody")
-
-    def write(branch, weights=None, **arguments):
-        code = textwrap.indent(branch.strip("\n"), "        ")
-        (root / "test_demo.py").write_text(SCRIPT.format(branch=code))
-        state = content(**arguments)
-        torch.save(state if weights is None else weights(state), root / "model_zoo" / "plain.pth")
-        return root
-
-    return write
-
-
-def imported(root, number=7, **options):
-    return import_team(
-        read_script(root / "test_demo.py"), number, root.parent / "submissions", **options
-    )
-
-
-def manifest(entry):
-    return tomllib.loads((entry.folder / "submission.toml").read_text())
 
 
 def reference(root, monkeypatch, number=7):
@@ -171,7 +47,6 @@ def reference(root, monkeypatch, number=7):
     return network, data_range
 
 
-LOAD = "model.load_state_dict(torch.load(model_path), strict=True)\n"
 NESTED = """
 ckpt = torch.load(model_path, map_location=device)
 if isinstance(ckpt, dict) and ('params_ema' in ckpt or 'params' in ckpt):
@@ -246,12 +121,7 @@ HABITS = {
         {"file": "model_zoo/plain.pth"},
     ),
     "package": (
-        (
-            "from models.team07_pkg.net import Pkg\n"
-            "name, data_range = f'{model_id:03}_Pkg', 255.0\n"
-            "model = Pkg(6, [2, 1], 4)\n"
-            "model.load_state_dict(torch.load('model_zoo/plain.pth')['params'], strict=True)\n"
-        ),
+        PACKAGE,
         {"nf": 6, "depths": [2, 1]},
         {
             "factory": "models.team07_pkg.net:Pkg",
@@ -343,7 +213,7 @@ HABITS = {
     ),
 }
 SAVED = {
-    "package": lambda state: {"params": state, "iter": 5},
+    "package": of_package,
     "lists": lambda state: {"params_ema": parallel(state)["params"]},
     "loop over keys": lambda state: {"state_dict": state | {"distill.weight": torch.ones(2)}},
     "choice of a key": lambda state: {"params": state, "params_ema": state},
@@ -391,12 +261,8 @@ def test_a_class_that_the_script_imports_by_a_star_is_found(repository):
     assert imported(root).factory == "models.team07_net:Net"
 
 
-def files(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_what_a_branch_imports_is_copied_as_it_is_and_nothing_else(repository):
-    root = repository(HABITS["package"][0], SAVED["package"])
+    root = repository(PACKAGE, of_package)
     entry = imported(root)
     assert files(entry.folder) == {
         "submission.toml",
@@ -438,99 +304,6 @@ def test_a_scale_that_the_branch_leaves_at_its_default_stays_there(repository):
     code = "class Odd:\n    def __init__(self, nf=4, scale=1):\n        pass\n"
     (root / "models" / "team07_net.py").write_text(code)
     assert manifest(imported(root))["model"]["kwargs"] == {"scale": 1}
-
-
-BUILT = """
-op_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fast')
-try:
-    import fast_op
-except ImportError:
-    subprocess.run([sys.executable, 'setup.py', 'build_ext', '--inplace'], cwd=op_dir)
-"""
-OPTIONAL = "try:\n    import fast_op\nexcept ImportError:\n    fast_op = None\n"
-REQUIRED = "import fast_op\n"
-RAISING = "try:\n    import fast_op\nexcept ImportError:\n    raise SystemError('build it')\n"
-SETUP = """
-from setuptools import setup
-from torch.utils.cpp_extension import BuildExtension, {kind}
-setup(ext_modules=[{kind}("fast_op", ["fast_op.cpp"])])
-raise SystemExit("is not run")
-"""
-IN_PLACE = "setup.py build_ext --inplace"
-NET_FACTORY = "models.team07_net:Net"
-
-
-@pytest.mark.parametrize(
-    ("branch", "kind", "code", "declared", "asked"),
-    [
-        (BUILT, "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),
-        (BUILT, "CppExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op, which is compiled"),
-        (BUILT, "CppExtension", RAISING, {"build": IN_PLACE}, "counts are absent until pure_torch"),
-        # The team says in its README how it is built.
-        ("", "CppExtension", OPTIONAL, {"build": IN_PLACE, "pure_torch": NET_FACTORY}, None),
-        (
-            BUILT.replace("'build_ext', '--inplace'", "'install'"),
-            "Extension",
-            REQUIRED,
-            {"build": IN_PLACE},
-            "needs fast_op",
-        ),
-        (BUILT, "CUDAExtension", OPTIONAL, {}, "does without fast_op, which only CUDA compiles"),
-        (BUILT, "CUDAExtension", REQUIRED, {"build": IN_PLACE}, "needs fast_op"),
-        (BUILT, "Unknown", OPTIONAL, {}, "reading does not tell what the extension is called"),
-        ("", "CppExtension", "", {}, None),  # another team's
-    ],
-)
-def test_an_extension_is_declared_and_lies_beside_the_manifest(
-    repository, branch, kind, code, declared, asked
-):
-    root = repository(HEAD + branch + "model = Net()\n" + LOAD)
-    (root / "fast").mkdir()
-    (root / "fast" / "setup.py").write_text(SETUP.format(kind=kind))
-    (root / "fast" / "fast_op.cpp").write_text("// code\n")
-    (root / "models" / "team07_net.py").write_text(code + NET)
-    entry = imported(root)
-    assert entry.requirements == ()
-    told = manifest(entry)["model"]
-    assert {key: told[key] for key in ("build", "pure_torch") if key in told} == declared
-    assert [asked in each.text for each in entry.questions] == [True] * bool(asked)
-    assert all(each.line == line_of(root, "elif model_id == 7") for each in entry.questions)
-    beside = {"setup.py", "fast_op.cpp"} & files(entry.folder)
-    assert len(beside) == (2 if branch or code else 0)
-
-
-def test_a_command_whose_folder_reading_does_not_tell_is_a_question(repository):
-    branch = HEAD + BUILT.replace("cwd=op_dir", "cwd=sys.argv[1]") + "model = Net()\n"
-    (question,) = imported(repository(branch + LOAD)).questions
-    assert question.text.startswith("runs a command: subprocess.run(")
-
-
-def test_an_extension_within_a_team_s_package_is_built_where_it_lies(repository):
-    root = repository(HABITS["package"][0], SAVED["package"])
-    package = root / "models" / "team07_pkg"
-    (package / "ops").mkdir()
-    (package / "ops" / "setup.py").write_text(SETUP.format(kind="CppExtension"))
-    parts = package / "parts.py"
-    parts.write_text(f"from .ops import fast_op\nfrom .ops.fast_op import gate\n{NET}")
-    told = manifest(imported(root))["model"]
-    assert told["build"] == f"models/team07_pkg/ops/{IN_PLACE}"
-
-
-def test_sources_beside_the_script_are_those_that_setup_py_names(repository):
-    root = repository(HEAD + "model = Net()\n" + LOAD)
-    (root / "setup.py").write_text(SETUP.format(kind="CppExtension"))
-    (root / "fast_op.cpp").write_text("// code\n")
-    (root / "other.cpp").write_text("// code\n")
-    (root / "models" / "team07_net.py").write_text(OPTIONAL + NET)
-    entry = imported(root)
-    assert manifest(entry)["model"]["build"] == IN_PLACE
-    assert {"setup.py", "fast_op.cpp"} < files(entry.folder)
-    assert "other.cpp" not in files(entry.folder)
-
-
-def line_of(root, text):
-    lines = (root / "test_demo.py").read_text().splitlines()
-    return next(number for number, each in enumerate(lines, 1) if text in each)
 
 
 def test_weights_that_are_not_there_are_a_question_of_their_line(repository):
@@ -608,15 +381,6 @@ def test_what_its_code_imports_from_outside_is_required(repository):
     assert entry.requirements == ("esrtest-missing",)
     assert "utils/log.py" in files(entry.folder)
     assert not any("team12" in name for name in files(entry.folder))
-
-
-def test_code_that_compiles_itself_is_a_question(repository):
-    root = repository(HEAD + "model = Net()\n" + LOAD)
-    code = root / "models" / "team07_net.py"
-    code.write_text(f"from torch.utils.cpp_extension import load\n{NET}")
-    (question,) = imported(root).questions
-    assert question.line == line_of(root, "elif model_id == 7")
-    assert question.text.startswith("models/team07_net.py compiles an extension while it runs")
 
 
 def test_half_precision_in_the_code_alone_is_a_question(repository):
