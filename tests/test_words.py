@@ -69,3 +69,12 @@ def test_text_has_no_word_that_another_replaces():
         for number, word in find(path.read_text(errors="replace"), words)
     ]
     assert not found, "\n".join(found)
+
+
+def test_the_name_of_a_class_means_one_thing():
+    # Networks name their blocks as their papers do.
+    named = {}
+    for path in (ROOT / "harness").rglob("*.py"):
+        for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(), re.MULTILINE):
+            named.setdefault(name, []).append(path.name)
+    assert {name: paths for name, paths in named.items() if len(paths) > 1} == {}

@@ -17,7 +17,14 @@ from fake_worker import Workers, use_fake_workers
 from esrbench.challenge.codabench import programs
 from esrbench.challenge.codabench.bundle import write_bundle
 from esrbench.challenge.codabench.competition import check_bundle
-from esrbench.challenge.codabench.programs import Measured, _seal, _settings, _unseal, ingest, score
+from esrbench.challenge.codabench.programs import (
+    IngestionResult,
+    _seal,
+    _settings,
+    _unseal,
+    ingest,
+    score,
+)
 from esrbench.challenge.file import CodabenchTable, read_challenge
 from esrbench.data.codecs import read_rgb, write_png
 from esrbench.data.datasets import open_dataset
@@ -360,7 +367,7 @@ def test_forged_output_is_not_scored(bundle, tmp_path, forge):
         write_png(path, noise(1))
     for name in ("own", "other"):
         (tmp_path / name).mkdir()
-        _seal(tmp_path / name, Measured(values={"params": 1.0}), images, settings)
+        _seal(tmp_path / name, IngestionResult(values={"params": 1.0}), images, settings)
     forge(tmp_path / "own", tmp_path / "other")
     (tmp_path / "input").mkdir()
     (tmp_path / "own").rename(tmp_path / "input" / "res")

@@ -9,7 +9,7 @@ from esrbench.entries.registry import Registry
 from esrbench.entries.scaffold import scaffold
 from esrbench.errors import DataError, UsageError
 from esrbench.records import Decision
-from esrbench.runs.standing import Standings
+from esrbench.runs.run_states import RunStates
 from esrbench.runs.store import Store
 
 FILE = """title = "small"
@@ -35,13 +35,13 @@ def challenge(tmp_path, describe):
     path = tmp_path / "challenge.toml"
     path.write_text(FILE)
 
-    def plan(*changes, standings=None):
+    def plan(*changes, states=None):
         for old, new in changes:
             edit(path, old, new)
         registry = Registry()
         registry.add([describe("Nearest")], origin="tests")
         read = read_challenge(path)
-        return plan_challenge(path, read, registry, standings or Standings(), on_image=print), read
+        return plan_challenge(path, read, registry, states or RunStates(), on_image=print), read
 
     plan.path = path
     return plan
@@ -72,7 +72,7 @@ def test_withdrawn_ones_and_those_of_other_classes_are_left_out(challenge):
         ('baseline = "nearest"', 'baseline = "nearest"\nclasses = ["fp32"]'),
         ('["submissions/*"]', '["submissions/*", "nearest"]'),
         ("[protocol]", '[environments]\nteam2-b = "no-such-environment"\n[protocol]'),
-        standings=Standings.after([withdrawn]),
+        states=RunStates.after([withdrawn]),
     )
     assert names(planned) == {"nearest"}
     said = {notice.code: notice.message for notice in planned.notices}

@@ -13,7 +13,7 @@ from esrbench.reports.formats import render
 from esrbench.reports.formats.html import html_text
 from esrbench.reports.formats.latex import latex_text
 from esrbench.reports.formats.markdown import markdown_text
-from esrbench.reports.table import Cell, Heading, Note, Section, Span, Table, plain
+from esrbench.reports.table import Heading, Note, Section, Span, Table, TableCell, plain
 
 HOSTILE = r'<script>a</script> & 50% | \x _y_ #1 ~z^ {b} $c$ `d` --data "e" – ×2'  # noqa: RUF001 - what is escaped
 
@@ -28,7 +28,7 @@ def table(name="net_1", note="a note", caption="A table"):
         Heading("PSNR", "Set_14", "right"),
         Heading("Runtime [ms]", "Set_14", "right"),
     )
-    pair = Cell((Span("32.21", "best"), Span("0.8948", "second")), "published")
+    pair = TableCell((Span("32.21", "best"), Span("0.8948", "second")), "published")
     rows = (
         (plain(name, mark="demo"), plain("0.715"), pair, plain("1"), plain("2")),
         (plain("other"), plain("–", "faint"), pair, plain("1"), plain("2")),  # noqa: RUF001
@@ -65,7 +65,7 @@ def test_a_stream_without_the_signs_gets_ascii_in_straight_columns(monkeypatch):
     span = Span("27.11", "best", below="12")
     ranked = replace(
         table(),
-        sections=(Section(((plain("n"), *[Cell((span,), "demo")] * 4),), "×2"),),  # noqa: RUF001
+        sections=(Section(((plain("n"), *[TableCell((span,), "demo")] * 4),), "×2"),),  # noqa: RUF001
     )
     results().print(render(ranked, "terminal"))
     stream.seek(0)
@@ -249,7 +249,7 @@ def test_latex_compiles(grid, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(ENGINE is None, reason=f"none of {', '.join(ENGINES)} is on PATH")
 def test_four_data_sets_fit_the_width_of_two_columns(tmp_path):
-    pair = Cell((Span("38.27", "best"), Span("0.9614", "second")), "published")
+    pair = TableCell((Span("38.27", "best"), Span("0.9614", "second")), "published")
     row = (plain("rfdn-paper"), plain("15.629"), plain("1005.81"), pair, pair, pair, pair)
     groups = ("Set5", "Set14", "BSD100", "Urban100")
     headings = (

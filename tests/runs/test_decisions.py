@@ -10,7 +10,7 @@ from esrbench.ranking.rules import RULES
 from esrbench.records import Decision, EntryIdentity, WeightsIdentity
 from esrbench.runs.decisions import decide, decide_replaced
 from esrbench.runs.exchange import copy_runs
-from esrbench.runs.standing import Standings
+from esrbench.runs.run_states import RunStates
 from esrbench.runs.store import Store
 
 COSTS = {
@@ -56,7 +56,7 @@ def test_decisions_are_replayed_in_the_order_of_their_times(events, standing):
         else event(action, subject, n, reason=more)
         for n, (action, subject, more) in enumerate(events)
     ]
-    found = Standings.after(reversed(made)).of("a", "run-1")
+    found = RunStates.after(reversed(made)).of("a", "run-1")
     assert (found.name, found.state, found.reason) == standing
 
 

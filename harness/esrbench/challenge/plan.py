@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esrbench.entries.registry import Registry
     from esrbench.records import DataIdentity
     from esrbench.runs.plan import Suite
-    from esrbench.runs.standing import Standings
+    from esrbench.runs.run_states import RunStates
     from esrbench.runs.store import Store
 
 
@@ -48,7 +48,7 @@ def plan_challenge(
     path: Path,
     challenge: Challenge,
     registry: Registry,
-    standings: Standings,
+    states: RunStates,
     *,
     on_image: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> ChallengePlan:
@@ -58,7 +58,7 @@ def plan_challenge(
         path: of the file.
         challenge: what it says.
         registry: where names are looked up; folders are registered there.
-        standings: which entries are withdrawn.
+        states: which entries are withdrawn.
         on_image: told data set, images checked and images in all.
 
     Raises:
@@ -67,7 +67,7 @@ def plan_challenge(
         WeightsError: as of ``plan_suite``.
     """
     named, notices = _named(path, challenge, registry)
-    why = {name: _left_out(name, challenge, registry, standings) for name in named}
+    why = {name: _left_out(name, challenge, registry, states) for name in named}
     names = [name for name in named if why[name] is None]
     notices += [notice for notice in why.values() if notice is not None]
     if not names:
@@ -124,14 +124,14 @@ def _named(path: Path, challenge: Challenge, registry: Registry) -> tuple[list[s
 
 
 def _left_out(
-    name: str, challenge: Challenge, registry: Registry, standings: Standings
+    name: str, challenge: Challenge, registry: Registry, states: RunStates
 ) -> Notice | None:
     """Why an entry does not run, or None."""
-    standing = standings.of(name)
+    state = states.of(name)
     precision = registry.get(name).precision if name in registry else None
-    if standing.state == "withdrawn":
-        said = f"{standing.name} is withdrawn: {standing.reason or 'no reason was given'}"
-        advice = f"`esrbench runs restore {standing.name}` undoes that."
+    if state.state == "withdrawn":
+        said = f"{state.name} is withdrawn: {state.reason or 'no reason was given'}"
+        advice = f"`esrbench runs restore {state.name}` undoes that."
         return Notice(code="withdrawn-entry", message=said, advice=advice)
     if challenge.classes and precision is not None and precision not in challenge.classes:
         said = f"{name} declares {precision} and is left out: the challenge admits "

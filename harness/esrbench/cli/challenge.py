@@ -74,15 +74,15 @@ def run_challenge(
     from esrbench.challenge.outputs import challenge_boards, write_outputs
     from esrbench.challenge.plan import log_challenge, plan_challenge
     from esrbench.runs.decisions import decide_replaced
-    from esrbench.runs.standing import Standings
+    from esrbench.runs.run_states import RunStates
     from esrbench.runs.suite import UNFINISHED
 
     challenge = read_challenge(path)
     store = Store(results or path.parent / challenge.results)
     registry = open_registry()
-    standings = Standings.after(store.load_decisions()[0])
+    states = RunStates.after(store.load_decisions()[0])
     with images_bar() as on_image:
-        planned = plan_challenge(path, challenge, registry, standings, on_image=on_image)
+        planned = plan_challenge(path, challenge, registry, states, on_image=on_image)
     print_notices(planned.notices)
     suite = planned.suite
     engine = challenge_engine(challenge)
@@ -106,7 +106,7 @@ def run_challenge(
     decide_replaced(store, [each for each in (*known, *new) if each.status not in UNFINISHED])
     stored, notices = store.load()
     print_notices(notices)
-    baseline = suite.baseline and standings.of(suite.baseline).name
+    baseline = suite.baseline and states.of(suite.baseline).name
     data = [identity for _, identity in suite.data]
     boards = list(challenge_boards(challenge, stored, data, baseline))
     folder = path.parent / challenge.outputs.folder

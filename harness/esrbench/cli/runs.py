@@ -94,29 +94,29 @@ def _print_runs(
 ) -> None:
     """Print a line a run, oldest first, and below them what was decided about them."""
     from esrbench.reports.table import Note
-    from esrbench.runs.standing import Standings
+    from esrbench.runs.run_states import RunStates
 
     records, notices = store.load_measured(samples=False)
     decisions, unread = store.load_decisions()
     print_notices([*notices, *unread])
-    standings = Standings.after(decisions)
+    states = RunStates.after(decisions)
     rows: list[dict[str, Any]] = []
     known: set[str] = set()
     for record in sorted(records, key=lambda each: each.created):
-        standing = standings.of(record.entry.name, record.run_id)
-        subjects = {standing.name, record.entry.name, record.run_id}
+        state = states.of(record.entry.name, record.run_id)
+        subjects = {state.name, record.entry.name, record.run_id}
         if names and subjects.isdisjoint(names):
             continue
         known |= subjects
         rows.append(
             {
                 "run": record.run_id,
-                "entry": standing.name,
+                "entry": state.name,
                 "data": f"{record.data.name} x{record.entry.scale}",
                 "class": record.class_label(),
                 "status": record.status,
-                "state": standing.state,
-                "reason": standing.reason or None,
+                "state": state.state,
+                "reason": state.reason or None,
                 "created": f"{record.created:%Y-%m-%d %H:%M:%S}",
             }
         )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from esrbench.records import EntryIdentity, RunRecord
     from esrbench.runs.cells import Engine
     from esrbench.runs.plan import Suite
-    from esrbench.runs.progress import Progress
+    from esrbench.runs.progress import SuiteProgress
 
 
 ROW = ("psnr_rgb", "params", "macs_ntire2022", "activations_ntire2022")
@@ -123,7 +123,7 @@ def execute(
         task = progress.add_task("starting", total=None)
         where = ""
 
-        def on_progress(now: Progress) -> None:
+        def on_progress(now: SuiteProgress) -> None:
             nonlocal where
             where = now.describe()
             done, total = now.passes

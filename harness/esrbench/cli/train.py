@@ -13,7 +13,7 @@ from esrbench.cli.console import JsonOption, messages, open_registry, print_json
 from esrbench.cli.options import ScaleOption
 
 if TYPE_CHECKING:
-    from esrbench.training.loop import Progress
+    from esrbench.training.loop import TrainingProgress
     from esrbench.training.trainer import Trained
 
 
@@ -91,7 +91,7 @@ def train_command(
         bar.remove_task(decoding)
         training = bar.add_task(f"{name} x{scale}", total=None)
 
-        def show(progress: Progress) -> None:
+        def show(progress: TrainingProgress) -> None:
             bar.update(training, completed=progress.iteration, total=progress.total)
             if progress.row is not None and os.environ.get("LOCAL_RANK", "0") == "0":
                 bar.console.print(_line(progress), markup=False)
@@ -127,7 +127,7 @@ def train_command(
         _report(name, trained)
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: TrainingProgress) -> str:
     """What a terminal shows of a line of the log."""
     row = progress.row
     assert row is not None  # noqa: S101 - only called with one

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from esrbench.data.declarations import Archive, Dataset, PackagedImage, RemoteImage
 
-    Progress = Callable[[int, int], None]
+    OnProgress = Callable[[int, int], None]
 
 _INCOMING = "incoming"
 _RECORD = ".unpacked.json"  # hidden files are no data
@@ -115,7 +115,7 @@ def fetch_dataset(
     scales: Iterable[int],
     *,
     mirror: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Path:
     """Bring a declared data set into the cache; what is there already is left alone.
 
@@ -151,7 +151,7 @@ def _fill(
     root: Path,
     wanted: tuple[int, ...],
     mirror: str | None,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> None:
     """Make what is missing of HR and of the LR images of the wanted scales."""
     for archive in dataset.archives:
@@ -221,7 +221,7 @@ def _unpack(
     archive: Archive,
     folder: Path,
     mirror: str | None,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> None:
     """Fetch an archive and write its declared members, and nothing else, to ``folder``.
 
@@ -256,7 +256,7 @@ def _unpack(
 
 
 def _fetched(
-    file: Archive | RemoteImage, folder: Path, mirror: str | None, progress: Progress | None
+    file: Archive | RemoteImage, folder: Path, mirror: str | None, progress: OnProgress | None
 ) -> Path:
     """The path of a declared file in a folder, fetched unless it is there."""
     return fetch_file(
@@ -271,7 +271,7 @@ def _fetched(
 
 
 def _fetch_image(
-    remote: RemoteImage, incoming: Path, mirror: str | None, progress: Progress | None
+    remote: RemoteImage, incoming: Path, mirror: str | None, progress: OnProgress | None
 ) -> npt.NDArray[np.uint8]:
     from esrbench.data.codecs import pixel_digest, read_rgb
 

@@ -16,7 +16,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from esrbench.entries.branches import UNKNOWN, Branch, Build, Imported, Network, Stored
+from esrbench.entries.branches import UNKNOWN, Branch, ExtensionBuild, Imported, Network, Stored
 from esrbench.entries.reach import module_file, parsed
 from esrbench.entries.script import Question, selects, special_uses, targets_of
 
@@ -149,7 +149,7 @@ class _Reader(ast.NodeVisitor):
         self.modules: list[str] = []
         self.files: dict[str, None] = {}
         self.questions: list[Question] = []
-        self.build: Build | None = None
+        self.build: ExtensionBuild | None = None
         self._names: dict[str, Any] = {"__name__": script.path.stem, "__file__": script.path.name}
         self._statement: ast.stmt = script.function
         self._keys: dict[str, list[str]] = {}
@@ -542,7 +542,7 @@ class _Reader(ast.NodeVisitor):
             self.ask(f"runs a command: {ast.unparse(call.node)}", call.node)
         else:
             within = posixpath.normpath(posixpath.join(folder, posixpath.dirname(texts[at])))
-            self.build = Build(within, " ".join(["setup.py", *texts[at + 1 :]]))
+            self.build = ExtensionBuild(within, " ".join(["setup.py", *texts[at + 1 :]]))
         return UNKNOWN
 
 

@@ -76,7 +76,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class ExtensionBuild:
     """An extension that a branch builds: its folder, and ``setup.py`` with arguments."""
 
     folder: str
@@ -112,5 +112,5 @@ class Branch:
     statements: tuple[ast.stmt, ...]
     modules: tuple[str, ...]
     files: tuple[str, ...]
-    build: Build | None
+    build: ExtensionBuild | None
     questions: tuple[Question, ...]

@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from esrbench.entries.branch_reader import is_path, read_branch
-from esrbench.entries.branches import UNKNOWN, Build
+from esrbench.entries.branches import UNKNOWN, ExtensionBuild
 from esrbench.entries.excerpt import EXCERPT_MODULE, excerpt, needed_before, network_name
 from esrbench.entries.extensions import SETUP, extensions_of, use_of
 from esrbench.entries.factories import SCALE_NAMES
@@ -496,7 +496,7 @@ def _add_build(
     extension = use.extension
     folder = "/".join(extension.folder) or "."
     if build is None or build.folder != folder or "--inplace" not in build.command:
-        build = Build(folder, f"{SETUP} build_ext --inplace")
+        build = ExtensionBuild(folder, f"{SETUP} build_ext --inplace")
     _add_sources(draft, script, folder, beside=not use.in_place)
     script_path = posixpath.join(*extension.folder, SETUP) if use.in_place else SETUP
     declared = {"build": f"{shlex.quote(script_path)}{build.command.removeprefix(SETUP)}"}

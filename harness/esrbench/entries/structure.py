@@ -24,7 +24,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Place = Callable[[Tensor], Tensor]
+    TensorMap = Callable[[Tensor], Tensor]
     """Maps a tensor to the detached one that stands for it in a copy."""
 
 _ATTRIBUTES: Final = nn.Module.__dict__["__dict__"]
@@ -162,7 +162,7 @@ def written(module: nn.Module) -> nn.Module:
 
 
 def copied(
-    network: nn.Module, place: Place | None = None, *, attributes: Place | None = None
+    network: nn.Module, place: TensorMap | None = None, *, attributes: TensorMap | None = None
 ) -> nn.Module:
     """A copy of a network of the same classes, attributes and hooks, in the same mode.
 
@@ -264,7 +264,7 @@ def _ask_torch(module: nn.Module) -> None:
             del attributes_of(module)[name]
 
 
-def _copy(value: Any, memo: dict[int, Any], place: Place | None) -> Any:  # noqa: C901, PLR0911, PLR0912 - one way a kind
+def _copy(value: Any, memo: dict[int, Any], place: TensorMap | None) -> Any:  # noqa: C901, PLR0911, PLR0912 - one way a kind
     """What ``copy.deepcopy`` does, but for the ways of classes that are not torch's or Python's.
 
     Args:
@@ -317,7 +317,7 @@ def _copy(value: Any, memo: dict[int, Any], place: Place | None) -> Any:  # noqa
         return value
 
 
-def _copied_object(value: Any, memo: dict[int, Any], place: Place | None) -> Any:
+def _copied_object(value: Any, memo: dict[int, Any], place: TensorMap | None) -> Any:
     """A copy of an object whose state is its attributes and slots."""
     kind = type(value)
     made = memo[id(value)] = object.__new__(kind)

@@ -9,7 +9,7 @@ from esrbench.metrics import MIB
 from esrbench.protocol import size_text
 from esrbench.records import Absent, Equality
 from esrbench.records.deployment import EQUAL_DB, ONE_LEVEL_SHARE
-from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Table, plain
+from esrbench.reports.table import MISSING, Heading, Note, Section, Table, TableCell, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +69,7 @@ def backends_table(
     )
 
 
-def _row(figures: BackendFigures) -> tuple[Cell, ...]:
+def _row(figures: BackendFigures) -> tuple[TableCell, ...]:
     deployment = figures.deployment
     named = plain(_name(figures))
     if isinstance(deployment, Absent):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from esrbench.gate.verdicts import Figure, Finding, GateReport, Verdict
-    from esrbench.reports.table import Cell, Tone
+    from esrbench.reports.table import TableCell, Tone
 
 SUMMARY_BYTES: Final = 1024 * 1024
 """What GitHub takes of a step's summary; more than that and it shows nothing of it."""
@@ -76,7 +76,7 @@ def gate_table(
     )
 
 
-def _rows(findings: Sequence[Finding], *, brief: bool) -> Iterator[tuple[Cell, ...]]:
+def _rows(findings: Sequence[Finding], *, brief: bool) -> Iterator[tuple[TableCell, ...]]:
     named = _shared_rows(findings) if brief else ((each, _heading(each)) for each in findings)
     for each, metrics in named:
         entry, verdict = (

@@ -15,13 +15,13 @@ from esrbench.protocol import Frozen
 from esrbench.records import Absent, Interval, Notice, Role, Tabular
 from esrbench.reports.table import (
     MISSING,
-    Cell,
     Heading,
     Mark,
     Note,
     Section,
     Span,
     Table,
+    TableCell,
     plain,
     value_fields,
 )
@@ -218,16 +218,16 @@ def _printed_columns(columns: Sequence[Column]) -> list[tuple[int, ...]]:
     return printed
 
 
-def _row(line: Line, printed: Sequence[Sequence[int]]) -> tuple[Cell, ...]:
+def _row(line: Line, printed: Sequence[Sequence[int]]) -> tuple[TableCell, ...]:
     name = Span(line.display_name, cite=line.citation or "")
-    cells = [Cell((name,), MARKS.get(line.weights, ""))]
+    cells = [TableCell((name,), MARKS.get(line.weights, ""))]
     for indices in printed:
         held = [line.cells[index] for index in indices]
         if all(isinstance(cell, Absent) for cell in held):
             cells.append(plain(MISSING, "faint"))
         else:
             mark: Mark = "published" if line.published else ""
-            cells.append(Cell(tuple(map(_span, held)), mark))
+            cells.append(TableCell(tuple(map(_span, held)), mark))
     return tuple(cells)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LabelPlace:
     """Where a label may stand: a direction from its marker, and points from the marker's middle."""
 
     distance: float
@@ -41,7 +41,7 @@ DIRECTIONS: Final = (
     *((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)),
     *((right, up) for right in (0.7, -0.7) for up in (-0.7, 0.7)),
 )
-PLACES: Final = [Place(distance, *each) for distance in NEAR for each in DIRECTIONS]
+PLACES: Final = [LabelPlace(distance, *each) for distance in NEAR for each in DIRECTIONS]
 """Of labels, the preferred first."""
 MARKER_RADIUS: Final = 5.0
 """Points around the middle of a marker that no label should cover."""

@@ -18,12 +18,12 @@ from esrbench.ranking.formulas import RankSum
 from esrbench.records import Absent, Value
 from esrbench.reports.table import (
     MISSING,
-    Cell,
     Heading,
     Note,
     Section,
     Span,
     Table,
+    TableCell,
     plain,
     value_fields,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from esrbench.ranking.rule import Track
     from esrbench.ranking.stability import Stability
 
-    Column = tuple[Heading, Callable[[LeaderboardEntry], Cell]]
+    BoardColumn = tuple[Heading, Callable[[LeaderboardEntry], TableCell]]
 
 ON_FRONT = "\N{BULLET}"
 YOURS = "\N{RIGHTWARDS ARROW}"
@@ -66,13 +66,13 @@ def leaderboard_table(board: Leaderboard) -> Table:
     )
 
 
-def _columns(board: Leaderboard) -> Iterator[Column]:
+def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
     """Headings, and what makes a cell of a row."""
     rows = (*board.ranked, *board.unranked)
     mixed = any(row.run_id is None for row in rows)
     margins = [gate.margin for row in rows for gate in row.gates if gate.of_quality]
     digits = 2 if all(_hundredths(margin) for margin in margins) else 4
-    margin: Column = (
+    margin: BoardColumn = (
         Heading("Margin [dB]", align="right"),
         lambda row: plain(_margin(row, digits)),
     )
@@ -98,7 +98,7 @@ def _sums_ranks(track: Track) -> bool:
     return isinstance(track.formula, RankSum) and len(track.metrics) > 1
 
 
-def _track_columns(track: Track) -> Iterator[Column]:
+def _track_columns(track: Track) -> Iterator[BoardColumn]:
     """Rank, and the total and its logarithm where they say more than the rank."""
     summed = _sums_ranks(track)
 
@@ -111,7 +111,7 @@ def _track_columns(track: Track) -> Iterator[Column]:
     def log_score(place: Place) -> str:
         return MISSING if place.log_score is None else f"{place.log_score:.3f}"
 
-    def column(text: str, shown: Callable[[Place], str]) -> Column:
+    def column(text: str, shown: Callable[[Place], str]) -> BoardColumn:
         nowhere = Place(rank=None)
         heading = Heading(text, align="right")
         return heading, lambda row: plain(shown(row.places.get(track.key, nowhere)))
@@ -121,7 +121,7 @@ def _track_columns(track: Track) -> Iterator[Column]:
     return map(column, track.headings, (rank, _score, log_score))
 
 
-def _metric_column(metric: str, board: Leaderboard) -> Column:
+def _metric_column(metric: str, board: Leaderboard) -> BoardColumn:
     heading = Heading(metric_heading(metric, board), align="right")
     return heading, partial(metric_cell, metric=metric)
 
@@ -132,15 +132,15 @@ def metric_heading(metric: str, board: Leaderboard) -> str:
     return METRICS["peak_bytes" if lone else metric].heading
 
 
-def _other_column(title: str) -> Column:
-    def cell(row: LeaderboardEntry) -> Cell:
+def _other_column(title: str) -> BoardColumn:
+    def cell(row: LeaderboardEntry) -> TableCell:
         psnr = row.other_scores.get(title)
         return plain(MISSING if psnr is None else f"{psnr:.2f}")
 
     return Heading(f"PSNR {title} [dB]", align="right"), cell
 
 
-def metric_cell(row: LeaderboardEntry, metric: str) -> Cell:
+def metric_cell(row: LeaderboardEntry, metric: str) -> TableCell:
     """The value as its metric is shown, its rank below the line, its interval if it has one."""
     value = row.values[metric]
     if not isinstance(value, Value):
@@ -154,7 +154,7 @@ def metric_cell(row: LeaderboardEntry, metric: str) -> Cell:
     if value.interval is not None:
         low, high = value.interval.low / known.divisor, value.interval.high / known.divisor
         aside = f"[{_three_digits(low)}, {_three_digits(high)}]"
-    return Cell((Span(known.format(value.value), below=below),), aside=aside)
+    return TableCell((Span(known.format(value.value), below=below),), aside=aside)
 
 
 def shown_rank(rank: int, held: Stability | None, *, provisional: bool) -> str:

@@ -16,14 +16,14 @@ from esrbench.reports.leaderboard import (
     shown_rank,
     why_unranked,
 )
-from esrbench.reports.table import MISSING, Cell, Heading, Note, Section, Table, plain
+from esrbench.reports.table import MISSING, Heading, Note, Section, Table, TableCell, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
 
-    Column = tuple[Heading, Callable[[LeaderboardEntry], Cell]]
+    BoardColumn = tuple[Heading, Callable[[LeaderboardEntry], TableCell]]
 
 PSNR, RUNTIME = "psnr_rgb", "runtime_images"
 MEAN = "mean"
@@ -54,7 +54,7 @@ def main_table(board: Leaderboard) -> Table:
     )
 
 
-def _columns(board: Leaderboard) -> Iterator[Column]:
+def _columns(board: Leaderboard) -> Iterator[BoardColumn]:
     mixed = any(row.run_id is None for row in board.ranked) and board.forward_class is not None
     rows = (*board.ranked, *board.unranked)
     timed = list(dict.fromkeys(split for row in rows for split in row.other_runtimes))
@@ -77,23 +77,23 @@ def _columns(board: Leaderboard) -> Iterator[Column]:
             yield Heading(f"[{unit}" if unit else "", label, "right"), own
 
 
-def _rank(row: LeaderboardEntry, key: str) -> Cell:
+def _rank(row: LeaderboardEntry, key: str) -> TableCell:
     place = row.places.get(key)
     if place is None or place.rank is None:
         return plain(MISSING)
     return plain(shown_rank(place.rank, place.stability, provisional=place.provisional))
 
 
-def _figure(row: LeaderboardEntry, metric: str) -> Cell:
+def _figure(row: LeaderboardEntry, metric: str) -> TableCell:
     return metric_cell(row, metric)._replace(aside="")
 
 
-def _psnr(row: LeaderboardEntry, split: str) -> Cell:
+def _psnr(row: LeaderboardEntry, split: str) -> TableCell:
     found = row.other_scores.get(split)
     return plain(MISSING if found is None else METRICS[PSNR].format(found))
 
 
-def _runtime(row: LeaderboardEntry, split: str) -> Cell:
+def _runtime(row: LeaderboardEntry, split: str) -> TableCell:
     found = row.other_runtimes.get(split)
     return plain(MISSING if found is None else METRICS[RUNTIME].format(found))
 

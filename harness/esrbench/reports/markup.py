@@ -10,7 +10,7 @@ from esrbench.reports.table import legend
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from esrbench.reports.table import Cell, Mark, Span, Table, Tone
+    from esrbench.reports.table import Mark, Span, Table, TableCell, Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Markup:
             text += self.cite.replace("%s", span.cite)
         return text + (self.below.replace("%s", self.text(span.below)) if span.below else "")
 
-    def cell(self, cell: Cell) -> str:
+    def cell(self, cell: TableCell) -> str:
         """Everything in a cell."""
         shown = "/".join(map(self.span, cell.spans)) + self.marks[cell.mark]
         return f"{shown} {self.text(cell.aside)}" if cell.aside else shown

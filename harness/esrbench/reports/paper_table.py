@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from esrbench.entries.registry import Registry
-    from esrbench.reports.table import Cell, Tone
+    from esrbench.reports.table import TableCell, Tone
 
 Verdict = Literal["exact", "rounded", "other convention", "inconsistent", "not printed"]
 
@@ -223,7 +223,7 @@ def paper_table(rows: Sequence[ComparedRow], *, caption: str) -> Table:
     )
 
 
-def _cells(row: ComparedRow) -> tuple[Cell, ...]:
+def _cells(row: ComparedRow) -> tuple[TableCell, ...]:
     printed = row.printed
     return (
         plain(f"\N{MULTIPLICATION SIGN}{printed.scale}"),

@@ -57,7 +57,7 @@ class Span(NamedTuple):
     cite: str = ""
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell.
 
     Attributes:
@@ -105,7 +105,7 @@ class Section:
         folded: what Markdown and HTML show in place of the rows until a reader unfolds them.
     """
 
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     label: str = ""
     tone: Tone = "plain"
     folded: str = ""
@@ -187,7 +187,7 @@ class Table:
         """The table with numbers behind what it cites, and its references among the notes."""
         numbers: dict[str, int] = {}
 
-        def cell(given: Cell) -> Cell:
+        def cell(given: TableCell) -> TableCell:
             return given._replace(spans=tuple(map(span, given.spans)))
 
         def span(given: Span) -> Span:
@@ -220,7 +220,7 @@ class Table:
         columns = list(dict.fromkeys(key for record in records for key in record))
         return pd.DataFrame(list(records), columns=columns, dtype=object)
 
-    def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[Cell, ...]]:
+    def rows(self, section: Section, *, repeated: bool = False) -> Iterator[tuple[TableCell, ...]]:
         """Rows of a section as wide as the headings: its label stands in front of the first.
 
         Args:
@@ -244,9 +244,9 @@ class Table:
         return widths
 
 
-def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> Cell:
+def plain(text: str, tone: Tone = "plain", mark: Mark = "") -> TableCell:
     """A cell of one text."""
-    return Cell((Span(text, tone),), mark)
+    return TableCell((Span(text, tone),), mark)
 
 
 def pairs(lines: Sequence[tuple[str, str]], caption: str = "", **fields: Any) -> Table:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from esrbench.errors import UsageError, did_you_mean
-from esrbench.runs.standing import Standings
+from esrbench.runs.run_states import RunStates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -35,8 +35,8 @@ def decide(
         RecordError: the log cannot be written.
     """
     records, _ = store.load_measured()
-    standings = Standings.after(store.load_decisions()[0])
-    entries = {standings.of(each.entry.name).name for each in records}
+    states = RunStates.after(store.load_decisions()[0])
+    entries = {states.of(each.entry.name).name for each in records}
     known = sorted(entries | {each.run_id for each in records})
     if not names:
         message = f"runs {action}: which entry or run?"
@@ -51,7 +51,7 @@ def decide(
             message = f"{store.folder}: no entry and no run is called {name!r}"
             hint = did_you_mean(name, known, 1)
             raise UsageError(message, advice=f"{hint}`esrbench runs list` lists all.")
-        if action == "restore" and not standings.decided(name):
+        if action == "restore" and not states.decided(name):
             message = f"{name} is neither withdrawn nor disqualified"
             raise UsageError(message, advice="`esrbench runs log` lists what was decided.")
     if action == "disqualify" and not (reason or "").strip():
@@ -97,17 +97,17 @@ def decide_replaced(store: Store, current: Sequence[RunRecord]) -> list[Decision
         RecordError: the log cannot be written.
     """
     measured, _ = store.load_measured()
-    standings = Standings.after(store.load_decisions()[0])
+    states = RunStates.after(store.load_decisions()[0])
     decided: list[Decision] = []
     for now in (each for each in current if each.entry.submitted):
-        if standings.of("", now.run_id).reason.startswith(REPLACED):
+        if states.of("", now.run_id).reason.startswith(REPLACED):
             decided.append(store.decide("restore", now.run_id, reason="it is current again"))
         decided += [
             store.decide("withdraw", old.run_id, reason=f"{REPLACED} {now.run_id}")
             for old in measured
             if _place(old) == _place(now)
             and _content(old) != _content(now)
-            and standings.of(old.entry.name, old.run_id).state == "counted"
+            and states.of(old.entry.name, old.run_id).state == "counted"
         ]
     return decided
 

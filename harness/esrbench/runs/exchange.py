@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import RecordError
 from esrbench.runs.publication import public_records
-from esrbench.runs.standing import Standings
+from esrbench.runs.run_states import RunStates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -49,18 +49,18 @@ def copy_runs(
     """
     measured, notices = source.load_measured()
     decisions, unread = source.load_decisions()
-    standings = Standings.after(decisions)
+    states = RunStates.after(decisions)
     chosen: list[RunRecord] = []
     for record in measured:
-        standing = standings.of(record.entry.name, record.run_id)
-        wanted = not entries or standing.name in entries
-        if wanted and not (public and standing.state == "withdrawn"):
+        state = states.of(record.entry.name, record.run_id)
+        wanted = not entries or state.name in entries
+        if wanted and not (public and state.state == "withdrawn"):
             chosen.append(record)
     if public:
         chosen = public_records(chosen)
     known = {record.run_id for record in chosen}
     known |= {record.entry.name for record in chosen}
-    known |= {standings.of(record.entry.name).name for record in chosen}
+    known |= {states.of(record.entry.name).name for record in chosen}
     about = [
         decision
         for decision in decisions

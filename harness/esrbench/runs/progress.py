@@ -36,7 +36,7 @@ class Took:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SuiteProgress:
     """How far a suite is on a data set.
 
     Attributes:
@@ -82,7 +82,7 @@ def progress_of(
     finished: int = 0,
     later: float = 0.0,
     entry: str = "",
-) -> Progress:
+) -> SuiteProgress:
     """How far a suite is.
 
     A timed pass takes as long as those of its entry did in the mean. Where there are none, it takes
@@ -94,7 +94,7 @@ def progress_of(
         states: of cells, by what is known of them; the passes say which are done.
         finished: entries of the suite that are not in the plan.
         later: images of later data sets, as a multiple of this one's.
-        entry: as of ``Progress``.
+        entry: as of ``SuiteProgress``.
     """
     ended = {name for (name, _), took in made.items() if took.failed}
     left = {
@@ -120,7 +120,7 @@ def progress_of(
     missing = [key for keys in left.values() for key in keys]
     names = {name for cell in cells for name in cell.entries}
     complete = len(names) - len({name for name, _ in missing})
-    return Progress(
+    return SuiteProgress(
         passes=(len(made), len(made) + len(missing)),
         entries=(finished + complete, finished + len(names)),
         cells=known,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from esrbench.runs.progress import Progress, State
+    from esrbench.runs.progress import State, SuiteProgress
     from esrbench.runs.store import Store
 
 DIED: Final = "it ended without a word"
@@ -31,7 +31,7 @@ DIED: Final = "it ended without a word"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class DeviceProgress:
     """What a device of a machine has done for a suite on a data set.
 
     Attributes:
@@ -85,8 +85,8 @@ class SuiteStatus:
 
     suite: str
     data: str
-    progress: Progress
-    machines: tuple[Machine, ...]
+    progress: SuiteProgress
+    machines: tuple[DeviceProgress, ...]
     failures: tuple[Failure, ...]
     in_use: bool
 
@@ -252,7 +252,7 @@ class Onlooker:
 
 def _machines(
     reports: Sequence[CellReport], passes: Sequence[MadePass], busy: Collection[str]
-) -> Iterator[Machine]:
+) -> Iterator[DeviceProgress]:
     """Who makes cells, by the sessions in which passes are made."""
     begun = [each for each in reports if each.session]
     who = {each.session: (each.machine, each.device) for each in begun}
@@ -261,7 +261,7 @@ def _machines(
         cells = [each for each in begun if who[each.session] == key]
         ended = [each.ended for each, maker in zip(passes, makers, strict=True) if maker == key]
         running = tuple(each.cell for each in cells if each.part in busy)
-        yield Machine(*key, len(cells), running, len(ended), max(ended, default=None))
+        yield DeviceProgress(*key, len(cells), running, len(ended), max(ended, default=None))
 
 
 def _failed_entries(passes: Sequence[MadePass]) -> Iterator[Failure]:

@@ -37,7 +37,7 @@ from esrbench.runs.index import (
     settled,
     without_samples,
 )
-from esrbench.runs.standing import Standings
+from esrbench.runs.run_states import RunStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,7 +188,7 @@ class Store:
         if until is not None:
             records = [each for each in records if each.created <= until]
             decisions = [each for each in decisions if each.created <= until]
-        return Standings.after(decisions).apply(records), [*notices, *unread]
+        return RunStates.after(decisions).apply(records), [*notices, *unread]
 
     def load_measured(self, *, samples: bool = True) -> tuple[list[RunRecord], list[Notice]]:
         """All readable run records as they were made, likewise.

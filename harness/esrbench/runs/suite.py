@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from esrbench.records import DataIdentity, Environment, Notice, RunRecord
     from esrbench.runs.cells import Engine
     from esrbench.runs.plan import Suite
-    from esrbench.runs.progress import Progress
+    from esrbench.runs.progress import SuiteProgress
 
 UNFINISHED = frozenset({"interrupted", "infra-error", "busy-machine"})
 """Statuses of runs that are to be made again."""
@@ -45,7 +45,7 @@ def run_suite(
     on_step: Callable[[str, str], None] = lambda _entry, _step: None,
     on_known: Callable[[RunRecord], None] = lambda _record: None,
     on_notice: Callable[[Notice], None] = lambda _notice: None,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    on_progress: Callable[[SuiteProgress], None] = lambda _progress: None,
     on_scored: Callable[[RunRecord], None] = lambda _record: None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     entry_seconds: float = DEFAULT_ENTRY_SECONDS,
@@ -182,7 +182,7 @@ class _Session:
     environment: Environment
     entry_seconds: float
     on_known: Callable[[RunRecord], None]
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[SuiteProgress], None]
     on_notice: Callable[[Notice], None]
     on_scored: Callable[[RunRecord], None]
     engine: Engine | None

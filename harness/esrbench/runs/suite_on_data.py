@@ -21,7 +21,7 @@ from esrbench.runs.assembly import assemble
 from esrbench.runs.cells import InProcess, phases
 from esrbench.runs.passes import CellReport, Pass, SharedRounds, TimedPass, UntimedPass
 from esrbench.runs.plan import plan_passes
-from esrbench.runs.progress import Progress, Took, progress_of
+from esrbench.runs.progress import SuiteProgress, Took, progress_of
 from esrbench.runs.rejected import RejectedEntry
 from esrbench.runs.store import SuiteGoneError
 
@@ -147,7 +147,7 @@ class SuiteOnData:
     plan: Sequence[PlannedPass]
     folder: PassFolder
     maker: Maker
-    on_progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[SuiteProgress], None] = lambda _: None
     on_notice: Callable[[Notice], None] = lambda _: None
     on_scored: Callable[[RunRecord], None] = lambda _: None
     engine: Engine | None = None
@@ -326,7 +326,7 @@ class SuiteOnData:
             elif attempt := self.folder.attempt(planned.name, Pass[TimedPass]):
                 made.timed[planned.index] = attempt
 
-    def _progress(self, planned: PlannedPass) -> Progress:
+    def _progress(self, planned: PlannedPass) -> SuiteProgress:
         """How far the suite is with a pass of the plan."""
         took: dict[Key, Took] = {}
         for name, made in self.made.items():

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from esrbench.data.unscored import Source
 
     Pixels = npt.NDArray[np.uint8]
-    Progress = Callable[[int, int], None]
+    OnProgress = Callable[[int, int], None]
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def open_images(
     scale: int,
     *,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> TrainingImages:
     """Decode images into the cache and make their LR images, unless that was done already.
 
@@ -192,7 +192,7 @@ def _read_index(folder: Path) -> tuple[StoredImage, ...] | None:
 
 
 def _decode(
-    folder: Path, files: list[tuple[str, Path]], progress: Progress | None
+    folder: Path, files: list[tuple[str, Path]], progress: OnProgress | None
 ) -> tuple[StoredImage, ...]:
     """Decode all files into ``folder``."""
     sizes = _each(lambda index: read_size(files[index][1]), len(files))
@@ -217,7 +217,7 @@ def _decode(
     return images
 
 
-def _shrink(images: TrainingImages, progress: Progress | None) -> None:
+def _shrink(images: TrainingImages, progress: OnProgress | None) -> None:
     """Make the LR file of a decoded set."""
     path = images.folder / _lr_name(images.scale)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -234,7 +234,7 @@ def _shrink(images: TrainingImages, progress: Progress | None) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _each(work: Callable[[int], T], count: int, progress: Progress | None = None) -> list[T]:
+def _each(work: Callable[[int], T], count: int, progress: OnProgress | None = None) -> list[T]:
     """Results of ``work`` for 0 to ``count`` - 1, made by one thread a CPU.
 
     Raises:

@@ -46,7 +46,7 @@ _RECORDED_PACKAGES = ("torch", "numpy", "lightning-fabric", "opencv-python-headl
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -144,7 +144,7 @@ class Training:
             output.begin_log(self.folder / output.LOG, self.iteration)
         self.network = self.fabric.setup_module(self.raw)
 
-    def run(self, progress: Callable[[Progress], None]) -> None:
+    def run(self, progress: Callable[[TrainingProgress], None]) -> None:
         """Run what is left of every stage and keep the result."""
         while self.stage < len(self.recipe.stages):
             self._run_stage(self.recipe.stages[self.stage], progress)
@@ -155,7 +155,7 @@ class Training:
         if self.resumed is None or self.resumed["stage"] < len(self.recipe.stages):
             self._keep({})
 
-    def _run_stage(self, stage: Stage, progress: Callable[[Progress], None]) -> None:
+    def _run_stage(self, stage: Stage, progress: Callable[[TrainingProgress], None]) -> None:
         parameters = self._prepare_stage(stage)
         optimiser: Any = self.fabric.setup_optimizers(self._optimiser(stage, parameters))
         self._restore(optimiser)
@@ -193,7 +193,7 @@ class Training:
                     output.add_to_log(self.folder / output.LOG, row)
                 if keep:
                     self._keep(optimiser.state_dict())
-            progress(Progress(done, self.total, row))
+            progress(TrainingProgress(done, self.total, row))
 
     def _prepare_stage(self, stage: Stage) -> list[nn.Parameter]:
         """Average and teacher of a stage, and the parameters that it trains."""

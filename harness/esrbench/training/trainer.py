@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from esrbench.training.images import TrainingImages
-    from esrbench.training.loop import Progress
+    from esrbench.training.loop import TrainingProgress
     from esrbench.training.recipe import Precision
 
 
@@ -64,7 +64,7 @@ def train(
     precision: Precision | None = None,
     workers: int = 0,
     validate: str | Path | None = "demo",
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Trained:
     """Train a network.
 

@@ -171,7 +171,7 @@ def _read_safetensors(path: Path) -> Any:
         raise _no_safetensors(str(path), shown(str(error))) from error
 
 
-class Settings:
+class IgnoredObject:
     """Stands for an object of ``SETTINGS`` in a file: nothing is called, and nothing is kept."""
 
     def __new__(cls, *_arguments: object, **_named: object) -> Self:
@@ -182,7 +182,7 @@ class Settings:
         """Keep none of it."""
 
 
-class _Nothing(Settings):
+class _Nothing(IgnoredObject):
     """Stands for whatever a pickle names; what is put into it is dropped."""
 
     def __setitem__(self, key: object, value: object) -> None:
@@ -224,10 +224,10 @@ class _Claims(pickle.Unpickler):
         self.found[key] = max(claimed, self.found.get(key, 0))
 
 
-def _stand_in(name: str) -> type[Settings]:
+def _stand_in(name: str) -> type[IgnoredObject]:
     """A class that is called as an object of a file, for which torch takes it."""
     module, _, called = name.rpartition(".")
-    return type(called, (Settings,), {"__module__": module})
+    return type(called, (IgnoredObject,), {"__module__": module})
 
 
 STAND_INS = tuple(map(_stand_in, SETTINGS))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from esrbench.errors import WeightsError
 from esrbench.records import MAX_LISTED, WeightsLayout
-from esrbench.weights.checkpoints import Settings, read_content
+from esrbench.weights.checkpoints import IgnoredObject, read_content
 from esrbench.weights.loading import load_into, state_of
 from esrbench.weights.state_dicts import (
     NESTING_KEYS,
@@ -212,7 +212,7 @@ def _describe(value: Any) -> str:
         return "tensor"
     if isinstance(value, dict | list | tuple | set):
         return f"{type(value).__name__} of {len(value)}"
-    return "settings" if isinstance(value, Settings) else type(value).__name__
+    return "settings" if isinstance(value, IgnoredObject) else type(value).__name__
 
 
 def _find_prefix(

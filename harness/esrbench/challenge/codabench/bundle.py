@@ -25,7 +25,7 @@ from esrbench.challenge.codabench.competition import (
     check_bundle,
     read_competition,
 )
-from esrbench.challenge.codabench.programs import GATE, HR, KEY_BYTES, LR, SETTINGS, Settings
+from esrbench.challenge.codabench.programs import GATE, HR, KEY_BYTES, LR, SETTINGS, ProgramSettings
 from esrbench.challenge.plan import open_data
 from esrbench.data.codecs import write_png
 from esrbench.data.resize import upscale
@@ -252,7 +252,7 @@ def _write_images(pairs: ImagePairs, folder: Path) -> None:
 
 def _write_programs(challenge: Challenge, pairs: ImagePairs, images: Path, bundle: Path) -> None:
     """Write what the tasks of a data set need, as zip files."""
-    settings = Settings(
+    settings = ProgramSettings(
         name=pairs.name,
         data=pairs.title,
         hidden=pairs.hidden,
@@ -273,7 +273,7 @@ def _write_programs(challenge: Challenge, pairs: ImagePairs, images: Path, bundl
         _pack(bundle / _program(pairs, "code", "ingestion"), {LR: images / LR}, texts)
 
 
-def _texts(program: str, settings: Settings) -> dict[str, str]:
+def _texts(program: str, settings: ProgramSettings) -> dict[str, str]:
     """Files of a program: the command for Codabench's worker, and what it is told."""
     command = {"command": f"esrbench codabench --run {program} /app"}
     return {METADATA: yaml.safe_dump(command), SETTINGS: settings.model_dump_json()}

@@ -49,7 +49,7 @@ Positive = Annotated[int, Field(gt=0)]
 Key = Annotated[str, Field(pattern=r"^\w+$", max_length=36)]
 
 
-class Page(Frozen):
+class TextPage(Frozen):
     """A page of text beside the competition."""
 
     title: Line
@@ -90,7 +90,7 @@ class Phase(Frozen):
         return self
 
 
-class Column(Frozen):
+class LeaderboardColumn(Frozen):
     """A column of the leaderboard, with the key of ``scores.json`` that fills it."""
 
     index: Index
@@ -113,7 +113,7 @@ class Board(Frozen):
         "Force_Latest_Multiple",
         "Force_Best",
     ] = "Add_And_Delete"
-    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    columns: Annotated[tuple[LeaderboardColumn, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -134,7 +134,7 @@ class Competition(Frozen):
     queue: Line | None = None
     make_programs_available: Literal[False] = False
     make_input_data_available: Literal[False] = False
-    pages: Annotated[tuple[Page, ...], Field(min_length=1)]
+    pages: Annotated[tuple[TextPage, ...], Field(min_length=1)]
     tasks: Annotated[tuple[CompetitionTask, ...], Field(min_length=1)]
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     leaderboards: Annotated[tuple[Board, ...], Field(min_length=1, max_length=1)]

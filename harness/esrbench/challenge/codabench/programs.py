@@ -63,7 +63,7 @@ NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 16
 
 
-class Settings(Frozen):
+class ProgramSettings(Frozen):
     """What the programs of a task are told, in a file beside them.
 
     Attributes:
@@ -92,7 +92,7 @@ class Settings(Frozen):
     classes: tuple[Precision, ...] = ()
 
 
-class Measured(Frozen):
+class IngestionResult(Frozen):
     """What the ingestion program tells the scoring program.
 
     Attributes:
@@ -150,7 +150,9 @@ def ingest(root: Path) -> list[str]:
             raise MeasurementError(f"{name}: {public.cause}", advice=public.advice)
         values = {key: public.value(key) for key in settings.columns if not _of_images(key)}
         measured = {k: each.value for k, each in values.items() if isinstance(each, Value)}
-        _seal(output, Measured(values=measured), sorted((here / "sr").rglob("*.png")), settings)
+        _seal(
+            output, IngestionResult(values=measured), sorted((here / "sr").rglob("*.png")), settings
+        )
     return [
         f"{METRICS[key].label}: {each.reason}"
         for key, each in values.items()
@@ -194,14 +196,14 @@ def score(root: Path) -> dict[str, float]:
     return scores
 
 
-def _settings(root: Path) -> Settings:
+def _settings(root: Path) -> ProgramSettings:
     """What the organiser's program folder says.
 
     Raises:
         UsageError: there is no such file.
     """
     try:
-        return Settings.model_validate_json((root / "program" / SETTINGS).read_bytes())
+        return ProgramSettings.model_validate_json((root / "program" / SETTINGS).read_bytes())
     except OSError as error:
         message = f"{root}: found no program/{SETTINGS}: {error.strerror}"
         raise UsageError(message, advice="Codabench's worker calls this, in /app.") from None
@@ -244,7 +246,7 @@ def _submission(given: Path, here: Path) -> Path:
     return here / name
 
 
-def _require_class(name: str, registry: Registry, settings: Settings) -> None:
+def _require_class(name: str, registry: Registry, settings: ProgramSettings) -> None:
     precision = registry.get(name).precision
     if settings.classes and precision not in settings.classes:
         message = f"{name} declares {precision}, and the challenge admits "
@@ -253,7 +255,7 @@ def _require_class(name: str, registry: Registry, settings: Settings) -> None:
 
 
 @contextmanager
-def _discreet(settings: Settings) -> Iterator[None]:
+def _discreet(settings: ProgramSettings) -> Iterator[None]:
     """A block of which nothing is told if it fails on a hidden test set.
 
     Raises:
@@ -283,7 +285,7 @@ def _stand_in_pairs(lr_folder: Path, folder: Path, scale: int) -> Path:
     return folder
 
 
-def _cipher(settings: Settings) -> AESGCM:
+def _cipher(settings: ProgramSettings) -> AESGCM:
     """Encrypts and authenticates what goes from the ingestion program to the scoring program.
 
     Raises:
@@ -297,7 +299,9 @@ def _cipher(settings: Settings) -> AESGCM:
     return AESGCM(bytes.fromhex(settings.key or ""))
 
 
-def _seal(output: Path, measured: Measured, images: Sequence[Path], settings: Settings) -> None:
+def _seal(
+    output: Path, measured: IngestionResult, images: Sequence[Path], settings: ProgramSettings
+) -> None:
     """Write the output so that only the scoring program can read it, and nobody replace any of it.
 
     Files have numbers for names, since an image's own may be hidden.
@@ -315,7 +319,7 @@ def _seal(output: Path, measured: Measured, images: Sequence[Path], settings: Se
     write(MEASURED, told.model_dump_json().encode())
 
 
-def _unseal(given: Path, target: Path, settings: Settings) -> Measured:
+def _unseal(given: Path, target: Path, settings: ProgramSettings) -> IngestionResult:
     """Read what ``_seal`` wrote.
 
     Args:
@@ -339,7 +343,7 @@ def _unseal(given: Path, target: Path, settings: Settings) -> Measured:
         return cipher.decrypt(nonce, content[NONCE_BYTES:], run + name.encode())
 
     try:
-        measured = Measured.model_validate_json(read(MEASURED))
+        measured = IngestionResult.model_validate_json(read(MEASURED))
         for number, name in enumerate(measured.images):
             (target / name).write_bytes(read(str(number)))
     except (OSError, ValueError, InvalidTag):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from esrbench.reports.table import Align, Cell, Heading, Table, Tone
+    from esrbench.reports.table import Align, Heading, Table, TableCell, Tone
 
     Pieces = list[tuple[str, str]]
     """Texts of a line, each with its style."""
@@ -271,7 +271,7 @@ def _heading(heading: Heading) -> Lines:
     return [_set([(each, "bold")]) for each in text.split("\n")]
 
 
-def _cell(cell: Cell, *, styled: bool) -> Lines:
+def _cell(cell: TableCell, *, styled: bool) -> Lines:
     mark = DAGGERS[cell.mark]
     if styled:
         pieces: Pieces = []

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from esrbench.ranking.board import Leaderboard, LeaderboardEntry
     from esrbench.records import Block, Examination, ImageScore, Notice, RunRecord
     from esrbench.reports.page.charts import Reading
-    from esrbench.reports.table import Cell, Tone
+    from esrbench.reports.table import TableCell, Tone
 
 MOST_SCORES: Final = 10_000
 """In the table of images; what they take is about a megabyte."""
@@ -203,7 +203,7 @@ def images_table(board: Leaderboard, records: Sequence[RunRecord]) -> Table | No
         found = [psnr for psnr in known if psnr is not None]
         return max(found) - min(found) if found else 0.0
 
-    def cell(each: Mapping[str, ImageScore], image: str) -> Cell:
+    def cell(each: Mapping[str, ImageScore], image: str) -> TableCell:
         if image not in each:
             return plain(MISSING)
         return plain(f"{psnr_text(getattr(each[image], key))} / {each[image].ssim_y:.4f}")

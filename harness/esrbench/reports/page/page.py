@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from esrbench.reports.page.contents import Claims
     from esrbench.reports.page.pictures import Pictures
     from esrbench.reports.page.timing import Times
-    from esrbench.reports.table import Cell
+    from esrbench.reports.table import TableCell
     from esrbench.runs.store import Store
 
 MOST_BYTES: Final = 10_000_000
@@ -198,7 +198,7 @@ def _shown(value: object) -> object:
     return value
 
 
-def _cell(cell: Cell) -> Markup:
+def _cell(cell: TableCell) -> Markup:
     return Markup(MARKUP.cell(cell))  # noqa: S704 - escapes what it is given
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunState:
     """What became of an entry or a run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Standings:
+class RunStates:
     """Decisions, replayed in the order in which they were made.
 
     A decision about an entry also holds for its later runs; one about a run for that run alone.
@@ -48,17 +48,17 @@ class Standings:
     _decided: dict[str, Decision] = field(default_factory=dict)
 
     @classmethod
-    def after(cls, decisions: Iterable[Decision]) -> Standings:
+    def after(cls, decisions: Iterable[Decision]) -> RunStates:
         """What holds after these decisions."""
-        standings = cls()
+        states = cls()
         for decision in sorted(decisions, key=lambda each: (each.created, each.decision_id)):
             if decision.action == "rename":
-                standings._rename(decision.subject, decision.new_name or decision.subject)
+                states._rename(decision.subject, decision.new_name or decision.subject)
             elif decision.action == "restore":
-                standings._decided.pop(decision.subject, None)
+                states._decided.pop(decision.subject, None)
             elif decision.action in {"withdraw", "disqualify"}:
-                standings._decided[decision.subject] = decision
-        return standings
+                states._decided[decision.subject] = decision
+        return states
 
     def _rename(self, shown: str, new: str) -> None:
         measured = [name for name, other in self._shown.items() if other == shown]
@@ -67,7 +67,7 @@ class Standings:
         if shown in self._decided:
             self._decided[new] = self._decided.pop(shown)
 
-    def of(self, entry: str, run_id: str = "") -> Standing:
+    def of(self, entry: str, run_id: str = "") -> RunState:
         """What became of a run.
 
         Args:
@@ -77,11 +77,11 @@ class Standings:
         name = self._shown.get(entry, entry)
         decided = [self._decided[key] for key in (name, run_id) if key in self._decided]
         if not decided:
-            return Standing(name)
+            return RunState(name)
         decision = next((each for each in decided if each.action == "withdraw"), decided[-1])
         if decision.action == "withdraw":
-            return Standing(name, "withdrawn", decision.reason)
-        return Standing(name, "disqualified", decision.reason)
+            return RunState(name, "withdrawn", decision.reason)
+        return RunState(name, "disqualified", decision.reason)
 
     def apply(self, records: Iterable[RunRecord]) -> list[RunRecord]:
         """Records as boards see them, without those that are withdrawn."""
