@@ -12,7 +12,7 @@ from esrbench.entries.registry import default_registry
 from esrbench.errors import UsageError
 from esrbench.protocol import EFFORTS, ForwardPolicy, LatencyDesign, Protocol
 from esrbench.records import Interval
-from esrbench.reports.comparing import build_comparison, protocol_options
+from esrbench.reports.comparing import build_comparison
 from esrbench.reports.comparison import (
     CellValue,
     comparison_table,
@@ -20,6 +20,7 @@ from esrbench.reports.comparison import (
 )
 from esrbench.reports.comparison_sources import Wanted, references
 from esrbench.reports.formats import render
+from esrbench.reports.run_commands import protocol_options
 
 
 def compare(records, *entries, **wanted):

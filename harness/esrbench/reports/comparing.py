@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 from esrbench.data.declarations import DATASETS, dataset_names, get_dataset
 from esrbench.errors import UsageError, did_you_mean
 from esrbench.metrics import METRICS
-from esrbench.protocol import EFFORTS, Protocol, effort_of
-from esrbench.ranking.footnotes import IMAGES_NOTE, WEIGHTS_NOTES, device_statement, prepared_notes
 from esrbench.ranking.stability import (
     FEWEST_PROCESSES,
-    PROVISIONAL,
     across_processes,
     processes_of,
 )
-from esrbench.records import Absent, Latency
-from esrbench.reports.comparison import CellValue, Column, Comparison, Line, places
+from esrbench.records import Absent
+from esrbench.reports.comparison import CellValue, Column, Comparison, Line, grouped, places
+from esrbench.reports.comparison_notes import details_on, notes_on
 from esrbench.reports.comparison_sources import (
     AT_1280X720,
     DEFAULT_COLUMNS,
@@ -29,10 +25,10 @@ from esrbench.reports.comparison_sources import (
     published_figures,
     run_key,
 )
-from esrbench.reports.table import MISSING, Note
+from esrbench.reports.run_commands import filling_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from esrbench.entries.descriptor import ModelDescriptor, PublishedFigure
     from esrbench.entries.registry import Registry
@@ -44,11 +40,6 @@ PAPER_SCALES = (2, 3, 4)
 
 NOT_RUN = "not run"
 INCOMPARABLE = "no run that compares with the others"
-FOLDER = "FOLDER"
-"""Stands for the folder of a data set that only the user knows."""
-
-KeyT = TypeVar("KeyT")
-ValueT = TypeVar("ValueT")
 
 
 def build_comparison(
@@ -83,7 +74,7 @@ def build_comparison(
     for scale in scales:
         at_scale = (name for name in ordered if scale in defined.get(name, scales))
         rows = [cells.line(name, scale, roles.get(name, "network")) for name in at_scale]
-        lines += _placed([row for row in rows if wanted.entries or _filled(row)], columns)
+        lines += _placed([row for row in rows if wanted.entries or row.filled], columns)
     if wanted.columns == DEFAULT_COLUMNS:
         columns, lines = _without_empty(AT_1280X720, columns, lines)
     titles = {name: _title(name, runs) for name in data}
@@ -102,7 +93,7 @@ def build_comparison(
         notices=choice.notices,
         commands=filling_commands(lines, data, choice, registry),
     )
-    if not any(map(_filled, lines)):
+    if not any(line.filled for line in lines):
         raise _empty(comparison)
     undefined = {name: [each for each in scales if each not in at] for name, at in defined.items()}
     notes = tuple(notes_on(comparison, choice))
@@ -134,10 +125,6 @@ def _without_empty(
         line.model_copy(update={"cells": tuple(line.cells[index] for index in kept)})
         for line in lines
     ]
-
-
-def _filled(line: Line) -> bool:
-    return any(isinstance(cell, CellValue) for cell in line.cells)
 
 
 def _empty(comparison: Comparison) -> UsageError:
@@ -188,16 +175,8 @@ def _known_entries(
     for run in runs:
         counted = run.measured("params")
         sizes.append((run.entry.name, math.inf if counted is None else counted))
-    params = {entry: min(values) for entry, values in _grouped(sizes).items()}
+    params = {entry: min(values) for entry, values in grouped(sizes).items()}
     return tuple(sorted(params, key=lambda entry: (params[entry], entry)))
-
-
-def _grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
-    """Values by key, both in the order of their first appearance."""
-    groups: dict[KeyT, list[ValueT]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
 
 
 def _columns(metrics: Iterable[str], data: Sequence[str]) -> tuple[Column, ...]:
@@ -333,267 +312,3 @@ def _placed(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
         line.model_copy(update={"cells": tuple(row)})
         for line, row in zip(lines, cells, strict=True)
     ]
-
-
-def filling_commands(
-    lines: Sequence[Line], data: Sequence[str], choice: Choice, registry: Registry
-) -> tuple[str, ...]:
-    """``esrbench run`` lines for the cells without a comparable run, few as can be.
-
-    They repeat the settings of the runs beside which the new ones will stand, as other settings
-    would not compare. Published lines count as filled. Networks that are not registered and
-    data sets that are not defined at a scale cannot be run.
-    """
-    wanted: list[tuple[tuple[int, tuple[str, ...], tuple[str, ...]], str]] = []
-    for line in lines:
-        if line.published or line.entry not in registry:
-            continue
-        missing: list[tuple[tuple[str, ...], str]] = []
-        for name in data:
-            defined = name not in DATASETS or line.scale in DATASETS[name].scales
-            if defined and (line.entry, line.scale, name) not in choice.runs:
-                beside = choice.newest(line.scale, name)
-                settings = protocol_options(beside.protocol) if beside else []
-                missing.append((tuple(settings), _data_spec(name, beside)))
-        for options, named in _grouped(missing).items():
-            wanted.append(((line.scale, tuple(named), options), line.entry))
-    commands = []
-    for (scale, specs, options), entries in _grouped(wanted).items():
-        sources = [word for spec in specs for word in ("--data", spec)]
-        weights = [word for entry in entries for word in _weights_options(entry, scale, choice)]
-        words = ["esrbench", "run", *entries, *sources, "--scale", str(scale), *options, *weights]
-        commands.append(shlex.join(words))
-    return tuple(commands)
-
-
-def _data_spec(name: str, beside: RunRecord | None) -> str:
-    """What ``--data`` takes: a name where the cache holds it, or a folder to be filled in."""
-    if name not in DATASETS:
-        return f"{FOLDER}/{name}"
-    from_folder = beside is not None and beside.data.name == name and not beside.data.verified
-    return f"{name}={FOLDER}" if from_folder or not DATASETS[name].fetchable else name
-
-
-def _weights_options(entry: str, scale: int, choice: Choice) -> list[str]:
-    """The weights that the entry's other runs at this scale had."""
-    known = (run for at, run in choice.runs.items() if at[:2] == (entry, scale))
-    weights = next((run.entry.weights for run in known), None)
-    if weights is not None and weights.source == "random":
-        return ["--weights", f"{entry}=random"]
-    if weights is not None and weights.source in {"file", "submitted"} and weights.filename:
-        return ["--weights", f"{entry}={weights.filename}"]
-    return []
-
-
-_OPTIONS: Final = {
-    "--channels-last": "forward.channels_last",
-    "--backend": "forward.backend",
-    "--cudnn-benchmark": "forward.cudnn_benchmark",
-    "--device": "device",
-    "--precision": "forward.precision",
-    "--threads": "threads",
-    "--input-size": "counted_input",
-    "--seed": "seed",
-    "--warmup": "latency.warmup_rounds",
-    "--min-rounds": "latency.min_rounds",
-    "--rounds": "latency.max_rounds",
-    "--half-width": "latency.target_half_width",
-    "--budget": "latency.budget_seconds",
-    "--processes": "latency.processes",
-}
-"""Options of ``esrbench run`` and the fields of a ``Protocol`` that they set."""
-
-
-def protocol_options(protocol: Protocol) -> list[str]:
-    """Options of ``esrbench run`` that give a protocol: its effort, and what differs from that."""
-    design, usual = protocol.latency, Protocol()
-    if design is None:
-        options = ["--no-latency"]
-    else:
-        effort = effort_of(design) or ("standard" if design.fixed_input else "quick")
-        options = ["--effort", effort]
-        usual = Protocol(latency=EFFORTS[effort])
-    if (quantisation := protocol.forward.quantisation) is not None:
-        options += ["--calibrate-with", FOLDER, *["--fp32-ends"] * quantisation.fp32_ends]
-    for option, field in _OPTIONS.items():
-        if design is None and field.startswith("latency."):
-            continue
-        value = attrgetter(field)(protocol)
-        if value == attrgetter(field)(usual):
-            continue
-        options.append(option)
-        if isinstance(value, tuple):
-            options.append("x".join(map(str, value)))
-        elif value is not True:
-            options.append(f"{value:g}" if isinstance(value, float) else str(value))
-    return options
-
-
-def notes_on(comparison: Comparison, choice: Choice) -> Iterator[Note]:
-    """What a table needs: its marks, its inputs and device, what failed or could mislead.
-
-    Args:
-        comparison: the table, without notes.
-        choice: the runs behind it.
-    """
-    if any(line.published and _filled(line) for line in comparison.lines):
-        said = "Published figures of networks that were not run; conditions may differ."
-        yield Note(said, "published")
-    for source, said in WEIGHTS_NOTES.items():
-        lines = [line for line in comparison.lines if line.weights == source]
-        if lines:
-            yield Note(f"{said}: {_named(lines)}.", source)
-    yield from _missing(comparison, failed=True)
-    runs = list(choice.runs.values())
-    measured = [run for run in runs if run.entry.role != "images"]
-    counted = any(
-        "counted_input" in METRICS[column.metric].settings for column in comparison.columns
-    )
-    if runs and counted:
-        height, width = (measured or runs)[0].protocol.counted_input
-        large = any(column.metric == AT_1280X720 for column in comparison.columns)
-        beside = "; FLOPs at 1280x720: of an SR image of that size, by the aten counter"
-        yield Note(f"Complexity at LR 3x{height}x{width}{beside if large else ''}.")
-    if not all(METRICS[column.metric].portable for column in comparison.columns):
-        yield from _devices(comparison, measured)
-    images = [line for line in comparison.lines if line.role == "images" and _filled(line)]
-    if images:
-        yield Note(f"{IMAGES_NOTE}: {_named(images)}.")
-    unproven = [run for run in runs if run.data.name in DATASETS and not run.data.verified]
-    if unproven:
-        where = dict.fromkeys(_where_run(run, comparison) for run in unproven)
-        yield Note(f"Images not proven to be the declared ones: {', '.join(where)}.")
-
-
-def details_on(
-    comparison: Comparison, choice: Choice, undefined: Mapping[str, Sequence[int]]
-) -> Iterator[Note]:
-    """Where published figures come from, why cells are empty, how scores were taken.
-
-    Args:
-        comparison: the table, without notes.
-        choice: the runs behind it.
-        undefined: scales by the entries that are not defined at them.
-    """
-    yield from _sources(comparison)
-    yield from _missing(comparison, failed=False)
-    for entry, scales in undefined.items():
-        if scales:
-            yield Note(f"{entry} is not defined at {_scales(scales)}.")
-    runs = list(choice.runs.values())
-    if runs:
-        yield from _meaning(comparison, runs[0].protocol)
-    if _apart_in_time(comparison, runs):
-        yield Note("Entries of different runs were not interleaved with one another when timed.")
-    yield from map(Note, prepared_notes(runs))
-
-
-def _scales(scales: Sequence[int]) -> str:
-    return ", ".join(f"x{scale}" for scale in scales)
-
-
-def _named(lines: Sequence[Line]) -> str:
-    """Entries with the scales of their lines."""
-    scales = _grouped((line.display_name, line.scale) for line in lines)
-    return ", ".join(f"{entry} ({_scales(each)})" for entry, each in scales.items())
-
-
-def _where_run(run: RunRecord, comparison: Comparison) -> str:
-    return f"{comparison.data.get(run.data.name, run.data.name)} x{run.entry.scale}"
-
-
-def _sources(comparison: Comparison) -> Iterator[Note]:
-    """Sources of published figures: which network's, and what of it."""
-    sources: dict[str, dict[str, dict[str, None]]] = {}
-    for line in comparison.lines:
-        for column, cell in zip(comparison.columns, line.cells, strict=True):
-            if line.published and isinstance(cell, CellValue):
-                labels = sources.setdefault(cell.source, {}).setdefault(line.display_name, {})
-                labels[METRICS[column.metric].label] = None
-    for source, entries in sources.items():
-        by_labels = _grouped((", ".join(labels), entry) for entry, labels in entries.items())
-        said = "; ".join(f"{labels} of {', '.join(names)}" for labels, names in by_labels.items())
-        yield Note(f"{source}: {said}.", "published")
-
-
-def _missing(comparison: Comparison, *, failed: bool) -> Iterator[Note]:
-    """Why cells are empty: a note a reason; of runs that failed, or of all others."""
-    lines_by_reason: list[tuple[str, tuple[str, Line]]] = []
-    for line in comparison.lines:
-        cells = zip(comparison.columns, line.cells, strict=True)
-        absent = _grouped(
-            (cell.reason, c)
-            for c, cell in cells
-            if isinstance(cell, Absent) and (cell.kind == "failed") is failed
-        )
-        for reason, empty in absent.items():
-            lines_by_reason.append((reason, (_where(empty, comparison), line)))
-    for reason, found in _grouped(lines_by_reason).items():
-        named = "; ".join(f"{_named(lines)}{where}" for where, lines in _grouped(found).items())
-        yield Note(f"{MISSING} {reason.rstrip('.')}: {named}.")
-
-
-def _where(absent: Sequence[Column], comparison: Comparison) -> str:
-    """Which of a line's cells: nothing for all, data sets as a whole, or metrics of data sets."""
-    columns, titles = comparison.columns, comparison.data
-    if len(absent) == len(columns):
-        return ""
-    among = {column.data for column in absent}
-    wholes = {
-        name: title
-        for name, title in titles.items()
-        if name in among and all(c in absent for c in columns if c.data == name)
-    }
-    parts = [f"on {', '.join(wholes.values())}"] if wholes else []
-    on: dict[str, list[str]] = {}
-    for column in absent:
-        if column.data not in wholes:
-            titled = on.setdefault(METRICS[column.metric].label, [])
-            titled += [titles[column.data]] if column.data else []
-    for places_on, labels in _grouped((tuple(each), label) for label, each in on.items()).items():
-        suffix = f" on {', '.join(places_on)}" if places_on else ""
-        parts.append(f"without {', '.join(labels)}{suffix}")
-    return " " + "; ".join(parts)
-
-
-def _meaning(comparison: Comparison, protocol: Protocol) -> Iterator[Note]:
-    """How scores were taken; equal for all cells."""
-    metrics = {column.metric for column in comparison.columns}
-    quality = protocol.quality
-    y_border, rgb_border = (
-        "as wide as the scale" if border == "scale" else f"{border} px"
-        for border in (quality.y_border, quality.rgb_border)
-    )
-    if metrics & {"psnr_y", "ssim_y"}:
-        luma = "unrounded" if quality.luma == "unrounded" else "rounded to uint8"
-        yield Note(f"PSNR-Y and SSIM-Y: BT.601 Y, {luma}, border {y_border}, mean over images.")
-    if "psnr_rgb" in metrics:
-        yield Note(f"PSNR: uint8 RGB, border {rgb_border}, mean over images.")
-
-
-def _apart_in_time(comparison: Comparison, runs: Sequence[RunRecord]) -> bool:
-    """Whether runtimes of one scale and data set come from several runs."""
-    sessions = _grouped(
-        (run_key(run)[1:], run.latency.session) for run in runs if isinstance(run.latency, Latency)
-    )
-    timed = any(METRICS[column.metric].noisy for column in comparison.columns)
-    return timed and any(len(set(each)) > 1 for each in sessions.values())
-
-
-def _devices(comparison: Comparison, runs: Sequence[RunRecord]) -> Iterator[Note]:
-    """What noisy figures were measured on, and whether the evaluator disputes them."""
-    devices = _grouped((device_statement(run), _where_run(run, comparison)) for run in runs)
-    for device, where in devices.items():
-        on = f" ({', '.join(dict.fromkeys(where))})" if len(devices) > 1 else ""
-        yield Note(f"Runtime and memory on {device}{on}; figures within noise share a place.")
-    cells = (cell for line in comparison.lines for cell in line.cells)
-    if any(isinstance(cell, CellValue) and cell.provisional for cell in cells):
-        yield Note(f"No runtime is marked as best: {PROVISIONAL.reason}. {PROVISIONAL.advice}")
-    disputed = sorted(
-        f"{run.entry.name} x{run.entry.scale} on "
-        f"{comparison.data.get(run.data.name, run.data.name)}"
-        for run in runs
-        if run.status == "timing-disputed"
-    )
-    if disputed:
-        yield Note(f"The worker's own times disagree with the evaluator's: {', '.join(disputed)}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from esrbench.metrics import METRICS
 from esrbench.protocol import Frozen
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from esrbench.reports.table import Tone
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
 
 class Column(Frozen):
@@ -84,6 +87,11 @@ class Line(Frozen):
     weights: str | None
     cells: tuple[CellValue | Absent, ...]
 
+    @property
+    def filled(self) -> bool:
+        """Whether it has a figure."""
+        return any(isinstance(cell, CellValue) for cell in self.cells)
+
 
 class Comparison(Tabular):
     """A comparison table.
@@ -114,6 +122,14 @@ class Comparison(Tabular):
         """What it compares."""
         yield "title", self.title
         yield "entries", tuple(dict.fromkeys(line.entry for line in self.lines))
+
+
+def grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
+    """Values by key, both in the order of their first appearance."""
+    groups: dict[KeyT, list[ValueT]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def with_columns(comparison: Comparison, metrics: Iterable[str]) -> Comparison:

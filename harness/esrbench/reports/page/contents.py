@@ -18,12 +18,12 @@ from esrbench.records import (
     Value,
     outermost,
 )
-from esrbench.reports.comparing import protocol_options
 from esrbench.reports.comparison_sources import published_figures
 from esrbench.reports.details import blocks_table, flatten
 from esrbench.reports.examination import examination_table
 from esrbench.reports.page.charts import HeldRank, Scale, interval_of
 from esrbench.reports.page.pictures import psnr_text
+from esrbench.reports.run_commands import protocol_options
 from esrbench.reports.table import MISSING, Heading, Section, Table, pairs, plain
 
 if TYPE_CHECKING:
