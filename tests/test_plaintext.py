@@ -14,6 +14,7 @@ from esrbench.plaintext import (
     lines,
     plain,
     plural,
+    series,
 )
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -127,3 +128,8 @@ def test_no_sign_begins_a_command_in_ascii():
     made = in_ascii("".join(map(chr, range(128, 0x10000))))
     assert made.isascii()
     assert not set(made) & set(":#[\n\x1b")
+
+
+@pytest.mark.parametrize(("words", "text"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
+def test_words_are_listed_as_in_a_sentence(words, text):
+    assert series(words) == text

@@ -98,6 +98,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun.removesuffix('y') if ending == 'ies' else noun}{ending}"
 
 
+def series(words: Iterable[str]) -> str:
+    """Words as a sentence lists them: ``a``, ``a and b``, ``a, b and c``."""
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
+
+
 def lines(text: str, limit: int = LOG_LINE_CHARACTERS) -> str:
     """A text of several lines, each as ``line`` makes it."""
     return "\n".join(line(each, limit) for each in text.split("\n"))

@@ -16,6 +16,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from esrbench.errors import EsrbenchError, MeasurementError, UsageError, did_you_mean
+from esrbench.plaintext import series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +167,7 @@ class Backend:
         if not absent:
             return None
         install = f"Install them: pip install 'esrbench[{self.extra}]'."
-        return f"{self.name} needs {' and '.join(absent)}", install
+        return f"{self.name} needs {series(absent)}", install
 
     def refuses(self, policy: ForwardPolicy, device: str) -> str | None:
         """What of a policy it cannot follow, in words, or None."""

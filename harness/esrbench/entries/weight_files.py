@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esrbench.errors import WeightsError
-from esrbench.plaintext import visible
+from esrbench.plaintext import series, visible
 from esrbench.plugins import OWN_NAME
 from esrbench.records import Notice, WeightsIdentity
 from esrbench.weights.checkpoints import file_sha256
@@ -177,7 +177,7 @@ def same_weights(
     return [
         Notice(
             code="same-weights",
-            message=f"{' and '.join(names)} have the same weights",
+            message=f"{series(names)} have the same weights",
             advice="Ask their teams which of them is meant to be ranked.",
         )
         for names in sorted(groups)

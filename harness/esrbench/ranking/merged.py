@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from esrbench.errors import UsageError
 from esrbench.metrics import METRICS
-from esrbench.plaintext import plural
+from esrbench.plaintext import plural, series
 from esrbench.protocol import size_text
 from esrbench.ranking.board import Leaderboard
 from esrbench.ranking.footnotes import (
@@ -149,7 +149,7 @@ def _left_out(rule: Rule, tracks: Sequence[Track]) -> Iterator[str]:
     noisy = [METRICS[metric].label for metric in rule.columns if not METRICS[metric].portable]
     if noisy:
         yield (
-            f"{' and '.join(noisy)} are left out: those of another device do not compare "
+            f"{series(noisy)} are left out: those of another device do not compare "
             f"(published: {rule.device})."
         )
     missing = [track.title for track in rule.tracks if track not in tracks]

@@ -15,6 +15,7 @@ from esrbench.data.cache import cache_dir, complete_folder, usable
 from esrbench.entries.sources import folder_files, source_sha256
 from esrbench.environment import package_version
 from esrbench.errors import UsageError
+from esrbench.plaintext import series
 from esrbench.sandbox.interpreters import own_interpreter
 from esrbench.worker.process import DEFAULT_TIMEOUT_SECONDS
 
@@ -95,7 +96,7 @@ def _require_tools(name: str, launcher: Launcher, interpreter: Interpreter | Non
     if not any(map(shutil.which, COMPILERS)):
         missing.append("a C++ compiler (g++ or clang++)")
     if missing:
-        message = f"{name} builds a module from source, which needs {' and '.join(missing)}"
+        message = f"{name} builds a module from source, which needs {series(missing)}"
         raise UsageError(message, advice="Install that.")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from esrbench.plaintext import series
 from esrbench.probes.telemetry import THROTTLING, throttled
 from esrbench.protocol import LatencyDesign
 from esrbench.records import Notice
@@ -283,7 +284,7 @@ def _wide_interval(timings: Timings) -> Disturbance | None:
     return Disturbance(
         f"the rounds of a process know the runtime over the images to {_percent(width)} only, "
         "half of its 95 % interval",
-        f"Raise {' and '.join(knobs)}, by which rounds ended.",
+        f"Raise {series(knobs)}, by which rounds ended.",
     )
 
 

@@ -17,7 +17,7 @@ from esrbench.devices import DEVICES
 from esrbench.entries.networks import resolve_weights
 from esrbench.environment import cpus_available
 from esrbench.errors import EsrbenchError, UsageError, WeightsError
-from esrbench.plaintext import plural, relative
+from esrbench.plaintext import plural, relative, series
 from esrbench.probes.quality import require_metrics
 from esrbench.runs.builds import build
 from esrbench.runs.elsewhere import converted_state, find_interpreters
@@ -375,7 +375,7 @@ def require_possible(protocol: Protocol, gpu: int | None = 0) -> None:
         *(["cudnn.benchmark"] if forward.cudnn_benchmark else []),
     ]
     if for_gpus and not DEVICES[protocol.device].gpu:
-        message = f"{' and '.join(for_gpus)}: only GPUs have that"
+        message = f"{series(for_gpus)}: only GPUs have that"
         raise UsageError(message, advice="Leave it out, or use --device cuda.")
     if gpu is None:
         return
