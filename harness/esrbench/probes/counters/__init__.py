@@ -1,4 +1,4 @@
-"""The complexity counters, kept apart: each by its own rule, none corrected by another."""
+"""The complexity counters. Each follows its own rule, and none corrects another."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COUNTERS: Final[dict[CounterName, Callable[[nn.Module, Tensor], CounterResult]]]
     "ptflops": ptflops.count,
     "aten": aten.count,
 }
-"""Every counter by name: it counts one forward, without pixel values if the network can do without.
+"""Every counter by name. It counts one forward, without pixel values if the network allows it.
 
-It takes a network in eval mode on the CPU, which may keep traces of the count, and an input
-(1, C, H, W) float32 on the CPU of any values that a forward may see. It raises what the forward
-raises.
+A counter takes a network in eval mode on the CPU, and an input (1, C, H, W) float32 on the CPU.
+The network may keep traces of the count. The values of the input are those that a forward may see.
+A counter raises what the forward raises.
 """

@@ -1,4 +1,4 @@
-"""The audit: what the dispatcher really ran, whichever way the network's code called it."""
+"""The counter ``aten``: it counts what the dispatcher ran, however the network's code called it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        MACs of all convolutions, matrix products and attentions; their results' elements as
-        activations (attention: its scores and its output); convolutions that ran; elements
-        written by elementwise operators. Operators that are neither counted nor free are in
-        ``uncounted``: a name of another namespace than ``aten`` is a custom operator whose
-        cost nobody here knows.
+        MACs of all convolutions, matrix products and attentions. Activations are the elements of
+        their results; for attention, of its scores and its output. Also the convolutions that ran,
+        and the elements written by elementwise operators. ``uncounted`` lists operators that are
+        neither counted nor free. If the namespace of a name is not ``aten``, it is a custom
+        operator of unknown cost.
 
     Raises:
         Exception: whatever the forward raises.

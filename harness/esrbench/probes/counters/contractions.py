@@ -1,12 +1,12 @@
-"""Convolutions and matrix products in elementwise clothes: products that are then summed.
+"""Finds convolutions and matrix products that are written as elementwise products and sums.
 
-``(x * w).sum(1)`` and ``acc + x * w``, repeated, multiply and accumulate like a convolution,
-operator by operator out of the sight of ``operators.MACS``. A gate, ``x * sigmoid(y)``, is a
-product that nothing sums.
+``(x * w).sum(1)``, or repeated ``acc + x * w``, multiplies and accumulates like a convolution. But
+``operators.MACS`` sees only single elementwise operators. A gate, ``x * sigmoid(y)``, is a product
+that is not summed.
 
 A product needs no multiplication: ``exp(log(x) + log(w))`` is one, and so is a batch normalisation
-whose scale is a weight. Followed loosely, results of any operator that brings two features or
-weights together count once they are summed.
+whose scale is a weight. With ``loosely``, the result of any operator that combines two features or
+weights counts as a product once it is summed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     _Rule = Callable[[str, Sequence[Any], Tensor, _Named], None]
 
 FEW_TERMS: Final = 2
-"""Products that may be added to each other: a gate on each of two branches."""
+"""So many products may be added without being a contraction: a gate on each of two branches."""
 
 SUMMED_PRODUCTS: Final = "aten::mul (summed)"
 
@@ -45,7 +45,7 @@ _REDUCTIONS: Final = aten_names(
 )
 _RUNNING_SUMS: Final = aten_names("cumsum index_add scatter_add col2im")
 _SCATTERS: Final = aten_names("scatter scatter_reduce")
-"""Copies, sums or products, as they are told in a word."""
+"""Copies, sums or products; a string argument says which."""
 
 _ACCUMULATING: Final = aten_names("index_put put")
 """Copies that are sums if their last argument says so."""
@@ -66,17 +66,17 @@ _EXTREMES: Final = aten_names(
 _SAMPLERS: Final = aten_names(
     "grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"
 )
-"""What they return is a feature times a part of a position."""
+"""They return a feature times a fraction of a position."""
 
 
 @dataclass(slots=True)
 class _Product:
-    """What lies in a storage: a sum of products of features.
+    """The content of a storage: a sum of products of features.
 
     Attributes:
-        terms: how many products were added up.
-        work: multiplications in it that were not yet found to be part of a contraction.
-        name: of the operator that multiplied, as it is told.
+        terms: number of products in the sum.
+        work: multiplications that are not yet known to be part of a contraction.
+        name: the operator that multiplied, as it is reported.
     """
 
     terms: int
@@ -85,7 +85,7 @@ class _Product:
 
 
 class Contractions:
-    """Follows products by the storage they lie in, through views and copies.
+    """Follows products through views and copies, by the storage that contains them.
 
     Attributes:
         macs: multiplications of products that were summed over more than ``FEW_TERMS``.
@@ -93,13 +93,13 @@ class Contractions:
     """
 
     def __init__(self, weighs: Callable[[Any], bool], *, loosely: bool = False) -> None:
-        """Set what multiplies.
+        """Say which values count as factors.
 
         Args:
-            weighs: whether a tensor or a number is a feature or a weight. Others are computed
-                from sizes; by the convention of the field interpolation with such ones counts
-                nothing.
-            loosely: follow results of every elementwise operator, not of products alone.
+            weighs: whether a tensor or a number is a feature or a weight. All other values are
+                computed from sizes. By the convention of the field, interpolation with such values
+                counts nothing.
+            loosely: follow results of every elementwise operator, not only products.
         """
         self._weighs = weighs
         self._loosely = loosely
@@ -150,7 +150,7 @@ class Contractions:
     def _multiply(self, name: str, args: Sequence[Any], out: Tensor, _: _Named) -> None:
         factors = args[:2] if name in _PRODUCTS else args[-2:]
         if not all(self._weighs(each) for each in factors):
-            # Scaling changes nothing about a sum of products.
+            # A scaled sum of products is still a sum of products.
             self._move(args[:2], out)
             return
         known = self._known(args[:3])
@@ -161,7 +161,7 @@ class Contractions:
         self._keep(out, terms, work, SUMMED_PRODUCTS)
 
     def _multiply_along(self, name: str, args: Sequence[Any], out: Tensor, _: _Named) -> None:
-        """The elements of one tensor by each other."""
+        """Product of the elements of one tensor."""
         factors = args[0]
         done = out.numel() if factors.numel() == out.numel() else factors.numel() - out.numel()
         if not self._weighs(factors):
@@ -171,13 +171,13 @@ class Contractions:
         self._keep(out, 1, work, _told(name))
 
     def _combine(self, name: str, args: Sequence[Any], out: Tensor, _: _Named) -> None:
-        """Something of several tensors or numbers, or a function of one."""
+        """Combination of several tensors or numbers, or a function of one."""
         factors = sum(self._weighs(each) for each in _flat(args) if isinstance(each, Tensor))
         factors += any(self._weighs(each) for each in args if not isinstance(each, Tensor))
         # Both parts of a complex number, or both halves of a gated unit, are factors.
         factors += factors > 0 and (name == "aten::glu" or _is_complex(args))
         if factors > 1:
-            # ``logaddexp`` and ``maximum`` put terms together as a sum does.
+            # ``logaddexp`` and ``maximum`` combine terms as a sum does.
             known = {id(each): each for each in self._known(args)}.values()
             terms = sum(product.terms for product in known) or 1
             work = sum(product.work for product in known) + out.numel()
@@ -198,7 +198,7 @@ class Contractions:
             self._keep_with(name, args, out)
 
     def _scatter(self, name: str, args: Sequence[Any], out: Tensor, kwargs: _Named) -> None:
-        """A copy, a sum or a product of what falls on one place, as a word says."""
+        """A copy, a sum or a product of values written to one place, as a string argument says."""
         way = next((each for each in (*args, *kwargs.values()) if isinstance(each, str)), "")
         if way in {"multiply", "prod"}:
             self._keep_with(name, args, out)
@@ -239,12 +239,12 @@ class Contractions:
     def _reduce(self, name: str, args: Sequence[Any], out: Tensor, _: _Named) -> None:
         reduced = args[0]
         product = self._of(reduced)
-        # Sums of two, of sums of two, are sums of many.
+        # Repeated sums of two terms make a sum of many.
         terms = _summed(name, args, out) * (1 if product is None else product.terms)
         if product is not None and terms > FEW_TERMS:
             self._charge(product)
         if self._loosely and self._weighs(reduced) and reduced.numel() > out.numel():
-            # It brings elements of one tensor together, and those may be of two.
+            # It combines elements of one tensor, which may come from two features.
             work = reduced.numel() - out.numel() + (0 if product is None else product.work)
             few = terms if product is not None and terms <= FEW_TERMS else 1
             self._keep(out, few, work, _told(name) if product is None else product.name)
@@ -282,7 +282,7 @@ class Contractions:
         self._products.pop(out.untyped_storage(), None)
 
     def _known(self, args: Sequence[Any]) -> list[_Product]:
-        """Products among arguments and in the lists among them."""
+        """Products among the arguments, and in lists among the arguments."""
         if not self._products:
             return []
         return [product for product in map(self._of, _flat(args)) if product is not None]
@@ -302,7 +302,7 @@ def _flat(args: Sequence[Any]) -> Iterator[Any]:
 
 
 def _summed(name: str, args: Sequence[Any], out: Tensor) -> int:
-    """Elements that a reduction puts into one."""
+    """Number of elements that a reduction combines into one."""
     if name in _WINDOWS:
         return math.prod(args[1])
     return int(-(-args[0].numel() // max(out.numel(), 1)))

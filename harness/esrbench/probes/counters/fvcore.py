@@ -1,9 +1,8 @@
 """fvcore's counters, as the challenge uses them since 2024.
 
-fvcore counts on a graph that ``torch.jit`` traces. A trace needs a forward, but only its
-shapes: here it is traced on ``meta``, which fails without help, because the tracer does not
-record ``aten::convolution``; it waits for the ``aten::_convolution`` that a CPU kernel would
-call and a meta kernel does not.
+fvcore counts on a graph that ``torch.jit`` traces. A trace needs a forward, but only its shapes,
+so we trace on ``meta``. Without help this fails. The tracer does not record ``aten::convolution``:
+it expects ``aten::_convolution``, which a CPU kernel calls and a meta kernel does not.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Handle = Callable[[list[Any], list[Any]], Any]
-    """Inputs and outputs of a traced operator to its count."""
+    """Maps inputs and outputs of a traced operator to its count."""
 
 CONVENTION: Final = (
     "fvcore: 1 multiply-accumulate of a convolution or matrix product = 1, transposed "
@@ -52,14 +51,14 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
         lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        fvcore's totals, and the operators it calls unsupported in ``uncounted``: not those
-        that it ignores by its own list, ReLU, clamp and comparisons among them.
+        fvcore's totals. ``uncounted`` has the operators that fvcore calls unsupported. It does not
+        have those that fvcore ignores by its own list, such as ReLU, clamp and comparisons.
 
     Raises:
         Exception: whatever the forward, the tracer or fvcore raises.
     """
     if _may_fuse(network):
-        # Only a CPU kernel is fused, and fvcore's hooks decide which.
+        # Only CPU kernels are fused, and fvcore's hooks decide which ones.
         return _count_as_is(copied(network), lr.clone())
     try:
         return by_shape_or_value(_count, network, lr)
@@ -68,7 +67,7 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
 
 
 def _may_fuse(network: nn.Module) -> bool:
-    """Whether torch would run a layer of its own as one operator, which fvcore passes over."""
+    """Whether torch would run one of its own layers as a single operator, which fvcore skips."""
     return torch.backends.mha.get_fastpath_enabled() and any(
         isinstance(module, _FUSED) for _, module in named_modules(network)
     )
@@ -78,7 +77,7 @@ _FUSED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Transform
 
 
 def _count_as_is(network: nn.Module, lr: Tensor) -> CounterResult:
-    """What fvcore gives, without anything of ours between."""
+    """Return fvcore's own results, without changes by us."""
     for parameter in parameters(network):
         parameter.requires_grad_(False)
     return _analysed(network, lr)
@@ -91,20 +90,20 @@ def _count(network: nn.Module, lr: Tensor, _without_values: bool) -> CounterResu
 
 def _analysed(network: nn.Module, lr: Tensor) -> CounterResult:
     with warnings.catch_warnings():
-        # fvcore scripts a loss function on import. torch deprecates that: since 2.14 by a
-        # FutureWarning, earlier by a DeprecationWarning.
+        # fvcore scripts a loss function on import. torch deprecates this: by a FutureWarning since
+        # 2.14, by a DeprecationWarning before.
         warnings.simplefilter("ignore")
         from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     analysis = FlopCountAnalysis(network, lr)
     activations = _handles(ActivationCountAnalysis(network, lr))
-    # One trace for both: tracing is what takes the time.
+    # Both analyses share one trace, because tracing takes most of the time.
     for kind, flops in _handles(analysis).items():
         analysis.set_op_handle(kind, _together(flops, activations.get(kind)))
-    # What these would log is returned in the result.
+    # The result contains what these would log.
     analysis.unsupported_ops_warnings(enabled=False)
     analysis.uncalled_modules_warnings(enabled=False)
-    # The tracer warns of every Python number taken from a shape.
+    # The tracer warns about every Python number that comes from a shape.
     analysis.tracer_warnings("none")
     with torch.no_grad():
         totals = analysis.by_operator()
@@ -120,11 +119,11 @@ def _analysed(network: nn.Module, lr: Tensor) -> CounterResult:
 
 
 class _Whole(nn.Module):
-    """A network whose modules fvcore does not see: sorting counts by module takes its time."""
+    """Hides the modules of a network from fvcore, because sorting counts by module takes time."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        # The graph holds unseen parameters as constants, which may not require a gradient.
+        # The graph has the hidden parameters as constants, which must not require a gradient.
         for parameter in parameters(network):
             parameter.requires_grad_(False)
         self.unseen = (network,)
@@ -135,12 +134,12 @@ class _Whole(nn.Module):
 
 
 def _handles(analysis: Any) -> dict[str, Handle]:
-    """What an analysis counts with, by operator; private to fvcore."""
+    """The handles of an analysis by operator; private to fvcore."""
     return dict(analysis._op_handles)  # noqa: SLF001
 
 
 def _together(flops: Handle, activations: Handle | None) -> Handle:
-    """One handle that gives both counts under names of their own."""
+    """One handle that returns both counts under separate names."""
 
     def count_both(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
         both = Counter({_FLOPS: _total(flops(inputs, outputs))})
@@ -152,31 +151,31 @@ def _together(flops: Handle, activations: Handle | None) -> Handle:
 
 
 def _total(counted: Any) -> int:
-    """A handle gives a number, or numbers by name."""
+    """A handle returns a number, or numbers by name."""
     return int(sum(counted.values()) if isinstance(counted, Counter) else counted)
 
 
 class TracedShapeMode(ShapeMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Answers operators by shape while ``torch.jit`` records them as it would on CPU."""
+    """Answers operators by shape while ``torch.jit`` records them as it would on a CPU."""
 
     def answer(self, func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:
         """Result of one operator; a convolution is recorded on the way.
 
-        While the kernel of an operator that it has recorded runs, the tracer is off.
+        The tracer is off while the kernel of a recorded operator runs.
 
         Raises:
             RuntimeError: the tracer does not record the operator, so the graph would lack it.
         """
         if operator_name(func) == "aten::_convolution":
-            # Its further arguments choose a CUDA algorithm.
+            # Its other arguments choose a CUDA algorithm.
             return super().answer(torch.ops.aten.convolution.default, args[:9], kwargs)
         if _tracing_state() is None:
             return super().answer(func, args, kwargs)
         if operator_name(func) == "aten::convolution":
             return self._recorded_convolution(args)
         if operator_name(func) == READING:
-            # The tracer leaves it out on CPU as well. To it sizes are tensors on the CPU, which a
-            # forward without a tracer does not read.
+            # On a CPU the tracer skips it too. The tracer sees sizes as tensors on the CPU; a
+            # forward without a tracer does not read these.
             if not args[0].is_meta:
                 return func(*args)
             return super().answer(func, args, kwargs)
@@ -203,7 +202,7 @@ def _on_meta(args: Sequence[Any]) -> bool:
 
 
 def _tracing_state() -> object:
-    """Private to torch: the record of the trace in progress, None outside of one."""
+    """Private to torch: the graph of the current trace; None outside a trace."""
     return torch._C._get_tracing_state()  # noqa: SLF001
 
 

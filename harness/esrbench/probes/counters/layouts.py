@@ -1,7 +1,8 @@
-"""How results lie in memory: layouts of convolutions' results and of elementwise ones.
+"""Memory layouts of results: of convolutions and of elementwise operators.
 
-What a kernel returns decides which operators come next (a Linear adds its bias by an operator
-of its own to some layouts only) and what must be copied, so a wrong layout would show.
+The layout that a kernel returns decides which copies are made and which operators come next. For
+example, a Linear adds its bias by a separate operator for some layouts only. So a wrong layout
+would change the count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNANSWERED: Final = object()
-"""There is no rule for this call; torch's own kernel must answer it."""
+"""No rule covers this call; torch's own kernel must answer it."""
 
 IMAGE_DIMS: Final = 4
 
@@ -38,10 +39,10 @@ def plain(*tensors: Any) -> bool:
 
 
 def layout_of(operands: Sequence[Any], images: Sequence[Any]) -> torch.memory_format | None:
-    """Layout of what the CPU kernel returns, or None where there is no rule.
+    """Layout of the CPU kernel's result, or None if there is no rule.
 
-    Torch's meta kernels of convolution and pixel shuffle forget channels-last. A Linear adds
-    its bias by an operator of its own to some layouts only, so a wrong one would show.
+    Torch's meta kernels of convolution and pixel shuffle lose channels-last. A Linear adds its
+    bias by a separate operator for some layouts only, so a wrong layout would change the count.
 
     Args:
         operands: all tensors of the call.
@@ -57,7 +58,7 @@ def layout_of(operands: Sequence[Any], images: Sequence[Any]) -> torch.memory_fo
 
 
 def is_channels_last(image: Tensor) -> bool:
-    """Whether the strides grow from channels over columns and rows to images, gaps allowed."""
+    """Whether the strides grow from channels over columns and rows to images; gaps are allowed."""
     if image.ndim != IMAGE_DIMS or not image.numel():
         return False
     images, channels, rows, columns = zip(image.stride(), image.shape, strict=True)
@@ -66,14 +67,14 @@ def is_channels_last(image: Tensor) -> bool:
         if stride < reach:
             return False
         reach = stride * size
-    # A single value an image has both layouts; torch takes it for contiguous.
+    # An image of a single value has both layouts; torch treats it as contiguous.
     return images[0] >= reach and reach != channels[0]
 
 
 def _stride_of_result(shape: Sequence[int], tensors: Sequence[Tensor]) -> Sequence[int]:
-    """Strides of an elementwise result, whose dimensions lie in memory as its operands' do.
+    """Strides of an elementwise result; its dimensions have the order of its operands.
 
-    Where operands disagree the first decides, by torch's rules for iterating over tensors.
+    If operands disagree, the first one decides, by torch's rules for iterating over tensors.
     """
     first = tensors[0]
     if _is_dense(first) and all(
@@ -90,7 +91,7 @@ def _stride_of_result(shape: Sequence[int], tensors: Sequence[Tensor]) -> Sequen
             )
         )
         strides.append((*(0,) * missing, *own))
-    # From the fastest dimension to the slowest, by insertion.
+    # Dimensions from the fastest to the slowest, sorted by insertion.
     order = list(reversed(range(len(shape))))
     for start in range(1, len(order)):
         moved = start
@@ -111,9 +112,9 @@ def _stride_of_result(shape: Sequence[int], tensors: Sequence[Tensor]) -> Sequen
 def _compare_dimensions(
     one: int, other: int, shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> int:
-    """Below 0 if dimension ``one`` lies closer together than the other, above 0 if less so."""
+    """Below 0 if dimension ``one`` is faster in memory than the other, above 0 if it is slower."""
     for stride in strides:
-        # A dimension that is only repeated has no place.
+        # A broadcast dimension has no place in memory.
         if stride[one] and stride[other]:
             if stride[one] != stride[other]:
                 return stride[one] - stride[other]
@@ -123,7 +124,7 @@ def _compare_dimensions(
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill their stretch of memory, in whatever order."""
+    """Whether the elements fill a contiguous range of memory, in any order."""
     reach = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size != 1:
@@ -136,7 +137,7 @@ def _is_dense(tensor: Tensor) -> bool:
 def empty(
     shape: Sequence[int], like: Tensor, layout: torch.memory_format = torch.contiguous_format
 ) -> Tensor:
-    """A tensor on meta of the type of another."""
+    """A tensor on meta with the type of another one."""
     return torch.empty(tuple(shape), dtype=like.dtype, device="meta", memory_format=layout)
 
 
@@ -146,7 +147,7 @@ def elementwise(name: str, args: Sequence[Any], *, in_place: bool) -> Any:
         return UNANSWERED
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if any(tensor.ndim for tensor in tensors) and not (in_place and _is_size(args[0])):
-        # While torch.jit traces, sizes are tensors: integers that change no type.
+        # While torch.jit traces, sizes are tensors: integers that do not change the type.
         args = [argument for argument in args if not _is_size(argument)]
         tensors = [tensor for tensor in tensors if not _is_size(tensor)]
     if not tensors or not (alike(*tensors) or (name in _OF_INTEGERS and _integers(args))):
@@ -159,7 +160,7 @@ def _is_size(argument: Any) -> bool:
 
 
 def comparison(*args: Any) -> Any:
-    """Result of an operator that says true or false, or ``UNANSWERED``."""
+    """Result of an operator that returns booleans, or ``UNANSWERED``."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     if not tensors or not (alike(*tensors) or _integers(args)):
         return UNANSWERED
@@ -176,7 +177,7 @@ def where(condition: Tensor, one: Any, other: Any) -> Any:
 
 
 def _integers(args: Sequence[Any]) -> bool:
-    """Whether these are integer tensors of one type on meta, and integers."""
+    """Whether these are integers and integer tensors of one type on meta."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     return all(each.is_meta and each.dtype == tensors[0].dtype for each in tensors) and all(
         argument.dtype in _INTEGERS
@@ -197,7 +198,7 @@ _OF_INTEGERS: Final = frozenset(
 def _result_of(
     tensors: Sequence[Tensor], dtype: torch.dtype, in_place: Tensor | None = None
 ) -> Any:
-    """Where an elementwise operator on these writes its result."""
+    """The tensor into which an elementwise operator writes its result."""
     first = tensors[0]
     shape = broadcast([tensor.shape for tensor in tensors])
     if shape is None or (in_place is not None and shape != first.shape):
@@ -213,7 +214,7 @@ def _result_of(
 
 
 def broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
-    """Shape that all broadcast to, or None."""
+    """Shape to which all broadcast, or None."""
     sizes = []
     for aligned in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
         wide = {size for size in aligned if size != 1}

@@ -1,7 +1,7 @@
-"""The counter of the NTIRE 2022 and 2023 challenges, rule for rule, flaws included.
+"""The counter of the NTIRE 2022 and 2023 challenges, rule by rule, with its flaws.
 
-Written from the rules of ``utils/model_summary.py`` in the challenge's repository; the
-published tables of both editions follow from it to the printed digit.
+It follows the rules of ``utils/model_summary.py`` in the challenge's repository. It reproduces the
+published tables of both editions to the printed digit.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def count(network: nn.Module, lr: Tensor) -> CounterResult:
 
     Returns:
         The challenge's FLOPs, activations and #Conv. ``uncounted`` names the operators that ran
-        beside the hooked modules, views and copies left out: they count 0 by this rule.
+        outside the hooked modules, except views and copies. By this rule they count 0.
 
     Raises:
         Exception: whatever the forward raises.
@@ -88,15 +88,15 @@ class _Running:
     """A hooked module that is running.
 
     Attributes:
-        vouched: operators of its kind.
-        ran: those that ran in it, with their work.
+        vouched: the operators that the module's count covers.
+        ran: operators of this kind that ran in the module, with their work.
     """
 
     vouched: Collection[str]
     ran: list[tuple[int, str]] = field(default_factory=list)
 
     def others(self) -> list[str]:
-        """All but the one that the rule counts."""
+        """All operators except the one that the rule counts."""
         if not self.ran:
             return []
         most = max(range(len(self.ran)), key=lambda place: (self.ran[place][0], -place))
@@ -106,10 +106,10 @@ class _Running:
 class _Tally:
     """Sums over the hooked modules of one forward.
 
-    A hooked module that is running vouches for one operator of its kind: a convolution for a
-    convolution, a Linear for a matrix product, an activation or normalisation for an elementwise
-    one; of several for the one that does most work, the first of equals. Any other one, or one
-    outside, is uncounted by the rule.
+    The count of a hooked module covers one operator: of a convolution a convolution, of a Linear a
+    matrix product, of an activation or normalisation an elementwise operator. If several such
+    operators run, it covers the one with most work, or the first of equals. All other operators
+    are uncounted by the rule.
     """
 
     def __init__(self) -> None:

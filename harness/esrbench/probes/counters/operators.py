@@ -1,7 +1,7 @@
-"""What the ATen operators cost: the one table behind ``aten`` and all audits.
+"""Costs of the ATen operators: the one table behind ``aten`` and all audits.
 
-Operators are named as the dispatcher names them, without overload (``aten::add``). Those of
-``torch.ops`` that are in no set here are unknown and must be named wherever they ran.
+Operators have the dispatcher's names, without overload (``aten::add``). An operator of
+``torch.ops`` that is in no set here is unknown, and must be named wherever it ran.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Cost = Callable[[Sequence[Any], Tensor], int]
-    """Positional arguments and first result of a call to its multiply-accumulates."""
+    """Maps positional arguments and first result of a call to its multiply-accumulates."""
 
 
 def _convolution(args: Sequence[Any], out: Tensor) -> int:
-    """Cost of convolutions of which one is transposed and another is not."""
+    """Cost of convolutions, one of them transposed and another not."""
     return (_transposed_convolution if args[6] else _plain_convolution)(args, out)
 
 
 def _plain_convolution(args: Sequence[Any], out: Tensor) -> int:
-    """Each result element takes one filter, (C_in/groups, *kernel) of the weight. Bias is free."""
+    """Each result element uses one filter, (C_in/groups, *kernel) of the weight. Bias is free."""
     return int(out.numel() * (args[1].numel() // args[1].shape[0]))
 
 
 def _transposed_convolution(args: Sequence[Any], _out: Tensor) -> int:
-    """Each input element meets one filter, (C_out/groups, *kernel) of the weight."""
+    """Each input element uses one filter, (C_out/groups, *kernel) of the weight."""
     return int(args[0].numel() * (args[1].numel() // args[1].shape[0]))
 
 
@@ -43,7 +43,7 @@ def _time_convolution(args: Sequence[Any], out: Tensor) -> int:
 
 
 def _product(left: int, right: int) -> Cost:
-    """Cost of (..., n, k) x (..., k, m) matrices that stand at these argument positions."""
+    """Cost of (..., n, k) x (..., k, m) matrices at these argument positions."""
 
     def cost(args: Sequence[Any], _out: Tensor) -> int:
         return int(args[left].numel() * args[right].shape[-1])
@@ -72,12 +72,12 @@ def _recurrent_layer(args: Sequence[Any], _out: Tensor) -> int:
 
 
 def _outer_product(_args: Sequence[Any], out: Tensor) -> int:
-    """One product an element of the result."""
+    """One product per element of the result."""
     return int(out.numel())
 
 
 def _trilinear(args: Sequence[Any], _out: Tensor) -> int:
-    """Terms of the sum: all positions that three factors, unsqueezed at axes, broadcast to."""
+    """Terms of the sum: all positions to which three factors, unsqueezed at axes, broadcast."""
     shapes = []
     for factor, axes in zip(args[:3], args[3:6], strict=True):
         sizes = iter(factor.shape)
@@ -120,7 +120,7 @@ def _priced(names: str, cost: Cost) -> dict[str, Cost]:
 
 CONVOLUTIONS: Final[dict[str, Cost]] = (
     _priced("convolution _convolution convolution_overrideable", _convolution)
-    # What a network may call by its own name instead, kernel by kernel.
+    # Operators that a network may also call directly, kernel by kernel.
     | _priced(
         "mkldnn_convolution cudnn_convolution cudnn_convolution_relu cudnn_convolution_add_relu "
         "miopen_convolution miopen_convolution_relu miopen_convolution_add_relu "
@@ -169,7 +169,7 @@ FLOAT_ELEMENTWISE: Final = aten_names(
     "hardswish hardsigmoid softplus softshrink hardshrink threshold clamp clamp_min clamp_max "
     "maximum minimum fmax fmin round floor ceil trunc frac sign sgn fmod remainder hypot"
 )
-"""One result a position, of the operands' own type when they are floating point."""
+"""One result per position, of the operands' own type if they are floating point."""
 
 ELEMENTWISE: Final = FLOAT_ELEMENTWISE | aten_names(
     "eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and bitwise_or "
@@ -181,7 +181,7 @@ ELEMENTWISE: Final = FLOAT_ELEMENTWISE | aten_names(
     "_batch_norm_no_update cudnn_batch_norm miopen_batch_norm "
     "rrelu_with_noise rrelu_with_noise_functional"
 )
-"""One result a position. Batch normalisation scales and shifts every element in inference."""
+"""One result per position. In inference, batch normalisation scales and shifts every element."""
 
 FREE: Final = aten_names(
     # views
@@ -211,10 +211,10 @@ FACTORIES: Final = aten_names(
     "scalar_tensor tril_indices triu_indices rand randn randint randperm rand_like randn_like "
     "randint_like"
 )
-"""What these make holds no data of their arguments, whose shape and type it may take."""
+"""Their results have no data of their arguments; they may have the shape and type of one."""
 
 SELECTIONS: Final = aten_names("index _unsafe_index index_select gather take embedding")
-"""What these return are elements of one tensor at the places that another one names."""
+"""They return elements of one tensor, at places that another tensor names."""
 
 NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc matmul "
@@ -228,18 +228,18 @@ NAMES_WITH_MACS: Final = frozenset(MACS) | aten_names(
     "_sparse_semi_structured_addmm _cslt_sparse_mm _sparse_sparse_matmul sparse_sampled_addmm "
     "linalg_inv_ex _linalg_solve_ex linalg_matrix_exp"
 )
-"""Operators with multiply-accumulates by any name a counter may give them."""
+"""Operators with multiply-accumulates, by every name that a counter may give them."""
 
 TAKING_NUMBERS: Final = ELEMENTWISE | aten_names(
     "fill index_fill scatter masked_fill constant_pad_nd full_like avg_pool1d avg_pool2d avg_pool3d"
 )
-"""Operators among whose arguments integers can be values, not only sizes and places."""
+"""Operators with integer arguments that can be values, not only sizes and places."""
 
 MARKERS: Final = frozenset(
     f"profiler::{name}"
     for name in ("_record_function_enter", "_record_function_enter_new", "_record_function_exit")
 )
-"""What ``torch.profiler.record_function`` and ``nn.DataParallel`` leave: names of places."""
+"""Operators that ``torch.profiler.record_function`` and ``nn.DataParallel`` add: labels of code."""
 
 _FAMILIES_WITH_MACS: Final = re.compile(
     r"aten::_?(?:mkldnn_|cudnn_|miopen_|nnpack_|slow_|thnn_|native_|nested_)?(?:"
@@ -248,12 +248,13 @@ _FAMILIES_WITH_MACS: Final = re.compile(
     r"inner$|outer$|ger$|kron$|cdist|pdist|cholesky|lu_|qr|svd|inverse|pinverse|"
     r"lstm|gru|rnn|[a-z_]*mm$|[a-z]*mv$)"
 )
-"""Names by which tracers and torch's own composite operators call such operators: families, since
-each of them has many members (``fft_rfft2``, ``_convolution_mode``, ``linalg_solve``)."""
+"""Names that tracers and torch's composite operators use for operators with multiply-accumulates.
+These are patterns, because each family has many members (``fft_rfft2``, ``_convolution_mode``,
+``linalg_solve``)."""
 
 
 def multiplies(name: str) -> bool:
-    """Whether an operator multiplies and accumulates, by whatever name a counter gives it.
+    """Whether an operator multiplies and accumulates, by any name that a counter may give it.
 
     Args:
         name: of the operator, out of place.
@@ -269,7 +270,7 @@ COMPLEX_PRODUCT: Final = 4
 
 
 def macs_of(name: str, args: Sequence[Any], out: Tensor) -> int | None:
-    """Multiply-accumulates of a call, in real numbers; None where it has none by this table.
+    """Multiply-accumulates of a call, in real numbers; None if this table gives it none.
 
     Args:
         name: of the operator, out of place.
@@ -290,6 +291,6 @@ def out_of_place(name: str) -> str:
 def is_opaque(name: str) -> bool:
     """Whether only its author knows what the operator computes.
 
-    A ``torch.autograd.Function`` is none: its forward is Python, whose operators are seen.
+    A ``torch.autograd.Function`` is not opaque: its forward is Python, and its operators are seen.
     """
     return name not in MARKERS and name.partition("::")[0] not in TORCH_NAMESPACES

@@ -1,8 +1,9 @@
 """ptflops, the counter that most papers quote, by its ``pytorch`` backend.
 
-ptflops replaces functions of torch while it counts. It leaves them replaced when the forward
-raises in an unforeseen place, answers ``(None, None)`` instead of an error, prints, and counts
-the replaced functions that torch's meta kernels call themselves. All of that is undone here.
+While it counts, ptflops replaces functions of torch. It has four faults, which we undo here. If
+the forward raises in an unexpected place, the functions stay replaced. It returns ``(None, None)``
+instead of an error. It prints. It also counts replaced functions that torch's own meta kernels
+call.
 """
 
 from __future__ import annotations
@@ -35,20 +36,19 @@ CONVENTION: Final = (
 
 
 def count(network: nn.Module, lr: Tensor) -> CounterResult:
-    """Count one forward by ptflops; not to be run beside other threads that use torch.
+    """Count one forward by ptflops; do not run it while other threads use torch.
 
     Args:
         network: in eval mode, on CPU.
         lr: (1, 3, H, W) float32, on CPU.
 
     Returns:
-        ptflops' figure; it has no notion of activations or of calls. ``uncounted`` names the
-        operators that ran outside every module and function that it counts, views and copies
-        left out.
+        ptflops' figure; it counts no activations and no calls. ``uncounted`` names the operators
+        that ran outside every module and function that it counts, except views and copies.
 
     Raises:
         RuntimeError: ptflops gave no figure, for reasons outside the forward.
-        Exception: whatever the forward raises. torch's functions are whole again either way.
+        Exception: whatever the forward raises. torch's functions are restored in both cases.
     """
     return by_shape_or_value(_count, network, lr)
 
@@ -94,7 +94,7 @@ def _count(network: nn.Module, lr: Tensor, without_values: bool) -> CounterResul
 
 
 class _Watched(nn.Module):
-    """A network that remembers what its forward raised, which ptflops only prints."""
+    """Remembers the exception of a network's forward, which ptflops only prints."""
 
     def __init__(self, network: nn.Module, tally: _Tally) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Watched(nn.Module):
         self.error: Exception | None = None
 
     def forward(self, lr: Tensor) -> Any:
-        """Run the network, which ptflops has hooked by now, and the functions it replaced."""
+        """Run the network. ptflops has already hooked it and replaced functions of torch."""
         try:
             with self.tally.marking(self.network):
                 return self.network(lr)
@@ -115,8 +115,9 @@ class _Watched(nn.Module):
 class _Tally:
     """Operators that run outside of everything that ptflops counts.
 
-    ptflops counts calls: those of modules whose exact type is in its table, by a hook, and
-    those of functions of torch that it has replaced. An operator inside one is paid for.
+    ptflops counts two kinds of calls: modules whose exact type is in its table, by a hook, and
+    functions of torch that it has replaced. An operator inside such a call is covered by its
+    count.
     """
 
     def __init__(self, functions: _TorchFunctions) -> None:
@@ -133,15 +134,16 @@ class _Tally:
 
     @contextlib.contextmanager
     def marking(self, network: nn.Module) -> Iterator[None]:
-        """Tell the calls that ptflops counts, which must have set up its hooks before."""
+        """Find out which calls ptflops counts. Its hooks must already be set."""
         with contextlib.ExitStack() as undo:
             for place, name, function in self._functions.replaced():
-                # ptflops reads the original functions off its own.
+                # ptflops keeps the original functions as attributes of its own functions.
                 undo.callback(setattr, place, name, function)
                 setattr(place, name, self._marked(function))
             for module in set(_counted_modules(network)):
                 undo.enter_context(module.register_forward_pre_hook(self._enter))
-                # Next to the module's own forward: other hooks are not what ptflops counts.
+                # Directly around the module's own forward: ptflops does not count work of other
+                # hooks.
                 leave = module.register_forward_hook(self._leave, prepend=True, always_call=True)
                 undo.enter_context(leave)
             with self._functions.standing():
@@ -165,7 +167,7 @@ class _Tally:
 
 
 def _counted_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """Modules whose counts ptflops adds up: hooked ones, and none inside of those."""
+    """Modules whose counts ptflops adds up: hooked modules, without those inside them."""
     if hasattr(module, "__flops_handle__"):
         yield module
     else:
@@ -183,18 +185,18 @@ class _TorchFunctions:
         self._standing: list[tuple[Any, str, Any]] | None = None
 
     def replaced(self) -> list[tuple[Any, str, Any]]:
-        """Place, name and present value of each function that is not what it was."""
+        """Place, name and present value of each function that was replaced."""
         return [
             (place, name, current)
             for place, before in zip(self._PLACES, self._before, strict=True)
             for name, current in vars(place).items()
             if current is not before.get(name, current)
-            # Those that were only inherited are new here.
+            # A name that was only inherited before is new here.
             or (place is Tensor and name not in before and hasattr(Tensor.__base__, name))
         ]
 
     def restore(self) -> None:
-        """Put every function back, and remove those that were only inherited."""
+        """Restore every function, and remove those that were only inherited before."""
         self._restore(self.replaced())
 
     def _restore(self, replaced: list[tuple[Any, str, Any]]) -> None:
@@ -207,7 +209,7 @@ class _TorchFunctions:
 
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
-        """Declare that no further function is replaced in this block: looking is what costs."""
+        """Say that no more functions are replaced in this block, because searching takes time."""
         self._standing = self.replaced()
         try:
             yield
@@ -216,9 +218,9 @@ class _TorchFunctions:
 
     @contextlib.contextmanager
     def originals(self) -> Iterator[None]:
-        """Put the original functions back for a while.
+        """Restore the original functions temporarily.
 
-        Meta kernels written in Python call them, and those calls are not the network's.
+        Meta kernels that are written in Python call them. Those calls are not the network's.
         """
         replaced = self.replaced() if self._standing is None else self._standing
         self._restore(replaced)

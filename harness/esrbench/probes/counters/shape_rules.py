@@ -1,7 +1,7 @@
-"""Shapes of operators' results: the operators of SR networks on ``meta``, without torch's kernels.
+"""Shapes of operators' results on ``meta``, for the operators of SR networks.
 
-Every rule gives what the real kernel would return, in shape, layout and type, or declines;
-what is unusual or wrong is left to torch.
+These rules replace torch's kernels. Each rule gives the result of the real kernel in shape, layout
+and type. It declines a call that is unusual or wrong, which is then left to torch.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _reflection_pad(features: Tensor, padding: Sequence[int]) -> Any:
 
 
 def _indices(pooled: Tensor, layout: torch.memory_format) -> Tensor:
-    """Where the maxima were found."""
+    """Indices of the maxima."""
     return torch.empty(pooled.shape, dtype=torch.int64, device="meta", memory_format=layout)
 
 

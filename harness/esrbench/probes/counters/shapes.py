@@ -1,9 +1,9 @@
 """Forwards without values: a dispatch mode that answers operators on ``meta`` by shape.
 
-A meta tensor has a shape and no pixels, so a forward costs milliseconds at any size. Torch's
-own meta kernels are right but partly written in Python: the first one used imports symbolic
-algebra and a compiler (1-2 s a process). The rules of ``shape_rules`` answer the operators of
-SR networks without them; every other call, and every unusual one, is left to those kernels.
+A meta tensor has a shape and no pixels, so a forward costs milliseconds at any size. Torch's own
+meta kernels are right but partly written in Python: the first one that is used imports symbolic
+algebra and a compiler (1-2 s per process). The rules of ``shape_rules`` answer the operators of SR
+networks without these kernels. All other calls are left to the kernels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     Watch = Callable[[str, "Arguments", dict[str, Any], Any], None]
-    """Is told an operator's name, arguments, keyword arguments and result."""
+    """Receives an operator's name, arguments, keyword arguments and result."""
 
 T = TypeVar("T")
 Arguments: TypeAlias = "tuple[Any, ...]"
@@ -56,17 +56,17 @@ _VIEWS: Final = frozenset(
         "aten::_unsafe_view",
     )
 )
-"""Operators whose kernels on ``meta`` are not written in Python: nothing to keep from them."""
+"""Operators whose kernels on ``meta`` are not written in Python, so that they need no rule."""
 
 
 _HIDDEN: Final = "_hidden_from_compiler"
 
 
 class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Runs operators on meta tensors for their shapes and tells ``watch`` of each one.
+    """Runs operators on meta tensors for their shapes and reports each one to ``watch``.
 
-    Operators without a meta tensor among their arguments run as they are. A network that
-    switches ``torch.inference_mode`` on gives the same operators as one that does not.
+    An operator without a meta tensor among its arguments runs as it is. A network that switches
+    ``torch.inference_mode`` on gives the same operators as one that does not.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         watch: Watch | None = None,
         around_kernel: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Set what receives operators and what surrounds torch's own kernels.
+        """Set the function that receives operators, and the context around torch's own kernels.
 
         Args:
-            watch: called with the operator's name (``aten::add_``), its positional and keyword
-                arguments and its result, after it ran.
+            watch: called after an operator ran, with its name (``aten::add_``), its positional and
+                keyword arguments and its result.
             around_kernel: makes a context for each call that no rule here answered.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
@@ -91,14 +91,15 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
     def _should_skip_dynamo(cls) -> bool:
         """Keep torch from wrapping this mode, which would import its compiler (1.4 s).
 
-        A private switch of torch: where it does not exist the mode is slower, not wrong.
+        This uses a private switch of torch. Without the switch, the mode is slower but still
+        right.
         """
         return False
 
     supports_higher_order_operators = True
 
     def __enter__(self) -> Self:
-        """Start; where torch's compiler is there already, keep it from compiling this mode."""
+        """Start. If torch's compiler is already imported, keep it from compiling this mode."""
         cls = type(self)
         if "torch._dynamo" in sys.modules and not hasattr(cls.__torch_dispatch__, _HIDDEN):
             hide: Any = vars(torch)["_disable_dynamo"]
@@ -117,13 +118,13 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         """Answer one operator."""
         kwargs = kwargs or {}
         if torch.is_inference_mode_enabled():
-            # Inference mode hands over composite operators (linear, matmul) whole.
+            # Inference mode passes composite operators (linear, matmul) as a whole.
             with torch.inference_mode(mode=False), torch.no_grad(), self:
                 return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
             return self._run_branch(func, args, kwargs)
         if self._in_branch:
-            # There, composite operators come whole as well.
+            # There, composite operators also come as a whole.
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -138,7 +139,7 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         """Run the branch of ``torch.cond`` that the values choose.
 
         Raises:
-            NotImplementedError: of any other operator that takes functions.
+            NotImplementedError: for any other operator that takes functions.
         """
         if func is not torch.ops.higher_order.cond:
             message = f"{func.name()} takes functions, which run where no counter sees them"
@@ -167,17 +168,18 @@ class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
 
 
 READING: Final = "aten::_local_scalar_dense"
-"""By which the values of tensors become numbers of Python: ``item``, ``if`` and their like."""
+"""The operator that turns a tensor's value into a Python number, for ``item``, ``if`` and others.
+"""
 
 
 @dataclass(slots=True)
 class Readings:
-    """Values that a forward read off its tensors, in order.
+    """Values that a forward read from its tensors, in order.
 
     Attributes:
-        values: as numbers of Python.
-        given: how many of them a forward without values was given instead; None while they are
-            written down.
+        values: as Python numbers.
+        given: number of values already given to a forward without values; None while the values
+            are being recorded.
     """
 
     values: list[Any]
@@ -189,7 +191,7 @@ _readings: ContextVar[Readings | None] = ContextVar("readings", default=None)
 
 @contextmanager
 def written_down() -> Iterator[Readings]:
-    """Write down what the forward in this block reads; it runs with values."""
+    """Record what the forward in this block reads; it runs with values."""
     readings = Readings([])
     token = _readings.set(readings)
     try:
@@ -200,10 +202,10 @@ def written_down() -> Iterator[Readings]:
 
 @contextmanager
 def given_again(values: Sequence[Any]) -> Iterator[None]:
-    """Give the forward in this block, which runs without values, those that another one read.
+    """Give the recorded values to the forward in this block, which runs without values.
 
     Raises:
-        RuntimeError: it reads more or fewer of them, so that it is another forward.
+        RuntimeError: it reads more or fewer values, so it is not the same forward.
     """
     readings = Readings(list(values), given=0)
     token = _readings.set(readings)
@@ -230,10 +232,11 @@ def _read(func: torch._ops.OpOverload, args: Arguments) -> Any:
 
 
 def _on_one_device(name: str, args: Arguments) -> Arguments:
-    """Arguments of an operator, those on the CPU without values where others have none.
+    """Arguments of an operator; if some are on ``meta``, those on the CPU are moved there.
 
-    A forward that makes a mask or a mean on the CPU mixes both; on the CPU it mixes nothing. What
-    is written into must have its own memory, so that is left to fail.
+    A forward that makes a mask or a mean on the CPU mixes both devices when it runs on ``meta``.
+    On the CPU it mixes nothing. A tensor that is written to must keep its own memory, so such a
+    call is left to fail.
     """
     tensors = [each for each in args if isinstance(each, Tensor)]
     meta = [tensor.is_meta for tensor in tensors]
@@ -250,20 +253,20 @@ def by_shape_or_value(
 ) -> T:
     """Count a forward without values; if that cannot be done, count a real one.
 
-    Both run the same operators, with one known exception: fused attention, one operator on
-    CPU, comes as its scalings, products and softmax without values. Torch's fused encoder layers
-    are switched off, since no rule counts what they run.
+    Both run the same operators, with one known exception. On a CPU, fused attention is one
+    operator; without values it comes as its scalings, products and softmax. Torch's fused encoder
+    layers are switched off, because no rule counts their operators.
 
     Args:
-        count: called with a network, its input and whether they are on ``meta``; it starts
-            new at each call, and has both for itself.
+        count: called with a network, its input and whether they are on ``meta``. Each call must
+            start from zero. Nothing else uses the network and the input that it gets.
         network: on CPU; only copies of it run.
-        lr: (1, 3, H, W) float32 on CPU; only copies of it are given away.
+        lr: (1, 3, H, W) float32 on CPU; only copies of it are passed on.
 
     Returns:
-        What ``count`` returned. The real forward decides: what the forward without values
-        raised (control flow that depends on pixels, a private part of torch that moved) is
-        dropped, what the real one raises passes through.
+        The result of ``count``. The real forward decides. An error of the forward without values
+            is dropped: control flow may depend on pixels, or a private part of torch may have
+            moved. An error of the real forward is raised.
     """
     needed = _needed.get()
     values = None if needed is None else needed.get((id(network), tuple(lr.shape)))
@@ -278,14 +281,15 @@ def by_shape_or_value(
 
 
 SMALL: Final = 64
-"""Elements up to which a tensor that is an attribute keeps its values in a copy without them."""
+"""A tensor attribute with at most so many elements keeps its values in a copy without values."""
 
 
 def on_meta(network: nn.Module) -> nn.Module:
     """A copy of a network without values.
 
-    Its parameters and buffers are on ``meta``, and so are large tensors among the attributes,
-    such as a mask that an earlier forward has cached; small ones are scales that a forward reads.
+    Its parameters and buffers are on ``meta``. So are large tensors among the attributes, such as
+    a mask that an earlier forward has cached. Small ones keep their values: they are scales that a
+    forward reads.
     """
     made = copied(network, _without_values, attributes=_without_values_if_large)
     for _, module in named_modules(made):
@@ -303,18 +307,18 @@ def _without_values_if_large(tensor: Tensor) -> Tensor:
 
 
 Needed: TypeAlias = "dict[tuple[int, tuple[int, ...]], list[Any]]"
-"""By the ``id`` of a network and the shape of its input: the values that its forward reads."""
+"""The values that a forward reads, by the ``id`` of the network and the shape of its input."""
 
 _needed: ContextVar[Needed | None] = ContextVar("needed", default=None)
 
 
 @contextmanager
 def with_values(network: nn.Module, shape: Sequence[int], values: Sequence[Any]) -> Iterator[None]:
-    """Count networks in this block with pixel values, since they cannot do without them.
+    """Count networks in this block with pixel values, because they need them.
 
     Args:
-        network: whose forward is given the values that it reads instead.
-        shape: of the input at which that is so.
+        network: at ``shape``, its forward runs without values and gets the recorded ones instead.
+        shape: of the input for which the values were recorded.
         values: what it reads.
     """
     token = _needed.set({(id(network), tuple(shape)): list(values)})
@@ -337,10 +341,10 @@ def unfused() -> Iterator[None]:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Let ``torch.compile`` compile nothing in this block; compiled parts run as Python.
+    """Turn off ``torch.compile`` in this block; compiled parts run as Python.
 
-    Else a compiler would take operators out of sight, and compile whoever looks at them. It is
-    left alone, and not imported (1.4 s), where nothing was compiled.
+    Otherwise a compiler would hide operators, and would compile the code that watches them. If
+    nothing was compiled, the compiler is left alone and not imported (1.4 s).
     """
     if "torch._dynamo" not in sys.modules:
         yield
@@ -351,11 +355,11 @@ def eagerly() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Ran:
-    """What the forward of a counter ran, whatever its rule makes of it.
+    """The operators that ran in the forward of a counter, independent of its rule.
 
     Attributes:
         macs: multiply-accumulates by the ``aten`` rule.
-        seen: a dispatch mode watched it.
+        seen: whether a dispatch mode watched the forward.
     """
 
     macs: int = 0
@@ -367,7 +371,7 @@ _ran: ContextVar[Ran | None] = ContextVar("ran", default=None)
 
 @contextmanager
 def watching() -> Iterator[Ran]:
-    """What runs in this block under a ``ShapeMode``; only the last attempt of a count."""
+    """Collect what runs under a ``ShapeMode`` in this block; only the last attempt is kept."""
     ran = Ran()
     token = _ran.set(ran)
     try:
@@ -392,7 +396,7 @@ def _note(called: str, args: Arguments, result: Any) -> None:
         return
     ran.seen = True
     out = result[0] if isinstance(result, tuple | list) and result else result
-    # A convolution that a tracer records comes a second time under this name.
+    # A tracer that records a convolution makes it appear again under this name.
     if isinstance(out, Tensor) and called != "aten::_convolution":
         ran.macs += macs_of(out_of_place(called), args, out) or 0
 
