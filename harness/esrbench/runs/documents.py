@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from esrbench.errors import RecordError, field_problems
 from esrbench.records import SCHEMA_VERSION, RaceRecord, RunRecord
@@ -54,24 +55,11 @@ def decode(path: Path, content: bytes, kind: type[DocumentT]) -> DocumentT:
     """
     body, checked = without_checksum(path, content)
     try:
-        document = kind.model_validate_json(body)
-    except ValidationError as error:
-        _require_ours(path, body, checked=checked)
-        message = f"{path}: field {field_problems(error, '(document)')[0]}"
-        raise RecordError(message, advice="Move the file away and measure again.") from error
-    if not checked or "schema_version" not in document.model_fields_set:
-        _require_ours(path, body, checked=checked)
-    return document
-
-
-def _require_ours(path: Path, body: bytes, *, checked: bool) -> None:
-    """Raise what ``decode`` raises for what is no JSON, of another version, or has no checksum."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = from_json(body)
+    except ValueError as error:
         message = f"{path}: corrupt: not readable as JSON: {error}"
         raise DamagedError(message, advice="Measure again.") from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
     if version != SCHEMA_VERSION:
         # An intact document of another time, or no document of ours; either way not ours to move.
         message = f"{path}: schema version {version!r}, expected {SCHEMA_VERSION}"
@@ -79,6 +67,11 @@ def _require_ours(path: Path, body: bytes, *, checked: bool) -> None:
     if not checked:
         message = f"{path}: corrupt: its first line is not its SHA-256"
         raise DamagedError(message, advice="Measure again.")
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        message = f"{path}: field {field_problems(error, '(document)')[0]}"
+        raise RecordError(message, advice="Move the file away and measure again.") from error
 
 
 def without_checksum(path: Path, content: bytes) -> tuple[bytes, bool]:

@@ -7,16 +7,16 @@ records stay the truth. The index may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from esrbench.errors import RecordError
-from esrbench.records import Absent, Latency, Replicate, RunRecord
+from esrbench.records import Absent, Latency, Replicate, RunRecord, Value
 from esrbench.runs.documents import with_checksum, without_checksum
 from esrbench.runtimes import PROCESS_METRICS, process_seconds
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Stamp = tuple[int, int, int, int]
     Rows = dict[str, tuple[Stamp, RunRecord]]
     """Records without samples and the stamps of their files, by file name."""
+    Parts = dict[str, tuple[int, Any]]
+    """Contents that records share with their numbers, by their text."""
 
 INDEX_NAME: Final = ".index.json"
 FEWEST: Final = 100
@@ -39,15 +41,17 @@ LEFT_OUT: Final = Absent(
 )
 UNTOLD: Final = datetime.min.replace(tzinfo=UTC)
 """In place of the start of a process, which is not kept."""
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SAMPLES: Final = ("complexity", "memory", "quality", "trust")
 LEFT_OUT_FIELDS: Final = ("latency", "log_tail", *_SAMPLES)
 """Fields of a record that the index does not keep whole."""
 _SHARED: Final = ("protocol", "environment", "data", "latency", *_SAMPLES)
 """Fields that many records have in common; each content stands in the index once."""
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
-    field: TypeAdapter(RunRecord.model_fields[field].annotation or Any) for field in _SHARED
+    **{field: TypeAdapter(RunRecord.model_fields[field].annotation or Any) for field in _SHARED},
+    "values": TypeAdapter(Value | Absent),
 }
+"""Of these fields, and of what stands in ``values`` for each metric."""
 
 
 def without_samples(record: RunRecord) -> RunRecord:
@@ -94,54 +98,45 @@ def settled(stamp: Stamp) -> bool:
 
 def encode_index(rows: Rows) -> bytes:
     """The bytes of the index."""
-    parts: dict[str, dict[str, Any]] = {field: {} for field in (*_SHARED, "absent")}
+    parts: dict[str, Parts] = {field: {} for field in _ADAPTERS}
     runs = {name: [stamp, _flattened(record, parts)] for name, (stamp, record) in rows.items()}
-    document = {"version": _VERSION, "parts": parts, "runs": runs}
+    listed = {field: [part for _, part in known.values()] for field, known in parts.items()}
+    document = {"version": _VERSION, "parts": listed, "runs": runs}
     return with_checksum(json.dumps(document, separators=(",", ":")).encode() + b"\n")
 
 
-def _flattened(record: RunRecord, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A record's JSON in which shared parts are replaced by their keys."""
+def _flattened(record: RunRecord, parts: dict[str, Parts]) -> dict[str, Any]:
+    """A record's JSON in which shared parts are replaced by their numbers."""
     document = record.model_dump(mode="json", exclude_defaults=True)
     for field in _SHARED:
-        document[field] = _key(document[field], parts[field])
-    document["values"] = {
-        metric: _key(value, parts["absent"]) if "kind" in value else value
-        for metric, value in document["values"].items()
-    }
+        document[field] = _number(document[field], parts[field])
+    values = document["values"].items()
+    document["values"] = {metric: _number(value, parts["values"]) for metric, value in values}
     return document
 
 
-def _key(part: object, known: dict[str, Any]) -> str:
-    key = hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16]
-    known[key] = part
-    return key
+def _number(part: object, known: Parts) -> int:
+    return known.setdefault(repr(part), (len(known), part))[0]
 
 
 def decode_index(path: Path, content: bytes) -> Rows:
     """The records of an index; none where it is damaged or of another version."""
     try:
         body, intact = without_checksum(path, content)
-        document = json.loads(body)
+        document = from_json(body)
         if not intact or document["version"] != _VERSION:
             return {}
         parts = {
-            field: {key: adapter.validate_python(part) for key, part in known.items()}
+            field: list(map(adapter.validate_python, document["parts"][field]))
             for field, adapter in _ADAPTERS.items()
-            if (known := document["parts"][field]) is not None
         }
-        absent = {k: Absent.model_validate(part) for k, part in document["parts"]["absent"].items()}
         rows: Rows = {}
         for name, (stamp, run) in document["runs"].items():
+            values = {key: parts["values"][number] for key, number in run["values"].items()}
             shared = {field: parts[field][run[field]] for field in _SHARED}
-            values = run["values"]
-            measured = {key: value for key, value in values.items() if type(value) is not str}
-            record = RunRecord.model_validate({**run, **shared, "values": measured})
-            for key, value in values.items():  # in their order
-                record.values[key] = (
-                    absent[value] if key not in measured else record.values.pop(key)
-                )
-            rows[name] = (tuple(stamp), record)
-    except (RecordError, ValidationError, ValueError, KeyError, TypeError, AttributeError):
+            record = RunRecord.model_validate({**run, **shared, "values": {}})
+            record.values.update(values)  # which were validated above
+            rows[name] = tuple(stamp), record
+    except (RecordError, ValueError, LookupError, TypeError, AttributeError):
         return {}
     return rows
